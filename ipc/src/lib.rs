@@ -1,0 +1,5 @@
+//! The conversation between ratchet and its workers.
+
+mod protocol;
+
+pub use protocol::{PROTOCOLS_ENV, ProtocolVersion, WORKER_ID_ENV};
