@@ -1,0 +1,171 @@
+//! JSON that is carried, not read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A JSON value that travels as it was written: `input`, `result` and `data` of the protocol.
+///
+/// The host neither parses nor prints it again, so numbers of any size, key order and spelling stay what they were.
+/// A payload is always one valid JSON value without line breaks, and cloning it copies nothing.
+///
+/// ```
+/// use ratchet_ipc::Payload;
+///
+/// let payload = Payload::from_json(r#"{"big": 123456789012345678901234567890}"#)?;
+/// assert_eq!(payload.as_str(), r#"{"big": 123456789012345678901234567890}"#);
+///
+/// let numbers = Payload::from_value(&[1, 2, 3])?;
+/// assert_eq!(numbers.read::<Vec<u8>>()?, [1, 2, 3]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Payload(Arc<str>);
+
+impl Payload {
+    /// Takes JSON text after checking that it is one valid value.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        let raw: &RawValue = serde_json::from_str(json)?;
+        Ok(Self::from_checked(raw.get()))
+    }
+
+    /// Writes any serialisable value as JSON.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(|json| Self::from_checked(&json))
+    }
+
+    /// The JSON `null`.
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+
+    /// A JSON string with this text.
+    pub fn from_text(text: &str) -> Self {
+        let mut json = Vec::with_capacity(text.len() + 2);
+        super::id::write_string(text, &mut json);
+        // The text was UTF-8 and only ASCII was added, so nothing is replaced here.
+        Self(String::from_utf8_lossy(&json).into())
+    }
+
+    /// Takes text that is known to be one JSON value.
+    ///
+    /// Line breaks can stand in JSON only between its tokens; there a blank means the same and cannot end the line.
+    pub(crate) fn from_checked(json: &str) -> Self {
+        if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+            return Self(json.replace(['\n', '\r'], " ").into());
+        }
+        Self(json.into())
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the payload as a type of one's own.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// Appends the JSON without the blanks between its tokens.
+    pub(crate) fn write_compact(&self, out: &mut Vec<u8>) {
+        let mut in_string = false;
+        let mut escaped = false;
+        for &byte in self.0.as_bytes() {
+            if in_string {
+                in_string = escaped || byte != b'"';
+                escaped = !escaped && byte == b'\\';
+            } else if matches!(byte, b' ' | b'\t') {
+                continue;
+            } else {
+                in_string = byte == b'"';
+            }
+            out.push(byte);
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self::from_checked(raw.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compact(json: &str) -> String {
+        let mut out = Vec::new();
+        Payload::from_json(json).unwrap().write_compact(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_letter_of_what_it_carries() {
+        for json in [
+            "-0",
+            "1E+2",
+            "123456789012345678901234567890.10",
+            "{\"b\":1, \"a\":2}",
+            "\"\\u00e9\"",
+        ] {
+            assert_eq!(Payload::from_json(json).unwrap().as_str(), json);
+        }
+    }
+
+    #[test]
+    fn never_holds_a_line_break() {
+        let payload = Payload::from_json("{\r\n  \"a\": \"x\\ny\"\n}").unwrap();
+        assert_eq!(payload.as_str(), "{    \"a\": \"x\\ny\" }");
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_value() {
+        for json in ["", "{", "1 2", "nul", "'a'", "[1,]"] {
+            assert!(Payload::from_json(json).is_err(), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn compacts_outside_of_strings_only() {
+        assert_eq!(
+            compact(" { \"a b\" : [ 1 ,\t2 ], \"q\\\" \\\\\" : \" \" }\n"),
+            r#"{"a b":[1,2],"q\" \\":" "}"#
+        );
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        let text = "a\"b\\c\nd\u{1}é\u{2028}";
+        assert_eq!(Payload::from_text(text).read::<String>().unwrap(), text);
+    }
+
+    #[test]
+    fn nesting_is_carried_at_any_depth() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(Payload::from_json(&deep).unwrap().as_str(), deep);
+    }
+}

@@ -1,0 +1,114 @@
+//! The dialect of filters: a line for a line, in order.
+
+use std::collections::VecDeque;
+
+use super::{Dialect, Found};
+use crate::error::IpcError;
+use crate::messages::{IpcMessage, MessageId, Payload, Response};
+
+/// How an item or an answer stands on its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LineFormat {
+    /// As it is: a JSON string goes out without quotes, and the answer is a string.
+    #[default]
+    Text,
+    /// As compact JSON, either way.
+    Json,
+}
+
+/// Any program that answers each line with a line, flushed, in order.
+///
+/// `jq -c --unbuffered .name`, `sed -u s/a/b/` and a ten-line script are such programs. They have no
+/// ids, so an answer belongs to the oldest request without one.
+#[derive(Debug, Default)]
+pub struct Lines {
+    input: LineFormat,
+    output: LineFormat,
+    unanswered: VecDeque<MessageId>,
+}
+
+impl Lines {
+    /// A filter that takes and gives lines of these formats.
+    pub fn new(input: LineFormat, output: LineFormat) -> Self {
+        Self {
+            input,
+            output,
+            unanswered: VecDeque::new(),
+        }
+    }
+
+    fn answer(&mut self, id: MessageId, line: &[u8], found: &mut Found<'_>) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Ok(text) = std::str::from_utf8(line) else {
+            return found.malformed(Some(id), "the answer is not UTF-8", line);
+        };
+        let result = match self.output {
+            LineFormat::Text => Ok(Payload::from_text(text)),
+            LineFormat::Json => Payload::from_json(text),
+        };
+        match result {
+            Ok(result) => found.message(Response {
+                id,
+                outcome: Ok(result),
+            }),
+            Err(error) => {
+                found.malformed(Some(id), format!("the answer is not JSON: {error}"), line);
+            }
+        }
+    }
+}
+
+impl Dialect for Lines {
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        let IpcMessage::Request(request) = message else {
+            return Ok(());
+        };
+        let input = &request.input;
+        match self.input {
+            LineFormat::Text if input.as_str().starts_with('"') => {
+                let text: String = input.read()?;
+                if text.contains('\n') {
+                    return Err(IpcError::LineBreakInText);
+                }
+                line.extend_from_slice(text.as_bytes());
+            }
+            LineFormat::Text | LineFormat::Json => input.write_compact(line),
+        }
+        line.push(b'\n');
+        Ok(())
+    }
+
+    fn sent(&mut self, message: &IpcMessage) {
+        if let IpcMessage::Request(request) = message {
+            self.unanswered.push_back(request.id.clone());
+        }
+    }
+
+    fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
+        match self.unanswered.pop_front() {
+            Some(id) => self.answer(id, line, found),
+            None => found.stray(line),
+        }
+    }
+
+    fn decode_unfinished(&mut self, line: &[u8], found: &mut Found<'_>) {
+        // Half an answer looks like a whole one: only its newline says that it is.
+        match self.unanswered.pop_front() {
+            Some(id) => {
+                found.malformed(
+                    Some(id),
+                    "the filter ended in the middle of its answer",
+                    line,
+                );
+            }
+            None => found.stray(line),
+        }
+    }
+
+    fn overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
+        match self.unanswered.pop_front() {
+            Some(id) => found.too_large(Some(id), bytes),
+            None => found.stray(head),
+        }
+    }
+}

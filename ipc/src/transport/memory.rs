@@ -1,0 +1,30 @@
+//! A conversation within one process, for tests.
+
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+use super::StdioTransport;
+use crate::serialization::{Limits, Native};
+
+/// One end of a conversation within one process.
+///
+/// It is the real transport over a pipe in memory: what a test sends has been through every byte of
+/// the protocol.
+pub type MemoryTransport = StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+/// How much a pipe in memory holds; what a Linux pipe does by default.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Both ends of a conversation within one process.
+pub fn memory_pair() -> (MemoryTransport, MemoryTransport) {
+    memory_pair_with(PIPE_BYTES, Limits::default())
+}
+
+/// Both ends of a conversation over a pipe of this size, within these limits.
+pub fn memory_pair_with(pipe_bytes: usize, limits: Limits) -> (MemoryTransport, MemoryTransport) {
+    let (host, worker) = duplex(pipe_bytes);
+    let end = |stream| {
+        let (reader, writer) = split(stream);
+        StdioTransport::with(reader, writer, Native, limits)
+    };
+    (end(host), end(worker))
+}

@@ -1,0 +1,198 @@
+//! A conversation over any pair of byte streams; a child's pipes, as a rule.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::IpcTransport;
+use crate::error::IpcError;
+use crate::messages::IpcMessage;
+use crate::serialization::{Codec, Dialect, Incoming, Limits, Native};
+
+/// How much one read takes: what a Linux pipe holds by default.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A conversation over a reader and a writer.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::process::Stdio;
+/// use ratchet_ipc::{Incoming, IpcTransport, Payload, Request, StdioTransport};
+///
+/// let mut child = tokio::process::Command::new("./worker.py")
+///     .stdin(Stdio::piped())
+///     .stdout(Stdio::piped())
+///     .spawn()?;
+/// let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+///
+/// let mut worker = StdioTransport::new(stdout, stdin);
+/// worker.send(Request::new(1, "resize", Payload::from_json(r#"{"path": "a.png"}"#)?).into()).await?;
+/// while let Incoming::Message(message) = worker.receive().await? {
+///     println!("{message}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct StdioTransport<R, W> {
+    reader: R,
+    /// Gone once the sending side is closed or broken.
+    writer: Option<W>,
+    /// A failure to read that came up while writing, and that nobody was told of yet.
+    read_error: Option<io::Error>,
+    codec: Codec,
+    chunk: Box<[u8]>,
+    limit: usize,
+    ended: bool,
+    read_at: Instant,
+}
+
+impl<R, W> StdioTransport<R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    /// A conversation in the native dialect, within the default limits.
+    pub fn new(reader: R, writer: W) -> Self {
+        Self::with(reader, writer, Native, Limits::default())
+    }
+
+    /// A conversation in a dialect and within limits of one's own choice.
+    pub fn with(reader: R, writer: W, dialect: impl Dialect + 'static, limits: Limits) -> Self {
+        Self {
+            reader,
+            writer: Some(writer),
+            read_error: None,
+            codec: Codec::new(dialect, limits),
+            chunk: vec![0; READ_BYTES].into_boxed_slice(),
+            limit: limits.max_message_bytes,
+            ended: false,
+            read_at: tokio::time::Instant::now().into_std(),
+        }
+    }
+
+    /// Writes as much of what is queued as the peer takes.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
+        while !self.codec.outgoing().is_empty() {
+            let Some(writer) = &mut self.writer else {
+                return Poll::Ready(Err(IpcError::Closed));
+            };
+            let written = match ready!(Pin::new(writer).poll_write(cx, self.codec.outgoing())) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            };
+            match written {
+                Ok(bytes) => self.codec.wrote(bytes),
+                Err(error) => {
+                    self.writer = None;
+                    self.codec.discard_outgoing();
+                    return Poll::Ready(Err(IpcError::Write(error)));
+                }
+            }
+        }
+        let Some(writer) = &mut self.writer else {
+            return Poll::Ready(Ok(()));
+        };
+        Pin::new(writer).poll_flush(cx).map_err(IpcError::Write)
+    }
+
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buffer = ReadBuf::new(&mut self.chunk);
+        let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
+        self.read_at = tokio::time::Instant::now().into_std();
+        match read {
+            Ok(()) if buffer.filled().is_empty() => self.end(),
+            Ok(()) => self.codec.feed(buffer.filled()),
+            Err(error) => {
+                self.end();
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.codec.finish();
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
+        loop {
+            // Writing comes first: what is queued is work that somebody could be doing.
+            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                return Poll::Ready(Err(error));
+            }
+            match self.codec.next(self.read_at) {
+                Some(Incoming::End) => {
+                    let end = self
+                        .read_error
+                        .take()
+                        .map_or(Ok(Incoming::End), |error| Err(IpcError::Read(error)));
+                    return Poll::Ready(end);
+                }
+                Some(incoming) => return Poll::Ready(Ok(incoming)),
+                None => {}
+            }
+            ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
+        loop {
+            if let Poll::Ready(done) = self.poll_write(cx) {
+                return Poll::Ready(done);
+            }
+            // The peer may not read before it is read. What it says is kept, up to a message.
+            if self.ended || self.codec.unread() > self.limit {
+                return Poll::Pending;
+            }
+            // Here only writing matters: a failure to read is told to whoever receives next.
+            self.read_error = ready!(self.poll_read(cx)).err();
+        }
+    }
+}
+
+#[async_trait]
+impl<R, W> IpcTransport for StdioTransport<R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    fn queue(&mut self, message: &IpcMessage) -> Result<(), IpcError> {
+        if self.writer.is_none() {
+            return Err(IpcError::Closed);
+        }
+        self.codec.encode(message)
+    }
+
+    async fn flush(&mut self) -> Result<(), IpcError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    async fn receive(&mut self) -> Result<Incoming, IpcError> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn try_receive(&mut self) -> Option<Incoming> {
+        // The end may carry an error with it, which only `receive` can tell.
+        self.codec
+            .next(self.read_at)
+            .filter(|incoming| *incoming != Incoming::End)
+    }
+
+    async fn close(&mut self) -> Result<(), IpcError> {
+        let flushed = self.flush().await;
+        let closed = match &mut self.writer {
+            Some(writer) => poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx)).await,
+            None => Ok(()),
+        };
+        self.writer = None;
+        flushed?;
+        closed.map_err(IpcError::Write)
+    }
+}

@@ -1,0 +1,251 @@
+//! The transport over pipes in memory, where every poll can be seen.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use ratchet_ipc::{
+    Event, Incoming, IpcError, IpcMessage, IpcTransport, Limits, Nonce, Payload, Request, Response,
+    StdioTransport, memory_pair, memory_pair_with,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+
+fn request(id: u64) -> IpcMessage {
+    Request::new(id, "t", Payload::null()).into()
+}
+
+fn large(id: u64, bytes: usize) -> IpcMessage {
+    Response {
+        id: id.into(),
+        outcome: Ok(Payload::from_text(&"x".repeat(bytes))),
+    }
+    .into()
+}
+
+/// Counts the calls that would be system calls.
+struct Counting<T> {
+    inner: T,
+    calls: Arc<AtomicUsize>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counting<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.calls
+            .fetch_add(usize::from(read.is_ready()), Ordering::Relaxed);
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn many_messages_cost_one_write_and_one_read() {
+    let (reads, writes) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (near, far) = duplex(1 << 20);
+    let (near_reader, near) = tokio::io::split(near);
+    let (far_reader, far) = tokio::io::split(far);
+    let near = Counting {
+        inner: near,
+        calls: Arc::clone(&writes),
+    };
+    let far_reader = Counting {
+        inner: far_reader,
+        calls: Arc::clone(&reads),
+    };
+    let mut host = StdioTransport::new(near_reader, near);
+    let mut worker = StdioTransport::new(far_reader, far);
+
+    for id in 0..256 {
+        host.queue(&request(id)).unwrap();
+    }
+    host.flush().await.unwrap();
+    assert_eq!(writes.load(Ordering::Relaxed), 1);
+
+    let mut received = vec![worker.receive().await.unwrap()];
+    received.extend(std::iter::from_fn(|| worker.try_receive()));
+    let expected: Vec<Incoming> = (0..256).map(|id| Incoming::Message(request(id))).collect();
+    assert_eq!(received, expected);
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn both_sides_writing_more_than_the_pipes_hold_do_not_deadlock() {
+    async fn exchange(mut end: impl IpcTransport, id: u64) -> Incoming {
+        end.send(large(id, 50_000)).await.unwrap();
+        let received = end.receive().await.unwrap();
+        end.close().await.unwrap();
+        received
+    }
+    let (host, worker) = memory_pair_with(64, Limits::default());
+    let (at_host, at_worker) = tokio::join!(exchange(host, 1), exchange(worker, 2));
+    assert_eq!(at_host, Incoming::Message(large(2, 50_000)));
+    assert_eq!(at_worker, Incoming::Message(large(1, 50_000)));
+}
+
+#[tokio::test]
+async fn receiving_writes_what_is_queued() {
+    let (mut host, mut worker) = memory_pair_with(64, Limits::default());
+    host.queue(&large(1, 10_000)).unwrap();
+    let echo = async {
+        let Incoming::Message(message) = worker.receive().await.unwrap() else {
+            panic!()
+        };
+        worker.send(message).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(host.receive(), echo);
+    assert_eq!(answer.unwrap(), Incoming::Message(large(1, 10_000)));
+}
+
+#[tokio::test]
+async fn a_cancelled_receive_loses_nothing() {
+    let (near, mut far) = duplex(1 << 16);
+    let (reader, writer) = tokio::io::split(near);
+    let mut host = StdioTransport::new(reader, writer);
+    let line = format!("{}\n", request(7));
+    for byte in line.as_bytes() {
+        // Each poll takes one byte in and is dropped before the message is whole.
+        tokio::select! {
+            biased;
+            incoming = host.receive() => panic!("{incoming:?}"),
+            () = std::future::ready(()) => {}
+        }
+        far.write_all(&[*byte]).await.unwrap();
+    }
+    assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(7)));
+}
+
+#[tokio::test]
+async fn a_cancelled_send_never_sends_half_a_message() {
+    let (mut host, mut worker) = memory_pair_with(16, Limits::default());
+    tokio::select! {
+        biased;
+        sent = host.send(large(1, 1000)) => panic!("{sent:?}"),
+        () = std::future::ready(()) => {}
+    }
+    host.queue(&request(2)).unwrap();
+    let receive = async {
+        assert_eq!(
+            worker.receive().await.unwrap(),
+            Incoming::Message(large(1, 1000))
+        );
+        assert_eq!(
+            worker.receive().await.unwrap(),
+            Incoming::Message(request(2))
+        );
+    };
+    let (flushed, ()) = tokio::join!(host.flush(), receive);
+    flushed.unwrap();
+}
+
+#[tokio::test]
+async fn after_close_the_last_answers_still_come_and_then_the_end() {
+    let (mut host, mut worker) = memory_pair();
+    host.queue(&request(1)).unwrap();
+    host.close().await.unwrap();
+    assert!(matches!(host.queue(&request(2)), Err(IpcError::Closed)));
+
+    assert_eq!(
+        worker.receive().await.unwrap(),
+        Incoming::Message(request(1))
+    );
+    assert_eq!(worker.receive().await.unwrap(), Incoming::End);
+    worker.send(large(1, 10)).await.unwrap();
+    drop(worker);
+    assert_eq!(
+        host.receive().await.unwrap(),
+        Incoming::Message(large(1, 10))
+    );
+    for _ in 0..2 {
+        assert_eq!(host.try_receive(), None);
+        assert_eq!(host.receive().await.unwrap(), Incoming::End);
+    }
+}
+
+/// A reader that brings some bytes and then an error.
+struct Failing(Option<Vec<u8>>);
+
+impl AsyncRead for Failing {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(match self.0.take() {
+            Some(bytes) => {
+                buffer.put_slice(&bytes);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::ConnectionReset.into()),
+        })
+    }
+}
+
+fn failing() -> Failing {
+    Failing(Some(format!("{}\n", request(1)).into_bytes()))
+}
+
+#[tokio::test]
+async fn an_error_of_reading_is_told_apart_from_the_end() {
+    let mut host = StdioTransport::new(failing(), tokio::io::sink());
+    assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(1)));
+    assert!(matches!(host.receive().await, Err(IpcError::Read(_))));
+    assert_eq!(host.receive().await.unwrap(), Incoming::End);
+}
+
+#[tokio::test]
+async fn an_error_of_reading_found_while_writing_is_kept_for_the_reader() {
+    let (near, mut far) = duplex(16);
+    let mut host = StdioTransport::new(failing(), near);
+    host.queue(&large(2, 1000)).unwrap();
+    let take = async { tokio::io::copy(&mut far, &mut tokio::io::sink()).await };
+    tokio::select! {
+        flushed = host.flush() => flushed.unwrap(),
+        copied = take => panic!("{copied:?}"),
+    }
+    assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(1)));
+    assert!(matches!(host.receive().await, Err(IpcError::Read(_))));
+    assert_eq!(host.receive().await.unwrap(), Incoming::End);
+}
+
+#[tokio::test]
+async fn a_peer_that_closed_its_stdin_is_still_heard() {
+    let (reader, mut far_writer) = duplex(1 << 16);
+    let (writer, far_reader) = duplex(1 << 16);
+    let mut host = StdioTransport::new(reader, writer);
+    drop(far_reader);
+    host.queue(&request(1)).unwrap();
+    assert!(matches!(host.receive().await, Err(IpcError::Write(_))));
+    assert!(matches!(host.queue(&request(2)), Err(IpcError::Closed)));
+    host.flush().await.unwrap();
+
+    let ping: IpcMessage = Event::Ping(Nonce { nonce: 1 }).into();
+    far_writer
+        .write_all(format!("{ping}\n").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(host.receive().await.unwrap(), Incoming::Message(ping));
+}
