@@ -240,10 +240,8 @@ impl Codec {
         } = &mut self.outgoing;
         *written = waiting.len().min(written.saturating_add(bytes));
         if *written == waiting.len() {
-            waiting.clear();
+            framing::clear(waiting);
             *written = 0;
-            // One large message should not keep its memory for ever.
-            waiting.shrink_to(framing::KEPT_CAPACITY);
         } else if *written >= framing::KEPT_CAPACITY {
             // A peer that is always a little behind would otherwise let this grow without end.
             waiting.drain(..*written);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::Payload;
@@ -162,35 +162,20 @@ impl Serialize for MessageId {
 impl<'de> Deserialize<'de> for MessageId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&serde_json::value::RawValue>::deserialize(deserializer)?.get();
-        if raw.starts_with('"') {
-            let text = TextVisitor::read(raw).map_err(de::Error::custom)?;
-            return Ok(text);
+        if let Some(quoted) = raw
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
+            if !quoted.contains('\\') {
+                return Ok(Self::from(quoted));
+            }
+            let text: String = serde_json::from_str(raw).map_err(de::Error::custom)?;
+            return Ok(Self::from(text.as_str()));
         }
         if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
             return Ok(Self(Repr::Number(Payload::from_checked(raw))));
         }
         Err(de::Error::custom("an id is a string or a number"))
-    }
-}
-
-/// Reads a JSON string into an id without an intermediate `String` where nothing is escaped.
-struct TextVisitor;
-
-impl TextVisitor {
-    fn read(raw: &str) -> Result<MessageId, serde_json::Error> {
-        serde_json::Deserializer::from_str(raw).deserialize_str(Self)
-    }
-}
-
-impl Visitor<'_> for TextVisitor {
-    type Value = MessageId;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an id")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<MessageId, E> {
-        Ok(MessageId::from(text))
     }
 }
 

@@ -3,6 +3,13 @@
 /// What a buffer keeps when it is empty: a pipe's worth.
 pub(crate) const KEPT_CAPACITY: usize = 64 * 1024;
 
+/// Empties a buffer, and lets go of memory that only a message long past had needed.
+pub(crate) fn clear(bytes: &mut Vec<u8>) {
+    let kept = KEPT_CAPACITY.max(2 * bytes.len());
+    bytes.clear();
+    bytes.shrink_to(kept);
+}
+
 /// How much of an overlong line is kept, to see what it was about.
 const HEAD_BYTES: usize = 1024;
 
@@ -44,12 +51,13 @@ impl LineBuffer {
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.start);
         self.searched -= self.start;
-        self.start = 0;
-        if self.bytes.is_empty() {
-            self.bytes.shrink_to(KEPT_CAPACITY);
+        if self.start == self.bytes.len() {
+            clear(&mut self.bytes);
+        } else {
+            self.bytes.drain(..self.start);
         }
+        self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 

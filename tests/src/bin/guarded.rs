@@ -1,0 +1,52 @@
+//! A worker on the Rust side of the protocol that does all it should not: it prints, it spawns children
+//! that print and read, and it fails in every way. `workers/guarded.py` and `workers/guarded.mjs` are
+//! the same worker in other languages.
+
+use std::process::Command;
+
+use ratchet_ipc::serve::{Call, Json, Task, Worker};
+use ratchet_ipc::{IpcError, LogLevel, Payload, TaskError};
+
+#[expect(clippy::print_stdout, reason = "to see that it does no harm")]
+fn noisy(_: Call) -> Result<Json<&'static str>, TaskError> {
+    println!("a print");
+    let child = Command::new("sh")
+        .args(["-c", "cat; echo a child"])
+        .status()?;
+    if !child.success() {
+        return Err(TaskError::new("child", "the child failed"));
+    }
+    Ok(Json("quiet"))
+}
+
+async fn talk(call: Call) -> Result<(), TaskError> {
+    call.progress(1.0, Some(2.0), Some("half"));
+    call.log(LogLevel::Warn, "odd");
+    Ok(())
+}
+
+fn fail(_: Call) -> Result<(), TaskError> {
+    Err(TaskError::new("not_found", "no such file")
+        .retryable(false)
+        .retry_after(std::time::Duration::from_millis(1500))
+        .data(Payload::from_text("a.png")))
+}
+
+fn wait(call: Call) -> Result<(), TaskError> {
+    call.progress(0.0, None, None);
+    while !call.is_cancelled() {
+        std::thread::yield_now();
+    }
+    Err(call.cancelled_error())
+}
+
+fn main() -> Result<(), IpcError> {
+    Worker::new("guarded")
+        .version("1.0")
+        .task(Task::new("echo", |call: Call| async move { Ok(call.input().clone()) }).cacheable())
+        .task(Task::blocking("noisy", noisy))
+        .task(Task::new("talk", talk))
+        .task(Task::blocking("fail", fail))
+        .task(Task::blocking("wait", wait))
+        .run()
+}

@@ -1,0 +1,43 @@
+//! Languages that workers are written in and that a machine may lack.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// A language other than Rust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `python3`.
+    Python,
+    /// `node`.
+    Node,
+}
+
+impl Language {
+    /// The program that runs it.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Python => "python3",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// Whether the machine has a language; where it has not, says loudly what is not tested.
+pub fn present(language: Language, untested: &str) -> bool {
+    let mut version = Command::new(language.program());
+    version
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let present = version.status().is_ok_and(|status| status.success());
+    if !present {
+        // Not through `eprintln!`, which the test runner keeps to itself when a test passes.
+        let line = format!(
+            "\n!! SKIPPED: there is no {}, so {untested}\n",
+            language.program()
+        );
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    present
+}

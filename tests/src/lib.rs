@@ -1,0 +1,17 @@
+//! ratchet from the outside: real processes, one fault a worker.
+//!
+//! `src/bin` and `workers/` hold the workers, `suite/` the tests, one file a promise. Here stands what
+//! several of them need: a child process at the other end of a conversation, and the languages that a
+//! machine may lack.
+
+#![expect(
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a harness fails the test when what has to happen does not"
+)]
+
+mod child;
+mod language;
+
+pub use child::WorkerProcess;
+pub use language::{Language, present};

@@ -1,0 +1,210 @@
+//! The worker libraries keep the same promises in every language.
+
+use ratchet_ipc::{Cancel, Event, Nonce};
+use ratchet_tests::{Language, WorkerProcess, present};
+
+/// The same worker in each language that is here.
+fn workers() -> Vec<(&'static str, WorkerProcess)> {
+    let mut workers = vec![(
+        "rust",
+        WorkerProcess::start(env!("CARGO_BIN_EXE_guarded"), &[]),
+    )];
+    for (language, path) in [
+        (
+            Language::Python,
+            concat!(env!("CARGO_MANIFEST_DIR"), "/workers/guarded.py"),
+        ),
+        (
+            Language::Node,
+            concat!(env!("CARGO_MANIFEST_DIR"), "/workers/guarded.mjs"),
+        ),
+    ] {
+        if present(language, "its worker library is not tested") {
+            workers.push((
+                language.program(),
+                WorkerProcess::start(language.program(), &[path]),
+            ));
+        }
+    }
+    workers
+}
+
+/// Workers that have said hello.
+async fn introduced() -> Vec<(&'static str, WorkerProcess)> {
+    let mut workers = workers();
+    for (language, worker) in &mut workers {
+        let hello = worker.event().await;
+        assert!(matches!(hello, Event::Hello(_)), "{language}: {hello:?}");
+    }
+    workers
+}
+
+#[tokio::test]
+async fn a_worker_introduces_itself() {
+    for (language, mut worker) in workers() {
+        let Event::Hello(hello) = worker.event().await else {
+            panic!("{language}: no hello")
+        };
+        let name = (
+            hello.name.as_deref(),
+            hello.version.as_deref(),
+            hello.concurrency.get(),
+        );
+        assert_eq!(name, (Some("guarded"), Some("1.0"), 1), "{language}");
+        let tasks = hello.tasks.expect("it lists its tasks");
+        let names: Vec<&str> = tasks.keys().map(|name| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["echo", "fail", "noisy", "talk", "wait"],
+            "{language}"
+        );
+        assert!(
+            tasks["echo"].cacheable && !tasks["wait"].cacheable,
+            "{language}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn prints_and_children_do_not_spoil_the_conversation() {
+    for (language, mut worker) in introduced().await {
+        worker.ask(1, "noisy", "null").await;
+        worker.ask(2, "echo", "[\"\u{e9}\",1]").await;
+        assert_eq!(
+            worker.reply().await,
+            (1, Ok("\"quiet\"".into())),
+            "{language}"
+        );
+        assert_eq!(
+            worker.reply().await,
+            (2, Ok("[\"\u{e9}\",1]".replace('\u{e9}', spelled(language))))
+        );
+        let (status, stderr) = worker.end().await;
+        assert!(status.success(), "{language}: {stderr}");
+        assert!(
+            stderr.contains("a print") && stderr.contains("a child"),
+            "{language}: {stderr}"
+        );
+    }
+}
+
+/// Python writes ASCII, which means the same.
+fn spelled(language: &str) -> &'static str {
+    if language == "python3" {
+        "\\u00e9"
+    } else {
+        "\u{e9}"
+    }
+}
+
+#[tokio::test]
+async fn a_failure_says_all_that_the_protocol_has_words_for() {
+    for (language, mut worker) in introduced().await {
+        worker.ask(1, "fail", "null").await;
+        let error = worker.reply().await.1.expect_err("it fails");
+        assert_eq!(
+            (&*error.code, &*error.message),
+            ("not_found", "no such file"),
+            "{language}"
+        );
+        assert_eq!(
+            (error.retryable, error.retry_after_ms),
+            (Some(false), Some(1500)),
+            "{language}"
+        );
+        assert_eq!(
+            error.data.expect("it has data").as_str(),
+            "\"a.png\"",
+            "{language}"
+        );
+
+        worker.ask(2, "fali", "null").await;
+        let error = worker.reply().await.1.expect_err("there is no such task");
+        assert_eq!(&*error.code, "unknown_task", "{language}");
+        assert!(
+            error.message.contains("echo, fail, noisy"),
+            "{language}: {}",
+            error.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_busy_worker_answers_pings_and_stops_on_cancel() {
+    for (language, mut worker) in introduced().await {
+        worker.ask(1, "wait", "null").await;
+        worker.ask(2, "echo", "1").await;
+        assert!(
+            matches!(worker.event().await, Event::Progress(_)),
+            "{language}: it has begun"
+        );
+        worker.send(Event::Ping(Nonce { nonce: 5 })).await;
+        assert_eq!(
+            worker.event().await,
+            Event::Pong(Nonce { nonce: 5 }),
+            "{language}"
+        );
+
+        let cancel = |id: u64| {
+            Event::Cancel(Cancel {
+                id: id.into(),
+                reason: None,
+            })
+        };
+        for id in [2, 1] {
+            worker.send(cancel(id)).await;
+            let (answered, outcome) = worker.reply().await;
+            assert_eq!(answered, id, "{language}");
+            assert_eq!(
+                outcome.expect_err("it was cancelled").code,
+                "cancelled",
+                "{language}"
+            );
+        }
+        worker.ask(3, "echo", "3").await;
+        assert_eq!(
+            worker.reply().await,
+            (3, Ok("3".into())),
+            "{language}: it goes on"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_task_says_comes_before_its_answer() {
+    for (language, mut worker) in introduced().await {
+        worker.ask(7, "talk", "null").await;
+        let Event::Progress(progress) = worker.event().await else {
+            panic!("{language}")
+        };
+        assert_eq!(
+            (progress.done, progress.total),
+            (Some(1.0), Some(2.0)),
+            "{language}"
+        );
+        let Event::Log(log) = worker.event().await else {
+            panic!("{language}")
+        };
+        assert_eq!(
+            (log.level.as_str(), log.message.as_str()),
+            ("warn", "odd"),
+            "{language}"
+        );
+        assert_eq!(worker.reply().await, (7, Ok("null".into())), "{language}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_drain_is_answered() {
+    for (language, mut worker) in introduced().await {
+        for id in 1..=100 {
+            worker.ask(id, "echo", "0").await;
+        }
+        worker.send(Event::Drain).await;
+        for id in 1..=100 {
+            assert_eq!(worker.reply().await, (id, Ok("0".into())), "{language}");
+        }
+        let (status, stderr) = worker.end().await;
+        assert!(status.success(), "{language}: {stderr}");
+    }
+}
