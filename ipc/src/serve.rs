@@ -14,7 +14,7 @@
 //! }
 //!
 //! fn main() -> Result<(), ratchet_ipc::IpcError> {
-//!     let size = Task::blocking("size", |call: Call| {
+//!     let size = Task::blocking("size", |call: &Call| {
 //!         let image: Image = call.read()?;
 //!         Ok(Json(std::fs::metadata(image.path)?.len()))
 //!     });

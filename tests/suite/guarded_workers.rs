@@ -1,6 +1,6 @@
 //! The worker libraries keep the same promises in every language.
 
-use ratchet_ipc::{Cancel, Event, Nonce};
+use ratchet_ipc::{Cancel, Event, Nonce, TaskName};
 use ratchet_tests::{Language, WorkerProcess, present};
 
 /// The same worker in each language that is here.
@@ -52,7 +52,7 @@ async fn a_worker_introduces_itself() {
         );
         assert_eq!(name, (Some("guarded"), Some("1.0"), 1), "{language}");
         let tasks = hello.tasks.expect("it lists its tasks");
-        let names: Vec<&str> = tasks.keys().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = tasks.keys().map(TaskName::as_str).collect();
         assert_eq!(
             names,
             ["echo", "fail", "noisy", "talk", "wait"],

@@ -1,4 +1,8 @@
 //! What ratchet promises, seen from the outside.
+#![expect(
+    clippy::expect_used,
+    reason = "a test fails when what has to happen does not"
+)]
 
 mod guarded_workers;
 mod plain_workers;

@@ -62,7 +62,7 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
 ///     let number: i64 = call.read()?;
 ///     Ok(Json(number * 2))
 /// });
-/// let shout = Task::blocking("shout", |call: Call| Ok(Json(call.read::<String>()?.to_uppercase())))
+/// let shout = Task::blocking("shout", |call: &Call| Ok(Json(call.read::<String>()?.to_uppercase())))
 ///     .hint("host_exclusive")
 ///     .cacheable()
 ///     .description("says it louder");
@@ -98,13 +98,13 @@ impl Task {
     /// cancels are seen meanwhile.
     pub fn blocking<F, R>(name: impl Into<TaskName>, handler: F) -> Self
     where
-        F: Fn(Call) -> Result<R, TaskError> + Send + Sync + 'static,
+        F: Fn(&Call) -> Result<R, TaskError> + Send + Sync + 'static,
         R: IntoReply,
     {
         let handler = Arc::new(handler);
-        let start = move |call| {
+        let start = move |call: Call| {
             let handler = Arc::clone(&handler);
-            let thread = tokio::task::spawn_blocking(move || handler(call)?.into_reply());
+            let thread = tokio::task::spawn_blocking(move || handler(&call)?.into_reply());
             Work(Box::pin(async move {
                 thread
                     .await

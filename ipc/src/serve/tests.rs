@@ -205,7 +205,7 @@ async fn answers_pings_and_cancels_while_it_works() {
 #[tokio::test]
 async fn a_blocking_task_sees_its_cancel_and_answers_itself() {
     let (started, mut has_started) = tokio::sync::mpsc::unbounded_channel();
-    let task = Task::blocking("dig", move |call: Call| -> Result<(), _> {
+    let task = Task::blocking("dig", move |call: &Call| -> Result<(), _> {
         started.send(()).unwrap();
         while !call.is_cancelled() {
             std::thread::yield_now();

@@ -8,7 +8,7 @@ use ratchet_ipc::serve::{Call, Json, Task, Worker};
 use ratchet_ipc::{IpcError, LogLevel, Payload, TaskError};
 
 #[expect(clippy::print_stdout, reason = "to see that it does no harm")]
-fn noisy(_: Call) -> Result<Json<&'static str>, TaskError> {
+fn noisy(_: &Call) -> Result<Json<&'static str>, TaskError> {
     println!("a print");
     let child = Command::new("sh")
         .args(["-c", "cat; echo a child"])
@@ -25,14 +25,14 @@ async fn talk(call: Call) -> Result<(), TaskError> {
     Ok(())
 }
 
-fn fail(_: Call) -> Result<(), TaskError> {
+fn fail(_: &Call) -> Result<(), TaskError> {
     Err(TaskError::new("not_found", "no such file")
         .retryable(false)
         .retry_after(std::time::Duration::from_millis(1500))
         .data(Payload::from_text("a.png")))
 }
 
-fn wait(call: Call) -> Result<(), TaskError> {
+fn wait(call: &Call) -> Result<(), TaskError> {
     call.progress(0.0, None, None);
     while !call.is_cancelled() {
         std::thread::yield_now();
