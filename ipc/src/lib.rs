@@ -1,4 +1,95 @@
-//! The conversation between ratchet and its workers.
+//! The conversation between ratchet and its workers: one JSON object a line over stdio.
+//!
+//! A program that has to be called ten thousand times is mostly starting up. Keep it running and talk
+//! to it, and it does nothing but work; but then somebody has to frame messages, match answers to
+//! questions, notice cancels while busy, survive stray prints, half lines and lines of 100 MB, and
+//! never deadlock on two full pipes. This crate is that somebody, for both ends:
+//!
+//! - **You write a worker in Rust:** [`serve`] is all you need.
+//! - **You write a worker in Python or Node:** take `sdk/python/ratchet_worker.py` or
+//!   `sdk/node/ratchet-worker.mjs` from this crate's folder.
+//! - **You write a worker in anything else:** read [the protocol](self#the-protocol) below; a whole
+//!   worker has five lines.
+//! - **You write a host:** [`StdioTransport`] talks to a child, [`Handshake`] says when it may be given
+//!   work, and the mock of [`IpcTransport`] (feature `mock`) stands in for it
+//!   in your tests.
+//!
+//! # When not to use it
+//!
+//! - To run many jobs on many workers, with restarts, retries and limits: that is `ratchet-runtime`, or
+//!   the `ratchet` command. This crate knows one conversation.
+//! - To move bulk data: a message is a line of JSON of at most 16 MiB. Send a path.
+//! - To talk over a network: there is no encryption and no reconnecting here.
+//!
+//! # A worker
+//!
+//! ```no_run
+//! use ratchet_ipc::serve::{Call, Json, Task, Worker};
+//! use ratchet_ipc::{IpcError, TaskError};
+//!
+//! async fn fetch(call: Call) -> Result<Json<usize>, TaskError> {
+//!     let path: String = call.read()?;
+//!     call.progress(0.0, Some(1.0), Some("reading"));
+//!     let text = tokio::fs::read_to_string(&path).await?;
+//!     Ok(Json(text.len()))
+//! }
+//!
+//! fn main() -> Result<(), IpcError> {
+//!     Worker::new("sizes")
+//!         .version("1.0")
+//!         .task(Task::new("fetch", fetch).cacheable())
+//!         .task(Task::blocking("double", |call: &Call| Ok(Json(call.read::<i64>()? * 2))))
+//!         .run()
+//! }
+//! ```
+//!
+//! # A host
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use std::process::Stdio;
+//! use ratchet_ipc::{Incoming, IpcMessage, IpcTransport, Payload, Request, StdioTransport};
+//!
+//! let echo = r#"while read -r line; do
+//!     id=${line#*'"id":"'}; echo "{\"type\":\"response\",\"id\":\"${id%%'"'*}\",\"result\":1}"
+//! done"#;
+//! let mut child = tokio::process::Command::new("sh")
+//!     .args(["-c", echo])
+//!     .stdin(Stdio::piped())
+//!     .stdout(Stdio::piped())
+//!     .spawn()?;
+//! let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+//!
+//! let mut worker = StdioTransport::new(stdout, stdin);
+//! for id in 1..=3 {
+//!     worker.queue(&Request::new(id, "count", Payload::null()).into())?;
+//! }
+//! for id in 1..=3 {
+//!     let Incoming::Message(IpcMessage::Response(answer)) = worker.receive().await? else {
+//!         panic!("not an answer");
+//!     };
+//!     assert_eq!(answer.id.as_counter(), Some(id));
+//!     assert_eq!(answer.outcome.unwrap().read::<u32>()?, 1);
+//! }
+//! worker.close().await?;
+//! child.wait().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # The parts
+//!
+//! ```text
+//! IpcMessage          what is said: Request, Response, Event           messages
+//!     | Dialect       how one message stands on a line                 serialization
+//!   Codec             bytes to messages and back, within limits
+//!     | IpcTransport  reads and writes both ways, whenever waited on   transport
+//! a child's pipes     or a pipe in memory
+//! ```
+//!
+//! # The protocol
+//!
+#![doc = include_str!("../PROTOCOL.md")]
 
 mod error;
 mod messages;
@@ -25,6 +116,25 @@ pub use serialization::{
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 
 /// Mocks of the traits of this crate, for tests of one's own code.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use ratchet_ipc::mock::MockIpcTransport;
+/// use ratchet_ipc::{Event, Incoming, IpcTransport, Nonce};
+///
+/// /// Code of one's own, to be tested without a process.
+/// async fn is_alive(worker: &mut dyn IpcTransport) -> bool {
+///     let ping = Event::Ping(Nonce { nonce: 1 });
+///     worker.send(ping.into()).await.is_ok()
+///         && matches!(worker.receive().await, Ok(Incoming::Message(_)))
+/// }
+///
+/// let mut worker = MockIpcTransport::new();
+/// worker.expect_send().times(1).returning(|_| Ok(()));
+/// worker.expect_receive().returning(|| Ok(Incoming::End));
+/// assert!(!is_alive(&mut worker).await);
+/// # });
+/// ```
 #[cfg(any(test, feature = "mock"))]
 pub mod mock {
     pub use crate::transport::MockIpcTransport;

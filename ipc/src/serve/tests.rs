@@ -370,3 +370,42 @@ async fn a_broken_request_is_answered_or_complained_of() {
         assert!(log.message.contains(expected), "{}", log.message);
     }
 }
+
+mod with_a_mock {
+    use super::*;
+    use crate::mock::MockIpcTransport;
+
+    fn broken_pipe() -> IpcError {
+        IpcError::Write(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_gone_before_the_hello_ends_the_worker() {
+        let mut transport = MockIpcTransport::new();
+        transport
+            .expect_send()
+            .times(1)
+            .returning(|_| Err(broken_pipe()));
+        let ended = Worker::new("w").serve_on(transport).await;
+        assert!(matches!(ended, Err(IpcError::Write(_))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_gone_before_the_answer_ends_the_worker() {
+        let mut transport = MockIpcTransport::new();
+        transport.expect_send().times(1).returning(|_| Ok(()));
+        let request = Request::new(1, "double", Payload::from_json("1").unwrap());
+        let request = Incoming::Message(request.into());
+        transport
+            .expect_receive()
+            .times(1)
+            .return_once(|| Ok(request));
+        transport.expect_try_receive().returning(|| None);
+        transport
+            .expect_queue()
+            .times(1)
+            .returning(|_| Err(broken_pipe()));
+        let ended = Worker::new("w").task(double()).serve_on(transport).await;
+        assert!(matches!(ended, Err(IpcError::Write(_))), "{ended:?}");
+    }
+}

@@ -1,0 +1,20 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::exit;
+
+/// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "ratchet", version, after_help = exit::HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// The built-in worker: echo, sleep, fail, flaky, burn, command.
+    Worker(commands::worker::Arguments),
+}
