@@ -120,7 +120,6 @@ export class Worker {
     /** @type {Map<Id, Call>} */ this._running = new Map();
     this._ready = false;
     this._ended = false;
-    /** @type {string[]} */ this._out = [];
     /** @type {import('node:stream').Writable | undefined} */ this._output = undefined;
     /** @type {import('node:stream').Readable | undefined} */ this._input = undefined;
   }
@@ -261,7 +260,6 @@ export class Worker {
     }
     if (this._ended && this._running.size === 0 && this._waiting.length === 0) {
       this._input?.destroy();
-      this._flush();
       this._output?.end();
     }
   }
@@ -304,7 +302,7 @@ export class Worker {
       failure.data = undefined;
       line = JSON.stringify({ type: 'response', id, error: failure });
     }
-    this._queue(line);
+    this._write(line);
   }
 
   /** @param {string} message */
@@ -314,20 +312,12 @@ export class Worker {
 
   /** @param {object} message */
   _send(message) {
-    this._queue(JSON.stringify(message));
+    this._write(JSON.stringify(message));
   }
 
-  /** Lines of one turn of the event loop leave together. @param {string} line */
-  _queue(line) {
-    this._out.push(line, '\n');
-    if (this._out.length === 2) setImmediate(() => this._flush());
-  }
-
-  _flush() {
-    if (this._out.length === 0) return;
-    const lines = this._out.join('');
-    this._out.length = 0;
-    this._output?.write(lines);
+  /** Every line leaves at once: the next request may keep this thread for an hour. @param {string} line */
+  _write(line) {
+    this._output?.write(`${line}\n`);
   }
 }
 

@@ -114,13 +114,12 @@ class Call:
         for name, value in (("done", done), ("total", total), ("message", message)):
             if value is not None:
                 event[name] = value
-        self._worker._send(event, flush=True)
+        self._worker._send(event)
 
     def log(self, message: str, level: str = "info") -> None:
         """Tells something to whoever runs the job."""
         self._worker._send(
-            {"type": "event", "event": "log", "id": self.id, "level": level, "message": message},
-            flush=True,
+            {"type": "event", "event": "log", "id": self.id, "level": level, "message": message}
         )
 
 
@@ -142,7 +141,6 @@ class Worker:
         self._waiting: Deque[Dict[str, Any]] = deque()
         self._running: List[Call] = []
         self._ended = False
-        self._out: List[bytes] = []
         self._out_lock = threading.Lock()
         self._out_fd = -1
         self._write_error: Optional[OSError] = None
@@ -181,19 +179,18 @@ class Worker:
     def run(self) -> None:
         """Takes over stdin and stdout and serves until the host has no more work."""
         in_fd, self._out_fd = _take_stdio()
-        self._send(self._hello(), flush=True)
+        self._send(self._hello())
         # The reader is a daemon: a host that neither asks nor ends must not keep a failed worker.
         threading.Thread(target=self._read, args=(in_fd,), name="reader", daemon=True).start()
         if self._prepare is not None:
             self._prepare()
-            self._send({"type": "event", "event": "ready"}, flush=True)
+            self._send({"type": "event", "event": "ready"})
         helpers = [threading.Thread(target=self._work) for _ in range(self.concurrency - 1)]
         for helper in helpers:
             helper.start()
         self._work()
         for helper in helpers:
             helper.join()
-        self._flush()
         if self._write_error is not None:
             raise self._write_error
 
@@ -258,7 +255,7 @@ class Worker:
         event = message.get("event")
         if event == "ping":
             pong = {"type": "event", "event": "pong", "nonce": message.get("nonce", 0)}
-            self._send(pong, flush=True)
+            self._send(pong)
         elif event == "cancel":
             self._cancel(message.get("id"))
         elif event == "drain":
@@ -281,7 +278,7 @@ class Worker:
         self._reply_error(id, Cancelled("cancelled before it began"))
 
     def _complain(self, message: str) -> None:
-        self._send({"type": "event", "event": "log", "level": "error", "message": message}, flush=True)
+        self._send({"type": "event", "event": "log", "level": "error", "message": message})
 
     # What the others do: take a request, do it, answer it.
 
@@ -289,14 +286,6 @@ class Worker:
         while True:
             with self._lock:
                 while not self._waiting and not self._ended:
-                    if self._out:
-                        # Nothing to do but to send what is done. It may block, so not under the lock.
-                        self._lock.release()
-                        try:
-                            self._flush()
-                        finally:
-                            self._lock.acquire()
-                        continue
                     self._changed.wait()
                 if not self._waiting:
                     return
@@ -310,7 +299,7 @@ class Worker:
 
     def _handle(self, call: Call) -> None:
         if self.concurrency > 1:
-            self._send({"type": "event", "event": "started", "id": call.id}, flush=True)
+            self._send({"type": "event", "event": "started", "id": call.id})
         handler = self._handlers.get(call.task)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
@@ -335,35 +324,25 @@ class Worker:
                 error = TaskError("message_too_large", message, retryable=False)
                 self._reply_error(call.id, error)
             else:
-                self._queue(line)
+                self._write(line)
 
     def _reply_error(self, id: Id, error: TaskError) -> None:
         try:
-            self._send({"type": "response", "id": id, "error": error.to_json()}, flush=True)
+            self._send({"type": "response", "id": id, "error": error.to_json()})
         except (TypeError, ValueError):
             plain = TaskError(str(error.code), str(error.message) + " (its data is not JSON)")
-            self._send({"type": "response", "id": id, "error": plain.to_json()}, flush=True)
+            self._send({"type": "response", "id": id, "error": plain.to_json()})
 
-    # Lines leave together: replies wait until there is nothing else to do.
+    # Every line leaves at once: the next request may take an hour.
 
-    def _send(self, message: Dict[str, Any], *, flush: bool = False) -> None:
-        self._queue(_encode(message))
-        if flush:
-            self._flush()
+    def _send(self, message: Dict[str, Any]) -> None:
+        self._write(_encode(message))
 
-    def _queue(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         with self._out_lock:
-            self._out.append(line)
-            crowded = len(self._out) >= 256
-        if crowded or len(line) > READ_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._out_lock:
-            lines, self._out = self._out, []
-            if self._write_error is not None or not lines:
+            if self._write_error is not None:
                 return
-            view = memoryview(b"".join(lines))
+            view = memoryview(line)
             try:
                 while view:
                     view = view[os.write(self._out_fd, view) :]
