@@ -17,6 +17,43 @@
 //!
 //! Do not reach for this crate for what a library already does inside: an HTTP client that retries should not be
 //! retried. And none of it makes a call safe to repeat; that is up to the other side.
+#![cfg_attr(
+    all(feature = "retry", feature = "circuit-breaker"),
+    doc = r#"
+# Example
+
+A call that is retried, through a breaker, while retries stay within their share of the load:
+
+```
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_resilience::circuit_breaker::CircuitBreaker;
+use ratchet_resilience::retry::{BackoffPolicy, Fault, RetryBudget, RetryExecutor};
+
+# #[tokio::main(flavor = "current_thread", start_paused = true)]
+# async fn main() -> Result<(), ratchet_resilience::Error> {
+let policy = BackoffPolicy::builder()
+    .max_attempts(5)
+    .max_delay(Duration::from_secs(10))
+    .time_limit(Duration::from_secs(60))
+    .build()?;
+let executor = RetryExecutor::new(policy)
+    .through(CircuitBreaker::builder().consecutive_failures(3).build()?)
+    .budget(Arc::new(RetryBudget::builder().build()?));
+
+let answer = executor
+    .execute(async |attempt| {
+        if attempt < 3 { Err(Fault::transient("connection reset").class("network")) } else { Ok("hello") }
+    })
+    .await;
+assert_eq!(answer.unwrap(), "hello");
+# Ok(())
+# }
+```
+"#
+)]
+
 mod clock;
 mod error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
@@ -24,6 +61,8 @@ mod random;
 
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
+#[cfg(feature = "retry")]
+pub mod retry;
 
 pub use error::Error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
