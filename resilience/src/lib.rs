@@ -54,6 +54,9 @@ assert_eq!(answer.unwrap(), "hello");
 "#
 )]
 
+#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
+mod check;
+#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
 mod clock;
 mod error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
@@ -63,6 +66,8 @@ mod random;
 pub mod circuit_breaker;
 #[cfg(feature = "retry")]
 pub mod retry;
+#[cfg(feature = "shutdown")]
+pub mod shutdown;
 
 pub use error::Error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::Machine;
 use super::{CircuitBreaker, Listener, Shared, Transition};
-use crate::error::{check_duration, check_range, refuse};
+use crate::check::{check_duration, check_range, refuse};
 use crate::{Error, Rng};
 
 /// Which calls a closed breaker looks back on.

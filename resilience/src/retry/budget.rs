@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::error::{check_duration, check_range};
+use crate::check::{check_duration, check_range, refuse};
 
 /// How finely the window slides. A deposit is forgotten up to a tenth of the window early, a withdrawal up to a tenth
 /// late: both err on the side of fewer retries.
@@ -161,11 +161,7 @@ impl RetryBudgetBuilder {
         let reserve = self.floor_per_second * self.window.as_secs_f64();
         if self.share == 0.0 && reserve < 1.0 {
             let allowed = "enough for one retry in a window while share is 0";
-            return Err(crate::error::refuse(
-                "floor_per_second",
-                self.floor_per_second,
-                allowed,
-            ));
+            return Err(refuse("floor_per_second", self.floor_per_second, allowed));
         }
         Ok(RetryBudget {
             share: self.share,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::backoff::Exponential;
-use crate::error::{check_duration, refuse};
+use crate::check::{check_duration, check_range, refuse};
 use crate::{Error, Rng};
 
 /// How the wait between attempts grows, before jitter and up to the policy's `max_delay`.
@@ -86,7 +86,7 @@ impl Delay {
                 Growth::Linear { increment }
             }
             Self::Exponential { multiplier, .. } => {
-                crate::error::check_range(
+                check_range(
                     "multiplier",
                     multiplier,
                     1.0..=f64::MAX,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::delay::Schedule;
 use super::{Delay, GiveUp, History, Jitter, RetryPolicy, Retryable};
-use crate::error::{check_duration, check_range, refuse};
+use crate::check::{check_duration, check_range, refuse};
 use crate::{Error, Rng};
 
 /// The retry policy of this crate: how many attempts, how long between them, for which errors, until when.
