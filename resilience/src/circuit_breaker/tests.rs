@@ -91,6 +91,23 @@ fn a_dropped_probe_decides_nothing_and_makes_room() {
 }
 
 #[test]
+fn a_probe_of_an_earlier_half_open_state_frees_no_place_of_a_later_one() {
+    let breaker = fragile().build().unwrap();
+    let until = opened(&breaker, now());
+    let old = breaker.try_acquire(until).unwrap();
+    fail(&breaker, until);
+    let State::Open { until } = breaker.state() else {
+        panic!("{breaker:?} should be open")
+    };
+    // The same place, with the same number of lease.
+    let new = breaker.try_acquire(until).unwrap();
+    drop(old);
+    assert_eq!(breaker.snapshot(until).probes_under_way, 1);
+    drop(new);
+    assert_eq!(breaker.snapshot(until).probes_under_way, 0);
+}
+
+#[test]
 fn a_probe_that_does_not_return_loses_its_place_and_its_say() {
     let breaker = fragile().probes(1).probe_lease(3 * SECOND).build().unwrap();
     let until = opened(&breaker, now());

@@ -92,6 +92,14 @@ mod tests {
     }
 
     #[test]
+    fn rounding_does_not_exceed_the_cap() {
+        // As a float this is a whole year.
+        let cap = Duration::new(365 * 24 * 60 * 60 - 1, 999_999_999);
+        let delays = Exponential::new(Duration::from_secs(1), 10.0, cap);
+        assert_eq!(delays.delay(u32::MAX), cap);
+    }
+
+    #[test]
     fn slow_growth_goes_on_past_the_table() {
         let delays = Exponential::new(Duration::from_secs(1), 1.001, DAY);
         for index in [1_022, 1_023, 1_024, 5_000] {

@@ -119,6 +119,34 @@ fn a_class_can_have_its_own_delay() {
 }
 
 #[test]
+fn a_decorrelated_delay_grows_from_the_last_one() {
+    let delay = Delay::Decorrelated { initial: SECOND };
+    let policy = BackoffPolicy::builder()
+        .max_attempts(1_000)
+        .max_delay(1_000 * SECOND)
+        .delay(delay)
+        .build()
+        .unwrap();
+    let (now, mut rng) = (now(), Rng::seeded(3));
+    let mut history = History::new(now);
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        let high = history
+            .previous_delay()
+            .map_or(SECOND, |previous| 3 * previous);
+        let decision = history.decide(&policy, &Fault::transient("reset"), now, &mut rng);
+        let delay = history.previous_delay().unwrap();
+        assert_eq!(decision, Decision::Retry { at: now + delay });
+        assert!(
+            SECOND <= delay && delay <= high,
+            "{delay:?} is not within 1s..={high:?}"
+        );
+        longest = longest.max(delay);
+    }
+    assert!(longest > 10 * SECOND, "{longest:?} is no growth");
+}
+
+#[test]
 fn an_error_may_ask_for_more_time_up_to_the_cap() {
     let policy = every_second(3).max_delay(10 * SECOND).build().unwrap();
     let now = now();

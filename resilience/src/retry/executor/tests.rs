@@ -145,6 +145,30 @@ async fn a_call_can_be_spawned_and_its_operation_may_change_what_it_holds() {
     assert_eq!(calls.await.unwrap(), [1, 2, 3]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn many_calls_can_share_an_executor_from_tasks_of_their_own() {
+    let executor = Arc::new(RetryExecutor::new(every_second(3).build().unwrap()));
+    let attempts = Arc::new(AtomicU32::new(0));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let (executor, attempts) = (Arc::clone(&executor), Arc::clone(&attempts));
+        calls.spawn(async move {
+            let call = executor.execute(async |attempt| {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                if attempt == 3 {
+                    Ok(())
+                } else {
+                    Err(Fault::transient("reset"))
+                }
+            });
+            call.await
+        });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(attempts.load(Ordering::Relaxed), 30);
+}
+
 #[cfg(feature = "circuit-breaker")]
 mod through_a_breaker {
     use super::*;
