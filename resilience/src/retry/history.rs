@@ -173,17 +173,13 @@ impl History {
         }
         policy.should_retry(self, error)?;
         let delay = policy.retry_delay(self, error, rng);
-        match policy.time_limit() {
-            Some(limit)
-                if now
-                    .saturating_duration_since(self.started)
-                    .saturating_add(delay)
-                    > limit =>
-            {
-                Err(GiveUp::TimeLimit { limit })
-            }
-            _ => Ok(delay),
+        let elapsed = now.saturating_duration_since(self.started);
+        if let Some(limit) = policy.time_limit()
+            && elapsed.saturating_add(delay) > limit
+        {
+            return Err(GiveUp::TimeLimit { limit });
         }
+        Ok(delay)
     }
 }
 
