@@ -96,7 +96,9 @@ impl ShutdownCoordinator {
             }
         };
         let watch_the_time = async {
-            if let Some(deadline) = self.shared.clock().deadline() {
+            while let Some(deadline) = self.shared.clock().deadline()
+                && !next.is_cancelled()
+            {
                 tokio::time::sleep_until(deadline.into()).await;
                 match phase {
                     Phase::Killing => next.cancel(),
