@@ -29,12 +29,11 @@ impl Rng {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// A duration drawn evenly from `low ..= high`; `low` if they are the wrong way round.
+    /// A duration drawn evenly from `low ..= high`; `low` if they are the wrong way round. What lies more than 584
+    /// years above `low` is never drawn.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        let spread = high.saturating_sub(low);
-        // Rounding may add a nanosecond; whoever asked for `high` at most gets that.
-        low.saturating_add(spread.mul_f64(self.0.f64()))
-            .min(high.max(low))
+        let spread = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX);
+        low.saturating_add(Duration::from_nanos(self.0.u64(0..=spread)))
     }
 }
 
