@@ -1,0 +1,284 @@
+//! The breaker against a model that keeps every call and recounts.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LEASE: u64 = 40;
+const OPEN: u64 = 30;
+const OPEN_MAX: u64 = 100;
+const SLOW: u64 = 25;
+
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    window: u32,
+    by_time: bool,
+    minimum: u32,
+    rate: Option<f64>,
+    consecutive: Option<u32>,
+    slow_rate: Option<f64>,
+    probes: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Acquire,
+    Record(usize, CallOutcome),
+    Drop(usize),
+    ForceOpen,
+    ForceClose,
+    Reset,
+}
+
+/// A permit as the model sees it.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    generation: u64,
+    started: u64,
+    /// Number and end of the lease.
+    probe: Option<(u64, u64)>,
+}
+
+/// Times are milliseconds since the start. The open time is the machine's, within what the settings allow.
+struct Model {
+    rules: Rules,
+    state: State,
+    generation: u64,
+    /// When each call of this generation was recorded, whether it failed, whether it was slow.
+    log: Vec<(u64, bool, bool)>,
+    /// Leases that are out, by number and end.
+    leases: Vec<(u64, u64)>,
+    succeeded: u32,
+    next_lease: u64,
+    openings: i32,
+}
+
+impl Model {
+    fn acquire(&mut self, now: u64, start: Instant) -> Option<Call> {
+        if matches!(self.state, State::Open { until } if start + Duration::from_millis(now) >= until)
+        {
+            self.enter(State::HalfOpen);
+        }
+        let mut call = Call {
+            generation: self.generation,
+            started: now,
+            probe: None,
+        };
+        match self.state {
+            State::Closed | State::ForcedClosed => {}
+            State::Open { .. } | State::ForcedOpen => return None,
+            State::HalfOpen => {
+                self.leases.retain(|(_, end)| *end > now);
+                if self.leases.len() + self.succeeded as usize == self.rules.probes as usize {
+                    return None;
+                }
+                let lease = (self.next_lease, now + LEASE);
+                self.next_lease += 1;
+                self.leases.push(lease);
+                call.probe = Some(lease);
+            }
+        }
+        Some(call)
+    }
+
+    /// The state that follows, with an open time of zero.
+    fn record(&mut self, call: Call, outcome: CallOutcome, now: u64, start: Instant) {
+        if call.generation != self.generation {
+            return;
+        }
+        let slow = self.rules.slow_rate.is_some() && now - call.started >= SLOW;
+        let failed = outcome == CallOutcome::Failure;
+        if let Some(lease) = call.probe {
+            self.leases.retain(|held| *held != lease);
+            if outcome == CallOutcome::Ignored || lease.1 <= now {
+                return;
+            }
+            self.succeeded += u32::from(!failed && !slow);
+            if failed || slow {
+                self.enter(State::Open { until: start });
+            } else if self.succeeded == self.rules.probes {
+                self.enter(State::Closed);
+            }
+        } else if outcome != CallOutcome::Ignored {
+            self.log.push((now, failed, slow));
+            if self.state == State::Closed && self.trips(now) {
+                self.enter(State::Open { until: start });
+            }
+        }
+    }
+
+    fn window(&self, now: u64) -> Vec<(u64, bool, bool)> {
+        let origin = self.log.first().map_or(0, |call| call.0);
+        let slice = |time: u64| (time - origin) / u64::from(self.rules.window);
+        let recent = self.log.iter().rev().enumerate().filter(|(age, call)| {
+            if self.rules.by_time {
+                slice(now) - slice(call.0) < 10
+            } else {
+                *age < self.rules.window as usize
+            }
+        });
+        recent.map(|(_, call)| *call).collect()
+    }
+
+    fn in_a_row(&self) -> usize {
+        self.log.iter().rev().take_while(|call| call.1).count()
+    }
+
+    fn trips(&self, now: u64) -> bool {
+        let window = self.window(now);
+        // The rates of `rules` are quarters.
+        let share = |count: usize, rate: f64| {
+            f64::from(u32::try_from(count).unwrap())
+                >= rate * f64::from(u32::try_from(window.len()).unwrap())
+        };
+        let rates_count = window.len() >= self.rules.minimum as usize;
+        let failed = window.iter().filter(|call| call.1).count();
+        let slow = window.iter().filter(|call| call.2).count();
+        self.rules
+            .consecutive
+            .is_some_and(|limit| self.in_a_row() >= limit as usize)
+            || rates_count && self.rules.rate.is_some_and(|rate| share(failed, rate))
+            || rates_count && self.rules.slow_rate.is_some_and(|rate| share(slow, rate))
+    }
+
+    fn enter(&mut self, state: State) {
+        self.openings = match state {
+            State::Open { .. } => self.openings + 1,
+            State::HalfOpen => self.openings,
+            _ => 0,
+        };
+        (self.state, self.generation, self.succeeded) = (state, self.generation + 1, 0);
+        self.log.clear();
+        self.leases.clear();
+    }
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let rate = || proptest::option::of(prop_oneof![Just(0.25), Just(0.5), Just(1.0)]);
+    (
+        1_u32..8,
+        any::<bool>(),
+        1_u32..8,
+        rate(),
+        proptest::option::of(1_u32..5),
+        rate(),
+        1_u32..4,
+    )
+        .prop_map(
+            |(window, by_time, minimum, rate, consecutive, slow_rate, probes)| Rules {
+                window,
+                by_time,
+                minimum: if by_time {
+                    minimum
+                } else {
+                    minimum.min(window)
+                },
+                rate,
+                consecutive,
+                slow_rate,
+                probes,
+            },
+        )
+        .prop_filter("something has to open it", |rules| {
+            rules.rate.is_some() || rules.consecutive.is_some() || rules.slow_rate.is_some()
+        })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        2 => Just(CallOutcome::Success),
+        3 => Just(CallOutcome::Failure),
+        1 => Just(CallOutcome::Ignored),
+    ];
+    let step = prop_oneof![
+        12 => (0_u64..60).prop_map(Step::Wait),
+        20 => Just(Step::Acquire),
+        20 => (any::<usize>(), outcome).prop_map(|(index, outcome)| Step::Record(index, outcome)),
+        4 => any::<usize>().prop_map(Step::Drop),
+        1 => Just(Step::ForceOpen),
+        1 => Just(Step::ForceClose),
+        1 => Just(Step::Reset),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    #[test]
+    fn the_breaker_does_what_the_model_does(rules in rules(), steps in steps(), seed in any::<u64>()) {
+        let millis = Duration::from_millis;
+        let mut builder = CircuitBreaker::builder()
+            .window(if rules.by_time { Window::Time(millis(u64::from(rules.window) * 10)) } else { Window::Calls(rules.window) })
+            .minimum_calls(rules.minimum)
+            .failure_rate(rules.rate)
+            .consecutive_failures(rules.consecutive)
+            .probes(rules.probes)
+            .probe_lease(millis(LEASE))
+            .open_for(millis(OPEN))
+            .open_max(millis(OPEN_MAX))
+            .open_jitter(0.5)
+            .rng(crate::Rng::seeded(seed));
+        if let Some(rate) = rules.slow_rate {
+            builder = builder.slow_calls(millis(SLOW), rate);
+        }
+        let breaker = builder.build().unwrap();
+        let start = tokio::time::Instant::now().into_std();
+        let mut model = Model {
+            rules, state: State::Closed, generation: 0, log: vec![], leases: vec![], succeeded: 0, next_lease: 0, openings: 0,
+        };
+        let mut calls: Vec<(Permit, Call)> = Vec::new();
+        let mut time = 0;
+        for step in steps {
+            let now = start + millis(time);
+            match step {
+                Step::Wait(wait) => time += wait,
+                Step::Acquire => match (breaker.try_acquire(now), model.acquire(time, start)) {
+                    (Ok(permit), Some(call)) => {
+                        prop_assert_eq!(permit.is_probe(), call.probe.is_some());
+                        calls.push((permit, call));
+                    }
+                    (Err(rejection), None) => {
+                        prop_assert!(rejection.until().is_none_or(|until| until > now));
+                        prop_assert_eq!(rejection.until().is_none(), model.state == State::ForcedOpen);
+                    }
+                    (got, wanted) => prop_assert!(false, "got {got:?}, wanted {wanted:?}"),
+                },
+                Step::Record(index, outcome) if !calls.is_empty() => {
+                    let (permit, call) = calls.swap_remove(index % calls.len());
+                    permit.record(outcome, now);
+                    model.record(call, outcome, time, start);
+                }
+                Step::Drop(index) if !calls.is_empty() => {
+                    let (permit, call) = calls.swap_remove(index % calls.len());
+                    drop(permit);
+                    model.record(call, CallOutcome::Ignored, time, start);
+                }
+                Step::Record(..) | Step::Drop(_) => {}
+                Step::ForceOpen => { breaker.force_open(now); model.enter(State::ForcedOpen); }
+                Step::ForceClose => { breaker.force_close(now); model.enter(State::ForcedClosed); }
+                Step::Reset => { breaker.reset(now); model.enter(State::Closed); }
+            }
+            let now = start + millis(time);
+            // The model leaves the open time to the machine, which has to keep to its settings.
+            if let (State::Open { until: unset }, State::Open { until }) = (model.state, breaker.state())
+                && unset == start
+            {
+                let full = millis(OPEN).mul_f64(2_f64.powi(model.openings - 1)).min(millis(OPEN_MAX));
+                prop_assert!(now + full / 2 <= until && until <= now + full, "open for {:?} of {full:?}", until - now);
+                model.state = State::Open { until };
+            }
+            let seen = breaker.snapshot(now);
+            prop_assert_eq!(seen.state, model.state);
+            prop_assert_eq!(seen.generation, model.generation);
+            let window = model.window(time);
+            prop_assert_eq!(seen.calls, window.len() as u64);
+            prop_assert_eq!(seen.failures, window.iter().filter(|call| call.1).count() as u64);
+            prop_assert_eq!(seen.slow_calls, window.iter().filter(|call| call.2).count() as u64);
+            prop_assert_eq!(seen.consecutive_failures as usize, model.in_a_row());
+            prop_assert_eq!(seen.probes_under_way, model.leases.iter().filter(|(_, end)| *end > time).count());
+            prop_assert!(seen.probes_under_way + model.succeeded as usize <= rules.probes as usize);
+        }
+    }
+}

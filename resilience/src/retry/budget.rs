@@ -1,0 +1,309 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+use crate::check::{check_duration, check_range, refuse};
+
+/// How finely the window slides. A deposit is forgotten up to a tenth of the window early, a withdrawal up to a tenth
+/// late: both err on the side of fewer retries.
+const SLICES: u64 = 10;
+/// One more than the window, so that a withdrawal is remembered for all of it.
+const REMEMBERED: usize = 11;
+
+/// A cap on the extra load that retries may cause, shared by all who call the same thing.
+///
+/// When a service is down every call is retried, and three attempts each make three times the load for what is
+/// already on its knees. The budget lets retries be a share of the calls (20 %), and a few a second on top so that
+/// rare callers may retry at all. In no window are there more retries than that.
+///
+/// ```
+/// use ratchet_resilience::retry::RetryBudget;
+/// let now = std::time::Instant::now();
+///
+/// let budget = RetryBudget::builder().share(0.5).floor_per_second(0.0).build()?;
+/// budget.deposit(now); // a call
+/// budget.deposit(now); // another
+/// assert!(budget.withdraw(now)); // one retry for two calls
+/// assert!(!budget.withdraw(now));
+/// # Ok::<(), ratchet_resilience::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RetryBudget {
+    share: f64,
+    /// What may be withdrawn in a window without any deposit.
+    reserve: f64,
+    /// Nanoseconds.
+    slice: u64,
+    ledger: Mutex<Ledger>,
+}
+
+/// What came in and went out, by slice of time.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// When slice zero began: the first time anything was asked.
+    origin: Option<Instant>,
+    latest: u64,
+    deposits: [u32; REMEMBERED],
+    withdrawals: [u32; REMEMBERED],
+}
+
+impl RetryBudget {
+    /// A budget of 20 % of the calls of the last ten seconds, and ten a second on top.
+    pub fn builder() -> RetryBudgetBuilder {
+        RetryBudgetBuilder {
+            share: 0.2,
+            floor_per_second: 10.0,
+            window: Duration::from_secs(10),
+        }
+    }
+
+    /// Counts a call: its first attempt, not its retries.
+    pub fn deposit(&self, now: Instant) {
+        let mut ledger = self.lock();
+        let slot = ledger.turn_to(now, self.slice);
+        ledger.deposits[slot] = ledger.deposits[slot].saturating_add(1);
+    }
+
+    /// Takes one retry out, or says that there is none left.
+    #[must_use = "a retry that was refused must not be made"]
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let mut ledger = self.lock();
+        let slot = ledger.turn_to(now, self.slice);
+        let allowed = self.reserve + self.share * ledger.recent_deposits();
+        if ledger.recent_withdrawals() + 1.0 > allowed {
+            return false;
+        }
+        ledger.withdrawals[slot] = ledger.withdrawals[slot].saturating_add(1);
+        true
+    }
+
+    /// No code of a caller runs while it is locked, and every state in between is a sound one.
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// Forgets what has left the window and gives the slot of the current slice. Callers may read their clocks in one
+    /// order and get here in another, so a time that lies behind counts as the latest.
+    fn turn_to(&mut self, now: Instant, slice: u64) -> usize {
+        let origin = *self.origin.get_or_insert(now);
+        let elapsed = nanoseconds(now.saturating_duration_since(origin));
+        let current = (elapsed / slice).max(self.latest);
+        let first_new = self.latest + 1;
+        for stale in (first_new..=current).take(REMEMBERED) {
+            let slot = slot(stale);
+            self.deposits[slot] = 0;
+            self.withdrawals[slot] = 0;
+        }
+        self.latest = current;
+        slot(current)
+    }
+
+    fn recent_withdrawals(&self) -> f64 {
+        self.withdrawals.iter().copied().map(f64::from).sum()
+    }
+
+    /// All but the oldest slice remembered, which may lie outside the window in part.
+    fn recent_deposits(&self) -> f64 {
+        let all: f64 = self.deposits.iter().copied().map(f64::from).sum();
+        all - f64::from(self.deposits[slot(self.latest + 1)])
+    }
+}
+
+fn slot(slice: u64) -> usize {
+    // The remainder is below eleven.
+    usize::try_from(slice % REMEMBERED as u64).unwrap_or(0)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Sets up a [`RetryBudget`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is checked or made before `build`"]
+pub struct RetryBudgetBuilder {
+    share: f64,
+    floor_per_second: f64,
+    window: Duration,
+}
+
+impl RetryBudgetBuilder {
+    /// How many retries a call pays for: 0 to 1.
+    pub fn share(mut self, share: f64) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// How many retries a second are free: 0 to a million.
+    pub fn floor_per_second(mut self, floor_per_second: f64) -> Self {
+        self.floor_per_second = floor_per_second;
+        self
+    }
+
+    /// How long a call pays, and how long a retry counts; from a millisecond on.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// The budget, or the setting that makes no sense.
+    pub fn build(self) -> Result<RetryBudget, Error> {
+        check_range("share", self.share, 0.0..=1.0, "between 0 and 1")?;
+        check_range(
+            "floor_per_second",
+            self.floor_per_second,
+            0.0..=1e6,
+            "between 0 and 1000000",
+        )?;
+        check_duration("window", self.window, Duration::from_millis(1))?;
+        let reserve = self.floor_per_second * self.window.as_secs_f64();
+        if self.share == 0.0 && reserve < 1.0 {
+            let allowed = "enough for one retry in a window while share is 0";
+            return Err(refuse("floor_per_second", self.floor_per_second, allowed));
+        }
+        Ok(RetryBudget {
+            share: self.share,
+            reserve,
+            slice: nanoseconds(self.window) / SLICES,
+            ledger: Mutex::new(Ledger::default()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn budget(share: f64, floor_per_second: f64) -> RetryBudget {
+        RetryBudget::builder()
+            .share(share)
+            .floor_per_second(floor_per_second)
+            .window(WINDOW)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn defaults_are_a_fifth_and_ten_a_second() {
+        let budget = RetryBudget::builder().build().unwrap();
+        let now = now();
+        for _ in 0..50 {
+            budget.deposit(now);
+        }
+        let granted = (0..1_000).filter(|_| budget.withdraw(now)).count();
+        assert_eq!(granted, 10 * 10 + 50 / 5);
+    }
+
+    #[test]
+    fn what_was_paid_and_taken_is_forgotten_after_the_window() {
+        let budget = budget(1.0, 0.0);
+        let start = now();
+        budget.deposit(start);
+        assert!(
+            !budget.withdraw(start + WINDOW + WINDOW / 10),
+            "the deposit outlived the window"
+        );
+        let budget = self::budget(0.0, 0.1);
+        assert!(budget.withdraw(start));
+        assert!(
+            !budget.withdraw(start + WINDOW),
+            "the withdrawal was forgotten within the window"
+        );
+        assert!(budget.withdraw(start + WINDOW + WINDOW / 10));
+    }
+
+    proptest! {
+        /// In every window that ends at a granted retry: retries <= floor + share x calls, by recount.
+        #[test]
+        fn no_window_is_overdrawn(
+            steps in proptest::collection::vec((any::<bool>(), 0_u64..3_000), 1..400),
+            share in 0.0_f64..=1.0,
+            floor in 0.1_f64..3.0,
+        ) {
+            let budget = budget(share, floor);
+            let mut now = now();
+            let (mut calls, mut retries) = (Vec::new(), Vec::new());
+            for (is_call, wait) in steps {
+                now += Duration::from_millis(wait);
+                if is_call {
+                    budget.deposit(now);
+                    calls.push(now);
+                } else if budget.withdraw(now) {
+                    retries.push(now);
+                    let within = |times: &[Instant]| -> f64 {
+                        times.iter().filter(|time| now - **time <= WINDOW).map(|_| 1.0).sum()
+                    };
+                    let allowed = floor * WINDOW.as_secs_f64() + share * within(&calls);
+                    prop_assert!(within(&retries) <= allowed + 1e-9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_together_get_no_more_than_one_alone() {
+        let budget = budget(0.2, 10.0);
+        let now = now();
+        let threads = 8;
+        let barrier = Barrier::new(threads);
+        let granted: usize = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        (0..1_000)
+                            .filter(|_| {
+                                budget.deposit(now);
+                                budget.withdraw(now)
+                            })
+                            .count()
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap())
+                .sum()
+        });
+        // Far more asked than is allowed, so all of it must be gone, and nothing beyond it.
+        assert_eq!(granted, 10 * 10 + 8_000 / 5);
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        let refused = |builder: RetryBudgetBuilder| builder.build().unwrap_err().to_string();
+        let builder = RetryBudget::builder;
+        assert_eq!(
+            refused(builder().share(1.5)),
+            "share is 1.5, but must be between 0 and 1"
+        );
+        assert_eq!(
+            refused(builder().share(f64::NAN)),
+            "share is NaN, but must be between 0 and 1"
+        );
+        assert_eq!(
+            refused(builder().floor_per_second(-1.0)),
+            "floor_per_second is -1, but must be between 0 and 1000000"
+        );
+        assert_eq!(
+            refused(builder().window(Duration::ZERO)),
+            "window is 0ns, but must be between 1ms and 365 days"
+        );
+        assert_eq!(
+            refused(builder().share(0.0).floor_per_second(0.0)),
+            "floor_per_second is 0, but must be enough for one retry in a window while share is 0"
+        );
+    }
+}

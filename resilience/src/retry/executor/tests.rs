@@ -1,0 +1,268 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::retry::{BackoffPolicy, BackoffPolicyBuilder, Delay, Fault, Jitter};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn every_second(max_attempts: u32) -> BackoffPolicyBuilder {
+    let fixed = BackoffPolicy::builder()
+        .delay(Delay::Fixed(SECOND))
+        .jitter(Jitter::None);
+    fixed.max_attempts(max_attempts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn executor_waits_between_attempts_and_returns_the_first_success() {
+    let executor = RetryExecutor::new(every_second(5).build().unwrap());
+    let start = tokio::time::Instant::now();
+    let result = executor
+        .execute(async |attempt| {
+            if attempt < 3 {
+                Err(Fault::transient("reset"))
+            } else {
+                Ok(attempt)
+            }
+        })
+        .await;
+    assert_eq!(result.unwrap(), 3);
+    assert_eq!(start.elapsed(), 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn executor_names_every_failed_attempt() {
+    let executor = RetryExecutor::new(every_second(3).build().unwrap());
+    let error = executor
+        .execute(async |attempt| {
+            tokio::time::sleep(attempt * SECOND).await;
+            Err::<(), _>(Fault::transient(format!("failure {attempt}")))
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "all attempts (3) are used up; attempt 1: failure 1; attempt 2: failure 2; attempt 3: failure 3"
+    );
+    let took: Vec<_> = error
+        .failures()
+        .iter()
+        .map(|failure| (failure.number, failure.took.as_secs()))
+        .collect();
+    assert_eq!(took, [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!(error.into_last().unwrap().into_inner(), "failure 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_wait_and_the_operation() {
+    let executor = RetryExecutor::new(every_second(9).build().unwrap());
+    let start = tokio::time::Instant::now();
+    let waiting = executor
+        .execute_until(tokio::time::sleep(SECOND / 2), async |_| {
+            Err::<(), _>(Fault::transient("reset"))
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (waiting.why(), waiting.failures().len()),
+        (GiveUp::Cancelled, 1)
+    );
+    let running = executor
+        .execute_until(tokio::time::sleep(SECOND / 2), async |_| {
+            pending::<()>().await;
+            Err::<(), _>(Fault::transient("reset"))
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (running.why(), running.failures().len()),
+        (GiveUp::Cancelled, 0)
+    );
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_start_starts_nothing_and_a_result_at_the_stop_is_kept() {
+    let executor = RetryExecutor::new(every_second(9).build().unwrap());
+    let started = AtomicU32::new(0);
+    let stopped = executor
+        .execute_until(ready(()), async |_| {
+            started.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Fault<&str>>(())
+        })
+        .await;
+    assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+    assert_eq!(started.load(Ordering::Relaxed), 0);
+
+    let same_moment = executor
+        .execute_until(tokio::time::sleep(SECOND), async |_| {
+            tokio::time::sleep(SECOND).await;
+            Ok::<_, Fault<&str>>("done")
+        })
+        .await;
+    assert_eq!(same_moment.unwrap(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn executors_share_a_budget() {
+    let budget = Arc::new(
+        RetryBudget::builder()
+            .share(0.5)
+            .floor_per_second(0.0)
+            .build()
+            .unwrap(),
+    );
+    let executor = RetryExecutor::new(every_second(9).build().unwrap()).budget(Arc::clone(&budget));
+    let call = async || {
+        executor
+            .execute(async |_| Err::<(), _>(Fault::transient("reset")))
+            .await
+            .unwrap_err()
+    };
+    let attempts = [call().await.failures().len(), call().await.failures().len()];
+    // The second call pays for one retry.
+    assert_eq!(attempts, [1, 2]);
+    assert_eq!(call().await.why(), GiveUp::Budget);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_can_be_spawned_and_its_operation_may_change_what_it_holds() {
+    let executor = Arc::new(RetryExecutor::new(every_second(3).build().unwrap()));
+    let calls = tokio::spawn(async move {
+        let mut calls = Vec::new();
+        let result = executor
+            .execute(|attempt| {
+                calls.push(attempt);
+                async {
+                    tokio::task::yield_now().await;
+                    Err::<(), _>(Fault::transient("reset"))
+                }
+            })
+            .await;
+        assert_eq!(result.unwrap_err().why(), GiveUp::Attempts { max: 3 });
+        calls
+    });
+    assert_eq!(calls.await.unwrap(), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_can_share_an_executor_from_tasks_of_their_own() {
+    let executor = Arc::new(RetryExecutor::new(every_second(3).build().unwrap()));
+    let attempts = Arc::new(AtomicU32::new(0));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let (executor, attempts) = (Arc::clone(&executor), Arc::clone(&attempts));
+        calls.spawn(async move {
+            let call = executor.execute(async |attempt| {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                if attempt == 3 {
+                    Ok(())
+                } else {
+                    Err(Fault::transient("reset"))
+                }
+            });
+            call.await
+        });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(attempts.load(Ordering::Relaxed), 30);
+}
+
+#[cfg(feature = "circuit-breaker")]
+mod through_a_breaker {
+    use super::*;
+    use crate::circuit_breaker::State;
+
+    /// Opens at the second failure in a row, for ten seconds.
+    fn breaker() -> CircuitBreaker {
+        CircuitBreaker::builder()
+            .consecutive_failures(2)
+            .open_for(10 * SECOND)
+            .open_jitter(0.0)
+            .probes(1)
+            .build()
+            .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejection_is_waited_out_and_costs_no_attempt() {
+        let policy = every_second(3).time_limit(60 * SECOND).build().unwrap();
+        let executor = RetryExecutor::new(policy).through(breaker());
+        let start = tokio::time::Instant::now();
+        let result = executor
+            .execute(async |attempt| {
+                if attempt < 3 {
+                    Err(Fault::transient("down"))
+                } else {
+                    Ok(attempt)
+                }
+            })
+            .await;
+        // Failures at 0 s and 1 s open it; it rejects at 2 s and admits the third attempt at 11 s.
+        assert_eq!(result.unwrap(), 3);
+        assert_eq!(start.elapsed(), 11 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_time_to_wait_a_rejection_ends_the_call() {
+        for policy in [every_second(9), every_second(9).time_limit(5 * SECOND)] {
+            let executor = RetryExecutor::new(policy.build().unwrap()).through(breaker());
+            let error = executor
+                .execute(async |_| Err::<(), _>(Fault::transient("down")))
+                .await
+                .unwrap_err();
+            assert_eq!((error.why(), error.failures().len()), (GiveUp::Rejected, 2));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait_for_the_breaker() {
+        let breaker = breaker();
+        for _ in 0..2 {
+            breaker
+                .try_acquire(now())
+                .unwrap()
+                .record(CallOutcome::Failure, now());
+        }
+        let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
+        let executor = RetryExecutor::new(policy).through(breaker);
+        let stopped = executor
+            .execute_until(tokio::time::sleep(SECOND), async |_| {
+                Ok::<_, Fault<&str>>(())
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (stopped.why(), stopped.failures().len()),
+            (GiveUp::Cancelled, 0)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_says_nothing_about_the_other_side_is_not_counted() {
+        let breaker = breaker();
+        let executor =
+            RetryExecutor::new(every_second(1).build().unwrap()).through(breaker.clone());
+        for error in [Fault::permanent("no such user"), Fault::cancelled("gone")] {
+            for _ in 0..5 {
+                executor
+                    .execute(async |_| Err::<(), _>(error.clone()))
+                    .await
+                    .unwrap_err();
+            }
+        }
+        let abandoned = executor.execute_until(tokio::time::sleep(SECOND), async |_| {
+            pending::<()>().await;
+            Ok::<_, Fault<&str>>(())
+        });
+        abandoned.await.unwrap_err();
+        let seen = breaker.snapshot(now());
+        assert_eq!((seen.state, seen.calls), (State::Closed, 0));
+        executor
+            .execute(async |_| Ok::<_, Fault<&str>>(()))
+            .await
+            .unwrap();
+        assert_eq!(breaker.snapshot(now()).calls, 1);
+    }
+}

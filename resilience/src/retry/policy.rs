@@ -1,0 +1,271 @@
+use std::time::Duration;
+
+use super::delay::Schedule;
+use super::{Delay, GiveUp, History, Jitter, RetryPolicy, Retryable};
+use crate::check::{check_duration, check_range, refuse};
+use crate::{Error, Rng};
+
+/// The retry policy of this crate: how many attempts, how long between them, for which errors, until when.
+///
+/// What nobody sets is three attempts with full jitter on an exponential delay from 100 ms, doubling up to 30 s.
+///
+/// ```
+/// use ratchet_resilience::retry::{BackoffPolicy, Delay};
+/// use std::time::Duration;
+///
+/// let policy = BackoffPolicy::builder()
+///     .max_attempts(5)
+///     .max_delay(Duration::from_secs(10))
+///     .time_limit(Duration::from_secs(60))
+///     .classes(["timeout", "throttled"])
+///     .class_delay("throttled", Delay::Fixed(Duration::from_secs(5)))
+///     .build()?;
+///
+/// let refused = BackoffPolicy::builder().max_attempts(0).build().unwrap_err();
+/// assert_eq!(refused.to_string(), "max_attempts is 0, but must be at least 1");
+/// # Ok::<(), ratchet_resilience::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BackoffPolicy {
+    max_attempts: u32,
+    max_delay: Duration,
+    time_limit: Option<Duration>,
+    jitter: Jitter,
+    schedule: Schedule,
+    /// Empty: all.
+    classes: Box<[String]>,
+    class_schedules: Box<[(String, Schedule)]>,
+}
+
+/// The settings of an exponential policy as plain data; [`build`](Self::build) checks them.
+///
+/// ```
+/// use ratchet_resilience::retry::ExponentialBackoff;
+///
+/// let policy = ExponentialBackoff { max_attempts: 5, ..ExponentialBackoff::default() }.build()?;
+/// # Ok::<(), ratchet_resilience::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExponentialBackoff {
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// The wait after the first failure.
+    pub initial_delay: Duration,
+    /// The longest wait, jitter and the error's own wish included.
+    pub max_delay: Duration,
+    /// What each wait multiplies the one before by.
+    pub multiplier: f64,
+}
+
+impl Default for ExponentialBackoff {
+    fn default() -> Self {
+        Self {
+            max_attempts: 3,
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
+            multiplier: 2.0,
+        }
+    }
+}
+
+impl ExponentialBackoff {
+    /// The policy, with full jitter, or the setting that makes no sense.
+    pub fn build(self) -> Result<BackoffPolicy, Error> {
+        self.into_builder().build()
+    }
+
+    fn into_builder(self) -> BackoffPolicyBuilder {
+        let delay = Delay::Exponential {
+            initial: self.initial_delay,
+            multiplier: self.multiplier,
+        };
+        BackoffPolicyBuilder {
+            max_attempts: self.max_attempts,
+            max_delay: self.max_delay,
+            delay,
+            jitter: None,
+            time_limit: None,
+            classes: None,
+            class_delays: Vec::new(),
+        }
+    }
+}
+
+impl BackoffPolicy {
+    /// Starts from the defaults.
+    pub fn builder() -> BackoffPolicyBuilder {
+        ExponentialBackoff::default().into_builder()
+    }
+
+    fn schedule(&self, class: &str) -> &Schedule {
+        let own = self
+            .class_schedules
+            .iter()
+            .find(|(named, _)| named == class);
+        own.map_or(&self.schedule, |(_, schedule)| schedule)
+    }
+}
+
+impl RetryPolicy for BackoffPolicy {
+    fn should_retry(&self, history: &History, error: &dyn Retryable) -> Result<(), GiveUp> {
+        if !self.classes.is_empty() && !self.classes.iter().any(|class| class == error.class()) {
+            return Err(GiveUp::Class);
+        }
+        if history.failures() >= self.max_attempts {
+            return Err(GiveUp::Attempts {
+                max: self.max_attempts,
+            });
+        }
+        Ok(())
+    }
+
+    /// Never sooner than the error asks for and never later than the cap.
+    fn retry_delay(&self, history: &History, error: &dyn Retryable, rng: &mut Rng) -> Duration {
+        let schedule = self.schedule(error.class());
+        let own = schedule.wait(
+            history.failures(),
+            history.previous_delay(),
+            self.jitter,
+            rng,
+        );
+        error
+            .retry_after()
+            .map_or(own, |asked| asked.max(own).min(self.max_delay))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        self.time_limit
+    }
+}
+
+/// Sets up a [`BackoffPolicy`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is checked or made before `build`"]
+pub struct BackoffPolicyBuilder {
+    max_attempts: u32,
+    max_delay: Duration,
+    delay: Delay,
+    jitter: Option<Jitter>,
+    time_limit: Option<Duration>,
+    classes: Option<Vec<String>>,
+    class_delays: Vec<(String, Delay)>,
+}
+
+impl BackoffPolicyBuilder {
+    /// Attempts in all, the first included; at least 1, which means no retry.
+    pub fn max_attempts(mut self, max_attempts: u32) -> Self {
+        self.max_attempts = max_attempts;
+        self
+    }
+
+    /// How the wait grows.
+    pub fn delay(mut self, delay: Delay) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// The longest wait, jitter and the error's own wish included.
+    pub fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.max_delay = max_delay;
+        self
+    }
+
+    /// How much of the wait is left to chance.
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = Some(jitter);
+        self
+    }
+
+    /// How long after the start of the first attempt the last one may start.
+    pub fn time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = Some(time_limit);
+        self
+    }
+
+    /// Retries errors of these classes only; without it, of all.
+    pub fn classes<C: Into<String>>(mut self, classes: impl IntoIterator<Item = C>) -> Self {
+        self.classes = Some(classes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Gives a class of errors a delay of its own, under the same cap and jitter.
+    pub fn class_delay(mut self, class: impl Into<String>, delay: Delay) -> Self {
+        self.class_delays.push((class.into(), delay));
+        self
+    }
+
+    /// The policy, or the setting that makes no sense.
+    pub fn build(self) -> Result<BackoffPolicy, Error> {
+        check_range("max_attempts", self.max_attempts, 1.., "at least 1")?;
+        check_duration("max_delay", self.max_delay, Duration::ZERO)?;
+        if let Some(limit) = self.time_limit {
+            check_duration("time_limit", limit, Duration::from_nanos(1))?;
+        }
+        self.check_classes()?;
+        self.check_jitter()?;
+        let schedule = self.delay.schedule(self.max_delay)?;
+        let mut class_schedules = Vec::with_capacity(self.class_delays.len());
+        for (class, delay) in self.class_delays {
+            class_schedules.push((class, delay.schedule(self.max_delay)?));
+        }
+        Ok(BackoffPolicy {
+            max_attempts: self.max_attempts,
+            max_delay: self.max_delay,
+            time_limit: self.time_limit,
+            jitter: self.jitter.unwrap_or_default(),
+            schedule,
+            classes: self.classes.unwrap_or_default().into(),
+            class_schedules: class_schedules.into(),
+        })
+    }
+
+    fn check_classes(&self) -> Result<(), Error> {
+        if self.classes.as_ref().is_some_and(Vec::is_empty) {
+            return Err(refuse(
+                "classes",
+                "empty",
+                "one class at least; max_attempts 1 retries nothing",
+            ));
+        }
+        for (index, (class, _)) in self.class_delays.iter().enumerate() {
+            if self
+                .classes
+                .as_ref()
+                .is_some_and(|classes| !classes.contains(class))
+            {
+                return Err(refuse(
+                    "class_delay",
+                    format_args!("for {class:?}"),
+                    "for one of classes",
+                ));
+            }
+            if self.class_delays[..index]
+                .iter()
+                .any(|(earlier, _)| earlier == class)
+            {
+                return Err(refuse(
+                    "class_delay",
+                    format_args!("given twice for {class:?}"),
+                    "given once a class",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A jitter that nothing would use is a misunderstanding.
+    fn check_jitter(&self) -> Result<(), Error> {
+        let mut delays = self
+            .class_delays
+            .iter()
+            .map(|(_, delay)| delay)
+            .chain([&self.delay]);
+        match self.jitter {
+            Some(jitter) if delays.all(|delay| matches!(delay, Delay::Decorrelated { .. })) => {
+                let allowed = "left out with a decorrelated delay, which is random by itself";
+                Err(refuse("jitter", format_args!("{jitter:?}"), allowed))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Rng;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn every_second(max_attempts: u32) -> BackoffPolicyBuilder {
+    BackoffPolicy::builder()
+        .max_attempts(max_attempts)
+        .delay(Delay::Fixed(SECOND))
+        .jitter(Jitter::None)
+}
+
+fn decide(
+    history: &mut History,
+    policy: &dyn RetryPolicy,
+    error: &dyn Retryable,
+    now: Instant,
+) -> Decision {
+    history.decide(policy, error, now, &mut Rng::seeded(1))
+}
+
+#[test]
+fn attempts_are_counted_from_the_first() {
+    let policy = every_second(3).build().unwrap();
+    let error = Fault::transient("reset");
+    let now = now();
+    let mut history = History::new(now);
+    for _ in 0..2 {
+        assert_eq!(
+            decide(&mut history, &policy, &error, now),
+            Decision::Retry { at: now + SECOND }
+        );
+    }
+    assert_eq!(
+        decide(&mut history, &policy, &error, now),
+        Decision::GiveUp {
+            why: GiveUp::Attempts { max: 3 }
+        }
+    );
+    assert_eq!(history.failures(), 3);
+}
+
+#[test]
+fn no_policy_can_retry_a_cancellation_or_a_permanent_error() {
+    // Without an expectation the mock panics when it is asked at all.
+    let policy = MockRetryPolicy::new();
+    for (error, why) in [
+        (Fault::cancelled("gone"), GiveUp::Cancelled),
+        (Fault::permanent("wrong"), GiveUp::Permanent),
+    ] {
+        let now = now();
+        assert_eq!(
+            decide(&mut History::new(now), &policy, &error, now),
+            Decision::GiveUp { why }
+        );
+    }
+}
+
+#[test]
+fn a_policy_of_ones_own_is_asked_with_the_history() {
+    let mut policy = MockRetryPolicy::new();
+    policy
+        .expect_should_retry()
+        .withf(|history, error| history.failures() == 8 && error.class() == "odd")
+        .returning(|_, _| Err(GiveUp::Policy));
+    let now = now();
+    let mut history = History::resumed(now, 7);
+    let error = Fault::transient("?").class("odd");
+    assert_eq!(
+        decide(&mut history, &policy, &error, now),
+        Decision::GiveUp {
+            why: GiveUp::Policy
+        }
+    );
+}
+
+#[test]
+fn a_class_that_is_not_named_is_not_retried() {
+    let policy = every_second(3).classes(["timeout"]).build().unwrap();
+    let now = now();
+    let retried = Fault::transient("slow").class("timeout");
+    assert!(matches!(
+        decide(&mut History::new(now), &policy, &retried, now),
+        Decision::Retry { .. }
+    ));
+    let not = Fault::transient("full").class("disk");
+    assert_eq!(
+        decide(&mut History::new(now), &policy, &not, now),
+        Decision::GiveUp { why: GiveUp::Class }
+    );
+}
+
+#[test]
+fn a_class_can_have_its_own_delay() {
+    let policy = every_second(3)
+        .class_delay("throttled", Delay::Fixed(9 * SECOND))
+        .build()
+        .unwrap();
+    let now = now();
+    let after = |class| {
+        let error = Fault::transient("busy").class(class);
+        decide(&mut History::new(now), &policy, &error, now)
+    };
+    assert_eq!(
+        after("throttled"),
+        Decision::Retry {
+            at: now + 9 * SECOND
+        }
+    );
+    assert_eq!(after("other"), Decision::Retry { at: now + SECOND });
+}
+
+#[test]
+fn a_decorrelated_delay_grows_from_the_last_one() {
+    let delay = Delay::Decorrelated { initial: SECOND };
+    let policy = BackoffPolicy::builder()
+        .max_attempts(1_000)
+        .max_delay(1_000 * SECOND)
+        .delay(delay)
+        .build()
+        .unwrap();
+    let (now, mut rng) = (now(), Rng::seeded(3));
+    let mut history = History::new(now);
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        let high = history
+            .previous_delay()
+            .map_or(SECOND, |previous| 3 * previous);
+        let decision = history.decide(&policy, &Fault::transient("reset"), now, &mut rng);
+        let delay = history.previous_delay().unwrap();
+        assert_eq!(decision, Decision::Retry { at: now + delay });
+        assert!(
+            SECOND <= delay && delay <= high,
+            "{delay:?} is not within 1s..={high:?}"
+        );
+        longest = longest.max(delay);
+    }
+    assert!(longest > 10 * SECOND, "{longest:?} is no growth");
+}
+
+#[test]
+fn an_error_may_ask_for_more_time_up_to_the_cap() {
+    let policy = every_second(3).max_delay(10 * SECOND).build().unwrap();
+    let now = now();
+    let after = |asked| {
+        let error = Fault::transient("busy").retry_after(asked);
+        decide(&mut History::new(now), &policy, &error, now)
+    };
+    assert_eq!(
+        after(5 * SECOND),
+        Decision::Retry {
+            at: now + 5 * SECOND
+        }
+    );
+    assert_eq!(after(Duration::ZERO), Decision::Retry { at: now + SECOND });
+    assert_eq!(
+        after(Duration::MAX),
+        Decision::Retry {
+            at: now + 10 * SECOND
+        }
+    );
+}
+
+#[test]
+fn nothing_is_set_for_a_time_after_the_limit() {
+    let policy = every_second(99).time_limit(5 * SECOND).build().unwrap();
+    let error = Fault::transient("reset");
+    let start = now();
+    let mut history = History::new(start);
+    let last = decide(&mut history, &policy, &error, start + 4 * SECOND);
+    assert_eq!(
+        last,
+        Decision::Retry {
+            at: start + 5 * SECOND
+        }
+    );
+    let late = decide(
+        &mut history,
+        &policy,
+        &error,
+        start + 4 * SECOND + Duration::from_nanos(1),
+    );
+    assert_eq!(
+        late,
+        Decision::GiveUp {
+            why: GiveUp::TimeLimit { limit: 5 * SECOND }
+        }
+    );
+}
+
+proptest! {
+    /// A whole call: attempts and time limit hold together, and no wait exceeds the cap.
+    #[test]
+    fn a_call_ends_within_its_limits(
+        max_attempts in 1_u32..50,
+        initial in 1_u64..5_000,
+        cap in 0_u64..60_000,
+        limit in 1_u64..600_000,
+        took in 0_u64..10_000,
+        asked in proptest::option::of(0_u64..1_000_000),
+        seed in any::<u64>(),
+    ) {
+        let millis = Duration::from_millis;
+        let cap = millis(initial + cap);
+        let policy = BackoffPolicy::builder()
+            .max_attempts(max_attempts)
+            .delay(Delay::Exponential { initial: millis(initial), multiplier: 2.0 })
+            .max_delay(cap)
+            .time_limit(millis(limit))
+            .build()
+            .unwrap();
+        let mut error = Fault::transient("busy");
+        if let Some(asked) = asked {
+            error = error.retry_after(millis(asked));
+        }
+        let mut rng = Rng::seeded(seed);
+        let start = now();
+        let (mut history, mut time, mut attempts) = (History::new(start), start, 0);
+        loop {
+            attempts += 1;
+            time += millis(took);
+            match history.decide(&policy, &error, time, &mut rng) {
+                Decision::Retry { at } => {
+                    prop_assert!(at >= time && at - time <= cap);
+                    prop_assert!(at - start <= millis(limit));
+                    time = at;
+                }
+                Decision::GiveUp { .. } => break,
+            }
+        }
+        prop_assert!(attempts <= max_attempts);
+    }
+}
+
+#[test]
+fn nonsense_is_refused_by_name() {
+    let refused = |builder: BackoffPolicyBuilder| builder.build().unwrap_err().to_string();
+    let builder = BackoffPolicy::builder;
+    let exponential = |multiplier| Delay::Exponential {
+        initial: SECOND,
+        multiplier,
+    };
+    assert_eq!(
+        refused(builder().max_attempts(0)),
+        "max_attempts is 0, but must be at least 1"
+    );
+    assert_eq!(
+        refused(builder().delay(Delay::Fixed(SECOND)).max_delay(SECOND / 2)),
+        "max_delay is 500ms, but must be at least initial_delay (1s)"
+    );
+    for multiplier in [f64::NAN, f64::INFINITY, 0.5, -1.0] {
+        assert_eq!(
+            refused(builder().delay(exponential(multiplier))),
+            format!("multiplier is {multiplier}, but must be a finite number of at least 1")
+        );
+    }
+    assert_eq!(
+        refused(builder().delay(Delay::Fibonacci {
+            initial: Duration::ZERO
+        })),
+        "initial_delay is 0ns, but must be between 1ns and 365 days"
+    );
+    assert_eq!(
+        refused(builder().delay(Delay::Linear {
+            initial: SECOND,
+            increment: Duration::MAX
+        })),
+        format!(
+            "increment is {:?}, but must be between 0ns and 365 days",
+            Duration::MAX
+        )
+    );
+    assert_eq!(
+        refused(builder().max_delay(Duration::MAX)),
+        format!(
+            "max_delay is {:?}, but must be between 0ns and 365 days",
+            Duration::MAX
+        )
+    );
+    assert_eq!(
+        refused(builder().time_limit(Duration::ZERO)),
+        "time_limit is 0ns, but must be between 1ns and 365 days"
+    );
+    assert_eq!(
+        refused(builder().classes(Vec::<String>::new())),
+        "classes is empty, but must be one class at least; max_attempts 1 retries nothing"
+    );
+    assert_eq!(
+        refused(
+            builder()
+                .classes(["a"])
+                .class_delay("b", Delay::Fixed(SECOND))
+        ),
+        "class_delay is for \"b\", but must be for one of classes"
+    );
+    assert_eq!(
+        refused(
+            builder()
+                .class_delay("b", Delay::Fixed(SECOND))
+                .class_delay("b", Delay::Fixed(SECOND))
+        ),
+        "class_delay is given twice for \"b\", but must be given once a class"
+    );
+    assert_eq!(
+        refused(builder().class_delay("b", Delay::Fixed(60 * SECOND))),
+        "max_delay is 30s, but must be at least initial_delay (60s)"
+    );
+    assert_eq!(
+        refused(
+            builder()
+                .delay(Delay::Decorrelated { initial: SECOND })
+                .jitter(Jitter::Full)
+        ),
+        "jitter is Full, but must be left out with a decorrelated delay, which is random by itself"
+    );
+    let settings = ExponentialBackoff {
+        max_attempts: 0,
+        ..ExponentialBackoff::default()
+    };
+    assert_eq!(
+        settings.build().unwrap_err().to_string(),
+        "max_attempts is 0, but must be at least 1"
+    );
+}

@@ -1,0 +1,230 @@
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::Error;
+use crate::check::check_duration;
+use crate::clock::later;
+
+/// How far a shutdown has come. Later phases are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Business as usual.
+    Running,
+    /// Nothing new is taken; what runs may finish.
+    Draining,
+    /// What runs is asked to stop.
+    Cancelling,
+    /// What runs is ended.
+    Killing,
+}
+
+impl Phase {
+    /// The phase that follows, if one does.
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Running => Some(Self::Draining),
+            Self::Draining => Some(Self::Cancelling),
+            Self::Cancelling => Some(Self::Killing),
+            Self::Killing => None,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Cancelling => "cancelling",
+            Self::Killing => "killing",
+        })
+    }
+}
+
+/// How long each phase may last; up to 365 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// For running work to finish.
+    pub draining: Duration,
+    /// For work that was asked to stop to do so.
+    pub cancelling: Duration,
+    /// For work that was ended to be gone.
+    pub killing: Duration,
+}
+
+impl Default for Grace {
+    /// 30, 10 and 5 seconds.
+    fn default() -> Self {
+        Self {
+            draining: Duration::from_secs(30),
+            cancelling: Duration::from_secs(10),
+            killing: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The phases of a shutdown as a value that takes the time: for a loop that has its own tasks and timers.
+///
+/// ```
+/// use ratchet_resilience::shutdown::{Grace, Phase, PhaseClock};
+/// use std::time::Instant;
+///
+/// let grace = Grace::default();
+/// let mut clock = PhaseClock::new(grace)?;
+/// let now = Instant::now();
+///
+/// // A signal came.
+/// assert_eq!(clock.advance(now), Some(Phase::Draining));
+/// let deadline = clock.deadline().expect("a phase that ends by itself");
+/// assert_eq!(deadline, now + grace.draining);
+///
+/// // The timer of the loop went off.
+/// assert_eq!(clock.poll(deadline), Some(Phase::Cancelling));
+/// # Ok::<(), ratchet_resilience::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct PhaseClock {
+    grace: Grace,
+    phase: Phase,
+    deadline: Option<Instant>,
+}
+
+impl PhaseClock {
+    /// A clock that is running.
+    pub fn new(grace: Grace) -> Result<Self, Error> {
+        check_duration("draining", grace.draining, Duration::ZERO)?;
+        check_duration("cancelling", grace.cancelling, Duration::ZERO)?;
+        check_duration("killing", grace.killing, Duration::ZERO)?;
+        Ok(Self {
+            grace,
+            phase: Phase::Running,
+            deadline: None,
+        })
+    }
+
+    /// The phase as of the last call.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When the phase is over whatever happens; none while running.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Goes on to the next phase and returns it; nothing happens in the last.
+    pub fn advance(&mut self, now: Instant) -> Option<Phase> {
+        self.phase.next().map(|next| self.enter(next, now))
+    }
+
+    /// Goes on to a later phase and returns it; nothing happens if it is not later.
+    pub fn advance_to(&mut self, phase: Phase, now: Instant) -> Option<Phase> {
+        (phase > self.phase).then(|| self.enter(phase, now))
+    }
+
+    /// Goes on to the next phase if the time of this one is over. One phase a call, and the time of the next counts
+    /// from now: a loop that was held up does not take it out on the work.
+    pub fn poll(&mut self, now: Instant) -> Option<Phase> {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.advance(now)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the time of the last phase is over: what has not ended by now will not.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.phase == Phase::Killing && self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// The only place that changes the phase.
+    fn enter(&mut self, phase: Phase, now: Instant) -> Phase {
+        let grace = match phase {
+            Phase::Running => None,
+            Phase::Draining => Some(self.grace.draining),
+            Phase::Cancelling => Some(self.grace.cancelling),
+            Phase::Killing => Some(self.grace.killing),
+        };
+        self.phase = phase;
+        self.deadline = grace.map(|grace| later(now, grace));
+        phase
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PHASES: [Phase; 4] = [
+        Phase::Running,
+        Phase::Draining,
+        Phase::Cancelling,
+        Phase::Killing,
+    ];
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Wait(u64),
+        Advance,
+        AdvanceTo(usize),
+        Poll,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0_u64..30).prop_map(Step::Wait),
+            Just(Step::Advance),
+            (0_usize..4).prop_map(Step::AdvanceTo),
+            Just(Step::Poll),
+        ];
+        proptest::collection::vec(step, 0..40)
+    }
+
+    proptest! {
+        /// The model is an index and the time it was reached.
+        #[test]
+        fn goes_forward_only_and_by_the_clock(graces in proptest::array::uniform3(0_u64..40), steps in steps()) {
+            let seconds = Duration::from_secs;
+            let [draining, cancelling, killing] = graces.map(seconds);
+            let mut clock = PhaseClock::new(Grace { draining, cancelling, killing }).unwrap();
+            let start = tokio::time::Instant::now().into_std();
+            let (mut time, mut index, mut entered) = (0, 0, 0);
+            for step in steps {
+                let now = start + seconds(time);
+                let due = index > 0 && time >= entered + graces[index - 1];
+                let (got, target) = match step {
+                    Step::Wait(wait) => { time += wait; continue; }
+                    Step::Advance => (clock.advance(now), index + 1),
+                    Step::AdvanceTo(to) => (clock.advance_to(PHASES[to], now), to),
+                    Step::Poll => (clock.poll(now), if due { index + 1 } else { index }),
+                };
+                let moved = target > index && target < 4;
+                prop_assert_eq!(got, moved.then(|| PHASES[target]));
+                if moved {
+                    (index, entered) = (target, time);
+                }
+                prop_assert_eq!(clock.phase(), PHASES[index]);
+                let deadline = (index > 0).then(|| start + seconds(entered + graces[index - 1]));
+                prop_assert_eq!(clock.deadline(), deadline);
+                prop_assert_eq!(clock.is_over(now), index == 3 && time >= entered + graces[2]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_grace_beyond_a_year_is_refused_by_name() {
+        let grace = Grace {
+            cancelling: Duration::MAX,
+            ..Grace::default()
+        };
+        assert_eq!(
+            PhaseClock::new(grace).unwrap_err().to_string(),
+            format!(
+                "cancelling is {:?}, but must be between 0ns and 365 days",
+                Duration::MAX
+            )
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! What is on the way of every call must not allocate.
+
+#[cfg(feature = "circuit-breaker")]
+#[test]
+fn a_closed_breaker_allocates_nothing() {
+    use std::time::Duration;
+
+    use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State, Window};
+
+    for window in [Window::Calls(100), Window::Time(Duration::from_secs(1))] {
+        let breaker = CircuitBreaker::builder().window(window).build().unwrap();
+        let mut now = tokio::time::Instant::now().into_std();
+        let used = allocation_counter::measure(|| {
+            for call in 0..1_000 {
+                now += Duration::from_millis(7);
+                let outcome = if call % 3 == 0 {
+                    CallOutcome::Failure
+                } else {
+                    CallOutcome::Success
+                };
+                breaker.try_acquire(now).unwrap().record(outcome, now);
+            }
+        });
+        assert_eq!((breaker.state(), used.count_total), (State::Closed, 0));
+    }
+}
+
+#[cfg(feature = "retry")]
+#[test]
+fn a_retry_decision_allocates_nothing() {
+    use ratchet_resilience::Rng;
+    use ratchet_resilience::retry::{BackoffPolicy, Decision, Fault, History, RetryBudget};
+
+    let policy = BackoffPolicy::builder()
+        .max_attempts(5_000)
+        .classes(["timeout"])
+        .build()
+        .unwrap();
+    let budget = RetryBudget::builder()
+        .floor_per_second(1_000.0)
+        .build()
+        .unwrap();
+    let error = Fault::transient("slow").class("timeout");
+    let mut rng = Rng::seeded(1);
+    let now = tokio::time::Instant::now().into_std();
+    let mut history = History::new(now);
+    let used = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            let decision = history
+                .decide(&policy, &error, now, &mut rng)
+                .within(&budget, now);
+            assert!(matches!(decision, Decision::Retry { .. }));
+        }
+    });
+    assert_eq!(used.count_total, 0);
+}
