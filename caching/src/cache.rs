@@ -20,7 +20,7 @@ use crate::key::{Digest, Key};
 /// * After `invalidate` has returned, no entry that was there before it and that it selects is ever answered again.
 /// * Dropping a future is safe: the operation took place as a whole or not at all.
 ///
-/// It may forget anything at any time. It may fail: `TaskCache` makes misses of failures.
+/// It may forget anything at any time. It may fail: [`TaskCache`](crate::TaskCache) makes misses of failures.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait Cache: Send + Sync {

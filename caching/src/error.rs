@@ -10,7 +10,7 @@ use crate::fingerprint::JsonError;
 
 /// Why a cache or a fingerprint could not do what was asked.
 ///
-/// None of these ever reaches a job: `TaskCache` turns a failing store into misses. They
+/// None of these ever reaches a job: [`TaskCache`](crate::TaskCache) turns a failing store into misses. They
 /// reach whoever talks to a [`Cache`](crate::Cache) directly, and whoever builds a fingerprint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -6,6 +6,9 @@ mod error;
 mod fingerprint;
 mod invalidation;
 mod key;
+#[cfg(test)]
+mod stores;
+mod task_cache;
 
 #[cfg(feature = "mock")]
 pub use cache::MockCache;
@@ -20,3 +23,7 @@ pub use fingerprint::{
 };
 pub use invalidation::Selector;
 pub use key::{Digest, Key, ParseKeyError};
+pub use task_cache::{
+    Answer, Begin, Committed, Explanation, Failure, FailureKind, Hit, Lookup, NotStored, Outcome,
+    Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
+};
