@@ -6,9 +6,12 @@ mod error;
 mod fingerprint;
 mod invalidation;
 mod key;
+#[cfg(feature = "memory")]
+mod memory;
 #[cfg(test)]
 mod stores;
 mod task_cache;
+mod tiered;
 
 #[cfg(feature = "mock")]
 pub use cache::MockCache;
@@ -23,7 +26,10 @@ pub use fingerprint::{
 };
 pub use invalidation::Selector;
 pub use key::{Digest, Key, ParseKeyError};
+#[cfg(feature = "memory")]
+pub use memory::MemoryCache;
 pub use task_cache::{
     Answer, Begin, Committed, Explanation, Failure, FailureKind, Hit, Lookup, NotStored, Outcome,
     Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
 };
+pub use tiered::TieredCache;

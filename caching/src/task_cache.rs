@@ -88,6 +88,26 @@ impl TaskCache {
     ///
     /// Of those who ask for one key at the same time, one runs its `compute`; the others wait and have its outcome, be
     /// it a result or a failure. If the one goes away, by cancellation or a panic, another takes its place. Cancel safe.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use ratchet_caching::{Key, Labels, MemoryCache, Policy, Source, TaskCache};
+    /// use std::sync::Arc;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    /// let policy = Policy::cacheable(Labels::default());
+    /// let key = Key::of(b"21 * 2");
+    ///
+    /// let first = cache.get_or_compute(&key, &policy, || async { Ok(Arc::from(*b"42")) }).await;
+    /// let second = cache.get_or_compute(&key, &policy, || async { unreachable!("it is stored") }).await;
+    /// assert_eq!(first.source, Source::Computed(Ok(())));
+    /// assert_eq!(second.source, Source::Stored);
+    /// assert_eq!(first.outcome, second.outcome);
+    /// # });
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn get_or_compute<F, Fut>(&self, key: &Key, policy: &Policy, compute: F) -> Answer
     where
         F: FnOnce() -> Fut,
