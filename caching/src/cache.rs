@@ -69,6 +69,16 @@ impl Entry {
         }
     }
 
+    /// An entry whose digest has been checked against the value.
+    #[cfg(feature = "disk")]
+    pub(crate) fn verified(value: Arc<[u8]>, digest: Digest, metadata: Metadata) -> Self {
+        Self {
+            value,
+            digest,
+            metadata: Arc::new(metadata),
+        }
+    }
+
     /// The bytes.
     pub fn value(&self) -> &[u8] {
         &self.value

@@ -54,6 +54,29 @@ pub enum Component {
     Extra,
 }
 
+impl Component {
+    /// The component whose discriminant this is. Discriminants are stored: a new component goes to the end.
+    #[cfg(feature = "disk")]
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        const ALL: [Component; 13] = [
+            Component::Schema,
+            Component::Platform,
+            Component::Salt,
+            Component::WorkerCommand,
+            Component::WorkerProgram,
+            Component::WorkerVersion,
+            Component::Task,
+            Component::TaskVersion,
+            Component::Input,
+            Component::Environment,
+            Component::File,
+            Component::Timeout,
+            Component::Extra,
+        ];
+        ALL.into_iter().find(|component| *component as u8 == code)
+    }
+}
+
 /// A part and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
