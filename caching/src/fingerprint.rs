@@ -5,6 +5,7 @@ mod explain;
 mod files;
 mod json_error;
 mod number;
+mod text;
 mod walk;
 
 use std::ffi::{OsStr, OsString};
@@ -128,8 +129,7 @@ impl Fingerprint {
 
     /// Makes the fingerprint of parts that are sorted.
     pub(crate) fn of_parts(parts: Vec<Part>) -> Self {
-        let mut hash = blake3::Hasher::new();
-        // One buffer instead of many small updates: most keys fit, and hashing it is then one call.
+        // One buffer and one call, because this is done for every job.
         let mut buffer = Vec::with_capacity(parts.len() * 48);
         for part in &parts {
             buffer.push(part.component as u8);
@@ -137,11 +137,8 @@ impl Fingerprint {
             buffer.extend_from_slice(part.name.as_bytes());
             buffer.extend_from_slice(&part.digest);
         }
-        hash.update(&buffer);
-        Self {
-            key: Key::from_bytes(*hash.finalize().as_bytes()),
-            parts,
-        }
+        let key = Key::of(&buffer);
+        Self { key, parts }
     }
 }
 

@@ -1,9 +1,8 @@
 //! One text for each JSON value.
 
-use std::io::Write;
-
 use crate::fingerprint::json_error::{JsonError, JsonProblem};
 use crate::fingerprint::number;
+use crate::fingerprint::text::{plain_run, push_escaped};
 
 /// The canonical text of a JSON value.
 ///
@@ -41,19 +40,6 @@ pub(super) fn canonical_bytes(text: &str) -> Result<Vec<u8>, JsonError> {
     reader.document()?;
     Ok(reader.into_canonical())
 }
-
-/// The bytes that end a run of characters which stand for themselves.
-static ENDS_RUN: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        ends[byte] = true;
-        byte += 1;
-    }
-    ends[b'"' as usize] = true;
-    ends[b'\\' as usize] = true;
-    ends
-};
 
 /// What has been opened and not closed.
 #[derive(Clone, Copy)]
@@ -242,23 +228,24 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Result<(), JsonError> {
+        // The quotes are copied with the run beside them: most strings are one run, and so one copy.
+        let mut run = self.position;
         self.position += 1;
-        self.output.push(b'"');
         loop {
-            let rest = &self.text.as_bytes()[self.position..];
-            let plain = rest.iter().position(|&byte| ENDS_RUN[usize::from(byte)]);
-            let plain = plain.unwrap_or(rest.len());
-            self.output.extend_from_slice(&rest[..plain]);
-            self.position += plain;
-            match rest.get(plain) {
+            let bytes = self.text.as_bytes();
+            let rest = &bytes[self.position..];
+            self.position += plain_run(rest);
+            match bytes.get(self.position) {
                 Some(b'"') => {
                     self.position += 1;
-                    self.output.push(b'"');
+                    self.output.extend_from_slice(&bytes[run..self.position]);
                     return Ok(());
                 }
                 Some(b'\\') => {
+                    self.output.extend_from_slice(&bytes[run..self.position]);
                     let decoded = self.escape()?;
                     push_escaped(&mut self.output, decoded);
+                    run = self.position;
                 }
                 _ => return Err(self.unexpected()),
             }
@@ -321,6 +308,11 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Result<(), JsonError> {
         let rest = &self.text.as_bytes()[self.position..];
+        if let Some(length) = number::plain_integer(rest) {
+            self.output.extend_from_slice(&rest[..length]);
+            self.position += length;
+            return Ok(());
+        }
         let number = number::read(rest).map_err(|length| {
             self.position += length;
             self.unexpected()
@@ -402,18 +394,6 @@ impl<'a> Reader<'a> {
             }
         }
         canonical
-    }
-}
-
-fn push_escaped(output: &mut Vec<u8>, character: char) {
-    match character {
-        '"' => output.extend_from_slice(b"\\\""),
-        '\\' => output.extend_from_slice(b"\\\\"),
-        '\0'..='\u{1f}' => {
-            // Writing to memory does not fail.
-            let _ = write!(output, "\\u{:04x}", u32::from(character));
-        }
-        _ => output.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
     }
 }
 

@@ -19,6 +19,14 @@ struct Exponent<'a> {
 #[derive(Debug)]
 pub(super) struct HugeExponent;
 
+/// The length of the number that a text begins with, if it is a positive integer: the usual case, done with at once.
+pub(super) fn plain_integer(text: &[u8]) -> Option<usize> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_plain = !matches!(text.get(length), Some(b'.' | b'e' | b'E'))
+        && (length == 1 || (length > 1 && text[0] != b'0'));
+    is_plain.then_some(length)
+}
+
 /// Reads the number that a text begins with, or says after how many bytes it stops being one.
 pub(super) fn read(text: &[u8]) -> Result<Number<'_>, usize> {
     let negative = text.first() == Some(&b'-');

@@ -299,6 +299,14 @@ proptest! {
     }
 
     #[test]
+    fn a_plain_run_ends_where_the_first_special_byte_is(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+        prop_assert_eq!(plain_run(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
+        let tamer: Vec<u8> = bytes.iter().map(|byte| byte | 0x40).collect();
+        prop_assert_eq!(plain_run(&tamer), tamer.iter().position(special).unwrap_or(tamer.len()));
+    }
+
+    #[test]
     fn numbers_are_equal_when_their_decimal_values_are(
         digits in "[1-9][0-9]{0,30}", scale in -40i32..40, zeros in 0usize..5, shift in 0usize..5,
     ) {
