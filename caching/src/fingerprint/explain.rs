@@ -1,0 +1,110 @@
+//! What makes one fingerprint differ from another.
+
+use std::fmt;
+
+use crate::fingerprint::{Component, Fingerprint};
+
+/// A part in which two fingerprints differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which component.
+    pub component: Component,
+    /// Which variable, file or extra; empty for the components there is one of.
+    pub name: String,
+    /// How it differs.
+    pub change: Change,
+}
+
+/// How a part differs between a first and a second fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Both have it, with different content.
+    Changed,
+    /// Only the first has it.
+    Removed,
+    /// Only the second has it.
+    Added,
+}
+
+/// Names every part in which `second` differs from `first`; nothing, if their keys are the same.
+///
+/// ```
+/// use ratchet_caching::{Change, Component, Fingerprint, explain};
+///
+/// let base = Fingerprint::builder().task("resize");
+/// let yesterday = base.clone().input(r#"{"width": 100}"#)?.build();
+/// let today = base.input(r#"{"width": 200}"#)?.environment("LANG", Some("C")).build();
+///
+/// let differences: Vec<String> = explain(&yesterday, &today).iter().map(ToString::to_string).collect();
+/// assert_eq!(differences, ["the input changed", "the environment variable LANG was added"]);
+/// # Ok::<(), ratchet_caching::CacheError>(())
+/// ```
+pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
+    let (mut left, mut right) = (
+        first.parts().iter().peekable(),
+        second.parts().iter().peekable(),
+    );
+    let mut differences = Vec::new();
+    loop {
+        // Both lists are sorted, so that what one lacks shows as the other being ahead.
+        let (part, change) = match (left.peek(), right.peek()) {
+            (None, None) => return differences,
+            (Some(a), Some(b)) if a.name() == b.name() => {
+                let same = a.digest == b.digest;
+                right.next();
+                let Some(part) = left.next() else { continue };
+                if same {
+                    continue;
+                }
+                (part, Change::Changed)
+            }
+            (Some(a), b) if b.is_none_or(|b| a.name() < b.name()) => {
+                let Some(part) = left.next() else { continue };
+                (part, Change::Removed)
+            }
+            _ => {
+                let Some(part) = right.next() else { continue };
+                (part, Change::Added)
+            }
+        };
+        differences.push(Difference {
+            component: part.component,
+            name: part.name.clone(),
+            change,
+        });
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.component)?;
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
+        }
+        f.write_str(match self.change {
+            Change::Changed => " changed",
+            Change::Removed => " was removed",
+            Change::Added => " was added",
+        })
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Schema => "the schema of fingerprints",
+            Self::Platform => "the platform",
+            Self::Salt => "the salt",
+            Self::WorkerCommand => "the worker's command",
+            Self::WorkerProgram => "the worker's program",
+            Self::WorkerVersion => "the worker's version",
+            Self::Task => "the task",
+            Self::TaskVersion => "the task's version",
+            Self::Input => "the input",
+            Self::Environment => "the environment variable",
+            Self::File => "the input file",
+            Self::Timeout => "the timeout",
+            Self::Extra => "the extra",
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Declared input files and the programs of workers.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::CacheError;
+use crate::fingerprint::walk;
+
+/// File systems stamp changes with a coarse clock: a file may change after it was read without its stamp changing.
+/// Below this age a stamp vouches for nothing. The coarsest clock in use (FAT) ticks every two seconds.
+const YOUNG: Duration = Duration::from_secs(3);
+/// How many digests are remembered. At about 200 bytes each this is some 13 MB; beyond it, all are forgotten.
+const REMEMBERED: usize = 65_536;
+/// How often a file that changes under the reader is read anew before giving up.
+const READS: usize = 3;
+
+/// What the system says about a file without it being read. Any change of content changes the stamp of an old file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            mode: metadata.mode(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    pub(super) fn hash_into(&self, hash: &mut blake3::Hasher) {
+        for number in [self.device, self.inode, self.size, u64::from(self.mode)] {
+            hash.update(&number.to_le_bytes());
+        }
+        for number in [
+            self.modified.0,
+            self.modified.1,
+            self.changed.0,
+            self.changed.1,
+        ] {
+            hash.update(&number.to_le_bytes());
+        }
+    }
+
+    /// Whether the file changed so recently that it may change again without a new stamp.
+    fn is_young(&self, now: SystemTime) -> bool {
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        [self.modified, self.changed].iter().any(|(seconds, _)| {
+            u64::try_from(*seconds).is_ok_and(|seconds| Duration::from_secs(seconds) + YOUNG > now)
+        })
+    }
+}
+
+/// Reads files into digests, and remembers the digests of files that have not changed.
+///
+/// Its methods read files and block: call them on a thread that may (`tokio::task::spawn_blocking`). Share one hasher
+/// between all jobs of a run, so that an input that many jobs declare is read once.
+pub struct FileHasher {
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>,
+}
+
+impl Default for FileHasher {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
+impl std::fmt::Debug for FileHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileHasher").finish_non_exhaustive()
+    }
+}
+
+impl FileHasher {
+    /// A hasher that remembers nothing yet. The clock tells which files are too young for their digest to be kept.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Reads the declared files and folders; relative paths start from `base`.
+    ///
+    /// What counts is the path as declared, the permission bits and the content. A folder is walked: every name in it
+    /// counts, links count as what they say and as what they lead to. It is an error if a path does not exist, or if
+    /// something there is neither a file nor a folder.
+    pub fn snapshot<I>(&self, base: &Path, declared: I) -> Result<InputFiles, CacheError>
+    where
+        I: IntoIterator,
+        I::Item: Into<PathBuf>,
+    {
+        let files = declared
+            .into_iter()
+            .map(|declared| walk::read(self, base, declared.into()))
+            .collect::<Result<_, _>>()?;
+        Ok(InputFiles {
+            base: base.to_path_buf(),
+            files,
+        })
+    }
+
+    /// Reads the files that a command line runs or names.
+    ///
+    /// The program is looked up in `search_path` (a `PATH`) if it has no slash. Every later argument that names a file
+    /// counts as well: of `python3 resize.py`, it is `resize.py` that changes. Arguments that name none are passed
+    /// over, and so is a program that is not found. What a program loads by itself is not known here: let the worker
+    /// declare a version, or declare the files.
+    pub fn programs(
+        &self,
+        base: &Path,
+        command: &[OsString],
+        search_path: Option<&OsStr>,
+    ) -> Result<InputFiles, CacheError> {
+        let mut found = Vec::new();
+        for (index, argument) in command.iter().enumerate() {
+            let direct = PathBuf::from(argument);
+            let path = if index == 0 && !argument.as_encoded_bytes().contains(&b'/') {
+                search_path
+                    .into_iter()
+                    .flat_map(std::env::split_paths)
+                    .map(|folder| folder.join(argument))
+                    .find(|path| base.join(path).is_file())
+            } else {
+                base.join(&direct).is_file().then_some(direct)
+            };
+            found.extend(path);
+        }
+        self.snapshot(base, found)
+    }
+
+    /// The digest of a file's content, and the stamp it had.
+    pub(super) fn file(&self, path: &Path) -> Result<(Stamp, [u8; 32]), CacheError> {
+        let io_error = |source| CacheError::io("read", path, source);
+        let stamp = Stamp::of(&path.metadata().map_err(io_error)?);
+        if let Some((known, digest)) = self.known().get(path)
+            && *known == stamp
+        {
+            return Ok((stamp, *digest));
+        }
+        for _ in 0..READS {
+            let mut file = File::open(path).map_err(io_error)?;
+            let before = file.metadata().map_err(io_error)?;
+            if !before.is_file() {
+                return Err(CacheError::NotAFile {
+                    path: path.to_path_buf(),
+                });
+            }
+            let mut hash = blake3::Hasher::new();
+            io::copy(&mut file, &mut hash).map_err(io_error)?;
+            let stamp = Stamp::of(&before);
+            if stamp != Stamp::of(&file.metadata().map_err(io_error)?) {
+                continue;
+            }
+            let digest = *hash.finalize().as_bytes();
+            let mut known = self.known();
+            if stamp.is_young(self.clock.now()) {
+                known.remove(path);
+            } else {
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(path.to_path_buf(), (stamp, digest));
+            }
+            return Ok((stamp, digest));
+        }
+        Err(CacheError::Unsettled {
+            path: path.to_path_buf(),
+        })
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, [u8; 32])>> {
+        // Every entry is whole at any time, so a panic elsewhere spoils nothing.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A declared file or folder, as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InputFile {
+    pub(super) declared: PathBuf,
+    /// Of names, permission bits and contents: what goes into the key.
+    pub(super) content: [u8; 32],
+    /// Of the stamps: what tells that a file was changed and changed back.
+    pub(super) state: [u8; 32],
+}
+
+/// Input files, as they were when they were read.
+///
+/// ```
+/// use ratchet_caching::FileHasher;
+/// # let folder = tempfile::tempdir()?;
+/// # let base = folder.path();
+///
+/// std::fs::write(base.join("a.csv"), "1,2,3")?;
+/// let hasher = FileHasher::default();
+/// let inputs = hasher.snapshot(base, ["a.csv"])?;
+/// assert_eq!(inputs.verify(&hasher), Ok(()));
+///
+/// std::fs::write(base.join("a.csv"), "1,2,4")?;
+/// assert!(inputs.verify(&hasher).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFiles {
+    base: PathBuf,
+    files: Vec<InputFile>,
+}
+
+/// An input file is not what it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the input {} changed", path.display())]
+pub struct InputChanged {
+    /// The file or folder, as declared.
+    pub path: PathBuf,
+}
+
+impl InputFiles {
+    /// Reads the files again and compares.
+    ///
+    /// Content that was changed and changed back is a change too: a job may have read it in between. A file that can no
+    /// longer be read has changed.
+    pub fn verify(&self, hasher: &FileHasher) -> Result<(), InputChanged> {
+        for before in &self.files {
+            let now = walk::read(hasher, &self.base, before.declared.clone());
+            if !now.is_ok_and(|now| now == *before) {
+                return Err(InputChanged {
+                    path: before.declared.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no file was declared.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &InputFile> {
+        self.files.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+#![expect(
+    clippy::clone_on_ref_ptr,
+    reason = "`clone` also turns a concrete clock into a `dyn` one"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::Fingerprint;
+use crate::clock::ManualClock;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// The key of one declared path, read afresh.
+fn key(base: &Path, declared: &str) -> crate::Key {
+    let inputs = FileHasher::default().snapshot(base, [declared]).unwrap();
+    Fingerprint::builder().files(&inputs).build().key()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn content_mode_and_declared_path_count() {
+    let folder = folder();
+    let base = folder.path();
+    fs::write(base.join("a"), "one").unwrap();
+    fs::write(base.join("b"), "one").unwrap();
+    set_mode(&base.join("a"), 0o644);
+    set_mode(&base.join("b"), 0o644);
+    let first = key(base, "a");
+    assert_eq!(first, key(base, "a"));
+    assert_ne!(first, key(base, "b"));
+    assert_ne!(first, key(base, "./a"));
+    fs::write(base.join("a"), "two").unwrap();
+    let second = key(base, "a");
+    assert_ne!(first, second);
+    set_mode(&base.join("a"), 0o755);
+    assert_ne!(second, key(base, "a"));
+}
+
+#[test]
+fn the_folder_a_job_runs_in_does_not_count() {
+    let (here, there) = (folder(), folder());
+    for base in [&here, &there] {
+        fs::create_dir(base.path().join("data")).unwrap();
+        set_mode(&base.path().join("data"), 0o755);
+        fs::write(base.path().join("data/x"), "1").unwrap();
+    }
+    assert_eq!(key(here.path(), "data"), key(there.path(), "data"));
+}
+
+#[test]
+fn everything_in_a_folder_counts() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir_all(base.join("d/sub")).unwrap();
+    fs::write(base.join("d/sub/x"), "1").unwrap();
+    let mut seen = vec![key(base, "d")];
+    let mut step = |what: &str, act: &dyn Fn()| {
+        act();
+        let now = key(base, "d");
+        assert!(!seen.contains(&now), "{what}");
+        seen.push(now);
+    };
+    step("a new file", &|| fs::write(base.join("d/y"), "2").unwrap());
+    step("its name", &|| {
+        fs::rename(base.join("d/y"), base.join("d/z")).unwrap();
+    });
+    step("its folder", &|| {
+        fs::rename(base.join("d/z"), base.join("d/sub/z")).unwrap();
+    });
+    step("its content", &|| {
+        fs::write(base.join("d/sub/z"), "3").unwrap();
+    });
+    step("its mode", &|| set_mode(&base.join("d/sub/z"), 0o600));
+    step("an empty folder", &|| {
+        fs::create_dir(base.join("d/empty")).unwrap();
+    });
+    step("a folder's mode", &|| {
+        set_mode(&base.join("d/empty"), 0o700);
+    });
+    step("a link", &|| symlink("sub/x", base.join("d/link")).unwrap());
+    step("what a link leads to", &|| {
+        fs::write(base.join("d/sub/x"), "4").unwrap();
+    });
+    step("a dangling link", &|| {
+        symlink("nowhere", base.join("d/lost")).unwrap();
+    });
+}
+
+#[test]
+fn links_outside_the_folder_count_by_content() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir_all(base.join("d")).unwrap();
+    fs::create_dir_all(base.join("elsewhere")).unwrap();
+    fs::write(base.join("elsewhere/x"), "1").unwrap();
+    symlink("../elsewhere", base.join("d/link")).unwrap();
+    let before = key(base, "d");
+    fs::write(base.join("elsewhere/x"), "2").unwrap();
+    assert_ne!(before, key(base, "d"));
+}
+
+#[test]
+fn links_in_a_circle_end() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir_all(base.join("d/a/b")).unwrap();
+    symlink("../..", base.join("d/a/b/up")).unwrap();
+    symlink("..", base.join("d/a/again")).unwrap();
+    assert_eq!(key(base, "d"), key(base, "d"));
+}
+
+#[test]
+fn what_has_no_content_is_refused() {
+    let folder = folder();
+    let base = folder.path();
+    let hasher = FileHasher::default();
+    let missing = hasher.snapshot(base, ["missing"]).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        format!("could not read {}", base.join("missing").display())
+    );
+    fs::create_dir(base.join("d")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(base.join("d/socket")).unwrap();
+    let socket = hasher.snapshot(base, ["d"]).unwrap_err();
+    assert!(matches!(socket, CacheError::NotAFile { path } if path == base.join("d/socket")));
+}
+
+#[test]
+fn a_change_and_a_change_back_is_a_change() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir(base.join("d")).unwrap();
+    fs::write(base.join("d/x"), "1").unwrap();
+    let hasher = FileHasher::default();
+    let inputs = hasher.snapshot(base, ["d"]).unwrap();
+    assert_eq!(inputs.verify(&hasher), Ok(()));
+    // Written beside and renamed: another inode, whatever the clock of the file system says.
+    fs::write(base.join("d/new"), "1").unwrap();
+    fs::rename(base.join("d/new"), base.join("d/x")).unwrap();
+    assert_eq!(
+        hasher.snapshot(base, ["d"]).unwrap().files[0].content,
+        inputs.files[0].content
+    );
+    assert_eq!(
+        inputs.verify(&hasher),
+        Err(InputChanged { path: "d".into() })
+    );
+    fs::remove_dir_all(base.join("d")).unwrap();
+    assert_eq!(
+        inputs.verify(&hasher),
+        Err(InputChanged { path: "d".into() })
+    );
+}
+
+#[test]
+fn only_old_files_are_remembered() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    fs::write(&path, "1").unwrap();
+    let written = path.metadata().unwrap().modified().unwrap();
+    let clock = Arc::new(ManualClock::at(written));
+    let hasher = FileHasher::new(clock.clone());
+    hasher.file(&path).unwrap();
+    assert!(
+        hasher.known().is_empty(),
+        "the file may change again within one tick"
+    );
+    clock.advance(YOUNG + Duration::from_secs(2));
+    let (stamp, digest) = hasher.file(&path).unwrap();
+    assert_eq!(hasher.known().get(&path), Some(&(stamp, digest)));
+    // Proof that the memory is used: what it says is what is answered.
+    hasher.known().insert(path.clone(), (stamp, [7; 32]));
+    assert_eq!(hasher.file(&path).unwrap(), (stamp, [7; 32]));
+    // And that it is not used once the stamp differs, even if the size does not.
+    fs::write(folder.path().join("y"), "2").unwrap();
+    fs::rename(folder.path().join("y"), &path).unwrap();
+    assert_eq!(
+        hasher.file(&path).unwrap().1,
+        *blake3::hash(b"2").as_bytes()
+    );
+}
+
+#[test]
+fn a_program_is_found_and_so_are_its_scripts() {
+    let folder = folder();
+    let base = folder.path();
+    for name in ["bin/tool", "script.py", "other"] {
+        fs::create_dir_all(base.join(name).parent().unwrap()).unwrap();
+        fs::write(base.join(name), name).unwrap();
+    }
+    let command: Vec<OsString> = ["tool", "script.py", "--flag", "bin", "missing.py"]
+        .map(OsString::from)
+        .into();
+    let search_path = std::env::join_paths([base.join("nowhere"), base.join("bin")]).unwrap();
+    let hasher = FileHasher::default();
+    let found = hasher.programs(base, &command, Some(&search_path)).unwrap();
+    let declared: Vec<_> = found.iter().map(|file| file.declared.clone()).collect();
+    assert_eq!(
+        declared,
+        [base.join("bin/tool"), PathBuf::from("script.py")]
+    );
+    let none = hasher.programs(base, &["tool".into()], None).unwrap();
+    assert!(none.is_empty());
+}

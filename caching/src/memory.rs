@@ -1,0 +1,257 @@
+//! Results in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use moka::notification::RemovalCause;
+use moka::sync::Cache as Moka;
+
+use crate::cache::{Cache, Entry, Listing, Metadata, Stats};
+use crate::clock::{Clock, SystemClock};
+use crate::error::CacheError;
+use crate::invalidation::Selector;
+use crate::key::Key;
+
+/// What an entry takes beside its value and its texts: keys, digests, links and queues.
+const OVERHEAD: u64 = 400;
+
+/// A cache in memory, bounded by bytes.
+///
+/// What is asked for often stays, what was asked for once gives way (`TinyLFU`). Beside the expiry that an entry brings
+/// along, the whole cache may limit how long entries live after they are put and after they are last asked for.
+///
+/// ```
+/// use ratchet_caching::{Cache, Entry, Key, MemoryCache, Metadata};
+/// use std::time::{Duration, SystemTime};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let cache = MemoryCache::new(64 * 1024 * 1024).time_to_idle(Duration::from_secs(600));
+/// cache.put(&Key::of(b"a"), Entry::new(*b"result", Metadata::new(SystemTime::UNIX_EPOCH))).await?;
+/// let entry = cache.get(&Key::of(b"a")).await?;
+/// assert_eq!(entry.as_ref().map(Entry::value), Some(&b"result"[..]));
+/// # Ok::<(), ratchet_caching::CacheError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct MemoryCache {
+    entries: Moka<Key, Arc<Slot>>,
+    max_bytes: u64,
+    time_to_live: Option<Duration>,
+    time_to_idle: Option<Duration>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+struct Slot {
+    entry: Entry,
+    stored: SystemTime,
+    /// Nanoseconds after `stored`. Relaxed: it is one number, and nothing is read because of it.
+    last_used: AtomicU64,
+}
+
+/// Relaxed throughout: each is a count of its own.
+#[derive(Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    puts: AtomicU64,
+    expired: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl std::fmt::Debug for MemoryCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryCache")
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MemoryCache {
+    /// An empty cache that keeps at most this many bytes.
+    pub fn new(max_bytes: u64) -> Self {
+        let counters = Arc::<Counters>::default();
+        let evictions = Arc::clone(&counters);
+        let entries = Moka::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &Key, slot: &Arc<Slot>| {
+                u32::try_from(weight(&slot.entry)).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    evictions.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
+        Self {
+            entries,
+            max_bytes,
+            time_to_live: None,
+            time_to_idle: None,
+            clock: Arc::new(SystemClock),
+            counters,
+        }
+    }
+
+    /// Drops entries this long after they were put.
+    #[must_use]
+    pub fn time_to_live(mut self, limit: Duration) -> Self {
+        self.time_to_live = Some(limit);
+        self
+    }
+
+    /// Drops entries this long after they were last asked for.
+    #[must_use]
+    pub fn time_to_idle(mut self, limit: Duration) -> Self {
+        self.time_to_idle = Some(limit);
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn is_expired(&self, slot: &Slot, age: Duration, now: SystemTime) -> bool {
+        let idle = age.saturating_sub(Duration::from_nanos(slot.last_used.load(Ordering::Relaxed)));
+        slot.entry.metadata().is_expired(now)
+            || self.time_to_live.is_some_and(|limit| age >= limit)
+            || self.time_to_idle.is_some_and(|limit| idle >= limit)
+    }
+
+    fn look_up(&self, key: &Key) -> Option<Entry> {
+        let slot = self.entries.get(key)?;
+        let now = self.clock.now();
+        let age = now.duration_since(slot.stored).unwrap_or_default();
+        if self.is_expired(&slot, age, now) {
+            self.counters.expired.fetch_add(1, Ordering::Relaxed);
+            // A fresh entry that was put at this moment may go too, and is then computed again.
+            self.entries.invalidate(key);
+            return None;
+        }
+        slot.last_used.store(
+            u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        Some(slot.entry.clone())
+    }
+}
+
+/// The bytes that an entry takes, about.
+fn weight(entry: &Entry) -> u64 {
+    let Metadata {
+        labels,
+        fingerprint,
+        ..
+    } = entry.metadata();
+    let texts = labels.task.len()
+        + labels.worker.len()
+        + labels.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
+    let parts = fingerprint.as_ref().map_or(0, |fingerprint| {
+        fingerprint
+            .parts()
+            .iter()
+            .map(|part| part.name.len() + 64)
+            .sum()
+    });
+    entry.size() + (texts + parts) as u64 + OVERHEAD
+}
+
+#[async_trait]
+impl Cache for MemoryCache {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
+        let entry = self.look_up(key);
+        let counter = if entry.is_some() {
+            &self.counters.hits
+        } else {
+            &self.counters.misses
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(entry)
+    }
+
+    async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
+        let size = weight(&entry);
+        // A weight is 32 bits to moka: what is larger would be counted too small.
+        if size > self.max_bytes.min(u64::from(u32::MAX)) {
+            // The old entry is not to outlive the attempt to replace it.
+            self.entries.invalidate(key);
+            return Err(CacheError::TooLarge {
+                size,
+                limit: self.max_bytes,
+            });
+        }
+        let slot = Slot {
+            entry,
+            stored: self.clock.now(),
+            last_used: AtomicU64::new(0),
+        };
+        self.entries.insert(*key, Arc::new(slot));
+        self.counters.puts.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
+        if let Some(key) = selector.single_key()
+            && self.entries.get(key).is_none()
+        {
+            return Ok(0);
+        }
+        let selected = self.list(selector).await?;
+        let removed = selected
+            .iter()
+            .filter(|listing| self.entries.remove(&listing.key).is_some())
+            .count();
+        Ok(removed as u64)
+    }
+
+    async fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
+        let matches = |key: &Key, slot: &Slot| {
+            let metadata = slot.entry.metadata();
+            selector.matches(key, &metadata.labels, metadata.created)
+        };
+        let now = self.clock.now();
+        let listings = self
+            .entries
+            .iter()
+            .filter(|(key, slot)| matches(key, slot))
+            .filter(|(_, slot)| {
+                !self.is_expired(
+                    slot,
+                    now.duration_since(slot.stored).unwrap_or_default(),
+                    now,
+                )
+            })
+            .map(|(key, slot)| Listing {
+                key: *key,
+                digest: slot.entry.digest(),
+                size: slot.entry.size(),
+                metadata: slot.entry.metadata().clone(),
+            })
+            .collect();
+        Ok(listings)
+    }
+
+    async fn stats(&self) -> Result<Stats, CacheError> {
+        // moka evicts in the background of other calls; what is over the bound goes now.
+        self.entries.run_pending_tasks();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Stats {
+            entries: self.entries.entry_count(),
+            bytes: self.entries.weighted_size(),
+            hits: count(&self.counters.hits),
+            misses: count(&self.counters.misses),
+            puts: count(&self.counters.puts),
+            expired: count(&self.counters.expired),
+            evicted: count(&self.counters.evicted),
+            quarantined: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

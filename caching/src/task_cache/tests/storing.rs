@@ -1,0 +1,302 @@
+//! What is stored, and what is not.
+
+use super::*;
+
+#[tokio::test]
+async fn permanent_failures_are_stored_if_asked_for_and_answer_only_who_asked() {
+    let clock = clock();
+    let cache = TaskCache::with_clock(Arc::new(MapCache::default()), clock.clone());
+    let asking = policy().store_permanent_failures(MINUTE);
+    let permit = lead(&cache, &asking).await;
+    assert_eq!(
+        cache.commit(permit, failure(FailureKind::Permanent)).await,
+        Ok(())
+    );
+    assert!(!is_stored(&cache, &policy()).await);
+    let Lookup::Hit(hit) = cache.lookup(&key(), &asking).await else {
+        panic!("it is stored")
+    };
+    assert_eq!(hit.outcome(), failure(FailureKind::Permanent));
+    clock.advance(MINUTE);
+    assert!(!is_stored(&cache, &asking).await);
+}
+
+#[tokio::test]
+async fn a_stored_result_expires_and_keeps_what_is_known_about_it() {
+    let clock = clock();
+    let cache = TaskCache::with_clock(Arc::new(MapCache::default()), clock.clone());
+    let fingerprint = Fingerprint::builder().task("resize").build();
+    let policy = policy()
+        .time_to_live(MINUTE)
+        .fingerprint(fingerprint.clone());
+    let permit = lead(&cache, &policy).await;
+    clock.advance(MINUTE / 2);
+    cache.commit(permit, success(b"x")).await.unwrap();
+    let Lookup::Hit(hit) = cache.lookup(&key(), &policy).await else {
+        panic!("it is stored")
+    };
+    let expected = Metadata {
+        kind: EntryKind::Success,
+        created: clock.now(),
+        expires: Some(clock.now() + MINUTE),
+        labels: labels(),
+        cost: MINUTE / 2,
+        fingerprint: Some(fingerprint),
+    };
+    assert_eq!(*hit.entry.metadata(), expected);
+    clock.advance(MINUTE);
+    assert!(!is_stored(&cache, &policy).await);
+}
+
+#[tokio::test]
+async fn what_is_not_declared_cacheable_is_neither_shared_nor_stored() {
+    let cache = cache();
+    let permit = lead(&cache, &policy()).await;
+    cache.commit(permit, success(b"stored")).await.unwrap();
+    let never = Policy::never();
+    let (first, second) = (lead(&cache, &never).await, lead(&cache, &never).await);
+    assert_eq!(
+        cache.commit(first, success(b"1")).await,
+        Err(NotStored::NotCacheable)
+    );
+    assert_eq!(
+        cache.commit(second, success(b"2")).await,
+        Err(NotStored::NotCacheable)
+    );
+    let Lookup::Hit(hit) = cache.lookup(&key(), &policy()).await else {
+        panic!("it was stored before")
+    };
+    assert_eq!(hit.entry.value(), b"stored");
+    assert!(!is_stored(&cache, &never).await);
+}
+
+#[tokio::test]
+async fn a_refresh_computes_once_more_and_replaces() {
+    let cache = cache();
+    let compute = |value: &'static [u8]| move || async move { success(value) };
+    cache
+        .get_or_compute(&key(), &policy(), compute(b"old"))
+        .await;
+    let fresh = cache
+        .get_or_compute(&key(), &policy().refresh(), compute(b"new"))
+        .await;
+    assert_eq!(
+        fresh,
+        Answer {
+            outcome: success(b"new"),
+            source: Source::Computed(Ok(()))
+        }
+    );
+    let after = cache
+        .get_or_compute(&key(), &policy(), compute(b"never"))
+        .await;
+    assert_eq!(
+        after,
+        Answer {
+            outcome: success(b"new"),
+            source: Source::Stored
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_join_those_who_take_what_is_stored() {
+    let cache = cache();
+    let _plain = lead(&cache, &policy()).await;
+    let _fresh = lead(&cache, &policy().refresh()).await;
+    join(&cache, &policy().refresh()).await;
+}
+
+#[tokio::test]
+async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in"), "before").unwrap();
+    let hasher = Arc::new(FileHasher::default());
+    let inputs = hasher.snapshot(folder.path(), ["in"]).unwrap();
+    let policy = policy().verify_inputs(inputs, hasher);
+    let cache = cache();
+    let permit = lead(&cache, &policy).await;
+    let (first, second) = (join(&cache, &policy).await, join(&cache, &policy).await);
+    std::fs::write(folder.path().join("in"), "after!").unwrap();
+    assert_eq!(
+        cache.commit(permit, success(b"?")).await,
+        Err(NotStored::InputsChanged("in".into()))
+    );
+    assert!(!is_stored(&cache, &policy).await);
+    // Both compute for themselves, at the same time.
+    let (Waited::Lead(_first), Waited::Lead(_second)) = (first.wait().await, second.wait().await)
+    else {
+        panic!("nobody may have the result")
+    };
+    assert_eq!(cache.core.flights.count(), 0);
+}
+
+#[tokio::test]
+async fn inputs_that_stay_are_no_obstacle() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in"), "before").unwrap();
+    let hasher = Arc::new(FileHasher::default());
+    let inputs = hasher.snapshot(folder.path(), ["in"]).unwrap();
+    let policy = policy().verify_inputs(inputs, hasher);
+    let cache = cache();
+    let permit = lead(&cache, &policy).await;
+    assert_eq!(cache.commit(permit, success(b"x")).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_invalidated_while_it_runs_is_not_stored_and_nobody_else_joins() {
+    let selectors = [
+        Selector::all(),
+        Selector::key(key()),
+        Selector::task("resize"),
+        Selector::worker("w"),
+        Selector::tag("t"),
+    ];
+    for selector in selectors {
+        let cache = cache();
+        let permit = lead(&cache, &policy()).await;
+        let before = join(&cache, &policy()).await;
+        assert_eq!(cache.invalidate(&Selector::task("other")).await.unwrap(), 0);
+        cache.invalidate(&selector).await.unwrap();
+        let next = lead(&cache, &policy()).await;
+        assert_eq!(
+            cache.commit(permit, success(b"old")).await,
+            Err(NotStored::Invalidated),
+            "{selector:?}"
+        );
+        assert!(
+            matches!(before.wait().await, Waited::Done(_)),
+            "who asked before may have it"
+        );
+        assert!(!is_stored(&cache, &policy()).await);
+        join(&cache, &policy()).await;
+        assert_eq!(cache.commit(next, success(b"new")).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn an_invalidation_during_the_put_takes_the_entry_out_again() {
+    let mut store = MockCache::new();
+    let cache: Arc<std::sync::OnceLock<TaskCache>> = Arc::default();
+    let inner = cache.clone();
+    store.expect_get().returning(|_| Ok(None));
+    store.expect_put().once().returning(move |_, _| {
+        inner
+            .get()
+            .unwrap()
+            .core
+            .flights
+            .invalidate(&Selector::all());
+        Ok(())
+    });
+    store
+        .expect_invalidate()
+        .once()
+        .withf(|selector| *selector == Selector::key(key()))
+        .returning(|_| Ok(1));
+    let cache = cache.get_or_init(|| TaskCache::new(Arc::new(store)));
+    let permit = lead(cache, &policy()).await;
+    assert_eq!(
+        cache.commit(permit, success(b"x")).await,
+        Err(NotStored::Invalidated)
+    );
+}
+
+#[tokio::test]
+async fn a_failing_store_costs_hits_and_nothing_else() {
+    let mut store = MockCache::new();
+    store.expect_get().returning(|_| Err(CacheError::Closed));
+    store.expect_put().returning(|_, _| Err(CacheError::Closed));
+    store.expect_stats().returning(|| Ok(Stats::default()));
+    store
+        .expect_invalidate()
+        .returning(|_| Err(CacheError::Closed));
+    let cache = TaskCache::new(Arc::new(store));
+    for _ in 0..3 {
+        let answer = cache
+            .get_or_compute(&key(), &policy(), || async { success(b"x") })
+            .await;
+        assert_eq!(
+            answer,
+            Answer {
+                outcome: success(b"x"),
+                source: Source::Computed(Err(NotStored::StoreFailed))
+            }
+        );
+    }
+    let stats = cache.stats().await.unwrap();
+    assert_eq!((stats.failures, stats.computed, stats.stored), (6, 3, 0));
+    assert!(cache.core.warned.load(Ordering::Relaxed));
+    assert!(
+        matches!(
+            cache.invalidate(&Selector::all()).await,
+            Err(CacheError::Closed)
+        ),
+        "who clears must know"
+    );
+}
+
+#[tokio::test]
+async fn what_was_stored_between_the_look_and_the_begin_is_not_computed_again() {
+    let cache = cache();
+    assert!(!is_stored(&cache, &policy()).await);
+    let permit = lead(&cache, &policy()).await;
+    cache.commit(permit, success(b"x")).await.unwrap();
+    assert!(
+        matches!(cache.begin(&key(), &policy()).await, Begin::Hit(hit) if hit.outcome() == success(b"x"))
+    );
+}
+
+#[tokio::test]
+async fn an_expired_entry_of_a_careless_store_is_a_miss() {
+    let mut store = MockCache::new();
+    let expired = Metadata {
+        expires: Some(SystemTime::UNIX_EPOCH),
+        ..Metadata::new(SystemTime::UNIX_EPOCH)
+    };
+    store
+        .expect_get()
+        .returning(move |_| Ok(Some(Entry::new(*b"old", expired.clone()))));
+    let cache = TaskCache::with_clock(Arc::new(store), clock());
+    assert!(!is_stored(&cache, &policy()).await);
+}
+
+#[tokio::test]
+async fn explain_names_the_nearest_entry_and_what_differs() {
+    let cache = cache();
+    let base = Fingerprint::builder().task("resize");
+    let input = |text: &str| base.clone().input(text).unwrap();
+    let unknown = input("1").build();
+    assert_eq!(
+        cache.explain("resize", &unknown).await.unwrap(),
+        Explanation::Unknown
+    );
+    let far = input("1").salt("s").environment("LANG", Some("C")).build();
+    let near = input("2").build();
+    for fingerprint in [&far, &near] {
+        let policy = policy().fingerprint(fingerprint.clone());
+        let Begin::Lead(permit) = cache.begin(&fingerprint.key(), &policy).await else {
+            panic!("nothing is stored")
+        };
+        cache.commit(permit, success(b"x")).await.unwrap();
+    }
+    let Explanation::Stored(listing) = cache.explain("resize", &near).await.unwrap() else {
+        panic!("it is stored")
+    };
+    assert_eq!(listing.key, near.key());
+    let Explanation::Differs {
+        nearest,
+        differences,
+    } = cache.explain("resize", &input("3").build()).await.unwrap()
+    else {
+        panic!("something comparable is stored")
+    };
+    assert_eq!(nearest.key, near.key());
+    assert_eq!(
+        differences
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["the input changed"]
+    );
+}

@@ -1,0 +1,149 @@
+//! Flipped bits on disk are noticed, wherever they are.
+
+#![cfg(feature = "disk")]
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+#[path = "folders/copy.rs"]
+mod copy;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ratchet_caching::{Cache, DiskCache, DiskOptions, Entry, Key, Metadata, Selector};
+
+use copy::copy_folder;
+
+const ENTRIES: u8 = 40;
+
+fn value(number: u8) -> Vec<u8> {
+    // Every fourth one is in a file.
+    vec![number; if number.is_multiple_of(4) { 3_000 } else { 400 }]
+}
+
+fn open(folder: &Path) -> DiskCache {
+    DiskCache::new(DiskOptions::at(folder).inline_limit(1_000))
+}
+
+async fn fill(folder: &Path) {
+    let cache = open(folder);
+    for number in 0..ENTRIES {
+        let entry = Entry::new(value(number), Metadata::new(SystemTime::UNIX_EPOCH));
+        cache.put(&Key::of(&[number]), entry).await.unwrap();
+    }
+    cache.close().await;
+}
+
+/// Reads everything: how many entries are whole, and how often damage was noticed. There is no third way.
+async fn read(folder: &Path) -> (u8, u64) {
+    let cache = open(folder);
+    let mut whole = 0;
+    for number in 0..ENTRIES {
+        if let Some(entry) = cache.get(&Key::of(&[number])).await.unwrap() {
+            assert!(entry.value() == value(number), "a wrong value was served");
+            whole += 1;
+        }
+    }
+    let _ = cache.list(&Selector::all()).await;
+    let stats = cache.stats().await.unwrap_or_default();
+    // The next put works whatever was found.
+    let entry = Entry::new(value(0), Metadata::new(SystemTime::UNIX_EPOCH));
+    cache.put(&Key::of(b"next"), entry.clone()).await.unwrap();
+    assert_eq!(cache.get(&Key::of(b"next")).await.unwrap(), Some(entry));
+    cache.close().await;
+    (whole, stats.quarantined)
+}
+
+fn flip(bytes: &[u8], position: usize) -> Vec<u8> {
+    let mut flipped = bytes.to_vec();
+    flipped[position] ^= 1 << (position % 8);
+    flipped
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_index_is_noticed_or_was_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let index = folder.path().join("results-v1/index.redb");
+    let bytes = fs::read(&index).unwrap();
+    // Blocks that were never written are zero, and nothing refers to them.
+    let written: Vec<usize> = (0..bytes.len() / 4112)
+        .filter(|block| {
+            bytes[block * 4112..(block + 1) * 4112]
+                .iter()
+                .any(|&byte| byte != 0)
+        })
+        .collect();
+    let mut positions: Vec<usize> = (0..336).step_by(7).collect();
+    for (round, block) in written.iter().cycle().take(350).enumerate() {
+        positions.push(block * 4112 + round * 1_237 % 4112);
+    }
+    let (mut noticed, mut unread) = (0, 0);
+    for &position in &positions {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(folder.path(), copy.path());
+        fs::write(
+            copy.path().join("results-v1/index.redb"),
+            flip(&bytes, position),
+        )
+        .unwrap();
+        match read(copy.path()).await {
+            (ENTRIES, 0) => unread += 1,
+            (_, quarantined) => {
+                assert!(
+                    quarantined > 0,
+                    "position {position}: entries are missing and nobody noticed"
+                );
+                noticed += 1;
+            }
+        }
+    }
+    // Pages that are free hold old data that nobody reads; the header and the pages of the tables are always read.
+    assert!(
+        noticed >= 100,
+        "{noticed} noticed, {unread} unread, in {} written blocks",
+        written.len()
+    );
+    println!(
+        "{noticed} of {} flips noticed, {unread} in places that nothing reads",
+        positions.len()
+    );
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_value_file_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let mut flips = 0;
+    for path in value_files(&folder.path().join("results-v1/files")) {
+        let bytes = fs::read(&path).unwrap();
+        for position in (flips % 97..bytes.len()).step_by(97) {
+            let copy = tempfile::tempdir().unwrap();
+            copy_folder(folder.path(), copy.path());
+            let flipped = copy.path().join(path.strip_prefix(folder.path()).unwrap());
+            fs::write(flipped, flip(&bytes, position)).unwrap();
+            assert_eq!(
+                read(copy.path()).await,
+                (ENTRIES - 1, 1),
+                "position {position}"
+            );
+            flips += 1;
+        }
+    }
+    assert!(flips >= 300, "{flips}");
+}
+
+fn value_files(folder: &Path) -> Vec<PathBuf> {
+    let items = fs::read_dir(folder)
+        .unwrap()
+        .map(|item| item.unwrap().path());
+    items
+        .flat_map(|path| {
+            if path.is_dir() {
+                value_files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}

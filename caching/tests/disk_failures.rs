@@ -1,0 +1,234 @@
+//! The disk cache when the disk, the folder or another process does not play along.
+
+#![cfg(feature = "disk")]
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+#[path = "folders/cache.rs"]
+mod cache;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use ratchet_caching::{Cache, CacheError, DiskCache, Selector};
+
+use cache::{entry, files, folder, key, options, schema_folder};
+
+#[tokio::test]
+async fn a_damaged_value_file_is_a_miss_and_set_aside() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage, u64); 4] = [
+        (
+            "a flipped bit",
+            |path| {
+                let mut bytes = fs::read(path).unwrap();
+                bytes[2_500] ^= 4;
+                fs::write(path, bytes).unwrap();
+            },
+            1,
+        ),
+        (
+            "cut off",
+            |path| {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .unwrap()
+                    .set_len(4_999)
+                    .unwrap();
+            },
+            1,
+        ),
+        ("empty", |path| fs::write(path, "").unwrap(), 1),
+        ("gone", |path| fs::remove_file(path).unwrap(), 0),
+    ];
+    for (what, damage, set_aside) in damages {
+        let folder = folder();
+        let cache = DiskCache::new(options(&folder));
+        cache.put(&key("a"), entry(&[7; 5_000])).await.unwrap();
+        damage(&files(&schema_folder(&folder).join("files"))[0]);
+        assert_eq!(cache.get(&key("a")).await.unwrap(), None, "{what}");
+        let stats = cache.stats().await.unwrap();
+        assert_eq!(
+            (stats.quarantined, stats.entries, stats.misses),
+            (set_aside, 0, 1),
+            "{what}"
+        );
+        assert_eq!(
+            files(&schema_folder(&folder).join("quarantine")).len() as u64,
+            set_aside,
+            "{what}"
+        );
+        cache.put(&key("a"), entry(&[8; 5_000])).await.unwrap();
+        assert_eq!(
+            cache.get(&key("a")).await.unwrap().unwrap().value(),
+            [8; 5_000],
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_none_is_set_aside() {
+    for content in ["", "not an index", &"x".repeat(100_000)] {
+        let folder = folder();
+        fs::create_dir_all(schema_folder(&folder)).unwrap();
+        fs::write(schema_folder(&folder).join("index.redb"), content).unwrap();
+        let cache = DiskCache::new(options(&folder));
+        assert_eq!(cache.get(&key("a")).await.unwrap(), None);
+        cache.put(&key("a"), entry(b"value")).await.unwrap();
+        assert_eq!(
+            cache.get(&key("a")).await.unwrap().unwrap().value(),
+            b"value"
+        );
+        let set_aside = u64::from(!content.is_empty());
+        assert_eq!(cache.stats().await.unwrap().quarantined, set_aside);
+        assert_eq!(
+            files(&schema_folder(&folder).join("quarantine")).len() as u64,
+            set_aside
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_quarantine_does_not_grow_without_end() {
+    let folder = folder();
+    let cache = DiskCache::new(options(&folder));
+    for number in 0..40 {
+        cache.put(&key("a"), entry(&[number; 5_000])).await.unwrap();
+        fs::write(
+            &files(&schema_folder(&folder).join("files"))[0],
+            [255; 5_000],
+        )
+        .unwrap();
+        assert_eq!(cache.get(&key("a")).await.unwrap(), None);
+    }
+    assert_eq!(files(&schema_folder(&folder).join("quarantine")).len(), 16);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_used_is_an_error_of_each_operation() {
+    let folder = folder();
+    fs::write(
+        folder.path().join("cache"),
+        "a file where the folder should be",
+    )
+    .unwrap();
+    let cache = DiskCache::new(options(&folder));
+    for _ in 0..2 {
+        let error = cache.get(&key("a")).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                CacheError::Io {
+                    action: "create",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(cache.put(&key("a"), entry(b"small")).await.is_err());
+        assert!(cache.put(&key("a"), entry(&[0; 5_000])).await.is_err());
+        assert!(cache.invalidate(&Selector::all()).await.is_err());
+    }
+    // Once it can be used, it is.
+    fs::remove_file(folder.path().join("cache")).unwrap();
+    cache.put(&key("a"), entry(b"small")).await.unwrap();
+    assert!(cache.get(&key("a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_folder_removed_under_a_running_cache_costs_entries_and_nothing_else() {
+    let folder = folder();
+    let cache = DiskCache::new(options(&folder));
+    cache.put(&key("a"), entry(&[0; 5_000])).await.unwrap();
+    fs::remove_dir_all(folder.path().join("cache")).unwrap();
+    assert_eq!(cache.get(&key("a")).await.unwrap(), None);
+    cache.put(&key("a"), entry(&[1; 5_000])).await.unwrap();
+    assert_eq!(
+        cache.get(&key("a")).await.unwrap().unwrap().value(),
+        [1; 5_000]
+    );
+}
+
+#[tokio::test]
+async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
+    let folder = folder();
+    let root = folder.path().join("cache");
+    for name in ["results-v0", "results-v2", "results-vx", "documents"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::write(root.join(name).join("turn.lock"), "").unwrap();
+    }
+    DiskCache::new(options(&folder)).stats().await.unwrap();
+    let mut left: Vec<_> = fs::read_dir(&root)
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        [
+            "CACHEDIR.TAG",
+            "documents",
+            "results-v1",
+            "results-v2",
+            "results-vx"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_older_schema_in_use_stays() {
+    let folder = folder();
+    let old = folder.path().join("cache/results-v0");
+    fs::create_dir_all(&old).unwrap();
+    let lock = fs::File::create(old.join("turn.lock")).unwrap();
+    lock.lock().unwrap();
+    DiskCache::new(options(&folder)).stats().await.unwrap();
+    assert!(old.exists());
+}
+
+#[tokio::test]
+async fn leftovers_of_a_crash_are_removed_unless_somebody_is_writing_them() {
+    let folder = folder();
+    let v1 = schema_folder(&folder);
+    fs::create_dir_all(v1.join("files/ab")).unwrap();
+    fs::create_dir_all(v1.join("incoming")).unwrap();
+    fs::write(v1.join("files/ab/orphan"), "x").unwrap();
+    fs::write(v1.join("incoming/dead"), "x").unwrap();
+    let writing = fs::File::create(v1.join("incoming/alive")).unwrap();
+    writing.lock().unwrap();
+    DiskCache::new(options(&folder)).stats().await.unwrap();
+    assert!(!v1.join("files/ab/orphan").exists());
+    assert!(!v1.join("incoming/dead").exists());
+    assert!(v1.join("incoming/alive").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_held_by_somebody_who_does_not_yield_is_done_without() {
+    let folder = folder();
+    let patience = Duration::from_millis(50);
+    let cache = DiskCache::new(options(&folder).patience(patience));
+    cache.put(&key("a"), entry(b"value")).await.unwrap();
+    cache.close().await;
+    let turn = fs::File::open(schema_folder(&folder).join("turn.lock")).unwrap();
+    turn.lock().unwrap();
+    let cache = DiskCache::new(options(&folder).patience(patience));
+    for _ in 0..100 {
+        // Only the first one waits; a hundred times the patience would be felt.
+        let error = cache.get(&key("a")).await.unwrap_err();
+        assert!(
+            matches!(error, CacheError::Busy { waited, .. } if waited == patience),
+            "{error:?}"
+        );
+    }
+    drop(turn);
+    loop {
+        // As soon as the other one is gone, it works again.
+        match cache.get(&key("a")).await {
+            Ok(found) => break assert_eq!(found.unwrap().value(), b"value"),
+            Err(error) => assert!(matches!(error, CacheError::Busy { .. }), "{error:?}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}

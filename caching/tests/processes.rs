@@ -1,0 +1,335 @@
+//! The disk cache between processes, and through their deaths.
+//!
+//! The other processes are this test binary again, told by the environment to run [`child`].
+
+#![cfg(feature = "disk")]
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use ratchet_caching::{Cache, CacheError, DiskCache, DiskOptions, Entry, Key, Metadata, Selector};
+
+const FOLDER: &str = "RATCHET_CACHING_TEST_FOLDER";
+const INLINE: u64 = 1_000;
+/// Long enough for the slowest machine, because nothing here is supposed to run out of it.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn open(folder: &Path) -> DiskCache {
+    DiskCache::new(
+        DiskOptions::at(folder)
+            .inline_limit(INLINE)
+            .patience(PATIENCE),
+    )
+}
+
+/// The value of an entry follows from its name, so that everyone can tell whether it is whole.
+fn value(name: &str, version: u32) -> Vec<u8> {
+    let digest = *blake3::hash(format!("{name} {version}").as_bytes()).as_bytes();
+    // Half of them inline, half in files.
+    let size = usize::from(digest[0]) * 8;
+    let mut value = version.to_le_bytes().to_vec();
+    value.extend(digest.iter().cycle().take(size));
+    value
+}
+
+async fn put(cache: &DiskCache, name: &str, version: u32) -> Result<(), CacheError> {
+    let entry = Entry::new(value(name, version), Metadata::new(SystemTime::UNIX_EPOCH));
+    cache.put(&Key::of(name.as_bytes()), entry).await
+}
+
+/// The version that is stored, whole.
+async fn get(cache: &DiskCache, name: &str) -> Option<u32> {
+    let entry = cache.get(&Key::of(name.as_bytes())).await.unwrap()?;
+    let version = u32::from_le_bytes(entry.value()[..4].try_into().unwrap());
+    assert!(entry.value() == value(name, version), "{name} is not whole");
+    Some(version)
+}
+
+/// Another process.
+struct Other {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Other {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "child",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(FOLDER, folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            child,
+            input,
+            output,
+        }
+    }
+
+    fn tell(&mut self, command: &str) {
+        writeln!(self.input, "{command}").unwrap();
+    }
+
+    /// The next answer. The test harness talks on the same stream, so answers are marked.
+    fn answer(&mut self) -> Option<String> {
+        loop {
+            let line = self.output.next()?.unwrap();
+            if let Some((_, answer)) = line.split_once('#') {
+                return Some(answer.to_owned());
+            }
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.answer().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the other process does: reads commands, answers each with a line.
+#[tokio::test]
+#[ignore = "the other process of the tests in this file"]
+async fn child() {
+    let folder = std::env::var_os(FOLDER).expect("only the other tests start this one");
+    let cache = open(Path::new(&folder));
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["put", name, version] => {
+                put(&cache, name, version.parse().unwrap()).await.unwrap();
+                println!("#put");
+            }
+            ["get", name] => println!("#{:?}", get(&cache, name).await),
+            ["clear"] => println!("#{}", cache.invalidate(&Selector::all()).await.unwrap()),
+            // Puts until it is killed, and says what is stored.
+            ["write", round] => {
+                for number in 0_u32.. {
+                    put(&cache, &format!("{round}-{number}"), number)
+                        .await
+                        .unwrap();
+                    println!("#{number}");
+                    put(&cache, "replaced", number).await.unwrap();
+                }
+            }
+            // Puts and gets, so that the turn changes hands all the time.
+            ["share", name, count] => {
+                for number in 0..count.parse().unwrap() {
+                    put(&cache, &format!("{name}-{number}"), number)
+                        .await
+                        .unwrap();
+                    put(&cache, "contended", number).await.unwrap();
+                    get(&cache, "contended").await;
+                    assert_eq!(get(&cache, &format!("{name}-{number}")).await, Some(number));
+                }
+                println!("#shared");
+            }
+            _ => panic!("unknown command {line:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_processes_see_what_the_other_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (Other::start(folder.path()), Other::start(folder.path()));
+    for version in 0..10 {
+        for name in ["x", "y", "z"] {
+            assert_eq!(a.ask(&format!("put {name} {version}")), "put");
+            assert_eq!(b.ask(&format!("get {name}")), format!("Some({version})"));
+        }
+    }
+    assert_eq!(b.ask("clear"), "3");
+    assert_eq!(a.ask("get x"), "None");
+}
+
+#[tokio::test]
+async fn two_processes_share_a_cache_without_losing_anything() {
+    const COUNT: u32 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (Other::start(folder.path()), Other::start(folder.path()));
+    a.tell(&format!("share a {COUNT}"));
+    b.tell(&format!("share b {COUNT}"));
+    assert_eq!(
+        (a.answer().as_deref(), b.answer().as_deref()),
+        (Some("shared"), Some("shared"))
+    );
+    // Both are still there, and neither has to end for the third one to read.
+    let cache = open(folder.path());
+    for name in ["a", "b"] {
+        for number in 0..COUNT {
+            assert_eq!(get(&cache, &format!("{name}-{number}")).await, Some(number));
+        }
+    }
+    assert_eq!(get(&cache, "contended").await, Some(COUNT - 1));
+    assert_eq!(
+        cache.stats().await.unwrap().entries,
+        u64::from(2 * COUNT + 1)
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_every_entry_whole_or_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    let mut stored = 0;
+    for round in 0_u32..100 {
+        let mut writer = Other::start(folder.path());
+        writer.tell(&format!("write {round}"));
+        // Killed somewhere between one put and the next, or within one: the writer does not wait for anybody.
+        for _ in 0..=round * 7 % 19 {
+            writer.answer().unwrap();
+        }
+        writer.child.kill().unwrap();
+        writer.child.wait().unwrap();
+        let mut acknowledged = round * 7 % 19;
+        while let Some(number) = writer.answer() {
+            acknowledged = number.parse().unwrap();
+        }
+        for number in 0..=acknowledged {
+            assert_eq!(
+                get(&cache, &format!("{round}-{number}")).await,
+                Some(number),
+                "it was acknowledged"
+            );
+        }
+        let next = get(&cache, &format!("{round}-{}", acknowledged + 1)).await;
+        assert!(next.is_none() || next == Some(acknowledged + 1));
+        let replaced = get(&cache, "replaced").await;
+        assert!(
+            acknowledged == 0 || replaced.is_some_and(|number| number + 1 >= acknowledged),
+            "{replaced:?}"
+        );
+        stored += u64::from(acknowledged) + 1 + u64::from(next.is_some());
+    }
+    let stats = cache.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.quarantined), (stored + 1, 0));
+    cache.close().await;
+    // Nothing is left over that no entry refers to.
+    let cache = open(folder.path());
+    let listed = cache.list(&Selector::all()).await.unwrap();
+    let large = listed
+        .iter()
+        .filter(|listing| listing.size > INLINE)
+        .count();
+    let count = |name: &str| walk(&folder.path().join("results-v1").join(name));
+    assert_eq!(
+        (count("files"), count("incoming"), count("quarantine")),
+        (large, 0, 0)
+    );
+}
+
+fn walk(folder: &Path) -> usize {
+    let items = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|item| item.unwrap().path());
+    items
+        .map(|path| if path.is_dir() { walk(&path) } else { 1 })
+        .sum()
+}
+
+#[tokio::test]
+async fn a_process_that_is_stopped_is_done_without_until_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = Other::start(folder.path());
+    assert_eq!(other.ask("put x 1"), "put");
+    other.signal("STOP");
+    let cache = DiskCache::new(DiskOptions::at(folder.path()).patience(Duration::from_millis(20)));
+    let key = Key::of(b"x");
+    assert!(matches!(
+        cache.get(&key).await,
+        Err(CacheError::Busy { .. })
+    ));
+    other.signal("CONT");
+    loop {
+        match cache.get(&key).await {
+            Ok(found) => break assert_eq!(found.unwrap().value(), value("x", 1)),
+            Err(error) => assert!(matches!(error, CacheError::Busy { .. }), "{error:?}"),
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(other.ask("get x"), "Some(1)");
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_puts_and_spares_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |limit: &str, command: &str| {
+        // A file size limit stands in for a full disk: both are writes that the system refuses.
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --exact full_disk --ignored --nocapture"))
+            .arg(std::env::current_exe().unwrap())
+            .env(FOLDER, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.take().unwrap(), "{command}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run("unlimited", "fill").contains("#200 stored"));
+    let full = run("512", "fill");
+    assert!(full.contains("#0 stored"), "{full}");
+    let after = run("unlimited", "check");
+    assert!(after.contains("#200 whole"), "{after}");
+}
+
+#[tokio::test]
+#[ignore = "the other process of the test above"]
+async fn full_disk() {
+    let folder = std::env::var_os(FOLDER).expect("only the other tests start this one");
+    let cache = open(Path::new(&folder));
+    let mut command = String::new();
+    std::io::stdin().read_line(&mut command).unwrap();
+    let mut count = 0;
+    for number in 0_u32..200 {
+        let name = number.to_string();
+        if command == "check\n" {
+            count += u32::from(get(&cache, &name).await.is_some());
+            continue;
+        }
+        let entry = Entry::new(vec![1; 900_000], Metadata::new(SystemTime::UNIX_EPOCH));
+        let large = cache.put(&Key::of(b"large"), entry).await;
+        let small = put(&cache, &name, number).await;
+        count += u32::from(large.is_ok() && small.is_ok());
+    }
+    println!(
+        "#{count} {}",
+        if command == "check\n" {
+            "whole"
+        } else {
+            "stored"
+        }
+    );
+}
