@@ -9,6 +9,7 @@ use thiserror::Error;
 /// What a worker says wrongly is no error of the conversation: it comes as an
 /// [`Incoming`](crate::Incoming), and the conversation goes on.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum IpcError {
     /// The message is larger than either side has to accept; nothing of it was sent.
     #[error("the message has {bytes} bytes, and no more than {limit} may be sent")]

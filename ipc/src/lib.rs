@@ -5,7 +5,7 @@
 //! questions, notice cancels while busy, survive stray prints, half lines and lines of 100 MB, and
 //! never deadlock on two full pipes. This crate is that somebody, for both ends:
 //!
-//! - **You write a worker in Rust:** [`serve`] is all you need.
+//! - **You write a worker in Rust:** the module `serve` (a default feature) is all you need.
 //! - **You write a worker in Python or Node:** take `sdk/python/ratchet_worker.py` or
 //!   `sdk/node/ratchet-worker.mjs` from this crate's folder.
 //! - **You write a worker in anything else:** read [the protocol](self#the-protocol) below; a whole
@@ -23,24 +23,47 @@
 //!
 //! # A worker
 //!
-//! ```no_run
+//! ```
+//! # #[cfg(not(feature = "serve"))]
+//! # fn main() {}
+//! # #[cfg(feature = "serve")]
 //! use ratchet_ipc::serve::{Call, Json, Task, Worker};
 //! use ratchet_ipc::{IpcError, TaskError};
 //!
-//! async fn fetch(call: Call) -> Result<Json<usize>, TaskError> {
-//!     let path: String = call.read()?;
-//!     call.progress(0.0, Some(1.0), Some("reading"));
-//!     let text = tokio::fs::read_to_string(&path).await?;
-//!     Ok(Json(text.len()))
+//! # #[cfg(feature = "serve")]
+//! async fn count(call: Call) -> Result<Json<usize>, TaskError> {
+//!     let text: String = call.read()?;
+//!     call.progress(0.0, Some(1.0), Some("counting"));
+//!     Ok(Json(text.split_whitespace().count()))
 //! }
 //!
-//! fn main() -> Result<(), IpcError> {
-//!     Worker::new("sizes")
+//! # #[cfg(feature = "serve")]
+//! fn worker() -> Worker {
+//!     Worker::new("words")
 //!         .version("1.0")
-//!         .task(Task::new("fetch", fetch).cacheable())
+//!         .task(Task::new("count", count).cacheable())
 //!         .task(Task::blocking("double", |call: &Call| Ok(Json(call.read::<i64>()? * 2))))
-//!         .run()
 //! }
+//!
+//! # #[cfg(feature = "serve")]
+//! # fn main() -> Result<(), IpcError> {
+//! #   use ratchet_ipc::{Incoming, IpcTransport, Payload, Request, memory_pair};
+//! #   tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! #       let (mut host, end) = memory_pair();
+//! #       let served = tokio::spawn(worker().serve_on(end));
+//! #       host.send(Request::new(1, "count", Payload::from_text("to be or not")).into()).await?;
+//! #       host.send(Request::new(2, "double", Payload::from_value(&21)?).into()).await?;
+//! #       host.close().await?;
+//! #       let mut said = Vec::new();
+//! #       while let Incoming::Message(message) = host.receive().await? {
+//! #           said.push(message.to_string());
+//! #       }
+//! #       assert!(said.contains(&r#"{"type":"response","id":"1","result":4}"#.to_owned()), "{said:?}");
+//! #       assert!(said.contains(&r#"{"type":"response","id":"2","result":42}"#.to_owned()), "{said:?}");
+//! #       served.await.unwrap()
+//! #   })
+//! # }
+//! // And in the worker's main: worker().run()
 //! ```
 //!
 //! # A host
@@ -110,8 +133,8 @@ pub use protocol::{
     ProtocolVersion, WORKER_ID_ENV, offer,
 };
 pub use serialization::{
-    Codec, Dialect, Found, Incoming, Limits, LineFormat, Lines, Malformed, Native, StrayLine,
-    StrayMode, TooLarge,
+    Codec, Dialect, Found, Incoming, Limits, LineFormat, Lines, Malformed, MessageKind, Native,
+    StrayLine, StrayMode, TooLarge,
 };
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 

@@ -62,15 +62,43 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<JobKey>,
     /// Say what would change, and change nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
     /// Say how what changed differs from before.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub diff: bool,
 }
 
 fn first_attempt() -> u32 {
     1
+}
+
+/// Many encoders write what is absent as `null`.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads a whole number of milliseconds, however it is written: some languages know floats only.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked not to be negative; beyond 64 bits it is for ever either way"
+    )]
+    let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
+    let whole = number
+        .as_u64()
+        .or_else(|| number.as_f64().and_then(rounded));
+    whole
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("milliseconds are not negative"))
 }
 
 impl Request {
@@ -122,13 +150,17 @@ pub struct TaskError {
     #[serde(default = "unnamed_error")]
     pub code: Cow<'static, str>,
     /// Says what happened, for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub message: String,
     /// `Some(false)` is final; otherwise the job's retry policy decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
     /// How long to wait before the next attempt, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "milliseconds"
+    )]
     pub retry_after_ms: Option<u64>,
     /// Whatever else the worker wants known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,6 +241,7 @@ impl<E: std::error::Error> From<E> for TaskError {
 
 /// What either side says beside requests and responses; `event` on the wire.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The worker introduces itself.
     Hello(Hello),
@@ -363,10 +396,28 @@ pub struct Nonce {
 /// An event that this version does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownEvent {
+    name: String,
+    body: Payload,
+}
+
+impl UnknownEvent {
+    /// An event as it was read: the body is all of it, and is what stands on the wire.
+    pub(crate) fn new(name: &str, body: Payload) -> Self {
+        Self {
+            name: name.to_owned(),
+            body,
+        }
+    }
+
     /// Its name.
-    pub name: String,
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The whole message.
-    pub body: Payload,
+    pub fn body(&self) -> &Payload {
+        &self.body
+    }
 }
 
 impl From<Request> for IpcMessage {

@@ -39,6 +39,7 @@ impl fmt::Display for ProtocolVersion {
 
 /// Why host and worker cannot talk.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum HandshakeError {
     /// They have no version in common.
     #[error(

@@ -15,16 +15,18 @@
 //! | [`Response`](crate::Response), error | `exitCode` other than 0: code `exit`, message from `output` | `{"id":7,"error":{"code":..,"message":..}}` |
 //! | [`Event::Cancel`](crate::Event::Cancel) | `{"requestId":7,"cancel":true}`, answered by `wasCancelled` | `notifications/cancelled` with `requestId` |
 //! | [`Event::Progress`](crate::Event::Progress) | never said | `notifications/progress` |
-//! | handshake | none: [`HandshakeMode::None`](crate::HandshakeMode::None) | `initialize`, told as [`Event::Hello`](crate::Event::Hello) |
+//! | handshake | none: [`HandshakeMode::None`](crate::HandshakeMode::None) | `initialize` by [`Dialect::open`]; its result comes up as [`Event::Hello`](crate::Event::Hello), and `notifications/initialized` goes out by [`Found::answer`] |
 //!
 //! A dialect may keep state (as [`Lines`] does, which has to remember whose turn it is), so mapping
-//! ids of its own to ours needs nothing from the layers above.
+//! ids of its own to ours needs nothing from the layers above. Questions of the peer that are none of
+//! their business, it answers itself.
 
 mod decode;
 pub(crate) mod encode;
 mod framing;
 mod lines;
 mod native;
+mod sniff;
 mod stray;
 
 use std::collections::VecDeque;
@@ -48,6 +50,9 @@ pub trait Dialect: Send {
     /// The message that was encoded last goes out.
     fn sent(&mut self, _message: &IpcMessage) {}
 
+    /// Appends what is said before everything else, newline included.
+    fn open(&mut self, _line: &mut Vec<u8>) {}
+
     /// Reads one line, without its newline.
     fn decode(&mut self, line: &[u8], found: &mut Found<'_>);
 
@@ -57,7 +62,7 @@ pub trait Dialect: Send {
     }
 
     /// Learns of a line that was too long to keep; `head` is how it began.
-    fn overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>);
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>);
 }
 
 /// What a conversation is limited to.
@@ -83,6 +88,7 @@ impl Default for Limits {
 
 /// One thing that came in.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Incoming {
     /// A message.
     Message(IpcMessage),
@@ -96,9 +102,24 @@ pub enum Incoming {
     End,
 }
 
+/// The type of a message: `type` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// A request.
+    Request,
+    /// A response.
+    Response,
+    /// An event.
+    Event,
+}
+
 /// A message of a known type that breaks the protocol.
+///
+/// A malformed response is all that its request will get; a malformed event costs nobody anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
+    /// What it claims to be.
+    pub kind: MessageKind,
     /// The request that it concerns, if that could be read.
     pub id: Option<MessageId>,
     /// What is wrong with it.
@@ -110,6 +131,8 @@ pub struct Malformed {
 /// A message that was dropped up to its newline for its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TooLarge {
+    /// What it was, if that stood early enough in it; encoders that sort their keys put it last.
+    pub kind: Option<MessageKind>,
     /// The request that it concerns, if that stood early enough in it.
     pub id: Option<MessageId>,
     /// How long it was.
@@ -122,6 +145,7 @@ pub struct TooLarge {
 pub struct Found<'a> {
     queue: &'a mut VecDeque<Incoming>,
     strays: &'a mut StrayFilter,
+    answers: &'a mut Vec<u8>,
     limit: usize,
     now: Instant,
 }
@@ -139,21 +163,43 @@ impl Found<'_> {
         }
     }
 
-    /// A message that breaks the protocol.
-    pub fn malformed(&mut self, id: Option<MessageId>, reason: impl Into<String>, line: &[u8]) {
+    /// A message that breaks the protocol. Those that concern no request are chatter, and rate-capped
+    /// like it.
+    pub fn malformed(
+        &mut self,
+        kind: MessageKind,
+        id: Option<MessageId>,
+        reason: impl Into<String>,
+        line: &[u8],
+    ) {
+        if id.is_none() && !self.strays.admits(self.now) {
+            return;
+        }
         let (line, _) = stray::excerpt(line);
-        self.queue.push_back(Incoming::Malformed(Malformed {
+        let malformed = Malformed {
+            kind,
             id,
             reason: reason.into(),
             line,
-        }));
+        };
+        self.queue.push_back(Incoming::Malformed(malformed));
     }
 
     /// A message that was too long to keep.
-    pub fn too_large(&mut self, id: Option<MessageId>, bytes: u64) {
-        let limit = self.limit;
-        self.queue
-            .push_back(Incoming::TooLarge(TooLarge { id, bytes, limit }));
+    pub fn too_large(&mut self, kind: Option<MessageKind>, id: Option<MessageId>, bytes: u64) {
+        let large = TooLarge {
+            kind,
+            id,
+            bytes,
+            limit: self.limit,
+        };
+        self.queue.push_back(Incoming::TooLarge(large));
+    }
+
+    /// Answers by itself, where the dialect asks for what no layer above has to know: the bytes go out
+    /// as they are, newline included.
+    pub fn answer(&mut self, bytes: &[u8]) {
+        self.answers.extend_from_slice(bytes);
     }
 }
 
@@ -190,7 +236,9 @@ struct Outgoing {
 
 impl Codec {
     /// A conversation in this dialect, within these limits.
-    pub fn new(dialect: impl Dialect + 'static, limits: Limits) -> Self {
+    pub fn new(mut dialect: impl Dialect + 'static, limits: Limits) -> Self {
+        let mut outgoing = Outgoing::default();
+        dialect.open(&mut outgoing.bytes);
         Self {
             dialect: Box::new(dialect),
             limit: limits.max_message_bytes,
@@ -198,7 +246,7 @@ impl Codec {
             found: VecDeque::new(),
             strays: StrayFilter::new(limits.stray, limits.stray_lines_per_second),
             ended: false,
-            outgoing: Outgoing::default(),
+            outgoing,
         }
     }
 
@@ -242,8 +290,9 @@ impl Codec {
         if *written == waiting.len() {
             framing::clear(waiting);
             *written = 0;
-        } else if *written >= framing::KEPT_CAPACITY {
-            // A peer that is always a little behind would otherwise let this grow without end.
+        } else if *written >= framing::KEPT_CAPACITY && *written >= waiting.len() / 2 {
+            // A peer that is always a little behind would otherwise let this grow without end. What is
+            // moved is no more than what was written, so moving it costs no more than writing it.
             waiting.drain(..*written);
             *written = 0;
         }
@@ -264,6 +313,12 @@ impl Codec {
         self.ended = true;
     }
 
+    /// The stream broke off: half a line at its end means nothing.
+    pub fn break_off(&mut self) {
+        self.incoming.discard_unfinished();
+        self.finish();
+    }
+
     /// How many bytes have come in and were not looked at yet.
     pub(crate) fn unread(&self) -> usize {
         self.incoming.unread()
@@ -280,20 +335,24 @@ impl Codec {
             let mut found = Found {
                 queue: &mut self.found,
                 strays: &mut self.strays,
+                answers: &mut self.outgoing.bytes,
                 limit: self.limit,
                 now,
             };
             match self.incoming.next() {
                 Some(Frame::Line(line)) => self.dialect.decode(line, &mut found),
                 Some(Frame::Overlong { head, bytes }) => {
-                    self.dialect.overlong(&head, bytes, &mut found);
+                    self.dialect.decode_overlong(&head, bytes, &mut found);
                 }
                 None if self.ended => match self.incoming.take_unfinished() {
                     Some(Frame::Line(line)) => self.dialect.decode_unfinished(line, &mut found),
                     Some(Frame::Overlong { head, bytes }) => {
-                        self.dialect.overlong(&head, bytes, &mut found);
+                        self.dialect.decode_overlong(&head, bytes, &mut found);
                     }
-                    None => return Some(Incoming::End),
+                    None => {
+                        let suppressed = self.strays.last().map(Incoming::Stray);
+                        return Some(suppressed.unwrap_or(Incoming::End));
+                    }
                 },
                 None => return None,
             }

@@ -124,7 +124,8 @@ impl Worker {
         self
     }
 
-    /// The most bytes that one message may have, either way.
+    /// The most bytes that one message may have, either way, for [`run`](Self::run) and
+    /// [`serve`](Self::serve); a transport of one's own has its own limits.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_message_bytes = bytes;

@@ -45,6 +45,8 @@ pub trait IpcTransport: Send {
 
     /// Waits until everything queued is with the operating system.
     ///
+    /// What the peer says meanwhile is kept, up to the largest message; a peer that may say more than
+    /// that before it reads has to be met with [`receive`](Self::receive), which keeps taking.
     /// Cancel safe: what was not written yet stays queued.
     async fn flush(&mut self) -> Result<(), IpcError>;
 
@@ -63,11 +65,14 @@ pub trait IpcTransport: Send {
     /// is nothing more.
     async fn receive(&mut self) -> Result<Incoming, IpcError>;
 
+    /// How many bytes wait to be written: more than a pipe holds means that the peer is behind.
+    fn unsent_bytes(&self) -> usize;
+
     /// What has come in already, without waiting and without a system call.
     fn try_receive(&mut self) -> Option<Incoming>;
 
     /// Sends what is queued and closes the sending side, which the peer sees as the end.
     ///
-    /// Receiving goes on, so that last answers are not lost.
+    /// Receiving goes on, so that last answers are not lost. Cancel safe: called again, it goes on.
     async fn close(&mut self) -> Result<(), IpcError>;
 }

@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use ratchet_ipc::{
-    Cancel, Capability, Codec, Event, Hello, Incoming, IpcMessage, Limits, Log, LogLevel, Native,
-    Nonce, Payload, Progress, ProtocolVersion, Request, Response, Started, TaskDeclaration,
-    TaskError, UnknownEvent,
+    Cancel, Capability, Codec, Event, Hello, Incoming, IpcMessage, Limits, Log, LogLevel,
+    MessageId, Native, Nonce, Payload, Progress, ProtocolVersion, Request, Response, Started,
+    TaskDeclaration, TaskError,
 };
 
 fn json(text: &str) -> Payload {
@@ -28,6 +28,7 @@ fn requests() -> Vec<IpcMessage> {
         ..Request::new(7, "resize", json(r#"{"path":"a.png","n":1.50}"#))
     };
     vec![
+        Request::new(MessageId::number(7), "t", Payload::null()).into(),
         Request::new("a \"b\"", "t\u{e9}", Payload::null()).into(),
         whole.into(),
     ]
@@ -101,10 +102,7 @@ fn events() -> Vec<IpcMessage> {
         level: LogLevel::Warn,
         message: "odd".into(),
     };
-    let unknown = UnknownEvent {
-        name: "tea".into(),
-        body: json(r#"{"type":"event","event":"tea","sugar":2}"#),
-    };
+
     [
         Event::Hello(hello),
         Event::Hello(Hello::new([ProtocolVersion::V1])),
@@ -129,7 +127,6 @@ fn events() -> Vec<IpcMessage> {
         }),
         Event::Ping(Nonce { nonce: 1 }),
         Event::Drain,
-        Event::Unknown(unknown),
     ]
     .map(IpcMessage::Event)
     .into()

@@ -10,8 +10,9 @@ use std::time::Instant;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ratchet_ipc::{
-    Cancel, Codec, Event, Incoming, IpcMessage, Limits, LineFormat, Lines, Log, LogLevel,
-    MessageId, Native, Nonce, Payload, Progress, Request, Response, Started, TaskError,
+    Cancel, Capability, Codec, Event, Hello, Incoming, IpcMessage, Limits, LineFormat, Lines, Log,
+    LogLevel, MessageId, Native, Nonce, Payload, Progress, ProtocolVersion, Request, Response,
+    Started, TaskDeclaration, TaskError,
 };
 
 /// Any JSON value, a few levels deep.
@@ -85,16 +86,56 @@ fn error() -> impl Strategy<Value = TaskError> {
     )
 }
 
+fn hello() -> impl Strategy<Value = Hello> {
+    let capability = prop_oneof![
+        Just(Capability::Ready),
+        Just(Capability::Drain),
+        "[a-z]{1,3}x".prop_map(Capability::Other),
+    ];
+    let declaration = (
+        proptest::option::of(json()),
+        any::<bool>(),
+        proptest::option::of(any::<String>()),
+    )
+        .prop_filter("null is absent", |(hint, ..)| {
+            hint.as_ref().is_none_or(|hint| hint.as_str() != "null")
+        })
+        .prop_map(|(hint, cacheable, description)| TaskDeclaration {
+            hint,
+            cacheable,
+            description,
+        });
+    let tasks =
+        proptest::collection::btree_map(any::<String>().prop_map(Into::into), declaration, 0..3);
+    let name = proptest::option::of(any::<String>());
+    (
+        vec(any::<u32>(), 0..3),
+        name,
+        1..u32::MAX,
+        vec(capability, 0..4),
+        proptest::option::of(tasks),
+    )
+        .prop_map(|(versions, name, concurrency, capabilities, tasks)| Hello {
+            version: name.clone(),
+            name,
+            concurrency: concurrency.try_into().unwrap(),
+            capabilities: capabilities.into_iter().collect(),
+            tasks,
+            ..Hello::new(versions.into_iter().map(ProtocolVersion))
+        })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let level = prop_oneof![
         Just(LogLevel::Trace),
         Just(LogLevel::Warn),
         Just(LogLevel::Error)
     ];
-    let number = || proptest::option::of(any::<i32>().prop_map(f64::from));
+    let number = || proptest::option::of(-1e15..1e15_f64);
     prop_oneof![
         Just(Event::Ready),
         Just(Event::Drain),
+        hello().prop_map(Event::Hello),
         id().prop_map(|id| Event::Started(Started { id })),
         any::<u64>().prop_map(|nonce| Event::Ping(Nonce { nonce })),
         any::<u64>().prop_map(|nonce| Event::Pong(Nonce { nonce })),

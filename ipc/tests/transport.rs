@@ -249,3 +249,82 @@ async fn a_peer_that_closed_its_stdin_is_still_heard() {
         .unwrap();
     assert_eq!(host.receive().await.unwrap(), Incoming::Message(ping));
 }
+
+#[tokio::test]
+async fn flushing_gets_past_a_line_that_is_too_long_to_keep() {
+    let limits = Limits {
+        max_message_bytes: 2000,
+        ..Limits::default()
+    };
+    let (near, far) = duplex(64);
+    let (reader, writer) = tokio::io::split(near);
+    let mut host = StdioTransport::with(reader, writer, ratchet_ipc::Native, limits);
+    let (mut reader, mut writer) = tokio::io::split(far);
+    let peer = async {
+        // It does not read before it has said all this.
+        writer.write_all(&vec![b'x'; 100_000]).await.unwrap();
+        tokio::io::copy(&mut reader, &mut tokio::io::sink())
+            .await
+            .unwrap();
+    };
+    host.queue(&large(1, 1000)).unwrap();
+    tokio::select! {
+        flushed = host.flush() => flushed.unwrap(),
+        () = peer => panic!("the peer has no reason to end"),
+    }
+}
+
+#[tokio::test]
+async fn flushing_keeps_no_more_than_a_message_of_what_the_peer_says() {
+    let limits = Limits {
+        max_message_bytes: 2000,
+        ..Limits::default()
+    };
+    let (near, mut far) = duplex(64);
+    let (reader, writer) = tokio::io::split(near);
+    let mut host = StdioTransport::with(reader, writer, ratchet_ipc::Native, limits);
+    host.queue(&large(1, 1000)).unwrap();
+    let line = format!("{}\n", request(7));
+    let mut said = 0;
+    tokio::select! {
+        biased;
+        flushed = host.flush() => panic!("nobody reads: {flushed:?}"),
+        () = async {
+            while said < 100_000 {
+                let wrote = far.write_all(line.as_bytes());
+                if tokio::time::timeout(std::time::Duration::ZERO, wrote).await.is_err() {
+                    return;
+                }
+                said += line.len();
+            }
+        } => {}
+    }
+    assert!((2000..70_000).contains(&said), "{said}");
+}
+
+/// A writer that takes everything and fails when it is flushed.
+struct Unflushable;
+
+impl AsyncWrite for Unflushable {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_failing_flush_is_told_once_and_reading_goes_on() {
+    let bytes = format!("{}\n", request(1)).into_bytes();
+    let mut host = StdioTransport::new(io::Cursor::new(bytes), Unflushable);
+    assert!(matches!(host.receive().await, Err(IpcError::Write(_))));
+    assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(1)));
+}

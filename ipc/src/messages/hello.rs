@@ -25,7 +25,7 @@ pub struct Hello {
     #[serde(default = "one")]
     pub concurrency: NonZeroU32,
     /// What it can do beyond answering.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub capabilities: Capabilities,
     /// The tasks that it knows; absent means that it takes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,11 @@ pub struct TaskDeclaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Payload>,
     /// Whether the same input always gives the same result.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        skip_serializing_if = "std::ops::Not::not",
+        deserialize_with = "super::null_is_default"
+    )]
     pub cacheable: bool,
     /// What it does, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,7 @@ impl FromIterator<Capability> for Capabilities {
 /// One thing that a worker can do beyond answering requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Capability {
     /// It stops a request on `cancel`, and answers it.
     Cancel,

@@ -35,6 +35,11 @@ enum Repr {
 }
 
 impl MessageId {
+    /// An id that is a number on the wire; `from` makes one that is text.
+    pub fn number(number: u64) -> Self {
+        Self(Repr::Number(Payload::from_checked(&number.to_string())))
+    }
+
     /// The counter that this id spells, whether as text or as a number.
     ///
     /// A worker in a shell may well drop the quotes of the id it echoes; a host that counts its attempts loses nothing
@@ -161,7 +166,8 @@ impl Serialize for MessageId {
 
 impl<'de> Deserialize<'de> for MessageId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&serde_json::value::RawValue>::deserialize(deserializer)?.get();
+        let raw = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
+        let raw = raw.get();
         if let Some(quoted) = raw
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
@@ -228,6 +234,7 @@ mod tests {
         let text: MessageId = serde_json::from_str("\"7\"").unwrap();
         let number: MessageId = serde_json::from_str("7").unwrap();
         assert_ne!(text, number);
+        assert_eq!(number, MessageId::number(7));
         assert_eq!(text.as_counter(), number.as_counter());
         assert_eq!(MessageId::from("07").as_counter(), None);
     }

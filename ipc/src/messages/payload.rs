@@ -109,7 +109,7 @@ impl Serialize for Payload {
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(deserializer).map(|raw| Self::from_checked(raw.get()))
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Self::from_checked(raw.get()))
     }
 }
 
@@ -161,6 +161,25 @@ mod tests {
     fn text_is_escaped() {
         let text = "a\"b\\c\nd\u{1}é\u{2028}";
         assert_eq!(Payload::from_text(text).read::<String>().unwrap(), text);
+    }
+
+    #[test]
+    fn is_read_from_text_bytes_readers_and_values() {
+        let json = "{\"a\":[1,2.50]}";
+        let expected = Payload::from_json(json).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Payload>(json.as_bytes()).unwrap(),
+            expected
+        );
+        assert_eq!(
+            serde_json::from_reader::<_, Payload>(json.as_bytes()).unwrap(),
+            expected
+        );
+        let value: serde_json::Value = serde_json::from_str("{\"a\":[1]}").unwrap();
+        assert_eq!(
+            serde_json::from_value::<Payload>(value).unwrap().as_str(),
+            "{\"a\":[1]}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Found;
+use super::{Found, MessageKind};
 use crate::messages::{Event, IpcMessage, MessageId, Payload, Response, UnknownEvent};
 
 /// How a message begins in every encoder that keeps the order of its keys.
@@ -14,7 +14,7 @@ pub(crate) const OPENING: &str = r#"{"type""#;
 /// How many beginnings of a message are tried in a line that is not one.
 ///
 /// A line of 16 MiB can hold two million of them, and each try may read it to its end.
-const SALVAGE_TRIES: usize = 8;
+pub(super) const SALVAGE_TRIES: usize = 8;
 
 /// Reads one line, which should be one message and may be anything.
 ///
@@ -63,12 +63,8 @@ fn read_whole(line: &str) -> Option<IpcMessage> {
 /// this form is left to those who read every form; the host reads a line in a third of the time.
 fn read_usual_response(line: &str) -> Option<Response> {
     fn key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-        Some(trim(
-            trim(text)
-                .strip_prefix(key)?
-                .trim_start()
-                .strip_prefix(':')?,
-        ))
+        let after_key = trim(trim(text).strip_prefix(key)?);
+        Some(trim(after_key.strip_prefix(':')?))
     }
     let rest = key(line.strip_prefix('{')?, r#""type""#)?;
     let rest = trim(rest.strip_prefix(r#""response""#)?).strip_prefix(',')?;
@@ -95,85 +91,95 @@ fn split_value(text: &str) -> Option<(&str, &str)> {
 
 /// Whether a JSON value is a message of a known type, well-formed or not.
 fn is_message(value: &str) -> bool {
-    Head::read(value).is_some_and(|head| head.kind().is_some())
+    kind_of(value).is_some()
 }
 
-/// Stray text with messages behind it: the text is cut off where the first of them begins.
+/// Stray text with a message behind it: the text is cut off where the message begins.
 ///
-/// What follows has to be messages to the end of the line. Otherwise it is no message that somebody
-/// printed into, but a print of something that looks like one.
+/// What follows the message must not be what follows a value inside another: then somebody has printed
+/// something that contains a message, and nothing was said.
 fn salvage(line: &str, found: &mut Found<'_>) {
     let beginnings = memchr::memmem::find_iter(line.as_bytes(), OPENING).filter(|&at| at > 0);
     for at in beginnings.take(SALVAGE_TRIES) {
-        let mut values = Vec::new();
-        let mut rest = &line[at..];
-        while let Some((value, after)) = split_value(rest) {
-            if !is_message(value) {
-                break;
-            }
-            values.push(value);
-            rest = after;
-        }
-        if rest.is_empty() {
-            found.stray(line[..at].trim_end().as_bytes());
-            for value in values {
-                read_value(value, found);
-            }
-            return;
+        if let Some((value, behind)) = split_value(&line[at..])
+            && is_message(value)
+            && !behind.starts_with(['}', ']', ','])
+        {
+            found.stray(trim(&line[..at]).as_bytes());
+            return read_line(&line[at..], found);
         }
     }
     found.stray(line.as_bytes());
 }
 
+/// What is not UTF-8 is stray, up to a message that is.
+pub(crate) fn salvage_bytes(line: &[u8], found: &mut Found<'_>) {
+    let beginnings = memchr::memmem::find_iter(line, OPENING).filter(|&at| at > 0);
+    for at in beginnings.take(SALVAGE_TRIES) {
+        if let Ok(text) = std::str::from_utf8(&line[at..])
+            && split_value(text).is_some_and(|(value, _)| is_message(value))
+        {
+            found.stray(line[..at].trim_ascii_end());
+            return read_line(text, found);
+        }
+    }
+    found.stray(line);
+}
+
 /// Reads a JSON value that stands alone.
 fn read_value(value: &str, found: &mut Found<'_>) {
-    let Some(head) = Head::read(value) else {
+    let Some(kind) = kind_of(value) else {
         return found.stray(value.as_bytes());
     };
-    let message = match head.kind() {
-        Some(Kind::Request) => serde_json::from_str(value).map(IpcMessage::Request),
-        Some(Kind::Response) => serde_json::from_str(value).map(IpcMessage::Response),
-        Some(Kind::Event) => read_event(&head.event, value).map(IpcMessage::Event),
-        None => return found.stray(value.as_bytes()),
+    let message = match kind {
+        MessageKind::Request => serde_json::from_str(value).map(IpcMessage::Request),
+        MessageKind::Response => serde_json::from_str(value).map(IpcMessage::Response),
+        MessageKind::Event => read_event(value).map(IpcMessage::Event),
     };
     match message {
         Ok(message) => found.message(message),
-        Err(error) => found.malformed(AnyId::read(value), error.to_string(), value.as_bytes()),
+        Err(error) => {
+            found.malformed(
+                kind,
+                AnyId::read(value),
+                error.to_string(),
+                value.as_bytes(),
+            );
+        }
     }
 }
 
-/// What a message is, read before what it says.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    event: Cow<'a, str>,
-}
-
-enum Kind {
-    Request,
-    Response,
-    Event,
-}
-
-impl<'a> Head<'a> {
-    fn read(value: &'a str) -> Option<Self> {
-        serde_json::from_str(value).ok()
+/// What a JSON value claims to be, read before what it says.
+fn kind_of(value: &str) -> Option<MessageKind> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
     }
+    let head: Head<'_> = serde_json::from_str(value).ok()?;
+    MessageKind::from_wire(&head.r#type)
+}
 
-    fn kind(&self) -> Option<Kind> {
-        match &*self.kind {
-            "request" => Some(Kind::Request),
-            "response" => Some(Kind::Response),
-            "event" => Some(Kind::Event),
+impl MessageKind {
+    /// Reads a `type`.
+    pub(super) fn from_wire(text: &str) -> Option<Self> {
+        match text {
+            "request" => Some(Self::Request),
+            "response" => Some(Self::Response),
+            "event" => Some(Self::Event),
             _ => None,
         }
     }
 }
 
-fn read_event(name: &str, value: &str) -> Result<Event, serde_json::Error> {
-    Ok(match name {
+fn read_event(value: &str) -> Result<Event, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Name<'a> {
+        #[serde(borrow)]
+        event: Cow<'a, str>,
+    }
+    let Name { event: name } = serde_json::from_str(value)?;
+    Ok(match &*name {
         "hello" => Event::Hello(serde_json::from_str(value)?),
         "ready" => Event::Ready,
         "started" => Event::Started(serde_json::from_str(value)?),
@@ -183,11 +189,7 @@ fn read_event(name: &str, value: &str) -> Result<Event, serde_json::Error> {
         "cancel" => Event::Cancel(serde_json::from_str(value)?),
         "ping" => Event::Ping(serde_json::from_str(value)?),
         "drain" => Event::Drain,
-        "" => return Err(serde::de::Error::missing_field("event")),
-        _ => Event::Unknown(UnknownEvent {
-            name: name.to_owned(),
-            body: Payload::from_checked(value),
-        }),
+        _ => Event::Unknown(UnknownEvent::new(&name, Payload::from_checked(value))),
     })
 }
 
@@ -237,54 +239,4 @@ impl AnyId {
     fn read(value: &str) -> Option<MessageId> {
         serde_json::from_str::<Self>(value).ok().map(|any| any.id)
     }
-}
-
-/// Finds the id in the beginning of a message whose end is lost.
-///
-/// Only an id of the message itself counts, not one in a payload.
-pub(crate) fn sniff_id(head: &[u8]) -> Option<MessageId> {
-    let mut depth = 0_u32;
-    let mut at = 0;
-    while at < head.len() {
-        match head[at] {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                let end = string_end(head, at)?;
-                let after = head[end..].trim_ascii_start();
-                if depth == 1 && &head[at..end] == br#""id""# && after.starts_with(b":") {
-                    return read_id(after[1..].trim_ascii_start());
-                }
-                at = end;
-                continue;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Where the string that begins at `start` ends, behind its closing quote.
-fn string_end(text: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    while at < text.len() {
-        match text[at] {
-            b'\\' => at += 2,
-            b'"' => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
-    None
-}
-
-/// Reads an id off the front of a text that may be cut; one that may be cut itself does not count.
-fn read_id(text: &[u8]) -> Option<MessageId> {
-    let end = match text.first()? {
-        b'"' => string_end(text, 0)?,
-        _ => text
-            .iter()
-            .position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\t'))?,
-    };
-    serde_json::from_slice(&text[..end]).ok()
 }

@@ -82,7 +82,7 @@ fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), IpcError> {
         Event::Ping(nonce) => write_named("ping", nonce, out),
         Event::Drain => write_named("drain", &Nothing {}, out),
         Event::Unknown(unknown) => {
-            out.extend_from_slice(unknown.body.as_str().as_bytes());
+            out.extend_from_slice(unknown.body().as_str().as_bytes());
             Ok(())
         }
     }

@@ -59,6 +59,25 @@ impl LineBuffer {
         }
         self.start = 0;
         self.bytes.extend_from_slice(bytes);
+        self.drop_overlong();
+    }
+
+    /// Lets go of a line that is too long already, though its end is not in sight.
+    fn drop_overlong(&mut self) {
+        let too_long = self.dropping.is_some() || self.unread() > self.limit;
+        // With a newline in sight there are whole lines to be taken first.
+        if too_long && memchr::memchr(b'\n', &self.bytes[self.start..]).is_none() {
+            self.searched = self.bytes.len();
+            self.drop_until(self.bytes.len());
+        }
+    }
+
+    /// Forgets what stands after the last newline: the stream broke off there.
+    pub(crate) fn discard_unfinished(&mut self) {
+        let end = memchr::memrchr(b'\n', &self.bytes).map_or(self.start, |newline| newline + 1);
+        self.bytes.truncate(end.max(self.start));
+        self.searched = self.searched.min(self.bytes.len());
+        self.dropping = None;
     }
 
     pub(crate) fn unread(&self) -> usize {

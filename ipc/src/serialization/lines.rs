@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
-use super::{Dialect, Found};
+use super::{Dialect, Found, MessageKind};
 use crate::error::IpcError;
 use crate::messages::{IpcMessage, MessageId, Payload, Response};
 
+/// All that a filter ever says.
+const RESPONSE: MessageKind = MessageKind::Response;
+
 /// How an item or an answer stands on its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
     /// As it is: a JSON string goes out without quotes, and the answer is a string.
-    #[default]
     Text,
     /// As compact JSON, either way.
     Json,
@@ -20,11 +22,18 @@ pub enum LineFormat {
 ///
 /// `jq -c --unbuffered .name`, `sed -u s/a/b/` and a ten-line script are such programs. They have no
 /// ids, so an answer belongs to the oldest request without one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     input: LineFormat,
     output: LineFormat,
     unanswered: VecDeque<MessageId>,
+}
+
+impl Default for Lines {
+    /// Compact JSON in, text out.
+    fn default() -> Self {
+        Self::new(LineFormat::Json, LineFormat::Text)
+    }
 }
 
 impl Lines {
@@ -38,9 +47,8 @@ impl Lines {
     }
 
     fn answer(&mut self, id: MessageId, line: &[u8], found: &mut Found<'_>) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(text) = std::str::from_utf8(line) else {
-            return found.malformed(Some(id), "the answer is not UTF-8", line);
+            return found.malformed(RESPONSE, Some(id), "the answer is not UTF-8", line);
         };
         let result = match self.output {
             LineFormat::Text => Ok(Payload::from_text(text)),
@@ -52,7 +60,8 @@ impl Lines {
                 outcome: Ok(result),
             }),
             Err(error) => {
-                found.malformed(Some(id), format!("the answer is not JSON: {error}"), line);
+                let reason = format!("the answer is not JSON: {error}");
+                found.malformed(RESPONSE, Some(id), reason, line);
             }
         }
     }
@@ -95,19 +104,16 @@ impl Dialect for Lines {
         // Half an answer looks like a whole one: only its newline says that it is.
         match self.unanswered.pop_front() {
             Some(id) => {
-                found.malformed(
-                    Some(id),
-                    "the filter ended in the middle of its answer",
-                    line,
-                );
+                let reason = "the filter ended in the middle of its answer";
+                found.malformed(RESPONSE, Some(id), reason, line);
             }
             None => found.stray(line),
         }
     }
 
-    fn overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
         match self.unanswered.pop_front() {
-            Some(id) => found.too_large(Some(id), bytes),
+            Some(id) => found.too_large(Some(RESPONSE), Some(id), bytes),
             None => found.stray(head),
         }
     }

@@ -1,5 +1,6 @@
 //! The dialect of `PROTOCOL.md`.
 
+use super::sniff::{self, Sniffed};
 use super::{Dialect, Found, decode, encode};
 use crate::error::IpcError;
 use crate::messages::IpcMessage;
@@ -18,18 +19,21 @@ impl Dialect for Native {
     fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
         match std::str::from_utf8(line) {
             Ok(text) => decode::read_line(text, found),
-            Err(_) => found.stray(line),
+            Err(_) => decode::salvage_bytes(line, found),
         }
     }
 
-    fn overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
-        let message = head.trim_ascii_start();
-        let message = message.starts_with(b"{").then_some(message).or_else(|| {
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
+        let message = if head.trim_ascii_start().starts_with(b"{") {
+            Some(head.trim_ascii_start())
+        } else {
             memchr::memmem::find(head, decode::OPENING.as_bytes()).map(|at| &head[at..])
-        });
-        match message {
-            Some(message) => found.too_large(decode::sniff_id(message), bytes),
-            None => found.stray(head),
+        };
+        match message.map(sniff::sniff) {
+            Some(Sniffed { kind, id }) if kind.is_some() || id.is_some() => {
+                found.too_large(kind, id, bytes);
+            }
+            _ => found.stray(head),
         }
     }
 }

@@ -24,7 +24,8 @@ pub struct StrayLine {
     pub text: String,
     /// Whether there was more of it.
     pub truncated: bool,
-    /// How many lines were dropped before it because there were too many.
+    /// How many lines were dropped before it because there were too many. At the end of the stream a
+    /// line without text tells of those that no other could tell of.
     pub suppressed: u64,
     /// What it leads to.
     pub mode: StrayMode,
@@ -54,18 +55,33 @@ impl StrayFilter {
     }
 
     pub(crate) fn judge(&mut self, line: &[u8], now: Instant) -> Option<StrayLine> {
-        if self.mode == StrayMode::Log && !self.has_room(now) {
-            self.suppressed += 1;
+        if self.mode == StrayMode::Log && !self.admits(now) {
             return None;
         }
+        Some(self.line(line))
+    }
+
+    /// Whether there is room for one more; if not, it is counted.
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
+        let admits = self.has_room(now);
+        self.suppressed += u64::from(!admits);
+        admits
+    }
+
+    /// A line without text that says how many were dropped since the last one, if any were.
+    pub(crate) fn last(&mut self) -> Option<StrayLine> {
+        (self.suppressed > 0).then(|| self.line(b""))
+    }
+
+    fn line(&mut self, line: &[u8]) -> StrayLine {
         let (text, truncated) = excerpt(line);
         let suppressed = std::mem::take(&mut self.suppressed);
-        Some(StrayLine {
+        StrayLine {
             text,
             truncated,
             suppressed,
             mode: self.mode,
-        })
+        }
     }
 
     fn has_room(&mut self, now: Instant) -> bool {

@@ -1,5 +1,7 @@
+use super::decode::SALVAGE_TRIES;
 use super::*;
-use crate::messages::{Event, Payload, Request, Response};
+use crate::messages::{Event, Hello, Payload, Request, Response};
+use crate::protocol::ProtocolVersion;
 
 #[expect(
     clippy::disallowed_methods,
@@ -42,13 +44,17 @@ fn response(id: &str, result: &str) -> Incoming {
     )
 }
 
-fn stray(text: &str) -> Incoming {
-    Incoming::Stray(StrayLine {
+fn stray_line(text: &str) -> StrayLine {
+    StrayLine {
         text: text.to_owned(),
         truncated: false,
         suppressed: 0,
         mode: StrayMode::Log,
-    })
+    }
+}
+
+fn stray(text: &str) -> Incoming {
+    Incoming::Stray(stray_line(text))
 }
 
 fn malformed_reason(incoming: &[Incoming]) -> (Option<MessageId>, &str) {
@@ -80,6 +86,7 @@ fn keys_come_in_any_order_and_spacing_and_unknown_ones_are_ignored() {
         r#"{"id":"7","trace":{"type":"request"},"type":"response","result":1,"x":[[]]}"#,
         r#"{"type":"\u0072esponse","id":"\u0037","result":1}"#,
         r#"{"type":"response","id":"7","result":1,"error":null}"#,
+        r#"{"id":"7","type":"response","result":1,"event":null,"attempt":"x"}"#,
     ] {
         assert_eq!(decode(line), [response("7", "1")], "{line}");
     }
@@ -131,9 +138,33 @@ fn what_only_looks_like_a_message_is_stray() {
         format!("[{SEVEN}]"),
         format!("sent {{\"a\":{SEVEN}}}"),
         format!("{{\"a\":{SEVEN}}}"),
+        format!("sent [{SEVEN}, 1]"),
     ] {
         assert_eq!(decode(&line), [stray(&line)], "{line}");
     }
+}
+
+#[test]
+fn noise_on_both_sides_of_a_message_is_cut_off() {
+    let line = format!("50 % {SEVEN} tail");
+    assert_eq!(
+        decode(line),
+        [stray("50 %"), response("7", "1"), stray("tail")]
+    );
+    let line = [b"\xff caf\xe9 ", SEVEN.as_bytes()].concat();
+    assert_eq!(
+        decode(line),
+        [stray("\u{fffd} caf\u{fffd}"), response("7", "1")]
+    );
+}
+
+#[test]
+fn a_line_full_of_beginnings_is_not_searched_for_ever() {
+    let opening = r#"{"type":"response","id":"6" "#;
+    let near = format!("{}{SEVEN}", opening.repeat(SALVAGE_TRIES - 1));
+    assert!(decode(near).contains(&response("7", "1")));
+    let far = format!("{}{SEVEN}", opening.repeat(SALVAGE_TRIES + 2));
+    assert!(matches!(&decode(far)[..], [Incoming::Stray(_)]));
 }
 
 #[test]
@@ -189,6 +220,11 @@ fn a_broken_message_names_what_is_wrong_and_whose_it_is() {
             "invalid value",
         ),
         (
+            r#"{"type":"event","event":null}"#,
+            None,
+            "invalid type: null",
+        ),
+        (
             r#"{"type":"event","event":"hello","protocol":[1],"concurrency":0}"#,
             None,
             "nonzero",
@@ -220,13 +256,37 @@ fn a_failure_may_leave_out_what_it_does_not_know() {
 }
 
 #[test]
+fn null_is_absent_and_milliseconds_are_rounded() {
+    let hello =
+        r#"{"type":"event","event":"hello","protocol":[1],"name":null,"capabilities":null}"#;
+    let expected = Event::Hello(Hello::new([ProtocolVersion::V1]));
+    assert_eq!(decode(hello), [Incoming::Message(expected.into())]);
+
+    let retry_after = |value: &str| {
+        let error = format!(r#"{{"code":"x","message":null,"retry_after_ms":{value}}}"#);
+        let line = format!(r#"{{"type":"response","id":"7","error":{error}}}"#);
+        match &decode(&line)[..] {
+            [Incoming::Message(IpcMessage::Response(response))] => {
+                response.outcome.clone().unwrap_err().retry_after_ms
+            }
+            [Incoming::Malformed(_)] => Some(u64::MAX - 1),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(retry_after("1500.6"), Some(1501));
+    assert_eq!(retry_after("1e30"), Some(u64::MAX));
+    assert_eq!(retry_after("null"), None);
+    assert_eq!(retry_after("-1"), Some(u64::MAX - 1), "malformed");
+}
+
+#[test]
 fn an_unknown_event_is_kept_whole() {
     let line = r#"{"type":"event","event":"tea","message":{"sugar":2}}"#;
     let [Incoming::Message(message @ IpcMessage::Event(Event::Unknown(event)))] = &decode(line)[..]
     else {
         panic!()
     };
-    assert_eq!((event.name.as_str(), event.body.as_str()), ("tea", line));
+    assert_eq!((event.name(), event.body().as_str()), ("tea", line));
     assert_eq!(message.to_string(), line);
 }
 
@@ -262,6 +322,7 @@ fn a_message_too_large_is_dropped_to_its_newline_and_named() {
     );
     let too_large = |id| {
         Incoming::TooLarge(TooLarge {
+            kind: Some(MessageKind::Response),
             id,
             bytes: large.len() as u64,
             limit: SEVEN.len(),
@@ -278,13 +339,22 @@ fn a_message_too_large_is_dropped_to_its_newline_and_named() {
 
 #[test]
 fn the_id_of_a_message_too_large_is_its_own_and_whole() {
-    let id_of = |head: &str| {
+    let told = |head: &str| {
         let line = format!("{head}{}", "x".repeat(2000));
         match &decode_within(line.as_bytes(), small(100))[..] {
-            [Incoming::TooLarge(large)] => large.id.clone(),
+            [Incoming::TooLarge(large)] => (large.kind, large.id.clone()),
             other => panic!("{other:?}"),
         }
     };
+    let id_of = |head: &str| told(head).1;
+    let sorted = told(r#"{"id":"2","result":""#);
+    assert_eq!(
+        sorted,
+        (None, Some("2".into())),
+        "its type stands at the lost end"
+    );
+    let log = told(r#"{"type":"event","event":"log","id":"7","message":""#);
+    assert_eq!(log, (Some(MessageKind::Event), Some("7".into())));
     assert_eq!(
         id_of(r#"{"type":"response","id":42,"result":""#)
             .unwrap()
@@ -311,6 +381,73 @@ fn the_id_of_a_message_too_large_is_its_own_and_whole() {
 fn a_long_line_of_noise_is_stray_not_a_message() {
     let found = decode_within(&[b'#'; 10_000], small(100));
     assert!(matches!(&found[..], [Incoming::Stray(line)] if line.text.starts_with("###")));
+    let print = format!("{{\"rows\":\"{}\"}}", "x".repeat(1000));
+    assert!(matches!(
+        &decode_within(print.as_bytes(), small(100))[..],
+        [Incoming::Stray(_)]
+    ));
+}
+
+#[test]
+fn strays_that_nobody_could_be_told_of_are_told_of_at_the_end() {
+    let limits = Limits {
+        stray_lines_per_second: 2,
+        ..Limits::default()
+    };
+    let mut codec = Codec::new(Native, limits);
+    codec.feed(b"a\nb\nc\n{\"type\":\"response\"}\n");
+    codec.finish();
+    let now = now();
+    let found: Vec<Incoming> = std::iter::from_fn(|| codec.next(now)).take(4).collect();
+    let last = StrayLine {
+        suppressed: 2,
+        ..stray_line("")
+    };
+    let expected = [stray("a"), stray("b"), Incoming::Stray(last), Incoming::End];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_stream_that_breaks_off_leaves_no_half_message() {
+    let mut codec = Codec::new(Native, Limits::default());
+    codec.feed(format!("{SEVEN}\n{SEVEN}").as_bytes());
+    codec.break_off();
+    assert_eq!(read_all(&mut codec), [response("7", "1")]);
+}
+
+#[test]
+fn a_dialect_may_open_the_conversation_and_answer_by_itself() {
+    /// A tenth of JSON-RPC: the host greets, and a question of the peer is none of anybody's business.
+    struct Greeting;
+    impl Dialect for Greeting {
+        fn open(&mut self, line: &mut Vec<u8>) {
+            line.extend_from_slice(b"initialize\n");
+        }
+        fn encode(&self, _: &IpcMessage, _: &mut Vec<u8>) -> Result<(), IpcError> {
+            Ok(())
+        }
+        fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
+            match line {
+                b"hello" => {
+                    found.message(Event::Hello(Hello::new([ProtocolVersion::V1])));
+                    found.answer(b"initialized\n");
+                }
+                other => found.stray(other),
+            }
+        }
+        fn decode_overlong(&mut self, head: &[u8], _: u64, found: &mut Found<'_>) {
+            found.stray(head);
+        }
+    }
+    let mut codec = Codec::new(Greeting, Limits::default());
+    assert_eq!(codec.outgoing(), b"initialize\n");
+    codec.wrote(usize::MAX);
+    codec.feed(b"hello\n");
+    assert!(matches!(
+        &read_all(&mut codec)[..],
+        [Incoming::Message(IpcMessage::Event(_))]
+    ));
+    assert_eq!(codec.outgoing(), b"initialized\n");
 }
 
 #[test]
@@ -387,7 +524,7 @@ mod filters {
         }
         let found = answers(&mut codec, b"a\r\n\n{\"type\":1}\nmore\n");
         let expected = [
-            response("1", "\"a\""),
+            response("1", "\"a\\r\""),
             response("2", "\"\""),
             response("3", r#""{\"type\":1}""#),
             stray("more"),
@@ -438,7 +575,9 @@ mod filters {
         ask(&mut codec, 1, "\"x\"").unwrap();
         ask(&mut codec, 2, "\"y\"").unwrap();
         let found = answers(&mut codec, format!("{}\nY\n", "x".repeat(101)).as_bytes());
+        let kind = Some(MessageKind::Response);
         let large = TooLarge {
+            kind,
             id: Some(1.into()),
             bytes: 101,
             limit: 100,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, shorten};
 use crate::messages::{
     Event, HostName, JobKey, Log, LogLevel, Payload, Progress, Request, TaskError, TaskName,
 };
@@ -87,24 +87,32 @@ impl Call {
             id: self.request.id.clone(),
             done: Some(done),
             total,
-            message: message.map(ToOwned::to_owned),
+            message: message.map(|message| shorten(message.to_owned())),
         }));
     }
 
     /// Tells something to whoever runs the job.
     ///
-    /// Lines that the host has no room for are dropped and counted, and the count is told.
+    /// Lines that the host has no room for are dropped and counted, and the count is told. A text of
+    /// more than 16 KiB is cut.
     pub fn log(&self, level: LogLevel, message: impl Into<String>) {
+        let message = shorten(message.into());
         self.outbox.log(Log {
             id: Some(self.request.id.clone()),
             level,
-            message: message.into(),
+            message,
         });
     }
 
     /// Whether the host no longer wants an answer; a blocking task should look now and then.
     pub fn is_cancelled(&self) -> bool {
         self.cancellation.is_cancelled()
+    }
+
+    /// Waits until the host no longer wants an answer; for tasks that [stop by
+    /// themselves](super::Task::stops_itself).
+    pub async fn cancelled(&self) {
+        self.cancellation.cancelled().await;
     }
 
     /// The answer of a task that noticed.

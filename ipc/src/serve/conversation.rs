@@ -8,47 +8,60 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Preparation;
 use super::call::Call;
-use super::outbox::{self, Outbox, Outgoing};
+use super::outbox::{self, Outbox, Said};
 use super::task::{Handler, Reply};
 use crate::error::IpcError;
 use crate::messages::{
     Event, Hello, IpcMessage, Log, LogLevel, MessageId, Request, Response, Started, TaskError,
     TaskName,
 };
-use crate::serialization::Incoming;
+use crate::serialization::{Incoming, MessageKind};
 use crate::transport::IpcTransport;
 
-/// Requests that may wait here; beyond it they wait in the pipe, where the host sees them.
-const MAX_WAITING: usize = 1024;
+/// How much may wait here to be begun. Beyond it requests wait in the pipe, and what the host says
+/// behind them with them, so it is more than any host sends ahead.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// Replies leave at the latest when they fill a pipe.
-const FLUSH_BYTES: usize = 64 * 1024;
+/// What a request costs beside its input.
+const ENVELOPE_BYTES: usize = 256;
 
-/// About what a reply costs beside its payload.
-const ENVELOPE_BYTES: usize = 64;
+/// What waits to be written leaves at the latest when it fills a pipe.
+const UNSENT_BYTES: usize = 64 * 1024;
+
+/// Requests that are done at once are done one after another for so long before the host is heard
+/// again and hears what came of them.
+const TURN: Duration = Duration::from_millis(1);
 
 pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
     concurrency: usize,
     waiting: VecDeque<Request>,
-    running: JoinSet<(MessageId, Reply)>,
-    cancellations: HashMap<MessageId, CancellationToken>,
+    waiting_bytes: usize,
+    running: JoinSet<Reply>,
+    /// Whose reply each running task brings.
+    calls: HashMap<Id, Running>,
     outbox: Outbox,
-    said: Outgoing,
-    unflushed_bytes: usize,
+    said: Said,
     /// Nothing more will be asked for.
     draining: bool,
     /// The host has closed its side.
     ended: bool,
+}
+
+struct Running {
+    id: MessageId,
+    cancellation: CancellationToken,
 }
 
 impl<T: IpcTransport> Conversation<T> {
@@ -63,11 +76,11 @@ impl<T: IpcTransport> Conversation<T> {
             tasks,
             concurrency: usize::try_from(concurrency.get()).unwrap_or(usize::MAX),
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             running: JoinSet::new(),
-            cancellations: HashMap::new(),
+            calls: HashMap::new(),
             outbox,
             said,
-            unflushed_bytes: 0,
             draining: false,
             ended: false,
         }
@@ -79,26 +92,37 @@ impl<T: IpcTransport> Conversation<T> {
         preparation: Option<Preparation>,
     ) -> Result<(), IpcError> {
         self.transport.send(Event::Hello(hello).into()).await?;
-        if let Some(preparation) = preparation {
-            self.prepare(preparation).await?;
+        if let Some(preparation) = preparation
+            && !self.prepare(preparation).await?
+        {
+            return Ok(());
         }
-        while !self.is_done() {
-            self.start_waiting().await?;
-            self.step().await?;
+        loop {
+            if self.start_waiting().await? {
+                self.look_up().await?;
+            } else if self.is_done() {
+                return self.transport.flush().await;
+            } else {
+                self.step().await?;
+            }
         }
-        self.transport.flush().await
     }
 
-    /// Answers the host while the worker gets ready.
-    async fn prepare(&mut self, preparation: Preparation) -> Result<(), IpcError> {
+    /// Answers the host while the worker gets ready. Says whether it is still wanted then.
+    async fn prepare(&mut self, preparation: Preparation) -> Result<bool, IpcError> {
         let mut preparation = pin!(preparation);
         loop {
+            let listens = self.listens();
             tokio::select! {
                 prepared = &mut preparation => {
                     prepared.map_err(IpcError::Prepare)?;
-                    return self.transport.queue(&Event::Ready.into());
+                    self.say(Event::Ready)?;
+                    return Ok(true);
                 }
-                incoming = self.transport.receive(), if !self.ended => self.take_all(incoming?)?,
+                incoming = self.transport.receive(), if listens => self.take_all(incoming?)?,
+            }
+            if self.is_done() {
+                return Ok(false);
             }
         }
     }
@@ -108,24 +132,44 @@ impl<T: IpcTransport> Conversation<T> {
         idle && (self.draining || self.ended)
     }
 
+    fn listens(&self) -> bool {
+        !self.ended && self.waiting_bytes < WAITING_BYTES
+    }
+
     /// Waits for whatever happens next and deals with it.
     async fn step(&mut self) -> Result<(), IpcError> {
-        if self.is_done() {
-            return Ok(());
-        }
-        if self.ended || self.unflushed_bytes >= FLUSH_BYTES {
-            self.transport.flush().await?;
-            self.unflushed_bytes = 0;
-        }
-        let wants_more = !self.ended && self.waiting.len() < MAX_WAITING;
+        let listens = self.listens();
+        let unsent = self.transport.unsent_bytes();
         tokio::select! {
-            Some(event) = self.said.next() => self.transport.queue(&event.into()),
-            Some(done) = self.running.join_next() => match done {
-                Ok((id, reply)) => self.finish(id, reply),
-                // Its panics are its replies, and nothing here aborts it.
-                Err(_) => Ok(()),
+            // What tasks say waits with them while the host does not listen.
+            Some(event) = self.said.next(), if unsent < UNSENT_BYTES => self.say(event),
+            Some(done) = self.running.join_next_with_id() => match done {
+                Ok((task, reply)) => self.finish(task, reply),
+                Err(lost) => self.finish(lost.id(), Err(lost.into())),
             },
-            incoming = self.transport.receive(), if wants_more => self.take_all(incoming?),
+            // Whoever receives writes too; whoever does not still has to.
+            incoming = async {
+                if listens {
+                    return self.transport.receive().await.map(Some);
+                }
+                self.transport.flush().await.map(|()| None)
+            }, if listens || unsent > 0 => match incoming? {
+                Some(incoming) => self.take_all(incoming),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Looks up from the work for a moment: writes what is done, and takes what came in.
+    async fn look_up(&mut self) -> Result<(), IpcError> {
+        if self.transport.unsent_bytes() >= UNSENT_BYTES {
+            self.transport.flush().await?;
+        }
+        let listens = self.listens();
+        tokio::select! {
+            biased;
+            incoming = self.transport.receive(), if listens => self.take_all(incoming?),
+            () = std::future::ready(()) => Ok(()),
         }
     }
 
@@ -134,7 +178,11 @@ impl<T: IpcTransport> Conversation<T> {
         let mut next = Some(first);
         while let Some(incoming) = next {
             self.take(incoming)?;
-            next = self.transport.try_receive();
+            next = if self.listens() {
+                self.transport.try_receive()
+            } else {
+                None
+            };
         }
         Ok(())
     }
@@ -142,6 +190,7 @@ impl<T: IpcTransport> Conversation<T> {
     fn take(&mut self, incoming: Incoming) -> Result<(), IpcError> {
         match incoming {
             Incoming::Message(IpcMessage::Request(request)) => {
+                self.waiting_bytes += cost(&request);
                 self.waiting.push_back(request);
                 Ok(())
             }
@@ -152,14 +201,18 @@ impl<T: IpcTransport> Conversation<T> {
             Incoming::Stray(stray) => self.complain(format!("not a message: {}", stray.text)),
             Incoming::Malformed(malformed) => {
                 let error = TaskError::new(TaskError::MALFORMED, malformed.reason);
-                self.refuse(malformed.id, error)
+                self.refuse(Some(malformed.kind), malformed.id, error)
             }
             Incoming::TooLarge(large) => {
                 let message = format!(
                     "{} bytes, and no more than {} fit",
                     large.bytes, large.limit
                 );
-                self.refuse(large.id, TaskError::new(TaskError::TOO_LARGE, message))
+                self.refuse(
+                    large.kind,
+                    large.id,
+                    TaskError::new(TaskError::TOO_LARGE, message),
+                )
             }
             Incoming::End => {
                 self.ended = true;
@@ -170,7 +223,7 @@ impl<T: IpcTransport> Conversation<T> {
 
     fn on_event(&mut self, event: Event) -> Result<(), IpcError> {
         match event {
-            Event::Ping(nonce) => self.transport.queue(&Event::Pong(nonce).into()),
+            Event::Ping(nonce) => self.say(Event::Pong(nonce)),
             Event::Cancel(cancel) => self.cancel(&cancel.id),
             Event::Drain => {
                 self.draining = true;
@@ -189,33 +242,45 @@ impl<T: IpcTransport> Conversation<T> {
 
     /// What waits is answered at once; what runs is told, and answers.
     fn cancel(&mut self, id: &MessageId) -> Result<(), IpcError> {
-        if let Some(at) = self.waiting.iter().position(|request| request.id == *id) {
-            self.waiting.remove(at);
-            let error = TaskError::new(TaskError::CANCELLED, "cancelled before it began");
-            return self.reply(id.clone(), Err(error));
+        let mut running = self
+            .calls
+            .values()
+            .filter(|call| call.id == *id && !call.is_cancelled());
+        if let Some(call) = running.next() {
+            call.cancellation.cancel();
+            return Ok(());
         }
-        if let Some(cancellation) = self.cancellations.get(id) {
-            cancellation.cancel();
+        let Some(at) = self.waiting.iter().position(|request| request.id == *id) else {
+            return Ok(());
+        };
+        if let Some(request) = self.waiting.remove(at) {
+            self.waiting_bytes -= cost(&request);
         }
-        Ok(())
+        let error = TaskError::new(TaskError::CANCELLED, "cancelled before it began");
+        self.reply(id.clone(), Err(error))
     }
 
     /// Starts what waits, as far as there is room. What is done at once is answered at once.
-    async fn start_waiting(&mut self) -> Result<(), IpcError> {
-        while self.running.len() < self.concurrency && self.unflushed_bytes < FLUSH_BYTES {
-            let Some(request) = self.waiting.pop_front() else {
-                break;
-            };
-            self.start(request).await?;
+    ///
+    /// Says whether there is more that could be started, if somebody else had not to be heard first.
+    async fn start_waiting(&mut self) -> Result<bool, IpcError> {
+        let begun = Instant::now();
+        while self.running.len() < self.concurrency && !self.waiting.is_empty() {
+            if self.transport.unsent_bytes() >= UNSENT_BYTES || begun.elapsed() >= TURN {
+                return Ok(true);
+            }
+            if let Some(request) = self.waiting.pop_front() {
+                self.waiting_bytes -= cost(&request);
+                self.start(request).await?;
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn start(&mut self, request: Request) -> Result<(), IpcError> {
         let id = request.id.clone();
         if self.concurrency > 1 {
-            self.transport
-                .queue(&Event::Started(Started { id: id.clone() }).into())?;
+            self.say(Event::Started(Started { id: id.clone() }))?;
         }
         let Some(handler) = self.tasks.get(&request.task) else {
             let error = self.unknown_task(&request.task);
@@ -229,21 +294,22 @@ impl<T: IpcTransport> Conversation<T> {
             cancellation.clone(),
         ));
 
-        let first = poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut work).poll(cx))).await;
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await;
         if let Poll::Ready(reply) = first {
-            return self.finish(id, reply);
+            self.say_all()?;
+            return self.reply(id, reply);
         }
-        self.cancellations.insert(id.clone(), cancellation.clone());
-        self.running.spawn(async move {
-            let reply = tokio::select! {
+        let stop = cancellation.clone();
+        let task = self.running.spawn(async move {
+            tokio::select! {
                 biased;
                 reply = &mut work => reply,
-                () = cancellation.cancelled(), if stops_when_dropped => {
+                () = stop.cancelled(), if stops_when_dropped => {
                     Err(TaskError::new(TaskError::CANCELLED, "cancelled by the host"))
                 }
-            };
-            (id, reply)
+            }
         });
+        self.calls.insert(task.id(), Running { id, cancellation });
         Ok(())
     }
 
@@ -257,18 +323,25 @@ impl<T: IpcTransport> Conversation<T> {
         TaskError::new(TaskError::UNKNOWN_TASK, message).retryable(false)
     }
 
-    /// Sends what the task said while it worked, and then its reply.
-    fn finish(&mut self, id: MessageId, reply: Reply) -> Result<(), IpcError> {
-        while let Some(event) = self.said.try_next() {
-            self.transport.queue(&event.into())?;
+    fn finish(&mut self, task: Id, reply: Reply) -> Result<(), IpcError> {
+        self.say_all()?;
+        match self.calls.remove(&task) {
+            Some(call) => self.reply(call.id, reply),
+            None => Ok(()),
         }
-        self.cancellations.remove(&id);
-        self.reply(id, reply)
+    }
+
+    /// Sends what tasks have said up to now: it comes before their replies.
+    fn say_all(&mut self) -> Result<(), IpcError> {
+        for _ in 0..self.said.len() {
+            if let Some(event) = self.said.try_next() {
+                self.say(event)?;
+            }
+        }
+        Ok(())
     }
 
     fn reply(&mut self, id: MessageId, reply: Reply) -> Result<(), IpcError> {
-        self.unflushed_bytes +=
-            ENVELOPE_BYTES + reply.as_ref().map_or(0, |result| result.as_str().len());
         let refusal = id.clone();
         match self
             .transport
@@ -277,32 +350,53 @@ impl<T: IpcTransport> Conversation<T> {
             Err(error @ IpcError::TooLarge { .. }) => {
                 let error =
                     TaskError::new(TaskError::TOO_LARGE, error.to_string()).retryable(false);
-                self.transport.queue(
-                    &Response {
-                        id: refusal,
-                        outcome: Err(error),
-                    }
-                    .into(),
-                )
+                self.say(Response {
+                    id: refusal,
+                    outcome: Err(error),
+                })
             }
             queued => queued,
         }
     }
 
     /// Answers a request that could not be read, if it is known whose it is.
-    fn refuse(&mut self, id: Option<MessageId>, error: TaskError) -> Result<(), IpcError> {
-        match id {
-            Some(id) => self.reply(id, Err(error.retryable(false))),
-            None => self.complain(error.to_string()),
+    fn refuse(
+        &mut self,
+        kind: Option<MessageKind>,
+        id: Option<MessageId>,
+        error: TaskError,
+    ) -> Result<(), IpcError> {
+        match (kind, id) {
+            (Some(MessageKind::Request), Some(id)) => self.reply(id, Err(error.retryable(false))),
+            _ => self.complain(error.to_string()),
         }
     }
 
     fn complain(&mut self, message: String) -> Result<(), IpcError> {
-        let log = Log {
+        self.say(Event::Log(Log {
             id: None,
             level: LogLevel::Error,
             message,
-        };
-        self.transport.queue(&Event::Log(log).into())
+        }))
     }
+
+    /// Sends what no limit should get in the way of. What is too large all the same is left out: its
+    /// loss must not cost the worker its life.
+    fn say(&mut self, message: impl Into<IpcMessage>) -> Result<(), IpcError> {
+        match self.transport.queue(&message.into()) {
+            Err(IpcError::TooLarge { .. }) => Ok(()),
+            queued => queued,
+        }
+    }
+}
+
+impl Running {
+    fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
+    }
+}
+
+/// About how much memory a request takes while it waits.
+fn cost(request: &Request) -> usize {
+    ENVELOPE_BYTES + request.input.as_str().len()
 }

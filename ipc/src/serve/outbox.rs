@@ -11,6 +11,9 @@ use crate::messages::{Event, Log, LogLevel};
 /// else than into memory.
 const CAPACITY: usize = 1024;
 
+/// More of a text than this is no message to a person.
+const TEXT_BYTES: usize = 16 * 1024;
+
 /// Where a task puts what it has to say; it never waits.
 #[derive(Clone)]
 pub(super) struct Outbox {
@@ -19,12 +22,12 @@ pub(super) struct Outbox {
 }
 
 /// Where the conversation finds what tasks have said.
-pub(super) struct Outgoing {
+pub(super) struct Said {
     receiver: mpsc::Receiver<Event>,
     dropped: Arc<AtomicU64>,
 }
 
-pub(super) fn channel() -> (Outbox, Outgoing) {
+pub(super) fn channel() -> (Outbox, Said) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let dropped = Arc::new(AtomicU64::new(0));
     (
@@ -32,7 +35,7 @@ pub(super) fn channel() -> (Outbox, Outgoing) {
             sender,
             dropped: Arc::clone(&dropped),
         },
-        Outgoing { receiver, dropped },
+        Said { receiver, dropped },
     )
 }
 
@@ -50,7 +53,16 @@ impl Outbox {
     }
 }
 
-impl Outgoing {
+/// The beginning of a text that is too long to be sent as a message to a person.
+pub(super) fn shorten(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        text.push('\u{2026}');
+    }
+    text
+}
+
+impl Said {
     /// Waits for something to be said; cancel safe. The conversation holds a sender, so there is
     /// always a next.
     pub(super) async fn next(&mut self) -> Option<Event> {
@@ -63,6 +75,11 @@ impl Outgoing {
             .try_recv()
             .ok()
             .or_else(|| self.dropped_lines())
+    }
+
+    /// How much has been said already, the word of what was dropped included.
+    pub(super) fn len(&self) -> usize {
+        self.receiver.len() + 1
     }
 
     fn dropped_lines(&self) -> Option<Event> {

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,22 +29,59 @@ pub(super) fn take() -> io::Result<(Reader, Writer)> {
     Ok((reader(input)?, writer(output)?))
 }
 
-/// A host uses pipes; by hand there may be a terminal or a file, which are read by a thread.
 fn reader(input: OwnedFd) -> io::Result<Reader> {
-    if is_pipe(&input)? {
-        return Ok(Box::new(pipe::Receiver::from_owned_fd(input)?));
-    }
-    Ok(Box::new(tokio::fs::File::from_std(input.into())))
+    Ok(match kind(&input)? {
+        FileType::Fifo => {
+            let input = private(input, OFlags::RDONLY);
+            Box::new(pipe::Receiver::from_owned_fd(input)?)
+        }
+        FileType::Socket => Box::new(stream(input)?),
+        // A terminal or a file can only be waited for by a thread. One of our own may be left behind
+        // when the worker ends; the runtime would wait for one of its.
+        _ => {
+            let (pipe, mut filler) = io::pipe()?;
+            std::thread::Builder::new()
+                .name("stdin".to_owned())
+                .spawn(move || {
+                    // If nobody reads any more, nothing more has to be read.
+                    let _ = io::copy(&mut File::from(input), &mut filler);
+                })?;
+            Box::new(pipe::Receiver::from_owned_fd(pipe.into())?)
+        }
+    })
 }
 
 fn writer(output: OwnedFd) -> io::Result<Writer> {
-    if is_pipe(&output)? {
-        return Ok(Box::new(pipe::Sender::from_owned_fd(output)?));
-    }
-    Ok(Box::new(tokio::fs::File::from_std(output.into())))
+    Ok(match kind(&output)? {
+        FileType::Fifo => {
+            let output = private(output, OFlags::WRONLY);
+            Box::new(pipe::Sender::from_owned_fd(output)?)
+        }
+        FileType::Socket => Box::new(stream(output)?),
+        _ => Box::new(tokio::fs::File::from_std(output.into())),
+    })
 }
 
-fn is_pipe(descriptor: &OwnedFd) -> io::Result<bool> {
-    let mode = rustix::fs::fstat(descriptor)?.st_mode;
-    Ok(rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Fifo)
+fn kind(descriptor: &OwnedFd) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(
+        rustix::fs::fstat(descriptor)?.st_mode,
+    ))
+}
+
+fn stream(socket: OwnedFd) -> io::Result<tokio::net::UnixStream> {
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(socket)
+}
+
+/// The same end of the same pipe, opened anew.
+///
+/// Waiting for a pipe makes it non-blocking, and that shows to everybody who shares it: the next
+/// program of a shell's list, or this one's own stderr. Where a pipe cannot be opened by its name, it
+/// is shared after all.
+fn private(shared: OwnedFd, access: OFlags) -> OwnedFd {
+    let name = format!("/proc/self/fd/{}", shared.as_raw_fd());
+    // Without NONBLOCK, opening a pipe would wait for its other end, which may be gone.
+    let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::open(name, flags, Mode::empty()).unwrap_or(shared)
 }

@@ -131,6 +131,16 @@ impl Task {
         }
     }
 
+    /// Has the task see its cancel and answer by itself, where it has to clean up first.
+    ///
+    /// Otherwise an async task is dropped when it is cancelled. It should look at
+    /// [`Call::cancelled`], or the host will kill the worker when the grace is over.
+    #[must_use]
+    pub fn stops_itself(mut self) -> Self {
+        self.handler.stops_when_dropped = false;
+        self
+    }
+
     /// How parallel it may be, by name: `fully_parallel`, `host_exclusive`, `global_exclusive`.
     #[must_use]
     pub fn hint(self, name: &str) -> Self {

@@ -81,23 +81,26 @@ where
             let Some(writer) = &mut self.writer else {
                 return Poll::Ready(Err(IpcError::Closed));
             };
-            let written = match ready!(Pin::new(writer).poll_write(cx, self.codec.outgoing())) {
-                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                written => written,
-            };
-            match written {
-                Ok(bytes) => self.codec.wrote(bytes),
-                Err(error) => {
-                    self.writer = None;
-                    self.codec.discard_outgoing();
-                    return Poll::Ready(Err(IpcError::Write(error)));
+            match ready!(Pin::new(writer).poll_write(cx, self.codec.outgoing())) {
+                Ok(0) => {
+                    return Poll::Ready(Err(self.lose_writer(io::ErrorKind::WriteZero.into())));
                 }
+                Ok(bytes) => self.codec.wrote(bytes),
+                Err(error) => return Poll::Ready(Err(self.lose_writer(error))),
             }
         }
         let Some(writer) = &mut self.writer else {
             return Poll::Ready(Ok(()));
         };
-        Pin::new(writer).poll_flush(cx).map_err(IpcError::Write)
+        let flushed = ready!(Pin::new(writer).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| self.lose_writer(error)))
+    }
+
+    /// A side that failed once is closed: the failure is told once.
+    fn lose_writer(&mut self, error: io::Error) -> IpcError {
+        self.writer = None;
+        self.codec.discard_outgoing();
+        IpcError::Write(error)
     }
 
     /// Reads once.
@@ -105,20 +108,13 @@ where
         let mut buffer = ReadBuf::new(&mut self.chunk);
         let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
         self.read_at = tokio::time::Instant::now().into_std();
+        self.ended = read.is_err() || buffer.filled().is_empty();
         match read {
-            Ok(()) if buffer.filled().is_empty() => self.end(),
+            Ok(()) if self.ended => self.codec.finish(),
             Ok(()) => self.codec.feed(buffer.filled()),
-            Err(error) => {
-                self.end();
-                return Poll::Ready(Err(error));
-            }
+            Err(_) => self.codec.break_off(),
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.codec.finish();
+        Poll::Ready(read)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
@@ -176,6 +172,10 @@ where
 
     async fn receive(&mut self) -> Result<Incoming, IpcError> {
         poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.codec.outgoing().len()
     }
 
     fn try_receive(&mut self) -> Option<Incoming> {

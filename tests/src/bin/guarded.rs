@@ -40,6 +40,17 @@ fn wait(call: &Call) -> Result<(), TaskError> {
     Err(call.cancelled_error())
 }
 
+/// The descriptors that a child of this worker has.
+fn descriptors(_: &Call) -> Result<Json<Vec<String>>, TaskError> {
+    let output = Command::new("ls").arg("/proc/self/fd").output()?;
+    Ok(Json(
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect(),
+    ))
+}
+
 fn main() -> Result<(), IpcError> {
     Worker::new("guarded")
         .version("1.0")
@@ -48,5 +59,6 @@ fn main() -> Result<(), IpcError> {
         .task(Task::new("talk", talk))
         .task(Task::blocking("fail", fail))
         .task(Task::blocking("wait", wait))
+        .task(Task::blocking("descriptors", descriptors))
         .run()
 }
