@@ -10,7 +10,7 @@
 //! - A [`ParallelizationHint`] says how parallel a job may be, a [`Limit`] what it shares.
 //! - The [`Scheduler`] is a plain value: it is told what happens and when, and decides. It does no
 //!   I/O, has no clock and no thread, and is for whoever has a loop of their own.
-//! - A [`ModuleRegistry`] knows each module's hint.
+//! - A [`Balancer`] chooses the worker, a [`ModuleRegistry`] knows each module's hint.
 //!
 //! **When not to use it.** For a number of slots and nothing else, a semaphore is enough. Between
 //! processes or machines, limits need a shared store; these live in one process.
@@ -40,7 +40,8 @@ mod scheduling;
 
 pub use error::Error;
 pub use scheduling::{
-    Ageing, Cancelled, Decision, KeyState, Kind, Limit, LimitId, LimitState, Load, Module,
-    ModuleRegistry, ParallelizationHint, Priority, Quota, Rate, Request, Scheduler, Settings,
-    Ticket, TokenBucket, Workers, order_by_needs,
+    Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
+    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationHint,
+    PowerOfTwo, Priority, Quota, Rate, Request, RoundRobin, Scheduler, Settings, Ticket,
+    TokenBucket, Weighted, WorkerNumber, Workers, order_by_needs,
 };

@@ -1,5 +1,6 @@
 //! Who may run now, on which worker, and in which order.
 
+mod balancer;
 mod bucket;
 mod claims;
 mod gates;
@@ -15,6 +16,10 @@ mod scheduler;
 mod slab;
 mod suggestion;
 
+pub use balancer::{
+    Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
+    WorkerNumber,
+};
 pub use bucket::TokenBucket;
 pub use claims::{Kind, LimitId, Request};
 pub use hints::ParallelizationHint;
