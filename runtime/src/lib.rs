@@ -10,29 +10,36 @@
 //! - A [`ParallelizationHint`] says how parallel a job may be, a [`Limit`] what it shares.
 //! - The [`Scheduler`] is a plain value: it is told what happens and when, and decides. It does no
 //!   I/O, has no clock and no thread, and is for whoever has a loop of their own.
+//! - The [`ParallelizationManager`] is for everybody else: `acquire`, work, drop the guard.
 //! - A [`Balancer`] chooses the worker, a [`ModuleRegistry`] knows each module's hint.
 //!
 //! **When not to use it.** For a number of slots and nothing else, a semaphore is enough. Between
 //! processes or machines, limits need a shared store; these live in one process.
 //!
 //! ```
-//! use ratchet_runtime::{Decision, ParallelizationHint, Request, Scheduler, Settings};
+//! use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
 //!
-//! # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
-//! let now = std::time::Instant::now();
-//! let mut scheduler = Scheduler::new(Settings { slots: 2, ..Settings::default() }, now)?;
-//! let install = Request {
-//!     hint: &ParallelizationHint::HostExclusive,
-//!     host: Some("web1"),
-//!     ..Request::new("apt")
-//! };
-//! let first = scheduler.push(install, now)?;
-//! let second = scheduler.push(install, now)?;
-//! assert_eq!(scheduler.pop(now), Decision::Start(first));
-//! assert_eq!(scheduler.pop(now), Decision::Idle);
-//! scheduler.finish(first)?;
-//! assert_eq!(scheduler.pop(now), Decision::Start(second));
-//! # Ok::<(), ratchet_runtime::Error>(())
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let manager = ParallelizationManager::new();
+//! let mut tasks = Vec::new();
+//! for (host, package) in [("web1", "nginx"), ("web1", "redis"), ("web2", "nginx")] {
+//!     let manager = manager.clone();
+//!     tasks.push(tokio::spawn(async move {
+//!         // One installation a host at a time, however many are asked for.
+//!         let hint = ParallelizationHint::HostExclusive;
+//!         let guard = manager.acquire(&hint, host, "apt").await?;
+//!         let line = format!("{package} on {host}");
+//!         drop(guard);
+//!         Ok::<_, ratchet_runtime::Error>(line)
+//!     }));
+//! }
+//! for task in tasks {
+//!     let line = task.await.expect("no task panics").expect("the hint is possible");
+//!     assert!(line.contains(" on web"));
+//! }
+//! assert!(manager.stats().host_locks.is_empty());
+//! # }
 //! ```
 
 mod error;
@@ -40,8 +47,9 @@ mod scheduling;
 
 pub use error::Error;
 pub use scheduling::{
-    Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
-    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationHint,
-    PowerOfTwo, Priority, Quota, Rate, Request, RoundRobin, Scheduler, Settings, Ticket,
-    TokenBucket, Weighted, WorkerNumber, Workers, order_by_needs,
+    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
+    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
+    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
+    Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
+    WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };

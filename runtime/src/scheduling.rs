@@ -7,6 +7,7 @@ mod gates;
 mod heap;
 mod hints;
 mod limits;
+mod manager;
 mod needs;
 mod priority;
 mod queue;
@@ -24,6 +25,10 @@ pub use bucket::TokenBucket;
 pub use claims::{Kind, LimitId, Request};
 pub use hints::ParallelizationHint;
 pub use limits::{Limit, Quota};
+pub use manager::{
+    Acquire, ParallelizationGuard, ParallelizationManager, ParallelizationStats, RateLimiterState,
+    WaitTimes,
+};
 pub use needs::order_by_needs;
 pub use priority::{Ageing, Priority};
 pub use rate::Rate;

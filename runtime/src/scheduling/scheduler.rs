@@ -264,7 +264,7 @@ impl Scheduler {
     }
 
     /// Without named limits nothing can be refused.
-    fn empty(slots: u32, capacity: usize, ageing: Ageing, now: Instant) -> Self {
+    pub(super) fn empty(slots: u32, capacity: usize, ageing: Ageing, now: Instant) -> Self {
         let mut scheduler = Self {
             epoch: now,
             now: 0,
