@@ -117,7 +117,16 @@ proptest! {
                 let ahead = order.iter().filter(|&&other| other < (job.due, job.number)).count();
                 job.ahead.get_or_insert(ahead as u64);
             }
-            while let Decision::Start(ticket) = scheduler.pop(at(now)) {
+            let mut wake = None;
+            loop {
+                let ticket = match scheduler.pop(at(now)) {
+                    Decision::Start(ticket) => ticket,
+                    Decision::WaitUntil(until) => {
+                        wake = Some(u64::try_from((until - epoch).as_nanos()).unwrap());
+                        break;
+                    }
+                    Decision::Idle => break,
+                };
                 let job = waiting.remove(&ticket).unwrap();
                 ends.insert((now + runs[&ticket], ticket));
                 let span = job.due - job.pushed;
@@ -130,8 +139,13 @@ proptest! {
             if waiting.is_empty() && arrivals.peek().is_none() {
                 break;
             }
-            now += 1;
-            prop_assert!(now < 1_000_000, "{} jobs wait for ever", waiting.len());
+            // On to whatever happens next.
+            let arrives = arrivals.peek().map(|(_, one)| next_arrival + one.after);
+            let ends = ends.first().map(|(end, _)| *end);
+            let due = waiting.values().map(|job| job.due).filter(|due| *due > now).min();
+            let next = [arrives, ends, due, wake].into_iter().flatten().min();
+            prop_assert!(next.is_some(), "{} jobs wait for ever", waiting.len());
+            now = next.unwrap_or(now);
         }
     }
 }
