@@ -1,7 +1,7 @@
 //! All on tokio's paused clock: time passes exactly when everybody waits.
 
 use super::*;
-use crate::{Limit, Priority, Quota};
+use crate::{Limit, Quota};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn elapsed(start: tokio::time::Instant) -> u128 {
@@ -308,22 +308,52 @@ async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
         hint: &ParallelizationHint::HostExclusive,
         host: Some(host),
         limits: &api,
-        priority: Priority::High,
         ..Request::new("call")
     };
     let start = tokio::time::Instant::now();
     let first = manager.acquire_request(request("a")).await.unwrap();
-    let second = async {
-        let guard = manager.acquire_request(request("a")).await;
-        drop(guard.unwrap());
-    };
-    let release = async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        // Not in a poll of the waiter, and without a runtime's handle at hand.
-        std::thread::spawn(move || drop(first)).join().unwrap();
-    };
-    tokio::join!(second, release);
+    let waiter = manager.clone();
+    // A task of its own, so that nothing but its own waker has it polled.
+    let second = tokio::spawn(async move {
+        let api = [waiter.limit("api").unwrap()];
+        let request = Request {
+            hint: &ParallelizationHint::HostExclusive,
+            host: Some("a"),
+            limits: &api,
+            ..Request::new("call")
+        };
+        drop(waiter.acquire_request(request).await.unwrap());
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    // Not in a poll of the waiter, and without a runtime's handle at hand.
+    std::thread::spawn(move || drop(first)).join().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), second)
+        .await
+        .unwrap()
+        .unwrap();
     assert!((100..=101).contains(&elapsed(start)), "{}", elapsed(start));
+}
+
+/// A timekeeper that sleeps for the slow waiter must not sleep through the fast one's turn.
+#[tokio::test(start_paused = true)]
+async fn a_sooner_moment_is_not_slept_through() {
+    let manager = ParallelizationManager::new();
+    let slow = ParallelizationHint::rate_limited(0.1);
+    let fast = ParallelizationHint::rate_limited(10.0);
+    drop(manager.acquire(&slow, "h", "slow").await.unwrap());
+    drop(manager.acquire(&fast, "h", "fast").await.unwrap());
+    let start = tokio::time::Instant::now();
+    let waiter = manager.clone();
+    let waits = tokio::spawn(async move { waiter.acquire(&slow, "h", "slow").await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    drop(manager.acquire(&fast, "h", "fast").await.unwrap());
+    assert!((100..=102).contains(&elapsed(start)), "{}", elapsed(start));
+    waits.await.unwrap().unwrap();
+    assert!(
+        (10_000..=10_002).contains(&elapsed(start)),
+        "{}",
+        elapsed(start)
+    );
 }
 
 #[test]
