@@ -10,6 +10,10 @@
 //! So there is no rounding at all: three a second do not become 3.000000003, whatever the length
 //! of the run. A change of the rate rounds once, by less than a nanosecond, towards waiting.
 //!
+//! That is why this is not the `governor` crate: it rounds the interval down to whole nanoseconds,
+//! so 7 a second become a little more than 7 and 700,000,000 become 1,000,000,000, and its rate is
+//! fixed when it is made.
+//!
 //! **Never too many.** Let `n` tokens be taken in a window of length `L`, the first at `s`, the
 //! last at `e <= s + L`. After the first, the moment is at least `s + interval`, each later one
 //! adds an interval, so before the last it is at least `s + (n - 1) x interval`. That the last

@@ -254,7 +254,9 @@ impl Scheduler {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
         }
         if settings.capacity == 0 {
-            return Err(Error::QueueFull { capacity: 0 });
+            return Err(Error::InvalidLimit {
+                reason: "a capacity of 0 would never let anything in",
+            });
         }
         let mut scheduler = Self::empty(settings.slots, settings.capacity, settings.ageing, now);
         for (name, limit) in settings.limits {
