@@ -134,16 +134,17 @@ impl ParallelizationManager {
             host: Some(host),
             ..Request::new(task)
         };
+        let now = now();
         let mut shared = self.lock();
-        let ticket = shared.scheduler.push(request, now())?;
+        let ticket = shared.scheduler.push(request, now)?;
         shared.reserve(ticket);
-        let mut woken = shared.dispatch();
+        let mut woken = shared.dispatch(now);
         let granted = shared.collect(ticket);
         if granted {
             shared.waits.record(Duration::ZERO);
         } else {
             shared.withdraw(ticket);
-            woken.extend(shared.dispatch());
+            woken.extend(shared.dispatch(now));
         }
         drop(shared);
         wake(woken);
@@ -211,10 +212,14 @@ impl Shared {
 
     /// Let through whoever may run now. Who has to be told is returned, to be told once the lock
     /// is given back.
-    fn dispatch(&mut self) -> Vec<Waker> {
+    fn dispatch(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         let next = loop {
-            match self.scheduler.pop(now()) {
+            // Most of the time nobody waits, and then there is nothing to ask.
+            if self.scheduler.load().waiting == 0 {
+                break None;
+            }
+            match self.scheduler.pop(now) {
                 Decision::Start(ticket) => {
                     let desk = &mut self.desks[ticket.index()];
                     desk.granted = true;

@@ -41,36 +41,36 @@ impl Future for Acquire<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let now = now();
         let mut shared = this.manager.lock();
         let mut woken = Vec::new();
         let (ticket, since) = match this.stage {
             Stage::Waiting { ticket, since } => (ticket, since),
             Stage::Asking(request) => {
-                let since = now();
-                let ticket = match shared.scheduler.push(request, since) {
+                let ticket = match shared.scheduler.push(request, now) {
                     Ok(ticket) => ticket,
                     Err(refused) => {
                         this.stage = Stage::Over;
                         return Poll::Ready(Err(refused));
                     }
                 };
-                this.stage = Stage::Waiting { ticket, since };
+                this.stage = Stage::Waiting { ticket, since: now };
                 shared.reserve(ticket);
-                woken = shared.dispatch();
-                (ticket, since)
+                woken = shared.dispatch(now);
+                (ticket, now)
             }
             // As with every future, polling it after it is done means nothing.
             Stage::Over => return Poll::Pending,
         };
 
         let answer = if shared.collect(ticket) {
-            shared.waits.record(now().saturating_duration_since(since));
+            shared.waits.record(now.saturating_duration_since(since));
             this.stage = Stage::Over;
             Poll::Ready(Ok(ticket))
         } else if shared.next.is_some() && !shared.timekeeper.ensure(&this.manager.shared) {
             this.stage = Stage::Over;
             shared.withdraw(ticket);
-            woken.extend(shared.dispatch());
+            woken.extend(shared.dispatch(now));
             Poll::Ready(Err(Error::NoTimer))
         } else {
             let waker = &mut shared.desks[ticket.index()].waker;
@@ -91,7 +91,7 @@ impl Drop for Acquire<'_> {
         if let Stage::Waiting { ticket, .. } = self.stage {
             let mut shared = self.manager.lock();
             shared.withdraw(ticket);
-            let woken = shared.dispatch();
+            let woken = shared.dispatch(now());
             drop(shared);
             wake(woken);
         }

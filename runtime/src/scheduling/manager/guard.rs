@@ -1,6 +1,6 @@
 //! The right to run, until it is dropped.
 
-use super::{ParallelizationManager, wake};
+use super::{ParallelizationManager, now, wake};
 use crate::scheduling::Ticket;
 
 /// The right to run, until it is dropped.
@@ -24,7 +24,7 @@ impl Drop for ParallelizationGuard {
     fn drop(&mut self) {
         let mut shared = self.manager.lock();
         shared.withdraw(self.ticket);
-        let woken = shared.dispatch();
+        let woken = shared.dispatch(now());
         drop(shared);
         wake(woken);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::{Shared, wake};
+use super::{Shared, now, wake};
 
 #[derive(Default)]
 pub(super) struct Timekeeper {
@@ -76,7 +76,7 @@ impl Drop for Presence {
             woken.extend(shared.desks.iter_mut().find_map(|desk| desk.waker.take()));
         } else {
             shared.timekeeper.state = State::Missing;
-            woken.extend(shared.dispatch());
+            woken.extend(shared.dispatch(now()));
         }
         drop(shared);
         wake(woken);
@@ -90,7 +90,7 @@ async fn keep_time(presence: Presence, alarm: Arc<Notify>) {
         };
         let (woken, next) = {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            (shared.dispatch(), shared.next)
+            (shared.dispatch(now()), shared.next)
         };
         // Kept no longer: the manager may be dropped while this task sleeps.
         drop(shared);
