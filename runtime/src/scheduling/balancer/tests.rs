@@ -56,14 +56,6 @@ fn weighted_follows_the_weights_and_mixes_them() {
     assert_eq!(choices(&mut balancer, &candidates, 3), [2, 2, 2]);
     candidates[2].in_flight = 8;
     assert_eq!(choices(&mut balancer, &candidates, 1), [1]);
-    balancer.forget(WorkerNumber(0));
-    assert!(!balancer.earned_by(WorkerNumber(0)));
-}
-
-impl Weighted {
-    fn earned_by(&mut self, worker: WorkerNumber) -> bool {
-        format!("{self:?}").contains(&format!("{worker:?}"))
-    }
 }
 
 /// Attempts each worker gets when it answers as `answer` says.

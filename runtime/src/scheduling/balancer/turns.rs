@@ -75,3 +75,24 @@ impl Balancer for Weighted {
         self.earned.remove(&worker);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_gone_is_forgotten() {
+        let worker = WorkerNumber(7);
+        let candidate = Candidate {
+            worker,
+            in_flight: 0,
+            capacity: 1,
+            weight: 3,
+        };
+        let mut balancer = Weighted::default();
+        assert_eq!(balancer.choose(&[candidate], None), Some(0));
+        assert_eq!(balancer.earned.len(), 1);
+        balancer.forget(worker);
+        assert!(balancer.earned.is_empty());
+    }
+}
