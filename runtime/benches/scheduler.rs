@@ -27,16 +27,19 @@ enum Mix {
     Global,
     Alone,
     Limits,
+    /// Host-exclusive jobs that need two full limits at once, among jobs that need one of them.
+    Crossing,
     Mixed,
 }
 
-const MIXES: [(&str, Mix); 7] = [
+const MIXES: [(&str, Mix); 8] = [
     ("fully_parallel", Mix::Parallel),
     ("host_exclusive", Mix::Host),
     ("rate_limited", Mix::Rate),
     ("global_exclusive", Mix::Global),
     ("alone", Mix::Alone),
     ("two_limits", Mix::Limits),
+    ("crossing_limits", Mix::Crossing),
     ("mixed", Mix::Mixed),
 ];
 
@@ -125,10 +128,17 @@ impl Bench {
             Mix::Rate => 2,
             Mix::Global => 3,
             Mix::Alone => 4,
+            Mix::Crossing => [1, 1, 0, 0][random % 4],
             Mix::Mixed => [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3][random % 12],
         };
         let limits = match self.mix {
             Mix::Limits => &self.limits[..],
+            Mix::Crossing => [
+                &self.limits[..],
+                &self.limits[..],
+                &self.limits[..1],
+                &self.limits[1..],
+            ][random % 4],
             Mix::Mixed => &self.limits[..(random / 12 % 8).saturating_sub(5)],
             _ => &[],
         };
@@ -158,7 +168,8 @@ fn scheduler(criterion: &mut Criterion) {
     for (name, mix) in MIXES {
         let mut group = criterion.benchmark_group(name);
         for (queued, hosts) in SIZES {
-            let one_host_says_it_all = !matches!(mix, Mix::Host | Mix::Global | Mix::Mixed);
+            let one_host_says_it_all =
+                !matches!(mix, Mix::Host | Mix::Global | Mix::Crossing | Mix::Mixed);
             if one_host_says_it_all && hosts != 1_000 {
                 continue;
             }
