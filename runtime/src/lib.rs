@@ -1,4 +1,59 @@
-//! The engine of ratchet. So far it holds the [built-in worker](worker::BuiltinTask), which is of use
-//! for trying things out, for tests and for measuring.
+//! Decides who may run now, on which worker, and in which order.
+//!
+//! A queue, a semaphore for the slots and a few locks are quickly written, and go wrong in the same
+//! ways every time: jobs that wait for one busy host fill all slots; a job that needs two locks is
+//! passed for ever by jobs that need one; a rate limiter lets twice its rate through in the first
+//! second; the last of a million jobs costs a thousand times what the first did. This crate is that
+//! part, done once: a [`Scheduler`] that takes all a job needs in one step or none of it, starts
+//! the first that can run, starves nobody, and says why its promises hold.
+//!
+//! - A [`ParallelizationHint`] says how parallel a job may be, a [`Limit`] what it shares.
+//! - The [`Scheduler`] is a plain value: it is told what happens and when, and decides. It does no
+//!   I/O, has no clock and no thread, and is for whoever has a loop of their own.
+//! - The [`ParallelizationManager`] is for everybody else: `acquire`, work, drop the guard.
+//! - A [`Balancer`] chooses the worker, a [`ModuleRegistry`] knows each module's hint.
+//!
+//! The [built-in worker](worker::builtin) is here too: of use for trying things out, for tests and for
+//! measuring.
+//!
+//! **When not to use it.** For a number of slots and nothing else, a semaphore is enough. Between
+//! processes or machines, limits need a shared store; these live in one process.
+//!
+//! ```
+//! use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let manager = ParallelizationManager::new();
+//! let mut tasks = Vec::new();
+//! for (host, package) in [("web1", "nginx"), ("web1", "redis"), ("web2", "nginx")] {
+//!     let manager = manager.clone();
+//!     tasks.push(tokio::spawn(async move {
+//!         // One installation a host at a time, however many are asked for.
+//!         let hint = ParallelizationHint::HostExclusive;
+//!         let guard = manager.acquire(&hint, host, "apt").await?;
+//!         let line = format!("{package} on {host}");
+//!         drop(guard);
+//!         Ok::<_, ratchet_runtime::Error>(line)
+//!     }));
+//! }
+//! for task in tasks {
+//!     let line = task.await.expect("no task panics").expect("the hint is possible");
+//!     assert!(line.contains(" on web"));
+//! }
+//! assert!(manager.stats().host_locks.is_empty());
+//! # }
+//! ```
 
+mod error;
+mod scheduling;
 pub mod worker;
+
+pub use error::Error;
+pub use scheduling::{
+    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
+    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
+    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
+    Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
+    WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+};

@@ -1,0 +1,138 @@
+//! What this crate refuses, and why.
+
+use crate::scheduling::{Limit, Module, Quota, Ticket};
+
+/// What this crate refuses, and why.
+///
+/// Everything here is about a setting or a call. That a job fails is an outcome, not an error.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The queue holds as many jobs as it may; push again after one has ended.
+    #[error("the queue is full: {capacity} jobs are waiting")]
+    QueueFull {
+        /// How many may wait.
+        capacity: usize,
+    },
+    /// The ticket is of no job that waits or runs: it ended, or came from another scheduler.
+    #[error("{ticket} is neither waiting nor running")]
+    UnknownTicket {
+        /// The ticket.
+        ticket: Ticket,
+    },
+    /// Only a running job can end or be retried.
+    #[error("{ticket} is not running")]
+    NotRunning {
+        /// Its ticket.
+        ticket: Ticket,
+    },
+    /// A weight that can never be met, or no weight at all.
+    #[error("a job of {asked} slots can never run with {total} in total")]
+    ImpossibleSlots {
+        /// The weight.
+        asked: u32,
+        /// All slots there are.
+        total: u32,
+    },
+    /// A hint that does not exist.
+    #[error("unknown hint `{name}`{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownHint {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// A limit that nobody declared.
+    #[error("unknown limit `{name}`{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownLimit {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// A module that nobody registered.
+    #[error("unknown module `{name}`{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownModule {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// A need that names no job.
+    #[error("job `{job}` needs `{need}`, which does not exist{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownNeed {
+        /// Who needs it.
+        job: String,
+        /// What was written.
+        need: String,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// Jobs that wait for each other in a circle.
+    #[error("these jobs wait for each other for ever: {}", .names.join(" -> "))]
+    NeedCircle {
+        /// Each needs the next; the first is named again at the end.
+        names: Vec<String>,
+    },
+    /// A rate that makes no sense.
+    #[error("rate {rate} {reason}")]
+    InvalidRate {
+        /// The rate as it was written.
+        rate: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A limit that makes no sense.
+    #[error("{reason}")]
+    InvalidLimit {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Two jobs declare one rate key differently.
+    #[error("rate key `{key}` is declared twice: {first}, and {second}")]
+    RateConflict {
+        /// The key.
+        key: String,
+        /// What holds.
+        first: Quota,
+        /// What was refused.
+        second: Quota,
+    },
+    /// A name has two limits, or a running limit would change from a max to a rate or back.
+    #[error("limit `{name}` is declared twice: {first}, and {second}")]
+    LimitConflict {
+        /// The name.
+        name: String,
+        /// What holds.
+        first: Limit,
+        /// What was refused.
+        second: Limit,
+    },
+    /// A name has two modules.
+    #[error("module `{name}` is declared twice: {first}, and {second}")]
+    ModuleConflict {
+        /// The name.
+        name: String,
+        /// What holds.
+        first: Box<Module>,
+        /// What was refused.
+        second: Box<Module>,
+    },
+    /// A rate limit has to wait where nothing can wake it.
+    #[error("a rate limit can only wait inside a tokio runtime whose time is enabled")]
+    NoTimer,
+    /// `acquire_timeout` gave up.
+    #[error("`{task}` on `{host}` could not start within {waited:?}")]
+    AcquireTimeout {
+        /// Whose task.
+        task: String,
+        /// Where.
+        host: String,
+        /// How long it waited.
+        waited: std::time::Duration,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&String>) -> String {
+    suggestion.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}

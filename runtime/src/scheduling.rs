@@ -1,0 +1,44 @@
+//! Who may run now, on which worker, and in which order.
+//!
+//! What people write is in `hints`, `limits`, `rate`, `priority`, `registry` and `needs`; `claims`
+//! is what a job asks with. The `scheduler` decides, and its documentation says by which rules. It
+//! is built from `queue` (jobs, in lanes), `gates` (what they can wait at), `bucket` (rates), and
+//! two containers, `heap` and `slab`. The `manager` wraps it for callers who only want a guard, and
+//! the `balancer` comes after it: who runs is decided, where is not.
+
+mod balancer;
+mod bucket;
+mod claims;
+mod gates;
+mod heap;
+mod hints;
+mod limits;
+mod manager;
+mod needs;
+mod priority;
+mod queue;
+mod rate;
+mod registry;
+mod scheduler;
+mod slab;
+mod suggestion;
+
+pub use balancer::{
+    Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
+    WorkerNumber,
+};
+pub use bucket::TokenBucket;
+pub use claims::{Kind, LimitId, Request};
+pub use hints::ParallelizationHint;
+pub use limits::{Limit, Quota};
+pub use manager::{
+    Acquire, ParallelizationGuard, ParallelizationManager, ParallelizationStats, RateLimiterState,
+    WaitTimes,
+};
+pub use needs::order_by_needs;
+pub use priority::{Ageing, Priority};
+pub use rate::Rate;
+pub use registry::{Module, ModuleRegistry};
+pub use scheduler::{
+    Cancelled, Decision, KeyState, LimitState, Load, Scheduler, Settings, Ticket, Workers,
+};

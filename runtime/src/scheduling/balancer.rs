@@ -1,0 +1,110 @@
+//! Which worker of a kind gets the next attempt.
+
+mod affinity;
+mod power_of_two;
+mod turns;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use affinity::Affinity;
+pub use power_of_two::PowerOfTwo;
+pub use turns::{LeastLoaded, RoundRobin, Weighted};
+
+/// A worker's number, unique among the workers of its kind for as long as the pool lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerNumber(pub u64);
+
+/// A worker that may get the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who it is.
+    pub worker: WorkerNumber,
+    /// Attempts it is busy with.
+    pub in_flight: u32,
+    /// Attempts it can be busy with at once. Candidates that are full are passed over.
+    pub capacity: u32,
+    /// Its share of the work, where shares matter.
+    pub weight: u32,
+}
+
+impl Candidate {
+    fn has_room(&self) -> bool {
+        self.in_flight < self.capacity
+    }
+
+    /// Compare by the share of the capacity that is in use.
+    fn load_beside(&self, other: &Self) -> std::cmp::Ordering {
+        let load = |one: &Self, two: &Self| u64::from(one.in_flight) * u64::from(two.capacity);
+        load(self, other).cmp(&load(other, self))
+    }
+}
+
+/// Chooses the worker for an attempt.
+///
+/// A value that is told what happens, as the scheduler is. It is asked once the scheduler has
+/// started a job of a kind.
+pub trait Balancer: Send + std::fmt::Debug {
+    /// The candidate that gets the attempt, as an index; none if all are full.
+    ///
+    /// The key is what attempts have in common that do better on one worker: a host, say.
+    fn choose(&mut self, candidates: &[Candidate], key: Option<&str>) -> Option<usize>;
+
+    /// An attempt has ended on a worker after this time, well or not.
+    fn record(&mut self, worker: WorkerNumber, took: Duration, well: bool) {
+        let _ = (worker, took, well);
+    }
+
+    /// A worker is gone.
+    fn forget(&mut self, worker: WorkerNumber) {
+        let _ = worker;
+    }
+}
+
+/// The balancers there are, as settings name them.
+///
+/// ```
+/// use ratchet_runtime::{Balance, Candidate, WorkerNumber};
+///
+/// let mut balancer = Balance::LeastLoaded.balancer();
+/// let worker = |number, in_flight| Candidate {
+///     worker: WorkerNumber(number),
+///     in_flight,
+///     capacity: 4,
+///     weight: 1,
+/// };
+/// assert_eq!(balancer.choose(&[worker(1, 3), worker(2, 1), worker(3, 2)], None), Some(1));
+/// assert_eq!(balancer.choose(&[worker(1, 4)], None), None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The one with the most room.
+    #[default]
+    LeastLoaded,
+    /// One after the other.
+    RoundRobin,
+    /// One after the other, in proportion to their weights.
+    Weighted,
+    /// The faster of two picked at random; errors count as slow.
+    PowerOfTwo,
+    /// The one that had the same key before, unless it has too much already.
+    Affinity,
+}
+
+impl Balance {
+    /// A balancer of this sort.
+    pub fn balancer(self) -> Box<dyn Balancer> {
+        match self {
+            Self::LeastLoaded => Box::<LeastLoaded>::default(),
+            Self::RoundRobin => Box::<RoundRobin>::default(),
+            Self::Weighted => Box::<Weighted>::default(),
+            Self::PowerOfTwo => Box::<PowerOfTwo>::default(),
+            Self::Affinity => Box::<Affinity>::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

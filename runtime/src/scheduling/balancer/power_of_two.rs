@@ -1,0 +1,105 @@
+//! The faster of two picked at random.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Balancer, Candidate, WorkerNumber};
+
+/// How much the latest attempt counts beside all before it.
+const NEWEST: f64 = 0.2;
+
+/// What an error costs: a worker whose every attempt fails seems this many times slower.
+const ERROR_COST: f64 = 20.0;
+
+/// How much of its errors a worker keeps each time it is passed over. Without this, one that
+/// failed once would get nothing any more, and so could never show that it has recovered.
+const GRUDGE: f64 = 0.98;
+
+/// The faster of two picked at random, by latency and load, with errors counted as slow.
+///
+/// A worker that fails does so quickly, so latency alone would send it everything. Two at random
+/// instead of the best of all, because the best of all is the best for every caller at once.
+#[derive(Debug)]
+pub struct PowerOfTwo {
+    known: HashMap<WorkerNumber, Record>,
+    random: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    seconds: f64,
+    errors: f64,
+}
+
+impl Default for PowerOfTwo {
+    fn default() -> Self {
+        Self::seeded(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl PowerOfTwo {
+    /// With another sequence of picks; the same seed makes the same ones.
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            known: HashMap::new(),
+            random: seed,
+        }
+    }
+
+    /// Splitmix: spreads well enough, and needs nothing.
+    fn pick(&mut self, below: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.random;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^= word >> 31;
+        // The upper half of the product: below `below`, and so a usize.
+        usize::try_from((u128::from(word) * below as u128) >> 64).unwrap_or_default()
+    }
+
+    fn cost(&self, candidate: &Candidate) -> f64 {
+        // One that nobody knows yet is tried before those that are known.
+        let record = self.known.get(&candidate.worker);
+        record.map_or(0.0, |record| {
+            record.seconds * (1.0 + ERROR_COST * record.errors) * f64::from(candidate.in_flight + 1)
+        })
+    }
+}
+
+impl Balancer for PowerOfTwo {
+    fn choose(&mut self, candidates: &[Candidate], _key: Option<&str>) -> Option<usize> {
+        let free = || (0..candidates.len()).filter(|&at| candidates[at].has_room());
+        let count = free().count();
+        if count < 2 {
+            return free().next();
+        }
+        let first = self.pick(count);
+        let second = (first + 1 + self.pick(count - 1)) % count;
+        let (first, second) = (free().nth(first)?, free().nth(second)?);
+        let (chosen, passed) = if self.cost(&candidates[second]) < self.cost(&candidates[first]) {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        if let Some(record) = self.known.get_mut(&candidates[passed].worker) {
+            record.errors *= GRUDGE;
+        }
+        Some(chosen)
+    }
+
+    fn record(&mut self, worker: WorkerNumber, took: Duration, well: bool) {
+        // Never quite nothing, or errors times nothing would be nothing.
+        let seconds = took.as_secs_f64().max(1e-6);
+        let errors = if well { 0.0 } else { 1.0 };
+        let record = self
+            .known
+            .entry(worker)
+            .or_insert(Record { seconds, errors });
+        record.seconds += NEWEST * (seconds - record.seconds);
+        record.errors += NEWEST * (errors - record.errors);
+    }
+
+    fn forget(&mut self, worker: WorkerNumber) {
+        self.known.remove(&worker);
+    }
+}

@@ -1,0 +1,264 @@
+//! A bucket of tokens, kept as one number.
+//!
+//! This is the generic cell rate algorithm (GCRA): instead of tokens that drip in and are
+//! counted, the bucket remembers the moment at which it would be full again. Taking a token
+//! moves that moment on by one interval, and a token is there as long as the moment lies no more
+//! than `burst - 1` intervals ahead. There is nothing to refill, nothing to poll, and an idle
+//! bucket costs nothing.
+//!
+//! Time is counted in units of `1 / count` nanoseconds, in which one interval is a whole number.
+//! So there is no rounding at all: three a second do not become 3.000000003, whatever the length
+//! of the run. A change of the rate rounds once, by less than a nanosecond, towards waiting.
+//!
+//! That is why this is not the `governor` crate: it rounds the interval down to whole nanoseconds,
+//! so 7 a second become a little more than 7 and 700,000,000 become 1,000,000,000, and its rate is
+//! fixed when it is made.
+//!
+//! **Never too many.** Let `n` tokens be taken in a window of length `L`, the first at `s`, the
+//! last at `e <= s + L`. After the first, the moment is at least `s + interval`, each later one
+//! adds an interval, so before the last it is at least `s + (n - 1) x interval`. That the last
+//! was granted says that this is at most `e + (burst - 1) x interval`. Hence
+//! `n <= burst + (e - s) / interval <= burst + rate x L`.
+
+use std::time::{Duration, Instant};
+
+use super::limits::Quota;
+
+/// The bucket on the scheduler's own clock: nanoseconds since its start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    quota: Quota,
+    /// When the bucket is full again, in units of 1 / count nanoseconds.
+    full: u128,
+}
+
+impl Bucket {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self { quota, full: 0 }
+    }
+
+    pub(super) fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn count(&self) -> u128 {
+        self.quota.rate.count().into()
+    }
+
+    fn interval(&self) -> u128 {
+        self.quota.rate.nanos().into()
+    }
+
+    fn burst(&self) -> u128 {
+        self.quota.burst.get().into()
+    }
+
+    /// How far the bucket is from full.
+    fn debt(&self, now: u64) -> u128 {
+        self.full.saturating_sub(u128::from(now) * self.count())
+    }
+
+    /// Are there at least this many tokens?
+    pub(super) fn holds(&self, tokens: u32, now: u64) -> bool {
+        match self.burst().checked_sub(tokens.into()) {
+            Some(rest) => self.debt(now) <= rest * self.interval(),
+            None => false,
+        }
+    }
+
+    /// Take one token, which the caller knows to be there.
+    pub(super) fn take(&mut self, now: u64) {
+        debug_assert!(
+            self.holds(1, now),
+            "a token is taken only when there is one"
+        );
+        let now = u128::from(now) * self.count();
+        self.full = self.full.max(now) + self.interval();
+    }
+
+    /// The first moment at which there are this many tokens, if the bucket is that large.
+    pub(super) fn when(&self, tokens: u32) -> Option<u64> {
+        let rest = self.burst().checked_sub(tokens.into())? * self.interval();
+        let moment = self.full.saturating_sub(rest).div_ceil(self.count());
+        Some(u64::try_from(moment).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn when_full(&self) -> u64 {
+        let moment = self.full.div_ceil(self.count());
+        u64::try_from(moment).unwrap_or(u64::MAX)
+    }
+
+    /// Go on with another quota; it lacks as many tokens as the old one did.
+    pub(super) fn change(&mut self, quota: Quota, now: u64) {
+        let (debt, interval) = (self.debt(now), self.interval());
+        self.quota = quota;
+        // Split, because debt x interval could be more than a u128 holds.
+        let (whole, part) = (debt / interval, debt % interval);
+        let debt = whole * self.interval() + (part * self.interval()).div_ceil(interval);
+        self.full = u128::from(now) * self.count() + debt;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure to show")]
+    pub(super) fn tokens(&self, now: u64) -> f64 {
+        let missing = self.debt(now) as f64 / self.interval() as f64;
+        (f64::from(self.quota.burst.get()) - missing).max(0.0)
+    }
+}
+
+/// A rate limit by itself, for whoever needs one outside a scheduler.
+///
+/// It starts full, with `burst` tokens, and never lets more than `burst + rate x length` tokens
+/// go in any window of any length. It does not wait: it says until when to.
+///
+/// ```
+/// use ratchet_runtime::{Quota, TokenBucket};
+/// use std::time::{Duration, Instant};
+///
+/// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
+/// let start = Instant::now();
+/// let mut bucket = TokenBucket::new(Quota::new("5/s".parse()?, 1)?, start);
+/// assert_eq!(bucket.try_take(start), Ok(()));
+/// assert_eq!(bucket.try_take(start), Err(start + Duration::from_millis(200)));
+/// assert_eq!(bucket.try_take(start + Duration::from_millis(200)), Ok(()));
+/// # Ok::<(), ratchet_runtime::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBucket {
+    bucket: Bucket,
+    epoch: Instant,
+}
+
+impl TokenBucket {
+    /// A full bucket. Times before `now` are taken as `now`.
+    pub fn new(quota: Quota, now: Instant) -> Self {
+        Self {
+            bucket: Bucket::new(quota),
+            epoch: now,
+        }
+    }
+
+    /// Take a token, or learn when there will be one.
+    pub fn try_take(&mut self, now: Instant) -> Result<(), Instant> {
+        let nanos = since(self.epoch, now);
+        if self.bucket.holds(1, nanos) {
+            self.bucket.take(nanos);
+            return Ok(());
+        }
+        Err(self.epoch + Duration::from_nanos(self.bucket.when(1).unwrap_or(u64::MAX)))
+    }
+
+    /// Tokens there now, refilled up to `now`, as a figure to show.
+    pub fn tokens(&self, now: Instant) -> f64 {
+        self.bucket.tokens(since(self.epoch, now))
+    }
+
+    /// Its rate and burst.
+    pub fn quota(&self) -> Quota {
+        self.bucket.quota()
+    }
+
+    /// Go on with another rate and burst. What was taken stays taken.
+    pub fn set_quota(&mut self, quota: Quota, now: Instant) {
+        self.bucket.change(quota, since(self.epoch, now));
+    }
+}
+
+/// Nanoseconds from one moment to another; five hundred years fit.
+pub(super) fn since(epoch: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rate;
+    use proptest::prelude::*;
+
+    fn quota(count: u64, nanos: u64, burst: u32) -> Quota {
+        Quota::new(
+            Rate::new(count, Duration::from_nanos(nanos)).unwrap(),
+            burst,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn test_token_bucket_refill() {
+        let start = tokio::time::Instant::now().into_std();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut bucket = TokenBucket::new(quota(10, 1_000_000_000, 3), start);
+        for _ in 0..3 {
+            assert_eq!(bucket.try_take(start), Ok(()));
+        }
+        assert_eq!(bucket.try_take(start), Err(at(100)));
+        assert!(bucket.tokens(start).abs() < 1e-9);
+        assert!((bucket.tokens(at(150)) - 1.5).abs() < 1e-9);
+        assert!((bucket.tokens(at(10_000)) - 3.0).abs() < 1e-9);
+        assert_eq!(bucket.try_take(at(100)), Ok(()));
+        assert_eq!(bucket.try_take(at(199)), Err(at(200)));
+    }
+
+    #[test]
+    fn a_changed_rate_keeps_what_was_taken() {
+        let start = tokio::time::Instant::now().into_std();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut bucket = TokenBucket::new(quota(1, 1_000_000_000, 2), start);
+        assert_eq!(bucket.try_take(start), Ok(()));
+        assert_eq!(bucket.try_take(start), Ok(()));
+        // Half a token has come back, the other half comes at ten a second.
+        bucket.set_quota(quota(10, 1_000_000_000, 2), at(500));
+        assert_eq!(bucket.try_take(at(500)), Err(at(550)));
+        assert_eq!(bucket.try_take(at(550)), Ok(()));
+    }
+
+    /// Seven in 3,000 nanoseconds are no whole number of nanoseconds apart. A bucket that rounds
+    /// its interval drifts here, in one direction or the other.
+    #[test]
+    fn a_rate_between_two_nanoseconds_neither_drifts_nor_exceeds() {
+        let mut bucket = Bucket::new(quota(7, 3_000, 2));
+        let mut now = 0;
+        for _ in 0..1_000_000u32 {
+            now = bucket.when(1).unwrap();
+            bucket.take(now);
+        }
+        // Two start together, the others 3000/7 ns apart.
+        assert_eq!(now, (999_998u64 * 3_000).div_ceil(7));
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_ever_holds_more_than_burst_plus_rate_times_length(
+            count in 1u64..1_000, nanos in 1u64..100_000, burst in 1u32..6,
+            steps in prop::collection::vec(0u64..2_000, 1..150),
+        ) {
+            let mut bucket = Bucket::new(quota(count, nanos, burst));
+            let mut now = 0;
+            let mut taken: Vec<u64> = Vec::new();
+            for step in steps {
+                now += step;
+                let there = bucket.holds(1, now);
+                // The answer and the announced moment agree to the nanosecond.
+                prop_assert_eq!(there, bucket.when(1).unwrap() <= now);
+                if there {
+                    bucket.take(now);
+                    taken.push(now);
+                } else {
+                    // Not one nanosecond too early, and not one too late.
+                    let when = bucket.when(1).unwrap();
+                    prop_assert!(!bucket.holds(1, when - 1) && bucket.holds(1, when));
+                }
+            }
+            for (first, start) in taken.iter().enumerate() {
+                for (last, end) in taken.iter().enumerate().skip(first) {
+                    let starts = (last - first + 1) as u128;
+                    let length = u128::from(end - start);
+                    // starts <= burst + count * length / nanos, without a division.
+                    prop_assert!(
+                        starts * u128::from(nanos)
+                            <= u128::from(burst) * u128::from(nanos) + u128::from(count) * length
+                    );
+                }
+            }
+        }
+    }
+}

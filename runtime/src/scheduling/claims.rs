@@ -1,0 +1,105 @@
+//! What a job asks for, and what that comes to.
+
+use super::Ticket;
+use super::hints::ParallelizationHint;
+use super::limits::Quota;
+use super::priority::Priority;
+use crate::Error;
+
+/// A kind of worker, as a small number that the caller hands out.
+///
+/// A job runs on a worker of its kind. Kinds are independent: one without a free worker holds up
+/// its own jobs only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(pub u16);
+
+/// A named limit, as a small number from [`Scheduler::limit`](super::Scheduler::limit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LimitId(pub(super) u32);
+
+/// The global lock is the first limit of every scheduler; users' limits come after it.
+pub(super) const GLOBAL: LimitId = LimitId(0);
+
+/// What a job asks of the scheduler.
+///
+/// Only what a job's hint needs is looked at: a fully parallel job's host and task are never
+/// hashed.
+///
+/// ```
+/// use ratchet_runtime::{ParallelizationHint, Priority, Request};
+///
+/// let request = Request {
+///     hint: &ParallelizationHint::HostExclusive,
+///     host: Some("web1"),
+///     priority: Priority::High,
+///     ..Request::new("apt")
+/// };
+/// assert_eq!(request.slots, 1);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The task's name: the rate key of a rate-limited job that names none.
+    pub task: &'a str,
+    /// Which workers can run it.
+    pub kind: Kind,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How many slots it fills while it runs.
+    pub slots: u32,
+    /// How parallel it may be.
+    pub hint: &'a ParallelizationHint,
+    /// Where it runs. Jobs that name no host are all on one host of their own, the local one.
+    pub host: Option<&'a str>,
+    /// The named limits it counts against.
+    pub limits: &'a [LimitId],
+    /// Jobs that have to succeed first.
+    pub needs: &'a [Ticket],
+}
+
+impl<'a> Request<'a> {
+    /// One slot, fully parallel, normal priority, no needs.
+    pub fn new(task: &'a str) -> Self {
+        Self {
+            task,
+            kind: Kind(0),
+            priority: Priority::Normal,
+            slots: 1,
+            hint: &ParallelizationHint::FullyParallel,
+            host: None,
+            limits: &[],
+            needs: &[],
+        }
+    }
+
+    /// What the hint claims for itself alone, besides slots and named limits.
+    pub(super) fn private_claim(&self) -> Result<PrivateClaim<'a>, Error> {
+        Ok(match self.hint {
+            ParallelizationHint::FullyParallel | ParallelizationHint::Alone => {
+                PrivateClaim::Nothing
+            }
+            ParallelizationHint::HostExclusive | ParallelizationHint::GlobalExclusive => {
+                PrivateClaim::Host(self.host.unwrap_or_default())
+            }
+            ParallelizationHint::RateLimited { key, .. } => match self.hint.quota()? {
+                Some(quota) => PrivateClaim::Key(key.as_deref().unwrap_or(self.task), quota),
+                None => PrivateClaim::Nothing,
+            },
+        })
+    }
+
+    pub(super) fn global(&self) -> bool {
+        *self.hint == ParallelizationHint::GlobalExclusive
+    }
+
+    pub(super) fn alone(&self) -> bool {
+        *self.hint == ParallelizationHint::Alone
+    }
+}
+
+/// The one claim of a hint that has a name: a host's lock, or a token of a key's bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PrivateClaim<'a> {
+    Nothing,
+    Host(&'a str),
+    Key(&'a str, Quota),
+}

@@ -1,0 +1,215 @@
+//! What a job can wait at: gates that many share, and places that belong to few.
+
+use super::bucket::Bucket;
+use super::heap::{Heap, NOWHERE};
+use super::limits::{Limit, Quota};
+
+/// Jobs that share everything but their place: kind, slots, named limits.
+///
+/// What blocks one of them at a shared gate blocks all of them, so a whole group waits at one
+/// gate and moves as one, however many hosts it spans.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) kind: u16,
+    pub(super) slots: u32,
+    pub(super) alone: bool,
+    /// Indices of the named limits, ascending.
+    pub(super) limits: Box<[u32]>,
+    /// Its seat in the line of each of them.
+    pub(super) line_seats: Box<[u32]>,
+    /// Lanes that could go on from their place, by the rank of their heads.
+    pub(super) lanes: Heap,
+    /// The gate it waits at, or waited at last.
+    pub(super) gate: u32,
+    /// Its seat there; nowhere while no lane could go on.
+    pub(super) seat: u32,
+    /// The lane of jobs without a place.
+    pub(super) plain: u32,
+    /// How many lanes there are.
+    pub(super) lane_count: u32,
+    /// Its kind has lost its workers: the group stands in no line.
+    pub(super) away: bool,
+    /// The first group of its kind, which stays for the next fully parallel job.
+    pub(super) lasting: bool,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            kind: 0,
+            slots: 0,
+            alone: false,
+            limits: Box::default(),
+            line_seats: Box::default(),
+            lanes: Heap::default(),
+            gate: NOWHERE,
+            seat: NOWHERE,
+            plain: NOWHERE,
+            lane_count: 0,
+            away: false,
+            lasting: false,
+        }
+    }
+}
+
+/// What a gate stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Barred {
+    /// As many free slots as its groups' jobs weigh.
+    Slots,
+    /// Nothing at all running.
+    Quiet,
+    /// A free worker of its groups' kind.
+    Kind,
+    /// A unit of this limit.
+    Limit(u32),
+}
+
+/// Groups that wait for one thing.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) barred: Barred,
+    pub(super) groups: Heap,
+    /// Nobody here can pass until something about this gate changes.
+    pub(super) shut: bool,
+    /// Its seat among the gates worth looking at.
+    pub(super) seat: u32,
+}
+
+impl Gate {
+    pub(super) fn new(barred: Barred) -> Self {
+        Self {
+            barred,
+            groups: Heap::default(),
+            shut: false,
+            seat: NOWHERE,
+        }
+    }
+}
+
+/// A limit that jobs name.
+#[derive(Debug)]
+pub(super) struct NamedLimit {
+    pub(super) name: Box<str>,
+    pub(super) level: Level,
+    /// Every group that names it and could go on from its place, wherever it waits.
+    pub(super) line: Heap,
+    pub(super) gate: u32,
+    /// Its seat among the timers.
+    pub(super) wake: u32,
+}
+
+/// How much of a limit is left.
+#[derive(Debug)]
+pub(super) enum Level {
+    Max { max: u32, held: u32 },
+    Rate(Bucket),
+}
+
+impl Level {
+    pub(super) fn new(limit: Limit) -> Self {
+        match limit {
+            Limit::Max(max) => Self::Max {
+                max: max.get(),
+                held: 0,
+            },
+            Limit::Rate(quota) => Self::Rate(Bucket::new(quota)),
+        }
+    }
+
+    pub(super) fn limit(&self) -> Limit {
+        match self {
+            Self::Max { max, .. } => {
+                Limit::max(*max).unwrap_or(Limit::Max(std::num::NonZeroU32::MIN))
+            }
+            Self::Rate(bucket) => Limit::Rate(bucket.quota()),
+        }
+    }
+
+    pub(super) fn holds(&self, units: u32, now: u64) -> bool {
+        match self {
+            Self::Max { max, held } => max.saturating_sub(*held) >= units,
+            Self::Rate(bucket) => bucket.holds(units, now),
+        }
+    }
+
+    pub(super) fn take(&mut self, now: u64) {
+        match self {
+            Self::Max { held, .. } => *held += 1,
+            Self::Rate(bucket) => bucket.take(now),
+        }
+    }
+
+    /// Time alone brings units back: when there will be this many.
+    pub(super) fn when(&self, units: u32) -> Option<u64> {
+        match self {
+            Self::Max { .. } => None,
+            Self::Rate(bucket) => bucket.when(units),
+        }
+    }
+}
+
+/// A host or a rate key, as long as a job needs it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) name: Box<str>,
+    pub(super) hold: Hold,
+    /// The first of its lanes; the others follow as siblings.
+    pub(super) lanes: u32,
+    /// Its seat among the timers that can let a job start.
+    pub(super) wake: u32,
+    /// Its seat among the timers that cannot: a job falls due, a bucket is full.
+    pub(super) chore: u32,
+}
+
+/// What a place has to give.
+#[derive(Debug)]
+pub(super) enum Hold {
+    Host {
+        locked: bool,
+    },
+    Key {
+        /// What jobs declare, which the bucket's own quota may differ from since it was changed.
+        declared: Quota,
+        bucket: Bucket,
+    },
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new(Box::default(), Hold::Host { locked: false })
+    }
+}
+
+impl Place {
+    pub(super) fn new(name: Box<str>, hold: Hold) -> Self {
+        Self {
+            name,
+            hold,
+            lanes: NOWHERE,
+            wake: NOWHERE,
+            chore: NOWHERE,
+        }
+    }
+
+    pub(super) fn holds(&self, units: u32, now: u64) -> bool {
+        match &self.hold {
+            Hold::Host { locked } => !locked && units <= 1,
+            Hold::Key { bucket, .. } => bucket.holds(units, now),
+        }
+    }
+
+    pub(super) fn take(&mut self, now: u64) {
+        match &mut self.hold {
+            Hold::Host { locked } => *locked = true,
+            Hold::Key { bucket, .. } => bucket.take(now),
+        }
+    }
+
+    pub(super) fn when(&self, units: u32) -> Option<u64> {
+        match &self.hold {
+            Hold::Host { .. } => None,
+            Hold::Key { bucket, .. } => bucket.when(units),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A heap whose entries know where they sit, so that any of them can move or leave in logarithmic time.
+
+use super::priority::Rank;
+
+/// The seat of what sits in no heap.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// Children a node. Four halve the depth, and with it the seats that are written on the way.
+const ARITY: usize = 4;
+
+/// A min-heap of ids by rank.
+///
+/// Who owns the ids also keeps their seats. Every operation tells the new seat of each entry it
+/// moves through `seat(id, position)`; what was removed is not told, its owner knows.
+#[derive(Debug, Default)]
+pub(super) struct Heap {
+    entries: Vec<(Rank, u32)>,
+}
+
+impl Heap {
+    pub(super) fn top(&self) -> Option<(Rank, u32)> {
+        self.entries.first().copied()
+    }
+
+    pub(super) fn rank_at(&self, at: u32) -> Rank {
+        self.entries[at as usize].0
+    }
+
+    pub(super) fn push(&mut self, rank: Rank, id: u32, mut seat: impl FnMut(u32, u32)) {
+        self.entries.push((rank, id));
+        self.rise(self.entries.len() - 1, &mut seat);
+    }
+
+    pub(super) fn remove(&mut self, at: u32, mut seat: impl FnMut(u32, u32)) {
+        let at = at as usize;
+        self.entries.swap_remove(at);
+        if at < self.entries.len() {
+            self.settle(at, &mut seat);
+        }
+    }
+
+    pub(super) fn rerank(&mut self, at: u32, rank: Rank, mut seat: impl FnMut(u32, u32)) {
+        self.entries[at as usize].0 = rank;
+        self.settle(at as usize, &mut seat);
+    }
+
+    fn settle(&mut self, at: usize, seat: &mut impl FnMut(u32, u32)) {
+        if at > 0 && self.entries[at].0 < self.entries[(at - 1) / ARITY].0 {
+            self.rise(at, seat);
+        } else {
+            self.sink(at, seat);
+        }
+    }
+
+    fn rise(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
+        let entry = self.entries[at];
+        while at > 0 {
+            let parent = (at - 1) / ARITY;
+            if self.entries[parent].0 <= entry.0 {
+                break;
+            }
+            self.place(at, self.entries[parent], seat);
+            at = parent;
+        }
+        self.place(at, entry, seat);
+    }
+
+    fn sink(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
+        let entry = self.entries[at];
+        loop {
+            let first = at * ARITY + 1;
+            let last = self.entries.len().min(first + ARITY);
+            let Some(child) = (first..last).min_by_key(|&child| self.entries[child].0) else {
+                break;
+            };
+            if entry.0 <= self.entries[child].0 {
+                break;
+            }
+            self.place(at, self.entries[child], seat);
+            at = child;
+        }
+        self.place(at, entry, seat);
+    }
+
+    fn place(&mut self, at: usize, entry: (Rank, u32), seat: &mut impl FnMut(u32, u32)) {
+        self.entries[at] = entry;
+        // Ids are u32, so positions are.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a heap holds each u32 id once"
+        )]
+        seat(entry.1, at as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_sorted_map_whose_entries_know_their_seat(
+            steps in prop::collection::vec((0u32..40, 0u64..100, 0u8..3), 0..200),
+        ) {
+            let mut heap = Heap::default();
+            let mut seats = [NOWHERE; 40];
+            let mut model: BTreeMap<u32, Rank> = BTreeMap::new();
+            for (seq, (id, due, action)) in (0u64..).zip(steps) {
+                let rank = Rank { due, seq };
+                let at = seats[id as usize];
+                match (action, at) {
+                    (0, NOWHERE) => {
+                        heap.push(rank, id, |id, at| seats[id as usize] = at);
+                        model.insert(id, rank);
+                    }
+                    (1, at) if at != NOWHERE => {
+                        heap.remove(at, |id, at| seats[id as usize] = at);
+                        seats[id as usize] = NOWHERE;
+                        model.remove(&id);
+                    }
+                    (2, at) if at != NOWHERE => {
+                        heap.rerank(at, rank, |id, at| seats[id as usize] = at);
+                        model.insert(id, rank);
+                    }
+                    _ => {}
+                }
+                let best = model.iter().min_by_key(|(_, rank)| **rank).map(|(id, rank)| (*rank, *id));
+                prop_assert_eq!(heap.top(), best);
+                prop_assert_eq!(heap.entries.len(), model.len());
+                for (id, rank) in &model {
+                    prop_assert_eq!(heap.rank_at(seats[*id as usize]), *rank);
+                }
+            }
+        }
+    }
+}

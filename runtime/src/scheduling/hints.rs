@@ -1,0 +1,215 @@
+//! What a job says about how parallel it may be.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::limits::Quota;
+use super::rate::Rate;
+use crate::Error;
+use crate::scheduling::suggestion::closest;
+
+/// How parallel a job may be.
+///
+/// Every running job holds its slots. What a hint adds:
+///
+/// | hint | also holds | means |
+/// |---|---|---|
+/// | `fully_parallel` | nothing | no restriction |
+/// | `host_exclusive` | its host | one such job a host; other hosts, and fully parallel jobs on the same host, go on |
+/// | `rate_limited` | takes a token at its start | starts, retries included, never exceed `burst + rate x length` in any window; waiters in order |
+/// | `global_exclusive` | the global lock, its host | one at a time everywhere, and alone with host-exclusive work on its host |
+/// | `alone` | everything | nothing else runs at all |
+///
+/// In files a hint is its name, or a map for what needs figures:
+///
+/// ```
+/// use ratchet_runtime::ParallelizationHint;
+///
+/// let hint: ParallelizationHint = serde_json::from_str(r#""host_exclusive""#)?;
+/// assert_eq!(hint, ParallelizationHint::HostExclusive);
+///
+/// let hint: ParallelizationHint =
+///     serde_json::from_str(r#"{"rate_limited": {"requests_per_second": 5, "key": "ec2"}}"#)?;
+/// assert_eq!(
+///     hint,
+///     ParallelizationHint::RateLimited { requests_per_second: 5.0, burst: 1, key: Some("ec2".into()) },
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ParallelizationHint {
+    /// A slot and nothing else.
+    #[default]
+    FullyParallel,
+    /// One such job a host.
+    HostExclusive,
+    /// At most so many starts a second.
+    RateLimited {
+        /// Starts a second. Fractions are fine; zero, negative and infinite are refused.
+        #[serde(deserialize_with = "possible_rate")]
+        requests_per_second: f64,
+        /// Starts that may come together after a pause.
+        #[serde(default = "one", deserialize_with = "possible_burst")]
+        burst: u32,
+        /// Jobs with one key share one bucket. Without one, the task's name is the key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// One at a time everywhere, and alone with host-exclusive work on its host.
+    GlobalExclusive,
+    /// Nothing else runs at all.
+    Alone,
+}
+
+impl ParallelizationHint {
+    /// Rate limited with burst 1 and the task's name as the key.
+    pub fn rate_limited(requests_per_second: f64) -> Self {
+        Self::RateLimited {
+            requests_per_second,
+            burst: 1,
+            key: None,
+        }
+    }
+
+    /// The name it has in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FullyParallel => "fully_parallel",
+            Self::HostExclusive => "host_exclusive",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::GlobalExclusive => "global_exclusive",
+            Self::Alone => "alone",
+        }
+    }
+
+    /// The rate limit's quota, checked; `None` for the other hints.
+    pub(crate) fn quota(&self) -> Result<Option<Quota>, Error> {
+        match self {
+            Self::RateLimited {
+                requests_per_second,
+                burst,
+                ..
+            } => Quota::new(Rate::per_second(*requests_per_second)?, *burst).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl fmt::Display for ParallelizationHint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RateLimited {
+                requests_per_second,
+                burst,
+                key,
+            } => {
+                write!(
+                    out,
+                    "rate_limited to {requests_per_second}/s with burst {burst}"
+                )?;
+                match key {
+                    Some(key) => write!(out, " by key `{key}`"),
+                    None => Ok(()),
+                }
+            }
+            other => out.write_str(other.name()),
+        }
+    }
+}
+
+impl FromStr for ParallelizationHint {
+    type Err = Error;
+
+    /// The hints that a name alone can say, as on a command line.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        const PLAIN: [ParallelizationHint; 4] = [
+            ParallelizationHint::FullyParallel,
+            ParallelizationHint::HostExclusive,
+            ParallelizationHint::GlobalExclusive,
+            ParallelizationHint::Alone,
+        ];
+        if name == "rate_limited" {
+            return Err(Error::InvalidLimit {
+                reason: "rate_limited needs a rate, like {rate_limited: {requests_per_second: 5}}",
+            });
+        }
+        PLAIN
+            .into_iter()
+            .find(|hint| hint.name() == name)
+            .ok_or_else(|| Error::UnknownHint {
+                name: name.to_owned(),
+                suggestion: closest(name, PLAIN.iter().map(Self::name)),
+            })
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn possible_rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    let rate = f64::deserialize(input)?;
+    Rate::per_second(rate).map_err(serde::de::Error::custom)?;
+    Ok(rate)
+}
+
+fn possible_burst<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    let burst = u32::deserialize(input)?;
+    if burst == 0 {
+        return Err(serde::de::Error::custom(
+            "a burst of 0 would never let anything start",
+        ));
+    }
+    Ok(burst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_survives_a_round_trip() {
+        for json in [
+            r#""fully_parallel""#,
+            r#""host_exclusive""#,
+            r#""global_exclusive""#,
+            r#""alone""#,
+            r#"{"rate_limited":{"requests_per_second":2.5,"burst":3,"key":"ec2"}}"#,
+        ] {
+            let hint: ParallelizationHint = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&hint).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_or_impossible_is_refused() {
+        for (json, reason) in [
+            (r#""host_exclusiv""#, "unknown variant"),
+            (
+                r#"{"rate_limited":{"requests_per_second":0}}"#,
+                "never let anything start",
+            ),
+            (r#"{"rate_limited":{"requests_per_second":-1}}"#, "negative"),
+            (
+                r#"{"rate_limited":{"requests_per_second":5,"burst":0}}"#,
+                "burst of 0",
+            ),
+            (r#"{"rate_limited":{"rps":5}}"#, "unknown field `rps`"),
+            (r#"{"rate_limited":{}}"#, "missing field"),
+        ] {
+            let error = serde_json::from_str::<ParallelizationHint>(json)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(reason), "{json}: {error}");
+        }
+        let error = "host_exclusiv"
+            .parse::<ParallelizationHint>()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("did you mean `host_exclusive`"), "{error}");
+        assert!("rate_limited".parse::<ParallelizationHint>().is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! The scheduler for whoever only wants to hold something back: `acquire`, work, drop the guard.
+
+mod acquire;
+mod guard;
+mod stats;
+mod timekeeper;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::claims::Request;
+use super::hints::ParallelizationHint;
+use super::scheduler::{Decision, Scheduler, Settings, Ticket};
+use crate::Error;
+use timekeeper::Timekeeper;
+
+pub use acquire::Acquire;
+pub use guard::ParallelizationGuard;
+pub use stats::{ParallelizationStats, RateLimiterState, WaitTimes};
+
+/// Holds tasks back until they may run, by the rules of the [`Scheduler`].
+///
+/// Cloning it is cheap, and all clones are one manager. It needs a tokio runtime with time
+/// enabled, for rate limits only.
+///
+/// - **First come, first served**, inside a priority.
+/// - **Cancel safe.** Dropping a waiting `acquire` leaves the queue; dropping one that was just
+///   let through lets the next one through.
+/// - **Released on drop**, and so on a panic too.
+///
+/// ```
+/// use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let manager = ParallelizationManager::new();
+/// let hint = ParallelizationHint::HostExclusive;
+///
+/// let guard = manager.acquire(&hint, "web1", "apt").await?;
+/// assert!(manager.try_acquire(&hint, "web1", "apt")?.is_none());
+/// assert!(manager.try_acquire(&hint, "web2", "apt")?.is_some());
+///
+/// drop(guard);
+/// assert!(manager.try_acquire(&hint, "web1", "apt")?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ParallelizationManager {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What all clones share.
+struct Shared {
+    scheduler: Scheduler,
+    /// By the ticket's index: where an `acquire` waits.
+    desks: Vec<Desk>,
+    waits: WaitTimes,
+    /// When time alone lets somebody through, as of the last look.
+    next: Option<Instant>,
+    timekeeper: Timekeeper,
+}
+
+/// Where one `acquire` is known while it waits.
+#[derive(Default)]
+struct Desk {
+    waker: Option<Waker>,
+    granted: bool,
+}
+
+impl ParallelizationManager {
+    /// A manager without a limit on how many run at once, and without named limits.
+    pub fn new() -> Self {
+        let Settings {
+            capacity, ageing, ..
+        } = Settings::default();
+        Self::of(Scheduler::empty(u32::MAX, capacity, ageing, now()))
+    }
+
+    /// A manager with slots, limits, capacity and ageing of your choice.
+    pub fn with_settings(settings: Settings) -> Result<Self, Error> {
+        Scheduler::new(settings, now()).map(Self::of)
+    }
+
+    fn of(scheduler: Scheduler) -> Self {
+        Self {
+            shared: Arc::new(Mutex::new(Shared {
+                scheduler,
+                desks: Vec::new(),
+                waits: WaitTimes::default(),
+                next: None,
+                timekeeper: Timekeeper::default(),
+            })),
+        }
+    }
+
+    /// Wait until a task with this hint may run on this host, and hold what it claims.
+    ///
+    /// The task's name is the rate key of a rate-limited hint that names none. Fails at once on a
+    /// hint that could never let anything run, or that contradicts another one in use.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue, whatever state it is in.
+    pub fn acquire<'a>(
+        &self,
+        hint: &'a ParallelizationHint,
+        host: &'a str,
+        task: &'a str,
+    ) -> Acquire<'a> {
+        self.acquire_request(Request {
+            hint,
+            host: Some(host),
+            ..Request::new(task)
+        })
+    }
+
+    /// As [`acquire`](Self::acquire), with priority, slots and named limits.
+    pub fn acquire_request<'a>(&self, request: Request<'a>) -> Acquire<'a> {
+        Acquire::new(self.clone(), request)
+    }
+
+    /// What it claims, if it may run right now; never waits.
+    pub fn try_acquire(
+        &self,
+        hint: &ParallelizationHint,
+        host: &str,
+        task: &str,
+    ) -> Result<Option<ParallelizationGuard>, Error> {
+        let request = Request {
+            hint,
+            host: Some(host),
+            ..Request::new(task)
+        };
+        let now = now();
+        let mut shared = self.lock();
+        let ticket = shared.scheduler.push(request, now)?;
+        shared.reserve(ticket);
+        let mut woken = shared.dispatch(now);
+        let granted = shared.collect(ticket);
+        if granted {
+            shared.waits.record(Duration::ZERO);
+        } else {
+            shared.withdraw(ticket);
+            woken.extend(shared.dispatch(now));
+        }
+        drop(shared);
+        wake(woken);
+        Ok(granted.then(|| ParallelizationGuard::new(self.clone(), ticket)))
+    }
+
+    /// As [`acquire`](Self::acquire), but gives up after a while.
+    pub async fn acquire_timeout(
+        &self,
+        hint: &ParallelizationHint,
+        host: &str,
+        task: &str,
+        timeout: Duration,
+    ) -> Result<ParallelizationGuard, Error> {
+        let waited = tokio::time::timeout(timeout, self.acquire(hint, host, task)).await;
+        waited.unwrap_or_else(|_| {
+            Err(Error::AcquireTimeout {
+                task: task.to_owned(),
+                host: host.to_owned(),
+                waited: timeout,
+            })
+        })
+    }
+
+    /// The named limit, to be put into requests.
+    pub fn limit(&self, name: &str) -> Result<super::LimitId, Error> {
+        self.lock().scheduler.limit(name)
+    }
+
+    /// What is held, what is left and who waits, as of now.
+    pub fn stats(&self) -> ParallelizationStats {
+        let shared = self.lock();
+        ParallelizationStats::of(&shared.scheduler, &shared.waits, now())
+    }
+
+    /// No code of ours panics while it holds the lock, and a waker's panic happens after the
+    /// state is whole: what a poisoned lock holds is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ParallelizationManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ParallelizationManager {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ParallelizationManager")
+            .field("load", &self.lock().scheduler.load())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A desk for this ticket, free of whoever had it before.
+    fn reserve(&mut self, ticket: Ticket) {
+        if self.desks.len() <= ticket.index() {
+            self.desks.resize_with(ticket.index() + 1, Desk::default);
+        }
+        self.desks[ticket.index()] = Desk::default();
+    }
+
+    /// Let through whoever may run now. Who has to be told is returned, to be told once the lock
+    /// is given back.
+    fn dispatch(&mut self, now: Instant) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        let next = loop {
+            // Most of the time nobody waits, and then there is nothing to ask.
+            if self.scheduler.load().waiting == 0 {
+                break None;
+            }
+            match self.scheduler.pop(now) {
+                Decision::Start(ticket) => {
+                    let desk = &mut self.desks[ticket.index()];
+                    desk.granted = true;
+                    woken.extend(desk.waker.take());
+                }
+                Decision::WaitUntil(next) => break Some(next),
+                Decision::Idle => break None,
+            }
+        };
+        if next != self.next {
+            self.next = next;
+            self.timekeeper.tell();
+        }
+        if next.is_some() && self.timekeeper.is_missing() {
+            // Only a future is polled where a timekeeper can be started: any one will do, and if
+            // it goes away instead, its going comes by here.
+            woken.extend(self.desks.iter_mut().find_map(|desk| desk.waker.take()));
+        }
+        woken
+    }
+
+    /// Has this ticket been let through?
+    fn collect(&mut self, ticket: Ticket) -> bool {
+        self.desks[ticket.index()].granted
+    }
+
+    /// Whoever had this ticket wants nothing any more: what it held is given back.
+    fn withdraw(&mut self, ticket: Ticket) {
+        self.desks[ticket.index()].waker = None;
+        let gone = if self.scheduler.is_running(ticket) {
+            self.scheduler.finish(ticket)
+        } else {
+            self.scheduler.cancel(ticket).map(|_| ())
+        };
+        debug_assert_eq!(gone, Ok(()), "a ticket is given back once");
+    }
+}
+
+fn wake(woken: Vec<Waker>) {
+    woken.into_iter().for_each(Waker::wake);
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! The right to run, until it is dropped.
+
+use super::{ParallelizationManager, now, wake};
+use crate::scheduling::Ticket;
+
+/// The right to run, until it is dropped.
+///
+/// Everything its hint claims is held as long as it lives, and given back when it is dropped: at
+/// the end of its scope, by `drop`, or because its task panicked or was cancelled.
+#[derive(Debug)]
+#[must_use = "what it holds is given back as soon as it is dropped"]
+pub struct ParallelizationGuard {
+    manager: ParallelizationManager,
+    ticket: Ticket,
+}
+
+impl ParallelizationGuard {
+    pub(super) fn new(manager: ParallelizationManager, ticket: Ticket) -> Self {
+        Self { manager, ticket }
+    }
+}
+
+impl Drop for ParallelizationGuard {
+    fn drop(&mut self) {
+        let mut shared = self.manager.lock();
+        shared.withdraw(self.ticket);
+        let woken = shared.dispatch(now());
+        drop(shared);
+        wake(woken);
+    }
+}

@@ -1,0 +1,131 @@
+//! What a manager shows of itself.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::scheduling::scheduler::{LimitState, Scheduler};
+
+/// What is held, what is left and who waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParallelizationStats {
+    /// The hosts that somebody wants for himself: true while one has it.
+    pub host_locks: BTreeMap<String, bool>,
+    /// Nobody is globally exclusive.
+    pub global_available: bool,
+    /// The rate keys in use, refilled to the moment of the call.
+    pub rate_limiter_states: BTreeMap<String, RateLimiterState>,
+    /// The named limits.
+    pub limits: BTreeMap<String, LimitState>,
+    /// How many wait.
+    pub waiters: usize,
+    /// How many hold a guard.
+    pub running: usize,
+    /// How long those who got through had waited.
+    pub wait_times: WaitTimes,
+}
+
+/// The bucket of one rate key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimiterState {
+    /// Tokens there now.
+    pub tokens: f64,
+    /// Tokens of a full bucket: the burst.
+    pub capacity: f64,
+    /// Tokens a second.
+    pub refill_rate: f64,
+}
+
+impl ParallelizationStats {
+    pub(super) fn of(scheduler: &Scheduler, wait_times: &WaitTimes, now: Instant) -> Self {
+        let hosts = scheduler.hosts();
+        let keys = scheduler.keys(now).map(|(name, key)| {
+            let state = RateLimiterState {
+                tokens: key.tokens,
+                capacity: f64::from(key.quota.burst.get()),
+                refill_rate: key.quota.rate.as_per_second(),
+            };
+            (name.to_owned(), state)
+        });
+        let limits = scheduler.limits(now);
+        let load = scheduler.load();
+        Self {
+            host_locks: hosts.map(|(name, held)| (name.to_owned(), held)).collect(),
+            global_available: scheduler.global_available(),
+            rate_limiter_states: keys.collect(),
+            limits: limits
+                .map(|(name, state)| (name.to_owned(), state))
+                .collect(),
+            waiters: load.waiting,
+            running: load.running,
+            wait_times: wait_times.clone(),
+        }
+    }
+}
+
+/// How long waiters waited, in buckets that double: below 1 us, 2 us, 4 us and so on.
+///
+/// ```
+/// use ratchet_runtime::WaitTimes;
+/// use std::time::Duration;
+///
+/// let mut waits = WaitTimes::default();
+/// for _ in 0..99 {
+///     waits.record(Duration::from_micros(3));
+/// }
+/// waits.record(Duration::from_secs(1));
+/// assert_eq!(waits.count(), 100);
+/// assert_eq!(waits.quantile(0.5), Duration::from_micros(4));
+/// assert_eq!(waits.longest(), Duration::from_secs(1));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitTimes {
+    counts: [u64; 32],
+    longest: Duration,
+}
+
+impl WaitTimes {
+    /// Count one.
+    pub fn record(&mut self, wait: Duration) {
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        self.counts[bucket.min(31)] += 1;
+        self.longest = self.longest.max(wait);
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The longest of them, exactly.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// A time that this share of them did not exceed: the upper end of its bucket, so at most
+    /// twice the truth.
+    pub fn quantile(&self, share: f64) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
+        let wanted = self.count() as f64 * share.clamp(0.0, 1.0);
+        let mut seen = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            seen += count;
+            #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
+            if seen > 0 && seen as f64 >= wanted {
+                let upper = Duration::from_micros(1 << bucket);
+                return if bucket == 31 {
+                    self.longest
+                } else {
+                    upper.min(self.longest.max(Duration::from_micros(1)))
+                };
+            }
+        }
+        Duration::ZERO
+    }
+
+    /// Each bucket's upper end, and how many are in it.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let upper = |bucket: u32| Duration::from_micros(1 << bucket);
+        (0..).map(upper).zip(self.counts)
+    }
+}

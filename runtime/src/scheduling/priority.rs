@@ -1,0 +1,89 @@
+//! Priority is how long a job lets later ones pass.
+//!
+//! A fixed order of classes starves the lowest one as soon as the others never run dry. So a
+//! priority is not a class here but a span of time: a job is *due* one span after it was pushed,
+//! and the queue is ordered by due time, then by arrival. Inside one priority that is first in,
+//! first out. Between two priorities the higher goes first unless the lower has waited longer by
+//! more than the difference of their spans.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How urgent a job is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others.
+    Critical,
+    /// Before normal ones.
+    High,
+    /// What a job has that says nothing.
+    #[default]
+    Normal,
+    /// After normal ones.
+    Low,
+}
+
+impl Priority {
+    /// All of them, most urgent first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
+
+    pub(super) const fn level(self) -> usize {
+        match self {
+            Self::Critical => 0,
+            Self::High => 1,
+            Self::Normal => 2,
+            Self::Low => 3,
+        }
+    }
+}
+
+/// How fast a waiting job gains on those of higher priority.
+///
+/// A job is due after one step if it is critical, two if high, three if normal, four if low.
+/// Nothing pushed after a job is due can pass it by priority, and a due job that is held up by
+/// its claims keeps others from taking them (see [`Scheduler`](super::Scheduler)).
+///
+/// ```
+/// use ratchet_runtime::{Ageing, Priority};
+/// use std::time::Duration;
+///
+/// let ageing = Ageing { step: Duration::from_secs(10) };
+/// assert_eq!(ageing.span(Priority::Critical), Duration::from_secs(10));
+/// assert_eq!(ageing.span(Priority::Low), Duration::from_secs(40));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ageing {
+    /// The span of a critical job, and the difference between two neighbouring priorities.
+    pub step: Duration,
+}
+
+impl Ageing {
+    /// How long after its push a job of this priority is due.
+    pub fn span(&self, priority: Priority) -> Duration {
+        let steps = [1, 2, 3, 4][priority.level()];
+        self.step.saturating_mul(steps)
+    }
+}
+
+impl Default for Ageing {
+    /// Half a minute: long beside most jobs, short beside a person's patience.
+    fn default() -> Self {
+        Self {
+            step: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A place in the queue, fixed at the push and kept through needs and retries.
+///
+/// Due times are nanoseconds since the scheduler's start. The timers' heaps order by the same
+/// pair, with their own time in `due`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) due: u64,
+    pub(super) seq: u64,
+}

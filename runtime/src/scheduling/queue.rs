@@ -1,0 +1,175 @@
+//! The jobs that wait, and the lanes they wait in.
+//!
+//! Jobs that claim exactly the same things stand in one lane: whether the first of them may run
+//! decides for all of them, so the scheduler looks at heads of lanes and never at a job behind.
+//! A lane is four lists, one a priority, each in order of rank because time only goes forward.
+//! What comes back out of order (a retry, a job whose needs were met late) goes to a heap beside
+//! them. Taking the first, adding at the end and removing from the middle cost the same with ten
+//! jobs as with a million.
+
+use super::Ticket;
+use super::heap::{Heap, NOWHERE};
+use super::priority::{Priority, Rank};
+use super::slab::Slab;
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No job is here.
+    #[default]
+    Free,
+    /// Waits for other jobs to succeed.
+    Needs,
+    /// Waits for its not-before time.
+    Delayed,
+    /// Waits in one of its lane's lists.
+    Listed,
+    /// Waits in its lane's heap.
+    Late,
+    /// Holds its claims.
+    Running,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) rank: Rank,
+    pub(super) standing: Standing,
+    pub(super) priority: Priority,
+    pub(super) lane: u32,
+    /// In a list: the job before. In a heap: its seat.
+    before: u32,
+    after: u32,
+    /// How many of its needs have not succeeded yet.
+    pub(super) needs_left: u32,
+    pub(super) dependents: Vec<Ticket>,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self::new(Rank::default(), Priority::Normal, NOWHERE)
+    }
+}
+
+impl Job {
+    pub(super) fn new(rank: Rank, priority: Priority, lane: u32) -> Self {
+        Self {
+            rank,
+            standing: Standing::Free,
+            priority,
+            lane,
+            before: NOWHERE,
+            after: NOWHERE,
+            needs_left: 0,
+            dependents: Vec::new(),
+        }
+    }
+
+    pub(super) fn seat(&self) -> u32 {
+        self.before
+    }
+
+    pub(super) fn set_seat(&mut self, seat: u32) {
+        self.before = seat;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: List = List {
+    first: NOWHERE,
+    last: NOWHERE,
+};
+
+/// Jobs with the same claims, in order.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) group: u32,
+    /// The host or rate key that only this lane's jobs claim besides the group's limits.
+    pub(super) place: u32,
+    /// The next lane of the same place.
+    pub(super) sibling: u32,
+    /// Its seat in the group's heap; nowhere while it is empty or its place is taken.
+    pub(super) seat: u32,
+    /// Jobs of this lane that are waiting or running: the lane lives as long as there are any.
+    pub(super) jobs: u32,
+    head: Option<(Rank, u32)>,
+    lists: [List; 4],
+    late: Heap,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self::new(NOWHERE, NOWHERE)
+    }
+}
+
+impl Lane {
+    pub(super) fn new(group: u32, place: u32) -> Self {
+        Self {
+            group,
+            place,
+            sibling: NOWHERE,
+            seat: NOWHERE,
+            jobs: 0,
+            head: None,
+            lists: [EMPTY; 4],
+            late: Heap::default(),
+        }
+    }
+
+    /// The first job of the lane.
+    pub(super) fn head(&self) -> Option<(Rank, u32)> {
+        self.head
+    }
+
+    pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<Job>) {
+        let (rank, level) = (jobs[id].rank, jobs[id].priority.level());
+        let list = &mut self.lists[level];
+        if list.last == NOWHERE || jobs[list.last].rank < rank {
+            let job = &mut jobs[id];
+            job.standing = Standing::Listed;
+            job.before = list.last;
+            job.after = NOWHERE;
+            match list.last {
+                NOWHERE => list.first = id,
+                before => jobs[before].after = id,
+            }
+            list.last = id;
+        } else {
+            jobs[id].standing = Standing::Late;
+            self.late.push(rank, id, |id, at| jobs[id].set_seat(at));
+        }
+        if self.head.is_none_or(|(head, _)| rank < head) {
+            self.head = Some((rank, id));
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<Job>) {
+        let job = &mut jobs[id];
+        if job.standing == Standing::Late {
+            let seat = job.seat();
+            self.late.remove(seat, |id, at| jobs[id].set_seat(at));
+        } else {
+            let (before, after, level) = (job.before, job.after, job.priority.level());
+            let list = &mut self.lists[level];
+            match before {
+                NOWHERE => list.first = after,
+                before => jobs[before].after = after,
+            }
+            match after {
+                NOWHERE => list.last = before,
+                after => jobs[after].before = before,
+            }
+        }
+        if self.head.is_some_and(|(_, head)| head == id) {
+            let listed = self.lists.iter().map(|list| list.first);
+            let listed = listed.filter(|&first| first != NOWHERE);
+            let listed = listed.map(|first| (jobs[first].rank, first));
+            self.head = listed.chain(self.late.top()).min();
+        }
+    }
+}

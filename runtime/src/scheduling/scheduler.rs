@@ -1,0 +1,390 @@
+//! Who may run now.
+
+mod change;
+mod inspect;
+mod lines;
+mod pop;
+mod push;
+mod settle;
+
+pub use inspect::{KeyState, LimitState, Load};
+pub use settle::Cancelled;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::bucket::since;
+use super::claims::LimitId;
+use super::gates::{Barred, Gate, Group, NamedLimit, Place};
+use super::heap::{Heap, NOWHERE};
+use super::limits::{Limit, Quota};
+use super::priority::{Ageing, Rank};
+use super::queue::{Job, Lane};
+use super::slab::Slab;
+use crate::Error;
+use crate::scheduling::suggestion::closest;
+
+/// What the scheduler calls a job, from its push to its end.
+///
+/// Tickets are never given twice, so one that has ended is known as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    index: u32,
+    generation: u32,
+}
+
+impl Ticket {
+    /// A small number no other living job has: an index for what the caller keeps about it.
+    pub fn index(&self) -> usize {
+        self.index as usize
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ticket {}.{}", self.index, self.generation)
+    }
+}
+
+/// What [`Scheduler::pop`] decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Start this job now. Its claims and slots are taken.
+    Start(Ticket),
+    /// Nothing can start before this moment, unless something else changes first.
+    WaitUntil(Instant),
+    /// Nothing can start until something changes.
+    Idle,
+}
+
+/// Whether a kind of worker can take a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// Any number, as for plain commands.
+    #[default]
+    Unlimited,
+    /// So many are free. Each start takes one; what the caller says next replaces the count.
+    Free(u32),
+    /// None, and none is expected soon: the jobs of this kind stand aside and keep nothing.
+    Away,
+}
+
+/// What a scheduler is made with.
+///
+/// ```
+/// use ratchet_runtime::{Limit, Settings};
+///
+/// let settings = Settings {
+///     slots: 8,
+///     limits: vec![("db".to_owned(), Limit::max(4)?)],
+///     ..Settings::default()
+/// };
+/// # Ok::<(), ratchet_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many slots all running jobs may fill together.
+    pub slots: u32,
+    /// How many jobs may wait; a push beyond that is refused, which is what slows a source down.
+    pub capacity: usize,
+    /// How waiting makes up for priority.
+    pub ageing: Ageing,
+    /// The limits that jobs can name.
+    pub limits: Vec<(String, Limit)>,
+}
+
+impl Default for Settings {
+    /// One slot, a million waiting jobs, no limits.
+    fn default() -> Self {
+        Self {
+            slots: 1,
+            capacity: 1_000_000,
+            ageing: Ageing::default(),
+            limits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct KindOfWorker {
+    workers: Workers,
+    gate: u32,
+    /// Its group of jobs that weigh one slot and name no limit.
+    base: u32,
+}
+
+/// A pure, synchronous scheduler: it is told what happens and when, and says what may start.
+///
+/// # What it promises
+///
+/// - **All or nothing.** A job's slots, locks, limits, tokens and worker are taken in one step,
+///   at its start. A job that waits, for whatever, holds nothing.
+/// - **Order.** A pop starts the first job, by [due time](super::Priority) and then by arrival,
+///   of all that can run. First in, first out inside a priority. A retry keeps its place.
+/// - **Work conservation.** If any waiting job could run, one is started, unless a due job keeps
+///   what it would take.
+/// - **No starvation.** See below.
+/// - **No exceeding.** Limits and locks hold at every moment, rates in every window.
+///
+/// # A job that is due keeps what it needs
+///
+/// A job that needs several things at once could be passed for ever by jobs that need only one
+/// of them. So, as soon as it is due:
+///
+/// 1. While it waits for its host (or its key's bucket), the lock (or one token) is kept for it
+///    once free: for the first in order of the due jobs there.
+/// 2. Once its host is free, or if it needs none, one unit of each limit it names is kept for
+///    it: for the first in order of the due jobs that name the limit.
+/// 3. Once it lacks nothing but slots, or quiet if it must be alone, nothing behind it starts.
+///
+/// Nothing else is held back. A due job behind a busy host keeps no slot, no unit and no worker,
+/// so a backlog on one host, however old, costs the others nothing. While a job's kind is
+/// [`Away`](Workers::Away), it keeps nothing at all.
+///
+/// # The bound on waiting, and its proof
+///
+/// Let *T* be longer than any job runs, than any token takes to come, and than any worker of the
+/// job's kind stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
+/// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
+/// for its needs or its not-before time, or its kind is away.
+///
+/// *Proof.* After *S* the job *J* is due, and whatever is pushed from then on has a later due
+/// time, so the jobs ahead are among the *n*. First, *n* = 0: nobody is ahead. Its place is free
+/// within *T*, and then by rule 1 nobody takes it. From then on rule 2 holds, and as *J* is first in
+/// line for each of its limits, nobody takes the last unit of any: what is held now comes back
+/// within *T*, after which one unit of each is there and stays. Then *J* lacks at most a worker of
+/// its kind and slots. A pop looks at *J* before all others. If a worker is missing, the next one
+/// to come free, within *T*, is not given to anybody else: either *J* starts, or it now lacks
+/// nothing but slots, and by rule 3 nothing else starts. Then within *T* all that runs has ended,
+/// and *J* starts. That is 4*T*. Now *n* > 0: the first of the *n* starts within 4*T* by the same
+/// argument, which leaves *n* - 1 ahead. (A job ahead may come back by a retry, or be let in by
+/// its needs, and take its place again: each return counts as one more of the *n*.) Induction on
+/// *n* gives
+/// the bound.
+///
+/// # What it costs
+///
+/// Jobs with the same claims stand in one lane, of which only the head is looked at. Lanes that
+/// differ in nothing but their host or key form a group. A group that is blocked waits at the one
+/// gate that blocks it, and gates that can let nobody pass are not looked at: a busy host, a full
+/// limit and an empty bucket cost nothing until they change. What changes is one heap operation,
+/// never a search. So a push, a pop and a finish each cost O(c log n), for the job's own *c* claims
+/// and *n* lanes; the length of the queue does not enter. Three numbers are taken to be small,
+/// because they are of a user's settings, not of a run's size: the different weights in use, the
+/// different combinations of limits used on one host, and the combinations that share one limit
+/// while all of them are blocked by yet another. A fully parallel job hashes nothing and, once the
+/// queue has been as long before, allocates nothing.
+///
+/// ```
+/// use ratchet_runtime::{Decision, ParallelizationHint, Request, Scheduler, Settings};
+///
+/// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
+/// let now = std::time::Instant::now();
+/// let mut scheduler = Scheduler::new(Settings { slots: 4, ..Settings::default() }, now)?;
+/// let exclusive = |host| Request {
+///     hint: &ParallelizationHint::HostExclusive,
+///     host: Some(host),
+///     ..Request::new("apt")
+/// };
+/// let first = scheduler.push(exclusive("a"), now)?;
+/// let second = scheduler.push(exclusive("a"), now)?;
+/// let other = scheduler.push(exclusive("b"), now)?;
+///
+/// // The second job waits for host a, and the one behind it goes on.
+/// assert_eq!(scheduler.pop(now), Decision::Start(first));
+/// assert_eq!(scheduler.pop(now), Decision::Start(other));
+/// assert_eq!(scheduler.pop(now), Decision::Idle);
+///
+/// scheduler.finish(first)?;
+/// assert_eq!(scheduler.pop(now), Decision::Start(second));
+/// # Ok::<(), ratchet_runtime::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Scheduler {
+    epoch: Instant,
+    /// Nanoseconds since the epoch, of the latest moment anyone told.
+    now: u64,
+    ageing: Ageing,
+    capacity: usize,
+    total: u32,
+    used: u32,
+    running: u32,
+    waiting: usize,
+    /// A job that must be alone is running.
+    hushed: bool,
+    next_seq: u64,
+
+    jobs: Slab<Job>,
+    lanes: Slab<Lane>,
+    groups: Slab<Group>,
+    /// By kind, slots, alone and limits; groups for which a kind's `base` stands are not in it.
+    group_index: HashMap<Box<[u32]>, u32>,
+    /// The key of the group that is looked up, kept for its memory.
+    group_key: Vec<u32>,
+    places: Slab<Place>,
+    hosts: HashMap<Box<str>, u32>,
+    keys: HashMap<Box<str>, u32>,
+    /// Rates that were set at run time, and hold instead of what jobs declare.
+    changed_rates: HashMap<Box<str>, Quota>,
+    limits: Vec<NamedLimit>,
+    limit_index: HashMap<Box<str>, u32>,
+    kinds: Vec<KindOfWorker>,
+    /// One gate a weight in use, lightest first.
+    weights: Vec<(u32, u32)>,
+    /// How many jobs, waiting or running, are of each weight above one.
+    heavy: BTreeMap<u32, u32>,
+    quiet: u32,
+
+    gates: Vec<Gate>,
+    /// Gates that may let somebody pass, by the first group waiting there.
+    open: Heap,
+    /// Jobs that wait for their not-before time.
+    delayed: Heap,
+    /// Places and limits to look at again because time lets somebody pass.
+    wakes: Heap,
+    /// Places to look at again because time makes a job due, or a bucket full.
+    chores: Heap,
+}
+
+impl Scheduler {
+    /// A scheduler whose time starts now.
+    pub fn new(settings: Settings, now: Instant) -> Result<Self, Error> {
+        if settings.slots == 0 {
+            return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
+        }
+        if settings.capacity == 0 {
+            return Err(Error::InvalidLimit {
+                reason: "a capacity of 0 would never let anything in",
+            });
+        }
+        let mut scheduler = Self::empty(settings.slots, settings.capacity, settings.ageing, now);
+        for (name, limit) in settings.limits {
+            scheduler.declare_limit(&name, limit)?;
+        }
+        Ok(scheduler)
+    }
+
+    /// Without named limits nothing can be refused.
+    pub(super) fn empty(slots: u32, capacity: usize, ageing: Ageing, now: Instant) -> Self {
+        let mut scheduler = Self {
+            epoch: now,
+            now: 0,
+            ageing,
+            capacity: capacity.min(u32::MAX as usize / 2),
+            total: slots,
+            used: 0,
+            running: 0,
+            waiting: 0,
+            hushed: false,
+            next_seq: 0,
+            jobs: Slab::new(),
+            lanes: Slab::new(),
+            groups: Slab::new(),
+            group_index: HashMap::new(),
+            group_key: Vec::new(),
+            places: Slab::new(),
+            hosts: HashMap::new(),
+            keys: HashMap::new(),
+            changed_rates: HashMap::new(),
+            limits: Vec::new(),
+            limit_index: HashMap::new(),
+            kinds: Vec::new(),
+            weights: Vec::new(),
+            heavy: BTreeMap::new(),
+            quiet: 0,
+            gates: Vec::new(),
+            open: Heap::default(),
+            delayed: Heap::default(),
+            wakes: Heap::default(),
+            chores: Heap::default(),
+        };
+        scheduler.quiet = scheduler.add_gate(Barred::Quiet);
+        // The global lock, GLOBAL: a limit without a name that anybody could say.
+        scheduler.add_limit(Box::default(), Limit::Max(std::num::NonZeroU32::MIN));
+        scheduler
+    }
+
+    /// Declare a limit that jobs can name. The same declaration twice is one; another is refused.
+    pub fn declare_limit(&mut self, name: &str, limit: Limit) -> Result<LimitId, Error> {
+        let Some(&id) = self.limit_index.get(name) else {
+            let id = self.add_limit(name.into(), limit);
+            self.limit_index.insert(name.into(), id.0);
+            return Ok(id);
+        };
+        let first = self.limits[id as usize].level.limit();
+        if first != limit {
+            return Err(Error::LimitConflict {
+                name: name.to_owned(),
+                first,
+                second: limit,
+            });
+        }
+        Ok(LimitId(id))
+    }
+
+    /// The limit of this name, to be put into requests.
+    pub fn limit(&self, name: &str) -> Result<LimitId, Error> {
+        let id = self.limit_index.get(name).copied().map(LimitId);
+        id.ok_or_else(|| Error::UnknownLimit {
+            name: name.to_owned(),
+            suggestion: closest(name, self.limit_index.keys().map(|name| &**name)),
+        })
+    }
+
+    fn add_limit(&mut self, name: Box<str>, limit: Limit) -> LimitId {
+        let id = u32::try_from(self.limits.len()).unwrap_or(u32::MAX);
+        let gate = self.add_gate(Barred::Limit(id));
+        self.limits.push(NamedLimit {
+            name,
+            level: super::gates::Level::new(limit),
+            line: Heap::default(),
+            gate,
+            wake: NOWHERE,
+        });
+        LimitId(id)
+    }
+
+    fn add_gate(&mut self, barred: Barred) -> u32 {
+        let id = u32::try_from(self.gates.len()).unwrap_or(u32::MAX);
+        self.gates.push(Gate::new(barred));
+        id
+    }
+
+    /// Time goes forward only; a moment before the last one is taken as the last one.
+    fn tell_time(&mut self, now: Instant) {
+        self.now = self.now.max(since(self.epoch, now));
+    }
+
+    fn moment(&self, nanos: u64) -> Instant {
+        // A moment further off than the system can count never comes.
+        let far = || self.epoch + Duration::from_hours(24 * 365);
+        self.epoch
+            .checked_add(Duration::from_nanos(nanos))
+            .unwrap_or_else(far)
+    }
+
+    fn free(&self) -> u32 {
+        self.total.saturating_sub(self.used)
+    }
+
+    fn is_due(&self, rank: Rank) -> bool {
+        rank.due <= self.now
+    }
+
+    fn ticket(&self, index: u32) -> Ticket {
+        Ticket {
+            index,
+            generation: generation(self.jobs[index].rank),
+        }
+    }
+}
+
+/// The arrival number's lower half: four thousand million jobs lie between two alike.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is what is wanted"
+)]
+fn generation(rank: Rank) -> u32 {
+    rank.seq as u32
+}

@@ -1,0 +1,101 @@
+//! What may change while jobs wait and run.
+
+use std::time::Instant;
+
+use super::super::claims::{Kind, LimitId};
+use super::super::gates::{Hold, Level};
+use super::super::limits::{Limit, Quota};
+use super::{Scheduler, Workers};
+use crate::Error;
+
+impl Scheduler {
+    /// Change the number of slots. Running jobs keep theirs, even if they are more.
+    ///
+    /// Refused if a job that waits or runs weighs more than that: it could never run again.
+    pub fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        let heaviest = self.heavy.last_key_value().map_or(1, |(weight, _)| *weight);
+        if slots < heaviest {
+            return Err(Error::ImpossibleSlots {
+                asked: heaviest,
+                total: slots,
+            });
+        }
+        let before = self.free();
+        self.total = slots;
+        self.reopen_weights(before);
+        Ok(())
+    }
+
+    /// Say how many workers of a kind are free. A kind nobody spoke of has any number.
+    pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
+        let kind = self.kind(kind.0);
+        let before = std::mem::replace(&mut self.kinds[kind].workers, workers);
+        let (was_away, is_away) = (before == Workers::Away, workers == Workers::Away);
+        if was_away != is_away {
+            self.set_away(kind, is_away);
+        }
+        if !matches!(workers, Workers::Free(0) | Workers::Away) {
+            self.reopen(self.kinds[kind].gate);
+        }
+    }
+
+    /// Rare, so it may look at everything there is.
+    fn set_away(&mut self, kind: usize, away: bool) {
+        let mine = self.groups.slots().filter(|(_, group)| {
+            usize::from(group.kind) == kind && (group.lasting || group.lane_count > 0)
+        });
+        let mine: Vec<u32> = mine.map(|(id, _)| id).collect();
+        for &group in &mine {
+            self.groups[group].away = away;
+            self.seat_group(group);
+        }
+        let touched = self.lanes.slots().filter(|(_, lane)| lane.jobs > 0);
+        let touched = touched.filter(|(_, lane)| mine.contains(&lane.group));
+        let touched: Vec<u32> = touched.map(|(id, _)| id).collect();
+        for lane in touched {
+            self.refresh_lane(lane);
+        }
+    }
+
+    /// Change a limit. What is held stays held, what was taken stays taken.
+    ///
+    /// A max stays a max and a rate stays a rate.
+    pub fn set_limit(&mut self, id: LimitId, limit: Limit, now: Instant) -> Result<(), Error> {
+        self.tell_time(now);
+        let now = self.now;
+        let Some(named) = self.limits.get_mut(id.0 as usize).filter(|_| id.0 > 0) else {
+            return Err(Error::UnknownLimit {
+                name: format!("#{}", id.0),
+                suggestion: None,
+            });
+        };
+        match (&mut named.level, limit) {
+            (Level::Max { max, .. }, Limit::Max(new)) => *max = new.get(),
+            (Level::Rate(bucket), Limit::Rate(quota)) => bucket.change(quota, now),
+            (level, second) => {
+                return Err(Error::LimitConflict {
+                    name: named.name.to_string(),
+                    first: level.limit(),
+                    second,
+                });
+            }
+        }
+        let gate = named.gate;
+        self.reopen(gate);
+        Ok(())
+    }
+
+    /// Change the rate of a key, whatever its jobs declare, from now on.
+    pub fn set_rate(&mut self, key: &str, quota: Quota, now: Instant) {
+        self.tell_time(now);
+        self.changed_rates.insert(key.into(), quota);
+        let now = self.now;
+        let Some(&place) = self.keys.get(key) else {
+            return;
+        };
+        if let Hold::Key { bucket, .. } = &mut self.places[place].hold {
+            bucket.change(quota, now);
+        }
+        self.refresh_place(place);
+    }
+}

@@ -1,0 +1,119 @@
+//! What can be seen from outside.
+
+use super::super::gates::{Hold, Level};
+use super::super::limits::{Limit, Quota};
+use super::super::queue::Standing;
+use super::{Scheduler, Ticket};
+
+/// How much the scheduler holds, all of it in numbers of things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs that wait, for whatever.
+    pub waiting: usize,
+    /// Jobs that run.
+    pub running: usize,
+    /// Slots they fill.
+    pub slots_used: u32,
+    /// All slots.
+    pub slots: u32,
+    /// Hosts that a job waiting or running needs for itself.
+    pub hosts: usize,
+    /// Rate keys that a job uses, or whose bucket is not full again yet.
+    pub keys: usize,
+    /// Lanes: different sets of claims among the jobs there are.
+    pub lanes: usize,
+}
+
+/// A rate key's bucket, refilled to the moment it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeyState {
+    /// Tokens there.
+    pub tokens: f64,
+    /// Its rate and burst.
+    pub quota: Quota,
+}
+
+/// A named limit at the moment it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitState {
+    /// What it allows.
+    pub limit: Limit,
+    /// Units, or tokens, that nobody holds.
+    pub left: f64,
+}
+
+impl Scheduler {
+    /// How much it holds now.
+    pub fn load(&self) -> Load {
+        Load {
+            waiting: self.waiting,
+            running: self.running as usize,
+            slots_used: self.used,
+            slots: self.total,
+            hosts: self.hosts.len(),
+            keys: self.keys.len(),
+            lanes: self.lanes.len(),
+        }
+    }
+
+    /// How many more jobs may be pushed.
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.waiting)
+    }
+
+    /// Is this job waiting or running?
+    pub fn knows(&self, ticket: Ticket) -> bool {
+        self.find(ticket).is_ok()
+    }
+
+    /// Is this job running?
+    pub fn is_running(&self, ticket: Ticket) -> bool {
+        self.find(ticket)
+            .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
+    }
+
+    /// Nobody holds the global lock.
+    pub fn global_available(&self) -> bool {
+        self.limits[0].level.holds(1, self.now)
+    }
+
+    /// The hosts that a job needs for itself, each with whether one holds it now.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.hosts.iter().map(|(name, &place)| {
+            let locked = matches!(self.places[place].hold, Hold::Host { locked: true });
+            (&**name, locked)
+        })
+    }
+
+    /// The rate keys that are in use.
+    pub fn keys(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, KeyState)> {
+        let now = self.now.max(super::since(self.epoch, now));
+        self.keys.iter().filter_map(move |(name, &place)| {
+            let Hold::Key { bucket, .. } = &self.places[place].hold else {
+                return None;
+            };
+            let state = KeyState {
+                tokens: bucket.tokens(now),
+                quota: bucket.quota(),
+            };
+            Some((&**name, state))
+        })
+    }
+
+    /// The named limits, each with what is left of it.
+    pub fn limits(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, LimitState)> {
+        let now = self.now.max(super::since(self.epoch, now));
+        // The first is the global lock, which has no name.
+        self.limits.iter().skip(1).map(move |named| {
+            let left = match &named.level {
+                Level::Max { max, held } => f64::from(max.saturating_sub(*held)),
+                Level::Rate(bucket) => bucket.tokens(now),
+            };
+            let state = LimitState {
+                limit: named.level.limit(),
+                left,
+            };
+            (&*named.name, state)
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! Keeping every line in order: who could go on from where, and who is first.
+
+use super::super::gates::{Barred, Hold};
+use super::super::heap::NOWHERE;
+use super::super::priority::Rank;
+use super::Scheduler;
+
+/// What a timer is for: a place or a limit, in one number.
+#[derive(Clone, Copy)]
+pub(super) enum Alarm {
+    Place(u32),
+    Limit(u32),
+}
+
+impl Alarm {
+    fn pack(self) -> u32 {
+        match self {
+            Self::Place(id) => id << 1,
+            Self::Limit(id) => (id << 1) | 1,
+        }
+    }
+
+    fn unpack(packed: u32) -> Self {
+        match packed & 1 {
+            0 => Self::Place(packed >> 1),
+            _ => Self::Limit(packed >> 1),
+        }
+    }
+}
+
+impl Scheduler {
+    /// A lane's head or its place changed: put it where it belongs in its group.
+    pub(super) fn seat_lane(&mut self, lane: u32, may_go: bool) {
+        let (group, seat) = (self.lanes[lane].group, self.lanes[lane].seat);
+        let rank = match self.lanes[lane].head() {
+            Some((rank, _)) if may_go => Some(rank),
+            _ => None,
+        };
+        let lanes = &mut self.lanes;
+        let heap = &mut self.groups[group].lanes;
+        match (rank, seat) {
+            (None, NOWHERE) => return,
+            (None, at) => {
+                heap.remove(at, |id, at| lanes[id].seat = at);
+                lanes[lane].seat = NOWHERE;
+            }
+            (Some(rank), NOWHERE) => heap.push(rank, lane, |id, at| lanes[id].seat = at),
+            (Some(rank), at) if heap.rank_at(at) == rank => return,
+            (Some(rank), at) => heap.rerank(at, rank, |id, at| lanes[id].seat = at),
+        }
+        self.seat_group(group);
+    }
+
+    /// A group's first job changed: put the group where it belongs, at its gate and in the lines
+    /// of its limits.
+    pub(super) fn seat_group(&mut self, id: u32) {
+        let group = &self.groups[id];
+        let rank = match group.lanes.top() {
+            Some((rank, _)) if !group.away => Some(rank),
+            _ => None,
+        };
+        let (gate, seat) = (group.gate, group.seat);
+        for number in 0..self.groups[id].limits.len() {
+            self.seat_in_line(id, number, rank);
+        }
+        let groups = &mut self.groups;
+        let waiting = &mut self.gates[gate as usize].groups;
+        match (rank, seat) {
+            (None, NOWHERE) => return,
+            (None, at) => {
+                waiting.remove(at, |id, at| groups[id].seat = at);
+                groups[id].seat = NOWHERE;
+            }
+            (Some(rank), NOWHERE) => waiting.push(rank, id, |id, at| groups[id].seat = at),
+            (Some(rank), at) if waiting.rank_at(at) == rank => return,
+            (Some(rank), at) => waiting.rerank(at, rank, |id, at| groups[id].seat = at),
+        }
+        self.relist(gate);
+    }
+
+    fn seat_in_line(&mut self, id: u32, number: usize, rank: Option<Rank>) {
+        let limit = self.groups[id].limits[number];
+        let seat = self.groups[id].line_seats[number];
+        let groups = &mut self.groups;
+        let mut keep = |id: u32, at: u32| {
+            let group = &mut groups[id];
+            if let Ok(number) = group.limits.binary_search(&limit) {
+                group.line_seats[number] = at;
+            }
+        };
+        let line = &mut self.limits[limit as usize].line;
+        let first = line.top();
+        match (rank, seat) {
+            (None, NOWHERE) => return,
+            (None, at) => {
+                line.remove(at, &mut keep);
+                keep(id, NOWHERE);
+            }
+            (Some(rank), NOWHERE) => line.push(rank, id, &mut keep),
+            (Some(rank), at) if line.rank_at(at) == rank => return,
+            (Some(rank), at) => line.rerank(at, rank, &mut keep),
+        }
+        if line.top() != first {
+            // Its last unit may have been kept for the one that was first.
+            self.reopen(self.limits[limit as usize].gate);
+        }
+    }
+
+    /// Something about this gate changed: look at it again.
+    pub(super) fn reopen(&mut self, gate: u32) {
+        self.gates[gate as usize].shut = false;
+        self.relist(gate);
+    }
+
+    /// Nobody at this gate can pass; time may change that.
+    pub(super) fn shut(&mut self, gate: u32) {
+        self.gates[gate as usize].shut = true;
+        self.relist(gate);
+        if let Barred::Limit(limit) = self.gates[gate as usize].barred {
+            let level = &self.limits[limit as usize].level;
+            let missing = if level.holds(1, self.now) { 2 } else { 1 };
+            let when = level.when(missing);
+            self.set_wake(Alarm::Limit(limit), when);
+        }
+    }
+
+    /// Put a gate among those worth looking at, or take it from there.
+    pub(super) fn relist(&mut self, id: u32) {
+        let gate = &mut self.gates[id as usize];
+        if gate.shut && gate.groups.top().is_none() {
+            // Who comes next is looked at anew, and until then nobody has to be woken.
+            gate.shut = false;
+            if let Barred::Limit(limit) = gate.barred {
+                self.set_wake(Alarm::Limit(limit), None);
+            }
+        }
+        let gate = &self.gates[id as usize];
+        let rank = match gate.groups.top() {
+            Some((rank, _)) if !gate.shut => Some(rank),
+            _ => None,
+        };
+        let (seat, gates) = (gate.seat, &mut self.gates);
+        match (rank, seat) {
+            (None, NOWHERE) => {}
+            (None, at) => {
+                self.open.remove(at, |id, at| gates[id as usize].seat = at);
+                gates[id as usize].seat = NOWHERE;
+            }
+            (Some(rank), NOWHERE) => {
+                self.open
+                    .push(rank, id, |id, at| gates[id as usize].seat = at);
+            }
+            (Some(rank), at) if self.open.rank_at(at) == rank => {}
+            (Some(rank), at) => {
+                self.open
+                    .rerank(at, rank, |id, at| gates[id as usize].seat = at);
+            }
+        }
+    }
+
+    /// A place's lock, tokens or first jobs changed: decide which of its lanes may go on.
+    ///
+    /// This is rule 1 of the scheduler's documentation. It looks at every lane of the place;
+    /// there is one for each combination of kind, weight and limits used there.
+    pub(super) fn refresh_place(&mut self, id: u32) {
+        let place = &self.places[id];
+        let (one, two) = (place.holds(1, self.now), place.holds(2, self.now));
+        let mut first: Option<(Rank, u32)> = None;
+        let mut waiting = 0;
+        for lane in self.lanes_of(id) {
+            let (Some((rank, _)), false) = (
+                self.lanes[lane].head(),
+                self.groups[self.lanes[lane].group].away,
+            ) else {
+                continue;
+            };
+            waiting += 1;
+            if first.is_none_or(|(best, _)| rank < best) {
+                first = Some((rank, lane));
+            }
+        }
+        let kept = first.filter(|(rank, _)| !two && self.is_due(*rank));
+        let mut lane = self.places[id].lanes;
+        while lane != NOWHERE {
+            let may_go = one && kept.is_none_or(|(_, first)| first == lane);
+            self.seat_lane(lane, may_go);
+            lane = self.lanes[lane].sibling;
+        }
+
+        let place = &self.places[id];
+        let wake = match (one, kept) {
+            _ if waiting == 0 => None,
+            (false, _) => place.when(1),
+            (true, Some(_)) if waiting > 1 => place.when(2),
+            (true, _) => None,
+        };
+        let falls_due = |(rank, _): &(Rank, u32)| waiting > 1 && !self.is_due(*rank);
+        let due = first.filter(falls_due).map(|(rank, _)| rank.due);
+        let chore = match place.hold {
+            // Nobody needs it any more: it goes when the bucket is full, that is, as new.
+            Hold::Key { bucket, .. } if place.lanes == NOWHERE => Some(bucket.when_full()),
+            _ => due,
+        };
+        self.set_wake(Alarm::Place(id), wake);
+        self.set_chore(id, chore);
+    }
+
+    pub(super) fn lanes_of(&self, place: u32) -> impl Iterator<Item = u32> {
+        let present = |lane: u32| (lane != NOWHERE).then_some(lane);
+        std::iter::successors(present(self.places[place].lanes), move |&lane| {
+            present(self.lanes[lane].sibling)
+        })
+    }
+
+    pub(super) fn set_wake(&mut self, alarm: Alarm, when: Option<u64>) {
+        let seat = match alarm {
+            Alarm::Place(id) => self.places[id].wake,
+            Alarm::Limit(id) => self.limits[id as usize].wake,
+        };
+        let (places, limits) = (&mut self.places, &mut self.limits);
+        let mut keep = |packed: u32, at: u32| match Alarm::unpack(packed) {
+            Alarm::Place(id) => places[id].wake = at,
+            Alarm::Limit(id) => limits[id as usize].wake = at,
+        };
+        let packed = alarm.pack();
+        let rank = when.map(|due| Rank { due, seq: 0 });
+        match (rank, seat) {
+            (None, NOWHERE) => {}
+            (None, at) => {
+                self.wakes.remove(at, &mut keep);
+                keep(packed, NOWHERE);
+            }
+            (Some(rank), NOWHERE) => self.wakes.push(rank, packed, &mut keep),
+            (Some(rank), at) => self.wakes.rerank(at, rank, &mut keep),
+        }
+    }
+
+    pub(super) fn set_chore(&mut self, id: u32, when: Option<u64>) {
+        let (seat, places) = (self.places[id].chore, &mut self.places);
+        let rank = when.map(|due| Rank { due, seq: 0 });
+        match (rank, seat) {
+            (None, NOWHERE) => {}
+            (None, at) => {
+                self.chores.remove(at, |id, at| places[id].chore = at);
+                places[id].chore = NOWHERE;
+            }
+            (Some(rank), NOWHERE) => {
+                self.chores.push(rank, id, |id, at| places[id].chore = at);
+            }
+            (Some(rank), at) => {
+                self.chores.rerank(at, rank, |id, at| places[id].chore = at);
+            }
+        }
+    }
+
+    /// Do what time has brought since the last pop.
+    pub(super) fn catch_up(&mut self) {
+        while let Some((rank, id)) = self.delayed.top()
+            && self.is_due(rank)
+        {
+            let jobs = &mut self.jobs;
+            self.delayed.remove(0, |id, at| jobs[id].set_seat(at));
+            self.enter(id);
+        }
+        while let Some((rank, packed)) = self.wakes.top()
+            && self.is_due(rank)
+        {
+            let alarm = Alarm::unpack(packed);
+            self.set_wake(alarm, None);
+            match alarm {
+                Alarm::Place(id) => self.refresh_place(id),
+                Alarm::Limit(id) => self.reopen(self.limits[id as usize].gate),
+            }
+        }
+        while let Some((rank, id)) = self.chores.top()
+            && self.is_due(rank)
+        {
+            self.set_chore(id, None);
+            if self.places[id].lanes == NOWHERE {
+                self.forget_place(id);
+            } else {
+                self.refresh_place(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A slot is free: who gets it.
+
+use std::time::Instant;
+
+use super::super::gates::Barred;
+use super::super::queue::Standing;
+use super::{Decision, Scheduler, Workers};
+
+impl Scheduler {
+    /// Decide what happens now: one job starts, or until when nothing can.
+    ///
+    /// Call it until it starts no more. Call it again whenever something has been pushed, has
+    /// ended, was changed, or the moment it named has come.
+    pub fn pop(&mut self, now: Instant) -> Decision {
+        self.tell_time(now);
+        self.catch_up();
+        if self.hushed || self.free() == 0 {
+            return Decision::Idle;
+        }
+        self.show_due();
+        while let Some((_, gate)) = self.open.top() {
+            let Some((rank, group)) = self.gates[gate as usize].groups.top() else {
+                break; // An empty gate is never listed.
+            };
+            let Some(barred) = self.obstacle(group) else {
+                let job = self.start(group);
+                return Decision::Start(self.ticket(job));
+            };
+            let slots_only = matches!(
+                self.gates[barred as usize].barred,
+                Barred::Slots | Barred::Quiet
+            );
+            if slots_only && self.is_due(rank) {
+                break; // Rule 3: nothing behind it starts.
+            }
+            if barred == gate {
+                self.shut(gate);
+            } else {
+                self.move_group(group, barred);
+            }
+        }
+        let next = [self.delayed.top(), self.wakes.top()];
+        match next.into_iter().flatten().map(|(rank, _)| rank.due).min() {
+            Some(when) => Decision::WaitUntil(self.moment(when)),
+            None => Decision::Idle,
+        }
+    }
+
+    /// Due jobs that lack slots or quiet count again, if only to stop those behind them.
+    fn show_due(&mut self) {
+        for at in 0..=self.weights.len() {
+            let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);
+            let waiting = &self.gates[gate as usize];
+            if waiting.shut
+                && waiting
+                    .groups
+                    .top()
+                    .is_some_and(|(rank, _)| self.is_due(rank))
+            {
+                self.reopen(gate);
+            }
+        }
+    }
+
+    /// The first thing this group's first job lacks: a limit, a worker, quiet, slots.
+    fn obstacle(&self, id: u32) -> Option<u32> {
+        let group = &self.groups[id];
+        for &limit in &group.limits {
+            let limit = &self.limits[limit as usize];
+            if !limit.level.holds(1, self.now) {
+                return Some(limit.gate);
+            }
+            // Rule 2: the last unit is for the first in line, once that is due.
+            let kept = |(rank, first)| first != id && self.is_due(rank);
+            if limit.line.top().is_some_and(kept) && !limit.level.holds(2, self.now) {
+                return Some(limit.gate);
+            }
+        }
+        let kind = &self.kinds[usize::from(group.kind)];
+        match kind.workers {
+            Workers::Free(0) | Workers::Away => return Some(kind.gate),
+            Workers::Free(_) | Workers::Unlimited => {}
+        }
+        if group.alone && self.running > 0 {
+            return Some(self.quiet);
+        }
+        if group.slots > self.free() {
+            let gates = &self.weights;
+            let at = gates.binary_search_by_key(&group.slots, |(weight, _)| *weight);
+            return at.ok().map(|at| gates[at].1);
+        }
+        None
+    }
+
+    fn move_group(&mut self, id: u32, gate: u32) {
+        let (old, seat) = (self.groups[id].gate, self.groups[id].seat);
+        let groups = &mut self.groups;
+        let waiting = &mut self.gates[old as usize].groups;
+        let rank = waiting.rank_at(seat);
+        waiting.remove(seat, |id, at| groups[id].seat = at);
+        groups[id].gate = gate;
+        self.gates[gate as usize]
+            .groups
+            .push(rank, id, |id, at| groups[id].seat = at);
+        // The old gate's first has changed; the new one is looked at in its turn, and shut if
+        // nobody can pass.
+        self.relist(old);
+        self.relist(gate);
+    }
+
+    /// Take everything the group's first job claims, in one step.
+    fn start(&mut self, id: u32) -> u32 {
+        let now = self.now;
+        let group = &self.groups[id];
+        let Some((_, lane)) = group.lanes.top() else {
+            return 0; // A group without a job waits at no gate.
+        };
+        let Some((_, job)) = self.lanes[lane].head() else {
+            return 0; // A lane without a job is in no group's heap.
+        };
+        for &limit in &group.limits {
+            self.limits[limit as usize].level.take(now);
+        }
+        if let Workers::Free(free) = &mut self.kinds[usize::from(group.kind)].workers {
+            *free -= 1;
+        }
+        self.used += group.slots;
+        self.running += 1;
+        self.waiting -= 1;
+        self.hushed = group.alone;
+        self.lanes[lane].remove(job, &mut self.jobs);
+        self.jobs[job].standing = Standing::Running;
+        let place = self.lanes[lane].place;
+        if place != super::NOWHERE {
+            self.places[place].take(now);
+        }
+        self.refresh_lane(lane);
+        job
+    }
+}

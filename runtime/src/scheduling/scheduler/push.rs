@@ -1,0 +1,245 @@
+//! A job comes in: its claims are compiled, and it is put in its lane.
+
+use std::time::Instant;
+
+use super::super::bucket::Bucket;
+use super::super::claims::{GLOBAL, PrivateClaim, Request};
+use super::super::gates::{Barred, Group, Hold, Place};
+use super::super::heap::NOWHERE;
+use super::super::limits::Quota;
+use super::super::priority::Rank;
+use super::super::queue::{Job, Lane, Standing};
+use super::{KindOfWorker, Scheduler, Ticket, Workers};
+use crate::Error;
+
+impl Scheduler {
+    /// Take in a job, which starts by a later [`pop`](Self::pop).
+    ///
+    /// Refused, with nothing changed: a job when the queue is full, one that could never run, one
+    /// whose rate key is declared differently, one that needs a job that has ended or never was.
+    pub fn push(&mut self, request: Request<'_>, now: Instant) -> Result<Ticket, Error> {
+        self.tell_time(now);
+        let private = request.private_claim()?;
+        self.check(&request, private)?;
+
+        let group = self.group_for(&request);
+        let lane = self.lane_for(group, private);
+        self.lanes[lane].jobs += 1;
+        if request.slots > 1 {
+            *self.heavy.entry(request.slots).or_default() += 1;
+        }
+
+        let span = self.ageing.span(request.priority).as_nanos();
+        let span = u64::try_from(span).unwrap_or(u64::MAX);
+        let rank = Rank {
+            due: self.now.saturating_add(span),
+            seq: self.next_seq,
+        };
+        self.next_seq += 1;
+        self.waiting += 1;
+        let id = self.jobs.insert(Job::new(rank, request.priority, lane));
+        let ticket = self.ticket(id);
+        for need in request.needs {
+            self.jobs[need.index].dependents.push(ticket);
+        }
+        // As many as the capacity at most, which is far below.
+        self.jobs[id].needs_left = u32::try_from(request.needs.len()).unwrap_or(u32::MAX);
+        if request.needs.is_empty() {
+            self.enter(id);
+        } else {
+            self.jobs[id].standing = Standing::Needs;
+        }
+        Ok(ticket)
+    }
+
+    fn check(&self, request: &Request<'_>, private: PrivateClaim<'_>) -> Result<(), Error> {
+        if self.waiting >= self.capacity {
+            return Err(Error::QueueFull {
+                capacity: self.capacity,
+            });
+        }
+        if request.slots == 0 || request.slots > self.total {
+            return Err(Error::ImpossibleSlots {
+                asked: request.slots,
+                total: self.total,
+            });
+        }
+        for limit in request.limits {
+            // From another scheduler, or there would be no such number.
+            if *limit == GLOBAL || limit.0 as usize >= self.limits.len() {
+                return Err(Error::UnknownLimit {
+                    name: format!("#{}", limit.0),
+                    suggestion: None,
+                });
+            }
+        }
+        for need in request.needs {
+            self.find(*need)?;
+        }
+        if let PrivateClaim::Key(key, second) = private
+            && let Some(&place) = self.keys.get(key)
+            && let Hold::Key { declared, .. } = self.places[place].hold
+            && declared != second
+            // What no job uses any more binds nobody; only what was taken from it counts.
+            && self.places[place].lanes != NOWHERE
+        {
+            return Err(Error::RateConflict {
+                key: key.to_owned(),
+                first: declared,
+                second,
+            });
+        }
+        Ok(())
+    }
+
+    /// Put a job in its lane, for the first time or again.
+    pub(super) fn enter(&mut self, id: u32) {
+        let lane = self.jobs[id].lane;
+        let first = self.lanes[lane].head();
+        self.lanes[lane].insert(id, &mut self.jobs);
+        if self.lanes[lane].head() != first {
+            self.refresh_lane(lane);
+        }
+    }
+
+    /// A lane's head changed: see who may go on.
+    pub(super) fn refresh_lane(&mut self, lane: u32) {
+        match self.lanes[lane].place {
+            NOWHERE => self.seat_lane(lane, true),
+            place => self.refresh_place(place),
+        }
+    }
+
+    fn group_for(&mut self, request: &Request<'_>) -> u32 {
+        let kind = self.kind(request.kind.0);
+        let plain = request.slots == 1 && request.limits.is_empty();
+        if plain && !request.global() && !request.alone() {
+            return self.kinds[kind].base;
+        }
+        let mut key = std::mem::take(&mut self.group_key);
+        key.clear();
+        key.extend(request.limits.iter().map(|limit| limit.0));
+        if request.global() {
+            key.push(GLOBAL.0);
+        }
+        key.sort_unstable();
+        key.dedup();
+        let limits = key.len();
+        key.extend([request.kind.0.into(), request.slots, request.alone().into()]);
+        let known = self.group_index.get(&*key).copied();
+        let group = known.unwrap_or_else(|| {
+            let (kind, alone) = (request.kind.0, request.alone());
+            let group = self.add_group(kind, request.slots, alone, &key[..limits]);
+            self.group_index.insert((*key).into(), group);
+            group
+        });
+        self.group_key = key;
+        group
+    }
+
+    fn add_group(&mut self, kind: u16, slots: u32, alone: bool, limits: &[u32]) -> u32 {
+        let gate = self.weight_gate(slots);
+        let away = self
+            .kinds
+            .get(usize::from(kind))
+            .is_some_and(|kind| kind.workers == Workers::Away);
+        self.groups.insert(Group {
+            kind,
+            slots,
+            alone,
+            limits: limits.into(),
+            line_seats: vec![NOWHERE; limits.len()].into(),
+            gate,
+            away,
+            ..Group::default()
+        })
+    }
+
+    pub(super) fn kind(&mut self, kind: u16) -> usize {
+        while self.kinds.len() <= kind.into() {
+            // Below 65,536 by the comparison above.
+            let next = u16::try_from(self.kinds.len()).unwrap_or(u16::MAX);
+            let gate = self.add_gate(Barred::Kind);
+            let base = self.add_group(next, 1, false, &[]);
+            self.groups[base].lasting = true;
+            self.kinds.push(KindOfWorker {
+                workers: Workers::Unlimited,
+                gate,
+                base,
+            });
+        }
+        kind.into()
+    }
+
+    pub(super) fn weight_gate(&mut self, slots: u32) -> u32 {
+        match self
+            .weights
+            .binary_search_by_key(&slots, |(weight, _)| *weight)
+        {
+            Ok(at) => self.weights[at].1,
+            Err(at) => {
+                let gate = self.add_gate(Barred::Slots);
+                self.weights.insert(at, (slots, gate));
+                gate
+            }
+        }
+    }
+
+    fn lane_for(&mut self, group: u32, private: PrivateClaim<'_>) -> u32 {
+        let place = match private {
+            PrivateClaim::Nothing => {
+                if self.groups[group].plain == NOWHERE {
+                    self.groups[group].plain = self.add_lane(group, NOWHERE);
+                }
+                return self.groups[group].plain;
+            }
+            PrivateClaim::Host(name) => self.host_place(name),
+            PrivateClaim::Key(name, quota) => self.key_place(name, quota),
+        };
+        let existing = self
+            .lanes_of(place)
+            .find(|&lane| self.lanes[lane].group == group);
+        existing.unwrap_or_else(|| {
+            let lane = self.add_lane(group, place);
+            self.lanes[lane].sibling = self.places[place].lanes;
+            self.places[place].lanes = lane;
+            lane
+        })
+    }
+
+    fn host_place(&mut self, name: &str) -> u32 {
+        let known = self.hosts.get(name).copied();
+        known.unwrap_or_else(|| {
+            let hold = Hold::Host { locked: false };
+            let place = self.places.insert(Place::new(name.into(), hold));
+            self.hosts.insert(name.into(), place);
+            place
+        })
+    }
+
+    fn key_place(&mut self, name: &str, quota: Quota) -> u32 {
+        let holds = self.changed_rates.get(name).copied().unwrap_or(quota);
+        let Some(&place) = self.keys.get(name) else {
+            let hold = Hold::Key {
+                declared: quota,
+                bucket: Bucket::new(holds),
+            };
+            let place = self.places.insert(Place::new(name.into(), hold));
+            self.keys.insert(name.into(), place);
+            return place;
+        };
+        if let Hold::Key { declared, bucket } = &mut self.places[place].hold
+            && *declared != quota
+        {
+            // Nobody used the old declaration any more, or this job would have been refused.
+            *declared = quota;
+            bucket.change(holds, self.now);
+        }
+        place
+    }
+
+    fn add_lane(&mut self, group: u32, place: u32) -> u32 {
+        self.groups[group].lane_count += 1;
+        self.lanes.insert(Lane::new(group, place))
+    }
+}

@@ -1,0 +1,261 @@
+//! A job ends, or comes back.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::super::bucket::since;
+use super::super::gates::{Hold, Level};
+use super::super::heap::NOWHERE;
+use super::super::priority::Rank;
+use super::super::queue::Standing;
+use super::{Scheduler, Ticket};
+use crate::Error;
+
+/// What came of [`Scheduler::cancel`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited and is gone, and so are these, which needed it.
+    Removed {
+        /// The jobs that are skipped, nearest first.
+        skipped: Vec<Ticket>,
+    },
+    /// It runs: stop it, then say [`fail`](Scheduler::fail).
+    Running,
+}
+
+impl Scheduler {
+    /// A running job succeeded: what it held is free, and what needed it comes nearer.
+    pub fn finish(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let id = self.find_running(ticket)?;
+        self.release(id);
+        for dependent in self.forget(id) {
+            // A dependent that was cancelled meanwhile is nobody.
+            let Ok(dependent) = self.find(dependent) else {
+                continue;
+            };
+            self.jobs[dependent].needs_left -= 1;
+            if self.jobs[dependent].needs_left == 0 {
+                self.enter(dependent);
+            }
+        }
+        Ok(())
+    }
+
+    /// A running job failed for good: what it held is free, and what needed it is skipped.
+    ///
+    /// The skipped ones are returned, nearest first. They are gone as if they had been cancelled.
+    pub fn fail(&mut self, ticket: Ticket) -> Result<Vec<Ticket>, Error> {
+        let id = self.find_running(ticket)?;
+        self.release(id);
+        Ok(self.forget_with_dependents(id))
+    }
+
+    /// A running job is to run again, not before a given time: what it held is free.
+    ///
+    /// It keeps its place, and until then it holds nothing. A retry is never refused, even when
+    /// the queue is full.
+    pub fn retry(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
+        let id = self.find_running(ticket)?;
+        self.release(id);
+        self.waiting += 1;
+        let due = since(self.epoch, not_before);
+        if due <= self.now {
+            self.enter(id);
+            return Ok(());
+        }
+        let job = &mut self.jobs[id];
+        job.standing = Standing::Delayed;
+        let rank = Rank {
+            due,
+            seq: job.rank.seq,
+        };
+        let jobs = &mut self.jobs;
+        self.delayed.push(rank, id, |id, at| jobs[id].set_seat(at));
+        Ok(())
+    }
+
+    /// Take a waiting job out, and everything that needs it.
+    pub fn cancel(&mut self, ticket: Ticket) -> Result<Cancelled, Error> {
+        let id = self.find(ticket)?;
+        match self.jobs[id].standing {
+            Standing::Running => return Ok(Cancelled::Running),
+            Standing::Listed | Standing::Late => {
+                let lane = self.jobs[id].lane;
+                let first = self.lanes[lane].head();
+                self.lanes[lane].remove(id, &mut self.jobs);
+                if self.lanes[lane].head() != first {
+                    self.refresh_lane(lane);
+                }
+            }
+            Standing::Delayed => {
+                let (seat, jobs) = (self.jobs[id].seat(), &mut self.jobs);
+                self.delayed.remove(seat, |id, at| jobs[id].set_seat(at));
+            }
+            Standing::Needs | Standing::Free => {}
+        }
+        self.waiting -= 1;
+        let skipped = self.forget_with_dependents(id);
+        Ok(Cancelled::Removed { skipped })
+    }
+
+    pub(super) fn find(&self, ticket: Ticket) -> Result<u32, Error> {
+        match self.jobs.get(ticket.index) {
+            Some(job)
+                if job.standing != Standing::Free
+                    && super::generation(job.rank) == ticket.generation =>
+            {
+                Ok(ticket.index)
+            }
+            _ => Err(Error::UnknownTicket { ticket }),
+        }
+    }
+
+    fn find_running(&self, ticket: Ticket) -> Result<u32, Error> {
+        let id = self.find(ticket)?;
+        if self.jobs[id].standing != Standing::Running {
+            return Err(Error::NotRunning { ticket });
+        }
+        Ok(id)
+    }
+
+    /// Give back what a running job holds, and let those look again who may want it.
+    fn release(&mut self, id: u32) {
+        let lane = self.jobs[id].lane;
+        let group = self.lanes[lane].group;
+        self.running -= 1;
+        self.hushed = false;
+        let before = self.free();
+        self.used -= self.groups[group].slots;
+        self.reopen_weights(before);
+        if self.running == 0 {
+            self.reopen(self.quiet);
+        }
+        for number in 0..self.groups[group].limits.len() {
+            let limit = self.groups[group].limits[number];
+            let limit = &mut self.limits[limit as usize];
+            if let Level::Max { held, .. } = &mut limit.level {
+                *held -= 1;
+                let gate = limit.gate;
+                self.reopen(gate);
+            }
+        }
+        let place = self.lanes[lane].place;
+        if place != NOWHERE
+            && let Hold::Host { locked } = &mut self.places[place].hold
+        {
+            *locked = false;
+            self.refresh_place(place);
+        }
+    }
+
+    /// More slots are free than before: let those look again for whom they may now suffice.
+    pub(super) fn reopen_weights(&mut self, before: u32) {
+        let free = self.free();
+        let first = self
+            .weights
+            .partition_point(|(weight, _)| *weight <= before);
+        for at in first..self.weights.len() {
+            let (weight, gate) = self.weights[at];
+            if weight > free {
+                break;
+            }
+            self.reopen(gate);
+        }
+    }
+
+    fn forget_with_dependents(&mut self, id: u32) -> Vec<Ticket> {
+        let mut skipped = Vec::new();
+        let mut next = VecDeque::from(self.forget(id));
+        while let Some(ticket) = next.pop_front() {
+            // Cancelled meanwhile, or reached before by another of its needs.
+            let Ok(id) = self.find(ticket) else { continue };
+            self.waiting -= 1;
+            skipped.push(ticket);
+            next.extend(self.forget(id));
+        }
+        skipped
+    }
+
+    /// Remove all trace of a job that neither waits nor runs. Returns who needed it.
+    fn forget(&mut self, id: u32) -> Vec<Ticket> {
+        let job = self.jobs.remove(id);
+        let lane = job.lane;
+        let group = self.lanes[lane].group;
+        let slots = self.groups[group].slots;
+        if slots > 1
+            && let Some(count) = self.heavy.get_mut(&slots)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.heavy.remove(&slots);
+            }
+        }
+        self.lanes[lane].jobs -= 1;
+        if self.lanes[lane].jobs == 0 {
+            self.drop_lane(lane);
+        }
+        job.dependents
+    }
+
+    fn drop_lane(&mut self, id: u32) {
+        let (group, place) = (self.lanes[id].group, self.lanes[id].place);
+        if place == NOWHERE {
+            if self.groups[group].lasting {
+                return; // Fully parallel jobs find their lane warm.
+            }
+            self.groups[group].plain = NOWHERE;
+        } else {
+            self.leave_place(id, place);
+        }
+        self.lanes.remove(id);
+        let group_id = group;
+        let group = &mut self.groups[group_id];
+        group.lane_count -= 1;
+        if group.lane_count == 0 && !group.lasting {
+            let group = self.groups.remove(group_id);
+            let rest = [group.kind.into(), group.slots, group.alone.into()];
+            self.group_key.clear();
+            self.group_key.extend(group.limits.iter().chain(&rest));
+            self.group_index.remove(&*self.group_key);
+            if self.group_index.is_empty() {
+                self.group_index.shrink_to(64);
+            }
+        }
+    }
+
+    fn leave_place(&mut self, lane: u32, place: u32) {
+        let next = self.lanes[lane].sibling;
+        if self.places[place].lanes == lane {
+            self.places[place].lanes = next;
+        } else {
+            let before = self
+                .lanes_of(place)
+                .find(|&before| self.lanes[before].sibling == lane);
+            if let Some(before) = before {
+                self.lanes[before].sibling = next;
+            }
+        }
+        if self.places[place].lanes != NOWHERE {
+            return;
+        }
+        match &self.places[place].hold {
+            // A bucket that is not full still counts what was taken from it.
+            Hold::Key { bucket, .. } if bucket.when_full() > self.now => self.refresh_place(place),
+            Hold::Key { .. } | Hold::Host { .. } => self.forget_place(place),
+        }
+    }
+
+    pub(super) fn forget_place(&mut self, id: u32) {
+        self.set_wake(super::lines::Alarm::Place(id), None);
+        self.set_chore(id, None);
+        let place = self.places.remove(id);
+        let names = match place.hold {
+            Hold::Host { .. } => &mut self.hosts,
+            Hold::Key { .. } => &mut self.keys,
+        };
+        names.remove(&place.name);
+        if names.is_empty() {
+            names.shrink_to(1024);
+        }
+    }
+}

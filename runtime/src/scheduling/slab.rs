@@ -1,0 +1,92 @@
+//! Storage by small integer, so that the hot path follows indices and hashes nothing.
+
+use std::ops::{Index, IndexMut};
+
+/// Below this many slots an empty slab keeps its memory: it is warm, not wasteful.
+const KEEP: usize = 16_384;
+
+/// Values under small integers that are used again once they are free.
+#[derive(Debug)]
+pub(super) struct Slab<T> {
+    slots: Vec<T>,
+    free: Vec<u32>,
+}
+
+impl<T: Default> Slab<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        if let Some(id) = self.free.pop() {
+            self[id] = value;
+            return id;
+        }
+        let id = self.slots.len();
+        self.slots.push(value);
+        // The queue's capacity is a u32, and nothing here outnumbers the jobs.
+        u32::try_from(id).unwrap_or(u32::MAX)
+    }
+
+    /// Free a slot, and give the memory back when it was the last of many.
+    pub(super) fn remove(&mut self, id: u32) -> T {
+        let value = std::mem::take(&mut self[id]);
+        self.free.push(id);
+        if self.free.len() == self.slots.len() && self.slots.len() > KEEP {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
+        value
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&T> {
+        self.slots.get(id as usize)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Every slot, free ones (in their default state) included.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..).zip(&self.slots)
+    }
+}
+
+impl<T> Index<u32> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, id: u32) -> &T {
+        &self.slots[id as usize]
+    }
+}
+
+impl<T> IndexMut<u32> for Slab<T> {
+    fn index_mut(&mut self, id: u32) -> &mut T {
+        &mut self.slots[id as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_slot_is_used_again_and_memory_comes_back() {
+        let mut slab = Slab::new();
+        let first = slab.insert(7);
+        assert_eq!(slab.remove(first), 7);
+        assert_eq!(slab.insert(8), first);
+        assert_eq!(slab.len(), 1);
+        slab.remove(first);
+
+        let ids: Vec<u32> = (0..50_000).map(|n| slab.insert(n)).collect();
+        for id in ids {
+            slab.remove(id);
+        }
+        assert_eq!((slab.len(), slab.slots.capacity()), (0, 0));
+    }
+}

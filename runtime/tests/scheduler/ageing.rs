@@ -1,0 +1,203 @@
+//! Priority, and what waiting makes of it.
+
+use std::time::{Duration, Instant};
+
+use ratchet_runtime::ParallelizationHint::{Alone, GlobalExclusive, HostExclusive};
+use ratchet_runtime::{Kind, Priority, Request, Scheduler, Ticket, Workers};
+
+use crate::{naming, now, on, plain, scheduler, starts};
+
+#[test]
+fn higher_priority_goes_first_and_equals_in_order() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let mut push = |priority| {
+        scheduler
+            .push(
+                Request {
+                    priority,
+                    ..plain()
+                },
+                start,
+            )
+            .unwrap()
+    };
+    let low = push(Priority::Low);
+    let normal = [push(Priority::Normal), push(Priority::Normal)];
+    let critical = push(Priority::Critical);
+    let high = push(Priority::High);
+    assert_eq!(
+        starts(&mut scheduler, start),
+        [critical, high, normal[0], normal[1], low]
+    );
+}
+
+#[test]
+fn a_low_job_is_passed_for_three_steps_and_no_longer() {
+    let start = now();
+    let mut scheduler = scheduler(1, start);
+    let low = scheduler
+        .push(
+            Request {
+                priority: Priority::Low,
+                ..plain()
+            },
+            start,
+        )
+        .unwrap();
+    let critical = Request {
+        priority: Priority::Critical,
+        ..plain()
+    };
+    let just_before = start + Duration::from_millis(2_999);
+    let passes = scheduler.push(critical, just_before).unwrap();
+    let too_late = scheduler
+        .push(critical, start + Duration::from_secs(3))
+        .unwrap();
+    let at = start + Duration::from_secs(3);
+    for expected in [passes, low, too_late] {
+        assert_eq!(starts(&mut scheduler, at), [expected]);
+        scheduler.finish(expected).unwrap();
+    }
+}
+
+/// Runs a stream of jobs that never ends, and tells when the one that it passes starts.
+///
+/// Each job of the stream runs two ticks, one starts each tick, so that what they share is never
+/// all free. Returns the tick at which the victim starts.
+fn against_a_stream(
+    scheduler: &mut Scheduler,
+    start: Instant,
+    victim: Request<'_>,
+    stream: &[Request<'_>],
+) -> Option<u32> {
+    let tick = Duration::from_millis(100);
+    let mut running: Vec<(u32, Ticket)> = Vec::new();
+    let mut victim_ticket = None;
+    for round in 0..200u32 {
+        let at = start + tick * round;
+        for (_, done) in running.extract_if(.., |(begun, _)| *begun + 2 <= round) {
+            scheduler.finish(done).unwrap();
+        }
+        if round == 2 {
+            victim_ticket = Some(scheduler.push(victim, at).unwrap());
+        }
+        scheduler
+            .push(stream[round as usize % stream.len()], at)
+            .unwrap();
+        for ticket in starts(scheduler, at) {
+            if Some(ticket) == victim_ticket {
+                return Some(round);
+            }
+            running.push((round, ticket));
+        }
+    }
+    None
+}
+
+/// A normal job is due three seconds after its push in round 2, so from round 32 on. Until then
+/// the stream passes it: that is work conservation. From then on it must start within a few runs
+/// of two rounds each.
+#[test]
+fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
+    let start = now();
+    let fresh = || scheduler(4, start);
+    let both = ["api", "tape"].map(|name| fresh().limit(name).unwrap());
+    let (api, tape) = (&both[..1], &both[1..]);
+    let on_a = on("a", &HostExclusive);
+    // What each stream holds in turn overlaps, so that all of it is never free at once.
+    let cases = [
+        (
+            "heavy",
+            Request {
+                slots: 4,
+                ..plain()
+            },
+            vec![plain()],
+        ),
+        ("alone", on("", &Alone), vec![plain()]),
+        (
+            "global",
+            on("a", &GlobalExclusive),
+            vec![on_a, on("b", &GlobalExclusive)],
+        ),
+        ("two limits", naming(&both), vec![naming(api), naming(tape)]),
+        (
+            "host and limit",
+            Request {
+                limits: api,
+                ..on_a
+            },
+            vec![on_a, naming(api)],
+        ),
+    ];
+    for (name, victim, stream) in cases {
+        let began = against_a_stream(&mut fresh(), start, victim, &stream);
+        let began = began.unwrap_or_else(|| panic!("{name} starves"));
+        // Before it is due the stream is in its way, or this would show nothing.
+        assert!((32..=40).contains(&began), "{name} starts in round {began}");
+    }
+}
+
+#[test]
+fn an_aged_job_holds_back_only_what_would_take_what_it_needs() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let (db, api) = (
+        scheduler.limit("db").unwrap(),
+        scheduler.limit("api").unwrap(),
+    );
+    let api_held = scheduler.push(naming(&[api]), start).unwrap();
+    assert_eq!(starts(&mut scheduler, start), [api_held]);
+    let aged = Request {
+        limits: &[db, api],
+        ..on("h", &HostExclusive)
+    };
+    let aged = scheduler.push(aged, start).unwrap();
+
+    let later = start + Duration::from_secs(3);
+    let would_overtake = scheduler.push(on("h", &HostExclusive), later).unwrap();
+    let passes = [
+        scheduler.push(on("g", &HostExclusive), later).unwrap(),
+        // db has two units, and one is all that is kept.
+        scheduler.push(naming(&[db]), later).unwrap(),
+    ];
+    let last_unit = scheduler.push(naming(&[db]), later).unwrap();
+    let unrelated = scheduler.push(plain(), later).unwrap();
+    assert_eq!(
+        starts(&mut scheduler, later),
+        [passes[0], passes[1], unrelated]
+    );
+
+    scheduler.finish(api_held).unwrap();
+    assert_eq!(starts(&mut scheduler, later), [aged]);
+    scheduler.finish(aged).unwrap();
+    assert_eq!(starts(&mut scheduler, later), [would_overtake, last_unit]);
+}
+
+/// A kind that lost its workers keeps nothing from the others, however long its jobs have waited.
+#[test]
+fn a_kind_without_workers_never_holds_up_another() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let api = scheduler.limit("api").unwrap();
+    scheduler.set_workers(Kind(1), Workers::Away);
+    let stuck = Request {
+        kind: Kind(1),
+        limits: &[api],
+        ..on("h", &HostExclusive)
+    };
+    let stuck = scheduler.push(stuck, start).unwrap();
+    let later = start + Duration::from_mins(1);
+    let others = [
+        scheduler.push(on("h", &HostExclusive), later).unwrap(),
+        scheduler.push(naming(&[api]), later).unwrap(),
+    ];
+    assert_eq!(starts(&mut scheduler, later), others);
+    for other in others {
+        scheduler.finish(other).unwrap();
+    }
+    assert_eq!(starts(&mut scheduler, later), []);
+    scheduler.set_workers(Kind(1), Workers::Free(1));
+    assert_eq!(starts(&mut scheduler, later), [stuck]);
+}

@@ -1,0 +1,208 @@
+//! The scheduler again, slow and obviously right: every pop looks at every job, in order, and asks
+//! of each whether it may start, by the words of the documentation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ratchet_runtime::{Priority, Workers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thing {
+    Host(u8),
+    Key(u8),
+    Global,
+    Max(u8),
+    Rate(u8),
+}
+
+/// A rate: `count` starts in `nanos`, `burst` of them together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) count: u64,
+    pub(crate) nanos: u64,
+    pub(crate) burst: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Needs,
+    Delayed(u64),
+    Ready,
+    Running,
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) state: State,
+    pub(crate) due: u64,
+    pub(crate) kind: usize,
+    pub(crate) slots: u32,
+    pub(crate) alone: bool,
+    /// Its host or key.
+    pub(crate) place: Option<Thing>,
+    pub(crate) limits: BTreeSet<Thing>,
+    pub(crate) needs: BTreeSet<usize>,
+    /// How it ended: a job has to end exactly once.
+    pub(crate) endings: u32,
+}
+
+pub(crate) struct Model {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) slots: u32,
+    pub(crate) workers: Vec<Workers>,
+    pub(crate) maxima: Vec<u32>,
+    pub(crate) paces: BTreeMap<Thing, Pace>,
+    /// Every start that took a token.
+    pub(crate) starts: BTreeMap<Thing, Vec<u64>>,
+    pub(crate) step: u64,
+}
+
+impl Model {
+    pub(crate) fn span(&self, priority: Priority) -> u64 {
+        self.step
+            * (1 + Priority::ALL
+                .iter()
+                .position(|&other| other == priority)
+                .unwrap() as u64)
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(|job| job.state == State::Running)
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        self.running().map(|job| job.slots).sum()
+    }
+
+    fn held(&self, thing: Thing) -> u32 {
+        let holds = |job: &&Job| job.place == Some(thing) || job.limits.contains(&thing);
+        u32::try_from(self.running().filter(holds).count()).unwrap()
+    }
+
+    /// Could so many units of it be taken at this moment?
+    fn holds(&self, thing: Thing, units: u32, now: u64) -> bool {
+        match thing {
+            Thing::Host(_) | Thing::Global => self.held(thing) + units <= 1,
+            Thing::Max(number) => self.held(thing) + units <= self.maxima[usize::from(number)],
+            Thing::Key(_) | Thing::Rate(_) => {
+                let pace = self.paces[&thing];
+                let mut starts = self.starts.get(&thing).cloned().unwrap_or_default();
+                starts.extend((0..units).map(|_| now));
+                within(pace, &starts)
+            }
+        }
+    }
+
+    /// Which job starts at this moment, by the rules, if any does.
+    pub(crate) fn would_start(&self, now: u64) -> Option<usize> {
+        if self.running().any(|job| job.alone) || self.used() >= self.slots {
+            return None;
+        }
+        let mut waiting: Vec<usize> = (0..self.jobs.len())
+            .filter(|&job| match self.jobs[job].state {
+                State::Ready => true,
+                State::Delayed(until) => until <= now,
+                _ => false,
+            })
+            .collect();
+        waiting.sort_by_key(|&job| (self.jobs[job].due, job));
+        let mut kept: BTreeSet<Thing> = BTreeSet::new();
+        for id in waiting {
+            let job = &self.jobs[id];
+            if self.workers[job.kind] == Workers::Away {
+                continue;
+            }
+            let due = job.due <= now;
+            let there =
+                |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
+            let place = job.place.iter().all(there);
+            let limits = job.limits.iter().all(there);
+            let worker = self.workers[job.kind] != Workers::Free(0);
+            let room = self.used() + job.slots <= self.slots
+                && !(job.alone && self.running().next().is_some());
+            if place && limits && worker && room {
+                return Some(id);
+            }
+            if !due {
+                continue;
+            }
+            kept.extend(job.place);
+            if place {
+                kept.extend(job.limits.iter().copied());
+                if limits && worker {
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn start(&mut self, id: usize, now: u64) {
+        self.jobs[id].state = State::Running;
+        let job = &self.jobs[id];
+        if let Workers::Free(free) = &mut self.workers[job.kind] {
+            *free -= 1;
+        }
+        for thing in job.place.iter().chain(&job.limits) {
+            if self.paces.contains_key(thing) {
+                self.starts.entry(*thing).or_default().push(now);
+            }
+        }
+    }
+
+    /// What must hold whatever the rules of order are.
+    pub(crate) fn audit(&self) {
+        for job in self.running() {
+            for thing in job.place.iter().chain(&job.limits) {
+                if matches!(thing, Thing::Host(_) | Thing::Global) {
+                    assert_eq!(self.held(*thing), 1, "{thing:?} is held by one");
+                }
+            }
+            if job.alone {
+                assert_eq!(self.running().count(), 1, "alone is alone");
+            }
+        }
+        for (thing, pace) in &self.paces {
+            if let Some(starts) = self.starts.get(thing) {
+                assert!(
+                    within(*pace, starts),
+                    "{thing:?} exceeds {pace:?}: {starts:?}"
+                );
+            }
+        }
+    }
+
+    /// A job ends well or not; returns those that are skipped with it.
+    pub(crate) fn end(&mut self, id: usize, well: bool) -> BTreeSet<usize> {
+        self.jobs[id].state = State::Gone;
+        self.jobs[id].endings += 1;
+        let mut skipped = BTreeSet::new();
+        for other in 0..self.jobs.len() {
+            if self.jobs[other].state != State::Needs || !self.jobs[other].needs.contains(&id) {
+                continue;
+            }
+            if !well {
+                skipped.insert(other);
+                skipped.extend(self.end(other, false));
+                continue;
+            }
+            self.jobs[other].needs.remove(&id);
+            if self.jobs[other].needs.is_empty() {
+                self.jobs[other].state = State::Ready;
+            }
+        }
+        skipped
+    }
+}
+
+/// In every window between two starts there are at most burst + rate x length of them.
+pub(crate) fn within(pace: Pace, starts: &[u64]) -> bool {
+    starts.iter().enumerate().all(|(first, start)| {
+        starts[first..].iter().enumerate().all(|(more, end)| {
+            let count = more as u128 + 1;
+            count * u128::from(pace.nanos)
+                <= u128::from(pace.burst) * u128::from(pace.nanos)
+                    + u128::from(pace.count) * u128::from(end - start)
+        })
+    })
+}

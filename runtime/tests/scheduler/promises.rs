@@ -1,0 +1,251 @@
+//! The promises one by one, each in the smallest case that could break it.
+
+use std::time::Duration;
+
+use ratchet_runtime::ParallelizationHint::HostExclusive;
+use ratchet_runtime::{
+    Cancelled, Decision, Error, Kind, ParallelizationHint, Quota, Request, Scheduler, Ticket,
+    Workers,
+};
+
+use crate::{naming, now, on, plain, scheduler, starts};
+
+#[test]
+fn nothing_that_waits_delays_what_needs_none_of_it() {
+    let start = now();
+    let mut scheduler = scheduler(20, start);
+    let (api, calls) = (
+        [scheduler.limit("api").unwrap()],
+        [scheduler.limit("calls").unwrap()],
+    );
+    let rate = ParallelizationHint::rate_limited(1.0);
+    let held = [
+        scheduler.push(on("busy", &HostExclusive), start).unwrap(),
+        scheduler.push(naming(&api), start).unwrap(),
+        scheduler.push(naming(&calls), start).unwrap(),
+        scheduler.push(on("", &rate), start).unwrap(),
+    ];
+    assert_eq!(starts(&mut scheduler, start), held);
+    scheduler.set_workers(Kind(7), Workers::Free(0));
+    for _ in 0..5 {
+        for blocked in [
+            on("busy", &HostExclusive),
+            naming(&api),
+            naming(&calls),
+            on("", &rate),
+        ] {
+            scheduler.push(blocked, start).unwrap();
+        }
+        scheduler
+            .push(
+                Request {
+                    kind: Kind(7),
+                    ..plain()
+                },
+                start,
+            )
+            .unwrap();
+    }
+    let free = [
+        scheduler.push(on("idle", &HostExclusive), start).unwrap(),
+        scheduler.push(plain(), start).unwrap(),
+        scheduler
+            .push(
+                Request {
+                    kind: Kind(8),
+                    ..plain()
+                },
+                start,
+            )
+            .unwrap(),
+        scheduler
+            .push(
+                Request {
+                    host: Some("busy"),
+                    ..plain()
+                },
+                start,
+            )
+            .unwrap(),
+    ];
+    assert_eq!(starts(&mut scheduler, start), free);
+
+    // However old the backlog is, it costs the others nothing. Only what time brings comes back.
+    let later = start + Duration::from_hours(1);
+    let came_back = starts(&mut scheduler, later);
+    assert_eq!(came_back.len(), 2, "one call and one request");
+    let fresh = scheduler.push(plain(), later).unwrap();
+    let elsewhere = scheduler
+        .push(on("elsewhere", &HostExclusive), later)
+        .unwrap();
+    assert_eq!(starts(&mut scheduler, later), [fresh, elsewhere]);
+}
+
+#[test]
+fn a_waiting_job_holds_nothing_even_if_all_but_one_of_its_claims_are_free() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let (db, api) = (
+        scheduler.limit("db").unwrap(),
+        scheduler.limit("api").unwrap(),
+    );
+    let holder = scheduler.push(naming(&[api]), start).unwrap();
+    assert_eq!(starts(&mut scheduler, start), [holder]);
+    let both = Request {
+        limits: &[db, api],
+        ..on("h", &HostExclusive)
+    };
+    scheduler.push(both, start).unwrap();
+    let others = [
+        scheduler.push(on("h", &HostExclusive), start).unwrap(),
+        scheduler.push(naming(&[db]), start).unwrap(),
+        scheduler.push(naming(&[db]), start).unwrap(),
+    ];
+    assert_eq!(starts(&mut scheduler, start), others);
+}
+
+#[test]
+fn a_start_takes_a_worker_of_its_kind() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    scheduler.set_workers(Kind(0), Workers::Free(2));
+    let jobs: Vec<Ticket> = (0..4)
+        .map(|_| scheduler.push(plain(), start).unwrap())
+        .collect();
+    assert_eq!(starts(&mut scheduler, start), jobs[..2]);
+    scheduler.finish(jobs[0]).unwrap();
+    assert_eq!(
+        starts(&mut scheduler, start),
+        [],
+        "a job's end does not free its worker"
+    );
+    scheduler.set_workers(Kind(0), Workers::Free(1));
+    assert_eq!(starts(&mut scheduler, start), jobs[2..3]);
+}
+
+#[test]
+fn a_retry_keeps_its_place_and_holds_nothing_while_it_waits() {
+    let start = now();
+    let mut scheduler = scheduler(1, start);
+    let jobs: Vec<Ticket> = (0..3)
+        .map(|_| scheduler.push(on("h", &HostExclusive), start).unwrap())
+        .collect();
+    assert_eq!(starts(&mut scheduler, start), [jobs[0]]);
+    let not_before = start + Duration::from_millis(500);
+    scheduler.retry(jobs[0], not_before).unwrap();
+    assert_eq!(
+        starts(&mut scheduler, start),
+        [jobs[1]],
+        "its slot and host are free at once"
+    );
+    scheduler.finish(jobs[1]).unwrap();
+    assert_eq!(
+        starts(&mut scheduler, not_before),
+        [jobs[0]],
+        "and it goes before the third"
+    );
+}
+
+#[test]
+fn an_idle_scheduler_says_when_to_come_back() {
+    let start = now();
+    let mut scheduler = scheduler(4, start);
+    let rate = ParallelizationHint::rate_limited(10.0);
+    let first = scheduler.push(on("", &rate), start).unwrap();
+    scheduler.push(on("", &rate), start).unwrap();
+    assert_eq!(scheduler.pop(start), Decision::Start(first));
+    let token = start + Duration::from_millis(100);
+    assert_eq!(scheduler.pop(start), Decision::WaitUntil(token));
+    let just_before = start + Duration::from_nanos(99_999_999);
+    assert_eq!(scheduler.pop(just_before), Decision::WaitUntil(token));
+    assert!(matches!(scheduler.pop(token), Decision::Start(_)));
+
+    // Twice as fast from now on: half of a token's time has passed, the rest takes half as long.
+    scheduler.push(on("", &rate), token).unwrap();
+    let halfway = token + Duration::from_millis(50);
+    scheduler.set_rate(
+        "task",
+        Quota::new("20/s".parse().unwrap(), 1).unwrap(),
+        halfway,
+    );
+    let sooner = halfway + Duration::from_millis(25);
+    assert_eq!(scheduler.pop(halfway), Decision::WaitUntil(sooner));
+    assert!(matches!(scheduler.pop(sooner), Decision::Start(_)));
+}
+
+#[test]
+fn what_failed_takes_what_needs_it_along() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let root = scheduler.push(plain(), start).unwrap();
+    let after = |scheduler: &mut Scheduler, needs: &[Ticket]| {
+        scheduler.push(Request { needs, ..plain() }, start).unwrap()
+    };
+    let left = after(&mut scheduler, &[root]);
+    let right = after(&mut scheduler, &[root]);
+    let bottom = after(&mut scheduler, &[left, right]);
+    let other = scheduler.push(plain(), start).unwrap();
+    assert_eq!(starts(&mut scheduler, start), [root, other]);
+    scheduler.finish(root).unwrap();
+    assert_eq!(starts(&mut scheduler, start), [left, right]);
+    scheduler.finish(right).unwrap();
+    let below = after(&mut scheduler, &[bottom]);
+    assert_eq!(scheduler.fail(left).unwrap(), [bottom, below]);
+    assert!(!scheduler.knows(below));
+
+    let gone = Request {
+        needs: &[below],
+        ..plain()
+    };
+    assert_eq!(
+        scheduler.push(gone, start),
+        Err(Error::UnknownTicket { ticket: below })
+    );
+    assert_eq!(scheduler.cancel(other), Ok(Cancelled::Running));
+    assert_eq!(scheduler.load().waiting, 0);
+}
+
+#[test]
+fn a_hundred_thousand_hosts_and_keys_used_once_leave_nothing() {
+    let start = now();
+    let mut scheduler = scheduler(1_000, start);
+    let mut running = Vec::new();
+    for number in 0..100_000 {
+        let name = format!("host {number}");
+        let key = ParallelizationHint::RateLimited {
+            requests_per_second: 1_000.0,
+            burst: 1,
+            key: Some(name.clone()),
+        };
+        scheduler.push(on(&name, &HostExclusive), start).unwrap();
+        scheduler.push(on("", &key), start).unwrap();
+    }
+    let full = scheduler.load();
+    assert_eq!(
+        (full.hosts, full.keys, full.lanes),
+        (100_000, 100_000, 200_000)
+    );
+    loop {
+        running.extend(starts(&mut scheduler, start));
+        if running.is_empty() {
+            break;
+        }
+        for ticket in running.drain(..) {
+            scheduler.finish(ticket).unwrap();
+        }
+    }
+    // A bucket is forgotten once it is full again, which is as good as new.
+    assert_eq!(scheduler.load().hosts, 0);
+    scheduler.pop(start + Duration::from_millis(1));
+    let empty = scheduler.load();
+    assert_eq!(
+        (
+            empty.hosts,
+            empty.keys,
+            empty.lanes,
+            empty.waiting,
+            empty.running
+        ),
+        (0, 0, 0, 0, 0)
+    );
+}

@@ -1,0 +1,83 @@
+//! What can happen to a scheduler, at random.
+
+use proptest::prelude::*;
+use ratchet_runtime::{Priority, Workers};
+
+pub(crate) const KINDS: u16 = 3;
+
+/// Two with a max, then two with a rate.
+const LIMITS: u8 = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Hint {
+    Parallel,
+    Host(u8),
+    Key(u8),
+    Global(u8),
+    Alone,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Push {
+        hint: Hint,
+        kind: u16,
+        priority: Priority,
+        slots: u32,
+        limits: Vec<u8>,
+        needs: Vec<prop::sample::Index>,
+    },
+    Pop(u8),
+    Finish(prop::sample::Index),
+    Fail(prop::sample::Index),
+    Retry(prop::sample::Index, u64),
+    Cancel(prop::sample::Index),
+    Advance(u64),
+    Workers(u16, Workers),
+    Max(u8, u32),
+    Slots(u32),
+}
+
+fn hint() -> impl Strategy<Value = Hint> {
+    prop_oneof![
+        4 => Just(Hint::Parallel),
+        4 => (0u8..4).prop_map(Hint::Host),
+        3 => (0u8..2).prop_map(Hint::Key),
+        1 => (0u8..4).prop_map(Hint::Global),
+        1 => Just(Hint::Alone),
+    ]
+}
+
+fn workers() -> impl Strategy<Value = Workers> {
+    prop_oneof![
+        2 => Just(Workers::Unlimited),
+        3 => (0u32..3).prop_map(Workers::Free),
+        1 => Just(Workers::Away),
+    ]
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    let push = (
+        hint(),
+        0..KINDS,
+        prop::sample::select(&Priority::ALL),
+        prop_oneof![4 => Just(1u32), 1 => 2u32..5],
+        prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(0..LIMITS, 1..4)],
+        prop_oneof![6 => Just(Vec::new()), 1 => prop::collection::vec(index(), 1..3)],
+    );
+    prop_oneof![
+        8 => push.prop_map(|(hint, kind, priority, slots, limits, needs)| {
+            Step::Push { hint, kind, priority, slots, limits, needs }
+        }),
+        6 => (1u8..5).prop_map(Step::Pop),
+        5 => index().prop_map(Step::Finish),
+        1 => index().prop_map(Step::Fail),
+        1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Retry(job, delay)),
+        1 => index().prop_map(Step::Cancel),
+        3 => (0u64..150).prop_map(Step::Advance),
+        1 => (0..KINDS, workers()).prop_map(|(kind, workers)| Step::Workers(kind, workers)),
+        1 => (0u8..2, 1u32..4).prop_map(|(limit, max)| Step::Max(limit, max)),
+        1 => (1u32..6).prop_map(Step::Slots),
+    ]
+}
