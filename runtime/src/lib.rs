@@ -46,6 +46,7 @@
 //! ```
 
 mod error;
+pub mod process;
 mod scheduling;
 pub mod worker;
 
@@ -57,3 +58,9 @@ pub use scheduling::{
     Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
     WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
+
+/// Mocks of the traits of this crate, for tests of one's own code.
+#[cfg(any(test, feature = "mock"))]
+pub mod mock {
+    pub use crate::process::MockProcessManager;
+}

@@ -1,7 +1,6 @@
 //! A real process at the other end of a conversation.
 
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use ratchet_ipc::{
     Event, Incoming, IpcError, IpcMessage, IpcTransport, Payload, Request, Response,
@@ -10,8 +9,7 @@ use ratchet_ipc::{
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// No test waits longer than this for something that has to happen; it only ends a test that hangs.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::within;
 
 /// A worker process and the host's end of the conversation with it.
 pub struct WorkerProcess {
@@ -108,9 +106,4 @@ impl WorkerProcess {
             stderr,
         )
     }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    let happened = tokio::time::timeout(PATIENCE, future).await;
-    happened.unwrap_or_else(|_| panic!("nothing happened for {PATIENCE:?}"))
 }

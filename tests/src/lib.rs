@@ -11,7 +11,13 @@
 )]
 
 mod child;
+mod condition;
 mod language;
+#[cfg(target_os = "linux")]
+mod system;
 
 pub use child::WorkerProcess;
+pub use condition::{eventually, within};
 pub use language::{Language, present};
+#[cfg(target_os = "linux")]
+pub use system::{Holdings, children_of, is_alive, process_state};

@@ -4,6 +4,8 @@
     reason = "a test fails when what has to happen does not"
 )]
 
+mod commands;
 mod guarded_workers;
 mod plain_workers;
+mod processes;
 mod sdk_tests;

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ratchet_ipc::serve::{Call, Json, Task, Worker};
 use ratchet_ipc::{Payload, TaskError};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{CommandLimits, CommandRunner, Environment, Keeper, ProcessConfig};
 
 /// A task of the built-in worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +84,14 @@ impl BuiltinTask {
             Self::Fail => Task::new(self.name(), |call: Call| async move { fail(&call) }),
             Self::Flaky => Task::new(self.name(), |call: Call| async move { flaky(&call) }),
             Self::Burn => Task::blocking(self.name(), burn),
-            Self::Command => Task::new(self.name(), command),
+            Self::Command => {
+                // Started with the first command: most workers never run one.
+                let runner = Arc::new(OnceLock::new());
+                Task::new(self.name(), move |call: Call| {
+                    let runner = Arc::clone(&runner);
+                    async move { command(&call, runner.get_or_init(runner_with_keeper)).await }
+                })
+            }
         };
         task.description(self.description())
     }
@@ -186,12 +196,17 @@ fn flaky(call: &Call) -> Result<Json<Attempt>, TaskError> {
 
 #[derive(Serialize)]
 struct Output {
-    exit_code: i32,
+    exit_code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-async fn command(call: Call) -> Result<Json<Output>, TaskError> {
+fn runner_with_keeper() -> CommandRunner {
+    // Without one, commands are still killed with the worker's own end, unless that is a SIGKILL.
+    CommandRunner::new(Keeper::start().ok())
+}
+
+async fn command(call: &Call, runner: &CommandRunner) -> Result<Json<Output>, TaskError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Command {
@@ -206,39 +221,35 @@ async fn command(call: Call) -> Result<Json<Output>, TaskError> {
             TaskError::new(TaskError::INVALID_INPUT, "`run` names no program").retryable(false),
         );
     };
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(arguments)
-        .envs(env)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if let Some(cwd) = cwd {
-        command.current_dir(cwd);
-    }
-    let output = command.output().await.map_err(|error| {
-        TaskError::new("spawn", format!("`{program}` does not start: {error}")).retryable(false)
-    })?;
+    let declared = env
+        .into_iter()
+        .fold(Environment::inherited(), |env, (name, value)| {
+            env.set(name, value)
+        });
+    let mut config = ProcessConfig::new(program).args(arguments).env(declared);
+    config.working_dir = cwd;
+    // The host holds the clock; a cancel drops this future, which kills the command.
+    let never = CancellationToken::new();
+    let output = runner
+        .run(&config, CommandLimits::default(), &never)
+        .await
+        .map_err(|error| {
+            TaskError {
+                code: "spawn".into(),
+                ..error.into()
+            }
+            .retryable(false)
+        })?;
     let result = Output {
-        exit_code: exit_code(output.status),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        exit_code: output.ended.exit.code(),
+        stdout: output.stdout.to_text(),
+        stderr: output.stderr.to_text(),
     };
-    if output.status.success() {
+    if output.is_success() {
         return Ok(Json(result));
     }
-    Err(
-        TaskError::new("exit", format!("`{program}`: {}", output.status))
-            .data(Payload::from_value(&result)?),
-    )
-}
-
-/// The exit code, or as shells have it, 128 and the signal.
-fn exit_code(status: std::process::ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    let message = format!("`{program}` {}", output.ended.exit);
+    Err(TaskError::new("exit", message).data(Payload::from_value(&result)?))
 }
 
 #[cfg(test)]
@@ -344,6 +355,14 @@ mod tests {
                 ("exit", data.as_str())
             );
         }
+        let leaves = r#"{"run":["sh","-c","sleep 1000 & echo o"]}"#;
+        let expected = r#"{"exit_code":0,"stdout":"o\n","stderr":""}"#;
+        assert_eq!(
+            run("command", leaves).await.unwrap(),
+            expected,
+            "it waits for no leftovers"
+        );
+
         let error = run("command", r#"{"run":["/no/such/program"]}"#)
             .await
             .unwrap_err();

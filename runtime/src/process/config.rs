@@ -1,0 +1,123 @@
+//! What to start, and how.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// A program with all that it is started with.
+///
+/// ```
+/// use ratchet_runtime::process::{Environment, ProcessConfig};
+///
+/// let config = ProcessConfig::new("convert")
+///     .args(["a.png", "b.jpg"])
+///     .env(Environment::clean().set("PATH", "/usr/bin"))
+///     .working_dir("/srv/images");
+/// assert_eq!(config.to_string(), "convert a.png b.jpg");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessConfig {
+    /// The program: a path, or a name that is looked for in `PATH`.
+    pub command: PathBuf,
+    /// Its arguments, as they are; no shell sees them.
+    pub args: Vec<OsString>,
+    /// Its environment.
+    pub env: Environment,
+    /// The folder to start it in, if not this process's own.
+    pub working_dir: Option<PathBuf>,
+}
+
+impl ProcessConfig {
+    /// A program without arguments, in this process's environment and folder.
+    pub fn new(command: impl Into<PathBuf>) -> Self {
+        Self {
+            command: command.into(),
+            args: Vec::new(),
+            env: Environment::inherited(),
+            working_dir: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the environment.
+    #[must_use]
+    pub fn env(mut self, env: Environment) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Sets the folder to start in.
+    #[must_use]
+    pub fn working_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.working_dir = Some(folder.into());
+        self
+    }
+}
+
+impl std::fmt::Display for ProcessConfig {
+    /// For people: the words, without any quoting.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.command.display().fmt(f)?;
+        for arg in &self.args {
+            write!(f, " {}", arg.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// The environment of a process: this process's own or none, and what is declared on top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    inherits: bool,
+    declared: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// This process's own.
+    pub fn inherited() -> Self {
+        Self {
+            inherits: true,
+            declared: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing but what is declared.
+    pub fn clean() -> Self {
+        Self {
+            inherits: false,
+            declared: BTreeMap::new(),
+        }
+    }
+
+    /// Declares a variable.
+    #[must_use]
+    pub fn set(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.declared.insert(name.into(), value.into());
+        self
+    }
+
+    /// Whether it begins with this process's own.
+    pub fn inherits(&self) -> bool {
+        self.inherits
+    }
+
+    /// What is declared, by name.
+    pub fn declared(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.declared
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}

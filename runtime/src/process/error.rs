@@ -1,0 +1,85 @@
+//! Why a process could not be had.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::ProcessConfig;
+
+/// Why a process could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// There is no such program.
+    #[error("there is no program `{}`", command.display())]
+    NotFound {
+        /// The program.
+        command: PathBuf,
+    },
+    /// The file is there, but may not be run.
+    #[error("`{}` may not be run: it is not executable", command.display())]
+    NotExecutable {
+        /// The program.
+        command: PathBuf,
+    },
+    /// The file may be run, but is no program.
+    #[error("`{}` is not a program for this system, and has no `#!` line", command.display())]
+    WrongFormat {
+        /// The program.
+        command: PathBuf,
+    },
+    /// The folder to start it in is not there.
+    #[error("`{}` cannot be started in `{}`: there is no such folder", command.display(), folder.display())]
+    NoFolder {
+        /// The program.
+        command: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The system refused for another reason.
+    #[error("`{}` could not be started", command.display())]
+    Spawn {
+        /// The program.
+        command: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The manager has ended, and all its processes with it.
+    #[error("the process manager has ended")]
+    Ended,
+}
+
+impl ProcessError {
+    /// Tells the usual reasons apart; the system has one error for a missing program and a missing
+    /// folder.
+    pub(super) fn spawn(config: &ProcessConfig, source: io::Error) -> Self {
+        let command = config.command.clone();
+        if let Some(folder) = config
+            .working_dir
+            .as_deref()
+            .filter(|folder| !folder.is_dir())
+        {
+            return Self::NoFolder {
+                command,
+                folder: folder.to_path_buf(),
+            };
+        }
+        match source.kind() {
+            io::ErrorKind::NotFound if lacks_interpreter(config) => Self::WrongFormat { command },
+            io::ErrorKind::NotFound => Self::NotFound { command },
+            io::ErrorKind::PermissionDenied => Self::NotExecutable { command },
+            _ if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+                Self::WrongFormat { command }
+            }
+            _ => Self::Spawn { command, source },
+        }
+    }
+}
+
+/// A script whose `#!` names a program that is not there is itself there.
+fn lacks_interpreter(config: &ProcessConfig) -> bool {
+    let path: &Path = &config.command;
+    path.components().count() > 1 && config.working_dir.is_none() && path.is_file()
+}

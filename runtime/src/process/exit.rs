@@ -1,0 +1,127 @@
+//! How processes end.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// What a process left when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It ended by itself with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// Nobody can tell: somebody else took its status, or it would not die.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it ended well.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The code, or as shells have it, 128 and the signal.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(signal) => Some(128 + signal),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with exit code {code}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
+                None => write!(f, "was killed by signal {signal}"),
+            },
+            Self::Unknown => f.write_str("ended, and its exit status is lost"),
+        }
+    }
+}
+
+/// The names of the signals that end processes most often.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    const NAMES: [(Signal, &str); 12] = [
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::INT, "SIGINT"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    NAMES
+        .iter()
+        .find(|(known, _)| known.as_raw() == signal)
+        .map(|(_, name)| *name)
+}
+
+/// How far somebody had to go for a process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// Nobody asked.
+    ByItself,
+    /// It was asked, and ended.
+    Asked,
+    /// It had to be killed.
+    Killed,
+}
+
+/// A process that has ended, with all that it had started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What it left.
+    pub exit: Exit,
+    /// How far somebody had to go.
+    pub ending: Ending,
+    /// Whether something that it had started was still there, and was killed.
+    pub left_behind: bool,
+    /// System ids of what could not even be killed in time.
+    pub survivors: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_it_ended() {
+        for (exit, said, code) in [
+            (Exit::Code(3), "ended with exit code 3", Some(3)),
+            (
+                Exit::Signal(9),
+                "was killed by signal 9 (SIGKILL)",
+                Some(137),
+            ),
+            (Exit::Signal(64), "was killed by signal 64", Some(192)),
+            (Exit::Unknown, "ended, and its exit status is lost", None),
+        ] {
+            assert_eq!((exit.to_string().as_str(), exit.code()), (said, code));
+            assert!(!exit.is_success());
+        }
+        assert!(Exit::from(ExitStatus::from_raw(0)).is_success());
+        assert_eq!(Exit::from(ExitStatus::from_raw(3 << 8)), Exit::Code(3));
+        assert_eq!(Exit::from(ExitStatus::from_raw(15)), Exit::Signal(15));
+    }
+}

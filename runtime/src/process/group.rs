@@ -1,0 +1,120 @@
+//! A process group: one process that we started, and what it started in turn.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::time::Instant;
+
+use super::keeper::Keeper;
+use super::system;
+
+/// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// The system tells nobody that a group has become empty, so it is asked, at growing intervals.
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The group of a process that this process started.
+///
+/// While it has a member, no other process can get its number; so it is signalled only until it is
+/// known to be empty, and then never again. Dropping it kills what is left.
+#[derive(Debug)]
+pub(super) struct ProcessGroup {
+    leader: Pid,
+    keeper: Option<Keeper>,
+    gone: bool,
+}
+
+impl ProcessGroup {
+    /// The group that a process, just started, leads; the keeper learns of it.
+    pub(super) fn led_by(leader: Pid, keeper: Option<Keeper>) -> Self {
+        if let Some(keeper) = &keeper {
+            keeper.watch(leader);
+        }
+        Self {
+            leader,
+            keeper,
+            gone: false,
+        }
+    }
+
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+        // A stopped process would sleep through it.
+        self.signal(Signal::CONT);
+    }
+
+    /// Kills all members. Linux lets no fork slip through; elsewhere one may, and the next round of
+    /// [`clear`](Self::clear) finds it.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if !self.gone {
+            // It fails if nobody is left, which is what signals are sent for, or if all members have
+            // changed their user, which puts them out of reach; `clear` reports those.
+            let _ = kill_process_group(self.leader, signal);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
+    }
+
+    /// Kills whoever is left after the leader was reaped, until nobody is.
+    ///
+    /// Says whether there was anybody, and who could not be killed in time.
+    pub(super) async fn clear(mut self) -> (bool, Vec<u32>) {
+        if self.is_empty() {
+            self.forget();
+            return (false, Vec::new());
+        }
+        let deadline = Instant::now() + KILL_LIMIT;
+        let mut pause = FIRST_PAUSE;
+        let (mut left_behind, mut survivors) = (false, Vec::new());
+        loop {
+            // The dead that nobody has reaped yet belong to the group too, but leave nothing behind.
+            survivors = if self.is_empty() {
+                Vec::new()
+            } else {
+                self.living(survivors)
+            };
+            if survivors.is_empty() || Instant::now() >= deadline {
+                self.forget();
+                return (left_behind, survivors);
+            }
+            left_behind = true;
+            self.kill();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Who lives; if the system does not say, who lived before, or somebody.
+    fn living(&self, before: Vec<u32>) -> Vec<u32> {
+        let leader = self.leader.as_raw_nonzero().get().unsigned_abs();
+        match system::living_members(leader) {
+            Ok(living) => living,
+            Err(_) if before.is_empty() => vec![leader],
+            Err(_) => before,
+        }
+    }
+
+    fn forget(&mut self) {
+        self.gone = true;
+        if let Some(keeper) = &self.keeper {
+            keeper.release(self.leader);
+        }
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.kill();
+            self.forget();
+        }
+    }
+}

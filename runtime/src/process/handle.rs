@@ -1,0 +1,130 @@
+//! A process, as whoever talks to it has it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::{Ended, Ending, Exit};
+
+/// Names a process of one manager; unlike the system's ids, it is never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId(u64);
+
+impl ProcessId {
+    /// The process that was started as number `n`.
+    pub fn new(n: u64) -> Self {
+        Self(n)
+    }
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.0)
+    }
+}
+
+/// What is known of a process that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessInfo {
+    /// Its id here.
+    pub id: ProcessId,
+    /// The system's id of it, which is that of its group too.
+    pub system_id: u32,
+    /// The program and its arguments.
+    pub command: Arc<str>,
+}
+
+/// A process, as whoever talks to it has it: its pipes, and word of its end.
+///
+/// Dropping it closes the pipes and does not end the process; the manager does that.
+pub struct ProcessHandle {
+    id: ProcessId,
+    pipes: Option<Pipes>,
+    exit: ExitWatch,
+}
+
+/// The ends of a process's pipes: its stdin, its stdout and its stderr.
+pub type Pipes = (
+    Box<dyn AsyncWrite + Send + Unpin>,
+    Box<dyn AsyncRead + Send + Unpin>,
+    Box<dyn AsyncRead + Send + Unpin>,
+);
+
+impl ProcessHandle {
+    /// A handle on pipes of any kind; in tests, on pipes in memory.
+    pub fn new(id: ProcessId, pipes: Pipes, exit: ExitWatch) -> Self {
+        Self {
+            id,
+            pipes: Some(pipes),
+            exit,
+        }
+    }
+
+    /// Which process it is.
+    pub fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// Its stdin, stdout and stderr, for the one who asks first.
+    pub fn take_pipes(&mut self) -> Option<Pipes> {
+        self.pipes.take()
+    }
+
+    /// Word of its end.
+    pub fn exit(&mut self) -> &mut ExitWatch {
+        &mut self.exit
+    }
+}
+
+impl fmt::Debug for ProcessHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessHandle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells the watchers of a process that it has ended.
+#[derive(Debug)]
+pub struct ExitNotice(watch::Sender<Option<Ended>>);
+
+/// Waits for the end of a process.
+#[derive(Debug, Clone)]
+pub struct ExitWatch(watch::Receiver<Option<Ended>>);
+
+impl ExitWatch {
+    /// Both ends of the word.
+    pub fn channel() -> (ExitNotice, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (ExitNotice(sender), Self(receiver))
+    }
+
+    /// Waits until the process has ended, and all that it had started; cancel safe.
+    pub async fn wait(&mut self) -> Ended {
+        match self.0.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(ended)) => ended.clone(),
+            // Whoever watched it is gone, and has killed it in going.
+            Ok(None) | Err(_) => Ended {
+                exit: Exit::Unknown,
+                ending: Ending::Killed,
+                left_behind: false,
+                survivors: Vec::new(),
+            },
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&self) -> Option<Ended> {
+        self.0.borrow().clone()
+    }
+}
+
+impl ExitNotice {
+    /// Says that it has ended.
+    pub fn send(self, ended: Ended) {
+        // Nobody has to be watching.
+        self.0.send_replace(Some(ended));
+    }
+}

@@ -1,0 +1,67 @@
+//! The end of a process: by itself, asked, or killed, and always with all that it had started.
+
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::group::ProcessGroup;
+use super::{Ended, Ending, Exit};
+
+/// How long a killed process may take to be reaped. Only the kernel can hold it up.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
+
+/// When a process is to be killed, once it was asked to end; it only ever comes nearer.
+pub(super) type KillTime = watch::Receiver<Option<Instant>>;
+
+/// Brings the time of the kill nearer; the first call asks the process to end.
+pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Instant) {
+    kill_at.send_if_modified(|known| {
+        let nearer = known.is_none_or(|known| time < known);
+        if nearer {
+            *known = Some(time);
+        }
+        nearer
+    });
+}
+
+/// Waits for a process to end, ends it when asked to, and clears away what it leaves.
+pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: KillTime) -> Ended {
+    let mut ending = Ending::ByItself;
+    let mut asked = None;
+    let exit = loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => break status.map_or(Exit::Unknown, Exit::from),
+            // Without a sender nobody can ask any more: whoever owned the process is gone.
+            changed = kill_at.changed() => {
+                asked = if changed.is_ok() { *kill_at.borrow_and_update() } else { Some(Instant::now()) };
+                if ending == Ending::ByItself {
+                    group.terminate();
+                    ending = Ending::Asked;
+                }
+            }
+            () = until(asked) => {
+                group.kill();
+                ending = Ending::Killed;
+                let status = timeout(REAP_LIMIT, child.wait()).await;
+                break status.map_or(Exit::Unknown, |status| status.map_or(Exit::Unknown, Exit::from));
+            }
+        }
+    };
+    let (left_behind, survivors) = group.clear().await;
+    Ended {
+        exit,
+        ending,
+        left_behind,
+        survivors,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

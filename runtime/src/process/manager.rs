@@ -1,0 +1,201 @@
+//! Real processes on this machine: one actor owns them, everybody else sends it messages.
+//!
+//! ```text
+//! LocalProcesses --Order--> actor --owns--> a watch task a process --Ended--> actor, ExitWatch
+//! ```
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::handle::Pipes;
+use super::lifecycle;
+use super::spawn::spawn;
+use super::{
+    ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
+    ProcessManager,
+};
+
+/// Orders are few and answered at once; a caller that finds the queue full waits its turn.
+const ORDERS: usize = 64;
+
+/// Processes on this machine.
+///
+/// Dropping it kills them all, with everything that they started.
+#[derive(Debug)]
+pub struct LocalProcesses {
+    orders: mpsc::Sender<Order>,
+}
+
+enum Order {
+    Spawn(
+        ProcessConfig,
+        oneshot::Sender<Result<ProcessHandle, ProcessError>>,
+    ),
+    List(oneshot::Sender<Vec<ProcessInfo>>),
+    Terminate(ProcessId, Duration),
+}
+
+impl LocalProcesses {
+    /// Starts the actor, and a keeper for its processes.
+    ///
+    /// Call it within a tokio runtime. Without a keeper it goes on and says so once.
+    pub fn start() -> Self {
+        let keeper = Keeper::start().inspect_err(|error| {
+            tracing::warn!(%error, "no keeper: should this process be killed, its workers live on");
+        });
+        Self::with_keeper(keeper.ok())
+    }
+
+    /// Starts the actor with a keeper that is there already, or with none.
+    pub fn with_keeper(keeper: Option<Keeper>) -> Self {
+        let (orders, received) = mpsc::channel(ORDERS);
+        let actor = Actor {
+            keeper,
+            next: 1,
+            living: BTreeMap::new(),
+            watches: JoinSet::new(),
+        };
+        tokio::spawn(actor.run(received));
+        Self { orders }
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order + Send,
+    ) -> Result<T, ProcessError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders
+            .send(order(answer))
+            .await
+            .map_err(|_| ProcessError::Ended)?;
+        answered.await.map_err(|_| ProcessError::Ended)
+    }
+}
+
+#[async_trait]
+impl ProcessManager for LocalProcesses {
+    async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        self.order(|answer| Order::Spawn(config.clone(), answer))
+            .await?
+    }
+
+    async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {
+        Ok(self
+            .list_processes()
+            .await?
+            .into_iter()
+            .find(|process| process.id == id))
+    }
+
+    async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError> {
+        self.order(Order::List).await
+    }
+
+    async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
+        self.orders
+            .send(Order::Terminate(id, grace))
+            .await
+            .map_err(|_| ProcessError::Ended)
+    }
+}
+
+/// Owns the processes.
+struct Actor {
+    keeper: Option<Keeper>,
+    next: u64,
+    living: BTreeMap<ProcessId, Living>,
+    watches: JoinSet<ProcessId>,
+}
+
+struct Living {
+    info: ProcessInfo,
+    kill_at: watch::Sender<Option<Instant>>,
+}
+
+impl Actor {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    // Nobody is left to give orders; dropping the watches kills what they watch.
+                    None => return,
+                },
+                Some(Ok(ended)) = self.watches.join_next() => drop(self.living.remove(&ended)),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        // Whoever asked may have gone away; a process whose handle nobody takes is ended again.
+        match order {
+            Order::Spawn(config, answer) => {
+                if let Err(Ok(handle)) = answer.send(self.spawn(&config)) {
+                    self.terminate(handle.id(), Duration::ZERO);
+                }
+            }
+            Order::List(answer) => {
+                let _ = answer.send(
+                    self.living
+                        .values()
+                        .map(|living| living.info.clone())
+                        .collect(),
+                );
+            }
+            Order::Terminate(id, grace) => self.terminate(id, grace),
+        }
+    }
+
+    fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        let (mut child, group) = spawn(config, Stdio::piped(), self.keeper.as_ref())?;
+        let (Some(system_id), Some(pipes)) = (child.id(), take_pipes(&mut child)) else {
+            return Err(ProcessError::spawn(
+                config,
+                std::io::ErrorKind::BrokenPipe.into(),
+            ));
+        };
+        let id = ProcessId::new(self.next);
+        self.next += 1;
+        let (notice, exit) = ExitWatch::channel();
+        let (kill_at, kill_time) = watch::channel(None);
+        let info = ProcessInfo {
+            id,
+            system_id,
+            command: Arc::from(config.to_string()),
+        };
+        self.living.insert(id, Living { info, kill_at });
+        self.watches.spawn(async move {
+            notice.send(lifecycle::watch(child, group, kill_time).await);
+            id
+        });
+        Ok(ProcessHandle::new(id, pipes, exit))
+    }
+
+    fn terminate(&self, id: ProcessId, grace: Duration) {
+        if let Some(living) = self.living.get(&id) {
+            let now = Instant::now();
+            // A grace beyond the clock's range is a grace without end, and an hour is as good.
+            let time = now
+                .checked_add(grace)
+                .unwrap_or(now + Duration::from_hours(1));
+            lifecycle::bring_nearer(&living.kill_at, time);
+        }
+    }
+}
+
+fn take_pipes(child: &mut Child) -> Option<Pipes> {
+    let (stdin, stdout) = child.stdin.take().zip(child.stdout.take())?;
+    Some((
+        Box::new(stdin),
+        Box::new(stdout),
+        Box::new(child.stderr.take()?),
+    ))
+}

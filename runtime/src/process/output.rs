@@ -1,0 +1,137 @@
+//! What a process printed, within limits.
+
+use std::collections::VecDeque;
+
+/// The beginning of what a process printed, and how much more there was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Captured {
+    /// What was kept.
+    pub bytes: Vec<u8>,
+    /// How many bytes were not.
+    pub dropped: u64,
+}
+
+impl Captured {
+    /// Adds what was printed next, as far as there is room.
+    pub(super) fn push(&mut self, bytes: &[u8], limit: usize) {
+        let room = limit.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(&bytes[..room]);
+        self.dropped += (bytes.len() - room) as u64;
+    }
+
+    /// As text: what is not UTF-8 is replaced, and what was dropped is said at the end.
+    ///
+    /// ```
+    /// use ratchet_runtime::process::Captured;
+    ///
+    /// let whole = Captured { bytes: b"done\n".to_vec(), dropped: 0 };
+    /// assert_eq!(whole.to_text(), "done\n");
+    /// let cut = Captured { bytes: b"beginning".to_vec(), dropped: 7 };
+    /// assert_eq!(cut.to_text(), "beginning\n[7 more bytes were dropped]\n");
+    /// ```
+    pub fn to_text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        match self.dropped {
+            0 => text.into_owned(),
+            dropped => format!(
+                "{text}
+[{dropped} more bytes were dropped]
+"
+            ),
+        }
+    }
+}
+
+/// The end of what a process printed: a ring that never grows beyond its size.
+///
+/// ```
+/// use ratchet_runtime::process::Tail;
+///
+/// let mut tail = Tail::new(8);
+/// tail.push(b"first\nsecond\n");
+/// assert_eq!(tail.to_text(), "second\n");
+/// assert_eq!(tail.dropped(), 5);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tail {
+    bytes: VecDeque<u8>,
+    size: usize,
+    dropped: u64,
+}
+
+impl Tail {
+    /// A ring of so many bytes.
+    pub fn new(size: usize) -> Self {
+        Self {
+            bytes: VecDeque::new(),
+            size,
+            dropped: 0,
+        }
+    }
+
+    /// Adds what was printed next, and forgets the oldest where there is no room.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let kept = &bytes[bytes.len().saturating_sub(self.size)..];
+        let surplus = (self.bytes.len() + kept.len()).saturating_sub(self.size);
+        self.bytes.drain(..surplus);
+        self.dropped += (surplus + bytes.len() - kept.len()) as u64;
+        self.bytes.extend(kept);
+    }
+
+    /// How many bytes were forgotten.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// As text, from the first whole line on: what is not UTF-8 is replaced.
+    pub fn to_text(&self) -> String {
+        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+        let begins_cut = self.dropped > 0;
+        let first_line = bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        // Half a line is better than nothing at all.
+        let start = if begins_cut && first_line < bytes.len() {
+            first_line
+        } else {
+            0
+        };
+        String::from_utf8_lossy(&bytes[start..]).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_the_beginning() {
+        let mut captured = Captured::default();
+        for bytes in ["abc", "def", "ghi"] {
+            captured.push(bytes.as_bytes(), 4);
+        }
+        assert_eq!(
+            (captured.bytes.as_slice(), captured.dropped),
+            (&b"abcd"[..], 5)
+        );
+    }
+
+    #[test]
+    fn a_tail_keeps_the_end_however_it_came() {
+        for cut in 0..=10 {
+            let (first, second) = b"0123456789".split_at(cut);
+            let mut tail = Tail::new(4);
+            tail.push(first);
+            tail.push(second);
+            assert_eq!(
+                (tail.to_text().as_str(), tail.dropped()),
+                ("6789", 6),
+                "cut at {cut}"
+            );
+        }
+        let mut nothing = Tail::new(0);
+        nothing.push(b"abc");
+        assert_eq!((nothing.to_text().as_str(), nothing.dropped()), ("", 3));
+    }
+}

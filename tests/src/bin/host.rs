@@ -1,0 +1,20 @@
+//! A host that starts one process with a child of its own, says who they are, and waits to be killed.
+
+use std::io::Write;
+
+use ratchet_runtime::process::{LocalProcesses, ProcessConfig, ProcessManager};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let processes = LocalProcesses::start();
+    // Both ignore what a polite end would bring, and hold no pipe that could end.
+    let script = "trap '' TERM HUP; sleep 1000 & echo $$ $!; exec >/dev/null; wait";
+    let config = ProcessConfig::new("sh").args(["-c", script]);
+    let mut process = processes.spawn_process(&config).await?;
+    let (_stdin, stdout, _stderr) = process.take_pipes().ok_or("it has pipes")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await?;
+    std::io::stdout().write_all(line.as_bytes())?;
+    std::future::pending().await
+}

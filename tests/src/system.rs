@@ -1,0 +1,54 @@
+//! What the system knows of processes, read from `/proc`.
+
+use std::fs;
+
+/// The state of a process, as `S` or `Z`; nothing if there is no such process.
+pub fn process_state(process: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.chars().next()
+}
+
+/// Whether a process is there and not merely waiting to be reaped.
+pub fn is_alive(process: u32) -> bool {
+    !matches!(process_state(process), None | Some('Z' | 'X'))
+}
+
+/// What this process holds: its descriptors, its threads, and its children, the dead ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Children, alive or waiting to be reaped.
+    pub children: usize,
+}
+
+impl Holdings {
+    /// What is held now.
+    pub fn now() -> Self {
+        let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
+        Self {
+            descriptors: count("/proc/self/fd"),
+            threads: count("/proc/self/task"),
+            children: children_of(std::process::id()).len(),
+        }
+    }
+}
+
+/// The children of a process.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|process| parent_of(*process) == Some(parent))
+        .collect()
+}
+
+fn parent_of(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}

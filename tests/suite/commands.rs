@@ -1,0 +1,208 @@
+//! A command runs once, and gives back what it printed, whatever it does.
+#![cfg(target_os = "linux")]
+
+use std::time::Duration;
+
+use ratchet_runtime::process::{
+    CommandLimits, CommandOutput, CommandRunner, Ending, Exit, Keeper, ProcessConfig, StopCause,
+};
+use ratchet_tests::{eventually, is_alive, within};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than any test may take.
+const LONG: Duration = Duration::from_secs(1000);
+
+fn shell(script: &str) -> ProcessConfig {
+    ProcessConfig::new("sh").args(["-c", script])
+}
+
+fn runner() -> CommandRunner {
+    CommandRunner::new(Keeper::start().ok())
+}
+
+async fn run(script: &str, limits: CommandLimits) -> CommandOutput {
+    let never = CancellationToken::new();
+    within(runner().run(&shell(script), limits, &never))
+        .await
+        .expect("it starts")
+}
+
+/// The number on the first line of what it printed.
+fn number(output: &CommandOutput) -> u32 {
+    let text = output.stdout.to_text();
+    text.lines()
+        .next()
+        .and_then(|line| line.parse().ok())
+        .expect("it says a number")
+}
+
+#[tokio::test]
+async fn gives_back_what_was_printed_and_how_it_ended() {
+    let output = run("echo out; echo err >&2; exit 3", CommandLimits::default()).await;
+    assert_eq!(
+        (output.stdout.to_text(), output.stderr.to_text()),
+        ("out\n".into(), "err\n".into())
+    );
+    assert_eq!((output.ended.exit, output.stopped), (Exit::Code(3), None));
+    assert!(!output.is_success());
+    assert!(
+        run("cat; exit 0", CommandLimits::default())
+            .await
+            .is_success(),
+        "its stdin is empty"
+    );
+}
+
+#[tokio::test]
+async fn keeps_the_beginning_of_too_much_output_and_says_so() {
+    let limits = CommandLimits {
+        capture_bytes: 1000,
+        ..CommandLimits::default()
+    };
+    let output = run(
+        "head -c 50000000 /dev/zero; head -c 2000 /dev/zero >&2",
+        limits,
+    )
+    .await;
+    assert!(output.is_success());
+    assert_eq!(
+        (output.stdout.bytes.len(), output.stdout.dropped),
+        (1000, 49_999_000)
+    );
+    assert_eq!(
+        (output.stderr.bytes.len(), output.stderr.dropped),
+        (1000, 1000)
+    );
+}
+
+#[tokio::test]
+async fn asks_at_the_soft_limit_and_keeps_the_last_words() {
+    let limits = CommandLimits {
+        soft: Some(Duration::from_millis(50)),
+        hard: Some(LONG),
+        grace: LONG,
+        ..CommandLimits::default()
+    };
+    let script = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done";
+    let output = run(script, limits).await;
+    assert_eq!(
+        (output.ended.exit, output.ended.ending),
+        (Exit::Code(0), Ending::Asked)
+    );
+    assert_eq!(
+        (output.stopped, output.stdout.to_text().as_str()),
+        (Some(StopCause::Timeout), "bye\n")
+    );
+    assert!(
+        !output.is_success(),
+        "it ran too long, however well it ended"
+    );
+}
+
+#[tokio::test]
+async fn kills_the_whole_tree_at_the_hard_limit_or_when_the_grace_is_over() {
+    let stubborn = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
+    let short = Duration::from_millis(50);
+    for (soft, hard, grace) in [(None, Some(short), LONG), (Some(short), None, short)] {
+        let output = run(
+            stubborn,
+            CommandLimits {
+                soft,
+                hard,
+                grace,
+                ..CommandLimits::default()
+            },
+        )
+        .await;
+        assert_eq!(
+            (output.ended.exit, output.ended.ending),
+            (Exit::Signal(9), Ending::Killed)
+        );
+        assert_eq!(output.stopped, Some(StopCause::Timeout));
+        let child = number(&output);
+        eventually("its child is gone", || !is_alive(child)).await;
+    }
+}
+
+#[tokio::test]
+async fn stops_when_nobody_wants_it_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let begun = folder.path().join("begun");
+    let script = format!("touch {}; sleep 1000", begun.display());
+    let cancel = CancellationToken::new();
+    let (output, ()) = tokio::join!(
+        async {
+            let run = runner();
+            let limits = CommandLimits {
+                grace: LONG,
+                ..CommandLimits::default()
+            };
+            within(run.run(&shell(&script), limits, &cancel))
+                .await
+                .expect("it starts")
+        },
+        async {
+            eventually("it has begun", || begun.exists()).await;
+            cancel.cancel();
+        }
+    );
+    assert_eq!(output.stopped, Some(StopCause::Cancelled));
+    assert_eq!(
+        (output.ended.exit, output.ended.ending),
+        (Exit::Signal(15), Ending::Asked)
+    );
+}
+
+#[tokio::test]
+async fn what_it_leaves_running_does_not_hold_up_its_end() {
+    let output = run(
+        "sleep 1000 & echo $!; echo last words",
+        CommandLimits::default(),
+    )
+    .await;
+    assert!(output.is_success() && output.ended.left_behind);
+    assert!(output.stdout.to_text().ends_with("last words\n"));
+    let child = number(&output);
+    eventually("it is gone", || !is_alive(child)).await;
+
+    // What has left the group is out of reach, but must not hold anything up with the pipes it has.
+    let output = run(
+        "setsid sh -c 'echo $$; exec sleep 1000' & wait $!; :",
+        CommandLimits {
+            soft: Some(Duration::from_millis(200)),
+            ..CommandLimits::default()
+        },
+    )
+    .await;
+    let escaped = number(&output);
+    assert!(is_alive(escaped));
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &escaped.to_string()])
+        .status();
+    assert!(killed.expect("it runs").success());
+}
+
+#[tokio::test]
+async fn dropping_the_run_kills_the_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ids = folder.path().join("ids");
+    let script = format!(
+        "sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait",
+        ids.display()
+    );
+    let (runner, never) = (runner(), CancellationToken::new());
+    let config = shell(&script);
+    tokio::select! {
+        output = runner.run(&config, CommandLimits::default(), &never) => panic!("{output:?}"),
+        () = eventually("it has begun", || ids.exists()) => {}
+    }
+    let text = std::fs::read_to_string(&ids).expect("it is there");
+    let both: Vec<u32> = text
+        .split_whitespace()
+        .map(|id| id.parse().expect("an id"))
+        .collect();
+    eventually("both are gone", || {
+        !both.iter().any(|process| is_alive(*process))
+    })
+    .await;
+}

@@ -1,0 +1,294 @@
+//! Processes end completely: with all that they started, whoever ends them and however.
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ratchet_runtime::process::{
+    Ended, Ending, Environment, Exit, LocalProcesses, ProcessConfig, ProcessError, ProcessHandle,
+    ProcessManager,
+};
+use ratchet_tests::{Holdings, eventually, is_alive, process_state, within};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
+
+fn shell(script: &str) -> ProcessConfig {
+    ProcessConfig::new("sh").args(["-c", script])
+}
+
+async fn end_of(processes: &LocalProcesses, config: &ProcessConfig) -> Ended {
+    let mut process = processes.spawn_process(config).await.expect("it starts");
+    within(process.exit().wait()).await
+}
+
+/// The process, and the numbers on the first line that it prints.
+async fn announced(processes: &LocalProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
+    let mut process = processes
+        .spawn_process(&shell(script))
+        .await
+        .expect("it starts");
+    let (_, stdout, _) = process.take_pipes().expect("they are there");
+    let mut line = String::new();
+    let mut stdout = tokio::io::BufReader::new(stdout);
+    within(stdout.read_line(&mut line))
+        .await
+        .expect("it says something");
+    let numbers = line
+        .split_ascii_whitespace()
+        .map(|number| number.parse().expect("a number"));
+    (process, numbers.collect())
+}
+
+async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
+    let mut text = String::new();
+    within(pipe.read_to_string(&mut text))
+        .await
+        .expect("it says UTF-8");
+    text
+}
+
+#[tokio::test]
+async fn an_end_is_seen_for_what_it_was() {
+    let processes = LocalProcesses::start();
+    for (script, exit) in [
+        ("exit 0", Exit::Code(0)),
+        ("exit 3", Exit::Code(3)),
+        ("kill -KILL $$", Exit::Signal(9)),
+        ("kill -SEGV $$", Exit::Signal(11)),
+    ] {
+        let ended = end_of(&processes, &shell(script)).await;
+        let expected = Ended {
+            exit,
+            ending: Ending::ByItself,
+            left_behind: false,
+            survivors: Vec::new(),
+        };
+        assert_eq!(ended, expected, "{script}");
+    }
+    assert_eq!(
+        processes.list_processes().await.expect("the actor lives"),
+        []
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("it is written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("it is set");
+        ProcessConfig::new(path)
+    };
+    let processes = LocalProcesses::start();
+    let reason = async |config: ProcessConfig| {
+        let refused = processes.spawn_process(&config).await;
+        refused.expect_err("it does not start").to_string()
+    };
+    let missing = reason(ProcessConfig::new("no-such-program")).await;
+    assert_eq!(missing, "there is no program `no-such-program`");
+    let plain = reason(file("plain", "#!/bin/sh\n", 0o644)).await;
+    assert!(
+        plain.ends_with("may not be run: it is not executable"),
+        "{plain}"
+    );
+    let garbage = reason(file("garbage", "\u{1}\u{2}", 0o755)).await;
+    assert!(
+        garbage.ends_with("is not a program for this system, and has no `#!` line"),
+        "{garbage}"
+    );
+    let lost = reason(file("lost", "#!/no/such/interpreter\n", 0o755)).await;
+    assert!(lost.contains("is not a program"), "{lost}");
+    let nowhere = reason(shell("true").working_dir("/no/such/folder")).await;
+    assert_eq!(
+        nowhere,
+        "`sh` cannot be started in `/no/such/folder`: there is no such folder"
+    );
+}
+
+#[tokio::test]
+async fn a_process_gets_what_is_declared_and_nothing_else() {
+    let processes = LocalProcesses::start();
+    let config = ProcessConfig::new("/usr/bin/env")
+        .env(Environment::clean().set("A", "1").set("B", "two words"));
+    let mut process = processes.spawn_process(&config).await.expect("it starts");
+    let (_, stdout, _) = process.take_pipes().expect("they are there");
+    assert_eq!(text(stdout).await, "A=1\nB=two words\n");
+
+    let config = shell("pwd; echo $A; ls /proc/self/fd | wc -l >&2")
+        .env(Environment::inherited().set("A", "1"))
+        .working_dir("/");
+    let mut process = processes.spawn_process(&config).await.expect("it starts");
+    let (_, stdout, stderr) = process.take_pipes().expect("they are there");
+    assert_eq!(text(stdout).await, "/\n1\n");
+    let ours = Command::new("sh")
+        .args(["-c", "ls /proc/self/fd | wc -l"])
+        .output()
+        .expect("it runs");
+    assert_eq!(
+        text(stderr).await.as_bytes(),
+        ours.stdout,
+        "no descriptor beyond a child's own"
+    );
+}
+
+#[tokio::test]
+async fn who_ignores_being_asked_is_killed() {
+    let processes = LocalProcesses::start();
+    let script = "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait";
+    let (mut process, both) = announced(&processes, script).await;
+    let grace = Duration::from_millis(50);
+    processes
+        .terminate_process(process.id(), grace)
+        .await
+        .expect("the actor lives");
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(
+        (ended.exit, ended.ending),
+        (Exit::Signal(9), Ending::Killed)
+    );
+    assert!(ended.survivors.is_empty());
+    eventually("both are gone", || {
+        !both.iter().any(|process| is_alive(*process))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn asked_again_the_shorter_grace_counts() {
+    let processes = LocalProcesses::start();
+    let script = "trap '' TERM; echo $$; while :; do sleep 0.01; done";
+    let (mut process, _) = announced(&processes, script).await;
+    for grace in [Duration::MAX, Duration::ZERO, Duration::from_secs(1000)] {
+        processes
+            .terminate_process(process.id(), grace)
+            .await
+            .expect("the actor lives");
+    }
+    assert_eq!(within(process.exit().wait()).await.ending, Ending::Killed);
+    let again = processes
+        .terminate_process(process.id(), Duration::ZERO)
+        .await;
+    again.expect("a process that has ended is no error");
+}
+
+#[tokio::test]
+async fn a_stopped_process_ends_when_it_is_asked() {
+    let processes = LocalProcesses::start();
+    let (mut process, ids) = announced(&processes, "echo $$; kill -STOP $$; sleep 1000").await;
+    eventually("it has stopped", || process_state(ids[0]) == Some('T')).await;
+    let grace = Duration::from_secs(1000);
+    processes
+        .terminate_process(process.id(), grace)
+        .await
+        .expect("the actor lives");
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(
+        (ended.exit, ended.ending),
+        (Exit::Signal(15), Ending::Asked)
+    );
+}
+
+#[tokio::test]
+async fn what_a_process_leaves_behind_is_cleared_away() {
+    let processes = LocalProcesses::start();
+    for script in [
+        // A child that holds the pipes, and a grandchild in the same group that does not.
+        "sleep 1000 & echo $!; exit 0",
+        "(sleep 1000 >/dev/null 2>&1 & echo $!); exit 0",
+        // One that ignores everything it can.
+        "(trap '' TERM INT HUP; echo $(sh -c 'echo $PPID'); while :; do sleep 1000; done) & sleep 0.05; exit 0",
+    ] {
+        let (mut process, left) = announced(&processes, script).await;
+        let ended = within(process.exit().wait()).await;
+        assert_eq!(
+            (ended.exit, ended.ending),
+            (Exit::Code(0), Ending::ByItself),
+            "{script}"
+        );
+        assert!(ended.left_behind, "{script}");
+        assert!(ended.survivors.is_empty(), "{script}");
+        eventually("it is gone", || !is_alive(left[0])).await;
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_manager_ends_all_processes() {
+    let processes = LocalProcesses::start();
+    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    drop(processes);
+    within(process.exit().wait()).await;
+    eventually("both are gone", || {
+        !both.iter().any(|process| is_alive(*process))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_the_manager_nothing_starts() {
+    struct Gone(LocalProcesses);
+    let runtime = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime
+            .expect("a runtime")
+            .block_on(async { Gone(LocalProcesses::with_keeper(None)) })
+    });
+    let Gone(processes) = runtime.join().expect("it ends");
+    let refused = processes.spawn_process(&shell("true")).await;
+    assert!(
+        matches!(refused, Err(ProcessError::Ended)),
+        "its runtime is gone: {refused:?}"
+    );
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_nobody() {
+    let mut host = Command::new(env!("CARGO_BIN_EXE_host"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(host.stdout.take().expect("it is piped"));
+    stdout.read_line(&mut line).expect("it says who they are");
+    let both: Vec<u32> = line
+        .split_whitespace()
+        .map(|id| id.parse().expect("an id"))
+        .collect();
+    assert!(
+        both.len() == 2 && both.iter().all(|process| is_alive(*process)),
+        "{line}"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    host.kill().expect("it is there");
+    host.wait().expect("it is killed");
+    runtime.expect("a runtime").block_on(async {
+        eventually("both are gone", || {
+            !both.iter().any(|process| is_alive(*process))
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_thousand_crashes_cost_nothing_that_stays() {
+    // In a process of its own, where nobody else opens or starts anything.
+    let output = Command::new(env!("CARGO_BIN_EXE_crashes"))
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let (before, after) = said.trim().split_once(" -> ").expect("it says both");
+    assert_eq!(before, after);
+    assert!(before.contains("children: 1"), "the keeper: {before}");
+    assert_eq!(Holdings::now().descriptors > 0, !before.is_empty());
+}
