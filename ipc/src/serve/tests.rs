@@ -627,4 +627,44 @@ mod with_a_mock {
         let ended = Worker::new("w").task(double()).serve_on(transport).await;
         assert!(matches!(ended, Err(IpcError::Write(_))), "{ended:?}");
     }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_read_gets_no_more_replies_than_fill_a_pipe() {
+        use std::sync::atomic::AtomicUsize;
+
+        let unsent = Arc::new(AtomicUsize::new(0));
+        let mut transport = MockIpcTransport::new();
+        transport.expect_send().returning(|_| Ok(()));
+        let requests =
+            (1..=3).map(|id| Request::new(id, "double", Payload::from_json("1").unwrap()));
+        let mut requests = requests.map(|request| Incoming::Message(request.into()));
+        let first = requests.next().unwrap();
+        transport
+            .expect_receive()
+            .times(1)
+            .return_once(|| Ok(first));
+        transport.expect_receive().returning(|| Ok(Incoming::End));
+        transport
+            .expect_try_receive()
+            .returning(move || requests.next());
+        let seen = Arc::clone(&unsent);
+        transport
+            .expect_unsent_bytes()
+            .returning(move || seen.load(Ordering::SeqCst));
+        let full = Arc::clone(&unsent);
+        // Each reply fills the pipe, and has to have left before the next is begun.
+        transport.expect_queue().times(3).returning(move |_| {
+            assert_eq!(full.swap(64 * 1024, Ordering::SeqCst), 0);
+            Ok(())
+        });
+        transport.expect_flush().returning(move || {
+            unsent.store(0, Ordering::SeqCst);
+            Ok(())
+        });
+        Worker::new("w")
+            .task(double())
+            .serve_on(transport)
+            .await
+            .unwrap();
+    }
 }
