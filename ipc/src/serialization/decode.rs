@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Found, MessageKind};
@@ -191,42 +191,6 @@ fn read_event(value: &str) -> Result<Event, serde_json::Error> {
         "drain" => Event::Drain,
         _ => Event::Unknown(UnknownEvent::new(&name, Payload::from_checked(value))),
     })
-}
-
-impl<'de> Deserialize<'de> for Response {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// `result: null` is a result; `error: null` is no error, as many libraries write both.
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            id: MessageId,
-            #[serde(borrow, default, deserialize_with = "present")]
-            result: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            error: Option<&'a RawValue>,
-        }
-        use serde::de::Error;
-        let Wire { id, result, error } = Wire::deserialize(deserializer)?;
-        let outcome = match (result.map(RawValue::get), error.map(RawValue::get)) {
-            (Some(result), None) => Ok(Payload::from_checked(result)),
-            (None | Some("null"), Some(error)) => {
-                Err(serde_json::from_str(error).map_err(D::Error::custom)?)
-            }
-            (None, None) => {
-                return Err(D::Error::custom("a response with neither result nor error"));
-            }
-            (Some(_), Some(_)) => {
-                return Err(D::Error::custom(
-                    "a response with both a result and an error",
-                ));
-            }
-        };
-        Ok(Self { id, outcome })
-    }
-}
-
-/// Keeps `null` as a value, where `Option` alone would read it as absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// The id of a message that is otherwise broken.

@@ -1,0 +1,186 @@
+//! What a worker answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::{MessageId, Payload, null_is_default};
+
+/// The worker's one answer to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// The request's id, as it came.
+    pub id: MessageId,
+    /// What came of it.
+    pub outcome: Result<Payload, TaskError>,
+}
+
+/// Why a worker could not do what was asked.
+///
+/// Any error converts into one with `?`, as the code `error`; what should be told apart is built by hand. Like an
+/// error of `anyhow`, it is therefore no [`std::error::Error`] itself.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_ipc::TaskError;
+///
+/// let full = TaskError::new("quota", "the disk is full").retry_after(Duration::from_secs(60));
+/// assert_eq!(full.retry_after_ms, Some(60_000));
+///
+/// fn parse(text: &str) -> Result<u32, TaskError> {
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(parse("x").unwrap_err().message, "invalid digit found in string");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// Tells kinds of failure apart, for programs.
+    #[serde(default = "unnamed_error")]
+    pub code: Cow<'static, str>,
+    /// Says what happened, for people.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub message: String,
+    /// `Some(false)` is final; otherwise the job's retry policy decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
+    /// How long to wait before the next attempt, in milliseconds.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "milliseconds"
+    )]
+    pub retry_after_ms: Option<u64>,
+    /// Whatever else the worker wants known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Payload>,
+}
+
+fn unnamed_error() -> Cow<'static, str> {
+    Cow::Borrowed(TaskError::UNNAMED)
+}
+
+impl TaskError {
+    /// The code of an error that has none of its own.
+    pub const UNNAMED: &'static str = "error";
+    /// The code of an answer to a cancelled request.
+    pub const CANCELLED: &'static str = "cancelled";
+    /// The code of an answer to a task that the worker does not know.
+    pub const UNKNOWN_TASK: &'static str = "unknown_task";
+    /// The code of an answer to an input that the task cannot read.
+    pub const INVALID_INPUT: &'static str = "invalid_input";
+    /// The code of an answer to a request that breaks the protocol.
+    pub const MALFORMED: &'static str = "malformed";
+    /// The code of an answer whose handler panicked or threw what it should not.
+    pub const PANIC: &'static str = "panic";
+    /// The code of an answer where the input or the result is too large to send.
+    pub const TOO_LARGE: &'static str = "message_too_large";
+
+    /// An error with a code for programs and a message for people.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: None,
+            retry_after_ms: None,
+            data: None,
+        }
+    }
+
+    /// Says whether another attempt could do better.
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = Some(retryable);
+        self
+    }
+
+    /// Says how long to wait before the next attempt.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Adds whatever else should be known.
+    #[must_use]
+    pub fn data(mut self, data: Payload) -> Self {
+        self.data = Some(data);
+        self
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+impl<E: std::error::Error> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::new(Self::UNNAMED, message)
+    }
+}
+
+impl<'de> Deserialize<'de> for Response {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// `result: null` is a result; `error: null` is no error, as many libraries write both.
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            id: MessageId,
+            #[serde(borrow, default, deserialize_with = "present")]
+            result: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            error: Option<&'a RawValue>,
+        }
+        use serde::de::Error;
+        let Wire { id, result, error } = Wire::deserialize(deserializer)?;
+        let outcome = match (result.map(RawValue::get), error.map(RawValue::get)) {
+            (Some(result), None) => Ok(Payload::from_checked(result)),
+            (None | Some("null"), Some(error)) => {
+                Err(serde_json::from_str(error).map_err(D::Error::custom)?)
+            }
+            (None, None) => {
+                return Err(D::Error::custom("a response with neither result nor error"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(D::Error::custom(
+                    "a response with both a result and an error",
+                ));
+            }
+        };
+        Ok(Self { id, outcome })
+    }
+}
+
+/// Keeps `null` as a value, where `Option` alone would read it as absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Reads a whole number of milliseconds, however it is written: some languages know floats only.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked not to be negative; beyond 64 bits it is for ever either way"
+    )]
+    let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
+    let whole = number
+        .as_u64()
+        .or_else(|| number.as_f64().and_then(rounded));
+    whole
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("milliseconds are not negative"))
+}

@@ -1,0 +1,172 @@
+//! What is too large, too much, or broken off.
+
+use super::*;
+
+pub(super) fn small(max_message_bytes: usize) -> Limits {
+    Limits {
+        max_message_bytes,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_message_too_large_is_dropped_to_its_newline_and_named() {
+    let large = format!(
+        r#"{{"type":"response","id":"6","result":"{}"}}"#,
+        "x".repeat(5000)
+    );
+    let too_large = |id| {
+        Incoming::TooLarge(TooLarge {
+            kind: Some(MessageKind::Response),
+            id,
+            bytes: large.len() as u64,
+            limit: SEVEN.len(),
+        })
+    };
+    let bytes = format!("{large}\n{SEVEN}\n{large}");
+    let found = decode_within(bytes.as_bytes(), small(SEVEN.len()));
+    let six = Some(MessageId::from("6"));
+    assert_eq!(
+        found,
+        [too_large(six.clone()), response("7", "1"), too_large(six)]
+    );
+}
+
+#[test]
+fn the_id_of_a_message_too_large_is_its_own_and_whole() {
+    let told = |head: &str| {
+        let line = format!("{head}{}", "x".repeat(2000));
+        match &decode_within(line.as_bytes(), small(100))[..] {
+            [Incoming::TooLarge(large)] => (large.kind, large.id.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let id_of = |head: &str| told(head).1;
+    let sorted = told(r#"{"id":"2","result":""#);
+    assert_eq!(
+        sorted,
+        (None, Some("2".into())),
+        "its type stands at the lost end"
+    );
+    let log = told(r#"{"type":"event","event":"log","id":"7","message":""#);
+    assert_eq!(log, (Some(MessageKind::Event), Some("7".into())));
+    assert_eq!(
+        id_of(r#"{"type":"response","id":42,"result":""#)
+            .unwrap()
+            .as_counter(),
+        Some(42)
+    );
+    assert_eq!(
+        id_of(r#"{"result":{"id":"1"},"id":"2","x":""#),
+        Some("2".into())
+    );
+    assert_eq!(
+        id_of(r#"noise {"type":"response", "id" : "a\"b" ,"x":""#),
+        Some("a\"b".into())
+    );
+    assert_eq!(
+        id_of(r#"{"type":"response","result":{"id":"1"},"x":""#),
+        None
+    );
+    assert_eq!(id_of(r#"{"type":"response","id":"12"#), None);
+    assert_eq!(id_of(r#"{"type":"response","x":"\"id\":\"1\""#), None);
+}
+
+#[test]
+fn a_long_line_of_noise_is_stray_not_a_message() {
+    let found = decode_within(&[b'#'; 10_000], small(100));
+    assert!(matches!(&found[..], [Incoming::Stray(line)] if line.text.starts_with("###")));
+    let print = format!("{{\"rows\":\"{}\"}}", "x".repeat(1000));
+    assert!(matches!(
+        &decode_within(print.as_bytes(), small(100))[..],
+        [Incoming::Stray(_)]
+    ));
+}
+
+#[test]
+fn strays_that_nobody_could_be_told_of_are_told_of_at_the_end() {
+    let limits = Limits {
+        stray_lines_per_second: 2,
+        ..Limits::default()
+    };
+    let mut codec = Codec::new(Native, limits);
+    codec.feed(b"a\nb\nc\n{\"type\":\"response\"}\n");
+    codec.finish();
+    let now = now();
+    let found: Vec<Incoming> = std::iter::from_fn(|| codec.next(now)).take(4).collect();
+    let last = StrayLine {
+        suppressed: 2,
+        ..stray_line("")
+    };
+    let expected = [stray("a"), stray("b"), Incoming::Stray(last), Incoming::End];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_stream_that_breaks_off_leaves_no_half_message() {
+    let mut codec = Codec::new(Native, Limits::default());
+    codec.feed(format!("{SEVEN}\n{SEVEN}").as_bytes());
+    codec.break_off();
+    assert_eq!(read_all(&mut codec), [response("7", "1")]);
+}
+
+#[test]
+fn a_dialect_may_open_the_conversation_and_answer_by_itself() {
+    /// A tenth of JSON-RPC: the host greets, and a question of the peer is none of anybody's business.
+    struct Greeting;
+    impl Dialect for Greeting {
+        fn open(&mut self, line: &mut Vec<u8>) {
+            line.extend_from_slice(b"initialize\n");
+        }
+        fn encode(&self, _: &IpcMessage, _: &mut Vec<u8>) -> Result<(), IpcError> {
+            Ok(())
+        }
+        fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
+            match line {
+                b"hello" => {
+                    found.message(Event::Hello(Hello::new([ProtocolVersion::V1])));
+                    found.answer(b"initialized\n");
+                }
+                other => found.stray(other),
+            }
+        }
+        fn decode_overlong(&mut self, head: &[u8], _: u64, found: &mut Found<'_>) {
+            found.stray(head);
+        }
+    }
+    let mut codec = Codec::new(Greeting, Limits::default());
+    assert_eq!(codec.outgoing(), b"initialize\n");
+    codec.wrote(usize::MAX);
+    codec.feed(b"hello\n");
+    assert!(matches!(
+        &read_all(&mut codec)[..],
+        [Incoming::Message(IpcMessage::Event(_))]
+    ));
+    assert_eq!(codec.outgoing(), b"initialized\n");
+}
+
+#[test]
+fn what_is_too_large_to_send_leaves_nothing_behind() {
+    let mut codec = Codec::new(Native, small(200));
+    let request = |size: usize| Request::new(1, "t", Payload::from_text(&"x".repeat(size))).into();
+    codec.encode(&request(1)).unwrap();
+    let before = codec.outgoing().to_vec();
+    let error = codec.encode(&request(200)).unwrap_err();
+    assert!(
+        matches!(error, IpcError::TooLarge { bytes, limit: 200 } if bytes > 200),
+        "{error}"
+    );
+    assert_eq!(codec.outgoing(), before);
+}
+
+#[test]
+fn written_bytes_leave_the_queue() {
+    let mut codec = Codec::new(Native, Limits::default());
+    codec.encode(&Event::Drain.into()).unwrap();
+    let line = codec.outgoing().to_vec();
+    codec.wrote(5);
+    codec.encode(&Event::Ready.into()).unwrap();
+    assert!(codec.outgoing().starts_with(&line[5..]));
+    codec.wrote(usize::MAX);
+    assert!(codec.outgoing().is_empty());
+}
