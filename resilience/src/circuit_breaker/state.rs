@@ -222,7 +222,8 @@ impl Machine {
         let full = self.settings.open_time(self.openings);
         self.openings = self.openings.saturating_add(1);
         // Jitter only shortens, so that breakers that have reached the cap do not all return at it together.
-        let shortest = full.mul_f64(1.0 - self.settings.open_jitter);
+        // A float may round up, so the cap holds once more.
+        let shortest = full.mul_f64(1.0 - self.settings.open_jitter).min(full);
         let until = later(now, self.rng.between(shortest, full));
         self.enter(Mode::Open { until }, cause, now)
     }

@@ -168,6 +168,15 @@ fn open_jitter_shortens_by_its_share_at_most() {
 }
 
 #[test]
+fn rounding_does_not_exceed_the_longest_open_time() {
+    // As a float this is a whole year.
+    let year = Duration::new(365 * 24 * 60 * 60 - 1, 999_999_999);
+    let breaker = fragile().open_for(year).open_max(year).build().unwrap();
+    let now = now();
+    assert_eq!(opened(&breaker, now) - now, year);
+}
+
+#[test]
 fn slow_calls_open_it_and_fail_a_probe() {
     let breaker = fragile()
         .minimum_calls(4)
