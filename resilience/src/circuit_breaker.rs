@@ -91,8 +91,10 @@ impl CircuitBreaker {
     /// Admits a call, or refuses it. Time is taken to start now for the call's slowness.
     pub fn try_acquire(&self, now: Instant) -> Result<Permit, Rejection> {
         let (admission, transition) = self.0.lock().acquire(now);
+        // Before anybody is told: if the listener panics, dropping the permit frees its probe.
+        let admission = admission.map(|ticket| Permit::new(Arc::clone(&self.0), ticket, now));
         self.0.announce(transition);
-        admission.map(|ticket| Permit::new(Arc::clone(&self.0), ticket, now))
+        admission
     }
 
     /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call.

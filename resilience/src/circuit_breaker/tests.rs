@@ -1,3 +1,4 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Barrier;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -285,6 +286,20 @@ fn each_transition_is_told_once_and_a_listener_may_use_the_breaker() {
             ),
         ]
     );
+}
+
+#[test]
+fn a_listener_that_panics_loses_no_probe() {
+    let breaker = fragile()
+        .probes(1)
+        .on_transition(|change| assert_ne!(change.to, State::HalfOpen, "on purpose"))
+        .build()
+        .unwrap();
+    let until = opened(&breaker, now());
+    let asked = std::panic::catch_unwind(AssertUnwindSafe(|| breaker.try_acquire(until)));
+    assert!(asked.is_err(), "the panic is the caller's");
+    assert_eq!(breaker.snapshot(until).probes_under_way, 0);
+    assert!(breaker.try_acquire(until).unwrap().is_probe());
 }
 
 #[test]
