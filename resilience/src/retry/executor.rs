@@ -134,13 +134,13 @@ impl RetryExecutor {
             budget.deposit(history.started());
         }
         loop {
-            not_stopped(stop.as_mut()).await?;
+            unless_stopped(stop.as_mut(), ready(())).await?;
             #[cfg(feature = "circuit-breaker")]
             let permit = unless_stopped(stop.as_mut(), self.admit(history.started())).await??;
 
             let number = history.failures().saturating_add(1);
             let started = now();
-            let result = unless_stopped(stop.as_mut(), operation(number)).await?;
+            let result = done_or_stopped(stop.as_mut(), operation(number)).await?;
             #[cfg(feature = "circuit-breaker")]
             report(permit, &result);
 
@@ -218,17 +218,20 @@ async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(at.into()).await;
 }
 
-/// No attempt starts once the call is cancelled.
-async fn not_stopped(stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), GiveUp> {
+/// No attempt starts at or after the moment the call is cancelled: `stop` is looked at first.
+async fn unless_stopped<T>(
+    stop: Pin<&mut impl Future<Output = ()>>,
+    wait: impl Future<Output = T>,
+) -> Result<T, GiveUp> {
     tokio::select! {
         biased;
         () = stop => Err(GiveUp::Cancelled),
-        () = ready(()) => Ok(()),
+        over = wait => Ok(over),
     }
 }
 
 /// What is done is done, even if the call is cancelled at that moment: `work` is looked at first.
-async fn unless_stopped<T>(
+async fn done_or_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
 ) -> Result<T, GiveUp> {

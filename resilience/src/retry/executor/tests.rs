@@ -185,6 +185,17 @@ mod through_a_breaker {
             .unwrap()
     }
 
+    fn opened() -> CircuitBreaker {
+        let breaker = breaker();
+        for _ in 0..2 {
+            breaker
+                .try_acquire(now())
+                .unwrap()
+                .record(CallOutcome::Failure, now());
+        }
+        breaker
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_rejection_is_waited_out_and_costs_no_attempt() {
         let policy = every_second(3).time_limit(60 * SECOND).build().unwrap();
@@ -218,15 +229,8 @@ mod through_a_breaker {
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_wait_for_the_breaker() {
-        let breaker = breaker();
-        for _ in 0..2 {
-            breaker
-                .try_acquire(now())
-                .unwrap()
-                .record(CallOutcome::Failure, now());
-        }
         let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
-        let executor = RetryExecutor::new(policy).through(breaker);
+        let executor = RetryExecutor::new(policy).through(opened());
         let stopped = executor
             .execute_until(tokio::time::sleep(SECOND), async |_| {
                 Ok::<_, Fault<&str>>(())
@@ -237,6 +241,20 @@ mod through_a_breaker {
             (stopped.why(), stopped.failures().len()),
             (GiveUp::Cancelled, 0)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_starts_if_the_stop_comes_as_the_breaker_admits() {
+        let breaker = opened();
+        let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
+        let executor = RetryExecutor::new(policy).through(breaker.clone());
+        let stopped = executor
+            .execute_until(tokio::time::sleep(10 * SECOND), async |_| {
+                Ok::<_, Fault<&str>>("started")
+            })
+            .await;
+        assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+        assert_eq!(breaker.snapshot(now()).probes_under_way, 0);
     }
 
     #[tokio::test(start_paused = true)]
