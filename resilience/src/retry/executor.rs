@@ -43,7 +43,7 @@ impl RetryExecutor {
         }
     }
 
-    /// Pays for every retry out of this budget, and into it with every call.
+    /// Pays for every retry out of this budget, and into it with every call that gets as far as its first attempt.
     #[must_use]
     pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
         self.budget = Some(budget);
@@ -130,9 +130,6 @@ impl RetryExecutor {
         O: Future<Output = Result<T, E>>,
     {
         let mut history = History::new(now());
-        if let Some(budget) = &self.budget {
-            budget.deposit(history.started());
-        }
         loop {
             unless_stopped(stop.as_mut(), ready(())).await?;
             #[cfg(feature = "circuit-breaker")]
@@ -140,6 +137,9 @@ impl RetryExecutor {
 
             let number = history.failures().saturating_add(1);
             let started = now();
+            if let (Some(budget), 1) = (&self.budget, number) {
+                budget.deposit(started);
+            }
             let result = done_or_stopped(stop.as_mut(), operation(number)).await?;
             #[cfg(feature = "circuit-breaker")]
             report(permit, &result);

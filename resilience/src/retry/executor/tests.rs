@@ -103,6 +103,28 @@ async fn a_stop_before_the_start_starts_nothing_and_a_result_at_the_stop_is_kept
     assert_eq!(same_moment.unwrap(), "done");
 }
 
+/// A retry for each call, and none for nothing.
+fn one_for_one() -> RetryBudget {
+    let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
+    builder.build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_starts_pays_nothing_into_the_budget() {
+    let budget = Arc::new(one_for_one());
+    let executor = RetryExecutor::new(every_second(9).build().unwrap()).budget(Arc::clone(&budget));
+    let stopped = executor
+        .execute_until(ready(()), async |_| Ok::<_, Fault<&str>>(()))
+        .await;
+    assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+    assert!(!budget.withdraw(now()));
+    executor
+        .execute(async |_| Ok::<_, Fault<&str>>(()))
+        .await
+        .unwrap();
+    assert!(budget.withdraw(now()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn executors_share_a_budget() {
     let budget = Arc::new(
@@ -255,6 +277,17 @@ mod through_a_breaker {
             .await;
         assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
         assert_eq!(breaker.snapshot(now()).probes_under_way, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_rejected_pays_nothing_into_the_budget() {
+        let budget = Arc::new(one_for_one());
+        let executor = RetryExecutor::new(every_second(9).build().unwrap())
+            .through(opened())
+            .budget(Arc::clone(&budget));
+        let rejected = executor.execute(async |_| Ok::<_, Fault<&str>>(())).await;
+        assert_eq!(rejected.unwrap_err().why(), GiveUp::Rejected);
+        assert!(!budget.withdraw(now()));
     }
 
     #[tokio::test(start_paused = true)]
