@@ -50,11 +50,9 @@ impl Permit {
             CallOutcome::Ignored => return,
         };
         let took = now.saturating_duration_since(self.started);
-        let transition = self
-            .shared
-            .lock()
-            .record(self.ticket.take(), failed, took, now);
-        self.shared.announce(transition);
+        let ticket = self.ticket.take();
+        self.shared
+            .step(|machine| machine.record(ticket, failed, took, now));
     }
 }
 

@@ -179,7 +179,9 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Calls this on each change of state, in the thread that caused it and before its call returns.
+    /// Calls this on each change of state: one at a time, in order, by the thread that caused it and before its call
+    /// returns. What changes meanwhile, through another thread or the listener itself, is told after it by the same
+    /// thread. A panic in the listener is the caller's; the breaker is none the worse for it.
     pub fn on_transition(mut self, listener: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self

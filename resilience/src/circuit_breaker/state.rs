@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::announcements::Announcements;
 use super::probes::{Probe, Probes};
 use super::settings::Settings;
 use super::window::{Counts, SlidingWindow};
@@ -39,6 +40,7 @@ pub(super) struct Machine {
     /// How often it opened since it was last closed.
     openings: u32,
     rng: Rng,
+    announcements: Announcements,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,12 @@ impl Machine {
             consecutive_failures: 0,
             openings: 0,
             rng,
+            announcements: Announcements::default(),
         }
+    }
+
+    pub(super) fn announcements(&mut self) -> &mut Announcements {
+        &mut self.announcements
     }
 
     pub(super) fn state(&self) -> State {
@@ -90,19 +97,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn acquire(
-        &mut self,
-        now: Instant,
-    ) -> (Result<Ticket, Rejection>, Option<Transition>) {
-        let mut transition = None;
+    pub(super) fn acquire(&mut self, now: Instant) -> Result<Ticket, Rejection> {
         if let Mode::Open { until } = self.mode
             && now >= until
         {
-            transition = Some(self.enter(
-                Mode::HalfOpen(Probes::new(self.settings.probes)),
-                Cause::OpenTimeOver,
-                now,
-            ));
+            let probes = Probes::new(self.settings.probes);
+            self.enter(Mode::HalfOpen(probes), Cause::OpenTimeOver, now);
         }
         let probe = match &mut self.mode {
             Mode::Closed | Mode::ForcedClosed => Ok(None),
@@ -110,26 +110,19 @@ impl Machine {
             Mode::HalfOpen(probes) => probes.take(now, self.settings.probe_lease).map(Some),
             Mode::ForcedOpen => Err(None),
         };
-        let admission = match probe {
+        match probe {
             Ok(probe) => Ok(Ticket {
                 generation: self.generation,
                 probe,
             }),
             Err(until) => Err(Rejection::new(self.state(), until)),
-        };
-        (admission, transition)
+        }
     }
 
     /// Counts a call that was admitted in this generation; others are ignored.
-    pub(super) fn record(
-        &mut self,
-        ticket: Ticket,
-        failed: bool,
-        took: Duration,
-        now: Instant,
-    ) -> Option<Transition> {
+    pub(super) fn record(&mut self, ticket: Ticket, failed: bool, took: Duration, now: Instant) {
         if ticket.generation != self.generation {
-            return None;
+            return;
         }
         let slow = self
             .settings
@@ -144,27 +137,26 @@ impl Machine {
         } else {
             0
         };
-        let cause = match self.mode {
-            Mode::Closed => self.tripped(now)?,
-            _ => return None,
-        };
-        Some(self.open(cause, now))
+        if matches!(self.mode, Mode::Closed)
+            && let Some(cause) = self.tripped(now)
+        {
+            self.open(cause, now);
+        }
     }
 
-    fn settle(&mut self, probe: Probe, failed: bool, now: Instant) -> Option<Transition> {
+    fn settle(&mut self, probe: Probe, failed: bool, now: Instant) {
         let Mode::HalfOpen(probes) = &mut self.mode else {
-            return None;
+            return;
         };
         // The place of a probe that is late may be another's by now, so it has no say even if it is not.
-        probes
+        let in_time = probes
             .give_back(probe)
-            .filter(|lease_end| now < *lease_end)?;
-        if failed {
-            return Some(self.open(Cause::ProbeFailed, now));
+            .is_some_and(|lease_end| now < lease_end);
+        if in_time && failed {
+            self.open(Cause::ProbeFailed, now);
+        } else if in_time && probes.succeed(probe) {
+            self.enter(Mode::Closed, Cause::ProbesSucceeded, now);
         }
-        probes
-            .succeed(probe)
-            .then(|| self.enter(Mode::Closed, Cause::ProbesSucceeded, now))
     }
 
     /// Frees the place of a probe that will not report.
@@ -177,16 +169,16 @@ impl Machine {
         }
     }
 
-    pub(super) fn force_open(&mut self, now: Instant) -> Transition {
-        self.enter(Mode::ForcedOpen, Cause::Forced, now)
+    pub(super) fn force_open(&mut self, now: Instant) {
+        self.enter(Mode::ForcedOpen, Cause::Forced, now);
     }
 
-    pub(super) fn force_close(&mut self, now: Instant) -> Transition {
-        self.enter(Mode::ForcedClosed, Cause::Forced, now)
+    pub(super) fn force_close(&mut self, now: Instant) {
+        self.enter(Mode::ForcedClosed, Cause::Forced, now);
     }
 
-    pub(super) fn reset(&mut self, now: Instant) -> Transition {
-        self.enter(Mode::Closed, Cause::Reset, now)
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.enter(Mode::Closed, Cause::Reset, now);
     }
 
     fn tripped(&mut self, now: Instant) -> Option<Cause> {
@@ -218,18 +210,18 @@ impl Machine {
         None
     }
 
-    fn open(&mut self, cause: Cause, now: Instant) -> Transition {
+    fn open(&mut self, cause: Cause, now: Instant) {
         let full = self.settings.open_time(self.openings);
         self.openings = self.openings.saturating_add(1);
         // Jitter only shortens, so that breakers that have reached the cap do not all return at it together.
         // A float may round up, so the cap holds once more.
         let shortest = full.mul_f64(1.0 - self.settings.open_jitter).min(full);
         let until = later(now, self.rng.between(shortest, full));
-        self.enter(Mode::Open { until }, cause, now)
+        self.enter(Mode::Open { until }, cause, now);
     }
 
     /// Nothing from before is known after it: not the counts, not the permits.
-    fn enter(&mut self, mode: Mode, cause: Cause, now: Instant) -> Transition {
+    fn enter(&mut self, mode: Mode, cause: Cause, now: Instant) {
         let from = self.state();
         self.mode = mode;
         self.generation += 1;
@@ -238,13 +230,13 @@ impl Machine {
         if !matches!(self.mode, Mode::Open { .. } | Mode::HalfOpen(_)) {
             self.openings = 0;
         }
-        Transition {
+        self.announcements.push(Transition {
             generation: self.generation,
             at: now,
             from,
             to: self.state(),
             cause,
-        }
+        });
     }
 }
 

@@ -35,7 +35,7 @@ impl fmt::Display for State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// Counts transitions from 1, so that those told by two threads can be put in order.
+    /// Counts transitions from 1.
     pub generation: u64,
     /// When it happened.
     pub at: Instant,
