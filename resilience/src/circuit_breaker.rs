@@ -109,12 +109,13 @@ impl CircuitBreaker {
         self.0.lock().snapshot(now)
     }
 
-    /// Refuses all calls until further notice.
+    /// Refuses all calls until further notice. Changes nothing if it does so already.
     pub fn force_open(&self, now: Instant) {
         self.0.step(|machine| machine.force_open(now));
     }
 
-    /// Admits all calls until further notice, whatever becomes of them. They are still counted.
+    /// Admits all calls until further notice, whatever becomes of them. They are still counted. Changes nothing if it
+    /// does so already.
     pub fn force_close(&self, now: Instant) {
         self.0.step(|machine| machine.force_close(now));
     }

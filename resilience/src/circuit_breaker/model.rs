@@ -144,6 +144,12 @@ impl Model {
             || rates_count && self.rules.slow_rate.is_some_and(|rate| share(slow, rate))
     }
 
+    fn force(&mut self, state: State) {
+        if self.state != state {
+            self.enter(state);
+        }
+    }
+
     fn enter(&mut self, state: State) {
         self.openings = match state {
             State::Open { .. } => self.openings + 1,
@@ -256,8 +262,8 @@ proptest! {
                     model.record(call, CallOutcome::Ignored, time, start);
                 }
                 Step::Record(..) | Step::Drop(_) => {}
-                Step::ForceOpen => { breaker.force_open(now); model.enter(State::ForcedOpen); }
-                Step::ForceClose => { breaker.force_close(now); model.enter(State::ForcedClosed); }
+                Step::ForceOpen => { breaker.force_open(now); model.force(State::ForcedOpen); }
+                Step::ForceClose => { breaker.force_close(now); model.force(State::ForcedClosed); }
                 Step::Reset => { breaker.reset(now); model.enter(State::Closed); }
             }
             let now = start + millis(time);

@@ -170,11 +170,15 @@ impl Machine {
     }
 
     pub(super) fn force_open(&mut self, now: Instant) {
-        self.enter(Mode::ForcedOpen, Cause::Forced, now);
+        if !matches!(self.mode, Mode::ForcedOpen) {
+            self.enter(Mode::ForcedOpen, Cause::Forced, now);
+        }
     }
 
     pub(super) fn force_close(&mut self, now: Instant) {
-        self.enter(Mode::ForcedClosed, Cause::Forced, now);
+        if !matches!(self.mode, Mode::ForcedClosed) {
+            self.enter(Mode::ForcedClosed, Cause::Forced, now);
+        }
     }
 
     pub(super) fn reset(&mut self, now: Instant) {

@@ -152,3 +152,23 @@ fn a_listener_that_panics_loses_no_probe() {
     assert_eq!(breaker.snapshot(until).probes_under_way, 0);
     assert!(breaker.try_acquire(until).unwrap().is_probe());
 }
+
+#[test]
+fn forcing_what_is_forced_changes_nothing() {
+    let (tell, told) = mpsc::channel();
+    let breaker = fragile()
+        .on_transition(move |change| tell.send(change.to).unwrap())
+        .build()
+        .unwrap();
+    let now = now();
+    breaker.force_close(now);
+    fail(&breaker, now);
+    breaker.force_close(now);
+    assert_eq!(breaker.snapshot(now).failures, 1);
+    breaker.force_open(now);
+    breaker.force_open(now);
+    assert_eq!(
+        told.try_iter().collect::<Vec<_>>(),
+        [State::ForcedClosed, State::ForcedOpen]
+    );
+}
