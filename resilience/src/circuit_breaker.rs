@@ -8,13 +8,17 @@
 //!
 //! A [`CircuitBreaker`] is closed at first and watches a sliding [`Window`] of calls. Too many failures, failures in
 //! a row, or slow calls open it, and calls are refused at once. After a while it is half-open and admits a few
-//! probes; if they all succeed it closes, and if one fails it opens again, for longer.
+//! probes; if they all succeed it closes, and if one fails it opens again, for longer. With a
+//! [`ramp`](CircuitBreakerBuilder::ramp) it closes by degrees, since what has just recovered may not bear all calls
+//! at once.
 //!
 //! ```text
 //!            a rule trips                 its time is over
 //!  Closed ───────────────────▶ Open ─────────────────────▶ HalfOpen
-//!    ▲                          ▲                           │    │
-//!    │                          └── a probe failed ─────────┘    │
+//!    ▲                         ▲  ▲                         │    │
+//!    │                         │  └──── a probe failed ─────┘    │
+//!    │  its time is over       │ a rule trips                    │
+//!    ├◀───────────────────── Ramping ◀──── with a ramp ──────────┤
 //!    └───────────────────────────── all probes succeeded ────────┘
 //! ```
 //!
@@ -55,6 +59,7 @@
 mod announcements;
 mod permit;
 mod probes;
+mod ramp;
 mod settings;
 mod state;
 mod transition;
@@ -99,7 +104,8 @@ impl CircuitBreaker {
         })
     }
 
-    /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call.
+    /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call, and a
+    /// ramp goes on.
     pub fn state(&self) -> State {
         self.0.lock().state()
     }
@@ -120,7 +126,7 @@ impl CircuitBreaker {
         self.0.step(|machine| machine.force_close(now));
     }
 
-    /// Closes the breaker as if it were new; the way out of the forced states.
+    /// Closes the breaker as if it were new, without a ramp; the way out of the forced states.
     pub fn reset(&self, now: Instant) {
         self.0.step(|machine| machine.reset(now));
     }

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::announcements::Announcements;
 use super::probes::{Probe, Probes};
+use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::{Counts, SlidingWindow};
 use super::{Cause, Rejection, Snapshot, State, Transition};
@@ -11,7 +12,7 @@ use crate::clock::later;
 /// What an admitted call brings back.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
-    generation: u64,
+    epoch: u64,
     probe: Option<Probe>,
 }
 
@@ -23,18 +24,20 @@ impl Ticket {
     /// The ticket, leaving one that holds no probe.
     pub(super) fn take(&mut self) -> Self {
         Self {
-            generation: self.generation,
+            epoch: self.epoch,
             probe: self.probe.take(),
         }
     }
 }
 
-/// The breaker itself: a value that takes the time. Every change of state goes through [`Machine::enter`].
+/// The breaker itself: a value that takes the time. Every change of state goes through [`Machine::change`].
 #[derive(Debug)]
 pub(super) struct Machine {
     settings: Settings,
     mode: Mode,
     generation: u64,
+    /// The generation whose calls count: the current one, or since the end of a ramp the one of that ramp.
+    epoch: u64,
     window: SlidingWindow,
     consecutive_failures: u32,
     /// How often it opened since it was last closed.
@@ -48,6 +51,7 @@ enum Mode {
     Closed,
     Open { until: Instant },
     HalfOpen(Probes),
+    Ramping(Ramp),
     ForcedOpen,
     ForcedClosed,
 }
@@ -58,6 +62,7 @@ impl Machine {
             settings,
             mode: Mode::Closed,
             generation: 0,
+            epoch: 0,
             window: SlidingWindow::new(settings.window),
             consecutive_failures: 0,
             openings: 0,
@@ -71,10 +76,11 @@ impl Machine {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.mode {
+        match &self.mode {
             Mode::Closed => State::Closed,
-            Mode::Open { until } => State::Open { until },
+            Mode::Open { until } => State::Open { until: *until },
             Mode::HalfOpen(_) => State::HalfOpen,
+            Mode::Ramping(ramp) => State::Ramping { until: ramp.end() },
             Mode::ForcedOpen => State::ForcedOpen,
             Mode::ForcedClosed => State::ForcedClosed,
         }
@@ -98,30 +104,36 @@ impl Machine {
     }
 
     pub(super) fn acquire(&mut self, now: Instant) -> Result<Ticket, Rejection> {
-        if let Mode::Open { until } = self.mode
-            && now >= until
-        {
-            let probes = Probes::new(self.settings.probes);
-            self.enter(Mode::HalfOpen(probes), Cause::OpenTimeOver, now);
+        match &self.mode {
+            Mode::Open { until } if now >= *until => {
+                let probes = Probes::new(self.settings.probes);
+                self.enter(Mode::HalfOpen(probes), Cause::OpenTimeOver, now);
+            }
+            // What its calls have shown so far, and those still under way, go on to count.
+            Mode::Ramping(ramp) if now >= ramp.end() => {
+                self.change(Mode::Closed, Cause::RampOver, now);
+            }
+            _ => {}
         }
         let probe = match &mut self.mode {
             Mode::Closed | Mode::ForcedClosed => Ok(None),
             Mode::Open { until } => Err(Some(*until)),
             Mode::HalfOpen(probes) => probes.take(now, self.settings.probe_lease).map(Some),
+            Mode::Ramping(ramp) => ramp.admit(now).map(|()| None).map_err(Some),
             Mode::ForcedOpen => Err(None),
         };
         match probe {
             Ok(probe) => Ok(Ticket {
-                generation: self.generation,
+                epoch: self.epoch,
                 probe,
             }),
             Err(until) => Err(Rejection::new(self.state(), until)),
         }
     }
 
-    /// Counts a call that was admitted in this generation; others are ignored.
+    /// Counts a call that was admitted in this epoch; others are ignored.
     pub(super) fn record(&mut self, ticket: Ticket, failed: bool, took: Duration, now: Instant) {
-        if ticket.generation != self.generation {
+        if ticket.epoch != self.epoch {
             return;
         }
         let slow = self
@@ -137,7 +149,7 @@ impl Machine {
         } else {
             0
         };
-        if matches!(self.mode, Mode::Closed)
+        if matches!(self.mode, Mode::Closed | Mode::Ramping(_))
             && let Some(cause) = self.tripped(now)
         {
             self.open(cause, now);
@@ -155,13 +167,17 @@ impl Machine {
         if in_time && failed {
             self.open(Cause::ProbeFailed, now);
         } else if in_time && probes.succeed(probe) {
-            self.enter(Mode::Closed, Cause::ProbesSucceeded, now);
+            let mode = match self.settings.ramp {
+                Some(rule) => Mode::Ramping(Ramp::new(rule, now)),
+                None => Mode::Closed,
+            };
+            self.enter(mode, Cause::ProbesSucceeded, now);
         }
     }
 
     /// Frees the place of a probe that will not report.
     pub(super) fn release(&mut self, ticket: Ticket) {
-        if ticket.generation != self.generation {
+        if ticket.epoch != self.epoch {
             return;
         }
         if let (Mode::HalfOpen(probes), Some(probe)) = (&mut self.mode, ticket.probe) {
@@ -226,12 +242,21 @@ impl Machine {
 
     /// Nothing from before is known after it: not the counts, not the permits.
     fn enter(&mut self, mode: Mode, cause: Cause, now: Instant) {
+        self.change(mode, cause, now);
+        self.epoch = self.generation;
+        self.window.clear();
+        self.consecutive_failures = 0;
+    }
+
+    fn change(&mut self, mode: Mode, cause: Cause, now: Instant) {
         let from = self.state();
         self.mode = mode;
         self.generation += 1;
-        self.window.clear();
-        self.consecutive_failures = 0;
-        if !matches!(self.mode, Mode::Open { .. } | Mode::HalfOpen(_)) {
+        // What breaks on the ramp had not recovered, so it stays open for longer than the last time.
+        if !matches!(
+            self.mode,
+            Mode::Open { .. } | Mode::HalfOpen(_) | Mode::Ramping(_)
+        ) {
             self.openings = 0;
         }
         self.announcements.push(Transition {

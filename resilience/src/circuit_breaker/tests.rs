@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::Rng;
 
+mod ramp;
 mod transitions;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -317,6 +318,16 @@ fn nonsense_is_refused_by_name() {
         refused(builder().open_growth(f64::NAN)),
         "open_growth is NaN, but must be a finite number of at least 1"
     );
+    assert_eq!(
+        refused(builder().ramp(Duration::ZERO, 0.5)),
+        "ramp time is 0ns, but must be between 1ms and 365 days"
+    );
+    for share in [0.0, 1.0, -0.5, f64::NAN, f64::INFINITY] {
+        assert_eq!(
+            refused(builder().ramp(SECOND, share)),
+            format!("ramp share is {share}, but must be above 0 and below 1")
+        );
+    }
     assert_eq!(
         refused(builder().open_jitter(1.1)),
         "open_jitter is 1.1, but must be between 0 and 1"
