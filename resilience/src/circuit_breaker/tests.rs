@@ -127,7 +127,12 @@ fn a_probe_that_does_not_return_loses_its_place_and_its_say() {
 
 #[test]
 fn each_reopening_lasts_longer_up_to_the_cap_and_closing_starts_over() {
-    let breaker = fragile().probes(1).open_max(3 * SECOND).build().unwrap();
+    let breaker = fragile()
+        .probes(1)
+        .open_growth(3.0)
+        .open_max(10 * SECOND)
+        .build()
+        .unwrap();
     let mut now = now();
     let mut until = opened(&breaker, now);
     let mut lasted = vec![until - now];
@@ -140,7 +145,7 @@ fn each_reopening_lasts_longer_up_to_the_cap_and_closing_starts_over() {
         lasted.push(next - now);
         until = next;
     }
-    assert_eq!(lasted, [SECOND, 2 * SECOND, 3 * SECOND, 3 * SECOND]);
+    assert_eq!(lasted, [1, 3, 9, 10].map(Duration::from_secs));
     breaker
         .try_acquire(until)
         .unwrap()
@@ -167,6 +172,52 @@ fn open_jitter_shortens_by_its_share_at_most() {
         most.saturating_sub(*least) > SECOND / 3,
         "{least:?} to {most:?} is no jitter"
     );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_open_time() {
+    let lasted = |seed| {
+        let builder = fragile().open_jitter(1.0).rng(Rng::seeded(seed));
+        let (breaker, now) = (builder.build().unwrap(), now());
+        opened(&breaker, now) - now
+    };
+    assert_eq!(lasted(7), lasted(7));
+    assert_ne!(lasted(7), lasted(8));
+}
+
+#[test]
+fn the_defaults_are_those_the_builder_names() {
+    let breaker = CircuitBreaker::builder().build().unwrap();
+    let start = now();
+    for call in 1..=20 {
+        assert_eq!(breaker.state(), State::Closed, "before call {call}");
+        let outcome = match call % 2 {
+            0 => CallOutcome::Failure,
+            _ => CallOutcome::Success,
+        };
+        let permit = breaker.try_acquire(start).unwrap();
+        permit.record(outcome, start + 1_000 * SECOND);
+    }
+    let mut now = start + 1_000 * SECOND;
+    for open_for in [5, 10, 20, 40, 80, 160, 300, 300].map(Duration::from_secs) {
+        let State::Open { until } = breaker.state() else {
+            panic!("{breaker:?} should be open")
+        };
+        assert!(open_for * 9 / 10 <= until - now && until - now <= open_for);
+        now = until;
+        let probes = [(); 3].map(|()| breaker.try_acquire(now).unwrap());
+        let lease = breaker.try_acquire(now).unwrap_err().until();
+        assert_eq!(lease, Some(now + 30 * SECOND));
+        for probe in probes {
+            probe.record(CallOutcome::Failure, now);
+        }
+    }
+    breaker.reset(now);
+    for call in 1..=10 {
+        assert_eq!(breaker.state(), State::Closed, "before failure {call}");
+        fail(&breaker, now);
+    }
+    assert!(matches!(breaker.state(), State::Open { .. }));
 }
 
 #[test]

@@ -103,6 +103,20 @@ async fn a_stop_before_the_start_starts_nothing_and_a_result_at_the_stop_is_kept
     assert_eq!(same_moment.unwrap(), "done");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_waits() {
+    let waited = async |seed| {
+        let policy = BackoffPolicy::builder().max_attempts(9).build().unwrap();
+        let executor = RetryExecutor::new(policy).rng(Rng::seeded(seed));
+        let start = tokio::time::Instant::now();
+        let failed = executor.execute(async |_| Err::<(), _>(Fault::transient("reset")));
+        failed.await.unwrap_err();
+        start.elapsed()
+    };
+    assert_eq!(waited(7).await, waited(7).await);
+    assert_ne!(waited(7).await, waited(8).await);
+}
+
 /// A retry for each call, and none for nothing.
 fn one_for_one() -> RetryBudget {
     let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
