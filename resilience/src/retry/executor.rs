@@ -32,7 +32,7 @@ impl fmt::Debug for RetryExecutor {
 }
 
 impl RetryExecutor {
-    /// An executor without a budget, whose jitter nobody can predict.
+    /// An executor without a budget, whose jitter is another one each time.
     pub fn new(policy: impl RetryPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
