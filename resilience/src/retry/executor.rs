@@ -60,7 +60,8 @@ impl RetryExecutor {
     /// Makes every attempt through this breaker.
     ///
     /// A rejection costs no attempt: the call waits until the breaker may let it through, if that is within the
-    /// policy's time limit, and is given up as [`GiveUp::Rejected`] if it is not or there is no limit.
+    /// policy's time limit, and is given up as [`GiveUp::Rejected`] if it is not or there is no limit. Behind probes
+    /// it waits until the earliest of their leases ends, even if they return sooner, so keep the lease short.
     /// Retryable errors count as failures with the breaker. Permanent ones and cancellations are ignored: they
     /// say nothing about the health of the other side.
     #[cfg(feature = "circuit-breaker")]

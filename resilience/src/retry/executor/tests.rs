@@ -304,6 +304,19 @@ mod through_a_breaker {
         assert!(!budget.withdraw(now()));
     }
 
+    /// Might work another time, but nobody wants it any longer.
+    #[derive(Debug)]
+    struct Interrupted;
+
+    impl Retryable for Interrupted {
+        fn is_retryable(&self) -> bool {
+            true
+        }
+        fn is_cancellation(&self) -> bool {
+            true
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_says_nothing_about_the_other_side_is_not_counted() {
         let breaker = breaker();
@@ -316,6 +329,10 @@ mod through_a_breaker {
                     .await
                     .unwrap_err();
             }
+        }
+        for _ in 0..5 {
+            let cancelled = executor.execute(async |_| Err::<(), _>(Interrupted)).await;
+            assert_eq!(cancelled.unwrap_err().why(), GiveUp::Cancelled);
         }
         let abandoned = executor.execute_until(tokio::time::sleep(SECOND), async |_| {
             pending::<()>().await;
