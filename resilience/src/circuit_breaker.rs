@@ -8,13 +8,17 @@
 //!
 //! A [`CircuitBreaker`] is closed at first and watches a sliding [`Window`] of calls. Too many failures, failures in
 //! a row, or slow calls open it, and calls are refused at once. After a while it is half-open and admits a few
-//! probes; if they all succeed it closes, and if one fails it opens again, for longer.
+//! probes; if they all succeed it closes, and if one fails it opens again, for longer. With a
+//! [`ramp`](CircuitBreakerBuilder::ramp) it closes by degrees, since what has just recovered may not bear all calls
+//! at once.
 //!
 //! ```text
 //!            a rule trips                 its time is over
 //!  Closed ───────────────────▶ Open ─────────────────────▶ HalfOpen
-//!    ▲                          ▲                           │    │
-//!    │                          └── a probe failed ─────────┘    │
+//!    ▲                         ▲  ▲                         │    │
+//!    │                         │  └──── a probe failed ─────┘    │
+//!    │  its time is over       │ a rule trips                    │
+//!    ├◀───────────────────── Ramping ◀──── with a ramp ──────────┤
 //!    └───────────────────────────── all probes succeeded ────────┘
 //! ```
 //!
@@ -52,14 +56,17 @@
 //! between things that fail independently. Put it inside the retry, not around it: see
 //! `RetryExecutor::through`.
 
+mod announcements;
 mod permit;
 mod probes;
+mod ramp;
 mod settings;
 mod state;
 mod transition;
 mod window;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -90,12 +97,15 @@ impl CircuitBreaker {
 
     /// Admits a call, or refuses it. Time is taken to start now for the call's slowness.
     pub fn try_acquire(&self, now: Instant) -> Result<Permit, Rejection> {
-        let (admission, transition) = self.0.lock().acquire(now);
-        self.0.announce(transition);
-        admission.map(|ticket| Permit::new(Arc::clone(&self.0), ticket, now))
+        self.0.step(|machine| {
+            let ticket = machine.acquire(now)?;
+            // Made before the listener is called: if that panics, dropping the permit frees its probe.
+            Ok(Permit::new(Arc::clone(&self.0), ticket, now))
+        })
     }
 
-    /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call.
+    /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call, and a
+    /// ramp goes on.
     pub fn state(&self) -> State {
         self.0.lock().state()
     }
@@ -105,22 +115,20 @@ impl CircuitBreaker {
         self.0.lock().snapshot(now)
     }
 
-    /// Refuses all calls until further notice.
+    /// Refuses all calls until further notice. Changes nothing if it does so already.
     pub fn force_open(&self, now: Instant) {
-        let transition = self.0.lock().force_open(now);
-        self.0.announce(Some(transition));
+        self.0.step(|machine| machine.force_open(now));
     }
 
-    /// Admits all calls until further notice, whatever becomes of them. They are still counted.
+    /// Admits all calls until further notice, whatever becomes of them. They are still counted. Changes nothing if it
+    /// does so already.
     pub fn force_close(&self, now: Instant) {
-        let transition = self.0.lock().force_close(now);
-        self.0.announce(Some(transition));
+        self.0.step(|machine| machine.force_close(now));
     }
 
-    /// Closes the breaker as if it were new; the way out of the forced states.
+    /// Closes the breaker as if it were new, without a ramp; the way out of the forced states.
     pub fn reset(&self, now: Instant) {
-        let transition = self.0.lock().reset(now);
-        self.0.announce(Some(transition));
+        self.0.step(|machine| machine.reset(now));
     }
 }
 
@@ -138,12 +146,35 @@ impl Shared {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After the lock is released, so that a listener may use the breaker.
-    fn announce(&self, transition: Option<Transition>) {
-        let Some(transition) = transition else { return };
+    /// Takes a step under the lock, then tells what it changed.
+    fn step<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> T {
+        let (result, must_tell) = {
+            let mut machine = self.lock();
+            let result = step(&mut machine);
+            (result, machine.announcements().begin())
+        };
+        if must_tell {
+            self.tell();
+        }
+        result
+    }
+
+    #[cold]
+    fn tell(&self) {
+        let next = || self.lock().announcements().next();
+        while let Some(transition) = next() {
+            let told = catch_unwind(AssertUnwindSafe(|| self.tell_one(&transition)));
+            if let Err(panic) = told {
+                self.lock().announcements().abandon();
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    fn tell_one(&self, transition: &Transition) {
         tracing::info!(from = %transition.from, to = %transition.to, cause = %transition.cause, "circuit breaker");
         if let Some(listener) = &self.listener {
-            listener(&transition);
+            listener(transition);
         }
     }
 }

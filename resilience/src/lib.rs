@@ -2,7 +2,7 @@
 //!
 //! Written anew in each program these three go wrong in the same ways: retries that hammer what is down, breakers
 //! that never close again or let everybody through at once, shutdowns that hang or lose work. Here each is a plain
-//! value at its core. It takes the time as an argument, draws chance from a seedable [`Rng`] and does no I/O, so a
+//! value at its core. It takes the time as an argument, draws chance from a seedable `Rng` and does no I/O, so a
 //! loop can drive it and a test can repeat it to the nanosecond. Around that core stands what one wants without
 //! a loop of one's own.
 //!

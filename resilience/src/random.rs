@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Rng(fastrand::Rng);
 
 impl Rng {
-    /// A generator that nobody can predict, one per call.
+    /// A generator with a seed of its own, another one each time.
     #[expect(
         clippy::new_without_default,
         reason = "two defaults would differ, which `Default` does not suggest"

@@ -25,6 +25,39 @@ fn a_closed_breaker_allocates_nothing() {
     }
 }
 
+#[cfg(feature = "circuit-breaker")]
+#[test]
+fn a_ramp_allocates_nothing_while_it_lasts_and_after_it() {
+    use std::time::Duration;
+
+    use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State};
+
+    let breaker = CircuitBreaker::builder()
+        .consecutive_failures(1)
+        .open_for(Duration::from_secs(1))
+        .probes(1)
+        .ramp(Duration::from_secs(10), 0.1)
+        .build()
+        .unwrap();
+    let mut now = tokio::time::Instant::now().into_std();
+    for outcome in [CallOutcome::Failure, CallOutcome::Success] {
+        breaker.try_acquire(now).unwrap().record(outcome, now);
+        now += Duration::from_secs(1);
+    }
+    let mut refused = 0;
+    let used = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            now += Duration::from_millis(18);
+            match breaker.try_acquire(now) {
+                Ok(permit) => permit.record(CallOutcome::Success, now),
+                Err(_) => refused += 1,
+            }
+        }
+    });
+    assert!(refused > 100, "{refused} refused is no ramp");
+    assert_eq!((breaker.state(), used.count_total), (State::Closed, 0));
+}
+
 #[cfg(feature = "retry")]
 #[test]
 fn a_retry_decision_allocates_nothing() {

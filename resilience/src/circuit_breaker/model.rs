@@ -10,6 +10,7 @@ const LEASE: u64 = 40;
 const OPEN: u64 = 30;
 const OPEN_MAX: u64 = 100;
 const SLOW: u64 = 25;
+const RAMP: u64 = 100;
 
 #[derive(Debug, Clone, Copy)]
 struct Rules {
@@ -20,6 +21,8 @@ struct Rules {
     consecutive: Option<u32>,
     slow_rate: Option<f64>,
     probes: u32,
+    /// The first share of the ramp, in quarters.
+    ramp: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ enum Step {
 /// A permit as the model sees it.
 #[derive(Debug, Clone, Copy)]
 struct Call {
-    generation: u64,
+    epoch: u64,
     started: u64,
     /// Number and end of the lease.
     probe: Option<(u64, u64)>,
@@ -47,13 +50,18 @@ struct Model {
     rules: Rules,
     state: State,
     generation: u64,
-    /// When each call of this generation was recorded, whether it failed, whether it was slow.
+    /// The generation since which calls count.
+    epoch: u64,
+    /// When each call of this epoch was recorded, whether it failed, whether it was slow.
     log: Vec<(u64, bool, bool)>,
     /// Leases that are out, by number and end.
     leases: Vec<(u64, u64)>,
     succeeded: u32,
     next_lease: u64,
     openings: i32,
+    /// The shares of all calls that asked on this ramp, of 4 x `RAMP`, and how many were admitted.
+    asked: Vec<u64>,
+    admitted: u64,
 }
 
 impl Model {
@@ -62,14 +70,29 @@ impl Model {
         {
             self.enter(State::HalfOpen);
         }
+        if matches!(self.state, State::Ramping { until } if start + Duration::from_millis(now) >= until)
+        {
+            (self.state, self.generation, self.openings) = (State::Closed, self.generation + 1, 0);
+        }
         let mut call = Call {
-            generation: self.generation,
+            epoch: self.epoch,
             started: now,
             probe: None,
         };
         match self.state {
             State::Closed | State::ForcedClosed => {}
             State::Open { .. } | State::ForcedOpen => return None,
+            State::Ramping { until } => {
+                let begun = u64::try_from((until - start).as_millis()).unwrap() - RAMP;
+                let first = self.rules.ramp.unwrap();
+                self.asked.push(first * RAMP + (4 - first) * (now - begun));
+                // So much that the first one is a whole call.
+                let due = (4 - first) * RAMP + self.asked.iter().sum::<u64>();
+                if due < 4 * RAMP * (self.admitted + 1) {
+                    return None;
+                }
+                self.admitted += 1;
+            }
             State::HalfOpen => {
                 self.leases.retain(|(_, end)| *end > now);
                 if self.leases.len() + self.succeeded as usize == self.rules.probes as usize {
@@ -86,7 +109,7 @@ impl Model {
 
     /// The state that follows, with an open time of zero.
     fn record(&mut self, call: Call, outcome: CallOutcome, now: u64, start: Instant) {
-        if call.generation != self.generation {
+        if call.epoch != self.epoch {
             return;
         }
         let slow = self.rules.slow_rate.is_some() && now - call.started >= SLOW;
@@ -100,11 +123,17 @@ impl Model {
             if failed || slow {
                 self.enter(State::Open { until: start });
             } else if self.succeeded == self.rules.probes {
-                self.enter(State::Closed);
+                self.enter(match self.rules.ramp {
+                    Some(_) => State::Ramping {
+                        until: start + Duration::from_millis(now + RAMP),
+                    },
+                    None => State::Closed,
+                });
             }
         } else if outcome != CallOutcome::Ignored {
             self.log.push((now, failed, slow));
-            if self.state == State::Closed && self.trips(now) {
+            let watched = matches!(self.state, State::Closed | State::Ramping { .. });
+            if watched && self.trips(now) {
                 self.enter(State::Open { until: start });
             }
         }
@@ -144,13 +173,22 @@ impl Model {
             || rates_count && self.rules.slow_rate.is_some_and(|rate| share(slow, rate))
     }
 
+    fn force(&mut self, state: State) {
+        if self.state != state {
+            self.enter(state);
+        }
+    }
+
     fn enter(&mut self, state: State) {
         self.openings = match state {
             State::Open { .. } => self.openings + 1,
-            State::HalfOpen => self.openings,
+            State::HalfOpen | State::Ramping { .. } => self.openings,
             _ => 0,
         };
         (self.state, self.generation, self.succeeded) = (state, self.generation + 1, 0);
+        self.epoch = self.generation;
+        self.admitted = 0;
+        self.asked.clear();
         self.log.clear();
         self.leases.clear();
     }
@@ -166,9 +204,10 @@ fn rules() -> impl Strategy<Value = Rules> {
         proptest::option::of(1_u32..5),
         rate(),
         1_u32..4,
+        proptest::option::of(1_u64..4),
     )
         .prop_map(
-            |(window, by_time, minimum, rate, consecutive, slow_rate, probes)| Rules {
+            |(window, by_time, minimum, rate, consecutive, slow_rate, probes, ramp)| Rules {
                 window,
                 by_time,
                 minimum: if by_time {
@@ -180,6 +219,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 consecutive,
                 slow_rate,
                 probes,
+                ramp,
             },
         )
         .prop_filter("something has to open it", |rules| {
@@ -223,10 +263,14 @@ proptest! {
         if let Some(rate) = rules.slow_rate {
             builder = builder.slow_calls(millis(SLOW), rate);
         }
+        if let Some(quarters) = rules.ramp {
+            builder = builder.ramp(millis(RAMP), f64::from(u32::try_from(quarters).unwrap()) / 4.0);
+        }
         let breaker = builder.build().unwrap();
         let start = tokio::time::Instant::now().into_std();
         let mut model = Model {
-            rules, state: State::Closed, generation: 0, log: vec![], leases: vec![], succeeded: 0, next_lease: 0, openings: 0,
+            rules, state: State::Closed, generation: 0, epoch: 0, log: vec![], leases: vec![], succeeded: 0, next_lease: 0, openings: 0,
+            asked: vec![], admitted: 0,
         };
         let mut calls: Vec<(Permit, Call)> = Vec::new();
         let mut time = 0;
@@ -242,6 +286,9 @@ proptest! {
                     (Err(rejection), None) => {
                         prop_assert!(rejection.until().is_none_or(|until| until > now));
                         prop_assert_eq!(rejection.until().is_none(), model.state == State::ForcedOpen);
+                        if let State::Ramping { until: end } = model.state {
+                            prop_assert!(rejection.until() <= Some(end));
+                        }
                     }
                     (got, wanted) => prop_assert!(false, "got {got:?}, wanted {wanted:?}"),
                 },
@@ -256,8 +303,8 @@ proptest! {
                     model.record(call, CallOutcome::Ignored, time, start);
                 }
                 Step::Record(..) | Step::Drop(_) => {}
-                Step::ForceOpen => { breaker.force_open(now); model.enter(State::ForcedOpen); }
-                Step::ForceClose => { breaker.force_close(now); model.enter(State::ForcedClosed); }
+                Step::ForceOpen => { breaker.force_open(now); model.force(State::ForcedOpen); }
+                Step::ForceClose => { breaker.force_close(now); model.force(State::ForcedClosed); }
                 Step::Reset => { breaker.reset(now); model.enter(State::Closed); }
             }
             let now = start + millis(time);

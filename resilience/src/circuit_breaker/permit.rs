@@ -8,7 +8,8 @@ use super::{Shared, State};
 /// The right to make one call.
 ///
 /// Record what became of it. A permit that is dropped, because its call was cancelled or panicked, counts for
-/// nothing and frees its probe. A permit from before a transition counts for nothing after it.
+/// nothing and frees its probe. A permit from before a transition counts for nothing after it; only the end of a ramp
+/// changes nothing for the calls under way.
 #[must_use = "a dropped permit counts for nothing"]
 pub struct Permit {
     shared: Arc<Shared>,
@@ -50,11 +51,9 @@ impl Permit {
             CallOutcome::Ignored => return,
         };
         let took = now.saturating_duration_since(self.started);
-        let transition = self
-            .shared
-            .lock()
-            .record(self.ticket.take(), failed, took, now);
-        self.shared.announce(transition);
+        let ticket = self.ticket.take();
+        self.shared
+            .step(|machine| machine.record(ticket, failed, took, now));
     }
 }
 
@@ -94,7 +93,8 @@ impl Rejection {
     }
 
     /// When asking again may help: the end of the open time, or of the earliest lease of a probe, which may also
-    /// come back sooner. None if the breaker was forced open.
+    /// come back sooner; on the ramp a time before its end, another one for each call that was refused. None if the
+    /// breaker was forced open.
     pub fn until(&self) -> Option<Instant> {
         self.until
     }

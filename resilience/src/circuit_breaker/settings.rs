@@ -31,12 +31,19 @@ pub(super) struct Settings {
     pub(super) open_growth: f64,
     pub(super) open_max: Duration,
     pub(super) open_jitter: f64,
+    pub(super) ramp: Option<RampRule>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlowRule {
     pub(super) threshold: Duration,
     pub(super) rate: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RampRule {
+    pub(super) time: Duration,
+    pub(super) share: f64,
 }
 
 impl Settings {
@@ -87,6 +94,7 @@ impl Default for CircuitBreakerBuilder {
                 open_growth: 2.0,
                 open_max: Duration::from_mins(5),
                 open_jitter: 0.1,
+                ramp: None,
             },
             minimum_calls: 20,
             rng: Rng::new(),
@@ -173,13 +181,50 @@ impl CircuitBreakerBuilder {
         self
     }
 
+    /// Admits only a part of the calls when the probes have succeeded: `share` of them at first, evenly more from then
+    /// on, all after `time`. Not unless set.
+    ///
+    /// A few probes show that the other side answers, not that it bears the full load: caches are cold, queues are
+    /// long, and what has just recovered goes down again if everybody returns at once. Failures count as always, and
+    /// open it for longer than the last time. The share is counted, not drawn: of a hundred calls at a share of 0.1
+    /// exactly ten are admitted.
+    ///
+    /// ```
+    /// # use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State};
+    /// # use std::time::{Duration, Instant};
+    /// let breaker = CircuitBreaker::builder()
+    ///     .consecutive_failures(1)
+    ///     .probes(1)
+    ///     .ramp(Duration::from_secs(30), 0.1)
+    ///     .build()?;
+    /// let now = Instant::now();
+    /// breaker.try_acquire(now)?.record(CallOutcome::Failure, now);
+    /// let State::Open { until: back } = breaker.state() else { unreachable!() };
+    /// breaker.try_acquire(back)?.record(CallOutcome::Success, back);
+    ///
+    /// let end = back + Duration::from_secs(30);
+    /// assert_eq!(breaker.state(), State::Ramping { until: end });
+    /// let admitted = |now| (0..100).filter(|_| breaker.try_acquire(now).is_ok()).count();
+    /// assert_eq!(admitted(back), 10);
+    /// assert_eq!(admitted(back + Duration::from_secs(15)), 55);
+    /// assert_eq!(admitted(end), 100);
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ramp(mut self, time: Duration, share: f64) -> Self {
+        self.settings.ramp = Some(RampRule { time, share });
+        self
+    }
+
     /// Draws jitter from this generator.
     pub fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
         self
     }
 
-    /// Calls this on each change of state, in the thread that caused it and before its call returns.
+    /// Calls this on each change of state: one at a time, in order, by the thread that caused it and before its call
+    /// returns. What changes meanwhile, through another thread or the listener itself, is told after it by the same
+    /// thread. A panic in the listener is the caller's; the breaker is none the worse for it.
     pub fn on_transition(mut self, listener: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
@@ -247,6 +292,11 @@ impl CircuitBreakerBuilder {
         check_duration("probe_lease", settings.probe_lease, shortest)?;
         check_duration("open_for", settings.open_for, shortest)?;
         check_duration("open_max", settings.open_max, shortest)?;
+        if let Some(rule) = settings.ramp {
+            check_duration("ramp time", rule.time, shortest)?;
+            let part = f64::MIN_POSITIVE..1.0;
+            check_range("ramp share", rule.share, part, "above 0 and below 1")?;
+        }
         if settings.open_max < settings.open_for {
             let allowed = format!("at least open_for ({:?})", settings.open_for);
             return Err(refuse(

@@ -1,9 +1,11 @@
 use std::sync::Barrier;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
 use crate::Rng;
+
+mod ramp;
+mod transitions;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -125,7 +127,12 @@ fn a_probe_that_does_not_return_loses_its_place_and_its_say() {
 
 #[test]
 fn each_reopening_lasts_longer_up_to_the_cap_and_closing_starts_over() {
-    let breaker = fragile().probes(1).open_max(3 * SECOND).build().unwrap();
+    let breaker = fragile()
+        .probes(1)
+        .open_growth(3.0)
+        .open_max(10 * SECOND)
+        .build()
+        .unwrap();
     let mut now = now();
     let mut until = opened(&breaker, now);
     let mut lasted = vec![until - now];
@@ -138,7 +145,7 @@ fn each_reopening_lasts_longer_up_to_the_cap_and_closing_starts_over() {
         lasted.push(next - now);
         until = next;
     }
-    assert_eq!(lasted, [SECOND, 2 * SECOND, 3 * SECOND, 3 * SECOND]);
+    assert_eq!(lasted, [1, 3, 9, 10].map(Duration::from_secs));
     breaker
         .try_acquire(until)
         .unwrap()
@@ -165,6 +172,61 @@ fn open_jitter_shortens_by_its_share_at_most() {
         most.saturating_sub(*least) > SECOND / 3,
         "{least:?} to {most:?} is no jitter"
     );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_open_time() {
+    let lasted = |seed| {
+        let builder = fragile().open_jitter(1.0).rng(Rng::seeded(seed));
+        let (breaker, now) = (builder.build().unwrap(), now());
+        opened(&breaker, now) - now
+    };
+    assert_eq!(lasted(7), lasted(7));
+    assert_ne!(lasted(7), lasted(8));
+}
+
+#[test]
+fn the_defaults_are_those_the_builder_names() {
+    let breaker = CircuitBreaker::builder().build().unwrap();
+    let start = now();
+    for call in 1..=20 {
+        assert_eq!(breaker.state(), State::Closed, "before call {call}");
+        let outcome = match call % 2 {
+            0 => CallOutcome::Failure,
+            _ => CallOutcome::Success,
+        };
+        let permit = breaker.try_acquire(start).unwrap();
+        permit.record(outcome, start + 1_000 * SECOND);
+    }
+    let mut now = start + 1_000 * SECOND;
+    for open_for in [5, 10, 20, 40, 80, 160, 300, 300].map(Duration::from_secs) {
+        let State::Open { until } = breaker.state() else {
+            panic!("{breaker:?} should be open")
+        };
+        assert!(open_for * 9 / 10 <= until - now && until - now <= open_for);
+        now = until;
+        let probes = [(); 3].map(|()| breaker.try_acquire(now).unwrap());
+        let lease = breaker.try_acquire(now).unwrap_err().until();
+        assert_eq!(lease, Some(now + 30 * SECOND));
+        for probe in probes {
+            probe.record(CallOutcome::Failure, now);
+        }
+    }
+    breaker.reset(now);
+    for call in 1..=10 {
+        assert_eq!(breaker.state(), State::Closed, "before failure {call}");
+        fail(&breaker, now);
+    }
+    assert!(matches!(breaker.state(), State::Open { .. }));
+}
+
+#[test]
+fn rounding_does_not_exceed_the_longest_open_time() {
+    // As a float this is a whole year.
+    let year = Duration::new(365 * 24 * 60 * 60 - 1, 999_999_999);
+    let breaker = fragile().open_for(year).open_max(year).build().unwrap();
+    let now = now();
+    assert_eq!(opened(&breaker, now) - now, year);
 }
 
 #[test]
@@ -220,62 +282,6 @@ fn forced_states_hold_until_reset() {
     breaker.reset(now);
     assert_eq!(breaker.snapshot(now).calls, 0);
     assert!(breaker.try_acquire(now).is_ok());
-}
-
-#[test]
-fn each_transition_is_told_once_and_a_listener_may_use_the_breaker() {
-    let (sender, told) = mpsc::channel();
-    let own: Arc<Mutex<Option<CircuitBreaker>>> = Arc::default();
-    let seen = Arc::clone(&own);
-    let breaker = fragile()
-        .probes(1)
-        .on_transition(move |change| {
-            let state = seen.lock().unwrap().as_ref().map(CircuitBreaker::state);
-            sender
-                .send((
-                    change.generation,
-                    change.from,
-                    change.to,
-                    change.cause,
-                    state,
-                ))
-                .unwrap();
-        })
-        .build()
-        .unwrap();
-    *own.lock().unwrap() = Some(breaker.clone());
-    let until = opened(&breaker, now());
-    breaker
-        .try_acquire(until)
-        .unwrap()
-        .record(CallOutcome::Success, until);
-    let open = State::Open { until };
-    assert_eq!(
-        told.try_iter().collect::<Vec<_>>(),
-        [
-            (
-                1,
-                State::Closed,
-                open,
-                Cause::ConsecutiveFailures,
-                Some(open)
-            ),
-            (
-                2,
-                open,
-                State::HalfOpen,
-                Cause::OpenTimeOver,
-                Some(State::HalfOpen)
-            ),
-            (
-                3,
-                State::HalfOpen,
-                State::Closed,
-                Cause::ProbesSucceeded,
-                Some(State::Closed)
-            ),
-        ]
-    );
 }
 
 #[test]
@@ -363,6 +369,16 @@ fn nonsense_is_refused_by_name() {
         refused(builder().open_growth(f64::NAN)),
         "open_growth is NaN, but must be a finite number of at least 1"
     );
+    assert_eq!(
+        refused(builder().ramp(Duration::ZERO, 0.5)),
+        "ramp time is 0ns, but must be between 1ms and 365 days"
+    );
+    for share in [0.0, 1.0, -0.5, f64::NAN, f64::INFINITY] {
+        assert_eq!(
+            refused(builder().ramp(SECOND, share)),
+            format!("ramp share is {share}, but must be above 0 and below 1")
+        );
+    }
     assert_eq!(
         refused(builder().open_jitter(1.1)),
         "open_jitter is 1.1, but must be between 0 and 1"

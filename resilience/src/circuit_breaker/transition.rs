@@ -13,6 +13,11 @@ pub enum State {
     },
     /// A few probes are admitted.
     HalfOpen,
+    /// A growing share of the calls is admitted and watched, after the probes succeeded.
+    Ramping {
+        /// When all calls will be admitted.
+        until: Instant,
+    },
     /// Calls are refused until further notice.
     ForcedOpen,
     /// Calls are admitted until further notice.
@@ -25,6 +30,7 @@ impl fmt::Display for State {
             Self::Closed => "closed",
             Self::Open { .. } => "open",
             Self::HalfOpen => "half-open",
+            Self::Ramping { .. } => "ramping up",
             Self::ForcedOpen => "forced open",
             Self::ForcedClosed => "forced closed",
         })
@@ -35,7 +41,7 @@ impl fmt::Display for State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// Counts transitions from 1, so that those told by two threads can be put in order.
+    /// Counts transitions from 1.
     pub generation: u64,
     /// When it happened.
     pub at: Instant,
@@ -63,6 +69,8 @@ pub enum Cause {
     ProbeFailed,
     /// All probes succeeded.
     ProbesSucceeded,
+    /// The ramp was over and somebody asked to call.
+    RampOver,
     /// It was forced open or closed.
     Forced,
     /// It was reset.
@@ -78,6 +86,7 @@ impl fmt::Display for Cause {
             Self::OpenTimeOver => "the open time is over",
             Self::ProbeFailed => "a probe failed",
             Self::ProbesSucceeded => "all probes succeeded",
+            Self::RampOver => "the ramp is over",
             Self::Forced => "forced",
             Self::Reset => "reset",
         })

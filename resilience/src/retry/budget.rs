@@ -224,6 +224,15 @@ mod tests {
         assert!(budget.withdraw(start + WINDOW + WINDOW / 10));
     }
 
+    #[test]
+    fn the_window_is_the_one_that_was_set() {
+        let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
+        let budget = builder.window(3 * WINDOW).build().unwrap();
+        let start = now();
+        budget.deposit(start);
+        assert!(budget.withdraw(start + 2 * WINDOW));
+    }
+
     proptest! {
         /// In every window that ends at a granted retry: retries <= floor + share x calls, by recount.
         #[test]

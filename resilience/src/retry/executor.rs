@@ -32,7 +32,7 @@ impl fmt::Debug for RetryExecutor {
 }
 
 impl RetryExecutor {
-    /// An executor without a budget, whose jitter nobody can predict.
+    /// An executor without a budget, whose jitter is another one each time.
     pub fn new(policy: impl RetryPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
@@ -43,7 +43,7 @@ impl RetryExecutor {
         }
     }
 
-    /// Pays for every retry out of this budget, and into it with every call.
+    /// Pays for every retry out of this budget, and into it with every call that gets as far as its first attempt.
     #[must_use]
     pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
         self.budget = Some(budget);
@@ -60,7 +60,8 @@ impl RetryExecutor {
     /// Makes every attempt through this breaker.
     ///
     /// A rejection costs no attempt: the call waits until the breaker may let it through, if that is within the
-    /// policy's time limit, and is given up as [`GiveUp::Rejected`] if it is not or there is no limit.
+    /// policy's time limit, and is given up as [`GiveUp::Rejected`] if it is not or there is no limit. Behind probes
+    /// it waits until the earliest of their leases ends, even if they return sooner, so keep the lease short.
     /// Retryable errors count as failures with the breaker. Permanent ones and cancellations are ignored: they
     /// say nothing about the health of the other side.
     #[cfg(feature = "circuit-breaker")]
@@ -130,17 +131,17 @@ impl RetryExecutor {
         O: Future<Output = Result<T, E>>,
     {
         let mut history = History::new(now());
-        if let Some(budget) = &self.budget {
-            budget.deposit(history.started());
-        }
         loop {
-            not_stopped(stop.as_mut()).await?;
+            unless_stopped(stop.as_mut(), ready(())).await?;
             #[cfg(feature = "circuit-breaker")]
             let permit = unless_stopped(stop.as_mut(), self.admit(history.started())).await??;
 
             let number = history.failures().saturating_add(1);
             let started = now();
-            let result = unless_stopped(stop.as_mut(), operation(number)).await?;
+            if let (Some(budget), 1) = (&self.budget, number) {
+                budget.deposit(started);
+            }
+            let result = done_or_stopped(stop.as_mut(), operation(number)).await?;
             #[cfg(feature = "circuit-breaker")]
             report(permit, &result);
 
@@ -218,17 +219,20 @@ async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(at.into()).await;
 }
 
-/// No attempt starts once the call is cancelled.
-async fn not_stopped(stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), GiveUp> {
+/// No attempt starts at or after the moment the call is cancelled: `stop` is looked at first.
+async fn unless_stopped<T>(
+    stop: Pin<&mut impl Future<Output = ()>>,
+    wait: impl Future<Output = T>,
+) -> Result<T, GiveUp> {
     tokio::select! {
         biased;
         () = stop => Err(GiveUp::Cancelled),
-        () = ready(()) => Ok(()),
+        over = wait => Ok(over),
     }
 }
 
 /// What is done is done, even if the call is cancelled at that moment: `work` is looked at first.
-async fn unless_stopped<T>(
+async fn done_or_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
 ) -> Result<T, GiveUp> {

@@ -28,6 +28,38 @@ fn decide(
 }
 
 #[test]
+fn the_defaults_and_the_plain_settings_are_a_policy_like_any_other() {
+    let same = |policy: BackoffPolicy, other: BackoffPolicyBuilder| {
+        assert_eq!(
+            format!("{policy:?}"),
+            format!("{:?}", other.build().unwrap())
+        );
+    };
+    let exponential = |attempts, initial, multiplier, cap| {
+        let initial = Duration::from_millis(initial);
+        BackoffPolicy::builder()
+            .max_attempts(attempts)
+            .delay(Delay::Exponential {
+                initial,
+                multiplier,
+            })
+            .max_delay(Duration::from_secs(cap))
+            .jitter(Jitter::Full)
+    };
+    same(
+        BackoffPolicy::builder().build().unwrap(),
+        exponential(3, 100, 2.0, 30),
+    );
+    let settings = ExponentialBackoff {
+        max_attempts: 4,
+        initial_delay: Duration::from_millis(200),
+        max_delay: Duration::from_secs(7),
+        multiplier: 3.0,
+    };
+    same(settings.build().unwrap(), exponential(4, 200, 3.0, 7));
+}
+
+#[test]
 fn attempts_are_counted_from_the_first() {
     let policy = every_second(3).build().unwrap();
     let error = Fault::transient("reset");

@@ -83,12 +83,11 @@ impl ShutdownCoordinator {
             .cloned();
         // The last phase has no next, but it has a deadline.
         let next = next.unwrap_or_default();
-        let run_hooks = async {
+        let run_hooks_and_tasks = async {
             if let Some(point) = HookPoint::of(phase) {
                 self.run_hooks(point, phase, &next, hooks).await;
             }
-        };
-        let wait_for_tasks = async {
+            // The tasks ran beside the hooks. Those that the hooks spawned are waited for as well.
             tokio::select! {
                 biased;
                 () = self.shared.tracker.wait() => true,
@@ -110,7 +109,7 @@ impl ShutdownCoordinator {
         };
         let all_ended = tokio::select! {
             biased;
-            ((), all_ended) = async { tokio::join!(run_hooks, wait_for_tasks) } => all_ended,
+            all_ended = run_hooks_and_tasks => all_ended,
             () = watch_the_time => false,
         };
         phase == Phase::Killing || all_ended && !next.is_cancelled()
@@ -148,7 +147,9 @@ impl fmt::Debug for ShutdownCoordinator {
 impl ShutdownHandle {
     /// Spawns a task that a shutdown waits for, asks to stop through [`token`](Self::token), and aborts at last.
     ///
-    /// Draining does not refuse new tasks, since finishing work may need some; killing aborts them at once.
+    /// Draining does not refuse new tasks, since finishing work may need some; killing aborts them at once. When the
+    /// last task has ended the shutdown is over: what is spawned after it, by an [`End`](HookPoint::End) hook for
+    /// instance, is not waited for.
     ///
     /// # Panics
     ///

@@ -37,7 +37,8 @@ pub trait ShutdownHook: Send + Sync {
     /// What it is called in the report. Asked for once, when the hook is registered.
     fn name(&self) -> &str;
 
-    /// Does it. Dropped at the deadline, and when the next phase begins.
+    /// Does it. Dropped at the deadline, and when the next phase begins. What blocks its thread cannot be dropped, and
+    /// holds up everything in a runtime of one thread: put that into `tokio::task::spawn_blocking`.
     async fn run(&self, phase: Phase) -> Result<(), HookError>;
 }
 
@@ -75,7 +76,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Runs the hook in a task of its own, so that neither its panic nor its blocking is ours.
+    /// Runs the hook in a task of its own, so that its panic is not ours.
     pub(super) async fn run(&self, phase: Phase, next_phase: &CancellationToken) -> HookReport {
         if next_phase.is_cancelled() {
             return self.skipped();

@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn the_default_grace_is_the_one_its_doc_names() {
+        let Grace {
+            draining,
+            cancelling,
+            killing,
+        } = Grace::default();
+        assert_eq!(
+            [draining, cancelling, killing].map(|grace| grace.as_secs()),
+            [30, 10, 5]
+        );
+    }
+
+    #[test]
     fn a_grace_beyond_a_year_is_refused_by_name() {
         let grace = Grace {
             cancelling: Duration::MAX,

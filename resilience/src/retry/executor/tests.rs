@@ -104,6 +104,42 @@ async fn a_stop_before_the_start_starts_nothing_and_a_result_at_the_stop_is_kept
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_waits() {
+    let waited = async |seed| {
+        let policy = BackoffPolicy::builder().max_attempts(9).build().unwrap();
+        let executor = RetryExecutor::new(policy).rng(Rng::seeded(seed));
+        let start = tokio::time::Instant::now();
+        let failed = executor.execute(async |_| Err::<(), _>(Fault::transient("reset")));
+        failed.await.unwrap_err();
+        start.elapsed()
+    };
+    assert_eq!(waited(7).await, waited(7).await);
+    assert_ne!(waited(7).await, waited(8).await);
+}
+
+/// A retry for each call, and none for nothing.
+fn one_for_one() -> RetryBudget {
+    let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
+    builder.build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_starts_pays_nothing_into_the_budget() {
+    let budget = Arc::new(one_for_one());
+    let executor = RetryExecutor::new(every_second(9).build().unwrap()).budget(Arc::clone(&budget));
+    let stopped = executor
+        .execute_until(ready(()), async |_| Ok::<_, Fault<&str>>(()))
+        .await;
+    assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+    assert!(!budget.withdraw(now()));
+    executor
+        .execute(async |_| Ok::<_, Fault<&str>>(()))
+        .await
+        .unwrap();
+    assert!(budget.withdraw(now()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn executors_share_a_budget() {
     let budget = Arc::new(
         RetryBudget::builder()
@@ -185,6 +221,17 @@ mod through_a_breaker {
             .unwrap()
     }
 
+    fn opened() -> CircuitBreaker {
+        let breaker = breaker();
+        for _ in 0..2 {
+            breaker
+                .try_acquire(now())
+                .unwrap()
+                .record(CallOutcome::Failure, now());
+        }
+        breaker
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_rejection_is_waited_out_and_costs_no_attempt() {
         let policy = every_second(3).time_limit(60 * SECOND).build().unwrap();
@@ -218,15 +265,8 @@ mod through_a_breaker {
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_wait_for_the_breaker() {
-        let breaker = breaker();
-        for _ in 0..2 {
-            breaker
-                .try_acquire(now())
-                .unwrap()
-                .record(CallOutcome::Failure, now());
-        }
         let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
-        let executor = RetryExecutor::new(policy).through(breaker);
+        let executor = RetryExecutor::new(policy).through(opened());
         let stopped = executor
             .execute_until(tokio::time::sleep(SECOND), async |_| {
                 Ok::<_, Fault<&str>>(())
@@ -237,6 +277,44 @@ mod through_a_breaker {
             (stopped.why(), stopped.failures().len()),
             (GiveUp::Cancelled, 0)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_starts_if_the_stop_comes_as_the_breaker_admits() {
+        let breaker = opened();
+        let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
+        let executor = RetryExecutor::new(policy).through(breaker.clone());
+        let stopped = executor
+            .execute_until(tokio::time::sleep(10 * SECOND), async |_| {
+                Ok::<_, Fault<&str>>("started")
+            })
+            .await;
+        assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+        assert_eq!(breaker.snapshot(now()).probes_under_way, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_rejected_pays_nothing_into_the_budget() {
+        let budget = Arc::new(one_for_one());
+        let executor = RetryExecutor::new(every_second(9).build().unwrap())
+            .through(opened())
+            .budget(Arc::clone(&budget));
+        let rejected = executor.execute(async |_| Ok::<_, Fault<&str>>(())).await;
+        assert_eq!(rejected.unwrap_err().why(), GiveUp::Rejected);
+        assert!(!budget.withdraw(now()));
+    }
+
+    /// Might work another time, but nobody wants it any longer.
+    #[derive(Debug)]
+    struct Interrupted;
+
+    impl Retryable for Interrupted {
+        fn is_retryable(&self) -> bool {
+            true
+        }
+        fn is_cancellation(&self) -> bool {
+            true
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,6 +329,10 @@ mod through_a_breaker {
                     .await
                     .unwrap_err();
             }
+        }
+        for _ in 0..5 {
+            let cancelled = executor.execute(async |_| Err::<(), _>(Interrupted)).await;
+            assert_eq!(cancelled.unwrap_err().why(), GiveUp::Cancelled);
         }
         let abandoned = executor.execute_until(tokio::time::sleep(SECOND), async |_| {
             pending::<()>().await;

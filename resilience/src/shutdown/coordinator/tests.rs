@@ -371,6 +371,26 @@ async fn hooks_run_beside_the_tasks_and_the_last_ones_after_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_a_hook_spawns_is_waited_for() {
+    let (give, handle) = mpsc::channel::<ShutdownHandle>();
+    let mut flush = MockShutdownHook::new();
+    flush.expect_name().return_const("flush".to_owned());
+    let handle = Mutex::new(handle);
+    flush.expect_run().once().returning(move |_| {
+        let handle = handle.lock().unwrap().recv().unwrap();
+        handle.spawn("flushing", sleep(3 * SECOND));
+        Ok(())
+    });
+    let builder = ShutdownCoordinator::builder().hook(HookPoint::Draining, SECOND, flush);
+    let coordinator = builder.build().unwrap();
+    give.send(coordinator.handle()).unwrap();
+    coordinator.handle().advance();
+    let report = coordinator.run().await;
+    assert_eq!(report.ending("flushing"), Some(TaskEnding::Finished));
+    assert_eq!((report.reached, report.took), (Phase::Draining, 3 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_of_ones_own_cancels_nobody_else() {
     let (_coordinator, handle) = coordinator();
     handle.token(Phase::Draining).cancel();
