@@ -67,6 +67,7 @@
 //! `memory` and `disk` (both on by default) each bring one cache and its dependencies. `mock` brings `MockCache` and
 //! `MockClock`, for tests of what uses this crate.
 
+mod blocking;
 mod cache;
 mod clock;
 #[cfg(feature = "disk")]

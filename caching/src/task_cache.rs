@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 
+use crate::blocking;
 use crate::cache::{Cache, Entry, Metadata};
 use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
@@ -354,9 +355,9 @@ async fn verify_inputs(policy: &Policy) -> Result<(), NotStored> {
     if inputs.is_empty() {
         return Ok(());
     }
-    match tokio::task::spawn_blocking(move || inputs.verify(&hasher)).await {
-        Ok(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
-        Err(_) => Err(NotStored::Unverified),
+    match blocking::run(move || inputs.verify(&hasher)).await {
+        Some(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
+        None => Err(NotStored::Unverified),
     }
 }
 

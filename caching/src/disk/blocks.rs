@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The seal stands before the data, because redb changes its first 320 bytes in place: seal and header are then within
-//! the first 512 bytes of the file, which a disk writes as one. All other pages are written before they are referred to,
-//! and synced in between, so that a block torn by a crash is never read.
+//! the first 512 bytes of the file, which a disk writes as one. No other page that is referred to is changed in place, so
+//! that a process may be killed at any instant. Pages and the header that refers to them share a sync: after a loss of power
+//! the header may be there without a page of it, which is then a damaged index and not a wrong answer.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,9 @@
 //! Large values, a file each.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,8 +51,17 @@ impl Incoming {
                 other => other,
             }
             .map_err(|error| CacheError::io("create", &path, error))?;
-            // Between making and locking it, a cleaner may have taken it for a leftover.
-            if file.try_lock().is_err() || !path.exists() {
+            match file.try_lock() {
+                Ok(()) => {}
+                // Between making and locking it, a cleaner has taken it for a leftover, and will remove it.
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(CacheError::io("lock", &path, error));
+                }
+            }
+            // Or it has removed it already.
+            if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
                 continue;
             }
             let written = file.write_all(value).and_then(|()| file.sync_all());

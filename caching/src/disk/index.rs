@@ -226,21 +226,30 @@ impl Index {
         })
     }
 
-    /// Drops the entries that the selector selects, and all that are broken.
+    /// Drops the entries that the selector selects. What is broken has no labels: only its key or everything selects it.
     pub(super) fn invalidate(&self, selector: &Selector) -> Result<Applied, Trouble> {
         self.change(|tables| {
+            let is_selected = |key: &Key, bytes: &[u8]| match Record::decode(key, bytes) {
+                Some(Record { metadata, .. }) => {
+                    selector.matches(key, &metadata.labels, metadata.created)
+                }
+                None => selector.is_all() || *selector == Selector::key(*key),
+            };
             let mut selected = Vec::new();
-            for row in tables.records.iter()? {
-                let (key, bytes) = row?;
-                let key = Key::from_bytes(*key.value());
-                let wanted = match Record::decode(&key, bytes.value()) {
-                    Some(Record { metadata, .. }) => {
-                        selector.matches(&key, &metadata.labels, metadata.created)
+            if let Some(key) = selector.single_key() {
+                let bytes = tables.records.get(key.as_bytes())?;
+                selected.extend(
+                    bytes
+                        .filter(|bytes| is_selected(key, bytes.value()))
+                        .map(|_| *key),
+                );
+            } else {
+                for row in tables.records.iter()? {
+                    let (key, bytes) = row?;
+                    let key = Key::from_bytes(*key.value());
+                    if is_selected(&key, bytes.value()) {
+                        selected.push(key);
                     }
-                    None => selector.is_all(),
-                };
-                if wanted {
-                    selected.push(key);
                 }
             }
             for key in &selected {
