@@ -165,11 +165,7 @@ fn weight(entry: &Entry) -> u64 {
         + labels.worker.len()
         + labels.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
     let parts = fingerprint.as_ref().map_or(0, |fingerprint| {
-        fingerprint
-            .parts()
-            .iter()
-            .map(|part| part.name.len() + 64)
-            .sum()
+        fingerprint.parts().map(|part| part.name.len() + 64).sum()
     });
     entry.size() + (texts + parts) as u64 + OVERHEAD
 }
