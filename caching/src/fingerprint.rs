@@ -152,12 +152,15 @@ struct Common {
 
 impl Common {
     fn of(parts: Vec<Part>) -> Self {
-        let mut hash = blake3::Hasher::new();
+        // One buffer and one call, because a builder does this for every job.
+        let mut buffer = Vec::with_capacity(parts.len() * 48);
         for part in &parts {
-            hash.update(&[part.component as u8]);
-            field(&mut hash, part.name.as_bytes()).update(&part.digest);
+            buffer.push(part.component as u8);
+            buffer.extend_from_slice(&(part.name.len() as u64).to_le_bytes());
+            buffer.extend_from_slice(part.name.as_bytes());
+            buffer.extend_from_slice(&part.digest);
         }
-        let digest = *hash.finalize().as_bytes();
+        let digest = *blake3::hash(&buffer).as_bytes();
         Self { parts, digest }
     }
 }

@@ -4,11 +4,15 @@ use std::io::Write;
 
 /// How many bytes stand for themselves before a quote, a backslash or a control character.
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    let ends = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let ends = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     let mut start = 0;
     // Texts are most of what is long. Without an early end, the compiler looks at a whole chunk in a few instructions.
     for chunk in bytes.chunks_exact(32) {
-        if chunk.iter().fold(false, |found, &byte| found | ends(byte)) {
+        if chunk
+            .iter()
+            .fold(0, |found, &byte| found | u8::from(ends(byte)))
+            != 0
+        {
             break;
         }
         start += 32;
