@@ -48,6 +48,7 @@ pub struct DiskOptions {
     max_bytes: u64,
     inline_limit: u64,
     patience: Duration,
+    sync: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +59,7 @@ impl std::fmt::Debug for DiskOptions {
             .field("max_bytes", &self.max_bytes)
             .field("inline_limit", &self.inline_limit)
             .field("patience", &self.patience)
+            .field("sync", &self.sync)
             .finish_non_exhaustive()
     }
 }
@@ -70,6 +72,7 @@ impl DiskOptions {
             max_bytes: 1 << 30,
             inline_limit: 16 << 10,
             patience: Duration::from_millis(500),
+            sync: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -92,6 +95,14 @@ impl DiskOptions {
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
+        self
+    }
+
+    /// Does not wait until the disk has what was put. Puts are faster; a kill of the process loses no more than before,
+    /// because the system has the data, but a loss of power does.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.sync = false;
         self
     }
 
@@ -180,6 +191,7 @@ fn start(options: DiskOptions) -> Result<Arc<Shared>, CacheError> {
         folder,
         max_bytes,
         patience,
+        sync,
         clock,
         ..
     } = options;
@@ -193,6 +205,7 @@ fn start(options: DiskOptions) -> Result<Arc<Shared>, CacheError> {
         layout: Layout::new(folder.clone()),
         max_bytes,
         patience,
+        sync,
         clock,
         index: RwLock::new(None),
         requests,
@@ -271,7 +284,7 @@ impl Cache for DiskCache {
             let value = if inline {
                 Placed::Inline(entry.shared_value())
             } else {
-                Placed::File(Incoming::write(&shared.layout, entry.value())?)
+                Placed::File(Incoming::write(&shared.layout, entry.value(), shared.sync)?)
             };
             shared.ask(|reply| Request::Put(Put { key, record, value }, reply))?;
             shared.counters.add_put();

@@ -37,12 +37,18 @@ pub(super) struct SealedFile {
     file: File,
     /// Set once and never cleared. Relaxed: whoever looks at it has just been handed the error that set it.
     damaged: Arc<AtomicBool>,
+    /// Whether to wait until the disk has what it was given.
+    sync: bool,
 }
 
 impl SealedFile {
     /// Wraps a file that was written by one of these, or that is empty.
-    pub(super) fn new(file: File, damaged: Arc<AtomicBool>) -> Self {
-        Self { file, damaged }
+    pub(super) fn new(file: File, damaged: Arc<AtomicBool>, sync: bool) -> Self {
+        Self {
+            file,
+            damaged,
+            sync,
+        }
     }
 
     fn damage(&self, block: u64) -> io::Error {
@@ -126,7 +132,11 @@ impl StorageBackend for SealedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.sync {
+            self.file.sync_data()
+        } else {
+            Ok(())
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

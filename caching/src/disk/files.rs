@@ -40,7 +40,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn write(layout: &Layout, value: &[u8]) -> Result<Self, CacheError> {
+    pub(super) fn write(layout: &Layout, value: &[u8], sync: bool) -> Result<Self, CacheError> {
         loop {
             let path = layout.incoming().join(unique_name());
             let mut file = match create_file(&path) {
@@ -64,7 +64,9 @@ impl Incoming {
             if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
                 continue;
             }
-            let written = file.write_all(value).and_then(|()| file.sync_all());
+            let written = file
+                .write_all(value)
+                .and_then(|()| if sync { file.sync_all() } else { Ok(()) });
             let incoming = Self {
                 path,
                 _locked: file,

@@ -70,13 +70,13 @@ pub(super) struct Index {
 
 impl Index {
     /// Opens the index at `path`, or makes an empty one. Only whoever has the turn may do so.
-    pub(super) fn open(path: &std::path::Path) -> Result<Self, Trouble> {
+    pub(super) fn open(path: &std::path::Path, sync: bool) -> Result<Self, Trouble> {
         let io = |error| Trouble::Failed(Arc::new(redb::Error::Io(error)));
         let file = open_file(path).map_err(io)?;
         let is_new = file.metadata().map_err(io)?.len() == 0;
         let damaged = Arc::new(AtomicBool::new(false));
         let repaired = Arc::new(AtomicBool::new(false));
-        let backend = SealedFile::new(file, Arc::clone(&damaged));
+        let backend = SealedFile::new(file, Arc::clone(&damaged), sync);
         let noted = Arc::clone(&repaired);
         let database = guarded(&damaged, || {
             Builder::new()

@@ -127,10 +127,10 @@ impl Owner {
 
     fn open(&self) -> Result<Index, CacheError> {
         let shared = &self.shared;
-        let index = match Index::open(&shared.layout.index()) {
+        let index = match Index::open(&shared.layout.index(), shared.sync) {
             Err(Trouble::Damaged) => {
                 shared.condemn_index()?;
-                Index::open(&shared.layout.index())
+                Index::open(&shared.layout.index(), shared.sync)
             }
             other => other,
         }
