@@ -118,7 +118,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// The files that the command line runs or names, see [`FileHasher::programs`].
+    /// The files that the command line runs or names, see [`FileHasher::programs`](crate::FileHasher::programs).
     #[must_use]
     pub fn worker_programs(self, programs: &InputFiles) -> Self {
         self.with_files(Component::WorkerProgram, programs)
@@ -142,7 +142,7 @@ impl FingerprintBuilder {
         self.with_text(Component::TaskVersion, version)
     }
 
-    /// The JSON input, of which only the meaning counts, see [`canonical_json`].
+    /// The JSON input, of which only the meaning counts, see [`canonical_json`](crate::canonical_json).
     pub fn input(mut self, json: &str) -> Result<Self, CacheError> {
         self.input = Some(input_part(json)?);
         Ok(self)
@@ -166,7 +166,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// The declared input files, see [`FileHasher::snapshot`].
+    /// The declared input files, see [`FileHasher::snapshot`](crate::FileHasher::snapshot).
     #[must_use]
     pub fn files(self, files: &InputFiles) -> Self {
         self.with_files(Component::File, files)
