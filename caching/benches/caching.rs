@@ -1,4 +1,4 @@
-//! What a hit, a put, a key and a crowd cost, each beside something known, measured in the same run.
+//! What a hit, a put and a crowd cost, each beside something known, measured in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ratchet_caching::{
-    Cache, DiskCache, DiskOptions, Entry, Fingerprint, Key, Labels, MemoryCache, Metadata, Policy,
-    TaskCache, TieredCache, canonical_json,
+    Cache, DiskCache, DiskOptions, Entry, Key, Labels, MemoryCache, Metadata, Policy, TaskCache,
+    TieredCache,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -151,42 +151,6 @@ fn rounds_of(rounds: u64) -> f64 {
     rounds as f64 / (rounds.div_ceil(64) * 64) as f64
 }
 
-/// Reference: the digest of the same bytes, as they stand.
-fn fingerprint(c: &mut Criterion) {
-    // What jobs usually get: some names, some numbers, and a text.
-    let text = format!(
-        r#"{{"id": 17, "path": "images/17.png", "width": 640, "quality": 0.9, "caption": "{}"}}"#,
-        "a picture of something ".repeat(40)
-    );
-    // The most that a kilobyte can ask for: sixty members, half of them out of order.
-    let fields: Vec<String> = (0..20)
-        .map(|n| format!(r#""field_{n}": {{"path": "images/{n}.png", "w": {n}}}"#))
-        .collect();
-    let members = format!(r#"{{"data": {{{}}}, "a": 1.5}}"#, fields.join(", "));
-    let base = Fingerprint::builder()
-        .salt("salt")
-        .worker_command(["python3", "resize.py"])
-        .worker_version("1")
-        .task("resize")
-        .environment("LANG", Some("C"));
-    for (name, input) in [("a text", text), ("sixty members", members)] {
-        let mut group = c.benchmark_group(format!("fingerprint of {name}, {} bytes", input.len()));
-        group.bench_function("reference: BLAKE3 of the text", |b| {
-            b.iter(|| blake3::hash(black_box(&input).as_bytes()));
-        });
-        group.bench_function("reference: serde_json reads the text", |b| {
-            b.iter(|| serde_json::from_str::<serde_json::Value>(black_box(&input)).unwrap());
-        });
-        group.bench_function("canonical_json", |b| {
-            b.iter(|| canonical_json(black_box(&input)).unwrap());
-        });
-        group.bench_function("Fingerprint", |b| {
-            b.iter(|| base.clone().input(black_box(&input)).unwrap().build());
-        });
-        group.finish();
-    }
-}
-
 /// Reference: a thousand tasks that do nothing.
 fn crowd(c: &mut Criterion) {
     let runtime = runtime();
@@ -256,13 +220,5 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(
-    benches,
-    memory,
-    disk_hit,
-    disk_put,
-    fingerprint,
-    crowd,
-    lookup
-);
+criterion_group!(benches, memory, disk_hit, disk_put, crowd, lookup);
 criterion_main!(benches);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::blocking;
 use crate::cache::{Cache, Entry, Listing, Stats};
 use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
@@ -47,6 +48,7 @@ pub struct DiskOptions {
     max_bytes: u64,
     inline_limit: u64,
     patience: Duration,
+    sync: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -57,6 +59,7 @@ impl std::fmt::Debug for DiskOptions {
             .field("max_bytes", &self.max_bytes)
             .field("inline_limit", &self.inline_limit)
             .field("patience", &self.patience)
+            .field("sync", &self.sync)
             .finish_non_exhaustive()
     }
 }
@@ -69,6 +72,7 @@ impl DiskOptions {
             max_bytes: 1 << 30,
             inline_limit: 16 << 10,
             patience: Duration::from_millis(500),
+            sync: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -91,6 +95,14 @@ impl DiskOptions {
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
+        self
+    }
+
+    /// Does not wait until the disk has what was put. Puts are faster; a kill of the process loses no more than before,
+    /// because the system has the data, but a loss of power does.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.sync = false;
         self
     }
 
@@ -119,16 +131,16 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 /// patience (a stopped one may keep the turn) goes on without the cache. Locks are `flock`s, which the system releases when
 /// a process dies. The folder should be on a local disk: other machines do not hear the pipe, and wait for nothing.
 ///
-/// **Crashes.** A put that was acknowledged survives a kill of the process at any later instant, and a loss of power as far
-/// as the disk keeps its word about syncs. A put that was not is there as a whole or not at all. Puts that wait for one
-/// another share a sync.
+/// **Crashes.** A put that was acknowledged survives a kill of the process at any later instant. A put that was not is there
+/// as a whole or not at all. Puts that wait for one another share a sync. A loss of power may cost the latest entries, and
+/// all of them if it tears a write of the index; it makes none of them wrong.
 ///
 /// **Damage.** Every block of the index, every record and every value carries a digest that is checked when it is read.
 /// What does not match is a miss, is set aside in `quarantine/`, and is counted. A damaged index is set aside as a whole.
 ///
 /// **Threads.** A small value is read on the calling thread while the index is open, which takes less than handing it to
-/// another. Everything else happens on a thread of the cache's own or on tokio's blocking threads, so the futures need a
-/// tokio runtime. Dropping the cache waits until the index is closed; [`close`](Self::close) does so without blocking.
+/// another. Everything else happens on a thread of the cache's own or on tokio's blocking threads; outside a tokio runtime
+/// it blocks the thread that asks. Dropping the cache waits until the index is closed; [`close`](Self::close) does so without blocking.
 ///
 /// Nothing here fails when the cache is made: a folder that cannot be used shows as an error of each operation.
 pub struct DiskCache {
@@ -155,7 +167,7 @@ impl DiskCache {
     /// Closes the index, without blocking the calling thread.
     pub async fn close(self) {
         // A runtime that is going down closes it by dropping it.
-        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+        let _ = blocking::run(move || drop(self)).await;
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, CacheError> {
@@ -168,8 +180,7 @@ impl DiskCache {
         act: impl FnOnce(&Shared) -> Result<T, CacheError> + Send + 'static,
     ) -> Result<T, CacheError> {
         let shared = Arc::clone(self.shared()?);
-        // It does not panic, so it can only be that the runtime is going down.
-        tokio::task::spawn_blocking(move || act(&shared))
+        blocking::run(move || act(&shared))
             .await
             .unwrap_or(Err(CacheError::Closed))
     }
@@ -180,6 +191,7 @@ fn start(options: DiskOptions) -> Result<Arc<Shared>, CacheError> {
         folder,
         max_bytes,
         patience,
+        sync,
         clock,
         ..
     } = options;
@@ -193,6 +205,7 @@ fn start(options: DiskOptions) -> Result<Arc<Shared>, CacheError> {
         layout: Layout::new(folder.clone()),
         max_bytes,
         patience,
+        sync,
         clock,
         index: RwLock::new(None),
         requests,
@@ -271,7 +284,7 @@ impl Cache for DiskCache {
             let value = if inline {
                 Placed::Inline(entry.shared_value())
             } else {
-                Placed::File(Incoming::write(&shared.layout, entry.value())?)
+                Placed::File(Incoming::write(&shared.layout, entry.value(), shared.sync)?)
             };
             shared.ask(|reply| Request::Put(Put { key, record, value }, reply))?;
             shared.counters.add_put();

@@ -67,6 +67,7 @@
 //! `memory` and `disk` (both on by default) each bring one cache and its dependencies. `mock` brings `MockCache` and
 //! `MockClock`, for tests of what uses this crate.
 
+mod blocking;
 mod cache;
 mod clock;
 #[cfg(feature = "disk")]
@@ -92,8 +93,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{DiskCache, DiskOptions};
 pub use error::CacheError;
 pub use fingerprint::{
-    Change, Component, Difference, FileHasher, Fingerprint, FingerprintBuilder, InputChanged,
-    InputFiles, JsonError, JsonProblem, canonical_json, explain,
+    Change, Component, Difference, FileHasher, Fingerprint, FingerprintBuilder,
+    FingerprintTemplate, InputChanged, InputFiles, JsonError, JsonProblem, canonical_json, explain,
 };
 pub use invalidation::Selector;
 pub use key::{Digest, Key, ParseKeyError};

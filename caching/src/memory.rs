@@ -123,6 +123,19 @@ impl MemoryCache {
             || self.time_to_idle.is_some_and(|limit| idle >= limit)
     }
 
+    fn selected(&self, selector: &Selector) -> impl Iterator<Item = (Key, Arc<Slot>)> {
+        let single = selector.single_key();
+        let all = single.is_none().then(|| self.entries.iter());
+        single
+            .and_then(|key| Some((*key, self.entries.get(key)?)))
+            .into_iter()
+            .chain(all.into_iter().flatten().map(|(key, slot)| (*key, slot)))
+            .filter(|(key, slot)| {
+                let metadata = slot.entry.metadata();
+                selector.matches(key, &metadata.labels, metadata.created)
+            })
+    }
+
     fn look_up(&self, key: &Key) -> Option<Entry> {
         let slot = self.entries.get(key)?;
         let now = self.clock.now();
@@ -152,11 +165,7 @@ fn weight(entry: &Entry) -> u64 {
         + labels.worker.len()
         + labels.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
     let parts = fingerprint.as_ref().map_or(0, |fingerprint| {
-        fingerprint
-            .parts()
-            .iter()
-            .map(|part| part.name.len() + 64)
-            .sum()
+        fingerprint.parts().map(|part| part.name.len() + 64).sum()
     });
     entry.size() + (texts + parts) as u64 + OVERHEAD
 }
@@ -196,38 +205,24 @@ impl Cache for MemoryCache {
     }
 
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
-        if let Some(key) = selector.single_key()
-            && self.entries.get(key).is_none()
-        {
-            return Ok(0);
-        }
-        let selected = self.list(selector).await?;
-        let removed = selected
-            .iter()
-            .filter(|listing| self.entries.remove(&listing.key).is_some())
+        // Those that have expired as well: a clock that is set back brings them to life again.
+        let removed = self
+            .selected(selector)
+            .filter(|(key, _)| self.entries.remove(key).is_some())
             .count();
         Ok(removed as u64)
     }
 
     async fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
-        let matches = |key: &Key, slot: &Slot| {
-            let metadata = slot.entry.metadata();
-            selector.matches(key, &metadata.labels, metadata.created)
-        };
         let now = self.clock.now();
         let listings = self
-            .entries
-            .iter()
-            .filter(|(key, slot)| matches(key, slot))
+            .selected(selector)
             .filter(|(_, slot)| {
-                !self.is_expired(
-                    slot,
-                    now.duration_since(slot.stored).unwrap_or_default(),
-                    now,
-                )
+                let age = now.duration_since(slot.stored).unwrap_or_default();
+                !self.is_expired(slot, age, now)
             })
             .map(|(key, slot)| Listing {
-                key: *key,
+                key,
                 digest: slot.entry.digest(),
                 size: slot.entry.size(),
                 metadata: slot.entry.metadata().clone(),

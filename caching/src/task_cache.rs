@@ -10,6 +10,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
+use tokio::sync::RwLock;
+
+use crate::blocking;
 use crate::cache::{Cache, Entry, Metadata};
 use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
@@ -32,7 +36,7 @@ pub use wait::{Permit, Waited, Waiter};
 ///        -> Miss     queue the job; when it is about to run:
 /// begin  -> Hit      stored in the meantime: use it
 ///        -> Lead     run it, then commit (dropping the permit lets another asker lead)
-///        -> Wait     put it aside; the waiter resolves to an outcome, or to a permit
+///        -> Wait     put it aside; the waiter resolves to an outcome, a hit, or a permit
 /// ```
 ///
 /// A store that fails never fails a job. It counts as a miss, is warned about once, and is counted in
@@ -46,6 +50,9 @@ struct Core {
     store: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
     flights: Arc<Flights>,
+    /// Held to read while a result is put, and to write while entries are dropped: a put is either before an invalidation
+    /// and found by it, or after it and refused.
+    puts: RwLock<()>,
     warned: AtomicBool,
     computed: AtomicU64,
     shared: AtomicU64,
@@ -73,6 +80,7 @@ impl TaskCache {
             store,
             clock,
             flights: Arc::default(),
+            puts: RwLock::default(),
             warned: AtomicBool::new(false),
             computed: AtomicU64::new(0),
             shared: AtomicU64::new(0),
@@ -113,15 +121,15 @@ impl TaskCache {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Outcome>,
     {
+        let stored = |hit: Hit| Answer {
+            outcome: hit.outcome(),
+            source: Source::Stored,
+        };
         let permit = match self.begin(key, policy).await {
-            Begin::Hit(hit) => {
-                return Answer {
-                    outcome: hit.outcome(),
-                    source: Source::Stored,
-                };
-            }
+            Begin::Hit(hit) => return stored(hit),
             Begin::Lead(permit) => permit,
             Begin::Wait(waiter) => match waiter.wait().await {
+                Waited::Hit(hit) => return stored(hit),
                 Waited::Done(outcome) => {
                     return Answer {
                         outcome,
@@ -158,7 +166,7 @@ impl TaskCache {
         };
         let now = self.core.clock.now();
         if !policy.cacheable {
-            let lead = self.core.flights.alone(name, &policy.labels, now);
+            let lead = self.core.flights.untracked(name, &policy.labels, now);
             return Begin::Lead(Permit {
                 lead,
                 policy: Box::new(policy.clone()),
@@ -177,7 +185,7 @@ impl TaskCache {
         };
         match self.core.look_up(key, policy).await {
             Some(hit) => {
-                lead.land(&hit.outcome());
+                lead.found(&hit);
                 Begin::Hit(hit)
             }
             None => Begin::Lead(Permit {
@@ -191,7 +199,7 @@ impl TaskCache {
     ///
     /// An outcome whose inputs changed is the leader's alone: those who wait compute for themselves. A cancelled one is
     /// nobody's: one of those who wait computes next. Dropped before its end, it hands over like a dropped permit, unless
-    /// the outcome was given out already.
+    /// the outcome was given out already: then it is stored all the same.
     pub async fn commit(&self, permit: Permit, outcome: Outcome) -> Committed {
         let Permit { lead, policy } = permit;
         let policy = *policy;
@@ -224,7 +232,17 @@ impl TaskCache {
             labels: policy.labels,
             fingerprint: policy.fingerprint,
         };
-        core.store(&lead, Entry::new(value, metadata)).await
+        let (core, entry) = (Arc::clone(core), Entry::new(value, metadata));
+        let storing = async move { core.store(&lead, entry).await };
+        // On a task of its own it is carried through even if this future is dropped: a put that nobody looks after could
+        // outlast an invalidation.
+        match Handle::try_current() {
+            Ok(runtime) => runtime
+                .spawn(storing)
+                .await
+                .unwrap_or(Err(NotStored::StoreFailed)),
+            Err(_) => storing.await,
+        }
     }
 
     /// Drops the selected entries and says how many there were.
@@ -233,6 +251,8 @@ impl TaskCache {
     /// reports a failing store: who asks for entries to be gone must know that they are not.
     pub async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         self.core.flights.invalidate(selector);
+        // Who looked at a flight before that puts first, and is found by the store.
+        let _no_puts = self.core.puts.write().await;
         self.core.store.invalidate(selector).await
     }
 
@@ -298,26 +318,19 @@ impl Core {
                 return None;
             }
         };
-        let metadata = entry.metadata();
-        let usable = policy.accepts(metadata.kind) && !metadata.is_expired(self.clock.now());
-        usable.then_some(Hit { entry })
+        policy
+            .accepts(entry.metadata(), self.clock.now())
+            .then_some(Hit { entry })
     }
 
     async fn store(&self, lead: &Lead, entry: Entry) -> Committed {
-        let key = lead.name().key;
+        let _no_invalidation = self.puts.read().await;
         if lead.is_invalidated() {
             return Err(NotStored::Invalidated);
         }
-        if let Err(error) = self.store.put(&key, entry).await {
+        if let Err(error) = self.store.put(&lead.name().key, entry).await {
             self.degrade("write", &error);
             return Err(NotStored::StoreFailed);
-        }
-        // An invalidation that came between the look and the put has not seen the entry.
-        if lead.is_invalidated() {
-            if let Err(error) = self.store.invalidate(&Selector::key(key)).await {
-                self.degrade("invalidate", &error);
-            }
-            return Err(NotStored::Invalidated);
         }
         self.stored.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -342,9 +355,9 @@ async fn verify_inputs(policy: &Policy) -> Result<(), NotStored> {
     if inputs.is_empty() {
         return Ok(());
     }
-    match tokio::task::spawn_blocking(move || inputs.verify(&hasher)).await {
-        Ok(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
-        Err(_) => Err(NotStored::Unverified),
+    match blocking::run(move || inputs.verify(&hasher)).await {
+        Some(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
+        None => Err(NotStored::Unverified),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::key::Key;
 pub struct TieredCache {
     near: Arc<dyn Cache>,
     far: Arc<dyn Cache>,
-    /// How often entries were dropped. What was found far before a drop must not be kept near after it.
+    /// How often entries were put or dropped. What was found far before must not be kept near after it.
     generation: RwLock<u64>,
 }
 
@@ -75,8 +75,11 @@ impl Cache for TieredCache {
     }
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
-        let near = self.near.put(key, entry.clone()).await;
-        self.far.put(key, entry).await?;
+        // In the order of `invalidate`, and for the same reason: what was found far before must not replace this near.
+        let far = self.far.put(key, entry.clone()).await;
+        *self.generation.write().await += 1;
+        let near = self.near.put(key, entry).await;
+        far?;
         match near {
             // The far cache has it, and what is too large for the near one is found there.
             Err(CacheError::TooLarge { .. }) => Ok(()),

@@ -10,7 +10,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ratchet_caching::{Cache, CacheError, DiskCache, Selector};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use ratchet_caching::{Cache, CacheError, Clock, DiskCache, Labels, Policy, Selector, TaskCache};
 
 use cache::{entry, files, folder, key, options, schema_folder};
 
@@ -231,4 +235,58 @@ async fn a_cache_held_by_somebody_who_does_not_yield_is_done_without() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A clock that breaks.
+struct BreakingClock(Arc<AtomicBool>);
+
+impl Clock for BreakingClock {
+    fn now(&self) -> SystemTime {
+        assert!(!self.0.load(Ordering::Relaxed), "the clock is broken");
+        SystemTime::UNIX_EPOCH
+    }
+}
+
+#[tokio::test]
+async fn a_panic_on_the_thread_of_the_cache_closes_it_and_hangs_nobody() {
+    let folder = folder();
+    let broken = Arc::new(AtomicBool::new(false));
+    let clock = BreakingClock(Arc::clone(&broken));
+    let cache = DiskCache::new(options(&folder).clock(Arc::new(clock)));
+    cache.put(&key("a"), entry(b"value")).await.unwrap();
+    broken.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let put = cache.put(&key("b"), entry(b"value")).await;
+        assert!(matches!(put, Err(CacheError::Closed)), "{put:?}");
+    }
+    // Others find the cache free, with what was stored.
+    let other = DiskCache::new(options(&folder));
+    assert!(other.get(&key("a")).await.unwrap().is_some());
+    other.close().await;
+    cache.close().await;
+}
+
+#[test]
+fn outside_a_runtime_it_works_and_blocks() {
+    let folder = folder();
+    let cache = TaskCache::new(Arc::new(DiskCache::new(options(&folder))));
+    let policy = Policy::cacheable(Labels::default());
+    for value in [&b"small"[..], &[0; 5_000]] {
+        let compute = || async { Ok(Arc::from(value)) };
+        let key = ratchet_caching::Key::of(value);
+        let answer = ready(cache.get_or_compute(&key, &policy, compute));
+        assert_eq!(answer.source, ratchet_caching::Source::Computed(Ok(())));
+        let answer = ready(cache.get_or_compute(&key, &policy, compute));
+        assert_eq!(answer.source, ratchet_caching::Source::Stored);
+        assert_eq!(answer.outcome, Ok(Arc::from(value)));
+    }
+}
+
+/// Polls once a future that never has to wait.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(value) = std::pin::pin!(future).poll(&mut context) else {
+        unreachable!("nothing here waits")
+    };
+    value
 }

@@ -1,4 +1,6 @@
 //! Whatever is done to a disk cache, it does what a map would do.
+//!
+//! Sixty sequences of up to sixty steps. Nothing is synced: a crash here is that of a process, which leaves what it wrote.
 
 #![cfg(all(feature = "disk", feature = "memory"))]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -134,6 +136,7 @@ impl Subject {
         let disk = DiskCache::new(
             DiskOptions::at(self.folder())
                 .inline_limit(1_000)
+                .without_sync()
                 .clock(self.clock.clone()),
         );
         self.cache = Some(if self.tiered {

@@ -17,12 +17,15 @@ const INLINE: u64 = 1_000;
 /// Long enough for the slowest machine, because nothing here is supposed to run out of it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Nothing is synced unless a test says so: what a process wrote outlives it either way.
 fn open(folder: &Path) -> DiskCache {
-    DiskCache::new(
-        DiskOptions::at(folder)
-            .inline_limit(INLINE)
-            .patience(PATIENCE),
-    )
+    DiskCache::new(options(folder).without_sync())
+}
+
+fn options(folder: &Path) -> DiskOptions {
+    DiskOptions::at(folder)
+        .inline_limit(INLINE)
+        .patience(PATIENCE)
 }
 
 /// The value of an entry follows from its name, so that everyone can tell whether it is whole.
@@ -119,7 +122,8 @@ impl Drop for Other {
 #[ignore = "the other process of the tests in this file"]
 async fn child() {
     let folder = std::env::var_os(FOLDER).expect("only the other tests start this one");
-    let cache = open(Path::new(&folder));
+    let folder = Path::new(&folder);
+    let mut cache = open(folder);
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
@@ -130,6 +134,10 @@ async fn child() {
             }
             ["get", name] => println!("#{:?}", get(&cache, name).await),
             ["clear"] => println!("#{}", cache.invalidate(&Selector::all()).await.unwrap()),
+            ["sync"] => {
+                cache = DiskCache::new(options(folder));
+                println!("#syncing");
+            }
             // Puts until it is killed, and says what is stored.
             ["write", round] => {
                 for number in 0_u32.. {
@@ -198,11 +206,23 @@ async fn two_processes_share_a_cache_without_losing_anything() {
 
 #[tokio::test]
 async fn a_process_that_is_killed_leaves_every_entry_whole_or_absent() {
+    kill_writers(0..70, false).await;
+}
+
+#[tokio::test]
+async fn so_does_one_that_is_killed_while_it_syncs() {
+    kill_writers(70..100, true).await;
+}
+
+async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let mut stored = 0;
-    for round in 0_u32..100 {
+    for round in rounds {
         let mut writer = Other::start(folder.path());
+        if sync {
+            assert_eq!(writer.ask("sync"), "syncing");
+        }
         writer.tell(&format!("write {round}"));
         // Killed somewhere between one put and the next, or within one: the writer does not wait for anybody.
         for _ in 0..=round * 7 % 19 {
@@ -299,7 +319,7 @@ async fn a_full_disk_fails_puts_and_spares_what_is_there() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(run("unlimited", "fill").contains("#200 stored"));
-    let full = run("512", "fill");
+    let full = run("256", "fill");
     assert!(full.contains("#0 stored"), "{full}");
     let after = run("unlimited", "check");
     assert!(after.contains("#200 whole"), "{after}");
@@ -319,7 +339,7 @@ async fn full_disk() {
             count += u32::from(get(&cache, &name).await.is_some());
             continue;
         }
-        let entry = Entry::new(vec![1; 900_000], Metadata::new(SystemTime::UNIX_EPOCH));
+        let entry = Entry::new(vec![1; 300_000], Metadata::new(SystemTime::UNIX_EPOCH));
         let large = cache.put(&Key::of(b"large"), entry).await;
         let small = put(&cache, &name, number).await;
         count += u32::from(large.is_ok() && small.is_ok());

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The seal stands before the data, because redb changes its first 320 bytes in place: seal and header are then within
-//! the first 512 bytes of the file, which a disk writes as one. All other pages are written before they are referred to,
-//! and synced in between, so that a block torn by a crash is never read.
+//! the first 512 bytes of the file, which a disk writes as one. No other page that is referred to is changed in place, so
+//! that a process may be killed at any instant. Pages and the header that refers to them share a sync: after a loss of power
+//! the header may be there without a page of it, which is then a damaged index and not a wrong answer.
 
 use std::fs::File;
 use std::io;
@@ -36,12 +37,18 @@ pub(super) struct SealedFile {
     file: File,
     /// Set once and never cleared. Relaxed: whoever looks at it has just been handed the error that set it.
     damaged: Arc<AtomicBool>,
+    /// Whether to wait until the disk has what it was given.
+    sync: bool,
 }
 
 impl SealedFile {
     /// Wraps a file that was written by one of these, or that is empty.
-    pub(super) fn new(file: File, damaged: Arc<AtomicBool>) -> Self {
-        Self { file, damaged }
+    pub(super) fn new(file: File, damaged: Arc<AtomicBool>, sync: bool) -> Self {
+        Self {
+            file,
+            damaged,
+            sync,
+        }
     }
 
     fn damage(&self, block: u64) -> io::Error {
@@ -125,7 +132,11 @@ impl StorageBackend for SealedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.sync {
+            self.file.sync_data()
+        } else {
+            Ok(())
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -1,8 +1,9 @@
 //! Large values, a file each.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn write(layout: &Layout, value: &[u8]) -> Result<Self, CacheError> {
+    pub(super) fn write(layout: &Layout, value: &[u8], sync: bool) -> Result<Self, CacheError> {
         loop {
             let path = layout.incoming().join(unique_name());
             let mut file = match create_file(&path) {
@@ -50,11 +51,22 @@ impl Incoming {
                 other => other,
             }
             .map_err(|error| CacheError::io("create", &path, error))?;
-            // Between making and locking it, a cleaner may have taken it for a leftover.
-            if file.try_lock().is_err() || !path.exists() {
+            match file.try_lock() {
+                Ok(()) => {}
+                // Between making and locking it, a cleaner has taken it for a leftover, and will remove it.
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(CacheError::io("lock", &path, error));
+                }
+            }
+            // Or it has removed it already.
+            if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
                 continue;
             }
-            let written = file.write_all(value).and_then(|()| file.sync_all());
+            let written = file
+                .write_all(value)
+                .and_then(|()| if sync { file.sync_all() } else { Ok(()) });
             let incoming = Self {
                 path,
                 _locked: file,

@@ -70,13 +70,13 @@ pub(super) struct Index {
 
 impl Index {
     /// Opens the index at `path`, or makes an empty one. Only whoever has the turn may do so.
-    pub(super) fn open(path: &std::path::Path) -> Result<Self, Trouble> {
+    pub(super) fn open(path: &std::path::Path, sync: bool) -> Result<Self, Trouble> {
         let io = |error| Trouble::Failed(Arc::new(redb::Error::Io(error)));
         let file = open_file(path).map_err(io)?;
         let is_new = file.metadata().map_err(io)?.len() == 0;
         let damaged = Arc::new(AtomicBool::new(false));
         let repaired = Arc::new(AtomicBool::new(false));
-        let backend = SealedFile::new(file, Arc::clone(&damaged));
+        let backend = SealedFile::new(file, Arc::clone(&damaged), sync);
         let noted = Arc::clone(&repaired);
         let database = guarded(&damaged, || {
             Builder::new()
@@ -226,21 +226,30 @@ impl Index {
         })
     }
 
-    /// Drops the entries that the selector selects, and all that are broken.
+    /// Drops the entries that the selector selects. What is broken has no labels: only its key or everything selects it.
     pub(super) fn invalidate(&self, selector: &Selector) -> Result<Applied, Trouble> {
         self.change(|tables| {
+            let is_selected = |key: &Key, bytes: &[u8]| match Record::decode(key, bytes) {
+                Some(Record { metadata, .. }) => {
+                    selector.matches(key, &metadata.labels, metadata.created)
+                }
+                None => selector.is_all() || *selector == Selector::key(*key),
+            };
             let mut selected = Vec::new();
-            for row in tables.records.iter()? {
-                let (key, bytes) = row?;
-                let key = Key::from_bytes(*key.value());
-                let wanted = match Record::decode(&key, bytes.value()) {
-                    Some(Record { metadata, .. }) => {
-                        selector.matches(&key, &metadata.labels, metadata.created)
+            if let Some(key) = selector.single_key() {
+                let bytes = tables.records.get(key.as_bytes())?;
+                selected.extend(
+                    bytes
+                        .filter(|bytes| is_selected(key, bytes.value()))
+                        .map(|_| *key),
+                );
+            } else {
+                for row in tables.records.iter()? {
+                    let (key, bytes) = row?;
+                    let key = Key::from_bytes(*key.value());
+                    if is_selected(&key, bytes.value()) {
+                        selected.push(key);
                     }
-                    None => selector.is_all(),
-                };
-                if wanted {
-                    selected.push(key);
                 }
             }
             for key in &selected {

@@ -116,31 +116,21 @@ impl Owner {
         if !shared.enter(Phase::Holding) {
             return Ok(End::Stop);
         }
+        // Goes before the turn, however this ends.
+        let _closing = Closing(&shared);
         let index = self.open()?;
         *shared.index.write().unwrap_or_else(PoisonError::into_inner) = Some(index);
-        let end = self.serve(&mut turn);
-        let flushed = if end.is_ok() {
-            self.change(&[])
-        } else {
-            Ok(())
-        };
-        // Readers are let go first; then the index is closed, and the turn is given up last.
-        let index = shared
-            .index
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(index);
-        drop(turn);
-        flushed.and(end)
+        let end = self.serve(&mut turn)?;
+        self.change(&[])?;
+        Ok(end)
     }
 
     fn open(&self) -> Result<Index, CacheError> {
         let shared = &self.shared;
-        let index = match Index::open(&shared.layout.index()) {
+        let index = match Index::open(&shared.layout.index(), shared.sync) {
             Err(Trouble::Damaged) => {
                 shared.condemn_index()?;
-                Index::open(&shared.layout.index())
+                Index::open(&shared.layout.index(), shared.sync)
             }
             other => other,
         }
@@ -306,6 +296,24 @@ impl Owner {
             shared.condemn_index()?;
         }
         Err(shared.explain(trouble))
+    }
+}
+
+/// Closes the index while the turn is still ours. A clock or a subscriber that is not ours may panic in between, and then
+/// neither may a reader go on with an index that others change, nor `stop` wait for ever.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        // Readers are let go first.
+        let index = self
+            .0
+            .index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(index);
+        self.0.enter(Phase::Idle);
     }
 }
 

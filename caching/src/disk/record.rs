@@ -61,9 +61,9 @@ impl Record {
         for tag in &labels.tags {
             put_text(&mut bytes, tag);
         }
-        let parts = fingerprint.as_ref().map_or(&[][..], Fingerprint::parts);
-        put_number(&mut bytes, parts.len() as u64);
-        for part in parts {
+        let parts = || fingerprint.iter().flat_map(Fingerprint::parts);
+        put_number(&mut bytes, parts().count() as u64);
+        for part in parts() {
             bytes.push(part.component as u8);
             put_text(&mut bytes, &part.name);
             bytes.extend_from_slice(&part.digest);

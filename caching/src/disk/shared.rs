@@ -44,6 +44,7 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) max_bytes: u64,
     pub(super) patience: Duration,
+    pub(super) sync: bool,
     pub(super) clock: Arc<dyn Clock>,
     /// The index while this process has the turn. Only the owner writes here.
     pub(super) index: RwLock<Option<Index>>,

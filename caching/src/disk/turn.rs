@@ -34,8 +34,15 @@ use crate::error::CacheError;
 /// The right to open the index. Dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _lock: File,
+    lock: File,
     bell: File,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Closing the file would do, were it not for children that were forked and have not closed it yet.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Why a wait ended.
@@ -60,7 +67,7 @@ impl Turn {
         let _ = bell.write(&[1]);
         wait_for_lock(&lock).map_err(|error| CacheError::io("lock", &layout.turn_lock(), error))?;
         clear(&mut bell);
-        Ok(Self { _lock: lock, bell })
+        Ok(Self { lock, bell })
     }
 
     /// Waits for a byte from within this process, for the bell if `listen`, or for the time to pass.

@@ -1,8 +1,11 @@
 //! One text for each JSON value.
 
+mod order;
+
 use crate::fingerprint::json_error::{JsonError, JsonProblem};
 use crate::fingerprint::number;
 use crate::fingerprint::text::{plain_run, push_escaped};
+use order::{Disordered, Member, in_order};
 
 /// The canonical text of a JSON value.
 ///
@@ -38,7 +41,7 @@ pub fn canonical_json(text: &str) -> Result<String, JsonError> {
 pub(super) fn canonical_bytes(text: &str) -> Result<Vec<u8>, JsonError> {
     let mut reader = Reader::new(text);
     reader.document()?;
-    Ok(reader.into_canonical())
+    Ok(in_order(reader.output, reader.disordered))
 }
 
 /// What has been opened and not closed.
@@ -50,23 +53,6 @@ enum Open {
         start: usize,
         first_member: usize,
     },
-}
-
-/// Where a member stands in the output.
-#[derive(Clone, Copy)]
-struct Member {
-    start: usize,
-    key_end: usize,
-    end: usize,
-    /// Where its key stands in the input, for the error.
-    source: usize,
-}
-
-/// An object whose members are not in order in the output.
-struct Disordered {
-    start: usize,
-    end: usize,
-    members: Vec<Member>,
 }
 
 struct Reader<'a> {
@@ -86,8 +72,9 @@ impl<'a> Reader<'a> {
             text,
             position: 0,
             output: Vec::with_capacity(text.len() + text.len() / 8),
-            open: Vec::new(),
-            members: Vec::new(),
+            // Enough for what is usual, so that they do not grow step by step.
+            open: Vec::with_capacity(8),
+            members: Vec::with_capacity(16),
             disordered: Vec::new(),
         }
     }
@@ -353,47 +340,6 @@ impl<'a> Reader<'a> {
             None => JsonProblem::Unfinished,
         };
         JsonError::at(self.position, problem)
-    }
-
-    /// Copies the output once, with the members of disordered objects in order.
-    fn into_canonical(mut self) -> Vec<u8> {
-        if self.disordered.is_empty() {
-            return self.output;
-        }
-        // Objects close inside out; they are looked up by where they begin.
-        self.disordered.sort_unstable_by_key(|object| object.start);
-        let mut canonical = Vec::with_capacity(self.output.len());
-        // Pieces still to be copied, the next one last.
-        let mut pieces = vec![(0, self.output.len())];
-        while let Some((start, end)) = pieces.pop() {
-            let next = self
-                .disordered
-                .partition_point(|object| object.start < start);
-            let Some(object) = self
-                .disordered
-                .get(next)
-                .filter(|object| object.start < end)
-            else {
-                canonical.extend_from_slice(&self.output[start..end]);
-                continue;
-            };
-            canonical.extend_from_slice(&self.output[start..=object.start]);
-            pieces.push((object.end - 1, end));
-            // A member is followed by the comma that any member but the last brings along.
-            let comma = object
-                .members
-                .iter()
-                .map(|member| member.end)
-                .min()
-                .unwrap_or(0);
-            for (index, member) in object.members.iter().enumerate().rev() {
-                pieces.push((member.start, member.end));
-                if index > 0 {
-                    pieces.push((comma, comma + 1));
-                }
-            }
-        }
-        canonical
     }
 }
 

@@ -40,10 +40,7 @@ pub enum Change {
 /// # Ok::<(), ratchet_caching::CacheError>(())
 /// ```
 pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
-    let (mut left, mut right) = (
-        first.parts().iter().peekable(),
-        second.parts().iter().peekable(),
-    );
+    let (mut left, mut right) = (first.parts().peekable(), second.parts().peekable());
     let mut differences = Vec::new();
     loop {
         // Both lists are sorted, so that what one lacks shows as the other being ahead.

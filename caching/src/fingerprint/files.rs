@@ -143,7 +143,7 @@ impl FileHasher {
                     .into_iter()
                     .flat_map(std::env::split_paths)
                     .map(|folder| folder.join(argument))
-                    .find(|path| base.join(path).is_file())
+                    .find(|path| is_executable(&base.join(path)))
             } else {
                 base.join(&direct).is_file().then_some(direct)
             };
@@ -196,6 +196,12 @@ impl FileHasher {
         // Every entry is whole at any time, so a panic elsewhere spoils nothing.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the search for a program stops here: like a shell, it passes over files that may not be run.
+fn is_executable(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
 }
 
 /// A declared file or folder, as it was when it was read.

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::cache::{EntryKind, Labels};
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, MockClock};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -167,4 +167,24 @@ async fn selected_entries_are_listed_and_dropped() {
     assert_eq!(cache.get(&key("a")).await.unwrap(), None);
     assert!(cache.get(&key("c")).await.unwrap().is_some());
     assert_eq!(cache.invalidate(&Selector::all()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_expired_entry_that_was_dropped_stays_away_when_the_clock_is_set_back() {
+    let minutes = Arc::new(AtomicU64::new(0));
+    let mut clock = MockClock::new();
+    let shown = minutes.clone();
+    clock.expect_now().returning(move || {
+        SystemTime::UNIX_EPOCH + Duration::from_mins(shown.load(Ordering::Relaxed))
+    });
+    let cache = MemoryCache::new(1 << 20)
+        .clock(Arc::new(clock))
+        .time_to_live(MINUTE);
+    let fresh = entry(b"x", Metadata::new(SystemTime::UNIX_EPOCH));
+    cache.put(&key("a"), fresh).await.unwrap();
+    minutes.store(20, Ordering::Relaxed);
+    assert!(cache.list(&Selector::all()).await.unwrap().is_empty());
+    assert_eq!(cache.invalidate(&Selector::all()).await.unwrap(), 1);
+    minutes.store(0, Ordering::Relaxed);
+    assert_eq!(cache.get(&key("a")).await.unwrap(), None);
 }

@@ -1,11 +1,12 @@
 //! Single-flight: who computes, and who waits for whom.
 //!
-//! A flight is one computation of one key. It ends in exactly one of three ways, and every waiter hears of it:
+//! A flight is one computation of one key. It ends in exactly one of four ways, and every waiter hears of it:
 //!
 //! ```text
 //! Running -> Landed(outcome)   the leader is done: everyone has the outcome
+//!         -> Found(hit)        there was nothing to do: everyone whose policy accepts it has what is stored
 //!         -> Lost              the leader was cancelled or panicked: those who wait begin anew, and one of them leads
-//!         -> Dissolved         the outcome is the leader's alone: everyone computes for himself
+//!         -> Dissolved         the outcome is the leader's alone: everyone else computes, too
 //! ```
 //!
 //! A flight never goes back to running: a new leader means a new flight. So no waiter has to be chosen, woken and then
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use crate::cache::Labels;
 use crate::invalidation::Selector;
 use crate::key::Key;
+use crate::task_cache::answer::Hit;
 use crate::task_cache::policy::Outcome;
 
 /// What a flight is known by. Those who ask for a fresh result do not join those who take a stored one.
@@ -34,6 +36,7 @@ pub(super) struct FlightName {
 pub(super) enum Phase {
     Running,
     Landed(Outcome),
+    Found(Hit),
     Lost,
     Dissolved,
 }
@@ -48,10 +51,18 @@ struct Flight {
     invalidated: AtomicBool,
 }
 
-/// All flights in the air.
+/// All flights whose results may be stored.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    running: Mutex<HashMap<FlightName, Arc<Flight>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Those that can be joined.
+    open: HashMap<FlightName, Arc<Flight>>,
+    /// Those that cannot: after a flight was dissolved, each of its waiters has one of these.
+    closed: Vec<(FlightName, Arc<Flight>)>,
 }
 
 /// Either lead a flight or wait for one.
@@ -68,17 +79,29 @@ impl Flights {
         labels: &Labels,
         now: SystemTime,
     ) -> Boarding {
-        let mut running = self.running();
-        if let Some(flight) = running.get(&name) {
+        let mut table = self.table();
+        if let Some(flight) = table.open.get(&name) {
             return Boarding::Join(flight.phase.subscribe());
         }
-        let lead = self.alone(name, labels, now);
-        running.insert(name, Arc::clone(&lead.flight));
+        let lead = self.untracked(name, labels, now);
+        table.open.insert(name, Arc::clone(&lead.flight));
         Boarding::Lead(lead)
     }
 
     /// Begins a flight that nobody can join.
     pub(super) fn alone(
+        self: &Arc<Self>,
+        name: FlightName,
+        labels: &Labels,
+        now: SystemTime,
+    ) -> Lead {
+        let lead = self.untracked(name, labels, now);
+        self.table().closed.push((name, Arc::clone(&lead.flight)));
+        lead
+    }
+
+    /// Begins a flight that nobody can join and whose result is not stored, so that no invalidation has to find it.
+    pub(super) fn untracked(
         self: &Arc<Self>,
         name: FlightName,
         labels: &Labels,
@@ -100,23 +123,27 @@ impl Flights {
     /// Marks the flights whose results the selector would drop, so that they are not stored, and lets nobody else join
     /// them.
     pub(super) fn invalidate(&self, selector: &Selector) {
-        self.running().retain(|name, flight| {
+        let mut table = self.table();
+        let stays = |name: &FlightName, flight: &Flight| {
             let selected = selector.matches(&name.key, &flight.labels, flight.begun);
             if selected {
                 flight.invalidated.store(true, Ordering::Release);
             }
             !selected
-        });
+        };
+        table.open.retain(|name, flight| stays(name, flight));
+        table.closed.retain(|(name, flight)| stays(name, flight));
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<FlightName, Arc<Flight>>> {
-        // The map is whole between any two statements, so a panic elsewhere spoils nothing.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // The table is whole between any two statements, so a panic elsewhere spoils nothing.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.running().len()
+        let table = self.table();
+        table.open.len() + table.closed.len()
     }
 }
 
@@ -137,7 +164,12 @@ impl Lead {
             .send_replace(Phase::Landed(outcome.clone()));
     }
 
-    /// Sends everyone who waits to compute for himself.
+    /// Tells everyone who waits what was found in the store.
+    pub(super) fn found(&self, hit: &Hit) {
+        self.flight.phase.send_replace(Phase::Found(hit.clone()));
+    }
+
+    /// Sends everyone who waits to compute, too.
     pub(super) fn dissolve(self) {
         self.leave_table();
         self.flight.phase.send_replace(Phase::Dissolved);
@@ -156,13 +188,20 @@ impl Lead {
     }
 
     fn leave_table(&self) {
-        let mut running = self.flights.running();
+        let mut table = self.flights.table();
         // After an invalidation, another flight of this name may be in the air.
-        if running
+        if table
+            .open
             .get(&self.name)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
-            running.remove(&self.name);
+            table.open.remove(&self.name);
+        } else if let Some(index) = table
+            .closed
+            .iter()
+            .position(|(_, flight)| Arc::ptr_eq(flight, &self.flight))
+        {
+            table.closed.swap_remove(index);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::cache::{EntryKind, Labels};
+use crate::cache::{EntryKind, Labels, Metadata};
 use crate::fingerprint::{FileHasher, Fingerprint, InputFiles};
 
 /// How a computation ended: the bytes of its result, or its failure.
@@ -104,7 +104,7 @@ impl Policy {
         }
     }
 
-    /// Drops results this long after they were stored.
+    /// Drops results this long after they were stored, and uses none that is older.
     #[must_use]
     pub fn time_to_live(mut self, limit: Duration) -> Self {
         self.time_to_live = Some(limit);
@@ -140,14 +140,19 @@ impl Policy {
         self
     }
 
-    /// Whether a stored entry of this kind answers an asker with this policy.
-    pub(super) fn accepts(&self, kind: EntryKind) -> bool {
+    /// Whether a stored entry answers an asker with this policy. The limits count from when it was stored, whatever the
+    /// policy was then: who shortens a limit does not mean only what is stored from now on.
+    pub(super) fn accepts(&self, metadata: &Metadata, now: SystemTime) -> bool {
+        let (may_answer, limit) = match metadata.kind {
+            EntryKind::Success => (true, self.time_to_live),
+            EntryKind::PermanentFailure => (self.failures.is_some(), self.failures),
+        };
+        let age = now.duration_since(metadata.created).unwrap_or_default();
         self.cacheable
             && !self.refresh
-            && match kind {
-                EntryKind::Success => true,
-                EntryKind::PermanentFailure => self.failures.is_some(),
-            }
+            && may_answer
+            && limit.is_none_or(|limit| age < limit)
+            && !metadata.is_expired(now)
     }
 
     /// As what an outcome is stored, and until when; or why it is not.
@@ -253,16 +258,34 @@ mod tests {
 
     #[test]
     fn a_stored_failure_answers_only_those_who_asked_for_failures() {
+        let success = Metadata::new(NOW);
+        let failure = Metadata {
+            kind: EntryKind::PermanentFailure,
+            ..success.clone()
+        };
         let plain = Policy::cacheable(Labels::default());
-        assert!(plain.accepts(EntryKind::Success));
-        assert!(!plain.accepts(EntryKind::PermanentFailure));
-        assert!(
-            plain
-                .clone()
-                .store_permanent_failures(MINUTE)
-                .accepts(EntryKind::PermanentFailure)
-        );
-        assert!(!plain.refresh().accepts(EntryKind::Success));
-        assert!(!Policy::never().accepts(EntryKind::Success));
+        assert!(plain.accepts(&success, NOW));
+        assert!(!plain.accepts(&failure, NOW));
+        let asked = plain.clone().store_permanent_failures(MINUTE);
+        assert!(asked.accepts(&failure, NOW));
+        assert!(!asked.accepts(&failure, NOW + MINUTE));
+        assert!(!plain.refresh().accepts(&success, NOW));
+        assert!(!Policy::never().accepts(&success, NOW));
+    }
+
+    #[test]
+    fn a_limit_counts_for_what_was_stored_under_a_longer_one() {
+        let stored = Metadata {
+            expires: Some(NOW + MINUTE * 10),
+            ..Metadata::new(NOW)
+        };
+        let plain = Policy::cacheable(Labels::default());
+        let short = plain.clone().time_to_live(MINUTE);
+        assert!(plain.accepts(&stored, NOW + MINUTE));
+        assert!(!plain.accepts(&stored, NOW + MINUTE * 10));
+        assert!(!short.accepts(&stored, NOW + MINUTE));
+        // A clock that was set back makes an entry look young, never old.
+        let earlier = Metadata::new(NOW + MINUTE * 5);
+        assert!(short.accepts(&earlier, NOW));
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::key::Key;
 use crate::task_cache::TaskCache;
-use crate::task_cache::answer::Begin;
+use crate::task_cache::answer::{Begin, Hit};
 use crate::task_cache::flights::{FlightName, Lead, Phase};
 use crate::task_cache::policy::{Outcome, Policy};
 
@@ -15,6 +15,8 @@ use crate::task_cache::policy::{Outcome, Policy};
 pub enum Waited {
     /// The outcome of the one who computed.
     Done(Outcome),
+    /// An outcome that turned out to be stored.
+    Hit(Hit),
     /// The one who computed went away, or has an outcome that is good for nobody else: compute, and commit.
     Lead(Permit),
 }
@@ -73,9 +75,14 @@ impl Waiter {
                         policy: self.policy,
                     });
                 }
-                Phase::Running | Phase::Lost => {
+                Phase::Found(hit)
+                    if self.policy.accepts(hit.entry.metadata(), core.clock.now()) =>
+                {
+                    return Waited::Hit(hit);
+                }
+                Phase::Running | Phase::Lost | Phase::Found(_) => {
                     match self.cache.begin(&self.name.key, &self.policy).await {
-                        Begin::Hit(hit) => return Waited::Done(hit.outcome()),
+                        Begin::Hit(hit) => return Waited::Hit(hit),
                         Begin::Lead(permit) => return Waited::Lead(permit),
                         Begin::Wait(next) => self = next,
                     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::cache::{Metadata, MockCache};
+use crate::stores::MapCache;
 
 fn key() -> Key {
     Key::of(b"k")
@@ -129,8 +130,9 @@ impl Cache for SlowFar {
         Ok(found)
     }
 
-    async fn put(&self, _: &Key, _: Entry) -> Result<(), CacheError> {
-        unreachable!("nothing is put in this test")
+    async fn put(&self, _: &Key, entry: Entry) -> Result<(), CacheError> {
+        *self.kept.lock().unwrap() = Some(entry);
+        Ok(())
     }
 
     async fn invalidate(&self, _: &Selector) -> Result<u64, CacheError> {
@@ -169,4 +171,24 @@ async fn what_was_found_before_an_invalidation_is_not_kept_near_after_it() {
         Some(entry()),
         "it was there when it was asked for"
     );
+}
+
+#[tokio::test]
+async fn what_was_found_before_a_put_does_not_replace_it_near() {
+    let new = Entry::new(*b"new", Metadata::new(SystemTime::UNIX_EPOCH));
+    let near = Arc::new(MapCache::default());
+    let far = Arc::new(SlowFar {
+        kept: Mutex::new(Some(entry())),
+        ..SlowFar::default()
+    });
+    let cache = Arc::new(TieredCache::new(near.clone(), far.clone()));
+    let asker = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&key()).await }
+    });
+    far.asked.notified().await;
+    cache.put(&key(), new.clone()).await.unwrap();
+    far.answer.notify_one();
+    assert_eq!(asker.await.unwrap().unwrap(), Some(entry()));
+    assert_eq!(cache.get(&key()).await.unwrap(), Some(new));
 }

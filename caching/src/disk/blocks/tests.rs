@@ -5,7 +5,7 @@ use super::*;
 fn sealed() -> (SealedFile, Arc<AtomicBool>) {
     let damaged = Arc::new(AtomicBool::new(false));
     (
-        SealedFile::new(tempfile::tempfile().unwrap(), Arc::clone(&damaged)),
+        SealedFile::new(tempfile::tempfile().unwrap(), Arc::clone(&damaged), true),
         damaged,
     )
 }
@@ -78,6 +78,14 @@ fn a_change_of_the_header_stays_within_the_first_sector() {
     let last = (0..BLOCK).rfind(|&position| before[position] != after[position]);
     assert_eq!(last, Some(SEAL + 320 - 1));
     sealed.read(0, &mut [0; DATA]).unwrap();
+}
+
+#[test]
+fn without_sync_nothing_is_synced() {
+    // The system refuses to sync this one, which tells whether it was asked to.
+    let open = |sync| SealedFile::new(File::open("/dev/null").unwrap(), Arc::default(), sync);
+    assert!(open(true).sync_data().is_err());
+    assert!(open(false).sync_data().is_ok());
 }
 
 proptest! {

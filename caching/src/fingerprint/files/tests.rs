@@ -193,14 +193,18 @@ fn only_old_files_are_remembered() {
 fn a_program_is_found_and_so_are_its_scripts() {
     let folder = folder();
     let base = folder.path();
-    for name in ["bin/tool", "script.py", "other"] {
+    for name in ["passed/tool", "bin/tool", "script.py", "other"] {
         fs::create_dir_all(base.join(name).parent().unwrap()).unwrap();
         fs::write(base.join(name), name).unwrap();
+        set_mode(&base.join(name), 0o644);
     }
+    set_mode(&base.join("bin/tool"), 0o755);
     let command: Vec<OsString> = ["tool", "script.py", "--flag", "bin", "missing.py"]
         .map(OsString::from)
         .into();
-    let search_path = std::env::join_paths([base.join("nowhere"), base.join("bin")]).unwrap();
+    // Neither a folder that is missing nor a file that may not be run ends the search.
+    let folders = ["nowhere", "passed", "bin"].map(|folder| base.join(folder));
+    let search_path = std::env::join_paths(folders).unwrap();
     let hasher = FileHasher::default();
     let found = hasher.programs(base, &command, Some(&search_path)).unwrap();
     let declared: Vec<_> = found.iter().map(|file| file.declared.clone()).collect();

@@ -186,6 +186,7 @@ async fn a_cancelled_outcome_is_handed_to_nobody() {
         panic!("someone has to compute")
     };
     let second = tokio::spawn(second.wait());
+    yield_now().await;
     cache.commit(permit, success(b"x")).await.unwrap();
     assert!(matches!(second.await.unwrap(), Waited::Done(outcome) if outcome == success(b"x")));
 }

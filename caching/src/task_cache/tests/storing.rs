@@ -124,10 +124,12 @@ async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
     );
     assert!(!is_stored(&cache, &policy).await);
     // Both compute for themselves, at the same time.
-    let (Waited::Lead(_first), Waited::Lead(_second)) = (first.wait().await, second.wait().await)
+    let (Waited::Lead(first), Waited::Lead(second)) = (first.wait().await, second.wait().await)
     else {
         panic!("nobody may have the result")
     };
+    assert_eq!(cache.core.flights.count(), 2);
+    drop((first, second));
     assert_eq!(cache.core.flights.count(), 0);
 }
 
@@ -174,32 +176,117 @@ async fn what_is_invalidated_while_it_runs_is_not_stored_and_nobody_else_joins()
     }
 }
 
+/// A store whose puts take until they are let through.
+#[derive(Default)]
+struct SlowPuts {
+    map: MapCache,
+    begun: Notify,
+    may_end: Notify,
+}
+
+#[async_trait::async_trait]
+impl Cache for SlowPuts {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
+        self.map.get(key).await
+    }
+
+    async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
+        self.begun.notify_one();
+        self.may_end.notified().await;
+        self.map.put(key, entry).await
+    }
+
+    async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
+        self.map.invalidate(selector).await
+    }
+
+    async fn list(&self, selector: &Selector) -> Result<Vec<crate::Listing>, CacheError> {
+        self.map.list(selector).await
+    }
+
+    async fn stats(&self) -> Result<Stats, CacheError> {
+        self.map.stats().await
+    }
+}
+
 #[tokio::test]
-async fn an_invalidation_during_the_put_takes_the_entry_out_again() {
-    let mut store = MockCache::new();
-    let cache: Arc<std::sync::OnceLock<TaskCache>> = Arc::default();
-    let inner = cache.clone();
-    store.expect_get().returning(|_| Ok(None));
-    store.expect_put().once().returning(move |_, _| {
-        inner
-            .get()
-            .unwrap()
-            .core
-            .flights
-            .invalidate(&Selector::all());
-        Ok(())
-    });
-    store
-        .expect_invalidate()
-        .once()
-        .withf(|selector| *selector == Selector::key(key()))
-        .returning(|_| Ok(1));
-    let cache = cache.get_or_init(|| TaskCache::new(Arc::new(store)));
-    let permit = lead(cache, &policy()).await;
+async fn an_invalidation_during_the_put_drops_the_entry_even_if_nobody_waits_for_the_put() {
+    for asker_goes_away in [false, true] {
+        let store = Arc::new(SlowPuts::default());
+        let cache = TaskCache::new(store.clone());
+        let permit = lead(&cache, &policy()).await;
+        let committing = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.commit(permit, success(b"old")).await }
+        });
+        store.begun.notified().await;
+        if asker_goes_away {
+            committing.abort();
+            assert!(committing.await.unwrap_err().is_cancelled());
+        }
+        let invalidating = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.invalidate(&Selector::all()).await }
+        });
+        yield_now().await;
+        store.may_end.notify_one();
+        assert_eq!(invalidating.await.unwrap().unwrap(), 1);
+        // Whatever was going on has had its chance to put.
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(!is_stored(&cache, &policy()).await);
+        assert_eq!(cache.core.flights.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn those_who_compute_after_a_dissolved_flight_are_invalidated_like_others() {
+    let cache = cache();
+    let permit = lead(&cache, &policy()).await;
+    let waiter = join(&cache, &policy()).await;
+    permit.lead.dissolve();
+    let Waited::Lead(permit) = waiter.wait().await else {
+        panic!("there is no outcome")
+    };
+    cache.invalidate(&Selector::task("resize")).await.unwrap();
     assert_eq!(
-        cache.commit(permit, success(b"x")).await,
+        cache.commit(permit, success(b"old")).await,
         Err(NotStored::Invalidated)
     );
+}
+
+#[tokio::test]
+async fn a_stored_failure_does_not_reach_a_waiter_who_did_not_ask_for_failures() {
+    let mut store = MockCache::new();
+    let cache: Arc<std::sync::OnceLock<TaskCache>> = Arc::default();
+    let (inner, waiter) = (cache.clone(), Arc::new(std::sync::Mutex::new(None)));
+    let joined = waiter.clone();
+    let failed = Metadata {
+        kind: EntryKind::PermanentFailure,
+        ..Metadata::new(SystemTime::UNIX_EPOCH)
+    };
+    store.expect_get().returning(move |_| {
+        // Someone joins while the leader looks it up.
+        joined.lock().unwrap().get_or_insert_with(|| {
+            let cache = inner.get().unwrap();
+            let mut joining = Box::pin(async { join(cache, &policy()).await });
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match joining.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(waiter) => waiter,
+                std::task::Poll::Pending => panic!("joining takes no time"),
+            }
+        });
+        Ok(Some(Entry::new(*b"why", failed.clone())))
+    });
+    let cache = cache.get_or_init(|| TaskCache::with_clock(Arc::new(store), clock()));
+    let asking = policy().store_permanent_failures(MINUTE);
+    assert!(matches!(
+        cache.begin(&key(), &asking).await,
+        Begin::Hit(hit) if hit.outcome() == failure(FailureKind::Permanent)
+    ));
+    let waiter = waiter.lock().unwrap().take().unwrap();
+    assert!(matches!(waiter.wait().await, Waited::Lead(_)));
 }
 
 #[tokio::test]

@@ -1,0 +1,51 @@
+//! What a key costs, beside the digest of the same bytes, measured in the same run.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ratchet_caching::{Fingerprint, canonical_json};
+
+/// Reference: the digest of the same bytes, as they stand.
+fn fingerprint(c: &mut Criterion) {
+    // What jobs usually get: some names, some numbers, and a text.
+    let text = format!(
+        r#"{{"id": 17, "path": "images/17.png", "width": 640, "quality": 0.9, "caption": "{}"}}"#,
+        "a picture of something ".repeat(40)
+    );
+    // The most that a kilobyte can ask for: sixty members, half of them out of order.
+    let fields: Vec<String> = (0..20)
+        .map(|n| format!(r#""field_{n}": {{"path": "images/{n}.png", "w": {n}}}"#))
+        .collect();
+    let members = format!(r#"{{"data": {{{}}}, "a": 1.5}}"#, fields.join(", "));
+    let base = Fingerprint::builder()
+        .salt("salt")
+        .worker_command(["python3", "resize.py"])
+        .worker_version("1")
+        .task("resize")
+        .environment("LANG", Some("C"));
+    for (name, input) in [("a text", text), ("sixty members", members)] {
+        let mut group = c.benchmark_group(format!("fingerprint of {name}, {} bytes", input.len()));
+        group.bench_function("reference: BLAKE3 of the text", |b| {
+            b.iter(|| blake3::hash(black_box(&input).as_bytes()));
+        });
+        group.bench_function("reference: serde_json reads the text", |b| {
+            b.iter(|| serde_json::from_str::<serde_json::Value>(black_box(&input)).unwrap());
+        });
+        group.bench_function("canonical_json", |b| {
+            b.iter(|| canonical_json(black_box(&input)).unwrap());
+        });
+        group.bench_function("Fingerprint, from a builder", |b| {
+            b.iter(|| base.clone().input(black_box(&input)).unwrap().build());
+        });
+        let template = base.clone().prepare();
+        group.bench_function("Fingerprint, from a template", |b| {
+            b.iter(|| template.fingerprint(black_box(&input)).unwrap());
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, fingerprint);
+criterion_main!(benches);
