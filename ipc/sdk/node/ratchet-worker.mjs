@@ -231,7 +231,10 @@ export class Worker {
       output.on('error', (error) => this._lose(error));
       readLines(input, this.maxMessageBytes, {
         line: (line, dropped) => this._take(line, dropped),
-        pause: () => this._start(),
+        idle: () => {
+          this._turn = performance.now();
+          this._start();
+        },
         end: (error) => this._end(error),
       });
       this._write(hello);
@@ -276,7 +279,8 @@ export class Worker {
     const id = fields.type === '"request"' ? fields.id : undefined;
     if (dropped) {
       const text = `the message has ${dropped} bytes, and no more than ${this.maxMessageBytes} may be sent`;
-      if (id === undefined) return this._complain(text, line);
+      // What was not UTF-8 cannot be sent back.
+      if (id === undefined || id.includes('\ufffd')) return this._complain(text, line);
       return this._write(this._errorReply(id, new TaskError('message_too_large', text, FINAL)));
     }
     if (id === undefined) return this._takeEvent(line, fields);
@@ -362,6 +366,7 @@ export class Worker {
         break;
       }
       const asked = this._waiting[this._next];
+      this._waiting[this._next] = TAKEN;
       this._next += 1;
       if (this._next > 1024 && this._next * 2 > this._waiting.length) {
         this._waiting.splice(0, this._next);
@@ -375,7 +380,10 @@ export class Worker {
     if (this._ended && this._running === 0 && this._next === this._waiting.length && !this._over) {
       this._tellDropped();
       this._over = true;
-      this._output?.end(() => this._finish());
+      this._output?.end((/** @type {Error | null | undefined} */ error) => {
+        this._failure ??= error ?? undefined;
+        this._finish();
+      });
     }
     return undefined;
   }
@@ -494,6 +502,8 @@ export class Worker {
 }
 
 const FINAL = { retryable: false };
+/** Where a request was that has been taken up: its line must not be kept. */
+const TAKEN = { id: '', line: '', bytes: 0 };
 
 /** @param {string} name @param {number} value */
 function whole(name, value) {
@@ -610,7 +620,7 @@ function sniff(line) {
       const rest = line.slice(at, at + HEAD_BYTES);
       SCALAR.lastIndex = 0;
       const scalar = SCALAR.exec(rest)?.[1];
-      if (scalar === undefined || scalar.includes('\ufffd')) continue;
+      if (scalar === undefined) continue;
       // One spelling for one text, so that a cancel finds its request; numbers stay as they came.
       found[name] = scalar.includes('\\') ? JSON.stringify(JSON.parse(scalar)) : scalar;
       if (found.id !== undefined && found.type === '"request"') return found;
@@ -619,10 +629,10 @@ function sniff(line) {
 }
 
 /**
- * Calls back with each line, or with the head of one that was too long and its length; `pause` comes
+ * Calls back with each line, or with the head of one that was too long and its length; `idle` comes
  * when there is nothing more to be had at once.
  * @param {import('node:stream').Readable} input @param {number} limit
- * @param {{ line: (line: Buffer, dropped: number) => void, pause: () => void, end: (error?: Error) => void }} to
+ * @param {{ line: (line: Buffer, dropped: number) => void, idle: () => void, end: (error?: Error) => void }} to
  */
 function readLines(input, limit, to) {
   /** @type {Buffer[]} */ let rest = [];
@@ -648,7 +658,7 @@ function readLines(input, limit, to) {
       start = at + 1;
     }
     if (start < chunk.length) keep(chunk.subarray(start));
-    to.pause();
+    to.idle();
   });
   let over = false;
   /** @param {Error} [error] */
@@ -662,24 +672,24 @@ function readLines(input, limit, to) {
   input.on('error', finish);
 }
 
-const { O_APPEND, O_RDONLY, O_WRONLY } = fs.constants;
+const { O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
 
 /** Moves the conversation to descriptors that no child inherits, as far as that can be done. */
 function takeStdio() {
   // Node has no dup2. Opening a descriptor's own name makes another one for the same pipe, and a
   // descriptor that was closed is the first to be given out again.
   /** @type {string[]} */ const stays = [];
-  const inFd = reopen(0, O_RDONLY);
+  const inFd = reopen(0, O_RDONLY | streamFlags(0));
   if (inFd === undefined) stays.push('stdin');
   else replace(0, '/dev/null', O_RDONLY);
-  const outFd = reopen(1, writeFlags(1));
-  const errFd = reopen(2, writeFlags(2));
+  const outFd = reopen(1, appendFlags(1) | streamFlags(1));
+  const errFd = reopen(2, appendFlags(2));
   if (errFd !== undefined) fs.closeSync(errFd);
   if (outFd === undefined || errFd === undefined) {
     if (outFd !== undefined) fs.closeSync(outFd);
     stays.push('stdout');
   } else {
-    replace(1, fdPath(2), writeFlags(2));
+    replace(1, fdPath(2), appendFlags(2));
   }
   // What JavaScript prints goes to stderr in any case.
   process.stdout.write = process.stderr.write.bind(process.stderr);
@@ -699,8 +709,13 @@ function fdPath(fd) {
 }
 
 /** A file is appended to: opened again, it would be written from its beginning. @param {number} fd */
-function writeFlags(fd) {
+function appendFlags(fd) {
   return fs.fstatSync(fd).isFile() ? O_WRONLY | O_APPEND : O_WRONLY;
+}
+
+/** A named pipe whose other end is gone would be waited for. @param {number} fd */
+function streamFlags(fd) {
+  return fs.fstatSync(fd).isFIFO() ? O_NONBLOCK : 0;
 }
 
 /** @param {number} fd @param {number} flags */
@@ -739,7 +754,6 @@ function writable(fd) {
   if (isStream(fd)) return new net.Socket({ fd, readable: false, writable: true });
   // Files and terminals: what is written to them is there at once.
   return new Writable({
-    decodeStrings: true,
     write(/** @type {Buffer} */ bytes, _encoding, done) {
       try {
         for (let at = 0; at < bytes.length; ) at += fs.writeSync(fd, bytes, at);
