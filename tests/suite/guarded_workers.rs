@@ -168,6 +168,28 @@ async fn a_busy_worker_answers_pings_and_stops_on_cancel() {
 }
 
 #[tokio::test]
+async fn a_reply_leaves_before_the_next_request_is_done() {
+    for (language, mut worker) in introduced().await {
+        worker.ask(1, "echo", "1").await;
+        worker.ask(2, "wait", "null").await;
+        assert_eq!(worker.reply().await, (1, Ok("1".into())), "{language}");
+        assert!(
+            matches!(worker.event().await, Event::Progress(_)),
+            "{language}: the next has begun"
+        );
+
+        // It would run forever: the first reply did not come because this one was done.
+        let cancel = Cancel {
+            id: 2.into(),
+            reason: None,
+        };
+        worker.send(Event::Cancel(cancel)).await;
+        let (answered, outcome) = worker.reply().await;
+        assert_eq!((answered, outcome.is_err()), (2, true), "{language}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_task_says_comes_before_its_answer() {
     for (language, mut worker) in introduced().await {
         worker.ask(7, "talk", "null").await;

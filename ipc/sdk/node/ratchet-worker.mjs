@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * A ratchet worker in Node: one file, no dependencies, Node 18 or later.
+ * A ratchet worker in Node: one file, no dependencies, Node 18.14 or later on Unix.
  *
  *     import { Worker } from './ratchet-worker.mjs';
  *
- *     new Worker('resizer', { version: '2.1' })
+ *     await new Worker('resizer', { version: '2.1' })
  *       .task('resize', { hint: 'host_exclusive', cacheable: true }, async (call) => {
  *         call.progress(1, 2);
  *         return { path: call.input.path };
@@ -15,25 +15,59 @@
  * one request. `throw new TaskError('not_found', 'no such file', { retryable: false })` says more.
  * `call.signal` is an AbortSignal that tells when the host no longer wants an answer.
  *
+ * A handler that computes without ever awaiting keeps Node's only thread: until it returns, no ping is
+ * answered and no cancel seen, and the host may take the worker for hung. Say
+ * `new Worker(name, { blocking: true })` then: the worker no longer promises either.
+ *
  * Stray prints cannot spoil the conversation: it moves to descriptors of its own, which child processes
  * do not inherit, file descriptor 1 becomes stderr and 0 becomes empty. That holds for `console.log`,
- * for native addons and for child processes.
+ * for native addons and for child processes. Node can move a descriptor only by opening its name again.
+ * Sockets cannot be opened so, nor what belongs to another user. Such a worker says on stderr that its
+ * conversation stays where it is; then only what JavaScript prints is kept out of it, and children must
+ * not be given its stdin or stdout (`stdio: 'inherit'`). ratchet itself gives its workers pipes.
+ *
+ * A worker ends when its host has no more work: a timer that somebody forgot does not keep it.
  */
 
+import { isUtf8 } from 'node:buffer';
 import fs from 'node:fs';
 import net from 'node:net';
 import process from 'node:process';
+import { Writable } from 'node:stream';
 
 const PROTOCOL = 1;
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
-/** @typedef {string | number} Id */
+// Requests wait as the lines they came in, so a host that sends far ahead costs its bytes and no more.
+// Past this, nothing is read until a request has been taken up; pings and cancels are late only then.
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+// What a waiting request costs beside its line.
+const WAITING_BYTES = 512;
+// With more than this unread by the host, nothing is read that would have to be answered.
+const MAX_UNSENT_BYTES = 1024 * 1024;
+// Handlers that never await leave the thread to the conversation this often.
+const TURN_MS = 5;
+// What still runs when serving is over has this long.
+const EXIT_MS = 1000;
+
+// An id is no longer than this, and stands this early in a message that is too long to be kept.
+const HEAD_BYTES = 1024;
+// The last resort, which cannot fail to be encoded.
+const UNSAYABLE = '{"code":"exception","message":"the task failed, and its error cannot be sent"}';
+
 /** @typedef {(call: Call) => unknown} Handler */
 /**
  * @typedef {object} Declaration
  * @property {string | object} [hint] how parallel the task may be, as in a job file
  * @property {boolean} [cacheable] the same input always gives the same result
  * @property {string} [description] what it does, for people
+ */
+/**
+ * @typedef {object} Options
+ * @property {string} [version] the worker's own version; kept results are told apart by it
+ * @property {number} [concurrency] how many requests may be worked on at the same time (1)
+ * @property {boolean} [blocking] handlers keep the thread: promise neither pings nor cancels
+ * @property {number} [maxMessageBytes] the most that one message may have, either way (16 MiB)
  */
 
 /** Why a request could not be done, for programs (`code`) and for people (`message`). */
@@ -53,11 +87,15 @@ export class TaskError extends Error {
   }
 
   toJSON() {
+    const delay = this.retryAfterMs;
     return {
-      code: this.code,
-      message: this.message,
-      retryable: this.retryable,
-      retry_after_ms: this.retryAfterMs,
+      code: String(this.code),
+      message: String(this.message),
+      retryable: this.retryable == null ? undefined : Boolean(this.retryable),
+      // A delay that is no number is no delay.
+      retry_after_ms: Number.isFinite(delay)
+        ? Math.min(Math.max(0, Math.round(Number(delay))), Number.MAX_SAFE_INTEGER)
+        : undefined,
       data: this.data,
     };
   }
@@ -65,9 +103,8 @@ export class TaskError extends Error {
 
 /** One request, as its handler sees it. */
 export class Call {
-  /** @param {Worker} worker @param {any} request */
-  constructor(worker, request) {
-    /** @type {Id} */ this.id = request.id;
+  /** @param {Worker} worker @param {string} id the id as JSON @param {any} request */
+  constructor(worker, id, request) {
     /** @type {string} */ this.task = request.task;
     /** @type {any} */ this.input = request.input ?? null;
     /** @type {number} */ this.attempt = request.attempt ?? 1;
@@ -77,11 +114,20 @@ export class Call {
     /** @type {boolean} */ this.check = request.check ?? false;
     /** @type {boolean} */ this.diff = request.diff ?? false;
     this._worker = worker;
-    this._controller = new AbortController();
+    this._id = id;
+    /** @type {AbortController | undefined} */ this._controller = undefined;
+    this._cancelled = false;
+  }
+
+  /** What the host calls this attempt; a number is given as it was spelled. @returns {string} */
+  get id() {
+    return this._id.startsWith('"') ? JSON.parse(this._id) : this._id;
   }
 
   /** Tells when the host no longer wants an answer. */
   get signal() {
+    this._controller ??= new AbortController();
+    if (this._cancelled) this._controller.abort();
     return this._controller.signal;
   }
 
@@ -90,7 +136,11 @@ export class Call {
    * @param {number} [done] @param {number} [total] @param {string} [message]
    */
   progress(done, total, message) {
-    this._worker._send({ type: 'event', event: 'progress', id: this.id, done, total, message });
+    this._worker._tell('progress', this._id, {
+      done: Number.isFinite(done) ? done : undefined,
+      total: Number.isFinite(total) ? total : undefined,
+      message: message == null ? undefined : String(message),
+    });
   }
 
   /**
@@ -98,34 +148,47 @@ export class Call {
    * @param {string} message @param {'trace' | 'debug' | 'info' | 'warn' | 'error'} [level]
    */
   log(message, level = 'info') {
-    this._worker._send({ type: 'event', event: 'log', id: this.id, level, message });
+    this._worker._tell('log', this._id, { level: String(level), message: String(message) });
+  }
+
+  _cancel() {
+    this._cancelled = true;
+    this._controller?.abort();
   }
 }
 
 /** A worker: its tasks, and what it says of itself. */
 export class Worker {
-  /** @param {string} name @param {{ version?: string, concurrency?: number }} [more] */
-  constructor(name, more = {}) {
-    const concurrency = more.concurrency ?? 1;
-    if (!Number.isInteger(concurrency) || concurrency < 1) {
-      throw new RangeError('concurrency must be a whole number of at least 1');
-    }
+  /** @param {string} name @param {Options} [options] */
+  constructor(name, options = {}) {
     this.name = name;
-    this.version = more.version;
-    this.concurrency = concurrency;
+    this.version = options.version;
+    this.concurrency = whole('concurrency', options.concurrency ?? 1);
+    this.blocking = options.blocking ?? false;
+    this.maxMessageBytes = whole('maxMessageBytes', options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
     /** @type {Map<string, Handler>} */ this._handlers = new Map();
     /** @type {Record<string, Declaration>} */ this._declarations = Object.create(null);
     /** @type {(() => unknown) | undefined} */ this._preparation = undefined;
-    /** @type {Call[]} */ this._waiting = [];
-    /** @type {Map<Id, Call>} */ this._running = new Map();
+    /** @type {{ id: string, line: string, bytes: number }[]} */ this._waiting = [];
+    this._next = 0; // Where the queue begins: shift() would copy it all.
+    this._waitingBytes = 0;
+    this._running = 0;
+    /** Calls that a cancel can still reach. @type {Set<Call>} */ this._calls = new Set();
     this._ready = false;
     this._ended = false;
-    /** @type {import('node:stream').Writable | undefined} */ this._output = undefined;
+    this._over = false;
+    this._yielding = false;
+    this._turn = 0;
+    this._dropped = 0;
+    /** @type {Error | undefined} */ this._failure = undefined;
+    /** @type {() => void} */ this._finish = () => {};
+    /** @type {Writable | undefined} */ this._output = undefined;
     /** @type {import('node:stream').Readable | undefined} */ this._input = undefined;
+    this._written = () => this._onWritten();
   }
 
   /**
-   * Adds a task.
+   * Adds a task; one of the same name is replaced.
    * @param {string} name @param {Declaration | Handler} declaration @param {Handler} [handler]
    */
   task(name, declaration, handler) {
@@ -149,32 +212,54 @@ export class Worker {
     return this;
   }
 
-  /** Takes over stdin and stdout and serves until the host has no more work. */
+  /**
+   * Takes over stdin and stdout and serves until the host has no more work.
+   *
+   * Resolves when all is answered and written, and rejects if the preparation failed, if the host went
+   * away before it had its answers, or if it could no longer be heard. The process then ends as soon as
+   * nothing else is to do, and a second later in any case, with `process.exitCode`.
+   */
   async run() {
+    const hello = event('hello', undefined, this._hello());
     const { input, output } = takeStdio();
     this._input = input;
     this._output = output;
-    output.on('error', () => this._lose());
-    readLines(
-      input,
-      (line) => this._take(line),
-      () => this._end(),
-    );
-    this._send(this._hello());
-    if (this._preparation) {
-      await this._preparation();
-      this._send({ type: 'event', event: 'ready' });
+    try {
+      const served = new Promise((resolve) => {
+        this._finish = () => resolve(undefined);
+      });
+      output.on('error', (error) => this._lose(error));
+      readLines(input, this.maxMessageBytes, {
+        line: (line, dropped) => this._take(line, dropped),
+        idle: () => {
+          this._turn = performance.now();
+          this._start();
+        },
+        end: (error) => this._end(error),
+      });
+      this._write(hello);
+      if (this._preparation) {
+        await this._preparation();
+        this._write(event('ready'));
+      }
+      this._ready = true;
+      this._start();
+      await served;
+      if (this._failure) throw this._failure;
+    } catch (error) {
+      process.exitCode ||= 1;
+      throw error;
+    } finally {
+      this._over = true;
+      input.destroy();
+      setTimeout(() => process.exit(), EXIT_MS).unref();
     }
-    this._ready = true;
-    this._start();
   }
 
   _hello() {
-    const capabilities = ['cancel', 'progress', 'ping', 'drain'];
+    const capabilities = this.blocking ? ['progress', 'drain'] : ['cancel', 'progress', 'ping', 'drain'];
     if (this._preparation) capabilities.push('ready');
     return {
-      type: 'event',
-      event: 'hello',
       protocol: [PROTOCOL],
       name: this.name,
       version: this.version,
@@ -184,202 +269,438 @@ export class Worker {
     };
   }
 
-  /** @param {Buffer | null} line */
-  _take(line) {
-    if (line === null) {
-      return this._complain(`a message of more than ${MAX_MESSAGE_BYTES} bytes was dropped`);
+  // What comes in.
+
+  /** @param {Buffer} bytes @param {number} dropped how long the line was, if only its head is left */
+  _take(bytes, dropped) {
+    if (!dropped && !isUtf8(bytes)) return this._complain('not UTF-8', bytes.toString('latin1'));
+    const line = bytes.toString('utf8');
+    const fields = sniff(line);
+    const id = fields.type === '"request"' ? fields.id : undefined;
+    if (dropped) {
+      const text = `the message has ${dropped} bytes, and no more than ${this.maxMessageBytes} may be sent`;
+      // What was not UTF-8 cannot be sent back.
+      if (id === undefined || id.includes('\ufffd')) return this._complain(text, line);
+      return this._write(this._errorReply(id, new TaskError('message_too_large', text, FINAL)));
     }
-    const text = line.toString('utf8').trim();
-    if (text === '') return undefined;
+    if (id === undefined) return this._takeEvent(line, fields);
+    // Read in full when its turn comes.
+    const cost = bytes.length + WAITING_BYTES;
+    this._waiting.push({ id, line, bytes: cost });
+    this._waitingBytes += cost;
+    return undefined;
+  }
+
+  /** @param {string} line @param {Record<string, string>} fields */
+  _takeEvent(line, { id, nonce }) {
+    if (/^[ \t\r]*$/.test(line)) return undefined;
     let message;
     try {
-      message = JSON.parse(text);
+      message = JSON.parse(line);
     } catch {
-      return this._complain(`not a message: ${text.slice(0, 200)}`);
+      return this._complain('not JSON', line);
     }
-    if (message?.type === 'request') return this._takeRequest(message);
-    if (message?.type === 'event') return this._takeEvent(message);
-    return this._complain(`not a message: ${text.slice(0, 200)}`);
+    if (message?.type === 'request') {
+      return this._complain('a request without an id that is text or a number', line);
+    }
+    if (message?.type !== 'event') return this._complain('not a message to a worker', line);
+    if (message.event === 'drain') return this._end();
+    if (message.event === 'ping' && nonce !== undefined) {
+      return this._write(`{"type":"event","event":"pong","nonce":${nonce}}\n`);
+    }
+    if (message.event === 'cancel' && id !== undefined) return this._cancel(id);
+    if (message.event === 'ping' || message.event === 'cancel') {
+      return this._complain(`a ${message.event} that does not say of what`, line);
+    }
+    return undefined;
   }
 
-  /** @param {any} request */
-  _takeRequest(request) {
-    if (typeof request.id !== 'string' && typeof request.id !== 'number') {
-      return this._complain('a request without an id');
-    }
-    if (typeof request.task !== 'string') {
-      const error = new TaskError('malformed', 'a request without a task', { retryable: false });
-      return this._reply(request.id, { error });
-    }
-    this._waiting.push(new Call(this, request));
-    return this._start();
-  }
-
-  /** @param {any} event */
-  _takeEvent(event) {
-    if (event.event === 'ping') {
-      this._send({ type: 'event', event: 'pong', nonce: event.nonce ?? 0 });
-    } else if (event.event === 'cancel') {
-      this._cancel(event.id);
-    } else if (event.event === 'drain') {
-      this._end();
-    }
-  }
-
-  /** @param {Id} id */
+  /** @param {string} id */
   _cancel(id) {
-    const running = this._running.get(id);
-    if (running) return running._controller.abort();
-    const at = this._waiting.findIndex((call) => call.id === id);
-    if (at < 0) return undefined;
-    this._waiting.splice(at, 1);
-    return this._reply(id, { error: new TaskError('cancelled', 'cancelled before it began') });
+    for (const call of this._calls) {
+      if (call._id === id) call._cancel();
+    }
+    const kept = [];
+    for (const asked of this._waiting.slice(this._next)) {
+      if (asked.id === id) {
+        this._waitingBytes -= asked.bytes;
+        this._write(this._errorReply(id, new TaskError('cancelled', 'cancelled before it began')));
+      } else {
+        kept.push(asked);
+      }
+    }
+    this._waiting = kept;
+    this._next = 0;
   }
 
-  _end() {
+  /** @param {string} what @param {string} line */
+  _complain(what, line) {
+    this._tell('log', undefined, { level: 'error', message: `${what}: ${line.slice(0, 200)}` });
+  }
+
+  /** Nothing more will be asked; what was asked is still answered. @param {Error} [failure] */
+  _end(failure) {
     this._ended = true;
+    this._failure ??= failure;
     this._start();
   }
 
-  /** The host is gone: nobody will read what comes, and nothing more will be asked. */
-  _lose() {
-    process.exitCode = 1;
-    this._ended = true;
-    this._waiting.length = 0;
-    for (const call of this._running.values()) call._controller.abort();
-    this._input?.destroy();
+  /** The host is gone: nobody will read what comes, and nothing more will be asked. @param {Error} error */
+  _lose(error) {
+    if (this._over) return;
+    this._over = true;
+    this._failure ??= error;
+    for (const call of this._calls) call._cancel();
+    this._finish();
   }
 
+  // What is done with it.
+
+  /** Starts what may start, reads on if there is room, and ends if there is nothing left. */
   _start() {
-    if (!this._ready) return;
-    while (this._running.size < this.concurrency) {
-      const call = this._waiting.shift();
-      if (!call) break;
-      this._running.set(call.id, call);
-      void this._handle(call);
+    if (!this._ready || this._over) return this._balance();
+    while (this._running < this.concurrency && !this._unsent && this._next < this._waiting.length) {
+      if (performance.now() - this._turn > TURN_MS) {
+        // The next turn begins when the host has been heard.
+        this._yield();
+        break;
+      }
+      const asked = this._waiting[this._next];
+      this._waiting[this._next] = TAKEN;
+      this._next += 1;
+      if (this._next > 1024 && this._next * 2 > this._waiting.length) {
+        this._waiting.splice(0, this._next);
+        this._next = 0;
+      }
+      this._waitingBytes -= asked.bytes;
+      this._running += 1;
+      void this._handle(asked.id, asked.line);
     }
-    if (this._ended && this._running.size === 0 && this._waiting.length === 0) {
-      this._input?.destroy();
-      this._output?.end();
+    this._balance();
+    if (this._ended && this._running === 0 && this._next === this._waiting.length && !this._over) {
+      this._tellDropped();
+      this._over = true;
+      this._output?.end((/** @type {Error | null | undefined} */ error) => {
+        this._failure ??= error ?? undefined;
+        this._finish();
+      });
     }
+    return undefined;
   }
 
-  /** @param {Call} call */
-  async _handle(call) {
-    if (this.concurrency > 1) this._send({ type: 'event', event: 'started', id: call.id });
-    let answer;
+  _yield() {
+    if (this._yielding) return;
+    this._yielding = true;
+    setImmediate(() => {
+      this._yielding = false;
+      this._turn = performance.now();
+      this._start();
+    });
+  }
+
+  _balance() {
+    const full = this._waitingBytes > MAX_WAITING_BYTES || this._unsent > MAX_UNSENT_BYTES;
+    if (full) this._input?.pause();
+    else if (this._input?.isPaused()) this._input.resume();
+  }
+
+  /** @param {string} id @param {string} line */
+  async _handle(id, line) {
+    if (this.concurrency > 1) this._write(event('started', id));
+    const reply = await this._answer(id, line);
+    this._running -= 1;
+    this._write(reply);
+    this._start();
+  }
+
+  /** The one reply to a request, whatever its handler does. @param {string} id @param {string} line */
+  async _answer(id, line) {
+    let call;
     try {
+      call = new Call(this, id, readRequest(line));
       const handler = this._handlers.get(call.task);
       if (!handler) {
         const known = [...this._handlers.keys()].sort().join(', ');
-        throw new TaskError(
-          'unknown_task',
-          `there is no task \`${call.task}\` here; known: ${known}`,
-          { retryable: false },
-        );
+        const message = `there is no task \`${call.task}\` here; known: ${known}`;
+        throw new TaskError('unknown_task', message, FINAL);
       }
-      answer = { result: (await handler(call)) ?? null };
+      this._calls.add(call);
+      const reply = response(id, 'result', encode(await handler(call)));
+      const bytes = Buffer.byteLength(reply);
+      if (bytes <= this.maxMessageBytes) return reply;
+      const text = `the reply has ${bytes} bytes, and no more than ${this.maxMessageBytes} may be sent`;
+      return this._errorReply(id, new TaskError('message_too_large', text, FINAL));
     } catch (error) {
-      answer = { error: asTaskError(error, call.signal.aborted) };
+      return this._errorReply(id, asTaskError(error, call?._cancelled ?? false));
+    } finally {
+      if (call) this._calls.delete(call);
     }
-    this._running.delete(call.id);
-    this._reply(call.id, answer);
-    this._start();
   }
 
-  /** @param {Id} id @param {{ result?: unknown, error?: TaskError }} answer */
-  _reply(id, answer) {
-    let line;
-    try {
-      line = JSON.stringify({ type: 'response', id, ...answer });
-      if (Buffer.byteLength(line) > MAX_MESSAGE_BYTES) {
-        throw new TaskError('message_too_large', 'the result is too large to send', {
-          retryable: false,
-        });
+  /** @param {string} id @param {TaskError} error */
+  _errorReply(id, error) {
+    for (const short of [false, true]) {
+      try {
+        const body = error.toJSON();
+        if (short) {
+          body.data = undefined;
+          body.message = `${body.message.slice(0, HEAD_BYTES)} (not all of this error can be sent)`;
+        }
+        const reply = response(id, 'error', encode(body));
+        if (Buffer.byteLength(reply) <= this.maxMessageBytes) return reply;
+      } catch {
+        // A getter or a toString may throw anything at all: say less.
       }
-    } catch (error) {
-      const failure = asTaskError(error, false);
-      failure.data = undefined;
-      line = JSON.stringify({ type: 'response', id, error: failure });
+    }
+    return response(id, 'error', UNSAYABLE);
+  }
+
+  // What goes out. Every line leaves at once: the next request may keep this thread for an hour.
+
+  /** How much the host has not read. */
+  get _unsent() {
+    return this._output?.writableLength ?? 0;
+  }
+
+  /**
+   * Says something that may be cut, or left out, where there is no room for it.
+   * @param {string} name @param {string | undefined} id @param {any} fields
+   */
+  _tell(name, id, fields) {
+    if (this._unsent > 0) {
+      this._dropped += 1;
+      return;
+    }
+    let line = event(name, id, fields);
+    if (Buffer.byteLength(line) > this.maxMessageBytes) {
+      // A character has six bytes at most, and what stands around the text less than this.
+      const room = Math.max(0, Math.floor((this.maxMessageBytes - 2 * HEAD_BYTES) / 6));
+      line = event(name, id, { ...fields, message: `${fields.message?.slice(0, room)} (cut)` });
+      if (Buffer.byteLength(line) > this.maxMessageBytes) return;
     }
     this._write(line);
   }
 
-  /** @param {string} message */
-  _complain(message) {
-    this._send({ type: 'event', event: 'log', level: 'error', message });
+  _tellDropped() {
+    if (this._dropped === 0) return;
+    const message = `${this._dropped} progress and log events were dropped: they came faster than they were read`;
+    this._dropped = 0;
+    this._write(event('log', undefined, { level: 'warn', message }));
   }
 
-  /** @param {object} message */
-  _send(message) {
-    this._write(JSON.stringify(message));
-  }
-
-  /** Every line leaves at once: the next request may keep this thread for an hour. @param {string} line */
+  /** @param {string} line */
   _write(line) {
-    this._output?.write(`${line}\n`);
+    if (!this._over) this._output?.write(line, this._written);
+  }
+
+  _onWritten() {
+    if (this._unsent > 0 || this._over) return;
+    this._tellDropped();
+    // Most lines leave at once, and then nothing waits for this.
+    if (this._next < this._waiting.length || this._input?.isPaused()) this._start();
   }
 }
 
-/** @param {unknown} error @param {boolean} aborted */
-function asTaskError(error, aborted) {
-  if (error instanceof TaskError) return error;
-  if (aborted) return new TaskError('cancelled', 'cancelled by the host');
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return new TaskError('exception', message);
+const FINAL = { retryable: false };
+/** Where a request was that has been taken up: its line must not be kept. */
+const TAKEN = { id: '', line: '', bytes: 0 };
+
+/** @param {string} name @param {number} value */
+function whole(name, value) {
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new RangeError(`${name} must be a whole number of at least 1`);
+}
+
+/** @param {string} id @param {'result' | 'error'} name @param {string} value */
+function response(id, name, value) {
+  return `{"type":"response","id":${id},"${name}":${value}}\n`;
+}
+
+/** @param {string} name @param {string} [id] @param {object} [fields] */
+function event(name, id, fields = {}) {
+  const inner = JSON.stringify(fields).slice(1, -1);
+  return `{"type":"event","event":"${name}"${id === undefined ? '' : `,"id":${id}`}${inner && `,${inner}`}}\n`;
+}
+
+/** @param {unknown} value */
+function encode(value) {
+  if (value === undefined) return 'null';
+  const json = JSON.stringify(value);
+  if (json === undefined) throw new TypeError(`the result is a ${typeof value}, which is not JSON`);
+  // JSON.stringify writes null for numbers that are none, and a second look is needed only then.
+  if (json.includes('null')) JSON.stringify(value, refuseNonFinite);
+  return json;
+}
+
+/** @param {string} _key @param {unknown} value */
+function refuseNonFinite(_key, value) {
+  const number = value instanceof Number ? Number(value) : value;
+  if (typeof number === 'number' && !Number.isFinite(number)) {
+    throw new TypeError(`the result holds ${number}, which is not JSON`);
+  }
+  return value;
+}
+
+/** @param {string} line */
+function readRequest(line) {
+  let request;
+  try {
+    request = JSON.parse(line);
+  } catch (error) {
+    throw new TaskError('malformed', `not JSON that can be read: ${describe(error)}`, FINAL);
+  }
+  if (typeof request?.task === 'string') return request;
+  throw new TaskError('malformed', 'a request without a task', FINAL);
+}
+
+/** @param {unknown} error @param {boolean} cancelled */
+function asTaskError(error, cancelled) {
+  try {
+    if (error instanceof TaskError) return error;
+  } catch {
+    // A proxy whose prototype cannot be asked for: it cannot be told either.
+  }
+  if (cancelled) return new TaskError('cancelled', 'cancelled by the host');
+  return new TaskError('exception', describe(error));
+}
+
+/** @param {unknown} error */
+function describe(error) {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  } catch {
+    return 'something was thrown that cannot be printed';
+  }
+}
+
+const SNIFFED = new Set(['type', 'id', 'event', 'nonce']);
+// How every host writes a request.
+const USUAL = /^\{"type":"request","id":("[0-9A-Za-z_-]{0,99}")[,}]/;
+const MARK = /["{}[\]]/g;
+const STRING_END = /["\\]/g;
+const SCALAR =
+  // eslint-disable-next-line no-control-regex
+  /[ \t\r]*:[ \t\r]*("(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)(?=[ \t\r]*[,}])/y;
+
+/**
+ * The top-level text and numbers that tell what a message is, to the letter.
+ *
+ * The message need not be whole or well-formed, and what cannot be an id is left out.
+ * @param {string} line @returns {Record<string, string>}
+ */
+function sniff(line) {
+  const usual = USUAL.exec(line);
+  if (usual) return { type: '"request"', id: usual[1] };
+  /** @type {Record<string, string>} */ const found = {};
+  let depth = 0;
+  let at = 0;
+  /** @param {RegExp} mark */
+  const find = (mark) => {
+    mark.lastIndex = at;
+    const hit = mark.exec(line);
+    if (hit) at = mark.lastIndex;
+    return hit?.[0];
+  };
+  for (;;) {
+    const mark = find(MARK);
+    if (mark === undefined) return found;
+    if (mark === '{' || mark === '[') depth += 1;
+    else if (mark === '}' || mark === ']') depth -= 1;
+    else {
+      const start = at;
+      let end = find(STRING_END);
+      while (end === '\\') {
+        at += 1;
+        end = find(STRING_END);
+      }
+      if (end === undefined) return found;
+      const name = line.slice(start, at - 1);
+      if (depth !== 1 || !SNIFFED.has(name) || name in found) continue;
+      // Cut off, so that text of many megabytes is not tried as an id.
+      const rest = line.slice(at, at + HEAD_BYTES);
+      SCALAR.lastIndex = 0;
+      const scalar = SCALAR.exec(rest)?.[1];
+      if (scalar === undefined) continue;
+      // One spelling for one text, so that a cancel finds its request; numbers stay as they came.
+      found[name] = scalar.includes('\\') ? JSON.stringify(JSON.parse(scalar)) : scalar;
+      if (found.id !== undefined && found.type === '"request"') return found;
+    }
+  }
 }
 
 /**
- * Calls back with each line as bytes, or with null for one that was too long.
- * @param {import('node:stream').Readable} input
- * @param {(line: Buffer | null) => void} take @param {() => void} end
+ * Calls back with each line, or with the head of one that was too long and its length; `idle` comes
+ * when there is nothing more to be had at once.
+ * @param {import('node:stream').Readable} input @param {number} limit
+ * @param {{ line: (line: Buffer, dropped: number) => void, idle: () => void, end: (error?: Error) => void }} to
  */
-function readLines(input, take, end) {
+function readLines(input, limit, to) {
   /** @type {Buffer[]} */ let rest = [];
   let length = 0;
   /** @param {Buffer} piece */
   const keep = (piece) => {
+    rest.push(piece);
     length += piece.length;
-    if (length <= MAX_MESSAGE_BYTES) rest.push(piece);
-    else rest = [];
+    if (length > limit) rest = [Buffer.concat(rest).subarray(0, HEAD_BYTES)];
   };
-  const line = () => {
-    const whole = length <= MAX_MESSAGE_BYTES ? Buffer.concat(rest) : null;
+  const cut = () => {
+    const line = rest.length === 1 ? rest[0] : Buffer.concat(rest);
+    const dropped = length > limit ? length : 0;
     rest = [];
     length = 0;
-    take(whole);
+    to.line(line, dropped);
   };
   input.on('data', (/** @type {Buffer} */ chunk) => {
     let start = 0;
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, start)) {
       keep(chunk.subarray(start, at));
-      line();
+      cut();
       start = at + 1;
     }
     if (start < chunk.length) keep(chunk.subarray(start));
+    to.idle();
   });
   let over = false;
-  const finish = () => {
+  /** @param {Error} [error] */
+  const finish = (error) => {
     if (over) return;
     over = true;
-    if (length > 0) line();
-    end();
+    if (length > 0) cut();
+    to.end(error);
   };
-  input.on('end', finish);
+  input.on('end', () => finish());
   input.on('error', finish);
 }
 
-/** Moves the conversation to descriptors that no child inherits. */
+const { O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
+
+/** Moves the conversation to descriptors that no child inherits, as far as that can be done. */
 function takeStdio() {
   // Node has no dup2. Opening a descriptor's own name makes another one for the same pipe, and a
   // descriptor that was closed is the first to be given out again.
-  const inFd = reopen(0, 'r');
-  const outFd = reopen(1, 'w');
-  if (inFd !== 0) replace(0, '/dev/null', 'r');
-  if (outFd !== 1) replace(1, fdPath(2), 'a');
+  /** @type {string[]} */ const stays = [];
+  const inFd = reopen(0, O_RDONLY | streamFlags(0));
+  if (inFd === undefined) stays.push('stdin');
+  else replace(0, '/dev/null', O_RDONLY);
+  const outFd = reopen(1, appendFlags(1) | streamFlags(1));
+  const errFd = reopen(2, appendFlags(2));
+  if (errFd !== undefined) fs.closeSync(errFd);
+  if (outFd === undefined || errFd === undefined) {
+    if (outFd !== undefined) fs.closeSync(outFd);
+    stays.push('stdout');
+  } else {
+    replace(1, fdPath(2), appendFlags(2));
+  }
   // What JavaScript prints goes to stderr in any case.
   process.stdout.write = process.stderr.write.bind(process.stderr);
-  return { input: readable(inFd), output: writable(outFd) };
+  if (stays.length > 0) {
+    const names = stays.join(' and ');
+    process.stderr.write(`ratchet-worker: ${names} cannot be moved; children must not inherit them\n`);
+  }
+  return {
+    input: readable(inFd ?? 0),
+    output: writable(stays.includes('stdout') ? 1 : Number(outFd)),
+  };
 }
 
 /** @param {number} fd */
@@ -387,14 +708,27 @@ function fdPath(fd) {
   return process.platform === 'linux' ? `/proc/self/fd/${fd}` : `/dev/fd/${fd}`;
 }
 
-/** @param {number} fd @param {string} flags */
-function reopen(fd, flags) {
-  // ratchet gives its workers pipes. A socket, which other hosts may give, has no name to be opened by:
-  // it stays where it is, and children that inherit it can print into it.
-  return fs.fstatSync(fd).isSocket() ? fd : fs.openSync(fdPath(fd), flags);
+/** A file is appended to: opened again, it would be written from its beginning. @param {number} fd */
+function appendFlags(fd) {
+  return fs.fstatSync(fd).isFile() ? O_WRONLY | O_APPEND : O_WRONLY;
 }
 
-/** @param {number} fd @param {string} path @param {string} flags */
+/** A named pipe whose other end is gone would be waited for. @param {number} fd */
+function streamFlags(fd) {
+  return fs.fstatSync(fd).isFIFO() ? O_NONBLOCK : 0;
+}
+
+/** @param {number} fd @param {number} flags */
+function reopen(fd, flags) {
+  try {
+    return fs.openSync(fdPath(fd), flags);
+  } catch {
+    // A socket has no name to be opened by, and another user's pipe must not be opened.
+    return undefined;
+  }
+}
+
+/** @param {number} fd @param {string} path @param {number} flags */
 function replace(fd, path, flags) {
   fs.closeSync(fd);
   const opened = fs.openSync(path, flags);
@@ -415,8 +749,18 @@ function readable(fd) {
   return fs.createReadStream('', { fd });
 }
 
-/** @param {number} fd @returns {import('node:stream').Writable} */
+/** @param {number} fd @returns {Writable} */
 function writable(fd) {
   if (isStream(fd)) return new net.Socket({ fd, readable: false, writable: true });
-  return fs.createWriteStream('', { fd });
+  // Files and terminals: what is written to them is there at once.
+  return new Writable({
+    write(/** @type {Buffer} */ bytes, _encoding, done) {
+      try {
+        for (let at = 0; at < bytes.length; ) at += fs.writeSync(fd, bytes, at);
+        done();
+      } catch (error) {
+        done(/** @type {Error} */ (error));
+      }
+    },
+  });
 }

@@ -1,4 +1,4 @@
-"""A ratchet worker in Python: one file, no dependencies, Python 3.9 or later.
+"""A ratchet worker in Python: one file, no dependencies, Python 3.9 or later on Unix.
 
     from ratchet_worker import Worker
 
@@ -11,24 +11,29 @@
 
     worker.run()
 
-Handlers are plain functions. What one returns is the result; an exception is the failure of that one
-request. ``raise TaskError("not_found", "no such file", retryable=False)`` says more. A handler that
-takes long should look at ``call.cancelled`` now and then, or call ``call.check_cancelled()``.
+Handlers are plain functions. What one returns is the result; whatever it raises is the failure of that
+one request. ``raise TaskError("not_found", "no such file", retryable=False)`` says more. A handler that
+takes long should look at ``call.cancelled`` now and then, or call ``call.check_cancelled()``; it also
+becomes true when the host is gone. Only Ctrl-C ends a worker from within.
 
-Stray prints cannot spoil the conversation: it moves to descriptors of its own, which child processes do
-not inherit, file descriptor 1 becomes stderr and 0 becomes empty. That holds for ``print``, for C
-libraries and for child processes.
+Stray prints cannot spoil the conversation: it moves to descriptors of its own, which neither programs
+that are started nor forked children keep, file descriptor 1 becomes stderr and 0 becomes empty. That
+holds for ``print``, for C libraries and for child processes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
+import re
+import select
 import sys
 import threading
 import traceback
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Union
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple, Union
 
 __all__ = ["Call", "Cancelled", "TaskError", "Worker"]
 
@@ -36,7 +41,17 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 READ_BYTES = 64 * 1024
 
-Id = Union[str, int, float]
+# Requests wait as the lines they came in, so a host that sends far ahead costs its bytes and no more.
+# Past this, nothing is read until a request has been taken up; pings and cancels are late only then.
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+# What a waiting request costs beside its line.
+WAITING_BYTES = 512
+
+# An id is no longer than this, and stands this early in a message that is too long to be kept.
+HEAD_BYTES = 1024
+# The last resort, which cannot fail to be encoded.
+UNSAYABLE = b'{"code":"exception","message":"the task failed, and its error cannot be sent"}'
+
 Handler = Callable[["Call"], Any]
 
 
@@ -60,11 +75,12 @@ class TaskError(Exception):
         self.data = data
 
     def to_json(self) -> Dict[str, Any]:
-        error: Dict[str, Any] = {"code": self.code, "message": self.message}
+        error: Dict[str, Any] = {"code": str(self.code), "message": str(self.message)}
         if self.retryable is not None:
-            error["retryable"] = self.retryable
-        if self.retry_after is not None:
-            error["retry_after_ms"] = max(0, round(self.retry_after * 1000))
+            error["retryable"] = bool(self.retryable)
+        # A delay that is no number is no delay; more than 2^53 ms fits no host.
+        if self.retry_after is not None and math.isfinite(self.retry_after):
+            error["retry_after_ms"] = min(max(0, round(self.retry_after * 1000)), 2**53 - 1)
         if self.data is not None:
             error["data"] = self.data
         return error
@@ -80,18 +96,34 @@ class Cancelled(TaskError):
 class Call:
     """One request, as its handler sees it."""
 
-    def __init__(self, worker: Worker, request: Dict[str, Any]) -> None:
-        self.id: Id = request["id"]
-        self.task: str = request["task"]
-        self.input: Any = request.get("input")
-        self.attempt: int = request.get("attempt", 1)
-        self.timeout_ms: Optional[int] = request.get("timeout_ms")
-        self.host: Optional[str] = request.get("host")
-        self.key: Optional[str] = request.get("key")
-        self.check: bool = request.get("check", False)
-        self.diff: bool = request.get("diff", False)
+    task: str
+    input: Any
+    attempt: int
+    timeout_ms: Optional[int]
+    host: Optional[str]
+    key: Optional[str]
+    check: bool
+    diff: bool
+
+    def __init__(self, worker: Worker, id: bytes) -> None:
         self._worker = worker
+        self._id = id
         self._cancelled = False
+
+    def _fill(self, request: Dict[str, Any]) -> None:
+        self.task = request["task"]
+        self.input = request.get("input")
+        self.attempt = request.get("attempt", 1)
+        self.timeout_ms = request.get("timeout_ms")
+        self.host = request.get("host")
+        self.key = request.get("key")
+        self.check = request.get("check", False)
+        self.diff = request.get("diff", False)
+
+    @property
+    def id(self) -> str:
+        """What the host calls this attempt; a number is given as it was spelled."""
+        return json.loads(self._id) if self._id.startswith(b'"') else self._id.decode()
 
     @property
     def cancelled(self) -> bool:
@@ -110,40 +142,54 @@ class Call:
         message: Optional[str] = None,
     ) -> None:
         """Tells how far the work has got, which also shows that it goes on."""
-        event: Dict[str, Any] = {"type": "event", "event": "progress", "id": self.id}
-        for name, value in (("done", done), ("total", total), ("message", message)):
-            if value is not None:
-                event[name] = value
-        self._worker._send(event)
+        fields: Dict[str, Any] = {}
+        for name, value in (("done", done), ("total", total)):
+            if value is not None and math.isfinite(value):
+                fields[name] = value
+        if message is not None:
+            fields["message"] = str(message)
+        self._worker._tell("progress", fields, self._id)
 
     def log(self, message: str, level: str = "info") -> None:
         """Tells something to whoever runs the job."""
-        self._worker._send(
-            {"type": "event", "event": "log", "id": self.id, "level": level, "message": message}
-        )
+        self._worker._tell("log", {"level": str(level), "message": str(message)}, self._id)
 
 
 class Worker:
     """A worker: its tasks, and what it says of itself."""
 
-    def __init__(self, name: str, *, version: Optional[str] = None, concurrency: int = 1) -> None:
-        if concurrency < 1:
-            raise ValueError("concurrency must be at least 1")
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: Optional[str] = None,
+        concurrency: int = 1,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        if not isinstance(concurrency, int) or concurrency < 1:
+            raise ValueError("concurrency must be a whole number of at least 1")
+        if max_message_bytes < 1:
+            raise ValueError("max_message_bytes must be at least 1")
         self.name = name
         self.version = version
         self.concurrency = concurrency
+        self.max_message_bytes = max_message_bytes
         self._handlers: Dict[str, Handler] = {}
         self._declarations: Dict[str, Dict[str, Any]] = {}
         self._prepare: Optional[Callable[[], None]] = None
-        # One lock for what threads share: the queue, what runs, and whether there is more to come.
+        # One lock for what threads share: what waits, what runs, and how it ends.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._waiting: Deque[Dict[str, Any]] = deque()
+        self._room = threading.Condition(self._lock)
+        self._waiting: Deque[Tuple[bytes, bytes]] = deque()
+        self._waiting_bytes = 0
         self._running: List[Call] = []
         self._ended = False
+        self._lost = False
+        self._failure: Optional[BaseException] = None
+        # Never taken by who holds the other one.
         self._out_lock = threading.Lock()
-        self._out_fd = -1
-        self._write_error: Optional[OSError] = None
+        self._in_fd = self._out_fd = -1
 
     def task(
         self,
@@ -154,7 +200,7 @@ class Worker:
         cacheable: bool = False,
         description: Optional[str] = None,
     ) -> Any:
-        """Adds a task, as ``@worker.task`` or ``@worker.task(hint=..)``."""
+        """Adds a task, as ``@worker.task`` or ``@worker.task(hint=..)``; one of the same name is replaced."""
 
         def add(handler: Handler) -> Handler:
             task = name or handler.__name__
@@ -177,30 +223,36 @@ class Worker:
         return preparation
 
     def run(self) -> None:
-        """Takes over stdin and stdout and serves until the host has no more work."""
-        in_fd, self._out_fd = _take_stdio()
-        self._send(self._hello())
-        # The reader is a daemon: a host that neither asks nor ends must not keep a failed worker.
-        threading.Thread(target=self._read, args=(in_fd,), name="reader", daemon=True).start()
+        """Takes over stdin and stdout and serves until the host has no more work.
+
+        Raises if the host went away before it had its answers, or could no longer be heard.
+        """
+        hello = _event("hello", self._hello())
+        self._in_fd, self._out_fd = _take_stdio()
+        os.register_at_fork(after_in_child=self._leave_to_parent)
+        self._write(hello)
+        # All are daemons: nothing that still hangs may keep a worker that has failed.
+        threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True).start()
         if self._prepare is not None:
             self._prepare()
-            self._send({"type": "event", "event": "ready"})
-        helpers = [threading.Thread(target=self._work) for _ in range(self.concurrency - 1)]
+            self._write(_event("ready", {}))
+        helpers = [
+            threading.Thread(target=self._guard, args=(self._work,), daemon=True)
+            for _ in range(self.concurrency - 1)
+        ]
         for helper in helpers:
             helper.start()
         self._work()
         for helper in helpers:
             helper.join()
-        if self._write_error is not None:
-            raise self._write_error
+        if self._failure is not None:
+            raise self._failure
 
     def _hello(self) -> Dict[str, Any]:
         capabilities = ["cancel", "progress", "ping", "drain"]
         if self._prepare is not None:
             capabilities.append("ready")
         hello: Dict[str, Any] = {
-            "type": "event",
-            "event": "hello",
             "protocol": [PROTOCOL],
             "name": self.name,
             "concurrency": self.concurrency,
@@ -211,74 +263,131 @@ class Worker:
             hello["version"] = self.version
         return hello
 
+    # How it ends.
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """A thread that ends in a way nobody foresaw ends the worker, which says so by its exit code."""
+        try:
+            loop()
+        except BaseException as error:
+            self._end(error)
+
+    def _end(self, failure: Optional[BaseException] = None) -> None:
+        """Nothing more will be asked; what was asked is still answered."""
+        with self._lock:
+            self._ended = True
+            self._failure = self._failure or failure
+            self._changed.notify_all()
+
+    def _lose(self, error: OSError, unsaid: bool) -> None:
+        """The host is gone: nobody will read what comes, and nothing more will be asked."""
+        with self._lock:
+            if unsaid or self._running or self._waiting:
+                self._failure = self._failure or error
+            self._ended = self._lost = True
+            self._waiting.clear()
+            for call in self._running:
+                call._cancelled = True
+            self._changed.notify_all()
+            self._room.notify_all()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: the conversation is its parent's."""
+        for fd in (self._in_fd, self._out_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._in_fd = self._out_fd = -1
+
     # What the reader does: it never runs a handler, so pings and cancels are seen at any time.
 
-    def _read(self, fd: int) -> None:
-        try:
-            for line in _lines(fd):
-                self._take(line)
-        finally:
-            with self._lock:
-                self._ended = True
-                self._changed.notify_all()
+    def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self._in_fd, select.POLLIN)
+        # Only to see that nobody reads any more.
+        poll.register(self._out_fd, 0)
 
-    def _take(self, line: Optional[bytes]) -> None:
-        if line is None:
-            self._complain(f"a message of more than {MAX_MESSAGE_BYTES} bytes was dropped")
-            return
-        if not line.strip():
-            return
+        def receive() -> bytes:
+            while True:
+                for fd, _ in poll.poll():
+                    if fd == self._in_fd:
+                        try:
+                            return os.read(fd, READ_BYTES)
+                        except BlockingIOError:
+                            continue
+                    poll.unregister(fd)
+                    self._lose(BrokenPipeError("the host has closed the worker's stdout"), unsaid=False)
+
+        for line, dropped in _lines(receive, self.max_message_bytes):
+            try:
+                self._take(line, dropped)
+            except Exception as error:
+                self._complain(f"a message could not be taken: {_describe(error)}")
+            self._wait_for_room()
+        self._end()
+        poll.unregister(self._in_fd)
+        if not self._lost and poll.poll():
+            self._lose(BrokenPipeError("the host has closed the worker's stdout"), unsaid=False)
+
+    def _take(self, line: bytes, dropped: int) -> None:
+        fields = _sniff(line)
+        id = fields.get(b"id") if fields.get(b"type") == b'"request"' else None
+        if dropped:
+            text = f"the message has {dropped} bytes, and no more than {self.max_message_bytes} may be sent"
+            if id is None:
+                self._complain(text)
+            else:
+                error = TaskError("message_too_large", text, retryable=False)
+                self._write(self._error_reply(id, error))
+        elif not line.isascii() and not _is_utf8(line):
+            self._complain(f"not UTF-8: {line[:200]!r}")
+        elif id is not None:
+            # Read in full when its turn comes, by who works on it.
+            with self._lock:
+                self._waiting.append((id, line))
+                self._waiting_bytes += len(line) + WAITING_BYTES
+                self._changed.notify()
+        elif line.strip(b" \t\r"):
+            self._take_event(line, fields)
+
+    def _take_event(self, line: bytes, fields: Dict[bytes, bytes]) -> None:
         try:
-            message = json.loads(line)
-            kind = message["type"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            self._complain("not a message: " + repr(line[:200]))
-            return
+            message = _decode(line)
+        except TaskError as error:
+            return self._complain(f"{error.message}: {line[:200]!r}")
+        kind = message.get("type") if isinstance(message, dict) else None
         if kind == "request":
-            self._take_request(message)
-        elif kind == "event":
-            self._take_event(message)
+            return self._complain(f"a request without an id that is text or a number: {line[:200]!r}")
+        if kind != "event":
+            return self._complain(f"not a message to a worker: {line[:200]!r}")
+        event, id = message.get("event"), fields.get(b"id")
+        if event == "drain":
+            self._end()
+        elif event == "ping" and b"nonce" in fields:
+            self._write(b'{"type":"event","event":"pong","nonce":%b}\n' % fields[b"nonce"])
+        elif event == "cancel" and id is not None:
+            self._cancel(id)
+        elif event in ("ping", "cancel"):
+            self._complain(f"a {event} that does not say of what: {line[:200]!r}")
 
-    def _take_request(self, request: Dict[str, Any]) -> None:
-        if not isinstance(request.get("id"), (str, int, float)):
-            self._complain("a request without an id")
-            return
-        if not isinstance(request.get("task"), str):
-            error = TaskError("malformed", "a request without a task", retryable=False)
-            self._reply_error(request["id"], error)
-            return
-        with self._lock:
-            self._waiting.append(request)
-            self._changed.notify()
-
-    def _take_event(self, message: Dict[str, Any]) -> None:
-        event = message.get("event")
-        if event == "ping":
-            pong = {"type": "event", "event": "pong", "nonce": message.get("nonce", 0)}
-            self._send(pong)
-        elif event == "cancel":
-            self._cancel(message.get("id"))
-        elif event == "drain":
-            with self._lock:
-                self._ended = True
-                self._changed.notify_all()
-
-    def _cancel(self, id: Any) -> None:
+    def _cancel(self, id: bytes) -> None:
         with self._lock:
             for call in self._running:
-                if call.id == id:
+                if call._id == id:
                     call._cancelled = True
-                    return
-            for request in self._waiting:
-                if request["id"] == id:
-                    self._waiting.remove(request)
-                    break
-            else:
-                return
-        self._reply_error(id, Cancelled("cancelled before it began"))
+            cancelled = [asked for asked in self._waiting if asked[0] == id]
+            for asked in cancelled:
+                self._waiting.remove(asked)
+                self._waiting_bytes -= len(asked[1]) + WAITING_BYTES
+        for _ in cancelled:
+            self._write(self._error_reply(id, Cancelled("cancelled before it began")))
 
     def _complain(self, message: str) -> None:
-        self._send({"type": "event", "event": "log", "level": "error", "message": message})
+        self._tell("log", {"level": "error", "message": message})
+
+    def _wait_for_room(self) -> None:
+        with self._lock:
+            while self._waiting_bytes > MAX_WAITING_BYTES and not self._lost:
+                self._room.wait()
 
     # What the others do: take a request, do it, answer it.
 
@@ -289,107 +398,256 @@ class Worker:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                call = Call(self, self._waiting.popleft())
+                id, line = self._waiting.popleft()
+                self._waiting_bytes -= len(line) + WAITING_BYTES
+                self._room.notify()
+                call = Call(self, id)
                 self._running.append(call)
-            try:
-                self._handle(call)
-            finally:
-                with self._lock:
-                    self._running.remove(call)
+            reply = self._answer(call, line)
+            if self._out_fd < 0:
+                os._exit(1)  # A forked child that came back from the handler has nothing to do here.
+            with self._lock:
+                self._running.remove(call)
+            self._write(reply)
 
-    def _handle(self, call: Call) -> None:
+    def _answer(self, call: Call, line: bytes) -> bytes:
+        """The one reply to a request, whatever its handler does."""
+        try:
+            reply = _reply(call._id, b"result", _encode(self._do(call, line)))
+            if len(reply) <= self.max_message_bytes:
+                return reply
+            text = f"the reply has {len(reply)} bytes, and no more than {self.max_message_bytes} may be sent"
+            error = TaskError("message_too_large", text, retryable=False)
+        except TaskError as raised:
+            error = raised
+        except BaseException as raised:
+            interrupted = isinstance(raised, KeyboardInterrupt)
+            if interrupted and threading.current_thread() is threading.main_thread():
+                raise
+            _print_traceback(raised)
+            error = Cancelled() if call.cancelled else TaskError("exception", _describe(raised))
+        return self._error_reply(call._id, error)
+
+    def _do(self, call: Call, line: bytes) -> Any:
         if self.concurrency > 1:
-            self._send({"type": "event", "event": "started", "id": call.id})
+            self._write(_event("started", {}, call._id))
+        request = _decode(line)
+        if not isinstance(request.get("task"), str):
+            raise TaskError("malformed", "a request without a task", retryable=False)
+        call._fill(request)
         handler = self._handlers.get(call.task)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
             message = f"there is no task `{call.task}` here; known: {known}"
-            self._reply_error(call.id, TaskError("unknown_task", message, retryable=False))
-            return
-        try:
-            result = handler(call)
-            line = _encode({"type": "response", "id": call.id, "result": result})
-        except TaskError as error:
-            self._reply_error(call.id, error)
-        except Exception as error:
-            traceback.print_exc()
-            message = f"{type(error).__name__}: {error}"
-            self._reply_error(call.id, TaskError("exception", message))
-        except SystemExit as error:
-            # Only the host ends a worker; a library that calls exit() fails its own request.
-            self._reply_error(call.id, TaskError("exception", f"the task called exit({error.code})"))
-        else:
-            if len(line) > MAX_MESSAGE_BYTES:
-                message = f"the result has {len(line)} bytes, and no more than {MAX_MESSAGE_BYTES} may be sent"
-                error = TaskError("message_too_large", message, retryable=False)
-                self._reply_error(call.id, error)
-            else:
-                self._write(line)
+            raise TaskError("unknown_task", message, retryable=False)
+        return handler(call)
 
-    def _reply_error(self, id: Id, error: TaskError) -> None:
-        try:
-            self._send({"type": "response", "id": id, "error": error.to_json()})
-        except (TypeError, ValueError):
-            plain = TaskError(str(error.code), str(error.message) + " (its data is not JSON)")
-            self._send({"type": "response", "id": id, "error": plain.to_json()})
+    def _error_reply(self, id: bytes, error: TaskError) -> bytes:
+        for short in (False, True):
+            try:
+                body = error.to_json()
+                if short:
+                    body.pop("data", None)
+                    body["message"] = body["message"][:HEAD_BYTES] + " (not all of this error can be sent)"
+                reply = _reply(id, b"error", _encode(body))
+                if len(reply) <= self.max_message_bytes:
+                    return reply
+            except BaseException:  # A property or a __str__ may raise anything at all.
+                continue
+        return _reply(id, b"error", UNSAYABLE)
 
     # Every line leaves at once: the next request may take an hour.
 
-    def _send(self, message: Dict[str, Any]) -> None:
-        self._write(_encode(message))
+    def _tell(self, event: str, fields: Dict[str, Any], id: Optional[bytes] = None) -> None:
+        """Says something that may be cut, or left out, where there is no room for it."""
+        line = _event(event, fields, id)
+        if len(line) > self.max_message_bytes:
+            # A character has twelve bytes at most, and what stands around the text less than this.
+            room = (self.max_message_bytes - 2 * HEAD_BYTES) // 12
+            text = fields.get("message", "")[: max(room, 0)]
+            line = _event(event, {**fields, "message": text + " (cut)"}, id)
+            if len(line) > self.max_message_bytes:
+                return
+        self._write(line)
 
     def _write(self, line: bytes) -> None:
+        if self._out_fd < 0:
+            return
         with self._out_lock:
-            if self._write_error is not None:
+            if self._lost:
                 return
             view = memoryview(line)
             try:
                 while view:
-                    view = view[os.write(self._out_fd, view) :]
+                    try:
+                        view = view[os.write(self._out_fd, view) :]
+                    except BlockingIOError:
+                        select.select([], [self._out_fd], [])
             except OSError as error:
-                # The host is gone: nobody will read what comes, and nothing more will be asked.
-                self._write_error = error
-        if self._write_error is not None:
-            with self._lock:
-                self._ended = True
-                self._waiting.clear()
-                self._changed.notify_all()
+                self._lose(error, unsaid=True)
 
 
-def _encode(message: Dict[str, Any]) -> bytes:
-    # NaN is no JSON, and a lone surrogate no UTF-8: the first is an error, the second is escaped.
-    text = json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.encode("ascii") + b"\n"
+# NaN is no JSON, and a lone surrogate no UTF-8: the first is an error, the second is escaped.
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-def _lines(fd: int) -> Iterator[Optional[bytes]]:
-    """Lines without their newline; ``None`` for one that was too long."""
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _encode(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode("ascii")
+
+
+def _decode(line: bytes) -> Any:
+    try:
+        return _DECODER.decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        # Too many digits or too much nesting for Python count as well.
+        raise TaskError("malformed", f"not JSON that can be read: {error}", retryable=False) from None
+
+
+def _reply(id: bytes, name: bytes, value: bytes) -> bytes:
+    return b'{"type":"response","id":%b,"%b":%b}\n' % (id, name, value)
+
+
+def _event(name: str, fields: Dict[str, Any], id: Optional[bytes] = None) -> bytes:
+    parts = [b'"type":"event","event":"%b"' % name.encode("ascii")]
+    if id is not None:
+        parts.append(b'"id":%b' % id)
+    if fields:
+        parts.append(_encode(fields)[1:-1])
+    return b"{%b}\n" % b",".join(parts)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        if isinstance(error, SystemExit):
+            # Only the host ends a worker; a library that calls exit() fails its own request.
+            return f"the task called exit({error.code})"
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # Whatever its __str__ raises.
+        return "an exception that cannot be printed"
+
+
+def _print_traceback(error: BaseException) -> None:
+    try:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    except BaseException:  # As above; and stderr may be closed.
+        pass
+
+
+_STRING = rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_SCALAR = re.compile(rb"[ \t\r]*:[ \t\r]*(%b|%b)(?=[ \t\r]*[,}])" % (_STRING, _NUMBER))
+# How every host writes a request.
+_USUAL = re.compile(rb'\{"type":"request","id":("[0-9A-Za-z_-]{0,99}")[,}]')
+_MARK = re.compile(rb'["{}\[\]]')
+_STRING_END = re.compile(rb'["\\]')
+_SNIFFED = (b"type", b"id", b"event", b"nonce")
+
+
+def _sniff(line: bytes) -> Dict[bytes, bytes]:
+    """The top-level text and numbers that tell what a message is, to the letter.
+
+    The message need not be whole or well-formed, and what cannot be an id is left out.
+    """
+    usual = _USUAL.match(line)
+    if usual:
+        return {b"type": b'"request"', b"id": usual[1]}
+    found: Dict[bytes, bytes] = {}
+    depth = at = 0
+    while True:
+        mark = _MARK.search(line, at)
+        if mark is None:
+            return found
+        at = mark.end()
+        if mark[0] in b"{[":
+            depth += 1
+        elif mark[0] in b"}]":
+            depth -= 1
+        else:
+            start = at
+            while True:
+                mark = _STRING_END.search(line, at)
+                if mark is None:
+                    return found
+                at = mark.end()
+                if mark[0] == b'"':
+                    break
+                at += 1
+            name = line[start : at - 1] if depth == 1 and at - start < 8 else b""
+            if name in _SNIFFED and name not in found:
+                value = _SCALAR.match(line, at, at + HEAD_BYTES)
+                if value and _is_utf8(value[1]):
+                    found[name] = _plain(value[1])
+                    if b"id" in found and found.get(b"type") == b'"request"':
+                        return found
+
+
+def _plain(scalar: bytes) -> bytes:
+    """One spelling for one text, so that a cancel finds its request; numbers stay as they came."""
+    return scalar if scalar.isascii() and b"\\" not in scalar else _encode(json.loads(scalar))
+
+
+def _lines(receive: Callable[[], bytes], limit: int) -> Iterator[Tuple[bytes, int]]:
+    """Lines without their newline; of one that was too long its head, and how long it was."""
     rest: List[bytes] = []
     length = 0
+
+    def cut() -> Tuple[bytes, int]:
+        return (b"".join(rest), 0) if length <= limit else (b"".join(rest)[:HEAD_BYTES], length)
+
     while True:
-        chunk = os.read(fd, READ_BYTES)
+        chunk = receive()
         if not chunk:
-            if rest and length <= MAX_MESSAGE_BYTES:
-                yield b"".join(rest)
+            if length:
+                yield cut()
             return
-        first, *others = chunk.split(b"\n")
-        length += len(first)
-        if length <= MAX_MESSAGE_BYTES:
-            rest.append(first)
-        else:
-            rest.clear()
-        for other in others:
-            yield b"".join(rest) if length <= MAX_MESSAGE_BYTES else None
-            rest, length = [other], len(other)
+        for place, piece in enumerate(chunk.split(b"\n")):
+            if place:
+                yield cut()
+                rest, length = [], 0
+            rest.append(piece)
+            length += len(piece)
+            if length > limit:
+                rest = [b"".join(rest)[:HEAD_BYTES]]
 
 
-def _take_stdio() -> tuple[int, int]:
-    """Moves the conversation to descriptors that no child inherits."""
-    sys.stdout.flush()
-    # What os.dup makes is not inherited.
-    in_fd, out_fd = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
+def _take_stdio() -> Tuple[int, int]:
+    """Moves the conversation to descriptors that no child keeps."""
+    for fd, name, stream in ((0, "stdin", sys.__stdin__), (1, "stdout", sys.__stdout__)):
+        # Python has no stream for a descriptor that was closed; it may be another file's by now.
+        if stream is None or not _is_open(fd):
+            sys.exit(f"this worker talks to its host through stdin and stdout, and its {name} is closed")
+    null = os.open(os.devnull, os.O_RDWR)
+    if not _is_open(2):
+        os.dup2(null, 2)
+    in_fd, out_fd = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
     os.dup2(null, 0)
-    os.close(null)
     os.dup2(2, 1)
+    if null > 2:
+        os.close(null)
+    # What has been printed and what will be goes to stderr; a line of it is seen when it is printed.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)
     return in_fd, out_fd
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
