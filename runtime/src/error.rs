@@ -118,8 +118,10 @@ pub enum Error {
         /// What was refused.
         second: Box<Module>,
     },
-    /// A rate limit has to wait where nothing can wake it.
-    #[error("a rate limit can only wait inside a tokio runtime whose time is enabled")]
+    /// A rate limit or a timeout has to wait where nothing can wake it.
+    #[error(
+        "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"
+    )]
     NoTimer,
     /// `acquire_timeout` gave up.
     #[error("`{task}` on `{host}` could not start within {waited:?}")]

@@ -169,6 +169,7 @@ pub(super) fn since(epoch: Instant, now: Instant) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "a test's figures are small")]
 mod tests {
     use super::*;
     use crate::Rate;
@@ -257,6 +258,40 @@ mod tests {
                         starts * u128::from(nanos)
                             <= u128::from(burst) * u128::from(nanos) + u128::from(count) * length
                     );
+                }
+            }
+        }
+
+        /// What was taken stays taken, so a new rate or burst opens no window for more than both
+        /// of them allow together, each for as long as it held.
+        #[test]
+        fn no_window_holds_more_when_rate_and_burst_change_inside_it(
+            first in (1u64..50, 1u64..5_000, 1u32..6),
+            steps in prop::collection::vec(
+                (0u64..2_000, prop::option::weighted(0.2, (1u64..50, 1u64..5_000, 1u32..6))), 1..120,
+            ),
+        ) {
+            let (mut count, mut nanos, mut burst) = first;
+            let mut bucket = Bucket::new(quota(count, nanos, burst));
+            let (mut now, mut earned) = (0, 0.0);
+            // When each token was taken, as tokens earned since the start, and under which burst.
+            let mut taken: Vec<(f64, u32)> = Vec::new();
+            for (step, change) in steps {
+                now += step;
+                earned += step as f64 * count as f64 / nanos as f64;
+                while bucket.holds(1, now) {
+                    bucket.take(now);
+                    taken.push((earned, burst));
+                }
+                if let Some(next) = change {
+                    (count, nanos, burst) = next;
+                    bucket.change(quota(count, nanos, burst), now);
+                }
+            }
+            for (first, (start, _)) in taken.iter().enumerate() {
+                for (last, (end, burst)) in taken.iter().enumerate().skip(first) {
+                    let starts = (last - first + 1) as f64;
+                    prop_assert!(starts <= f64::from(*burst) + end - start + 1e-6);
                 }
             }
         }

@@ -52,7 +52,8 @@ pub struct Request<'a> {
     pub host: Option<&'a str>,
     /// The named limits it counts against.
     pub limits: &'a [LimitId],
-    /// Jobs that have to succeed first.
+    /// Jobs that have to succeed first. They have to wait or run still: one that has succeeded is
+    /// needed no more, and after one that has failed this job has nothing to wait for.
     pub needs: &'a [Ticket],
 }
 

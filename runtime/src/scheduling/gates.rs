@@ -76,6 +76,12 @@ pub(super) struct Gate {
     pub(super) seat: u32,
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new(Barred::Slots)
+    }
+}
+
 impl Gate {
     pub(super) fn new(barred: Barred) -> Self {
         Self {

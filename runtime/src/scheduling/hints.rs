@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::limits::Quota;
@@ -38,8 +39,8 @@ use crate::scheduling::suggestion::closest;
 /// );
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ParallelizationHint {
     /// A slot and nothing else.
     #[default]
@@ -49,13 +50,11 @@ pub enum ParallelizationHint {
     /// At most so many starts a second.
     RateLimited {
         /// Starts a second. Fractions are fine; zero, negative and infinite are refused.
-        #[serde(deserialize_with = "possible_rate")]
         requests_per_second: f64,
         /// Starts that may come together after a pause.
-        #[serde(default = "one", deserialize_with = "possible_burst")]
         burst: u32,
         /// Jobs with one key share one bucket. Without one, the task's name is the key.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
     /// One at a time everywhere, and alone with host-exclusive work on its host.
@@ -120,17 +119,27 @@ impl fmt::Display for ParallelizationHint {
     }
 }
 
+/// The hints that a name alone can say.
+const PLAIN: [ParallelizationHint; 4] = [
+    ParallelizationHint::FullyParallel,
+    ParallelizationHint::HostExclusive,
+    ParallelizationHint::GlobalExclusive,
+    ParallelizationHint::Alone,
+];
+
+fn unknown(name: &str) -> Error {
+    let names = PLAIN.iter().map(ParallelizationHint::name);
+    Error::UnknownHint {
+        name: name.to_owned(),
+        suggestion: closest(name, names.chain(["rate_limited"])),
+    }
+}
+
 impl FromStr for ParallelizationHint {
     type Err = Error;
 
     /// The hints that a name alone can say, as on a command line.
     fn from_str(name: &str) -> Result<Self, Error> {
-        const PLAIN: [ParallelizationHint; 4] = [
-            ParallelizationHint::FullyParallel,
-            ParallelizationHint::HostExclusive,
-            ParallelizationHint::GlobalExclusive,
-            ParallelizationHint::Alone,
-        ];
         if name == "rate_limited" {
             return Err(Error::InvalidLimit {
                 reason: "rate_limited needs a rate, like {rate_limited: {requests_per_second: 5}}",
@@ -139,31 +148,68 @@ impl FromStr for ParallelizationHint {
         PLAIN
             .into_iter()
             .find(|hint| hint.name() == name)
-            .ok_or_else(|| Error::UnknownHint {
-                name: name.to_owned(),
-                suggestion: closest(name, PLAIN.iter().map(Self::name)),
-            })
+            .ok_or_else(|| unknown(name))
     }
+}
+
+/// By hand, because a derived one suggests nothing, and in formats that have tags of their own
+/// (YAML) would want a tag instead of a map.
+impl<'de> Deserialize<'de> for ParallelizationHint {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(Written)
+    }
+}
+
+struct Written;
+
+/// The figures of a rate limit as they are written, before they are known to make sense.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRate {
+    requests_per_second: f64,
+    #[serde(default = "one")]
+    burst: u32,
+    #[serde(default)]
+    key: Option<String>,
 }
 
 fn one() -> u32 {
     1
 }
 
-fn possible_rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
-    let rate = f64::deserialize(input)?;
-    Rate::per_second(rate).map_err(serde::de::Error::custom)?;
-    Ok(rate)
-}
+impl<'de> Visitor<'de> for Written {
+    type Value = ParallelizationHint;
 
-fn possible_burst<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
-    let burst = u32::deserialize(input)?;
-    if burst == 0 {
-        return Err(serde::de::Error::custom(
-            "a burst of 0 would never let anything start",
-        ));
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a hint: its name, or a map like {rate_limited: {requests_per_second: 5}}")
     }
-    Ok(burst)
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        name.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Some(name) = map.next_key::<String>()? else {
+            return Err(de::Error::invalid_length(0, &self));
+        };
+        if name != "rate_limited" {
+            return Err(de::Error::custom(match name.parse::<Self::Value>() {
+                Ok(_) => format!("`{name}` takes no figures; write its name alone"),
+                Err(_) => unknown(&name).to_string(),
+            }));
+        }
+        let written: WrittenRate = map.next_value()?;
+        if map.next_key::<de::IgnoredAny>()?.is_some() {
+            return Err(de::Error::custom("a job has one hint"));
+        }
+        let hint = ParallelizationHint::RateLimited {
+            requests_per_second: written.requests_per_second,
+            burst: written.burst,
+            key: written.key,
+        };
+        hint.quota().map_err(de::Error::custom)?;
+        Ok(hint)
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +233,22 @@ mod tests {
     #[test]
     fn what_is_unknown_or_impossible_is_refused() {
         for (json, reason) in [
-            (r#""host_exclusiv""#, "unknown variant"),
+            (
+                r#""host_exclusiv""#,
+                "unknown hint `host_exclusiv`, did you mean `host_exclusive`?",
+            ),
+            (
+                r#"{"rate_limit":{}}"#,
+                "unknown hint `rate_limit`, did you mean `rate_limited`?",
+            ),
+            (r#""rate_limited""#, "rate_limited needs a rate"),
+            (r#"{"alone":{}}"#, "`alone` takes no figures"),
+            (
+                r#"{"rate_limited":{"requests_per_second":5},"alone":{}}"#,
+                "one hint",
+            ),
+            ("{}", "a hint: its name, or a map"),
+            ("7", "a hint: its name, or a map"),
             (
                 r#"{"rate_limited":{"requests_per_second":0}}"#,
                 "never let anything start",

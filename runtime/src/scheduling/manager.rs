@@ -20,10 +20,14 @@ pub use acquire::Acquire;
 pub use guard::ParallelizationGuard;
 pub use stats::{ParallelizationStats, RateLimiterState, WaitTimes};
 
+/// Up to so many empty desks are kept for the next ones to wait.
+const KEEP: usize = 16_384;
+
 /// Holds tasks back until they may run, by the rules of the [`Scheduler`].
 ///
-/// Cloning it is cheap, and all clones are one manager. It needs a tokio runtime with time
-/// enabled, for rate limits only.
+/// Cloning it is cheap, and all clones are one manager. For rate limits and timeouts, and for
+/// nothing else, it needs a tokio runtime with time enabled. Such a runtime looks at the clock once
+/// a millisecond, so more than a thousand starts a second take a `burst` above 1.
 ///
 /// - **First come, first served**, inside a priority.
 /// - **Cancel safe.** Dropping a waiting `acquire` leaves the queue; dropping one that was just
@@ -118,6 +122,8 @@ impl ParallelizationManager {
     }
 
     /// As [`acquire`](Self::acquire), with priority, slots and named limits.
+    ///
+    /// A request with needs is refused: here no task knows another's ticket.
     pub fn acquire_request<'a>(&self, request: Request<'a>) -> Acquire<'a> {
         Acquire::new(self.clone(), request)
     }
@@ -139,11 +145,12 @@ impl ParallelizationManager {
         let ticket = shared.scheduler.push(request, now)?;
         shared.reserve(ticket);
         let mut woken = shared.dispatch(now);
-        let granted = shared.collect(ticket);
+        let granted = shared.granted(ticket);
         if granted {
             shared.waits.record(Duration::ZERO);
         } else {
-            shared.withdraw(ticket);
+            // Nobody was to be called for it, so there is no waker to drop.
+            let _ = shared.withdraw(ticket);
             woken.extend(shared.dispatch(now));
         }
         drop(shared);
@@ -151,7 +158,8 @@ impl ParallelizationManager {
         Ok(granted.then(|| ParallelizationGuard::new(self.clone(), ticket)))
     }
 
-    /// As [`acquire`](Self::acquire), but gives up after a while.
+    /// As [`acquire`](Self::acquire), but gives up after a while. With no time at all, it still
+    /// takes what is free.
     pub async fn acquire_timeout(
         &self,
         hint: &ParallelizationHint,
@@ -159,6 +167,7 @@ impl ParallelizationManager {
         task: &str,
         timeout: Duration,
     ) -> Result<ParallelizationGuard, Error> {
+        timekeeper::runtime_with_time().ok_or(Error::NoTimer)?;
         let waited = tokio::time::timeout(timeout, self.acquire(hint, host, task)).await;
         waited.unwrap_or_else(|_| {
             Err(Error::AcquireTimeout {
@@ -178,6 +187,16 @@ impl ParallelizationManager {
     pub fn stats(&self) -> ParallelizationStats {
         let shared = self.lock();
         ParallelizationStats::of(&shared.scheduler, &shared.waits, now())
+    }
+
+    /// Whoever had this ticket wants nothing any more.
+    fn give_back(&self, ticket: Ticket) {
+        let mut shared = self.lock();
+        let unused = shared.withdraw(ticket);
+        let woken = shared.dispatch(now());
+        drop(shared);
+        drop(unused);
+        wake(woken);
     }
 
     /// No code of ours panics while it holds the lock, and a waker's panic happens after the
@@ -242,19 +261,35 @@ impl Shared {
     }
 
     /// Has this ticket been let through?
-    fn collect(&mut self, ticket: Ticket) -> bool {
+    fn granted(&self, ticket: Ticket) -> bool {
         self.desks[ticket.index()].granted
     }
 
-    /// Whoever had this ticket wants nothing any more: what it held is given back.
-    fn withdraw(&mut self, ticket: Ticket) {
-        self.desks[ticket.index()].waker = None;
+    /// Whom to wake once it has been. Returns whom not to any more.
+    #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
+    fn call(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+        let called = &mut self.desks[ticket.index()].waker;
+        match called {
+            Some(called) if called.will_wake(waker) => None,
+            _ => called.replace(waker.clone()),
+        }
+    }
+
+    /// Take back what this ticket holds, or its place in the queue. Returns whom not to wake.
+    #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
+    fn withdraw(&mut self, ticket: Ticket) -> Option<Waker> {
+        let unused = self.desks[ticket.index()].waker.take();
         let gone = if self.scheduler.is_running(ticket) {
             self.scheduler.finish(ticket)
         } else {
             self.scheduler.cancel(ticket).map(|_| ())
         };
         debug_assert_eq!(gone, Ok(()), "a ticket is given back once");
+        let load = self.scheduler.load();
+        if load.waiting + load.running == 0 && self.desks.len() > KEEP {
+            self.desks = Vec::new();
+        }
+        unused
     }
 }
 

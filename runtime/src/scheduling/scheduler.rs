@@ -144,8 +144,8 @@ struct KindOfWorker {
 ///
 /// # The bound on waiting, and its proof
 ///
-/// Let *T* be longer than any job runs, than any token takes to come, and than any worker of the
-/// job's kind stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
+/// Let *T* be longer than any job runs, than any token takes to come, and than any kind of worker
+/// stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
 /// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
 /// for its needs or its not-before time, or its kind is away.
 ///
@@ -172,7 +172,7 @@ struct KindOfWorker {
 /// never a search. So a push, a pop and a finish each cost O(c log n), for the job's own *c* claims
 /// and *n* lanes; the length of the queue does not enter. Three numbers are taken to be small,
 /// because they are of a user's settings, not of a run's size: the different weights in use, the
-/// different combinations of limits used on one host, and the combinations that share one limit
+/// different combinations of kind, weight and limits used on one host, and the combinations that share one limit
 /// while all of them are blocked by yet another. A fully parallel job hashes nothing and, once the
 /// queue has been as long before, allocates nothing.
 ///
@@ -236,7 +236,7 @@ pub struct Scheduler {
     heavy: BTreeMap<u32, u32>,
     quiet: u32,
 
-    gates: Vec<Gate>,
+    gates: Slab<Gate>,
     /// Gates that may let somebody pass, by the first group waiting there.
     open: Heap,
     /// Jobs that wait for their not-before time.
@@ -293,7 +293,7 @@ impl Scheduler {
             weights: Vec::new(),
             heavy: BTreeMap::new(),
             quiet: 0,
-            gates: Vec::new(),
+            gates: Slab::new(),
             open: Heap::default(),
             delayed: Heap::default(),
             wakes: Heap::default(),
@@ -346,9 +346,7 @@ impl Scheduler {
     }
 
     fn add_gate(&mut self, barred: Barred) -> u32 {
-        let id = u32::try_from(self.gates.len()).unwrap_or(u32::MAX);
-        self.gates.push(Gate::new(barred));
-        id
+        self.gates.insert(Gate::new(barred))
     }
 
     /// Time goes forward only; a moment before the last one is taken as the last one.

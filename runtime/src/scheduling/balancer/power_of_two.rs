@@ -11,8 +11,9 @@ const NEWEST: f64 = 0.2;
 /// What an error costs: a worker whose every attempt fails seems this many times slower.
 const ERROR_COST: f64 = 20.0;
 
-/// How much of its errors a worker keeps each time it is passed over. Without this, one that
-/// failed once would get nothing any more, and so could never show that it has recovered.
+/// How much of its errors and its latency a worker keeps each time it is passed over. Without
+/// this, one that failed or was slow once would get nothing any more, and so could never show that
+/// it has recovered.
 const GRUDGE: f64 = 0.98;
 
 /// The faster of two picked at random, by latency and load, with errors counted as slow.
@@ -57,12 +58,25 @@ impl PowerOfTwo {
         usize::try_from((u128::from(word) * below as u128) >> 64).unwrap_or_default()
     }
 
-    fn cost(&self, candidate: &Candidate) -> f64 {
-        // One that nobody knows yet is tried before those that are known.
-        let record = self.known.get(&candidate.worker);
-        record.map_or(0.0, |record| {
-            record.seconds * (1.0 + ERROR_COST * record.errors) * f64::from(candidate.in_flight + 1)
-        })
+    /// What an attempt seems to take there, if it was ever tried.
+    fn seconds(&self, candidate: &Candidate) -> Option<f64> {
+        let record = self.known.get(&candidate.worker)?;
+        Some(record.seconds * (1.0 + ERROR_COST * record.errors))
+    }
+
+    /// Is the second one cheaper?
+    fn prefers_second(&self, first: &Candidate, second: &Candidate) -> bool {
+        // One that nobody knows yet is tried before those that are known, but with one attempt:
+        // until that has ended it is taken to be as fast as the other.
+        let untried = |one: &Candidate| self.seconds(one).is_none() && one.in_flight == 0;
+        if untried(first) || untried(second) {
+            return !untried(first);
+        }
+        let cost = |one: &Candidate, other: &Candidate| {
+            let seconds = self.seconds(one).or_else(|| self.seconds(other));
+            seconds.unwrap_or(1.0) * f64::from(one.in_flight + 1)
+        };
+        cost(second, first) < cost(first, second)
     }
 }
 
@@ -76,13 +90,14 @@ impl Balancer for PowerOfTwo {
         let first = self.pick(count);
         let second = (first + 1 + self.pick(count - 1)) % count;
         let (first, second) = (free().nth(first)?, free().nth(second)?);
-        let (chosen, passed) = if self.cost(&candidates[second]) < self.cost(&candidates[first]) {
+        let (chosen, passed) = if self.prefers_second(&candidates[first], &candidates[second]) {
             (second, first)
         } else {
             (first, second)
         };
         if let Some(record) = self.known.get_mut(&candidates[passed].worker) {
             record.errors *= GRUDGE;
+            record.seconds *= GRUDGE;
         }
         Some(chosen)
     }

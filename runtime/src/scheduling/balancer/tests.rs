@@ -99,6 +99,39 @@ fn power_of_two_prefers_the_fast_and_distrusts_the_failing() {
 }
 
 #[test]
+fn power_of_two_tries_one_again_that_was_slow_once() {
+    // Its first attempt took a minute, as one that finds everything cold may.
+    let cold = |at, round| {
+        let minute = at == 0 && round < 20;
+        let took = Duration::from_millis(if minute { 60_000 } else { 10 });
+        (took, true)
+    };
+    let got = simulate(&mut PowerOfTwo::default(), 8_000, cold);
+    assert!(got[0] > 800, "one slow attempt is forgiven: {got:?}");
+}
+
+#[test]
+fn power_of_two_does_not_flood_a_worker_that_nobody_knows_yet() {
+    let mut candidates = workers(&[0, 0, 0, 0]);
+    for candidate in &mut candidates {
+        candidate.capacity = 1_000;
+    }
+    let mut balancer = PowerOfTwo::default();
+    for candidate in &candidates[1..] {
+        balancer.record(candidate.worker, Duration::from_millis(10), true);
+    }
+    for _ in 0..400 {
+        let at = balancer.choose(&candidates, None).unwrap();
+        candidates[at].in_flight += 1;
+    }
+    let loads: Vec<u32> = candidates.iter().map(|one| one.in_flight).collect();
+    assert!(
+        loads.iter().all(|load| (80..=120).contains(load)),
+        "{loads:?}"
+    );
+}
+
+#[test]
 fn affinity_keeps_a_key_on_its_worker_and_moves_only_what_it_must() {
     let all = workers(&[0; 5]);
     let home = |candidates: &[Candidate]| -> BTreeMap<String, WorkerNumber> {

@@ -47,6 +47,11 @@ impl Future for Acquire<'_> {
         let (ticket, since) = match this.stage {
             Stage::Waiting { ticket, since } => (ticket, since),
             Stage::Asking(request) => {
+                // A ticket of this manager's is never seen outside, so it would be of another's.
+                if let Some(&ticket) = request.needs.first() {
+                    this.stage = Stage::Over;
+                    return Poll::Ready(Err(Error::UnknownTicket { ticket }));
+                }
                 let ticket = match shared.scheduler.push(request, now) {
                     Ok(ticket) => ticket,
                     Err(refused) => {
@@ -63,37 +68,43 @@ impl Future for Acquire<'_> {
             Stage::Over => return Poll::Pending,
         };
 
-        let answer = if shared.collect(ticket) {
+        let mut appointed = None;
+        let mut replaced = None;
+        let granted = shared.granted(ticket);
+        if granted {
             shared.waits.record(now.saturating_duration_since(since));
             this.stage = Stage::Over;
-            Poll::Ready(Ok(ticket))
-        } else if shared.next.is_some() && !shared.timekeeper.ensure(&this.manager.shared) {
-            this.stage = Stage::Over;
-            shared.withdraw(ticket);
-            woken.extend(shared.dispatch(now));
-            Poll::Ready(Err(Error::NoTimer))
         } else {
-            let waker = &mut shared.desks[ticket.index()].waker;
-            match waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                None => *waker = Some(context.waker().clone()),
+            replaced = shared.call(ticket, context.waker());
+            if shared.next.is_some() {
+                appointed = shared.timekeeper.appoint(&this.manager.shared);
             }
-            Poll::Pending
-        };
+        }
         drop(shared);
+        drop(replaced);
         wake(woken);
-        answer.map_ok(|ticket| ParallelizationGuard::new(this.manager.clone(), ticket))
+        if granted {
+            let guard = ParallelizationGuard::new(this.manager.clone(), ticket);
+            return Poll::Ready(Ok(guard));
+        }
+        if appointed.is_some_and(|appointed| !appointed.start()) {
+            this.leave();
+            return Poll::Ready(Err(Error::NoTimer));
+        }
+        Poll::Pending
+    }
+}
+
+impl Acquire<'_> {
+    fn leave(&mut self) {
+        if let Stage::Waiting { ticket, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.manager.give_back(ticket);
+        }
     }
 }
 
 impl Drop for Acquire<'_> {
     fn drop(&mut self) {
-        if let Stage::Waiting { ticket, .. } = self.stage {
-            let mut shared = self.manager.lock();
-            shared.withdraw(ticket);
-            let woken = shared.dispatch(now());
-            drop(shared);
-            wake(woken);
-        }
+        self.leave();
     }
 }

@@ -1,6 +1,6 @@
 //! The right to run, until it is dropped.
 
-use super::{ParallelizationManager, now, wake};
+use super::ParallelizationManager;
 use crate::scheduling::Ticket;
 
 /// The right to run, until it is dropped.
@@ -22,10 +22,6 @@ impl ParallelizationGuard {
 
 impl Drop for ParallelizationGuard {
     fn drop(&mut self) {
-        let mut shared = self.manager.lock();
-        shared.withdraw(self.ticket);
-        let woken = shared.dispatch(now());
-        drop(shared);
-        wake(woken);
+        self.manager.give_back(self.ticket);
     }
 }

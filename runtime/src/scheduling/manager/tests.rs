@@ -1,7 +1,8 @@
 //! All on tokio's paused clock: time passes exactly when everybody waits.
 
+mod timekeeping;
+
 use super::*;
-use crate::{Limit, Quota};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn elapsed(start: tokio::time::Instant) -> u128 {
@@ -292,122 +293,74 @@ async fn what_could_never_run_is_refused_at_once() {
     );
 }
 
-/// The last guard's drop is what makes a moment the next thing to wait for, and nobody was there
-/// to keep time before.
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
-    let quota = Quota::new("10/s".parse().unwrap(), 1).unwrap();
-    let manager = ParallelizationManager::with_settings(Settings {
-        slots: 4,
-        limits: vec![("api".into(), Limit::Rate(quota))],
-        ..Settings::default()
-    })
-    .unwrap();
-    let api = [manager.limit("api").unwrap()];
-    let request = |host| Request {
-        hint: &ParallelizationHint::HostExclusive,
-        host: Some(host),
-        limits: &api,
-        ..Request::new("call")
-    };
-    let start = tokio::time::Instant::now();
-    let first = manager.acquire_request(request("a")).await.unwrap();
-    let waiter = manager.clone();
-    // A task of its own, so that nothing but its own waker has it polled.
-    let second = tokio::spawn(async move {
-        let api = [waiter.limit("api").unwrap()];
-        let request = Request {
-            hint: &ParallelizationHint::HostExclusive,
-            host: Some("a"),
-            limits: &api,
-            ..Request::new("call")
-        };
-        drop(waiter.acquire_request(request).await.unwrap());
-    });
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    // Not in a poll of the waiter, and without a runtime's handle at hand.
-    std::thread::spawn(move || drop(first)).join().unwrap();
-    tokio::time::timeout(Duration::from_secs(5), second)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!((100..=101).contains(&elapsed(start)), "{}", elapsed(start));
-}
-
-/// A timekeeper that sleeps for the slow waiter must not sleep through the fast one's turn.
-#[tokio::test(start_paused = true)]
-async fn a_sooner_moment_is_not_slept_through() {
+async fn a_timeout_of_nothing_takes_what_is_free() {
     let manager = ParallelizationManager::new();
-    let slow = ParallelizationHint::rate_limited(0.1);
-    let fast = ParallelizationHint::rate_limited(10.0);
-    drop(manager.acquire(&slow, "h", "slow").await.unwrap());
-    drop(manager.acquire(&fast, "h", "fast").await.unwrap());
-    let start = tokio::time::Instant::now();
-    let waiter = manager.clone();
-    let waits = tokio::spawn(async move { waiter.acquire(&slow, "h", "slow").await.map(drop) });
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    drop(manager.acquire(&fast, "h", "fast").await.unwrap());
-    assert!((100..=102).contains(&elapsed(start)), "{}", elapsed(start));
-    waits.await.unwrap().unwrap();
-    assert!(
-        (10_000..=10_002).contains(&elapsed(start)),
-        "{}",
-        elapsed(start)
-    );
+    let hint = ParallelizationHint::HostExclusive;
+    let now = Duration::ZERO;
+    let guard = manager.acquire_timeout(&hint, "h", "task", now).await;
+    let taken = manager.acquire_timeout(&hint, "h", "task", now).await;
+    assert!(guard.is_ok());
+    assert!(matches!(taken, Err(Error::AcquireTimeout { .. })));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_cancelled_waiters_leave_no_memory_behind() {
+    let manager = ParallelizationManager::new();
+    let hint = ParallelizationHint::HostExclusive;
+    let guard = manager.acquire(&hint, "h", "task").await.unwrap();
+    let mut waiting: Vec<_> = (0..100_000)
+        .map(|_| by_hand(manager.acquire(&hint, "h", "task")))
+        .collect();
+    assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
+    assert_eq!(manager.stats().waiters, 100_000);
+    drop(waiting);
+    assert_eq!(manager.stats().waiters, 0);
+    drop(guard);
+    assert_eq!(manager.lock().desks.capacity(), 0);
+}
+
+/// Tickets are a scheduler's own; here they could only name somebody else's job.
+#[tokio::test(start_paused = true)]
+async fn needs_from_elsewhere_are_refused() {
+    let mut other = Scheduler::empty(1, 1, crate::Ageing::default(), now());
+    let ticket = other.push(Request::new("task"), now()).unwrap();
+    let manager = ParallelizationManager::new();
+    let hint = ParallelizationHint::FullyParallel;
+    let _held = manager.acquire(&hint, "h", "task").await.unwrap();
+    let request = Request {
+        needs: &[ticket],
+        ..Request::new("task")
+    };
+    let answer = manager.acquire_request(request).await;
+    assert_eq!(answer.map(drop), Err(Error::UnknownTicket { ticket }));
+}
+
+/// A waker's drop may run anything, its owner's use of the same manager included.
 #[test]
-fn without_a_timer_a_rate_limit_says_so_instead_of_hanging() {
-    let hint = ParallelizationHint::rate_limited(0.001);
-    for with_time in [false, true] {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        if with_time {
-            builder.enable_time().start_paused(true);
+fn a_waker_is_dropped_outside_the_lock() {
+    struct Looks(ParallelizationManager);
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert!(self.0.shared.try_lock().is_ok());
         }
-        let manager = ParallelizationManager::new();
-        let answer = builder.build().unwrap().block_on(async {
-            drop(manager.acquire(&hint, "h", "task").await.unwrap());
-            manager.acquire(&hint, "h", "task").await.map(drop)
-        });
-        assert_eq!(
-            answer,
-            if with_time {
-                Ok(())
-            } else {
-                Err(Error::NoTimer)
-            }
-        );
     }
     let manager = ParallelizationManager::new();
-    assert!(
-        by_hand(manager.acquire(&hint, "h", "task"))
-            .poll()
-            .is_ready()
-    );
-    match by_hand(manager.acquire(&hint, "h", "task")).poll() {
-        std::task::Poll::Ready(Err(error)) => assert_eq!(error, Error::NoTimer),
-        other => panic!("{other:?}"),
+    let hint = ParallelizationHint::HostExclusive;
+    let mut held = by_hand(manager.acquire(&hint, "h", "task"));
+    let guard = held.poll();
+    for replaced in [true, false] {
+        let mut waits = by_hand(manager.acquire(&hint, "h", "task"));
+        let waker = Arc::new(Looks(manager.clone())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(Future::poll(std::pin::Pin::new(&mut waits.0), &mut context).is_pending());
+        drop(waker);
+        if replaced {
+            assert!(waits.poll().is_pending());
+        }
     }
-}
-
-/// The timekeeper lives in the runtime of one waiter; the others must not depend on it.
-#[test]
-fn a_waiter_outlives_the_runtime_that_kept_its_time() {
-    let manager = ParallelizationManager::new();
-    let hint = ParallelizationHint::rate_limited(2.0);
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap()
-    };
-    let (short, long) = (runtime(), runtime());
-    drop(long.block_on(manager.acquire(&hint, "h", "task")).unwrap());
-    let mut waits = Box::pin(manager.acquire(&hint, "h", "task"));
-    short.block_on(async {
-        let poll = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(Future::poll(waits.as_mut(), context).is_pending())
-        });
-        assert!(poll.await);
-    });
-    drop(short);
-    drop(long.block_on(waits).unwrap());
+    drop(guard);
 }

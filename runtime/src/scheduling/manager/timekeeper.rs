@@ -4,7 +4,10 @@
 //! of its own, all of them would wake for each token. The task lives in the runtime of the waiter
 //! that started it; should that runtime end, another waiter starts the next one in its own.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -13,51 +16,63 @@ use super::{Shared, now, wake};
 
 #[derive(Default)]
 pub(super) struct Timekeeper {
-    state: State,
+    running: bool,
     /// The next moment has changed.
     alarm: Arc<Notify>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Missing,
-    Running,
-    /// It panicked, because the runtime's time is not enabled.
-    Broken,
-}
-
 impl Timekeeper {
     pub(super) fn is_missing(&self) -> bool {
-        self.state == State::Missing
+        !self.running
     }
 
     /// The next moment is another one.
     pub(super) fn tell(&self) {
-        if self.state == State::Running {
+        if self.running {
             self.alarm.notify_one();
         }
     }
 
-    /// See to it that a timekeeper runs. Says whether one does.
-    pub(super) fn ensure(&mut self, shared: &Arc<Mutex<Shared>>) -> bool {
-        match self.state {
-            State::Running => true,
-            State::Missing | State::Broken => match Handle::try_current() {
-                Ok(runtime) if self.state == State::Missing => {
-                    self.state = State::Running;
-                    let presence = Presence(Arc::downgrade(shared));
-                    runtime.spawn(keep_time(presence, Arc::clone(&self.alarm)));
-                    true
-                }
-                _ => {
-                    // The next waiter may be in a runtime that can.
-                    self.state = State::Missing;
-                    false
-                }
-            },
+    /// Who gets something has to [`start`](Appointed::start) it.
+    pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<Appointed> {
+        if self.running {
+            return None;
         }
+        self.running = true;
+        Some(Appointed {
+            presence: Presence(Arc::downgrade(shared)),
+            alarm: Arc::clone(&self.alarm),
+        })
     }
+}
+
+/// A timekeeper that does not run yet.
+///
+/// Neither start nor drop it while the manager is locked: a runtime that is shutting down drops a
+/// task as soon as it is spawned, and a timekeeper that goes locks the manager to say so.
+#[must_use = "nobody else starts a timekeeper until this one is gone"]
+pub(super) struct Appointed {
+    presence: Presence,
+    alarm: Arc<Notify>,
+}
+
+impl Appointed {
+    /// Run in the runtime of the caller. False if there is none that can.
+    pub(super) fn start(self) -> bool {
+        let Some(runtime) = runtime_with_time() else {
+            return false;
+        };
+        let mut task = runtime.spawn(keep_time(self.presence, self.alarm));
+        let looked = Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop()));
+        !matches!(looked, Poll::Ready(Err(_)))
+    }
+}
+
+/// The runtime that this is called in, if its time is enabled. There is no way to ask but to try.
+pub(super) fn runtime_with_time() -> Option<Handle> {
+    let runtime = Handle::try_current().ok()?;
+    let tried = std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
+    tried.is_ok().then_some(runtime)
 }
 
 /// Tells the manager when the task is gone, however it goes.
@@ -69,15 +84,9 @@ impl Drop for Presence {
             return;
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut woken = Vec::new();
-        if std::thread::panicking() {
-            shared.timekeeper.state = State::Broken;
-            // One of them learns it, and its going tells the next.
-            woken.extend(shared.desks.iter_mut().find_map(|desk| desk.waker.take()));
-        } else {
-            shared.timekeeper.state = State::Missing;
-            woken.extend(shared.dispatch(now()));
-        }
+        shared.timekeeper.running = false;
+        // Wakes a waiter to start the next one, if there is a moment to wait for.
+        let woken = shared.dispatch(now());
         drop(shared);
         wake(woken);
     }

@@ -45,12 +45,12 @@ impl Scheduler {
             usize::from(group.kind) == kind && (group.lasting || group.lane_count > 0)
         });
         let mine: Vec<u32> = mine.map(|(id, _)| id).collect();
-        for &group in &mine {
+        for group in mine {
             self.groups[group].away = away;
             self.seat_group(group);
         }
         let touched = self.lanes.slots().filter(|(_, lane)| lane.jobs > 0);
-        let touched = touched.filter(|(_, lane)| mine.contains(&lane.group));
+        let touched = touched.filter(|(_, lane)| usize::from(self.groups[lane.group].kind) == kind);
         let touched: Vec<u32> = touched.map(|(id, _)| id).collect();
         for lane in touched {
             self.refresh_lane(lane);

@@ -64,7 +64,7 @@ impl Scheduler {
             self.seat_in_line(id, number, rank);
         }
         let groups = &mut self.groups;
-        let waiting = &mut self.gates[gate as usize].groups;
+        let waiting = &mut self.gates[gate].groups;
         match (rank, seat) {
             (None, NOWHERE) => return,
             (None, at) => {
@@ -108,15 +108,15 @@ impl Scheduler {
 
     /// Something about this gate changed: look at it again.
     pub(super) fn reopen(&mut self, gate: u32) {
-        self.gates[gate as usize].shut = false;
+        self.gates[gate].shut = false;
         self.relist(gate);
     }
 
     /// Nobody at this gate can pass; time may change that.
     pub(super) fn shut(&mut self, gate: u32) {
-        self.gates[gate as usize].shut = true;
+        self.gates[gate].shut = true;
         self.relist(gate);
-        if let Barred::Limit(limit) = self.gates[gate as usize].barred {
+        if let Barred::Limit(limit) = self.gates[gate].barred {
             let level = &self.limits[limit as usize].level;
             let missing = if level.holds(1, self.now) { 2 } else { 1 };
             let when = level.when(missing);
@@ -126,7 +126,7 @@ impl Scheduler {
 
     /// Put a gate among those worth looking at, or take it from there.
     pub(super) fn relist(&mut self, id: u32) {
-        let gate = &mut self.gates[id as usize];
+        let gate = &mut self.gates[id];
         if gate.shut && gate.groups.top().is_none() {
             // Who comes next is looked at anew, and until then nobody has to be woken.
             gate.shut = false;
@@ -134,7 +134,7 @@ impl Scheduler {
                 self.set_wake(Alarm::Limit(limit), None);
             }
         }
-        let gate = &self.gates[id as usize];
+        let gate = &self.gates[id];
         let rank = match gate.groups.top() {
             Some((rank, _)) if !gate.shut => Some(rank),
             _ => None,
@@ -143,17 +143,15 @@ impl Scheduler {
         match (rank, seat) {
             (None, NOWHERE) => {}
             (None, at) => {
-                self.open.remove(at, |id, at| gates[id as usize].seat = at);
-                gates[id as usize].seat = NOWHERE;
+                self.open.remove(at, |id, at| gates[id].seat = at);
+                gates[id].seat = NOWHERE;
             }
             (Some(rank), NOWHERE) => {
-                self.open
-                    .push(rank, id, |id, at| gates[id as usize].seat = at);
+                self.open.push(rank, id, |id, at| gates[id].seat = at);
             }
             (Some(rank), at) if self.open.rank_at(at) == rank => {}
             (Some(rank), at) => {
-                self.open
-                    .rerank(at, rank, |id, at| gates[id as usize].seat = at);
+                self.open.rerank(at, rank, |id, at| gates[id].seat = at);
             }
         }
     }

@@ -19,17 +19,14 @@ impl Scheduler {
         }
         self.show_due();
         while let Some((_, gate)) = self.open.top() {
-            let Some((rank, group)) = self.gates[gate as usize].groups.top() else {
+            let Some((rank, group)) = self.gates[gate].groups.top() else {
                 break; // An empty gate is never listed.
             };
             let Some(barred) = self.obstacle(group) else {
                 let job = self.start(group);
                 return Decision::Start(self.ticket(job));
             };
-            let slots_only = matches!(
-                self.gates[barred as usize].barred,
-                Barred::Slots | Barred::Quiet
-            );
+            let slots_only = matches!(self.gates[barred].barred, Barred::Slots | Barred::Quiet);
             if slots_only && self.is_due(rank) {
                 break; // Rule 3: nothing behind it starts.
             }
@@ -50,7 +47,7 @@ impl Scheduler {
     fn show_due(&mut self) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);
-            let waiting = &self.gates[gate as usize];
+            let waiting = &self.gates[gate];
             if waiting.shut
                 && waiting
                     .groups
@@ -95,11 +92,11 @@ impl Scheduler {
     fn move_group(&mut self, id: u32, gate: u32) {
         let (old, seat) = (self.groups[id].gate, self.groups[id].seat);
         let groups = &mut self.groups;
-        let waiting = &mut self.gates[old as usize].groups;
+        let waiting = &mut self.gates[old].groups;
         let rank = waiting.rank_at(seat);
         waiting.remove(seat, |id, at| groups[id].seat = at);
         groups[id].gate = gate;
-        self.gates[gate as usize]
+        self.gates[gate]
             .groups
             .push(rank, id, |id, at| groups[id].seat = at);
         // The old gate's first has changed; the new one is looked at in its turn, and shut if

@@ -182,19 +182,32 @@ impl Scheduler {
         let lane = job.lane;
         let group = self.lanes[lane].group;
         let slots = self.groups[group].slots;
-        if slots > 1
-            && let Some(count) = self.heavy.get_mut(&slots)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.heavy.remove(&slots);
-            }
-        }
         self.lanes[lane].jobs -= 1;
         if self.lanes[lane].jobs == 0 {
             self.drop_lane(lane);
         }
+        if slots > 1 {
+            self.forget_weight(slots);
+        }
         job.dependents
+    }
+
+    /// A heavy job is gone; with the last of its weight goes the gate, at which no group waits.
+    fn forget_weight(&mut self, slots: u32) {
+        if let Some(count) = self.heavy.get_mut(&slots) {
+            *count -= 1;
+            if *count > 0 {
+                return;
+            }
+        }
+        self.heavy.remove(&slots);
+        let at = self
+            .weights
+            .binary_search_by_key(&slots, |(weight, _)| *weight);
+        if let Ok(at) = at {
+            let (_, gate) = self.weights.remove(at);
+            self.gates.remove(gate);
+        }
     }
 
     fn drop_lane(&mut self, id: u32) {
@@ -257,5 +270,41 @@ impl Scheduler {
         if names.is_empty() {
             names.shrink_to(1024);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::claims::Request;
+    use super::super::{Decision, Settings};
+    use super::*;
+
+    #[test]
+    fn a_weight_used_once_leaves_nothing_behind() {
+        let now = tokio::time::Instant::now().into_std();
+        let settings = Settings {
+            slots: 1_000,
+            ..Settings::default()
+        };
+        let mut scheduler = Scheduler::new(settings, now).unwrap();
+        let run_all = |scheduler: &mut Scheduler| {
+            while let Decision::Start(ticket) = scheduler.pop(now) {
+                scheduler.finish(ticket).unwrap();
+            }
+        };
+        scheduler.push(Request::new("light"), now).unwrap();
+        run_all(&mut scheduler);
+        let before = (scheduler.weights.len(), scheduler.gates.len());
+        for slots in 1..=1_000 {
+            let heavy = Request {
+                slots,
+                ..Request::new("heavy")
+            };
+            scheduler.push(heavy, now).unwrap();
+        }
+        assert_eq!(scheduler.weights.len(), 1_000);
+        run_all(&mut scheduler);
+        assert_eq!(scheduler.load().waiting, 0);
+        assert_eq!((scheduler.weights.len(), scheduler.gates.len()), before);
     }
 }
