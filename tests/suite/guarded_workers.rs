@@ -169,23 +169,33 @@ async fn a_busy_worker_answers_pings_and_stops_on_cancel() {
 
 #[tokio::test]
 async fn a_reply_leaves_before_the_next_request_is_done() {
+    let cancel = |id: u64| {
+        Event::Cancel(Cancel {
+            id: id.into(),
+            reason: None,
+        })
+    };
     for (language, mut worker) in introduced().await {
-        worker.ask(1, "echo", "1").await;
-        worker.ask(2, "wait", "null").await;
-        assert_eq!(worker.reply().await, (1, Ok("1".into())), "{language}");
+        // The cancel lies behind all three, so the last two wait together when the first one ends.
+        worker.ask(1, "wait", "null").await;
+        worker.ask(2, "echo", "2").await;
+        worker.ask(3, "wait", "null").await;
         assert!(
             matches!(worker.event().await, Event::Progress(_)),
-            "{language}: the next has begun"
+            "{language}: the first has begun"
         );
-
-        // It would run forever: the first reply did not come because this one was done.
-        let cancel = Cancel {
-            id: 2.into(),
-            reason: None,
-        };
-        worker.send(Event::Cancel(cancel)).await;
+        worker.send(cancel(1)).await;
         let (answered, outcome) = worker.reply().await;
-        assert_eq!((answered, outcome.is_err()), (2, true), "{language}");
+        assert_eq!((answered, outcome.is_err()), (1, true), "{language}");
+        // The third runs until it is cancelled: nobody waited for it to send this.
+        assert_eq!(worker.reply().await, (2, Ok("2".into())), "{language}");
+        assert!(
+            matches!(worker.event().await, Event::Progress(_)),
+            "{language}: the third has begun"
+        );
+        worker.send(cancel(3)).await;
+        let (answered, outcome) = worker.reply().await;
+        assert_eq!((answered, outcome.is_err()), (3, true), "{language}");
     }
 }
 

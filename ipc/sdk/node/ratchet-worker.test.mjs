@@ -185,6 +185,8 @@ test('whatever is thrown or returned is one answer to its request only', () => {
     const of = Object.fromEntries(said.map((answer) => [answer.id, answer]));
     for (const task of broken) assert.equal(of[task].error?.code, 'exception', task);
     assert.equal(of.text.error.message, 'text');
+    assert.match(of.function.error.message, /the result is a function/);
+    assert.match(of.symbol.error.message, /the result is a symbol/);
     assert.equal(of.badData.error.code, 'c');
     assert.deepEqual(of.delay.error, { code: 'c', message: 'm', retry_after_ms: 2 });
     assert.deepEqual(of.infinite.error, { code: 'c', message: 'm' });
@@ -378,6 +380,15 @@ test('what nobody reads is dropped and counted, and the answer comes', { timeout
   // The count comes once there is room again, which may be behind the answer.
   assert.ok(events < 100_000);
   assert.ok(dropped === 0 || events + dropped === 100_000, `${events} + ${dropped}`);
+});
+
+test('nothing is begun before the last answer has left', () => {
+  const end = `
+    worker.task('mega', () => 'x'.repeat(1 << 20)).task('unsent', () => worker._output.writableLength);
+    ${END}`;
+  const lines = ['mega', 'unsent', 'mega', 'unsent'].map((task, id) => request(id, task));
+  const said = converse(lines, { end });
+  assert.deepEqual([said[1].result, said[3].result], [0, 0]);
 });
 
 test('a host that is gone cancels what runs', { timeout: PATIENCE }, async (t) => {

@@ -147,6 +147,10 @@ class Host:
                 return said
 
 
+# Prints are buffered, as they are where nobody asked for anything else.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def finish(lines, end=END, ending=b"\n", **options):
     """What a worker says to these lines, its exit code and its stderr."""
     raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
@@ -155,6 +159,7 @@ def finish(lines, end=END, ending=b"\n", **options):
         input=b"\n".join(raw) + ending,
         capture_output=True,
         cwd=FOLDER,
+        env=BUFFERED,
         timeout=60,
     )
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode, done.stderr.decode()
@@ -361,6 +366,13 @@ class Reader(unittest.TestCase):
     def test_the_same_id_twice_is_answered_twice(self):
         said = converse([request("1", "add", a=1, b=1)] * 2, concurrency=2)
         self.assertEqual([m["result"] for m in said if m["type"] == "response"], [2, 2])
+
+    def test_a_fault_of_its_own_over_one_line_costs_that_line_only(self):
+        broken = "whole = ratchet_worker._sniff\n"
+        broken += "ratchet_worker._sniff = lambda line: 1 / 0 if b'trap' in line else whole(line)\n"
+        said, code, _ = finish(["trap", request("1", "echo")], end=broken + END)
+        self.assertIn("ZeroDivisionError", complaints(said)[0])
+        self.assertEqual((said[-1]["id"], code), ("1", 0))
 
     def test_its_own_death_ends_the_worker_with_a_code(self):
         broken = "def broken(*_):\n    raise OSError('unread')\nratchet_worker._lines = broken\n"
