@@ -118,6 +118,14 @@ pub enum Error {
         /// What was refused.
         second: Box<Module>,
     },
+    /// A pool that could never work.
+    #[error("worker `{pool}` {reason}")]
+    InvalidPool {
+        /// Its name.
+        pool: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A rate limit or a timeout has to wait where nothing can wake it.
     #[error(
         "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"

@@ -46,11 +46,19 @@
 //! ```
 
 mod error;
+pub mod event;
+mod executor;
+mod job;
+mod outcome;
 pub mod process;
 mod scheduling;
 pub mod worker;
 
 pub use error::Error;
+pub use executor::{Attempt, Context, Runner, Step};
+pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use outcome::{Class, Failure, Outcome, Status};
+pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
     LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
@@ -62,5 +70,6 @@ pub use scheduling::{
 /// Mocks of the traits of this crate, for tests of one's own code.
 #[cfg(any(test, feature = "mock"))]
 pub mod mock {
+    pub use crate::executor::MockRunner;
     pub use crate::process::MockProcessManager;
 }

@@ -27,6 +27,7 @@ mod keeper;
 mod lifecycle;
 mod manager;
 mod output;
+mod pool;
 mod spawn;
 mod system;
 
@@ -40,6 +41,7 @@ pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, Process
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, Tail};
+pub use pool::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 
 /// Starts processes and ends them.
 ///

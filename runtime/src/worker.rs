@@ -1,5 +1,7 @@
-//! Workers: so far the one that is built in.
+//! Workers, seen from the host.
 
 mod builtin;
+mod name;
 
 pub use builtin::{BuiltinTask, builtin};
+pub use name::WorkerName;

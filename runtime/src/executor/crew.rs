@@ -1,0 +1,110 @@
+//! Between the executor's loop and those who do the work: what is said either way.
+//!
+//! ```text
+//! loop --start, cancel, expect--> Crew          (calls that never wait)
+//! loop <---------- Report ------- whoever works (one channel, in the order things happened)
+//! ```
+//!
+//! The loop decides who runs, the crew where. A crew says by [`Report::Places`] how many attempts each
+//! of its kinds of worker takes at once, and how many more it would like ahead of time. The loop counts
+//! what it has started against that, so that an attempt meets a worker that is free.
+//!
+//! **Ahead of time.** An attempt started `ahead` lies in its worker's pipe, holds no slot and has not
+//! begun. It begins only in the place of one that has just ended, which [`Report::Ended`] says by
+//! `next`: the slot passes from one to the other in one step. Where it cannot come to that, it comes
+//! back by [`Report::Returned`], as if it had never left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::{LogLevel, Payload, TaskName};
+
+use super::context::Step;
+use crate::job::Job;
+use crate::outcome::Failure;
+use crate::scheduling::{Kind, ParallelizationHint, Ticket};
+use crate::worker::WorkerName;
+
+/// An attempt on its way to whoever is to do it.
+#[derive(Debug, Clone)]
+pub(crate) struct Assignment {
+    pub(crate) ticket: Ticket,
+    pub(crate) job: Arc<Job>,
+    /// Which attempt; the first is 1.
+    pub(crate) number: u32,
+    pub(crate) kind: Kind,
+    /// It is sent ahead of time.
+    pub(crate) ahead: bool,
+}
+
+/// Why a running attempt is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Asked, and killed when the grace is over.
+    Ask { grace: Duration },
+    /// Killed at once.
+    Kill,
+}
+
+/// Those who do the work. No call waits; what comes of it is reported.
+pub(crate) trait Crew: Send {
+    /// Begins an attempt, which ends in exactly one [`Report::Ended`] or [`Report::Returned`].
+    fn start(&mut self, assignment: Assignment);
+
+    /// Ends an attempt early; one that has ended meanwhile is not an error.
+    fn stop(&mut self, ticket: Ticket, stop: Stop);
+
+    /// So many jobs of a kind wait in the queue, which is what pools grow by.
+    fn expect(&mut self, kind: Kind, waiting: usize);
+}
+
+/// What whoever works tells the loop.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// An attempt has begun (not told of those that begin as somebody's `next`).
+    Started {
+        ticket: Ticket,
+        worker: Option<WorkerName>,
+    },
+    /// An attempt has ended.
+    Ended {
+        ticket: Ticket,
+        result: Result<Payload, Box<Failure>>,
+        worker: Option<WorkerName>,
+        /// How long it ran.
+        ran: Duration,
+        /// The attempt sent ahead that has begun in its place.
+        next: Option<Ticket>,
+    },
+    /// An attempt comes back that never began: nobody is to be charged with it.
+    Returned { ticket: Ticket },
+    /// An attempt tells how far it has come.
+    Step { ticket: Ticket, step: Step },
+    /// A worker says something, perhaps about an attempt.
+    Log {
+        ticket: Option<Ticket>,
+        worker: Option<WorkerName>,
+        level: LogLevel,
+        message: String,
+    },
+    /// A kind of worker takes so many attempts at once, and would like so many more ahead.
+    Places { kind: Kind, places: u32, ahead: u32 },
+    /// A kind of worker has introduced itself: the tasks it knows, if it says, come with their hints.
+    Introduced {
+        kind: Kind,
+        tasks: Option<Vec<Introduction>>,
+    },
+    /// A kind of worker is not to be had, now and for the rest of the run.
+    Broken { kind: Kind, failure: Box<Failure> },
+    /// What became of a worker.
+    Worker(crate::event::WorkerNews),
+}
+
+/// A task, as its worker declares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    pub(crate) task: TaskName,
+    /// What it declares, or what is wrong with what it declares.
+    pub(crate) hint: Option<Result<ParallelizationHint, String>>,
+    pub(crate) cacheable: bool,
+}

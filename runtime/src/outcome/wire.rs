@@ -1,0 +1,233 @@
+//! Outcomes as result lines.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Class, Failure, Outcome, Status};
+use crate::worker::WorkerName;
+
+/// A result line. What is not there is not said.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    v: u32,
+    id: Cow<'a, JobKey>,
+    status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<Cow<'a, Payload>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Wrong<'a>>,
+    attempts: u32,
+    cached: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, HostName>>,
+    task: Cow<'a, TaskName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worker: Option<Cow<'a, WorkerName>>,
+    queued_ms: Milliseconds,
+    duration_ms: Milliseconds,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wrong<'a> {
+    class: Class,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<Cow<'a, str>>,
+    message: Cow<'a, str>,
+    retryable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<Milliseconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Cow<'a, Payload>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stderr: Option<Cow<'a, str>>,
+}
+
+/// Milliseconds to the microsecond.
+#[derive(Clone, Copy)]
+struct Milliseconds(Duration);
+
+impl Serialize for Milliseconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let micros = self.0.as_micros();
+        if micros.is_multiple_of(1000) {
+            return serializer.serialize_u64(u64::try_from(micros / 1000).unwrap_or(u64::MAX));
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact for three hundred years of microseconds"
+        )]
+        serializer.serialize_f64(micros as f64 / 1e3)
+    }
+}
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)? / 1e3;
+        let duration = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
+        // The decimal fraction need not be one of binary.
+        let nanos = duration.subsec_nanos();
+        let micros = (nanos + 500) / 1000;
+        Ok(Self(
+            Duration::from_secs(duration.as_secs()) + Duration::from_micros(micros.into()),
+        ))
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (result, error) = match &self.result {
+            Ok(result) => (Some(Cow::Borrowed(result)), None),
+            Err(failure) => (None, Some(Wrong::from(&**failure))),
+        };
+        Line {
+            v: Self::VERSION,
+            id: Cow::Borrowed(&self.id),
+            status: self.status(),
+            result,
+            error,
+            attempts: self.attempts,
+            cached: self.cached,
+            host: self.host.as_ref().map(Cow::Borrowed),
+            task: Cow::Borrowed(&self.task),
+            worker: self.worker.as_ref().map(Cow::Borrowed),
+            queued_ms: Milliseconds(self.queued),
+            duration_ms: Milliseconds(self.duration),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'a> From<&'a Failure> for Wrong<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self {
+            class: failure.class,
+            code: failure.code.as_deref().map(Cow::Borrowed),
+            message: Cow::Borrowed(&failure.message),
+            retryable: failure.retryable,
+            retry_after_ms: failure.retry_after.map(Milliseconds),
+            data: failure.data.as_ref().map(Cow::Borrowed),
+            stderr: failure.stderr.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl From<Wrong<'_>> for Failure {
+    fn from(wrong: Wrong<'_>) -> Self {
+        Self {
+            class: wrong.class,
+            code: wrong.code.map(|code| Cow::Owned(code.into_owned())),
+            message: wrong.message.into_owned(),
+            retryable: wrong.retryable,
+            retry_after: wrong.retry_after_ms.map(|delay| delay.0),
+            data: wrong.data.map(Cow::into_owned),
+            stderr: wrong.stderr.map(Cow::into_owned),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = Line::deserialize(deserializer)?;
+        if line.v != Self::VERSION {
+            return Err(D::Error::custom(format!(
+                "a result line of version {}, and {} is what is understood here",
+                line.v,
+                Self::VERSION
+            )));
+        }
+        let result = match (line.result, line.error) {
+            (Some(result), None) => Ok(result.into_owned()),
+            (None, Some(wrong)) => Err(Box::new(Failure::from(wrong))),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(D::Error::custom("either a result or an error"));
+            }
+        };
+        let outcome = Self {
+            id: line.id.into_owned(),
+            task: line.task.into_owned(),
+            host: line.host.map(Cow::into_owned),
+            result,
+            attempts: line.attempts,
+            cached: line.cached,
+            worker: line.worker.map(Cow::into_owned),
+            queued: line.queued_ms.0,
+            duration: line.duration_ms.0,
+        };
+        if outcome.status() == line.status {
+            Ok(outcome)
+        } else {
+            Err(D::Error::custom(format!(
+                "the status is `{}`, and by its error it is `{}`",
+                line.status,
+                outcome.status()
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome() -> Outcome {
+        Outcome {
+            id: "a".into(),
+            task: "resize".into(),
+            host: Some("web1".into()),
+            result: Ok(Payload::from_json(r#"{"w":3}"#).unwrap()),
+            attempts: 1,
+            cached: false,
+            worker: Some(WorkerName::new("resize", 2)),
+            queued: Duration::from_micros(400),
+            duration: Duration::from_micros(12_100),
+        }
+    }
+
+    #[test]
+    fn a_success_is_one_line() {
+        let line = serde_json::to_string(&outcome()).unwrap();
+        assert_eq!(
+            line,
+            r#"{"v":1,"id":"a","status":"succeeded","result":{"w":3},"attempts":1,"cached":false,"host":"web1","task":"resize","worker":"resize/2","queued_ms":0.4,"duration_ms":12.1}"#
+        );
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome());
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let failure = Failure::new(Class::Task, "no such file")
+            .code("not_found")
+            .retryable(false)
+            .stderr("oops\n");
+        let failed = Outcome {
+            result: Err(Box::new(failure)),
+            worker: None,
+            host: None,
+            duration: Duration::from_secs(2),
+            ..outcome()
+        };
+        let line = serde_json::to_string(&failed).unwrap();
+        assert_eq!(
+            line,
+            r#"{"v":1,"id":"a","status":"failed","error":{"class":"task","code":"not_found","message":"no such file","retryable":false,"stderr":"oops\n"},"attempts":1,"cached":false,"task":"resize","queued_ms":0.4,"duration_ms":2000}"#
+        );
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), failed);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let line = serde_json::to_string(&outcome()).unwrap();
+        for (from, to, why) in [
+            ("\"v\":1", "\"v\":2", "version 2"),
+            ("succeeded", "failed", "by its error it is `succeeded`"),
+            ("\"result\":{\"w\":3},", "", "either a result or an error"),
+        ] {
+            let refused = serde_json::from_str::<Outcome>(&line.replace(from, to)).unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+    }
+}

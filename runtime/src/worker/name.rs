@@ -1,0 +1,29 @@
+//! What workers are called.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// What a worker is called: its kind and a number, as in `resize/2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkerName(Arc<str>);
+
+impl WorkerName {
+    /// The worker of this kind with this number.
+    pub fn new(kind: &str, number: u64) -> Self {
+        Self(format!("{kind}/{number}").into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
