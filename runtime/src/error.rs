@@ -126,6 +126,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Whoever owned the workers is gone.
+    #[error("the workers' supervisor has ended")]
+    SupervisorEnded,
     /// A rate limit or a timeout has to wait where nothing can wake it.
     #[error(
         "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"
