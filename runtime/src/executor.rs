@@ -6,7 +6,9 @@ mod context;
     reason = "the loop and the pools, which speak it, come next"
 )]
 pub(crate) mod crew;
+mod ledger;
 
 #[cfg(any(test, feature = "mock"))]
 pub use context::MockRunner;
 pub use context::{Attempt, Context, Runner, Step};
+pub use ledger::Ledger;

@@ -55,7 +55,7 @@ mod scheduling;
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Attempt, Context, Runner, Step};
+pub use executor::{Attempt, Context, Ledger, Runner, Step};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
