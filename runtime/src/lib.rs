@@ -55,16 +55,19 @@ mod scheduling;
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Attempt, Context, Runner, Step};
+pub use executor::{
+    Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
+    Ordering, Run, RunHandle, RunStatus, Runner, Sink, Step, Stopped, Submitter,
+};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
-    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
-    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
-    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
-    Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
-    WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,
+    Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
+    ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
+    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
+    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
 
 /// Mocks of the traits of this crate, for tests of one's own code.
