@@ -57,7 +57,9 @@ pub mod summary;
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Attempt, Context, Runner, Step};
+pub use executor::{
+    Attempt, Context, Pace, Progress, ProgressMeter, ProgressWatch, Runner, Step, monitor,
+};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use outcome::{Class, Failure, Outcome, Status};
