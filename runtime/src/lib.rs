@@ -49,17 +49,21 @@ mod error;
 pub mod event;
 mod executor;
 mod job;
+pub mod journal;
 mod outcome;
 pub mod process;
 mod scheduling;
+pub mod summary;
 pub mod worker;
 
 pub use error::Error;
 pub use executor::{
     Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
-    Ordering, Run, RunHandle, RunStatus, Runner, Sink, Step, Stopped, Submitter,
+    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
+    Sink, Step, Stopped, Submitter, monitor,
 };
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
@@ -69,6 +73,7 @@ pub use scheduling::{
     PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
     Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
+pub use summary::{ExecutionStats, Results, Summary};
 
 /// Mocks of the traits of this crate, for tests of one's own code.
 #[cfg(any(test, feature = "mock"))]
