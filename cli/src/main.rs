@@ -2,6 +2,8 @@
 
 mod args;
 mod commands;
+mod diagnostic;
+mod document;
 mod error;
 mod exit;
 mod value;
