@@ -38,7 +38,7 @@ pub(crate) fn check(node: &Node, shape: &Shape, problems: &mut Vec<Diagnostic>) 
         }
         (Shape::Version, Value::Number(text)) => {
             if text != "1" {
-                let message = format!("version {text} is not known here");
+                let message = format!("{text} is not known here");
                 let help = "the only version there is, is 1";
                 problems.push(Diagnostic::error(node.span, message).help(help));
             }
@@ -78,7 +78,9 @@ pub(crate) fn check(node: &Node, shape: &Shape, problems: &mut Vec<Diagnostic>) 
         }
         (Shape::Frequency, Value::Text(text)) => {
             if let Err(error) = text.parse::<Rate>() {
-                problems.push(Diagnostic::error(node.span, error.to_string()));
+                let message = error.to_string();
+                let message = message.strip_prefix("rate ").unwrap_or(&message);
+                problems.push(Diagnostic::error(node.span, message).help("write as in 10/s"));
             }
         }
         (Shape::Frequency, Value::Number(text)) => {
@@ -234,7 +236,18 @@ fn section(node: &Node, section: &Section, problems: &mut Vec<Diagnostic>) {
     refuse_twice(node, problems);
     for entry in node.entries() {
         match section.keys.iter().find(|key| key.name == entry.name) {
-            Some(key) => check(&entry.node, &key.shape, problems),
+            Some(key) => {
+                let before = problems.len();
+                check(&entry.node, &key.shape, problems);
+                // Of a single value one has to know what it is.
+                for problem in &mut problems[before..] {
+                    if problem.span == Some(entry.node.span)
+                        && !matches!(entry.node.value, Value::Map(_))
+                    {
+                        problem.message = format!("`{}`: {}", key.name, problem.message);
+                    }
+                }
+            }
             None => {
                 let names = section.keys.iter().map(|key| key.name);
                 let message = format!("unknown key `{}` in {}", entry.name, section.name);
@@ -246,8 +259,12 @@ fn section(node: &Node, section: &Section, problems: &mut Vec<Diagnostic>) {
     for key in section.keys.iter().filter(|key| key.required) {
         if node.entry(key.name).is_none() {
             let message = format!("{} needs `{}`", section.name, key.name);
-            let help = format!("{}: {}", key.name, key.shape.expected());
-            problems.push(Diagnostic::error(node.span, message).help(help));
+            let help = format!("`{}` is {}", key.name, key.shape.expected());
+            let place = node
+                .entries()
+                .first()
+                .map_or(node.span, |entry| entry.place);
+            problems.push(Diagnostic::error(place, message).help(help));
         }
     }
 }
