@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod error;
 mod exit;
+mod value;
 
 use std::error::Error;
 use std::io::{self, Write};
