@@ -1,6 +1,7 @@
-//! What can go wrong, and which exit code it is.
+//! What can go wrong, which exit code it is, and what to do about it.
 
-use std::process::ExitCode;
+use std::io;
+use std::path::PathBuf;
 
 use ratchet_ipc::IpcError;
 use thiserror::Error;
@@ -9,14 +10,78 @@ use crate::exit;
 
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
+    /// What was typed makes no sense, in a way that the parser cannot see.
+    #[error("{message}")]
+    Usage {
+        message: String,
+        hint: Option<String>,
+    },
     #[error("the built-in worker could not go on")]
     Worker(#[source] IpcError),
+    #[error("`{}` cannot be read", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}` cannot be written", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("stdin cannot be read")]
+    Input(#[source] io::Error),
+    #[error("stdout cannot be written")]
+    Output(#[source] io::Error),
 }
 
 impl CliError {
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn hint(self, text: impl Into<String>) -> Self {
         match self {
-            Self::Worker(_) => exit::INTERNAL,
+            Self::Usage { message, .. } => Self::Usage {
+                message,
+                hint: Some(text.into()),
+            },
+            other => other,
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } | Self::Read { .. } => exit::USAGE,
+            Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
+            Self::Worker(_) | Self::Write { .. } | Self::Input(_) | Self::Output(_) => {
+                exit::INTERNAL
+            }
+        }
+    }
+
+    /// Whether whoever read stdout has had enough, which is nothing to complain about.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Output(error) | Self::Write { source: error, .. }
+                if error.kind() == io::ErrorKind::StorageFull =>
+            {
+                Some(
+                    "the disk is full: make room, then `ratchet resume` writes what is missing"
+                        .into(),
+                )
+            }
+            _ => None,
         }
     }
 }

@@ -4,6 +4,24 @@ mod args;
 mod commands;
 mod error;
 mod exit;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "`ratchet map` is wired next")
+)]
+mod map;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "`ratchet run` is wired next")
+)]
+mod report;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "what reads files and settings comes next"
+    )
+)]
 mod value;
 
 use std::error::Error;
@@ -17,23 +35,34 @@ use error::CliError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
+    let out = &mut io::stdout();
     let done = match verb {
         Verb::Worker(worker) => commands::worker::run(&worker),
+        Verb::Completions(completions) => commands::completions::run(&completions, out),
+        Verb::Man(man) => commands::man::run(&man, out),
+        #[cfg(test)]
+        other => Err(CliError::usage(format!("{other:?} is not wired"))),
     };
-    done.map_or_else(|error| report(&error), |()| exit::SUCCESS)
+    match done {
+        Ok(()) => exit::SUCCESS.into(),
+        Err(error) => report(&error).into(),
+    }
 }
 
-/// Says what went wrong and why, a cause a line.
-fn report(error: &CliError) -> ExitCode {
-    let mut text = format!("ratchet: {error}\n");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str("  because: ");
-        text.push_str(&error.to_string());
-        text.push('\n');
-        cause = error.source();
+/// Says what went wrong and why, a cause a line, and what to do about it.
+fn report(error: &CliError) -> u8 {
+    if !error.is_broken_pipe() {
+        let mut text = format!("ratchet: {error}\n");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!("  because: {error}\n"));
+            cause = error.source();
+        }
+        if let Some(help) = error.help() {
+            text.push_str(&format!("  help: {help}\n"));
+        }
+        // There is nobody left to tell where stderr is closed; the exit code still says it.
+        let _ = io::stderr().write_all(text.as_bytes());
     }
-    // There is nobody left to tell where stderr is closed; the exit code still says it.
-    let _ = io::stderr().write_all(text.as_bytes());
     error.exit_code()
 }
