@@ -49,14 +49,19 @@ mod error;
 pub mod event;
 mod executor;
 mod job;
+pub mod journal;
 mod outcome;
 pub mod process;
 mod scheduling;
+pub mod summary;
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Attempt, Context, Runner, Step};
+pub use executor::{
+    Attempt, Context, Pace, Progress, ProgressMeter, ProgressWatch, Runner, Step, monitor,
+};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
@@ -66,6 +71,7 @@ pub use scheduling::{
     Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
     WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
+pub use summary::{ExecutionStats, Results, Summary};
 
 /// Mocks of the traits of this crate, for tests of one's own code.
 #[cfg(any(test, feature = "mock"))]
