@@ -5,21 +5,10 @@ mod breakers;
 mod builder;
 mod command;
 mod context;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "parts of it are what the pools say, which come next"
-    )
-)]
 pub(crate) mod crew;
 mod ending;
 mod handle;
 mod intake;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "introductions are for the pools, which come next")
-)]
 mod kinds;
 mod ledger;
 mod local;
@@ -27,9 +16,10 @@ pub mod monitor;
 mod needs;
 mod orchestrator;
 mod order;
+mod pools;
 mod progress;
 mod recording;
-mod reporter;
+pub(crate) mod reporter;
 mod reuse;
 mod router;
 mod run;
@@ -45,6 +35,7 @@ pub use context::{Attempt, Context, Runner, Step};
 pub use handle::{RunHandle, RunStatus, Submitter};
 pub use ledger::Ledger;
 pub use order::Ordering;
+pub use pools::Service;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
 pub use run::{Executor, ExecutorStatus, Run};
 pub use sinks::Sink;

@@ -60,7 +60,7 @@ pub use error::Error;
 pub use executor::{
     Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
     Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
-    Sink, Step, Stopped, Submitter, monitor,
+    Service, Sink, Step, Stopped, Submitter, monitor,
 };
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};

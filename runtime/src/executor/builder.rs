@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ratchet_caching::{Clock, FileHasher, Fingerprint, SystemClock, TaskCache};
+use ratchet_caching::{Clock, FileHasher, SystemClock, TaskCache};
 use ratchet_ipc::TaskName;
 use ratchet_resilience::Rng;
 use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
@@ -15,6 +15,7 @@ use super::crew::Crew;
 use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
 use super::order::Ordering;
+use super::pools::{Pool, Service};
 use super::recording::SharedLedger;
 use super::reporter::Reporter;
 use super::reuse::CacheUse;
@@ -22,7 +23,7 @@ use super::run::Executor;
 use super::sinks::{SharedSink, Sink};
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
-use crate::process::{CommandLimits, CommandRunner, Keeper};
+use crate::process::{CommandLimits, CommandRunner, Keeper, ProcessPool};
 use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint, Scheduler, Settings};
 
 /// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
@@ -294,10 +295,36 @@ impl ExecutorBuilder {
         self
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the pools, which come next")
-    )]
+    /// Has the workers of a pool do these tasks, and those that they name themselves.
+    ///
+    /// Without services it is left to the first worker that is ready: it does what it names, and one that
+    /// names nothing does any task if its pool is the only one, else the one that is called as its pool is.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use ratchet_runtime::process::{LocalProcesses, PoolConfig, ProcessConfig, ProcessPool};
+    /// use ratchet_runtime::{Executor, Job, Payload};
+    ///
+    /// let echo = r#"while read -r line; do
+    ///     id=${line#*'"id":"'}; echo "{\"type\":\"response\",\"id\":\"${id%%'"'*}\",\"result\":1}"
+    /// done"#;
+    /// let config = PoolConfig::new("one", ProcessConfig::new("sh").args(["-c", echo]));
+    /// let pool = ProcessPool::new(Arc::new(LocalProcesses::start()), config).await?;
+    ///
+    /// let executor = Executor::builder().pool(pool, []).build()?;
+    /// let jobs = (0..3).map(|number| Job::task(number.to_string(), "one", Payload::null()));
+    /// for outcome in executor.run_all(jobs).await? {
+    ///     assert_eq!(outcome.worker.as_ref().map(|worker| worker.as_str()), Some("one/1"));
+    /// }
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn pool(self, pool: ProcessPool, services: impl IntoIterator<Item = Service>) -> Self {
+        let services = services.into_iter().collect();
+        self.recruiter(Arc::new(Pool { pool, services }))
+    }
+
     pub(crate) fn recruiter(mut self, recruiter: Arc<dyn Recruiter>) -> Self {
         self.plan.recruiters.push(recruiter);
         self
@@ -317,6 +344,7 @@ impl ExecutorBuilder {
             cache,
             hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
             refresh,
+            salt: self.salt,
         });
         Ok(Executor::new(self.plan))
     }
@@ -377,14 +405,10 @@ impl ExecutorBuilder {
 
     /// The kinds that are always there, in the order of their numbers.
     fn kinds(&self) -> Vec<KindOfWorker> {
-        let mut identity = Fingerprint::builder();
-        if let Some(salt) = &self.salt {
-            identity = identity.salt(salt);
-        }
         let kind = |name: &str, tasks| KindOfWorker {
             name: name.to_owned(),
             tasks,
-            identity: identity.clone(),
+            process: None,
         };
         let runner = match (&self.runner, self.tasks.is_empty()) {
             (Some(_), true) => Tasks::Any,

@@ -99,8 +99,8 @@ impl Orchestrator {
             Resolved::Later => self.unresolved.push_back(arrival),
             Resolved::Refused(failure) => self.refuse(&arrival, failure),
             Resolved::Known { kind, cacheable } => {
-                let identity = self.kinds.identity(kind);
-                match self.reuse.wants(&arrival.job, cacheable, identity) {
+                let process = self.kinds.process(kind);
+                match self.reuse.wants(&arrival.job, cacheable, process) {
                     Err(failure) => self.refuse(&arrival, failure),
                     Ok(Some(question)) => self.reuse.consult(arrival, kind, question),
                     Ok(None) => self.queue(arrival, kind, None),

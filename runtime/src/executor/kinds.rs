@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use ratchet_caching::FingerprintBuilder;
 use ratchet_ipc::TaskName;
 
 use super::crew::Introduction;
+use super::pools::Service;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
+use crate::process::ProcessConfig;
 use crate::scheduling::suggestion::closest;
 use crate::scheduling::{Kind, ParallelizationHint};
 
@@ -22,8 +23,8 @@ pub(crate) struct KindOfWorker {
     pub(crate) name: String,
     /// Which tasks it does.
     pub(crate) tasks: Tasks,
-    /// What its results depend on besides task and input, for the cache.
-    pub(crate) identity: FingerprintBuilder,
+    /// What its workers run, on which its results depend.
+    pub(crate) process: Option<ProcessConfig>,
 }
 
 /// Which tasks a kind does.
@@ -33,6 +34,8 @@ pub(crate) enum Tasks {
     Any,
     /// These.
     Declared(Vec<(TaskName, ParallelizationHint)>),
+    /// These, and what its first worker names besides; what is not said of them, that worker says.
+    Served(Vec<Service>),
     /// Those that its first worker names; jobs without a hint of their own wait for that. A worker that names
     /// none does the task of its kind's name, or if it is the only kind, any.
     Introduced,
@@ -42,7 +45,7 @@ pub(crate) enum Tasks {
 struct TaskEntry {
     kind: Kind,
     hint: Option<Result<ParallelizationHint, String>>,
-    cacheable: bool,
+    cacheable: Option<bool>,
 }
 
 /// The tables.
@@ -89,8 +92,15 @@ impl Kinds {
             Tasks::Introduced => self.silent.push(number),
             Tasks::Declared(tasks) => {
                 for (task, hint) in tasks {
-                    self.enter(task.clone(), number, Some(Ok(hint.clone())), false);
+                    self.enter(task.clone(), number, Some(Ok(hint.clone())), Some(false));
                 }
+            }
+            Tasks::Served(services) => {
+                for service in services {
+                    let hint = service.hint.clone().map(Ok);
+                    self.enter(service.task.clone(), number, hint, service.cacheable);
+                }
+                self.silent.push(number);
             }
         }
         self.list.push(kind);
@@ -101,15 +111,18 @@ impl Kinds {
         task: TaskName,
         kind: Kind,
         hint: Option<Result<ParallelizationHint, String>>,
-        cacheable: bool,
+        cacheable: Option<bool>,
     ) {
-        let entry = TaskEntry {
-            kind,
-            hint,
-            cacheable,
-        };
         // Who said so first does it; kinds are asked for by their names where that is not wanted.
-        self.tasks.entry(task).or_insert(entry);
+        let entry = self.tasks.entry(task).or_insert(TaskEntry {
+            kind,
+            hint: None,
+            cacheable: None,
+        });
+        if entry.kind == kind {
+            entry.hint = entry.hint.take().or(hint);
+            entry.cacheable = entry.cacheable.or(cacheable);
+        }
     }
 
     /// A kind has introduced itself.
@@ -127,15 +140,22 @@ impl Kinds {
                     cacheable,
                 } in tasks
                 {
-                    self.enter(task, kind, hint, cacheable);
+                    self.enter(task, kind, hint, Some(cacheable));
                 }
             }
+            None if self.is_served(kind) => {}
             None if only => self.any = Some(kind),
             None => {
                 let name = TaskName::from(self.name(kind));
-                self.enter(name, kind, None, false);
+                self.enter(name, kind, None, None);
             }
         }
+    }
+
+    /// Whether it is known what a kind does without its saying so.
+    fn is_served(&self, kind: Kind) -> bool {
+        let kind = self.list.get(usize::from(kind.0));
+        kind.is_some_and(|kind| matches!(kind.tasks, Tasks::Served(_)))
     }
 
     /// Whether no other kind does named tasks.
@@ -151,7 +171,7 @@ impl Kinds {
         if self.silent.contains(&kind) {
             let name = TaskName::from(self.name(kind));
             self.introduced(kind, None);
-            self.enter(name, kind, None, false);
+            self.enter(name, kind, None, None);
         }
         self.broken.insert(kind, failure);
     }
@@ -166,9 +186,9 @@ impl Kinds {
         kind.map_or("", |kind| &kind.name)
     }
 
-    pub(super) fn identity(&self, kind: Kind) -> Option<&FingerprintBuilder> {
-        let kind = self.list.get(usize::from(kind.0));
-        kind.map(|kind| &kind.identity)
+    /// What the workers of a kind run.
+    pub(super) fn process(&self, kind: Kind) -> Option<&ProcessConfig> {
+        self.list.get(usize::from(kind.0))?.process.as_ref()
     }
 
     /// Who does a job.
@@ -177,6 +197,7 @@ impl Kinds {
             Work::Closure(_) => (CLOSURES, false),
             Work::Command(_) => (COMMANDS, false),
             Work::Task { task, .. } => match self.find(task) {
+                Ok((kind, _)) if self.may_still_say(kind, task, job) => return Resolved::Later,
                 Ok(known) => known,
                 Err(_) if !self.silent.is_empty() => return Resolved::Later,
                 Err(failure) => return Resolved::Refused(failure),
@@ -188,9 +209,18 @@ impl Kinds {
         }
     }
 
+    /// Whether the worker may have a say in this job, and has not spoken yet.
+    fn may_still_say(&self, kind: Kind, task: &TaskName, job: &Job) -> bool {
+        let says = |entry: &TaskEntry| {
+            (job.terms.hint.is_none() && entry.hint.is_none())
+                || (job.terms.cache.is_none() && entry.cacheable.is_none())
+        };
+        self.silent.contains(&kind) && self.tasks.get(task).is_some_and(says)
+    }
+
     fn find(&self, task: &TaskName) -> Result<(Kind, bool), Failure> {
         if let Some(entry) = self.tasks.get(task) {
-            return Ok((entry.kind, entry.cacheable));
+            return Ok((entry.kind, entry.cacheable.unwrap_or(false)));
         }
         if let Some(kind) = self.any {
             return Ok((kind, false));

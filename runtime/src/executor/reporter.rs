@@ -27,13 +27,13 @@ struct Lines {
 
 /// The loop's end of it.
 #[derive(Debug)]
-pub(super) struct Reports {
-    pub(super) news: mpsc::UnboundedReceiver<Report>,
-    pub(super) talk: mpsc::Receiver<Report>,
+pub(crate) struct Reports {
+    pub(crate) news: mpsc::UnboundedReceiver<Report>,
+    pub(crate) talk: mpsc::Receiver<Report>,
 }
 
 impl Reporter {
-    pub(super) fn new() -> (Self, Reports) {
+    pub(crate) fn new() -> (Self, Reports) {
         let (news, heard_news) = mpsc::unbounded_channel();
         let (talk, heard_talk) = mpsc::channel(TALK);
         let lines = Lines {
@@ -62,6 +62,11 @@ impl Reporter {
                 let _ = self.0.news.send(news);
             }
         }
+    }
+
+    /// Whether the run has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.news.is_closed()
     }
 
     /// How many steps and log lines were dropped because nobody could read that fast.

@@ -25,6 +25,8 @@ pub(super) struct CacheUse {
     pub(super) hasher: Arc<FileHasher>,
     /// Results are stored, but none is used.
     pub(super) refresh: bool,
+    /// Part of every key.
+    pub(super) salt: Option<String>,
 }
 
 /// The right to fill the cache with a result.
@@ -52,7 +54,8 @@ pub(super) enum Found {
 /// What a job asks the cache.
 pub(super) struct Question {
     cache: CacheUse,
-    identity: FingerprintBuilder,
+    /// What the worker runs, if it is one that does the job.
+    process: Option<ProcessConfig>,
     job: Arc<Job>,
     inputs: Vec<PathBuf>,
     env: Vec<String>,
@@ -82,7 +85,7 @@ impl Reuse {
         &self,
         job: &Arc<Job>,
         declared: bool,
-        identity: Option<&FingerprintBuilder>,
+        process: Option<&ProcessConfig>,
     ) -> Result<Option<Question>, Failure> {
         let (inputs, env, ttl) = match &job.terms.cache {
             None if declared => (Vec::new(), Vec::new(), None),
@@ -93,12 +96,12 @@ impl Reuse {
             let message = "a closure cannot be cached: nothing says what its result depends on";
             return Err(Failure::new(Class::Input, message));
         }
-        let (Some(cache), Some(identity)) = (&self.cache, identity) else {
+        let Some(cache) = &self.cache else {
             return Ok(None);
         };
         Ok(Some(Question {
             cache: cache.clone(),
-            identity: identity.clone(),
+            process: process.cloned(),
             job: Arc::clone(job),
             inputs,
             env,
@@ -206,7 +209,10 @@ impl Question {
             Failure::new(Class::Input, message)
         };
         let hasher = &self.cache.hasher;
-        let mut builder = self.identity.task(self.job.task_name());
+        let mut builder = Fingerprint::builder().task(self.job.task_name());
+        if let Some(salt) = &self.cache.salt {
+            builder = builder.salt(salt);
+        }
         let timeouts = self.job.terms.timeouts;
         if let Some(limit) = timeouts.soft.or(timeouts.hard) {
             builder = builder.timeout(limit);
@@ -216,6 +222,11 @@ impl Question {
         match &self.job.work {
             Work::Task { input, .. } => {
                 builder = builder.input(input.as_str()).map_err(unreadable)?;
+                if let Some(process) = &self.process {
+                    base = process.working_dir.as_deref().unwrap_or(base);
+                    declared = Some(&process.env);
+                    builder = of_command(builder, process, hasher, base).map_err(unreadable)?;
+                }
             }
             Work::Command(config) => {
                 base = config.working_dir.as_deref().unwrap_or(base);

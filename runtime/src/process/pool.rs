@@ -12,9 +12,10 @@ pub(super) use ahead::Estimate;
 pub use config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 pub use lease::Lease;
 
-use super::supervisor::{Call, Command};
+use super::supervisor::{Call, Command, PoolCrew};
 use super::{PoolMetrics, ProcessManager, ProcessSupervisor};
 use crate::Error;
+use crate::executor::reporter::Reporter;
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Kind;
@@ -47,7 +48,7 @@ use crate::worker::Reply;
 #[derive(Debug, Clone)]
 pub struct ProcessPool {
     kind: Kind,
-    name: Arc<str>,
+    config: Arc<PoolConfig>,
     supervisor: mpsc::UnboundedSender<Command>,
 }
 
@@ -59,24 +60,29 @@ impl ProcessPool {
 
     pub(super) fn of(
         kind: Kind,
-        name: Arc<str>,
+        config: Arc<PoolConfig>,
         supervisor: mpsc::UnboundedSender<Command>,
     ) -> Self {
         Self {
             kind,
-            name,
+            config,
             supervisor,
         }
     }
 
-    /// Its number among the kinds of its supervisor.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    /// What it was made with.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// The pool as an executor has it, which knows it as a kind of its own count.
+    pub(crate) fn crew(&self, known_as: Kind, reporter: Reporter) -> PoolCrew {
+        PoolCrew::new(self.kind, known_as, self.supervisor.clone(), reporter)
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.config.name
     }
 
     /// Has some worker do a job. Dropping the future cancels the job.

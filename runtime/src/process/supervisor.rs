@@ -11,6 +11,7 @@
 //! of the system ends it.
 
 mod call;
+mod crew;
 mod member;
 mod memory;
 mod metrics;
@@ -25,19 +26,20 @@ use ratchet_resilience::Rng;
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use call::Call;
+pub(crate) use crew::PoolCrew;
 use member::Member;
 pub(crate) use memory::MemoryProbe;
 pub use metrics::PoolMetrics;
-use roster::Roster;
+use roster::{Listener, Roster};
 
 use super::{Lease, PoolConfig, ProcessManager, ProcessPool};
 use crate::Error;
 use crate::event::WorkerNews;
-use crate::executor::crew::{Assignment, Crew, Report, Stop};
+use crate::executor::crew::{Report, Stop};
 use crate::outcome::Failure;
-use crate::scheduling::{Kind, Ticket};
+use crate::scheduling::Kind;
 use crate::worker::connection::Connection;
-use crate::worker::orders::{Key, News, Order, ReplyTo, Work};
+use crate::worker::orders::{Key, News, Order, Work};
 use crate::worker::{Cause, WorkerName};
 
 /// How much is taken from a channel at once.
@@ -74,7 +76,7 @@ pub struct ProcessSupervisor {
 /// what is in it is bounded by what they have in flight.
 pub(super) enum Command {
     Add(Box<PoolConfig>, oneshot::Sender<Result<Kind, Error>>),
-    Listen(mpsc::UnboundedSender<Report>),
+    Listen(Kind, Listener),
     /// Work for a kind, or for one worker of it.
     Work(Kind, Option<u64>, Work),
     Stop(Key, Stop),
@@ -119,7 +121,6 @@ impl ProcessSupervisor {
             weighing: false,
             weigh_at: None,
             rosters: Vec::new(),
-            listeners: Vec::new(),
             news,
             kinds: BTreeMap::new(),
             next_worker: 0,
@@ -134,13 +135,13 @@ impl ProcessSupervisor {
     /// Adds a kind of worker. Its first workers start at once.
     pub async fn add(&self, config: PoolConfig) -> Result<ProcessPool, Error> {
         config.check()?;
-        let name = Arc::from(config.name.as_str());
+        let known = Arc::new(config.clone());
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Add(Box::new(config), answer))
             .map_err(|_| Error::SupervisorEnded)?;
         let kind = answered.await.map_err(|_| Error::SupervisorEnded)??;
-        Ok(ProcessPool::of(kind, name, self.commands.clone()))
+        Ok(ProcessPool::of(kind, known, self.commands.clone()))
     }
 
     /// Lets all workers finish what they have, and returns when the last is gone.
@@ -151,68 +152,11 @@ impl ProcessSupervisor {
             let _ = answered.await;
         }
     }
-
-    /// The workers as an executor has them. What becomes of its attempts is reported there.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the executor, which asks for it, comes next")
-    )]
-    pub(crate) fn crew(&self, reports: mpsc::UnboundedSender<Report>) -> PoolCrew {
-        // A supervisor that is gone reports nothing; the crew's first call shows it.
-        let _ = self.commands.send(Command::Listen(reports.clone()));
-        PoolCrew {
-            commands: self.commands.clone(),
-            reports,
-        }
-    }
 }
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Command")
-    }
-}
-
-/// The pools of a supervisor, as an executor has them.
-#[derive(Debug)]
-pub(crate) struct PoolCrew {
-    commands: mpsc::UnboundedSender<Command>,
-    reports: mpsc::UnboundedSender<Report>,
-}
-
-impl Crew for PoolCrew {
-    fn start(&mut self, assignment: Assignment) {
-        let Assignment {
-            ticket,
-            job,
-            number,
-            kind,
-            ahead,
-        } = assignment;
-        let reply = ReplyTo::Loop {
-            ticket,
-            reports: self.reports.clone(),
-        };
-        let work = Work {
-            job,
-            number,
-            ahead,
-            reply,
-        };
-        if let Err(refused) = self.commands.send(Command::Work(kind, None, work))
-            && let Command::Work(_, _, work) = refused.0
-        {
-            call::without_supervisor(work);
-        }
-    }
-
-    fn stop(&mut self, ticket: Ticket, stop: Stop) {
-        // A supervisor that is gone has stopped everything.
-        let _ = self.commands.send(Command::Stop(Key::Ticket(ticket), stop));
-    }
-
-    fn expect(&mut self, kind: Kind, waiting: usize) {
-        let _ = self.commands.send(Command::Expect(kind, waiting));
     }
 }
 
@@ -224,7 +168,6 @@ struct Actor {
     weighing: bool,
     weigh_at: Option<Instant>,
     rosters: Vec<Roster>,
-    listeners: Vec<mpsc::UnboundedSender<Report>>,
     news: mpsc::UnboundedSender<(u64, News)>,
     /// Whose roster each worker is on, by the worker's number over all kinds.
     kinds: BTreeMap<u64, (usize, u64)>,
@@ -277,7 +220,11 @@ impl Actor {
         // Whoever asked may have gone away, which is no reason to stop.
         match command {
             Command::Add(config, answer) => drop(answer.send(self.add(*config))),
-            Command::Listen(reports) => self.listen(reports),
+            Command::Listen(kind, listener) => {
+                if let Some(roster) = self.roster(kind) {
+                    roster.greet(listener);
+                }
+            }
             Command::Work(kind, to, work) => self.take(kind, to, work, now),
             Command::Stop(key, stop) => self.stop(key, stop),
             Command::Expect(kind, waiting) => {
@@ -348,15 +295,6 @@ impl Actor {
         Ok(kind)
     }
 
-    /// A new listener is told where things stand.
-    fn listen(&mut self, reports: mpsc::UnboundedSender<Report>) {
-        self.listeners.retain(|listener| !listener.is_closed());
-        for roster in &mut self.rosters {
-            roster.greet(&reports);
-        }
-        self.listeners.push(reports);
-    }
-
     fn take(&mut self, kind: Kind, to: Option<u64>, work: Work, now: Instant) {
         let Some(roster) = self.roster(kind) else {
             return call::without_supervisor(work);
@@ -407,7 +345,7 @@ impl Actor {
                         worker: member.name.clone(),
                         system_id,
                     };
-                    roster::tell(&self.listeners, || Report::Worker(news.clone()));
+                    roster.tell(|_| Report::Worker(news.clone()));
                 }
             }
             News::Ready {
@@ -415,13 +353,13 @@ impl Actor {
                 introduced,
             } => {
                 roster.silent = !introduced;
-                roster.ready(number, &profile, now, &self.listeners);
+                roster.ready(number, &profile, now);
             }
             News::Worked(worked) => roster.worked(number, worked, now),
             News::Back { work, begun } => roster.take_back(number, work, begun, now),
             News::Dead(death) => {
                 self.kinds.remove(&from);
-                if let Some(member) = roster.bury(number, &death, now, &self.listeners) {
+                if let Some(member) = roster.bury(number, &death, now) {
                     tracing::debug!(worker = %member.name, cause = %death.cause, "a worker ended");
                 }
             }
@@ -440,7 +378,7 @@ impl Actor {
             }
         }
         for roster in &mut self.rosters {
-            roster.announce(&self.listeners);
+            roster.announce();
         }
         self.weigh(now);
         if self.closed && self.rosters.iter().all(|roster| roster.members.is_empty()) {

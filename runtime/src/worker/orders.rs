@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_ipc::{Payload, Profile};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::cause::{Cause, Retirement};
 use super::name::WorkerName;
 use crate::executor::crew::{Report, Stop};
+use crate::executor::reporter::Reporter;
 use crate::job::Job;
 use crate::outcome::Failure;
 use crate::process::ProcessId;
@@ -43,10 +44,7 @@ pub(crate) enum Key {
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// An executor, among all else that it hears.
-    Loop {
-        ticket: Ticket,
-        reports: mpsc::UnboundedSender<Report>,
-    },
+    Loop { ticket: Ticket, reporter: Reporter },
     /// One caller.
     Caller {
         call: u64,
@@ -76,15 +74,13 @@ impl Work {
         next: Option<Ticket>,
     ) {
         match self.reply {
-            ReplyTo::Loop { ticket, reports } => {
-                let _ = reports.send(Report::Ended {
-                    ticket,
-                    result,
-                    worker,
-                    ran,
-                    next,
-                });
-            }
+            ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Ended {
+                ticket,
+                result,
+                worker,
+                ran,
+                next,
+            }),
             ReplyTo::Caller { reply, .. } => {
                 let _ = reply.send(Reply {
                     result,
@@ -97,8 +93,8 @@ impl Work {
 
     /// Tells an executor something about the attempt.
     pub(crate) fn report(&self, report: impl FnOnce(Ticket) -> Report) {
-        if let ReplyTo::Loop { ticket, reports } = &self.reply {
-            let _ = reports.send(report(*ticket));
+        if let ReplyTo::Loop { ticket, reporter } = &self.reply {
+            reporter.tell(report(*ticket));
         }
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::{Payload, Profile};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::member::Member;
 use super::metrics::Counts;
 use crate::event::WorkerNews;
 use crate::executor::crew::{Introduction, Report};
+use crate::executor::reporter::Reporter;
 use crate::outcome::{Class, Failure};
 use crate::process::health::{Health, Verdict};
 use crate::process::pool::Estimate;
@@ -26,14 +27,18 @@ use crate::worker::{Cause, Retirement};
 /// How long a worker may be idle while another has work in its pipe that it does not get to.
 const RECALL_AFTER: Duration = Duration::from_millis(2);
 
-/// Those who are told what becomes of a kind.
-pub(super) type Listeners = [mpsc::UnboundedSender<Report>];
+/// An executor that is told what becomes of a kind, and what it calls the kind.
+pub(in crate::process) struct Listener {
+    pub(super) reporter: Reporter,
+    pub(super) kind: Kind,
+}
 
 /// The tasks that workers say they know, if they say.
 struct Repertoire(Option<Vec<Introduction>>);
 
 pub(super) struct Roster {
     pub(super) kind: Kind,
+    listeners: Vec<Listener>,
     pub(super) config: Arc<PoolConfig>,
     pub(super) members: Vec<Member>,
     /// Bounds that hold now; `scale_to` moves them.
@@ -66,6 +71,7 @@ impl Roster {
     pub(super) fn new(kind: Kind, config: PoolConfig) -> Self {
         Self {
             kind,
+            listeners: Vec::new(),
             min: config.size.min,
             max: config.size.max,
             members: Vec::new(),
@@ -245,13 +251,7 @@ impl Roster {
     }
 
     /// A worker takes work from now on, or has said more of itself.
-    pub(super) fn ready(
-        &mut self,
-        number: u64,
-        profile: &Profile,
-        now: Instant,
-        listeners: &Listeners,
-    ) {
+    pub(super) fn ready(&mut self, number: u64, profile: &Profile, now: Instant) {
         let concurrency = self.config.concurrency.unwrap_or(profile.concurrency).get();
         let Some(member) = self.member(number) else {
             return;
@@ -264,8 +264,9 @@ impl Roster {
                 worker: member.name.clone(),
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             };
-            tell(listeners, || Report::Worker(news.clone()));
-            member.replaces.take()
+            let replaced = member.replaces.take();
+            self.tell(|_| Report::Worker(news.clone()));
+            replaced
         } else {
             None
         };
@@ -275,8 +276,7 @@ impl Roster {
         if self.repertoire.is_none() || profile.tasks.is_some() {
             let tasks = introductions(profile);
             self.repertoire = Some(Repertoire(tasks.clone()));
-            let kind = self.kind;
-            tell(listeners, || Report::Introduced {
+            self.tell(|kind| Report::Introduced {
                 kind,
                 tasks: tasks.clone(),
             });
@@ -317,13 +317,7 @@ impl Roster {
     }
 
     /// A worker is no more. Says how the kind takes it.
-    pub(super) fn bury(
-        &mut self,
-        number: u64,
-        death: &Death,
-        now: Instant,
-        listeners: &Listeners,
-    ) -> Option<Member> {
+    pub(super) fn bury(&mut self, number: u64, death: &Death, now: Instant) -> Option<Member> {
         let place = self
             .members
             .iter()
@@ -340,18 +334,18 @@ impl Roster {
             cause: death.cause.to_string(),
             unexpected,
         };
-        tell(listeners, || Report::Worker(news.clone()));
+        self.tell(|_| Report::Worker(news.clone()));
         if let Some(old) = member.replaces.and_then(|old| self.member(old)) {
             // The old one stays until another successor is there.
             old.succeeded = false;
         }
         if unexpected && blames_kind {
-            self.fail(&member, death, now, listeners);
+            self.fail(&member, death, now);
         }
         Some(member)
     }
 
-    fn fail(&mut self, member: &Member, death: &Death, now: Instant, listeners: &Listeners) {
+    fn fail(&mut self, member: &Member, death: &Death, now: Instant) {
         let verdict = if death.cause.is_final() {
             Verdict::GiveUp
         } else {
@@ -361,17 +355,17 @@ impl Roster {
             Verdict::Again(delay) => {
                 tracing::warn!(worker = %member.name, cause = %death.cause, ?delay, "a worker failed");
                 let kind = self.config.name.clone();
-                tell(listeners, || {
+                self.tell(|_| {
                     let kind = kind.clone();
                     Report::Worker(WorkerNews::Waiting { kind, delay })
                 });
             }
-            Verdict::GiveUp => self.give_up(member, death, listeners),
+            Verdict::GiveUp => self.give_up(member, death),
         }
     }
 
     /// The kind is not to be had any more: whoever waits for it is told why.
-    fn give_up(&mut self, member: &Member, death: &Death, listeners: &Listeners) {
+    fn give_up(&mut self, member: &Member, death: &Death) {
         let policy = self.config.restart;
         let reason = match &death.cause {
             cause if cause.is_final() => format!("worker {} {cause}", member.name),
@@ -400,16 +394,15 @@ impl Roster {
             kind: self.config.name.clone(),
             reason,
         };
-        tell(listeners, || Report::Worker(news.clone()));
-        let kind = self.kind;
-        tell(listeners, || Report::Broken {
+        self.tell(|_| Report::Worker(news.clone()));
+        self.tell(|kind| Report::Broken {
             kind,
             failure: Box::new(failure.clone()),
         });
     }
 
     /// Tells executors how many attempts the kind takes, where that has changed.
-    pub(super) fn announce(&mut self, listeners: &Listeners) {
+    pub(super) fn announce(&mut self) {
         let mut places = 0;
         let mut ahead = 0;
         for member in &self.members {
@@ -424,8 +417,7 @@ impl Roster {
         }
         if (places, ahead) != self.announced {
             self.announced = (places, ahead);
-            let kind = self.kind;
-            tell(listeners, || Report::Places {
+            self.tell(|kind| Report::Places {
                 kind,
                 places,
                 ahead,
@@ -606,23 +598,31 @@ impl Roster {
         true
     }
 
-    /// Tells a new listener where things stand.
-    pub(super) fn greet(&self, listener: &mpsc::UnboundedSender<Report>) {
-        let kind = self.kind;
+    /// Takes on a listener, and tells it where things stand.
+    pub(super) fn greet(&mut self, listener: Listener) {
+        let Listener { reporter, kind } = &listener;
+        let kind = *kind;
         let (places, ahead) = self.announced;
-        // One that is gone already is removed in time.
-        let _ = listener.send(Report::Places {
+        reporter.tell(Report::Places {
             kind,
             places,
             ahead,
         });
         if let Some(Repertoire(tasks)) = &self.repertoire {
             let tasks = tasks.clone();
-            let _ = listener.send(Report::Introduced { kind, tasks });
+            reporter.tell(Report::Introduced { kind, tasks });
         }
         if let Some(failure) = &self.broken {
             let failure = failure.clone();
-            let _ = listener.send(Report::Broken { kind, failure });
+            reporter.tell(Report::Broken { kind, failure });
+        }
+        self.listeners.retain(|other| !other.reporter.is_closed());
+        self.listeners.push(listener);
+    }
+
+    pub(super) fn tell(&self, report: impl Fn(Kind) -> Report) {
+        for listener in &self.listeners {
+            listener.reporter.tell(report(listener.kind));
         }
     }
 
@@ -657,10 +657,7 @@ fn retire(member: &mut Member, why: Retirement, now: Instant) {
 /// An attempt goes back to its executor, uncharged.
 fn give_back(work: Work) {
     match work.reply {
-        ReplyTo::Loop { ticket, reports } => {
-            // An executor that is gone has no use for it.
-            let _ = reports.send(Report::Returned { ticket });
-        }
+        ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Returned { ticket }),
         ReplyTo::Caller { .. } => {
             // Never: callers' work is handed out again.
             let failure = Failure::new(Class::Crash, "the worker gave the job back");
@@ -671,13 +668,6 @@ fn give_back(work: Work) {
                 None,
             );
         }
-    }
-}
-
-pub(super) fn tell(listeners: &Listeners, report: impl Fn() -> Report) {
-    for listener in listeners {
-        // One that is gone is removed in time.
-        let _ = listener.send(report());
     }
 }
 

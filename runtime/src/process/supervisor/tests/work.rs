@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::fake::{FakeWorker, config, job, manager, pass};
 use crate::executor::crew::{Assignment, Crew, Report, Stop};
+use crate::executor::reporter::{Reporter, Reports};
 use crate::job::{Terms, Timeouts};
 use crate::outcome::Class;
 use crate::process::{Exit, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Size};
@@ -45,9 +46,9 @@ fn assignment(ticket: Ticket, ahead: bool) -> Assignment {
 }
 
 /// The next report about attempts.
-async fn next(reports: &mut mpsc::UnboundedReceiver<Report>) -> Report {
+async fn next(reports: &mut Reports) -> Report {
     loop {
-        match reports.recv().await.unwrap() {
+        match reports.news.recv().await.unwrap() {
             Report::Places { .. } | Report::Introduced { .. } | Report::Worker(_) => {}
             report => return report,
         }
@@ -57,14 +58,10 @@ async fn next(reports: &mut mpsc::UnboundedReceiver<Report>) -> Report {
 async fn start(
     prefetch: Prefetch,
     capabilities: &[Capability],
-) -> (
-    ProcessSupervisor,
-    FakeWorker,
-    mpsc::UnboundedReceiver<FakeWorker>,
-) {
+) -> (ProcessPool, FakeWorker, mpsc::UnboundedReceiver<FakeWorker>) {
     let (manager, mut workers) = manager();
     let supervisor = ProcessSupervisor::start(manager);
-    supervisor
+    let pool = supervisor
         .add(PoolConfig {
             prefetch,
             ..config()
@@ -74,14 +71,14 @@ async fn start(
     let mut worker = workers.recv().await.unwrap();
     worker.hello(capabilities).await;
     pass(MOMENT).await;
-    (supervisor, worker, workers)
+    (pool, worker, workers)
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_ahead_begins_in_the_place_of_what_has_ended() {
-    let (supervisor, mut worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
+    let (pool, mut worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
     let tickets = tickets(3);
     for (place, ticket) in tickets.iter().enumerate() {
         crew.start(assignment(*ticket, place > 0));
@@ -118,9 +115,9 @@ async fn what_was_sent_ahead_begins_in_the_place_of_what_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_ahead_of_nothing_comes_back() {
-    let (supervisor, _worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
+    let (pool, _worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
     let ticket = tickets(1)[0];
     crew.start(assignment(ticket, true));
     let report = next(&mut reports).await;
@@ -132,9 +129,9 @@ async fn what_is_sent_ahead_of_nothing_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_charges_what_had_begun_and_returns_the_rest() {
-    let (supervisor, worker, mut workers) = start(Prefetch::Fixed(2), &[]).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
+    let (pool, worker, mut workers) = start(Prefetch::Fixed(2), &[]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
     let tickets = tickets(3);
     for (place, ticket) in tickets.iter().enumerate() {
         crew.start(assignment(*ticket, place > 0));
@@ -177,12 +174,12 @@ async fn a_short_job_does_not_lie_behind_a_long_one_while_a_worker_is_idle() {
         prefetch: Prefetch::Fixed(4),
         ..config()
     };
-    supervisor.add(settings).await.unwrap();
+    let pool = supervisor.add(settings).await.unwrap();
     let mut busy = workers.recv().await.unwrap();
     busy.hello(&[Capability::Cancel]).await;
     pass(MOMENT).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
     let tickets = tickets(2);
     crew.start(assignment(tickets[0], false));
     crew.start(assignment(tickets[1], true));
@@ -380,9 +377,9 @@ async fn a_dropped_call_is_cancelled_and_the_worker_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_attempt_says_that_it_was_cancelled() {
-    let (supervisor, _worker, _workers) = start(Prefetch::Auto, &[]).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
+    let (pool, _worker, _workers) = start(Prefetch::Auto, &[]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
     let ticket = tickets(1)[0];
     crew.start(assignment(ticket, false));
     assert!(matches!(next(&mut reports).await, Report::Started { .. }));
@@ -395,17 +392,17 @@ async fn a_killed_attempt_says_that_it_was_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn places_follow_the_workers_and_ahead_what_jobs_take() {
-    let (supervisor, mut worker, _workers) = start(Prefetch::Auto, &[Capability::Cancel]).await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut crew = supervisor.crew(sender);
-    let first = reports.recv().await.unwrap();
+    let (pool, mut worker, _workers) = start(Prefetch::Auto, &[Capability::Cancel]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
+    let first = reports.news.recv().await.unwrap();
     let expected = (Kind(1), 1, 0);
     assert!(
         matches!(first, Report::Places { kind, places, ahead } if (kind, places, ahead) == expected),
         "{first:?}"
     );
     assert!(matches!(
-        reports.recv().await,
+        reports.news.recv().await,
         Some(Report::Introduced { tasks: None, .. })
     ));
     crew.start(assignment(tickets(1)[0], false));
@@ -413,7 +410,7 @@ async fn places_follow_the_workers_and_ahead_what_jobs_take() {
     worker.answer(&request).await;
     // On the paused clock it took no time at all.
     loop {
-        if let Report::Places { places, ahead, .. } = reports.recv().await.unwrap() {
+        if let Report::Places { places, ahead, .. } = reports.news.recv().await.unwrap() {
             assert_eq!((places, ahead), (1, 256));
             break;
         }
