@@ -230,7 +230,8 @@ fn every_cut_is_survived() {
 fn every_flipped_bit_is_noticed() {
     let (_folder, path) = folder();
     for position in 0..VERSION_1.len() {
-        for bit in 0..8 {
+        // The fifth turns digits into others and small letters into capitals.
+        for bit in [5, position % 8] {
             let mut bytes = VERSION_1.to_vec();
             bytes[position] ^= 1 << bit;
             never_wrong(&bytes, &path);
