@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Reads a job file, resolves everything, and runs nothing.
+    Check(commands::check::Arguments),
     /// The built-in worker: echo, sleep, fail, flaky, burn, command.
     Worker(commands::worker::Arguments),
 }

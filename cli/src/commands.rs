@@ -1,3 +1,4 @@
 //! One verb a file.
 
+pub(crate) mod check;
 pub(crate) mod worker;

@@ -1,22 +1,60 @@
-//! What can go wrong, and which exit code it is.
+//! What can go wrong, which exit code it is, and what to do about it.
 
-use std::process::ExitCode;
+use std::io;
+use std::path::PathBuf;
 
 use ratchet_ipc::IpcError;
 use thiserror::Error;
 
 use crate::exit;
+use crate::job_file::FileError;
 
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
+    /// What was typed makes no sense, in a way that the parser cannot see.
+    #[error("{message}")]
+    Usage {
+        message: String,
+        hint: Option<String>,
+    },
     #[error("the built-in worker could not go on")]
     Worker(#[source] IpcError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{bad} of the lines of {file} make no job")]
+    BadLines { file: String, bad: u64 },
+    #[error("`{}` cannot be read", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("stdout cannot be written")]
+    Output(#[source] io::Error),
 }
 
 impl CliError {
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Worker(_) => exit::INTERNAL,
+            Self::File(FileError::Nothing { .. }) => exit::NOTHING,
+            Self::Usage { .. } | Self::File(_) | Self::BadLines { .. } | Self::Read { .. } => {
+                exit::USAGE
+            }
+            Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
+            Self::Worker(_) | Self::Output(_) => exit::INTERNAL,
+        }
+    }
+
+    /// Whether whoever read stdout has had enough, which is nothing to complain about.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> Option<&str> {
+        match self {
+            Self::Usage { hint, .. } => hint.as_deref(),
+            _ => None,
         }
     }
 }

@@ -2,35 +2,54 @@
 
 mod args;
 mod commands;
+mod diagnostic;
+mod document;
 mod error;
 mod exit;
+mod job_file;
+mod value;
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Arguments, Verb};
+use diagnostic::Look;
 use error::CliError;
+use job_file::FileError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let done = match verb {
+        Verb::Check(check) => commands::check::run(&check),
         Verb::Worker(worker) => commands::worker::run(&worker),
     };
-    done.map_or_else(|error| report(&error), |()| exit::SUCCESS)
+    let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
+    ExitCode::from(code)
 }
 
 /// Says what went wrong and why, a cause a line.
-fn report(error: &CliError) -> ExitCode {
-    let mut text = format!("ratchet: {error}\n");
+fn report(error: &CliError) -> u8 {
+    if error.is_broken_pipe() {
+        return error.exit_code();
+    }
+    let mut text = match error {
+        CliError::File(FileError::Refused(report)) => report.render(Look::of_stderr()),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "ratchet: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str("  because: ");
         text.push_str(&error.to_string());
         text.push('\n');
         cause = error.source();
+    }
+    if let Some(help) = error.help() {
+        let _ = writeln!(text, "  help: {help}");
     }
     // There is nobody left to tell where stderr is closed; the exit code still says it.
     let _ = io::stderr().write_all(text.as_bytes());

@@ -1,15 +1,51 @@
 //! The executor: jobs in, outcomes out, nothing lost.
 
+mod attempt;
+mod breakers;
+mod builder;
+mod command;
 mod context;
-#[expect(
-    dead_code,
-    reason = "the loop and the pools, which speak it, come next"
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "parts of it are what the pools say, which come next"
+    )
 )]
 pub(crate) mod crew;
+mod ending;
+mod handle;
+mod intake;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "introductions are for the pools, which come next")
+)]
+mod kinds;
+mod ledger;
+mod local;
 pub mod monitor;
+mod needs;
+mod orchestrator;
+mod order;
 mod progress;
+mod recording;
+mod reporter;
+mod reuse;
+mod router;
+mod run;
+mod settle;
+mod sinks;
+mod source;
+mod stop;
 
+pub use builder::ExecutorBuilder;
 #[cfg(any(test, feature = "mock"))]
 pub use context::MockRunner;
 pub use context::{Attempt, Context, Runner, Step};
+pub use handle::{RunHandle, RunStatus, Submitter};
+pub use ledger::Ledger;
+pub use order::Ordering;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
+pub use run::{Executor, ExecutorStatus, Run};
+pub use sinks::Sink;
+pub use stop::{Halt, MaxFailures, Stopped};

@@ -58,18 +58,20 @@ pub mod worker;
 
 pub use error::Error;
 pub use executor::{
-    Attempt, Context, Pace, Progress, ProgressMeter, ProgressWatch, Runner, Step, monitor,
+    Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
+    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
+    Sink, Step, Stopped, Submitter, monitor,
 };
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
-    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
-    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
-    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
-    Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
-    WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,
+    Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
+    ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
+    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
+    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
 pub use summary::{ExecutionStats, Results, Summary};
 

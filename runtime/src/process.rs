@@ -23,12 +23,14 @@ mod error;
 mod exit;
 mod group;
 mod handle;
+mod health;
 mod keeper;
 mod lifecycle;
 mod manager;
 mod output;
 mod pool;
 mod spawn;
+mod supervisor;
 mod system;
 
 use async_trait::async_trait;
@@ -41,7 +43,10 @@ pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, Process
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, Tail};
-pub use pool::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
+pub use pool::{
+    Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
+};
+pub use supervisor::{PoolMetrics, ProcessSupervisor};
 
 /// Starts processes and ends them.
 ///

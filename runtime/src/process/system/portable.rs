@@ -1,10 +1,11 @@
 //! macOS, and any system with a `ps` as POSIX has it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::process::{Command, Stdio};
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
-pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
+pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pid=,pgid=,stat="])
         .stdin(Stdio::null())
@@ -15,6 +16,27 @@ pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
         .lines()
         .filter_map(|line| living_member(line, group))
         .collect())
+}
+
+/// How much memory the living members of each of these groups use together, in bytes.
+pub(in crate::process) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+    let output = Command::new("ps")
+        .args(["-A", "-o", "pgid=,rss="])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let mut fields = line.split_ascii_whitespace().map(str::parse::<u64>);
+        if let (Some(Ok(group)), Some(Ok(kibibytes))) = (fields.next(), fields.next())
+            && let Some(used) = u32::try_from(group)
+                .ok()
+                .and_then(|group| used.get_mut(&group))
+        {
+            *used += kibibytes * 1024;
+        }
+    }
+    Ok(used)
 }
 
 fn living_member(line: &str, group: u32) -> Option<u32> {

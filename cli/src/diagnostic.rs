@@ -1,0 +1,127 @@
+//! What is wrong with a file, where, and what to do about it.
+//!
+//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and a [`Report`] is a source
+//! with all that was found in it: several errors at once, not one by one.
+
+mod render;
+mod source;
+
+use std::fmt;
+
+pub(crate) use render::Look;
+pub(crate) use source::{Source, Span};
+
+/// One thing that is wrong, or odd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Diagnostic {
+    pub(crate) severity: Severity,
+    /// What is wrong, in one line.
+    pub(crate) message: String,
+    /// Where; nothing when it is about the whole file.
+    pub(crate) span: Option<Span>,
+    /// What stands beside the caret: the cause, where the message does not say it.
+    pub(crate) label: String,
+    /// Another place that has to do with it, and how.
+    pub(crate) other: Option<(Span, String)>,
+    /// What to do.
+    pub(crate) help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Nothing runs.
+    Error,
+    /// It runs, but perhaps not as it was meant.
+    Warning,
+}
+
+impl Diagnostic {
+    pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: Some(span),
+            label: String::new(),
+            other: None,
+            help: None,
+        }
+    }
+
+    pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(crate) fn other(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.other = Some((span, label.into()));
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Suggests the closest of some names, or lists them if none is close and they are few.
+    pub(crate) fn did_you_mean<'a>(
+        self,
+        typed: &str,
+        names: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+        what: &str,
+    ) -> Self {
+        const FEW: usize = 16;
+        let names = names.into_iter();
+        if let Some(name) = crate::value::closest(typed, names.clone()) {
+            return self.help(format!("did you mean `{name}`?"));
+        }
+        let known: Vec<_> = names.take(FEW + 1).collect();
+        match known.len() {
+            0 => self,
+            1..=FEW => self.help(format!("{what}: {}", known.join(", "))),
+            _ => self,
+        }
+    }
+}
+
+/// A text, and all that was found in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) source: Source,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// All of it, as it is shown.
+    pub(crate) fn render(&self, look: Look) -> String {
+        render::report(self, look)
+    }
+}
+
+impl fmt::Display for Report {
+    /// In one line.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.source.name();
+        match self.count(Severity::Error) {
+            1 => write!(out, "{name} has an error"),
+            errors => write!(out, "{name} has {errors} errors"),
+        }
+    }
+}

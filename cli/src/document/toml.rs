@@ -1,0 +1,103 @@
+//! TOML, with the place of every value.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::tree::{Entry, Node, Value};
+use crate::diagnostic::{Diagnostic, Span};
+
+/// Reads a document; nothing if there are only comments. Several errors are found at once.
+pub(super) fn read(text: &str) -> Result<Option<Node>, Vec<Diagnostic>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut errors: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            let span = error.span().unwrap_or_default();
+            Diagnostic::error(Span::new(span.start, span.end), error.message())
+        })
+        .collect();
+    let whole = Span::new(0, text.len());
+    let node = map(table.get_ref(), whole, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok((!node.entries().is_empty()).then_some(node))
+}
+
+fn span<T>(spanned: &Spanned<T>) -> Span {
+    let span = spanned.span();
+    Span::new(span.start, span.end)
+}
+
+fn map(table: &DeTable<'_>, place: Span, errors: &mut Vec<Diagnostic>) -> Node {
+    let mut entries: Vec<_> = table
+        .iter()
+        .map(|(name, value)| Entry {
+            name: name.get_ref().to_string(),
+            place: span(name),
+            node: node(value, errors),
+        })
+        .collect();
+    // The table is ordered by name; a file is read from its top.
+    entries.sort_by_key(|entry| entry.place.start);
+    Node::new(Value::Map(entries), place)
+}
+
+fn node(value: &Spanned<DeValue<'_>>, errors: &mut Vec<Diagnostic>) -> Node {
+    let place = span(value);
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Boolean(value) => Value::Bool(*value),
+        // JSON has no dates; their text is what everybody writes instead.
+        DeValue::Datetime(date) => Value::Text(date.to_string()),
+        DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(integer) => Value::Number(integer.to_string()),
+            Err(_) => {
+                errors.push(Diagnostic::error(place, "a number beyond TOML's 64 bits"));
+                Value::Null
+            }
+        },
+        DeValue::Float(float) => match float.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::Number(format!("{number:?}")),
+            _ => {
+                errors.push(
+                    Diagnostic::error(place, "a number that JSON does not have")
+                        .help("infinite numbers and NaN have to be text"),
+                );
+                Value::Null
+            }
+        },
+        DeValue::Array(members) => {
+            Value::List(members.iter().map(|member| node(member, errors)).collect())
+        }
+        DeValue::Table(table) => return map(table, place, errors),
+    };
+    Node::new(value, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn becomes_the_same_tree_in_the_order_of_the_file() {
+        let text = "z = 1_000\na = { x = 0x1F, d = 1979-05-27 }\n[[jobs]]\nid = \"a\"\n[[jobs]]\nf = 1.5\n";
+        let mut out = String::new();
+        let tree = read(text).unwrap().unwrap();
+        tree.write_json(&mut out);
+        assert_eq!(
+            out,
+            r#"{"z":1000,"a":{"x":31,"d":"1979-05-27"},"jobs":[{"id":"a"},{"f":1.5}]}"#
+        );
+        let place = tree.get("a").unwrap().get("x").unwrap().span;
+        assert_eq!(&text[place.start..place.end], "0x1F");
+        assert_eq!(read("# nothing\n"), Ok(None));
+    }
+
+    #[test]
+    fn tells_several_errors_at_once() {
+        let errors = read("a = \nb = 1\nb = 2\nc = nan\n").unwrap_err();
+        assert!(errors.len() >= 3, "{errors:?}");
+        assert!(read(&format!("a = {}", "[".repeat(100_000))).is_err());
+    }
+}

@@ -1,0 +1,450 @@
+//! YAML 1.2, with the place of every value.
+//!
+//! Only `true` and `false` are truth values, so that `no` is Norway; numbers with leading zeros,
+//! which readers take differently, are refused; aliases are expanded within bounds.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as Marks};
+
+use super::DEEPEST;
+use super::tree::{Entry, Node, Value};
+use crate::diagnostic::{Diagnostic, Source, Span};
+
+/// How many values aliases may stand for in all. A few lines of aliases can stand for billions.
+const MOST_EXPANDED: usize = 100_000;
+
+type Reading<T> = Result<T, Box<Diagnostic>>;
+
+/// Reads one document; nothing if there is none.
+pub(super) fn read(source: &Source) -> Reading<Option<Node>> {
+    let mut reader = Reader {
+        source,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        expanded: 0,
+        document: None,
+        cursor: Cursor::default(),
+    };
+    for event in Parser::new_from_str(source.text()) {
+        let (event, marks) = event.map_err(|error| reader.syntax(&error))?;
+        let span = reader.span(marks);
+        reader.event(event, span)?;
+    }
+    // What is empty is read as null, at no place.
+    Ok(reader
+        .document
+        .filter(|node| node.value != Value::Null || node.span.end > node.span.start))
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    expanded: usize,
+    document: Option<Node>,
+    cursor: Cursor,
+}
+
+/// The last place that was looked up. Places come in order, so the next one is near, also in a
+/// document that is one endless line.
+#[derive(Default)]
+struct Cursor {
+    line: usize,
+    column: usize,
+    offset: usize,
+}
+
+/// A list or a map whose end is not seen yet.
+struct Open {
+    start: Span,
+    anchor: usize,
+    value: Value,
+    /// The key whose value comes next, in a map.
+    key: Option<(String, Span)>,
+}
+
+impl Reader<'_> {
+    /// The parser counts lines and columns in characters.
+    fn span(&mut self, marks: Marks) -> Span {
+        let start = self.offset(marks.start);
+        Span::new(start, self.offset(marks.end))
+    }
+
+    fn offset(&mut self, mark: Marker) -> usize {
+        let (line, column) = (mark.line(), mark.col());
+        let cursor = &mut self.cursor;
+        if line != cursor.line || column < cursor.column {
+            *cursor = Cursor {
+                line,
+                column: 0,
+                offset: self.source.offset(line, 0),
+            };
+        }
+        let rest = &self.source.text()[cursor.offset..];
+        let step = rest
+            .char_indices()
+            .nth(column - cursor.column)
+            .map_or(rest.len(), |(at, _)| at);
+        cursor.column = column;
+        cursor.offset += step;
+        cursor.offset
+    }
+
+    fn syntax(&self, error: &ScanError) -> Box<Diagnostic> {
+        let mark = *error.marker();
+        let start = self.source.offset(mark.line(), mark.col());
+        let rest = &self.source.text()[start..];
+        let width = rest.chars().next().map_or(0, char::len_utf8);
+        let found = Diagnostic::error(Span::new(start, start + width), error.info());
+        let line = self.source.offset(mark.line(), 0);
+        let indent = self.source.text()[line..]
+            .split(|c: char| !c.is_whitespace() || c == '\n')
+            .next()
+            .unwrap_or_default();
+        if let Some(tab) = indent.find('\t') {
+            return Diagnostic::error(
+                Span::new(line + tab, line + tab + 1),
+                "a tab indents this line",
+            )
+            .help("YAML wants blanks to indent with")
+            .into();
+        }
+        found.into()
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Reading<()> {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::DocumentStart(_) => match self.document {
+                None => Ok(()),
+                Some(_) => Err(Diagnostic::error(span, "a second document begins here")
+                    .help("one file is one document")
+                    .into()),
+            },
+            Event::SequenceStart(anchor, tag) => {
+                refuse_tag(tag.is_some(), span)?;
+                self.begin(Value::List(Vec::new()), anchor, span)
+            }
+            Event::MappingStart(anchor, tag) => {
+                refuse_tag(tag.is_some(), span)?;
+                self.begin(Value::Map(Vec::new()), anchor, span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.open.pop() else {
+                    return Ok(());
+                };
+                let end = match open.value {
+                    // A block ends where the next begins; its text ends with its last value.
+                    Value::List(ref members) if span.start == span.end => {
+                        members.last().map(|member| member.span.end)
+                    }
+                    Value::Map(ref entries) if span.start == span.end => {
+                        entries.last().map(|entry| entry.node.span.end)
+                    }
+                    _ => Some(span.end),
+                };
+                let end = end.unwrap_or(open.start.end);
+                let node = Node::new(open.value, Span::new(open.start.start, end));
+                self.put(node, open.anchor)
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                let tag = tag.map(|tag| (tag.is_yaml_core_schema(), tag.suffix.clone()));
+                let value = match tag {
+                    None if plain => self.plain(&text, span)?,
+                    None => Value::Text(text.into_owned()),
+                    Some((true, kind)) if kind == "str" => Value::Text(text.into_owned()),
+                    Some(_) => {
+                        refuse_tag(true, span)?;
+                        Value::Null
+                    }
+                };
+                self.put(Node::new(value, span), anchor)
+            }
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor) else {
+                    return Err(
+                        Diagnostic::error(span, "an alias of what is not complete yet").into(),
+                    );
+                };
+                self.expanded += node.weight();
+                if self.expanded > MOST_EXPANDED {
+                    let message = format!("the aliases stand for more than {MOST_EXPANDED} values");
+                    return Err(Diagnostic::error(span, message).into());
+                }
+                let node = node.clone();
+                if self.open.len() + depth(&node) > DEEPEST {
+                    return Err(too_deep(span));
+                }
+                self.put(node, 0)
+            }
+        }
+    }
+
+    fn begin(&mut self, value: Value, anchor: usize, start: Span) -> Reading<()> {
+        if self.open.len() == DEEPEST {
+            return Err(too_deep(start));
+        }
+        self.refuse_as_key(start, &value)?;
+        self.open.push(Open {
+            start,
+            anchor,
+            value,
+            key: None,
+        });
+        Ok(())
+    }
+
+    /// A list or a map cannot be a key.
+    fn refuse_as_key(&self, span: Span, value: &Value) -> Reading<()> {
+        let is_key = self
+            .open
+            .last()
+            .is_some_and(|open| matches!(open.value, Value::Map(_)) && open.key.is_none());
+        if is_key && matches!(value, Value::List(_) | Value::Map(_)) {
+            return Err(Diagnostic::error(span, "a key has to be text").into());
+        }
+        Ok(())
+    }
+
+    /// Takes in a finished value.
+    fn put(&mut self, node: Node, anchor: usize) -> Reading<()> {
+        self.refuse_as_key(node.span, &node.value)?;
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.document = Some(node);
+            return Ok(());
+        };
+        match &mut open.value {
+            Value::List(members) => members.push(node),
+            Value::Map(entries) => match open.key.take() {
+                Some((name, place)) => entries.push(Entry { name, place, node }),
+                None => open.key = Some((key(&node, self.source)?, node.span)),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a word without quotes is, by the core schema of YAML 1.2.
+    fn plain(&self, text: &str, span: Span) -> Reading<Value> {
+        Ok(match text {
+            "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+            "true" | "True" | "TRUE" => Value::Bool(true),
+            "false" | "False" | "FALSE" => Value::Bool(false),
+            _ => match number(text) {
+                Number::Is(number) => Value::Number(number),
+                Number::Not => Value::Text(text.to_owned()),
+                Number::Odd(why) if self.is_key() => {
+                    let _ = why;
+                    Value::Text(text.to_owned())
+                }
+                Number::Odd(why) => {
+                    return Err(Diagnostic::error(span, why)
+                        .help(format!("write \"{text}\" in quotes if it is text"))
+                        .into());
+                }
+            },
+        })
+    }
+
+    fn is_key(&self) -> bool {
+        self.open
+            .last()
+            .is_some_and(|open| matches!(open.value, Value::Map(_)) && open.key.is_none())
+    }
+}
+
+/// A key as text: what is no text is taken as it is written.
+fn key(node: &Node, source: &Source) -> Reading<String> {
+    match &node.value {
+        Value::Text(text) if text == "<<" => {
+            Err(Diagnostic::error(node.span, "YAML 1.2 has no merge keys")
+                .help("what many jobs share belongs into `defaults` or into their worker")
+                .into())
+        }
+        Value::Text(text) => Ok(text.clone()),
+        _ => Ok(source.slice(node.span).to_owned()),
+    }
+}
+
+fn refuse_tag(has_tag: bool, span: Span) -> Reading<()> {
+    if has_tag {
+        return Err(Diagnostic::error(span, "tags mean nothing here").into());
+    }
+    Ok(())
+}
+
+fn too_deep(span: Span) -> Box<Diagnostic> {
+    let message = format!("more than {DEEPEST} lists and maps in each other");
+    Diagnostic::error(span, message).into()
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.value {
+        Value::List(members) => 1 + members.iter().map(depth).max().unwrap_or_default(),
+        Value::Map(entries) => {
+            1 + entries
+                .iter()
+                .map(|entry| depth(&entry.node))
+                .max()
+                .unwrap_or_default()
+        }
+        _ => 0,
+    }
+}
+
+enum Number {
+    /// As JSON writes it.
+    Is(String),
+    Not,
+    /// A number to some readers and not to others, or to all but JSON.
+    Odd(&'static str),
+}
+
+fn number(text: &str) -> Number {
+    let (sign, digits) = match text.as_bytes().first() {
+        Some(b'-') => ("-", &text[1..]),
+        Some(b'+') => ("", &text[1..]),
+        _ => ("", text),
+    };
+    if matches!(digits, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return Number::Odd("a number that JSON does not have");
+    }
+    if sign.is_empty() && digits == text {
+        let other = |prefix, radix| {
+            text.strip_prefix(prefix)
+                .and_then(|digits: &str| u64::from_str_radix(digits, radix).ok())
+        };
+        if let Some(number) = other("0x", 16).or_else(|| other("0o", 8)) {
+            return Number::Is(number.to_string());
+        }
+    }
+    let (mantissa, exponent) = match digits.find(['e', 'E']) {
+        Some(at) => (&digits[..at], Some(&digits[at + 1..])),
+        None => (digits, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let power = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+    let is_number = all_digits(whole)
+        && fraction.is_none_or(all_digits)
+        && !(whole.is_empty() && fraction.is_none_or(str::is_empty))
+        && power.is_none_or(|power| !power.is_empty() && all_digits(power));
+    if !is_number {
+        return Number::Not;
+    }
+    if whole.len() > 1 && whole.starts_with('0') {
+        return Number::Odd("a number with leading zeros is read differently by different readers");
+    }
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let mut json = format!("{sign}{whole}");
+    if let Some(fraction) = fraction {
+        json.push('.');
+        json.push_str(if fraction.is_empty() { "0" } else { fraction });
+    }
+    if let Some(exponent) = exponent {
+        json.push('e');
+        json.push_str(exponent);
+    }
+    Number::Is(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Reading<Option<Node>> {
+        read(&Source::new("f", text.to_owned()))
+    }
+
+    fn printed(text: &str) -> String {
+        let mut out = String::new();
+        tree(text).unwrap().unwrap().write_json(&mut out);
+        out
+    }
+
+    #[test]
+    fn scalars_are_those_of_the_core_schema() {
+        let text = "[no, yes, on, NO, true, ~, 12, -3.5, .5, 5., 1e3, 0x1F, 0o17, 1_000, 12:30, 2020-01-01, '1', \"a\\n\", +7]";
+        assert_eq!(
+            printed(text),
+            r#"["no","yes","on","NO",true,null,12,-3.5,0.5,5.0,1e3,31,15,"1_000","12:30","2020-01-01","1","a\n",7]"#
+        );
+        for (text, said) in [
+            ("a: 007", "leading zeros"),
+            ("a: .inf", "JSON does not have"),
+            ("a: .nan", "JSON does not have"),
+            ("a: !!set {x}", "tags"),
+            ("a: !mine x", "tags"),
+            ("? [a]\n: b", "a key has to be text"),
+            ("a: &x 1\n<<: *x", "no merge keys"),
+            ("a: 1\n---\nb: 2", "second document"),
+            ("a:\n\t- b", "a tab indents this line"),
+            ("a: &x [*x]", "not complete"),
+        ] {
+            let error = tree(text).unwrap_err();
+            assert!(error.message.contains(said), "{text}: {error:?}");
+        }
+        assert_eq!(
+            printed("{1: a, true: b, ~: c, 007: d}"),
+            r#"{"1":"a","true":"b","~":"c","007":"d"}"#
+        );
+        assert_eq!(printed("a: !!str 7"), r#"{"a":"7"}"#);
+    }
+
+    #[test]
+    fn places_are_right_behind_wide_characters_and_comments() {
+        let text = "# größe: ü\r\nä: {ö: ü, b: [1,\r\n   x y]}\n";
+        let tree = tree(text).unwrap().unwrap();
+        let slice = |node: &Node| text[node.span.start..node.span.end].to_owned();
+        let map = tree.get("ä").unwrap();
+        assert_eq!(slice(map.get("ö").unwrap()), "ü");
+        assert_eq!(slice(&map.get("b").unwrap().members()[1]), "x y");
+        assert_eq!(slice(map.get("b").unwrap()), "[1,\r\n   x y]");
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        for text in ["", "  \n", "# only this\n", "---\n"] {
+            assert_eq!(tree(text), Ok(None), "{text:?}");
+        }
+        assert_eq!(tree("~").unwrap().unwrap().value, Value::Null);
+    }
+
+    #[test]
+    fn aliases_are_expanded_within_bounds() {
+        assert_eq!(
+            printed("a: &x {b: 1}\nc: *x"),
+            r#"{"a":{"b":1},"c":{"b":1}}"#
+        );
+        let mut laughs = "a0: &a0 [lol]\n".to_owned();
+        for n in 1..30 {
+            let before = n - 1;
+            laughs.push_str(&format!(
+                "a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}]\n"
+            ));
+        }
+        let error = tree(&laughs).unwrap_err();
+        assert!(
+            error.message.contains("more than 100000 values"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        assert!(tree(&"[".repeat(100_000)).is_err());
+        let deep = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(tree(&deep(DEEPEST)).is_ok());
+        assert!(tree(&deep(DEEPEST + 1)).is_err());
+        let deeper = format!("a: &x {}\nb: [[[*x]]]", deep(DEEPEST - 1));
+        assert!(tree(&deeper).unwrap_err().message.contains("in each other"));
+    }
+}

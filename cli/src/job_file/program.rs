@@ -1,0 +1,158 @@
+//! Commands as processes that can be started.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ratchet_ipc::LineFormat;
+use ratchet_runtime::process::{Environment, Language, PoolConfig, ProcessConfig};
+
+use super::terms::within;
+use crate::diagnostic::Diagnostic;
+use crate::document::{Node, Value};
+use crate::value::{self, Unreadable};
+
+/// The process of a section's command, with its `env` and `cwd`.
+pub(super) fn process(
+    section: &Node,
+    command: &Node,
+    folder: Option<&Path>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<ProcessConfig> {
+    let words = words(command, problems)?;
+    let mut config = from_words(&words, folder)?;
+    let cwd = section.get("cwd").and_then(Node::text);
+    if let Some(cwd) = cwd {
+        config.working_dir = Some(within(folder, cwd));
+    }
+    if let Some(env) = section.get("env") {
+        config.env = environment(env, problems);
+    }
+    Some(config)
+}
+
+/// What a worker speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// The worker protocol.
+    #[default]
+    Ratchet,
+    /// A filter, which answers each line with a line.
+    Lines,
+}
+
+/// A worker from a command that was typed.
+pub(crate) fn command_worker(command: &str, protocol: Protocol) -> Result<PoolConfig, Unreadable> {
+    let words = value::split_words(command)?.words;
+    let program = words.first().filter(|program| !program.is_empty());
+    let (Some(program), Some(process)) = (program, from_words(&words, None)) else {
+        return Err(Unreadable::new("it is empty").hint("name a program"));
+    };
+    if command.contains('\0') {
+        return Err(Unreadable::new("it contains a NUL character"));
+    }
+    let name = Path::new(program)
+        .file_name()
+        .and_then(|name| name.to_str());
+    let mut pool = PoolConfig::new(name.unwrap_or(program), process);
+    if protocol == Protocol::Lines {
+        pool.language = Language::Lines {
+            input: LineFormat::Text,
+            output: LineFormat::Text,
+        };
+    }
+    Ok(pool)
+}
+
+/// Words as a process in a folder. A program with a slash in its name is looked for from there.
+pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<ProcessConfig> {
+    let (program, args) = words.split_first()?;
+    let program = if program.contains('/') {
+        within(folder, program)
+    } else {
+        PathBuf::from(program)
+    };
+    let mut config = ProcessConfig::new(program).args(args);
+    config.working_dir = folder.map(Path::to_path_buf);
+    Some(config)
+}
+
+fn words(command: &Node, problems: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    let Some(text) = command.text() else {
+        let words = command.members().iter().map(Node::text_or_number);
+        return words.map(|word| word.map(str::to_owned)).collect();
+    };
+    let words = value::split_words(text).ok()?;
+    if let Some(shell) = words.shell {
+        problems.push(
+            Diagnostic::warning(command.span, format!("no shell sees `{shell}`"))
+                .label("the program gets it as one of its words")
+                .help("write [sh, -c, \"..\"] if a shell is wanted, or put it in quotes"),
+        );
+    }
+    if text.contains('\0') {
+        let message = "a word of a command cannot contain a NUL character";
+        problems.push(Diagnostic::error(command.span, message));
+        return None;
+    }
+    Some(words.words)
+}
+
+fn environment(env: &Node, problems: &mut Vec<Diagnostic>) -> Environment {
+    let mut environment = Environment::inherited();
+    for entry in env.entries() {
+        let value = match &entry.node.value {
+            Value::Text(text) | Value::Number(text) => text.as_str(),
+            Value::Bool(true) => "true",
+            Value::Bool(false) => "false",
+            _ => continue,
+        };
+        if entry.name.contains(['=', '\0']) {
+            let message = "the name of a variable cannot contain `=` or NUL";
+            problems.push(Diagnostic::error(entry.place, message));
+        } else if value.contains('\0') {
+            let message = "the value of a variable cannot contain NUL";
+            problems.push(Diagnostic::error(entry.node.span, message));
+        } else {
+            environment = environment.set(&entry.name, value);
+        }
+    }
+    environment
+}
+
+/// Why a program cannot be started, as far as one can see without starting it.
+pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option<String> {
+    let program = &config.command;
+    if program.components().count() > 1 || program.is_absolute() {
+        return match std::fs::metadata(program) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some(format!("there is no `{}`", program.display()))
+            }
+            Err(error) => Some(format!("`{}`: {error}", program.display())),
+            Ok(found) if found.is_dir() => Some(format!("`{}` is a folder", program.display())),
+            Ok(found) if !may_run(&found) => {
+                Some(format!("`{}` is not executable", program.display()))
+            }
+            Ok(_) => None,
+        };
+    }
+    let own = config.env.declared().find(|(name, _)| *name == "PATH");
+    let path = own
+        .map(|(_, path)| path)
+        .or(path.map(OsString::as_os_str))?;
+    let found = std::env::split_paths(path).any(|folder| {
+        let found = std::fs::metadata(folder.join(program));
+        found.is_ok_and(|found| found.is_file() && may_run(&found))
+    });
+    (!found).then(|| format!("there is no program `{}` in PATH", program.display()))
+}
+
+#[cfg(unix)]
+fn may_run(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    found.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn may_run(_: &std::fs::Metadata) -> bool {
+    true
+}

@@ -1,0 +1,60 @@
+//! Values as people write them, in flags, in the environment and in files: one reader each.
+
+mod amount;
+mod duration;
+mod names;
+mod size;
+mod words;
+
+use std::fmt;
+
+pub(crate) use amount::{Amount, amount, count, positive, prefetch};
+pub(crate) use duration::{duration, show_duration};
+pub(crate) use names::closest;
+pub(crate) use size::{show_size, size};
+pub(crate) use words::{Words, split_words};
+
+/// Why a value cannot be read, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) reason: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Unreadable {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.reason)?;
+        match &self.hint {
+            Some(hint) => write!(out, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The digits at the start of a text, with at most one point among them, and what follows.
+fn split_number(text: &str) -> (&str, &str) {
+    let mut points = 0;
+    let end = text
+        .find(|c: char| {
+            points += usize::from(c == '.');
+            !(c.is_ascii_digit() || c == '.' && points == 1)
+        })
+        .unwrap_or(text.len());
+    text.split_at(end)
+}

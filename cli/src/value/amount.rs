@@ -1,0 +1,100 @@
+//! Counts, and shares of a whole.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use ratchet_runtime::process::Prefetch;
+
+use super::Unreadable;
+
+/// So many, or such a share of all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Amount {
+    Count(u64),
+    /// From 0 to 100.
+    Percent(f64),
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(out),
+            Self::Percent(percent) => write!(out, "{percent}%"),
+        }
+    }
+}
+
+/// Reads `3` or `10%`.
+pub(crate) fn amount(text: &str) -> Result<Amount, Unreadable> {
+    let written = text.trim();
+    let Some(number) = written.strip_suffix('%') else {
+        return count(written).map(Amount::Count);
+    };
+    match number.trim_end().parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Amount::Percent(percent)),
+        Ok(_) => Err(Unreadable::new(format!(
+            "`{written}` is not between 0% and 100%"
+        ))),
+        Err(_) => {
+            Err(Unreadable::new(format!("`{written}` is no percentage")).hint("write as in 10%"))
+        }
+    }
+}
+
+/// Reads a whole number, 0 included.
+pub(crate) fn count(text: &str) -> Result<u64, Unreadable> {
+    let written = text.trim();
+    if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
+        return written
+            .parse()
+            .map_err(|_| Unreadable::new(format!("`{written}` is too large")));
+    }
+    Err(Unreadable::new(format!("`{written}` is no whole number")))
+}
+
+/// Reads a whole number of at least 1.
+pub(crate) fn positive(text: &str) -> Result<NonZeroU32, Unreadable> {
+    let number = count(text)?;
+    let number =
+        u32::try_from(number).map_err(|_| Unreadable::new(format!("`{number}` is too large")))?;
+    NonZeroU32::new(number).ok_or_else(|| Unreadable::new("0 is too few").hint("at least 1"))
+}
+
+/// Reads `auto` or a number.
+pub(crate) fn prefetch(text: &str) -> Result<Prefetch, Unreadable> {
+    if text.trim() == "auto" {
+        return Ok(Prefetch::Auto);
+    }
+    let number = count(text).map_err(|error| error.hint("write `auto` or a number"))?;
+    u32::try_from(number)
+        .map(Prefetch::Fixed)
+        .map_err(|_| Unreadable::new(format!("`{number}` is too large")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_counts_and_shares() {
+        assert_eq!(amount("3"), Ok(Amount::Count(3)));
+        assert_eq!(amount("10%"), Ok(Amount::Percent(10.0)));
+        assert_eq!(amount("0"), Ok(Amount::Count(0)));
+        assert_eq!(prefetch("auto"), Ok(Prefetch::Auto));
+        assert_eq!(prefetch("7"), Ok(Prefetch::Fixed(7)));
+        assert_eq!(positive("4").map(NonZeroU32::get), Ok(4));
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for text in [
+            "", "-1", "1.5", "x", "101%", "-1%", "%", "NaN%", "+1", "1e3",
+        ] {
+            assert!(amount(text).is_err(), "{text}");
+        }
+        for text in ["0", "4294967296", "99999999999999999999999"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+        assert!(prefetch("many").is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Spans of time: `30s`, `100ms`, `1m30s`, `1.5h`.
+
+use std::time::Duration;
+
+use super::{Unreadable, split_number};
+
+/// Largest first, as they stand in one duration, in nanoseconds.
+const UNITS: [(&str, u128); 7] = [
+    ("d", 86_400 * NANOS),
+    ("h", 3_600 * NANOS),
+    ("m", 60 * NANOS),
+    ("s", NANOS),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+const NANOS: u128 = 1_000_000_000;
+
+/// A century: nothing that is waited for takes longer, and no clock overflows by it.
+const LONGEST: u128 = 36_525 * 86_400 * NANOS;
+
+/// Reads a duration. A plain number is refused: nothing says what it counts.
+pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
+    let written = text.trim();
+    if written.is_empty() {
+        return Err(Unreadable::new("there is no duration here").hint(EXAMPLES));
+    }
+    if written.starts_with('-') {
+        return Err(Unreadable::new(format!("`{written}` is negative")).hint(EXAMPLES));
+    }
+    let mut rest = written;
+    let mut nanos: u128 = 0;
+    let mut before: Option<usize> = None;
+    while !rest.is_empty() {
+        let (number, after) = split_number(rest);
+        let end = after
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        if number.is_empty() || number == "." {
+            return Err(Unreadable::new(format!("`{written}` is no duration")).hint(EXAMPLES));
+        }
+        if unit.is_empty() {
+            return Err(plain(written, rest == written, after));
+        }
+        let place = place(unit).ok_or_else(|| unknown(written, number, unit))?;
+        if before.is_some_and(|before| before >= place) {
+            return Err(Unreadable::new(format!("`{written}` is no duration"))
+                .hint("each unit once, the largest first, as in 1h30m"));
+        }
+        before = Some(place);
+        nanos = scaled(number, UNITS[place].1)
+            .and_then(|more| nanos.checked_add(more))
+            .filter(|nanos| *nanos <= LONGEST)
+            .ok_or_else(|| {
+                Unreadable::new(format!("`{written}` is longer than a hundred years"))
+            })?;
+        rest = after;
+    }
+    let seconds = u64::try_from(nanos / NANOS).unwrap_or(u64::MAX);
+    let nanos = u32::try_from(nanos % NANOS).unwrap_or_default();
+    Ok(Duration::new(seconds, nanos))
+}
+
+/// The shortest way to write it, such that it is read back as it is.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    let mut left = duration.as_nanos();
+    if left == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, nanos) in UNITS {
+        if left >= nanos {
+            text.push_str(&(left / nanos).to_string());
+            text.push_str(unit);
+            left %= nanos;
+        }
+    }
+    text
+}
+
+const EXAMPLES: &str = "write a number and a unit, as in 30s, 100ms or 1m30s";
+
+fn place(unit: &str) -> Option<usize> {
+    let unit = if unit == "µs" || unit == "μs" {
+        "us"
+    } else {
+        unit
+    };
+    UNITS.iter().position(|(name, _)| *name == unit)
+}
+
+fn plain(written: &str, whole: bool, after: &str) -> Unreadable {
+    let reason = format!("`{written}` has no unit");
+    if whole && after.is_empty() {
+        return Unreadable::new(reason).hint(format!("write `{written}s` for seconds"));
+    }
+    Unreadable::new(reason).hint(EXAMPLES)
+}
+
+fn unknown(written: &str, number: &str, unit: &str) -> Unreadable {
+    let meant = match unit.to_lowercase().as_str() {
+        "sec" | "secs" | "second" | "seconds" => "s",
+        "min" | "mins" | "minute" | "minutes" => "m",
+        "hr" | "hrs" | "hour" | "hours" => "h",
+        "day" | "days" => "d",
+        "msec" | "msecs" | "milliseconds" | "millisecond" => "ms",
+        lower if place(lower).is_some() => lower,
+        _ => {
+            return Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"))
+                .hint("the units are d, h, m, s, ms, us and ns");
+        }
+    }
+    .to_owned();
+    Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"))
+        .hint(format!("did you mean `{number}{meant}`?"))
+}
+
+/// A decimal number times a whole one, exactly, down to the nanosecond.
+fn scaled(number: &str, unit: u128) -> Option<u128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let mut nanos = whole.parse::<u128>().ok()?.checked_mul(unit)?;
+    let mut share = unit;
+    for digit in fraction.bytes() {
+        share /= 10;
+        nanos = nanos.checked_add(u128::from(digit - b'0') * share)?;
+    }
+    Some(nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, nanos) in [
+            ("30s", 30 * NANOS),
+            ("100ms", 100_000_000),
+            ("1m30s", 90 * NANOS),
+            ("1.5h", 5400 * NANOS),
+            ("0s", 0),
+            ("2d", 172_800 * NANOS),
+            ("250us", 250_000),
+            ("250µs", 250_000),
+            (" 5s ", 5 * NANOS),
+            (".5s", 500_000_000),
+        ] {
+            assert_eq!(duration(text).map(|d| d.as_nanos()), Ok(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_rest_with_a_way_out() {
+        for (text, said) in [
+            ("30", "`30` has no unit; write `30s` for seconds"),
+            ("1m30", "`1m30` has no unit; write a number and a unit"),
+            ("", "there is no duration here"),
+            ("-5s", "`-5s` is negative"),
+            ("soon", "`soon` is no duration"),
+            ("5sec", "did you mean `5s`?"),
+            ("5S", "did you mean `5s`?"),
+            ("5parsecs", "the units are d, h, m"),
+            ("5s1m", "the largest first"),
+            ("5s5s", "each unit once"),
+            ("1.2.3s", "has no unit"),
+            ("999999999999999999999999999999d", "hundred years"),
+            (
+                "99999999999999999999999999999999999999999999s",
+                "hundred years",
+            ),
+            ("1 s", "no unit"),
+        ] {
+            let error = duration(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn shows_what_it_reads() {
+        for text in ["0s", "1m30s", "100ms", "1d2h3m4s5ms6us7ns"] {
+            assert_eq!(show_duration(duration(text).unwrap()), text);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! "Did you mean": the closest of the names that exist.
+
+/// The name nearest to what was typed, if one is near enough to be meant.
+pub(crate) fn closest<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Long texts are no typing errors, and comparing them is slow.
+    let length = typed.chars().take(LONGEST + 1).count();
+    if length > LONGEST {
+        return None;
+    }
+    names
+        .into_iter()
+        .filter(|name| name.len() <= 4 * LONGEST)
+        .map(|name| (strsim::osa_distance(typed, name), name))
+        .filter(|(distance, name)| *distance <= length.div_ceil(3) && *distance < name.len())
+        .min()
+        .map(|(_, name)| name)
+}
+
+const LONGEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_is_near_and_nothing_else() {
+        let names = ["resize", "count", "upload"];
+        assert_eq!(closest("resise", names), Some("resize"));
+        assert_eq!(closest("cuont", names), Some("count"));
+        assert_eq!(closest("deploy", names), None);
+        assert_eq!(closest("", names), None);
+        assert_eq!(closest("x", ["a"]), None);
+        assert_eq!(closest(&"resize".repeat(1000), names), None);
+    }
+}
