@@ -7,6 +7,24 @@ mod document;
 mod error;
 mod exit;
 mod job_file;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "`ratchet map` is wired next")
+)]
+mod map;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "`ratchet run` is wired next")
+)]
+mod report;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "what reads files and settings comes next"
+    )
+)]
 mod value;
 
 use std::error::Error;
@@ -23,15 +41,20 @@ use job_file::FileError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
+    let out = &mut io::stdout();
     let done = match verb {
         Verb::Check(check) => commands::check::run(&check),
         Verb::Worker(worker) => commands::worker::run(&worker),
+        Verb::Completions(completions) => commands::completions::run(&completions, out),
+        Verb::Man(man) => commands::man::run(&man, out),
+        #[cfg(test)]
+        other => Err(CliError::usage(format!("{other:?} is not wired"))),
     };
     let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
     ExitCode::from(code)
 }
 
-/// Says what went wrong and why, a cause a line.
+/// Says what went wrong and why, a cause a line, and what to do about it.
 fn report(error: &CliError) -> u8 {
     if error.is_broken_pipe() {
         return error.exit_code();
@@ -43,9 +66,7 @@ fn report(error: &CliError) -> u8 {
     let _ = writeln!(text, "ratchet: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str("  because: ");
-        text.push_str(&error.to_string());
-        text.push('\n');
+        let _ = writeln!(text, "  because: {error}");
         cause = error.source();
     }
     if let Some(help) = error.help() {

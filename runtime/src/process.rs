@@ -35,14 +35,14 @@ mod system;
 
 use async_trait::async_trait;
 
-pub use command::{CommandLimits, CommandOutput, CommandRunner, StopCause};
+pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
 pub use config::{Environment, ProcessConfig};
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
-pub use output::{Captured, Tail};
+pub use output::{Captured, OutputSink, Stream, Tail};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
