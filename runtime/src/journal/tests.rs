@@ -372,6 +372,7 @@ mod store {
         journal.append(&a, &succeeded(&a)).unwrap();
         let summary = [succeeded(&a)].summarize(Duration::from_secs(1));
         journal.end(now(), &summary).unwrap();
+        drop(journal);
         // In the same moment.
         let (second, mut journal) = create(&store, now());
         journal.append(&a, &succeeded(&a)).unwrap();
@@ -460,6 +461,7 @@ mod store {
             Journal::resume(store.journal(id), now(), &about(), Durability::None).unwrap();
         let summary = [succeeded(&a)].summarize(Duration::ZERO);
         journal.end(now(), &summary).unwrap();
+        drop(journal);
         let mut bytes = fs::read(store.journal(id)).unwrap();
         bytes.extend_from_slice(b"torn");
         fs::write(store.journal(id), &bytes).unwrap();
