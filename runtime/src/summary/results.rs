@@ -1,5 +1,6 @@
 //! Questions about outcomes that somebody has collected.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::tally::{Tally, ran};
 use super::{Counts, Summary};
 use crate::outcome::{Failure, Outcome, Status};
 
-/// Questions about a slice of outcomes.
+/// Questions about a slice of outcomes, or of shared ones.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::outcome::{Failure, Outcome, Status};
 /// ```
 pub trait Results {
     /// The outcomes themselves.
-    fn outcomes(&self) -> &[Outcome];
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome>;
 
     /// How many ended how.
     fn counts(&self) -> Counts {
@@ -65,7 +66,7 @@ pub trait Results {
 
     /// Those that failed, timed out or crashed.
     fn filter_failed(&self) -> impl Iterator<Item = &Outcome> {
-        self.outcomes().iter().filter(|outcome| {
+        self.outcomes().filter(|outcome| {
             matches!(
                 outcome.status(),
                 Status::Failed | Status::TimedOut | Status::Crashed
@@ -75,13 +76,13 @@ pub trait Results {
 
     /// Those that ended like this.
     fn filter_by_status(&self, status: Status) -> impl Iterator<Item = &Outcome> {
-        let all = self.outcomes().iter();
+        let all = self.outcomes();
         all.filter(move |outcome| outcome.status() == status)
     }
 
     /// Those of one host.
     fn filter_by_host(&self, host: &str) -> impl Iterator<Item = &Outcome> {
-        self.outcomes().iter().filter(move |outcome| {
+        self.outcomes().filter(move |outcome| {
             let own = outcome.host.as_ref();
             own.is_some_and(|own| own.as_str() == host)
         })
@@ -149,18 +150,18 @@ pub trait Results {
 
     /// Whether everything succeeded, which is so of nothing, too.
     fn all_successful(&self) -> bool {
-        self.outcomes().iter().all(Outcome::is_success)
+        self.outcomes().all(Outcome::is_success)
     }
 
     /// All that did not succeed, and why.
     fn errors(&self) -> impl Iterator<Item = (&Outcome, &Failure)> {
-        let all = self.outcomes().iter();
+        let all = self.outcomes();
         all.filter_map(|outcome| Some((outcome, outcome.failure()?)))
     }
 
     /// The hosts that occur.
     fn host_names(&self) -> BTreeSet<&str> {
-        let all = self.outcomes().iter();
+        let all = self.outcomes();
         all.filter_map(|outcome| outcome.host.as_ref())
             .map(HostName::as_str)
             .collect()
@@ -177,14 +178,14 @@ pub trait Results {
     }
 }
 
-impl Results for [Outcome] {
-    fn outcomes(&self) -> &[Outcome] {
-        self
+impl<T: Borrow<Outcome>> Results for [T] {
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.iter().map(Borrow::borrow)
     }
 }
 
 fn group<'a, K: Ord>(
-    outcomes: &'a [Outcome],
+    outcomes: impl Iterator<Item = &'a Outcome>,
     key: impl Fn(&'a Outcome) -> Option<K>,
 ) -> BTreeMap<K, Vec<&'a Outcome>> {
     let mut groups: BTreeMap<K, Vec<&Outcome>> = BTreeMap::new();
@@ -197,7 +198,7 @@ fn group<'a, K: Ord>(
 }
 
 /// How long those ran that did.
-fn run_times(outcomes: &[Outcome]) -> Vec<Duration> {
-    let ran = outcomes.iter().filter(|outcome| ran(outcome));
+fn run_times<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<Duration> {
+    let ran = outcomes.filter(|outcome| ran(outcome));
     ran.map(|outcome| outcome.duration).collect()
 }
