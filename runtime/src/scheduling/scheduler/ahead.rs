@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::claims::Kind;
 use super::super::gates::Barred;
+use super::super::priority::Rank;
 use super::super::queue::Standing;
 use super::{End, Scheduler, Ticket, Workers};
 use crate::Error;
@@ -53,13 +54,19 @@ impl Scheduler {
             return None; // A job that needs more than a slot is first.
         }
         self.show_due();
+        self.show_before(rank, gate);
         while let Some((first, open)) = self.open.top()
             && first < rank
         {
             let Some((_, group)) = self.gates[open].groups.top() else {
                 break; // An empty gate is never listed.
             };
-            let barred = self.obstacle(group)?;
+            // What must be alone is passed by all until it is due, as by a pop.
+            let noisy = self.groups[group].alone && self.running + self.ahead > 0;
+            let barred = match noisy && !self.is_due(first) {
+                true => self.quiet,
+                false => self.obstacle(group)?,
+            };
             match self.gates[barred].barred {
                 Barred::Slots => return None,
                 Barred::Quiet if self.is_due(first) => return None,
@@ -67,14 +74,6 @@ impl Scheduler {
                 _ if barred == open => self.shut(open),
                 _ => self.move_group(group, barred),
             }
-        }
-        let passes = |gate: u32| {
-            let first = self.gates[gate].groups.top();
-            first.is_some_and(|(first, group)| first < rank && group != base)
-        };
-        // Those who wait behind a shut gate for a worker of the kind, or for slots.
-        if passes(gate) || self.weights.iter().any(|(_, gate)| passes(*gate)) {
-            return None;
         }
         let (_, job) = self.lanes[lane].head()?;
         self.waiting -= 1;
@@ -121,6 +120,18 @@ impl Scheduler {
             return Err(Error::NotAhead { ticket });
         }
         Ok(id)
+    }
+
+    /// Those before this rank who lacked slots, or this kind of worker, count again: by now they may lack something
+    /// else first.
+    fn show_before(&mut self, rank: Rank, kind_gate: u32) {
+        for at in 0..=self.weights.len() {
+            let gate = self.weights.get(at).map_or(kind_gate, |(_, gate)| *gate);
+            let waiting = &self.gates[gate];
+            if waiting.shut && waiting.groups.top().is_some_and(|(first, _)| first < rank) {
+                self.reopen(gate);
+            }
+        }
     }
 
     /// Let those look again who must be alone, once nobody is in their way.
