@@ -17,6 +17,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     /// Reads a job file, resolves everything, and runs nothing.
     Check(commands::check::Arguments),
+    /// Shows what is set, and where it comes from.
+    Config(commands::config::Arguments),
     /// The built-in worker: echo, sleep, fail, flaky, burn, command.
     Worker(commands::worker::Arguments),
 }

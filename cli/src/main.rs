@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod exit;
 mod job_file;
+mod settings;
 mod value;
 
 use std::error::Error;
@@ -19,12 +20,12 @@ use clap::Parser;
 use args::{Arguments, Verb};
 use diagnostic::Look;
 use error::CliError;
-use job_file::FileError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let done = match verb {
         Verb::Check(check) => commands::check::run(&check),
+        Verb::Config(config) => commands::config::run(&config),
         Verb::Worker(worker) => commands::worker::run(&worker),
     };
     let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
@@ -36,10 +37,7 @@ fn report(error: &CliError) -> u8 {
     if error.is_broken_pipe() {
         return error.exit_code();
     }
-    let mut text = match error {
-        CliError::File(FileError::Refused(report)) => report.render(Look::of_stderr()),
-        _ => String::new(),
-    };
+    let mut text = error.reports(Look::of_stderr());
     let _ = writeln!(text, "ratchet: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
