@@ -19,6 +19,8 @@ pub(crate) enum Verb {
     Check(commands::check::Arguments),
     /// Shows what is set, and where it comes from.
     Config(commands::config::Arguments),
+    /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
+    Schema(commands::schema::Arguments),
     /// The built-in worker: echo, sleep, fail, flaky, burn, command.
     Worker(commands::worker::Arguments),
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod schema;
 pub(crate) mod worker;

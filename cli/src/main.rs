@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod exit;
 mod job_file;
+mod schema;
 mod settings;
 mod value;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let done = match verb {
         Verb::Check(check) => commands::check::run(&check),
         Verb::Config(config) => commands::config::run(&config),
+        Verb::Schema(schema) => commands::schema::run(&schema),
         Verb::Worker(worker) => commands::worker::run(&worker),
     };
     let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
