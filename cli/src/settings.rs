@@ -63,50 +63,6 @@ impl Settings {
         self.duration("grace")
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.duration("deadline")
-    }
-
-    pub(crate) fn max_fail(&self) -> Option<Amount> {
-        value::amount(self.text("max-fail")?).ok()
-    }
-
-    pub(crate) fn memory_limit(&self) -> Option<u64> {
-        value::size(self.text("memory-limit")?).ok()
-    }
-
-    pub(crate) fn memory_free(&self) -> Option<u64> {
-        value::size(self.text("memory-free")?).ok()
-    }
-
-    pub(crate) fn load_limit(&self) -> Option<f64> {
-        self.text("load")?.parse().ok()
-    }
-
-    /// One of the words of `format`.
-    pub(crate) fn format(&self) -> Option<&str> {
-        self.text("format")
-    }
-
-    /// `auto`, `always` or `never`.
-    pub(crate) fn progress(&self) -> Option<&str> {
-        self.text("progress")
-    }
-
-    /// `auto`, `always` or `never`.
-    pub(crate) fn color(&self) -> Option<&str> {
-        self.text("color")
-    }
-
-    /// `none`, `batch` or `each`.
-    pub(crate) fn durability(&self) -> Option<&str> {
-        self.text("durability")
-    }
-
-    pub(crate) fn log_file(&self) -> Option<PathBuf> {
-        self.path("log-file")
-    }
-
     /// Where runs are recorded: as set, or the XDG state folder.
     pub(crate) fn state_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
         match self.path("state-dir") {
@@ -150,15 +106,13 @@ impl Settings {
         SETTINGS
             .keys
             .iter()
-            .map(|key| match self.find(key.name) {
-                Some(set) => {
-                    let value = set.node.text_or_number().unwrap_or_default();
-                    (key.name, value.to_owned(), set.origin.clone())
-                }
-                None => {
+            .map(|key| {
+                let Some(set) = self.find(key.name) else {
                     let default = keys::default(key.name, self, surroundings);
-                    (key.name, default, Origin::Default)
-                }
+                    return (key.name, default, Origin::Default);
+                };
+                let value = set.node.text_or_number().unwrap_or_default();
+                (key.name, value.to_owned(), set.origin.clone())
             })
             .collect()
     }
@@ -183,6 +137,53 @@ impl Settings {
             Some(folder) => folder.join(path),
             None => PathBuf::from(path),
         })
+    }
+}
+
+#[expect(dead_code, reason = "whoever runs jobs asks for these")]
+impl Settings {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.duration("deadline")
+    }
+
+    pub(crate) fn max_fail(&self) -> Option<Amount> {
+        value::amount(self.text("max-fail")?).ok()
+    }
+
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        value::size(self.text("memory-limit")?).ok()
+    }
+
+    pub(crate) fn memory_free(&self) -> Option<u64> {
+        value::size(self.text("memory-free")?).ok()
+    }
+
+    pub(crate) fn load_limit(&self) -> Option<f64> {
+        self.text("load")?.parse().ok()
+    }
+
+    /// One of the words of `format`.
+    pub(crate) fn format(&self) -> Option<&str> {
+        self.text("format")
+    }
+
+    /// `auto`, `always` or `never`.
+    pub(crate) fn progress(&self) -> Option<&str> {
+        self.text("progress")
+    }
+
+    /// `auto`, `always` or `never`.
+    pub(crate) fn color(&self) -> Option<&str> {
+        self.text("color")
+    }
+
+    /// `none`, `batch` or `each`.
+    pub(crate) fn durability(&self) -> Option<&str> {
+        self.text("durability")
+    }
+
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        self.path("log-file")
     }
 }
 

@@ -63,31 +63,74 @@ fn result() -> Value {
 
 /// Of one line of an event log. Readers ignore events and fields that they do not know.
 pub(crate) fn events() -> Value {
-    let text = || json!({"type": "string"});
-    let count = || json!({"type": "integer", "minimum": 0});
-    let number = || json!({"type": "number"});
-    let level = || json!({"enum": ["debug", "info", "warn", "error", "trace"]});
-    let class = || json!({"enum": Class::ALL.map(Class::as_str)});
-    let duration = || json!({"type": "object", "properties": {"secs": count(), "nanos": count()}, "required": ["secs", "nanos"]});
-    // An event, what it has, and what it may have.
-    let kinds = [
+    let kinds: Vec<_> = of_jobs()
+        .into_iter()
+        .chain(of_runs())
+        .chain(of_workers())
+        .collect();
+    json!({
+        "$schema": DRAFT,
+        "title": "A line of a ratchet event log",
+        "type": "object",
+        "properties": {
+            "v": {"const": Record::VERSION},
+            "at_ms": {"type": "integer", "minimum": 0, "description": "Milliseconds since the Unix epoch."},
+        },
+        "required": ["v", "at_ms", "event"],
+        "oneOf": kinds,
+    })
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn number() -> Value {
+    json!({"type": "number"})
+}
+
+fn of_runs() -> [Value; 7] {
+    let phase = json!({"enum": ["draining", "cancelling", "killing"]});
+    let state = json!({"enum": ["closed", "open", "half_open"]});
+    [
         kind("run_started", &[], [("total", count())]),
         kind(
             "run_stopping",
             &["phase", "reason"],
-            [
-                (
-                    "phase",
-                    json!({"enum": ["draining", "cancelling", "killing"]}),
-                ),
-                ("reason", text()),
-            ],
+            [("phase", phase), ("reason", text())],
         ),
         kind(
             "run_ended",
             &["total", "succeeded"],
             [("total", count()), ("succeeded", count())],
         ),
+        kind(
+            "breaker_changed",
+            &["name", "state"],
+            [("name", text()), ("state", state)],
+        ),
+        kind(
+            "limit_changed",
+            &["name", "limit"],
+            [("name", text()), ("limit", text())],
+        ),
+        kind("admission", &[], [("held", text())]),
+        kind(
+            "resource_warning",
+            &["resource", "percent"],
+            [("resource", text()), ("percent", number())],
+        ),
+    ]
+}
+
+fn of_jobs() -> [Value; 6] {
+    let level = json!({"enum": ["trace", "debug", "info", "warn", "error"]});
+    let class = json!({"enum": Class::ALL.map(Class::as_str)});
+    [
         kind(
             "job_queued",
             &["id", "task"],
@@ -114,7 +157,7 @@ pub(crate) fn events() -> Value {
             [
                 ("id", text()),
                 ("attempt", count()),
-                ("class", class()),
+                ("class", class),
                 ("message", text()),
                 ("retry_in_ms", count()),
             ],
@@ -126,29 +169,17 @@ pub(crate) fn events() -> Value {
             [
                 ("id", text()),
                 ("worker", text()),
-                ("level", level()),
+                ("level", level),
                 ("message", text()),
             ],
         ),
-        kind(
-            "breaker_changed",
-            &["name", "state"],
-            [
-                ("name", text()),
-                ("state", json!({"enum": ["closed", "open", "half_open"]})),
-            ],
-        ),
-        kind(
-            "limit_changed",
-            &["name", "limit"],
-            [("name", text()), ("limit", text())],
-        ),
-        kind("admission", &[], [("held", text())]),
-        kind(
-            "resource_warning",
-            &["resource", "percent"],
-            [("resource", text()), ("percent", number())],
-        ),
+    ]
+}
+
+fn of_workers() -> [Value; 5] {
+    let delay = json!({"type": "object", "properties": {"secs": count(), "nanos": count()}, "required": ["secs", "nanos"]});
+    let unexpected = json!({"type": "boolean"});
+    [
         news(
             "started",
             &["worker"],
@@ -165,31 +196,20 @@ pub(crate) fn events() -> Value {
             [
                 ("worker", text()),
                 ("cause", text()),
-                ("unexpected", json!({"type": "boolean"})),
+                ("unexpected", unexpected),
             ],
         ),
         news(
             "waiting",
             &["kind", "delay"],
-            [("kind", text()), ("delay", duration())],
+            [("kind", text()), ("delay", delay)],
         ),
         news(
             "broken",
             &["kind", "reason"],
             [("kind", text()), ("reason", text())],
         ),
-    ];
-    json!({
-        "$schema": DRAFT,
-        "title": "A line of a ratchet event log",
-        "type": "object",
-        "properties": {
-            "v": {"const": Record::VERSION},
-            "at_ms": {"type": "integer", "minimum": 0, "description": "Milliseconds since the Unix epoch."},
-        },
-        "required": ["v", "at_ms", "event"],
-        "oneOf": kinds,
-    })
+    ]
 }
 
 fn kind<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
