@@ -6,7 +6,6 @@
 
 pub(crate) mod cache;
 pub(crate) mod completions;
-pub(crate) mod config;
 pub(crate) mod crew;
 pub(crate) mod display;
 pub(crate) mod man;
@@ -16,7 +15,6 @@ pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
-pub(crate) mod schema;
 pub(crate) mod stop;
 pub(crate) mod terms;
 pub(crate) mod worker;
@@ -50,10 +48,10 @@ pub(crate) enum Verb {
     Worker(worker::WorkerArguments),
     /// Reads a job file, resolves everything, and runs nothing.
     Check(commands::check::Arguments),
-    #[cfg(test)]
-    Config(config::ConfigArguments),
-    #[cfg(test)]
-    Schema(schema::SchemaArguments),
+    /// Shows what is set, and where it comes from.
+    Config(commands::config::Arguments),
+    /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
+    Schema(commands::schema::Arguments),
     Completions(completions::CompletionsArguments),
     Man(man::ManArguments),
 }

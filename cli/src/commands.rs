@@ -2,5 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod man;
+pub(crate) mod schema;
 pub(crate) mod worker;

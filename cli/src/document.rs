@@ -8,6 +8,8 @@ mod check;
 mod format;
 mod json;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod toml;
 mod tree;
 mod yaml;

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use ratchet_ipc::IpcError;
 use thiserror::Error;
 
+use crate::diagnostic::Look;
 use crate::exit;
 use crate::job_file::FileError;
+use crate::settings::SettingsError;
 
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
@@ -21,6 +23,8 @@ pub(crate) enum CliError {
     Worker(#[source] IpcError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("{bad} of the lines of {file} make no job")]
     BadLines { file: String, bad: u64 },
     #[error("`{}` cannot be read", path.display())]
@@ -62,9 +66,11 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::File(FileError::Nothing { .. }) => exit::NOTHING,
-            Self::Usage { .. } | Self::File(_) | Self::BadLines { .. } | Self::Read { .. } => {
-                exit::USAGE
-            }
+            Self::Usage { .. }
+            | Self::File(_)
+            | Self::Settings(_)
+            | Self::BadLines { .. }
+            | Self::Read { .. } => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
             Self::Worker(_) | Self::Write { .. } | Self::Input(_) | Self::Output(_) => {
                 exit::INTERNAL
@@ -75,6 +81,17 @@ impl CliError {
     /// Whether whoever read stdout has had enough, which is nothing to complain about.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What stands before the error itself: the places in the files.
+    pub(crate) fn reports(&self, look: Look) -> String {
+        match self {
+            Self::File(FileError::Refused(report)) => report.render(look),
+            Self::Settings(SettingsError::Refused(reports)) => {
+                reports.iter().map(|report| report.render(look)).collect()
+            }
+            _ => String::new(),
+        }
     }
 
     /// What to do about it.

@@ -7,24 +7,10 @@ mod document;
 mod error;
 mod exit;
 mod job_file;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "`ratchet map` is wired next")
-)]
 mod map;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "`ratchet run` is wired next")
-)]
 mod report;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "what reads files and settings comes next"
-    )
-)]
+mod schema;
+mod settings;
 mod value;
 
 use std::error::Error;
@@ -37,13 +23,14 @@ use clap::Parser;
 use args::{Arguments, Verb};
 use diagnostic::Look;
 use error::CliError;
-use job_file::FileError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let out = &mut io::stdout();
     let done = match verb {
         Verb::Check(check) => commands::check::run(&check),
+        Verb::Config(config) => commands::config::run(&config),
+        Verb::Schema(schema) => commands::schema::run(&schema),
         Verb::Worker(worker) => commands::worker::run(&worker),
         Verb::Completions(completions) => commands::completions::run(&completions, out),
         Verb::Man(man) => commands::man::run(&man, out),
@@ -59,10 +46,7 @@ fn report(error: &CliError) -> u8 {
     if error.is_broken_pipe() {
         return error.exit_code();
     }
-    let mut text = match error {
-        CliError::File(FileError::Refused(report)) => report.render(Look::of_stderr()),
-        _ => String::new(),
-    };
+    let mut text = error.reports(Look::of_stderr());
     let _ = writeln!(text, "ratchet: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {

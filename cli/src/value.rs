@@ -12,7 +12,7 @@ pub(crate) use amount::{Amount, amount, count, positive, prefetch};
 pub(crate) use duration::{duration, show_duration};
 pub(crate) use names::closest;
 pub(crate) use size::{show_size, size};
-pub(crate) use words::{Words, split_words};
+pub(crate) use words::split_words;
 
 /// Why a value cannot be read, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

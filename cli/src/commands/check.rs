@@ -1,17 +1,22 @@
 //! `ratchet check`: reads a job file, resolves everything, runs nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use ratchet_runtime::process::Size;
 use ratchet_runtime::{Job, Work};
 use serde::Serialize;
 
 use crate::diagnostic::Look;
 use crate::error::CliError;
-use crate::job_file::{self, BadLine, Jobs, Lines, Options, Plan, Protocol, Served, WorkerPlan};
+use crate::job_file::{
+    self, BadLine, Jobs, Lines, Options, Plan, PoolDefaults, Protocol, Served, WorkerPlan,
+};
+use crate::settings::{Settings, Surroundings};
 use crate::value;
 
 /// Reads a job file, resolves everything, and runs nothing.
@@ -59,9 +64,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
             message: format!("the worker's command cannot be read: {}", error.reason),
             hint: error.hint,
         })?;
+    let surroundings = Surroundings::current().map_err(|source| CliError::Read {
+        path: PathBuf::from("."),
+        source,
+    })?;
+    let settings = Settings::load(&surroundings)?;
+    let slots = arguments.jobs.or(settings.jobs()).map(NonZeroU32::get);
+    let workers = settings.workers().map(NonZeroU32::get).or(slots);
     let options = Options {
+        settings: settings.wishes(),
         worker,
-        slots: arguments.jobs.map(NonZeroU32::get),
+        pools: PoolDefaults {
+            size: workers.map(|workers| Size::between(1, workers)),
+            prefetch: settings.prefetch(),
+            grace: settings.grace(),
+        },
+        slots,
         ..Options::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
@@ -188,7 +206,8 @@ impl Summary {
     fn human(&self) -> String {
         let mut out = format!("{}: {} would run\n", self.file, jobs(self.jobs));
         let mut line = |what: &str, text: String| {
-            out.push_str(&format!("  {what:<8} {text}\n"));
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "  {what:<8} {text}");
         };
         for (task, count) in &self.tasks {
             line("task", format!("{task}: {}", jobs(*count)));

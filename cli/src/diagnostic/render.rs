@@ -331,7 +331,7 @@ mod tests {
     fn colours_only_where_they_are_wanted() {
         let report = Report {
             source: Source::new("f", "x".to_owned()),
-            diagnostics: vec![Diagnostic::error(Span::at(1), "no\u{1b}[31m")],
+            diagnostics: vec![Diagnostic::error(Span::new(1, 1), "no\u{1b}[31m")],
         };
         assert!(!report.render(Look::Plain).contains('\u{1b}'));
         assert!(report.render(Look::Coloured).contains("\u{1b}[1m"));
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn many_are_counted() {
-        let diagnostic = Diagnostic::error(Span::at(0), "no");
+        let diagnostic = Diagnostic::error(Span::default(), "no");
         let report = Report {
             source: Source::new("f", String::new()),
             diagnostics: vec![diagnostic; 25],

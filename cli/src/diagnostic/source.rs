@@ -16,10 +16,6 @@ impl Span {
             end: end.max(start),
         }
     }
-
-    pub(crate) fn at(start: usize) -> Self {
-        Self { start, end: start }
-    }
 }
 
 /// A file's text, or one line of a stream.

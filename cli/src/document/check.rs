@@ -11,97 +11,7 @@ use crate::value::{self, Unreadable};
 
 /// Checks a value and all that is in it.
 pub(crate) fn check(node: &Node, shape: &Shape, problems: &mut Vec<Diagnostic>) {
-    let unreadable = |result: Result<(), Unreadable>, problems: &mut Vec<Diagnostic>| {
-        if let Err(error) = result {
-            problems.push(refuse(node.span, error));
-        }
-    };
     match (shape, &node.value) {
-        (Shape::Any, _)
-        | (Shape::Plain, Value::Text(_) | Value::Number(_) | Value::Bool(_))
-        | (Shape::Bool, Value::Bool(_)) => {}
-        (Shape::Just(wanted), Value::Bool(found)) if wanted == found => {}
-        (Shape::Text | Shape::Id, Value::Text(text)) => {
-            if text.is_empty() {
-                problems.push(Diagnostic::error(node.span, "there is nothing here"));
-            }
-        }
-        (Shape::Id, Value::Number(text)) if value::count(text).is_ok() => {}
-        (Shape::Word(words), Value::Text(text)) => {
-            if !words.contains(&text.as_str()) {
-                let error = Diagnostic::error(node.span, format!("unknown word `{text}`"));
-                problems.push(error.did_you_mean(text, words.iter().copied(), "known"));
-            }
-        }
-        (Shape::Count(least), Value::Number(text)) => {
-            unreadable(count(text, *least), problems);
-        }
-        (Shape::Version, Value::Number(text)) => {
-            if text != "1" {
-                let message = format!("{text} is not known here");
-                let help = "the only version there is, is 1";
-                problems.push(Diagnostic::error(node.span, message).help(help));
-            }
-        }
-        (Shape::Rate, Value::Number(text)) => {
-            if !number(text).is_some_and(|number| number > 0.0) {
-                let message = format!("{text} would never let anything start");
-                problems.push(Diagnostic::error(node.span, message).help("a number above 0"));
-            }
-        }
-        (Shape::Factor, Value::Number(text)) => {
-            if !number(text).is_some_and(|number| number >= 1.0) {
-                let message = format!("{text} is less than 1");
-                problems.push(Diagnostic::error(node.span, message));
-            }
-        }
-        (Shape::Duration, Value::Text(text) | Value::Number(text)) => {
-            unreadable(value::duration(text).map(drop), problems);
-        }
-        (Shape::Span, Value::Text(text) | Value::Number(text)) => {
-            let long = value::duration(text).and_then(|duration| {
-                if duration.is_zero() {
-                    return Err(Unreadable::new("no time at all").hint("leave it out for no limit"));
-                }
-                Ok(())
-            });
-            unreadable(long, problems);
-        }
-        (Shape::Size, Value::Text(text) | Value::Number(text)) => {
-            let some = value::size(text).and_then(|bytes| {
-                if bytes == 0 {
-                    return Err(Unreadable::new("a size of 0 leaves nothing"));
-                }
-                Ok(())
-            });
-            unreadable(some, problems);
-        }
-        (Shape::Frequency, Value::Text(text)) => {
-            if let Err(error) = text.parse::<Rate>() {
-                let message = error.to_string();
-                let message = message.strip_prefix("rate ").unwrap_or(&message);
-                problems.push(Diagnostic::error(node.span, message).help("write as in 10/s"));
-            }
-        }
-        (Shape::Frequency, Value::Number(text)) => {
-            let error = Diagnostic::error(node.span, format!("rate {text} has no period"));
-            problems.push(error.help(format!("write `{text}/s` for so many a second")));
-        }
-        (Shape::Prefetch, Value::Text(text) | Value::Number(text)) => {
-            unreadable(value::prefetch(text).map(drop), problems);
-        }
-        (Shape::Amount, Value::Text(text) | Value::Number(text)) => {
-            unreadable(value::amount(text).map(drop), problems);
-        }
-        (Shape::Command, Value::Text(text)) => {
-            let words = value::split_words(text).and_then(|words| {
-                if words.words.first().is_none_or(String::is_empty) {
-                    return Err(empty_command());
-                }
-                Ok(())
-            });
-            unreadable(words, problems);
-        }
         (Shape::Command, Value::List(members)) => command(node.span, members, problems),
         (Shape::List(of), Value::List(members)) => {
             for member in members {
@@ -122,47 +32,104 @@ pub(crate) fn check(node: &Node, shape: &Shape, problems: &mut Vec<Diagnostic>) 
             Some(shape) => check(node, shape, problems),
             None => problems.push(mismatch(node, shape)),
         },
-        _ => problems.push(mismatch(node, shape)),
+        (Shape::Word(words), Value::Text(text)) if !words.contains(&text.as_str()) => {
+            let error = Diagnostic::error(node.span, format!("unknown word `{text}`"));
+            problems.push(error.did_you_mean(text, words.iter().copied(), "known"));
+        }
+        _ => match single(node, shape) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => problems.push(refuse(node.span, error)),
+            None => problems.push(mismatch(node, shape)),
+        },
     }
+}
+
+/// A value that has no others in it; nothing if it is of another type.
+fn single(node: &Node, shape: &Shape) -> Option<Result<(), Unreadable>> {
+    let unless = |is_good, reason: String| {
+        if is_good {
+            Ok(())
+        } else {
+            Err(Unreadable::new(reason))
+        }
+    };
+    Some(match (shape, &node.value) {
+        (Shape::Any, _)
+        | (Shape::Plain, Value::Text(_) | Value::Number(_) | Value::Bool(_))
+        | (Shape::Bool, Value::Bool(_))
+        | (Shape::Word(_), Value::Text(_)) => Ok(()),
+        (Shape::Just(wanted), Value::Bool(found)) if wanted == found => Ok(()),
+        (Shape::Text | Shape::Id, Value::Text(text)) => {
+            unless(!text.is_empty(), "there is nothing here".to_owned())
+        }
+        (Shape::Id, Value::Number(text)) => value::count(text).map(drop),
+        (Shape::Count(least), Value::Number(text)) => count(text, *least),
+        (Shape::Version, Value::Number(text)) => {
+            unless(text == "1", format!("{text} is not known here"))
+                .map_err(|error| error.hint("the only version there is, is 1"))
+        }
+        (Shape::Rate, Value::Number(text)) => {
+            let is_some = number(text).is_some_and(|number| number > 0.0);
+            unless(is_some, format!("{text} would never let anything start"))
+                .map_err(|error| error.hint("a number above 0"))
+        }
+        (Shape::Factor, Value::Number(text)) => {
+            let grows = number(text).is_some_and(|number| number >= 1.0);
+            unless(grows, format!("{text} is less than 1"))
+        }
+        (Shape::Duration, Value::Text(text) | Value::Number(text)) => {
+            value::duration(text).map(drop)
+        }
+        (Shape::Span, Value::Text(text) | Value::Number(text)) => {
+            value::duration(text).and_then(|duration| {
+                unless(!duration.is_zero(), "no time at all".to_owned())
+                    .map_err(|error| error.hint("leave it out for no limit"))
+            })
+        }
+        (Shape::Size, Value::Text(text) | Value::Number(text)) => value::size(text)
+            .and_then(|bytes| unless(bytes > 0, "a size of 0 leaves nothing".to_owned())),
+        (Shape::Frequency, Value::Text(text)) => text.parse::<Rate>().map(drop).map_err(|error| {
+            let message = error.to_string();
+            let message = message.strip_prefix("rate ").unwrap_or(&message);
+            Unreadable::new(message).hint("write as in 10/s")
+        }),
+        (Shape::Frequency, Value::Number(text)) => {
+            Err(Unreadable::new(format!("{text} has no period"))
+                .hint(format!("write `{text}/s` for so many a second")))
+        }
+        (Shape::Prefetch, Value::Text(text) | Value::Number(text)) => {
+            value::prefetch(text).map(drop)
+        }
+        (Shape::Amount, Value::Text(text) | Value::Number(text)) => value::amount(text).map(drop),
+        (Shape::Command, Value::Text(text)) => value::split_words(text).and_then(|words| {
+            let is_named = words
+                .words
+                .first()
+                .is_some_and(|program| !program.is_empty());
+            if is_named {
+                Ok(())
+            } else {
+                Err(empty_command())
+            }
+        }),
+        _ => return None,
+    })
 }
 
 impl Shape {
     /// Whether a value is of the type that this shape is about, right or wrong.
     fn is_for(&self, node: &Node) -> bool {
         match (self, &node.value) {
-            (Self::Any, _)
-            | (
-                Self::Text | Self::Id | Self::Word(_) | Self::Duration | Self::Span | Self::Size,
-                Value::Text(_),
-            )
-            | (Self::Plain, Value::Text(_) | Value::Number(_) | Value::Bool(_))
-            | (Self::Bool, Value::Bool(_))
-            | (Self::Frequency | Self::Prefetch | Self::Amount | Self::Command, Value::Text(_))
-            | (
-                Self::Count(_)
-                | Self::Version
-                | Self::Rate
-                | Self::Factor
-                | Self::Id
-                // A number without its unit gets the message that says so.
-                | Self::Duration
-                | Self::Span
-                | Self::Size
-                | Self::Frequency
-                | Self::Prefetch
-                | Self::Amount,
-                Value::Number(_),
-            )
-            | (Self::Command | Self::List(_), Value::List(_))
-            | (Self::Map(_) | Self::Section(_), Value::Map(_)) => true,
-            (Self::Just(wanted), Value::Bool(found)) => wanted == found,
+            (Self::Command | Self::List(_), Value::List(_))
+            | (Self::Map(_) | Self::Section(_), Value::Map(_))
+            | (Self::Word(_), Value::Text(_)) => true,
             (Self::Either(shapes), _) => shapes.iter().any(|shape| shape.is_for(node)),
-            _ => false,
+            _ => single(node, self).is_some(),
         }
     }
 }
 
-pub(super) fn refuse(span: Span, error: Unreadable) -> Diagnostic {
+fn refuse(span: Span, error: Unreadable) -> Diagnostic {
     let found = Diagnostic::error(span, error.reason);
     match error.hint {
         Some(hint) => found.help(hint),
@@ -235,25 +202,22 @@ fn command(span: Span, members: &[Node], problems: &mut Vec<Diagnostic>) {
 fn section(node: &Node, section: &Section, problems: &mut Vec<Diagnostic>) {
     refuse_twice(node, problems);
     for entry in node.entries() {
-        match section.keys.iter().find(|key| key.name == entry.name) {
-            Some(key) => {
-                let before = problems.len();
-                check(&entry.node, &key.shape, problems);
-                // Of a single value one has to know what it is.
-                for problem in &mut problems[before..] {
-                    if problem.span == Some(entry.node.span)
-                        && !matches!(entry.node.value, Value::Map(_))
-                    {
-                        problem.message = format!("`{}`: {}", key.name, problem.message);
-                    }
+        if let Some(key) = section.keys.iter().find(|key| key.name == entry.name) {
+            let before = problems.len();
+            check(&entry.node, &key.shape, problems);
+            // Of a single value one has to know what it is.
+            for problem in &mut problems[before..] {
+                if problem.span == Some(entry.node.span)
+                    && !matches!(entry.node.value, Value::Map(_))
+                {
+                    problem.message = format!("`{}`: {}", key.name, problem.message);
                 }
             }
-            None => {
-                let names = section.keys.iter().map(|key| key.name);
-                let message = format!("unknown key `{}` in {}", entry.name, section.name);
-                let error = Diagnostic::error(entry.place, message);
-                problems.push(error.did_you_mean(&entry.name, names, "known keys"));
-            }
+        } else {
+            let names = section.keys.iter().map(|key| key.name);
+            let message = format!("unknown key `{}` in {}", entry.name, section.name);
+            let error = Diagnostic::error(entry.place, message);
+            problems.push(error.did_you_mean(&entry.name, names, "known keys"));
         }
     }
     for key in section.keys.iter().filter(|key| key.required) {

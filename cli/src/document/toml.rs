@@ -50,13 +50,13 @@ fn node(value: &Spanned<DeValue<'_>>, errors: &mut Vec<Diagnostic>) -> Node {
         DeValue::Boolean(value) => Value::Bool(*value),
         // JSON has no dates; their text is what everybody writes instead.
         DeValue::Datetime(date) => Value::Text(date.to_string()),
-        DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
-            Ok(integer) => Value::Number(integer.to_string()),
-            Err(_) => {
+        DeValue::Integer(integer) => {
+            let number = i64::from_str_radix(integer.as_str(), integer.radix());
+            if number.is_err() {
                 errors.push(Diagnostic::error(place, "a number beyond TOML's 64 bits"));
-                Value::Null
             }
-        },
+            number.map_or(Value::Null, |number| Value::Number(number.to_string()))
+        }
         DeValue::Float(float) => match float.as_str().parse::<f64>() {
             Ok(number) if number.is_finite() => Value::Number(format!("{number:?}")),
             _ => {

@@ -198,11 +198,7 @@ impl Reader<'_> {
 
     /// A list or a map cannot be a key.
     fn refuse_as_key(&self, span: Span, value: &Value) -> Reading<()> {
-        let is_key = self
-            .open
-            .last()
-            .is_some_and(|open| matches!(open.value, Value::Map(_)) && open.key.is_none());
-        if is_key && matches!(value, Value::List(_) | Value::Map(_)) {
+        if self.is_key() && matches!(value, Value::List(_) | Value::Map(_)) {
             return Err(Diagnostic::error(span, "a key has to be text").into());
         }
         Ok(())
@@ -238,10 +234,8 @@ impl Reader<'_> {
             _ => match number(text) {
                 Number::Is(number) => Value::Number(number),
                 Number::Not => Value::Text(text.to_owned()),
-                Number::Odd(why) if self.is_key() => {
-                    let _ = why;
-                    Value::Text(text.to_owned())
-                }
+                // A key is text whatever it looks like.
+                Number::Odd(_) if self.is_key() => Value::Text(text.to_owned()),
                 Number::Odd(why) => {
                     return Err(Diagnostic::error(span, why)
                         .help(format!("write \"{text}\" in quotes if it is text"))
@@ -358,6 +352,8 @@ fn number(text: &str) -> Number {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn tree(text: &str) -> Reading<Option<Node>> {
@@ -427,9 +423,11 @@ mod tests {
         let mut laughs = "a0: &a0 [lol]\n".to_owned();
         for n in 1..30 {
             let before = n - 1;
-            laughs.push_str(&format!(
-                "a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}]\n"
-            ));
+            writeln!(
+                laughs,
+                "a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}]"
+            )
+            .unwrap();
         }
         let error = tree(&laughs).unwrap_err();
         assert!(

@@ -114,13 +114,12 @@ impl Book {
         json: Option<&str>,
         problems: &mut Vec<Diagnostic>,
     ) -> Option<Work> {
-        for (key, instead) in [("env", "env"), ("cwd", "cwd")] {
+        for key in ["env", "cwd"] {
             if let Some(entry) = node.entry(key) {
                 let message =
                     format!("`{key}` is for `run`; a worker that runs already cannot change it");
-                let help = format!(
-                    "put `{instead}` into the worker's section, or what it needs into `input`"
-                );
+                let help =
+                    format!("put `{key}` into the worker's section, or what it needs into `input`");
                 problems.push(Diagnostic::error(entry.place, message).help(help));
             }
         }
@@ -132,11 +131,12 @@ impl Book {
         let Some(task_name) = self.task(name) else {
             let error = Diagnostic::error(task.node.span, format!("no worker serves `{name}`"));
             let names = self.tasks();
-            problems.push(match names.is_empty() {
-                true => error.help(format!(
+            problems.push(if names.is_empty() {
+                error.help(format!(
                     "add `workers: {{{name}: {{command: [..]}}}}`, or name a command with --worker"
-                )),
-                false => error.did_you_mean(name, names.iter().copied(), "known tasks"),
+                ))
+            } else {
+                error.did_you_mean(name, names.iter().copied(), "known tasks")
             });
             return None;
         };
@@ -211,7 +211,6 @@ impl Book {
                 let figures = (*requests_per_second, *burst, place);
                 self.rates.insert(key.to_owned(), figures);
             }
-            #[expect(clippy::float_cmp, reason = "the same figures are the same to the bit")]
             Some((rate, other, first)) => {
                 if (rate, other) != (requests_per_second, burst) {
                     let message = format!(

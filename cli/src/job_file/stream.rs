@@ -1,6 +1,7 @@
 //! JSON lines: a job a line, read as they are wanted.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub(crate) struct Lines {
     first: bool,
     ids: Ids,
     written: HashMap<String, Arc<Terms>>,
+    recent: Option<(TaskName, Arc<Terms>)>,
+    /// Where keys and numbers are written before they are looked up.
     key: String,
     ended: bool,
 }
@@ -73,6 +76,10 @@ pub(crate) struct LineError {
     pub(crate) report: Report,
 }
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "whoever runs jobs makes results of it")
+)]
 impl LineError {
     /// What is wrong, in one line.
     pub(crate) fn message(&self) -> String {
@@ -93,7 +100,7 @@ impl LineError {
         }
         match errors.count() {
             0 => {}
-            more => message.push_str(&format!(" (and {more} more)")),
+            more => message.push_str(&[" (and ", &more.to_string(), " more)"].concat()),
         }
         message
     }
@@ -194,6 +201,7 @@ impl Lines {
             first: false,
             ids: Ids::new(),
             written: HashMap::new(),
+            recent: None,
             key: String::new(),
             ended: false,
         };
@@ -292,24 +300,24 @@ impl Lines {
             None => None,
             Some(host) => Some(HostName::from(plain(host)?)),
         };
-        let task = self.book.task(name)?;
+        let (task, plain_terms) = self.known(name)?;
         let terms = line.terms();
         let terms = if terms.iter().all(Option::is_none) {
-            self.book.plain_terms(Some(name)).ok()?
+            plain_terms
         } else {
             written_key(&mut self.key, name, &terms);
             Arc::clone(self.written.get(&self.key)?)
         };
-        let id = match line.id {
-            Some(id) => {
-                let id = plain(id)?;
-                self.ids.take(id).ok()?;
-                JobKey::from(id)
-            }
-            None => {
-                self.ids.number(self.number).ok()?;
-                JobKey::from(self.number.to_string())
-            }
+        let id = if let Some(id) = line.id {
+            let id = plain(id)?;
+            self.ids.take(id).ok()?;
+            JobKey::from(id)
+        } else {
+            self.ids.number(self.number).ok()?;
+            self.key.clear();
+            // Writing to a string cannot fail.
+            let _ = write!(self.key, "{}", self.number);
+            JobKey::from(self.key.as_str())
         };
         Some(Job {
             id,
@@ -321,6 +329,19 @@ impl Lines {
             needs: Vec::new(),
             terms,
         })
+    }
+
+    /// A task and its plain terms. Most lines ask for what the line before asked for.
+    fn known(&mut self, name: &str) -> Option<(TaskName, Arc<Terms>)> {
+        if let Some((task, terms)) = &self.recent
+            && task.as_str() == name
+        {
+            return Some((task.clone(), Arc::clone(terms)));
+        }
+        let task = self.book.task(name)?;
+        let terms = self.book.plain_terms(Some(name)).ok()?;
+        self.recent = Some((task.clone(), Arc::clone(&terms)));
+        Some((task, terms))
     }
 
     /// Any line, with all that is wrong with it.

@@ -59,7 +59,7 @@ impl Wishes {
                 .get("timeout")
                 .and_then(|node| timeouts(node, problems)),
             retry: node.get("retry").map(Retry::read).unwrap_or_default(),
-            cache: node.get("cache").and_then(|node| cache(node, folder)),
+            cache: node.get("cache").map(|node| cache(node, folder)),
         }
     }
 
@@ -289,22 +289,22 @@ fn timeouts(node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Timeouts> {
     Some(timeouts)
 }
 
-fn cache(node: &Node, folder: Option<&Path>) -> Option<CacheTerms> {
+fn cache(node: &Node, folder: Option<&Path>) -> CacheTerms {
     let on = |inputs, env, ttl| CacheTerms::On { inputs, env, ttl };
     match node.bool() {
-        Some(false) => return Some(CacheTerms::Off),
-        Some(true) => return Some(on(Vec::new(), Vec::new(), None)),
+        Some(false) => return CacheTerms::Off,
+        Some(true) => return on(Vec::new(), Vec::new(), None),
         None => {}
     }
     let inputs = node.get("inputs").map(texts).unwrap_or_default();
-    Some(on(
+    on(
         inputs
             .into_iter()
             .map(|input| within(folder, input))
             .collect(),
         node.get("env").map(texts).unwrap_or_default(),
         node.get("ttl").and_then(duration),
-    ))
+    )
 }
 
 /// A path as a file means it.

@@ -209,7 +209,7 @@ jobs:
     let cache = Some(CacheTerms::On {
         inputs: vec![file.path().join("a.txt"), "/b.txt".into()],
         env: vec!["HOME".into()],
-        ttl: Some(Duration::from_secs(3600)),
+        ttl: Some(Duration::from_hours(1)),
     });
     assert_eq!(jobs[0].terms.cache, cache);
     let Work::Command(ls) = &jobs[1].work else {

@@ -163,7 +163,7 @@ fn how_fast_lines_are_read() {
             panic!("a stream")
         };
         let start = now();
-        assert_eq!(lines.filter(Result::is_ok).count(), LINES as usize);
+        assert_eq!(lines.flatten().count(), LINES as usize);
         println!("{:?} a line: {line}", start.elapsed() / LINES);
     }
 }

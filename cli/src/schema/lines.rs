@@ -1,0 +1,233 @@
+//! The lines that ratchet writes: results and events.
+
+use ratchet_runtime::event::Record;
+use ratchet_runtime::{Class, Outcome, Status};
+use serde_json::{Map, Value, json};
+
+use super::DRAFT;
+
+/// Of one line of results.
+pub(crate) fn results() -> Value {
+    let mut schema = result();
+    if let Value::Object(schema) = &mut schema {
+        schema.insert("$schema".to_owned(), DRAFT.into());
+        schema.insert("title".to_owned(), "A ratchet result line".into());
+    }
+    schema
+}
+
+fn result() -> Value {
+    let failed: Vec<_> = Status::ALL
+        .into_iter()
+        .filter(|status| *status != Status::Succeeded)
+        .map(Status::as_str)
+        .collect();
+    let text = json!({"type": "string"});
+    let milliseconds = json!({"type": "number", "minimum": 0});
+    let error = json!({
+        "type": "object",
+        "properties": {
+            "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure."},
+            "code": {"type": "string", "description": "The worker's own word for it."},
+            "message": text,
+            "retryable": {"type": "boolean", "description": "Whether another attempt may go better."},
+            "retry_after_ms": milliseconds,
+            "data": {"description": "What the worker says beyond that."},
+            "stderr": {"type": "string", "description": "The last lines that were printed to stderr."},
+        },
+        "required": ["class", "message", "retryable"],
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "v": {"const": Outcome::VERSION, "description": "The version of the line."},
+            "id": {"type": "string", "description": "The job's id."},
+            "status": {"enum": Status::ALL.map(Status::as_str)},
+            "result": {"description": "What the job gave; only if it succeeded."},
+            "error": error,
+            "attempts": {"type": "integer", "minimum": 0, "description": "How many were charged to it."},
+            "cached": {"type": "boolean", "description": "Whether the result is an earlier one."},
+            "host": text,
+            "task": text,
+            "worker": {"type": "string", "description": "Who did it, as in resize/2."},
+            "queued_ms": milliseconds,
+            "duration_ms": milliseconds,
+        },
+        "required": ["v", "id", "status", "attempts", "cached", "task", "queued_ms", "duration_ms"],
+        "oneOf": [
+            {"properties": {"status": {"const": "succeeded"}}, "required": ["result"], "not": {"required": ["error"]}},
+            {"properties": {"status": {"enum": failed}}, "required": ["error"], "not": {"required": ["result"]}},
+        ],
+    })
+}
+
+/// Of one line of an event log. Readers ignore events and fields that they do not know.
+pub(crate) fn events() -> Value {
+    let kinds: Vec<_> = of_jobs()
+        .into_iter()
+        .chain(of_runs())
+        .chain(of_workers())
+        .collect();
+    json!({
+        "$schema": DRAFT,
+        "title": "A line of a ratchet event log",
+        "type": "object",
+        "properties": {
+            "v": {"const": Record::VERSION},
+            "at_ms": {"type": "integer", "minimum": 0, "description": "Milliseconds since the Unix epoch."},
+        },
+        "required": ["v", "at_ms", "event"],
+        "oneOf": kinds,
+    })
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn number() -> Value {
+    json!({"type": "number"})
+}
+
+fn of_runs() -> [Value; 7] {
+    let phase = json!({"enum": ["draining", "cancelling", "killing"]});
+    let state = json!({"enum": ["closed", "open", "half_open"]});
+    [
+        kind("run_started", &[], [("total", count())]),
+        kind(
+            "run_stopping",
+            &["phase", "reason"],
+            [("phase", phase), ("reason", text())],
+        ),
+        kind(
+            "run_ended",
+            &["total", "succeeded"],
+            [("total", count()), ("succeeded", count())],
+        ),
+        kind(
+            "breaker_changed",
+            &["name", "state"],
+            [("name", text()), ("state", state)],
+        ),
+        kind(
+            "limit_changed",
+            &["name", "limit"],
+            [("name", text()), ("limit", text())],
+        ),
+        kind("admission", &[], [("held", text())]),
+        kind(
+            "resource_warning",
+            &["resource", "percent"],
+            [("resource", text()), ("percent", number())],
+        ),
+    ]
+}
+
+fn of_jobs() -> [Value; 6] {
+    let level = json!({"enum": ["trace", "debug", "info", "warn", "error"]});
+    let class = json!({"enum": Class::ALL.map(Class::as_str)});
+    [
+        kind(
+            "job_queued",
+            &["id", "task"],
+            [("id", text()), ("task", text())],
+        ),
+        kind(
+            "attempt_started",
+            &["id", "attempt"],
+            [("id", text()), ("attempt", count()), ("worker", text())],
+        ),
+        kind(
+            "attempt_progress",
+            &["id"],
+            [
+                ("id", text()),
+                ("done", number()),
+                ("total", number()),
+                ("message", text()),
+            ],
+        ),
+        kind(
+            "attempt_failed",
+            &["id", "attempt", "class", "message", "retry_in_ms"],
+            [
+                ("id", text()),
+                ("attempt", count()),
+                ("class", class),
+                ("message", text()),
+                ("retry_in_ms", count()),
+            ],
+        ),
+        kind("job_ended", &["outcome"], [("outcome", result())]),
+        kind(
+            "log",
+            &["level", "message"],
+            [
+                ("id", text()),
+                ("worker", text()),
+                ("level", level),
+                ("message", text()),
+            ],
+        ),
+    ]
+}
+
+fn of_workers() -> [Value; 5] {
+    let delay = json!({"type": "object", "properties": {"secs": count(), "nanos": count()}, "required": ["secs", "nanos"]});
+    let unexpected = json!({"type": "boolean"});
+    [
+        news(
+            "started",
+            &["worker"],
+            [("worker", text()), ("system_id", count())],
+        ),
+        news(
+            "ready",
+            &["worker", "after_ms"],
+            [("worker", text()), ("after_ms", count())],
+        ),
+        news(
+            "ended",
+            &["worker", "cause", "unexpected"],
+            [
+                ("worker", text()),
+                ("cause", text()),
+                ("unexpected", unexpected),
+            ],
+        ),
+        news(
+            "waiting",
+            &["kind", "delay"],
+            [("kind", text()), ("delay", delay)],
+        ),
+        news(
+            "broken",
+            &["kind", "reason"],
+            [("kind", text()), ("reason", text())],
+        ),
+    ]
+}
+
+fn kind<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
+    let mut properties: Map<_, _> = fields
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect();
+    properties.insert("event".to_owned(), json!({"const": name}));
+    let required: Vec<_> = ["event"].iter().chain(required).collect();
+    json!({"properties": properties, "required": required})
+}
+
+/// What became of a worker.
+fn news<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
+    let required: Vec<_> = ["news"].iter().chain(required).copied().collect();
+    let mut schema = kind("worker", &required, fields);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("news".to_owned(), json!({"const": name}));
+    }
+    schema
+}

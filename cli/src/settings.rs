@@ -1,0 +1,191 @@
+//! Settings that hold for every run: from the environment and from config files.
+//!
+//! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest
+//! one in this folder or above), then the user's own `ratchet/config.toml`, then the default. A
+//! value knows where it comes from; what is unknown or unreadable is refused, whether or not it
+//! would be used.
+
+mod folders;
+mod keys;
+mod load;
+mod origin;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ratchet_runtime::process::Prefetch;
+use ratchet_runtime::{ParallelizationHint, Timeouts};
+
+use crate::document::Node;
+#[cfg(test)]
+use crate::document::Shape;
+use crate::job_file::{Retry, Wishes};
+use crate::value::{self, Amount};
+
+pub(crate) use folders::Surroundings;
+pub(crate) use keys::SETTINGS;
+pub(crate) use load::SettingsError;
+pub(crate) use origin::Origin;
+
+/// What was set, by key; every value is sound.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    set: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    key: &'static str,
+    node: Node,
+    origin: Origin,
+}
+
+impl Settings {
+    /// Reads the environment and the config files.
+    pub(crate) fn load(surroundings: &Surroundings) -> Result<Self, SettingsError> {
+        load::load(surroundings)
+    }
+
+    pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
+        value::positive(self.text("jobs")?).ok()
+    }
+
+    pub(crate) fn workers(&self) -> Option<NonZeroU32> {
+        value::positive(self.text("workers")?).ok()
+    }
+
+    pub(crate) fn prefetch(&self) -> Option<Prefetch> {
+        value::prefetch(self.text("prefetch")?).ok()
+    }
+
+    pub(crate) fn grace(&self) -> Option<Duration> {
+        self.duration("grace")
+    }
+
+    /// Where runs are recorded: as set, or the XDG state folder.
+    pub(crate) fn state_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+        match self.path("state-dir") {
+            Some(folder) => Ok(folder),
+            None => surroundings
+                .state_folder()
+                .ok_or(SettingsError::NoStateFolder),
+        }
+    }
+
+    /// Where results are kept: as set, or beside the records.
+    pub(crate) fn cache_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+        match self.path("cache-dir") {
+            Some(folder) => Ok(folder),
+            None => self
+                .state_dir(surroundings)
+                .map(|folder| folder.join("cache")),
+        }
+    }
+
+    /// What holds for jobs that say nothing.
+    pub(crate) fn wishes(&self) -> Wishes {
+        Wishes {
+            hint: self
+                .text("hint")
+                .and_then(|name| name.parse::<ParallelizationHint>().ok()),
+            timeouts: self.duration("timeout").map(Timeouts::after),
+            retry: Retry {
+                max: self.text("retries").and_then(|text| text.parse().ok()),
+                ..Retry::default()
+            },
+            ..Wishes::default()
+        }
+    }
+
+    /// Each key with its value and where it comes from, in the order of the documentation.
+    pub(crate) fn origins(
+        &self,
+        surroundings: &Surroundings,
+    ) -> Vec<(&'static str, String, Origin)> {
+        SETTINGS
+            .keys
+            .iter()
+            .map(|key| {
+                let Some(set) = self.find(key.name) else {
+                    let default = keys::default(key.name, self, surroundings);
+                    return (key.name, default, Origin::Default);
+                };
+                let value = set.node.text_or_number().unwrap_or_default();
+                (key.name, value.to_owned(), set.origin.clone())
+            })
+            .collect()
+    }
+
+    fn find(&self, key: &str) -> Option<&Setting> {
+        self.set.iter().find(|set| set.key == key)
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.find(key)?.node.text_or_number()
+    }
+
+    fn duration(&self, key: &str) -> Option<Duration> {
+        value::duration(self.text(key)?).ok()
+    }
+
+    /// In a file, a path is relative to the file.
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        let set = self.find(key)?;
+        let path = set.node.text()?;
+        Some(match set.origin.folder() {
+            Some(folder) => folder.join(path),
+            None => PathBuf::from(path),
+        })
+    }
+}
+
+#[expect(dead_code, reason = "whoever runs jobs asks for these")]
+impl Settings {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.duration("deadline")
+    }
+
+    pub(crate) fn max_fail(&self) -> Option<Amount> {
+        value::amount(self.text("max-fail")?).ok()
+    }
+
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        value::size(self.text("memory-limit")?).ok()
+    }
+
+    pub(crate) fn memory_free(&self) -> Option<u64> {
+        value::size(self.text("memory-free")?).ok()
+    }
+
+    pub(crate) fn load_limit(&self) -> Option<f64> {
+        self.text("load")?.parse().ok()
+    }
+
+    /// One of the words of `format`.
+    pub(crate) fn format(&self) -> Option<&str> {
+        self.text("format")
+    }
+
+    /// `auto`, `always` or `never`.
+    pub(crate) fn progress(&self) -> Option<&str> {
+        self.text("progress")
+    }
+
+    /// `auto`, `always` or `never`.
+    pub(crate) fn color(&self) -> Option<&str> {
+        self.text("color")
+    }
+
+    /// `none`, `batch` or `each`.
+    pub(crate) fn durability(&self) -> Option<&str> {
+        self.text("durability")
+    }
+
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        self.path("log-file")
+    }
+}
+
+#[cfg(test)]
+mod tests;

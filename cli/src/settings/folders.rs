@@ -1,0 +1,60 @@
+//! The environment, and the folders that it leads to.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The environment and the current folder, as values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) variables: BTreeMap<OsString, OsString>,
+    pub(crate) folder: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub(crate) fn current() -> io::Result<Self> {
+        Ok(Self {
+            variables: std::env::vars_os().collect(),
+            folder: std::env::current_dir()?,
+        })
+    }
+
+    /// A variable that is set to something.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
+        let value = self.variables.get(std::ffi::OsStr::new(name))?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// The project's config file: the nearest one in this folder or above.
+    pub(super) fn project_file(&self) -> Option<PathBuf> {
+        let above = self.folder.ancestors();
+        let mut files = above.map(|folder| folder.join("ratchet.toml"));
+        files.find(|file| file.is_file())
+    }
+
+    /// The user's config file, if there can be one.
+    pub(super) fn user_file(&self) -> Option<PathBuf> {
+        let folder = self.xdg("XDG_CONFIG_HOME", ".config")?;
+        Some(folder.join("config.toml"))
+    }
+
+    /// Where programs keep what they remember.
+    pub(super) fn state_folder(&self) -> Option<PathBuf> {
+        self.xdg("XDG_STATE_HOME", ".local/state")
+    }
+
+    /// Ratchet's part of a folder of the XDG standard, by which relative ones count as not set.
+    fn xdg(&self, name: &str, below_home: &str) -> Option<PathBuf> {
+        let absolute = |name| {
+            let folder = self.variable(name).map(Path::new);
+            folder.filter(|folder| folder.is_absolute())
+        };
+        let base = match absolute(name) {
+            Some(folder) => folder.to_path_buf(),
+            None => absolute("HOME")?.join(below_home),
+        };
+        Some(base.join("ratchet"))
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading the environment and the config files.
+
+use std::io;
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::keys::{SETTINGS, variable};
+use super::{Origin, Setting, Settings, Surroundings};
+use crate::diagnostic::{Diagnostic, Report, Source, Span};
+use crate::document::{Format, Node, Shape, Value, check};
+use crate::value;
+
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    /// All that is wrong, a report a file or variable.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Refused(Vec<Report>),
+    #[error("the config file `{name}` cannot be read")]
+    Unreadable {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "there is no place to record runs: neither HOME nor XDG_STATE_HOME is set to a folder; set one of them, or RATCHET_STATE_DIR, or say --state-dir"
+    )]
+    NoStateFolder,
+}
+
+pub(super) fn load(surroundings: &Surroundings) -> Result<Settings, SettingsError> {
+    let mut settings = Settings::default();
+    let mut refused = Vec::new();
+    variables(surroundings, &mut settings, &mut refused);
+    let files = [surroundings.project_file(), surroundings.user_file()];
+    for path in files.into_iter().flatten() {
+        file(&path, &mut settings, &mut refused)?;
+    }
+    if refused.is_empty() {
+        Ok(settings)
+    } else {
+        Err(SettingsError::Refused(refused))
+    }
+}
+
+impl Settings {
+    /// Who comes first counts.
+    fn add(&mut self, key: &'static str, node: Node, origin: Origin) {
+        if self.find(key).is_none() {
+            self.set.push(Setting { key, node, origin });
+        }
+    }
+}
+
+fn variables(surroundings: &Surroundings, settings: &mut Settings, refused: &mut Vec<Report>) {
+    let names: Vec<String> = SETTINGS.keys.iter().map(|key| variable(key.name)).collect();
+    for (key, name) in SETTINGS.keys.iter().zip(&names) {
+        let Some(value) = surroundings.variable(name) else {
+            continue;
+        };
+        let mut problems = Vec::new();
+        let text = value.to_string_lossy().into_owned();
+        let span = Span::new(0, text.len());
+        let node = from_text(&key.shape, &text, span);
+        if value.to_str().is_none() {
+            problems.push(Diagnostic::error(span, "this is not UTF-8"));
+        } else {
+            check(&node, &key.shape, &mut problems);
+        }
+        if problems.is_empty() {
+            settings.add(key.name, node, Origin::Variable(name.clone()));
+        } else {
+            refused.push(Report {
+                source: Source::new(name.as_str(), text),
+                diagnostics: problems,
+            });
+        }
+    }
+    refuse_misspelt(surroundings, &names, refused);
+}
+
+/// Others may have variables that begin like ours; one that is nearly ours is meant for us.
+fn refuse_misspelt(surroundings: &Surroundings, names: &[String], refused: &mut Vec<Report>) {
+    /// What ratchet tells its workers, one of which may be a ratchet.
+    const TOLD: [&str; 2] = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
+    for name in surroundings
+        .variables
+        .keys()
+        .filter_map(|name| name.to_str())
+    {
+        let is_ours = names.iter().any(|known| known == name) || TOLD.contains(&name);
+        let Some(rest) = name.strip_prefix("RATCHET_").filter(|_| !is_ours) else {
+            continue;
+        };
+        let rests = names
+            .iter()
+            .filter_map(|name| name.strip_prefix("RATCHET_"));
+        if let Some(meant) = value::closest(rest, rests) {
+            let error = Diagnostic::error(
+                Span::new(0, name.len()),
+                format!("there is no setting `{name}`"),
+            );
+            refused.push(Report {
+                source: Source::new("the environment", name.to_owned()),
+                diagnostics: vec![error.help(format!("did you mean `RATCHET_{meant}`?"))],
+            });
+        }
+    }
+}
+
+/// A text as what its key wants.
+fn from_text(shape: &Shape, text: &str, span: Span) -> Node {
+    let is_number = matches!(shape, Shape::Count(_) | Shape::Rate) && text.parse::<f64>().is_ok();
+    let value = if is_number {
+        Value::Number(text.to_owned())
+    } else {
+        Value::Text(text.to_owned())
+    };
+    Node::new(value, span)
+}
+
+fn file(
+    path: &Path,
+    settings: &mut Settings,
+    refused: &mut Vec<Report>,
+) -> Result<(), SettingsError> {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(SettingsError::Unreadable { name, source }),
+    };
+    let source = Source::new(name, text);
+    let document = match Format::Toml.read(&source) {
+        Ok(Some(document)) => document,
+        Ok(None) => return Ok(()),
+        Err(diagnostics) => {
+            refused.push(Report {
+                source,
+                diagnostics,
+            });
+            return Ok(());
+        }
+    };
+    let mut problems = Vec::new();
+    check(&document, &Shape::Section(&SETTINGS), &mut problems);
+    if !problems.is_empty() {
+        refused.push(Report {
+            source,
+            diagnostics: problems,
+        });
+        return Ok(());
+    }
+    for entry in document.entries() {
+        if let Some(key) = SETTINGS.keys.iter().find(|key| key.name == entry.name) {
+            let origin = Origin::File {
+                path: path.to_path_buf(),
+                line: source.place(entry.place.start).line,
+            };
+            settings.add(key.name, entry.node.clone(), origin);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Where a value comes from.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A variable of the environment.
+    Variable(String),
+    /// A line of a config file.
+    File {
+        path: PathBuf,
+        line: u64,
+    },
+    Default,
+}
+
+impl Origin {
+    /// The folder of its file.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } => path.parent(),
+            Self::Variable(_) | Self::Default => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => out.write_str(name),
+            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
+            Self::Default => out.write_str("default"),
+        }
+    }
+}

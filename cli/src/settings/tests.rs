@@ -1,0 +1,147 @@
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::diagnostic::Look;
+
+fn around(folder: &Path, variables: &[(&str, &str)]) -> Surroundings {
+    let set = variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    Surroundings {
+        variables: set.collect(),
+        folder: folder.to_path_buf(),
+    }
+}
+
+fn refusal(surroundings: &Surroundings) -> String {
+    match Settings::load(surroundings).unwrap_err() {
+        SettingsError::Refused(reports) => {
+            let shown = reports.iter().map(|report| report.render(Look::Plain));
+            let shown: String = shown.collect();
+            shown.replace(&format!("{}/", surroundings.folder.display()), "")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn who_is_nearer_wins_and_each_value_knows_its_origin() {
+    let home = TempDir::new().unwrap();
+    let home = home.path();
+    let project = home.join("project");
+    std::fs::create_dir_all(project.join("deep/er")).unwrap();
+    std::fs::create_dir_all(home.join(".config/ratchet")).unwrap();
+    std::fs::write(
+        project.join("ratchet.toml"),
+        "jobs = 2\ntimeout = \"5s\"\nstate-dir = \"runs\"\n",
+    )
+    .unwrap();
+    std::fs::write(
+        home.join(".config/ratchet/config.toml"),
+        "jobs = 3\ntimeout = \"6s\"\nretries = 7\n",
+    )
+    .unwrap();
+    let home_text = home.display().to_string();
+    let variables = [
+        ("HOME", home_text.as_str()),
+        ("RATCHET_JOBS", "1"),
+        ("RATCHET_GRACE", ""),
+        ("RATCHET_WORKER_ID", "w/1"),
+    ];
+    let surroundings = around(&project.join("deep/er"), &variables);
+    let settings = Settings::load(&surroundings).unwrap();
+
+    assert_eq!(settings.jobs().map(NonZeroU32::get), Some(1));
+    assert_eq!(
+        settings.wishes().timeouts,
+        Some(Timeouts::after(Duration::from_secs(5)))
+    );
+    assert_eq!(settings.wishes().retry.max, Some(7));
+    assert_eq!(settings.grace(), None, "set to nothing is not set");
+    assert_eq!(
+        settings.state_dir(&surroundings).unwrap(),
+        project.join("runs")
+    );
+    assert_eq!(
+        settings.cache_dir(&surroundings).unwrap(),
+        project.join("runs/cache")
+    );
+
+    let origins = settings.origins(&surroundings);
+    let of = |key| {
+        let (_, value, origin) = origins.iter().find(|(name, _, _)| *name == key).unwrap();
+        (value.as_str(), origin.to_string().replace(&home_text, "~"))
+    };
+    assert_eq!(of("jobs"), ("1", "RATCHET_JOBS".into()));
+    assert_eq!(of("timeout"), ("5s", "~/project/ratchet.toml:2".into()));
+    assert_eq!(
+        of("retries"),
+        ("7", "~/.config/ratchet/config.toml:3".into())
+    );
+    assert_eq!(of("prefetch"), ("auto", "default".into()));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_where_it_stands() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(
+        folder.path().join("ratchet.toml"),
+        "jbos = 2\njobs = 0\nhint = \"fast\"\n",
+    )
+    .unwrap();
+    let variables = [
+        ("RATCHET_TIMEOUT", "30"),
+        ("RATCHET_JOBS", "many"),
+        ("RATCHET_RETRIS", "3"),
+        ("RATCHET_LOAD", "0"),
+        ("RATCHET_HOUSE", "x"),
+    ];
+    insta::assert_snapshot!(refusal(&around(folder.path(), &variables)));
+}
+
+#[test]
+fn every_key_can_be_set_both_ways() {
+    for key in SETTINGS.keys {
+        let good = match key.shape {
+            Shape::Count(_) | Shape::Amount | Shape::Rate => "3",
+            Shape::Prefetch => "auto",
+            Shape::Span | Shape::Duration => "3s",
+            Shape::Size => "3GiB",
+            Shape::Word(words) => words[0],
+            _ => "folder",
+        };
+        let folder = TempDir::new().unwrap();
+        let name = keys::variable(key.name);
+        let set = Settings::load(&around(folder.path(), &[(&name, good)])).unwrap();
+        assert_eq!(set.text(key.name), Some(good));
+        let written = if good == "3" {
+            "3".to_owned()
+        } else {
+            format!("{good:?}")
+        };
+        std::fs::write(
+            folder.path().join("ratchet.toml"),
+            format!("{} = {written}\n", key.name),
+        )
+        .unwrap();
+        let set = Settings::load(&around(folder.path(), &[])).unwrap();
+        assert_eq!(set.text(key.name), Some(good));
+    }
+}
+
+#[test]
+fn without_a_home_it_is_said_what_to_set() {
+    let surroundings = around(Path::new("/nowhere"), &[]);
+    let settings = Settings::load(&surroundings).unwrap();
+    let error = settings.state_dir(&surroundings).unwrap_err().to_string();
+    assert!(
+        error.contains("XDG_STATE_HOME") && error.contains("--state-dir"),
+        "{error}"
+    );
+    let relative = around(Path::new("/nowhere"), &[("HOME", "relative")]);
+    assert!(settings.state_dir(&relative).is_err());
+    let xdg = around(Path::new("/nowhere"), &[("XDG_STATE_HOME", "/x")]);
+    assert_eq!(settings.state_dir(&xdg).unwrap(), Path::new("/x/ratchet"));
+}
