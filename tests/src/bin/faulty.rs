@@ -78,7 +78,7 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
         "hangs" | "hangs_unasked" | "never_ready" => forever(),
         "one_of_two_hangs" => Ok(()),
         "garbage" => {
-            stdout.write_all(b"{\"type\":\"response\"}\n\x80\x81\n")?;
+            stdout.write_all(b"{\"type\":\"respond\"}\n\x80\x81\n")?;
             write!(
                 stdout,
                 "progress: 50%{{\"type\":\"response\",\"id\":\"{id}\",\"result\":\"fine\"}}\n"

@@ -49,8 +49,8 @@ fn every_call_is_answered_once_whatever_happens_to_the_workers() {
             // Some of them nobody waits for.
             let mut dropped = runs.split_off(28);
             for run in &mut dropped {
-                let polled = tokio::time::timeout(std::time::Duration::ZERO, run).await;
-                assert!(polled.is_err() || round > 0);
+                // Sent, and perhaps even answered.
+                let _ = tokio::time::timeout(std::time::Duration::ZERO, run).await;
             }
             drop(dropped);
             setting

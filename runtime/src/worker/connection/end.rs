@@ -143,7 +143,7 @@ impl Live {
                 (None, Cause::Memory { .. }) => {
                     Failure::new(Class::Memory, format!("{} {cause}", self.who()))
                 }
-                (None, Cause::Stray(_)) => {
+                (None, Cause::Stray(_) | Cause::Surplus(_)) => {
                     Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
                 }
                 (None, Cause::Exited(_)) => Failure::new(

@@ -12,6 +12,7 @@ use super::{Cause, Leaving, Live, News, now};
 use crate::executor::Step;
 use crate::executor::crew::Report;
 use crate::outcome::{Class, Failure};
+use crate::process::Language;
 use crate::scheduling::Ticket;
 use crate::worker::orders::Key;
 
@@ -230,6 +231,10 @@ impl Live {
     }
 
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
+        if matches!(self.config.language, Language::Lines { .. }) {
+            // Worse than no answer is the answer to something else.
+            return self.kill(Cause::Surplus(stray.text)).await;
+        }
         match stray.mode {
             StrayMode::Log => {
                 if stray.suppressed > 0 {
