@@ -10,14 +10,20 @@
     reason = "a harness fails the test when what has to happen does not"
 )]
 
+#[cfg(target_os = "linux")]
+mod alone;
 mod child;
 mod condition;
 mod language;
 #[cfg(target_os = "linux")]
 mod system;
 
+#[cfg(target_os = "linux")]
+pub use alone::alone;
 pub use child::WorkerProcess;
 pub use condition::{eventually, within};
 pub use language::{Language, present};
 #[cfg(target_os = "linux")]
-pub use system::{Holdings, children_of, is_alive, process_state};
+pub use system::{
+    Holdings, children_of, cpu_time, is_alive, marked, process_state, resident_bytes,
+};

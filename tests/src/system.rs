@@ -1,6 +1,7 @@
 //! What the system knows of processes, read from `/proc`.
 
 use std::fs;
+use std::time::Duration;
 
 /// The state of a process, as `S` or `Z`; nothing if there is no such process.
 pub fn process_state(process: u32) -> Option<char> {
@@ -51,4 +52,42 @@ pub fn children_of(parent: u32) -> Vec<u32> {
 fn parent_of(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// The living processes that have this in their environment, where children inherit it.
+pub fn marked(variable: &str) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_mark = |process: &u32| {
+        let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|declared| declared == variable.as_bytes())
+    };
+    numbers
+        .filter(|process| has_mark(process) && is_alive(*process))
+        .collect()
+}
+
+/// How much memory this process uses, without what it shares with its files.
+pub fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or_else(|| panic!("the system does not say: {status}")) * 1024
+}
+
+/// How long this process has kept processors busy, over all its threads.
+pub fn cpu_time() -> Duration {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let of_one = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    let times = threads.filter_map(|thread| of_one(thread.ok()?.path()));
+    Duration::from_nanos(times.sum())
 }

@@ -5,6 +5,7 @@
 )]
 
 mod commands;
+mod faults;
 mod guarded_workers;
 mod plain_workers;
 mod processes;

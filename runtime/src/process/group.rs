@@ -88,21 +88,28 @@ impl ProcessGroup {
         let deadline = Instant::now() + KILL_LIMIT;
         let mut pause = FIRST_PAUSE;
         let (mut left_behind, mut survivors) = (false, Vec::new());
+        let mut killed = false;
         loop {
             // The dead that nobody has reaped yet belong to the group too, but leave nothing behind.
             survivors = if self.is_empty() {
+                killed = true;
                 Vec::new()
             } else {
                 self.living(survivors)
             };
-            if survivors.is_empty() || Instant::now() >= deadline {
+            if (killed && survivors.is_empty()) || Instant::now() >= deadline {
                 self.forget();
                 return (left_behind, survivors);
             }
-            left_behind = true;
+            // Even if nobody was seen: who is born while the others are looked at is not, and only of
+            // the killed nobody is born.
             self.kill();
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            killed = true;
+            if !survivors.is_empty() {
+                left_behind = true;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 

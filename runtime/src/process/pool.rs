@@ -12,7 +12,7 @@ pub(super) use ahead::Estimate;
 pub use config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 pub use lease::Lease;
 
-use super::supervisor::{Call, Command, PoolCrew};
+use super::supervisor::{Acquirer, Call, Command, PoolCrew};
 use super::{PoolMetrics, ProcessManager, ProcessSupervisor};
 use crate::Error;
 use crate::executor::reporter::Reporter;
@@ -93,7 +93,9 @@ impl ProcessPool {
     /// Waits for a worker of one's own.
     pub async fn acquire(&self) -> Result<Lease, Box<Failure>> {
         let (answer, answered) = oneshot::channel();
-        let asked = self.supervisor.send(Command::Acquire(self.kind, answer));
+        let supervisor = self.supervisor.downgrade();
+        let acquirer = Acquirer { answer, supervisor };
+        let asked = self.supervisor.send(Command::Acquire(self.kind, acquirer));
         match asked.ok() {
             Some(()) => match answered.await {
                 Ok(lease) => Ok(lease?.of(self.supervisor.clone())),

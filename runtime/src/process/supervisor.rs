@@ -83,12 +83,19 @@ pub(super) enum Command {
     Work(Kind, Option<u64>, Work),
     Stop(Key, Stop),
     Expect(Kind, usize),
-    Acquire(Kind, oneshot::Sender<Result<Lease, Box<Failure>>>),
+    Acquire(Kind, Acquirer),
     Release(Kind, u64),
     ScaleTo(Kind, u32, oneshot::Sender<()>),
     Metrics(Kind, oneshot::Sender<PoolMetrics>),
     Weighed(BTreeMap<u32, u64>),
     Close(oneshot::Sender<()>),
+}
+
+/// Somebody who wants a worker for themselves.
+pub(super) struct Acquirer {
+    pub(super) answer: oneshot::Sender<Result<Lease, Box<Failure>>>,
+    /// Whom the lease tells of its drop. Waiting for a worker must not keep the supervisor alive.
+    pub(super) supervisor: mpsc::WeakUnboundedSender<Command>,
 }
 
 impl ProcessSupervisor {
@@ -239,9 +246,9 @@ impl Actor {
                     roster.expect(waiting);
                 }
             }
-            Command::Acquire(kind, answer) => {
+            Command::Acquire(kind, acquirer) => {
                 if let Some(roster) = self.roster(kind) {
-                    roster.acquire(answer);
+                    roster.acquire(acquirer);
                     roster.hand_out(now);
                 }
             }
@@ -361,6 +368,11 @@ impl Actor {
             } => {
                 roster.silent = !introduced;
                 roster.ready(number, &profile, now);
+            }
+            News::Leaves => {
+                if let Some(member) = roster.member(number) {
+                    member.gone = true;
+                }
             }
             News::Worked(worked) => roster.worked(number, worked, now),
             News::Back { work, begun } => roster.take_back(number, work, begun, now),

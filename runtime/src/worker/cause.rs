@@ -32,6 +32,8 @@ pub(crate) enum Cause {
     NoPong(Duration),
     /// It printed what is no message, which its pool does not forgive.
     Stray(String),
+    /// A filter printed more lines than it was given: nobody can tell any more which answers what.
+    Surplus(String),
     /// It was asked to end, nothing being wrong with it.
     Retired(Retirement),
 }
@@ -65,7 +67,8 @@ impl Cause {
             | Self::ClosedInput
             | Self::Memory { .. }
             | Self::NoPong(_)
-            | Self::Stray(_) => true,
+            | Self::Stray(_)
+            | Self::Surplus(_) => true,
             Self::OutOfTime | Self::Unwanted | Self::Retired(_) => false,
         }
     }
@@ -99,6 +102,7 @@ impl Cause {
             Self::Memory { .. } => "memory",
             Self::NoPong(_) => "no_pong",
             Self::Stray(_) => "stray",
+            Self::Surplus(_) => "surplus",
             Self::Retired(why) => why.name(),
         }
     }
@@ -152,6 +156,11 @@ impl fmt::Display for Cause {
             Self::Stray(line) => write!(
                 f,
                 "was killed because it printed what is no message: {line}"
+            ),
+            Self::Surplus(line) => write!(
+                f,
+                "was killed because it printed more lines than it was given, so that its answers cannot \
+                 be told apart: {line}"
             ),
             Self::Retired(why) => write!(f, "was retired ({})", why.name()),
         }

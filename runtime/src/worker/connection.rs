@@ -31,7 +31,7 @@ use self::in_flight::{Due, InFlight, Why};
 use self::stderr::Stderr;
 use super::cause::{Cause, Retirement};
 use super::name::WorkerName;
-use super::orders::{News, Order, Work, Worked};
+use super::orders::{Death, News, Order, Work, Worked};
 use crate::executor::crew::{Report, Stop};
 use crate::job;
 use crate::outcome::{Class, Failure};
@@ -59,9 +59,9 @@ impl Connection {
         let death = match self.start().await {
             Ok(handle) => match Live::new(&self, handle) {
                 Some(live) => live.run(&mut self.orders).await,
-                None => end::Death::new(Cause::ClosedInput, String::new()),
+                None => Death::before_work(Cause::ClosedInput),
             },
-            Err(cause) => end::Death::new(cause, String::new()),
+            Err(cause) => Death::before_work(cause),
         };
         // What was given to it too late goes back.
         self.orders.close();
@@ -98,6 +98,10 @@ impl Connection {
 }
 
 /// A worker whose process runs.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 struct Live {
     name: WorkerName,
     config: Arc<PoolConfig>,
@@ -124,6 +128,10 @@ struct Live {
     ping_at: Option<Instant>,
     /// Nothing more can be read from it.
     mute: bool,
+    /// By when it has to end, having closed its stdout.
+    ends_by: Option<Instant>,
+    /// It gets no more work, and its supervisor knows.
+    closed: bool,
     leaving: Leaving,
     /// Of what it is dying, once that is decided.
     dying: Option<Cause>,
@@ -188,6 +196,8 @@ impl Live {
             pinged: None,
             ping_at: None,
             mute: false,
+            ends_by: None,
+            closed: false,
             leaving: Leaving::Stays,
             dying: None,
             killed: false,
@@ -198,7 +208,7 @@ impl Live {
     }
 
     /// The conversation, until the process has ended.
-    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> super::orders::Death {
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Death {
         let mut batch = Vec::with_capacity(ORDERS);
         let mut alarm = Box::pin(sleep_until(tokio::time::Instant::now()));
         self.handshake.on_time(now());
@@ -218,8 +228,12 @@ impl Live {
                         self.obey(order, now).await;
                     }
                 }
-                incoming = self.transport.receive(), if !self.mute => self.take_all(incoming).await,
+                // Before what it says, which somebody who left its group may go on with for ever.
                 ended = self.exit.wait() => break ended,
+                incoming = self.transport.receive(), if !self.mute => {
+                    self.take_all(incoming).await;
+                    self.look_up(deadline).await;
+                }
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
                 }
@@ -229,6 +243,17 @@ impl Live {
             self.tell_worked();
         };
         self.bury(ended).await
+    }
+
+    /// A worker that never stops talking must not talk its deadlines away, nor fill its stderr.
+    async fn look_up(&mut self, deadline: Option<Instant>) {
+        if self.stderr.read_now() {
+            self.stderr.stream(&self.name, self.jobs.oldest());
+        }
+        let now = now();
+        if deadline.is_some_and(|at| at <= now) {
+            self.on_time(now).await;
+        }
     }
 
     /// When something is to be looked at again.
@@ -244,6 +269,7 @@ impl Live {
             self.jobs.deadline(self.can(&Capability::Cancel)),
             self.pinged.as_ref().map(|ping| ping.by),
             self.ping_at,
+            self.ends_by,
             leaving,
         ]
         .into_iter()
@@ -275,6 +301,9 @@ impl Live {
         }
         if self.ping_at.is_some_and(|at| at <= now) {
             self.ping(now);
+        }
+        if self.ends_by.is_some_and(|by| by <= now) {
+            self.kill(Cause::ClosedOutput).await;
         }
         if matches!(self.leaving, Leaving::By(at) if at <= now) {
             self.leaving = Leaving::Asked;
@@ -320,8 +349,8 @@ impl Live {
     /// Sends an attempt to the worker.
     fn send(&mut self, work: Work, now: Instant) {
         let begins = self.jobs.has_room();
-        if work.ahead && begins && work.has_slot() {
-            // There is none in whose place it could begin.
+        if self.closed || (work.ahead && begins && work.has_slot()) {
+            // It came too late, or there is none in whose place it could begin.
             return self.tell(News::Back { work, begun: false });
         }
         match self
@@ -449,6 +478,14 @@ impl Live {
                 let error = error.clone();
                 self.kill(Cause::Refused(error)).await;
             }
+        }
+    }
+
+    /// It gets no more work, and its supervisor is told at once, before it sends more.
+    fn close_to_work(&mut self) {
+        if !self.closed {
+            self.closed = true;
+            self.tell(News::Leaves);
         }
     }
 

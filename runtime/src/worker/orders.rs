@@ -70,6 +70,14 @@ impl Work {
         matches!(self.reply, ReplyTo::Loop { .. })
     }
 
+    /// Whether somebody still waits for what comes of it; an executor always does.
+    pub(crate) fn is_wanted(&self) -> bool {
+        match &self.reply {
+            ReplyTo::Loop { .. } => true,
+            ReplyTo::Caller { reply, .. } => !reply.is_closed(),
+        }
+    }
+
     /// Tells whoever asked what came of it. Who is gone has no use for it.
     pub(crate) fn answer(
         self,
@@ -146,6 +154,8 @@ pub(crate) enum News {
         /// It has said so itself.
         introduced: bool,
     },
+    /// It takes no more work; what it has may still be answered. What comes too late goes back.
+    Leaves,
     /// What happened since the last of these.
     Worked(Worked),
     /// An attempt comes back with which nobody is to be charged.
@@ -173,6 +183,8 @@ pub(crate) struct Worked {
 #[derive(Debug)]
 pub(crate) struct Death {
     pub(crate) cause: Cause,
+    /// How many attempts were charged with it.
+    pub(crate) charged: u32,
     /// The last it printed to stderr.
     pub(crate) stderr: String,
 }

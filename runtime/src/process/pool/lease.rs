@@ -18,28 +18,37 @@ pub struct Lease {
     kind: Kind,
     number: u64,
     worker: WorkerName,
+    /// Nothing once there is nothing to give back. On its way to whoever asked for it, a lease does not
+    /// keep the supervisor alive.
+    home: Option<mpsc::WeakUnboundedSender<Command>>,
     supervisor: Option<mpsc::UnboundedSender<Command>>,
 }
 
 impl Lease {
-    pub(in crate::process) fn new(kind: Kind, number: u64, worker: WorkerName) -> Self {
+    pub(in crate::process) fn new(
+        kind: Kind,
+        number: u64,
+        worker: WorkerName,
+        home: mpsc::WeakUnboundedSender<Command>,
+    ) -> Self {
         Self {
             kind,
             number,
             worker,
+            home: Some(home),
             supervisor: None,
         }
     }
 
-    /// Its drop is told to this supervisor.
+    /// It has arrived, and keeps the supervisor alive from now on.
     pub(in crate::process) fn of(mut self, supervisor: mpsc::UnboundedSender<Command>) -> Self {
         self.supervisor = Some(supervisor);
         self
     }
 
     /// Nobody took it, so nothing has to be given back.
-    pub(in crate::process) fn forget(&mut self) {
-        self.supervisor = None;
+    pub(in crate::process) fn forget(mut self) {
+        self.home = None;
     }
 
     /// Which worker it is.
@@ -58,7 +67,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(supervisor) = self.supervisor.take() {
+        // Also where whoever asked for it went away before it arrived.
+        let home = self.home.take().and_then(|home| home.upgrade());
+        if let Some(supervisor) = home {
             // A supervisor that is gone has taken the worker with it.
             let _ = supervisor.send(Command::Release(self.kind, self.number));
         }

@@ -35,8 +35,8 @@ pub(super) struct Member {
     pub(super) rss: u64,
     /// Somebody has it for themselves.
     pub(super) leased: bool,
-    /// Its connection takes no orders any more; word of its end is on the way.
-    gone: bool,
+    /// Its connection takes no more work: it has ended, or is about to.
+    pub(super) gone: bool,
     /// The worker that it is to replace.
     pub(super) replaces: Option<u64>,
     /// A successor was started.

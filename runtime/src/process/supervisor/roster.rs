@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::{Payload, Profile};
-use tokio::sync::oneshot;
 
+use super::Acquirer;
+use super::call::without_worker;
 use super::member::Member;
 use super::metrics::Counts;
 use crate::event::WorkerNews;
@@ -47,7 +48,7 @@ pub(super) struct Roster {
     /// Attempts that no worker has room for yet.
     pending: VecDeque<Work>,
     /// Those who want a worker for themselves.
-    acquirers: VecDeque<oneshot::Sender<Result<Lease, Box<Failure>>>>,
+    acquirers: VecDeque<Acquirer>,
     balancer: Box<dyn Balancer>,
     candidates: Vec<Candidate>,
     health: Health,
@@ -128,10 +129,10 @@ impl Roster {
     }
 
     /// Somebody wants a worker for themselves.
-    pub(super) fn acquire(&mut self, acquirer: oneshot::Sender<Result<Lease, Box<Failure>>>) {
+    pub(super) fn acquire(&mut self, acquirer: Acquirer) {
         match &self.broken {
             // Who asked may be gone.
-            Some(failure) => drop(acquirer.send(Err(failure.clone()))),
+            Some(failure) => drop(acquirer.answer.send(Err(failure.clone()))),
             None => self.acquirers.push_back(acquirer),
         }
     }
@@ -154,13 +155,20 @@ impl Roster {
 
     /// An attempt comes back with which nobody is charged.
     pub(super) fn take_back(&mut self, number: u64, work: Work, begun: bool, now: Instant) {
+        let mut leased = false;
         if let Some(member) = self.member(number) {
             member.staged -= u32::from(work.ahead && !begun && member.staged > 0);
             member.recalled &= member.staged > 0;
             member.make(Move::GaveBack(1), now);
+            leased = member.leased;
         }
         if work.has_slot() {
             give_back(work);
+        } else if !work.is_wanted() {
+            // Its cancellation may have missed it on the way.
+        } else if leased {
+            // It was meant for this worker and no other.
+            without_worker(work);
         } else {
             let ahead = false;
             self.take(Work { ahead, ..work }, now);
@@ -174,10 +182,7 @@ impl Roster {
             .members
             .iter_mut()
             .filter(|member| {
-                member.state.takes_work()
-                    && !member.leased
-                    && !member.recalled
-                    && member.room() == 0
+                member.takes_work() && !member.leased && !member.recalled && member.room() == 0
             })
             .filter(|member| {
                 member.staged < estimate.ahead(config, member.concurrency, member.gives_back)
@@ -192,20 +197,24 @@ impl Roster {
     /// Gives what waits to whoever has room.
     pub(super) fn hand_out(&mut self, now: Instant) {
         while let Some(acquirer) = self.acquirers.pop_front() {
-            if acquirer.is_closed() {
+            if acquirer.answer.is_closed() {
                 continue;
             }
-            let free = self
-                .members
-                .iter_mut()
-                .find(|member| matches!(member.state, WorkerState::Ready { .. }) && !member.leased);
+            // One whose successor is on the way would leave under its lease.
+            let free = self.members.iter_mut().find(|member| {
+                matches!(member.state, WorkerState::Ready { .. })
+                    && member.takes_work()
+                    && !member.leased
+                    && !member.succeeded
+            });
             let Some(member) = free else {
                 self.acquirers.push_front(acquirer);
                 break;
             };
             member.leased = true;
-            let lease = Lease::new(self.kind, member.number, member.name.clone());
-            if let Err(Ok(mut unwanted)) = acquirer.send(Ok(lease)) {
+            let Acquirer { answer, supervisor } = acquirer;
+            let lease = Lease::new(self.kind, member.number, member.name.clone(), supervisor);
+            if let Err(Ok(unwanted)) = answer.send(Ok(lease)) {
                 unwanted.forget();
                 member.leased = false;
             }
@@ -324,7 +333,7 @@ impl Roster {
             .position(|member| member.number == number)?;
         let mut member = self.members.remove(place);
         // With nothing to do, or not even ready, it is its kind that is to blame, and not a job.
-        let blames_kind = member.state.jobs() == 0;
+        let blames_kind = death.charged == 0 || death.cause.is_final();
         member.make(Move::Died, now);
         self.balancer.forget(WorkerNumber(number));
         let unexpected = death.cause.is_unexpected();
@@ -388,7 +397,7 @@ impl Roster {
         }
         for acquirer in self.acquirers.drain(..) {
             // Who asked may be gone.
-            drop(acquirer.send(Err(Box::new(failure.clone()))));
+            drop(acquirer.answer.send(Err(Box::new(failure.clone()))));
         }
         let news = WorkerNews::Broken {
             kind: self.config.name.clone(),
@@ -646,7 +655,7 @@ impl Roster {
             work.answer(Err(Box::new(failure.clone())), None, Duration::ZERO, None);
         }
         for acquirer in self.acquirers.drain(..) {
-            drop(acquirer.send(Err(Box::new(failure.clone()))));
+            drop(acquirer.answer.send(Err(Box::new(failure.clone()))));
         }
         for member in &mut self.members {
             retire(member, Retirement::Shutdown, now);

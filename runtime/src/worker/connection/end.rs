@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ratchet_ipc::{Capability, Event, Incoming};
+use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
 use super::in_flight::Why;
 use super::{Cause, Leaving, Live, News, now};
 use crate::outcome::{Class, Failure};
-use crate::process::Ended;
-pub(super) use crate::worker::orders::Death;
+use crate::process::{Ended, Ending};
+use crate::worker::orders::Death;
 
 /// How long what a dead worker has printed is read. Only somebody who left its group can still hold
 /// its pipes.
@@ -19,8 +19,13 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
 impl Death {
-    pub(super) fn new(cause: Cause, stderr: String) -> Self {
-        Self { cause, stderr }
+    /// It never got any work.
+    pub(super) fn before_work(cause: Cause) -> Self {
+        Self {
+            cause,
+            charged: 0,
+            stderr: String::new(),
+        }
     }
 }
 
@@ -29,6 +34,7 @@ impl Live {
     pub(super) async fn kill(&mut self, cause: Cause) {
         if !self.killed {
             self.killed = true;
+            self.close_to_work();
             self.dying.get_or_insert(cause);
             self.terminate(Duration::ZERO).await;
         }
@@ -64,14 +70,20 @@ impl Live {
     }
 
     /// It has closed its stdout, and is given a moment to end by itself.
-    pub(super) async fn expect_end(&mut self) {
-        if timeout(LAST_BREATH, self.exit.wait()).await.is_err() {
-            self.kill(Cause::ClosedOutput).await;
-        }
+    pub(super) fn expect_end(&mut self) {
+        self.ends_by = now().checked_add(LAST_BREATH);
     }
 
     /// A worker that is to leave and has nothing left to do is told so.
     pub(super) async fn leave_if_done(&mut self) {
+        if self.jobs.is_empty()
+            && matches!(self.leaving, Leaving::By(_))
+            && matches!(self.dying, Some(Cause::ClosedInput))
+        {
+            // Nothing more can come of it.
+            self.leaving = Leaving::Asked;
+            self.terminate(self.config.grace).await;
+        }
         let Leaving::When(why) = self.leaving else {
             return;
         };
@@ -94,8 +106,16 @@ impl Live {
 
     /// The process has ended: what it still said counts, and the rest is settled.
     pub(super) async fn bury(mut self, ended: Ended) -> Death {
+        self.close_to_work();
         let _ = timeout(DRAIN_LIMIT, self.hear_out()).await;
-        let cause = self.dying.take().unwrap_or(Cause::Exited(ended.exit));
+        let cause = match self.dying.take() {
+            // Pipes break before an end is seen.
+            Some(Cause::ClosedInput | Cause::ClosedOutput) if ended.ending == Ending::ByItself => {
+                Cause::Exited(ended.exit)
+            }
+            Some(cause) => cause,
+            None => Cause::Exited(ended.exit),
+        };
         if !ended.survivors.is_empty() {
             tracing::error!(
                 worker = %self.name, survivors = ?ended.survivors,
@@ -104,6 +124,7 @@ impl Live {
         }
         let stderr = self.stderr.tail();
         let now = now();
+        let mut charged = 0;
         for entry in self.jobs.take_all() {
             let begun = entry.begun.is_some();
             let (mine, why) = match self.killed_for {
@@ -122,7 +143,7 @@ impl Live {
                 (None, Cause::Memory { .. }) => {
                     Failure::new(Class::Memory, format!("{} {cause}", self.who()))
                 }
-                (None, Cause::Stray(_)) => {
+                (None, Cause::Stray(_) | Cause::Surplus(_)) => {
                     Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
                 }
                 (None, Cause::Exited(_)) => Failure::new(
@@ -131,28 +152,34 @@ impl Live {
                 ),
                 (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.who())),
             };
-            self.worked.ended += 1;
+            charged += 1;
             let ran = entry.ran(now);
             let failure = Box::new(failure.stderr(stderr.clone()));
             let worker = Some(self.name.clone());
             entry.work.answer(Err(failure), worker, ran, None);
         }
         self.tell_worked();
-        Death::new(cause, stderr)
+        Death {
+            cause,
+            charged,
+            stderr,
+        }
     }
 
     /// Reads what is still in the pipes.
     async fn hear_out(&mut self) {
-        while !self.mute {
-            let incoming = self.transport.receive().await;
-            let is_end = matches!(incoming, Ok(Incoming::End) | Err(_));
-            if is_end {
-                self.mute = true;
-            } else {
-                self.take_all(incoming).await;
+        while !self.mute || self.stderr.is_open() {
+            tokio::select! {
+                incoming = self.transport.receive(), if !self.mute => match incoming {
+                    // That it takes nothing more says nothing of what it has answered.
+                    Err(IpcError::Write(_)) => {}
+                    Ok(Incoming::End) | Err(_) => self.mute = true,
+                    incoming => self.take_all(incoming).await,
+                },
+                () = self.stderr.read(), if self.stderr.is_open() => {
+                    self.stderr.stream(&self.name, self.jobs.oldest());
+                }
             }
         }
-        let request = self.jobs.oldest();
-        self.stderr.read_all(&self.name, request).await;
     }
 }

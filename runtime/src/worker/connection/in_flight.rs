@@ -237,13 +237,15 @@ impl Entry {
     pub(super) fn ask(&mut self, why: Why, grace: Duration, now: Instant) {
         let hard = self.work.job.terms.timeouts.hard;
         let Some(begun) = &mut self.begun else { return };
-        let mut kill_at = now.checked_add(grace);
-        if why != Why::Unwanted
-            && let Some(hard) = hard
-        {
-            let hard_at = begun.at.checked_add(hard);
-            kill_at = hard_at.max(now.checked_add(Timeouts::LAST_MOMENT));
-        }
+        let grace_ends = now.checked_add(grace);
+        let hard_at = hard.and_then(|hard| begun.at.checked_add(hard));
+        let kill_at = match (hard, why) {
+            (None, _) => grace_ends,
+            (Some(_), Why::Unwanted) => earlier(grace_ends, hard_at),
+            (Some(_), Why::Time(_) | Why::Silence(_)) => {
+                hard_at.max(now.checked_add(Timeouts::LAST_MOMENT))
+            }
+        };
         let before = begun.asked.unwrap_or(Asked { why, kill_at });
         begun.asked = Some(Asked {
             why: before.why,
@@ -325,3 +327,6 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

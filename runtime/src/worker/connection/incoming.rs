@@ -12,6 +12,7 @@ use super::{Cause, Leaving, Live, News, now};
 use crate::executor::Step;
 use crate::executor::crew::Report;
 use crate::outcome::{Class, Failure};
+use crate::process::Language;
 use crate::scheduling::Ticket;
 use crate::worker::orders::Key;
 
@@ -32,10 +33,10 @@ impl Live {
                     }
                     self.take_answer(&response.id, response.outcome, now);
                 }
-                Ok(Incoming::End) => return self.fall_silent(None).await,
+                Ok(Incoming::End) => return self.fall_silent(None),
                 Ok(incoming) => self.take(incoming, now).await,
                 Err(IpcError::Write(_)) => self.lose_ears().await,
-                Err(error) => return self.fall_silent(Some(error)).await,
+                Err(error) => return self.fall_silent(Some(error)),
             }
             next = self.transport.try_receive().map(Ok);
         }
@@ -230,6 +231,10 @@ impl Live {
     }
 
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
+        if matches!(self.config.language, Language::Lines { .. }) {
+            // Worse than no answer is the answer to something else.
+            return self.kill(Cause::Surplus(stray.text)).await;
+        }
         match stray.mode {
             StrayMode::Log => {
                 if stray.suppressed > 0 {
@@ -256,21 +261,23 @@ impl Live {
 
     /// The worker closed its stdin: it gets nothing more. What it has it may still answer.
     async fn lose_ears(&mut self) {
-        if self.dying.is_none() && self.leaving == Leaving::Stays {
+        self.close_to_work();
+        if self.dying.is_none() && matches!(self.leaving, Leaving::Stays | Leaving::When(_)) {
             self.leave_for(Cause::ClosedInput).await;
         }
     }
 
     /// Nothing more can be read from the worker.
-    async fn fall_silent(&mut self, error: Option<IpcError>) {
+    fn fall_silent(&mut self, error: Option<IpcError>) {
         self.mute = true;
+        self.close_to_work();
         if let Some(error) = error {
             tracing::warn!(worker = %self.name, %error, "the worker's stdout cannot be read");
         }
         // As a rule it is about to end; one that lives on without a voice is of no use.
         let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
         if self.dying.is_none() && !leaves {
-            self.expect_end().await;
+            self.expect_end();
         }
     }
 

@@ -1,5 +1,7 @@
 //! A worker's stderr: always read, its end kept, its lines passed on to the log.
 
+use std::task::{Context, Waker};
+
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::process::Tail;
@@ -49,11 +51,14 @@ impl Stderr {
         }
     }
 
-    pub(super) async fn read_all(&mut self, worker: &WorkerName, request: Option<u64>) {
-        while self.is_open() {
-            self.read().await;
-            self.stream(worker, request);
+    /// Reads once if there is something to be read. Says whether there was.
+    pub(super) fn read_now(&mut self) -> bool {
+        if !self.is_open() {
+            return false;
         }
+        let mut read = std::pin::pin!(self.read());
+        let mut nobody = Context::from_waker(Waker::noop());
+        read.as_mut().poll(&mut nobody).is_ready()
     }
 
     /// Passes on to the log what was read last.

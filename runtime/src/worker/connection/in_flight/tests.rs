@@ -1,0 +1,273 @@
+use std::sync::Arc;
+
+use ratchet_ipc::Payload;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::job::{Job, Terms};
+use crate::worker::orders::ReplyTo;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn work(call: u64, timeouts: Timeouts) -> Work {
+    let terms = Terms {
+        timeouts,
+        ..Terms::default()
+    };
+    Work {
+        job: Arc::new(Job::task("a", "any", Payload::null()).terms(terms)),
+        number: 1,
+        ahead: false,
+        reply: ReplyTo::Caller {
+            call,
+            reply: oneshot::channel().0,
+        },
+    }
+}
+
+/// So many attempts, called 1, 2 and so on, sent to a worker of this concurrency.
+fn sent(count: u64, concurrency: u32, timeouts: Timeouts) -> (InFlight, Instant) {
+    let now = tokio::time::Instant::now().into_std();
+    let mut jobs = InFlight::new();
+    jobs.set_concurrency(NonZeroU32::new(concurrency).unwrap());
+    for id in 1..=count {
+        assert_eq!(jobs.next_id(), id);
+        let begins = jobs.push(work(id, timeouts), now);
+        assert_eq!(begins, id <= u64::from(concurrency));
+    }
+    (jobs, now)
+}
+
+fn begun(jobs: &InFlight) -> Vec<u64> {
+    let begun = jobs.entries.iter().filter(|entry| entry.begun.is_some());
+    begun.map(|entry| entry.id).collect()
+}
+
+#[test]
+fn the_oldest_begin_and_the_others_wait_for_their_places() {
+    let (mut jobs, now) = sent(4, 1, Timeouts::default());
+    assert_eq!((begun(&jobs), jobs.oldest()), (vec![1], Some(1)));
+    assert!(
+        jobs.begin_next(now).is_none(),
+        "a serial worker has one place"
+    );
+    for id in 1..=3 {
+        assert_eq!(jobs.remove(id).unwrap().id, id);
+        assert!(jobs.has_room());
+        assert_eq!(jobs.begin_next(now).unwrap().id, id + 1);
+        assert!(!jobs.has_room());
+    }
+    assert!(jobs.remove(4).is_some());
+    assert!(jobs.begin_next(now).is_none() && jobs.is_empty());
+    assert_eq!(jobs.oldest(), None);
+}
+
+#[test]
+fn answers_may_come_in_any_order_and_only_once() {
+    let (mut jobs, now) = sent(6, 3, Timeouts::default());
+    assert!(!jobs.is_serial());
+    for (answered, next) in [(2, 4), (3, 5), (5, 6)] {
+        assert_eq!(
+            jobs.remove(answered).unwrap().work.key(),
+            Key::Call(answered)
+        );
+        assert_eq!(jobs.begin_next(now).unwrap().id, next);
+        assert!(jobs.remove(answered).is_none(), "{answered} was answered");
+    }
+    assert_eq!(begun(&jobs), [1, 4, 6]);
+    assert!(jobs.remove(0).is_none() && jobs.remove(7).is_none());
+    assert!(jobs.get_mut(4).is_some() && jobs.find(Key::Call(4)).is_some());
+    assert!(jobs.get_mut(5).is_none() && jobs.find(Key::Call(5)).is_none());
+}
+
+#[test]
+fn an_answer_to_what_waits_takes_nobodys_place() {
+    let (mut jobs, now) = sent(3, 1, Timeouts::default());
+    // A worker gives back what it was asked back.
+    assert!(jobs.remove(2).unwrap().begun.is_none());
+    assert!(!jobs.has_room());
+    assert!(jobs.begin_next(now).is_none());
+    jobs.remove(1).unwrap();
+    assert_eq!(jobs.begin_next(now).unwrap().id, 3);
+}
+
+#[test]
+fn what_was_asked_back_is_not_asked_back_again() {
+    let (mut jobs, _) = sent(4, 2, Timeouts::default());
+    let mut asked = Vec::new();
+    for entry in jobs.waiting() {
+        entry.recalled = true;
+        asked.push(entry.id);
+    }
+    assert_eq!(asked, [3, 4]);
+    assert_eq!(jobs.waiting().count(), 0);
+    assert_eq!(jobs.take_all().len(), 4);
+    assert!(jobs.is_empty() && jobs.has_room());
+}
+
+#[test]
+fn clocks_start_when_an_attempt_begins() {
+    let timeouts = Timeouts {
+        hard: Some(SECOND * 3),
+        ..Timeouts::default()
+    };
+    let (mut jobs, now) = sent(2, 1, timeouts);
+    assert_eq!(jobs.deadline(true), Some(now + SECOND * 3));
+    let later = now + SECOND * 2;
+    assert_eq!(jobs.remove(1).unwrap().ran(later), SECOND * 2);
+    assert_eq!(jobs.deadline(true), None, "what waits has no clock");
+    jobs.begin_next(later).unwrap();
+    assert_eq!(jobs.deadline(true), Some(now + SECOND * 5));
+    assert_eq!(jobs.due(true, now + SECOND * 4), None);
+    let due = Some(Due::Kill(2, Why::Time(SECOND * 3)));
+    assert_eq!(jobs.due(true, now + SECOND * 5), due);
+}
+
+#[test]
+fn what_is_due_first_and_when() {
+    let limits = |soft: Option<u32>, hard: Option<u32>, idle: Option<u32>| Timeouts {
+        soft: soft.map(|seconds| SECOND * seconds),
+        hard: hard.map(|seconds| SECOND * seconds),
+        idle: idle.map(|seconds| SECOND * seconds),
+        ..Timeouts::default()
+    };
+    let time = |seconds: u32| Why::Time(SECOND * seconds);
+    let silence = |seconds: u32| Why::Silence(SECOND * seconds);
+    let (ask, kill) = (|why| Due::Ask(1, why), |why| Due::Kill(1, why));
+    for (limits, after, can_be_asked, after_else, cannot) in [
+        (
+            limits(Some(3), None, None),
+            3,
+            ask(time(3)),
+            3,
+            kill(time(3)),
+        ),
+        (
+            limits(None, Some(5), None),
+            5,
+            kill(time(5)),
+            5,
+            kill(time(5)),
+        ),
+        (
+            limits(None, None, Some(2)),
+            2,
+            ask(silence(2)),
+            2,
+            kill(silence(2)),
+        ),
+        // Asked first; who cannot be asked has all its time.
+        (
+            limits(Some(3), Some(5), None),
+            3,
+            ask(time(3)),
+            5,
+            kill(time(5)),
+        ),
+        (
+            limits(Some(3), Some(3), None),
+            3,
+            ask(time(3)),
+            3,
+            kill(time(3)),
+        ),
+        (
+            limits(Some(5), Some(3), None),
+            3,
+            kill(time(3)),
+            3,
+            kill(time(3)),
+        ),
+        (
+            limits(Some(3), Some(5), Some(2)),
+            2,
+            ask(silence(2)),
+            2,
+            kill(silence(2)),
+        ),
+        (
+            limits(Some(3), Some(5), Some(4)),
+            3,
+            ask(time(3)),
+            4,
+            kill(silence(4)),
+        ),
+    ] {
+        for (can_ask, after, due) in [(true, after, can_be_asked), (false, after_else, cannot)] {
+            let (jobs, now) = sent(1, 1, limits);
+            let at = now + SECOND * after;
+            assert_eq!(jobs.deadline(can_ask), Some(at), "{limits:?}");
+            assert_eq!(jobs.due(can_ask, at - Duration::from_nanos(1)), None);
+            assert_eq!(jobs.due(can_ask, at), Some(due), "{limits:?}");
+        }
+    }
+    let (jobs, now) = sent(3, 3, Timeouts::default());
+    assert_eq!((jobs.deadline(true), jobs.due(true, now)), (None, None));
+}
+
+#[test]
+fn signs_of_life_put_off_the_idle_clock_and_no_other() {
+    let timeouts = Timeouts {
+        idle: Some(SECOND * 2),
+        hard: Some(SECOND * 5),
+        ..Timeouts::default()
+    };
+    let (mut jobs, now) = sent(2, 1, timeouts);
+    for (sign, deadline) in [(1, 3), (3, 5), (4, 5)] {
+        jobs.get_mut(1).unwrap().show_life(now + SECOND * sign);
+        assert_eq!(jobs.deadline(false), Some(now + SECOND * deadline));
+    }
+    // One that has not begun shows none.
+    jobs.get_mut(2).unwrap().show_life(now);
+    assert!(jobs.get_mut(2).unwrap().begun.is_none());
+}
+
+#[test]
+fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
+    let kill_after = |timeouts: Timeouts, why: Why, asked: Duration| {
+        let (mut jobs, now) = sent(1, 1, timeouts);
+        let entry = jobs.get_mut(1).unwrap();
+        entry.ask(why, SECOND * 10, now + asked);
+        assert_eq!(entry.asked(), Some(why));
+        let at = jobs.deadline(true).unwrap();
+        assert_eq!(jobs.due(true, at), Some(Due::Kill(1, why)));
+        at - now
+    };
+    let none = Timeouts::default();
+    let hard = Timeouts {
+        hard: Some(SECOND * 7),
+        ..none
+    };
+    let time = Why::Time(SECOND * 3);
+    assert_eq!(kill_after(none, time, SECOND * 3), SECOND * 13);
+    assert_eq!(kill_after(hard, time, SECOND * 3), SECOND * 7);
+    // Whoever is asked has a moment to answer, also at the hard limit itself.
+    assert_eq!(
+        kill_after(hard, time, SECOND * 7),
+        SECOND * 7 + Timeouts::LAST_MOMENT
+    );
+    assert_eq!(kill_after(none, Why::Unwanted, SECOND * 3), SECOND * 13);
+    assert_eq!(kill_after(hard, Why::Unwanted, SECOND * 3), SECOND * 7);
+}
+
+#[test]
+fn asked_again_the_first_reason_stays_and_the_nearer_end_counts() {
+    let (mut jobs, now) = sent(1, 1, Timeouts::default());
+    let entry = jobs.get_mut(1).unwrap();
+    entry.ask(Why::Unwanted, Duration::MAX, now);
+    assert_eq!(jobs.deadline(true), None, "a grace without end");
+    for (grace, ends) in [(9, 9), (4, 4), (6, 4)] {
+        let entry = jobs.get_mut(1).unwrap();
+        entry.ask(Why::Time(SECOND), SECOND * grace, now);
+        assert_eq!(entry.asked(), Some(Why::Unwanted));
+        assert_eq!(jobs.deadline(true), Some(now + SECOND * ends));
+    }
+    let (mut jobs, now) = sent(2, 1, Timeouts::default());
+    let waiting = jobs.get_mut(2).unwrap();
+    waiting.ask(Why::Unwanted, SECOND, now);
+    assert_eq!(
+        waiting.asked(),
+        None,
+        "what has not begun cannot be stopped"
+    );
+}

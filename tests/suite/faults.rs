@@ -1,0 +1,185 @@
+//! One fault a worker: each costs the job that met it one right outcome, and nobody anything else.
+//!
+//! Every test runs in a process of its own. The one setting that is to end the fault is short, all
+//! others are longer than any test may take: should another one have to help, the test fails.
+#![cfg(target_os = "linux")]
+
+mod ends;
+mod filters;
+mod memory;
+mod pipes;
+mod starts;
+mod talk;
+mod times;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_runtime::process::{
+    Environment, LocalProcesses, PoolConfig, ProcessConfig, ProcessManager, ProcessPool,
+    ProcessSupervisor, RestartPolicy,
+};
+use ratchet_runtime::worker::Reply;
+use ratchet_runtime::{Class, Failure, Job, Payload, Terms, Timeouts};
+use ratchet_tests::{Holdings, eventually, marked, within};
+
+/// Longer than any test may take.
+const LONG: Duration = Duration::from_secs(1000);
+
+/// What ends the fault that a test is about.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A worker with this fault.
+fn faulty(fault: &str) -> PoolConfig {
+    let program = ProcessConfig::new(env!("CARGO_BIN_EXE_faulty")).arg(fault);
+    patient(PoolConfig::new("faulty", program))
+}
+
+/// A worker in shell that says hello and has `fault` where it is asked to.
+fn shell(fault: &str) -> PoolConfig {
+    let script = format!(
+        r#"echo '{{"type":"event","event":"hello","protocol":[1],"name":"shell"}}'
+        while read -r line; do
+            id=${{line#*'"id":"'}}; id=${{id%%'"'*}}
+            case $line in *'"fault"'*) {fault} ;; esac
+            echo '{{"type":"response","id":"'$id'","result":"fine"}}'
+        done"#
+    );
+    patient(PoolConfig::new(
+        "faulty",
+        ProcessConfig::new("sh").args(["-c", &script]),
+    ))
+}
+
+/// No setting helps but the one that a test makes short.
+fn patient(config: PoolConfig) -> PoolConfig {
+    PoolConfig {
+        start_timeout: LONG,
+        handshake_wait: LONG,
+        grace: LONG,
+        ping: None,
+        restart: RestartPolicy {
+            intensity: 3,
+            period: LONG,
+            base: Duration::from_millis(1),
+            cap: Duration::from_millis(10),
+        },
+        ..config
+    }
+}
+
+/// A pool of workers with a fault, and what this process held before it had them.
+struct Setting {
+    processes: Arc<LocalProcesses>,
+    supervisor: ProcessSupervisor,
+    pool: ProcessPool,
+    before: Holdings,
+    mark: String,
+}
+
+impl Setting {
+    async fn new(mut config: PoolConfig) -> Self {
+        let processes = Arc::new(LocalProcesses::start());
+        // The first opens what all of them share.
+        let first = processes.spawn_process(&ProcessConfig::new("true")).await;
+        let mut first = first.expect("it starts");
+        first.exit().wait().await;
+        drop(first);
+        let no_more = async || {
+            processes
+                .list_processes()
+                .await
+                .is_ok_and(|living| living.is_empty())
+        };
+        while !no_more().await {
+            tokio::task::yield_now().await;
+        }
+        let before = Holdings::now();
+        let mark = format!("RATCHET_FAULT={}", std::process::id());
+        config.process = config
+            .process
+            .env(Environment::inherited().set("RATCHET_FAULT", std::process::id().to_string()));
+        let supervisor = ProcessSupervisor::start(processes.clone());
+        let pool = supervisor.add(config).await.expect("it is possible");
+        Self {
+            processes,
+            supervisor,
+            pool,
+            before,
+            mark,
+        }
+    }
+
+    /// The job that meets the fault.
+    async fn meet(&self) -> Failure {
+        self.meet_within(Timeouts::default()).await
+    }
+
+    async fn meet_within(&self, timeouts: Timeouts) -> Failure {
+        let reply = within(self.pool.run(fault(timeouts))).await;
+        *reply.result.expect_err("it meets the fault")
+    }
+
+    /// Any other job.
+    async fn serve(&self) -> Reply {
+        let reply = within(self.pool.run(job("well"))).await;
+        assert_eq!(fine(&reply), "\"fine\"");
+        reply
+    }
+
+    /// The pool serves the next job, and when it has ended nothing is left of it.
+    async fn end(self) {
+        self.serve().await;
+        self.end_unserved().await;
+    }
+
+    async fn end_unserved(self) {
+        within(self.supervisor.shutdown()).await;
+        let left = within(self.processes.list_processes()).await;
+        assert!(left.is_ok_and(|living| living.is_empty()));
+        drop((self.supervisor, self.pool));
+        eventually("no process is left", || marked(&self.mark).is_empty()).await;
+        let before = self.before;
+        eventually("nothing is held", || Holdings::now() == before).await;
+        drop(self.processes);
+    }
+
+    async fn failures(&self) -> Vec<(&'static str, u64)> {
+        let metrics = self.pool.metrics().await.expect("the supervisor lives");
+        metrics.failures.into_iter().collect()
+    }
+}
+
+fn job(input: &str) -> Job {
+    Job::task("a", "any", Payload::from_text(input))
+}
+
+fn fault(timeouts: Timeouts) -> Job {
+    job("fault").terms(Terms {
+        timeouts,
+        ..Terms::default()
+    })
+}
+
+fn fine(reply: &Reply) -> &str {
+    reply
+        .result
+        .as_ref()
+        .map_or_else(|failure| panic!("{failure}"), |payload| payload.as_str())
+}
+
+fn is(failure: &Failure, class: Class, message: &str) {
+    assert_eq!(
+        (failure.class, failure.message.as_str()),
+        (class, message),
+        "{failure:?}"
+    );
+}
+
+fn hard(limit: Duration) -> Timeouts {
+    Timeouts {
+        hard: Some(limit),
+        ..Timeouts::default()
+    }
+}

@@ -1,0 +1,122 @@
+//! Filters that do not answer each line with a line.
+
+use std::time::Duration;
+
+use ratchet_ipc::LineFormat;
+use ratchet_runtime::process::{Language, PoolConfig, Prefetch, ProcessConfig};
+use ratchet_runtime::{Class, Timeouts};
+use ratchet_tests::{alone, within};
+
+use super::{SHORT, Setting, fault, fine, hard, is, job, patient};
+
+/// A filter that gives each line back, but meets `fault` with this.
+fn filter(meet: &str) -> PoolConfig {
+    let script = format!(
+        r#"while read -r line; do
+            case $line in fault) {meet} ;; *) echo fine ;; esac
+        done"#
+    );
+    PoolConfig {
+        language: Language::Lines {
+            input: LineFormat::Text,
+            output: LineFormat::Text,
+        },
+        ..patient(PoolConfig::new(
+            "faulty",
+            ProcessConfig::new("sh").args(["-c", &script]),
+        ))
+    }
+}
+
+#[test]
+fn a_filter_of_the_system_answers() {
+    alone(async {
+        let config = PoolConfig {
+            process: ProcessConfig::new("sed").args(["-u", "s/^.*$/fine/"]),
+            prefetch: Prefetch::Fixed(8),
+            ..filter("")
+        };
+        let setting = Setting::new(config).await;
+        let mut runs: Vec<_> = (0..50)
+            .map(|_| Box::pin(setting.pool.run(job("well"))))
+            .collect();
+        for run in &mut runs {
+            assert_eq!(fine(&within(run).await), "\"fine\"");
+        }
+        drop(runs);
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_filter_dies() {
+    alone(async {
+        let setting = Setting::new(filter("echo oh >&2; exit 3")).await;
+        let failure = setting.meet().await;
+        is(
+            &failure,
+            Class::Crash,
+            "worker faulty/1 ended with exit code 3 before it answered",
+        );
+        assert_eq!(failure.stderr.as_deref(), Some("oh\n"));
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_filter_dies_in_the_middle_of_its_answer() {
+    alone(async {
+        let setting = Setting::new(filter("printf half; exit 0")).await;
+        let failure = setting.meet().await;
+        assert_eq!(failure.class, Class::Protocol);
+        assert!(
+            failure
+                .message
+                .contains("the filter ended in the middle of its answer"),
+            "{failure}"
+        );
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_filter_answers_too_much() {
+    alone(async {
+        let setting = Setting::new(filter("echo fine; echo more; echo and more")).await;
+        let reply = within(setting.pool.run(fault(Timeouts::default()))).await;
+        assert_eq!(fine(&reply), "\"fine\"");
+        // Whatever came after it would get the answers of those before.
+        while setting.failures().await != [("surplus", 1)] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let reply = setting.serve().await;
+        assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/2");
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_filter_answers_nothing() {
+    alone(async {
+        let setting = Setting::new(filter(":")).await;
+        is(
+            &setting.meet_within(hard(SHORT)).await,
+            Class::Timeout,
+            "timed out after 200ms",
+        );
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_line_break_is_no_input_for_a_filter() {
+    alone(async {
+        let setting = Setting::new(filter(":")).await;
+        let reply = within(setting.pool.run(job("two\nlines"))).await;
+        let failure = reply.result.expect_err("it is two lines");
+        assert_eq!(failure.class, Class::Input, "{failure}");
+        let reply = setting.serve().await;
+        assert_eq!(reply.worker.expect("it goes on").as_str(), "faulty/1");
+        setting.end().await;
+    });
+}

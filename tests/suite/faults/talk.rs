@@ -1,0 +1,108 @@
+//! Workers that say what they should not.
+
+use ratchet_runtime::process::{PoolConfig, Prefetch};
+use ratchet_runtime::{Class, Timeouts};
+use ratchet_tests::{alone, within};
+
+use super::{Setting, fault, faulty, fine, is, job};
+
+async fn meets_and_goes_on(kind: &str) {
+    let setting = Setting::new(faulty(kind)).await;
+    for _ in 0..3 {
+        let reply = within(setting.pool.run(fault(Timeouts::default()))).await;
+        assert_eq!(fine(&reply), "\"fine\"");
+    }
+    let reply = setting.serve().await;
+    assert_eq!(reply.worker.expect("it goes on").as_str(), "faulty/1");
+    let metrics = setting.pool.metrics().await.expect("it lives");
+    assert_eq!((metrics.jobs, metrics.busy), (4, 0));
+    setting.end().await;
+}
+
+#[test]
+fn says_garbage_before_between_and_in_front_of_its_answers() {
+    alone(meets_and_goes_on("garbage"));
+}
+
+#[test]
+fn answers_twice() {
+    alone(meets_and_goes_on("twice"));
+}
+
+#[test]
+fn answers_what_nobody_has_asked() {
+    alone(meets_and_goes_on("unknown"));
+}
+
+#[test]
+fn answers_what_makes_no_sense() {
+    alone(async {
+        let setting = Setting::new(faulty("malformed")).await;
+        let failure = setting.meet().await;
+        assert_eq!(failure.class, Class::Protocol);
+        assert!(
+            failure
+                .message
+                .starts_with("worker faulty/1 gave a malformed answer: "),
+            "{failure}"
+        );
+        let reply = setting.serve().await;
+        assert_eq!(reply.worker.expect("it goes on").as_str(), "faulty/1");
+        setting.end().await;
+    });
+}
+
+#[test]
+fn dies_in_the_middle_of_a_line() {
+    alone(async {
+        let setting = Setting::new(faulty("half")).await;
+        let failure = setting.meet().await;
+        is(
+            &failure,
+            Class::Crash,
+            "worker faulty/1 ended with exit code 0 before it answered",
+        );
+        setting.end().await;
+    });
+}
+
+#[test]
+fn answers_out_of_order() {
+    alone(async {
+        let setting = Setting::new(faulty("out_of_order")).await;
+        let both = within(async {
+            tokio::join!(
+                setting.pool.run(fault(Timeouts::default())),
+                setting.pool.run(fault(Timeouts::default()))
+            )
+        })
+        .await;
+        assert_eq!((fine(&both.0), fine(&both.1)), ("\"fine\"", "\"fine\""));
+        setting.end().await;
+    });
+}
+
+#[test]
+fn answers_twice_with_more_in_its_pipe() {
+    alone(async {
+        let setting = Setting::new(PoolConfig {
+            prefetch: Prefetch::Fixed(16),
+            ..faulty("twice")
+        })
+        .await;
+        let mut runs: Vec<_> = (0..64)
+            .map(|place| {
+                let input = if place % 3 == 0 { "fault" } else { "well" };
+                Box::pin(setting.pool.run(job(input)))
+            })
+            .collect();
+        // Their answers are theirs, however many there are.
+        for run in &mut runs {
+            assert_eq!(fine(&within(run).await), "\"fine\"");
+        }
+        drop(runs);
+        let metrics = setting.pool.metrics().await.expect("it lives");
+        assert_eq!((metrics.jobs, metrics.busy, metrics.spawned), (64, 0, 1));
+        setting.end().await;
+    });
+}
