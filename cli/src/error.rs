@@ -30,8 +30,6 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
-    #[error("stdin cannot be read")]
-    Input(#[source] io::Error),
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
 }
@@ -58,9 +56,7 @@ impl CliError {
         match self {
             Self::Usage { .. } | Self::Read { .. } => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
-            Self::Worker(_) | Self::Write { .. } | Self::Input(_) | Self::Output(_) => {
-                exit::INTERNAL
-            }
+            Self::Worker(_) | Self::Write { .. } | Self::Output(_) => exit::INTERNAL,
         }
     }
 

@@ -1,27 +1,18 @@
 //! The `ratchet` command.
 
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "`run` and `map` are wired next; what they are made of is here already"
+)]
+
 mod args;
 mod commands;
 mod error;
 mod exit;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "`ratchet map` is wired next")
-)]
 mod map;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "`ratchet run` is wired next")
-)]
+mod progress;
 mod report;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "what reads files and settings comes next"
-    )
-)]
 mod value;
 
 use std::error::Error;
@@ -52,17 +43,17 @@ fn main() -> ExitCode {
 /// Says what went wrong and why, a cause a line, and what to do about it.
 fn report(error: &CliError) -> u8 {
     if !error.is_broken_pipe() {
-        let mut text = format!("ratchet: {error}\n");
+        let mut lines = vec![format!("ratchet: {error}\n")];
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(&format!("  because: {error}\n"));
+            lines.push(format!("  because: {error}\n"));
             cause = error.source();
         }
         if let Some(help) = error.help() {
-            text.push_str(&format!("  help: {help}\n"));
+            lines.push(format!("  help: {help}\n"));
         }
         // There is nobody left to tell where stderr is closed; the exit code still says it.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(lines.concat().as_bytes());
     }
     error.exit_code()
 }
