@@ -39,8 +39,6 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
-    #[error("stdin cannot be read")]
-    Input(#[source] io::Error),
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
 }
@@ -72,9 +70,7 @@ impl CliError {
             | Self::BadLines { .. }
             | Self::Read { .. } => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
-            Self::Worker(_) | Self::Write { .. } | Self::Input(_) | Self::Output(_) => {
-                exit::INTERNAL
-            }
+            Self::Worker(_) | Self::Write { .. } | Self::Output(_) => exit::INTERNAL,
         }
     }
 

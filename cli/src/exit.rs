@@ -1,6 +1,6 @@
 //! Exit codes: constants that scripts may rely on.
 
-use ratchet_runtime::Status;
+use ratchet_runtime::summary::Counts;
 
 /// All jobs succeeded, or were cached.
 pub(crate) const SUCCESS: u8 = 0;
@@ -65,33 +65,32 @@ pub(crate) enum Reached {
 ///
 /// A reader that has gone has had enough, so it is no failure of ours: what was not written counts as
 /// read, and the code is that of the jobs that have ended.
-pub(crate) fn of_run(end: RunEnd, count: impl Fn(Status) -> u64) -> u8 {
-    let total: u64 = Status::ALL.into_iter().map(&count).sum();
-    let all_succeeded = count(Status::Succeeded) == total;
+pub(crate) fn of_run(end: RunEnd, counts: &Counts) -> u8 {
+    let total = counts.total();
+    let all_succeeded = counts.succeeded == total;
     match end {
         RunEnd::Interrupted => INTERRUPTED,
         RunEnd::Terminated => TERMINATED,
         RunEnd::Rule(Reached::Limit) => STOPPED,
         RunEnd::Rule(Reached::Goal) => SUCCESS,
-        RunEnd::NobodyReads if all_succeeded => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
-        RunEnd::Done if all_succeeded => SUCCESS,
+        RunEnd::Done | RunEnd::NobodyReads if all_succeeded => SUCCESS,
         RunEnd::Done | RunEnd::NobodyReads => UNSUCCESSFUL,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ratchet_runtime::Status;
+
     use super::*;
 
-    fn code(end: RunEnd, counts: &[(Status, u64)]) -> u8 {
-        of_run(end, |status| {
-            counts
-                .iter()
-                .filter(|(known, _)| *known == status)
-                .map(|(_, count)| count)
-                .sum()
-        })
+    fn code(end: RunEnd, statuses: &[(Status, u64)]) -> u8 {
+        let mut counts = Counts::default();
+        for (status, count) in statuses {
+            (0..*count).for_each(|_| counts.add(*status));
+        }
+        of_run(end, &counts)
     }
 
     #[test]

@@ -22,8 +22,8 @@ Placeholders:
   {#}  its number, from 1          {{}}  a literal {}
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
   {name} {name.} .. of the column of that name, with --csv --header
-Anything else in braces stands as it is: {print $1} is for awk. Without a placeholder, the item becomes
-the last argument.
+Anything else in braces stands as it is: {print $1} is for awk.
+Without a placeholder, the item becomes the last argument.
 
 Examples:
   ls *.png | ratchet map -j4 -- convert {} {.}.jpg
@@ -39,6 +39,10 @@ Examples:
 /// mixed with another's: it is written whole when the command has ended. No shell is in between, so
 /// items need no quoting.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that can be typed"
+)]
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
     override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..].."
@@ -65,7 +69,7 @@ pub(crate) struct MapArguments {
     /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result.
     #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results"], help_heading = "The command")]
     pub(crate) warm: bool,
-    /// Run the command by `sh -c`; items are quoted, so that the shell sees each as one word.
+    /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]
     pub(crate) shell: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.

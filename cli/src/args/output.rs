@@ -27,6 +27,6 @@ pub(crate) enum Format {
     Jsonl,
     /// One JSON document with a summary.
     Json,
-    /// `JUnit` XML, as build servers read it.
+    /// Test results in XML, as build servers read them.
     Junit,
 }

@@ -17,7 +17,7 @@ pub(crate) struct TermsArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
     pub(crate) retries: Option<u32>,
     /// How parallel a job may be: `fully_parallel`, `host_exclusive`, `global_exclusive`, `alone`, or
-    /// a rate as in {"rate_limited": {"requests_per_second": 5}}.
+    /// a rate as in `{"rate_limited": {"requests_per_second": 5}}`.
     #[arg(long, value_name = "HINT", value_parser = hint)]
     pub(crate) hint: Option<ParallelizationHint>,
     /// Use earlier results again: `on`, `refresh` to run all the same and store anew, or `off`.

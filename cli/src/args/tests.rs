@@ -38,7 +38,7 @@ fn a_map_takes_its_command_as_it_is() {
             ["convert", "-x", "{}", "--", "--jobs", ":::", "a", "-j9"],
             "{line}"
         );
-        assert_eq!(map.crew.jobs.map(|jobs| jobs.get()), Some(4));
+        assert_eq!(map.crew.jobs.map(std::num::NonZero::get), Some(4));
     }
 }
 

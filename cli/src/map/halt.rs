@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use ratchet_runtime::Status;
+use ratchet_runtime::summary::Counts;
 
 use crate::value::{Amount, amount};
 
@@ -40,9 +40,8 @@ const SHARE_OF_AT_LEAST: u64 = 3;
 
 impl HaltRule {
     /// What it says when so many have succeeded and failed.
-    pub(crate) fn judge(self, count: impl Fn(Status) -> u64) -> Verdict {
-        let failed = count(Status::Failed) + count(Status::TimedOut) + count(Status::Crashed);
-        let succeeded = count(Status::Succeeded);
+    pub(crate) fn judge(self, counts: &Counts) -> Verdict {
+        let (failed, succeeded) = (counts.failures(), counts.succeeded);
         let ended = failed + succeeded;
         let reached = |part: u64, amount: Amount| match amount {
             Amount::Count(count) => part >= count,
@@ -98,14 +97,14 @@ mod tests {
     use super::*;
 
     fn verdict(rule: &str, succeeded: u64, failed: u64) -> Verdict {
-        rule.parse::<HaltRule>()
-            .unwrap()
-            .judge(|status| match status {
-                Status::Succeeded => succeeded,
-                Status::Crashed => failed,
-                Status::Skipped | Status::Cancelled => 1000,
-                Status::Failed | Status::TimedOut => 0,
-            })
+        let counts = Counts {
+            succeeded,
+            crashed: failed,
+            skipped: 1000,
+            cancelled: 1000,
+            ..Counts::default()
+        };
+        rule.parse::<HaltRule>().unwrap().judge(&counts)
     }
 
     #[test]

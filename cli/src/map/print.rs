@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::map::Item;
 
-    fn printed(number: u64, stdout: &str) -> Option<Printed> {
+    fn printed(number: u64, stdout: &str) -> Printed {
         let mut printed = Printed {
             number,
             item: Arc::new(Item::from(format!("i{number}").as_str())),
@@ -126,16 +126,16 @@ mod tests {
         };
         printed.stdout.push(stdout.as_bytes());
         printed.stderr.push(b"e\n");
-        Some(printed)
+        printed
     }
 
     fn written(manner: Manner) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut printer = Printer::new(manner, &mut out, &mut err);
-        printer.ended(2, printed(2, "two\nzwei")).unwrap();
+        printer.ended(2, Some(printed(2, "two\nzwei"))).unwrap();
         printer.ended(3, None).unwrap();
-        printer.ended(1, printed(1, "one\n")).unwrap();
-        printer.ended(5, printed(5, "five\n")).unwrap();
+        printer.ended(1, Some(printed(1, "one\n"))).unwrap();
+        printer.ended(5, Some(printed(5, "five\n"))).unwrap();
         printer.finish().unwrap();
         (
             String::from_utf8(out).unwrap(),

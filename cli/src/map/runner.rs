@@ -145,7 +145,7 @@ impl Runner for MapRunner {
             },
         );
         match result {
-            Ok(end) => judge(&end, ran, &kept.tail),
+            Ok(end) => judge(&end, ran, kept.tail.as_ref()),
             Err(error) => Err(Failure::new(Class::Spawn, chain(&error))),
         }
     }
@@ -158,7 +158,7 @@ fn words(config: &ProcessConfig) -> Vec<OsString> {
         .collect()
 }
 
-fn judge(end: &CommandEnd, ran: Duration, tail: &Option<Tail>) -> Result<Payload, Failure> {
+fn judge(end: &CommandEnd, ran: Duration, tail: Option<&Tail>) -> Result<Payload, Failure> {
     let exit = end.ended.exit;
     let failure = match end.stopped {
         Some(StopCause::Timeout) => {
@@ -185,7 +185,7 @@ fn judge(end: &CommandEnd, ran: Duration, tail: &Option<Tail>) -> Result<Payload
             Failure::new(Class::Exit, format!("it {exit}")).code(code)
         }
     };
-    Err(failure.stderr(tail.as_ref().map(Tail::to_text).unwrap_or_default()))
+    Err(failure.stderr(tail.map(Tail::to_text).unwrap_or_default()))
 }
 
 /// An error with all that lies behind it.

@@ -164,19 +164,16 @@ fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError>
             Some(close) => placeholder(&rest[1..close], columns)?.zip(Some(close)),
             None => None,
         };
-        match found {
-            Some((placeholder, close)) => {
-                if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-                }
-                pieces.push(Piece::Placeholder(placeholder));
-                rest = &rest[close + 1..];
-            }
-            None => {
-                literal.push(b'{');
-                rest = &rest[1..];
-            }
+        let Some((placeholder, close)) = found else {
+            literal.push(b'{');
+            rest = &rest[1..];
+            continue;
+        };
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
         }
+        pieces.push(Piece::Placeholder(placeholder));
+        rest = &rest[close + 1..];
     }
     literal.extend_from_slice(rest);
     if !literal.is_empty() || pieces.is_empty() {

@@ -452,9 +452,8 @@ impl Orchestrator {
         }
         self.living -= 1;
         let task = match &job.work {
-            Work::Task { task, .. } => task.clone(),
+            Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
             Work::Closure(_) => self.closure.clone(),
-            Work::Refused { task, .. } => task.clone(),
             Work::Command(_) => job.task_name().into(),
         };
         let outcome = Arc::new(Outcome {

@@ -63,9 +63,10 @@ impl Scheduler {
             };
             // What must be alone is passed by all until it is due, as by a pop.
             let noisy = self.groups[group].alone && self.running + self.ahead > 0;
-            let barred = match noisy && !self.is_due(first) {
-                true => self.quiet,
-                false => self.obstacle(group)?,
+            let barred = if noisy && !self.is_due(first) {
+                self.quiet
+            } else {
+                self.obstacle(group)?
             };
             match self.gates[barred].barred {
                 Barred::Slots => return None,

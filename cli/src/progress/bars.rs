@@ -1,0 +1,192 @@
+//! Progress on a terminal.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ratchet_runtime::Outcome;
+
+use super::lines::is_news;
+use super::view::{LINES, View};
+use crate::report::{Style, describe};
+
+/// How often a second the terminal is written to at the most.
+const REDRAWS: u8 = 10;
+
+/// How often what is to be seen is put together; asked more often, nothing happens.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// A bar for the run, and a line a running job below it.
+pub(super) struct Bars {
+    all: MultiProgress,
+    run: ProgressBar,
+    running: Vec<ProgressBar>,
+    style: Style,
+    last: Option<Instant>,
+}
+
+impl Bars {
+    pub(super) fn on_stderr(style: Style) -> Self {
+        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), style)
+    }
+
+    fn on(target: ProgressDrawTarget, style: Style) -> Self {
+        let all = MultiProgress::with_draw_target(target);
+        let run = all.add(ProgressBar::new(0));
+        // Templates of our own are right, and a plain bar is no reason to end a run.
+        if let Ok(template) = ProgressStyle::with_template("[{bar:24}] {msg}") {
+            run.set_style(template.progress_chars("=> "));
+        }
+        Self {
+            all,
+            run,
+            running: Vec::new(),
+            style,
+            last: None,
+        }
+    }
+
+    /// A failure is printed above the bars as it happens.
+    pub(super) fn ended(&mut self, outcome: &Outcome) {
+        if is_news(outcome.status()) {
+            let text = describe(outcome, self.style);
+            // Without a terminal there is nobody to see it.
+            let _ = self.all.println(text.trim_end());
+        }
+    }
+
+    pub(super) fn draw(&mut self, view: &View, now: Instant) {
+        let is_early = |last: Instant| now.saturating_duration_since(last) < EVERY;
+        if self.last.is_some_and(is_early) {
+            return;
+        }
+        self.last = Some(now);
+        let (ended, total) = view.position(now);
+        self.run.set_length(total);
+        self.run.set_position(ended);
+        self.run.set_message(view.figures(now));
+        let lines = view.running(now);
+        // Lines are added when needed and emptied when not: a display that shrinks and grows flickers.
+        while self.running.len() < lines.len().min(LINES) {
+            let bar = self.all.add(ProgressBar::no_length());
+            if let Ok(template) = ProgressStyle::with_template("  {wide_msg}") {
+                bar.set_style(template);
+            }
+            self.running.push(bar);
+        }
+        let lines = lines.into_iter().chain(std::iter::repeat_with(String::new));
+        for (bar, line) in self.running.iter().zip(lines) {
+            bar.set_message(line);
+        }
+    }
+
+    pub(super) fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
+        self.all.suspend(write)
+    }
+
+    pub(super) fn clear(&mut self) {
+        for bar in self.running.drain(..) {
+            bar.finish_and_clear();
+        }
+        self.run.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use indicatif::InMemoryTerm;
+    use ratchet_runtime::event::Event;
+    use ratchet_runtime::{Class, Failure, TaskName};
+
+    use super::*;
+
+    fn started(id: &str) -> Event {
+        Event::AttemptStarted {
+            id: id.into(),
+            attempt: 1,
+            worker: None,
+        }
+    }
+
+    fn failed(id: &str) -> Outcome {
+        Outcome {
+            id: id.into(),
+            task: TaskName::from("resize"),
+            host: None,
+            result: Err(Box::new(Failure::new(Class::Task, "no such file"))),
+            attempts: 1,
+            cached: false,
+            worker: None,
+            queued: Duration::ZERO,
+            duration: Duration::from_millis(12),
+        }
+    }
+
+    #[test]
+    fn shows_the_run_its_jobs_and_failures_above() {
+        let term = InMemoryTerm::new(20, 80);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        view.observe(&Event::RunStarted { total: Some(4) }, begin);
+        for id in ["a", "b\x1b[2J"] {
+            view.observe(&started(id), begin);
+        }
+        let later = begin + Duration::from_secs(3);
+        view.observe(
+            &Event::AttemptProgress {
+                id: "a".into(),
+                done: Some(1.0),
+                total: Some(4.0),
+                message: Some("reading\nmore".into()),
+            },
+            later,
+        );
+        bars.draw(&view, later);
+        let shown = term.contents();
+        assert!(shown.contains("0/4  2 running  3 s"), "{shown}");
+        assert!(shown.contains("  a  3 s  25%  reading"), "{shown}");
+        assert!(shown.contains("b\\u{1b}[2J"), "{shown}");
+
+        let outcome = failed("a");
+        bars.ended(&outcome);
+        view.observe(
+            &Event::JobEnded {
+                outcome: Arc::new(outcome),
+            },
+            later,
+        );
+        bars.draw(&view, later + Duration::from_secs(1));
+        let shown = term.contents();
+        let (failure, bar) = (
+            shown.find("failed    a  resize"),
+            shown.find("1/4  1 failed"),
+        );
+        assert!(failure.is_some() && failure < bar, "{shown}");
+
+        bars.clear();
+        let left = term.contents();
+        assert!(
+            left.contains("task: no such file") && !left.contains("running"),
+            "{left}"
+        );
+    }
+
+    #[test]
+    fn many_running_jobs_are_a_number() {
+        let term = InMemoryTerm::new(20, 80);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        for number in 0..=LINES {
+            view.observe(&started(&format!("job-{number}")), begin);
+        }
+        bars.draw(&view, begin);
+        let shown = term.contents();
+        assert!(
+            shown.contains("9 running") && !shown.contains("job-"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! Progress where nothing can be redrawn: a line every few seconds, and one for each failure.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use ratchet_runtime::{Outcome, Status};
+
+use super::view::View;
+use crate::report::{Style, describe};
+
+/// Often enough to see that it lives, seldom enough for a log.
+const EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Lines {
+    err: Box<dyn Write + Send>,
+    last: Instant,
+}
+
+impl Lines {
+    pub(super) fn new(err: Box<dyn Write + Send>, now: Instant) -> Self {
+        Self { err, last: now }
+    }
+
+    pub(super) fn ended(&mut self, outcome: &Outcome) {
+        if is_news(outcome.status()) {
+            self.say(&describe(outcome, Style::PLAIN));
+        }
+    }
+
+    pub(super) fn tick(&mut self, view: &View, now: Instant) {
+        if now.saturating_duration_since(self.last) >= EVERY {
+            self.last = now;
+            self.say(&format!("ratchet: {}\n", view.figures(now)));
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        // Progress nobody can see is no reason to end a run.
+        let _ = self.err.write_all(text.as_bytes());
+    }
+}
+
+/// Whether an outcome is told of at once. What was cancelled or skipped is a consequence of something
+/// else, which was.
+pub(super) fn is_news(status: Status) -> bool {
+    matches!(status, Status::Failed | Status::TimedOut | Status::Crashed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use ratchet_runtime::event::Event;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_every_few_seconds_however_often_it_is_asked() {
+        let begin = tokio::time::Instant::now().into_std();
+        let seen = Seen::default();
+        let (mut lines, mut view) = (Lines::new(Box::new(seen.clone()), begin), View::new(begin));
+        view.observe(&Event::RunStarted { total: Some(3) }, begin);
+        for tenth in 0..=120 {
+            lines.tick(&view, begin + Duration::from_millis(tenth * 100));
+        }
+        let text = String::from_utf8(seen.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(
+            text,
+            "ratchet: 0/3  0 running  5 s\nratchet: 0/3  0 running  10 s\n"
+        );
+    }
+}

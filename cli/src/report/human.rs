@@ -1,0 +1,89 @@
+//! Results for people: a line a job, and why it failed.
+
+use std::io::{self, Write};
+
+use ratchet_runtime::{Outcome, Status, Summary};
+
+use super::style::Tone;
+use super::{Report, Style, plain, span};
+
+pub(super) struct Human<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Human<W> {
+    pub(super) fn new(out: W, style: Style) -> Self {
+        Self { out, style }
+    }
+}
+
+/// How a status looks.
+pub(super) fn tone(status: Status) -> Tone {
+    match status {
+        Status::Succeeded => Tone::Good,
+        Status::Failed | Status::TimedOut | Status::Crashed => Tone::Bad,
+        Status::Cancelled | Status::Skipped => Tone::Doubtful,
+    }
+}
+
+/// The line and what belongs to it, as they are printed above a progress bar too.
+pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
+    let status = outcome.status();
+    let name = style
+        .paint(tone(status), &format!("{:<9}", status.as_str()))
+        .into_owned();
+    let mut task = plain(outcome.task.as_str()).into_owned();
+    if let Some(host) = &outcome.host {
+        task = format!("{task} on {}", plain(host.as_str()));
+    }
+    let mut parts = vec![format!("{name} {}", plain(outcome.id.as_str())), task];
+    if outcome.attempts > 0 {
+        parts.push(span(outcome.duration));
+    }
+    if outcome.attempts > 1 {
+        parts.push(format!("{} attempts", outcome.attempts));
+    }
+    if outcome.cached {
+        parts.push(style.paint(Tone::Quiet, "cached").into_owned());
+    }
+    let mut text = parts.join("  ");
+    text.push('\n');
+    if let Some(failure) = outcome.failure() {
+        let code = failure
+            .code
+            .as_deref()
+            .map_or_else(String::new, |code| format!(" ({})", plain(code)));
+        indent(
+            &format!("{}: {}{code}", failure.class, failure.message),
+            "  ",
+            &mut text,
+        );
+        if let Some(stderr) = &failure.stderr {
+            indent(stderr, "  | ", &mut text);
+        }
+    }
+    text
+}
+
+fn indent(lines: &str, margin: &str, text: &mut String) {
+    for line in plain(lines).lines() {
+        text.push_str(margin);
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
+impl<W: Write> Report for Human<W> {
+    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        self.out.write_all(describe(outcome, self.style).as_bytes())
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,133 @@
+//! How texts look on a terminal.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::args::display::When;
+
+/// Whether colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    colored: bool,
+}
+
+/// What a colour stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Doubtful,
+    Quiet,
+}
+
+impl Style {
+    pub(crate) const PLAIN: Self = Self { colored: false };
+
+    /// What was asked for decides, then `NO_COLOR` and `TERM`, then whether it goes to a terminal.
+    pub(crate) fn decide(
+        asked: When,
+        terminal: bool,
+        variable: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Self {
+        let colored = match asked {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let dumb = variable("TERM").is_some_and(|value| value == "dumb");
+                terminal && !refused && !dumb
+            }
+        };
+        Self { colored }
+    }
+
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> Cow<'_, str> {
+        if !self.colored || text.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let code = match tone {
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Doubtful => 33,
+            Tone::Quiet => 2,
+        };
+        Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
+    }
+}
+
+/// A text that cannot steer a terminal: control characters other than newline and tab are spelt out.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut spelt = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            '\r' => {}
+            c if steers(c) => spelt.extend(c.escape_default()),
+            c => spelt.push(c),
+        }
+    }
+    Cow::Owned(spelt)
+}
+
+/// A span of time as people read it.
+pub(crate) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration < Duration::from_millis(10) => {
+            format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+        }
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{:.1} s", duration.as_secs_f64()),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        let decide = |asked, terminal, set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).into())
+            };
+            Style::decide(asked, terminal, variable).colored
+        };
+        assert!(decide(When::Auto, true, &[("TERM", "xterm")]));
+        assert!(decide(When::Auto, true, &[("NO_COLOR", "")]));
+        assert!(!decide(When::Auto, true, &[("NO_COLOR", "1")]));
+        assert!(!decide(When::Auto, true, &[("TERM", "dumb")]));
+        assert!(!decide(When::Auto, false, &[]));
+        assert!(decide(When::Always, false, &[("NO_COLOR", "1")]));
+        assert!(!decide(When::Never, true, &[]));
+    }
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\tb\nc"), "a\tb\nc");
+        assert_eq!(
+            plain("\x1b[31mred\r\n\u{9b}2J"),
+            "\\u{1b}[31mred\n\\u{9b}2J"
+        );
+    }
+
+    #[test]
+    fn spans_are_short() {
+        for (millis, expected) in [
+            (0, "0.0 ms"),
+            (3, "3.0 ms"),
+            (120, "120 ms"),
+            (1_240, "1.2 s"),
+            (63_000, "1m 03s"),
+            (7_500_000, "2h 05m"),
+        ] {
+            assert_eq!(span(Duration::from_millis(millis)), expected);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use ratchet_runtime::summary::Tally;
+use ratchet_runtime::{Class, Failure, Payload};
+
+use super::*;
+
+fn outcome(id: &str, result: Result<&str, Failure>) -> Outcome {
+    Outcome {
+        id: id.into(),
+        task: "resize".into(),
+        host: (id == "c").then(|| "web1".into()),
+        attempts: if id == "c" { 3 } else { 1 },
+        cached: id == "b",
+        worker: None,
+        queued: Duration::from_micros(400),
+        duration: Duration::from_millis(12 * id.len() as u64),
+        result: result
+            .map(|json| Payload::from_json(json).unwrap())
+            .map_err(Box::new),
+    }
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let failure = |class, message: &str| Err(Failure::new(class, message));
+    vec![
+        outcome("a", Ok(r#"{"w":3}"#)),
+        outcome("b", Ok("1")),
+        outcome(
+            "c",
+            Err(Failure::new(Class::Task, "no \x1b[31msuch\nfile <&>")
+                .code("not_found")
+                .stderr("first\nlast\x07\n")),
+        ),
+        outcome("dd", failure(Class::Timeout, "it took too long")),
+        outcome("eee", failure(Class::Timeout, "it took too long")),
+        outcome(
+            "f",
+            failure(Class::Crash, "it was killed by signal 9 (SIGKILL)"),
+        ),
+        outcome("g", failure(Class::Need, "`c` did not succeed")),
+    ]
+}
+
+fn summary(outcomes: &[Outcome]) -> Summary {
+    let mut tally = Tally::default();
+    for outcome in outcomes {
+        tally.record(outcome);
+    }
+    tally.summary(Duration::from_millis(2_500))
+}
+
+fn written(format: Format) -> String {
+    let started = SystemTime::UNIX_EPOCH + Duration::from_hours(492_586);
+    let (outcomes, mut out) = (outcomes(), Vec::new());
+    let mut report = report(format, Box::new(&mut out), Style::PLAIN, started).unwrap();
+    for outcome in &outcomes {
+        report.outcome(outcome).unwrap();
+    }
+    report.idle().unwrap();
+    report.finish(&summary(&outcomes)).unwrap();
+    drop(report);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn people_see_what_failed_and_why() {
+    insta::assert_snapshot!("human", written(Format::Human));
+}
+
+#[test]
+fn build_servers_read_junit() {
+    insta::assert_snapshot!("junit", written(Format::Junit));
+}
+
+#[test]
+fn programs_read_lines_and_documents() {
+    let lines: Vec<Outcome> = written(Format::Jsonl)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines, outcomes());
+    let document: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
+    assert_eq!(document["v"], 1);
+    assert_eq!(document["summary"]["timed_out"], 2);
+    assert_eq!(document["results"].as_array().unwrap().len(), lines.len());
+}
+
+#[test]
+fn a_document_without_results_is_one_too() {
+    let mut out = Vec::new();
+    let mut report = report(
+        Format::Json,
+        Box::new(&mut out),
+        Style::PLAIN,
+        SystemTime::UNIX_EPOCH,
+    )
+    .unwrap();
+    report.finish(&summary(&[])).unwrap();
+    drop(report);
+    let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(document["results"], serde_json::json!([]));
+}
+
+#[test]
+fn the_end_says_what_failed_first() {
+    let (outcomes, mut digest) = (outcomes(), Digest::default());
+    for outcome in &outcomes {
+        digest.outcome(outcome);
+    }
+    let rerun = Some("ratchet resume 20260312-101500-3f");
+    insta::assert_snapshot!(
+        "digest",
+        digest.render(&summary(&outcomes), Style::PLAIN, rerun)
+    );
+
+    let good = &outcomes[..2];
+    let mut digest = Digest::default();
+    for outcome in good {
+        digest.outcome(outcome);
+    }
+    insta::assert_snapshot!(
+        "digest of success",
+        digest.render(&summary(good), Style::PLAIN, rerun)
+    );
+}
+
+#[test]
+fn a_thousand_reasons_stay_ten_lines() {
+    let mut digest = Digest::default();
+    for number in 0..5_000 {
+        let failure = Failure::new(Class::Task, format!("reason {number} {}", "x".repeat(1000)));
+        digest.outcome(&outcome(&number.to_string(), Err(failure)));
+    }
+    let text = digest.render(&summary(&[]), Style::PLAIN, None);
+    assert_eq!(text.lines().count(), 12, "{text}");
+    assert!(text.contains("  4990 x other reasons"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_an_error_that_says_so() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut report = report(
+        Format::Jsonl,
+        Box::new(writer),
+        Style::PLAIN,
+        SystemTime::UNIX_EPOCH,
+    )
+    .unwrap();
+    report.outcome(&outcome("a", Ok("1"))).unwrap();
+    assert_eq!(report.idle().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
