@@ -27,6 +27,8 @@ mod settle;
 mod sinks;
 mod source;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub use builder::ExecutorBuilder;
 #[cfg(any(test, feature = "mock"))]

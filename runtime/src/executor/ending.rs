@@ -40,17 +40,15 @@ impl Orchestrator {
 
     /// A job has waited for its first start for as long as it may.
     fn lose_patience(&mut self, ticket: Ticket) {
-        let now = self.now;
         let Some(entry) = self.entry_mut(ticket) else {
             return;
         };
         entry.patience = None;
         match entry.state {
             State::Running => {}
-            // It comes back, and its time is over then.
+            // It comes back, and has no patience left then.
             State::Ahead => {
                 let kind = entry.kind;
-                entry.patience = Some(now);
                 self.router.stop(kind, ticket, Stop::Kill);
             }
             State::Waiting => {
@@ -201,6 +199,18 @@ impl Orchestrator {
             let message = "it was killed, and had not ended when the run did";
             let ran = now.saturating_duration_since(entry.since);
             let is_running = entry.state == State::Running;
+            let given = match entry.state {
+                State::Running => self.scheduler.fail(ticket).map(drop),
+                State::Ahead => self.scheduler.put_back(ticket),
+                State::Waiting => Ok(()),
+            };
+            let gone = given.and_then(|()| match is_running {
+                true => Ok(()),
+                false => self.scheduler.cancel(ticket).map(drop),
+            });
+            if let Err(error) = gone {
+                tracing::error!(%error, "the scheduler does not know a job that would not die");
+            }
             self.conclude(Done {
                 job: entry.job,
                 place: entry.place,

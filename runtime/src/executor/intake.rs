@@ -23,23 +23,21 @@ use crate::scheduling::{Kind, Request, Ticket};
 const BATCH: usize = 256;
 
 impl Orchestrator {
-    /// Pulls jobs as far as there is room. Says whether there are more to pull at once.
-    pub(super) fn take_in(&mut self) -> bool {
+    /// Pulls jobs as far as there is room, but no more than a batch.
+    pub(super) fn take_in(&mut self) {
         for _ in 0..BATCH {
             // Those that were handed over have their outcomes, even if nothing is done any more.
             if self.is_running() && !self.has_room() {
-                return false;
+                return;
             }
             match self.source.pull() {
                 Pulled::Job { place, job } => self.take(place, job),
-                Pulled::Nothing | Pulled::Dry => return false,
+                Pulled::Nothing | Pulled::Dry => return,
                 Pulled::Panicked(reason) => {
-                    self.stop(Phase::Draining, Stopped::Source { reason });
-                    return false;
+                    return self.stop(Phase::Draining, Stopped::Source { reason });
                 }
             }
         }
-        true
     }
 
     /// A job has come.

@@ -104,6 +104,16 @@ pub(super) struct Staff {
     pub(super) expected: usize,
 }
 
+impl Staff {
+    /// A kind that has not said yet how many it takes.
+    pub(super) fn nobody() -> Self {
+        Self {
+            places: Some((0, 0)),
+            ..Self::default()
+        }
+    }
+}
+
 pub(super) struct Orchestrator {
     pub(super) rules: Rules,
     pub(super) now: Instant,
@@ -154,7 +164,7 @@ enum Turn {
     Order(Option<Order>),
     Reports,
     Talk(Option<Report>),
-    Reused(super::reuse::Consulted),
+    Reused(Option<super::reuse::Consulted>),
     Recorded,
     Room,
     Jobs(Option<Vec<Job>>),
@@ -168,6 +178,10 @@ impl Orchestrator {
         self.now = tokio::time::Instant::now().into_std();
         let total = self.total;
         self.tell(|| Event::RunStarted { total });
+        // What was ordered before the first turn counts in it.
+        while let Ok(order) = self.orders.try_recv() {
+            self.obey(order);
+        }
         let mut news = Vec::with_capacity(BATCH);
         let sleep = tokio::time::sleep_until(self.now.into());
         let mut sleep = std::pin::pin!(sleep);
@@ -193,7 +207,7 @@ impl Orchestrator {
                 biased;
                 order = self.orders.recv() => Turn::Order(order),
                 _ = self.reports.news.recv_many(&mut news, BATCH) => Turn::Reports,
-                Some(consulted) = self.reuse.next() => Turn::Reused(consulted),
+                consulted = self.reuse.next(), if !self.reuse.is_idle() => Turn::Reused(consulted),
                 () = self.recording.done() => Turn::Recorded,
                 () = room(&self.out), if self.outgoing.is_ready() => Turn::Room,
                 () = &mut sleep, if timer.is_some() => Turn::Time,
@@ -208,11 +222,11 @@ impl Orchestrator {
                 Turn::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
                 Turn::Reports => news.drain(..).for_each(|report| self.hear(report)),
                 Turn::Talk(Some(report)) => self.hear(report),
-                Turn::Reused(consulted) => self.consulted(consulted),
+                Turn::Reused(Some(consulted)) => self.consulted(consulted),
                 Turn::Recorded => self.recorded(),
                 Turn::Jobs(Some(jobs)) => self.source.received(jobs),
                 Turn::Jobs(None) => self.source = Source::Dry,
-                Turn::Talk(None) | Turn::Room | Turn::Time | Turn::More => {}
+                Turn::Reused(None) | Turn::Talk(None) | Turn::Room | Turn::Time | Turn::More => {}
             }
         }
         self.finish().await
@@ -221,7 +235,7 @@ impl Orchestrator {
     /// All that follows from what has come. Says whether there is more to do at once.
     fn turn(&mut self) -> bool {
         self.keep_time();
-        let more = self.take_in();
+        self.take_in();
         self.release_dependents();
         self.check_failures();
         self.dispatch();
@@ -231,7 +245,8 @@ impl Orchestrator {
         self.recorded();
         self.send_out();
         self.gauge();
-        more
+        // What has left has made room, which nothing else will tell.
+        self.source.has_more() && (self.has_room() || !self.is_running())
     }
 
     /// Nothing lives, nothing comes, nothing is on its way.

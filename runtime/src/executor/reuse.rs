@@ -115,32 +115,38 @@ impl Reuse {
         self.arrivals.insert(asking.id(), (arrival, kind));
     }
 
-    /// The next answer; nothing while nobody asks. Cancel safe.
+    /// Whether nothing is asked and nothing is stored.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asking.is_empty() && self.storing.is_empty()
+    }
+
+    /// The next answer; nothing if a result has been stored instead. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Consulted> {
-        loop {
-            let (id, found) = match self.asking.join_next_with_id().await? {
-                Ok(answered) => answered,
-                Err(error) => {
-                    if error.is_panic() {
-                        tracing::error!(%error, "the cache could not be asked");
-                    }
-                    (error.id(), Found::Nothing)
+        let answer = tokio::select! {
+            Some(answer) = self.asking.join_next_with_id() => answer,
+            Some(_) = self.storing.join_next() => return None,
+            else => return None,
+        };
+        let (id, found) = match answer {
+            Ok(answered) => answered,
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(%error, "the cache could not be asked");
                 }
-            };
-            // Those of a run that stops were given up before.
-            if let Some((arrival, kind)) = self.arrivals.remove(&id) {
-                return Some(Consulted {
-                    arrival,
-                    kind,
-                    found,
-                });
+                (error.id(), Found::Nothing)
             }
-        }
+        };
+        // Those of a run that stops were given up before.
+        let (arrival, kind) = self.arrivals.remove(&id)?;
+        Some(Consulted {
+            arrival,
+            kind,
+            found,
+        })
     }
 
     /// Stores a result, beside the run.
     pub(super) fn store(&mut self, share: Share, payload: &Payload) {
-        while self.storing.try_join_next().is_some() {}
         let Some(CacheUse { cache, .. }) = self.cache.clone() else {
             return;
         };

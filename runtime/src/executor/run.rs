@@ -26,7 +26,7 @@ use super::stop::{Stopped, Tally};
 use crate::Error;
 use crate::job::{Job, Work};
 use crate::outcome::Outcome;
-use crate::scheduling::{Kind, Scheduler};
+use crate::scheduling::{Kind, Scheduler, Workers};
 
 /// How many outcomes lie between the run and whoever takes them. Beyond that they wait in the run, and count
 /// against its window.
@@ -328,11 +328,19 @@ impl Plan {
         let mut router = Router::new();
         let mut kinds = self.kinds.clone();
         router.add(Box::new(local), kinds.len());
+        let mut staff = vec![Staff::default(); kinds.len()];
+        let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
         for recruiter in &self.recruiters {
             let first = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
             let theirs = recruiter.kinds();
             router.add(recruiter.crew(first, reporter.clone()), theirs.len());
-            kinds.extend(theirs);
+            for kind in theirs {
+                // Nobody is there before a crew says so.
+                let number = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
+                scheduler.set_workers(number, Workers::Free(0));
+                staff.push(Staff::nobody());
+                kinds.push(kind);
+            }
         }
         let total = source.total();
         let (needs, names) = match &mut source {
@@ -364,11 +372,11 @@ impl Plan {
             taken: 0,
             names,
             needs,
-            staff: vec![Staff::default(); kinds.len()],
+            staff,
             kinds: Kinds::new(kinds),
             unresolved: VecDeque::new(),
             reuse: Reuse::new(self.cache.clone()),
-            scheduler: Scheduler::new(self.scheduling.clone(), now)?,
+            scheduler,
             entries: Vec::new(),
             living: 0,
             patience: BTreeSet::new(),

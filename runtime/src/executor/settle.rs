@@ -375,6 +375,27 @@ impl Orchestrator {
         self.count_workers(kind);
         if let Some(failure) = self.end_of_the_waiting() {
             self.end_waiting(ticket, failure);
+        } else {
+            self.be_patient_again(ticket);
+        }
+    }
+
+    /// A job waits for its first start once more, for as long as it has patience left.
+    fn be_patient_again(&mut self, ticket: Ticket) {
+        let now = self.now;
+        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
+            return;
+        };
+        if entry.attempts > 0 {
+            return;
+        }
+        entry.first_start = None;
+        let waited = entry.queued + now.saturating_duration_since(entry.since);
+        let limit = entry.job.terms.timeouts.queue;
+        let left = limit.map(|limit| limit.saturating_sub(waited));
+        entry.patience = left.and_then(|left| now.checked_add(left));
+        if let Some(when) = entry.patience {
+            self.patience.insert((when, ticket));
         }
     }
 

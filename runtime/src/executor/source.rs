@@ -121,6 +121,15 @@ impl Source {
         }
     }
 
+    /// Whether pulling would bring something now, be it that it is dry.
+    pub(super) fn has_more(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Stream(_) => true,
+            Self::Submitted { coming, here } => here.len() > 0 || !coming.is_empty(),
+            Self::Dry => false,
+        }
+    }
+
     pub(super) fn is_dry(&self) -> bool {
         matches!(self, Self::Dry)
     }

@@ -1,0 +1,88 @@
+//! The executor as a whole, on the paused clock.
+
+mod ahead;
+mod at_random;
+mod breaking;
+mod closures;
+mod coming_in;
+mod failing;
+mod pool;
+mod recording;
+mod reusing;
+mod scripted;
+mod stopping;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::Payload;
+use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
+
+use super::{Executor, Run};
+use crate::job::{Job, Terms, Timeouts};
+use crate::outcome::{Class, Failure, Outcome};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A job that takes so many seconds and gives back its id.
+fn takes(id: &str, seconds: u64) -> Job {
+    let text = id.to_owned();
+    Job::closure(id, move |_| {
+        let text = text.clone();
+        async move {
+            tokio::time::sleep(SECOND * u32::try_from(seconds).unwrap()).await;
+            Ok(Payload::from_text(&text))
+        }
+    })
+}
+
+/// A job that fails, always.
+fn fails(id: &str) -> Job {
+    Job::closure(id, |_| async { Err(Failure::new(Class::Task, "no")) })
+}
+
+/// A job that does not stop when it is asked to.
+fn stubborn(id: &str) -> Job {
+    Job::closure(id, |_| std::future::pending())
+}
+
+fn executor(slots: u32) -> Executor {
+    Executor::builder().slots(slots).build().unwrap()
+}
+
+/// So many attempts, a second apart.
+fn retrying(attempts: u32) -> Arc<BackoffPolicy> {
+    let policy = BackoffPolicy::builder()
+        .max_attempts(attempts)
+        .delay(Delay::Fixed(SECOND))
+        .jitter(Jitter::None);
+    Arc::new(policy.build().unwrap())
+}
+
+fn terms(timeouts: Timeouts) -> Terms {
+    Terms {
+        timeouts,
+        ..Terms::default()
+    }
+}
+
+async fn all(mut run: Run) -> Vec<Arc<Outcome>> {
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = run.next().await {
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+/// Ids and statuses, as text.
+fn told(outcomes: &[Arc<Outcome>]) -> Vec<String> {
+    let told = outcomes
+        .iter()
+        .map(|outcome| format!("{} {}", outcome.id, outcome.status()));
+    told.collect()
+}
+
+fn message(outcome: &Outcome) -> &str {
+    outcome.failure().map_or("", |failure| &failure.message)
+}

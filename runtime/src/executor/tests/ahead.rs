@@ -1,0 +1,180 @@
+//! What is sent to workers before its turn.
+
+use super::scripted::{Act, Deaf, Floor, How};
+use super::*;
+use crate::executor::crew::Introduction;
+use crate::scheduling::ParallelizationHint;
+
+fn task(id: &str) -> Job {
+    Job::task(id, "t", Payload::null())
+}
+
+fn hinted(id: &str, hint: ParallelizationHint) -> Job {
+    task(id).terms(Terms {
+        hint: Some(hint),
+        ..Terms::default()
+    })
+}
+
+fn executor(floor: &Floor, slots: u32) -> Executor {
+    let executor = Executor::builder().slots(slots);
+    executor.recruiter(Arc::new(floor.clone())).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fully_parallel_jobs_lie_in_the_pipe_and_begin_in_turn() {
+    let floor = Floor::new(2, 4);
+    let jobs: Vec<Job> = (0..10).map(|number| task(&number.to_string())).collect();
+    (0..10).for_each(|number| floor.script(&number.to_string(), 1, Act::well(1)));
+    let begin = tokio::time::Instant::now();
+    let outcomes = executor(&floor, 2).run_all(jobs).await.unwrap();
+    assert!(
+        outcomes
+            .iter()
+            .all(|one| one.is_success() && one.attempts == 1)
+    );
+    assert_eq!(begin.elapsed(), SECOND * 5);
+    let begun = floor.begun();
+    assert_eq!(begun.iter().filter(|one| one.was_ahead).count(), 8);
+    assert_eq!(floor.most_slots(), 2);
+    // They waited in the pipe: that is no time of work.
+    let queued: Vec<u64> = outcomes.iter().map(|one| one.queued.as_secs()).collect();
+    assert_eq!(queued, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_claims_more_is_never_sent_ahead_nor_passed() {
+    let floor = Floor::new(1, 4);
+    (0..4).for_each(|number| floor.script(&number.to_string(), 1, Act::well(1)));
+    floor.script("exclusive", 1, Act::well(1));
+    let jobs = [
+        task("0"),
+        task("1"),
+        hinted("exclusive", ParallelizationHint::HostExclusive),
+        task("2"),
+        task("3"),
+    ];
+    let outcomes = executor(&floor, 1).run_all(jobs).await.unwrap();
+    assert!(outcomes.iter().all(|one| one.is_success()));
+    let begun: Vec<_> = floor
+        .begun()
+        .into_iter()
+        .map(|one| (one.id, one.was_ahead))
+        .collect();
+    let expected = [
+        ("0", false),
+        ("1", true),
+        ("exclusive", false),
+        ("2", true),
+        ("3", true),
+    ];
+    assert_eq!(begun, expected.map(|(id, ahead)| (id.to_owned(), ahead)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ahead_of_a_worker_that_dies_comes_back_uncharged() {
+    let floor = Floor::new(1, 3);
+    let crash = Act {
+        end: How::Crashes,
+        ..Act::well(1)
+    };
+    floor.script("0", 1, crash);
+    let jobs = (0..4).map(|number| task(&number.to_string()));
+    let outcomes = executor(&floor, 1).run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["0 crashed", "1 succeeded", "2 succeeded", "3 succeeded"]
+    );
+    assert!(outcomes.iter().all(|one| one.attempts == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_drains_calls_back_what_has_not_begun() {
+    let floor = Floor::new(1, 3);
+    floor.script("0", 1, Act::well(2));
+    let jobs = (0..6).map(|number| task(&number.to_string()));
+    let run = executor(&floor, 1).run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(run.handle().status().running, 1);
+    run.handle().drain();
+    let outcomes = all(run).await;
+    assert_eq!(floor.begun().len(), 1);
+    assert_eq!(outcomes.iter().filter(|one| one.attempts == 0).count(), 5);
+    assert!(outcomes.last().unwrap().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_patience_ends_in_the_pipe_is_called_back() {
+    let floor = Floor::new(1, 3);
+    floor.script(
+        "0",
+        1,
+        Act {
+            deaf: Deaf::ToAsking,
+            ..Act::well(9)
+        },
+    );
+    let impatient = task("1").terms(terms(Timeouts {
+        queue: Some(SECOND * 2),
+        ..Timeouts::default()
+    }));
+    let begin = tokio::time::Instant::now();
+    let mut run = executor(&floor, 1)
+        .run_list([task("0"), impatient])
+        .unwrap();
+    let outcome = run.next().await.unwrap();
+    assert_eq!(told(&[outcome]), ["1 timed_out"]);
+    assert_eq!(begin.elapsed(), SECOND * 2);
+    assert!(run.next().await.unwrap().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_alone_waits_for_the_pipes_too_and_not_for_ever() {
+    let floor = Floor::new(2, 8);
+    (0..400).for_each(|number| floor.script(&number.to_string(), 1, Act::well(1)));
+    floor.script("alone", 1, Act::well(1));
+    let mut jobs: Vec<Job> = (0..400).map(|number| task(&number.to_string())).collect();
+    jobs.insert(3, hinted("alone", ParallelizationHint::Alone));
+    let outcomes = executor(&floor, 2).run_all(jobs).await.unwrap();
+    assert!(outcomes.iter().all(|one| one.is_success()));
+    let begun = floor.begun();
+    let alone = begun.iter().find(|one| one.id == "alone").unwrap();
+    // It is due after 90 s; then those in the pipes end, at most 8 on two workers.
+    let at = alone.at.as_secs();
+    assert!((90..=95).contains(&at), "{at}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
+    let introduction = |task: &str, hint| Introduction {
+        task: task.into(),
+        hint,
+        cacheable: false,
+    };
+    let floor = Floor::new(4, 0).introducing(vec![
+        introduction("t", Some(Ok(ParallelizationHint::HostExclusive))),
+        introduction("wrong", Some(Err("unknown hint `host`".to_owned()))),
+    ]);
+    ["a", "b"]
+        .iter()
+        .for_each(|id| floor.script(id, 1, Act::well(1)));
+    let jobs = [
+        task("a"),
+        task("b"),
+        Job::task("c", "wrong", Payload::null()),
+        Job::task("d", "wrnog", Payload::null()),
+    ];
+    let begin = tokio::time::Instant::now();
+    let outcomes = executor(&floor, 4).run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "b succeeded", "c failed", "d failed"]
+    );
+    assert_eq!(begin.elapsed(), SECOND * 2, "one a host, as declared");
+    assert!(message(&outcomes[2]).contains("unknown hint `host`"));
+    assert_eq!(
+        message(&outcomes[3]),
+        "unknown task `wrnog`, did you mean `wrong`?"
+    );
+    assert_eq!(floor.expected()[0], 4, "all wait for the introduction");
+}

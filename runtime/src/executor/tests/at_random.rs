@@ -1,0 +1,283 @@
+//! Random jobs with random fates, and somebody who steers at random: every job has exactly one outcome.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use ratchet_resilience::shutdown::Grace;
+
+use super::scripted::{Act, Deaf, Floor, How};
+use super::*;
+use crate::executor::{Ordering, RunHandle};
+use crate::outcome::Status;
+use crate::scheduling::{ParallelizationHint, Priority};
+
+#[derive(Debug, Clone)]
+struct Plot {
+    slots: u32,
+    places: u32,
+    ahead: u32,
+    window: usize,
+    as_list: bool,
+    by_submission: bool,
+    jobs: Vec<Fate>,
+    steering: Vec<(u64, Steer)>,
+}
+
+#[derive(Debug, Clone)]
+struct Fate {
+    hint: u8,
+    slots: u32,
+    priority: Priority,
+    attempts: u32,
+    acts: Vec<(u64, How, Deaf)>,
+    patience: Option<u64>,
+    needs: Vec<prop::sample::Index>,
+    local: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Steer {
+    Pause,
+    Resume,
+    Slots(u32),
+    Drain,
+    Cancel,
+    Kill,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    let how = prop_oneof![
+        6 => Just(How::Well),
+        2 => Just(How::Fails),
+        1 => Just(How::Crashes),
+        1 => Just(How::Returned),
+    ];
+    let deaf = prop_oneof![
+        6 => Just(Deaf::No),
+        1 => Just(Deaf::ToAsking),
+        1 => Just(Deaf::ToKilling),
+    ];
+    (
+        0u8..10,
+        prop_oneof![4 => Just(1u32), 1 => Just(2u32)],
+        prop::sample::select(&Priority::ALL),
+        1u32..5,
+        prop::collection::vec((0u64..5, how, deaf), 0..4),
+        prop_oneof![4 => Just(None), 1 => (0u64..9).prop_map(Some)],
+        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<prop::sample::Index>(), 1..3)],
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(hint, slots, priority, attempts, acts, patience, needs, local)| Fate {
+            hint,
+            slots,
+            priority,
+            attempts,
+            acts,
+            patience,
+            needs,
+            local,
+        })
+}
+
+fn plot() -> impl Strategy<Value = Plot> {
+    let steer = prop_oneof![
+        2 => Just(Steer::Pause),
+        3 => Just(Steer::Resume),
+        2 => (2u32..6).prop_map(Steer::Slots),
+        1 => Just(Steer::Drain),
+        1 => Just(Steer::Cancel),
+        1 => Just(Steer::Kill),
+    ];
+    (
+        2u32..6,
+        1u32..5,
+        0u32..6,
+        prop_oneof![Just(1usize), Just(4), Just(1_000)],
+        any::<bool>(),
+        any::<bool>(),
+        prop::collection::vec(fate(), 0..40),
+        prop::collection::vec((0u64..20_000, steer), 0..5),
+    )
+        .prop_map(
+            |(slots, places, ahead, window, as_list, by_submission, jobs, steering)| Plot {
+                slots,
+                places,
+                ahead,
+                window,
+                as_list,
+                by_submission,
+                jobs,
+                steering,
+            },
+        )
+}
+
+impl Fate {
+    fn job(&self, number: usize, as_list: bool) -> Job {
+        let id = number.to_string();
+        let hint = match self.hint {
+            0..=5 => None,
+            6 | 7 => Some(ParallelizationHint::HostExclusive),
+            8 => Some(ParallelizationHint::GlobalExclusive),
+            _ => Some(ParallelizationHint::Alone),
+        };
+        let job = if self.local {
+            takes(&id, 1)
+        } else {
+            Job::task(id.as_str(), "t", Payload::null())
+        };
+        // Only on jobs before it, so that there is no circle.
+        let needs = self.needs.iter().filter(|_| as_list && number > 0);
+        let needs: Vec<String> = needs.map(|need| need.index(number).to_string()).collect();
+        job.on_host(format!("host {}", number % 3))
+            .needs(needs.iter().map(String::as_str))
+            .terms(Terms {
+                hint: hint.filter(|_| !self.local),
+                slots: self.slots,
+                priority: self.priority,
+                retry: Some(retrying(self.attempts)),
+                timeouts: Timeouts {
+                    queue: self.patience.map(Duration::from_secs),
+                    ..Timeouts::default()
+                },
+                ..Terms::default()
+            })
+    }
+}
+
+async fn steer(handle: RunHandle, steering: Vec<(u64, Steer)>) {
+    let begin = tokio::time::Instant::now();
+    for (at, steer) in steering {
+        tokio::time::sleep_until(begin + Duration::from_millis(at)).await;
+        match steer {
+            Steer::Pause => handle.pause(),
+            Steer::Resume => handle.resume(),
+            // Refused if a heavier job waits, or if it has ended.
+            Steer::Slots(slots) => drop(handle.set_slots(slots).await),
+            Steer::Drain => handle.drain(),
+            Steer::Cancel => handle.cancel(),
+            Steer::Kill => handle.kill(),
+        }
+    }
+    handle.resume();
+}
+
+async fn live(mut plot: Plot) {
+    plot.steering.sort_by_key(|(at, _)| *at);
+    let most_slots = plot.steering.iter().map(|(_, steer)| match steer {
+        Steer::Slots(slots) => *slots,
+        _ => 0,
+    });
+    let most_slots = most_slots.chain([plot.slots]).max().unwrap();
+    let floor = Floor::new(plot.places, plot.ahead);
+    for (number, fate) in plot.jobs.iter().enumerate() {
+        for (attempt, (takes, end, deaf)) in (1..).zip(&fate.acts) {
+            let act = Act {
+                takes: Duration::from_secs(*takes),
+                end: *end,
+                deaf: *deaf,
+            };
+            floor.script(&number.to_string(), attempt, act);
+        }
+    }
+    let seconds = Duration::from_secs;
+    let executor = Executor::builder()
+        .slots(plot.slots)
+        .window(plot.window)
+        .ordering(if plot.by_submission {
+            Ordering::Submission
+        } else {
+            Ordering::Completion
+        })
+        .grace(Grace {
+            draining: seconds(4),
+            cancelling: seconds(2),
+            killing: seconds(1),
+        })
+        .recruiter(Arc::new(floor.clone()))
+        .build()
+        .unwrap();
+    let as_list = plot.as_list;
+    let jobs: Vec<Job> = plot
+        .jobs
+        .iter()
+        .enumerate()
+        .map(|(number, fate)| fate.job(number, as_list))
+        .collect();
+    let run = if as_list {
+        executor.run_list(jobs).unwrap()
+    } else {
+        executor.run(jobs).unwrap()
+    };
+    let handle = run.handle();
+    let steering = tokio::spawn(steer(run.handle(), plot.steering.clone()));
+    let begin = tokio::time::Instant::now();
+    let outcomes = tokio::time::timeout(seconds(10_000), all(run)).await;
+    let outcomes = outcomes.expect("the run ends");
+    steering.abort();
+
+    let stopped = plot.steering.iter().any(|(at, steer)| {
+        matches!(steer, Steer::Drain | Steer::Cancel | Steer::Kill)
+            && Duration::from_millis(*at) <= begin.elapsed()
+    });
+    let ids: Vec<usize> = outcomes
+        .iter()
+        .map(|one| one.id.as_str().parse().unwrap())
+        .collect();
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), outcomes.len(), "nothing twice");
+    // A stream that stops has no outcomes for what was not pulled; all else has one each.
+    if as_list || !stopped {
+        assert_eq!(outcomes.len(), plot.jobs.len(), "nothing lost");
+    }
+    if plot.by_submission {
+        assert_eq!(ids, sorted, "in the order of submission");
+    }
+    assert!(
+        floor.most_slots() <= most_slots,
+        "{} slots",
+        floor.most_slots()
+    );
+    let status = handle.status();
+    assert_eq!((status.running, status.waiting), (0, 0));
+    assert_eq!(status.ended, outcomes.len() as u64);
+
+    let mut starts: HashMap<String, u32> = HashMap::new();
+    for begun in floor.begun() {
+        *starts.entry(begun.id).or_default() += 1;
+    }
+    for outcome in &outcomes {
+        let fate = &plot.jobs[outcome.id.as_str().parse::<usize>().unwrap()];
+        let began = starts.get(outcome.id.as_str()).copied().unwrap_or(0);
+        assert!(outcome.attempts <= fate.attempts, "{outcome:?}");
+        if !fate.local {
+            assert!(
+                outcome.attempts <= began,
+                "none is charged that did not begin: {outcome:?}"
+            );
+        }
+        match outcome.status() {
+            Status::Succeeded => assert!(outcome.attempts > 0),
+            Status::Cancelled => assert!(stopped, "{outcome:?}"),
+            Status::Skipped => assert!(!fate.needs.is_empty() && outcome.attempts == 0),
+            Status::TimedOut => assert!(fate.patience.is_some() && outcome.attempts == 0),
+            Status::Failed | Status::Crashed => assert!(outcome.attempts > 0, "{outcome:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_job_has_exactly_one_outcome(plot in plot()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(live(plot));
+    }
+}

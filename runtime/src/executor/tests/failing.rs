@@ -1,0 +1,145 @@
+//! Retries, poison, and what is not tried again.
+
+use super::scripted::{Act, Floor, How};
+use super::*;
+use crate::executor::context::Context;
+
+fn with_retry(policy: &Arc<BackoffPolicy>) -> Terms {
+    Terms {
+        retry: Some(Arc::clone(policy)),
+        ..Terms::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_and_holds_nothing_while_it_does() {
+    let flaky = Job::closure("flaky", |context: Context| async move {
+        match context.attempt() {
+            3 => Ok(Payload::null()),
+            _ => Err(Failure::new(Class::Task, "not yet")),
+        }
+    });
+    let jobs = [flaky.terms(with_retry(&retrying(3))), takes("other", 1)];
+    let begin = tokio::time::Instant::now();
+    let outcomes = all(executor(1).run_list(jobs).unwrap()).await;
+    assert_eq!(told(&outcomes), ["other succeeded", "flaky succeeded"]);
+    assert_eq!(outcomes[1].attempts, 3);
+    assert_eq!(outcomes[1].queued, SECOND * 2);
+    assert_eq!(begin.elapsed(), SECOND * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_says_how_often_and_what_for() {
+    let failing = |id: &str, failure: Failure| {
+        Job::closure(id, move |_| std::future::ready(Err(failure.clone())))
+    };
+    let only_timeouts = BackoffPolicy::builder()
+        .classes(["timeout"])
+        .build()
+        .unwrap();
+    let slow = Failure {
+        retry_after: Some(SECOND * 500),
+        ..Failure::new(Class::Task, "busy")
+    };
+    let jobs = [
+        failing("no policy", Failure::new(Class::Task, "no")),
+        failing("all used up", Failure::new(Class::Task, "no")).terms(with_retry(&retrying(4))),
+        failing(
+            "permanent",
+            Failure::new(Class::Task, "no").retryable(false),
+        )
+        .terms(with_retry(&retrying(4))),
+        failing("other class", Failure::new(Class::Task, "no"))
+            .terms(with_retry(&Arc::new(only_timeouts))),
+        failing(
+            "cancelled",
+            Failure::new(Class::Cancelled, "no").retryable(true),
+        )
+        .terms(with_retry(&retrying(4))),
+        failing("asks for too much", slow).terms(with_retry(&retrying(2))),
+    ];
+    let begin = tokio::time::Instant::now();
+    let outcomes = executor(8).run_all(jobs).await.unwrap();
+    let attempts: Vec<u32> = outcomes.iter().map(|outcome| outcome.attempts).collect();
+    assert_eq!(attempts, [1, 4, 1, 1, 1, 2]);
+    assert_eq!(begin.elapsed(), SECOND * 30, "the policy's cap holds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_takes_too_many_workers_with_it_is_poison() {
+    let floor = Floor::new(2, 0);
+    let crashes = Act {
+        end: How::Crashes,
+        ..Act::well(1)
+    };
+    (1..10).for_each(|attempt| floor.script("bad", attempt, crashes));
+    floor.script("unlucky", 1, crashes);
+    floor.script("no retry", 1, crashes);
+    let executor = Executor::builder()
+        .recruiter(Arc::new(floor))
+        .build()
+        .unwrap();
+    let job = |id: &str| Job::task(id, "t", Payload::null());
+    let jobs = [
+        job("bad").terms(with_retry(&retrying(9))),
+        job("unlucky").terms(with_retry(&retrying(9))),
+        job("no retry"),
+    ];
+    let outcomes = executor.run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["bad failed", "unlucky succeeded", "no retry crashed"]
+    );
+    assert_eq!(outcomes[0].attempts, 3);
+    assert_eq!(outcomes[0].failure().unwrap().class, Class::Poison);
+    assert_eq!(
+        message(&outcomes[0]),
+        "it took 3 workers with it: its worker died"
+    );
+    assert_eq!(outcomes[0].worker.as_ref().unwrap().as_str(), "scripted/1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_is_not_charged() {
+    let floor = Floor::new(1, 0);
+    let back = Act {
+        end: How::Returned,
+        ..Act::well(1)
+    };
+    floor.script("a", 1, back);
+    let executor = Executor::builder()
+        .recruiter(Arc::new(floor.clone()))
+        .build()
+        .unwrap();
+    let outcomes = executor
+        .run_all([Job::task("a", "t", Payload::null())])
+        .await
+        .unwrap();
+    assert_eq!(told(&outcomes), ["a succeeded"]);
+    assert_eq!(outcomes[0].attempts, 1);
+    assert_eq!(floor.begun().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_broke_fails_what_waits_for_it_and_what_comes() {
+    let floor = Floor::new(1, 0);
+    floor.script("0", 1, Act::well(5));
+    let executor = Executor::builder()
+        .window(2)
+        .recruiter(Arc::new(floor.clone()))
+        .build()
+        .unwrap();
+    let jobs = (0..4).map(|number| Job::task(number.to_string(), "t", Payload::null()));
+    let run = executor.run(jobs).unwrap();
+    tokio::time::sleep(SECOND).await;
+    floor.report(|kind| crate::executor::crew::Report::Broken {
+        kind,
+        failure: Box::new(Failure::new(Class::Spawn, "there is no such program")),
+    });
+    let outcomes = all(run).await;
+    assert_eq!(
+        told(&outcomes),
+        ["1 failed", "2 failed", "3 failed", "0 succeeded"]
+    );
+    assert_eq!(message(&outcomes[1]), "there is no such program");
+}

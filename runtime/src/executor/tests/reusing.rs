@@ -1,0 +1,139 @@
+//! The cache.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
+
+use super::*;
+use crate::executor::context::{Attempt, Context, Runner};
+use crate::job::CacheTerms;
+
+/// Takes a second for each job, counts them, and fails those whose input is not its id.
+struct Counts(Arc<AtomicU32>);
+
+#[async_trait::async_trait]
+impl Runner for Counts {
+    async fn run(&self, attempt: Attempt, _context: Context) -> Result<Payload, Failure> {
+        self.0.fetch_add(1, Relaxed);
+        tokio::time::sleep(SECOND).await;
+        let crate::job::Work::Task { input, .. } = &attempt.job.work else {
+            return Err(Failure::new(Class::Input, "no task"));
+        };
+        match input.as_str() {
+            "\"bad\"" => Err(Failure::new(Class::Task, "bad")),
+            _ => Ok(input.clone()),
+        }
+    }
+}
+
+fn cached(id: &str, input: &str) -> Job {
+    let terms = Terms {
+        cache: Some(CacheTerms::On {
+            inputs: Vec::new(),
+            env: Vec::new(),
+            ttl: None,
+        }),
+        ..Terms::default()
+    };
+    Job::task(id, "t", Payload::from_text(input)).terms(terms)
+}
+
+fn over(cache: &TaskCache, count: &Arc<AtomicU32>) -> Executor {
+    let executor = Executor::builder()
+        .slots(4)
+        .runner(Counts(Arc::clone(count)));
+    executor.cache(cache.clone()).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_used_again_and_costs_no_attempt() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let executor = over(&cache, &count);
+    let first = executor.run_all([cached("a", "x")]).await.unwrap();
+    let again = executor
+        .run_all([cached("b", "x"), cached("c", "y")])
+        .await
+        .unwrap();
+    assert_eq!(count.load(Relaxed), 2);
+    assert_eq!((first[0].cached, first[0].attempts), (false, 1));
+    assert_eq!((again[0].cached, again[0].attempts), (true, 0));
+    assert_eq!(again[0].result, first[0].result);
+    assert!(!again[1].cached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_are_the_same_are_done_once_at_a_time() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let jobs = (0..50).map(|number: u32| cached(&number.to_string(), "same"));
+    let outcomes = over(&cache, &count).run_all(jobs).await.unwrap();
+    assert_eq!(count.load(Relaxed), 1);
+    assert!(outcomes.iter().all(|one| one.is_success()));
+    assert_eq!(outcomes.iter().filter(|one| one.cached).count(), 49);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_nobodys_but_ones_own() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let jobs = (0..3).map(|number: u32| cached(&number.to_string(), "bad"));
+    let outcomes = over(&cache, &count).run_all(jobs).await.unwrap();
+    assert_eq!(told(&outcomes), ["0 failed", "1 failed", "2 failed"]);
+    assert_eq!(count.load(Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_fails_fails_no_job() {
+    let mut store = MockCache::new();
+    let broken = || CacheError::Io {
+        action: "open",
+        path: "/cache".into(),
+        source: Arc::new(std::io::Error::other("the disk is gone")),
+    };
+    store.expect_get().returning(move |_| Err(broken()));
+    store
+        .expect_put()
+        .times(1)
+        .returning(move |_, _| Err(broken()));
+    let count = Arc::default();
+    let executor = over(&TaskCache::new(Arc::new(store)), &count);
+    let outcomes = executor.run_all([cached("a", "x")]).await.unwrap();
+    assert_eq!(told(&outcomes), ["a succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_need_comes_before_the_cache() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let executor = over(&cache, &count);
+    executor.run_all([cached("a", "x")]).await.unwrap();
+    let jobs = [cached("b", "x").needs(["c"]), fails("c")];
+    let outcomes = executor.run_all(jobs).await.unwrap();
+    assert_eq!(told(&outcomes), ["b skipped", "c failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_keyed_is_refused() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let on = |inputs: &[&str]| Terms {
+        cache: Some(CacheTerms::On {
+            inputs: inputs.iter().map(Into::into).collect(),
+            env: Vec::new(),
+            ttl: None,
+        }),
+        ..Terms::default()
+    };
+    let jobs = [
+        takes("closure", 1).terms(on(&[])),
+        Job::task("no file", "t", Payload::null()).terms(on(&["/no/such/file"])),
+    ];
+    let outcomes = over(&cache, &count).run_all(jobs).await.unwrap();
+    assert_eq!(told(&outcomes), ["closure failed", "no file failed"]);
+    assert!(
+        message(&outcomes[1]).contains("/no/such/file"),
+        "{}",
+        message(&outcomes[1])
+    );
+}

@@ -1,0 +1,259 @@
+//! Stop rules, deadlines, phases, and patience.
+
+use ratchet_resilience::shutdown::{Grace, Phase};
+
+use super::scripted::{Act, Deaf, Floor};
+use super::*;
+use crate::executor::{Halt, MaxFailures, Stopped};
+
+fn grace(draining: u32, cancelling: u32, killing: u32) -> Grace {
+    Grace {
+        draining: SECOND * draining,
+        cancelling: SECOND * cancelling,
+        killing: SECOND * killing,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn enough_failures_stop_the_run_and_the_rest_say_so() {
+    let executor = Executor::builder()
+        .slots(2)
+        .max_failures(MaxFailures::Count(2))
+        .build()
+        .unwrap();
+    let jobs = [
+        takes("a", 5),
+        fails("b"),
+        fails("c"),
+        takes("d", 1),
+        takes("e", 1),
+    ];
+    let mut run = executor.run_list(jobs).unwrap();
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = run.next().await {
+        outcomes.push(outcome);
+    }
+    assert_eq!(
+        told(&outcomes),
+        [
+            "b failed",
+            "c failed",
+            "d cancelled",
+            "e cancelled",
+            "a succeeded"
+        ]
+    );
+    assert_eq!(message(&outcomes[2]), "it was not started: 2 jobs failed");
+    assert_eq!(outcomes[2].attempts, 0);
+    assert_eq!(run.stopped(), Some(&Stopped::Failures { failed: 2 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_halt_now_asks_what_runs_to_stop() {
+    let executor = Executor::builder()
+        .slots(3)
+        .halt(MaxFailures::percent(100.0), Halt::Now)
+        .grace(grace(30, 2, 1))
+        .build()
+        .unwrap();
+    let begin = tokio::time::Instant::now();
+    // Of three jobs one is the share that counts: there are no 20.
+    let outcomes = executor
+        .run_all([fails("a"), fails("b"), fails("c")])
+        .await
+        .unwrap();
+    assert_eq!(told(&outcomes), ["a failed", "b failed", "c failed"]);
+
+    let executor = Executor::builder()
+        .slots(2)
+        .halt(MaxFailures::Count(1), Halt::Now)
+        .grace(grace(30, 2, 1))
+        .build()
+        .unwrap();
+    let outcomes = executor.run_all([fails("a"), stubborn("b")]).await.unwrap();
+    assert_eq!(told(&outcomes), ["a failed", "b cancelled"]);
+    assert_eq!(begin.elapsed(), SECOND * 2);
+    assert!(message(&outcomes[1]).starts_with("it was killed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_it_all() {
+    let executor = Executor::builder()
+        .slots(1)
+        .deadline(SECOND * 3)
+        .grace(grace(30, 2, 1))
+        .build()
+        .unwrap();
+    let begin = tokio::time::Instant::now();
+    let mut run = executor
+        .run_list([takes("a", 1), stubborn("b"), takes("c", 1)])
+        .unwrap();
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = run.next().await {
+        outcomes.push(outcome);
+    }
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "c cancelled", "b cancelled"]
+    );
+    assert_eq!(
+        message(&outcomes[1]),
+        "it was not started: the time of the run is over"
+    );
+    assert_eq!(begin.elapsed(), SECOND * 5);
+    assert_eq!(run.stopped(), Some(&Stopped::Deadline));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_phases_follow_each_other_and_end_even_what_will_not_die() {
+    let floor = Floor::new(3, 0);
+    let act = |deaf| Act {
+        deaf,
+        ..Act::well(1_000)
+    };
+    floor.script("hears", 1, act(Deaf::No));
+    floor.script("is killed", 1, act(Deaf::ToAsking));
+    floor.script("will not die", 1, act(Deaf::ToKilling));
+    let executor = Executor::builder()
+        .slots(3)
+        .grace(grace(10, 5, 2))
+        .recruiter(Arc::new(floor))
+        .build()
+        .unwrap();
+    let job = |id: &str| Job::task(id, "t", Payload::null());
+    let jobs = ["hears", "is killed", "will not die", "waits"].map(job);
+    let mut run = executor.run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND).await;
+    let begin = tokio::time::Instant::now();
+    run.handle().drain();
+    let mut ended = Vec::new();
+    while let Some(outcome) = run.next().await {
+        ended.push((begin.elapsed().as_secs(), outcome.id.to_string()));
+    }
+    let expected = [
+        (0, "waits"),
+        (10, "hears"),
+        (15, "is killed"),
+        (17, "will not die"),
+    ];
+    assert_eq!(ended, expected.map(|(at, id)| (at, id.to_owned())));
+    assert_eq!(run.stopped(), Some(&Stopped::Asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_tries_nothing_again() {
+    let retried = Terms {
+        retry: Some(retrying(9)),
+        ..Terms::default()
+    };
+    let job = Job::closure("a", |_| async {
+        tokio::time::sleep(SECOND).await;
+        Err(Failure::new(Class::Task, "no"))
+    });
+    let run = executor(1).run_list([job.terms(retried)]).unwrap();
+    run.handle().drain();
+    let outcomes = all(run).await;
+    // It was not even started: the order came before the first turn.
+    assert_eq!(told(&outcomes), ["a cancelled"]);
+
+    let retried = Terms {
+        retry: Some(retrying(9)),
+        ..Terms::default()
+    };
+    let job = Job::closure("a", |_| async {
+        tokio::time::sleep(SECOND).await;
+        Err(Failure::new(Class::Task, "no"))
+    });
+    let run = executor(1).run_list([job.terms(retried)]).unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    run.handle().drain();
+    let outcomes = all(run).await;
+    assert_eq!(told(&outcomes), ["a failed"]);
+    assert_eq!(outcomes[0].attempts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_with_the_queue_ends() {
+    let impatient = terms(Timeouts {
+        queue: Some(SECOND * 2),
+        ..Timeouts::default()
+    });
+    let jobs = [
+        takes("a", 3),
+        takes("b", 1).terms(impatient.clone()),
+        takes("c", 1),
+    ];
+    let outcomes = executor(1).run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "b timed_out", "c succeeded"]
+    );
+    assert_eq!(
+        message(&outcomes[1]),
+        "it waited for its start for longer than 2s"
+    );
+    assert_eq!((outcomes[1].attempts, outcomes[1].queued), (0, SECOND * 2));
+
+    // A start in time ends it: what runs long is another limit's.
+    let outcomes = executor(1)
+        .run_all([takes("a", 9).terms(impatient)])
+        .await
+        .unwrap();
+    assert_eq!(told(&outcomes), ["a succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_while_a_run_is_paused_or_held() {
+    let run = executor(1)
+        .run_list([takes("a", 1), takes("b", 1)])
+        .unwrap();
+    let handle = run.handle();
+    handle.pause();
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!(handle.status().held.as_deref(), Some("paused"));
+    handle.hold(Some("memory is short".to_owned()));
+    handle.resume();
+    tokio::time::sleep(SECOND * 10).await;
+    let status = handle.status();
+    assert_eq!((status.running, status.waiting, status.ended), (0, 2, 0));
+    assert_eq!(status.held.as_deref(), Some("memory is short"));
+    handle.hold(None);
+    let outcomes = all(run).await;
+    assert_eq!(outcomes[0].queued, SECOND * 20);
+    assert_eq!(handle.status().held, None);
+    assert_eq!(handle.status().phase, Phase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_and_limits_change_while_it_runs() {
+    let executor = Executor::builder()
+        .slots(1)
+        .limit("db", crate::Limit::max(1).unwrap())
+        .build()
+        .unwrap();
+    let named = |id| {
+        takes(id, 10).terms(Terms {
+            limits: vec!["db".to_owned()],
+            ..Terms::default()
+        })
+    };
+    let begin = tokio::time::Instant::now();
+    let run = executor.run_list(["a", "b", "c"].map(named)).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    handle.set_slots(3).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(handle.status().running, 1, "the limit holds");
+    handle
+        .set_limit("db", crate::Limit::max(3).unwrap())
+        .await
+        .unwrap();
+    let wrong = handle.set_limit("bd", crate::Limit::max(3).unwrap()).await;
+    assert_eq!(
+        wrong.unwrap_err().to_string(),
+        "unknown limit `bd`, did you mean `db`?"
+    );
+    assert!(handle.set_slots(0).await.is_err());
+    all(run).await;
+    assert_eq!(begin.elapsed(), SECOND * 12);
+}

@@ -1,0 +1,156 @@
+//! Sinks.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use super::*;
+use crate::event::{Event, Record};
+use crate::executor::Sink;
+use crate::executor::context::{Context, Step};
+
+/// Writes down what it sees.
+struct Notes(Arc<Mutex<Vec<Record>>>);
+
+impl Sink for Notes {
+    fn on(&mut self, record: &Record) {
+        self.0.lock().unwrap().push(record.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_sees_all_that_happens_in_order() {
+    let notes = Arc::default();
+    let clock = ratchet_caching::ManualClock::at(std::time::UNIX_EPOCH + SECOND);
+    let executor = Executor::builder()
+        .slots(1)
+        .clock(clock)
+        .sink(Notes(Arc::clone(&notes)))
+        .build()
+        .unwrap();
+    let job = Job::closure("a", |context: Context| async move {
+        tokio::time::sleep(SECOND).await;
+        context.progress(Step {
+            message: Some("half".to_owned()),
+            ..Step::default()
+        });
+        tokio::time::sleep(SECOND).await;
+        match context.attempt() {
+            1 => Err(Failure::new(Class::Task, "once more")),
+            _ => Ok(Payload::null()),
+        }
+    });
+    let retried = Terms {
+        retry: Some(retrying(2)),
+        ..Terms::default()
+    };
+    executor.run_all([job.terms(retried)]).await.unwrap();
+    let notes: Vec<String> = notes
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let Record { at_ms, event, .. } = record;
+            let what = match event {
+                Event::RunStarted { total } => format!("run of {total:?}"),
+                Event::JobQueued { id, task } => format!("{id} queued: {task}"),
+                Event::AttemptStarted { id, attempt, .. } => format!("{id} started: {attempt}"),
+                Event::AttemptProgress { id, message, .. } => format!("{id} says {message:?}"),
+                Event::AttemptFailed { retry_in_ms, .. } => format!("again in {retry_in_ms}"),
+                Event::JobEnded { outcome } => format!("{} ended", outcome.id),
+                Event::RunEnded { total, succeeded } => format!("{succeeded} of {total}"),
+                other => format!("{other:?}"),
+            };
+            format!("{at_ms}: {what}")
+        })
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "1000: run of Some(1)",
+            "1000: a queued: closure",
+            "1000: a started: 1",
+            "2000: a says Some(\"half\")",
+            "3000: again in 1000",
+            "4000: a started: 2",
+            "5000: a says Some(\"half\")",
+            "6000: a ended",
+            "6000: 1 of 1",
+        ]
+    );
+}
+
+struct Panics;
+
+impl Sink for Panics {
+    fn on(&mut self, _record: &Record) {
+        panic!("no more paper");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_may_panic_and_others_see_on() {
+    let notes: Arc<Mutex<Vec<Record>>> = Arc::default();
+    let executor = Executor::builder()
+        .sink(Panics)
+        .sink(Notes(Arc::clone(&notes)))
+        .build()
+        .unwrap();
+    let outcomes = executor.run_all([takes("a", 1)]).await.unwrap();
+    assert_eq!(told(&outcomes), ["a succeeded"]);
+    let last = notes.lock().unwrap().last().unwrap().event.clone();
+    assert_eq!(
+        last,
+        Event::RunEnded {
+            total: 1,
+            succeeded: 1
+        }
+    );
+}
+
+/// Waits at the first record until it is let on.
+struct Stuck {
+    gate: mpsc::Receiver<()>,
+    seen: Arc<Mutex<(u64, u64, u64)>>,
+}
+
+impl Sink for Stuck {
+    fn on(&mut self, record: &Record) {
+        // Whoever lets it on may be gone by then.
+        let _ = self.gate.recv();
+        let mut seen = self.seen.lock().unwrap();
+        seen.0 += 1;
+        seen.1 += u64::from(matches!(record.event, Event::JobEnded { .. }));
+    }
+
+    fn missed(&mut self, count: u64) {
+        self.seen.lock().unwrap().2 += count;
+    }
+}
+
+/// On threads, since a sink that waits holds one up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_sink_that_is_stuck_holds_up_nobody_and_is_told_what_it_missed() {
+    let (open, gate) = mpsc::channel();
+    let seen = Arc::default();
+    let stuck = Stuck {
+        gate,
+        seen: Arc::clone(&seen),
+    };
+    let executor = Executor::builder().slots(4).sink(stuck).build().unwrap();
+    let jobs = (0..3_000)
+        .map(|number: u32| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }));
+    let mut run = executor.run(jobs).unwrap();
+    for _ in 0..3_000 {
+        assert!(
+            run.next().await.unwrap().is_success(),
+            "it goes on without the sink"
+        );
+    }
+    drop(open);
+    assert!(run.next().await.is_none());
+    let (records, ended, missed) = *seen.lock().unwrap();
+    // Queued, started and ended, and the run's own two; what it could do without went first.
+    assert_eq!(records + missed, 3 * 3_000 + 2);
+    assert!(missed > 0);
+    assert_eq!(ended, 3_000);
+}
