@@ -1,9 +1,27 @@
-//! What can be typed.
+//! What can be typed: one verb a file, and the groups of options that several verbs share.
+//!
+//! Nothing here is a decision. An option that was not typed is `None`, so that the environment, the
+//! configuration and the defaults have their say afterwards; what was meant is made of all of them
+//! elsewhere.
+
+pub(crate) mod cache;
+pub(crate) mod completions;
+pub(crate) mod crew;
+pub(crate) mod display;
+pub(crate) mod man;
+pub(crate) mod map;
+pub(crate) mod output;
+pub(crate) mod record;
+pub(crate) mod resume;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod stop;
+pub(crate) mod terms;
+pub(crate) mod worker;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands;
-use crate::exit;
+use crate::{commands, exit};
 
 /// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
 #[derive(Debug, Parser)]
@@ -13,14 +31,30 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
+/// A verb that is not wired yet exists in tests only, so that neither help, completions nor man pages
+/// show it: wiring one is removing its `cfg` here and matching it in `main`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    #[cfg(test)]
+    Run(Box<run::RunArguments>),
+    #[cfg(test)]
+    Map(Box<map::MapArguments>),
+    #[cfg(test)]
+    Resume(Box<resume::ResumeArguments>),
+    #[cfg(test)]
+    Runs(runs::RunsArguments),
+    #[cfg(test)]
+    Cache(cache::CacheArguments),
+    Worker(worker::WorkerArguments),
     /// Reads a job file, resolves everything, and runs nothing.
     Check(commands::check::Arguments),
     /// Shows what is set, and where it comes from.
     Config(commands::config::Arguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
     Schema(commands::schema::Arguments),
-    /// The built-in worker: echo, sleep, fail, flaky, burn, command.
-    Worker(commands::worker::Arguments),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! One verb a file.
 
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod man;
 pub(crate) mod schema;
 pub(crate) mod worker;

@@ -33,11 +33,36 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    #[error("`{}` cannot be written", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("stdin cannot be read")]
+    Input(#[source] io::Error),
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
 }
 
 impl CliError {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn hint(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Usage { message, .. } => Self::Usage {
+                message,
+                hint: Some(text.into()),
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::File(FileError::Nothing { .. }) => exit::NOTHING,
@@ -47,7 +72,9 @@ impl CliError {
             | Self::BadLines { .. }
             | Self::Read { .. } => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
-            Self::Worker(_) | Self::Output(_) => exit::INTERNAL,
+            Self::Worker(_) | Self::Write { .. } | Self::Input(_) | Self::Output(_) => {
+                exit::INTERNAL
+            }
         }
     }
 
@@ -68,9 +95,17 @@ impl CliError {
     }
 
     /// What to do about it.
-    pub(crate) fn help(&self) -> Option<&str> {
+    pub(crate) fn help(&self) -> Option<String> {
         match self {
-            Self::Usage { hint, .. } => hint.as_deref(),
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Output(error) | Self::Write { source: error, .. }
+                if error.kind() == io::ErrorKind::StorageFull =>
+            {
+                Some(
+                    "the disk is full: make room, then `ratchet resume` writes what is missing"
+                        .into(),
+                )
+            }
             _ => None,
         }
     }

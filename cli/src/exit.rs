@@ -1,6 +1,8 @@
 //! Exit codes: constants that scripts may rely on.
 
-/// All went well.
+use ratchet_runtime::Status;
+
+/// All jobs succeeded, or were cached.
 pub(crate) const SUCCESS: u8 = 0;
 
 /// Something went wrong that is nobody's job to fail.
@@ -12,10 +14,127 @@ pub(crate) const USAGE: u8 = 2;
 /// There was nothing to do.
 pub(crate) const NOTHING: u8 = 4;
 
+/// Some jobs did not succeed.
+pub(crate) const UNSUCCESSFUL: u8 = 100;
+
+/// A stop rule, or the deadline, ended the run early.
+pub(crate) const STOPPED: u8 = 101;
+
+/// SIGINT ended it, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// SIGTERM ended it.
+pub(crate) const TERMINATED: u8 = 143;
+
 /// As `--help` has it.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    all went well
+  0    all jobs succeeded, or were cached
   1    internal error
   2    usage or file error, nothing ran
-  4    nothing to do";
+  4    nothing to do
+  100  some jobs did not succeed
+  101  stopped early by --max-fail, --halt or --deadline
+  130  interrupted (SIGINT)
+  143  terminated (SIGTERM)";
+
+/// How a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    /// There were no more jobs.
+    Done,
+    /// A stop rule said so.
+    Rule(Reached),
+    /// Somebody sent a signal.
+    Interrupted,
+    Terminated,
+    /// Whoever read the results has gone, as `head` does when it has enough.
+    NobodyReads,
+}
+
+/// What a stop rule waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Failures, or the end of the run's time.
+    Limit,
+    /// As many successes as were wanted.
+    Goal,
+}
+
+/// The code of a run that ended so, with so many jobs of each status.
+///
+/// A reader that has gone has had enough, so it is no failure of ours: what was not written counts as
+/// read, and the code is that of the jobs that have ended.
+pub(crate) fn of_run(end: RunEnd, count: impl Fn(Status) -> u64) -> u8 {
+    let total: u64 = Status::ALL.into_iter().map(&count).sum();
+    let all_succeeded = count(Status::Succeeded) == total;
+    match end {
+        RunEnd::Interrupted => INTERRUPTED,
+        RunEnd::Terminated => TERMINATED,
+        RunEnd::Rule(Reached::Limit) => STOPPED,
+        RunEnd::Rule(Reached::Goal) => SUCCESS,
+        RunEnd::NobodyReads if all_succeeded => SUCCESS,
+        RunEnd::Done if total == 0 => NOTHING,
+        RunEnd::Done if all_succeeded => SUCCESS,
+        RunEnd::Done | RunEnd::NobodyReads => UNSUCCESSFUL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(end: RunEnd, counts: &[(Status, u64)]) -> u8 {
+        of_run(end, |status| {
+            counts
+                .iter()
+                .filter(|(known, _)| *known == status)
+                .map(|(_, count)| count)
+                .sum()
+        })
+    }
+
+    #[test]
+    fn how_a_run_ended_is_its_code() {
+        let good = [(Status::Succeeded, 3)];
+        for (end, counts, expected) in [
+            (RunEnd::Done, &good[..], 0),
+            (RunEnd::Done, &[], 4),
+            (RunEnd::NobodyReads, &[], 0),
+            (RunEnd::NobodyReads, &good, 0),
+            (RunEnd::Rule(Reached::Limit), &good, 101),
+            (RunEnd::Interrupted, &good, 130),
+            (RunEnd::Terminated, &[], 143),
+        ] {
+            assert_eq!(code(end, counts), expected, "{end:?} {counts:?}");
+        }
+        for status in Status::ALL
+            .into_iter()
+            .filter(|status| *status != Status::Succeeded)
+        {
+            let one_bad = [(Status::Succeeded, 9), (status, 1)];
+            assert_eq!(code(RunEnd::Done, &one_bad), 100, "{status}");
+            assert_eq!(code(RunEnd::NobodyReads, &one_bad), 100, "{status}");
+            assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_help_knows_every_code() {
+        for code in [
+            SUCCESS,
+            INTERNAL,
+            USAGE,
+            NOTHING,
+            UNSUCCESSFUL,
+            STOPPED,
+            INTERRUPTED,
+            TERMINATED,
+        ] {
+            assert!(
+                HELP.lines()
+                    .any(|line| line.trim_start().starts_with(&format!("{code} ")))
+            );
+        }
+    }
+}

@@ -7,6 +7,8 @@ mod document;
 mod error;
 mod exit;
 mod job_file;
+mod map;
+mod report;
 mod schema;
 mod settings;
 mod value;
@@ -24,17 +26,22 @@ use error::CliError;
 
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
+    let out = &mut io::stdout();
     let done = match verb {
         Verb::Check(check) => commands::check::run(&check),
         Verb::Config(config) => commands::config::run(&config),
         Verb::Schema(schema) => commands::schema::run(&schema),
         Verb::Worker(worker) => commands::worker::run(&worker),
+        Verb::Completions(completions) => commands::completions::run(&completions, out),
+        Verb::Man(man) => commands::man::run(&man, out),
+        #[cfg(test)]
+        other => Err(CliError::usage(format!("{other:?} is not wired"))),
     };
     let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
     ExitCode::from(code)
 }
 
-/// Says what went wrong and why, a cause a line.
+/// Says what went wrong and why, a cause a line, and what to do about it.
 fn report(error: &CliError) -> u8 {
     if error.is_broken_pipe() {
         return error.exit_code();
@@ -43,9 +50,7 @@ fn report(error: &CliError) -> u8 {
     let _ = writeln!(text, "ratchet: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str("  because: ");
-        text.push_str(&error.to_string());
-        text.push('\n');
+        let _ = writeln!(text, "  because: {error}");
         cause = error.source();
     }
     if let Some(help) = error.help() {

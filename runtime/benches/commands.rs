@@ -79,7 +79,7 @@ fn commands(criterion: &mut Criterion, runtime: &Runtime) {
     });
     let runners = [
         ("no keeper", None),
-        ("keeper", Some(Keeper::start().expect("awk is there"))),
+        ("keeper", Some(Keeper::start().expect("sh is there"))),
     ];
     for (name, keeper) in runners {
         let runner = CommandRunner::new(keeper);

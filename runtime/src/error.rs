@@ -26,6 +26,12 @@ pub enum Error {
         /// Its ticket.
         ticket: Ticket,
     },
+    /// Only a job that was sent ahead can begin in another's place, or come back.
+    #[error("{ticket} was not sent ahead")]
+    NotAhead {
+        /// Its ticket.
+        ticket: Ticket,
+    },
     /// A weight that can never be met, or no weight at all.
     #[error("a job of {asked} slots can never run with {total} in total")]
     ImpossibleSlots {
@@ -126,11 +132,52 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Whoever owned the workers is gone.
+    #[error("the workers' supervisor has ended")]
+    SupervisorEnded,
     /// A rate limit or a timeout has to wait where nothing can wake it.
     #[error(
         "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"
     )]
     NoTimer,
+    /// No job is taken after a shutdown has begun.
+    #[error("pool is shutting down")]
+    ShuttingDown,
+    /// A run of jobs that were given as a whole takes no others, and there is one run at a time.
+    #[error("pool is running")]
+    AlreadyRunning,
+    /// A shutdown happens once.
+    #[error("pool already shut down")]
+    AlreadyShutDown,
+    /// The shutdown took longer than it was given; what was left has been killed.
+    #[error("shutdown timeout")]
+    ShutdownTimeout,
+    /// A job without a name.
+    #[error("task must have a cluster name")]
+    NoName,
+    /// A job that nobody here can do.
+    #[error("task must have an execute function")]
+    NoWork,
+    /// Two jobs of one name.
+    #[error("job `{id}` is there twice")]
+    DuplicateJob {
+        /// The name.
+        id: String,
+    },
+    /// A setting that makes no sense.
+    #[error("{setting} {reason}")]
+    InvalidSetting {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The run has ended, so there is nothing to change.
+    #[error("the run has ended")]
+    RunEnded,
+    /// An executor works inside a runtime.
+    #[error("an executor can only run inside a running tokio runtime whose time is enabled")]
+    NoRuntime,
     /// `acquire_timeout` gave up.
     #[error("`{task}` on `{host}` could not start within {waited:?}")]
     AcquireTimeout {

@@ -1,12 +1,42 @@
 //! The executor: jobs in, outcomes out, nothing lost.
 
+mod attempt;
+mod breakers;
+mod builder;
+mod command;
 mod context;
-#[expect(
-    dead_code,
-    reason = "the loop and the pools, which speak it, come next"
-)]
 pub(crate) mod crew;
+mod ending;
+mod handle;
+mod intake;
+mod kinds;
+mod ledger;
+mod local;
+pub mod monitor;
+mod needs;
+mod orchestrator;
+mod order;
+mod pools;
+mod progress;
+mod recording;
+pub(crate) mod reporter;
+mod reuse;
+mod router;
+mod run;
+mod settle;
+mod sinks;
+mod source;
+mod stop;
 
+pub use builder::ExecutorBuilder;
 #[cfg(any(test, feature = "mock"))]
 pub use context::MockRunner;
 pub use context::{Attempt, Context, Runner, Step};
+pub use handle::{RunHandle, RunStatus, Submitter};
+pub use ledger::Ledger;
+pub use order::Ordering;
+pub use pools::Service;
+pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
+pub use run::{Executor, ExecutorStatus, Run};
+pub use sinks::Sink;
+pub use stop::{Halt, MaxFailures, Stopped};

@@ -210,14 +210,15 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// What one that was asked to stop gets before it is killed, where one figure is all that was said.
-    const LAST_MOMENT: Duration = Duration::from_secs(1);
+    /// What one that was asked to stop gets at least before it is killed.
+    pub const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-    /// One figure: asked to stop then, and killed a second later. Who cannot be asked is killed at once.
+    /// One figure: asked to stop then, and killed [a moment](Self::LAST_MOMENT) later. Who cannot be
+    /// asked is killed at once.
     pub fn after(limit: Duration) -> Self {
         Self {
             soft: Some(limit),
-            hard: limit.checked_add(Self::LAST_MOMENT),
+            hard: Some(limit),
             ..Self::default()
         }
     }

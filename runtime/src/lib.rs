@@ -49,23 +49,31 @@ mod error;
 pub mod event;
 mod executor;
 mod job;
+pub mod journal;
 mod outcome;
 pub mod process;
 mod scheduling;
+pub mod summary;
 pub mod worker;
 
 pub use error::Error;
-pub use executor::{Attempt, Context, Runner, Step};
+pub use executor::{
+    Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
+    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
+    Service, Sink, Step, Stopped, Submitter, monitor,
+};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use outcome::{Class, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
-    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, KeyState, Kind,
-    LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry, ParallelizationGuard,
-    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
-    Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings, Ticket, TokenBucket,
-    WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,
+    Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
+    ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
+    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
+    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
 };
+pub use summary::{ExecutionStats, Results, Summary};
 
 /// Mocks of the traits of this crate, for tests of one's own code.
 #[cfg(any(test, feature = "mock"))]

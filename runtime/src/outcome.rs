@@ -10,6 +10,7 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::worker::WorkerName;
+pub(crate) use wire::{Milliseconds, present};
 
 /// What came of a job.
 ///

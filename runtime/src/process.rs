@@ -23,25 +23,30 @@ mod error;
 mod exit;
 mod group;
 mod handle;
+mod health;
 mod keeper;
 mod lifecycle;
 mod manager;
 mod output;
 mod pool;
 mod spawn;
+mod supervisor;
 mod system;
 
 use async_trait::async_trait;
 
-pub use command::{CommandLimits, CommandOutput, CommandRunner, StopCause};
+pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
 pub use config::{Environment, ProcessConfig};
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
-pub use output::{Captured, Tail};
-pub use pool::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
+pub use output::{Captured, OutputSink, Stream, Tail};
+pub use pool::{
+    Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
+};
+pub use supervisor::{PoolMetrics, ProcessSupervisor};
 
 /// Starts processes and ends them.
 ///

@@ -21,7 +21,7 @@ mod rate;
 mod registry;
 mod scheduler;
 mod slab;
-mod suggestion;
+pub(crate) mod suggestion;
 
 pub use balancer::{
     Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
@@ -40,5 +40,5 @@ pub use priority::{Ageing, Priority};
 pub use rate::Rate;
 pub use registry::{Module, ModuleRegistry};
 pub use scheduler::{
-    Cancelled, Decision, KeyState, LimitState, Load, Scheduler, Settings, Ticket, Workers,
+    Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Ticket, Workers,
 };

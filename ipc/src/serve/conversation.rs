@@ -53,6 +53,8 @@ pub(super) struct Conversation<T> {
     calls: HashMap<Id, Running>,
     outbox: Outbox,
     said: Said,
+    /// A token that no call has cancelled or keeps: most calls are over before they need theirs.
+    spare: CancellationToken,
     /// Nothing more will be asked for.
     draining: bool,
     /// The host has closed its side.
@@ -81,6 +83,7 @@ impl<T: IpcTransport> Conversation<T> {
             calls: HashMap::new(),
             outbox,
             said,
+            spare: CancellationToken::new(),
             draining: false,
             ended: false,
         }
@@ -287,7 +290,7 @@ impl<T: IpcTransport> Conversation<T> {
             return self.reply(id, Err(error));
         };
         let stops_when_dropped = handler.stops_when_dropped;
-        let cancellation = CancellationToken::new();
+        let cancellation = self.spare.clone();
         let mut work = handler.start(Call::new(
             request,
             self.outbox.clone(),
@@ -299,6 +302,8 @@ impl<T: IpcTransport> Conversation<T> {
             self.say_all()?;
             return self.reply(id, reply);
         }
+        // It may be cancelled from now on, so the next call gets another.
+        self.spare = CancellationToken::new();
         let stop = cancellation.clone();
         let task = self.running.spawn(async move {
             tokio::select! {

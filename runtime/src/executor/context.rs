@@ -6,8 +6,12 @@ use async_trait::async_trait;
 use ratchet_ipc::Payload;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Pulse;
+use super::crew::Report;
+use super::reporter::Reporter;
 use crate::job::Job;
 use crate::outcome::Failure;
+use crate::scheduling::Ticket;
 
 /// One try at a job.
 #[derive(Debug, Clone)]
@@ -20,7 +24,29 @@ pub struct Attempt {
 
 /// Does a job's work, one attempt at a time; any number of them may run at once.
 ///
-/// Dropping the future of [`run`](Self::run) must stop the work: that is how an attempt is killed.
+/// Dropping the future of [`run`](Self::run) must stop the work: that is how an attempt is killed. A panic
+/// is a crash of the attempt, and of nothing else.
+///
+/// ```
+/// use ratchet_runtime::{Attempt, Context, Executor, Failure, Job, Payload, Runner};
+///
+/// struct Shout;
+///
+/// #[async_trait::async_trait]
+/// impl Runner for Shout {
+///     async fn run(&self, attempt: Attempt, _context: Context) -> Result<Payload, Failure> {
+///         Ok(Payload::from_text(&attempt.job.id.as_str().to_uppercase()))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let executor = Executor::builder().runner(Shout).build()?;
+/// let outcomes = executor.run_all([Job::task("hello", "shout", Payload::null())]).await?;
+/// assert_eq!(outcomes[0].result, Ok(Payload::from_text("HELLO")));
+/// # Ok(())
+/// # }
+/// ```
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait Runner: Send + Sync {
@@ -33,7 +59,20 @@ pub trait Runner: Send + Sync {
 pub struct Context {
     attempt: u32,
     cancelled: CancellationToken,
-    tell: Arc<dyn Fn(Step) + Send + Sync>,
+    listener: Listener,
+}
+
+/// Who hears of steps.
+#[derive(Clone)]
+enum Listener {
+    /// Whoever made the context.
+    Anybody(Arc<dyn Fn(Step) + Send + Sync>),
+    /// The loop: no allocation for what most attempts never use.
+    Loop {
+        reporter: Reporter,
+        ticket: Ticket,
+        pulse: Option<Arc<Pulse>>,
+    },
 }
 
 /// How far an attempt has come.
@@ -57,7 +96,26 @@ impl Context {
         Self {
             attempt,
             cancelled,
-            tell: Arc::new(tell),
+            listener: Listener::Anybody(Arc::new(tell)),
+        }
+    }
+
+    /// A context whose steps go to the loop, and show the attempt's pulse where somebody feels it.
+    pub(super) fn of_attempt(
+        attempt: u32,
+        cancelled: CancellationToken,
+        reporter: Reporter,
+        ticket: Ticket,
+        pulse: Option<Arc<Pulse>>,
+    ) -> Self {
+        Self {
+            attempt,
+            cancelled,
+            listener: Listener::Loop {
+                reporter,
+                ticket,
+                pulse,
+            },
         }
     }
 
@@ -73,7 +131,20 @@ impl Context {
 
     /// Tells how far the attempt has come, which also shows that it is alive.
     pub fn progress(&self, step: Step) {
-        (self.tell)(step);
+        match &self.listener {
+            Listener::Anybody(tell) => tell(step),
+            Listener::Loop {
+                reporter,
+                ticket,
+                pulse,
+            } => {
+                if let Some(pulse) = pulse {
+                    pulse.beat();
+                }
+                let ticket = *ticket;
+                reporter.tell(Report::Step { ticket, step });
+            }
+        }
     }
 }
 

@@ -16,7 +16,11 @@ struct Line<'a> {
     v: u32,
     id: Cow<'a, JobKey>,
     status: Status,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     result: Option<Cow<'a, Payload>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<Wrong<'a>>,
@@ -40,15 +44,28 @@ struct Wrong<'a> {
     retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<Milliseconds>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     data: Option<Cow<'a, Payload>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr: Option<Cow<'a, str>>,
 }
 
+/// What is there, `null` included: that is a payload like any other.
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Milliseconds to the microsecond.
 #[derive(Clone, Copy)]
-struct Milliseconds(Duration);
+pub(crate) struct Milliseconds(pub(crate) Duration);
 
 impl Serialize for Milliseconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -195,6 +212,17 @@ mod tests {
             r#"{"v":1,"id":"a","status":"succeeded","result":{"w":3},"attempts":1,"cached":false,"host":"web1","task":"resize","worker":"resize/2","queued_ms":0.4,"duration_ms":12.1}"#
         );
         assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome());
+    }
+
+    #[test]
+    fn null_is_a_result() {
+        let nothing = Outcome {
+            result: Ok(Payload::null()),
+            ..outcome()
+        };
+        let line = serde_json::to_string(&nothing).unwrap();
+        assert!(line.contains(r#""result":null"#), "{line}");
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), nothing);
     }
 
     #[test]

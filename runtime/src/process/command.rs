@@ -1,26 +1,36 @@
 //! Runs a program once and gives back what it printed.
+//!
+//! ```text
+//! run() --Order--> a thread of its own --bytes--> OutputSink
+//!   | asks, kills          | starts it, reads, reaps
+//!   '------> Program <-----'
+//! ```
+//!
+//! Starting a process blocks the thread that does it until the program is loaded, so programs that run
+//! at the same time are started on as many threads. A thread stays with its program: it needs no
+//! registration with an event loop, and a sink may hold it up as long as it likes. What has to happen
+//! in time, asking and killing, does not happen there.
 
+mod program;
+mod threads;
+
+use std::fmt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Child;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::group::ProcessGroup;
-use super::output::Captured;
-use super::spawn::spawn;
-use super::{Ended, Ending, Exit, Keeper, ProcessConfig, ProcessError};
-
-/// How long a program that has ended may still be heard, if somebody holds its pipes.
-const DRAIN_LIMIT: Duration = Duration::from_millis(200);
+use self::program::{Order, Program, Reaped};
+use self::threads::Threads;
+use super::output::Capture;
+use super::spawn::prepare;
+use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
-
-/// How much one read takes.
-const READ_BYTES: usize = 8 * 1024;
 
 /// What a run of a program is limited to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +63,22 @@ pub enum StopCause {
     Timeout,
     /// Nobody wants its output any more.
     Cancelled,
+}
+
+/// How a program ended, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// How it ended.
+    pub ended: Ended,
+    /// Why it was made to end, if it was.
+    pub stopped: Option<StopCause>,
+}
+
+impl CommandEnd {
+    /// Whether it ended well and by itself.
+    pub fn is_success(&self) -> bool {
+        self.ended.exit.is_success() && self.stopped.is_none()
+    }
 }
 
 /// What came of a program.
@@ -92,44 +118,94 @@ impl CommandOutput {
 /// # Ok::<(), ratchet_runtime::process::ProcessError>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug, Clone)]
+///
+/// Cheap to clone; all clones share their threads, one a program that runs. Threads that find nothing to
+/// do for a while end.
+#[derive(Clone)]
 pub struct CommandRunner {
     keeper: Option<Keeper>,
+    threads: Arc<Threads>,
+}
+
+impl fmt::Debug for CommandRunner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandRunner")
+            .field("keeper", &self.keeper)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CommandRunner {
     /// A runner whose programs this keeper kills, should this process be killed.
     pub fn new(keeper: Option<Keeper>) -> Self {
-        Self { keeper }
+        Self {
+            keeper,
+            threads: Arc::default(),
+        }
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end and keeps what it prints, up to a limit.
     pub async fn run(
         &self,
         config: &ProcessConfig,
         limits: CommandLimits,
         cancel: &CancellationToken,
     ) -> Result<CommandOutput, ProcessError> {
+        let capture = Arc::new(Capture::new(limits.capture_bytes));
+        let sink = Arc::<Capture>::clone(&capture);
+        let CommandEnd { ended, stopped } = self.run_into(config, limits, cancel, sink).await?;
+        let [stdout, stderr] = capture.take();
+        Ok(CommandOutput {
+            ended,
+            stopped,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Runs a program to its end and hands on what it prints, as it comes and without a limit.
+    ///
+    /// The sink has had everything when this is done.
+    pub async fn run_into(
+        &self,
+        config: &ProcessConfig,
+        limits: CommandLimits,
+        cancel: &CancellationToken,
+        sink: Arc<dyn OutputSink>,
+    ) -> Result<CommandEnd, ProcessError> {
         let start = Instant::now();
-        let (child, group) = spawn(config, Stdio::null(), self.keeper.as_ref())?;
+        let (reply, replied) = oneshot::channel();
+        let program = Arc::new(Program::default());
+        let order = Order {
+            command: prepare(config, Stdio::null()),
+            keeper: self.keeper.clone(),
+            program: Arc::clone(&program),
+            sink,
+            reply,
+        };
+        self.threads
+            .take(order)
+            .map_err(|source| ProcessError::spawn(config, source))?;
         let run = Run {
             ask_at: limits.soft.and_then(|soft| start.checked_add(soft)),
             kill_at: limits.hard.and_then(|hard| start.checked_add(hard)),
-            limits,
-            child,
-            group,
+            grace: limits.grace,
+            program,
+            replied,
             stopped: None,
             ending: Ending::ByItself,
         };
-        Ok(run.finish(cancel).await)
+        run.finish(cancel)
+            .await
+            .map_err(|source| ProcessError::spawn(config, source))
     }
 }
 
-/// A program that runs.
+/// A program that runs; dropping it kills the program.
 struct Run {
-    limits: CommandLimits,
-    child: Child,
-    group: ProcessGroup,
+    grace: Duration,
+    program: Arc<Program>,
+    replied: oneshot::Receiver<std::io::Result<Reaped>>,
     ask_at: Option<Instant>,
     kill_at: Option<Instant>,
     stopped: Option<StopCause>,
@@ -137,37 +213,47 @@ struct Run {
 }
 
 impl Run {
-    async fn finish(mut self, cancel: &CancellationToken) -> CommandOutput {
-        let mut stdout = Output::of(self.child.stdout.take(), self.limits.capture_bytes);
-        let mut stderr = Output::of(self.child.stderr.take(), self.limits.capture_bytes);
-        let exit = loop {
+    async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
+        let reaped = loop {
             tokio::select! {
-                () = stdout.read(), if stdout.is_open() => {}
-                () = stderr.read(), if stderr.is_open() => {}
-                status = self.child.wait() => break status.map_or(Exit::Unknown, Exit::from),
+                biased;
+                reply = &mut self.replied => break reply.ok(),
                 () = until(self.ask_at) => self.ask(StopCause::Timeout),
-                () = until(self.kill_at) => break self.kill().await,
+                () = until(self.kill_at) => {
+                    self.stopped.get_or_insert(StopCause::Timeout);
+                    self.ending = Ending::Killed;
+                    self.program.kill();
+                    break match timeout(REAP_LIMIT, &mut self.replied).await {
+                        Ok(reply) => reply.ok(),
+                        Err(_) => None,
+                    };
+                }
                 () = cancel.cancelled(), if self.ending == Ending::ByItself => {
                     self.ask(StopCause::Cancelled);
                 }
             }
         };
-        // Its end is what counts; but what it has printed is still in the pipes, and somebody that it
-        // has started may hold them.
-        let drain = async { tokio::join!(stdout.read_all(), stderr.read_all()) };
-        let _ = timeout(DRAIN_LIMIT, drain).await;
-        let (left_behind, survivors) = self.group.clear().await;
-        CommandOutput {
-            ended: Ended {
-                exit,
-                ending: self.ending,
-                left_behind,
-                survivors,
-            },
-            stopped: self.stopped,
-            stdout: stdout.captured,
-            stderr: stderr.captured,
+        let mut ended = Ended {
+            exit: Exit::Unknown,
+            ending: self.ending,
+            left_behind: false,
+            survivors: Vec::new(),
+        };
+        match reaped {
+            Some(reaped) => {
+                let Reaped { exit, left } = reaped?;
+                ended.exit = exit;
+                if let Some(group) = left {
+                    (ended.left_behind, ended.survivors) = group.clear().await;
+                }
+            }
+            // Killed, and still not to be reaped: it is stuck in the kernel.
+            None => ended.survivors.extend(self.program.number()),
         }
+        Ok(CommandEnd {
+            ended,
+            stopped: self.stopped,
+        })
     }
 
     /// Asks it to end, and sees that it is killed when the grace is over.
@@ -175,60 +261,15 @@ impl Run {
         self.stopped.get_or_insert(why);
         self.ending = Ending::Asked;
         self.ask_at = None;
-        let end_of_grace = Instant::now().checked_add(self.limits.grace);
+        let end_of_grace = Instant::now().checked_add(self.grace);
         self.kill_at = [self.kill_at, end_of_grace].into_iter().flatten().min();
-        self.group.terminate();
-    }
-
-    async fn kill(&mut self) -> Exit {
-        self.stopped.get_or_insert(StopCause::Timeout);
-        self.ending = Ending::Killed;
-        self.group.kill();
-        let status = timeout(REAP_LIMIT, self.child.wait()).await;
-        status.map_or(Exit::Unknown, |status| {
-            status.map_or(Exit::Unknown, Exit::from)
-        })
+        self.program.ask();
     }
 }
 
-/// One of the two pipes that a program prints into.
-struct Output<R> {
-    pipe: Option<R>,
-    captured: Captured,
-    limit: usize,
-    chunk: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Output<R> {
-    fn of(pipe: Option<R>, limit: usize) -> Self {
-        Self {
-            pipe,
-            captured: Captured::default(),
-            limit,
-            chunk: Vec::new(),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.pipe.is_some()
-    }
-
-    /// Reads once; cancel safe.
-    async fn read(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return };
-        self.chunk.clear();
-        self.chunk.reserve(READ_BYTES);
-        match pipe.read_buf(&mut self.chunk).await {
-            Ok(1..) => self.captured.push(&self.chunk, self.limit),
-            // A pipe that cannot be read has no more to say than one that has ended.
-            Ok(0) | Err(_) => self.pipe = None,
-        }
-    }
-
-    async fn read_all(&mut self) {
-        while self.is_open() {
-            self.read().await;
-        }
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.program.kill();
     }
 }
 

@@ -63,6 +63,20 @@ impl ProcessGroup {
         test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
     }
 
+    /// The number of its leader, and its own.
+    pub(super) fn number(&self) -> u32 {
+        self.leader.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// After its leader was reaped: the group, if somebody in it lives on.
+    pub(super) fn unless_empty(mut self) -> Option<Self> {
+        if self.is_empty() {
+            self.forget();
+            return None;
+        }
+        Some(self)
+    }
+
     /// Kills whoever is left after the leader was reaped, until nobody is.
     ///
     /// Says whether there was anybody, and who could not be killed in time.
@@ -94,7 +108,7 @@ impl ProcessGroup {
 
     /// Who lives; if the system does not say, who lived before, or somebody.
     fn living(&self, before: Vec<u32>) -> Vec<u32> {
-        let leader = self.leader.as_raw_nonzero().get().unsigned_abs();
+        let leader = self.number();
         match system::living_members(leader) {
             Ok(living) => living,
             Err(_) if before.is_empty() => vec![leader],

@@ -41,6 +41,7 @@ pub struct ProcessInfo {
 /// Dropping it closes the pipes and does not end the process; the manager does that.
 pub struct ProcessHandle {
     id: ProcessId,
+    system_id: Option<u32>,
     pipes: Option<Pipes>,
     exit: ExitWatch,
 }
@@ -57,6 +58,7 @@ impl ProcessHandle {
     pub fn new(id: ProcessId, pipes: Pipes, exit: ExitWatch) -> Self {
         Self {
             id,
+            system_id: None,
             pipes: Some(pipes),
             exit,
         }
@@ -65,6 +67,18 @@ impl ProcessHandle {
     /// Which process it is.
     pub fn id(&self) -> ProcessId {
         self.id
+    }
+
+    /// Says how the system numbers it.
+    #[must_use]
+    pub fn with_system_id(mut self, system_id: u32) -> Self {
+        self.system_id = Some(system_id);
+        self
+    }
+
+    /// How the system numbers it, if it is a process of this system.
+    pub fn system_id(&self) -> Option<u32> {
+        self.system_id
     }
 
     /// Its stdin, stdout and stderr, for the one who asks first.

@@ -176,7 +176,7 @@ impl Actor {
             notice.send(lifecycle::watch(child, group, kill_time).await);
             id
         });
-        Ok(ProcessHandle::new(id, pipes, exit))
+        Ok(ProcessHandle::new(id, pipes, exit).with_system_id(system_id))
     }
 
     fn terminate(&self, id: ProcessId, grace: Duration) {

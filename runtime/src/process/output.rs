@@ -1,6 +1,61 @@
 //! What a process printed, within limits.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+
+/// One of the two pipes that a program prints into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// For results.
+    Stdout,
+    /// For everything else.
+    Stderr,
+}
+
+/// Takes what a program prints, as it comes.
+///
+/// It is called on the thread that the program has to itself while it runs, and may block there: a
+/// program whose output nobody takes waits, as it does in a shell's pipeline. Breaking off closes the
+/// pipe, and a program that goes on printing into it gets SIGPIPE.
+pub trait OutputSink: Send + Sync {
+    /// Takes the next bytes, cut wherever the pipe cut them.
+    fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()>;
+}
+
+/// Keeps the beginning of both streams.
+#[derive(Debug)]
+pub(super) struct Capture {
+    limit: usize,
+    kept: Mutex<[Captured; 2]>,
+}
+
+impl Capture {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// What was printed to stdout and to stderr.
+    pub(super) fn take(&self) -> [Captured; 2] {
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl OutputSink for Capture {
+    fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let [stdout, stderr] = &mut *kept;
+        let captured = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        captured.push(bytes, self.limit);
+        ControlFlow::Continue(())
+    }
+}
 
 /// The beginning of what a process printed, and how much more there was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

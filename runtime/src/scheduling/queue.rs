@@ -26,6 +26,8 @@ pub(super) enum Standing {
     Listed,
     /// Waits in its lane's heap.
     Late,
+    /// Sent to its worker before its turn; holds nothing.
+    Ahead,
     /// Holds its claims.
     Running,
 }

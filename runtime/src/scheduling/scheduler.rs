@@ -1,5 +1,6 @@
 //! Who may run now.
 
+mod ahead;
 mod change;
 mod inspect;
 mod lines;
@@ -8,7 +9,7 @@ mod push;
 mod settle;
 
 pub use inspect::{KeyState, LimitState, Load};
-pub use settle::Cancelled;
+pub use settle::{Cancelled, End};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -210,6 +211,8 @@ pub struct Scheduler {
     total: u32,
     used: u32,
     running: u32,
+    /// Jobs sent ahead: they hold nothing, but it is not quiet with them.
+    ahead: u32,
     waiting: usize,
     /// A job that must be alone is running.
     hushed: bool,
@@ -275,6 +278,7 @@ impl Scheduler {
             total: slots,
             used: 0,
             running: 0,
+            ahead: 0,
             waiting: 0,
             hushed: false,
             next_seq: 0,

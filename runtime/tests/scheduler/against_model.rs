@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ratchet_runtime::{
-    Ageing, Cancelled, Decision, Kind, Limit, LimitId, ParallelizationHint, Priority, Quota, Rate,
-    Request, Scheduler, Settings, Ticket, Workers,
+    Ageing, Cancelled, Decision, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Quota,
+    Rate, Request, Scheduler, Settings, Ticket, Workers,
 };
 
 use crate::model::{Job, Model, Pace, State, Thing};
-use crate::steps::{Hint, KINDS, Step, step};
+use crate::steps::{Ending, Hint, KINDS, Step, step};
 
 const CAPACITY: usize = 40;
 
@@ -117,7 +117,7 @@ impl Life {
     }
 
     fn waiting(&self) -> Vec<usize> {
-        self.in_state(|state| !matches!(state, State::Running | State::Gone))
+        self.in_state(|state| !matches!(state, State::Running | State::Ahead | State::Gone))
     }
 
     fn pick(&self, index: prop::sample::Index, wanted: impl Fn(State) -> bool) -> Option<usize> {
@@ -165,10 +165,35 @@ impl Life {
                     self.model.jobs[id].state = State::Delayed(until);
                 }
             }
+            Step::Ahead(kind, times) => {
+                for _ in 0..times {
+                    let expected = self.model.would_send_ahead(kind.into(), self.now);
+                    let sent = self.scheduler.pop_ahead(Kind(kind), self.instant());
+                    assert_eq!(sent.map(|ticket| self.ids[&ticket]), expected);
+                    let Some(id) = expected else { break };
+                    self.model.jobs[id].state = State::Ahead;
+                }
+            }
+            Step::Pass(ended, end, next) => {
+                let next = self.pick(next, |state| state == State::Ahead);
+                if let (Some(id), Some(next)) = (self.pick(ended, running), next) {
+                    self.pass(id, end, next);
+                }
+            }
+            Step::PutBack(index) => {
+                if let Some(id) = self.pick(index, |state| state == State::Ahead) {
+                    self.scheduler.put_back(self.tickets[id]).unwrap();
+                    self.model.jobs[id].state = State::Ready;
+                    assert!(self.scheduler.put_back(self.tickets[id]).is_err());
+                }
+            }
             Step::Cancel(index) => {
                 if let Some(id) = self.pick(index, |state| state != State::Gone) {
                     match self.scheduler.cancel(self.tickets[id]).unwrap() {
-                        Cancelled::Running => assert!(running(self.model.jobs[id].state)),
+                        Cancelled::Running => {
+                            let state = self.model.jobs[id].state;
+                            assert!(running(state) || state == State::Ahead);
+                        }
                         Cancelled::Removed { skipped } => {
                             assert!(!running(self.model.jobs[id].state));
                             let expected = self.model.end(id, false);
@@ -208,6 +233,36 @@ impl Life {
         assert_eq!(load.waiting, self.waiting().len());
         assert_eq!(load.running, self.model.running().count());
         assert_eq!(load.slots_used, self.model.used());
+        let ahead = self.in_state(|state| state == State::Ahead);
+        assert_eq!(load.ahead, ahead.len());
+    }
+
+    /// One ends, and one that was sent ahead begins in its place, whatever else waits.
+    fn pass(&mut self, id: usize, end: Ending, next: usize) {
+        let end_of = |end| match end {
+            Ending::Well => End::Succeeded,
+            Ending::Badly => End::Failed,
+            Ending::Again(delay) => End::Again(self.epoch + Duration::from_nanos(self.now + delay)),
+        };
+        let (ticket, ahead) = (self.tickets[id], self.tickets[next]);
+        let wrong = self.scheduler.begin_after(ahead, end_of(end), ahead);
+        assert!(wrong.is_err(), "what has not begun cannot end");
+        let skipped = self
+            .scheduler
+            .begin_after(ticket, end_of(end), ahead)
+            .unwrap();
+        let expected = match end {
+            Ending::Well => self.model.end(id, true),
+            Ending::Badly => self.model.end(id, false),
+            Ending::Again(delay) => {
+                self.model.jobs[id].state = State::Delayed(self.now + delay);
+                BTreeSet::new()
+            }
+        };
+        self.same(&skipped, &expected);
+        self.model.jobs[next].state = State::Running;
+        assert!(self.scheduler.is_running(ahead));
+        self.model.audit();
     }
 
     fn same(&self, skipped: &[Ticket], expected: &BTreeSet<usize>) {
@@ -343,6 +398,10 @@ impl Life {
     fn drain(mut self) {
         for kind in 0..KINDS {
             self.take(Step::Workers(kind, Workers::Unlimited));
+        }
+        for id in self.in_state(|state| state == State::Ahead) {
+            self.scheduler.put_back(self.tickets[id]).unwrap();
+            self.model.jobs[id].state = State::Ready;
         }
         let mut rounds = 0;
         while self.model.jobs.iter().any(|job| job.state != State::Gone) {

@@ -27,6 +27,8 @@ pub(crate) enum State {
     Needs,
     Delayed(u64),
     Ready,
+    /// Sent to its worker before its turn.
+    Ahead,
     Running,
     Gone,
 }
@@ -70,6 +72,12 @@ impl Model {
         self.jobs.iter().filter(|job| job.state == State::Running)
     }
 
+    /// Nothing runs, and nothing is about to.
+    fn is_quiet(&self) -> bool {
+        let busy = |job: &Job| matches!(job.state, State::Running | State::Ahead);
+        !self.jobs.iter().any(busy)
+    }
+
     pub(crate) fn used(&self) -> u32 {
         self.running().map(|job| job.slots).sum()
     }
@@ -93,11 +101,8 @@ impl Model {
         }
     }
 
-    /// Which job starts at this moment, by the rules, if any does.
-    pub(crate) fn would_start(&self, now: u64) -> Option<usize> {
-        if self.running().any(|job| job.alone) || self.used() >= self.slots {
-            return None;
-        }
+    /// The jobs that wait for nothing but their turn, in order.
+    fn in_order(&self, now: u64) -> Vec<usize> {
         let mut waiting: Vec<usize> = (0..self.jobs.len())
             .filter(|&job| match self.jobs[job].state {
                 State::Ready => true,
@@ -106,8 +111,54 @@ impl Model {
             })
             .collect();
         waiting.sort_by_key(|&job| (self.jobs[job].due, job));
+        waiting
+    }
+
+    /// Which job of a kind is sent ahead at this moment, if one is: the first of all that could run but for slots
+    /// and workers of the kind, if it claims nothing else, and if no due job lacks only quiet.
+    pub(crate) fn would_send_ahead(&self, kind: usize, now: u64) -> Option<usize> {
+        if self.running().any(|job| job.alone) {
+            return None;
+        }
         let mut kept: BTreeSet<Thing> = BTreeSet::new();
-        for id in waiting {
+        for id in self.in_order(now) {
+            let job = &self.jobs[id];
+            if self.workers[job.kind] == Workers::Away {
+                continue;
+            }
+            let due = job.due <= now;
+            let there =
+                |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
+            let place = job.place.iter().all(there);
+            let limits = job.limits.iter().all(there);
+            if place && limits {
+                let foreign = job.kind != kind && self.workers[job.kind] == Workers::Free(0);
+                let noisy = job.alone && !self.is_quiet() && !due;
+                if !foreign && !noisy {
+                    let plain = job.slots == 1
+                        && !job.alone
+                        && job.place.is_none()
+                        && job.limits.is_empty();
+                    return (plain && job.kind == kind).then_some(id);
+                }
+            }
+            if due {
+                kept.extend(job.place);
+                if place {
+                    kept.extend(job.limits.iter().copied());
+                }
+            }
+        }
+        None
+    }
+
+    /// Which job starts at this moment, by the rules, if any does.
+    pub(crate) fn would_start(&self, now: u64) -> Option<usize> {
+        if self.running().any(|job| job.alone) || self.used() >= self.slots {
+            return None;
+        }
+        let mut kept: BTreeSet<Thing> = BTreeSet::new();
+        for id in self.in_order(now) {
             let job = &self.jobs[id];
             if self.workers[job.kind] == Workers::Away {
                 continue;
@@ -118,8 +169,7 @@ impl Model {
             let place = job.place.iter().all(there);
             let limits = job.limits.iter().all(there);
             let worker = self.workers[job.kind] != Workers::Free(0);
-            let room = self.used() + job.slots <= self.slots
-                && !(job.alone && self.running().next().is_some());
+            let room = self.used() + job.slots <= self.slots && !(job.alone && !self.is_quiet());
             if place && limits && worker && room {
                 return Some(id);
             }
@@ -160,6 +210,8 @@ impl Model {
             }
             if job.alone {
                 assert_eq!(self.running().count(), 1, "alone is alone");
+                let ahead = |job: &Job| job.state == State::Ahead;
+                assert!(!self.jobs.iter().any(ahead), "alone in the pipes too");
             }
         }
         for (thing, pace) in &self.paces {

@@ -31,11 +31,23 @@ pub(crate) enum Step {
     Finish(prop::sample::Index),
     Fail(prop::sample::Index),
     Retry(prop::sample::Index, u64),
+    /// So many of a kind are sent ahead.
+    Ahead(u16, u8),
+    /// One that runs ends well, or not, or is to run again after so long, and one that was sent ahead begins.
+    Pass(prop::sample::Index, Ending, prop::sample::Index),
+    PutBack(prop::sample::Index),
     Cancel(prop::sample::Index),
     Advance(u64),
     Workers(u16, Workers),
     Max(u8, u32),
     Slots(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    Well,
+    Badly,
+    Again(u64),
 }
 
 fn hint() -> impl Strategy<Value = Hint> {
@@ -53,6 +65,14 @@ fn workers() -> impl Strategy<Value = Workers> {
         2 => Just(Workers::Unlimited),
         3 => (0u32..3).prop_map(Workers::Free),
         1 => Just(Workers::Away),
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        4 => Just(Ending::Well),
+        1 => Just(Ending::Badly),
+        1 => (0u64..200).prop_map(Ending::Again),
     ]
 }
 
@@ -74,6 +94,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => index().prop_map(Step::Finish),
         1 => index().prop_map(Step::Fail),
         1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Retry(job, delay)),
+        4 => (0..KINDS, 1u8..4).prop_map(|(kind, times)| Step::Ahead(kind, times)),
+        4 => (index(), ending(), index()).prop_map(|(ended, end, next)| Step::Pass(ended, end, next)),
+        1 => index().prop_map(Step::PutBack),
         1 => index().prop_map(Step::Cancel),
         3 => (0u64..150).prop_map(Step::Advance),
         1 => (0..KINDS, workers()).prop_map(|(kind, workers)| Step::Workers(kind, workers)),

@@ -7,6 +7,7 @@ use ratchet_ipc::{HandshakeMode, Limits, LineFormat};
 
 use crate::Error;
 use crate::process::ProcessConfig;
+use crate::scheduling::Balance;
 
 /// A kind of worker, and how its pool is kept.
 ///
@@ -42,6 +43,8 @@ pub struct PoolConfig {
     pub concurrency: Option<NonZeroU32>,
     /// How many requests lie in its pipe beyond that.
     pub prefetch: Prefetch,
+    /// Which worker gets the next job, where several have room.
+    pub balance: Balance,
     /// When a worker is replaced though nothing is wrong with it.
     pub recycling: Recycling,
     /// When a worker is killed for its memory, and that of all it has started, in bytes.
@@ -70,6 +73,7 @@ impl PoolConfig {
             size: Size::fixed(1),
             concurrency: None,
             prefetch: Prefetch::Auto,
+            balance: Balance::default(),
             recycling: Recycling::default(),
             hard_memory: None,
             restart: RestartPolicy::default(),

@@ -1,13 +1,57 @@
-//! Linux: what `/proc` knows.
+//! Linux: what `/proc` knows, files in memory, and processes as descriptors.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// A file that no folder knows.
+pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
+    Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Something to poll that becomes readable when a child has ended and waits to be reaped.
+pub(in crate::process) fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
+    Ok(pidfd_open(child, PidfdFlags::empty())?)
+}
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
 ///
 /// This reads every process of the system, so it is for the rare case that a group outlives its leader.
-pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
+pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let mut members = Vec::new();
+    for_each_living(|member| {
+        if member.group == group {
+            members.push(member.process);
+        }
+    })?;
+    Ok(members)
+}
+
+/// How much memory the living members of each of these groups use together, in bytes.
+pub(in crate::process) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
+    for_each_living(|member| {
+        if let Some(used) = used.get_mut(&member.group) {
+            *used += member.resident_pages * page;
+        }
+    })?;
+    Ok(used)
+}
+
+/// What of a process is of interest here.
+#[derive(Debug, PartialEq)]
+struct Member {
+    process: u32,
+    group: u32,
+    resident_pages: u64,
+}
+
+fn for_each_living(mut see: impl FnMut(Member)) -> io::Result<()> {
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -15,23 +59,30 @@ pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
         };
         // A process that ends between the two steps has no file, and is no member.
         if let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat"))
-            && is_living_member(&stat, group)
+            && let Some(member) = living_member(process, &stat)
         {
-            members.push(process);
+            see(member);
         }
     }
-    Ok(members)
+    Ok(())
 }
 
 /// Reads `pid (name) state ppid pgrp ..`, where the name may hold blanks and parentheses.
-fn is_living_member(stat: &str, group: u32) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return false;
-    };
+fn living_member(process: u32, stat: &str) -> Option<Member> {
+    let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next();
-    let process_group = fields.nth(1).and_then(|field| field.parse::<u32>().ok());
-    process_group == Some(group) && !matches!(state, Some("Z" | "X"))
+    let state = fields.next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    // The 24th field of all; one that is not there is nothing.
+    let resident_pages = fields.nth(18).and_then(|field| field.parse().ok());
+    Some(Member {
+        process,
+        group,
+        resident_pages: resident_pages.unwrap_or(0),
+    })
 }
 
 #[cfg(test)]
@@ -40,10 +91,21 @@ mod tests {
 
     #[test]
     fn reads_names_that_look_like_fields() {
-        assert!(is_living_member("7 (a) Z 1 9 x) S 1 42 42 0", 42));
-        assert!(!is_living_member("7 (a) Z 1 42 42 0", 42));
-        assert!(!is_living_member("7 (a) S 1 43 42 0", 42));
-        assert!(!is_living_member("7 (a", 42));
+        let group = |stat| living_member(7, stat).map(|member| member.group);
+        assert_eq!(group("7 (a) Z 1 9 x) S 1 42 42 0"), Some(42));
+        assert_eq!(group("7 (a) Z 1 42 42 0"), None);
+        assert_eq!(group("7 (a"), None);
+    }
+
+    #[test]
+    fn knows_how_much_this_process_uses() {
+        let group = rustix::process::getpgrp()
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs();
+        let used = memory_of_groups(&[group, 1 << 30]).unwrap();
+        assert!(used[&group] > 1 << 20, "{used:?}");
+        assert_eq!(used[&(1 << 30)], 0);
     }
 
     #[test]

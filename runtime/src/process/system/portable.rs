@@ -1,10 +1,54 @@
 //! macOS, and any system with a `ps` as POSIX has it.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+/// A file that no folder knows.
+pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
+    // Only uniqueness within this process hangs on the number, so it orders nothing.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ratchet-{}-{number}", std::process::id()));
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+        {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            // What an earlier process of this number has left, or somebody put in the way.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Something to poll that becomes readable when a child has ended and waits to be reaped.
+pub(in crate::process) fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
+    let (reader, writer) = io::pipe()?;
+    thread::Builder::new()
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while waitid(WaitId::Pid(child), options) == Err(rustix::io::Errno::INTR) {}
+            drop(writer);
+        })?;
+    Ok(reader.into())
+}
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
-pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
+pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pid=,pgid=,stat="])
         .stdin(Stdio::null())
@@ -15,6 +59,27 @@ pub(in super::super) fn living_members(group: u32) -> io::Result<Vec<u32>> {
         .lines()
         .filter_map(|line| living_member(line, group))
         .collect())
+}
+
+/// How much memory the living members of each of these groups use together, in bytes.
+pub(in crate::process) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+    let output = Command::new("ps")
+        .args(["-A", "-o", "pgid=,rss="])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let mut fields = line.split_ascii_whitespace().map(str::parse::<u64>);
+        if let (Some(Ok(group)), Some(Ok(kibibytes))) = (fields.next(), fields.next())
+            && let Some(used) = u32::try_from(group)
+                .ok()
+                .and_then(|group| used.get_mut(&group))
+        {
+            *used += kibibytes * 1024;
+        }
+    }
+    Ok(used)
 }
 
 fn living_member(line: &str, group: u32) -> Option<u32> {

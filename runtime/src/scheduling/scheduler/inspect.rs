@@ -12,7 +12,9 @@ pub struct Load {
     pub waiting: usize,
     /// Jobs that run.
     pub running: usize,
-    /// Slots they fill.
+    /// Jobs that were sent ahead, which neither wait nor run.
+    pub ahead: usize,
+    /// Slots that running jobs fill.
     pub slots_used: u32,
     /// All slots.
     pub slots: u32,
@@ -48,6 +50,7 @@ impl Scheduler {
         Load {
             waiting: self.waiting,
             running: self.running as usize,
+            ahead: self.ahead as usize,
             slots_used: self.used,
             slots: self.total,
             hosts: self.hosts.len(),

@@ -44,7 +44,7 @@ impl Scheduler {
     }
 
     /// Due jobs that lack slots or quiet count again, if only to stop those behind them.
-    fn show_due(&mut self) {
+    pub(super) fn show_due(&mut self) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);
             let waiting = &self.gates[gate];
@@ -60,7 +60,7 @@ impl Scheduler {
     }
 
     /// The first thing this group's first job lacks: a limit, a worker, quiet, slots.
-    fn obstacle(&self, id: u32) -> Option<u32> {
+    pub(super) fn obstacle(&self, id: u32) -> Option<u32> {
         let group = &self.groups[id];
         for &limit in &group.limits {
             let limit = &self.limits[limit as usize];
@@ -78,7 +78,7 @@ impl Scheduler {
             Workers::Free(0) | Workers::Away => return Some(kind.gate),
             Workers::Free(_) | Workers::Unlimited => {}
         }
-        if group.alone && self.running > 0 {
+        if group.alone && self.running + self.ahead > 0 {
             return Some(self.quiet);
         }
         if group.slots > self.free() {
@@ -89,7 +89,7 @@ impl Scheduler {
         None
     }
 
-    fn move_group(&mut self, id: u32, gate: u32) {
+    pub(super) fn move_group(&mut self, id: u32, gate: u32) {
         let (old, seat) = (self.groups[id].gate, self.groups[id].seat);
         let groups = &mut self.groups;
         let waiting = &mut self.gates[old].groups;

@@ -19,11 +19,32 @@ pub enum Cancelled {
         /// The jobs that are skipped, nearest first.
         skipped: Vec<Ticket>,
     },
-    /// It runs: stop it, then say [`fail`](Scheduler::fail).
+    /// It runs: stop it, then say [`fail`](Scheduler::fail). Or it was sent ahead: get it back, and
+    /// [put it back](Scheduler::put_back) first.
     Running,
 }
 
+/// How a running job ends, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As by [`finish`](Scheduler::finish).
+    Succeeded,
+    /// As by [`fail`](Scheduler::fail).
+    Failed,
+    /// As by [`retry`](Scheduler::retry), not before this moment.
+    Again(Instant),
+}
+
 impl Scheduler {
+    /// A running job ends in one of these ways; returns who is skipped.
+    pub fn end(&mut self, ticket: Ticket, end: End) -> Result<Vec<Ticket>, Error> {
+        match end {
+            End::Succeeded => self.finish(ticket).map(|()| Vec::new()),
+            End::Failed => self.fail(ticket),
+            End::Again(not_before) => self.retry(ticket, not_before).map(|()| Vec::new()),
+        }
+    }
+
     /// A running job succeeded: what it held is free, and what needed it comes nearer.
     pub fn finish(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_running(ticket)?;
@@ -78,7 +99,7 @@ impl Scheduler {
     pub fn cancel(&mut self, ticket: Ticket) -> Result<Cancelled, Error> {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
-            Standing::Running => return Ok(Cancelled::Running),
+            Standing::Running | Standing::Ahead => return Ok(Cancelled::Running),
             Standing::Listed | Standing::Late => {
                 let lane = self.jobs[id].lane;
                 let first = self.lanes[lane].head();
@@ -127,9 +148,7 @@ impl Scheduler {
         let before = self.free();
         self.used -= self.groups[group].slots;
         self.reopen_weights(before);
-        if self.running == 0 {
-            self.reopen(self.quiet);
-        }
+        self.reopen_quiet();
         for number in 0..self.groups[group].limits.len() {
             let limit = self.groups[group].limits[number];
             let limit = &mut self.limits[limit as usize];

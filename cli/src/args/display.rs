@@ -1,0 +1,34 @@
+//! Options for what people see on stderr.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is shown on stderr")]
+pub(crate) struct DisplayArguments {
+    /// Show how far the run is: `auto` does where stderr is a terminal; `always` prints plain lines elsewhere.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) progress: Option<When>,
+    /// Use colours: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) color: Option<When>,
+    /// No progress and no summary; only errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more; again for even more.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Write the log to a file instead of stderr.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+/// When something is done that depends on where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}

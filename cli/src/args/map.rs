@@ -1,0 +1,106 @@
+//! `ratchet map`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::crew::CrewArguments;
+use super::display::DisplayArguments;
+use super::output::OutputArguments;
+use super::record::RecordArguments;
+use super::stop::StopArguments;
+use super::terms::TermsArguments;
+use crate::exit;
+use crate::map::HaltRule;
+
+const HELP: &str = "\
+Placeholders:
+  {}   the item                    {.}   without its extension
+  {/}  its last component          {//}  its folder
+  {/.} its last component without extension
+  {#}  its number, from 1          {{}}  a literal {}
+  {1} {1.} {1/} ..  the same of one column, or of one list after :::
+  {name} {name.} .. of the column of that name, with --csv --header
+Anything else in braces stands as it is: {print $1} is for awk. Without a placeholder, the item becomes
+the last argument.
+
+Examples:
+  ls *.png | ratchet map -j4 -- convert {} {.}.jpg
+  ratchet map -- ping -c1 {} ::: web1 web2 web3
+  ratchet map -k --tag -- ./report {1} {2} ::: north south ::: 2024 2025
+  ratchet map --csv --header -a users.csv -- ./invite --to {email} {name}
+  find . -name '*.log' -print0 | ratchet map -0 --shell 'gzip -c {} > {}.gz'
+  cat names.json | ratchet map --warm -- jq -c --unbuffered .first";
+
+/// Runs one command, or one warm filter, over many items.
+///
+/// Items are the lines of stdin, of files, or the words after `:::`. The output of a command is never
+/// mixed with another's: it is written whole when the command has ended. No shell is in between, so
+/// items need no quoting.
+#[derive(Debug, Args)]
+#[command(
+    after_help = [HELP, exit::HELP].join("\n\n"),
+    override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..].."
+)]
+pub(crate) struct MapArguments {
+    /// The command with its placeholders, and the items after `:::`.
+    ///
+    /// More lists, each after a `:::`, are combined each with each; a list after `:::+` goes along with
+    /// the one before it.
+    #[arg(value_name = "COMMAND", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) words: Vec<OsString>,
+    /// Read items from a file instead of stdin; several are read one after the other. `-` is stdin.
+    #[arg(short, long, value_name = "FILE", help_heading = "Items")]
+    pub(crate) arg_file: Vec<PathBuf>,
+    /// Items end with NUL, as `find -print0` writes them.
+    #[arg(short = '0', long, conflicts_with = "csv", help_heading = "Items")]
+    pub(crate) null: bool,
+    /// Items are the records of a CSV file: {1} is the first column.
+    #[arg(long, help_heading = "Items")]
+    pub(crate) csv: bool,
+    /// The first record names the columns: {email} is the column of that name.
+    #[arg(long, requires = "csv", help_heading = "Items")]
+    pub(crate) header: bool,
+    /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result.
+    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results"], help_heading = "The command")]
+    pub(crate) warm: bool,
+    /// Run the command by `sh -c`; items are quoted, so that the shell sees each as one word.
+    #[arg(long, help_heading = "The command")]
+    pub(crate) shell: bool,
+    /// Print the commands, one a line and quoted for a shell, and run nothing.
+    #[arg(long, help_heading = "The command")]
+    pub(crate) dry_run: bool,
+    /// Write lines as soon as they are whole, instead of all output at the end of its command.
+    #[arg(long, conflicts_with_all = ["format", "keep_order"], help_heading = "Results")]
+    pub(crate) line_buffer: bool,
+    /// Put the item and a tab before each line of output.
+    #[arg(long, conflicts_with = "format", help_heading = "Results")]
+    pub(crate) tag: bool,
+    /// Write a line for each command that has ended, in GNU parallel's columns.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub(crate) joblog: Option<PathBuf>,
+    /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq.
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    pub(crate) results: Option<PathBuf>,
+    /// When to stop: `soon,fail=3`, `now,fail=10%`, `now,success=1`; `soon` lets finish what runs, `now` does not.
+    #[arg(
+        long,
+        value_name = "RULE",
+        conflicts_with = "max_fail",
+        help_heading = "When to stop"
+    )]
+    pub(crate) halt: Option<HaltRule>,
+    #[command(flatten)]
+    pub(crate) crew: CrewArguments,
+    #[command(flatten)]
+    pub(crate) terms: TermsArguments,
+    #[command(flatten)]
+    pub(crate) stop: StopArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
+    pub(crate) display: DisplayArguments,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
+}

@@ -1,0 +1,38 @@
+//! `ratchet resume`.
+
+use clap::Args;
+
+use super::crew::CrewArguments;
+use super::display::DisplayArguments;
+use super::output::OutputArguments;
+use super::record::StateArguments;
+use super::stop::StopArguments;
+use super::terms::TermsArguments;
+use crate::exit;
+
+const HELP: &str = "\
+Examples:
+  ratchet resume
+  ratchet resume 20260312-101500-3f -j 2 --retries 3";
+
+/// Goes on with a run that was interrupted, or whose jobs failed.
+///
+/// Jobs that succeeded are not run again; all others are.
+#[derive(Debug, Args)]
+#[command(after_help = [HELP, exit::HELP].join("\n\n"))]
+pub(crate) struct ResumeArguments {
+    /// Which run, as `ratchet runs` lists it; the last one, if none is named.
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) crew: CrewArguments,
+    #[command(flatten)]
+    pub(crate) terms: TermsArguments,
+    #[command(flatten)]
+    pub(crate) stop: StopArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
+    pub(crate) display: DisplayArguments,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
+}

@@ -1,0 +1,61 @@
+//! `ratchet run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::crew::CrewArguments;
+use super::display::DisplayArguments;
+use super::output::OutputArguments;
+use super::record::RecordArguments;
+use super::stop::StopArguments;
+use super::terms::TermsArguments;
+use crate::exit;
+
+const HELP: &str = "\
+Examples:
+  ratchet run jobs.yaml
+  ratchet run jobs.yaml -j 8 --format junit -o results.xml
+  printf '%s\\n' '{\"input\":1}' '{\"input\":2}' | ratchet run -w 'ratchet worker --task echo'
+  jq -c '{input: .}' things.json | ratchet run -w 'jq -c --unbuffered .name' --protocol lines";
+
+/// Runs the jobs of a file, or jobs as JSON lines from stdin.
+///
+/// A file is YAML, JSON or TOML, or JSON lines by its name. Everything that is wrong with one is said at
+/// once, and nothing runs; in a stream of JSON lines, a bad line is a failed result and the rest goes on.
+#[derive(Debug, Args)]
+#[command(after_help = [HELP, exit::HELP].join("\n\n"))]
+pub(crate) struct RunArguments {
+    /// The job file; `-`, or nothing, is JSON lines from stdin.
+    pub(crate) file: Option<PathBuf>,
+    /// One worker command for every task of a stream, split into words as a shell does.
+    #[arg(short, long, value_name = "COMMAND")]
+    pub(crate) worker: Option<String>,
+    /// What that worker speaks.
+    #[arg(long, requires = "worker", value_name = "PROTOCOL")]
+    pub(crate) protocol: Option<Protocol>,
+    /// Stop at the first line of a stream that is no job.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) crew: CrewArguments,
+    #[command(flatten)]
+    pub(crate) terms: TermsArguments,
+    #[command(flatten)]
+    pub(crate) stop: StopArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
+    pub(crate) display: DisplayArguments,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
+}
+
+/// What a worker speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// The worker protocol: one JSON object a line.
+    Ratchet,
+    /// A line in, a line out.
+    Lines,
+}

@@ -1,0 +1,42 @@
+//! Options for jobs that say nothing themselves.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ratchet_runtime::ParallelizationHint;
+
+use crate::value;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Jobs that say nothing themselves")]
+pub(crate) struct TermsArguments {
+    /// How long an attempt may run, as in 30s or 1m30s.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// How many attempts may follow a failed first one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
+    pub(crate) retries: Option<u32>,
+    /// How parallel a job may be: `fully_parallel`, `host_exclusive`, `global_exclusive`, `alone`, or
+    /// a rate as in {"rate_limited": {"requests_per_second": 5}}.
+    #[arg(long, value_name = "HINT", value_parser = hint)]
+    pub(crate) hint: Option<ParallelizationHint>,
+    /// Use earlier results again: `on`, `refresh` to run all the same and store anew, or `off`.
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(crate) cache: Option<CacheMode>,
+}
+
+/// Whether earlier results are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheMode {
+    On,
+    Refresh,
+    Off,
+}
+
+fn hint(text: &str) -> Result<ParallelizationHint, String> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    text.parse()
+        .map_err(|error: ratchet_runtime::Error| error.to_string())
+}

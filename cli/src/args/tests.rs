@@ -1,0 +1,80 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Verb, clap::Error> {
+    Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.verb)
+}
+
+#[test]
+fn the_definitions_hold_together() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn every_verb_has_help_that_people_can_read() {
+    let mut root = Arguments::command().term_width(100);
+    root.build();
+    insta::assert_snapshot!("ratchet", root.render_long_help());
+    for verb in root.get_subcommands_mut() {
+        if verb.get_name() != "help" {
+            let name = verb.get_name().to_owned();
+            insta::assert_snapshot!(name, verb.render_long_help());
+        }
+    }
+}
+
+#[test]
+fn a_map_takes_its_command_as_it_is() {
+    for line in [
+        "ratchet map -j4 -- convert -x {} -- --jobs ::: a -j9",
+        "ratchet map -j4 convert -x {} -- --jobs ::: a -j9",
+    ] {
+        let Ok(Verb::Map(map)) = parse(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(
+            map.words,
+            ["convert", "-x", "{}", "--", "--jobs", ":::", "a", "-j9"],
+            "{line}"
+        );
+        assert_eq!(map.crew.jobs.map(|jobs| jobs.get()), Some(4));
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_a_usage_error() {
+    for line in [
+        "ratchet map",
+        "ratchet map --warm --shell -- x",
+        "ratchet map --header -- x",
+        "ratchet map -0 --csv -- x",
+        "ratchet map --halt now,fail=0 -- x",
+        "ratchet map --line-buffer -k -- x",
+        "ratchet run --protocol lines",
+        "ratchet run -q -v",
+        "ratchet run -j0",
+        "ratchet run --timeout 30",
+        "ratchet run --hint host_exclusiv",
+        "ratchet run --load 0",
+        "ratchet runs rm",
+        "ratchet cache=off",
+        "ratchet run --cache=sometimes",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), i32::from(exit::USAGE), "{line}: {error}");
+    }
+}
+
+#[test]
+fn what_was_not_typed_is_not_there() {
+    let Ok(Verb::Run(run)) = parse("ratchet run") else {
+        panic!("nothing is required")
+    };
+    assert!(run.file.is_none() && run.crew.jobs.is_none() && run.terms.cache.is_none());
+    let Ok(Verb::Run(run)) = parse("ratchet run --cache jobs.yaml") else {
+        panic!("a file may follow")
+    };
+    assert_eq!(run.terms.cache, Some(terms::CacheMode::On));
+    assert!(run.file.is_some());
+}

@@ -1,0 +1,77 @@
+//! `ratchet man`: the man pages.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use crate::args::Arguments;
+use crate::args::man::ManArguments;
+use crate::error::CliError;
+
+pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), CliError> {
+    match &arguments.folder {
+        None => page(Arguments::command(), "ratchet".to_owned())
+            .and_then(|page| out.write_all(&page).and_then(|()| out.flush()))
+            .map_err(CliError::Output),
+        Some(folder) => {
+            let mut root = Arguments::command();
+            root.build();
+            write_pages(&root, "ratchet", folder)
+        }
+    }
+}
+
+/// One page a verb, and a verb's own verbs after it: `ratchet-runs-show.1`.
+fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliError> {
+    let path = folder.join(format!("{name}.1"));
+    page(command.clone(), name.to_owned())
+        .and_then(|page| fs::create_dir_all(folder).and_then(|()| fs::write(&path, page)))
+        .map_err(|source| CliError::Write { path, source })?;
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
+        write_pages(verb, &format!("{name}-{}", verb.get_name()), folder)?;
+    }
+    Ok(())
+}
+
+fn page(command: Command, name: String) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    Man::new(command).title(name).render(&mut page)?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ManArguments {
+            folder: Some(folder.path().join("man1")),
+        };
+        run(&arguments, &mut Vec::new()).unwrap();
+        for verb in Arguments::command().get_subcommands() {
+            let path = folder
+                .path()
+                .join(format!("man1/ratchet-{}.1", verb.get_name()));
+            let page = fs::read_to_string(&path).unwrap();
+            assert!(page.contains(".SH SYNOPSIS"), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_an_error_that_names_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let arguments = ManArguments {
+            folder: Some(file.path().join("man1")),
+        };
+        let error = run(&arguments, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("man1/ratchet.1"), "{error}");
+    }
+}

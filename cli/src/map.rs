@@ -1,0 +1,35 @@
+//! One command over many items: what `ratchet map` is made of.
+//!
+//! ```text
+//! stdin, files, lists --Items--> Item --Template--> Job --(the executor)--> Outcome
+//!                                                    |                         |
+//!                                     MapRunner -> Shelf (what was printed) -> Printer, joblog, results
+//! ```
+//!
+//! Items are bytes from end to end: a file name that is no UTF-8 reaches its command as it is.
+
+mod halt;
+mod items;
+mod joblog;
+mod jobs;
+mod lists;
+mod parts;
+mod print;
+mod quote;
+mod results;
+mod runner;
+mod shell;
+mod spool;
+mod template;
+
+pub(crate) use halt::{HaltRule, Limit, Verdict};
+pub(crate) use items::{BadItem, Item, Items};
+pub(crate) use joblog::Joblog;
+pub(crate) use jobs::{MapJobs, MapWork, warm_pool};
+pub(crate) use lists::{Lists, split_words};
+pub(crate) use print::{Manner, Printer};
+pub(crate) use quote::shell_line;
+pub(crate) use results::ResultsFolder;
+pub(crate) use runner::{Live, MapRunner, Printed, Shelf};
+pub(crate) use spool::Spool;
+pub(crate) use template::Template;

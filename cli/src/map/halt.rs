@@ -1,0 +1,147 @@
+//! `--halt`: when a run has seen enough.
+
+use std::str::FromStr;
+
+use ratchet_runtime::Status;
+
+use crate::value::{Amount, amount};
+
+/// When to stop, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct HaltRule {
+    /// What runs is asked to stop; else it may finish.
+    pub(crate) now: bool,
+    pub(crate) limit: Limit,
+}
+
+/// What is counted until when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    /// Nothing: everything runs.
+    Never,
+    /// Jobs that failed, timed out or crashed.
+    Failures(Amount),
+    /// Jobs that succeeded.
+    Successes(Amount),
+}
+
+/// What a rule says after another outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    /// Too many failures.
+    TooBad,
+    /// Enough successes.
+    GoodEnough,
+}
+
+/// How many jobs have to have ended before a share of them says anything.
+const SHARE_OF_AT_LEAST: u64 = 3;
+
+impl HaltRule {
+    /// What it says when so many have succeeded and failed.
+    pub(crate) fn judge(self, count: impl Fn(Status) -> u64) -> Verdict {
+        let failed = count(Status::Failed) + count(Status::TimedOut) + count(Status::Crashed);
+        let succeeded = count(Status::Succeeded);
+        let ended = failed + succeeded;
+        let reached = |part: u64, amount: Amount| match amount {
+            Amount::Count(count) => part >= count,
+            Amount::Percent(percent) => {
+                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
+                let share = part as f64 * 100.0 / ended.max(1) as f64;
+                ended >= SHARE_OF_AT_LEAST && part > 0 && share >= percent
+            }
+        };
+        match self.limit {
+            Limit::Failures(amount) if reached(failed, amount) => Verdict::TooBad,
+            Limit::Successes(amount) if reached(succeeded, amount) => Verdict::GoodEnough,
+            Limit::Never | Limit::Failures(_) | Limit::Successes(_) => Verdict::GoOn,
+        }
+    }
+}
+
+impl FromStr for HaltRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXAMPLES: &str =
+            "write never, or soon or now, a comma, and fail=3, fail=10% or success=1";
+        if text == "never" {
+            return Ok(Self {
+                now: false,
+                limit: Limit::Never,
+            });
+        }
+        let refused = || format!("`{text}` is no rule; {EXAMPLES}");
+        let (when, what) = text.split_once(',').ok_or_else(refused)?;
+        let now = match when {
+            "now" => true,
+            "soon" => false,
+            _ => return Err(refused()),
+        };
+        let (what, number) = what.split_once('=').ok_or_else(refused)?;
+        let number = amount(number).map_err(|error| error.to_string())?;
+        if matches!(number, Amount::Count(0)) || number == Amount::Percent(0.0) {
+            return Err("0 would stop the run before its first job; the least is 1".to_owned());
+        }
+        let limit = match what {
+            "fail" => Limit::Failures(number),
+            "success" => Limit::Successes(number),
+            _ => return Err(refused()),
+        };
+        Ok(Self { now, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(rule: &str, succeeded: u64, failed: u64) -> Verdict {
+        rule.parse::<HaltRule>()
+            .unwrap()
+            .judge(|status| match status {
+                Status::Succeeded => succeeded,
+                Status::Crashed => failed,
+                Status::Skipped | Status::Cancelled => 1000,
+                Status::Failed | Status::TimedOut => 0,
+            })
+    }
+
+    #[test]
+    fn counts_and_shares_stop_a_run() {
+        for (rule, succeeded, failed, expected) in [
+            ("now,fail=2", 100, 1, Verdict::GoOn),
+            ("now,fail=2", 0, 2, Verdict::TooBad),
+            ("soon,fail=50%", 0, 2, Verdict::GoOn),
+            ("soon,fail=50%", 2, 2, Verdict::TooBad),
+            ("soon,fail=50%", 3, 2, Verdict::GoOn),
+            ("now,success=1", 0, 50, Verdict::GoOn),
+            ("now,success=1", 1, 50, Verdict::GoodEnough),
+            ("never", 0, 50, Verdict::GoOn),
+        ] {
+            assert_eq!(
+                verdict(rule, succeeded, failed),
+                expected,
+                "{rule} {succeeded} {failed}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused_with_an_example() {
+        for text in [
+            "",
+            "now",
+            "fail=1",
+            "later,fail=1",
+            "now,done=1",
+            "now,fail",
+            "now,fail=x",
+        ] {
+            assert!(text.parse::<HaltRule>().is_err(), "{text}");
+        }
+        let error = "now,fail=0".parse::<HaltRule>().unwrap_err();
+        assert!(error.contains("the least is 1"), "{error}");
+    }
+}

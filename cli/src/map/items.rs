@@ -1,0 +1,386 @@
+//! Items: read one after the other as there is room, never held.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use super::lists::Lists;
+use crate::error::CliError;
+
+/// How much of a source is read at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What a command is run for: one column or several, as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    bytes: Vec<u8>,
+    /// Where the second column and those after it begin.
+    cuts: Vec<usize>,
+}
+
+impl Item {
+    pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut bytes, mut cuts) = (Vec::new(), Vec::new());
+        for (index, column) in columns.into_iter().enumerate() {
+            if index > 0 {
+                cuts.push(bytes.len());
+            }
+            bytes.extend_from_slice(column);
+        }
+        Self { bytes, cuts }
+    }
+
+    pub(crate) fn column(&self, column: usize) -> Option<&[u8]> {
+        let start = match column {
+            0 => 0,
+            column => *self.cuts.get(column - 1)?,
+        };
+        let end = self.cuts.get(column).copied().unwrap_or(self.bytes.len());
+        Some(&self.bytes[start..end])
+    }
+
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
+        (0..=self.cuts.len()).filter_map(|column| self.column(column))
+    }
+
+    /// All columns, with blanks between them.
+    pub(crate) fn joined(&self) -> Vec<u8> {
+        self.columns().collect::<Vec<_>>().join(&b' ')
+    }
+}
+
+impl From<&[u8]> for Item {
+    fn from(text: &[u8]) -> Self {
+        Self {
+            bytes: text.to_vec(),
+            cuts: Vec::new(),
+        }
+    }
+}
+
+impl From<&str> for Item {
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
+/// Why there is no item where one should be; it counts as a failed job, and the rest goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadItem(pub(crate) String);
+
+/// Where items come from.
+pub(crate) enum Items {
+    Lines(Lines),
+    Csv(Box<Records>),
+    Lists(Lists),
+}
+
+impl Items {
+    /// Items of these files, one file after the other, or of stdin if there are none.
+    pub(crate) fn lines(files: &[PathBuf], end: End) -> Result<Self, CliError> {
+        Ok(Self::Lines(Lines {
+            sources: open(files)?,
+            end,
+            line: Vec::new(),
+        }))
+    }
+
+    /// The records of these CSV files; the first of each names the columns, if that was said.
+    pub(crate) fn csv(files: &[PathBuf], header: bool) -> Result<Self, CliError> {
+        Records::open(open(files)?, header).map(|records| Self::Csv(Box::new(records)))
+    }
+
+    /// How many columns each item has.
+    pub(crate) fn column_count(&self) -> usize {
+        match self {
+            Self::Lines(_) => 1,
+            Self::Csv(records) => records.columns,
+            Self::Lists(lists) => lists.columns(),
+        }
+    }
+
+    /// The names of the columns, where they have any.
+    pub(crate) fn column_names(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Csv(records) => &records.names,
+            Self::Lines(_) | Self::Lists(_) => &[],
+        }
+    }
+
+    /// How many there are, where that is known before they are read.
+    pub(crate) fn total(&self) -> Option<u64> {
+        match self {
+            Self::Lists(lists) => Some(lists.total()),
+            Self::Lines(_) | Self::Csv(_) => None,
+        }
+    }
+}
+
+impl Iterator for Items {
+    type Item = Result<Item, BadItem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Lines(lines) => lines.next(),
+            Self::Csv(records) => records.next(),
+            Self::Lists(lists) => lists.next().map(Ok),
+        }
+    }
+}
+
+/// What an item ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A newline, with or without a carriage return; empty lines are no items.
+    Line,
+    /// NUL; items are as they are, the empty ones too.
+    Null,
+}
+
+/// A file that is read from, and what it is called.
+struct Source {
+    name: String,
+    reader: Box<dyn BufRead + Send>,
+}
+
+fn open(files: &[PathBuf]) -> Result<VecDeque<Source>, CliError> {
+    let stdin = [PathBuf::from("-")];
+    let files = if files.is_empty() { &stdin } else { files };
+    files.iter().map(|path| open_one(path)).collect()
+}
+
+fn open_one(path: &Path) -> Result<Source, CliError> {
+    if path.as_os_str() == "-" {
+        return Ok(Source {
+            name: "stdin".to_owned(),
+            reader: Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
+        });
+    }
+    let unreadable = |source| CliError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(Source {
+        name: format!("`{}`", path.display()),
+        reader: Box::new(BufReader::with_capacity(BUFFER_BYTES, file)),
+    })
+}
+
+/// Lines of the sources, one source after the other.
+pub(crate) struct Lines {
+    sources: VecDeque<Source>,
+    end: End,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn next(&mut self) -> Option<Result<Item, BadItem>> {
+        loop {
+            let source = self.sources.front_mut()?;
+            self.line.clear();
+            let delimiter = match self.end {
+                End::Line => b'\n',
+                End::Null => 0,
+            };
+            match source.reader.read_until(delimiter, &mut self.line) {
+                Ok(0) => drop(self.sources.pop_front()),
+                Ok(_) => {
+                    if self.line.last() == Some(&delimiter) {
+                        self.line.pop();
+                    }
+                    if self.end == End::Line && self.line.last() == Some(&b'\r') {
+                        self.line.pop();
+                    }
+                    if self.end == End::Null || !self.line.is_empty() {
+                        return Some(Ok(Item::from(self.line.as_slice())));
+                    }
+                }
+                Err(error) => {
+                    let bad = BadItem(format!("{} cannot be read further: {error}", source.name));
+                    self.sources.pop_front();
+                    return Some(Err(bad));
+                }
+            }
+        }
+    }
+}
+
+/// The records of CSV files, one file after the other.
+pub(crate) struct Records {
+    current: Option<Reader>,
+    waiting: VecDeque<Source>,
+    header: bool,
+    names: Vec<Vec<u8>>,
+    columns: usize,
+    record: csv::ByteRecord,
+}
+
+struct Reader {
+    name: String,
+    csv: csv::Reader<Box<dyn BufRead + Send>>,
+}
+
+impl Records {
+    /// Reads as far as the first record, which says how many columns there are.
+    fn open(sources: VecDeque<Source>, header: bool) -> Result<Self, CliError> {
+        let mut records = Self {
+            current: None,
+            waiting: sources,
+            header,
+            names: Vec::new(),
+            columns: 1,
+            record: csv::ByteRecord::new(),
+        };
+        records.advance();
+        if let Some(Reader { name, csv }) = &mut records.current {
+            let first = csv.byte_headers().map_err(|error| {
+                CliError::usage(format!("the first record of {name} is no CSV: {error}"))
+            })?;
+            records.columns = first.len().max(1);
+            if header {
+                records.names = first.iter().map(<[u8]>::to_vec).collect();
+            }
+        }
+        Ok(records)
+    }
+
+    fn advance(&mut self) {
+        self.current = self
+            .waiting
+            .pop_front()
+            .map(|Source { name, reader }| Reader {
+                name,
+                csv: csv::ReaderBuilder::new()
+                    .has_headers(self.header)
+                    .flexible(true)
+                    .from_reader(reader),
+            });
+    }
+
+    fn next(&mut self) -> Option<Result<Item, BadItem>> {
+        loop {
+            let Reader { name, csv } = self.current.as_mut()?;
+            match csv.read_byte_record(&mut self.record) {
+                Ok(false) => self.advance(),
+                Ok(true) if self.record.len() == self.columns => {
+                    return Some(Ok(Item::from_columns(self.record.iter())));
+                }
+                Ok(true) => {
+                    let line = self.record.position().map_or(0, csv::Position::line);
+                    return Some(Err(BadItem(format!(
+                        "line {line} of {name} has {} columns, and the first record has {}",
+                        self.record.len(),
+                        self.columns
+                    ))));
+                }
+                Err(error) => {
+                    let bad = BadItem(format!("{name} cannot be read further: {error}"));
+                    self.advance();
+                    return Some(Err(bad));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read};
+
+    use super::*;
+
+    fn source(text: &[u8]) -> Source {
+        Source {
+            name: "stdin".to_owned(),
+            reader: Box::new(Cursor::new(text.to_vec())),
+        }
+    }
+
+    fn lines(texts: &[&[u8]], end: End) -> Vec<Item> {
+        let mut items = Items::Lines(Lines {
+            sources: texts.iter().map(|text| source(text)).collect(),
+            end,
+            line: Vec::new(),
+        });
+        items.by_ref().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn lines_end_as_they_may_and_empty_ones_are_skipped() {
+        let items = lines(&[b"a\r\n\n  b \n\xff", b"c\n"], End::Line);
+        assert_eq!(items, [&b"a"[..], b"  b ", b"\xff", b"c"].map(Item::from));
+        assert_eq!(lines(&[b"", b"\n\r\n"], End::Line), []);
+    }
+
+    #[test]
+    fn nul_keeps_items_as_they_are() {
+        let items = lines(&[b"a\n\r\0\0b"], End::Null);
+        assert_eq!(items, [&b"a\n\r"[..], b"", b"b"].map(Item::from));
+    }
+
+    #[test]
+    fn a_source_that_fails_is_said_and_the_next_goes_on() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        let broken = Source {
+            name: "`x`".to_owned(),
+            reader: Box::new(BufReader::new(Broken)),
+        };
+        let mut items = Items::Lines(Lines {
+            sources: [broken, source(b"a\n")].into(),
+            end: End::Line,
+            line: Vec::new(),
+        });
+        let bad = items.next().unwrap().unwrap_err();
+        assert!(
+            bad.0.starts_with("`x` cannot be read further: "),
+            "{}",
+            bad.0
+        );
+        assert_eq!(items.next(), Some(Ok(Item::from("a"))));
+        assert_eq!(items.next(), None);
+    }
+
+    #[test]
+    fn records_have_columns_and_names() {
+        let text = b"email,name\n\"a,b\",\"x\ny\"\nshort\nc,\xff\n";
+        let records = Records::open([source(text)].into(), true).unwrap();
+        let mut items = Items::Csv(Box::new(records));
+        assert_eq!((items.column_count(), items.column_names().len()), (2, 2));
+        let first = items.next().unwrap().unwrap();
+        assert_eq!(first.columns().collect::<Vec<_>>(), [&b"a,b"[..], b"x\ny"]);
+        assert_eq!(first.joined(), b"a,b x\ny");
+        let bad = items.next().unwrap().unwrap_err();
+        assert_eq!(
+            bad.0,
+            "line 4 of stdin has 1 columns, and the first record has 2"
+        );
+        assert_eq!(items.next().unwrap().unwrap().column(1), Some(&b"\xff"[..]));
+        assert!(items.next().is_none());
+
+        let records = Records::open([source(b"a,b\nc,d\n")].into(), false).unwrap();
+        assert_eq!(
+            Items::Csv(Box::new(records)).count(),
+            2,
+            "the first record is one too"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_that_names_it() {
+        let Err(error) = Items::lines(&["/no/such/file".into()], End::Line) else {
+            panic!("it cannot be there")
+        };
+        assert_eq!(error.to_string(), "`/no/such/file` cannot be read");
+        assert!(Items::lines(&["/".into()], End::Line).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Items become jobs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ratchet_ipc::LineFormat;
+use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
+use ratchet_runtime::{Class, Failure, Job, Payload, TaskName, Terms};
+
+use super::items::{BadItem, Item, Items};
+use super::runner::Shelf;
+use super::template::{Columns, Template};
+use crate::error::CliError;
+
+/// What is done for each item.
+pub(crate) enum MapWork {
+    /// A command is run.
+    Command(Template),
+    /// A filter that keeps running gets it as a line.
+    Warm(TaskName),
+}
+
+/// The jobs of a map: numbered from 1, pulled from the items one by one.
+pub(crate) struct MapJobs {
+    items: Items,
+    work: MapWork,
+    terms: Arc<Terms>,
+    shelf: Arc<Shelf>,
+    number: u64,
+}
+
+impl MapJobs {
+    pub(crate) fn new(items: Items, work: MapWork, terms: Arc<Terms>, shelf: Arc<Shelf>) -> Self {
+        Self {
+            items,
+            work,
+            terms,
+            shelf,
+            number: 0,
+        }
+    }
+
+    fn job(&self, id: String, item: Result<Item, BadItem>) -> Job {
+        let item = match item {
+            Ok(item) => item,
+            Err(BadItem(reason)) => return bad(id, reason),
+        };
+        match &self.work {
+            MapWork::Command(template) => {
+                let config = process(template.expand(&item, self.number));
+                self.shelf.expect(id.as_str().into(), self.number, item);
+                Job::command(id, config)
+            }
+            MapWork::Warm(task) => match String::from_utf8(item.joined()) {
+                Ok(text) => Job::task(id, task.clone(), Payload::from_text(&text)),
+                Err(error) => bad(
+                    id,
+                    format!(
+                        "`{}` is no UTF-8, which a line for a filter has to be",
+                        error.as_bytes().escape_ascii()
+                    ),
+                ),
+            },
+        }
+    }
+}
+
+impl Iterator for MapJobs {
+    type Item = Job;
+
+    fn next(&mut self) -> Option<Job> {
+        let item = self.items.next()?;
+        self.number += 1;
+        let job = self.job(self.number.to_string(), item);
+        Some(job.terms(Arc::clone(&self.terms)))
+    }
+}
+
+/// A job that can only fail, in the place of an item that could not be had.
+fn bad(id: String, reason: String) -> Job {
+    Job::closure(id, move |_| {
+        let failure = Failure::new(Class::Input, reason.clone());
+        async move { Err(failure) }
+    })
+}
+
+fn process(words: Vec<OsString>) -> ProcessConfig {
+    let mut words = words.into_iter();
+    // A template has at least one word.
+    let command = words.next().map(PathBuf::from).unwrap_or_default();
+    ProcessConfig::new(command).args(words)
+}
+
+/// The pool of a filter that keeps running, and the name of its task.
+pub(crate) fn warm_pool(
+    words: &[OsString],
+    columns: Columns<'_>,
+    workers: u32,
+) -> Result<(PoolConfig, TaskName), CliError> {
+    if Template::has_placeholder(words, columns)? {
+        return Err(CliError::usage("a warm command starts before the first item, so it has no placeholder")
+            .hint("it reads each item as a line from its stdin; leave out --warm to start it for every item"));
+    }
+    let process = process(words.to_vec());
+    let name = process.command.file_name().map_or_else(
+        || "filter".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let config = PoolConfig {
+        language: Language::Lines {
+            input: LineFormat::Text,
+            output: LineFormat::Text,
+        },
+        size: Size::fixed(workers),
+        ..PoolConfig::new(name.clone(), process)
+    };
+    Ok((config, TaskName::from(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ratchet_runtime::Work;
+
+    use super::*;
+    use crate::map::split_words;
+
+    fn jobs(line: &str, work: impl FnOnce(&[OsString]) -> MapWork) -> Vec<Job> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let (command, lists) = split_words(&words).unwrap();
+        let items = Items::Lists(lists.unwrap());
+        MapJobs::new(items, work(command), Terms::standard(), Arc::default()).collect()
+    }
+
+    #[test]
+    fn each_item_is_a_job_with_a_number() {
+        let jobs = jobs("convert {} {#}.jpg ::: a.png b.png", |words| {
+            MapWork::Command(Template::parse(words, Columns::ONE).unwrap())
+        });
+        let lines: Vec<String> = jobs
+            .iter()
+            .map(|job| match &job.work {
+                Work::Command(config) => format!("{} {config}", job.id),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lines, ["1 convert a.png 1.jpg", "2 convert b.png 2.jpg"]);
+    }
+
+    #[test]
+    fn a_warm_filter_gets_the_item_as_text() {
+        let jobs = jobs("sed ::: a", |_| MapWork::Warm("sed".into()));
+        match &jobs[0].work {
+            Work::Task { task, input } => {
+                assert_eq!((task.as_str(), input.as_str()), ("sed", "\"a\""));
+            }
+            other => panic!("{other:?}"),
+        }
+        let (pool, task) = warm_pool(&["/bin/sed".into(), "-u".into()], Columns::ONE, 3).unwrap();
+        pool.check().unwrap();
+        assert_eq!(
+            (pool.name.as_str(), task.as_str(), pool.size.max),
+            ("sed", "sed", 3)
+        );
+        assert!(warm_pool(&["sed".into(), "{}".into()], Columns::ONE, 3).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_an_item_is_a_job_that_fails() {
+        let job = bad("7".into(), "line 9 has 1 columns".into());
+        assert_eq!((job.id.as_str(), job.task_name()), ("7", "closure"));
+    }
+}

@@ -1,0 +1,150 @@
+//! Items after `:::`: each of one list with each of the others.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use super::items::Item;
+use crate::error::CliError;
+
+/// Lists that are combined each with each; the last one changes fastest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lists {
+    groups: Vec<Group>,
+    /// Where each group stands; nothing when all combinations are used up.
+    next: Option<Vec<usize>>,
+}
+
+/// A list, and those that go along with it: `:::+`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Group {
+    lists: Vec<Vec<OsString>>,
+}
+
+impl Group {
+    /// The shortest list says how far they go.
+    fn len(&self) -> usize {
+        self.lists.iter().map(Vec::len).min().unwrap_or(0)
+    }
+}
+
+/// Splits what was typed into the command and the lists, if there are any.
+pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lists>), CliError> {
+    let is_mark = |word: &OsString| word == ":::" || word == ":::+";
+    let end = words.iter().position(is_mark).unwrap_or(words.len());
+    let (command, rest) = words.split_at(end);
+    if command.is_empty() {
+        return Err(CliError::usage("there is no command before the items")
+            .hint("write the command first, as in: ratchet map -- echo {} ::: a b"));
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for word in rest {
+        if word == ":::" {
+            groups.push(Group {
+                lists: vec![Vec::new()],
+            });
+        } else if word == ":::+" {
+            let Some(group) = groups.last_mut() else {
+                return Err(
+                    CliError::usage("`:::+` has no list before it to go along with")
+                        .hint("begin the first list with `:::`"),
+                );
+            };
+            group.lists.push(Vec::new());
+        } else if let Some(list) = groups.last_mut().and_then(|group| group.lists.last_mut()) {
+            list.push(word.clone());
+        }
+    }
+    let lists = (!groups.is_empty()).then(|| Lists::new(groups));
+    Ok((command, lists))
+}
+
+impl Lists {
+    fn new(groups: Vec<Group>) -> Self {
+        let some = groups.iter().all(|group| group.len() > 0);
+        let next = some.then(|| vec![0; groups.len()]);
+        Self { groups, next }
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.groups.iter().map(|group| group.lists.len()).sum()
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.groups
+            .iter()
+            .map(|group| group.len() as u64)
+            .fold(1, u64::saturating_mul)
+    }
+}
+
+impl Iterator for Lists {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        let places = self.next.as_mut()?;
+        let item = Item::from_columns(
+            self.groups
+                .iter()
+                .zip(places.iter())
+                .flat_map(|(group, place)| group.lists.iter().map(|list| list[*place].as_bytes())),
+        );
+        let mut wrapped = true;
+        for (group, place) in self.groups.iter().zip(places.iter_mut()).rev() {
+            *place += 1;
+            if *place < group.len() {
+                wrapped = false;
+                break;
+            }
+            *place = 0;
+        }
+        if wrapped {
+            self.next = None;
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(line: &str) -> (Vec<String>, u64) {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let (command, lists) = split_words(&words).unwrap();
+        assert_eq!(command, ["echo"]);
+        let lists = lists.unwrap();
+        let total = lists.total();
+        let items = lists.map(|item| String::from_utf8(item.joined()).unwrap());
+        (items.collect(), total)
+    }
+
+    #[test]
+    fn each_goes_with_each() {
+        let (list, total) = items("echo ::: a b ::: 1 2 3");
+        assert_eq!(list, ["a 1", "a 2", "a 3", "b 1", "b 2", "b 3"]);
+        assert_eq!(total, 6);
+        assert_eq!(items("echo ::: a b").0, ["a", "b"]);
+    }
+
+    #[test]
+    fn linked_lists_go_side_by_side_as_far_as_the_shortest() {
+        let (list, total) = items("echo ::: a b c :::+ 1 2 ::: x y");
+        assert_eq!(list, ["a 1 x", "a 1 y", "b 2 x", "b 2 y"]);
+        assert_eq!(total, 4);
+    }
+
+    #[test]
+    fn an_empty_list_leaves_nothing() {
+        assert_eq!(items("echo ::: a b :::"), (vec![], 0));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [":::", "::: a", "echo :::+ a"] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(split_words(&words).is_err(), "{line}");
+        }
+        let words = ["echo".into(), "{}".into()];
+        assert_eq!(split_words(&words).unwrap(), (&words[..], None));
+    }
+}

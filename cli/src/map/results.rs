@@ -1,0 +1,132 @@
+//! `--results`: each command's output in files of its own, in GNU parallel's folders.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::items::Item;
+use super::runner::Printed;
+use super::spool::Spool;
+
+/// No name in a folder may be longer.
+const NAME_BYTES: usize = 255;
+
+/// Writes `DIR/1/ITEM/stdout`, `stderr` and `seq`; a second column adds `/2/COLUMN`.
+#[derive(Debug, Clone)]
+pub(crate) struct ResultsFolder(PathBuf);
+
+impl ResultsFolder {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// A command has ended. An error names no file; the folder is where to look.
+    pub(crate) fn ended(&self, printed: &Printed) -> io::Result<()> {
+        let folder = self.folder(&printed.item);
+        fs::create_dir_all(&folder)?;
+        let write = |name: &str, spool: &Spool| {
+            File::create(folder.join(name)).and_then(|mut file| spool.write_to(&mut file))
+        };
+        write("stdout", &printed.stdout)?;
+        write("stderr", &printed.stderr)?;
+        fs::write(folder.join("seq"), printed.number.to_string())
+    }
+
+    fn folder(&self, item: &Item) -> PathBuf {
+        let mut folder = self.0.clone();
+        for (index, column) in item.columns().enumerate() {
+            folder.push((index + 1).to_string());
+            folder.push(OsString::from_vec(name(column)));
+        }
+        folder
+    }
+}
+
+/// A column as the name of a folder: what cannot stand in one is written with a plus.
+///
+/// What is too long is cut into folders inside each other, so that different items never share one.
+fn name(column: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(column.len());
+    let mut length = 0;
+    for byte in column {
+        let single = [*byte];
+        let written: &[u8] = match byte {
+            b'+' => b"++",
+            b'/' => b"+z",
+            b'\\' => b"+b",
+            b'\t' => b"+t",
+            0 => b"+0",
+            b'.' if name.is_empty() && matches!(column, b"." | b"..") => b"+.",
+            _ => &single,
+        };
+        if length + written.len() > NAME_BYTES {
+            name.push(b'/');
+            length = 0;
+        }
+        name.extend_from_slice(written);
+        length += written.len();
+    }
+    if name.is_empty() {
+        name.extend_from_slice(b"+e");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use ratchet_runtime::process::Exit;
+
+    use super::*;
+
+    #[test]
+    fn every_item_has_a_folder_of_its_own() {
+        let named = |column: &[u8]| String::from_utf8(name(column)).unwrap();
+        for (column, expected) in [
+            (&b"a.png"[..], "a.png"),
+            (b"x/y+z\\\t\0", "x+zy++z+b+t+0"),
+            (b"", "+e"),
+            (b".", "+."),
+            (b"..", "+.."),
+            (b"../../etc", "..+z..+zetc"),
+        ] {
+            assert_eq!(named(column), expected);
+        }
+        let long = named(&[b'x'; 600]);
+        assert!(
+            long.split('/').all(|part| part.len() <= NAME_BYTES),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn writes_both_outputs_and_the_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut printed = Printed {
+            number: 7,
+            item: Arc::new(Item::from_columns([b"a/b".as_slice(), b"\xff"])),
+            command: Vec::new(),
+            started: SystemTime::UNIX_EPOCH,
+            ran: Duration::ZERO,
+            exit: Exit::Code(0),
+            stdout: Spool::default(),
+            stderr: Spool::default(),
+        };
+        printed.stdout.push(b"out");
+        printed.stderr.push(b"err");
+        let results = ResultsFolder::create(&folder.path().join("r")).unwrap();
+        results.ended(&printed).unwrap();
+        let item = folder
+            .path()
+            .join("r/1/a+zb/2")
+            .join(OsString::from_vec(vec![0xff]));
+        for (name, text) in [("stdout", "out"), ("stderr", "err"), ("seq", "7")] {
+            assert_eq!(fs::read_to_string(item.join(name)).unwrap(), text);
+        }
+    }
+}

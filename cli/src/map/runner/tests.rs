@@ -1,0 +1,131 @@
+use ratchet_runtime::Job;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// A writer whose bytes the test sees.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Seen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, Printed) {
+    let id = JobKey::from("1");
+    runner.shelf.expect(id.clone(), 1, Item::from("it"));
+    let config = ProcessConfig::new("sh").args(["-c", script]);
+    let attempt = Attempt {
+        job: Arc::new(Job::command(id.clone(), config)),
+        number: 1,
+    };
+    let context = Context::new(1, CancellationToken::new(), |_| {});
+    let result = runner.run(attempt, context).await;
+    (result, runner.shelf.take(&id).unwrap())
+}
+
+fn runner(live: Option<Live>) -> MapRunner {
+    MapRunner {
+        commands: CommandRunner::new(None),
+        grace: Duration::from_secs(10),
+        shelf: Arc::default(),
+        live: live.map(Arc::new),
+        clock: || SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn text(spool: &Spool) -> Vec<u8> {
+    let mut text = Vec::new();
+    spool.write_to(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn keeps_every_byte_that_a_command_prints() {
+    let (result, printed) = run(&runner(None), "printf 'a\\377'; head -c 3000000 /dev/zero").await;
+    assert_eq!(result.unwrap().as_str(), r#"{"exit_code":0}"#);
+    assert_eq!(printed.stdout.len(), 3_000_002);
+    assert_eq!(&text(&printed.stdout)[..3], b"a\xff\0");
+    assert_eq!(printed.command.len(), 3);
+}
+
+#[tokio::test]
+async fn a_failure_has_its_exit_and_the_end_of_stderr() {
+    let (result, printed) = run(&runner(None), "echo out; echo no such host >&2; exit 3").await;
+    let failure = result.unwrap_err();
+    assert_eq!(
+        (failure.class, failure.code.as_deref()),
+        (Class::Exit, Some("exit_3"))
+    );
+    assert_eq!(failure.stderr.as_deref(), Some("no such host\n"));
+    assert_eq!(
+        (text(&printed.stdout), printed.exit),
+        (b"out\n".to_vec(), Exit::Code(3))
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_a_failure_too() {
+    let runner = runner(None);
+    runner.shelf.expect("1".into(), 1, Item::from("it"));
+    let attempt = Attempt {
+        job: Arc::new(Job::command("1", ProcessConfig::new("/no/such/program"))),
+        number: 1,
+    };
+    let context = Context::new(1, CancellationToken::new(), |_| {});
+    let failure = runner.run(attempt, context).await.unwrap_err();
+    assert_eq!(failure.class, Class::Spawn);
+    assert_eq!(
+        runner.shelf.take(&"1".into()).unwrap().exit,
+        Exit::Code(127)
+    );
+}
+
+#[tokio::test]
+async fn live_lines_are_whole_and_tagged() {
+    let (out, err) = (Seen::default(), Seen::default());
+    let live = Live::new(true, Box::new(out.clone()), Box::new(err.clone()));
+    let (_, printed) = run(
+        &runner(Some(live)),
+        "printf 'a\\nb'; echo oops >&2; printf c",
+    )
+    .await;
+    assert_eq!(
+        (out.text().as_str(), err.text().as_str()),
+        ("it\ta\nit\tbc\n", "it\toops\n")
+    );
+    assert_eq!(
+        printed.stdout.len(),
+        0,
+        "it was written, and needs no keeping"
+    );
+}
+
+#[tokio::test]
+async fn who_prints_into_a_closed_stdout_ends_as_in_a_pipeline() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let runner = runner(Some(Live::new(
+        false,
+        Box::new(writer),
+        Box::new(Seen::default()),
+    )));
+    let (result, printed) = run(&runner, "while echo y; do :; done; kill -PIPE $$").await;
+    assert!(result.is_err());
+    assert_eq!(printed.exit, Exit::Signal(13));
+    let broken = runner.live.unwrap().broken().unwrap();
+    assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
+}

@@ -1,0 +1,129 @@
+//! Scripts for `sh -c`, into which nothing can be injected.
+//!
+//! Quoting an item and pasting it into a script goes wrong wherever the script has quotes of its own, a
+//! command substitution or a here-document. So the item is never pasted: it is a parameter of the
+//! shell, and the placeholder becomes `"${1}"`. The worst that odd surroundings can do is to split it
+//! at blanks.
+
+use super::template::{Piece, Placeholder};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    None,
+    Single,
+    Double,
+}
+
+/// The script, and what its parameters stand for.
+pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
+    let (mut script, mut parameters) = (Vec::new(), Vec::new());
+    let mut open = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => {
+                follow(&mut open, &text);
+                script.extend(text);
+            }
+            Piece::Placeholder(placeholder) => {
+                let number = parameters
+                    .iter()
+                    .position(|known| *known == placeholder)
+                    .unwrap_or_else(|| {
+                        parameters.push(placeholder);
+                        parameters.len() - 1
+                    });
+                let parameter = format!("${{{}}}", number + 1);
+                script.extend_from_slice(
+                    match open.last().copied().unwrap_or(Quotes::None) {
+                        Quotes::None => format!("\"{parameter}\""),
+                        Quotes::Double => parameter,
+                        Quotes::Single => format!("'\"{parameter}\"'"),
+                    }
+                    .as_bytes(),
+                );
+            }
+        }
+    }
+    (script, parameters)
+}
+
+/// Follows a script as far as its quotes: the innermost is the last. A parenthesis begins afresh.
+fn follow(open: &mut Vec<Quotes>, text: &[u8]) {
+    let mut bytes = text.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        let innermost = open.last().copied().unwrap_or(Quotes::None);
+        match (innermost, byte) {
+            (Quotes::None | Quotes::Double, b'\\') => drop(bytes.next()),
+            (Quotes::None, b'\'') => open.push(Quotes::Single),
+            (Quotes::None, b'"') => open.push(Quotes::Double),
+            (Quotes::None, b'(') => open.push(Quotes::None),
+            (Quotes::Double, b'$') if bytes.next_if(|next| **next == b'(').is_some() => {
+                open.push(Quotes::None);
+            }
+            (Quotes::Single, b'\'') | (Quotes::Double, b'"') | (Quotes::None, b')') => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::process::Command;
+
+    use crate::map::Item;
+    use crate::map::template::{Columns, Template};
+
+    fn printed(script: &str, item: &str) -> String {
+        let template = Template::shell(&[OsString::from(script)], Columns::ONE).unwrap();
+        let words = template.expand(&Item::from(item), 1);
+        let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn an_item_is_one_word_wherever_it_stands() {
+        let nasty = "a  b'c\"d`echo x`$(echo y)\\;echo z\n$HOME*";
+        for script in [
+            "printf %s {}",
+            "printf %s '{}'",
+            "printf %s \"{}\"",
+            "printf %s",
+            "x={}; printf %s \"$x\"",
+            "printf %s \"$(printf %s \"{}\")\"",
+            "echo it\\'s > /dev/null; printf %s {}",
+        ] {
+            assert_eq!(printed(script, nasty), nasty, "{script}");
+        }
+        assert_eq!(printed("printf '<%s>' x{}y", "1 2"), "<x1 2y>");
+        assert_eq!(printed("printf 'a {} b'", "1"), "a 1 b");
+    }
+
+    #[test]
+    fn nothing_in_an_item_is_ever_run() {
+        let nasty = "';echo RUN;'$(echo RUN)`echo RUN`\";echo RUN;\"";
+        for script in [
+            "cat <<E\n{}\nE",
+            "echo \"$(echo {})\"",
+            "echo `echo {}`",
+            "echo hi # don't {}",
+        ] {
+            let printed = printed(script, nasty);
+            assert!(
+                printed.lines().all(|line| line != "RUN"),
+                "{script}: {printed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shell_does_what_only_a_shell_can() {
+        assert_eq!(
+            printed("echo {} | tr a-z A-Z && echo {#}", "abc"),
+            "ABC\n1\n"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! What a command printed, kept until it can be written: short outputs in memory, long ones in a file
+//! without a name.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+
+/// From here on it goes to a file.
+const MEMORY_BYTES: usize = 256 * 1024;
+
+/// Bytes in the order they came, however many.
+#[derive(Debug, Default)]
+pub(crate) struct Spool {
+    /// The file, and how much of it counts.
+    file: Option<(File, u64)>,
+    /// What comes after it.
+    memory: Vec<u8>,
+    /// There is no room for a file: all stays in memory.
+    full: bool,
+}
+
+impl Spool {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.memory.extend_from_slice(bytes);
+        if self.memory.len() >= MEMORY_BYTES && !self.full {
+            // Nothing may be lost because a disk is full or descriptors are short.
+            self.full = self.spill().is_err();
+        }
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let (file, length) = match &mut self.file {
+            Some(file) => file,
+            none => none.insert((tempfile::tempfile()?, 0)),
+        };
+        file.write_all_at(&self.memory, *length)?;
+        *length += self.memory.len() as u64;
+        self.memory.clear();
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        let in_file = self.file.as_ref().map_or(0, |(_, length)| *length);
+        in_file + self.memory.len() as u64
+    }
+
+    /// Hands on all of it, in pieces.
+    pub(crate) fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        if let Some((file, length)) = &self.file {
+            let mut chunk = vec![0; MEMORY_BYTES];
+            let mut offset = 0;
+            while offset < *length {
+                let left = usize::try_from(length - offset).unwrap_or(usize::MAX);
+                let size = left.min(chunk.len());
+                file.read_exact_at(&mut chunk[..size], offset)?;
+                take(&chunk[..size])?;
+                offset += size as u64;
+            }
+        }
+        take(&self.memory)
+    }
+
+    pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.read(|bytes| out.write_all(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_it_got_however_much() {
+        for pieces in [0_u32, 1, 3000, 40_000] {
+            let mut spool = Spool::default();
+            let mut expected = Vec::new();
+            for piece in 0..pieces {
+                let text = format!("piece {piece:>20}\n");
+                spool.push(text.as_bytes());
+                expected.extend_from_slice(text.as_bytes());
+            }
+            let mut out = Vec::new();
+            spool.write_to(&mut out).unwrap();
+            assert!(out == expected, "{pieces}");
+            assert_eq!(spool.len(), expected.len() as u64);
+            assert!(spool.memory.len() < MEMORY_BYTES);
+            assert_eq!(spool.file.is_some(), expected.len() >= MEMORY_BYTES);
+        }
+    }
+
+    #[test]
+    fn loses_nothing_where_no_file_can_be_written() {
+        let mut spool = Spool::default();
+        let unwritable = File::open("/dev/null").unwrap();
+        spool.file = Some((unwritable, 0));
+        let bytes = vec![7; MEMORY_BYTES + 1];
+        spool.push(&bytes);
+        spool.push(&bytes);
+        assert_eq!(spool.len(), 2 * bytes.len() as u64);
+        let mut out = Vec::new();
+        spool.write_to(&mut out).unwrap();
+        assert_eq!(out.len(), 2 * bytes.len());
+    }
+}

@@ -1,0 +1,361 @@
+//! The command with its placeholders: parsed once, filled in for every item.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::items::Item;
+use super::parts::Part;
+use super::shell;
+use crate::error::CliError;
+use crate::value::closest;
+
+/// A command with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    words: Vec<Word>,
+}
+
+/// A word of the command, in pieces.
+type Word = Vec<Piece>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Literal(Vec<u8>),
+    Placeholder(Placeholder),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeholder {
+    /// All columns, with blanks between them.
+    All(Part),
+    /// One column, from 0.
+    Column(usize, Part),
+    /// The item's number.
+    Number,
+}
+
+/// What is known of the columns before the first item.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub(crate) count: usize,
+    /// Their names, where they have any.
+    pub(crate) names: &'a [Vec<u8>],
+}
+
+impl Columns<'static> {
+    /// Plain items.
+    pub(crate) const ONE: Self = Self {
+        count: 1,
+        names: &[],
+    };
+}
+
+impl Template {
+    /// Reads a command; where it names no placeholder, each column becomes one more argument.
+    pub(crate) fn parse(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
+        let mut words: Vec<Word> = words
+            .iter()
+            .map(|word| parse_word(word.as_bytes(), columns))
+            .collect::<Result<_, _>>()?;
+        if !words.iter().any(|word| has_placeholder(word)) {
+            words.extend(
+                (0..columns.count).map(|column| {
+                    vec![Piece::Placeholder(Placeholder::Column(column, Part::Whole))]
+                }),
+            );
+        }
+        Ok(Self { words })
+    }
+
+    /// Reads a script for `sh -c`. The shell gets what placeholders stand for as parameters, so that
+    /// nothing in an item is ever read as a part of the script.
+    pub(crate) fn shell(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
+        let script = words.join(OsStr::new(" "));
+        let mut pieces = parse_word(script.as_bytes(), columns)?;
+        if !has_placeholder(&pieces) {
+            for column in 0..columns.count {
+                pieces.push(Piece::Literal(b" ".to_vec()));
+                pieces.push(Piece::Placeholder(Placeholder::Column(column, Part::Whole)));
+            }
+        }
+        let (script, parameters) = shell::script(pieces);
+        let mut words: Vec<Word> = [b"sh".to_vec(), b"-c".to_vec(), script, b"sh".to_vec()]
+            .map(|word| vec![Piece::Literal(word)])
+            .into();
+        words.extend(
+            parameters
+                .into_iter()
+                .map(|one| vec![Piece::Placeholder(one)]),
+        );
+        Ok(Self { words })
+    }
+
+    /// Whether it is the same for every item.
+    pub(crate) fn has_placeholder(
+        words: &[OsString],
+        columns: Columns<'_>,
+    ) -> Result<bool, CliError> {
+        for word in words {
+            if has_placeholder(&parse_word(word.as_bytes(), columns)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The command for an item: the program and its arguments.
+    pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
+        self.words
+            .iter()
+            .map(|word| expand_word(word, item, number))
+            .collect()
+    }
+}
+
+fn has_placeholder(pieces: &[Piece]) -> bool {
+    pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Placeholder(_)))
+}
+
+fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
+    let mut text = Vec::with_capacity(pieces.len() * 24);
+    for piece in pieces {
+        match piece {
+            Piece::Literal(literal) => text.extend_from_slice(literal),
+            Piece::Placeholder(Placeholder::Number) => {
+                text.extend_from_slice(number.to_string().as_bytes());
+            }
+            Piece::Placeholder(Placeholder::Column(column, part)) => {
+                // Templates name only columns that every item has.
+                text.extend_from_slice(part.of(item.column(*column).unwrap_or_default()));
+            }
+            Piece::Placeholder(Placeholder::All(part)) => {
+                for (index, column) in item.columns().enumerate() {
+                    if index > 0 {
+                        text.push(b' ');
+                    }
+                    text.extend_from_slice(part.of(column));
+                }
+            }
+        }
+    }
+    OsString::from_vec(text)
+}
+
+fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError> {
+    let mut pieces = Vec::new();
+    let mut literal = Vec::new();
+    let mut rest = word;
+    while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
+        literal.extend_from_slice(&rest[..open]);
+        rest = &rest[open..];
+        // `{{x}}` is `{x}` for every x that would be a placeholder.
+        if let Some(inner) = rest.strip_prefix(b"{{")
+            && let Some(close) = inner.windows(2).position(|two| two == b"}}")
+            && placeholder(&inner[..close], columns)?.is_some()
+        {
+            literal.extend_from_slice(&rest[1..close + 3]);
+            rest = &inner[close + 2..];
+            continue;
+        }
+        let close = rest.iter().position(|byte| *byte == b'}');
+        let found = match close {
+            Some(close) => placeholder(&rest[1..close], columns)?.zip(Some(close)),
+            None => None,
+        };
+        match found {
+            Some((placeholder, close)) => {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Placeholder(placeholder));
+                rest = &rest[close + 1..];
+            }
+            None => {
+                literal.push(b'{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    literal.extend_from_slice(rest);
+    if !literal.is_empty() || pieces.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+/// What stands between braces, if it is a placeholder.
+fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
+    if inner == b"#" {
+        return Ok(Some(Placeholder::Number));
+    }
+    if inner == b"%" {
+        return Err(CliError::usage(
+            "{%} is not offered: a job learns no slot number before it runs",
+        )
+        .hint("write {#} for the item's number, or {{%}} for the characters"));
+    }
+    if let Some(part) = Part::from_suffix(inner) {
+        return Ok(Some(Placeholder::All(part)));
+    }
+    let named = columns.names.iter().enumerate().find_map(|(column, name)| {
+        let suffix = inner.strip_prefix(name.as_slice())?;
+        Some(Placeholder::Column(column, Part::from_suffix(suffix)?))
+    });
+    if named.is_some() {
+        return Ok(named);
+    }
+    let digits = inner
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, suffix) = inner.split_at(digits);
+    let number = std::str::from_utf8(number)
+        .ok()
+        .and_then(|text| text.parse::<usize>().ok());
+    if let (Some(number), Some(part)) = (number, Part::from_suffix(suffix)) {
+        return match number
+            .checked_sub(1)
+            .filter(|column| *column < columns.count)
+        {
+            Some(column) => Ok(Some(Placeholder::Column(column, part))),
+            None => Err(no_column(number, columns)),
+        };
+    }
+    refuse_misspelt(inner, columns)?;
+    Ok(None)
+}
+
+fn no_column(number: usize, columns: Columns<'_>) -> CliError {
+    let there_are = match columns.count {
+        1 => "items have one column".to_owned(),
+        count => format!("items have {count} columns"),
+    };
+    CliError::usage(format!(
+        "there is no {{{number}}}: {there_are}, and the first is {{1}}"
+    ))
+    .hint(format!(
+        "write {{{{{number}}}}} for the characters {{{number}}}"
+    ))
+}
+
+/// Braces that are almost the name of a column were meant to be.
+fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
+    let names = columns
+        .names
+        .iter()
+        .filter_map(|name| std::str::from_utf8(name).ok());
+    let Some((typed, meant)) = std::str::from_utf8(inner)
+        .ok()
+        .and_then(|typed| Some((typed, closest(typed, names)?)))
+    else {
+        return Ok(());
+    };
+    Err(CliError::usage(format!("there is no column `{typed}`"))
+        .hint(format!("did you mean {{{meant}}}?")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    fn expand(template: &[&str], item: &str) -> Vec<OsString> {
+        let template = Template::parse(&words(template), Columns::ONE).unwrap();
+        template.expand(&Item::from(item), 7)
+    }
+
+    #[test]
+    fn fills_in_every_placeholder() {
+        assert_eq!(
+            expand(
+                &["convert", "{}", "{.}.jpg", "{/}-{/.}", "{//}", "{#}"],
+                "x/a.png"
+            ),
+            words(&["convert", "x/a.png", "x/a.jpg", "a.png-a", "x", "7"])
+        );
+        assert_eq!(
+            expand(&["echo", "{1} {1/}"], "x/y"),
+            words(&["echo", "x/y y"])
+        );
+    }
+
+    #[test]
+    fn without_a_placeholder_the_item_comes_last() {
+        assert_eq!(
+            expand(&["gzip", "-9"], "a b"),
+            words(&["gzip", "-9", "a b"])
+        );
+    }
+
+    #[test]
+    fn other_braces_stand_as_they_are() {
+        assert_eq!(
+            expand(
+                &["awk", "{print $1}", r#"{"a":{}}"#, "{", "}", "{foo}", "{}"],
+                "f"
+            ),
+            words(&["awk", "{print $1}", r#"{"a":f}"#, "{", "}", "{foo}", "f"])
+        );
+    }
+
+    #[test]
+    fn doubled_braces_are_braces() {
+        assert_eq!(
+            expand(&["echo", "{{}}", "{{.}}x{}", "{{#}}", "{{print}}"], "f"),
+            words(&["echo", "{}", "{.}xf", "{#}", "{{print}}"])
+        );
+    }
+
+    #[test]
+    fn an_empty_word_stays_a_word() {
+        assert_eq!(
+            expand(&["printf", "", "{}"], "f"),
+            words(&["printf", "", "f"])
+        );
+    }
+
+    #[test]
+    fn columns_have_numbers_and_names() {
+        let names = [b"email".to_vec(), b"name".to_vec()];
+        let columns = Columns {
+            count: 2,
+            names: &names,
+        };
+        let item = Item::from_columns([b"a@b.c".as_slice(), b"Ann"]);
+        let template = Template::parse(
+            &words(&["invite", "{email}", "{2}", "{}", "{name.}"]),
+            columns,
+        );
+        assert_eq!(
+            template.unwrap().expand(&item, 1),
+            words(&["invite", "a@b.c", "Ann", "a@b.c Ann", "Ann"])
+        );
+        let appended = Template::parse(&words(&["invite"]), columns).unwrap();
+        assert_eq!(
+            appended.expand(&item, 1),
+            words(&["invite", "a@b.c", "Ann"])
+        );
+        for (word, said, hint) in [
+            ("{3}", "there is no {3}: items have 2 columns", "{{3}}"),
+            ("{0}", "there is no {0}", "{{0}}"),
+            ("{emial}", "there is no column `emial`", "{email}"),
+            ("{%}", "no slot number", "{#}"),
+        ] {
+            let error = Template::parse(&words(&["x", word]), columns).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.help().unwrap().contains(hint), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf8_goes_through() {
+        let template = Template::parse(&words(&["cat", "{.}x"]), Columns::ONE).unwrap();
+        let item = Item::from(b"\xff/\xfe.png".as_slice());
+        assert_eq!(template.expand(&item, 1)[1].as_bytes(), b"\xff/\xfex");
+    }
+}

@@ -1,0 +1,5 @@
+//! What comes of a run, for people and for programs.
+
+mod order;
+
+pub(crate) use order::InOrder;

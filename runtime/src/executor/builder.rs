@@ -1,0 +1,446 @@
+//! What an executor is made with.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ratchet_caching::{Clock, FileHasher, SystemClock, TaskCache};
+use ratchet_ipc::TaskName;
+use ratchet_resilience::Rng;
+use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
+use ratchet_resilience::shutdown::{Grace, PhaseClock};
+
+use super::breakers::MakeBreaker;
+use super::context::Runner;
+use super::crew::Crew;
+use super::kinds::{KindOfWorker, Tasks};
+use super::ledger::Ledger;
+use super::order::Ordering;
+use super::pools::{Pool, Service};
+use super::recording::SharedLedger;
+use super::reporter::Reporter;
+use super::reuse::CacheUse;
+use super::run::Executor;
+use super::sinks::{SharedSink, Sink};
+use super::stop::{Halt, MaxFailures};
+use crate::Error;
+use crate::process::{CommandLimits, CommandRunner, Keeper, ProcessPool};
+use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint, Scheduler, Settings};
+
+/// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
+/// megabytes of memory.
+const WINDOW: usize = 4096;
+
+/// Brings up those who do the work of a run.
+pub(crate) trait Recruiter: Send + Sync {
+    /// The kinds of worker it has.
+    fn kinds(&self) -> Vec<KindOfWorker>;
+
+    /// The crew of a run; its kinds are numbered from `first`.
+    fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew>;
+}
+
+/// Sets up an [`Executor`]; what is not said suits a laptop.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_runtime::{Executor, Limit, MaxFailures};
+///
+/// let executor = Executor::builder()
+///     .slots(8)
+///     .limit("api", Limit::rate("10/s".parse()?, 2)?)
+///     .max_failures(MaxFailures::percent(25.0))
+///     .deadline(Duration::from_secs(3600))
+///     .build()?;
+///
+/// let refused = Executor::builder().slots(0).build().unwrap_err();
+/// assert_eq!(refused.to_string(), "slots of 0 would run nothing; the least is 1");
+/// # Ok::<(), ratchet_runtime::Error>(())
+/// ```
+#[must_use = "nothing is checked or made before `build`"]
+pub struct ExecutorBuilder {
+    slots: Option<u32>,
+    pub(super) plan: Plan,
+    runner: Option<Arc<dyn Runner>>,
+    tasks: Vec<(TaskName, ParallelizationHint)>,
+    salt: Option<String>,
+    cache: Option<(TaskCache, bool)>,
+}
+
+/// What every run of an executor is made with.
+pub(super) struct Plan {
+    pub(super) scheduling: Settings,
+    pub(super) window: usize,
+    pub(super) remembers: bool,
+    pub(super) crash_limit: u32,
+    pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) grace: Grace,
+    pub(super) ordering: Ordering,
+    pub(super) runner: Option<Arc<dyn Runner>>,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) capture_bytes: usize,
+    pub(super) kinds: Vec<KindOfWorker>,
+    pub(super) recruiters: Vec<Arc<dyn Recruiter>>,
+    pub(super) kind_breakers: Option<MakeBreaker>,
+    pub(super) host_breakers: Option<MakeBreaker>,
+    pub(super) cache: Option<CacheUse>,
+    pub(super) ledger: Option<SharedLedger>,
+    pub(super) sinks: Vec<SharedSink>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rng: Option<u64>,
+}
+
+impl Plan {
+    pub(super) fn rng(&self) -> Rng {
+        self.rng.map_or_else(Rng::new, Rng::seeded)
+    }
+}
+
+impl Default for ExecutorBuilder {
+    fn default() -> Self {
+        let plan = Plan {
+            scheduling: Settings::default(),
+            window: WINDOW,
+            remembers: false,
+            crash_limit: 3,
+            max_failures: None,
+            deadline: None,
+            grace: Grace::default(),
+            ordering: Ordering::default(),
+            runner: None,
+            keeper: None,
+            capture_bytes: CommandLimits::default().capture_bytes,
+            kinds: Vec::new(),
+            recruiters: Vec::new(),
+            kind_breakers: None,
+            host_breakers: None,
+            cache: None,
+            ledger: None,
+            sinks: Vec::new(),
+            clock: Arc::new(SystemClock),
+            rng: None,
+        };
+        Self {
+            slots: None,
+            plan,
+            runner: None,
+            tasks: Vec::new(),
+            salt: None,
+            cache: None,
+        }
+    }
+}
+
+impl ExecutorBuilder {
+    /// How many slots all running jobs fill together; as many as there are cores, if nothing is said.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// How many jobs are in hand at once: waiting, running, and ended but not taken by anybody yet. Memory follows
+    /// it. 4096 if nothing is said.
+    pub fn window(mut self, jobs: usize) -> Self {
+        self.plan.window = jobs;
+        self
+    }
+
+    /// How waiting makes up for priority.
+    pub fn ageing(mut self, ageing: Ageing) -> Self {
+        self.plan.scheduling.ageing = ageing;
+        self
+    }
+
+    /// Declares a limit that jobs can name.
+    pub fn limit(mut self, name: impl Into<String>, limit: Limit) -> Self {
+        self.plan.scheduling.limits.push((name.into(), limit));
+        self
+    }
+
+    /// Who does the jobs that name a task.
+    pub fn runner(mut self, runner: impl Runner + 'static) -> Self {
+        self.runner = Some(Arc::new(runner));
+        self
+    }
+
+    /// Declares a task that the runner knows, and how parallel its jobs may be that say nothing. As soon as one is
+    /// declared, a job with another fails and is not run.
+    pub fn task(mut self, task: impl Into<TaskName>, hint: ParallelizationHint) -> Self {
+        self.tasks.push((task.into(), hint));
+        self
+    }
+
+    /// Remembers every job of a stream, so that later ones can need it. Memory then follows the length of the
+    /// stream; a list needs no such thing.
+    pub fn remember(mut self, remember: bool) -> Self {
+        self.plan.remembers = remember;
+        self
+    }
+
+    /// How many workers a job may take with it before it fails for good; 3 if nothing is said.
+    pub fn crash_limit(mut self, crashes: u32) -> Self {
+        self.plan.crash_limit = crashes;
+        self
+    }
+
+    /// Stops the run, softly, when so many jobs have failed; without it all jobs are run.
+    pub fn max_failures(self, rule: MaxFailures) -> Self {
+        self.halt(rule, Halt::Soon)
+    }
+
+    /// Stops the run in this way when so many jobs have failed.
+    pub fn halt(mut self, rule: MaxFailures, halt: Halt) -> Self {
+        self.plan.max_failures = Some((rule, halt));
+        self
+    }
+
+    /// How long a run may take. Then what runs is asked to stop, and nothing more starts.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.plan.deadline = Some(deadline);
+        self
+    }
+
+    /// How long each phase of a shutdown may take.
+    pub fn grace(mut self, grace: Grace) -> Self {
+        self.plan.grace = grace;
+        self
+    }
+
+    /// In which order outcomes come; as jobs end, if nothing is said.
+    pub fn ordering(mut self, ordering: Ordering) -> Self {
+        self.plan.ordering = ordering;
+        self
+    }
+
+    /// Kills the commands of runs, should this process be killed.
+    pub fn keeper(mut self, keeper: Keeper) -> Self {
+        self.plan.keeper = Some(keeper);
+        self
+    }
+
+    /// How many bytes of a command's stdout, and of its stderr, are kept.
+    pub fn capture_bytes(mut self, bytes: usize) -> Self {
+        self.plan.capture_bytes = bytes;
+        self
+    }
+
+    /// Puts a breaker before each kind of worker, made like this. A job that it refuses waits until it lets
+    /// somebody through again, and is not charged for that.
+    ///
+    /// ```
+    /// use ratchet_resilience::circuit_breaker::CircuitBreaker;
+    /// use ratchet_runtime::Executor;
+    ///
+    /// let executor = Executor::builder()
+    ///     .host_breaker(|| CircuitBreaker::builder().consecutive_failures(3))
+    ///     .build()?;
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn kind_breaker(
+        mut self,
+        make: impl Fn() -> CircuitBreakerBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.kind_breakers = Some(Arc::new(make));
+        self
+    }
+
+    /// Puts a breaker before each host, made like this.
+    pub fn host_breaker(
+        mut self,
+        make: impl Fn() -> CircuitBreakerBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.host_breakers = Some(Arc::new(make));
+        self
+    }
+
+    /// Uses results again, of jobs whose terms say so, and keeps theirs.
+    pub fn cache(mut self, cache: TaskCache) -> Self {
+        self.cache = Some((cache, false));
+        self
+    }
+
+    /// Keeps the results of jobs whose terms say so, but uses none.
+    pub fn refresh_cache(mut self, cache: TaskCache) -> Self {
+        self.cache = Some((cache, true));
+        self
+    }
+
+    /// A text that is part of what every cached result depends on: for what the runner is, and to start afresh.
+    pub fn cache_salt(mut self, salt: impl Into<String>) -> Self {
+        self.salt = Some(salt.into());
+        self
+    }
+
+    /// Writes outcomes down before anybody hears of them.
+    pub fn ledger(mut self, ledger: impl Ledger + 'static) -> Self {
+        self.plan.ledger = Some(Arc::new(Mutex::new(Box::new(ledger))));
+        self
+    }
+
+    /// Lets somebody watch.
+    pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
+        self.plan.sinks.push(Arc::new(Mutex::new(Box::new(sink))));
+        self
+    }
+
+    /// Where the time of day for records is from.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.plan.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes the jitter of retries repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.plan.rng = Some(seed);
+        self
+    }
+
+    /// Has the workers of a pool do these tasks, and those that they name themselves.
+    ///
+    /// Without services it is left to the first worker that is ready: it does what it names, and one that
+    /// names nothing does any task if its pool is the only one, else the one that is called as its pool is.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use ratchet_runtime::process::{LocalProcesses, PoolConfig, ProcessConfig, ProcessPool};
+    /// use ratchet_runtime::{Executor, Job, Payload};
+    ///
+    /// let echo = r#"while read -r line; do
+    ///     id=${line#*'"id":"'}; echo "{\"type\":\"response\",\"id\":\"${id%%'"'*}\",\"result\":1}"
+    /// done"#;
+    /// let config = PoolConfig::new("one", ProcessConfig::new("sh").args(["-c", echo]));
+    /// let pool = ProcessPool::new(Arc::new(LocalProcesses::start()), config).await?;
+    ///
+    /// let executor = Executor::builder().pool(pool, []).build()?;
+    /// let jobs = (0..3).map(|number| Job::task(number.to_string(), "one", Payload::null()));
+    /// for outcome in executor.run_all(jobs).await? {
+    ///     assert_eq!(outcome.worker.as_ref().map(|worker| worker.as_str()), Some("one/1"));
+    /// }
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn pool(self, pool: ProcessPool, services: impl IntoIterator<Item = Service>) -> Self {
+        let services = services.into_iter().collect();
+        self.recruiter(Arc::new(Pool { pool, services }))
+    }
+
+    pub(crate) fn recruiter(mut self, recruiter: Arc<dyn Recruiter>) -> Self {
+        self.plan.recruiters.push(recruiter);
+        self
+    }
+
+    /// The executor, or the setting that makes no sense.
+    pub fn build(mut self) -> Result<Executor, Error> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+        self.plan.scheduling.slots = self.slots.unwrap_or(cores);
+        // The window is what keeps the queue short.
+        self.plan.scheduling.capacity = usize::MAX;
+        self.check()?;
+        self.plan.kinds = self.kinds();
+        self.plan.runner = self.runner;
+        self.plan.cache = self.cache.map(|(cache, refresh)| CacheUse {
+            cache,
+            hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
+            refresh,
+            salt: self.salt,
+        });
+        Ok(Executor::new(self.plan))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let plan = &self.plan;
+        let refuse = |setting, reason: &str| {
+            let reason = reason.to_owned();
+            Err(Error::InvalidSetting { setting, reason })
+        };
+        if plan.scheduling.slots == 0 {
+            return refuse("slots", "of 0 would run nothing; the least is 1");
+        }
+        if plan.window == 0 {
+            return refuse("window", "of 0 would take no job; the least is 1");
+        }
+        if plan.crash_limit == 0 {
+            return refuse("crash_limit", "of 0 would fail every job; the least is 1");
+        }
+        if plan.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return refuse("deadline", "of 0 leaves no time for any job");
+        }
+        if plan.capture_bytes == 0 {
+            return refuse(
+                "capture_bytes",
+                "of 0 would keep nothing of what commands print",
+            );
+        }
+        if !self.tasks.is_empty() && self.runner.is_none() {
+            return refuse("task", "is declared, and there is no runner to do it");
+        }
+        if self.salt.is_some() && self.cache.is_none() {
+            return refuse("cache_salt", "is given, and there is no cache to use it");
+        }
+        if let Some((rule, _)) = plan.max_failures {
+            rule.check()?;
+        }
+        for (_, hint) in &self.tasks {
+            hint.quota()?;
+        }
+        let wrong = |setting| {
+            move |error: ratchet_resilience::Error| Error::InvalidSetting {
+                setting,
+                reason: format!("is refused: {error}"),
+            }
+        };
+        PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
+        if let Some(make) = &plan.kind_breakers {
+            make().build().map_err(wrong("kind_breaker"))?;
+        }
+        if let Some(make) = &plan.host_breakers {
+            make().build().map_err(wrong("host_breaker"))?;
+        }
+        // Limits that contradict each other.
+        let now = tokio::time::Instant::now().into_std();
+        Scheduler::new(plan.scheduling.clone(), now).map(drop)
+    }
+
+    /// The kinds that are always there, in the order of their numbers.
+    fn kinds(&self) -> Vec<KindOfWorker> {
+        let kind = |name: &str, tasks| KindOfWorker {
+            name: name.to_owned(),
+            tasks,
+            process: None,
+        };
+        let runner = match (&self.runner, self.tasks.is_empty()) {
+            (Some(_), true) => Tasks::Any,
+            (Some(_), false) | (None, _) => Tasks::Declared(self.tasks.clone()),
+        };
+        vec![
+            kind("closures", Tasks::Declared(Vec::new())),
+            kind("commands", Tasks::Declared(Vec::new())),
+            kind("runner", runner),
+        ]
+    }
+}
+
+impl Plan {
+    /// How commands are run.
+    pub(super) fn commands(&self) -> super::command::Commands {
+        super::command::Commands {
+            runner: CommandRunner::new(self.keeper.clone()),
+            limits: CommandLimits {
+                grace: self.grace.cancelling,
+                capture_bytes: self.capture_bytes,
+                ..CommandLimits::default()
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for ExecutorBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecutorBuilder")
+            .field("slots", &self.slots)
+            .field("window", &self.plan.window)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,224 @@
+//! How jobs come in: from their source, past their needs and the cache, into the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::HostName;
+use ratchet_resilience::shutdown::Phase;
+
+use super::kinds::Resolved;
+use super::needs;
+use super::orchestrator::{Arrival, Entry, Orchestrator, State};
+use super::reuse::{Consulted, Found, Share};
+use super::settle::Done;
+use super::source::Pulled;
+use super::stop::Stopped;
+use crate::Error;
+use crate::event::Event;
+use crate::job::{Job, Work};
+use crate::outcome::{Class, Failure};
+use crate::scheduling::{Kind, Request, Ticket};
+
+/// How many jobs are taken in before reports are looked at again.
+const BATCH: usize = 256;
+
+impl Orchestrator {
+    /// Pulls jobs as far as there is room. Says whether there are more to pull at once.
+    pub(super) fn take_in(&mut self) -> bool {
+        for _ in 0..BATCH {
+            // Those that were handed over have their outcomes, even if nothing is done any more.
+            if self.is_running() && !self.has_room() {
+                return false;
+            }
+            match self.source.pull() {
+                Pulled::Job { place, job } => self.take(place, job),
+                Pulled::Nothing | Pulled::Dry => return false,
+                Pulled::Panicked(reason) => {
+                    self.stop(Phase::Draining, Stopped::Source { reason });
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// A job has come.
+    pub(super) fn take(&mut self, place: Option<u64>, job: Job) {
+        let arrival = Arrival {
+            job: Arc::new(job),
+            place: place.unwrap_or(self.taken),
+            since: self.now,
+        };
+        self.taken += 1;
+        self.living += 1;
+        self.tell(|| Event::JobQueued {
+            id: arrival.job.id.clone(),
+            task: arrival.job.task_name().into(),
+        });
+        let id = &arrival.job.id;
+        if id.as_str().is_empty() {
+            return self.refuse_nameless(&arrival, &Error::NoName);
+        }
+        let is_new = self
+            .names
+            .as_mut()
+            .is_none_or(|names| names.insert(id.clone()));
+        if !is_new || self.needs.remembers(id) {
+            let id = id.to_string();
+            return self.refuse_nameless(&arrival, &Error::DuplicateJob { id });
+        }
+        self.needs.arrived(id);
+        let standing = self.needs.admit(arrival);
+        self.stand(standing);
+    }
+
+    /// Goes on with a job as its needs allow.
+    pub(super) fn stand(&mut self, standing: needs::Standing) {
+        match standing {
+            needs::Standing::Clear(arrival) => self.proceed(arrival),
+            needs::Standing::Waits => {}
+            needs::Standing::Lost(arrival, need) => {
+                let message = format!("it needs `{need}`, which did not succeed");
+                self.refuse(&arrival, Failure::new(Class::Need, message));
+            }
+            needs::Standing::Unknown(arrival, need) => {
+                let message = format!(
+                    "it needs `{need}`, which has not come before it: give the jobs as a list, or let the executor remember"
+                );
+                self.refuse(&arrival, Failure::new(Class::Input, message));
+            }
+        }
+    }
+
+    /// A job that needs nobody any more.
+    fn proceed(&mut self, arrival: Arrival) {
+        if let Some(failure) = self.end_of_the_waiting() {
+            return self.refuse(&arrival, failure);
+        }
+        match self.kinds.resolve(&arrival.job) {
+            Resolved::Later => self.unresolved.push_back(arrival),
+            Resolved::Refused(failure) => self.refuse(&arrival, failure),
+            Resolved::Known { kind, cacheable } => {
+                let process = self.kinds.process(kind);
+                match self.reuse.wants(&arrival.job, cacheable, process) {
+                    Err(failure) => self.refuse(&arrival, failure),
+                    Ok(Some(question)) => self.reuse.consult(arrival, kind, question),
+                    Ok(None) => self.queue(arrival, kind, None),
+                }
+            }
+        }
+    }
+
+    /// A kind has introduced itself or is given up: some of those that waited for that can go on.
+    pub(super) fn resolve_again(&mut self) {
+        for arrival in std::mem::take(&mut self.unresolved) {
+            self.proceed(arrival);
+        }
+    }
+
+    /// The cache has answered.
+    pub(super) fn consulted(&mut self, consulted: Consulted) {
+        let Consulted {
+            arrival,
+            kind,
+            found,
+        } = consulted;
+        match found {
+            Found::Result(payload) => {
+                let queued = self.now.saturating_duration_since(arrival.since);
+                self.conclude(Done {
+                    cached: true,
+                    queued,
+                    ..Done::of(&arrival, Ok(payload))
+                });
+            }
+            Found::Share(share) => self.queue(arrival, kind, Some(share)),
+            Found::Nothing => self.queue(arrival, kind, None),
+            Found::Refused(failure) => self.refuse(&arrival, failure),
+        }
+    }
+
+    fn queue(&mut self, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
+        if let Some(failure) = self.end_of_the_waiting() {
+            return self.refuse(&arrival, failure);
+        }
+        match self.push(&arrival, kind) {
+            Ok(ticket) => self.enter(ticket, arrival, kind, share),
+            Err(failure) => self.refuse(&arrival, failure),
+        }
+    }
+
+    fn push(&mut self, arrival: &Arrival, kind: Kind) -> Result<Ticket, Failure> {
+        let (job, terms) = (&arrival.job, &arrival.job.terms);
+        let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
+        self.limits.clear();
+        for name in &terms.limits {
+            self.limits.push(self.scheduler.limit(name).map_err(wrong)?);
+        }
+        let hint = self.kinds.hint(job)?;
+        let task = match &job.work {
+            Work::Task { task, .. } => task.as_str(),
+            Work::Command(_) | Work::Closure(_) => job.task_name(),
+        };
+        let request = Request {
+            task,
+            kind,
+            priority: terms.priority,
+            slots: terms.slots,
+            hint,
+            host: job.host.as_ref().map(HostName::as_str),
+            limits: &self.limits,
+            needs: &[],
+        };
+        self.scheduler.push(request, self.now).map_err(wrong)
+    }
+
+    fn enter(&mut self, ticket: Ticket, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
+        let patience = arrival.job.terms.timeouts.queue;
+        let patience = patience.and_then(|limit| arrival.since.checked_add(limit));
+        if let Some(when) = patience {
+            self.patience.insert((when, ticket));
+        }
+        let index = ticket.index();
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        self.breakers.arrived(&arrival.job);
+        self.entries[index] = Some(Entry {
+            ticket,
+            job: arrival.job,
+            place: arrival.place,
+            kind,
+            state: State::Waiting,
+            attempts: 0,
+            crashes: 0,
+            since: arrival.since,
+            queued: Duration::ZERO,
+            history: None,
+            first_start: None,
+            patience,
+            rejected: false,
+            admission: None,
+            share,
+        });
+        self.staff[usize::from(kind.0)].waiting += 1;
+    }
+
+    /// A job that never gets to the queue.
+    fn refuse(&mut self, arrival: &Arrival, failure: Failure) {
+        let queued = self.now.saturating_duration_since(arrival.since);
+        self.conclude(Done {
+            queued,
+            ..Done::of(arrival, Err(Box::new(failure)))
+        });
+    }
+
+    /// A job whose name is none, or that of another.
+    fn refuse_nameless(&mut self, arrival: &Arrival, error: &Error) {
+        let failure = Failure::new(Class::Input, error.to_string());
+        self.conclude(Done {
+            nameless: true,
+            ..Done::of(arrival, Err(Box::new(failure)))
+        });
+    }
+}

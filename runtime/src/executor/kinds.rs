@@ -1,0 +1,258 @@
+//! Which kind of worker does which task, and what is known of both.
+
+use std::collections::HashMap;
+
+use ratchet_ipc::TaskName;
+
+use super::crew::Introduction;
+use super::pools::Service;
+use crate::job::{Job, Work};
+use crate::outcome::{Class, Failure};
+use crate::process::ProcessConfig;
+use crate::scheduling::suggestion::closest;
+use crate::scheduling::{Kind, ParallelizationHint};
+
+/// The kinds that every run has, before that of the runner and those of workers.
+pub(super) const CLOSURES: Kind = Kind(0);
+pub(super) const COMMANDS: Kind = Kind(1);
+
+/// A kind of worker, as the loop knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct KindOfWorker {
+    /// Its name, which is also that of a task it does.
+    pub(crate) name: String,
+    /// Which tasks it does.
+    pub(crate) tasks: Tasks,
+    /// What its workers run, on which its results depend.
+    pub(crate) process: Option<ProcessConfig>,
+}
+
+/// Which tasks a kind does.
+#[derive(Debug, Clone)]
+pub(crate) enum Tasks {
+    /// Whatever nobody else does.
+    Any,
+    /// These.
+    Declared(Vec<(TaskName, ParallelizationHint)>),
+    /// These, and what its first worker names besides; what is not said of them, that worker says.
+    Served(Vec<Service>),
+    /// Those that its first worker names; jobs without a hint of their own wait for that. A worker that names
+    /// none does the task of its kind's name, or if it is the only kind, any.
+    Introduced,
+}
+
+#[derive(Debug)]
+struct TaskEntry {
+    kind: Kind,
+    hint: Option<Result<ParallelizationHint, String>>,
+    cacheable: Option<bool>,
+}
+
+/// The tables.
+#[derive(Debug)]
+pub(super) struct Kinds {
+    list: Vec<KindOfWorker>,
+    tasks: HashMap<TaskName, TaskEntry>,
+    any: Option<Kind>,
+    /// Kinds that have not introduced themselves yet.
+    silent: Vec<Kind>,
+    broken: HashMap<Kind, Failure>,
+}
+
+/// What is to be done with a job, as far as tables say.
+#[derive(Debug)]
+pub(super) enum Resolved {
+    /// By this kind.
+    Known { kind: Kind, cacheable: bool },
+    /// That will be known when all kinds have introduced themselves.
+    Later,
+    /// Nobody can.
+    Refused(Failure),
+}
+
+impl Kinds {
+    pub(super) fn new(kinds: Vec<KindOfWorker>) -> Self {
+        let mut table = Self {
+            list: Vec::new(),
+            tasks: HashMap::new(),
+            any: None,
+            silent: Vec::new(),
+            broken: HashMap::new(),
+        };
+        for kind in kinds {
+            table.add(kind);
+        }
+        table
+    }
+
+    fn add(&mut self, kind: KindOfWorker) {
+        let number = Kind(u16::try_from(self.list.len()).unwrap_or(u16::MAX));
+        match &kind.tasks {
+            Tasks::Any => self.any = Some(number),
+            Tasks::Introduced => self.silent.push(number),
+            Tasks::Declared(tasks) => {
+                for (task, hint) in tasks {
+                    self.enter(task.clone(), number, Some(Ok(hint.clone())), Some(false));
+                }
+            }
+            Tasks::Served(services) => {
+                for service in services {
+                    let hint = service.hint.clone().map(Ok);
+                    self.enter(service.task.clone(), number, hint, service.cacheable);
+                }
+                self.silent.push(number);
+            }
+        }
+        self.list.push(kind);
+    }
+
+    fn enter(
+        &mut self,
+        task: TaskName,
+        kind: Kind,
+        hint: Option<Result<ParallelizationHint, String>>,
+        cacheable: Option<bool>,
+    ) {
+        // Who said so first does it; kinds are asked for by their names where that is not wanted.
+        let entry = self.tasks.entry(task).or_insert(TaskEntry {
+            kind,
+            hint: None,
+            cacheable: None,
+        });
+        if entry.kind == kind {
+            entry.hint = entry.hint.take().or(hint);
+            entry.cacheable = entry.cacheable.or(cacheable);
+        }
+    }
+
+    /// A kind has introduced itself.
+    pub(super) fn introduced(&mut self, kind: Kind, tasks: Option<Vec<Introduction>>) {
+        let Some(at) = self.silent.iter().position(|silent| *silent == kind) else {
+            return; // A later worker of the kind says the same again.
+        };
+        self.silent.remove(at);
+        let only = self.is_only(kind);
+        match tasks {
+            Some(tasks) => {
+                for Introduction {
+                    task,
+                    hint,
+                    cacheable,
+                } in tasks
+                {
+                    self.enter(task, kind, hint, Some(cacheable));
+                }
+            }
+            None if self.is_served(kind) => {}
+            None if only => self.any = Some(kind),
+            None => {
+                let name = TaskName::from(self.name(kind));
+                self.enter(name, kind, None, None);
+            }
+        }
+    }
+
+    /// Whether it is known what a kind does without its saying so.
+    fn is_served(&self, kind: Kind) -> bool {
+        let kind = self.list.get(usize::from(kind.0));
+        kind.is_some_and(|kind| matches!(kind.tasks, Tasks::Served(_)))
+    }
+
+    /// Whether no other kind does named tasks.
+    fn is_only(&self, kind: Kind) -> bool {
+        let others = (0..).map(Kind).zip(&self.list);
+        others
+            .filter(|(other, _)| *other != kind && other.0 > COMMANDS.0)
+            .all(|(_, other)| matches!(&other.tasks, Tasks::Declared(tasks) if tasks.is_empty()))
+    }
+
+    /// A kind is not to be had any more.
+    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+        if self.silent.contains(&kind) {
+            let name = TaskName::from(self.name(kind));
+            self.introduced(kind, None);
+            self.enter(name, kind, None, None);
+        }
+        self.broken.insert(kind, failure);
+    }
+
+    /// Kinds that have not introduced themselves yet.
+    pub(super) fn silent(&self) -> &[Kind] {
+        &self.silent
+    }
+
+    pub(super) fn name(&self, kind: Kind) -> &str {
+        let kind = self.list.get(usize::from(kind.0));
+        kind.map_or("", |kind| &kind.name)
+    }
+
+    /// What the workers of a kind run.
+    pub(super) fn process(&self, kind: Kind) -> Option<&ProcessConfig> {
+        self.list.get(usize::from(kind.0))?.process.as_ref()
+    }
+
+    /// Who does a job.
+    pub(super) fn resolve(&self, job: &Job) -> Resolved {
+        let (kind, cacheable) = match &job.work {
+            Work::Closure(_) => (CLOSURES, false),
+            Work::Command(_) => (COMMANDS, false),
+            Work::Task { task, .. } => match self.find(task) {
+                Ok((kind, _)) if self.may_still_say(kind, task, job) => return Resolved::Later,
+                Ok(known) => known,
+                Err(_) if !self.silent.is_empty() => return Resolved::Later,
+                Err(failure) => return Resolved::Refused(failure),
+            },
+        };
+        match self.broken.get(&kind) {
+            Some(failure) => Resolved::Refused(failure.clone()),
+            None => Resolved::Known { kind, cacheable },
+        }
+    }
+
+    /// Whether the worker may have a say in this job, and has not spoken yet.
+    fn may_still_say(&self, kind: Kind, task: &TaskName, job: &Job) -> bool {
+        let says = |entry: &TaskEntry| {
+            (job.terms.hint.is_none() && entry.hint.is_none())
+                || (job.terms.cache.is_none() && entry.cacheable.is_none())
+        };
+        self.silent.contains(&kind) && self.tasks.get(task).is_some_and(says)
+    }
+
+    fn find(&self, task: &TaskName) -> Result<(Kind, bool), Failure> {
+        if let Some(entry) = self.tasks.get(task) {
+            return Ok((entry.kind, entry.cacheable.unwrap_or(false)));
+        }
+        if let Some(kind) = self.any {
+            return Ok((kind, false));
+        }
+        if self.tasks.is_empty() && self.silent.is_empty() {
+            let nobody = crate::Error::NoWork.to_string();
+            return Err(Failure::new(Class::Input, nobody));
+        }
+        let names = self.tasks.keys().map(TaskName::as_str);
+        let meant = closest(task.as_str(), names);
+        let meant = meant.map_or_else(String::new, |name| format!(", did you mean `{name}`?"));
+        let message = format!("unknown task `{task}`{meant}");
+        Err(Failure::new(Class::Input, message).code("unknown_task"))
+    }
+
+    /// How parallel a job may be: as it says, or as its worker declares, or fully.
+    pub(super) fn hint<'a>(&'a self, job: &'a Job) -> Result<&'a ParallelizationHint, Failure> {
+        const FULLY: &ParallelizationHint = &ParallelizationHint::FullyParallel;
+        if let Some(hint) = &job.terms.hint {
+            return Ok(hint);
+        }
+        let Work::Task { task, .. } = &job.work else {
+            return Ok(FULLY);
+        };
+        match self.tasks.get(task).and_then(|entry| entry.hint.as_ref()) {
+            None => Ok(FULLY),
+            Some(Ok(hint)) => Ok(hint),
+            Some(Err(wrong)) => {
+                let message =
+                    format!("its worker declares a hint for `{task}` that is wrong: {wrong}");
+                Err(Failure::new(Class::Input, message))
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Where outcomes are written down before anybody hears of them.
+
+use std::io;
+
+use crate::job::Job;
+use crate::outcome::Outcome;
+
+/// Keeps outcomes, so that they are known after the run and after its host was killed.
+///
+/// A run appends the outcomes of a batch, flushes once for all of them, and reports them when that has
+/// returned; meanwhile it goes on and gathers the next batch. Both calls are made on a thread on which
+/// it is fine to wait.
+///
+/// One that fails stops the run: what nobody can remember must not go on being done.
+///
+/// ```
+/// use ratchet_runtime::{Job, Ledger, Outcome};
+///
+/// /// Counts what it is told, and how often it would have had to wait for the disk.
+/// #[derive(Default)]
+/// struct Counting { outcomes: usize, flushes: usize }
+///
+/// impl Ledger for Counting {
+///     fn append(&mut self, _job: &Job, _outcome: &Outcome) -> std::io::Result<()> {
+///         self.outcomes += 1;
+///         Ok(())
+///     }
+///     fn flush(&mut self) -> std::io::Result<()> {
+///         self.flushes += 1;
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Ledger: Send {
+    /// Takes note of an outcome; may buffer it.
+    fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()>;
+
+    /// Returns once all that was appended is as safe as it is meant to be.
+    fn flush(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,202 @@
+//! What a run does to the machine, and when it has to hold back.
+//!
+//! A [`Monitor`] takes a [`Reading`] at its own interval, off the run's loop. What follows from a reading is
+//! decided by two values without a clock: [`Warnings`] says when memory or processors run short, and the
+//! [`Gate`] of an [`Admission`] whether new jobs may start. Both have a margin between the level at which
+//! they speak and the one at which they fall silent, so that nothing flickers around a limit.
+//!
+//! What is free is what may be used: in a container it is what the control group leaves, not what the
+//! machine has. Page cache counts as free in both, since the system takes it back when it is needed.
+
+mod admission;
+mod cgroup;
+mod sampler;
+mod warnings;
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use admission::{Admission, Admit, Gate, Shortage};
+pub use sampler::Sampler;
+pub use warnings::{Resource, Warning, Warnings};
+
+/// What the machine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Reading {
+    /// How many bytes of memory may be used in all.
+    pub memory_total: u64,
+    /// How many of them are free, or could be.
+    pub memory_available: u64,
+    /// How much of the processors is used, in percent of what may be; nothing at the first look, for it
+    /// takes two.
+    pub cpu_percent: Option<f64>,
+    /// How many processes ran or wanted to, on average over the last minute.
+    pub load: f64,
+    /// What this process has started, and all of what that has started.
+    pub workers: Usage,
+}
+
+/// What a group of processes uses.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usage {
+    /// How many there are.
+    pub processes: u64,
+    /// Their memory in bytes. What they share is counted for each of them.
+    pub memory: u64,
+    /// Their share of the processors, in percent of one.
+    pub cpu_percent: f64,
+}
+
+impl Reading {
+    /// How much of the memory is used, in percent.
+    #[expect(clippy::cast_precision_loss, reason = "it is a percentage")]
+    pub fn memory_percent(&self) -> f64 {
+        if self.memory_total == 0 {
+            return 0.0;
+        }
+        let used = self.memory_total.saturating_sub(self.memory_available);
+        used as f64 / self.memory_total as f64 * 100.0
+    }
+}
+
+/// Why there is no monitor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MonitorError {
+    /// The system cannot be asked.
+    #[error("this system cannot be asked for its memory and processors")]
+    Unsupported(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Looking without a pause would be all that it does.
+    #[error("an interval of {given:?} is too short to look at the machine: {least:?} is the least")]
+    IntervalTooShort {
+        /// What was asked for.
+        given: Duration,
+        /// What is possible.
+        least: Duration,
+    },
+}
+
+/// Takes readings; the [`Sampler`] takes real ones.
+pub trait Probe: Send + 'static {
+    /// Takes a reading, which may wait for the system.
+    fn read(&mut self) -> Reading;
+}
+
+/// Looks at the machine again and again.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Sampler, Warnings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut warnings = Warnings::default();
+/// let mut gate = Gate::new(Admission { memory_free: Some(2 << 30), ..Admission::default() });
+/// let monitor = Monitor::new(Sampler::new()?, Duration::from_secs(1))?;
+/// monitor
+///     .watch(|reading| {
+///         for warning in warnings.observe(reading) {
+///             eprintln!("{warning}");
+///         }
+///         // How many attempts run now is known to the run.
+///         if let Admit::Hold(shortage) = gate.decide(reading, 1) {
+///             eprintln!("no new jobs: {shortage}");
+///         }
+///     })
+///     .await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Monitor<P> {
+    probe: P,
+    interval: Duration,
+}
+
+impl<P: Probe> Monitor<P> {
+    /// The system's figures of how busy the processors are say nothing about shorter times.
+    pub const LEAST_INTERVAL: Duration = Duration::from_millis(200);
+
+    /// Looks this often.
+    pub fn new(probe: P, interval: Duration) -> Result<Self, MonitorError> {
+        if interval < Self::LEAST_INTERVAL {
+            return Err(MonitorError::IntervalTooShort {
+                given: interval,
+                least: Self::LEAST_INTERVAL,
+            });
+        }
+        Ok(Self { probe, interval })
+    }
+
+    /// Takes readings for ever, the first one at once, each on a thread on which it is fine to wait.
+    /// Dropping the future ends it. It ends by itself only when the probe has panicked.
+    pub async fn watch(self, mut on_reading: impl FnMut(&Reading)) {
+        let mut probe = self.probe;
+        let mut ticks = interval(self.interval);
+        // A machine that is too busy to be looked at is not to be looked at more often afterwards.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let looking = tokio::task::spawn_blocking(move || {
+                let reading = probe.read();
+                (probe, reading)
+            });
+            match looking.await {
+                Ok((back, reading)) => {
+                    probe = back;
+                    on_reading(&reading);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the machine is not watched any more");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Counting(u64);
+
+    impl Probe for Counting {
+        fn read(&mut self) -> Reading {
+            self.0 += 1;
+            assert!(self.0 < 5, "enough");
+            Reading {
+                memory_total: self.0,
+                ..Reading::default()
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_looks_at_its_own_interval_until_the_probe_fails() {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        let monitor = Monitor::new(Counting(0), Duration::from_secs(3)).unwrap();
+        monitor
+            .watch(|reading| seen.push((began.elapsed().as_secs(), reading.memory_total)))
+            .await;
+        assert_eq!(seen, [(0, 1), (3, 2), (6, 3), (9, 4)]);
+    }
+
+    #[test]
+    fn no_interval_is_refused() {
+        let refused = Monitor::new(Counting(0), Duration::ZERO).unwrap_err();
+        assert!(
+            refused.to_string().contains("200ms is the least"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn percentages_of_nothing_are_0() {
+        assert!(Reading::default().memory_percent().abs() < 1e-9);
+    }
+}

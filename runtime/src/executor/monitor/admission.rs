@@ -1,0 +1,266 @@
+//! Whether new jobs may start, as far as the machine is concerned.
+
+use std::fmt;
+
+use super::Reading;
+
+/// What has to be so for a new job to start. What is not said does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Admission {
+    /// So many bytes of memory have to be free.
+    pub memory_free: Option<u64>,
+    /// The machine's load may be no higher. It is an average over a minute and follows late: with many short
+    /// jobs it overshoots.
+    pub load: Option<f64>,
+    /// All workers together may use no more bytes of memory.
+    pub memory_limit: Option<u64>,
+}
+
+/// Why no job may start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shortage {
+    /// Too little memory is free.
+    MemoryFree {
+        /// How much is.
+        free: u64,
+        /// How much has to be.
+        wanted: u64,
+    },
+    /// The load is too high.
+    Load {
+        /// What it is.
+        load: f64,
+        /// What it may be.
+        limit: f64,
+    },
+    /// The workers use too much memory.
+    MemoryLimit {
+        /// How much.
+        used: u64,
+        /// How much they may.
+        limit: u64,
+    },
+}
+
+/// Whether a job may start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Admit {
+    /// It may.
+    Go,
+    /// It waits.
+    Hold(Shortage),
+}
+
+/// Decides for an [`Admission`], and remembers whether it is holding.
+///
+/// It holds when a limit is passed, and lets go when there is a tenth to spare: a job that starts at the very
+/// limit would only make it hold again.
+///
+/// ```
+/// use ratchet_runtime::monitor::{Admission, Admit, Gate, Reading};
+///
+/// let mut gate = Gate::new(Admission { load: Some(8.0), ..Admission::default() });
+/// let mut at = |load| gate.decide(&Reading { load, ..Reading::default() }, 1) == Admit::Go;
+/// assert!(at(7.9));
+/// assert!(!at(8.1));
+/// assert!(!at(7.9), "not yet");
+/// assert!(at(7.1));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gate {
+    admission: Admission,
+    holding: bool,
+}
+
+impl Admission {
+    /// What will never be so on this machine, if anything: more memory is to be free than there is.
+    pub fn never(&self, reading: &Reading) -> Option<Shortage> {
+        let wanted = self.memory_free?;
+        (wanted > reading.memory_total).then_some(Shortage::MemoryFree {
+            free: reading.memory_total,
+            wanted,
+        })
+    }
+
+    /// What is wrong, with a margin or without.
+    fn shortage(&self, reading: &Reading, running: u64, spare: bool) -> Option<Shortage> {
+        if let Some(wanted) = self.memory_free {
+            let free = reading.memory_available;
+            // The margin has to be within reach.
+            let within = reading.memory_total.saturating_sub(wanted) / 2;
+            let margin = if spare { (wanted / 10).min(within) } else { 0 };
+            if free < wanted.saturating_add(margin) {
+                return Some(Shortage::MemoryFree { free, wanted });
+            }
+        }
+        if let Some(limit) = self.load {
+            let load = reading.load;
+            if load > if spare { limit * 0.9 } else { limit } {
+                return Some(Shortage::Load { load, limit });
+            }
+        }
+        if let Some(limit) = self.memory_limit
+            // Workers that do nothing give nothing back: waiting for them would never end.
+            && running > 0
+        {
+            let used = reading.workers.memory;
+            if used > limit - if spare { limit / 10 } else { 0 } {
+                return Some(Shortage::MemoryLimit { used, limit });
+            }
+        }
+        None
+    }
+}
+
+impl Gate {
+    /// A gate that lets jobs through until it has seen a reason not to.
+    pub fn new(admission: Admission) -> Self {
+        Self {
+            admission,
+            holding: false,
+        }
+    }
+
+    /// Whether new jobs may start while so many attempts run.
+    pub fn decide(&mut self, reading: &Reading, running: u64) -> Admit {
+        let shortage = self.admission.shortage(reading, running, self.holding);
+        self.holding = shortage.is_some();
+        shortage.map_or(Admit::Go, Admit::Hold)
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::MemoryFree { free, wanted } => write!(
+                f,
+                "{} of memory are free, and {} have to be",
+                Bytes(free),
+                Bytes(wanted)
+            ),
+            Self::Load { load, limit } => write!(f, "the load is {load:.1}, over {limit:.1}"),
+            Self::MemoryLimit { used, limit } => {
+                write!(
+                    f,
+                    "workers use {} of memory, over {}",
+                    Bytes(used),
+                    Bytes(limit)
+                )
+            }
+        }
+    }
+}
+
+/// A size for people.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "one digit after the point is told"
+    )]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shift, unit) = match self.0 {
+            0..1024 => return write!(f, "{} B", self.0),
+            1024..0x10_0000 => (10, "KiB"),
+            0x10_0000..0x4000_0000 => (20, "MiB"),
+            _ => (30, "GiB"),
+        };
+        write!(f, "{:.1} {unit}", self.0 as f64 / f64::from(1_u32 << shift))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Usage;
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn free(gate: &mut Gate, tenths: u64) -> bool {
+        let reading = Reading {
+            memory_total: 16 * GIB,
+            memory_available: tenths * GIB / 10,
+            ..Reading::default()
+        };
+        gate.decide(&reading, 1) == Admit::Go
+    }
+
+    #[test]
+    fn it_lets_go_when_there_is_a_tenth_to_spare() {
+        let mut gate = Gate::new(Admission {
+            memory_free: Some(2 * GIB),
+            ..Admission::default()
+        });
+        assert!(free(&mut gate, 20));
+        assert!(!free(&mut gate, 19));
+        assert!(!free(&mut gate, 21));
+        assert!(free(&mut gate, 22));
+        assert!(free(&mut gate, 20));
+    }
+
+    #[test]
+    fn the_margin_never_asks_for_more_than_there_is() {
+        let mut gate = Gate::new(Admission {
+            memory_free: Some(155 * GIB / 10),
+            ..Admission::default()
+        });
+        assert!(!free(&mut gate, 150));
+        assert!(!free(&mut gate, 156));
+        assert!(free(&mut gate, 158));
+    }
+
+    #[test]
+    fn what_can_never_be_is_known() {
+        let admission = Admission {
+            memory_free: Some(17 * GIB),
+            ..Admission::default()
+        };
+        let reading = Reading {
+            memory_total: 16 * GIB,
+            ..Reading::default()
+        };
+        let never = admission.never(&reading).unwrap();
+        assert_eq!(
+            never.to_string(),
+            "16.0 GiB of memory are free, and 17.0 GiB have to be"
+        );
+        assert_eq!(Admission::default().never(&reading), None);
+    }
+
+    #[test]
+    fn workers_over_their_limit_are_waited_for_only_while_they_work() {
+        let mut gate = Gate::new(Admission {
+            memory_limit: Some(1000),
+            ..Admission::default()
+        });
+        let at = |memory| Reading {
+            workers: Usage {
+                memory,
+                ..Usage::default()
+            },
+            ..Reading::default()
+        };
+        assert_eq!(gate.decide(&at(1000), 1), Admit::Go);
+        let Admit::Hold(shortage) = gate.decide(&at(1500), 1) else {
+            panic!("it goes on");
+        };
+        assert_eq!(
+            shortage.to_string(),
+            "workers use 1.5 KiB of memory, over 1000 B"
+        );
+        assert!(matches!(gate.decide(&at(950), 1), Admit::Hold(_)));
+        assert_eq!(gate.decide(&at(1500), 0), Admit::Go);
+        assert_eq!(gate.decide(&at(900), 1), Admit::Go);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_does_not_matter() {
+        let mut gate = Gate::new(Admission::default());
+        let busy = Reading {
+            load: 1000.0,
+            ..Reading::default()
+        };
+        assert_eq!(gate.decide(&busy, 1), Admit::Go);
+    }
+}

@@ -1,0 +1,345 @@
+//! What the control group this process is in may use, and does: version 1 and 2, side by side if need be.
+//!
+//! A group's limit holds for all below it, so the way up to the root is walked, and the tightest counts. In
+//! a container the path that `/proc/self/cgroup` tells may be that of the host, which is not there; then
+//! the root of what is mounted is the container's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is left to a control group, as its files tell.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Cgroup {
+    /// The tightest memory limit and what is used of it.
+    pub(super) memory: Option<Memory>,
+    /// The tightest processor limit, in processors, and how long those below it have used any, in seconds.
+    pub(super) cpu: Option<Cpu>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) limit: u64,
+    pub(super) used: u64,
+}
+
+impl Memory {
+    pub(super) fn free(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Cpu {
+    pub(super) processors: f64,
+    pub(super) used_seconds: f64,
+}
+
+/// Where this process's groups are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Groups {
+    memory: Option<Group>,
+    cpu: Option<Group>,
+}
+
+/// A group in a hierarchy of version 1 or 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    version: Version,
+    mount: PathBuf,
+    path: PathBuf,
+    /// In version 1 the time that is used is told by another controller.
+    usage_mount: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Groups {
+    /// The groups of this process; none where the system has none.
+    pub(super) fn find() -> Self {
+        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        Self::of(&memberships, Path::new("/sys/fs/cgroup"))
+    }
+
+    /// The groups that `/proc/self/cgroup` tells, where they are mounted.
+    fn of(memberships: &str, mounts: &Path) -> Self {
+        let one = |controller: &str| {
+            let path = membership(memberships, controller)?;
+            let mount = mounts.join(controller);
+            mount.is_dir().then(|| Group {
+                version: Version::One,
+                path: below(&mount, path),
+                usage_mount: mounts.join("cpuacct"),
+                mount,
+            })
+        };
+        let two = || {
+            let path = membership(memberships, "")?;
+            // Alone, or beside version 1.
+            let mount = [mounts.to_path_buf(), mounts.join("unified")]
+                .into_iter()
+                .find(|mount| mount.join("cgroup.controllers").is_file())?;
+            Some(Group {
+                version: Version::Two,
+                path: below(&mount, path),
+                usage_mount: mount.clone(),
+                mount,
+            })
+        };
+        Self {
+            memory: one("memory").or_else(two),
+            cpu: one("cpu").or_else(two),
+        }
+    }
+
+    /// What the files tell now.
+    pub(super) fn read(&self) -> Cgroup {
+        Cgroup {
+            memory: self.memory.as_ref().and_then(Group::memory),
+            cpu: self.cpu.as_ref().and_then(Group::cpu),
+        }
+    }
+}
+
+impl Group {
+    fn memory(&self) -> Option<Memory> {
+        let read = |folder: &Path| match self.version {
+            Version::Two => Some(Memory {
+                limit: number(&text(folder, "memory.max")?)?,
+                used: number(&text(folder, "memory.current")?)?
+                    .saturating_sub(stat(&text(folder, "memory.stat")?, "inactive_file")),
+            }),
+            Version::One => Some(Memory {
+                limit: number(&text(folder, "memory.limit_in_bytes")?)
+                    .filter(|limit| *limit < NO_LIMIT)?,
+                used: number(&text(folder, "memory.usage_in_bytes")?)?
+                    .saturating_sub(stat(&text(folder, "memory.stat")?, "total_inactive_file")),
+            }),
+        };
+        let folders = self.folders();
+        folders.filter_map(read).min_by_key(Memory::free)
+    }
+
+    fn cpu(&self) -> Option<Cpu> {
+        let read = |folder: &Path| {
+            let processors = match self.version {
+                Version::Two => quota(&text(folder, "cpu.max")?)?,
+                Version::One => quota(&format!(
+                    "{} {}",
+                    text(folder, "cpu.cfs_quota_us")?.trim(),
+                    text(folder, "cpu.cfs_period_us")?.trim()
+                ))?,
+            };
+            let used_seconds = match self.version {
+                Version::Two => seconds(stat(&text(folder, "cpu.stat")?, "usage_usec"), 1e6),
+                Version::One => {
+                    let inside = folder.strip_prefix(&self.mount).ok()?;
+                    let usage = text(&self.usage_mount.join(inside), "cpuacct.usage")?;
+                    seconds(number(&usage)?, 1e9)
+                }
+            };
+            Some(Cpu {
+                processors,
+                used_seconds,
+            })
+        };
+        let tighter = |one: &Cpu, other: &Cpu| one.processors.total_cmp(&other.processors);
+        self.folders().filter_map(read).min_by(tighter)
+    }
+
+    /// The group's folder and all above it, up to where they are mounted.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        let all = self.path.ancestors();
+        all.take_while(|folder| folder.starts_with(&self.mount))
+    }
+}
+
+/// Version 1 writes no limit as the greatest number of pages.
+const NO_LIMIT: u64 = 1 << 60;
+
+/// The path of a controller's group; of version 2, which has no names, with an empty one.
+fn membership<'a>(memberships: &'a str, controller: &str) -> Option<&'a str> {
+    memberships.lines().find_map(|line| {
+        let (number, rest) = line.split_once(':')?;
+        let (names, path) = rest.split_once(':')?;
+        let is_it = if controller.is_empty() {
+            number == "0" && names.is_empty()
+        } else {
+            names.split(',').any(|name| name == controller)
+        };
+        is_it.then_some(path)
+    })
+}
+
+fn below(mount: &Path, path: &str) -> PathBuf {
+    let folder = mount.join(path.trim_start_matches('/'));
+    let stays = Path::new(path)
+        .components()
+        .all(|part| part != std::path::Component::ParentDir);
+    if stays && folder.is_dir() {
+        folder
+    } else {
+        mount.to_path_buf()
+    }
+}
+
+/// A file that is not there says nothing: not every group has every file.
+fn text(folder: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(folder.join(file)).ok()
+}
+
+/// A number alone on its line; `max` is none.
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
+}
+
+/// The number after a name, in lines of names and numbers; 0 if it is not there.
+fn stat(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(' ')?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0)
+}
+
+/// How many processors `quota period` amounts to; `max` and `-1` are no quota.
+fn quota(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota > 0 && period > 0).then(|| f64::from(quota) / f64::from(period))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact for three months of nanoseconds"
+)]
+fn seconds(count: u64, a_second: f64) -> f64 {
+    count as f64 / a_second
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "9:name=systemd:/\n5:cpu,cpuacct:/box\n4:memory:/api/box\n0::/\n";
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn memberships_are_found_by_controller() {
+        assert_eq!(membership(HYBRID, "memory"), Some("/api/box"));
+        assert_eq!(membership(HYBRID, "cpuacct"), Some("/box"));
+        assert_eq!(membership(HYBRID, ""), Some("/"));
+        assert_eq!(membership(HYBRID, "systemd"), None);
+        assert_eq!(membership("0::/a:b/c\n", ""), Some("/a:b/c"));
+        for text in ["", "nonsense", "1:memory", "::"] {
+            assert_eq!(membership(text, "memory"), None);
+        }
+    }
+
+    #[test]
+    fn files_are_read_as_they_are_written() {
+        assert_eq!(number("1073741824\n"), Some(1 << 30));
+        assert_eq!(number("max\n"), None);
+        assert_eq!(number("-1\n"), None);
+        assert_eq!(quota("150000 100000\n"), Some(1.5));
+        assert_eq!(quota("max 100000\n"), None);
+        assert_eq!(quota("-1 100000"), None);
+        assert_eq!(quota("100000 0"), None);
+        let text = "anon 5\ninactive_file 7\ninactive_file_x 9\n";
+        assert_eq!(stat(text, "inactive_file"), 7);
+        assert_eq!(stat(text, "file"), 0);
+    }
+
+    #[test]
+    fn version_2_is_the_tightest_on_the_way_up() {
+        let root = tree(&[
+            ("cgroup.controllers", "cpu memory\n"),
+            ("a/memory.max", "1000\n"),
+            ("a/memory.current", "900\n"),
+            ("a/memory.stat", "anon 1\ninactive_file 300\n"),
+            ("a/cpu.max", "50000 100000\n"),
+            ("a/cpu.stat", "usage_usec 2500000\nuser_usec 1\n"),
+            ("a/b/memory.max", "800\n"),
+            ("a/b/memory.current", "100\n"),
+            ("a/b/memory.stat", "inactive_file 0\n"),
+            ("a/b/cpu.max", "max 100000\n"),
+            ("a/b/cpu.stat", "usage_usec 1\n"),
+        ]);
+        let cgroup = Groups::of("0::/a/b\n", root.path()).read();
+        assert_eq!(
+            cgroup.memory,
+            Some(Memory {
+                limit: 1000,
+                used: 600
+            })
+        );
+        let cpu = cgroup.cpu.unwrap();
+        assert!((cpu.processors - 0.5).abs() < 1e-9);
+        assert!((cpu.used_seconds - 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn version_1_has_a_tree_a_controller() {
+        let root = tree(&[
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/memory.usage_in_bytes", "5\n"),
+            ("memory/memory.stat", "total_inactive_file 0\n"),
+            ("memory/api/box/memory.limit_in_bytes", "4096\n"),
+            ("memory/api/box/memory.usage_in_bytes", "1000\n"),
+            (
+                "memory/api/box/memory.stat",
+                "inactive_file 9\ntotal_inactive_file 100\n",
+            ),
+            ("cpu/box/cpu.cfs_quota_us", "200000\n"),
+            ("cpu/box/cpu.cfs_period_us", "100000\n"),
+            ("cpuacct/box/cpuacct.usage", "1500000000\n"),
+            ("unified/cgroup.controllers", "\n"),
+        ]);
+        let cgroup = Groups::of(HYBRID, root.path()).read();
+        let memory = cgroup.memory.unwrap();
+        assert_eq!(
+            (memory.limit, memory.used, memory.free()),
+            (4096, 900, 3196)
+        );
+        let cpu = cgroup.cpu.unwrap();
+        assert!((cpu.processors - 2.0).abs() < 1e-9);
+        assert!((cpu.used_seconds - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_path_of_the_host_is_the_root_in_a_container() {
+        let root = tree(&[
+            ("cgroup.controllers", "memory\n"),
+            ("memory.max", "1000\n"),
+            ("memory.current", "1\n"),
+            ("memory.stat", ""),
+        ]);
+        for path in ["0::/docker/0123\n", "0::/../../etc\n"] {
+            let memory = Groups::of(path, root.path()).read().memory;
+            assert_eq!(memory.unwrap().limit, 1000);
+        }
+    }
+
+    #[test]
+    fn without_groups_there_is_nothing() {
+        let root = tree(&[]);
+        assert_eq!(Groups::of("", root.path()).read(), Cgroup::default());
+        assert_eq!(Groups::of(HYBRID, root.path()).read(), Cgroup::default());
+    }
+}

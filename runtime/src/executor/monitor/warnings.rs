@@ -1,0 +1,132 @@
+//! When to say that the machine runs short.
+
+use std::fmt;
+
+use super::Reading;
+
+/// What may run short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Memory.
+    Memory,
+    /// Processors.
+    Cpu,
+}
+
+impl Resource {
+    /// Its name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The machine is short of something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Warning {
+    /// Of what.
+    pub resource: Resource,
+    /// How much of it is used.
+    pub percent: f64,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} % of {} are used", self.percent, self.resource)
+    }
+}
+
+/// Says once that a resource runs short, and again only after it did not for a while.
+///
+/// ```
+/// use ratchet_runtime::monitor::{Reading, Warnings};
+///
+/// let mut warnings = Warnings::default();
+/// let tight = Reading { memory_total: 100, memory_available: 15, ..Reading::default() };
+/// assert_eq!(warnings.observe(&tight)[0].percent, 85.0);
+/// assert!(warnings.observe(&tight).is_empty());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Warnings {
+    memory: Level,
+    cpu: Level,
+}
+
+#[derive(Debug, Clone)]
+struct Level {
+    threshold: f64,
+    warned: bool,
+}
+
+/// How far usage has to fall below a threshold before it is warned of again, in percent.
+const MARGIN: f64 = 5.0;
+
+impl Default for Warnings {
+    /// At 80 % of memory and 90 % of the processors.
+    fn default() -> Self {
+        Self::at(80.0, 90.0)
+    }
+}
+
+impl Warnings {
+    /// At so many percent of memory and of the processors.
+    pub fn at(memory: f64, cpu: f64) -> Self {
+        let level = |threshold| Level {
+            threshold,
+            warned: false,
+        };
+        Self {
+            memory: level(memory),
+            cpu: level(cpu),
+        }
+    }
+
+    /// What is to be said after this reading.
+    pub fn observe(&mut self, reading: &Reading) -> Vec<Warning> {
+        let memory = self.memory.observe(reading.memory_percent());
+        let cpu = reading.cpu_percent.and_then(|cpu| self.cpu.observe(cpu));
+        let warning = |resource| move |percent| Warning { resource, percent };
+        memory
+            .map(warning(Resource::Memory))
+            .into_iter()
+            .chain(cpu.map(warning(Resource::Cpu)))
+            .collect()
+    }
+}
+
+impl Level {
+    fn observe(&mut self, percent: f64) -> Option<f64> {
+        if percent > self.threshold {
+            return (!std::mem::replace(&mut self.warned, true)).then_some(percent);
+        }
+        self.warned &= percent > self.threshold - MARGIN;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shortage_is_said_once() {
+        let mut warnings = Warnings::default();
+        let mut said = Vec::new();
+        for cpu in [89.0, 90.0, 91.0, 99.0, 86.0, 95.0, 84.0, 92.5] {
+            let reading = Reading {
+                cpu_percent: Some(cpu),
+                ..Reading::default()
+            };
+            said.extend(warnings.observe(&reading).iter().map(ToString::to_string));
+        }
+        assert_eq!(said, ["91.0 % of cpu are used", "92.5 % of cpu are used"]);
+    }
+}

@@ -1,0 +1,179 @@
+//! Which jobs wait for which, and what has become of those that are needed.
+
+use std::collections::HashMap;
+
+use ratchet_ipc::JobKey;
+
+use super::orchestrator::Arrival;
+
+/// What is known of a job that others need.
+#[derive(Debug)]
+struct Needed {
+    state: State,
+    /// Those that wait for it, by their number.
+    dependents: Vec<u64>,
+    /// How many are still to ask, where that is known: then it is forgotten with the last.
+    left: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nobody has brought it yet.
+    Unseen,
+    Living,
+    Succeeded,
+    /// Ended in any other way.
+    Lost,
+}
+
+/// A job that waits for others.
+struct Waiting {
+    arrival: Arrival,
+    left: u32,
+}
+
+/// Whether a job may go on.
+pub(super) enum Standing {
+    /// It may.
+    Clear(Arrival),
+    /// It waits, and comes back by [`Needs::ended`].
+    Waits,
+    /// A job that it needs did not succeed.
+    Lost(Arrival, JobKey),
+    /// A job that it needs is not known.
+    Unknown(Arrival, JobKey),
+}
+
+/// The needs of a run.
+pub(super) struct Needs {
+    needed: HashMap<JobKey, Needed>,
+    waiting: HashMap<u64, Waiting>,
+    next: u64,
+    /// Every job may be needed, so all are remembered.
+    remembers: bool,
+}
+
+impl Needs {
+    /// Of a list, by how many each job is needed; of a stream, nothing or everything is remembered.
+    pub(super) fn new(needed: HashMap<JobKey, u32>, remembers: bool) -> Self {
+        let needed = needed.into_iter().map(|(id, count)| {
+            let needed = Needed {
+                state: State::Unseen,
+                dependents: Vec::new(),
+                left: Some(count),
+            };
+            (id, needed)
+        });
+        Self {
+            needed: needed.collect(),
+            waiting: HashMap::new(),
+            next: 0,
+            remembers,
+        }
+    }
+
+    /// Whether nobody needs anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.needed.is_empty()
+    }
+
+    /// Whether a job of this name came before; only where jobs are remembered.
+    pub(super) fn remembers(&self, id: &JobKey) -> bool {
+        self.remembers && self.needed.contains_key(id)
+    }
+
+    /// A job has come.
+    pub(super) fn arrived(&mut self, id: &JobKey) {
+        if let Some(needed) = self.needed.get_mut(id) {
+            needed.state = State::Living;
+        } else if self.remembers {
+            let needed = Needed {
+                state: State::Living,
+                dependents: Vec::new(),
+                left: None,
+            };
+            self.needed.insert(id.clone(), needed);
+        }
+    }
+
+    /// Whether a job that has come may go on.
+    pub(super) fn admit(&mut self, arrival: Arrival) -> Standing {
+        if arrival.job.needs.is_empty() {
+            return Standing::Clear(arrival);
+        }
+        let job = std::sync::Arc::clone(&arrival.job);
+        let mut left = 0;
+        let mut lost = None;
+        for need in &job.needs {
+            match self.needed.get(need).map(|needed| needed.state) {
+                None | Some(State::Unseen) => return Standing::Unknown(arrival, need.clone()),
+                Some(State::Lost) => lost = lost.or(Some(need)),
+                Some(State::Living) => left += 1,
+                Some(State::Succeeded) => {}
+            }
+        }
+        for need in &job.needs {
+            let Some(needed) = self.needed.get_mut(need) else {
+                continue; // Named twice, and forgotten at the first.
+            };
+            if lost.is_none() && needed.state == State::Living {
+                needed.dependents.push(self.next);
+            }
+            if let Some(left) = &mut needed.left {
+                *left = left.saturating_sub(1);
+                if *left == 0 && needed.state != State::Living {
+                    self.needed.remove(need);
+                }
+            }
+        }
+        if let Some(lost) = lost {
+            return Standing::Lost(arrival, lost.clone());
+        }
+        if left == 0 {
+            return Standing::Clear(arrival);
+        }
+        self.waiting.insert(self.next, Waiting { arrival, left });
+        self.next += 1;
+        Standing::Waits
+    }
+
+    /// A job has ended: gives those that need not wait any longer, and whether they may go on.
+    pub(super) fn ended(&mut self, id: &JobKey, well: bool) -> Vec<Standing> {
+        let Some(needed) = self.needed.get_mut(id) else {
+            return Vec::new();
+        };
+        needed.state = if well { State::Succeeded } else { State::Lost };
+        let dependents = std::mem::take(&mut needed.dependents);
+        if needed.left == Some(0) {
+            self.needed.remove(id);
+        }
+        let mut free = Vec::new();
+        for number in dependents {
+            let Some(waiting) = self.waiting.get_mut(&number) else {
+                continue; // Lost to another of its needs.
+            };
+            waiting.left -= 1;
+            if well && waiting.left > 0 {
+                continue;
+            }
+            let Some(Waiting { arrival, .. }) = self.waiting.remove(&number) else {
+                continue;
+            };
+            free.push(if well {
+                Standing::Clear(arrival)
+            } else {
+                Standing::Lost(arrival, id.clone())
+            });
+        }
+        free
+    }
+
+    /// All that wait, because the run stops.
+    pub(super) fn give_up(&mut self) -> Vec<Arrival> {
+        let mut all: Vec<_> = self.waiting.drain().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter()
+            .map(|(_, waiting)| waiting.arrival)
+            .collect()
+    }
+}

@@ -1,0 +1,428 @@
+//! The loop: one task that owns the queue, the claims and the state of every job.
+//!
+//! ```text
+//! source -> needs -> cache? -> scheduler -> crew -+
+//!                                 ^               |
+//!                                 +---- retry ----+-> outcome -> ledger -> order -> Run
+//! ```
+//!
+//! It waits for the first of many things, does all that follows from it in one turn, and waits again. A
+//! turn reads the clock once. Nothing in it waits for anybody: crews report, the cache and the ledger work
+//! beside it, sinks have backlogs.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::{JobKey, TaskName};
+use ratchet_resilience::Rng;
+use ratchet_resilience::retry::History;
+use ratchet_resilience::shutdown::{Phase, PhaseClock};
+use tokio::sync::mpsc;
+
+use super::breakers::{Admission, Breakers};
+use super::crew::{Assignment, Report};
+use super::handle::{Gauges, Order};
+use super::kinds::Kinds;
+use super::needs::Needs;
+use super::order::Outgoing;
+use super::recording::Recording;
+use super::reporter::{Reporter, Reports};
+use super::reuse::{Reuse, Share};
+use super::router::Router;
+use super::sinks::Sinks;
+use super::source::Source;
+use super::stop::{Halt, MaxFailures, Stopped, Tally};
+use crate::event::Event;
+use crate::job::Job;
+use crate::outcome::Outcome;
+use crate::scheduling::{Decision, Kind, LimitId, Scheduler, Ticket};
+
+/// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
+/// that what they free starts again at once.
+const BATCH: usize = 256;
+
+/// What the loop is told once.
+pub(super) struct Rules {
+    pub(super) window: usize,
+    pub(super) crash_limit: u32,
+    pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) grace: Duration,
+}
+
+/// A job that has come and is not queued yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) job: Arc<Job>,
+    /// Its place in the order of submission.
+    pub(super) place: u64,
+    pub(super) since: Instant,
+}
+
+/// A job that is queued or runs.
+pub(super) struct Entry {
+    pub(super) ticket: Ticket,
+    pub(super) job: Arc<Job>,
+    pub(super) place: u64,
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    /// Attempts that count.
+    pub(super) attempts: u32,
+    pub(super) crashes: u32,
+    /// Since when it has been in its state.
+    pub(super) since: Instant,
+    pub(super) queued: Duration,
+    pub(super) history: Option<History>,
+    pub(super) first_start: Option<Instant>,
+    /// When its patience with the queue ends.
+    pub(super) patience: Option<Instant>,
+    /// A breaker has kept it from starting.
+    pub(super) rejected: bool,
+    pub(super) admission: Option<Admission>,
+    /// Its right to fill the cache.
+    pub(super) share: Option<Box<Share>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    /// Sent to its worker before its turn.
+    Ahead,
+    Running,
+}
+
+/// What of a kind of worker there is, if it says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Staff {
+    /// How many attempts it takes at once and how many more ahead; any number if it does not say.
+    pub(super) places: Option<(u32, u32)>,
+    pub(super) running: u32,
+    pub(super) ahead: u32,
+    pub(super) waiting: usize,
+    /// What the crew was told last.
+    pub(super) expected: usize,
+}
+
+pub(super) struct Orchestrator {
+    pub(super) rules: Rules,
+    pub(super) now: Instant,
+    pub(super) source: Source,
+    pub(super) total: Option<u64>,
+    /// How many jobs came.
+    pub(super) taken: u64,
+    /// The names of the living, where no two may have the same and that is not known beforehand.
+    pub(super) names: Option<HashSet<JobKey>>,
+    pub(super) needs: Needs,
+    pub(super) kinds: Kinds,
+    pub(super) staff: Vec<Staff>,
+    /// Jobs whose worker has not introduced itself yet.
+    pub(super) unresolved: VecDeque<Arrival>,
+    pub(super) reuse: Reuse,
+    pub(super) scheduler: Scheduler,
+    pub(super) entries: Vec<Option<Entry>>,
+    pub(super) living: usize,
+    pub(super) patience: BTreeSet<(Instant, Ticket)>,
+    pub(super) breakers: Breakers,
+    pub(super) router: Router,
+    pub(super) reports: Reports,
+    /// Kept, so that there is always somebody who could report.
+    pub(super) reporter: Reporter,
+    pub(super) phases: PhaseClock,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) held: Option<String>,
+    pub(super) paused: bool,
+    pub(super) tally: Tally,
+    pub(super) rng: Rng,
+    /// Jobs that have ended and whose dependents do not know it yet.
+    pub(super) ended: VecDeque<(JobKey, bool)>,
+    pub(super) recording: Recording,
+    pub(super) outgoing: Outgoing,
+    pub(super) out: mpsc::Sender<Arc<Outcome>>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) sinks: Sinks,
+    pub(super) gauges: Arc<Gauges>,
+    /// What closures are called.
+    pub(super) closure: TaskName,
+    pub(super) limits: Vec<LimitId>,
+    /// When the scheduler wants to be asked again.
+    pub(super) wake: Option<Instant>,
+}
+
+/// What the loop waited for.
+enum Turn {
+    Order(Option<Order>),
+    Reports,
+    Talk(Option<Report>),
+    Reused(super::reuse::Consulted),
+    Recorded,
+    Room,
+    Job(Option<Job>),
+    Time,
+    More,
+}
+
+impl Orchestrator {
+    /// Runs until every job has its outcome, and everybody has it who waits for it.
+    pub(super) async fn run(mut self) -> Option<Stopped> {
+        self.now = tokio::time::Instant::now().into_std();
+        let total = self.total;
+        self.tell(|| Event::RunStarted { total });
+        let mut news = Vec::with_capacity(BATCH);
+        let sleep = tokio::time::sleep_until(self.now.into());
+        let mut sleep = std::pin::pin!(sleep);
+        let mut heard_of_timer = None;
+        loop {
+            let more = self.turn();
+            if self.is_over() {
+                break;
+            }
+            let timer = self.next_timer();
+            if timer != heard_of_timer {
+                if let Some(timer) = timer {
+                    sleep.as_mut().reset(timer.into());
+                }
+                heard_of_timer = timer;
+            }
+            let room_left = self.has_room();
+            let submitted = match &mut self.source {
+                Source::Submitted(jobs) if room_left => Some(jobs),
+                _ => None,
+            };
+            let turn = tokio::select! {
+                biased;
+                order = self.orders.recv() => Turn::Order(order),
+                _ = self.reports.news.recv_many(&mut news, BATCH) => Turn::Reports,
+                Some(consulted) = self.reuse.next() => Turn::Reused(consulted),
+                () = self.recording.done() => Turn::Recorded,
+                () = room(&self.out), if self.outgoing.is_ready() => Turn::Room,
+                () = &mut sleep, if timer.is_some() => Turn::Time,
+                talk = self.reports.talk.recv() => Turn::Talk(talk),
+                job = next_job(submitted) => Turn::Job(job),
+                () = tokio::task::yield_now(), if more => Turn::More,
+            };
+            self.now = self.now.max(tokio::time::Instant::now().into_std());
+            match turn {
+                Turn::Order(Some(order)) => self.obey(order),
+                // Nobody can order anything any more.
+                Turn::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
+                Turn::Reports => news.drain(..).for_each(|report| self.hear(report)),
+                Turn::Talk(Some(report)) => self.hear(report),
+                Turn::Reused(consulted) => self.consulted(consulted),
+                Turn::Recorded => self.recorded(),
+                Turn::Job(Some(job)) => self.take(None, job),
+                Turn::Job(None) => self.source = Source::Dry,
+                Turn::Talk(None) | Turn::Room | Turn::Time | Turn::More => {}
+            }
+        }
+        self.finish().await
+    }
+
+    /// All that follows from what has come. Says whether there is more to do at once.
+    fn turn(&mut self) -> bool {
+        self.keep_time();
+        let more = self.take_in();
+        self.release_dependents();
+        self.check_failures();
+        self.dispatch();
+        self.tell_crews();
+        self.tell_breakers();
+        self.recording.begin();
+        self.recorded();
+        self.send_out();
+        self.gauge();
+        more
+    }
+
+    /// Nothing lives, nothing comes, nothing is on its way.
+    fn is_over(&self) -> bool {
+        let over = self.source.is_dry() && self.living == 0;
+        if over {
+            self.gauges.set_quiet();
+        }
+        over && self.recording.is_idle() && !self.outgoing.is_ready()
+    }
+
+    async fn finish(self) -> Option<Stopped> {
+        let Self {
+            tally,
+            sinks,
+            now,
+            stopped,
+            reuse,
+            router,
+            reporter,
+            ..
+        } = self;
+        drop(router);
+        let unheard = reporter.unheard();
+        if unheard > 0 {
+            tracing::warn!(unheard, "workers said more than could be listened to");
+        }
+        reuse.finish().await;
+        if !sinks.is_empty() {
+            let (total, succeeded) = (tally.ended, tally.succeeded);
+            sinks.tell(Event::RunEnded { total, succeeded }, now);
+            sinks.finish().await;
+        }
+        stopped
+    }
+
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if !self.sinks.is_empty() {
+            self.sinks.tell(event(), self.now);
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.phases.phase() == Phase::Running
+    }
+
+    /// Whether another job may be taken in: memory follows the jobs that are somewhere between their source and
+    /// whoever takes their outcomes.
+    pub(super) fn has_room(&self) -> bool {
+        // The list that waits for its first outcome is there as a whole anyway.
+        let early = match self.total {
+            Some(_) => 0,
+            None => self.outgoing.held(),
+        };
+        let leaving = self.recording.len() + self.outgoing.ready() + self.reuse.storing();
+        self.living + early + leaving < self.rules.window
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let stopping = !self.is_running();
+        let wake = self.wake.filter(|_| !stopping);
+        let deadline = self.rules.deadline.filter(|_| !stopping);
+        let patience = self.patience.first().map(|(when, _)| *when);
+        [wake, deadline, patience, self.phases.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn gauge(&self) {
+        let load = self.scheduler.load();
+        self.gauges.set(|status| {
+            status.taken = self.taken;
+            status.waiting = self.living.saturating_sub(load.running);
+            status.running = load.running;
+            status.ended = self.tally.ended;
+            status.succeeded = self.tally.succeeded;
+            status.failed = self.tally.failed;
+            status.slots = load.slots;
+            status.slots_used = load.slots_used;
+        });
+    }
+
+    /// Starts what may start.
+    fn dispatch(&mut self) {
+        self.wake = None;
+        if !self.is_running() || self.held.is_some() || self.paused {
+            return;
+        }
+        loop {
+            match self.scheduler.pop(self.now) {
+                Decision::Start(ticket) => self.start(ticket),
+                Decision::WaitUntil(when) => {
+                    self.wake = Some(when);
+                    break;
+                }
+                Decision::Idle => break,
+            }
+        }
+        // A breaker has to be asked when an attempt begins, and one that is sent ahead begins elsewhere.
+        if self.breakers.is_empty() {
+            self.send_ahead();
+        }
+    }
+
+    /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
+    fn send_ahead(&mut self) {
+        for number in 0..self.staff.len() {
+            let kind = Kind(u16::try_from(number).unwrap_or(u16::MAX));
+            loop {
+                let staff = &mut self.staff[number];
+                let wanted = staff.places.map_or(0, |(_, ahead)| ahead);
+                if staff.running == 0 || staff.ahead >= wanted || staff.waiting == 0 {
+                    break;
+                }
+                let Some(ticket) = self.scheduler.pop_ahead(kind, self.now) else {
+                    break;
+                };
+                let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
+                    break; // Every ticket has its entry until its end.
+                };
+                staff.ahead += 1;
+                staff.waiting -= 1;
+                entry.state = State::Ahead;
+                let assignment = Assignment {
+                    ticket,
+                    job: Arc::clone(&entry.job),
+                    number: entry.attempts + 1,
+                    kind,
+                    ahead: true,
+                };
+                self.router.start(assignment);
+            }
+        }
+    }
+
+    /// Pools grow by how many jobs wait for them.
+    fn tell_crews(&mut self) {
+        let silent = self.unresolved.len();
+        for (number, staff) in (0..).zip(&mut self.staff) {
+            let kind = Kind(number);
+            let unresolved = if silent > 0 && self.kinds.silent().contains(&kind) {
+                silent
+            } else {
+                0
+            };
+            let waiting = staff.waiting + unresolved;
+            if waiting != staff.expected {
+                staff.expected = waiting;
+                self.router.expect(kind, waiting);
+            }
+        }
+    }
+
+    fn tell_breakers(&mut self) {
+        if self.breakers.is_empty() {
+            return;
+        }
+        for (name, state) in self.breakers.news() {
+            let state = state.to_owned();
+            self.tell(|| Event::BreakerChanged { name, state });
+        }
+    }
+
+    /// Hands over what is on its way out, as far as there is room.
+    fn send_out(&mut self) {
+        while self.outgoing.is_ready() {
+            match self.out.try_reserve() {
+                Ok(permit) => {
+                    if let Some(outcome) = self.outgoing.pop() {
+                        permit.send(outcome);
+                    }
+                }
+                Err(mpsc::error::TrySendError::Full(())) => return,
+                // Nobody wants them any more; the run is about to be dropped.
+                Err(mpsc::error::TrySendError::Closed(())) => {
+                    self.outgoing.pop();
+                }
+            }
+        }
+    }
+}
+
+async fn room(out: &mpsc::Sender<Arc<Outcome>>) {
+    // An error says that nobody listens, which sending finds out.
+    let _ = out.reserve().await;
+}
+
+async fn next_job(jobs: Option<&mut mpsc::Receiver<Job>>) -> Option<Job> {
+    match jobs {
+        Some(jobs) => jobs.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,127 @@
+//! In which order outcomes leave.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::outcome::Outcome;
+
+/// In which order a run gives its outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// As jobs end.
+    #[default]
+    Completion,
+    /// As jobs came. An outcome waits for those before it, so the source of a stream waits too when one job takes
+    /// much longer than its neighbours.
+    Submission,
+}
+
+/// Outcomes on their way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    ordering: Ordering,
+    ready: VecDeque<Arc<Outcome>>,
+    /// Those that came before their turn: the first is that of job `next`.
+    early: VecDeque<Option<Arc<Outcome>>>,
+    next: u64,
+    held: usize,
+}
+
+impl Outgoing {
+    pub(super) fn new(ordering: Ordering) -> Self {
+        Self {
+            ordering,
+            ready: VecDeque::new(),
+            early: VecDeque::new(),
+            next: 0,
+            held: 0,
+        }
+    }
+
+    /// The outcome of the job that came as number `place`.
+    pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
+        if self.ordering == Ordering::Completion {
+            self.ready.push_back(outcome);
+            return;
+        }
+        // A job has one outcome, so none comes for a place that has left.
+        let at = usize::try_from(place.saturating_sub(self.next)).unwrap_or(usize::MAX);
+        if at >= self.early.len() {
+            self.early.resize(at.saturating_add(1), None);
+        }
+        self.early[at] = Some(outcome);
+        self.held += 1;
+        while let Some(Some(_)) = self.early.front() {
+            self.ready.extend(self.early.pop_front().flatten());
+            self.next += 1;
+            self.held -= 1;
+        }
+    }
+
+    /// The next to leave.
+    pub(super) fn pop(&mut self) -> Option<Arc<Outcome>> {
+        self.ready.pop_front()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// How many could leave.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How many wait for those before them.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use ratchet_ipc::Payload;
+
+    use super::*;
+
+    fn outcome(number: u64) -> Arc<Outcome> {
+        Arc::new(Outcome {
+            id: number.to_string().into(),
+            task: "t".into(),
+            host: None,
+            result: Ok(Payload::null()),
+            attempts: 1,
+            cached: false,
+            worker: None,
+            queued: Duration::ZERO,
+            duration: Duration::ZERO,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn each_leaves_once_in_the_order_that_was_asked_for(
+            (count, order) in (0_u64..60).prop_flat_map(|count| {
+                (Just(count), Just((0..count).collect::<Vec<_>>()).prop_shuffle())
+            }),
+            by_submission in any::<bool>(),
+        ) {
+            let ordering = if by_submission { Ordering::Submission } else { Ordering::Completion };
+            let mut outgoing = Outgoing::new(ordering);
+            let mut left = Vec::new();
+            for (pushed, &number) in order.iter().enumerate() {
+                outgoing.push(number, outcome(number));
+                prop_assert_eq!(left.len() + outgoing.ready() + outgoing.held(), pushed + 1);
+                while let Some(outcome) = outgoing.pop() {
+                    left.push(outcome.id.as_str().parse::<u64>().unwrap());
+                }
+            }
+            let expected: Vec<u64> = if by_submission { (0..count).collect() } else { order };
+            prop_assert_eq!(left, expected);
+            prop_assert!(!outgoing.is_ready() && outgoing.held() == 0);
+        }
+    }
+}

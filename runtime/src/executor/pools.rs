@@ -1,0 +1,70 @@
+//! Pools of workers as an executor has them.
+
+use ratchet_ipc::TaskName;
+
+use super::builder::Recruiter;
+use super::crew::Crew;
+use super::kinds::{KindOfWorker, Tasks};
+use super::reporter::Reporter;
+use crate::process::ProcessPool;
+use crate::scheduling::{Kind, ParallelizationHint};
+
+/// A task that a pool's workers do, whether they name it or not.
+///
+/// What is not said here is as the worker declares it in its hello.
+///
+/// ```
+/// use ratchet_runtime::{ParallelizationHint, Service};
+///
+/// let service = Service {
+///     hint: Some(ParallelizationHint::HostExclusive),
+///     ..Service::new("resize")
+/// };
+/// assert_eq!(service.task.as_str(), "resize");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub task: TaskName,
+    /// How parallel its jobs may be, where they do not say.
+    pub hint: Option<ParallelizationHint>,
+    /// Whether results may be used again, where jobs do not say.
+    pub cacheable: Option<bool>,
+}
+
+impl Service {
+    /// A task of which only the name is known.
+    pub fn new(task: impl Into<TaskName>) -> Self {
+        Self {
+            task: task.into(),
+            hint: None,
+            cacheable: None,
+        }
+    }
+}
+
+/// A pool, and what its workers do.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) pool: ProcessPool,
+    pub(super) services: Vec<Service>,
+}
+
+impl Recruiter for Pool {
+    fn kinds(&self) -> Vec<KindOfWorker> {
+        let tasks = if self.services.is_empty() {
+            Tasks::Introduced
+        } else {
+            Tasks::Served(self.services.clone())
+        };
+        vec![KindOfWorker {
+            name: self.pool.name().to_owned(),
+            tasks,
+            process: Some(self.pool.config().process.clone()),
+        }]
+    }
+
+    fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew> {
+        Box::new(self.pool.crew(first, reporter))
+    }
+}

@@ -1,0 +1,300 @@
+//! How far a run has come.
+//!
+//! Progress is a value that is replaced, not a queue of reports: whoever looks sees the latest, and who is
+//! slow sees fewer, in order. It never goes back, and completed reaches the total exactly once: as long as
+//! jobs may still be added, the report that both are equal is held back, for it would not be true for long.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// How many jobs have ended, however they did.
+    pub completed: u64,
+    /// How many there are, as far as is known.
+    pub total: u64,
+    /// No more will be added, and all have ended: this is the last report.
+    pub finished: bool,
+}
+
+impl Progress {
+    /// How much is done, in percent; 0 of nothing.
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+    pub fn percent(&self) -> f64 {
+        if self.total == 0 {
+            return 0.0;
+        }
+        self.completed as f64 / self.total as f64 * 100.0
+    }
+}
+
+/// How often a callback is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As often as something changes and the callback is ready for more.
+    Change,
+    /// At most once in so much time; the last report comes at once.
+    Every(Duration),
+}
+
+/// Counts the progress of a run. This end is the run's; dropping it ends the other one.
+#[derive(Debug)]
+pub struct ProgressMeter {
+    completed: u64,
+    /// How many jobs were added.
+    added: u64,
+    /// How many are said to come in all.
+    announced: u64,
+    closed: bool,
+    reports: watch::Sender<Progress>,
+}
+
+/// Watches the progress of a run.
+///
+/// ```
+/// use ratchet_runtime::{Pace, ProgressMeter};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let (mut meter, watch) = ProgressMeter::new();
+/// let printing = tokio::spawn(watch.each(Pace::Change, |completed, total| {
+///     println!("{completed}/{total}");
+/// }));
+/// meter.add(2);
+/// meter.complete(1);
+/// meter.close();
+/// meter.complete(1);
+/// printing.await.unwrap();
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ProgressWatch {
+    reports: watch::Receiver<Progress>,
+}
+
+impl ProgressMeter {
+    /// The two ends of a run's progress.
+    pub fn new() -> (Self, ProgressWatch) {
+        let (sender, receiver) = watch::channel(Progress::default());
+        let meter = Self {
+            completed: 0,
+            added: 0,
+            announced: 0,
+            closed: false,
+            reports: sender,
+        };
+        (meter, ProgressWatch { reports: receiver })
+    }
+
+    /// So many jobs will come in all.
+    pub fn announce(&mut self, total: u64) {
+        self.announced = total;
+        self.report();
+    }
+
+    /// So many jobs were added. After [`close`](Self::close) none are.
+    pub fn add(&mut self, jobs: u64) {
+        if !self.closed {
+            self.added += jobs;
+            self.report();
+        }
+    }
+
+    /// So many jobs have ended; more than were added cannot have.
+    pub fn complete(&mut self, jobs: u64) {
+        self.completed = self.completed.saturating_add(jobs).min(self.added);
+        self.report();
+    }
+
+    /// No more jobs will be added.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.report();
+    }
+
+    fn report(&self) {
+        let total = if self.closed {
+            self.added
+        } else {
+            self.added.max(self.announced)
+        };
+        let next = Progress {
+            completed: self.completed,
+            total,
+            finished: self.closed && self.completed == total,
+        };
+        if next.completed == total && !next.finished {
+            return;
+        }
+        self.reports.send_if_modified(|last| {
+            let changed = !last.finished && *last != next;
+            if changed {
+                *last = next;
+            }
+            changed
+        });
+    }
+}
+
+impl ProgressWatch {
+    /// The latest report.
+    pub fn current(&self) -> Progress {
+        *self.reports.borrow()
+    }
+
+    /// The next report after the last one that this returned; nothing after the run has gone.
+    ///
+    /// Cancel safe.
+    pub async fn changed(&mut self) -> Option<Progress> {
+        self.reports.changed().await.ok()?;
+        Some(*self.reports.borrow_and_update())
+    }
+
+    /// Calls back with `(completed, total)` until the run has ended or gone, one call at a time.
+    pub async fn each(mut self, pace: Pace, mut callback: impl FnMut(u64, u64) + Send) {
+        while let Some(progress) = self.changed().await {
+            callback(progress.completed, progress.total);
+            if progress.finished {
+                return;
+            }
+            if let Pace::Every(interval) = pace {
+                self.pass(interval).await;
+            }
+        }
+    }
+
+    /// Lets time pass, but not the end of the run.
+    async fn pass(&self, interval: Duration) {
+        let until = Instant::now() + interval;
+        // A look of its own, because what it sees counts as not yet told.
+        let mut ahead = self.reports.clone();
+        let finished = ahead.wait_for(|progress| progress.finished);
+        // Either way it is time to tell what there is.
+        let _ = tokio::time::timeout_at(until, finished).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Seen = Arc<Mutex<Vec<(u64, u64)>>>;
+
+    fn record(seen: &Seen) -> impl FnMut(u64, u64) + Send + use<> {
+        let seen = Arc::clone(seen);
+        move |completed, total| seen.lock().unwrap().push((completed, total))
+    }
+
+    #[tokio::test]
+    async fn equality_is_told_when_it_is_final() {
+        let (mut meter, mut watch) = ProgressMeter::new();
+        meter.add(1);
+        assert_eq!(watch.changed().await.unwrap().total, 1);
+        meter.complete(1);
+        assert_eq!(watch.current().completed, 0, "more may come");
+        meter.add(1);
+        let progress = watch.changed().await.unwrap();
+        assert_eq!((progress.completed, progress.total), (1, 2));
+        assert!((progress.percent() - 50.0).abs() < 1e-9);
+        meter.close();
+        meter.complete(1);
+        meter.complete(1);
+        meter.add(1);
+        let last = watch.changed().await.unwrap();
+        assert_eq!((last.completed, last.total, last.finished), (2, 2, true));
+        drop(meter);
+        assert_eq!(watch.changed().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_run_of_nothing_ends_too() {
+        let (mut meter, watch) = ProgressMeter::new();
+        let seen = Seen::default();
+        meter.close();
+        watch.each(Pace::Change, record(&seen)).await;
+        assert_eq!(*seen.lock().unwrap(), [(0, 0)]);
+    }
+
+    #[tokio::test]
+    async fn fewer_than_announced_end_as_well() {
+        let (mut meter, watch) = ProgressMeter::new();
+        meter.announce(5);
+        meter.add(2);
+        meter.complete(2);
+        assert_eq!(watch.current().total, 5);
+        meter.close();
+        let last = watch.current();
+        assert_eq!((last.completed, last.total, last.finished), (2, 2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reports_keep_their_distance_except_the_last() {
+        let (mut meter, watch) = ProgressMeter::new();
+        let seen = Seen::default();
+        let began = Instant::now();
+        let task = tokio::spawn(watch.each(Pace::Every(Duration::from_secs(5)), record(&seen)));
+        meter.add(100);
+        for _ in 0..98 {
+            meter.complete(1);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        meter.close();
+        meter.complete(2);
+        task.await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [(1, 100), (51, 100), (100, 100)]);
+        assert!(began.elapsed() < Duration::from_millis(9_900));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_goes_is_not_waited_for() {
+        let (mut meter, watch) = ProgressMeter::new();
+        let seen = Seen::default();
+        let task = tokio::spawn(watch.each(Pace::Every(Duration::from_hours(1)), record(&seen)));
+        meter.add(2);
+        tokio::task::yield_now().await;
+        meter.complete(1);
+        drop(meter);
+        task.await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [(0, 2), (1, 2)]);
+    }
+
+    proptest! {
+        #[test]
+        fn reports_never_go_back_and_finish_once(steps in prop::collection::vec(0..4_u8, 0..60)) {
+            let (mut meter, mut watch) = ProgressMeter::new();
+            let mut reports = Vec::new();
+            let mut step = |meter: &ProgressMeter| {
+                let _ = meter;
+                if watch.reports.has_changed().unwrap() {
+                    reports.push(*watch.reports.borrow_and_update());
+                }
+            };
+            for kind in steps {
+                match kind {
+                    0 | 1 => meter.add(1),
+                    2 => meter.complete(1),
+                    _ => meter.announce(u64::from(kind)),
+                }
+                step(&meter);
+            }
+            meter.close();
+            step(&meter);
+            for _ in meter.completed..=meter.added {
+                meter.complete(1);
+                step(&meter);
+            }
+            prop_assert!(reports.is_sorted_by_key(|report| report.completed));
+            let equal = reports.iter().filter(|report| report.completed == report.total).count();
+            prop_assert_eq!(equal, 1);
+            let last = reports.last().unwrap();
+            prop_assert!(last.finished && last.completed == meter.added);
+        }
+    }
+}

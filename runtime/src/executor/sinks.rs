@@ -1,0 +1,198 @@
+//! Those who watch a run, and how they are kept from holding it up.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::attempt::said;
+use crate::event::{Event, Record};
+
+/// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
+/// would be a hundred times that, so who cannot keep up at all costs no more than this.
+const BACKLOG: usize = 4096;
+
+/// How long the end of a run waits for its sinks to see the rest.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// Watches runs.
+///
+/// Each sink has a task and a backlog of its own, so one that is slow holds up nobody: when its backlog is
+/// full it misses the oldest record it can do without (progress, logs, starts), and after those the oldest
+/// of all, and is told how many. One that panics is named in the log and sees nothing more.
+pub trait Sink: Send {
+    /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
+    fn on(&mut self, record: &Record);
+
+    /// So many records were dropped before the next one, because it was too slow for them.
+    fn missed(&mut self, count: u64) {
+        tracing::warn!(
+            count,
+            sink = self.name(),
+            "a sink was too slow and missed some records"
+        );
+    }
+
+    /// What it is called in logs.
+    fn name(&self) -> &str {
+        std::any::type_name::<Self>()
+    }
+}
+
+/// A sink that runs use one after the other.
+pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
+
+/// The sinks of a run.
+pub(super) struct Sinks {
+    backlogs: Vec<Arc<Backlog>>,
+    tasks: JoinSet<()>,
+    /// The time of day when the run began, and the same moment on the other clock.
+    began: (Duration, Instant),
+}
+
+#[derive(Default)]
+struct Backlog {
+    records: Mutex<Records>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Records {
+    waiting: VecDeque<Arc<Record>>,
+    missed: u64,
+    closed: bool,
+}
+
+impl Sinks {
+    pub(super) fn start(sinks: &[SharedSink], now: Instant, time_of_day: SystemTime) -> Self {
+        let mut tasks = JoinSet::new();
+        let backlogs = sinks.iter().map(|sink| {
+            let backlog = Arc::new(Backlog::default());
+            tasks.spawn(show(Arc::clone(sink), Arc::clone(&backlog)));
+            backlog
+        });
+        let backlogs = backlogs.collect();
+        let since_epoch = time_of_day.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            backlogs,
+            tasks,
+            began: (since_epoch, now),
+        }
+    }
+
+    /// Whether anybody watches.
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlogs.is_empty()
+    }
+
+    pub(super) fn tell(&self, event: Event, now: Instant) {
+        let (time_of_day, began) = self.began;
+        let at = time_of_day + now.saturating_duration_since(began);
+        let record = Arc::new(Record {
+            v: Record::VERSION,
+            at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            event,
+        });
+        for backlog in &self.backlogs {
+            backlog.push(Arc::clone(&record));
+        }
+    }
+
+    /// Lets the sinks see the rest, but not for ever.
+    pub(super) async fn finish(mut self) {
+        for backlog in &self.backlogs {
+            backlog.lock().closed = true;
+            backlog.changed.notify_one();
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_LOOK, all).await.is_err() {
+            tracing::warn!("a sink did not see the end of the run: it takes too long");
+        }
+    }
+}
+
+impl Backlog {
+    fn push(&self, record: Arc<Record>) {
+        let mut records = self.lock();
+        if records.closed {
+            return;
+        }
+        if records.waiting.len() >= BACKLOG {
+            let expendable = records
+                .waiting
+                .iter()
+                .position(|record| !is_essential(&record.event));
+            records.waiting.remove(expendable.unwrap_or(0));
+            records.missed += 1;
+        }
+        records.waiting.push_back(record);
+        drop(records);
+        self.changed.notify_one();
+    }
+
+    /// Each change under the lock leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has come since; nothing after the end.
+    async fn next(&self) -> Option<(u64, VecDeque<Arc<Record>>)> {
+        loop {
+            {
+                let mut records = self.lock();
+                if !records.waiting.is_empty() {
+                    let missed = std::mem::take(&mut records.missed);
+                    return Some((missed, std::mem::take(&mut records.waiting)));
+                }
+                if records.closed {
+                    return None;
+                }
+            }
+            // A notice that came in between is kept.
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// What a sink needs to count right; the rest is news of the moment.
+fn is_essential(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::AttemptProgress { .. }
+            | Event::Log { .. }
+            | Event::AttemptStarted { .. }
+            | Event::JobQueued { .. }
+    )
+}
+
+async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
+    while let Some((missed, records)) = backlog.next().await {
+        let shown = catch_unwind(AssertUnwindSafe(|| {
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            if missed > 0 {
+                sink.missed(missed);
+            }
+            for record in &records {
+                sink.on(record);
+            }
+        }));
+        if let Err(panic) = shown {
+            let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sink, panic) = (sink.name(), said(&*panic));
+            tracing::error!(
+                sink,
+                panic,
+                "a sink panicked and sees nothing more of the run"
+            );
+            let mut records = backlog.lock();
+            records.closed = true;
+            records.waiting = VecDeque::new();
+            return;
+        }
+        // Others have their turn, however much there is to see.
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! Where the jobs of a run come from.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ratchet_ipc::JobKey;
+use tokio::sync::mpsc;
+
+use crate::Error;
+use crate::job::Job;
+use crate::scheduling::order_by_needs;
+
+/// Jobs that are pulled as there is room.
+pub(super) enum Source {
+    /// All of them are known: what others need comes before them, each with its place in the list.
+    List {
+        jobs: VecDeque<(u64, Job)>,
+        total: u64,
+        /// How many jobs need each that is needed.
+        needed: HashMap<JobKey, u32>,
+    },
+    /// Each is known when it is pulled.
+    Stream(Box<dyn Iterator<Item = Job> + Send>),
+    /// Others send them.
+    Submitted(mpsc::Receiver<Job>),
+    /// There are no more.
+    Dry,
+}
+
+/// What pulling brings.
+pub(super) enum Pulled {
+    Job {
+        place: Option<u64>,
+        job: Job,
+    },
+    /// None yet; who sends them wakes the loop.
+    Nothing,
+    Dry,
+    Panicked(String),
+}
+
+impl Source {
+    /// A list, in an order in which all that is needed comes first.
+    ///
+    /// Two jobs of one name, a need that is not there, and a circle are refused.
+    pub(super) fn list(jobs: Vec<Job>) -> Result<Self, Error> {
+        let mut names = HashSet::with_capacity(jobs.len());
+        let mut needed: HashMap<JobKey, u32> = HashMap::new();
+        for job in &jobs {
+            if !names.insert(&job.id) {
+                return Err(Error::DuplicateJob {
+                    id: job.id.to_string(),
+                });
+            }
+            for need in &job.needs {
+                *needed.entry(need.clone()).or_default() += 1;
+            }
+        }
+        drop(names);
+        let total = jobs.len() as u64;
+        let jobs = if needed.is_empty() {
+            (0..).zip(jobs).collect()
+        } else {
+            in_order(jobs)?
+        };
+        Ok(Self::List {
+            jobs,
+            total,
+            needed,
+        })
+    }
+
+    pub(super) fn pull(&mut self) -> Pulled {
+        let dry = match self {
+            Self::List { jobs, .. } => match jobs.pop_front() {
+                Some((place, job)) => {
+                    let place = Some(place);
+                    return Pulled::Job { place, job };
+                }
+                None => Pulled::Dry,
+            },
+            // It is somebody else's code, and the run has to end in good order whatever it does.
+            Self::Stream(jobs) => match catch_unwind(AssertUnwindSafe(|| jobs.next())) {
+                Ok(Some(job)) => return Pulled::Job { place: None, job },
+                Ok(None) => Pulled::Dry,
+                Err(panic) => Pulled::Panicked(super::attempt::said(&*panic).to_owned()),
+            },
+            Self::Submitted(jobs) => match jobs.try_recv() {
+                Ok(job) => return Pulled::Job { place: None, job },
+                Err(mpsc::error::TryRecvError::Empty) => return Pulled::Nothing,
+                Err(mpsc::error::TryRecvError::Disconnected) => Pulled::Dry,
+            },
+            Self::Dry => Pulled::Dry,
+        };
+        *self = Self::Dry;
+        dry
+    }
+
+    /// No more are taken from outside; what was handed over already is still there to be pulled.
+    pub(super) fn close(&mut self) {
+        match self {
+            Self::Submitted(jobs) => jobs.close(),
+            // Nobody handed these over yet.
+            Self::Stream(_) => *self = Self::Dry,
+            Self::List { .. } | Self::Dry => {}
+        }
+    }
+
+    pub(super) fn is_dry(&self) -> bool {
+        matches!(self, Self::Dry)
+    }
+
+    /// How many there are in all, where that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        match self {
+            Self::List { total, .. } => Some(*total),
+            _ => None,
+        }
+    }
+}
+
+fn in_order(jobs: Vec<Job>) -> Result<VecDeque<(u64, Job)>, Error> {
+    let names: Vec<(&str, Vec<&str>)> = jobs
+        .iter()
+        .map(|job| {
+            let needs = job.needs.iter().map(JobKey::as_str);
+            (job.id.as_str(), needs.collect())
+        })
+        .collect();
+    let order = order_by_needs(&names)?;
+    let mut places: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+    // Each place is in the order once.
+    let ordered = order
+        .into_iter()
+        .filter_map(|place| Some((place as u64, places[place].take()?)));
+    Ok(ordered.collect())
+}

@@ -1,0 +1,187 @@
+//! When a run stops before its jobs are done.
+
+use std::fmt;
+
+use ratchet_resilience::shutdown::Phase;
+
+use crate::Error;
+use crate::outcome::Status;
+
+/// How many jobs may fail before the run stops.
+///
+/// Failed, timed out and crashed jobs count, after their last attempt. Skipped and cancelled ones are
+/// consequences, not causes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxFailures {
+    /// The run stops with failure number so many.
+    Count(u64),
+    /// The run stops when at least this percentage of the jobs that have ended failed.
+    Percent {
+        /// More than 0, 100 at most.
+        percent: f64,
+        /// Not before so many have ended, or all there are: the first job alone is no statistic.
+        at_least: u64,
+    },
+}
+
+impl MaxFailures {
+    /// A percentage of the jobs that have ended, once there are 20 of them.
+    pub fn percent(percent: f64) -> Self {
+        Self::Percent {
+            percent,
+            at_least: 20,
+        }
+    }
+
+    pub(super) fn check(self) -> Result<Self, Error> {
+        let refuse = |reason: &str| {
+            Err(Error::InvalidSetting {
+                setting: "max_failures",
+                reason: reason.to_owned(),
+            })
+        };
+        match self {
+            Self::Count(0) => {
+                refuse("of 0 would stop the run before its first job; the least is 1")
+            }
+            Self::Percent { percent, .. } if !(percent > 0.0 && percent <= 100.0) => {
+                refuse("has to be more than 0 and at most 100 percent")
+            }
+            rule => Ok(rule),
+        }
+    }
+}
+
+/// What a run does when a stop rule says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Halt {
+    /// It starts nothing more, and lets finish what runs.
+    #[default]
+    Soon,
+    /// It asks what runs to stop.
+    Now,
+}
+
+impl Halt {
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::Soon => Phase::Draining,
+            Self::Now => Phase::Cancelling,
+        }
+    }
+}
+
+/// Why a run stopped before its jobs were done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Too many jobs failed.
+    Failures {
+        /// So many had by then.
+        failed: u64,
+    },
+    /// Its time was over.
+    Deadline,
+    /// Somebody asked for it.
+    Asked,
+    /// Its outcomes could not be written down.
+    Ledger {
+        /// Why.
+        reason: String,
+    },
+    /// The source of its jobs panicked.
+    Source {
+        /// With these words.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures { failed: 1 } => f.write_str("a job failed"),
+            Self::Failures { failed } => write!(f, "{failed} jobs failed"),
+            Self::Deadline => f.write_str("the time of the run is over"),
+            Self::Asked => f.write_str("the run was asked to stop"),
+            Self::Ledger { reason } => write!(f, "outcomes could not be written down: {reason}"),
+            Self::Source { reason } => write!(f, "the source of the jobs panicked: {reason}"),
+        }
+    }
+}
+
+/// How many jobs ended, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) ended: u64,
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, status: Status) {
+        self.ended += 1;
+        match status {
+            Status::Succeeded => self.succeeded += 1,
+            Status::Failed | Status::TimedOut | Status::Crashed => self.failed += 1,
+            Status::Cancelled | Status::Skipped => {}
+        }
+    }
+
+    /// Whether the rule says to stop; `total` is how many jobs there are, if that is known.
+    pub(super) fn breaks(&self, rule: MaxFailures, total: Option<u64>) -> bool {
+        match rule {
+            MaxFailures::Count(most) => self.failed >= most,
+            MaxFailures::Percent { percent, at_least } => {
+                let enough = total.map_or(at_least, |total| total.min(at_least)).max(1);
+                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
+                let share = self.failed as f64 * 100.0 / self.ended.max(1) as f64;
+                self.failed > 0 && self.ended >= enough && share >= percent
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(succeeded: u64, failed: u64) -> Tally {
+        let mut tally = Tally::default();
+        (0..succeeded).for_each(|_| tally.count(Status::Succeeded));
+        (0..failed).for_each(|_| tally.count(Status::Failed));
+        tally.count(Status::Skipped);
+        tally.count(Status::Cancelled);
+        tally
+    }
+
+    #[test]
+    fn a_count_stops_with_that_failure() {
+        assert!(!tally(100, 2).breaks(MaxFailures::Count(3), None));
+        assert!(tally(100, 3).breaks(MaxFailures::Count(3), None));
+    }
+
+    #[test]
+    fn a_share_needs_enough_jobs_to_be_one() {
+        let rule = MaxFailures::percent(50.0);
+        assert!(
+            !tally(0, 3).breaks(rule, None),
+            "3 of 5 are too few to tell"
+        );
+        assert!(tally(9, 11).breaks(rule, None));
+        assert!(!tally(20, 11).breaks(rule, None));
+        assert!(
+            tally(0, 3).breaks(rule, Some(5)),
+            "there are no more than 5"
+        );
+        assert!(!tally(30, 0).breaks(MaxFailures::percent(0.1), None));
+    }
+
+    #[test]
+    fn rules_that_make_no_sense_are_refused() {
+        for percent in [0.0, -1.0, 100.1, f64::NAN] {
+            assert!(MaxFailures::percent(percent).check().is_err(), "{percent}");
+        }
+        assert!(MaxFailures::Count(0).check().is_err());
+        assert!(MaxFailures::percent(100.0).check().is_ok());
+    }
+}

@@ -1,0 +1,317 @@
+//! What a journal tells of a run.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ratchet_ipc::JobKey;
+
+use super::content::{self, Content};
+use super::error::JournalError;
+use super::index::{Entry, Index};
+use super::record::{self, Header, Record, Unreadable};
+use super::scan::{Damage, Scanned, Scanner, Torn};
+use crate::outcome::{Outcome, Status};
+use crate::summary::Summary;
+
+/// So much is read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// Of a journal full of damage, this much is told line by line.
+const DAMAGE_KEPT: usize = 100;
+
+/// What a journal tells of a run: for each job the last outcome that was recorded, with the content it had.
+///
+/// Forty bytes a job are kept; outcomes are read from the file again when they are asked for.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    index: Index,
+    recorded: u64,
+    end: u64,
+    ended: Option<(SystemTime, Box<Summary>)>,
+    resumed: u32,
+    torn: Option<Torn>,
+    damage: Vec<Damage>,
+    damaged: u64,
+}
+
+/// An outcome that stands in a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// How the job ended.
+    pub status: Status,
+    /// What the job was then.
+    pub content: Content,
+    pub(super) number: usize,
+    offset: u64,
+}
+
+impl History {
+    /// Reads a journal, also one that is being written.
+    ///
+    /// An unfinished last line is left out ([`torn`](Self::torn)), as is each line that is damaged
+    /// ([`damage`](Self::damage)); only the first line has to be whole.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
+        Self::read(path, file)
+    }
+
+    pub(super) fn read(path: &Path, file: File) -> Result<Self, JournalError> {
+        let failed = |error| JournalError::io("read", path, error);
+        let mut input = file.try_clone().map_err(failed)?;
+        input.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut scanner = Scanner::new(BufReader::with_capacity(CHUNK, input));
+        let header = read_header(path, &mut scanner)?;
+        let mut reading = Reading::default();
+        while let Some(scanned) = scanner.next().map_err(failed)? {
+            reading.take(scanned);
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            header,
+            index: Index::new(reading.entries),
+            recorded: reading.recorded,
+            end: scanner.end(),
+            ended: reading.ended,
+            resumed: reading.resumed,
+            torn: reading.torn,
+            damage: reading.damage,
+            damaged: reading.damaged,
+        })
+    }
+
+    /// What the run was begun with.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// How many jobs have an outcome.
+    pub fn jobs(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many outcomes were recorded: a job that was done again has more than one.
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// When the run came to its end and what came of it; nothing if it was interrupted, or goes on.
+    pub fn ended(&self) -> Option<(SystemTime, &Summary)> {
+        self.ended.as_ref().map(|(at, summary)| (*at, &**summary))
+    }
+
+    /// How often it was resumed.
+    pub fn resumed(&self) -> u32 {
+        self.resumed
+    }
+
+    /// The unfinished last line, if there was one.
+    pub fn torn(&self) -> Option<Torn> {
+        self.torn
+    }
+
+    /// The damaged lines, the first hundred of them.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// How many lines are damaged, or missing.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// The outcome of a job, if one is recorded.
+    pub fn find(&self, id: &JobKey) -> Option<Recorded> {
+        let (number, entry) = self.index.find(content::of_id(id.as_str()))?;
+        Some(Recorded::new(number, entry))
+    }
+
+    /// Reads an outcome from the file again.
+    pub fn outcome(&self, recorded: &Recorded) -> Result<Outcome, JournalError> {
+        let mut line = Vec::new();
+        let failed = |error| JournalError::io("read", &self.path, error);
+        let mut input = At {
+            file: &self.file,
+            offset: recorded.offset,
+        };
+        BufReader::with_capacity(4096, &mut input)
+            .read_until(b'\n', &mut line)
+            .map_err(failed)?;
+        line.pop_if(|last| *last == b'\n');
+        record::read_outcome(&line)
+            .map_err(|why| self.changed(recorded.offset, &why))
+            .and_then(|outcome| {
+                let found = self.find(&outcome.id);
+                if found.is_some_and(|found| found.offset == recorded.offset) {
+                    Ok(outcome)
+                } else {
+                    let why = format!("it is the outcome of `{}`", outcome.id);
+                    Err(self.changed(recorded.offset, &why))
+                }
+            })
+    }
+
+    /// Every job's outcome, in no order.
+    pub fn outcomes(&self) -> impl Iterator<Item = Result<Outcome, JournalError>> {
+        let entries = self.index.entries().iter().enumerate();
+        entries.map(|(number, entry)| self.outcome(&Recorded::new(number, entry)))
+    }
+
+    /// The outcome with this number, of [`jobs`](Self::jobs).
+    pub(super) fn numbered(&self, number: usize) -> Option<Recorded> {
+        let entry = self.index.entries().get(number)?;
+        Some(Recorded::new(number, entry))
+    }
+
+    /// Where the last whole line ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn changed(&self, offset: u64, reason: &dyn ToString) -> JournalError {
+        JournalError::Changed {
+            path: self.path.clone(),
+            offset,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Recorded {
+    fn new(number: usize, entry: &Entry) -> Self {
+        Self {
+            status: entry.status(),
+            content: entry.content(),
+            number,
+            offset: entry.offset(),
+        }
+    }
+}
+
+/// The header of a journal, which has to be its first line.
+pub(super) fn read_header<R: BufRead>(
+    path: &Path,
+    scanner: &mut Scanner<R>,
+) -> Result<Header, JournalError> {
+    let refused = |reason: &str| JournalError::NotAJournal {
+        path: path.to_path_buf(),
+        reason: reason.to_owned(),
+    };
+    let first = scanner
+        .next()
+        .map_err(|error| JournalError::io("read", path, error))?;
+    match first {
+        None => Err(refused("it is empty")),
+        Some(Scanned::Torn(_)) => Err(refused("its first line is unfinished")),
+        Some(Scanned::Record {
+            record: Record::Header(header),
+            ..
+        }) => Ok(header),
+        Some(Scanned::Record { .. }) => Err(refused("its first line is no header")),
+        Some(Scanned::Damaged {
+            why: Unreadable::Version(version),
+            ..
+        }) => Err(JournalError::Version {
+            path: path.to_path_buf(),
+            version,
+        }),
+        Some(Scanned::Damaged { damage, .. }) => Err(refused(&damage.to_string())),
+    }
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reading {
+    entries: Vec<Entry>,
+    recorded: u64,
+    /// A damaged line was left out since the last record, which may be the one that is missing.
+    left_out: bool,
+    ended: Option<(SystemTime, Box<Summary>)>,
+    resumed: u32,
+    torn: Option<Torn>,
+    damage: Vec<Damage>,
+    damaged: u64,
+}
+
+impl Reading {
+    fn take(&mut self, scanned: Scanned<'_>) {
+        match scanned {
+            Scanned::Torn(torn) => self.torn = Some(torn),
+            Scanned::Damaged { damage, .. } => {
+                self.left_out = true;
+                // Whatever it was, something was written after the end.
+                self.ended = None;
+                self.complain(damage);
+            }
+            Scanned::Record {
+                offset,
+                line,
+                record,
+            } => self.take_record(offset, line, record),
+        }
+    }
+
+    fn take_record(&mut self, offset: u64, line: u64, record: Record<'_>) {
+        self.ended = None;
+        let n = match record {
+            Record::Header(_) => {
+                return self.complain(Damage {
+                    line,
+                    offset,
+                    reason: "a second header".to_owned(),
+                });
+            }
+            Record::Job(entry) => {
+                let id = content::of_id(&entry.id);
+                self.entries
+                    .push(Entry::new(id, entry.content, entry.status, offset));
+                self.recorded += 1;
+                entry.n
+            }
+            Record::Resumed { n } => {
+                self.resumed = self.resumed.saturating_add(1);
+                n
+            }
+            Record::Ended { n, at, summary } => {
+                self.ended = Some((at, summary));
+                n
+            }
+        };
+        if n > self.recorded && !self.left_out {
+            self.complain(Damage {
+                line,
+                offset,
+                reason: format!("{} records before it are missing", n - self.recorded),
+            });
+        }
+        self.left_out = false;
+        self.recorded = n.max(self.recorded);
+    }
+
+    fn complain(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damage.len() < DAMAGE_KEPT {
+            self.damage.push(damage);
+        }
+    }
+}
+
+/// Reads a file from a place of its own, so that several can read it at once.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,37 @@
+//! The journal as the ledger of an executor.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::Journal;
+use crate::executor::Ledger;
+use crate::job::Job;
+use crate::outcome::Outcome;
+
+impl Ledger for Journal {
+    fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
+        Ok(Self::append(self, job, outcome)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(Self::flush(self)?)
+    }
+}
+
+/// A journal that its owner keeps a hand on, to note the end of the run.
+impl Ledger for Arc<Mutex<Journal>> {
+    fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
+        Ok(lock(self)?.append(job, outcome)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(lock(self)?.flush()?)
+    }
+}
+
+/// A journal is not gone on with after a panic in the middle of a record.
+fn lock(journal: &Mutex<Journal>) -> io::Result<MutexGuard<'_, Journal>> {
+    journal
+        .lock()
+        .map_err(|_| io::Error::other("whoever wrote the journal has panicked"))
+}

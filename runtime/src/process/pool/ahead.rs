@@ -1,0 +1,131 @@
+//! How much work to send ahead.
+
+use std::time::Duration;
+
+use super::{Language, PoolConfig, Prefetch};
+
+/// How much work lies ready for a worker: enough to cover a round trip many times over, and little
+/// enough that nobody notices how long a job lies there.
+const BUDGET: Duration = Duration::from_millis(2);
+
+/// More than this hides no round trip better.
+const MOST: u32 = 256;
+
+/// A worker that cannot be asked to give back what was sent ahead gets only so much..
+const MOST_FOR_KEEPS: u32 = 4;
+
+/// ..and only of jobs that have taken less than this.
+const LONGEST_FOR_KEEPS: Duration = Duration::from_micros(500);
+
+/// How much the latest jobs count in the estimate.
+const WEIGHT: f64 = 0.2;
+
+/// The running estimate of how long the jobs of a kind take.
+#[derive(Debug, Default)]
+pub(in crate::process) struct Estimate(Option<f64>);
+
+impl Estimate {
+    /// So many jobs have taken this long together.
+    pub(in crate::process) fn learn(&mut self, jobs: u32, busy: Duration) {
+        if jobs == 0 {
+            return;
+        }
+        let each = busy.as_secs_f64() / f64::from(jobs);
+        let known = self.0.unwrap_or(each);
+        self.0 = Some(known + WEIGHT * (each - known));
+    }
+
+    /// How many jobs to send ahead of what a worker works on.
+    pub(in crate::process) fn ahead(
+        &self,
+        config: &PoolConfig,
+        concurrency: u32,
+        gives_back: bool,
+    ) -> u32 {
+        match (config.prefetch, config.language) {
+            (Prefetch::Fixed(ahead), _) => ahead,
+            // A filter cannot be asked to give back, nor does it say anything of itself.
+            (Prefetch::Auto, Language::Lines { .. }) => 0,
+            // What works on several at once hides the round trip by that.
+            (Prefetch::Auto, Language::Native) if concurrency > 1 => 0,
+            (Prefetch::Auto, Language::Native) => self.within_budget(gives_back),
+        }
+    }
+
+    fn within_budget(&self, gives_back: bool) -> u32 {
+        let Some(each) = self.0 else { return 0 };
+        if !gives_back && each > LONGEST_FOR_KEEPS.as_secs_f64() {
+            return 0;
+        }
+        let most = if gives_back { MOST } else { MOST_FOR_KEEPS };
+        let fits = BUDGET.as_secs_f64() / each.max(1e-9);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and MOST"
+        )]
+        let fits = fits.min(f64::from(most)) as u32;
+        // In powers of two, so that not every job changes the figure.
+        fits.checked_ilog2().map_or(0, |power| 1 << power)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ProcessConfig;
+
+    fn ahead(jobs: &[(u32, Duration)], prefetch: Prefetch, gives_back: bool) -> u32 {
+        let config = PoolConfig {
+            prefetch,
+            ..PoolConfig::new("x", ProcessConfig::new("x"))
+        };
+        let mut estimate = Estimate::default();
+        for (count, busy) in jobs {
+            estimate.learn(*count, *busy);
+        }
+        estimate.ahead(&config, 1, gives_back)
+    }
+
+    #[test]
+    fn nothing_is_sent_ahead_before_anything_is_known() {
+        assert_eq!(ahead(&[], Prefetch::Auto, true), 0);
+        assert_eq!(ahead(&[], Prefetch::Fixed(7), true), 7);
+    }
+
+    #[test]
+    fn short_jobs_fly_and_long_ones_wait_their_turn() {
+        for (each, expected) in [(1, 256), (20, 64), (300, 4), (1_000, 2), (3_000, 0)] {
+            let jobs = [(10, Duration::from_micros(10 * each))];
+            assert_eq!(ahead(&jobs, Prefetch::Auto, true), expected, "{each} us");
+        }
+        for (each, expected) in [(1, 4), (400, 4), (600, 0)] {
+            let jobs = [(10, Duration::from_micros(10 * each))];
+            assert_eq!(ahead(&jobs, Prefetch::Auto, false), expected, "{each} us");
+        }
+    }
+
+    #[test]
+    fn one_long_job_among_short_ones_is_noticed_at_once() {
+        let short = (100, Duration::from_micros(100));
+        let long = (1, Duration::from_secs(1));
+        assert_eq!(ahead(&[short, short, long], Prefetch::Auto, true), 0);
+        let jobs: Vec<_> = [long].into_iter().chain([short; 60]).collect();
+        assert!(ahead(&jobs, Prefetch::Auto, true) > 64);
+    }
+
+    #[test]
+    fn filters_and_workers_of_many_jobs_get_nothing_ahead_by_themselves() {
+        let mut config = PoolConfig::new("x", ProcessConfig::new("x"));
+        let mut estimate = Estimate::default();
+        estimate.learn(1, Duration::from_micros(1));
+        assert_eq!(estimate.ahead(&config, 2, true), 0);
+        config.language = Language::Lines {
+            input: ratchet_ipc::LineFormat::Text,
+            output: ratchet_ipc::LineFormat::Text,
+        };
+        assert_eq!(estimate.ahead(&config, 1, true), 0);
+        config.prefetch = Prefetch::Fixed(3);
+        assert_eq!(estimate.ahead(&config, 1, true), 3);
+    }
+}

@@ -1,0 +1,83 @@
+//! What a pool has done so far, in numbers.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::member::Member;
+use super::roster::Roster;
+use crate::worker::WorkerName;
+
+/// What a pool has done so far, and how it is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PoolMetrics {
+    /// How many workers were started.
+    pub spawned: u64,
+    /// How many workers there are.
+    pub size: u32,
+    /// How many of them are busy.
+    pub busy: u32,
+    /// How many ended that nobody wanted to end, by cause.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// How many were ended on purpose, by cause.
+    pub retired: BTreeMap<&'static str, u64>,
+    /// How many jobs were done.
+    pub jobs: u64,
+    /// How many of them each living worker did.
+    pub jobs_by_worker: Vec<(WorkerName, u64)>,
+    /// Which share of their lives the living workers were busy, from 0 to 1.
+    pub busy_share: f64,
+    /// For how long there has been more to do than workers for it.
+    pub queue_age: Duration,
+    /// How much memory the living workers use, with all that they have started, in bytes; as far as it
+    /// was measured, which it is where a limit is set.
+    pub rss: u64,
+}
+
+/// What is counted over the life of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) spawned: u64,
+    pub(super) jobs: u64,
+    failures: BTreeMap<&'static str, u64>,
+    retired: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    pub(super) fn ended(&mut self, cause: &'static str, unexpected: bool) {
+        let counts = if unexpected {
+            &mut self.failures
+        } else {
+            &mut self.retired
+        };
+        *counts.entry(cause).or_default() += 1;
+    }
+}
+
+impl Roster {
+    pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
+        let busy = self.members.iter().filter(|member| member.state.jobs() > 0);
+        let age = |member: &Member| now.saturating_duration_since(member.born);
+        let lives: Duration = self.members.iter().map(age).sum();
+        let worked: Duration = self.members.iter().map(|member| member.busy).sum();
+        PoolMetrics {
+            spawned: self.counts.spawned,
+            size: self.size(),
+            busy: u32::try_from(busy.count()).unwrap_or(u32::MAX),
+            failures: self.counts.failures.clone(),
+            retired: self.counts.retired.clone(),
+            jobs: self.counts.jobs,
+            jobs_by_worker: self
+                .members
+                .iter()
+                .map(|member| (member.name.clone(), member.jobs_done))
+                .collect(),
+            busy_share: if lives.is_zero() {
+                0.0
+            } else {
+                (worked.as_secs_f64() / lives.as_secs_f64()).min(1.0)
+            },
+            queue_age: self.queue_age(now),
+            rss: self.members.iter().map(|member| member.rss).sum(),
+        }
+    }
+}

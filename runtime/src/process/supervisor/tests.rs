@@ -1,0 +1,6 @@
+//! Pools and their supervisor without a process: workers are pipes in memory, time is paused.
+
+mod fake;
+mod lives;
+mod sizes;
+mod work;

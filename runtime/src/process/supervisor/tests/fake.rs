@@ -1,0 +1,183 @@
+//! A process manager whose processes are pipes in memory, played by the test.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ratchet_ipc::{
+    Capability, Event, Hello, Incoming, IpcMessage, IpcTransport, Native, Payload, ProtocolVersion,
+    Request, Response, StdioTransport, TaskError,
+};
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::job::Job;
+use crate::process::{
+    Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, PoolConfig, ProcessConfig,
+    ProcessError, ProcessHandle, ProcessId,
+};
+
+/// The other end of a worker's pipes.
+pub(super) struct FakeWorker {
+    pub(super) transport: StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>,
+    exit: Exits,
+    id: u64,
+    /// Told when it was ended by the host.
+    ended: oneshot::Receiver<()>,
+    /// Dropped, it is the end of its stderr.
+    _stderr: DuplexStream,
+}
+
+type Exits = Arc<Mutex<BTreeMap<u64, (ExitNotice, oneshot::Sender<()>)>>>;
+
+/// A manager as the seam has it, and the workers that it has started, one after the other.
+pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<FakeWorker>) {
+    let (started, workers) = mpsc::unbounded_channel();
+    let exits = Exits::default();
+    let mut manager = MockProcessManager::new();
+    let known = Arc::clone(&exits);
+    let mut next = 0;
+    manager.expect_spawn_process().returning(move |_| {
+        next += 1;
+        let (stdio, host) = tokio::io::duplex(1 << 16);
+        let (stderr, host_stderr) = tokio::io::duplex(1 << 10);
+        let (read, write) = tokio::io::split(stdio);
+        let (host_read, host_write) = tokio::io::split(host);
+        let (notice, exit) = ExitWatch::channel();
+        let (tell_ended, ended) = oneshot::channel();
+        known.lock().unwrap().insert(next, (notice, tell_ended));
+        let worker = FakeWorker {
+            transport: StdioTransport::with(read, write, Native, ratchet_ipc::Limits::default()),
+            exit: Arc::clone(&known),
+            id: next,
+            ended,
+            _stderr: stderr,
+        };
+        started.send(worker).map_err(|_| ProcessError::Ended)?;
+        let pipes = (
+            Box::new(host_write) as Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
+            Box::new(host_read) as Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+            Box::new(host_stderr) as Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+        );
+        let handle = ProcessHandle::new(ProcessId::new(next), pipes, exit);
+        Ok(handle.with_system_id(u32::try_from(next).unwrap()))
+    });
+    manager
+        .expect_terminate_process()
+        .returning(move |id, grace| {
+            let known = Arc::clone(&exits);
+            let number = (1..100)
+                .find(|number| ProcessId::new(*number) == id)
+                .unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                end(&known, number, Exit::Signal(9), Ending::Killed);
+            });
+            Ok(())
+        });
+    (Arc::new(manager), workers)
+}
+
+fn end(exits: &Exits, number: u64, exit: Exit, ending: Ending) {
+    if let Some((notice, _ended)) = exits.lock().unwrap().remove(&number) {
+        notice.send(Ended {
+            exit,
+            ending,
+            left_behind: false,
+            survivors: Vec::new(),
+        });
+    }
+}
+
+impl FakeWorker {
+    /// Introduces itself.
+    pub(super) async fn hello(&mut self, capabilities: &[Capability]) {
+        let hello = Hello {
+            capabilities: capabilities.iter().cloned().collect(),
+            ..Hello::new([ProtocolVersion::V1])
+        };
+        self.transport
+            .send(Event::Hello(hello).into())
+            .await
+            .unwrap();
+    }
+
+    /// The next message of the host; nothing once it has closed its end.
+    pub(super) async fn heard(&mut self) -> Option<IpcMessage> {
+        match self.transport.receive().await.unwrap() {
+            Incoming::Message(message) => Some(message),
+            Incoming::End => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn request(&mut self) -> Request {
+        loop {
+            match self.heard().await {
+                Some(IpcMessage::Request(request)) => return request,
+                Some(_) => {}
+                None => panic!("the host has closed its end"),
+            }
+        }
+    }
+
+    pub(super) async fn answer(&mut self, request: &Request) {
+        self.say(request, Ok(request.input.clone())).await;
+    }
+
+    pub(super) async fn say(&mut self, request: &Request, outcome: Result<Payload, TaskError>) {
+        let id = request.id.clone();
+        self.transport
+            .send(Response { id, outcome }.into())
+            .await
+            .unwrap();
+    }
+
+    /// Ends by itself.
+    pub(super) fn die(self, exit: Exit) {
+        end(&self.exit, self.id, exit, Ending::ByItself);
+    }
+
+    /// Does nothing until it is killed, and closes its pipes in dying.
+    pub(super) async fn hang(self) {
+        let _ = self.ended.await;
+    }
+
+    /// Answers everything until the host closes its end, then ends.
+    pub(super) async fn serve(mut self) {
+        while let Some(message) = self.heard().await {
+            if let IpcMessage::Request(request) = message {
+                self.answer(&request).await;
+            }
+        }
+        self.die(Exit::Code(0));
+    }
+}
+
+/// Workers that introduce themselves and answer everything, as many as are started.
+pub(super) fn serve_all(mut workers: mpsc::UnboundedReceiver<FakeWorker>) {
+    tokio::spawn(async move {
+        while let Some(mut worker) = workers.recv().await {
+            tokio::spawn(async move {
+                worker.hello(&[Capability::Cancel]).await;
+                worker.serve().await;
+            });
+        }
+    });
+}
+
+pub(super) fn config() -> PoolConfig {
+    PoolConfig {
+        ping: None,
+        ..PoolConfig::new("echo", ProcessConfig::new("echo-worker"))
+    }
+}
+
+pub(super) fn job(id: &str) -> Job {
+    Job::task(id, "echo", Payload::from_text(id))
+}
+
+/// Lets everything happen that can happen by now, and this much more.
+pub(super) async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}

@@ -1,0 +1,161 @@
+//! How many workers a pool has.
+
+use std::time::Duration;
+
+use ratchet_ipc::Capability;
+
+use super::fake::{config, job, manager, pass, serve_all};
+use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn test_process_pool_scaling() {
+    let (manager, workers) = manager();
+    serve_all(workers);
+    let pool = ProcessPool::new(manager, config()).await.unwrap();
+
+    pool.scale_to(5).await.unwrap();
+    assert_eq!(pool.size().await.unwrap(), 5);
+
+    pool.scale_to(3).await.unwrap();
+    assert_eq!(pool.size().await.unwrap(), 3);
+    pass(MOMENT).await;
+    let metrics = pool.metrics().await.unwrap();
+    assert_eq!((metrics.spawned, metrics.retired["shrunk"]), (5, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_grows_by_the_age_of_what_waits_and_no_further_than_it_may() {
+    let (manager, mut workers) = manager();
+    let size = Size {
+        grow_after: Duration::from_millis(100),
+        ..Size::between(1, 3)
+    };
+    let pool = ProcessPool::new(manager, PoolConfig { size, ..config() })
+        .await
+        .unwrap();
+    let mut first = workers.recv().await.unwrap();
+    first.hello(&[]).await;
+    pass(MOMENT).await;
+    let _runs: Vec<_> = (0..5)
+        .map(|n| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.run(job(&n.to_string())).await })
+        })
+        .collect();
+    let mut held = Vec::new();
+    for (after, expected) in [(50, 1), (60, 2), (110, 3), (500, 3)] {
+        pass(Duration::from_millis(after)).await;
+        assert_eq!(
+            pool.size().await.unwrap(),
+            expected,
+            "after {after} ms more"
+        );
+        while let Ok(mut worker) = workers.try_recv() {
+            worker.hello(&[]).await;
+            held.push(worker);
+        }
+    }
+    assert!(
+        pool.metrics().await.unwrap().queue_age.is_zero(),
+        "it can grow no more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_job_starts_the_first_worker_at_once() {
+    let (manager, workers) = manager();
+    serve_all(workers);
+    let size = Size::between(0, 2);
+    let pool = ProcessPool::new(manager, PoolConfig { size, ..config() })
+        .await
+        .unwrap();
+    pass(MOMENT).await;
+    assert_eq!(pool.size().await.unwrap(), 0);
+    let start = tokio::time::Instant::now();
+    assert!(pool.run(job("a")).await.result.is_ok());
+    assert!(start.elapsed() < size.grow_after, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_workers_leave_down_to_the_least() {
+    let (manager, workers) = manager();
+    serve_all(workers);
+    let settings = PoolConfig {
+        size: Size {
+            grow_after: Duration::ZERO,
+            ..Size::between(1, 4)
+        },
+        recycling: Recycling {
+            idle_ttl: Some(Duration::from_secs(10)),
+            ..Recycling::default()
+        },
+        ..config()
+    };
+    let pool = ProcessPool::new(manager, settings).await.unwrap();
+    let runs: Vec<_> = (0..4)
+        .map(|n| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.run(job(&n.to_string())).await })
+        })
+        .collect();
+    for run in runs {
+        assert!(run.await.unwrap().result.is_ok());
+    }
+    assert_eq!(pool.size().await.unwrap(), 4);
+    pass(Duration::from_secs(9)).await;
+    assert_eq!(pool.size().await.unwrap(), 4);
+    pass(Duration::from_secs(2)).await;
+    assert_eq!(pool.size().await.unwrap(), 1);
+    pass(Duration::from_mins(1)).await;
+    assert_eq!(pool.metrics().await.unwrap().retired["idle_ttl"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cap_over_all_kinds_holds_and_idle_kinds_make_room() {
+    let (manager, workers) = manager();
+    serve_all(workers);
+    let supervisor = ProcessSupervisor::capped(manager, 2);
+    let kind = |name: &str| PoolConfig {
+        name: name.to_owned(),
+        size: Size {
+            grow_after: Duration::ZERO,
+            ..Size::between(0, 2)
+        },
+        ..config()
+    };
+    let one = supervisor.add(kind("one")).await.unwrap();
+    let other = supervisor.add(kind("other")).await.unwrap();
+    for _ in 0..2 {
+        let (a, b) = tokio::join!(one.run(job("a")), one.run(job("b")));
+        assert!(a.result.is_ok() && b.result.is_ok());
+        // The first kind has both workers; one leaves for the second kind.
+        assert!(other.run(job("c")).await.result.is_ok());
+        let sizes = (one.size().await.unwrap(), other.size().await.unwrap());
+        assert!(sizes.0 + sizes.1 <= 2, "{sizes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
+    let (manager, mut workers) = manager();
+    let pool = ProcessPool::new(manager, config()).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    worker.hello(&[Capability::Cancel]).await;
+    tokio::spawn(worker.serve());
+
+    let mut lease = pool.acquire().await.unwrap();
+    assert!(lease.run(job("mine")).await.result.is_ok());
+    let others = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(job("theirs")).await }
+    });
+    pass(Duration::from_secs(1)).await;
+    assert!(!others.is_finished());
+    drop(lease);
+    assert!(others.await.unwrap().result.is_ok());
+    // Nobody took this one.
+    drop(pool.acquire());
+    assert!(pool.run(job("again")).await.result.is_ok());
+}

@@ -1,0 +1,143 @@
+//! Jobs that are sent to a busy worker before their turn.
+
+use std::time::Instant;
+
+use super::super::claims::Kind;
+use super::super::gates::Barred;
+use super::super::priority::Rank;
+use super::super::queue::Standing;
+use super::{End, Scheduler, Ticket, Workers};
+use crate::Error;
+
+impl Scheduler {
+    /// The next job of a kind that may be sent ahead, to begin when another of its worker ends.
+    ///
+    /// Only jobs that claim one slot and nothing else are, and only the first in order of all jobs that could run
+    /// but for slots and workers of this kind, so that nobody is passed who would not have been passed by a pop.
+    /// Once a due job lacks nothing but slots or quiet, none is sent.
+    ///
+    /// A job sent ahead holds no slot and no worker, but counts as running for what must be alone: rule 3 keeps
+    /// others from following, and those that are ahead begin and end, or come back, so it waits for no more than
+    /// there are. It begins by [`begin_after`](Self::begin_after) or comes back by [`put_back`](Self::put_back).
+    /// Call it after [`pop`](Self::pop) starts no more.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Decision, End, Kind, Request, Scheduler, Settings};
+    ///
+    /// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
+    /// let now = std::time::Instant::now();
+    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
+    /// let first = scheduler.push(Request::new("resize"), now)?;
+    /// let second = scheduler.push(Request::new("resize"), now)?;
+    /// assert_eq!(scheduler.pop(now), Decision::Start(first));
+    ///
+    /// // The one slot is filled; the second job lies in the worker's pipe already.
+    /// assert_eq!(scheduler.pop(now), Decision::Idle);
+    /// assert_eq!(scheduler.pop_ahead(Kind(0), now), Some(second));
+    /// assert!(!scheduler.is_running(second));
+    ///
+    /// // It begins in the step in which the first ends.
+    /// scheduler.begin_after(first, End::Succeeded, second)?;
+    /// assert!(scheduler.is_running(second));
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn pop_ahead(&mut self, kind: Kind, now: Instant) -> Option<Ticket> {
+        self.tell_time(now);
+        self.catch_up();
+        let worker = self.kinds.get(usize::from(kind.0))?;
+        if self.hushed || worker.workers == Workers::Away {
+            return None;
+        }
+        let (gate, base) = (worker.gate, worker.base);
+        let (rank, lane) = self.groups[base].lanes.top()?;
+        if lane != self.groups[base].plain {
+            return None; // A job that needs more than a slot is first.
+        }
+        self.show_due();
+        self.show_before(rank, gate);
+        while let Some((first, open)) = self.open.top()
+            && first < rank
+        {
+            let Some((_, group)) = self.gates[open].groups.top() else {
+                break; // An empty gate is never listed.
+            };
+            // What must be alone is passed by all until it is due, as by a pop.
+            let noisy = self.groups[group].alone && self.running + self.ahead > 0;
+            let barred = match noisy && !self.is_due(first) {
+                true => self.quiet,
+                false => self.obstacle(group)?,
+            };
+            match self.gates[barred].barred {
+                Barred::Slots => return None,
+                Barred::Quiet if self.is_due(first) => return None,
+                _ if barred == gate => return None,
+                _ if barred == open => self.shut(open),
+                _ => self.move_group(group, barred),
+            }
+        }
+        let (_, job) = self.lanes[lane].head()?;
+        self.waiting -= 1;
+        self.ahead += 1;
+        self.lanes[lane].remove(job, &mut self.jobs);
+        self.jobs[job].standing = Standing::Ahead;
+        self.refresh_lane(lane);
+        Some(self.ticket(job))
+    }
+
+    /// A running job ends, and one that was sent ahead begins in its place: in one step, so nobody comes between.
+    ///
+    /// Returns who is skipped, as [`fail`](Self::fail) does. An error changes nothing. The count of free workers is
+    /// the caller's to set: the worker of the one is that of the other.
+    pub fn begin_after(
+        &mut self,
+        ended: Ticket,
+        end: End,
+        ahead: Ticket,
+    ) -> Result<Vec<Ticket>, Error> {
+        let id = self.find_ahead(ahead)?;
+        let skipped = self.end(ended, end)?;
+        let lane = self.jobs[id].lane;
+        self.jobs[id].standing = Standing::Running;
+        self.ahead -= 1;
+        self.running += 1;
+        self.used += self.groups[self.lanes[lane].group].slots;
+        Ok(skipped)
+    }
+
+    /// A job that was sent ahead comes back: it waits again, in its old place.
+    pub fn put_back(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let id = self.find_ahead(ticket)?;
+        self.ahead -= 1;
+        self.waiting += 1;
+        self.enter(id);
+        self.reopen_quiet();
+        Ok(())
+    }
+
+    fn find_ahead(&self, ticket: Ticket) -> Result<u32, Error> {
+        let id = self.find(ticket)?;
+        if self.jobs[id].standing != Standing::Ahead {
+            return Err(Error::NotAhead { ticket });
+        }
+        Ok(id)
+    }
+
+    /// Those before this rank who lacked slots, or this kind of worker, count again: by now they may lack something
+    /// else first.
+    fn show_before(&mut self, rank: Rank, kind_gate: u32) {
+        for at in 0..=self.weights.len() {
+            let gate = self.weights.get(at).map_or(kind_gate, |(_, gate)| *gate);
+            let waiting = &self.gates[gate];
+            if waiting.shut && waiting.groups.top().is_some_and(|(first, _)| first < rank) {
+                self.reopen(gate);
+            }
+        }
+    }
+
+    /// Let those look again who must be alone, once nobody is in their way.
+    pub(super) fn reopen_quiet(&mut self) {
+        if self.running == 0 && self.ahead == 0 {
+            self.reopen(self.quiet);
+        }
+    }
+}

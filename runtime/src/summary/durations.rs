@@ -1,0 +1,217 @@
+//! Durations by the million in a few kilobytes.
+//!
+//! Percentiles of ten million durations would need all of them. What is kept instead is how many fell into
+//! each of a row of buckets, and the buckets grow with what they hold: 64 to each doubling, so that a
+//! percentile is off by less than 0.8 %. The least, the greatest and the average are exact. All of time from
+//! a nanosecond on takes 30 KiB at the most; what is needed of it is allocated.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::milliseconds;
+
+/// Two to this many buckets to each doubling.
+const BITS: u32 = 6;
+const BUCKETS: u64 = 1 << BITS;
+
+/// Many durations, as a histogram.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_runtime::summary::Durations;
+///
+/// let mut durations = Durations::default();
+/// for millis in 1..=100 {
+///     durations.add(Duration::from_millis(millis));
+/// }
+/// let p95 = durations.percentile(95.0).unwrap();
+/// assert!(p95.abs_diff(Duration::from_millis(95)) < Duration::from_micros(760));
+/// assert_eq!(durations.average(), Some(Duration::from_micros(50_500)));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Durations {
+    buckets: Vec<u64>,
+    count: u64,
+    sum: u128,
+    min: u64,
+    max: u64,
+}
+
+impl Durations {
+    /// Takes in one more.
+    pub fn add(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = bucket(nanos);
+        if bucket >= self.buckets.len() {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
+        self.min = if self.count == 0 {
+            nanos
+        } else {
+            self.min.min(nanos)
+        };
+        self.max = self.max.max(nanos);
+        self.count += 1;
+        self.sum += u128::from(nanos);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The average of all; nothing of none.
+    pub fn average(&self) -> Option<Duration> {
+        let average = self.sum.checked_div(self.count.into())?;
+        Some(Duration::from_nanos(
+            u64::try_from(average).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// The least.
+    pub fn min(&self) -> Option<Duration> {
+        (self.count > 0).then(|| Duration::from_nanos(self.min))
+    }
+
+    /// The greatest.
+    pub fn max(&self) -> Option<Duration> {
+        (self.count > 0).then(|| Duration::from_nanos(self.max))
+    }
+
+    /// What so many of a hundred do not exceed, off by less than 0.8 %.
+    pub fn percentile(&self, percent: f64) -> Option<Duration> {
+        let rank = rank(percent, self.count)?;
+        let mut seen = 0;
+        let found = self.buckets.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        })?;
+        let middle = middle(found).clamp(self.min, self.max);
+        Some(Duration::from_nanos(middle))
+    }
+
+    /// The usual figures; nothing of none.
+    pub fn spread(&self) -> Option<Spread> {
+        Some(Spread {
+            min: self.min()?,
+            average: self.average()?,
+            p50: self.percentile(50.0)?,
+            p95: self.percentile(95.0)?,
+            p99: self.percentile(99.0)?,
+            max: self.max()?,
+        })
+    }
+}
+
+/// How durations are spread. Serialised, they are milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The least.
+    #[serde(with = "milliseconds")]
+    pub min: Duration,
+    /// The average.
+    #[serde(rename = "avg", with = "milliseconds")]
+    pub average: Duration,
+    /// What half of them do not exceed.
+    #[serde(with = "milliseconds")]
+    pub p50: Duration,
+    /// What 95 of a hundred do not exceed.
+    #[serde(with = "milliseconds")]
+    pub p95: Duration,
+    /// What 99 of a hundred do not exceed.
+    #[serde(with = "milliseconds")]
+    pub p99: Duration,
+    /// The greatest.
+    #[serde(with = "milliseconds")]
+    pub max: Duration,
+}
+
+/// Which one in the order of their size is the percentile (the nearest rank); the first is 1. Nothing of
+/// none, and what is no number counts as 100.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and a count"
+)]
+pub(super) fn rank(percent: f64, count: u64) -> Option<u64> {
+    let share = if percent.is_nan() {
+        1.0
+    } else {
+        percent.clamp(0.0, 100.0) / 100.0
+    };
+    (count > 0).then(|| ((share * count as f64).ceil() as u64).clamp(1, count))
+}
+
+/// Values below `BUCKETS` have a bucket each; from there on each doubling has as many.
+fn bucket(value: u64) -> usize {
+    let Some(shift) = value.checked_ilog2().and_then(|log| log.checked_sub(BITS)) else {
+        return usize::try_from(value).unwrap_or_default();
+    };
+    let place = (u64::from(shift) << BITS) + (value >> shift);
+    usize::try_from(place).unwrap_or_default()
+}
+
+/// The middle of a bucket.
+fn middle(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < 2 * BUCKETS {
+        return bucket;
+    }
+    let shift = bucket / BUCKETS - 1;
+    let first = (bucket % BUCKETS + BUCKETS) << shift;
+    first + (1 << shift >> 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn of_none_there_is_nothing_to_say() {
+        let none = Durations::default();
+        assert_eq!(none.spread(), None);
+        assert_eq!(none.percentile(50.0), None);
+    }
+
+    #[test]
+    fn buckets_follow_each_other() {
+        let mut last = 0;
+        for value in 0..100_000 {
+            let bucket = bucket(value);
+            assert!(bucket == last || bucket == last + 1, "{value}");
+            last = bucket;
+        }
+        assert!(bucket(u64::MAX) * size_of::<u64>() < 31 * 1024);
+        assert!(middle(bucket(u64::MAX)) > u64::MAX / 128 * 127);
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_as_near_as_promised(
+            mut nanos in prop::collection::vec(prop_oneof![0..1000_u64, any::<u64>(), 1_000_000..9_000_000_u64], 1..200),
+            percent in 0.0..=100.0_f64,
+        ) {
+            let mut durations = Durations::default();
+            for nanos in &nanos {
+                durations.add(Duration::from_nanos(*nanos));
+            }
+            nanos.sort_unstable();
+            let count = nanos.len() as u64;
+            let rank = usize::try_from(rank(percent, count).unwrap()).unwrap();
+            let exact = nanos[rank - 1];
+            let told = durations.percentile(percent).unwrap().as_nanos();
+            let told = u64::try_from(told).unwrap();
+            prop_assert!(told.abs_diff(exact) <= exact / 126, "{told} instead of {exact}");
+            prop_assert_eq!(durations.min().unwrap().as_nanos(), u128::from(nanos[0]));
+            prop_assert_eq!(durations.max().unwrap().as_nanos(), u128::from(nanos[nanos.len() - 1]));
+            let sum: u128 = nanos.iter().map(|nanos| u128::from(*nanos)).sum();
+            prop_assert_eq!(durations.average().unwrap().as_nanos(), sum / u128::from(count));
+            prop_assert_eq!(durations.count(), count);
+        }
+    }
+}

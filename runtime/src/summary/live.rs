@@ -1,0 +1,175 @@
+//! What there is to know while a run goes on.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::tally::Tally;
+use super::{Durations, per_second};
+use crate::event::Event;
+
+/// The pace is that of the last ten seconds: long enough to be steady, short enough to follow a change.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The window moves on by this much.
+const STEP: Duration = Duration::from_millis(250);
+
+/// Figures of a run that goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExecutionStats {
+    /// How many jobs there are, as far as is known.
+    pub total_jobs: u64,
+    /// How many have succeeded.
+    pub completed_jobs: u64,
+    /// How many have failed, timed out or crashed.
+    pub failed_jobs: u64,
+    /// How many ended without having come to anything: cancelled and skipped ones.
+    pub unfinished_jobs: u64,
+    /// How many of the completed ones used an earlier result again.
+    pub cached_jobs: u64,
+    /// How long last attempts ran on average; 0 as long as none has ended.
+    pub average_execution_time: Duration,
+    /// How many attempts ran at once at the most.
+    pub peak_concurrent_jobs: u64,
+    /// How many attempts were made beyond the first of each job, or will be.
+    pub total_retries: u64,
+    /// How many jobs ended a second lately.
+    pub throughput_per_second: f64,
+    /// How long the rest takes at that pace, where all jobs are known and any have ended lately.
+    pub remaining: Option<Duration>,
+    /// Where the jobs are.
+    pub queue: QueueStatus,
+}
+
+/// Where jobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueStatus {
+    /// They wait, some of them for another attempt.
+    pub queued: u64,
+    /// They run.
+    pub running: u64,
+    /// They have ended.
+    pub ended: u64,
+    /// All of them.
+    pub total: u64,
+}
+
+/// Keeps [`ExecutionStats`] of a run by its events. It has no clock: it is told the time.
+#[derive(Debug, Clone)]
+pub struct LiveStats {
+    tally: Tally,
+    /// How many jobs were taken in.
+    taken: u64,
+    /// How many there will be, where that is known.
+    announced: Option<u64>,
+    failed_attempts: u64,
+    began: Instant,
+    /// How many jobs had ended at each step of the window.
+    steps: VecDeque<(Instant, u64)>,
+}
+
+impl LiveStats {
+    /// Figures of a run that begins now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            tally: Tally::default(),
+            taken: 0,
+            announced: None,
+            failed_attempts: 0,
+            began: now,
+            steps: VecDeque::from([(now, 0)]),
+        }
+    }
+
+    /// Takes note of something that happened now.
+    pub fn observe(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::RunStarted { total } => self.announced = *total,
+            Event::JobQueued { .. } => self.taken += 1,
+            Event::AttemptFailed { .. } => self.failed_attempts += 1,
+            // Before the job counts: a step says what was before it.
+            Event::JobEnded { .. } => self.step(now),
+            _ => {}
+        }
+        self.tally.observe(event);
+    }
+
+    /// What has been counted so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The figures of now.
+    pub fn stats(&self, now: Instant) -> ExecutionStats {
+        let counts = self.tally.counts();
+        let ended = counts.total();
+        let total = self
+            .announced
+            .unwrap_or_default()
+            .max(self.taken)
+            .max(ended);
+        let running = self.tally.running();
+        let throughput = self.throughput(now);
+        let known = self
+            .announced
+            .is_some_and(|announced| announced >= self.taken);
+        let rest = total - ended;
+        #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+        let remaining = (known && throughput > 0.0)
+            .then(|| Duration::try_from_secs_f64(rest as f64 / throughput).ok())
+            .flatten();
+        ExecutionStats {
+            total_jobs: total,
+            completed_jobs: counts.succeeded,
+            failed_jobs: counts.failures(),
+            unfinished_jobs: counts.cancelled + counts.skipped,
+            cached_jobs: self.tally.cached(),
+            average_execution_time: Durations::average(self.tally.run_times()).unwrap_or_default(),
+            peak_concurrent_jobs: self.tally.peak_concurrency(),
+            total_retries: self.failed_attempts,
+            throughput_per_second: throughput,
+            remaining: if rest == 0 && known {
+                Some(Duration::ZERO)
+            } else {
+                remaining
+            },
+            queue: QueueStatus {
+                queued: rest.saturating_sub(running),
+                running,
+                ended,
+                total,
+            },
+        }
+    }
+
+    fn step(&mut self, now: Instant) {
+        let last = self.steps.back().map_or(self.began, |(at, _)| *at);
+        if now.saturating_duration_since(last) < STEP {
+            return;
+        }
+        self.steps.push_back((now, self.tally.counts().total()));
+        // One step from before the window is what the window is measured against.
+        while let Some((second, _)) = self.steps.get(1)
+            && now.saturating_duration_since(*second) >= WINDOW
+        {
+            self.steps.pop_front();
+        }
+    }
+
+    fn throughput(&self, now: Instant) -> f64 {
+        let ended = self.tally.counts().total();
+        let inside = |at: Instant| now.saturating_duration_since(at) < WINDOW;
+        // The last step before the window, moved to its beginning: nothing ended between it and the next.
+        let before = self.steps.iter().rev().find(|(at, _)| !inside(*at));
+        match (before, self.steps.front()) {
+            (Some((_, count)), _) => {
+                let next = self.steps.iter().find(|(at, _)| inside(*at));
+                let count = next.map_or(ended, |(_, next)| *next).max(*count);
+                per_second(ended - count, WINDOW)
+            }
+            (None, Some((at, count))) => {
+                per_second(ended - count, now.saturating_duration_since(*at))
+            }
+            (None, None) => 0.0,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Counts while a run goes on.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use ratchet_ipc::JobKey;
+
+use super::durations::Durations;
+use super::{Counts, Summary, per_second};
+use crate::event::{Event, WorkerNews};
+use crate::outcome::Outcome;
+
+/// Counts what happens in a run, outcome by outcome, in memory that does not grow with it.
+///
+/// Fed with every [`Event`] of a run by [`observe`](Self::observe) it knows all there is to know; fed with
+/// outcomes alone by [`record`](Self::record), all but the peak of concurrency and the restarts of workers.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_runtime::summary::Tally;
+///
+/// let summary = Tally::default().summary(Duration::from_secs(1));
+/// assert_eq!((summary.total, summary.success_rate), (0, 0.0));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    counts: Counts,
+    cached: u64,
+    retries: u64,
+    run: Durations,
+    queue: Durations,
+    /// Whose attempts run, as events tell.
+    running: HashSet<JobKey>,
+    peak: u64,
+    /// How many workers of each kind have failed and have no successor yet.
+    fallen: HashMap<String, u64>,
+    restarts: u64,
+}
+
+impl Tally {
+    /// Takes note of something that happened.
+    pub fn observe(&mut self, event: &Event) {
+        match event {
+            Event::AttemptStarted { id, .. } => {
+                self.running.insert(id.clone());
+                self.concurrency(self.running.len() as u64);
+            }
+            Event::AttemptFailed { id, .. } => {
+                self.running.remove(id);
+            }
+            Event::JobEnded { outcome } => {
+                self.running.remove(&outcome.id);
+                self.record(outcome);
+            }
+            Event::Worker(news) => self.observe_worker(news),
+            _ => {}
+        }
+    }
+
+    fn observe_worker(&mut self, news: &WorkerNews) {
+        match news {
+            WorkerNews::Ended {
+                worker,
+                unexpected: true,
+                ..
+            } => *self.fallen.entry(kind(worker.as_str())).or_default() += 1,
+            WorkerNews::Started { worker, .. } => {
+                if let Some(fallen) = self.fallen.get_mut(&kind(worker.as_str()))
+                    && *fallen > 0
+                {
+                    *fallen -= 1;
+                    self.restarts += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of an outcome.
+    pub fn record(&mut self, outcome: &Outcome) {
+        self.counts.add(outcome.status());
+        self.cached += u64::from(outcome.cached);
+        self.retries += u64::from(retries(outcome));
+        if ran(outcome) {
+            self.run.add(outcome.duration);
+            self.queue.add(outcome.queued);
+        }
+    }
+
+    /// Takes note of how many attempts run at this moment.
+    pub fn concurrency(&mut self, running: u64) {
+        self.peak = self.peak.max(running);
+    }
+
+    /// Takes note of a worker that was started in the place of one that had failed.
+    pub fn restart(&mut self) {
+        self.restarts += 1;
+    }
+
+    /// How many jobs ended how.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How many attempts there were beyond the first of each job that has ended.
+    pub fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    /// How many results were earlier ones.
+    pub fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// How many attempts ran at once at the most.
+    pub fn peak_concurrency(&self) -> u64 {
+        self.peak
+    }
+
+    /// How many attempts run, as events tell.
+    pub(super) fn running(&self) -> u64 {
+        self.running.len() as u64
+    }
+
+    /// How long last attempts ran.
+    pub fn run_times(&self) -> &Durations {
+        &self.run
+    }
+
+    /// What has come of it in this time.
+    pub fn summary(&self, elapsed: Duration) -> Summary {
+        let total = self.counts.total();
+        Summary {
+            total,
+            counts: self.counts,
+            cached: self.cached,
+            retries: self.retries,
+            elapsed,
+            throughput: per_second(total, elapsed),
+            success_rate: self.counts.success_rate(),
+            failure_rate: self.counts.failure_rate(),
+            run: self.run.spread(),
+            queue: self.queue.spread(),
+            peak_concurrency: self.peak,
+            worker_restarts: self.restarts,
+        }
+    }
+}
+
+/// Whether a job ran, so that its times say something.
+pub(super) fn ran(outcome: &Outcome) -> bool {
+    outcome.attempts > 0 && !outcome.cached
+}
+
+/// How many attempts there were beyond the first.
+pub(super) fn retries(outcome: &Outcome) -> u32 {
+    outcome.attempts.saturating_sub(1)
+}
+
+/// The kind of a worker: its name without its number.
+fn kind(worker: &str) -> String {
+    let kind = worker.rsplit_once('/').map_or(worker, |(kind, _)| kind);
+    kind.to_owned()
+}

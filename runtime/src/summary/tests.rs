@@ -1,0 +1,283 @@
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::Payload;
+
+use super::*;
+use crate::event::{Event, WorkerNews};
+use crate::outcome::{Class, Failure, Outcome};
+use crate::worker::WorkerName;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn succeeded(id: &str) -> Outcome {
+    Outcome {
+        id: id.into(),
+        task: "t".into(),
+        host: Some("web1".into()),
+        result: Ok(Payload::null()),
+        attempts: 1,
+        cached: false,
+        worker: None,
+        queued: MS,
+        duration: 10 * MS,
+    }
+}
+
+fn failed(id: &str, class: Class, attempts: u32) -> Outcome {
+    Outcome {
+        result: Err(Box::new(Failure::new(class, "why"))),
+        attempts,
+        ..succeeded(id)
+    }
+}
+
+/// One of each sort.
+fn outcomes() -> [Outcome; 8] {
+    [
+        Outcome {
+            duration: 30 * MS,
+            attempts: 3,
+            host: Some("web2".into()),
+            ..succeeded("a")
+        },
+        succeeded("b"),
+        Outcome {
+            cached: true,
+            attempts: 0,
+            duration: Duration::ZERO,
+            queued: Duration::ZERO,
+            ..succeeded("c")
+        },
+        failed("d", Class::Task, 2),
+        Outcome {
+            duration: 50 * MS,
+            task: "u".into(),
+            ..failed("e", Class::Timeout, 1)
+        },
+        Outcome {
+            host: None,
+            ..failed("f", Class::Crash, 1)
+        },
+        failed("g", Class::Cancelled, 0),
+        failed("h", Class::Need, 0),
+    ]
+}
+
+fn started(id: &str) -> Event {
+    Event::AttemptStarted {
+        id: id.into(),
+        attempt: 1,
+        worker: None,
+    }
+}
+
+fn ended(outcome: Outcome) -> Event {
+    Event::JobEnded {
+        outcome: outcome.into(),
+    }
+}
+
+fn retried(id: &str) -> Event {
+    Event::AttemptFailed {
+        id: id.into(),
+        attempt: 1,
+        class: Class::Task,
+        message: "why".to_owned(),
+        retry_in_ms: 5,
+    }
+}
+
+fn queued(id: &str) -> Event {
+    Event::JobQueued {
+        id: id.into(),
+        task: "t".into(),
+    }
+}
+
+#[test]
+fn everything_counts_where_it_belongs() {
+    let summary = outcomes().summarize(Duration::from_secs(2));
+    assert_eq!(summary.total, 8);
+    let counts = Counts {
+        succeeded: 3,
+        failed: 1,
+        timed_out: 1,
+        crashed: 1,
+        cancelled: 1,
+        skipped: 1,
+    };
+    assert_eq!(summary.counts, counts);
+    assert_eq!((summary.cached, summary.retries), (1, 3));
+    assert!((summary.throughput - 4.0).abs() < 1e-9);
+    assert!((summary.success_rate - 37.5).abs() < 1e-9);
+    assert!((summary.failure_rate - 37.5).abs() < 1e-9);
+    // Neither the cached one nor those that never ran make it look quicker: (30 + 10 + 10 + 50 + 10) / 5.
+    let run = summary.run.unwrap();
+    assert_eq!((run.min, run.average, run.max), (10 * MS, 22 * MS, 50 * MS));
+    assert_eq!(summary.queue.unwrap().min, MS);
+}
+
+#[test]
+fn a_summary_is_written_as_reports_have_it_and_read_again() {
+    let mut tally = Tally::default();
+    tally.record(&succeeded("a"));
+    tally.concurrency(2);
+    tally.restart();
+    let summary = tally.summary(Duration::from_millis(500));
+    let json = serde_json::to_string(&summary).unwrap();
+    assert_eq!(
+        json,
+        concat!(
+            r#"{"total":1,"succeeded":1,"failed":0,"timed_out":0,"crashed":0,"cancelled":0,"skipped":0,"#,
+            r#""cached":0,"retries":0,"elapsed_ms":500,"throughput":2.0,"success_rate":100.0,"failure_rate":0.0,"#,
+            r#""run_ms":{"min":10,"avg":10,"p50":10,"p95":10,"p99":10,"max":10},"#,
+            r#""queue_ms":{"min":1,"avg":1,"p50":1,"p95":1,"p99":1,"max":1},"#,
+            r#""peak_concurrency":2,"worker_restarts":1}"#
+        )
+    );
+    assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), summary);
+    let none = Tally::default().summary(Duration::ZERO);
+    let json = serde_json::to_string(&none).unwrap();
+    assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), none);
+    assert!(none.all_successful());
+}
+
+#[test]
+fn results_answer_what_they_are_asked() {
+    let all = outcomes();
+    assert_eq!((all.count_successful(), all.count_failed()), (3, 3));
+    assert_eq!(all.filter_by_status(Status::Skipped).count(), 1);
+    assert_eq!(all.filter_by_host("web1").count(), 6);
+    assert_eq!(all.by_host()["web2"].len(), 1);
+    assert_eq!(all.by_task()["u"].len(), 1);
+    assert_eq!(all.by_status().len(), 6);
+    assert_eq!(all.errors().count(), 5);
+    assert_eq!(all.host_names().len(), 2);
+    assert!(all.has_errors() && !all.all_successful());
+    assert_eq!(all.average_duration(), Some(22 * MS));
+    assert_eq!(all.min_duration(), Some(10 * MS));
+    assert_eq!(all.max_duration(), Some(50 * MS));
+    assert_eq!(all.percentile_duration(80.0), Some(30 * MS));
+    assert_eq!(all.percentile_duration(81.0), Some(50 * MS));
+}
+
+#[test]
+fn of_nothing_rates_are_0_and_all_is_well() {
+    let none: [Outcome; 0] = [];
+    assert_eq!((none.success_rate(), none.failure_rate()), (0.0, 0.0));
+    assert!(none.all_successful() && !none.has_errors());
+    assert_eq!(none.average_duration(), None);
+    assert_eq!(none.percentile_duration(50.0), None);
+    // Nothing ran, but there is something.
+    let skipped = [failed("h", Class::Need, 0)];
+    assert_eq!(skipped.max_duration(), None);
+    assert_eq!((skipped.success_rate(), skipped.failure_rate()), (0.0, 0.0));
+}
+
+#[test]
+fn the_peak_is_of_attempts_that_run_and_not_of_those_that_wait_for_a_retry() {
+    let mut tally = Tally::default();
+    tally.observe(&started("a"));
+    tally.observe(&retried("a"));
+    tally.observe(&started("b"));
+    tally.observe(&started("a"));
+    assert_eq!(tally.peak_concurrency(), 2);
+    tally.observe(&retried("a"));
+    // Cancelled while it waited.
+    tally.observe(&ended(failed("a", Class::Cancelled, 2)));
+    tally.observe(&ended(succeeded("b")));
+    assert_eq!((tally.running(), tally.peak_concurrency()), (0, 2));
+}
+
+#[test]
+fn only_workers_in_the_place_of_failed_ones_are_restarts() {
+    let mut tally = Tally::default();
+    let start = |kind, number| {
+        Event::Worker(WorkerNews::Started {
+            worker: WorkerName::new(kind, number),
+            system_id: None,
+        })
+    };
+    let end = |number, unexpected| {
+        Event::Worker(WorkerNews::Ended {
+            worker: WorkerName::new("a", number),
+            cause: "exited with code 1".to_owned(),
+            unexpected,
+        })
+    };
+    for event in [
+        start("a", 1),
+        start("a", 2),
+        end(1, false),
+        start("a", 3),
+        end(2, true),
+        start("b", 1),
+        start("a", 4),
+        start("a", 5),
+    ] {
+        tally.observe(&event);
+    }
+    assert_eq!(tally.summary(Duration::ZERO).worker_restarts, 1);
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[test]
+fn live_figures_follow_the_run() {
+    let began = now();
+    let mut live = LiveStats::new(began);
+    live.observe(&Event::RunStarted { total: Some(4) }, began);
+    for id in ["a", "b", "c"] {
+        live.observe(&queued(id), began);
+    }
+    live.observe(&started("a"), began);
+    live.observe(&started("b"), began);
+    live.observe(&retried("b"), began);
+    let later = began + Duration::from_secs(1);
+    live.observe(&ended(succeeded("a")), later);
+
+    let stats = live.stats(later);
+    assert_eq!((stats.total_jobs, stats.completed_jobs), (4, 1));
+    assert_eq!((stats.failed_jobs, stats.total_retries), (0, 1));
+    assert_eq!(stats.average_execution_time, 10 * MS);
+    assert_eq!(stats.peak_concurrent_jobs, 2);
+    assert!((stats.throughput_per_second - 1.0).abs() < 1e-9);
+    assert_eq!(stats.remaining, Some(Duration::from_secs(3)));
+    let queue = QueueStatus {
+        queued: 3,
+        running: 0,
+        ended: 1,
+        total: 4,
+    };
+    assert_eq!(stats.queue, queue);
+}
+
+#[test]
+fn the_pace_is_that_of_the_last_ten_seconds() {
+    let began = now();
+    let mut live = LiveStats::new(began);
+    let at = |millis: u64| began + Duration::from_millis(millis);
+    assert!(live.stats(began).throughput_per_second.abs() < 1e-9);
+    // Ten a second for a minute.
+    for number in 0..600 {
+        live.observe(&ended(succeeded(&number.to_string())), at(number * 100));
+    }
+    let pace = live.stats(at(60_000)).throughput_per_second;
+    assert!((9.5..=10.5).contains(&pace), "{pace}");
+    // A hundred a second for the next ten.
+    for number in 0..1000 {
+        let outcome = succeeded(&number.to_string());
+        live.observe(&ended(outcome), at(60_000 + number * 10));
+    }
+    let pace = live.stats(at(70_000)).throughput_per_second;
+    assert!((95.0..=105.0).contains(&pace), "{pace}");
+    // Then nothing.
+    let pace = live.stats(at(75_000)).throughput_per_second;
+    assert!((45.0..=55.0).contains(&pace), "{pace}");
+    let stats = live.stats(at(81_000));
+    assert!(stats.throughput_per_second < 3.0);
+    assert!(live.stats(at(90_000)).throughput_per_second.abs() < 1e-9);
+    assert_eq!(stats.remaining, None, "nobody said how many there are");
+}

@@ -1,0 +1,159 @@
+//! Why workers end.
+
+use std::fmt;
+use std::time::Duration;
+
+use ratchet_ipc::HandshakeError;
+
+use crate::process::{Exit, ProcessError};
+
+/// Why a worker is no more.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// It could not be started at all.
+    Spawn(ProcessError),
+    /// Host and worker cannot talk.
+    Refused(HandshakeError),
+    /// It took too long to be ready.
+    NotReady(Duration),
+    /// It ended by itself.
+    Exited(Exit),
+    /// It lived on, and closed the pipe it answers into.
+    ClosedOutput,
+    /// It lived on, and closed the pipe it is asked through.
+    ClosedInput,
+    /// It was killed to stop a job that was out of time.
+    OutOfTime,
+    /// It was killed to stop a job that nobody wanted any more.
+    Unwanted,
+    /// It was killed for its memory.
+    Memory { used: u64, limit: u64 },
+    /// It did not answer a ping.
+    NoPong(Duration),
+    /// It printed what is no message, which its pool does not forgive.
+    Stray(String),
+    /// It was asked to end, nothing being wrong with it.
+    Retired(Retirement),
+}
+
+/// Why a worker is asked to end though nothing is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Retirement {
+    /// It has done as many jobs as a worker may.
+    MaxJobs,
+    /// It has reached its age.
+    Age,
+    /// It had nothing to do for long.
+    Idle,
+    /// It uses more memory than it should.
+    Memory,
+    /// Its pool is made smaller, or another kind needs the room.
+    Shrunk,
+    /// All workers end.
+    Shutdown,
+}
+
+impl Cause {
+    /// Whether nobody wanted it to end.
+    pub(crate) fn is_unexpected(&self) -> bool {
+        match self {
+            Self::Spawn(_)
+            | Self::Refused(_)
+            | Self::NotReady(_)
+            | Self::Exited(_)
+            | Self::ClosedOutput
+            | Self::ClosedInput
+            | Self::Memory { .. }
+            | Self::NoPong(_)
+            | Self::Stray(_) => true,
+            Self::OutOfTime | Self::Unwanted | Self::Retired(_) => false,
+        }
+    }
+
+    /// Whether trying again is of no use: the next start ends like this one.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Spawn(error) => matches!(
+                error,
+                ProcessError::NotFound { .. }
+                    | ProcessError::NotExecutable { .. }
+                    | ProcessError::WrongFormat { .. }
+                    | ProcessError::NoFolder { .. }
+            ),
+            Self::Refused(error) => matches!(error, HandshakeError::NoCommonVersion { .. }),
+            _ => false,
+        }
+    }
+
+    /// What a count of such ends is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Spawn(_) => "spawn",
+            Self::Refused(_) => "handshake",
+            Self::NotReady(_) => "not_ready",
+            Self::Exited(_) => "exit",
+            Self::ClosedOutput => "closed_output",
+            Self::ClosedInput => "closed_input",
+            Self::OutOfTime => "timeout",
+            Self::Unwanted => "cancelled",
+            Self::Memory { .. } => "memory",
+            Self::NoPong(_) => "no_pong",
+            Self::Stray(_) => "stray",
+            Self::Retired(why) => why.name(),
+        }
+    }
+}
+
+impl Retirement {
+    /// What a count of such ends is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxJobs => "max_jobs",
+            Self::Age => "ttl",
+            Self::Idle => "idle_ttl",
+            Self::Memory => "soft_memory",
+            Self::Shrunk => "shrunk",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    /// Completes "worker resize/2 ..".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spawn(error) => {
+                write!(f, "could not be started: {error}")?;
+                match std::error::Error::source(error) {
+                    Some(source) => write!(f, ": {source}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Refused(error) => write!(f, "cannot be talked to: {error}"),
+            Self::NotReady(limit) => write!(f, "was not ready within {limit:?}"),
+            Self::Exited(exit) => exit.fmt(f),
+            Self::ClosedOutput => f.write_str(
+                "closed its stdout, so that it could not answer any more, and was killed",
+            ),
+            Self::ClosedInput => f.write_str(
+                "closed its stdin, so that it could not be asked any more, and was ended",
+            ),
+            Self::OutOfTime => f.write_str("was killed to stop a job that was out of time"),
+            Self::Unwanted => f.write_str("was killed to stop a job that was cancelled"),
+            Self::Memory { used, limit } => write!(
+                f,
+                "was killed for its memory: {} MiB, and {} MiB are allowed",
+                used >> 20,
+                limit >> 20
+            ),
+            Self::NoPong(limit) => {
+                write!(f, "did not answer a ping within {limit:?} and was killed")
+            }
+            Self::Stray(line) => write!(
+                f,
+                "was killed because it printed what is no message: {line}"
+            ),
+            Self::Retired(why) => write!(f, "was retired ({})", why.name()),
+        }
+    }
+}

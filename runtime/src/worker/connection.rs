@@ -1,0 +1,497 @@
+//! One worker, from its start to its end: a task that owns its process, its pipes and its attempts.
+//!
+//! ```text
+//!              Order                 bytes
+//! supervisor ---------> connection <======> worker process
+//!            <---------     |
+//!               News        +--Report, Reply--> whoever asked for the attempt
+//! ```
+//!
+//! Answers go straight to whoever asked; the supervisor hears numbers. Whatever happens to the worker,
+//! each attempt that was given to it is answered or given back, once.
+
+mod end;
+mod in_flight;
+mod incoming;
+mod stderr;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::{
+    Cancel, Capability, Event, Handshake, HandshakeState, IpcError, IpcTransport, Lines, MessageId,
+    Native, Nonce, PROTOCOLS_ENV, Profile, ProtocolVersion, Request, StdioTransport, TaskName,
+    WORKER_ID_ENV,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep_until};
+
+use self::in_flight::{Due, InFlight, Why};
+use self::stderr::Stderr;
+use super::cause::{Cause, Retirement};
+use super::name::WorkerName;
+use super::orders::{News, Order, Work, Worked};
+use crate::executor::crew::{Report, Stop};
+use crate::job;
+use crate::outcome::{Class, Failure};
+use crate::process::{ExitWatch, Language, PoolConfig, ProcessHandle, ProcessId, ProcessManager};
+
+/// How many orders are taken at once: they leave in one write.
+const ORDERS: usize = 256;
+
+/// What a connection is made with.
+pub(crate) struct Connection {
+    pub(crate) name: WorkerName,
+    pub(crate) config: Arc<PoolConfig>,
+    pub(crate) manager: Arc<dyn ProcessManager>,
+    /// A worker of its kind has shown that it says no hello; nobody waits for one again.
+    pub(crate) expect_silence: bool,
+    /// The worker's number, with which its news are marked.
+    pub(crate) number: u64,
+    pub(crate) news: mpsc::UnboundedSender<(u64, News)>,
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
+}
+
+impl Connection {
+    /// Starts the worker and stays with it to its end.
+    pub(crate) async fn run(mut self) {
+        let death = match self.start().await {
+            Ok(handle) => match Live::new(&self, handle) {
+                Some(live) => live.run(&mut self.orders).await,
+                None => end::Death::new(Cause::ClosedInput, String::new()),
+            },
+            Err(cause) => end::Death::new(cause, String::new()),
+        };
+        // What was given to it too late goes back.
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            if let Order::Work(work) = order {
+                self.tell(News::Back { work, begun: false });
+            }
+        }
+        self.tell(News::Dead(Box::new(death)));
+    }
+
+    async fn start(&self) -> Result<ProcessHandle, Cause> {
+        let mut process = self.config.process.clone();
+        process.env = process
+            .env
+            .set(
+                PROTOCOLS_ENV,
+                ratchet_ipc::offer(ProtocolVersion::SUPPORTED),
+            )
+            .set(WORKER_ID_ENV, self.name.as_str());
+        let handle = self.manager.spawn_process(&process).await;
+        let handle = handle.map_err(Cause::Spawn)?;
+        self.tell(News::Started {
+            process: handle.id(),
+            system_id: handle.system_id(),
+        });
+        Ok(handle)
+    }
+
+    fn tell(&self, news: News) {
+        // Without a supervisor there is nobody left to care.
+        let _ = self.news.send((self.number, news));
+    }
+}
+
+/// A worker whose process runs.
+struct Live {
+    name: WorkerName,
+    config: Arc<PoolConfig>,
+    manager: Arc<dyn ProcessManager>,
+    number: u64,
+    news: mpsc::UnboundedSender<(u64, News)>,
+
+    process: ProcessId,
+    exit: ExitWatch,
+    transport: Box<dyn IpcTransport>,
+    stderr: Stderr,
+    handshake: Handshake,
+    /// It has said hello.
+    introduced: bool,
+    /// What it said of itself, once it takes work.
+    profile: Option<Profile>,
+    /// By when it has to be ready.
+    ready_by: Option<Instant>,
+    jobs: InFlight,
+    worked: Worked,
+    /// When the attempt that ended last did.
+    ended_at: Instant,
+    pinged: Option<Ping>,
+    ping_at: Option<Instant>,
+    /// Nothing more can be read from it.
+    mute: bool,
+    leaving: Leaving,
+    /// Of what it is dying, once that is decided.
+    dying: Option<Cause>,
+    /// It is being killed: there is nothing left to decide.
+    killed: bool,
+    /// For whose sake it is killed, and why.
+    killed_for: Option<(u64, Why)>,
+    /// Unknown and repeated answers, not all of which are worth a line.
+    unasked: u64,
+}
+
+struct Ping {
+    nonce: u64,
+    by: Instant,
+}
+
+/// How far it is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// It is not.
+    Stays,
+    /// It leaves when it has finished what it has.
+    When(Retirement),
+    /// It was told, and its stdin is closed; by then its group is asked to end.
+    By(Instant),
+    /// Its group was asked, and is killed in time.
+    Asked,
+}
+
+impl Live {
+    fn new(connection: &Connection, mut handle: ProcessHandle) -> Option<Self> {
+        let config = Arc::clone(&connection.config);
+        let (stdin, stdout, stderr) = handle.take_pipes()?;
+        let transport = match config.language {
+            Language::Native => StdioTransport::with(stdout, stdin, Native, config.limits),
+            Language::Lines { input, output } => {
+                StdioTransport::with(stdout, stdin, Lines::new(input, output), config.limits)
+            }
+        };
+        let now = now();
+        let (mode, wait) = match config.language {
+            Language::Lines { .. } => (ratchet_ipc::HandshakeMode::None, Duration::ZERO),
+            Language::Native if connection.expect_silence => (config.handshake, Duration::ZERO),
+            Language::Native => (config.handshake, config.handshake_wait),
+        };
+        Some(Self {
+            name: connection.name.clone(),
+            manager: Arc::clone(&connection.manager),
+            number: connection.number,
+            news: connection.news.clone(),
+            process: handle.id(),
+            exit: handle.exit().clone(),
+            transport: Box::new(transport),
+            stderr: Stderr::new(stderr, config.stderr_bytes),
+            handshake: Handshake::new(mode, ProtocolVersion::SUPPORTED, now, wait),
+            introduced: false,
+            profile: None,
+            ready_by: now.checked_add(config.start_timeout),
+            jobs: InFlight::new(),
+            worked: Worked::default(),
+            ended_at: now,
+            pinged: None,
+            ping_at: None,
+            mute: false,
+            leaving: Leaving::Stays,
+            dying: None,
+            killed: false,
+            killed_for: None,
+            unasked: 0,
+            config,
+        })
+    }
+
+    /// The conversation, until the process has ended.
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> super::orders::Death {
+        let mut batch = Vec::with_capacity(ORDERS);
+        let mut alarm = Box::pin(sleep_until(tokio::time::Instant::now()));
+        self.handshake.on_time(now());
+        self.shake_hands().await;
+        let ended = loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                taken = orders.recv_many(&mut batch, ORDERS) => {
+                    if taken == 0 {
+                        // The supervisor is gone, and with it whoever wanted this worker.
+                        self.kill(Cause::Retired(Retirement::Shutdown)).await;
+                        break self.exit.wait().await;
+                    }
+                    let now = now();
+                    for order in batch.drain(..) {
+                        self.obey(order, now).await;
+                    }
+                }
+                incoming = self.transport.receive(), if !self.mute => self.take_all(incoming).await,
+                ended = self.exit.wait() => break ended,
+                () = self.stderr.read(), if self.stderr.is_open() => {
+                    self.stderr.stream(&self.name, self.jobs.oldest());
+                }
+                () = ring(&mut alarm, deadline) => self.on_time(now()).await,
+            }
+            self.leave_if_done().await;
+            self.tell_worked();
+        };
+        self.bury(ended).await
+    }
+
+    /// When something is to be looked at again.
+    fn deadline(&self) -> Option<Instant> {
+        let leaving = match self.leaving {
+            Leaving::By(at) => Some(at),
+            Leaving::Stays | Leaving::When(_) | Leaving::Asked => None,
+        };
+        let ready_by = self.ready_by.filter(|_| self.profile.is_none());
+        [
+            self.handshake.deadline(),
+            ready_by,
+            self.jobs.deadline(self.can(&Capability::Cancel)),
+            self.pinged.as_ref().map(|ping| ping.by),
+            self.ping_at,
+            leaving,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .filter(|_| !self.killed)
+    }
+
+    async fn on_time(&mut self, now: Instant) {
+        self.handshake.on_time(now);
+        self.shake_hands().await;
+        if self.profile.is_none() && self.ready_by.is_some_and(|by| by <= now) {
+            self.kill(Cause::NotReady(self.config.start_timeout)).await;
+        }
+        while let Some(due) = self.jobs.due(self.can(&Capability::Cancel), now) {
+            match due {
+                Due::Ask(id, why) => self.ask(id, why, self.config.grace, now),
+                Due::Kill(id, why) => {
+                    self.kill_for(id, why).await;
+                    break;
+                }
+            }
+        }
+        if let Some(ping) = &self.pinged
+            && ping.by <= now
+        {
+            let limit = self.config.ping.unwrap_or_default();
+            self.kill(Cause::NoPong(limit)).await;
+        }
+        if self.ping_at.is_some_and(|at| at <= now) {
+            self.ping(now);
+        }
+        if matches!(self.leaving, Leaving::By(at) if at <= now) {
+            self.leaving = Leaving::Asked;
+            self.terminate(self.config.grace).await;
+        }
+    }
+
+    async fn obey(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::Work(work) => self.send(work, now),
+            Order::Stop(key, stop) => {
+                let Some(entry) = self.jobs.find(key) else {
+                    return;
+                };
+                let id = entry.id;
+                if entry.begun.is_none() {
+                    return self.recall(Some(id));
+                }
+                match stop {
+                    Stop::Ask { grace } => self.ask(id, Why::Unwanted, grace, now),
+                    Stop::Kill => self.kill_for(id, Why::Unwanted).await,
+                }
+            }
+            Order::Recall => self.recall(None),
+            Order::Retire(why) => {
+                if self.leaving == Leaving::Stays {
+                    self.leaving = Leaving::When(why);
+                }
+            }
+            Order::Kill(cause) => self.kill(cause).await,
+        }
+    }
+
+    /// Sends an attempt to the worker.
+    fn send(&mut self, work: Work, now: Instant) {
+        let begins = self.jobs.has_room();
+        if work.ahead && begins && work.has_slot() {
+            // There is none in whose place it could begin.
+            return self.tell(News::Back { work, begun: false });
+        }
+        match self
+            .transport
+            .queue(&request(&work, self.jobs.next_id()).into())
+        {
+            Ok(()) => {}
+            Err(IpcError::Closed) => return self.tell(News::Back { work, begun: false }),
+            Err(error) => return self.refuse(work, &error),
+        }
+        if begins {
+            let worker = Some(self.name.clone());
+            work.report(|ticket| Report::Started { ticket, worker });
+            self.worked.begun += u32::from(work.ahead);
+        }
+        if self.jobs.is_empty() {
+            self.ended_at = now;
+        }
+        self.jobs.push(work, now);
+    }
+
+    /// The worker cannot be sent this attempt, which is the attempt's own fault.
+    fn refuse(&mut self, work: Work, error: &IpcError) {
+        let failure = match error {
+            IpcError::TooLarge { .. } => Failure::new(Class::TooLarge, error.to_string())
+                .code(ratchet_ipc::TaskError::TOO_LARGE),
+            _ => Failure::new(Class::Input, error.to_string()),
+        };
+        self.worked.begun += u32::from(work.ahead);
+        self.worked.ended += 1;
+        work.answer(
+            Err(Box::new(failure)),
+            Some(self.name.clone()),
+            Duration::ZERO,
+            None,
+        );
+    }
+
+    /// Asks an attempt to stop, where the worker understands that; else it has its grace all the same.
+    fn ask(&mut self, id: u64, why: Why, grace: Duration, now: Instant) {
+        let can_ask = self.can(&Capability::Cancel);
+        let Some(entry) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let again = entry.asked().is_some();
+        entry.ask(why, grace, now);
+        if can_ask && !again {
+            self.queue(Event::Cancel(Cancel {
+                id: MessageId::from(id),
+                reason: Some(why.reason().to_owned()),
+            }));
+        }
+    }
+
+    /// Asks back what was sent ahead, all of it or one. It comes back answered as cancelled, or done
+    /// after all.
+    fn recall(&mut self, only: Option<u64>) {
+        if !self.can(&Capability::Cancel) {
+            return;
+        }
+        let ids: Vec<u64> = self
+            .jobs
+            .waiting()
+            .filter(|entry| only.is_none_or(|only| entry.id == only))
+            .map(|entry| {
+                entry.recalled = true;
+                entry.id
+            })
+            .collect();
+        for id in ids {
+            self.queue(Event::Cancel(Cancel {
+                id: MessageId::from(id),
+                reason: Some("recalled".to_owned()),
+            }));
+        }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        let Some(every) = self.config.ping else {
+            return;
+        };
+        let nonce = self.pinged.as_ref().map_or(1, |ping| ping.nonce + 1);
+        self.ping_at = None;
+        self.pinged = now.checked_add(every).map(|by| Ping { nonce, by });
+        self.queue(Event::Ping(Nonce { nonce }));
+    }
+
+    /// Queues an event. One that cannot be said is not missed: the writer is broken, and whoever
+    /// receives next is told.
+    fn queue(&mut self, event: Event) {
+        if let Err(error) = self.transport.queue(&event.into()) {
+            tracing::debug!(worker = %self.name, %error, "the worker could not be told");
+        }
+    }
+
+    fn can(&self, capability: &Capability) -> bool {
+        self.profile
+            .as_ref()
+            .is_some_and(|profile| profile.capabilities.has(capability))
+    }
+
+    /// Looks whether the worker has become ready, or is refused.
+    async fn shake_hands(&mut self) {
+        match self.handshake.state() {
+            HandshakeState::AwaitingHello | HandshakeState::AwaitingReady(_) => {}
+            HandshakeState::Ready(profile) if self.profile.as_ref() == Some(profile) => {}
+            HandshakeState::Ready(profile) => {
+                let profile = profile.clone();
+                self.jobs
+                    .set_concurrency(self.config.concurrency.unwrap_or(profile.concurrency));
+                let pings = profile.capabilities.has(&Capability::Ping);
+                self.ping_at = self
+                    .config
+                    .ping
+                    .filter(|_| pings)
+                    .and_then(|every| now().checked_add(every));
+                self.profile = Some(profile.clone());
+                let introduced = self.introduced;
+                self.tell(News::Ready {
+                    profile: Box::new(profile),
+                    introduced,
+                });
+            }
+            HandshakeState::Refused(error) => {
+                let error = error.clone();
+                self.kill(Cause::Refused(error)).await;
+            }
+        }
+    }
+
+    fn tell_worked(&mut self) {
+        if self.worked != Worked::default() {
+            let worked = std::mem::take(&mut self.worked);
+            self.tell(News::Worked(worked));
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Without a supervisor there is nobody left to care.
+        let _ = self.news.send((self.number, news));
+    }
+}
+
+fn request(work: &Work, id: u64) -> Request {
+    let (task, input) = match &work.job.work {
+        job::Work::Task { task, input } => (task.clone(), input.clone()),
+        // Only tasks are given to workers.
+        job::Work::Command(_) | job::Work::Closure(_) => (
+            TaskName::from(work.job.task_name()),
+            ratchet_ipc::Payload::null(),
+        ),
+    };
+    let timeouts = work.job.terms.timeouts;
+    let limit = timeouts.soft.or(timeouts.hard);
+    Request {
+        attempt: work.number,
+        timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        host: work.job.host.clone(),
+        key: Some(work.job.id.clone()),
+        ..Request::new(id, task, input)
+    }
+}
+
+/// Waits until a moment. The timer is moved only when it rings too early, since deadlines mostly go
+/// back as jobs end and begin.
+async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
+    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
+        return pending().await;
+    };
+    if alarm.is_elapsed() || alarm.deadline() > deadline {
+        alarm.as_mut().reset(deadline);
+    }
+    alarm.as_mut().await;
+    while deadline > tokio::time::Instant::now() {
+        alarm.as_mut().reset(deadline);
+        alarm.as_mut().await;
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,158 @@
+//! How a worker ends, and what becomes of the attempts that it had.
+
+use std::time::Duration;
+
+use ratchet_ipc::{Capability, Event, Incoming};
+use tokio::time::timeout;
+
+use super::in_flight::Why;
+use super::{Cause, Leaving, Live, News, now};
+use crate::outcome::{Class, Failure};
+use crate::process::Ended;
+pub(super) use crate::worker::orders::Death;
+
+/// How long what a dead worker has printed is read. Only somebody who left its group can still hold
+/// its pipes.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a worker that closed its stdout has to end by itself, which tells more than killing it.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+
+impl Death {
+    pub(super) fn new(cause: Cause, stderr: String) -> Self {
+        Self { cause, stderr }
+    }
+}
+
+impl Live {
+    /// Kills the worker for this reason; it is dead when its exit is seen.
+    pub(super) async fn kill(&mut self, cause: Cause) {
+        if !self.killed {
+            self.killed = true;
+            self.dying.get_or_insert(cause);
+            self.terminate(Duration::ZERO).await;
+        }
+    }
+
+    /// Kills the worker to stop one attempt.
+    pub(super) async fn kill_for(&mut self, id: u64, why: Why) {
+        if !self.killed {
+            self.killed_for = Some((id, why));
+        }
+        self.kill(match why {
+            Why::Time(_) | Why::Silence(_) => Cause::OutOfTime,
+            Why::Unwanted => Cause::Unwanted,
+        })
+        .await;
+    }
+
+    pub(super) async fn terminate(&mut self, grace: Duration) {
+        if let Err(error) = self.manager.terminate_process(self.process, grace).await {
+            tracing::warn!(worker = %self.name, %error, "the worker could not be told to end");
+        }
+    }
+
+    /// Ends the worker by degrees, though not for nothing.
+    pub(super) async fn leave_for(&mut self, cause: Cause) {
+        self.dying = Some(cause);
+        self.leaving = now()
+            .checked_add(self.config.grace)
+            .map_or(Leaving::Asked, Leaving::By);
+        if self.leaving == Leaving::Asked {
+            self.terminate(self.config.grace).await;
+        }
+    }
+
+    /// It has closed its stdout, and is given a moment to end by itself.
+    pub(super) async fn expect_end(&mut self) {
+        if timeout(LAST_BREATH, self.exit.wait()).await.is_err() {
+            self.kill(Cause::ClosedOutput).await;
+        }
+    }
+
+    /// A worker that is to leave and has nothing left to do is told so.
+    pub(super) async fn leave_if_done(&mut self) {
+        let Leaving::When(why) = self.leaving else {
+            return;
+        };
+        if !self.jobs.is_empty() || self.dying.is_some() {
+            return;
+        }
+        self.dying = Some(Cause::Retired(why));
+        if self.can(&Capability::Drain) {
+            self.queue(Event::Drain);
+        }
+        // What it does not read in time it need not read at all: it is told by other means.
+        let _ = timeout(self.config.grace, self.transport.close()).await;
+        self.leaving = now()
+            .checked_add(self.config.grace)
+            .map_or(Leaving::Asked, Leaving::By);
+        if self.leaving == Leaving::Asked {
+            self.terminate(self.config.grace).await;
+        }
+    }
+
+    /// The process has ended: what it still said counts, and the rest is settled.
+    pub(super) async fn bury(mut self, ended: Ended) -> Death {
+        let _ = timeout(DRAIN_LIMIT, self.hear_out()).await;
+        let cause = self.dying.take().unwrap_or(Cause::Exited(ended.exit));
+        if !ended.survivors.is_empty() {
+            tracing::error!(
+                worker = %self.name, survivors = ?ended.survivors,
+                "processes of this worker could not be killed"
+            );
+        }
+        let stderr = self.stderr.tail();
+        let now = now();
+        for entry in self.jobs.take_all() {
+            let begun = entry.begun.is_some();
+            let (mine, why) = match self.killed_for {
+                Some((id, why)) => (id == entry.id, Some(why)),
+                None => (true, None),
+            };
+            let asked = entry.asked();
+            if !begun || (!mine && asked.is_none()) {
+                // It never began, or the worker was killed for another's sake.
+                let work = entry.work;
+                self.tell(News::Back { work, begun });
+                continue;
+            }
+            let failure = match (why.filter(|_| mine).or(asked), &cause) {
+                (Some(why), _) => why.failure(),
+                (None, Cause::Memory { .. }) => {
+                    Failure::new(Class::Memory, format!("{} {cause}", self.who()))
+                }
+                (None, Cause::Stray(_)) => {
+                    Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
+                }
+                (None, Cause::Exited(_)) => Failure::new(
+                    Class::Crash,
+                    format!("{} {cause} before it answered", self.who()),
+                ),
+                (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.who())),
+            };
+            self.worked.ended += 1;
+            let ran = entry.ran(now);
+            let failure = Box::new(failure.stderr(stderr.clone()));
+            let worker = Some(self.name.clone());
+            entry.work.answer(Err(failure), worker, ran, None);
+        }
+        self.tell_worked();
+        Death::new(cause, stderr)
+    }
+
+    /// Reads what is still in the pipes.
+    async fn hear_out(&mut self) {
+        while !self.mute {
+            let incoming = self.transport.receive().await;
+            let is_end = matches!(incoming, Ok(Incoming::End) | Err(_));
+            if is_end {
+                self.mute = true;
+            } else {
+                self.take_all(incoming).await;
+            }
+        }
+        let request = self.jobs.oldest();
+        self.stderr.read_all(&self.name, request).await;
+    }
+}

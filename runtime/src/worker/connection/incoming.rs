@@ -1,0 +1,298 @@
+//! What a worker says, and what follows from it.
+
+use std::time::Instant;
+
+use ratchet_ipc::{
+    Event, Incoming, IpcError, IpcMessage, LogLevel, MessageId, MessageKind, Nonce, Payload,
+    StrayLine, StrayMode, TaskError,
+};
+
+use super::in_flight::{Entry, Why};
+use super::{Cause, Leaving, Live, News, now};
+use crate::executor::Step;
+use crate::executor::crew::Report;
+use crate::outcome::{Class, Failure};
+use crate::scheduling::Ticket;
+use crate::worker::orders::Key;
+
+/// Of answers that nobody asked for, so many are worth a line each.
+const UNASKED_LINES: u64 = 10;
+
+impl Live {
+    /// Takes what came in, and what came in with it.
+    pub(super) async fn take_all(&mut self, first: Result<Incoming, IpcError>) {
+        let now = now();
+        let mut next = Some(first);
+        while let Some(incoming) = next {
+            match incoming {
+                Ok(Incoming::Message(IpcMessage::Response(response))) => {
+                    if self.profile.is_none() {
+                        self.handshake.on_response();
+                        self.shake_hands().await;
+                    }
+                    self.take_answer(&response.id, response.outcome, now);
+                }
+                Ok(Incoming::End) => return self.fall_silent(None).await,
+                Ok(incoming) => self.take(incoming, now).await,
+                Err(IpcError::Write(_)) => self.lose_ears().await,
+                Err(error) => return self.fall_silent(Some(error)).await,
+            }
+            next = self.transport.try_receive().map(Ok);
+        }
+    }
+
+    async fn take(&mut self, incoming: Incoming, now: Instant) {
+        match incoming {
+            Incoming::Message(IpcMessage::Event(event)) => self.take_event(event, now).await,
+            Incoming::Message(IpcMessage::Request(request)) => {
+                self.log(
+                    None,
+                    LogLevel::Warn,
+                    format!("a host answers no request ({})", request.id),
+                );
+            }
+            Incoming::Stray(stray) => self.take_stray(stray, now).await,
+            Incoming::Malformed(malformed) if malformed.kind == MessageKind::Response => {
+                let failure = Failure::new(
+                    Class::Protocol,
+                    format!(
+                        "{} gave a malformed answer: {} ({})",
+                        self.who(),
+                        malformed.reason,
+                        malformed.line
+                    ),
+                );
+                self.take_wreck(malformed.id.as_ref(), failure, now);
+            }
+            Incoming::Malformed(malformed) => {
+                let message = format!("not understood: {} ({})", malformed.reason, malformed.line);
+                self.log(None, LogLevel::Warn, message);
+            }
+            Incoming::TooLarge(large) => match large.kind {
+                None | Some(MessageKind::Response) => {
+                    let failure = Failure::new(
+                        Class::TooLarge,
+                        format!(
+                            "the answer has {} bytes, and no more than {} may be sent; \
+                             write it to a file and answer with its path, or raise max_message_bytes",
+                            large.bytes, large.limit
+                        ),
+                    )
+                    .code(TaskError::TOO_LARGE);
+                    self.take_wreck(large.id.as_ref(), failure, now);
+                }
+                Some(MessageKind::Request | MessageKind::Event) => {
+                    let message = format!("an event of {} bytes was dropped", large.bytes);
+                    self.log(None, LogLevel::Warn, message);
+                }
+            },
+            // Both were dealt with before; what later versions may bring is not for us.
+            _ => {}
+        }
+    }
+
+    async fn take_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Hello(hello) => {
+                self.introduced = true;
+                self.handshake.on_hello(hello);
+                self.shake_hands().await;
+            }
+            Event::Ready => {
+                self.handshake.on_ready();
+                self.shake_hands().await;
+            }
+            Event::Progress(progress) => {
+                let Some(id) = progress.id.as_counter() else {
+                    return;
+                };
+                let Some(entry) = self.jobs.get_mut(id) else {
+                    return;
+                };
+                entry.show_life(now);
+                let step = Step {
+                    done: progress.done,
+                    total: progress.total,
+                    message: progress.message,
+                };
+                entry.work.report(|ticket| Report::Step { ticket, step });
+            }
+            Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
+            Event::Pong(nonce) if self.awaits(nonce) => {
+                self.pinged = None;
+                self.ping_at = self.config.ping.and_then(|every| now.checked_add(every));
+            }
+            // What a worker works on is known by what it has answered. The others are a host's own
+            // words, or those of a later version.
+            _ => {}
+        }
+    }
+
+    fn awaits(&self, pong: Nonce) -> bool {
+        let asked = self.pinged.as_ref();
+        asked.is_some_and(|asked| asked.nonce == pong.nonce)
+    }
+
+    /// An attempt was answered.
+    pub(super) fn take_answer(
+        &mut self,
+        id: &MessageId,
+        outcome: Result<Payload, TaskError>,
+        now: Instant,
+    ) {
+        match id.as_counter().and_then(|id| self.jobs.remove(id)) {
+            Some(entry) => self.settle(entry, outcome.map_err(|error| Box::new(error.into())), now),
+            None => self.take_unasked(id),
+        }
+    }
+
+    /// What came is no answer that anybody could use, and all that the attempt will get.
+    fn take_wreck(&mut self, id: Option<&MessageId>, failure: Failure, now: Instant) {
+        let id = match id {
+            Some(id) => id.as_counter(),
+            // Of a serial worker it can only be the one that it works on.
+            None if self.jobs.is_serial() => self.jobs.oldest(),
+            None => None,
+        };
+        match id.and_then(|id| self.jobs.remove(id)) {
+            Some(entry) => self.settle(entry, Err(Box::new(failure)), now),
+            None => self.log(None, LogLevel::Warn, failure.message),
+        }
+    }
+
+    fn take_unasked(&mut self, id: &MessageId) {
+        self.unasked += 1;
+        if self.unasked <= UNASKED_LINES {
+            let message = format!("answered {id}, which nobody had asked, or answered it twice");
+            self.log(None, LogLevel::Warn, message);
+        }
+    }
+
+    /// An attempt has ended; the next one begins in its place.
+    pub(super) fn settle(
+        &mut self,
+        entry: Entry,
+        result: Result<Payload, Box<Failure>>,
+        now: Instant,
+    ) {
+        let cancelled = matches!(&result, Err(failure) if failure.class == Class::Cancelled);
+        if entry.recalled && cancelled && entry.asked().is_none() {
+            let begun = entry.begun.is_some();
+            if begun {
+                self.begin_next_alone(now);
+            }
+            let work = entry.work;
+            return self.tell(News::Back { work, begun });
+        }
+        let killed_for = self.killed_for.filter(|(id, _)| *id == entry.id);
+        let result = match killed_for.map(|(_, why)| why).or(entry.asked()) {
+            // Out of time is out of time, whatever it says in its last moment.
+            Some(why @ (Why::Time(_) | Why::Silence(_))) => Err(Box::new(why.failure())),
+            Some(Why::Unwanted) if cancelled => Err(Box::new(Why::Unwanted.failure())),
+            Some(Why::Unwanted) | None => result,
+        };
+        let ran = entry.ran(now);
+        self.worked.ended += 1;
+        self.worked.begun += u32::from(entry.work.ahead && entry.begun.is_none());
+        self.worked.busy += now.saturating_duration_since(self.ended_at);
+        self.ended_at = now;
+        let next = if entry.work.has_slot() && entry.begun.is_some() {
+            self.begin_next(now)
+        } else {
+            self.begin_next_alone(now);
+            None
+        };
+        let worker = Some(self.name.clone());
+        entry.work.answer(result, worker, ran, next);
+    }
+
+    /// The worker turns to what was sent ahead, though there is no slot that it could inherit.
+    fn begin_next_alone(&mut self, now: Instant) {
+        if let Some(ticket) = self.begin_next(now) {
+            let worker = Some(self.name.clone());
+            if let Some(entry) = self.jobs.find(Key::Ticket(ticket)) {
+                entry
+                    .work
+                    .report(|ticket| Report::Started { ticket, worker });
+            }
+        }
+    }
+
+    /// The worker turns to what was sent ahead. Says its ticket, if it has one.
+    fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
+        let next = self.jobs.begin_next(now)?;
+        let key = next.work.key();
+        self.worked.begun += u32::from(next.work.ahead);
+        match key {
+            Key::Ticket(ticket) => Some(ticket),
+            Key::Call(_) => None,
+        }
+    }
+
+    async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
+        match stray.mode {
+            StrayMode::Log => {
+                if stray.suppressed > 0 {
+                    let message = format!(
+                        "{} lines that are no messages were dropped",
+                        stray.suppressed
+                    );
+                    self.log(None, LogLevel::Info, message);
+                }
+                if !stray.text.is_empty() {
+                    self.log(None, LogLevel::Info, stray.text);
+                }
+            }
+            StrayMode::Fail => {
+                let failure = Failure::new(
+                    Class::Protocol,
+                    format!("{} printed what is no message: {}", self.who(), stray.text),
+                );
+                self.take_wreck(None, failure, now);
+            }
+            StrayMode::Kill => self.kill(Cause::Stray(stray.text)).await,
+        }
+    }
+
+    /// The worker closed its stdin: it gets nothing more. What it has it may still answer.
+    async fn lose_ears(&mut self) {
+        if self.dying.is_none() && self.leaving == Leaving::Stays {
+            self.leave_for(Cause::ClosedInput).await;
+        }
+    }
+
+    /// Nothing more can be read from the worker.
+    async fn fall_silent(&mut self, error: Option<IpcError>) {
+        self.mute = true;
+        if let Some(error) = error {
+            tracing::warn!(worker = %self.name, %error, "the worker's stdout cannot be read");
+        }
+        // As a rule it is about to end; one that lives on without a voice is of no use.
+        let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
+        if self.dying.is_none() && !leaves {
+            self.expect_end().await;
+        }
+    }
+
+    /// Tells those who are interested what the worker says.
+    pub(super) fn log(&mut self, id: Option<&MessageId>, level: LogLevel, message: String) {
+        tracing::debug!(worker = %self.name, level = level.as_str(), %message, "the worker says");
+        let of = id
+            .and_then(MessageId::as_counter)
+            .or_else(|| self.jobs.oldest());
+        let Some(entry) = of.and_then(|id| self.jobs.get_mut(id)) else {
+            return;
+        };
+        let worker = Some(self.name.clone());
+        entry.work.report(|ticket| Report::Log {
+            ticket: Some(ticket),
+            worker,
+            level,
+            message,
+        });
+    }
+
+    pub(super) fn who(&self) -> String {
+        format!("worker {}", self.name)
+    }
+}

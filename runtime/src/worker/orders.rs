@@ -1,0 +1,171 @@
+//! What the supervisor and its workers' connections say to each other.
+//!
+//! ```text
+//! supervisor --Order--> connection      work, and how it is to end
+//! supervisor <--News--- connection      what became of the worker and of its work
+//!     caller <--Reply-- connection      the answer itself, straight to whoever asked
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::{Payload, Profile};
+use tokio::sync::oneshot;
+
+use super::cause::{Cause, Retirement};
+use super::name::WorkerName;
+use crate::executor::crew::{Report, Stop};
+use crate::executor::reporter::Reporter;
+use crate::job::Job;
+use crate::outcome::Failure;
+use crate::process::ProcessId;
+use crate::scheduling::Ticket;
+
+/// An attempt on its way through the pool.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) job: Arc<Job>,
+    pub(crate) number: u32,
+    /// It may only begin in the place of another: see [`crate::executor::crew`].
+    pub(crate) ahead: bool,
+    pub(crate) reply: ReplyTo,
+}
+
+/// What an attempt is called between those who pass it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// An executor's.
+    Ticket(Ticket),
+    /// Somebody's who called the pool directly.
+    Call(u64),
+}
+
+/// Who hears what came of it.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// An executor, among all else that it hears.
+    Loop { ticket: Ticket, reporter: Reporter },
+    /// One caller.
+    Caller {
+        call: u64,
+        reply: oneshot::Sender<Reply>,
+    },
+}
+
+impl Work {
+    pub(crate) fn key(&self) -> Key {
+        match self.reply {
+            ReplyTo::Loop { ticket, .. } => Key::Ticket(ticket),
+            ReplyTo::Caller { call, .. } => Key::Call(call),
+        }
+    }
+
+    /// Whether it holds a slot of an executor while it runs, so that one sent ahead has to inherit it.
+    pub(crate) fn has_slot(&self) -> bool {
+        matches!(self.reply, ReplyTo::Loop { .. })
+    }
+
+    /// Tells whoever asked what came of it. Who is gone has no use for it.
+    pub(crate) fn answer(
+        self,
+        result: Result<Payload, Box<Failure>>,
+        worker: Option<WorkerName>,
+        ran: Duration,
+        next: Option<Ticket>,
+    ) {
+        match self.reply {
+            ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Ended {
+                ticket,
+                result,
+                worker,
+                ran,
+                next,
+            }),
+            ReplyTo::Caller { reply, .. } => {
+                let _ = reply.send(Reply {
+                    result,
+                    worker,
+                    ran,
+                });
+            }
+        }
+    }
+
+    /// Tells an executor something about the attempt.
+    pub(crate) fn report(&self, report: impl FnOnce(Ticket) -> Report) {
+        if let ReplyTo::Loop { ticket, reporter } = &self.reply {
+            reporter.tell(report(*ticket));
+        }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct Reply {
+    /// The result, or why there is none.
+    pub result: Result<Payload, Box<Failure>>,
+    /// Who worked on it, if anybody did.
+    pub worker: Option<WorkerName>,
+    /// How long.
+    pub ran: Duration,
+}
+
+/// To a connection.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Do this.
+    Work(Work),
+    /// End an attempt early.
+    Stop(Key, Stop),
+    /// Ask back what was sent ahead: another worker is idle.
+    Recall,
+    /// Finish what you have and end.
+    Retire(Retirement),
+    /// Kill the worker.
+    Kill(Cause),
+}
+
+/// From a connection.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The process runs.
+    Started {
+        process: ProcessId,
+        system_id: Option<u32>,
+    },
+    /// The worker takes work.
+    Ready {
+        profile: Box<Profile>,
+        /// It has said so itself.
+        introduced: bool,
+    },
+    /// What happened since the last of these.
+    Worked(Worked),
+    /// An attempt comes back with which nobody is to be charged.
+    Back {
+        work: Work,
+        /// The worker had turned to it.
+        begun: bool,
+    },
+    /// The worker is no more.
+    Dead(Box<Death>),
+}
+
+/// What a worker did since it was last told of.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Worked {
+    /// How many attempts ended.
+    pub(crate) ended: u32,
+    /// How many that were sent ahead began.
+    pub(crate) begun: u32,
+    /// How long it worked on what ended.
+    pub(crate) busy: Duration,
+}
+
+/// The end of a worker.
+#[derive(Debug)]
+pub(crate) struct Death {
+    pub(crate) cause: Cause,
+    /// The last it printed to stderr.
+    pub(crate) stderr: String,
+}
