@@ -59,6 +59,13 @@ pub enum Work {
     Command(Arc<ProcessConfig>),
     /// Calls an async closure of this program, once an attempt.
     Closure(Closure),
+    /// Nothing: what was to be a job makes no sense, and ends with this failure without being started.
+    Refused {
+        /// What it would have been.
+        task: TaskName,
+        /// What is wrong with it.
+        failure: Box<Failure>,
+    },
 }
 
 /// An async closure that does a job's work.
@@ -96,6 +103,17 @@ impl Job {
         )
     }
 
+    /// A job that makes no sense, so that what is wrong with it stands among the outcomes of the others.
+    pub fn refused(id: impl Into<JobKey>, task: impl Into<TaskName>, failure: Failure) -> Self {
+        Self::new(
+            id,
+            Work::Refused {
+                task: task.into(),
+                failure: Box::new(failure),
+            },
+        )
+    }
+
     fn new(id: impl Into<JobKey>, work: Work) -> Self {
         Self {
             id: id.into(),
@@ -130,7 +148,7 @@ impl Job {
     /// What it does, in a word: its task's name, its program's, or `closure`.
     pub fn task_name(&self) -> &str {
         match &self.work {
-            Work::Task { task, .. } => task.as_str(),
+            Work::Task { task, .. } | Work::Refused { task, .. } => task.as_str(),
             Work::Command(config) => config
                 .command
                 .file_name()
@@ -151,6 +169,11 @@ impl fmt::Debug for Work {
                 .finish(),
             Self::Command(config) => f.debug_tuple("Command").field(config).finish(),
             Self::Closure(_) => f.write_str("Closure(..)"),
+            Self::Refused { task, failure } => f
+                .debug_struct("Refused")
+                .field("task", task)
+                .field("failure", failure)
+                .finish(),
         }
     }
 }
@@ -221,6 +244,13 @@ impl Timeouts {
             hard: Some(limit),
             ..Self::default()
         }
+    }
+
+    /// When to kill one that could be asked to stop: never right after it was asked.
+    pub(crate) fn hard_for_asked(&self) -> Option<Duration> {
+        let hard = self.hard?;
+        let asked = self.soft.map(|soft| soft.saturating_add(Self::LAST_MOMENT));
+        Some(asked.map_or(hard, |asked| hard.max(asked)))
     }
 }
 

@@ -141,7 +141,7 @@ impl Clocks {
         let after =
             |limit: Option<Duration>| limit.and_then(|limit| self.started.checked_add(limit));
         let mut ask_at = after(self.timeouts.soft);
-        let mut kill_at = after(self.timeouts.hard);
+        let mut kill_at = after(self.timeouts.hard_for_asked());
         let mut idle_at = after(self.timeouts.idle);
         let mut overdue: Option<String> = None;
         loop {

@@ -44,7 +44,7 @@ impl Commands {
         }
         let limits = CommandLimits {
             soft: timeouts.soft,
-            hard: timeouts.hard,
+            hard: timeouts.hard_for_asked(),
             ..self.limits
         };
         match self.runner.run(config, limits, asked).await {

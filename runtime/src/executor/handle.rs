@@ -32,6 +32,8 @@ pub struct RunStatus {
     pub waiting: usize,
     /// Those that run.
     pub running: usize,
+    /// The most that ran at the same time.
+    pub peak: usize,
     /// Those that have ended.
     pub ended: u64,
     /// Those of these that succeeded.
@@ -52,6 +54,7 @@ impl RunStatus {
             taken: 0,
             waiting: 0,
             running: 0,
+            peak: 0,
             ended: 0,
             succeeded: 0,
             failed: 0,
@@ -220,7 +223,7 @@ impl RunHandle {
 /// When the last clone is dropped, no more come, and the run ends with those that came.
 #[derive(Debug, Clone)]
 pub struct Submitter {
-    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) jobs: mpsc::Sender<Vec<Job>>,
     pub(super) handle: RunHandle,
 }
 
@@ -229,10 +232,20 @@ impl Submitter {
     ///
     /// Cancel safe: a job whose future is dropped was not sent.
     pub async fn submit(&self, job: Job) -> Result<(), Error> {
-        super::run::check(&job)?;
+        self.submit_many(vec![job]).await
+    }
+
+    /// Sends jobs together, which costs hardly more than one: for those who have very many.
+    ///
+    /// All are sent or none is; they are taken in as there is room. Cancel safe, as [`submit`](Self::submit)
+    /// is.
+    pub async fn submit_many(&self, jobs: Vec<Job>) -> Result<(), Error> {
+        for job in &jobs {
+            super::run::check(job)?;
+        }
         if self.handle.status().phase != Phase::Running {
             return Err(Error::ShuttingDown);
         }
-        self.jobs.send(job).await.map_err(|_| Error::ShuttingDown)
+        self.jobs.send(jobs).await.map_err(|_| Error::ShuttingDown)
     }
 }

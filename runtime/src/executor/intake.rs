@@ -158,7 +158,7 @@ impl Orchestrator {
         let hint = self.kinds.hint(job)?;
         let task = match &job.work {
             Work::Task { task, .. } => task.as_str(),
-            Work::Command(_) | Work::Closure(_) => job.task_name(),
+            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } => job.task_name(),
         };
         let request = Request {
             task,

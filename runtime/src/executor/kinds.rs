@@ -195,6 +195,7 @@ impl Kinds {
     pub(super) fn resolve(&self, job: &Job) -> Resolved {
         let (kind, cacheable) = match &job.work {
             Work::Closure(_) => (CLOSURES, false),
+            Work::Refused { failure, .. } => return Resolved::Refused((**failure).clone()),
             Work::Command(_) => (COMMANDS, false),
             Work::Task { task, .. } => match self.find(task) {
                 Ok((kind, _)) if self.may_still_say(kind, task, job) => return Resolved::Later,

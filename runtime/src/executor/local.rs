@@ -71,6 +71,11 @@ impl LocalCrew {
                     vigil.end(result);
                 })
             }
+            // Never: it is refused before it is queued.
+            Work::Refused { failure, .. } => {
+                vigil.end(Err((**failure).clone()));
+                tokio::spawn(std::future::ready(()))
+            }
             Work::Closure(closure) => {
                 let (closure, context) = (Arc::clone(closure), context());
                 let work = async move { closure(context).await };

@@ -157,7 +157,7 @@ enum Turn {
     Reused(super::reuse::Consulted),
     Recorded,
     Room,
-    Job(Option<Job>),
+    Jobs(Option<Vec<Job>>),
     Time,
     More,
 }
@@ -186,7 +186,7 @@ impl Orchestrator {
             }
             let room_left = self.has_room();
             let submitted = match &mut self.source {
-                Source::Submitted(jobs) if room_left => Some(jobs),
+                Source::Submitted { coming, here } if room_left && here.len() == 0 => Some(coming),
                 _ => None,
             };
             let turn = tokio::select! {
@@ -198,7 +198,7 @@ impl Orchestrator {
                 () = room(&self.out), if self.outgoing.is_ready() => Turn::Room,
                 () = &mut sleep, if timer.is_some() => Turn::Time,
                 talk = self.reports.talk.recv() => Turn::Talk(talk),
-                job = next_job(submitted) => Turn::Job(job),
+                jobs = next_jobs(submitted) => Turn::Jobs(jobs),
                 () = tokio::task::yield_now(), if more => Turn::More,
             };
             self.now = self.now.max(tokio::time::Instant::now().into_std());
@@ -210,8 +210,8 @@ impl Orchestrator {
                 Turn::Talk(Some(report)) => self.hear(report),
                 Turn::Reused(consulted) => self.consulted(consulted),
                 Turn::Recorded => self.recorded(),
-                Turn::Job(Some(job)) => self.take(None, job),
-                Turn::Job(None) => self.source = Source::Dry,
+                Turn::Jobs(Some(jobs)) => self.source.received(jobs),
+                Turn::Jobs(None) => self.source = Source::Dry,
                 Turn::Talk(None) | Turn::Room | Turn::Time | Turn::More => {}
             }
         }
@@ -307,6 +307,7 @@ impl Orchestrator {
             status.taken = self.taken;
             status.waiting = self.living.saturating_sub(load.running);
             status.running = load.running;
+            status.peak = status.peak.max(load.running);
             status.ended = self.tally.ended;
             status.succeeded = self.tally.succeeded;
             status.failed = self.tally.failed;
@@ -420,7 +421,7 @@ async fn room(out: &mpsc::Sender<Arc<Outcome>>) {
     let _ = out.reserve().await;
 }
 
-async fn next_job(jobs: Option<&mut mpsc::Receiver<Job>>) -> Option<Job> {
+async fn next_jobs(jobs: Option<&mut mpsc::Receiver<Vec<Job>>>) -> Option<Vec<Job>> {
     match jobs {
         Some(jobs) => jobs.recv().await,
         None => std::future::pending().await,

@@ -64,6 +64,11 @@ impl Reporter {
         }
     }
 
+    /// Whether both bring reports to the same run.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether the run has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.news.is_closed()

@@ -32,8 +32,8 @@ use crate::scheduling::{Kind, Scheduler};
 /// against its window.
 const OUTCOMES: usize = 256;
 
-/// How many jobs lie between those who submit them and the run.
-const SUBMISSIONS: usize = 256;
+/// How many submissions, of one or of many jobs, lie between those who submit them and the run.
+const SUBMISSIONS: usize = 64;
 
 /// Runs jobs: takes them, and gives one outcome for each.
 ///
@@ -158,7 +158,10 @@ impl Executor {
     /// ```
     pub fn open(&self) -> Result<(Submitter, Run), Error> {
         let (jobs, submitted) = mpsc::channel(SUBMISSIONS);
-        let source = Source::Submitted(submitted);
+        let source = Source::Submitted {
+            coming: submitted,
+            here: Vec::new().into_iter(),
+        };
         let run = self.begin(source, self.shared.plan.ordering, true)?;
         let handle = run.handle();
         Ok((Submitter { jobs, handle }, run))
@@ -400,7 +403,7 @@ pub(super) fn check(job: &Job) -> Result<(), Error> {
     }
     match &job.work {
         Work::Command(config) if config.command.as_os_str().is_empty() => Err(Error::NoWork),
-        Work::Command(_) | Work::Closure(_) | Work::Task { .. } => Ok(()),
+        Work::Command(_) | Work::Closure(_) | Work::Task { .. } | Work::Refused { .. } => Ok(()),
     }
 }
 
@@ -442,6 +445,25 @@ impl Run {
             self.task = None;
         }
         None
+    }
+
+    /// Takes the outcomes that are there, up to so many, and waits for the first of them. Says how many; 0
+    /// after the last. Cancel safe.
+    pub async fn next_many(&mut self, outcomes: &mut Vec<Arc<Outcome>>, most: usize) -> usize {
+        match self.next().await {
+            None => 0,
+            Some(first) => {
+                outcomes.push(first);
+                let mut taken = 1;
+                while taken < most
+                    && let Ok(outcome) = self.outcomes.try_recv()
+                {
+                    outcomes.push(outcome);
+                    taken += 1;
+                }
+                taken
+            }
+        }
     }
 
     /// Steers it.

@@ -454,6 +454,7 @@ impl Orchestrator {
         let task = match &job.work {
             Work::Task { task, .. } => task.clone(),
             Work::Closure(_) => self.closure.clone(),
+            Work::Refused { task, .. } => task.clone(),
             Work::Command(_) => job.task_name().into(),
         };
         let outcome = Arc::new(Outcome {

@@ -22,7 +22,10 @@ pub(super) enum Source {
     /// Each is known when it is pulled.
     Stream(Box<dyn Iterator<Item = Job> + Send>),
     /// Others send them.
-    Submitted(mpsc::Receiver<Job>),
+    Submitted {
+        coming: mpsc::Receiver<Vec<Job>>,
+        here: std::vec::IntoIter<Job>,
+    },
     /// There are no more.
     Dry,
 }
@@ -85,10 +88,15 @@ impl Source {
                 Ok(None) => Pulled::Dry,
                 Err(panic) => Pulled::Panicked(super::attempt::said(&*panic).to_owned()),
             },
-            Self::Submitted(jobs) => match jobs.try_recv() {
-                Ok(job) => return Pulled::Job { place: None, job },
-                Err(mpsc::error::TryRecvError::Empty) => return Pulled::Nothing,
-                Err(mpsc::error::TryRecvError::Disconnected) => Pulled::Dry,
+            Self::Submitted { coming, here } => loop {
+                if let Some(job) = here.next() {
+                    return Pulled::Job { place: None, job };
+                }
+                match coming.try_recv() {
+                    Ok(jobs) => *here = jobs.into_iter(),
+                    Err(mpsc::error::TryRecvError::Empty) => return Pulled::Nothing,
+                    Err(mpsc::error::TryRecvError::Disconnected) => break Pulled::Dry,
+                }
             },
             Self::Dry => Pulled::Dry,
         };
@@ -96,10 +104,17 @@ impl Source {
         dry
     }
 
+    /// Jobs have come that were submitted together.
+    pub(super) fn received(&mut self, jobs: Vec<Job>) {
+        if let Self::Submitted { here, .. } = self {
+            *here = jobs.into_iter();
+        }
+    }
+
     /// No more are taken from outside; what was handed over already is still there to be pulled.
     pub(super) fn close(&mut self) {
         match self {
-            Self::Submitted(jobs) => jobs.close(),
+            Self::Submitted { coming, .. } => coming.close(),
             // Nobody handed these over yet.
             Self::Stream(_) => *self = Self::Dry,
             Self::List { .. } | Self::Dry => {}

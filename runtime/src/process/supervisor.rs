@@ -36,6 +36,7 @@ use super::{Lease, PoolConfig, ProcessManager, ProcessPool};
 use crate::Error;
 use crate::event::WorkerNews;
 use crate::executor::crew::{Report, Stop};
+use crate::executor::reporter::Reporter;
 use crate::outcome::Failure;
 use crate::scheduling::Kind;
 use crate::worker::connection::Connection;
@@ -77,6 +78,7 @@ pub struct ProcessSupervisor {
 pub(super) enum Command {
     Add(Box<PoolConfig>, oneshot::Sender<Result<Kind, Error>>),
     Listen(Kind, Listener),
+    Abandon(Kind, Reporter),
     /// Work for a kind, or for one worker of it.
     Work(Kind, Option<u64>, Work),
     Stop(Key, Stop),
@@ -223,6 +225,11 @@ impl Actor {
             Command::Listen(kind, listener) => {
                 if let Some(roster) = self.roster(kind) {
                     roster.greet(listener);
+                }
+            }
+            Command::Abandon(kind, executor) => {
+                if let Some(roster) = self.roster(kind) {
+                    roster.abandon(&executor);
                 }
             }
             Command::Work(kind, to, work) => self.take(kind, to, work, now),

@@ -298,6 +298,15 @@ impl Live {
                     Stop::Kill => self.kill_for(id, Why::Unwanted).await,
                 }
             }
+            Order::Abandon(executor) => {
+                for (id, has_begun) in self.jobs.of(&executor) {
+                    if has_begun {
+                        self.ask(id, Why::Unwanted, self.config.grace, now);
+                    } else {
+                        self.recall(Some(id));
+                    }
+                }
+            }
             Order::Recall => self.recall(None),
             Order::Retire(why) => {
                 if self.leaving == Leaving::Stays {
@@ -460,7 +469,7 @@ fn request(work: &Work, id: u64) -> Request {
     let (task, input) = match &work.job.work {
         job::Work::Task { task, input } => (task.clone(), input.clone()),
         // Only tasks are given to workers.
-        job::Work::Command(_) | job::Work::Closure(_) => (
+        job::Work::Command(_) | job::Work::Closure(_) | job::Work::Refused { .. } => (
             TaskName::from(work.job.task_name()),
             ratchet_ipc::Payload::null(),
         ),

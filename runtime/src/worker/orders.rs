@@ -60,6 +60,11 @@ impl Work {
         }
     }
 
+    /// Whether it is an attempt of the executor that hears by this reporter.
+    pub(crate) fn is_of(&self, executor: &Reporter) -> bool {
+        matches!(&self.reply, ReplyTo::Loop { reporter, .. } if reporter.is(executor))
+    }
+
     /// Whether it holds a slot of an executor while it runs, so that one sent ahead has to inherit it.
     pub(crate) fn has_slot(&self) -> bool {
         matches!(self.reply, ReplyTo::Loop { .. })
@@ -117,6 +122,8 @@ pub(crate) enum Order {
     Work(Work),
     /// End an attempt early.
     Stop(Key, Stop),
+    /// End all attempts of an executor that is gone.
+    Abandon(Reporter),
     /// Ask back what was sent ahead: another worker is idle.
     Recall,
     /// Finish what you have and end.

@@ -76,3 +76,13 @@ impl Crew for PoolCrew {
         let _ = self.supervisor.send(Command::Expect(self.kind, waiting));
     }
 }
+
+impl Drop for PoolCrew {
+    /// Dropping a run stops what it has started.
+    fn drop(&mut self) {
+        // A supervisor that is gone has stopped everything.
+        let _ = self
+            .supervisor
+            .send(Command::Abandon(self.kind, self.reporter.clone()));
+    }
+}

@@ -401,6 +401,17 @@ impl Roster {
         });
     }
 
+    /// An executor is gone, and nobody wants its attempts any more.
+    pub(super) fn abandon(&mut self, executor: &Reporter) {
+        self.listeners
+            .retain(|listener| !listener.reporter.is(executor));
+        self.pending.retain(|work| !work.is_of(executor));
+        self.expected = 0;
+        for member in self.members.iter().filter(|member| member.state.jobs() > 0) {
+            member.order(Order::Abandon(executor.clone()));
+        }
+    }
+
     /// Tells executors how many attempts the kind takes, where that has changed.
     pub(super) fn announce(&mut self) {
         let mut places = 0;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use crate::executor::reporter::Reporter;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::worker::orders::{Key, Work};
@@ -138,6 +139,17 @@ impl InFlight {
         self.entries
             .iter_mut()
             .find(|entry| entry.work.key() == key)
+    }
+
+    /// The attempts of an executor, each with whether it has begun.
+    pub(super) fn of(&self, executor: &Reporter) -> Vec<(u64, bool)> {
+        let theirs = self
+            .entries
+            .iter()
+            .filter(|entry| entry.work.is_of(executor));
+        theirs
+            .map(|entry| (entry.id, entry.begun.is_some()))
+            .collect()
     }
 
     /// Takes out an attempt that was answered.
