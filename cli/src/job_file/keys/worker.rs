@@ -53,6 +53,11 @@ pub(super) static WORKER: Section = Section {
             "How many requests lie in its pipe beyond what it works on; `auto` by default.",
         ),
         Key::new(
+            "balance",
+            Shape::Word(&["least_loaded", "round_robin", "power_of_two", "affinity"]),
+            "Which of them gets the next job, where several have room; `least_loaded` by default. With `affinity`, jobs of one host go to one worker.",
+        ),
+        Key::new(
             "concurrency",
             Shape::Count(1),
             "How many requests it works on at once, if that is not left to what it says.",
