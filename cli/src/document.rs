@@ -1,7 +1,7 @@
 //! Documents in YAML, JSON and TOML as one tree, every value with its place.
 //!
 //! Job files and settings are read through it. A [`Format`] makes a [`Node`], a [`Shape`] says what
-//! may stand where, and [`check`] compares the two: unknown keys, wrong types and unreadable values
+//! may stand where, and [`check()`] compares the two: unknown keys, wrong types and unreadable values
 //! are all found here, in every format alike. The JSON Schema is printed from the same shapes.
 
 mod check;

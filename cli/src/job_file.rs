@@ -1,6 +1,6 @@
 //! Job files: what is to be done, in YAML, JSON, TOML or as JSON lines.
 //!
-//! [`open`] reads a file, refuses what can never work, and gives a [`Plan`]. Documents are read
+//! [`open()`] reads a file, refuses what can never work, and gives a [`Plan`]. Documents are read
 //! whole, so that jobs can need each other in any order; JSON lines are read as they are wanted, in
 //! constant memory, and a bad line is a [`BadLine`] among good jobs.
 //!

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// What that worker speaks.
     #[arg(long, value_enum, default_value_t, requires = "worker")]
     protocol: Protocol,
-    /// How many slots there would be: a job that needs more is refused.
+    /// How many slots there would be (default: as many as cores): a job that needs more is refused.
     #[arg(short, long, value_name = "N", value_parser = value::positive)]
     jobs: Option<NonZeroU32>,
     /// How the summary is written.
@@ -69,17 +69,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         source,
     })?;
     let settings = Settings::load(&surroundings)?;
-    let slots = arguments.jobs.or(settings.jobs()).map(NonZeroU32::get);
-    let workers = settings.workers().map(NonZeroU32::get).or(slots);
+    let slots = arguments
+        .jobs
+        .or(settings.jobs())
+        .map_or_else(cores, NonZeroU32::get);
+    let workers = settings.workers().map_or(slots, NonZeroU32::get);
     let options = Options {
         settings: settings.wishes(),
         worker,
         pools: PoolDefaults {
-            size: workers.map(|workers| Size::between(1, workers)),
+            size: Some(Size::between(1, workers)),
             prefetch: settings.prefetch(),
             grace: settings.grace(),
         },
-        slots,
+        slots: Some(slots),
         ..Options::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
@@ -93,6 +96,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     io::stdout()
         .write_all(text.as_bytes())
         .map_err(CliError::Output)
+}
+
+/// How many slots there are where nobody says it.
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 /// What would run.
@@ -186,7 +195,7 @@ impl Summary {
         self.with_needs += u64::from(!job.needs.is_empty());
         let by = match &job.work {
             Work::Command(_) => &mut self.commands,
-            Work::Task { .. } | Work::Closure(_) => &mut self.tasks,
+            Work::Task { .. } | Work::Closure(_) | Work::Refused { .. } => &mut self.tasks,
         };
         match by.get_mut(job.task_name()) {
             Some(count) => *count += 1,

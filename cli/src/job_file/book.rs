@@ -111,8 +111,10 @@ impl Book {
                 problems.push(Diagnostic::error(workers.place, message).help(help));
             }
             book.everything = Some(post(Wishes::default(), None));
+            let mut pool = pool.clone();
+            options.pools.apply(&mut pool);
             book.workers.push(WorkerPlan {
-                pool: pool.clone(),
+                pool,
                 serves: Served::Everything,
             });
         }

@@ -1,7 +1,7 @@
 //! Which ids were used, in a stream that may be endless.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// So many ids are remembered at least, and twice as many at most. A digest of each takes eight
 /// bytes, so that this stays below 16 MiB.
@@ -12,20 +12,42 @@ const WINDOW: usize = 500_000;
 /// Lines without an id are called by their number and need no memory: they are a range.
 pub(super) struct Ids {
     hasher: RandomState,
-    young: HashSet<u64>,
-    old: HashSet<u64>,
+    young: Digests,
+    old: Digests,
     /// Whether something was forgotten.
     forgot: bool,
     /// The first and the last line that is called by its number.
     numbered: Option<(u64, u64)>,
 }
 
+/// Digests are as good as hashes already.
+type Digests = HashSet<u64, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+}
+
 impl Ids {
     pub(super) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            young: HashSet::new(),
-            old: HashSet::new(),
+            young: Digests::default(),
+            old: Digests::default(),
             forgot: false,
             numbered: None,
         }

@@ -1,18 +1,20 @@
 //! JSON lines: a job a line, read as they are wanted.
 
+mod bad;
+mod line;
+mod read;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ratchet_runtime::{
-    Class, Failure, HostName, Job, JobKey, Limit, Outcome, Payload, TaskName, Terms, Work,
-};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use ratchet_runtime::{HostName, Job, JobKey, Limit, Payload, TaskName, Terms, Work};
 
+pub(crate) use self::bad::{BadLine, LineError};
+use self::line::{Line, plain, written_key};
+use self::read::{LONGEST, Read, read_line};
 use super::book::Book;
 use super::error::FileError;
 use super::ids::Ids;
@@ -25,10 +27,6 @@ use crate::value;
 
 /// What lines come from.
 pub(super) type Stream = Box<dyn BufRead + Send>;
-
-/// A longer line is refused and passed over. It is twice the largest message there may be, so that
-/// no job that could be sent is.
-const LONGEST: usize = 32 << 20;
 
 /// A buffer that one huge line has made larger than this is given back.
 const KEPT: usize = 1 << 20;
@@ -52,130 +50,6 @@ pub(crate) struct Lines {
     /// Where keys and numbers are written before they are looked up.
     key: String,
     ended: bool,
-}
-
-/// Why there is no job.
-#[derive(Debug)]
-pub(crate) enum BadLine {
-    /// The line makes none; the next one may.
-    Refused(Box<LineError>),
-    /// There is nothing more to be read.
-    Unreadable(io::Error),
-}
-
-/// A line that makes no job.
-#[derive(Debug)]
-pub(crate) struct LineError {
-    /// Its number, from 1.
-    pub(crate) line: u64,
-    /// The id that its result goes by: what it says, or its number.
-    pub(crate) id: JobKey,
-    /// The task it names, if it does.
-    pub(crate) task: Option<TaskName>,
-    /// All that is wrong with it.
-    pub(crate) report: Report,
-}
-
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "whoever runs jobs makes results of it")
-)]
-impl LineError {
-    /// What is wrong, in one line.
-    pub(crate) fn message(&self) -> String {
-        let mut errors = self
-            .report
-            .diagnostics
-            .iter()
-            .filter(|found| found.severity == Severity::Error);
-        let Some(first) = errors.next() else {
-            return format!("line {}", self.line);
-        };
-        let place = first.span.map(|span| self.report.source.place(span.start));
-        let column = place.map_or(1, |place| place.column);
-        let mut message = format!("line {}, column {column}: {}", self.line, first.message);
-        if let Some(help) = &first.help {
-            message.push_str("; ");
-            message.push_str(help);
-        }
-        match errors.count() {
-            0 => {}
-            more => message.push_str(&[" (and ", &more.to_string(), " more)"].concat()),
-        }
-        message
-    }
-
-    /// The failed result that it becomes.
-    pub(crate) fn outcome(&self) -> Outcome {
-        Outcome {
-            id: self.id.clone(),
-            task: self.task.clone().unwrap_or_else(|| "unknown".into()),
-            host: None,
-            result: Err(Box::new(Failure::new(Class::Input, self.message()))),
-            attempts: 0,
-            cached: false,
-            worker: None,
-            queued: Duration::ZERO,
-            duration: Duration::ZERO,
-        }
-    }
-}
-
-/// A line whose values are left as they are written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    #[serde(borrow, default, deserialize_with = "written")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    task: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "payload")]
-    input: Option<Payload>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    host: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    hint: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    limits: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    slots: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    priority: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    timeout: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    retry: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "written")]
-    cache: Option<&'a RawValue>,
-}
-
-/// A null is something written, too: an `Option` alone would take it for nothing.
-fn written<'de, D: Deserializer<'de>>(input: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(input).map(Some)
-}
-
-fn payload<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Payload>, D::Error> {
-    Payload::deserialize(input).map(Some)
-}
-
-/// The text of a JSON string without escapes.
-fn plain(raw: &RawValue) -> Option<&str> {
-    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    (!text.is_empty() && !text.contains('\\')).then_some(text)
-}
-
-impl Line<'_> {
-    fn terms(&self) -> [Option<&RawValue>; 7] {
-        [
-            self.hint,
-            self.limits,
-            self.slots,
-            self.priority,
-            self.timeout,
-            self.retry,
-            self.cache,
-        ]
-    }
 }
 
 impl Lines {
@@ -463,16 +337,6 @@ impl Lines {
     }
 }
 
-/// A task and its terms as they are written.
-fn written_key(key: &mut String, task: &str, terms: &[Option<&RawValue>; 7]) {
-    key.clear();
-    key.push_str(task);
-    for term in terms {
-        key.push('\n');
-        key.push_str(term.map(RawValue::get).unwrap_or_default());
-    }
-}
-
 impl Iterator for Lines {
     type Item = Result<Job, BadLine>;
 
@@ -510,41 +374,4 @@ impl std::fmt::Debug for Lines {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Lines({} at {})", self.name, self.number)
     }
-}
-
-enum Read {
-    Line,
-    /// Only its beginning was kept.
-    TooLong,
-    End,
-}
-
-/// Reads a line without its end, in bounded memory.
-fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Read> {
-    let mut any = false;
-    loop {
-        let bytes = match reader.fill_buf() {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if bytes.is_empty() {
-            break;
-        }
-        any = true;
-        let end = memchr::memchr(b'\n', bytes);
-        let taken = end.unwrap_or(bytes.len());
-        // One byte more than is allowed shows that it is too long; the rest is passed over.
-        let room = (LONGEST + 1).saturating_sub(line.len());
-        line.extend_from_slice(&bytes[..taken.min(room)]);
-        reader.consume(taken + usize::from(end.is_some()));
-        if end.is_some() {
-            break;
-        }
-    }
-    Ok(match any {
-        false => Read::End,
-        true if line.len() > LONGEST => Read::TooLong,
-        true => Read::Line,
-    })
 }

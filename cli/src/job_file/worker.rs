@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use ratchet_ipc::{HandshakeMode, LineFormat, StrayMode};
+use ratchet_runtime::Balance;
 use ratchet_runtime::process::{
     Language, PoolConfig, Prefetch, ProcessConfig, Recycling, RestartPolicy, Size,
 };
@@ -39,6 +40,12 @@ pub(super) fn pool(
         Some("required") => HandshakeMode::Required,
         Some("none") => HandshakeMode::None,
         _ => HandshakeMode::Auto,
+    };
+    pool.balance = match word("balance") {
+        Some("round_robin") => Balance::RoundRobin,
+        Some("power_of_two") => Balance::PowerOfTwo,
+        Some("affinity") => Balance::Affinity,
+        _ => Balance::LeastLoaded,
     };
     pool.limits.stray = match word("stray") {
         Some("fail") => StrayMode::Fail,

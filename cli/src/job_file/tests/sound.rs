@@ -233,6 +233,7 @@ workers:
     size: { min: 1, max: 3, grow_after: 1s }
     prefetch: 7
     concurrency: 2
+    balance: affinity
     handshake: required
     handshake_wait: 1s
     start_timeout: 2s

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ratchet_runtime::Work;
+
 use super::*;
 
 /// A worker for every task, as it is typed.
@@ -64,7 +66,14 @@ fn a_bad_line_is_a_failed_result() {
     };
     let results: Vec<String> = lines
         .map(|line| match line {
-            Err(BadLine::Refused(error)) => serde_json::to_string(&error.outcome()).unwrap(),
+            Err(BadLine::Refused(error)) => {
+                let job = error.job();
+                let Work::Refused { task, failure } = &job.work else {
+                    panic!("{job:?}")
+                };
+                assert!(!failure.retryable);
+                format!("{} {task} {failure}", job.id)
+            }
             other => panic!("{other:?}"),
         })
         .collect();

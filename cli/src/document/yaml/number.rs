@@ -1,0 +1,62 @@
+//! Numbers, by the core schema of YAML 1.2.
+
+/// What a word without quotes is.
+pub(super) enum Number {
+    /// As JSON writes it.
+    Is(String),
+    Not,
+    /// A number to some readers and not to others, or to all but JSON.
+    Odd(&'static str),
+}
+
+/// Reads it as a number.
+pub(super) fn number(text: &str) -> Number {
+    let (sign, digits) = match text.as_bytes().first() {
+        Some(b'-') => ("-", &text[1..]),
+        Some(b'+') => ("", &text[1..]),
+        _ => ("", text),
+    };
+    if matches!(digits, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return Number::Odd("a number that JSON does not have");
+    }
+    if sign.is_empty() && digits == text {
+        let other = |prefix, radix| {
+            text.strip_prefix(prefix)
+                .and_then(|digits: &str| u64::from_str_radix(digits, radix).ok())
+        };
+        if let Some(number) = other("0x", 16).or_else(|| other("0o", 8)) {
+            return Number::Is(number.to_string());
+        }
+    }
+    let (mantissa, exponent) = match digits.find(['e', 'E']) {
+        Some(at) => (&digits[..at], Some(&digits[at + 1..])),
+        None => (digits, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let power = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+    let is_number = all_digits(whole)
+        && fraction.is_none_or(all_digits)
+        && !(whole.is_empty() && fraction.is_none_or(str::is_empty))
+        && power.is_none_or(|power| !power.is_empty() && all_digits(power));
+    if !is_number {
+        return Number::Not;
+    }
+    if whole.len() > 1 && whole.starts_with('0') {
+        return Number::Odd("a number with leading zeros is read differently by different readers");
+    }
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let mut json = format!("{sign}{whole}");
+    if let Some(fraction) = fraction {
+        json.push('.');
+        json.push_str(if fraction.is_empty() { "0" } else { fraction });
+    }
+    if let Some(exponent) = exponent {
+        json.push('e');
+        json.push_str(exponent);
+    }
+    Number::Is(json)
+}

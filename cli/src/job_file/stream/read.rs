@@ -1,0 +1,44 @@
+//! Reading lines in bounded memory.
+
+use std::io::{self, BufRead};
+
+/// A longer line is refused and passed over. It is twice the largest message there may be, so that
+/// no job that could be sent is.
+pub(super) const LONGEST: usize = 32 << 20;
+
+pub(super) enum Read {
+    Line,
+    /// Only its beginning was kept.
+    TooLong,
+    End,
+}
+
+/// Reads a line without its end, in bounded memory.
+pub(super) fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Read> {
+    let mut any = false;
+    loop {
+        let bytes = match reader.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        any = true;
+        let end = memchr::memchr(b'\n', bytes);
+        let taken = end.unwrap_or(bytes.len());
+        // One byte more than is allowed shows that it is too long; the rest is passed over.
+        let room = (LONGEST + 1).saturating_sub(line.len());
+        line.extend_from_slice(&bytes[..taken.min(room)]);
+        reader.consume(taken + usize::from(end.is_some()));
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(match any {
+        false => Read::End,
+        true if line.len() > LONGEST => Read::TooLong,
+        true => Read::Line,
+    })
+}
