@@ -100,7 +100,7 @@ impl Setting {
         config.process = config
             .process
             .env(Environment::inherited().set("RATCHET_FAULT", std::process::id().to_string()));
-        let supervisor = ProcessSupervisor::start(processes.clone());
+        let supervisor = ProcessSupervisor::start(Arc::<LocalProcesses>::clone(&processes));
         let pool = supervisor.add(config).await.expect("it is possible");
         Self {
             processes,
@@ -163,10 +163,7 @@ fn fault(timeouts: Timeouts) -> Job {
 }
 
 fn fine(reply: &Reply) -> &str {
-    reply
-        .result
-        .as_ref()
-        .map_or_else(|failure| panic!("{failure}"), |payload| payload.as_str())
+    reply.result.as_ref().expect("a result").as_str()
 }
 
 fn is(failure: &Failure, class: Class, message: &str) {

@@ -199,15 +199,14 @@ impl Orchestrator {
             let message = "it was killed, and had not ended when the run did";
             let ran = now.saturating_duration_since(entry.since);
             let is_running = entry.state == State::Running;
-            let given = match entry.state {
+            let gone = match entry.state {
                 State::Running => self.scheduler.fail(ticket).map(drop),
-                State::Ahead => self.scheduler.put_back(ticket),
-                State::Waiting => Ok(()),
+                State::Ahead => {
+                    let back = self.scheduler.put_back(ticket);
+                    back.and_then(|()| self.scheduler.cancel(ticket).map(drop))
+                }
+                State::Waiting => self.scheduler.cancel(ticket).map(drop),
             };
-            let gone = given.and_then(|()| match is_running {
-                true => Ok(()),
-                false => self.scheduler.cancel(ticket).map(drop),
-            });
             if let Err(error) = gone {
                 tracing::error!(%error, "the scheduler does not know a job that would not die");
             }

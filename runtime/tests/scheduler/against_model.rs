@@ -189,17 +189,7 @@ impl Life {
             }
             Step::Cancel(index) => {
                 if let Some(id) = self.pick(index, |state| state != State::Gone) {
-                    match self.scheduler.cancel(self.tickets[id]).unwrap() {
-                        Cancelled::Running => {
-                            let state = self.model.jobs[id].state;
-                            assert!(running(state) || state == State::Ahead);
-                        }
-                        Cancelled::Removed { skipped } => {
-                            assert!(!running(self.model.jobs[id].state));
-                            let expected = self.model.end(id, false);
-                            self.same(&skipped, &expected);
-                        }
-                    }
+                    self.cancel(id);
                 }
             }
             Step::Advance(nanos) => self.now += nanos,
@@ -229,6 +219,22 @@ impl Life {
                 }
             }
         }
+        self.same_load();
+    }
+
+    fn cancel(&mut self, id: usize) {
+        let state = self.model.jobs[id].state;
+        match self.scheduler.cancel(self.tickets[id]).unwrap() {
+            Cancelled::Running => assert!(matches!(state, State::Running | State::Ahead)),
+            Cancelled::Removed { skipped } => {
+                assert!(state != State::Running);
+                let expected = self.model.end(id, false);
+                self.same(&skipped, &expected);
+            }
+        }
+    }
+
+    fn same_load(&self) {
         let load = self.scheduler.load();
         assert_eq!(load.waiting, self.waiting().len());
         assert_eq!(load.running, self.model.running().count());

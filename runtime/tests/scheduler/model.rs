@@ -169,7 +169,7 @@ impl Model {
             let place = job.place.iter().all(there);
             let limits = job.limits.iter().all(there);
             let worker = self.workers[job.kind] != Workers::Free(0);
-            let room = self.used() + job.slots <= self.slots && !(job.alone && !self.is_quiet());
+            let room = self.used() + job.slots <= self.slots && (!job.alone || self.is_quiet());
             if place && limits && worker && room {
                 return Some(id);
             }

@@ -1,6 +1,11 @@
 //! A worker that answers every request, but for those with the input `"fault"`: those it meets with the
 //! one fault that it was started with. Written without the worker library, which would not let it.
 
+#![expect(
+    clippy::exit,
+    reason = "to die in the middle of a job is what it is for"
+)]
+
 use std::io::{self, BufRead, Write};
 use std::process::{Command, exit};
 use std::sync::mpsc::{Receiver, channel};
@@ -60,6 +65,10 @@ fn begin(fault: &str) -> Said {
 }
 
 /// The fault itself.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: a fault a row, none needs another"
+)]
 fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<String>) -> Said {
     let mut stdout = io::stdout();
     match fault {
@@ -79,9 +88,9 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
         "one_of_two_hangs" => Ok(()),
         "garbage" => {
             stdout.write_all(b"{\"type\":\"respond\"}\n\x80\x81\n")?;
-            write!(
+            writeln!(
                 stdout,
-                "progress: 50%{{\"type\":\"response\",\"id\":\"{id}\",\"result\":\"fine\"}}\n"
+                r#"progress: 50%{{"type":"response","id":"{id}","result":"fine"}}"#
             )?;
             stdout.write_all(b"done\n")?;
             stdout.flush()
@@ -96,13 +105,14 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
         }
         "huge" => {
             write!(stdout, r#"{{"type":"response","id":"{id}","result":""#)?;
+            let chunk = vec![b'x'; 1 << 20];
             for _ in 0..100 {
-                stdout.write_all(&[b'x'; 1 << 20])?;
+                stdout.write_all(&chunk)?;
             }
             say("\"}")
         }
         "stderr" => {
-            let chunk = [b'e'; 1 << 16];
+            let chunk = vec![b'e'; 1 << 16];
             for _ in 0..(1 << 14) {
                 io::stderr().write_all(&chunk)?;
             }

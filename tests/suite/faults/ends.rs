@@ -171,7 +171,7 @@ fn what_lay_behind_the_job_that_killed_its_worker_is_done_by_another() {
             let crashes = setting.pool.run(fault(Timeouts::default()));
             let others = (0..8).map(|_| setting.pool.run(job("well")));
             let mut others: Vec<_> = others.map(Box::pin).collect();
-            let (crashed, done) = tokio::join!(within(crashes), async {
+            let (ended, done) = tokio::join!(within(crashes), async {
                 let mut done = Vec::new();
                 for other in &mut others {
                     done.push(within(other).await);
@@ -179,7 +179,7 @@ fn what_lay_behind_the_job_that_killed_its_worker_is_done_by_another() {
                 done
             });
             // It is charged each time, the others never.
-            assert_eq!(crashed.result.expect_err("it died").class, Class::Crash);
+            assert_eq!(ended.result.expect_err("it died").class, Class::Crash);
             assert!(done.iter().all(|reply| fine(reply) == "\"fine\""));
         }
         setting.end().await;

@@ -12,9 +12,9 @@ use super::{SHORT, Setting, fault, fine, hard, is, job, patient};
 /// A filter that gives each line back, but meets `fault` with this.
 fn filter(meet: &str) -> PoolConfig {
     let script = format!(
-        r#"while read -r line; do
+        r"while read -r line; do
             case $line in fault) {meet} ;; *) echo fine ;; esac
-        done"#
+        done"
     );
     PoolConfig {
         language: Language::Lines {

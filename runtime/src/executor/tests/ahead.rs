@@ -26,14 +26,14 @@ async fn fully_parallel_jobs_lie_in_the_pipe_and_begin_in_turn() {
     let floor = Floor::new(2, 4);
     let jobs: Vec<Job> = (0..10).map(|number| task(&number.to_string())).collect();
     (0..10).for_each(|number| floor.script(&number.to_string(), 1, Act::well(1)));
-    let begin = tokio::time::Instant::now();
+    let clock = tokio::time::Instant::now();
     let outcomes = executor(&floor, 2).run_all(jobs).await.unwrap();
     assert!(
         outcomes
             .iter()
             .all(|one| one.is_success() && one.attempts == 1)
     );
-    assert_eq!(begin.elapsed(), SECOND * 5);
+    assert_eq!(clock.elapsed(), SECOND * 5);
     let begun = floor.begun();
     assert_eq!(begun.iter().filter(|one| one.was_ahead).count(), 8);
     assert_eq!(floor.most_slots(), 2);
@@ -118,13 +118,13 @@ async fn one_whose_patience_ends_in_the_pipe_is_called_back() {
         queue: Some(SECOND * 2),
         ..Timeouts::default()
     }));
-    let begin = tokio::time::Instant::now();
+    let clock = tokio::time::Instant::now();
     let mut run = executor(&floor, 1)
         .run_list([task("0"), impatient])
         .unwrap();
     let outcome = run.next().await.unwrap();
     assert_eq!(told(&[outcome]), ["1 timed_out"]);
-    assert_eq!(begin.elapsed(), SECOND * 2);
+    assert_eq!(clock.elapsed(), SECOND * 2);
     assert!(run.next().await.unwrap().is_success());
 }
 
@@ -155,22 +155,22 @@ async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
         introduction("t", Some(Ok(ParallelizationHint::HostExclusive))),
         introduction("wrong", Some(Err("unknown hint `host`".to_owned()))),
     ]);
-    ["a", "b"]
-        .iter()
-        .for_each(|id| floor.script(id, 1, Act::well(1)));
+    for id in ["a", "b"] {
+        floor.script(id, 1, Act::well(1));
+    }
     let jobs = [
         task("a"),
         task("b"),
         Job::task("c", "wrong", Payload::null()),
         Job::task("d", "wrnog", Payload::null()),
     ];
-    let begin = tokio::time::Instant::now();
+    let clock = tokio::time::Instant::now();
     let outcomes = executor(&floor, 4).run_all(jobs).await.unwrap();
     assert_eq!(
         told(&outcomes),
         ["a succeeded", "b succeeded", "c failed", "d failed"]
     );
-    assert_eq!(begin.elapsed(), SECOND * 2, "one a host, as declared");
+    assert_eq!(clock.elapsed(), SECOND * 2, "one a host, as declared");
     assert!(message(&outcomes[2]).contains("unknown hint `host`"));
     assert_eq!(
         message(&outcomes[3]),

@@ -112,6 +112,23 @@ fn plot() -> impl Strategy<Value = Plot> {
         )
 }
 
+impl Plot {
+    fn floor(&self) -> Floor {
+        let floor = Floor::new(self.places, self.ahead);
+        for (number, fate) in self.jobs.iter().enumerate() {
+            for (attempt, (takes, end, deaf)) in (1..).zip(&fate.acts) {
+                let act = Act {
+                    takes: Duration::from_secs(*takes),
+                    end: *end,
+                    deaf: *deaf,
+                };
+                floor.script(&number.to_string(), attempt, act);
+            }
+        }
+        floor
+    }
+}
+
 impl Fate {
     fn job(&self, number: usize, as_list: bool) -> Job {
         let id = number.to_string();
@@ -146,9 +163,9 @@ impl Fate {
 }
 
 async fn steer(handle: RunHandle, steering: Vec<(u64, Steer)>) {
-    let begin = tokio::time::Instant::now();
+    let clock = tokio::time::Instant::now();
     for (at, steer) in steering {
-        tokio::time::sleep_until(begin + Duration::from_millis(at)).await;
+        tokio::time::sleep_until(clock + Duration::from_millis(at)).await;
         match steer {
             Steer::Pause => handle.pause(),
             Steer::Resume => handle.resume(),
@@ -169,17 +186,7 @@ async fn live(mut plot: Plot) {
         _ => 0,
     });
     let most_slots = most_slots.chain([plot.slots]).max().unwrap();
-    let floor = Floor::new(plot.places, plot.ahead);
-    for (number, fate) in plot.jobs.iter().enumerate() {
-        for (attempt, (takes, end, deaf)) in (1..).zip(&fate.acts) {
-            let act = Act {
-                takes: Duration::from_secs(*takes),
-                end: *end,
-                deaf: *deaf,
-            };
-            floor.script(&number.to_string(), attempt, act);
-        }
-    }
+    let floor = plot.floor();
     let seconds = Duration::from_secs;
     let executor = Executor::builder()
         .slots(plot.slots)
@@ -211,14 +218,14 @@ async fn live(mut plot: Plot) {
     };
     let handle = run.handle();
     let steering = tokio::spawn(steer(run.handle(), plot.steering.clone()));
-    let begin = tokio::time::Instant::now();
+    let clock = tokio::time::Instant::now();
     let outcomes = tokio::time::timeout(seconds(10_000), all(run)).await;
     let outcomes = outcomes.expect("the run ends");
     steering.abort();
 
     let stopped = plot.steering.iter().any(|(at, steer)| {
         matches!(steer, Steer::Drain | Steer::Cancel | Steer::Kill)
-            && Duration::from_millis(*at) <= begin.elapsed()
+            && Duration::from_millis(*at) <= clock.elapsed()
     });
     let ids: Vec<usize> = outcomes
         .iter()

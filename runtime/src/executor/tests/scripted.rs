@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ratchet_caching::Fingerprint;
 use ratchet_ipc::Payload;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -337,7 +336,7 @@ impl Recruiter for Floor {
         vec![KindOfWorker {
             name: "scripted".to_owned(),
             tasks: self.0.lock().unwrap().tasks.clone(),
-            identity: Fingerprint::builder(),
+            process: None,
         }]
     }
 
