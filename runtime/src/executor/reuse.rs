@@ -239,7 +239,7 @@ impl Question {
                 declared = Some(&config.env);
                 builder = of_command(builder, config, hasher, base).map_err(unreadable)?;
             }
-            Work::Closure(_) | Work::Refused { .. } => {}
+            Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => {}
         }
         for name in &self.env {
             builder = builder.environment(name, variable(name.as_ref(), declared));
