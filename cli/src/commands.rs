@@ -4,5 +4,8 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod man;
+pub(crate) mod map;
+pub(crate) mod resume;
+pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod worker;

@@ -27,7 +27,7 @@ impl<W: Write> Junit<W> {
     }
 }
 
-impl<W: Write> Report for Junit<W> {
+impl<W: Write + Send> Report for Junit<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         self.cases.push(case(outcome).as_bytes());
         Ok(())
