@@ -225,6 +225,8 @@ impl Session {
                 () = heard.next() => {}
             }
         }
+        // It has the journal, too, which is to be closed.
+        drop(executor);
         screen.finish();
         let Some(went) = went else {
             let rerun = record.as_ref().map(|record| record.rerun(&rules));
@@ -403,7 +405,7 @@ fn conclude(
     if let Some(differences) = differences.filter(|_| resumed && !rules.quiet) {
         screen.say(&told(differences));
     }
-    let wants_digest = !rules.quiet && summary.total > 0;
+    let wants_digest = !rules.quiet && summary.total > 0 && !nobody_reads;
     let is_interrupted = matches!(end, Ok(RunEnd::Interrupted | RunEnd::Terminated));
     if wants_digest {
         let rerun = rerun.as_deref().filter(|_| !is_interrupted);
