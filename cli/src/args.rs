@@ -41,9 +41,7 @@ pub(crate) enum Verb {
     Map(Box<map::MapArguments>),
     #[cfg(test)]
     Resume(Box<resume::ResumeArguments>),
-    #[cfg(test)]
     Runs(runs::RunsArguments),
-    #[cfg(test)]
     Cache(cache::CacheArguments),
     Worker(worker::WorkerArguments),
     /// Reads a job file, resolves everything, and runs nothing.

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use ratchet_caching::CacheError;
 use ratchet_ipc::IpcError;
+use ratchet_runtime::JournalError;
 use thiserror::Error;
 
 use crate::diagnostic::Look;
@@ -41,6 +43,14 @@ pub(crate) enum CliError {
     },
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    /// The record of a run.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The result cache, where it was asked for and not only used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 impl CliError {
@@ -69,8 +79,14 @@ impl CliError {
             | Self::Settings(_)
             | Self::BadLines { .. }
             | Self::Read { .. } => exit::USAGE,
+            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
-            Self::Worker(_) | Self::Write { .. } | Self::Output(_) => exit::INTERNAL,
+            Self::Worker(_)
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Runtime(_)
+            | Self::Journal(_)
+            | Self::Cache(_) => exit::INTERNAL,
         }
     }
 
@@ -105,4 +121,20 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+/// Whether it was what somebody named, or may not read, rather than a machine that fails.
+fn is_for_the_user(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::InvalidData
+            | Kind::InvalidInput
+            | Kind::Unsupported
+            | Kind::ResourceBusy
+    )
 }

@@ -6,6 +6,7 @@
     reason = "`run` and `map` are wired next; what they are made of is here already"
 )]
 
+mod about;
 mod args;
 mod commands;
 mod diagnostic;
@@ -14,6 +15,7 @@ mod error;
 mod exit;
 mod job_file;
 mod map;
+mod places;
 mod progress;
 mod report;
 mod schema;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Verb::Check(check) => commands::check::run(&check),
         Verb::Config(config) => commands::config::run(&config),
         Verb::Schema(schema) => commands::schema::run(&schema),
+        Verb::Runs(runs) => commands::runs::run(&runs),
+        Verb::Cache(cache) => commands::cache::run(&cache),
         Verb::Worker(worker) => commands::worker::run(&worker),
         Verb::Completions(completions) => commands::completions::run(&completions, out),
         Verb::Man(man) => commands::man::run(&man, out),
