@@ -195,7 +195,9 @@ impl Summary {
         self.with_needs += u64::from(!job.needs.is_empty());
         let by = match &job.work {
             Work::Command(_) => &mut self.commands,
-            Work::Task { .. } | Work::Closure(_) | Work::Refused { .. } => &mut self.tasks,
+            Work::Task { .. } | Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => {
+                &mut self.tasks
+            }
         };
         match by.get_mut(job.task_name()) {
             Some(count) => *count += 1,

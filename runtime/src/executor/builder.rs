@@ -14,6 +14,7 @@ use super::context::Runner;
 use super::crew::Crew;
 use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
+use super::needs::Memory;
 use super::order::Ordering;
 use super::pools::{Pool, Service};
 use super::recording::SharedLedger;
@@ -70,13 +71,14 @@ pub struct ExecutorBuilder {
 pub(super) struct Plan {
     pub(super) scheduling: Settings,
     pub(super) window: usize,
-    pub(super) remembers: bool,
+    pub(super) memory: Memory,
     pub(super) crash_limit: u32,
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
     pub(super) deadline: Option<Duration>,
     pub(super) grace: Grace,
     pub(super) ordering: Ordering,
     pub(super) runner: Option<Arc<dyn Runner>>,
+    pub(super) commander: Option<Arc<dyn Runner>>,
     pub(super) keeper: Option<Keeper>,
     pub(super) capture_bytes: usize,
     pub(super) kinds: Vec<KindOfWorker>,
@@ -101,13 +103,14 @@ impl Default for ExecutorBuilder {
         let plan = Plan {
             scheduling: Settings::default(),
             window: WINDOW,
-            remembers: false,
+            memory: Memory::Nothing,
             crash_limit: 3,
             max_failures: None,
             deadline: None,
             grace: Grace::default(),
             ordering: Ordering::default(),
             runner: None,
+            commander: None,
             keeper: None,
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
@@ -163,6 +166,12 @@ impl ExecutorBuilder {
         self
     }
 
+    /// Who runs the jobs that are commands, in the place of the executor itself. It keeps their timeouts, too.
+    pub fn command_runner(mut self, runner: impl Runner + 'static) -> Self {
+        self.plan.commander = Some(Arc::new(runner));
+        self
+    }
+
     /// Declares a task that the runner knows, and how parallel its jobs may be that say nothing. As soon as one is
     /// declared, a job with another fails and is not run.
     pub fn task(mut self, task: impl Into<TaskName>, hint: ParallelizationHint) -> Self {
@@ -173,7 +182,18 @@ impl ExecutorBuilder {
     /// Remembers every job of a stream, so that later ones can need it. Memory then follows the length of the
     /// stream; a list needs no such thing.
     pub fn remember(mut self, remember: bool) -> Self {
-        self.plan.remembers = remember;
+        self.plan.memory = if remember {
+            Memory::All
+        } else {
+            Memory::Nothing
+        };
+        self
+    }
+
+    /// Takes the word of whoever makes the jobs of a stream that each need names an earlier job: then only those
+    /// that did not succeed are remembered, and memory follows them.
+    pub fn needs_are_checked(mut self) -> Self {
+        self.plan.memory = Memory::Losses;
         self
     }
 

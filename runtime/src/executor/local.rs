@@ -20,6 +20,8 @@ pub(super) struct LocalCrew {
     reporter: Reporter,
     runner: Option<Arc<dyn Runner>>,
     commands: Commands,
+    /// Who runs commands instead.
+    commander: Option<Arc<dyn Runner>>,
     grace: Duration,
     /// By the index of their tickets; those that have ended stay until the index is used again.
     attempts: Vec<Option<Running>>,
@@ -36,12 +38,14 @@ impl LocalCrew {
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
         commands: Commands,
+        commander: Option<Arc<dyn Runner>>,
         grace: Duration,
     ) -> Self {
         Self {
             reporter,
             runner,
             commands,
+            commander,
             grace,
             attempts: Vec::new(),
         }
@@ -64,6 +68,14 @@ impl LocalCrew {
         };
         let task = match &job.work {
             Work::Command(config) => {
+                if let Some(commander) = self.commander.clone() {
+                    let context = context();
+                    let work = async move { commander.run(Attempt { job, number }, context).await };
+                    // It keeps the time itself, as it has to stop more than a future.
+                    return self
+                        .attend(vigil, Timeouts::default(), pulse, asked, work)
+                        .abort_handle();
+                }
                 let config = Arc::clone(config);
                 let (commands, asked) = (self.commands.clone(), asked.clone());
                 tokio::spawn(async move {
@@ -71,9 +83,13 @@ impl LocalCrew {
                     vigil.end(result);
                 })
             }
-            // Never: it is refused before it is queued.
+            // Never: these are done with before they are queued.
             Work::Refused { failure, .. } => {
                 vigil.end(Err((**failure).clone()));
+                tokio::spawn(std::future::ready(()))
+            }
+            Work::Ended(outcome) => {
+                vigil.end(outcome.result.clone().map_err(|failure| *failure));
                 tokio::spawn(std::future::ready(()))
             }
             Work::Closure(closure) => {

@@ -13,7 +13,7 @@ use super::builder::{ExecutorBuilder, Plan};
 use super::handle::{Gauges, RunHandle, RunStatus, Submitter};
 use super::kinds::Kinds;
 use super::local::LocalCrew;
-use super::needs::Needs;
+use super::needs::{Memory, Needs};
 use super::orchestrator::{Orchestrator, Rules, Staff};
 use super::order::{Ordering, Outgoing};
 use super::recording::Recording;
@@ -323,6 +323,7 @@ impl Plan {
             reporter.clone(),
             self.runner.clone(),
             self.commands(),
+            self.commander.clone(),
             grace,
         );
         let mut router = Router::new();
@@ -346,10 +347,10 @@ impl Plan {
         let (needs, names) = match &mut source {
             Source::List { needed, .. } => {
                 let needed = std::mem::take(needed);
-                (Needs::new(needed, false), None)
+                (Needs::new(needed, Memory::Nothing), None)
             }
             _ => (
-                Needs::new(HashMap::new(), self.remembers),
+                Needs::new(HashMap::new(), self.memory),
                 Some(HashSet::new()),
             ),
         };
@@ -411,7 +412,7 @@ pub(super) fn check(job: &Job) -> Result<(), Error> {
     }
     match &job.work {
         Work::Command(config) if config.command.as_os_str().is_empty() => Err(Error::NoWork),
-        Work::Command(_) | Work::Closure(_) | Work::Task { .. } | Work::Refused { .. } => Ok(()),
+        _ => Ok(()),
     }
 }
 

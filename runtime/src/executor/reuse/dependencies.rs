@@ -78,7 +78,7 @@ impl Dependencies {
                 process
             }
             Work::Command(config) => Some(&**config),
-            Work::Closure(_) | Work::Refused { .. } => None,
+            Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => None,
         };
         let mut base = Path::new(".");
         if let Some(process) = process {
