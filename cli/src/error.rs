@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ratchet_caching::CacheError;
 use ratchet_ipc::IpcError;
 use ratchet_runtime::JournalError;
 use thiserror::Error;
@@ -55,13 +56,20 @@ pub(crate) enum CliError {
     /// A setting or a job that makes no sense, found out before anything runs.
     #[error(transparent)]
     Refused(#[from] ratchet_runtime::Error),
-    /// A record of a run that cannot be had.
+    /// The record of a run.
     #[error(transparent)]
-    Record(#[from] JournalError),
+    Journal(#[from] JournalError),
+    #[error("the run cannot be recorded, so nothing was run")]
+    Unrecordable(#[source] JournalError),
     #[error("the run was stopped because its results could not be recorded: {0}")]
     Unrecorded(String),
     #[error("{0}")]
     Internal(String),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    /// The result cache, where it was asked for and not only used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 impl CliError {
@@ -91,15 +99,19 @@ impl CliError {
             | Self::BadLine(_)
             | Self::BadLines { .. }
             | Self::Refused(_)
-            | Self::Record(_)
             | Self::Create { .. }
+            | Self::Unrecordable(_)
             | Self::Read { .. } => exit::USAGE,
+            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
             Self::Worker(_)
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Unrecorded(_)
-            | Self::Internal(_) => exit::INTERNAL,
+            | Self::Internal(_)
+            | Self::Runtime(_)
+            | Self::Journal(_)
+            | Self::Cache(_) => exit::INTERNAL,
         }
     }
 
@@ -135,10 +147,26 @@ impl CliError {
                 "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record"
                     .into(),
             ),
-            Self::Record(JournalError::Io { .. }) => {
+            Self::Unrecordable(_) => {
                 Some("say another folder by --state-dir, or run with --no-record".into())
             }
             _ => None,
         }
     }
+}
+
+/// Whether it was what somebody named, or may not read, rather than a machine that fails.
+fn is_for_the_user(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::InvalidData
+            | Kind::InvalidInput
+            | Kind::Unsupported
+            | Kind::ResourceBusy
+    )
 }

@@ -1,5 +1,6 @@
 //! The `ratchet` command.
 
+mod about;
 mod args;
 mod commands;
 mod diagnostic;
@@ -8,6 +9,7 @@ mod error;
 mod exit;
 mod job_file;
 mod map;
+mod places;
 mod progress;
 mod report;
 mod schema;
@@ -36,11 +38,11 @@ fn main() -> ExitCode {
         Verb::Check(check) => commands::check::run(&check),
         Verb::Config(config) => commands::config::run(&config),
         Verb::Schema(schema) => commands::schema::run(&schema),
+        Verb::Runs(runs) => commands::runs::run(&runs),
+        Verb::Cache(cache) => commands::cache::run(&cache),
         Verb::Worker(worker) => commands::worker::run(&worker),
         Verb::Completions(completions) => commands::completions::run(&completions, out),
         Verb::Man(man) => commands::man::run(&man, out),
-        #[cfg(test)]
-        other => Err(CliError::usage(format!("{other:?} is not wired"))),
     };
     end(done.map(|()| exit::SUCCESS))
 }

@@ -8,6 +8,7 @@ mod human;
 mod json;
 mod jsonl;
 mod junit;
+mod moment;
 mod reported;
 mod style;
 
@@ -18,8 +19,9 @@ use ratchet_runtime::{Outcome, Summary};
 
 pub(crate) use digest::Digest;
 pub(crate) use human::describe;
+pub(crate) use moment::{ago, timestamp};
 pub(crate) use reported::Place;
-pub(crate) use style::{Style, plain, span};
+pub(crate) use style::{Style, Tone, plain, span};
 
 use crate::args::output::Format;
 

@@ -39,6 +39,7 @@ pub use ledger::Ledger;
 pub use order::Ordering;
 pub use pools::Service;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
+pub use reuse::Dependencies;
 pub use run::{Executor, ExecutorStatus, Run};
 pub use sinks::Sink;
 pub use stop::{Halt, MaxFailures, Stopped};
