@@ -77,9 +77,7 @@ where
 }
 
 fn nothing(count: u64) -> impl Iterator<Item = Job> + Send {
-    (0..count).map(|number| {
-        Job::closure(number.to_string(), |_| async { Ok(Payload::null()) })
-    })
+    (0..count).map(|number| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }))
 }
 
 fn echoes(count: u64) -> impl Iterator<Item = Job> + Send {
