@@ -12,7 +12,7 @@ use ratchet_tests::{eventually, within};
 const KILLS: usize = 100;
 
 /// So many that there are some left for the last of them.
-const JOBS: usize = 6000;
+const JOBS: usize = 4000;
 
 /// How much may be written to the journal between a start and a kill, at most: some twenty outcomes.
 const FAR: u64 = 4000;
