@@ -35,11 +35,8 @@ pub(crate) struct Arguments {
 /// show it: wiring one is removing its `cfg` here and matching it in `main`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    #[cfg(test)]
     Run(Box<run::RunArguments>),
-    #[cfg(test)]
     Map(Box<map::MapArguments>),
-    #[cfg(test)]
     Resume(Box<resume::ResumeArguments>),
     Runs(runs::RunsArguments),
     Cache(cache::CacheArguments),

@@ -8,7 +8,7 @@ use ratchet_ipc::IpcError;
 use ratchet_runtime::JournalError;
 use thiserror::Error;
 
-use crate::diagnostic::Look;
+use crate::diagnostic::{Look, Report};
 use crate::exit;
 use crate::job_file::FileError;
 use crate::settings::SettingsError;
@@ -27,10 +27,20 @@ pub(crate) enum CliError {
     File(#[from] FileError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A line that is no job, where that ends the run.
+    #[error("a line of {} makes no job", .0.source.name())]
+    BadLine(Box<Report>),
     #[error("{bad} of the lines of {file} make no job")]
     BadLines { file: String, bad: u64 },
     #[error("`{}` cannot be read", path.display())]
     Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Before anything runs.
+    #[error("`{}` cannot be written", path.display())]
+    Create {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -43,11 +53,21 @@ pub(crate) enum CliError {
     },
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
+    /// A setting or a job that makes no sense, found out before anything runs.
+    #[error(transparent)]
+    Refused(#[from] ratchet_runtime::Error),
+    /// A record of a run that cannot be had.
+    #[error(transparent)]
+    Record(#[from] JournalError),
+    #[error("the run was stopped because its results could not be recorded: {0}")]
+    Unrecorded(String),
+    #[error("{0}")]
+    Internal(String),
     #[error("the runtime could not be started")]
     Runtime(#[source] io::Error),
-    /// The record of a run.
+    /// A record of a run that was to be looked at.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Kept(JournalError),
     /// The result cache, where it was asked for and not only used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -77,16 +97,22 @@ impl CliError {
             Self::Usage { .. }
             | Self::File(_)
             | Self::Settings(_)
+            | Self::BadLine(_)
             | Self::BadLines { .. }
+            | Self::Refused(_)
+            | Self::Record(_)
+            | Self::Create { .. }
             | Self::Read { .. } => exit::USAGE,
-            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
+            Self::Kept(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
             Self::Worker(_)
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Runtime(_)
-            | Self::Journal(_)
-            | Self::Cache(_) => exit::INTERNAL,
+            | Self::Kept(_)
+            | Self::Cache(_)
+            | Self::Unrecorded(_)
+            | Self::Internal(_) => exit::INTERNAL,
         }
     }
 
@@ -98,7 +124,7 @@ impl CliError {
     /// What stands before the error itself: the places in the files.
     pub(crate) fn reports(&self, look: Look) -> String {
         match self {
-            Self::File(FileError::Refused(report)) => report.render(look),
+            Self::File(FileError::Refused(report)) | Self::BadLine(report) => report.render(look),
             Self::Settings(SettingsError::Refused(reports)) => {
                 reports.iter().map(|report| report.render(look)).collect()
             }
@@ -117,6 +143,13 @@ impl CliError {
                     "the disk is full: make room, then `ratchet resume` writes what is missing"
                         .into(),
                 )
+            }
+            Self::Unrecorded(_) => Some(
+                "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record"
+                    .into(),
+            ),
+            Self::Record(JournalError::Io { .. }) => {
+                Some("say another folder by --state-dir, or run with --no-record".into())
             }
             _ => None,
         }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ratchet_runtime::{Failure, Outcome, Status, Summary};
 
@@ -27,7 +27,7 @@ impl<W: Write> Junit<W> {
     }
 }
 
-impl<W: Write> Report for Junit<W> {
+impl<W: Write + Send> Report for Junit<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         self.cases.push(case(outcome).as_bytes());
         Ok(())

@@ -3,7 +3,10 @@
 use ratchet_tests::{Folder, Ratchet};
 use serde_json::Value;
 
-const VERBS: [&str; 8] = [
+const VERBS: [&str; 11] = [
+    "run",
+    "map",
+    "resume",
     "runs",
     "cache",
     "worker",

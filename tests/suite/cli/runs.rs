@@ -31,7 +31,7 @@ fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
 
 /// Begins a run in a state folder, with the outcomes of two jobs.
 fn begin(state: &Path, minute: u64) -> (RunId, Journal) {
-    let about = Payload::from_json(r#"{"args":["run","my jobs.yaml"],"cwd":"/srv"}"#);
+    let about = Payload::from_json(r#"{"words":["run","my jobs.yaml"],"folder":"/srv"}"#);
     let about = about.expect("it is JSON");
     let store = RunStore::at(state);
     let (id, mut journal) = store
@@ -196,12 +196,12 @@ fn a_run_is_written_to_a_file() {
     assert!(ended.stdout.is_empty());
     let written = fs::read_to_string(folder.at("results.jsonl")).expect("it is written");
     assert_eq!(written, runs(&folder, &["show", &id]).stdout());
-    for (path, why) in [
-        ("none/results", "No such file"),
-        ("/dev/full", "No space left"),
+    for (path, code, why) in [
+        ("none/results", 2, "No such file"),
+        ("/dev/full", 1, "No space left"),
     ] {
         let said = runs(&folder, &["show", &id, "--output", path]);
-        let said = said.with_code(1).stderr();
+        let said = said.with_code(code).stderr();
         assert!(
             said.contains(&format!("`{path}` cannot be written")),
             "{said}"

@@ -14,21 +14,21 @@ use ratchet_runtime::{History, RunStore, Summary};
 
 use super::list::{tone, word};
 use super::{find, folder, style, what};
-use crate::about::About;
 use crate::args::output::Format;
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
 use crate::places::Places;
-use crate::report::{self, Digest, Style, ago, describe, plain, timestamp};
+use crate::report::{self, Digest, Place, Style, ago, describe, plain, timestamp};
+use crate::session::About;
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     let (places, settings) = Places::load(&arguments.state)?;
     let store = RunStore::at(&places.state);
     let run = store.run(find(&store, &arguments.run)?);
     if let RunState::Unreadable(error) = run.state {
-        return Err(error.into());
+        return Err(CliError::Kept(error));
     }
-    let history = History::load(&run.journal)?;
+    let history = History::load(&run.journal).map_err(CliError::Kept)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
     let to_terminal = arguments.output.is_none() && io::stdout().is_terminal();
     let set = settings.format();
@@ -40,12 +40,9 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         } else {
             Format::Jsonl
         });
-    let (out, failed): (Box<dyn Write>, _) = match &arguments.output {
-        Some(path) => (Box::new(create(path)?), written(path)),
-        None => (
-            Box::new(io::stdout()),
-            Box::new(CliError::Output) as Failed<'_>,
-        ),
+    let (out, place): (Box<dyn Write + Send>, _) = match &arguments.output {
+        Some(path) => (Box::new(create(path)?), Place::File(path.clone())),
+        None => (Box::new(io::stdout()), Place::Stdout),
     };
     let now = SystemClock.now();
     let shown = match format {
@@ -60,23 +57,13 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         format => results(&run, &history, now, format, out),
     };
     shown.map_err(|error| match error {
-        Unshown::Journal(error) => error.into(),
-        Unshown::Output(error) => failed(error),
+        Unshown::Journal(error) => CliError::Kept(error),
+        Unshown::Output(error) => place.error(error),
     })
 }
-
-/// Says whose fault it is that something could not be written.
-type Failed<'a> = Box<dyn FnOnce(io::Error) -> CliError + 'a>;
 
 fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|source| CliError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn written(path: &Path) -> Failed<'_> {
-    Box::new(|source| CliError::Write {
+    File::create(path).map_err(|source| CliError::Create {
         path: path.to_owned(),
         source,
     })
@@ -124,7 +111,7 @@ pub(super) fn results<'a>(
     history: &History,
     now: SystemTime,
     format: Format,
-    out: Box<dyn Write + 'a>,
+    out: Box<dyn Write + Send + 'a>,
 ) -> Result<(), Unshown> {
     let started = history.header().started;
     let mut report = report::report(format, out, Style::PLAIN, started)?;
@@ -144,7 +131,7 @@ pub(super) fn human<'a>(
     history: &History,
     now: SystemTime,
     style: Style,
-    out: Box<dyn Write + 'a>,
+    out: Box<dyn Write + Send + 'a>,
 ) -> Result<(), Unshown> {
     let mut out = io::BufWriter::new(out);
     out.write_all(head(run, history, now, style).as_bytes())?;
@@ -191,8 +178,8 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
     }
     out.push('\n');
     let _ = write!(out, "{}", plain(&what(header)));
-    if let Some(about) = About::read(&header.about) {
-        let _ = write!(out, "  in {}", folder(&about.cwd));
+    if let Ok(about) = header.about.read::<About>() {
+        let _ = write!(out, "  in {}", folder(&about.folder()));
     }
     out.push('\n');
     out
