@@ -38,6 +38,7 @@ pub struct Ratchet {
     stdin: Input,
     stdout: Output,
     stderr: Output,
+    script: Option<String>,
     terminal: Option<(u16, u16, Shown)>,
 }
 
@@ -77,6 +78,7 @@ impl Ratchet {
             stdin: Input::Bytes(Vec::new()),
             stdout: Output::Gathered,
             stderr: Output::Gathered,
+            script: None,
             terminal: None,
         }
     }
@@ -145,6 +147,12 @@ impl Ratchet {
         self.stdout_to(writer)
     }
 
+    /// Called by `sh`, in whose script it is `"$@"`: for pipelines, and for closed descriptors.
+    pub fn by_shell(mut self, script: &str) -> Self {
+        self.script = Some(script.to_owned());
+        self
+    }
+
     /// On a terminal of this size.
     pub fn on_terminal(mut self, columns: u16, rows: u16, shown: Shown) -> Self {
         self.terminal = Some((columns, rows, shown));
@@ -159,7 +167,14 @@ impl Ratchet {
     /// Starts it.
     pub fn start(self) -> Running {
         let name = format!("{:?}", self.args);
-        let mut command = Command::new(binary::path());
+        let mut command = match &self.script {
+            None => Command::new(binary::path()),
+            Some(script) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script, "sh"]).arg(binary::path());
+                shell
+            }
+        };
         command
             .args(&self.args)
             .env_clear()

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
 }
 
 fn list((places, settings): &(Places, Settings)) -> Result<(), CliError> {
-    let runs = RunStore::at(&places.state).list()?;
+    let runs = RunStore::at(&places.state).list().map_err(CliError::from)?;
     if runs.is_empty() {
         let folder = places.state.display();
         let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{folder}`");
@@ -65,7 +65,7 @@ fn remove(store: &RunStore, wanted: &[String], out: &mut dyn Write) -> Result<()
     }
     let mut text = String::new();
     let removed = ids.into_iter().try_for_each(|id| {
-        store.remove(id)?;
+        store.remove(id).map_err(CliError::from)?;
         // Writing to a string cannot fail.
         let _ = writeln!(text, "removed {id}");
         Ok(())
@@ -85,9 +85,14 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
         error,
         JournalError::NoSuchRun { .. } | JournalError::InvalidRun { .. }
     ) {
-        return Err(error.into());
+        return Err(CliError::Journal(error));
     }
-    let ids: Vec<String> = store.ids()?.iter().map(ToString::to_string).collect();
+    let ids: Vec<String> = store
+        .ids()
+        .map_err(CliError::from)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let hint = match value::closest(wanted, ids.iter().map(String::as_str)) {
         Some(id) => format!("did you mean `{id}`?"),
         None if ids.is_empty() => "no runs are recorded there".to_owned(),

@@ -19,16 +19,16 @@ use crate::args::output::Format;
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
 use crate::places::Places;
-use crate::report::{self, Digest, Style, ago, describe, plain, timestamp};
+use crate::report::{self, Digest, Place, Style, ago, describe, plain, timestamp};
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     let (places, settings) = Places::load(&arguments.state)?;
     let store = RunStore::at(&places.state);
     let run = store.run(find(&store, &arguments.run)?);
     if let RunState::Unreadable(error) = run.state {
-        return Err(error.into());
+        return Err(CliError::Journal(error));
     }
-    let history = History::load(&run.journal)?;
+    let history = History::load(&run.journal).map_err(CliError::from)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
     let to_terminal = arguments.output.is_none() && io::stdout().is_terminal();
     let set = settings.format();
@@ -40,12 +40,9 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         } else {
             Format::Jsonl
         });
-    let (out, failed): (Box<dyn Write + Send>, _) = match &arguments.output {
-        Some(path) => (Box::new(create(path)?), written(path)),
-        None => (
-            Box::new(io::stdout()),
-            Box::new(CliError::Output) as Failed<'_>,
-        ),
+    let (out, place): (Box<dyn Write + Send>, _) = match &arguments.output {
+        Some(path) => (Box::new(create(path)?), Place::File(path.clone())),
+        None => (Box::new(io::stdout()), Place::Stdout),
     };
     let now = SystemClock.now();
     let shown = match format {
@@ -60,23 +57,13 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         format => results(&run, &history, now, format, out),
     };
     shown.map_err(|error| match error {
-        Unshown::Journal(error) => error.into(),
-        Unshown::Output(error) => failed(error),
+        Unshown::Journal(error) => CliError::Journal(error),
+        Unshown::Output(error) => place.error(error),
     })
 }
-
-/// Says whose fault it is that something could not be written.
-type Failed<'a> = Box<dyn FnOnce(io::Error) -> CliError + 'a>;
 
 fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|source| CliError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn written(path: &Path) -> Failed<'_> {
-    Box::new(|source| CliError::Write {
+    File::create(path).map_err(|source| CliError::Create {
         path: path.to_owned(),
         source,
     })

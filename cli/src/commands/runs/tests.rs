@@ -45,11 +45,8 @@ fn failed() -> Result<Payload, Failure> {
 }
 
 fn about(words: &[&str]) -> Payload {
-    let about = About {
-        args: words.iter().map(Into::into).collect(),
-        cwd: "/srv".into(),
-    };
-    about.to_payload().unwrap()
+    let about = serde_json::json!({"args": words, "cwd": "/srv"});
+    Payload::from_json(&about.to_string()).unwrap()
 }
 
 /// In this order: one that finished, one that finished badly, one that was interrupted, one whose record
