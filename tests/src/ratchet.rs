@@ -63,6 +63,11 @@ impl Default for Ratchet {
 }
 
 impl Ratchet {
+    /// Where the program is, for those who call it in another way or have it as their worker.
+    pub fn program() -> &'static std::path::Path {
+        binary::path()
+    }
+
     /// In an empty folder of its own.
     pub fn new() -> Self {
         Self::within(&Folder::new())

@@ -3,8 +3,12 @@
 
 mod cache;
 mod check;
+mod map;
 mod pages;
 mod pipes;
+mod recipes;
+mod resume;
+mod run;
 mod runs;
 mod settings;
 mod terminal;

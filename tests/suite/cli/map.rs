@@ -1,0 +1,169 @@
+//! `ratchet map`.
+
+use std::os::unix::ffi::OsStringExt;
+
+use ratchet_tests::{Ended, Folder, Ratchet};
+
+fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
+    let call = Ratchet::within(folder).args(["map", "-q"]);
+    call.args(words).stdin(stdin).run()
+}
+
+/// What it prints, of lines from stdin.
+fn printed(words: &[&str], stdin: &str) -> String {
+    map(&Folder::new(), words, stdin)
+        .with_code(0)
+        .quiet()
+        .stdout()
+}
+
+#[test]
+fn items_come_from_wherever_they_are() {
+    assert_eq!(printed(&["-k", "--", "echo"], "a b\n\nc\n"), "a b\nc\n");
+    assert_eq!(
+        printed(&["-k", "-0", "--", "printf", "<%s>"], "a\nb\0c\0"),
+        "<a\nb><c>"
+    );
+    assert_eq!(
+        printed(
+            &[
+                "-k", "--", "echo", "{1}-{2}", ":::", "a", "b", ":::", "1", "2"
+            ],
+            ""
+        ),
+        "a-1\na-2\nb-1\nb-2\n"
+    );
+    assert_eq!(
+        printed(
+            &["-k", "--csv", "--header", "--", "echo", "{who}/{2}"],
+            "who,what\n\"x,y\",1\nz,2\n"
+        ),
+        "x,y/1\nz/2\n"
+    );
+    let folder = Folder::new().file("items", "one\ntwo\n");
+    let ended = map(&folder, &["-k", "-a", "items", "--", "echo", "{#}:{}"], "").with_code(0);
+    assert_eq!(ended.stdout(), "1:one\n2:two\n");
+}
+
+#[test]
+fn a_name_that_is_no_utf_8_reaches_its_command_as_it_is() {
+    let item = std::ffi::OsString::from_vec(vec![b'a', 0xff, b' ']);
+    let call = Ratchet::new().args(["map", "-q", "--", "printf", "%s", ":::"]);
+    let ended = call.args([item]).run().with_code(0);
+    assert_eq!(ended.stdout, [b'a', 0xff, b' ']);
+}
+
+#[test]
+fn outputs_are_whole_tagged_and_in_order() {
+    let script = [
+        "-j2",
+        "--",
+        "sh",
+        "-c",
+        "echo $0; sleep 0.$0; echo $0",
+        ":::",
+        "3",
+        "1",
+    ];
+    assert_eq!(printed(&script, ""), "1\n1\n3\n3\n");
+    assert_eq!(
+        printed(&[&["-k"], &script[..]].concat(), ""),
+        "3\n3\n1\n1\n"
+    );
+    assert_eq!(
+        printed(&[&["-k", "--tag"], &script[..]].concat(), ""),
+        "3\t3\n3\t3\n1\t1\n1\t1\n"
+    );
+    let live = printed(&[&["--line-buffer"], &script[..]].concat(), "");
+    assert!(live.ends_with("1\n3\n"), "{live}");
+}
+
+#[test]
+fn a_warm_filter_answers_line_by_line() {
+    let words = ["--warm", "-k", "--tag", "--", "sed", "-u", "s/$/!/"];
+    assert_eq!(printed(&words, "a\nb\n"), "a\ta!\nb\tb!\n");
+}
+
+#[test]
+fn a_shell_is_there_for_those_who_ask() {
+    assert_eq!(
+        printed(&["--shell", "--", "echo {} | tr a-z A-Z"], "a;b\n"),
+        "A;B\n"
+    );
+    assert_eq!(
+        printed(&["--dry-run", "--", "echo", "{}"], "a;b\n"),
+        "echo 'a;b'\n"
+    );
+}
+
+#[test]
+fn failures_have_a_code_and_a_log() {
+    let folder = Folder::new();
+    let words = [
+        "-k",
+        "--joblog",
+        "log",
+        "--results",
+        "out",
+        "--",
+        "sh",
+        "-c",
+        "echo $0; echo oops >&2; exit $0",
+        ":::",
+        "0",
+        "3",
+    ];
+    let ended = map(&folder, &words, "").with_code(100);
+    assert_eq!(ended.stdout(), "0\n3\n");
+    assert_eq!(ended.stderr(), "oops\noops\n");
+    let log = std::fs::read_to_string(folder.at("log")).expect("a log");
+    let codes: Vec<&str> = log
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').nth(6))
+        .collect();
+    assert_eq!(codes, ["0", "3"], "{log}");
+    let kept = std::fs::read_to_string(folder.at("out/1/3/stdout"));
+    assert_eq!(kept.expect("a result"), "3\n");
+}
+
+#[test]
+fn rules_halt_it() {
+    let halted = |rule: &str, items: &[&str]| {
+        let words = ["-j1", "--halt", rule, "--", "sh", "-c", "exit $0", ":::"];
+        map(&Folder::new(), &[&words[..], items].concat(), "").code
+    };
+    assert_eq!(halted("soon,fail=1", &["1", "0"]), Some(101));
+    assert_eq!(halted("now,success=1", &["0", "1", "1"]), Some(0));
+    assert_eq!(halted("never", &["1", "0"]), Some(100));
+}
+
+#[test]
+fn terms_are_those_of_run() {
+    let words = ["--timeout", "200ms", "--", "sleep", "60"];
+    let ended = map(
+        &Folder::new(),
+        &[&["--format", "jsonl"], &words[..], &[":::", "1"]].concat(),
+        "",
+    );
+    assert!(
+        ended
+            .with_code(100)
+            .stdout()
+            .contains("\"status\":\"timed_out\"")
+    );
+    let folder = Folder::new();
+    let script = "test -e seen || { touch seen; exit 1; }";
+    let words = ["--retries", "1", "--", "sh", "-c", script, ":::", "1"];
+    let _ = map(&folder, &words, "").with_code(0);
+}
+
+#[test]
+fn nothing_to_do_has_a_code_of_its_own() {
+    let ended = map(&Folder::new(), &["--", "echo"], "");
+    assert!(ended.with_code(4).stdout.is_empty());
+    let said = map(&Folder::new(), &["--warm", "--", "cat", "{}"], "a\n")
+        .with_code(2)
+        .stderr();
+    assert!(said.contains("leave out --warm"), "{said}");
+}

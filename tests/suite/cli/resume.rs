@@ -1,0 +1,108 @@
+//! `ratchet resume`.
+
+use ratchet_tests::{Folder, Ratchet, Signal};
+
+/// Three jobs: each says that it ran, and the second waits until it may go on.
+fn folder() -> Folder {
+    Folder::new().file(
+        "jobs.yaml",
+        r#"jobs:
+  - { id: a, run: [sh, -c, "echo a >> ran"] }
+  - { id: b, run: [sh, -c, "echo b >> ran; test -e go || sleep 1000"], needs: [a] }
+  - { id: c, run: [sh, -c, "echo c >> ran"], needs: [b] }
+"#,
+    )
+}
+
+fn ran(folder: &Folder) -> String {
+    std::fs::read_to_string(folder.at("ran")).unwrap_or_default()
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_where_it_was() {
+    let folder = folder();
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let running = call.start();
+    ratchet_tests::wait_until(|| ran(&folder) == "a\nb\n");
+    running.signal(Signal::Kill);
+    assert_eq!(running.wait().code, None);
+
+    let folder = folder.file("go", "");
+    let call = Ratchet::within(&folder).args(["resume", "--format", "human"]);
+    let ended = call.run().with_code(0);
+    assert_eq!(ran(&folder), "a\nb\nb\nc\n");
+    let said = ended.stderr();
+    assert!(said.contains("1 had succeeded before"), "{said}");
+    let lines = ended.stdout();
+    let results: Vec<&str> = lines.lines().map(|line| &line[..11]).collect();
+    assert_eq!(results, ["succeeded a", "succeeded b", "succeeded c"]);
+    // All is done: nothing is run again.
+    let _ = Ratchet::within(&folder).args(["resume"]).run().with_code(0);
+    assert_eq!(ran(&folder), "a\nb\nb\nc\n");
+}
+
+#[test]
+fn what_changed_is_run_again_and_what_is_gone_is_said() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs:\n  - { id: same, run: [echo, 1] }\n  - { id: other, run: [echo, 1] }\n  - { id: gone, run: [echo, 1] }\n",
+    );
+    let _ = Ratchet::within(&folder)
+        .args(["run", "jobs.yaml"])
+        .run()
+        .with_code(0);
+    let folder = folder.file(
+        "jobs.yaml",
+        "jobs:\n  - { id: same, run: [echo, 1] }\n  - { id: other, run: [echo, 2] }\n  - { id: more, run: [echo, 1] }\n",
+    );
+    let said = Ratchet::within(&folder)
+        .args(["resume"])
+        .run()
+        .with_code(0)
+        .stderr();
+    let expected =
+        "of the jobs, 1 had succeeded before, 1 changed since, 1 new, 1 no longer there\n";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn flags_of_now_come_before_those_of_then() {
+    let folder = Folder::new();
+    let call =
+        Ratchet::within(&folder).args(["map", "-q", "--state-dir", "state", "--timeout", "100ms"]);
+    let _ = call
+        .args(["--", "sleep", "{}", ":::", "0.3"])
+        .run()
+        .with_code(100);
+    let call = Ratchet::within(&folder).args(["resume", "--state-dir", "state", "-q"]);
+    let _ = call.args(["--timeout", "60s"]).run().with_code(0);
+}
+
+#[test]
+fn jobs_from_stdin_are_given_once_more() {
+    let folder = Folder::new();
+    let lines = "{\"run\":[\"sh\",\"-c\",\"echo a >> ran\"]}\n{\"run\":[\"sh\",\"-c\",\"echo b >> ran; test -e go\"]}\n";
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).stdin(lines).run();
+    let _ = call(&["run", "-q", "-j1"]).with_code(100);
+    let folder = folder.clone().file("go", "");
+    let _ = call(&["resume", "-q"]).with_code(0);
+    assert_eq!(ran(&folder), "a\nb\nb\n");
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_is_said() {
+    let folder = Folder::new();
+    let said = Ratchet::within(&folder)
+        .args(["resume"])
+        .run()
+        .with_code(2)
+        .stderr();
+    assert!(
+        said.starts_with("ratchet: there is no run to go on with\n"),
+        "{said}"
+    );
+    let _ = Ratchet::within(&folder)
+        .args(["resume", "1zzzzzz"])
+        .run()
+        .with_code(2);
+}
