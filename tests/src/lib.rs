@@ -12,7 +12,11 @@
 
 #[cfg(target_os = "linux")]
 mod alone;
+#[cfg(target_os = "linux")]
+pub mod chaos;
 mod child;
+#[cfg(target_os = "linux")]
+mod complaints;
 mod condition;
 mod language;
 #[cfg(target_os = "linux")]
