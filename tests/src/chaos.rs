@@ -3,12 +3,40 @@
 //! ```text
 //! cargo run --release -p ratchet-tests --bin chaos -- --seed 7 --jobs 200000 --kills 5
 //! ```
-pub mod checker;
+//!
+//! It takes a minute or two, prints what it saw, and fails if a promise was broken. `--keep FOLDER` keeps all that was
+//! written. The same with 4,000 jobs is part of the suite (`suite/chaos.rs`) and takes some five seconds.
+//!
+//! ```text
+//! driver --starts, kills (SIGKILL), starts again--> host --ratchet--> workers
+//!    |                                               |                  |
+//!    |                                          host_notes, journal   worker_notes
+//!    +----- when the last life is over -----> checker <-----------------+
+//! ```
+//!
+//! - The [`plan`] follows from the seed: what each job asks for (every hint, named limits, weights, priorities, over 100
+//!   hosts) and what becomes of each of its attempts.
+//! - The [host](live) is a program that uses the executor, two pools, and the journal, as any other would. It changes
+//!   slots and limits as it goes. When it is killed, the driver waits until nobody is left of its workers, and the
+//!   next life goes on from the journal.
+//! - The [workers](work) crash, are killed, hang, are stopped, flood, talk garbage, leak memory, leave children behind,
+//!   and die in their sleep. They [note](notes) down when they begin and end.
+//! - The [`checker`] knows nothing of the scheduler. Its documentation says what it takes for proven, and why it needs
+//!   no tolerance.
+//!
+//! The driver itself watches that the processes of a life are gone when it is over (by a mark in their environment),
+//! that no life hangs, and that ratchet logs no error.
+//!
+//! # Does it catch anything?
+//!
+//! BREAKAGES
 mod driver;
 mod host;
+mod worker;
+
+pub mod checker;
 pub mod notes;
 pub mod plan;
-mod worker;
 
 pub use checker::{Report, Rule, Violation};
 pub use driver::Soak;

@@ -61,6 +61,11 @@ impl Soak {
         }
         let mut report = Evidence::gather(self.plan, &self.folder)?.check();
         report.violations.extend(left_behind);
+        let figures = &report.figures;
+        if figures.succeeded < figures.jobs / 10 * 9 {
+            let text = "so few jobs succeeded that this shows nothing".to_owned();
+            report.violations.push(Violation::new(Rule::Ended, text));
+        }
         for complaint in fs::read_to_string(self.folder.join(COMPLAINTS))?.lines() {
             let violation = Violation::new(Rule::Complaint, complaint.to_owned());
             report.violations.push(violation);

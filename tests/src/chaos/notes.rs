@@ -141,9 +141,9 @@ pub fn now() -> u64 {
 pub fn read(path: &Path) -> io::Result<Vec<Note>> {
     let bytes = std::fs::read(path)?;
     let lines = bytes.chunks(LINE).enumerate();
-    let notes = lines.map(|(number, line)| {
-        parse(line).ok_or_else(|| {
-            let text = String::from_utf8_lossy(line);
+    let notes = lines.map(|(number, bytes)| {
+        parse(bytes).ok_or_else(|| {
+            let text = String::from_utf8_lossy(bytes);
             let place = format!("{}, line {}", path.display(), number + 1);
             io::Error::other(format!("{place} is no note: {text:?}"))
         })
@@ -151,9 +151,9 @@ pub fn read(path: &Path) -> io::Result<Vec<Note>> {
     notes.collect()
 }
 
-fn parse(line: &[u8]) -> Option<Note> {
-    let text = std::str::from_utf8(line).ok()?;
-    let text = text.strip_suffix('\n').filter(|_| line.len() == LINE)?;
+fn parse(bytes: &[u8]) -> Option<Note> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.strip_suffix('\n').filter(|_| bytes.len() == LINE)?;
     let mut words = text.split_ascii_whitespace();
     let at = words.next()?.parse().ok()?;
     let life = words.next()?.parse().ok()?;

@@ -41,20 +41,20 @@ pub fn work(plan: &Plan, notes: &Path, life: u32) -> Result<(), Box<dyn Error>> 
                 .as_u64()
                 .and_then(|it| u32::try_from(it).ok())
         };
-        let (Some(job), Some(attempt)) = (number("input"), number("attempt")) else {
+        let (Some(job), Some(number)) = (number("input"), number("attempt")) else {
             return Err(format!("not one of our requests: {message}").into());
         };
         let id = message["id"].as_str().unwrap_or_default();
-        let begun = notes.note(Fact::Starts(job, attempt))?;
+        let begun = notes.note(Fact::Starts(job, number))?;
         park_timeout(plan.wish(job).work);
         let mut attempt = Attempt {
             notes: &mut notes,
             id,
             begun,
             job,
-            attempt,
+            number,
         };
-        attempt.meet(plan.fate(job, attempt.attempt))?;
+        attempt.meet(plan.fate(job, number))?;
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ struct Attempt<'a> {
     id: &'a str,
     begun: u64,
     job: u32,
-    attempt: u32,
+    number: u32,
 }
 
 impl Attempt<'_> {
@@ -72,7 +72,7 @@ impl Attempt<'_> {
         match fate {
             Fate::Well => self.answer(),
             Fate::Fails => {
-                self.notes.note(Fact::Fails(self.job, self.attempt))?;
+                self.notes.note(Fact::Fails(self.job, self.number))?;
                 let id = self.id;
                 say(&format!(
                     r#"{{"type":"response","id":"{id}","error":{{"code":"odd","message":"not today"}}}}"#
@@ -80,7 +80,7 @@ impl Attempt<'_> {
             }
             Fate::Exits => self.die(),
             Fate::Killed => {
-                self.notes.note(Fact::Dies(self.job, self.attempt))?;
+                self.notes.note(Fact::Dies(self.job, self.number))?;
                 kill_process(getpid(), Signal::KILL)?;
                 Ok(())
             }
@@ -94,11 +94,11 @@ impl Attempt<'_> {
                 self.die()
             }
             Fate::Hangs => loop {
-                self.notes.note(Fact::Beats(self.job, self.attempt))?;
+                self.notes.note(Fact::Beats(self.job, self.number))?;
                 park_timeout(BEAT);
             },
             Fate::Stops => {
-                self.notes.note(Fact::Beats(self.job, self.attempt))?;
+                self.notes.note(Fact::Beats(self.job, self.number))?;
                 kill_process(getpid(), Signal::STOP)?;
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl Attempt<'_> {
                 self.answer()
             }
             Fate::FloodsOn => loop {
-                self.notes.note(Fact::Beats(self.job, self.attempt))?;
+                self.notes.note(Fact::Beats(self.job, self.number))?;
                 flood(FLOOD)?;
             },
             Fate::Babbles => {
@@ -119,7 +119,7 @@ impl Attempt<'_> {
                 self.respond()
             }
             Fate::Mangles => {
-                self.notes.note(Fact::Fails(self.job, self.attempt))?;
+                self.notes.note(Fact::Fails(self.job, self.number))?;
                 let id = self.id;
                 say(&format!(
                     r#"{{"type":"response","id":"{id}","result":1,"error":{{}}}}"#
@@ -148,7 +148,7 @@ impl Attempt<'_> {
 
     /// The answer names the one attempt that it comes from.
     fn answer(&mut self) -> io::Result<()> {
-        self.notes.note(Fact::Done(self.job, self.attempt))?;
+        self.notes.note(Fact::Done(self.job, self.number))?;
         self.respond()
     }
 
@@ -160,7 +160,7 @@ impl Attempt<'_> {
     }
 
     fn die(&mut self) -> io::Result<()> {
-        self.notes.note(Fact::Dies(self.job, self.attempt))?;
+        self.notes.note(Fact::Dies(self.job, self.number))?;
         leave()
     }
 }
