@@ -166,9 +166,9 @@ impl Plan {
     /// What a job asks for.
     pub fn wish(&self, job: u32) -> Wish {
         let (claim, limits): (Claim, &[Named]) = match self.roll(job, 1, 10_000) {
-            0..5 => (Claim::Alone, &[]),
-            5..200 => (Claim::Global, &[]),
-            200..2_200 => (Claim::Host, &[]),
+            0..20 => (Claim::Alone, &[]),
+            20..400 => (Claim::Global, &[]),
+            400..2_200 => (Claim::Host, &[]),
             2_200..2_700 => (Claim::Host, &[Named::Db, Named::Disk]),
             2_700..3_200 => (Claim::Key(self.number(job, 2, KEYS)), &[]),
             3_200..4_000 => (Claim::Nothing, &[Named::Db]),
@@ -177,7 +177,7 @@ impl Plan {
         };
         let heavy = claim == Claim::Host && self.roll(job, 3, 10) == 0;
         // Two of three do nothing at all.
-        let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 4;
+        let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 2;
         Wish {
             host: self.number(job, 5, HOSTS),
             claim,
