@@ -54,6 +54,7 @@
 //! | `group_for`: the global lock is not claimed | Global: 8 |
 //! | `Level::holds`: one more than `max` | Limit: 20, Global: 9 (that lock is a limit, too) |
 //! | `obstacle`: one slot more than there are | Slots: 3 |
+//! | `obstacle`: who must be alone does not wait for it | Alone: 13 |
 //! | `conclude`: an outcome leaves before it is recorded | Heard: 3,992 |
 //! | `judge` in `journal/resume.rs`: what has succeeded is done again | Again: 2,244 |
 //!
