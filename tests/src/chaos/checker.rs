@@ -1,6 +1,6 @@
 //! The checker of a soak: tells from what was written down whether every promise was kept.
 //!
-//! It shares no code with what it checks. It knows what each job asked for ([`plan`](super::plan)), what the workers
+//! It shares no code with what it checks. It knows what each job asked for ([`plan`]), what the workers
 //! wrote about each attempt, what the host wrote about limits and outcomes, and the lines of the journal.
 //!
 //! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
