@@ -1,13 +1,10 @@
 //! Tests that count what their process holds, and so need a process of their own.
 
-use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use crate::complaints;
 
 /// Set in the process that runs the test itself.
 const ALONE: &str = "RATCHET_TEST_ALONE";
@@ -35,8 +32,7 @@ pub fn alone(test: impl Future<Output = ()>) {
         );
         return;
     }
-    // The only one who could have set another is this very function.
-    let _ = tracing::subscriber::set_global_default(Complaints);
+    complaints::listen(keep);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_millis(1))
@@ -53,41 +49,10 @@ pub fn alone(test: impl Future<Output = ()>) {
 /// What ratchet has found wrong with itself.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-struct Complaints;
-
-impl Subscriber for Complaints {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        if text.0.contains("a bug in ratchet")
-            && let Ok(mut complaints) = COMPLAINTS.lock()
-        {
-            complaints.push(text.0);
-        }
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to text cannot fail.
-        let _ = write!(self.0, "{field}={value:?} ");
+fn keep(complaint: String) {
+    if complaint.contains("a bug in ratchet")
+        && let Ok(mut complaints) = COMPLAINTS.lock()
+    {
+        complaints.push(complaint);
     }
 }

@@ -3,6 +3,8 @@
 //! `src/bin` and `workers/` hold the workers, `suite/` the tests, one file a promise. Here stands what
 //! several of them need: the real `ratchet` as it is called from a shell, a child process at the other end
 //! of a conversation, and the languages that a machine may lack.
+//!
+//! `chaos` is a soak with a checker of its own: run by hand for minutes, and in the suite for seconds.
 
 #![expect(
     clippy::panic,
@@ -12,7 +14,11 @@
 
 #[cfg(target_os = "linux")]
 mod alone;
+#[cfg(target_os = "linux")]
+pub mod chaos;
 mod child;
+#[cfg(target_os = "linux")]
+mod complaints;
 mod condition;
 mod language;
 mod ratchet;

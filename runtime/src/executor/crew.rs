@@ -9,6 +9,11 @@
 //! of its kinds of worker takes at once, and how many more it would like ahead of time. The loop counts
 //! what it has started against that, so that an attempt meets a worker that is free.
 //!
+//! **Too late.** A place may be gone while an attempt is on its way to it. That attempt comes back, too: if
+//! it waited for a worker it would hold its slot and its locks for nothing, and begin long after its rate let
+//! it. So each attempt says on which edition of the places it counts, and one that finds no room comes back
+//! once there is another. Where the edition is still the same it waits: somebody else has borrowed the worker.
+//!
 //! **Ahead of time.** An attempt started `ahead` lies in its worker's pipe, holds no slot and has not
 //! begun. It begins only in the place of one that has just ended, which [`Report::Ended`] says by
 //! `next`: the slot passes from one to the other in one step. Where it cannot come to that, it comes
@@ -35,6 +40,8 @@ pub(crate) struct Assignment {
     pub(crate) kind: Kind,
     /// It is sent ahead of time.
     pub(crate) ahead: bool,
+    /// On the strength of which [`Report::Places`] it is sent, where they are told.
+    pub(crate) edition: u64,
 }
 
 /// Why a running attempt is to stop.
@@ -87,8 +94,14 @@ pub(crate) enum Report {
         level: LogLevel,
         message: String,
     },
-    /// A kind of worker takes so many attempts at once, and would like so many more ahead.
-    Places { kind: Kind, places: u32, ahead: u32 },
+    /// A kind of worker takes so many attempts at once, and would like so many more ahead. The edition is
+    /// another whenever the number of places is.
+    Places {
+        kind: Kind,
+        places: u32,
+        ahead: u32,
+        edition: u64,
+    },
     /// A kind of worker has introduced itself: the tasks it knows, if it says, come with their hints.
     Introduced {
         kind: Kind,

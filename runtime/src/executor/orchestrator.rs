@@ -97,6 +97,8 @@ pub(super) enum State {
 pub(super) struct Staff {
     /// How many attempts it takes at once and how many more ahead; any number if it does not say.
     pub(super) places: Option<(u32, u32)>,
+    /// Which edition of the places that is.
+    pub(super) edition: u64,
     pub(super) running: u32,
     pub(super) ahead: u32,
     pub(super) waiting: usize,
@@ -378,6 +380,7 @@ impl Orchestrator {
                     number: entry.attempts + 1,
                     kind,
                     ahead: true,
+                    edition: staff.edition,
                 };
                 self.router.start(assignment);
             }

@@ -123,8 +123,11 @@ impl Orchestrator {
                 kind,
                 places,
                 ahead,
+                edition,
             } => {
-                self.staff[usize::from(kind.0)].places = Some((places, ahead));
+                let staff = &mut self.staff[usize::from(kind.0)];
+                staff.places = Some((places, ahead));
+                staff.edition = edition;
                 self.count_workers(kind);
             }
             Report::Introduced { kind, tasks } => {
@@ -180,6 +183,7 @@ impl Orchestrator {
             number: entry.attempts,
             kind: entry.kind,
             ahead: false,
+            edition: staff.edition,
         };
         let is_here = staff.places.is_none();
         self.router.start(assignment);

@@ -44,7 +44,12 @@ pub(crate) enum Key {
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// An executor, among all else that it hears.
-    Loop { ticket: Ticket, reporter: Reporter },
+    Loop {
+        ticket: Ticket,
+        reporter: Reporter,
+        /// The places that it counts on.
+        edition: u64,
+    },
     /// One caller.
     Caller {
         call: u64,
@@ -70,6 +75,11 @@ impl Work {
         matches!(self.reply, ReplyTo::Loop { .. })
     }
 
+    /// Whether it counts on places that are not what they were.
+    pub(crate) fn is_outdated(&self, now: u64) -> bool {
+        matches!(self.reply, ReplyTo::Loop { edition, .. } if edition != now)
+    }
+
     /// Whether somebody still waits for what comes of it; an executor always does.
     pub(crate) fn is_wanted(&self) -> bool {
         match &self.reply {
@@ -87,7 +97,9 @@ impl Work {
         next: Option<Ticket>,
     ) {
         match self.reply {
-            ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Ended {
+            ReplyTo::Loop {
+                ticket, reporter, ..
+            } => reporter.tell(Report::Ended {
                 ticket,
                 result,
                 worker,
@@ -106,7 +118,10 @@ impl Work {
 
     /// Tells an executor something about the attempt.
     pub(crate) fn report(&self, report: impl FnOnce(Ticket) -> Report) {
-        if let ReplyTo::Loop { ticket, reporter } = &self.reply {
+        if let ReplyTo::Loop {
+            ticket, reporter, ..
+        } = &self.reply
+        {
             reporter.tell(report(*ticket));
         }
     }

@@ -72,6 +72,16 @@ impl Running {
         kill_process(id, signal).unwrap_or_else(|error| panic!("no signal is sent: {error}"));
     }
 
+    /// Waits while it runs until something holds that it does not tell of.
+    #[track_caller]
+    pub fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        let clock = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap_or_else(|error| panic!("there is no clock: {error}"));
+        clock.block_on(crate::eventually(what, holds));
+    }
+
     /// What it reads from, where that stays open.
     pub fn stdin(&mut self) -> &mut ChildStdin {
         let Some(stdin) = &mut self.stdin else {

@@ -23,7 +23,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     let folder = folder();
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
     let running = call.start();
-    ratchet_tests::wait_until(|| ran(&folder) == "a\nb\n");
+    running.until("two jobs ran", || ran(&folder) == "a\nb\n");
     running.signal(Signal::Kill);
     assert_eq!(running.wait().code, None);
 

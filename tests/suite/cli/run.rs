@@ -353,7 +353,9 @@ fn signals_drain_then_cancel_then_kill() {
     );
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "100s"]);
     let running = call.start();
-    ratchet_tests::wait_until(|| folder.at(".local/state/ratchet/runs").exists());
+    running.until("its run is recorded", || {
+        folder.at(".local/state/ratchet/runs").exists()
+    });
     for (signal, said) in [
         (Signal::Interrupt, "SIGINT: no new jobs"),
         (Signal::Interrupt, "SIGINT: what runs is asked to stop"),
@@ -378,7 +380,9 @@ fn sigterm_has_a_code_of_its_own() {
     let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "0s"]);
     let running = call.start();
-    ratchet_tests::wait_until(|| folder.at(".local/state/ratchet/runs").exists());
+    running.until("its run is recorded", || {
+        folder.at(".local/state/ratchet/runs").exists()
+    });
     running.signal(Signal::Terminate);
     let ended = running.wait().with_code(143);
     assert_eq!(statuses(&ended), ["a cancelled"]);

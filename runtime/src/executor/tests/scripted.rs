@@ -345,6 +345,7 @@ impl Recruiter for Floor {
         state.kind = first;
         state.epoch = Instant::now();
         reporter.tell(Report::Places {
+            edition: 1,
             kind: first,
             places: u32::try_from(state.workers.len()).unwrap(),
             ahead: state.ahead,

@@ -46,11 +46,13 @@ impl Crew for PoolCrew {
             job,
             number,
             ahead,
+            edition,
             ..
         } = assignment;
         let reply = ReplyTo::Loop {
             ticket,
             reporter: self.reporter.clone(),
+            edition,
         };
         let work = Work {
             job,

@@ -62,6 +62,8 @@ pub(super) struct Roster {
     /// Its workers say no hello.
     pub(super) silent: bool,
     announced: (u32, u32),
+    /// Another whenever the number of places is.
+    edition: u64,
     /// What its workers say they can do, once one has spoken, or has shown that it will not.
     repertoire: Option<Repertoire>,
     pub(super) counts: Counts,
@@ -87,6 +89,7 @@ impl Roster {
             short_since: None,
             silent: false,
             announced: (0, 0),
+            edition: 0,
             repertoire: None,
             counts: Counts::default(),
             next_number: 1,
@@ -151,6 +154,19 @@ impl Roster {
         }
         self.pending.push_back(work);
         self.hand_out(now);
+        self.return_outdated();
+    }
+
+    /// Gives back what no worker has room for, if the place that it was sent to is gone.
+    fn return_outdated(&mut self) {
+        let mut number = 0;
+        while let Some(work) = self.pending.get(number) {
+            if !work.is_outdated(self.edition) {
+                number += 1;
+            } else if let Some(outdated) = self.pending.remove(number) {
+                give_back(outdated);
+            }
+        }
     }
 
     /// An attempt comes back with which nobody is charged.
@@ -436,12 +452,17 @@ impl Roster {
             }
         }
         if (places, ahead) != self.announced {
+            self.edition += u64::from(places != self.announced.0);
             self.announced = (places, ahead);
+            let edition = self.edition;
             self.tell(|kind| Report::Places {
                 kind,
                 places,
                 ahead,
+                edition,
             });
+            // Whoever sent it knows better by now.
+            self.return_outdated();
         }
     }
 
@@ -627,6 +648,7 @@ impl Roster {
             kind,
             places,
             ahead,
+            edition: self.edition,
         });
         if let Some(Repertoire(tasks)) = &self.repertoire {
             let tasks = tasks.clone();
@@ -677,7 +699,9 @@ fn retire(member: &mut Member, why: Retirement, now: Instant) {
 /// An attempt goes back to its executor, uncharged.
 fn give_back(work: Work) {
     match work.reply {
-        ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Returned { ticket }),
+        ReplyTo::Loop {
+            ticket, reporter, ..
+        } => reporter.tell(Report::Returned { ticket }),
         ReplyTo::Caller { .. } => {
             // Never: callers' work is handed out again.
             let failure = Failure::new(Class::Crash, "the worker gave the job back");

@@ -42,6 +42,7 @@ fn assignment(ticket: Ticket, ahead: bool) -> Assignment {
         number: 1,
         kind: Kind(1),
         ahead,
+        edition: 1,
     }
 }
 
@@ -398,7 +399,7 @@ async fn places_follow_the_workers_and_ahead_what_jobs_take() {
     let first = reports.news.recv().await.unwrap();
     let expected = (Kind(1), 1, 0);
     assert!(
-        matches!(first, Report::Places { kind, places, ahead } if (kind, places, ahead) == expected),
+        matches!(first, Report::Places { kind, places, ahead, .. } if (kind, places, ahead) == expected),
         "{first:?}"
     );
     assert!(matches!(
@@ -415,4 +416,45 @@ async fn places_follow_the_workers_and_ahead_what_jobs_take() {
             break;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_place_is_gone_comes_back_instead_of_waiting_for_another() {
+    let (pool, mut worker, mut workers) = start(Prefetch::Fixed(0), &[]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
+    let tickets = tickets(4);
+    crew.start(assignment(tickets[0], false));
+    let _first = worker.request().await;
+
+    // Nobody says that the place is another: somebody else may have borrowed the worker, so it waits..
+    crew.start(assignment(tickets[1], false));
+    pass(MOMENT).await;
+    worker.die(Exit::Code(3));
+    // ..until the place is gone, with the worker.
+    let charged = next(&mut reports).await;
+    assert!(matches!(charged, Report::Started { ticket, .. } if ticket == tickets[0]));
+    let charged = next(&mut reports).await;
+    assert!(matches!(charged, Report::Ended { ticket, .. } if ticket == tickets[0]));
+    let back = next(&mut reports).await;
+    assert!(matches!(back, Report::Returned { ticket } if ticket == tickets[1]));
+
+    // Sent to the place that is no more, before the news of it were heard.
+    crew.start(assignment(tickets[2], false));
+    let back = next(&mut reports).await;
+    assert!(matches!(back, Report::Returned { ticket } if ticket == tickets[2]));
+
+    // With the successor there is a place again.
+    let mut successor = workers.recv().await.unwrap();
+    successor.hello(&[]).await;
+    pass(MOMENT).await;
+    let known = Assignment {
+        edition: 3,
+        ..assignment(tickets[3], false)
+    };
+    crew.start(known);
+    let request = successor.request().await;
+    successor.answer(&request).await;
+    let started = next(&mut reports).await;
+    assert!(matches!(started, Report::Started { ticket, .. } if ticket == tickets[3]));
 }

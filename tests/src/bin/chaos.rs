@@ -1,0 +1,68 @@
+//! Runs a soak; `ratchet_tests::chaos` says what that is. The host and the workers are this program, too.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ratchet_tests::chaos::{self, Plan, Soak};
+
+type Failed = Box<dyn Error>;
+
+const USAGE: &str = "usage: chaos [--seed N] [--jobs N] [--kills N] [--keep FOLDER]";
+
+fn main() -> Result<ExitCode, Failed> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["host", seed, jobs, life, folder] => {
+            let plan = Plan {
+                seed: seed.parse()?,
+                jobs: jobs.parse()?,
+            };
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(chaos::live(plan, Path::new(folder), life.parse()?))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ["worker", seed, life, notes] => {
+            let plan = Plan {
+                seed: seed.parse()?,
+                jobs: 0,
+            };
+            chaos::work(&plan, Path::new(notes), life.parse()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => drive(&words),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what it is run for")]
+fn drive(words: &[&str]) -> Result<ExitCode, Failed> {
+    let folder = tempfile::tempdir()?;
+    let mut soak = Soak {
+        plan: Plan {
+            seed: 7,
+            jobs: 200_000,
+        },
+        kills: 5,
+        folder: folder.path().to_path_buf(),
+    };
+    for pair in words.chunks(2) {
+        match *pair {
+            ["--seed", seed] => soak.plan.seed = seed.parse()?,
+            ["--jobs", jobs] => soak.plan.jobs = jobs.parse()?,
+            ["--kills", kills] => soak.kills = kills.parse()?,
+            ["--keep", folder] => soak.folder = PathBuf::from(folder),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let report = soak.run()?;
+    print!("{report}");
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

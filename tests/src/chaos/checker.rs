@@ -1,0 +1,101 @@
+//! The checker of a soak: tells from what was written down whether every promise was kept.
+//!
+//! It shares no code with what it checks. It knows what each job asked for ([`plan`]), what the workers
+//! wrote about each attempt, what the host wrote about limits and outcomes, and the lines of the journal.
+//!
+//! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
+//! the attempt held its claims from the first of these stamps to the second at least. An attempt whose worker was
+//! killed from outside has no last line. Those that hang write a line every millisecond, and the last one stands for
+//! the end: it was there at least until then. So no stamp is ever taken for more than it proves, and two attempts that
+//! overlap by their stamps did overlap.
+//!
+//! **When an attempt was dispatched** no worker knows, only that it was after its worker had said that it was free
+//! (its last answer, or its birth) and before the attempt's first line. So a window of time holds for certain the
+//! starts of which both ends lie in it, and of those no window may hold more than `burst + rate x length`. Likewise
+//! those that run at one moment with a claim on one limit were all dispatched by then, and the last of them not before
+//! the latest of their workers was free: the limit was at least so high at some moment in between.
+//!
+//! **Tolerance.** None. All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all
+//! processors), every comparison goes by what is certain, and that a worker notes a start later than the scheduler
+//! granted it is in the window's lower end. What this costs is sharpness, and the report says how much: the time that
+//! lies between a worker's being free and its next start.
+//!
+//! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
+//! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in
+//! which jobs are sent ahead of time, slots are only checked against the most there were.
+
+mod attempts;
+mod endings;
+mod journal;
+mod limits;
+mod overlaps;
+mod profile;
+mod rates;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use super::notes::Note;
+use super::plan::{self, Plan, Quota, Wish};
+pub use journal::{Ending, read as read_journal};
+pub use report::{Figures, Report, Rule, Violation};
+
+/// All that is known of a soak.
+#[derive(Debug)]
+pub struct Evidence {
+    /// What each job asked for.
+    pub wishes: Vec<Wish>,
+    /// What was declared.
+    pub declared: Declared,
+    /// What the workers wrote.
+    pub worker_notes: Vec<Note>,
+    /// What the hosts wrote.
+    pub host_notes: Vec<Note>,
+    /// What stands in the journal.
+    pub journal: Vec<Ending>,
+}
+
+/// What a life of the host begins with.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// Slots, `db`, `disk`.
+    pub most: [u32; 3],
+    /// `api`.
+    pub api: Quota,
+    /// The quota of each key.
+    pub keys: Vec<Quota>,
+    /// How many workers a job may take with it in one life.
+    pub crashes: u32,
+    /// Whether jobs are sent ahead of time in a life.
+    pub sends_ahead: fn(u32) -> bool,
+}
+
+impl Evidence {
+    /// A plan of which nothing is known yet to have happened.
+    pub fn of(plan: Plan) -> Self {
+        Self {
+            wishes: (0..plan.jobs).map(|job| plan.wish(job)).collect(),
+            declared: Declared {
+                most: [plan::SLOTS, plan::DB, plan::DISK],
+                api: plan::API,
+                keys: (0..plan::KEYS).map(plan::quota).collect(),
+                crashes: plan::CRASHES,
+                sends_ahead: plan::sends_ahead,
+            },
+            worker_notes: Vec::new(),
+            host_notes: Vec::new(),
+            journal: Vec::new(),
+        }
+    }
+
+    /// Checks everything.
+    pub fn check(&self) -> Report {
+        let mut report = Report::default();
+        let attempts = attempts::read(self, &mut report);
+        overlaps::check(self, &attempts, &mut report);
+        rates::check(self, &attempts, &mut report);
+        limits::check(self, &attempts, &mut report);
+        endings::check(self, &attempts, &mut report);
+        report
+    }
+}

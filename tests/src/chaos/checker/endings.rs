@@ -1,0 +1,176 @@
+//! Every job ends, once, and for good when it has succeeded.
+
+use std::collections::HashMap;
+
+use super::super::notes::Fact;
+use super::attempts::{Attempt, End};
+use super::{Ending, Evidence, Report, Rule};
+
+pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    jobs.resize_with(evidence.wishes.len(), Job::default);
+    for attempt in attempts {
+        if let Some(job) = jobs.get_mut(attempt.job as usize) {
+            job.attempts.push(attempt);
+        }
+    }
+    for ending in &evidence.journal {
+        match jobs.get_mut(ending.job as usize) {
+            Some(job) => job.endings.push(ending),
+            None => report.add(Rule::Ended, format!("nobody asked for job {}", ending.job)),
+        }
+    }
+    for (number, job) in jobs.iter().enumerate() {
+        job.check(number, evidence.declared.crashes, report);
+    }
+    report.figures.recorded = evidence.journal.len();
+    heard(evidence, report);
+    held(evidence, report);
+}
+
+/// All that is known of a job.
+#[derive(Debug, Default)]
+struct Job<'a> {
+    attempts: Vec<&'a Attempt>,
+    endings: Vec<&'a Ending>,
+}
+
+impl Job<'_> {
+    fn check(&self, number: usize, crashes: u32, report: &mut Report) {
+        let Some(last) = self.endings.last() else {
+            return report.add(Rule::Ended, format!("job {number} has no outcome"));
+        };
+        report.figures.succeeded += usize::from(last.success.is_some());
+        for pair in self.endings.windows(2) {
+            let [earlier, later] = pair else { continue };
+            if earlier.life == later.life {
+                let life = later.life;
+                report.add(
+                    Rule::Ended,
+                    format!("job {number} ended twice in life {life}"),
+                );
+            }
+            if earlier.success.is_some() {
+                let text = format!("job {number} was done again after its success: {later:?}");
+                report.add(Rule::Again, text);
+            }
+        }
+        for ending in &self.endings {
+            self.check_result(ending, report);
+        }
+        self.count_crashes(number, crashes, report);
+        let won = |attempt: &&&Attempt| {
+            let succeeded =
+                |it: &&&Ending| (it.life, it.success) == (attempt.life, Some(attempt.start));
+            self.endings.iter().any(|ending| succeeded(&ending))
+        };
+        let done = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.end == End::Done);
+        report.figures.in_vain += done.filter(|attempt| !won(attempt)).count();
+    }
+
+    /// A success is that of one attempt, after which there is no other.
+    fn check_result(&self, ending: &Ending, report: &mut Report) {
+        let life = |attempt: &&&Attempt| attempt.life == ending.life;
+        let beyond = |attempt: &&&Attempt| attempt.number > ending.attempts;
+        if let Some(attempt) = self.attempts.iter().filter(life).find(beyond) {
+            report.add(
+                Rule::Result,
+                format!("{attempt} is not among those of {ending:?}"),
+            );
+        }
+        let Some(start) = ending.success else { return };
+        let mut mine = self.attempts.iter().filter(life);
+        let winner = mine.find(|attempt| attempt.start == start);
+        let is_his =
+            |attempt: &&&Attempt| attempt.end == End::Done && attempt.number == ending.attempts;
+        let Some(winner) = winner.filter(is_his) else {
+            return report.add(Rule::Result, format!("no attempt has done so: {ending:?}"));
+        };
+        let later = self
+            .attempts
+            .iter()
+            .find(|other| other.start > winner.start);
+        if let Some(later) = later {
+            report.add(
+                Rule::Again,
+                format!("{later} came after the success of {winner}"),
+            );
+        }
+    }
+
+    fn count_crashes(&self, number: usize, most: u32, report: &mut Report) {
+        let mut crashes: HashMap<u32, u32> = HashMap::new();
+        for attempt in self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.end == End::Died)
+        {
+            *crashes.entry(attempt.life).or_default() += 1;
+        }
+        for (life, crashes) in crashes.into_iter().filter(|(_, crashes)| *crashes > most) {
+            let text = format!("job {number} took {crashes} workers with it in life {life}");
+            report.add(Rule::Poison, text);
+        }
+    }
+}
+
+/// What a host has heard of stands in the journal, and it has heard of it once.
+fn heard(evidence: &Evidence, report: &mut Report) {
+    let mut recorded: HashMap<(u32, u32), (bool, u32)> = HashMap::new();
+    let mut last_life = 0;
+    for ending in &evidence.journal {
+        recorded.insert((ending.life, ending.job), (ending.success.is_some(), 0));
+        last_life = last_life.max(ending.life);
+    }
+    for note in &evidence.host_notes {
+        let Fact::Hears(job, success) = note.fact else {
+            continue;
+        };
+        let life = note.life;
+        match recorded.get_mut(&(life, job)) {
+            Some((succeeded, times)) if *succeeded == (success == 1) => *times += 1,
+            Some(_) => report.add(
+                Rule::Heard,
+                format!("job {job}, life {life}: told otherwise"),
+            ),
+            None => report.add(Rule::Heard, format!("job {job}, life {life}: not recorded")),
+        }
+    }
+    for ((life, job), (_, times)) in recorded {
+        // A host that is killed takes with it what it was about to tell.
+        if times > 1 || (times == 0 && life == last_life) {
+            report.add(
+                Rule::Heard,
+                format!("job {job}, life {life}: told {times} times"),
+            );
+        }
+    }
+}
+
+/// What a host held before its run and after it.
+fn held(evidence: &Evidence, report: &mut Report) {
+    let mut told = 0;
+    for note in &evidence.host_notes {
+        let (what, before, after) = match note.fact {
+            Fact::Descriptors(before, after) => ("descriptors", before, after),
+            Fact::Children(before, after) => ("children", before, after),
+            _ => continue,
+        };
+        told += 1;
+        if after > before {
+            report.add(
+                Rule::LeftBehind,
+                format!("{before} {what} before the run, {after} after it"),
+            );
+        }
+    }
+    if told < 2 {
+        report.add(
+            Rule::LeftBehind,
+            "no host says what it holds at its end".to_owned(),
+        );
+    }
+}

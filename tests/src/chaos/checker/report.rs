@@ -1,0 +1,168 @@
+//! What the checker has to say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What was promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// The notes make sense.
+    Notes,
+    /// One host-exclusive job a host.
+    Host,
+    /// One global-exclusive job everywhere.
+    Global,
+    /// Who must be alone is.
+    Alone,
+    /// No two attempts of a job at once.
+    Twice,
+    /// No rate is exceeded.
+    Rate,
+    /// No limit is exceeded.
+    Limit,
+    /// No more slots are filled than there are.
+    Slots,
+    /// Every job ends, and once in a life.
+    Ended,
+    /// What has succeeded is not done again.
+    Again,
+    /// A success is that of one attempt which says so.
+    Result,
+    /// A job takes no more workers with it than it may.
+    Poison,
+    /// What is heard of stands in the journal.
+    Heard,
+    /// Nothing is left behind.
+    LeftBehind,
+    /// ratchet finds nothing wrong with itself.
+    Complaint,
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// What happened.
+    pub what: String,
+}
+
+impl Violation {
+    /// A broken promise, and how.
+    pub fn new(rule: Rule, what: String) -> Self {
+        Self { rule, what }
+    }
+}
+
+/// What was seen, so that one knows what the verdict is worth.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Jobs asked for.
+    pub jobs: usize,
+    /// Lives in which a worker wrote something.
+    pub lives: usize,
+    /// Workers that were there.
+    pub workers: usize,
+    /// Attempts that began.
+    pub attempts: usize,
+    /// Those whose worker died of them.
+    pub died: usize,
+    /// Those of which nobody noted the end: killed with their worker, or with the host.
+    pub vanished: usize,
+    /// Those that held a host, or all.
+    pub exclusive: usize,
+    /// Those that took a token.
+    pub rated: usize,
+    /// How long their workers had been free, the lower the sharper: the median, and of ninety in a hundred; in
+    /// nanoseconds.
+    pub blur: (u64, u64),
+    /// The fullest window: how many starts of a hundred that it may hold it holds for certain.
+    pub fullest: u64,
+    /// Changes of limits.
+    pub changes: usize,
+    /// Jobs that succeeded at last.
+    pub succeeded: usize,
+    /// Outcomes that were recorded.
+    pub recorded: usize,
+    /// Answers that were followed by another attempt, or another outcome: too late, or lost with the host.
+    pub in_vain: usize,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was seen.
+    pub figures: Figures,
+    /// What was broken, if anything.
+    pub violations: Vec<Violation>,
+}
+
+/// Of each rule, so many violations are told in words.
+const TOLD: usize = 5;
+
+impl Report {
+    pub(super) fn add(&mut self, rule: Rule, what: String) {
+        self.violations.push(Violation::new(rule, what));
+    }
+
+    /// Whether every promise was kept.
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures {
+            jobs,
+            lives,
+            workers,
+            attempts,
+            died,
+            vanished,
+            exclusive,
+            rated,
+            blur: (median, most),
+            fullest,
+            changes,
+            succeeded,
+            recorded,
+            in_vain,
+        } = &self.figures;
+        writeln!(
+            f,
+            "{jobs} jobs, {succeeded} succeeded; {recorded} outcomes recorded"
+        )?;
+        writeln!(
+            f,
+            "{lives} lives of the host, {workers} workers, {changes} changes of limits"
+        )?;
+        writeln!(
+            f,
+            "{attempts} attempts: {died} took their worker with them, {vanished} were killed with it, \
+             {in_vain} answered in vain"
+        )?;
+        writeln!(f, "{exclusive} exclusive attempts")?;
+        writeln!(
+            f,
+            "{rated} rated attempts, known to {} us (median; 90 %: {} us); the fullest window is {fullest} % full",
+            median / 1000,
+            most / 1000
+        )?;
+        let mut told: BTreeMap<Rule, usize> = BTreeMap::new();
+        for Violation { rule, what } in &self.violations {
+            let count = told.entry(*rule).or_default();
+            *count += 1;
+            if *count <= TOLD {
+                writeln!(f, "BROKEN {rule:?}: {what}")?;
+            }
+        }
+        for (rule, count) in told {
+            writeln!(f, "{rule:?}: broken {count} times")?;
+        }
+        if self.is_clean() {
+            writeln!(f, "every promise was kept")?;
+        }
+        Ok(())
+    }
+}
