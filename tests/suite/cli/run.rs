@@ -19,6 +19,15 @@ fn file(jobs: &str) -> Folder {
     Folder::new().file("jobs.yaml", text)
 }
 
+/// As many jobs, a line each.
+fn lines(count: u32) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for number in 1..=count {
+        writeln!(lines, "{{\"task\":\"echo\",\"input\":{number}}}").expect("there is room");
+    }
+    lines
+}
+
 fn run(folder: &Folder, words: &[&str]) -> Ended {
     let call = Ratchet::within(folder).args(["run", "jobs.yaml", "-q"]);
     call.args(words).run()
@@ -49,9 +58,7 @@ fn statuses(ended: &Ended) -> Vec<String> {
 
 #[test]
 fn lines_from_stdin_are_jobs_and_each_has_its_result() {
-    let lines: String = (1..=1_000)
-        .map(|number| format!("{{\"task\":\"echo\",\"input\":{number}}}\n"))
-        .collect();
+    let lines = lines(1_000);
     let call = Ratchet::new().args(["run", "-q", "-k", "-w", &worker()]);
     let ended = call.stdin(lines).run().with_code(0).quiet();
     let results = results(&ended);
@@ -342,7 +349,7 @@ fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
     running.wait_for_screen("0/1");
     running.resize(40, 10);
     let screen = running.wait().with_code(0).screen();
-    assert!(screen.contains("1 succeeded in "), "{screen}");
+    assert!(screen.contains("1 succeeded\u{1b}[0m in "), "{screen}");
     assert!(screen.contains("\u{1b}[32m"), "it has colours: {screen}");
 }
 
@@ -390,9 +397,7 @@ fn sigterm_has_a_code_of_its_own() {
 
 #[test]
 fn a_reader_that_has_enough_ends_it_quietly() {
-    let lines: String = (1..=20_000)
-        .map(|number| format!("{{\"task\":\"echo\",\"input\":{number}}}\n"))
-        .collect();
+    let lines = lines(20_000);
     let call = Ratchet::new().args(["run", "-w", &worker()]).stdin(lines);
     let ended = call
         .by_shell("\"$@\" | head -n 1")
