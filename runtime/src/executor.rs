@@ -4,8 +4,10 @@ mod attempt;
 mod breakers;
 mod builder;
 mod command;
+mod conclude;
 mod context;
 pub(crate) mod crew;
+mod dispatch;
 mod ending;
 mod handle;
 mod hands;
@@ -17,6 +19,8 @@ pub mod monitor;
 mod needs;
 mod orchestrator;
 mod order;
+mod outcomes;
+mod plan;
 mod pools;
 mod progress;
 mod recording;
@@ -30,6 +34,7 @@ mod source;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod wiring;
 
 pub use builder::ExecutorBuilder;
 #[cfg(any(test, feature = "mock"))]
@@ -38,8 +43,9 @@ pub use context::{Attempt, Context, Runner, Step};
 pub use handle::{RunHandle, RunStatus, Submitter};
 pub use ledger::Ledger;
 pub use order::Ordering;
+pub use outcomes::Run;
 pub use pools::Service;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
-pub use run::{Executor, ExecutorStatus, Run};
+pub use run::{Executor, ExecutorStatus};
 pub use sinks::Sink;
 pub use stop::{Halt, MaxFailures, Stopped};
