@@ -31,19 +31,13 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
-/// A verb that is not wired yet exists in tests only, so that neither help, completions nor man pages
-/// show it: wiring one is removing its `cfg` here and matching it in `main`.
+/// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    #[cfg(test)]
     Run(Box<run::RunArguments>),
-    #[cfg(test)]
     Map(Box<map::MapArguments>),
-    #[cfg(test)]
     Resume(Box<resume::ResumeArguments>),
-    #[cfg(test)]
     Runs(runs::RunsArguments),
-    #[cfg(test)]
     Cache(cache::CacheArguments),
     Worker(worker::WorkerArguments),
     /// Reads a job file, resolves everything, and runs nothing.

@@ -3,10 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use ratchet_caching::CacheError;
 use ratchet_ipc::IpcError;
+use ratchet_runtime::JournalError;
 use thiserror::Error;
 
-use crate::diagnostic::Look;
+use crate::diagnostic::{Look, Report};
 use crate::exit;
 use crate::job_file::FileError;
 use crate::settings::SettingsError;
@@ -25,10 +27,20 @@ pub(crate) enum CliError {
     File(#[from] FileError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A line that is no job, where that ends the run.
+    #[error("a line of {} makes no job", .0.source.name())]
+    BadLine(Box<Report>),
     #[error("{bad} of the lines of {file} make no job")]
     BadLines { file: String, bad: u64 },
     #[error("`{}` cannot be read", path.display())]
     Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Before anything runs.
+    #[error("`{}` cannot be written", path.display())]
+    Create {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -41,6 +53,23 @@ pub(crate) enum CliError {
     },
     #[error("stdout cannot be written")]
     Output(#[source] io::Error),
+    /// A setting or a job that makes no sense, found out before anything runs.
+    #[error(transparent)]
+    Refused(#[from] ratchet_runtime::Error),
+    /// The record of a run.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the run cannot be recorded, so nothing was run")]
+    Unrecordable(#[source] JournalError),
+    #[error("the run was stopped because its results could not be recorded: {0}")]
+    Unrecorded(String),
+    #[error("{0}")]
+    Internal(String),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    /// The result cache, where it was asked for and not only used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 impl CliError {
@@ -67,10 +96,22 @@ impl CliError {
             Self::Usage { .. }
             | Self::File(_)
             | Self::Settings(_)
+            | Self::BadLine(_)
             | Self::BadLines { .. }
+            | Self::Refused(_)
+            | Self::Create { .. }
+            | Self::Unrecordable(_)
             | Self::Read { .. } => exit::USAGE,
+            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
-            Self::Worker(_) | Self::Write { .. } | Self::Output(_) => exit::INTERNAL,
+            Self::Worker(_)
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Unrecorded(_)
+            | Self::Internal(_)
+            | Self::Runtime(_)
+            | Self::Journal(_)
+            | Self::Cache(_) => exit::INTERNAL,
         }
     }
 
@@ -82,7 +123,7 @@ impl CliError {
     /// What stands before the error itself: the places in the files.
     pub(crate) fn reports(&self, look: Look) -> String {
         match self {
-            Self::File(FileError::Refused(report)) => report.render(look),
+            Self::File(FileError::Refused(report)) | Self::BadLine(report) => report.render(look),
             Self::Settings(SettingsError::Refused(reports)) => {
                 reports.iter().map(|report| report.render(look)).collect()
             }
@@ -102,7 +143,30 @@ impl CliError {
                         .into(),
                 )
             }
+            Self::Unrecorded(_) => Some(
+                "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record"
+                    .into(),
+            ),
+            Self::Unrecordable(_) => {
+                Some("say another folder by --state-dir, or run with --no-record".into())
+            }
             _ => None,
         }
     }
+}
+
+/// Whether it was what somebody named, or may not read, rather than a machine that fails.
+fn is_for_the_user(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::InvalidData
+            | Kind::InvalidInput
+            | Kind::Unsupported
+            | Kind::ResourceBusy
+    )
 }

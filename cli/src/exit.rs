@@ -64,7 +64,7 @@ pub(crate) enum Reached {
 /// The code of a run that ended so, with so many jobs of each status.
 ///
 /// A reader that has gone has had enough, so it is no failure of ours: what was not written counts as
-/// read, and the code is that of the jobs that have ended.
+/// read, and jobs that were given up for it do not count.
 pub(crate) fn of_run(end: RunEnd, counts: &Counts) -> u8 {
     let total = counts.total();
     let all_succeeded = counts.succeeded == total;
@@ -74,7 +74,8 @@ pub(crate) fn of_run(end: RunEnd, counts: &Counts) -> u8 {
         RunEnd::Rule(Reached::Limit) => STOPPED,
         RunEnd::Rule(Reached::Goal) => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
-        RunEnd::Done | RunEnd::NobodyReads if all_succeeded => SUCCESS,
+        RunEnd::NobodyReads if counts.failures() == 0 => SUCCESS,
+        RunEnd::Done if all_succeeded => SUCCESS,
         RunEnd::Done | RunEnd::NobodyReads => UNSUCCESSFUL,
     }
 }
@@ -113,7 +114,9 @@ mod tests {
         {
             let one_bad = [(Status::Succeeded, 9), (status, 1)];
             assert_eq!(code(RunEnd::Done, &one_bad), 100, "{status}");
-            assert_eq!(code(RunEnd::NobodyReads, &one_bad), 100, "{status}");
+            let given_up = matches!(status, Status::Cancelled | Status::Skipped);
+            let expected = if given_up { 0 } else { 100 };
+            assert_eq!(code(RunEnd::NobodyReads, &one_bad), expected, "{status}");
             assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
         }
     }

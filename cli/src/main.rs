@@ -1,11 +1,6 @@
 //! The `ratchet` command.
 
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "`run` and `map` are wired next; what they are made of is here already"
-)]
-
+mod about;
 mod args;
 mod commands;
 mod diagnostic;
@@ -14,9 +9,11 @@ mod error;
 mod exit;
 mod job_file;
 mod map;
+mod places;
 mod progress;
 mod report;
 mod schema;
+mod session;
 mod settings;
 mod value;
 
@@ -35,17 +32,23 @@ fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let out = &mut io::stdout();
     let done = match verb {
+        Verb::Run(run) => return end(commands::run::run(&run, None)),
+        Verb::Map(map) => return end(commands::map::run(&map, None)),
+        Verb::Resume(resume) => return end(commands::resume::run(*resume)),
         Verb::Check(check) => commands::check::run(&check),
         Verb::Config(config) => commands::config::run(&config),
         Verb::Schema(schema) => commands::schema::run(&schema),
+        Verb::Runs(runs) => commands::runs::run(&runs),
+        Verb::Cache(cache) => commands::cache::run(&cache),
         Verb::Worker(worker) => commands::worker::run(&worker),
         Verb::Completions(completions) => commands::completions::run(&completions, out),
         Verb::Man(man) => commands::man::run(&man, out),
-        #[cfg(test)]
-        other => Err(CliError::usage(format!("{other:?} is not wired"))),
     };
-    let code = done.map_or_else(|error| report(&error), |()| exit::SUCCESS);
-    ExitCode::from(code)
+    end(done.map(|()| exit::SUCCESS))
+}
+
+fn end(done: Result<u8, CliError>) -> ExitCode {
+    ExitCode::from(done.unwrap_or_else(|error| report(&error)))
 }
 
 /// Says what went wrong and why, a cause a line, and what to do about it.

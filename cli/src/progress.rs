@@ -11,7 +11,7 @@ mod bars;
 mod lines;
 mod view;
 
-use std::io::Write;
+use std::io;
 use std::time::Instant;
 
 use ratchet_runtime::event::Event;
@@ -47,6 +47,7 @@ impl Display {
 pub(crate) struct Progress {
     view: View,
     shown: Shown,
+    tells_failures: bool,
 }
 
 enum Shown {
@@ -56,21 +57,17 @@ enum Shown {
 }
 
 impl Progress {
-    /// `err` is where lines go; bars go to stderr.
-    pub(crate) fn new(
-        display: Display,
-        style: Style,
-        err: Box<dyn Write + Send>,
-        now: Instant,
-    ) -> Self {
+    /// `tells_failures` if nothing else does on the same terminal.
+    pub(crate) fn new(display: Display, style: Style, tells_failures: bool, now: Instant) -> Self {
         let shown = match display {
             Display::None => Shown::Nothing,
             Display::Bars => Shown::Bars(Bars::on_stderr(style)),
-            Display::Lines => Shown::Lines(Lines::new(err, now)),
+            Display::Lines => Shown::Lines(Lines::new(Box::new(io::stderr()), now)),
         };
         Self {
             view: View::new(now),
             shown,
+            tells_failures,
         }
     }
 
@@ -80,6 +77,9 @@ impl Progress {
             return;
         }
         self.view.observe(event, now);
+        if !self.tells_failures {
+            return;
+        }
         match (&mut self.shown, event) {
             (Shown::Bars(bars), Event::JobEnded { outcome }) => bars.ended(outcome),
             (Shown::Lines(lines), Event::JobEnded { outcome }) => lines.ended(outcome),

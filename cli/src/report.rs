@@ -8,7 +8,8 @@ mod human;
 mod json;
 mod jsonl;
 mod junit;
-mod order;
+mod moment;
+mod reported;
 mod style;
 
 use std::io::{self, Write};
@@ -18,8 +19,9 @@ use ratchet_runtime::{Outcome, Summary};
 
 pub(crate) use digest::Digest;
 pub(crate) use human::describe;
-pub(crate) use order::InOrder;
-pub(crate) use style::{Style, plain, span};
+pub(crate) use moment::{ago, timestamp};
+pub(crate) use reported::Place;
+pub(crate) use style::{Style, Tone, plain, span};
 
 use crate::args::output::Format;
 
@@ -27,7 +29,7 @@ use crate::args::output::Format;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes outcomes as they come.
-pub(crate) trait Report {
+pub(crate) trait Report: Send {
     /// A job has ended.
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()>;
 
@@ -41,7 +43,7 @@ pub(crate) trait Report {
 /// A report in a format; `started` is when the run was.
 pub(crate) fn report<'a>(
     format: Format,
-    out: Box<dyn Write + 'a>,
+    out: Box<dyn Write + Send + 'a>,
     style: Style,
     started: SystemTime,
 ) -> io::Result<Box<dyn Report + 'a>> {

@@ -140,7 +140,6 @@ impl Settings {
     }
 }
 
-#[expect(dead_code, reason = "whoever runs jobs asks for these")]
 impl Settings {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.duration("deadline")

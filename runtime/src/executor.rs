@@ -46,6 +46,7 @@ pub use order::Ordering;
 pub use outcomes::Run;
 pub use pools::Service;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
+pub use reuse::Dependencies;
 pub use run::{Executor, ExecutorStatus};
 pub use sinks::Sink;
 pub use stop::{Halt, MaxFailures, Stopped};

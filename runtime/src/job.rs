@@ -10,7 +10,7 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use ratchet_resilience::retry::BackoffPolicy;
 
 use crate::executor::Context;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 use crate::process::ProcessConfig;
 use crate::scheduling::{ParallelizationHint, Priority};
 
@@ -66,6 +66,9 @@ pub enum Work {
         /// What is wrong with it.
         failure: Box<Failure>,
     },
+    /// Nothing: it has ended already, in an earlier run, and this is its outcome. It counts and is needed like
+    /// any other, but is not written down again.
+    Ended(Arc<Outcome>),
 }
 
 /// An async closure that does a job's work.
@@ -114,6 +117,12 @@ impl Job {
         )
     }
 
+    /// A job that has ended already, with this outcome.
+    pub fn ended(outcome: impl Into<Arc<Outcome>>) -> Self {
+        let outcome = outcome.into();
+        Self::new(outcome.id.clone(), Work::Ended(outcome))
+    }
+
     fn new(id: impl Into<JobKey>, work: Work) -> Self {
         Self {
             id: id.into(),
@@ -155,6 +164,7 @@ impl Job {
                 .and_then(|name| name.to_str())
                 .unwrap_or("command"),
             Work::Closure(_) => "closure",
+            Work::Ended(outcome) => outcome.task.as_str(),
         }
     }
 }
@@ -174,6 +184,7 @@ impl fmt::Debug for Work {
                 .field("task", task)
                 .field("failure", failure)
                 .finish(),
+            Self::Ended(outcome) => f.debug_tuple("Ended").field(outcome).finish(),
         }
     }
 }

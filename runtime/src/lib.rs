@@ -58,9 +58,9 @@ pub mod worker;
 
 pub use error::Error;
 pub use executor::{
-    Attempt, Context, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
-    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
-    Service, Sink, Step, Stopped, Submitter, monitor,
+    Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
+    MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
+    Runner, Service, Sink, Step, Stopped, Submitter, monitor,
 };
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};

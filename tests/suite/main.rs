@@ -4,6 +4,7 @@
     reason = "a test fails when what has to happen does not"
 )]
 
+mod cli;
 mod commands;
 mod faults;
 mod guarded_workers;

@@ -17,7 +17,7 @@ const JOBS: usize = 4000;
 /// How much may be written to the journal between a start and a kill, at most: some twenty outcomes.
 const FAR: u64 = 4000;
 
-/// The same numbers every time: SplitMix64.
+/// The same numbers every time: `SplitMix64`.
 struct Dice(u64);
 
 impl Dice {

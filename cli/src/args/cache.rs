@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::record::StateArguments;
+use crate::job_file::Protocol;
 use crate::value;
 
 const HELP: &str = "\
@@ -14,6 +15,14 @@ Examples:
   ratchet cache explain jobs.yaml resize-17
   ratchet cache clear --task resize
   ratchet cache clear --older-than 30d";
+
+const STATS_HELP: &str = "\
+Where stdout is no terminal, there is a line a task of these fields, with tabs between them:
+  task, results, bytes, milliseconds it took to compute them, oldest (UTC), newest (UTC)";
+
+const EXPLAIN_HELP: &str = "\
+The job is looked at as `ratchet run FILE` would do it, without running anything: a flag that is part of what
+a result depends on, such as --timeout, has to be given here as there.";
 
 /// Shows what the result cache holds, explains a miss, or clears it.
 #[derive(Debug, Args)]
@@ -27,20 +36,15 @@ pub(crate) struct CacheArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheAction {
-    /// Shows how much is stored and how often it was of use.
+    /// Shows how much is stored, by task.
+    #[command(after_help = STATS_HELP)]
     Stats {
         #[command(flatten)]
         state: StateArguments,
     },
     /// Says whether a job's result would be used again, and if not, what differs.
-    Explain {
-        /// The job file.
-        file: PathBuf,
-        /// The job's id.
-        job: String,
-        #[command(flatten)]
-        state: StateArguments,
-    },
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArguments),
     /// Removes results: all of them, or those that match.
     Clear {
         /// Only those of this task.
@@ -52,4 +56,23 @@ pub(crate) enum CacheAction {
         #[command(flatten)]
         state: StateArguments,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The job file; `-` is JSON lines from stdin.
+    pub(crate) file: PathBuf,
+    /// The job's id.
+    pub(crate) job: String,
+    /// One worker command for every task, where the file has no `workers`.
+    #[arg(short, long, value_name = "COMMAND")]
+    pub(crate) worker: Option<String>,
+    /// What that worker speaks.
+    #[arg(long, value_enum, default_value_t, requires = "worker")]
+    pub(crate) protocol: Protocol,
+    /// How long an attempt may run that says nothing.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::crew::CrewArguments;
 use super::display::DisplayArguments;
@@ -11,6 +11,7 @@ use super::record::RecordArguments;
 use super::stop::StopArguments;
 use super::terms::TermsArguments;
 use crate::exit;
+use crate::job_file::Protocol;
 
 const HELP: &str = "\
 Examples:
@@ -34,7 +35,7 @@ pub(crate) struct RunArguments {
     /// What that worker speaks.
     #[arg(long, requires = "worker", value_name = "PROTOCOL")]
     pub(crate) protocol: Option<Protocol>,
-    /// Stop at the first line of a stream that is no job.
+    /// Stop at the first line of a stream that is no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,
     #[command(flatten)]
@@ -49,13 +50,4 @@ pub(crate) struct RunArguments {
     pub(crate) display: DisplayArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
-}
-
-/// What a worker speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    /// The worker protocol: one JSON object a line.
-    Ratchet,
-    /// A line in, a line out.
-    Lines,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::job_file::{
     self, BadLine, Jobs, Lines, Options, Plan, PoolDefaults, Protocol, Served, WorkerPlan,
 };
+use crate::session::cores;
 use crate::settings::{Settings, Surroundings};
 use crate::value;
 
@@ -58,12 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let worker = arguments
         .worker
         .as_deref()
-        .map(|command| job_file::command_worker(command, arguments.protocol))
-        .transpose()
-        .map_err(|error| CliError::Usage {
-            message: format!("the worker's command cannot be read: {}", error.reason),
-            hint: error.hint,
-        })?;
+        .map(|command| super::run::worker(command, arguments.protocol))
+        .transpose()?;
     let surroundings = Surroundings::current().map_err(|source| CliError::Read {
         path: PathBuf::from("."),
         source,
@@ -96,12 +93,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     io::stdout()
         .write_all(text.as_bytes())
         .map_err(CliError::Output)
-}
-
-/// How many slots there are where nobody says it.
-fn cores() -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 /// What would run.
@@ -195,7 +186,7 @@ impl Summary {
         self.with_needs += u64::from(!job.needs.is_empty());
         let by = match &job.work {
             Work::Command(_) => &mut self.commands,
-            Work::Task { .. } | Work::Closure(_) | Work::Refused { .. } => &mut self.tasks,
+            _ => &mut self.tasks,
         };
         match by.get_mut(job.task_name()) {
             Some(count) => *count += 1,

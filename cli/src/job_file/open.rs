@@ -12,7 +12,7 @@ use super::error::FileError;
 use super::job::Links;
 use super::keys;
 use super::plan::{Jobs, Options, Plan};
-use super::stream::{Lines, Stream};
+use super::stream::Lines;
 use crate::diagnostic::{Diagnostic, Report, Source, Span};
 use crate::document::{Format, Node, Shape, Value, check};
 use crate::value;
@@ -26,8 +26,7 @@ const BUFFER: usize = 256 * 1024;
 /// Reads a job file, or JSON lines from stdin where the path is `-`.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
     if path == Path::new("-") {
-        let reader = BufReader::with_capacity(BUFFER, io::stdin());
-        return stream("<stdin>", Box::new(reader), None, options);
+        return stream("<stdin>", Box::new(io::stdin()), None, options);
     }
     let name = path.display().to_string();
     let unreadable = |source| FileError::Unreadable {
@@ -54,8 +53,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         .map(Path::to_path_buf);
     let file = File::open(path).map_err(unreadable)?;
     if format == Format::JsonLines {
-        let reader = BufReader::with_capacity(BUFFER, file);
-        return stream(&name, Box::new(reader), folder, options);
+        return stream(&name, Box::new(file), folder, options);
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)
@@ -71,10 +69,11 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
 
 fn stream(
     name: &str,
-    reader: Stream,
+    reader: Box<dyn Read + Send>,
     folder: Option<std::path::PathBuf>,
     options: &Options,
 ) -> Result<Plan, FileError> {
+    let reader = BufReader::with_capacity(BUFFER, reader);
     let lines = Lines::open(name, reader, folder, options)?;
     Ok(Plan {
         workers: lines.workers().to_vec(),

@@ -6,7 +6,7 @@ mod read;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, BufRead};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::document::{Format, Node, Shape, Value, check};
 use crate::value;
 
 /// What lines come from.
-pub(super) type Stream = Box<dyn BufRead + Send>;
+pub(super) type Stream = BufReader<Box<dyn io::Read + Send>>;
 
 /// A buffer that one huge line has made larger than this is given back.
 const KEPT: usize = 1 << 20;
@@ -127,6 +127,16 @@ impl Lines {
         (is_header && !is_job).then_some((source, node))
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the next line may have to be waited for.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.first && memchr::memchr(b'\n', self.reader.buffer()).is_none()
+    }
+
     pub(crate) fn workers(&self) -> &[WorkerPlan] {
         &self.book.workers
     }
@@ -146,7 +156,7 @@ impl Lines {
                 self.buffer = Vec::new();
             }
             self.buffer.clear();
-            let read = read_line(&mut *self.reader, &mut self.buffer)?;
+            let read = read_line(&mut self.reader, &mut self.buffer)?;
             self.number += u64::from(!matches!(read, Read::End));
             if !matches!(read, Read::Line) || !self.buffer.trim_ascii().is_empty() {
                 return Ok(read);

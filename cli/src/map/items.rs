@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::lists::Lists;
@@ -108,11 +108,13 @@ impl Items {
         }
     }
 
-    /// How many there are, where that is known before they are read.
-    pub(crate) fn total(&self) -> Option<u64> {
+    /// Whether the next one may have to be waited for. Who waits for records cannot be told, so they count as
+    /// if one did.
+    pub(crate) fn may_wait(&self) -> bool {
         match self {
-            Self::Lists(lists) => Some(lists.total()),
-            Self::Lines(_) | Self::Csv(_) => None,
+            Self::Lists(_) => false,
+            Self::Lines(lines) => lines.may_wait(),
+            Self::Csv(_) => true,
         }
     }
 }
@@ -138,11 +140,23 @@ pub(crate) enum End {
     Null,
 }
 
+impl End {
+    fn delimiter(self) -> u8 {
+        match self {
+            Self::Line => b'\n',
+            Self::Null => 0,
+        }
+    }
+}
+
 /// A file that is read from, and what it is called.
 struct Source {
     name: String,
-    reader: Box<dyn BufRead + Send>,
+    reader: Reading,
 }
+
+/// A buffer whose content can be looked at.
+type Reading = BufReader<Box<dyn Read + Send>>;
 
 fn open(files: &[PathBuf]) -> Result<VecDeque<Source>, CliError> {
     let stdin = [PathBuf::from("-")];
@@ -154,7 +168,7 @@ fn open_one(path: &Path) -> Result<Source, CliError> {
     if path.as_os_str() == "-" {
         return Ok(Source {
             name: "stdin".to_owned(),
-            reader: Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
+            reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(io::stdin())),
         });
     }
     let unreadable = |source| CliError::Read {
@@ -167,7 +181,7 @@ fn open_one(path: &Path) -> Result<Source, CliError> {
     }
     Ok(Source {
         name: format!("`{}`", path.display()),
-        reader: Box::new(BufReader::with_capacity(BUFFER_BYTES, file)),
+        reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(file)),
     })
 }
 
@@ -179,14 +193,19 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    fn may_wait(&self) -> bool {
+        let ends = |source: &Source| {
+            let buffered = source.reader.buffer();
+            memchr::memchr(self.end.delimiter(), buffered).is_some()
+        };
+        !self.sources.front().is_some_and(ends)
+    }
+
     fn next(&mut self) -> Option<Result<Item, BadItem>> {
         loop {
             let source = self.sources.front_mut()?;
             self.line.clear();
-            let delimiter = match self.end {
-                End::Line => b'\n',
-                End::Null => 0,
-            };
+            let delimiter = self.end.delimiter();
             match source.reader.read_until(delimiter, &mut self.line) {
                 Ok(0) => drop(self.sources.pop_front()),
                 Ok(_) => {
@@ -222,7 +241,7 @@ pub(crate) struct Records {
 
 struct Reader {
     name: String,
-    csv: csv::Reader<Box<dyn BufRead + Send>>,
+    csv: csv::Reader<Reading>,
 }
 
 impl Records {
@@ -290,14 +309,14 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Read};
+    use std::io::Cursor;
 
     use super::*;
 
     fn source(text: &[u8]) -> Source {
         Source {
             name: "stdin".to_owned(),
-            reader: Box::new(Cursor::new(text.to_vec())),
+            reader: BufReader::new(Box::new(Cursor::new(text.to_vec()))),
         }
     }
 
@@ -333,7 +352,7 @@ mod tests {
         }
         let broken = Source {
             name: "`x`".to_owned(),
-            reader: Box::new(BufReader::new(Broken)),
+            reader: BufReader::new(Box::new(Broken)),
         };
         let mut items = Items::Lines(Lines {
             sources: [broken, source(b"a\n")].into(),

@@ -20,6 +20,11 @@ impl<W: Write> Joblog<W> {
         Ok(Self(out))
     }
 
+    /// Goes on with a log that has its columns.
+    pub(crate) fn go_on(out: W) -> Self {
+        Self(out)
+    }
+
     /// A command has ended. Each line is there at once: the log is read while the run goes on.
     pub(crate) fn ended(&mut self, printed: &Printed) -> io::Result<()> {
         let started = printed

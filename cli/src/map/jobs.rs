@@ -41,6 +41,11 @@ impl MapJobs {
         }
     }
 
+    /// Whether the next item may have to be waited for.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.items.may_wait()
+    }
+
     fn job(&self, id: String, item: Result<Item, BadItem>) -> Job {
         let item = match item {
             Ok(item) => item,
@@ -53,7 +58,11 @@ impl MapJobs {
                 Job::command(id, config)
             }
             MapWork::Warm(task) => match String::from_utf8(item.joined()) {
-                Ok(text) => Job::task(id, task.clone(), Payload::from_text(&text)),
+                Ok(text) => {
+                    let input = Payload::from_text(&text);
+                    self.shelf.expect(id.as_str().into(), self.number, item);
+                    Job::task(id, task.clone(), input)
+                }
                 Err(error) => bad(
                     id,
                     format!(
@@ -79,10 +88,7 @@ impl Iterator for MapJobs {
 
 /// A job that can only fail, in the place of an item that could not be had.
 fn bad(id: String, reason: String) -> Job {
-    Job::closure(id, move |_| {
-        let failure = Failure::new(Class::Input, reason.clone());
-        async move { Err(failure) }
-    })
+    Job::refused(id, "item", Failure::new(Class::Input, reason))
 }
 
 fn process(words: Vec<OsString>) -> ProcessConfig {
@@ -168,6 +174,6 @@ mod tests {
     #[test]
     fn what_cannot_be_an_item_is_a_job_that_fails() {
         let job = bad("7".into(), "line 9 has 1 columns".into());
-        assert_eq!((job.id.as_str(), job.task_name()), ("7", "closure"));
+        assert_eq!((job.id.as_str(), job.task_name()), ("7", "item"));
     }
 }

@@ -4,58 +4,27 @@ use std::io::{self, Write};
 
 use super::runner::Printed;
 use super::spool::Spool;
-use crate::report::InOrder;
-
-/// How outputs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Manner {
-    /// Each line begins with the item.
-    pub(crate) tag: bool,
-    /// In the order of the items, not in that of their ends.
-    pub(crate) keep_order: bool,
-}
 
 /// Writes the outputs of commands that have ended: stdout to stdout, stderr to stderr.
 pub(crate) struct Printer<O, E> {
     out: O,
     err: E,
+    /// Each line begins with the item.
     tag: bool,
-    order: Option<InOrder<Option<Printed>>>,
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
-    pub(crate) fn new(manner: Manner, out: O, err: E) -> Self {
-        Self {
-            out,
-            err,
-            tag: manner.tag,
-            order: manner.keep_order.then(|| InOrder::from(1)),
-        }
+    pub(crate) fn new(tag: bool, out: O, err: E) -> Self {
+        Self { out, err, tag }
     }
 
-    /// The job of this number has ended, and has printed this, if it ran.
-    pub(crate) fn ended(&mut self, number: u64, printed: Option<Printed>) -> io::Result<()> {
-        let Some(order) = &mut self.order else {
-            return printed.iter().try_for_each(|printed| self.write(printed));
-        };
-        order.put(number, printed);
-        while let Some(printed) = self.order.as_mut().and_then(InOrder::next) {
-            printed.iter().try_for_each(|printed| self.write(printed))?;
-        }
-        Ok(())
-    }
-
-    /// The run has ended: what still waited for its turn is written.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let waiting = self.order.take().map(InOrder::into_rest);
-        for printed in waiting.into_iter().flatten().flatten() {
-            self.write(&printed)?;
-        }
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()?;
         self.err.flush()
     }
 
-    fn write(&mut self, printed: &Printed) -> io::Result<()> {
+    /// A command has ended, and has printed this.
+    pub(crate) fn write(&mut self, printed: &Printed) -> io::Result<()> {
         if self.tag {
             let tag = printed.item.joined();
             tagged(&tag, &printed.stdout, &mut self.out)?;
@@ -129,37 +98,29 @@ mod tests {
         printed
     }
 
-    fn written(manner: Manner) -> (String, String) {
+    fn written(tag: bool) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut printer = Printer::new(manner, &mut out, &mut err);
-        printer.ended(2, Some(printed(2, "two\nzwei"))).unwrap();
-        printer.ended(3, None).unwrap();
-        printer.ended(1, Some(printed(1, "one\n"))).unwrap();
-        printer.ended(5, Some(printed(5, "five\n"))).unwrap();
-        printer.finish().unwrap();
-        (
-            String::from_utf8(out).unwrap(),
-            String::from_utf8(err).unwrap(),
-        )
+        let mut printer = Printer::new(tag, &mut out, &mut err);
+        for (number, stdout) in [(2, "two\nzwei"), (1, "one\n"), (5, "")] {
+            printer.write(&printed(number, stdout)).unwrap();
+        }
+        printer.flush().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(out), text(err))
     }
 
     #[test]
-    fn writes_whole_outputs_as_they_end() {
-        let (out, err) = written(Manner::default());
+    fn writes_whole_outputs_as_they_are() {
         assert_eq!(
-            (out.as_str(), err.as_str()),
-            ("two\nzweione\nfive\n", "e\ne\ne\n")
+            written(false),
+            ("two\nzweione\n".to_owned(), "e\n".repeat(3))
         );
     }
 
     #[test]
-    fn keeps_the_order_and_loses_nothing_at_the_end() {
-        let manner = Manner {
-            tag: true,
-            keep_order: true,
-        };
-        let (out, err) = written(manner);
-        assert_eq!(out, "i1\tone\ni2\ttwo\ni2\tzwei\ni5\tfive\n");
-        assert_eq!(err, "i1\te\ni2\te\ni5\te\n");
+    fn tags_each_line_and_ends_the_last() {
+        let (out, err) = written(true);
+        assert_eq!(out, "i2\ttwo\ni2\tzwei\ni1\tone\n");
+        assert_eq!(err, "i2\te\ni1\te\ni5\te\n");
     }
 }

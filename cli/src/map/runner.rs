@@ -49,6 +49,12 @@ struct Place {
     printed: Option<Printed>,
 }
 
+/// What lay on the shelf.
+pub(super) enum Kept {
+    Printed(Box<Printed>),
+    Item(u64, Arc<Item>),
+}
+
 impl Shelf {
     /// A job was made of an item.
     pub(super) fn expect(&self, id: JobKey, number: u64, item: Item) {
@@ -75,9 +81,13 @@ impl Shelf {
         drop(before);
     }
 
-    /// The job has ended: what it printed, if it ran.
-    pub(crate) fn take(&self, id: &JobKey) -> Option<Printed> {
-        self.lock().remove(id)?.printed
+    /// The job has ended: what it printed, if it ran as a command, else what it was for.
+    pub(super) fn take(&self, id: &JobKey) -> Option<Kept> {
+        let place = self.lock().remove(id)?;
+        Some(match place.printed {
+            Some(printed) => Kept::Printed(Box::new(printed)),
+            None => Kept::Item(place.number, place.item),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, Place>> {
@@ -204,11 +214,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct MapSink {
     live: Option<Arc<Live>>,
     item: Arc<Item>,
-    kept: Mutex<Kept>,
+    kept: Mutex<Gathered>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Gathered {
     stdout: Spool,
     stderr: Spool,
     tail: Option<Tail>,
@@ -217,7 +227,7 @@ struct Kept {
 }
 
 impl MapSink {
-    fn finish(&self) -> Kept {
+    fn finish(&self) -> Gathered {
         let mut kept =
             std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(live) = &self.live {

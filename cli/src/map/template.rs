@@ -42,6 +42,7 @@ pub(crate) struct Columns<'a> {
     pub(crate) names: &'a [Vec<u8>],
 }
 
+#[cfg(test)]
 impl Columns<'static> {
     /// Plain items.
     pub(crate) const ONE: Self = Self {

@@ -74,7 +74,7 @@ fn indent(lines: &str, margin: &str, text: &mut String) {
     }
 }
 
-impl<W: Write> Report for Human<W> {
+impl<W: Write + Send> Report for Human<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         self.out.write_all(describe(outcome, self.style).as_bytes())
     }

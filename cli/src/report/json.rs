@@ -18,7 +18,7 @@ impl<W: Write> Document<W> {
     }
 }
 
-impl<W: Write> Report for Document<W> {
+impl<W: Write + Send> Report for Document<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         let separator: &[u8] = if self.empty { b"\n" } else { b",\n" };
         self.out.write_all(separator)?;

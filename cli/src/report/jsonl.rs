@@ -14,7 +14,7 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
-impl<W: Write> Report for JsonLines<W> {
+impl<W: Write + Send> Report for JsonLines<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         serde_json::to_writer(&mut self.0, outcome)?;
         self.0.write_all(b"\n")

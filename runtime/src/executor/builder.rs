@@ -12,6 +12,7 @@ use super::context::Runner;
 use super::crew::Crew;
 use super::kinds::KindOfWorker;
 use super::ledger::Ledger;
+use super::needs::Memory;
 use super::order::Ordering;
 use super::plan::Plan;
 use super::pools::{Pool, Service};
@@ -90,6 +91,12 @@ impl ExecutorBuilder {
         self
     }
 
+    /// Who runs the jobs that are commands, in the place of the executor itself. It keeps their timeouts, too.
+    pub fn command_runner(mut self, runner: impl Runner + 'static) -> Self {
+        self.plan.commander = Some(Arc::new(runner));
+        self
+    }
+
     /// Declares a task that the runner knows, and how parallel its jobs may be that say nothing. As soon as one is
     /// declared, a job with another fails and is not run.
     pub fn task(mut self, task: impl Into<TaskName>, hint: ParallelizationHint) -> Self {
@@ -100,7 +107,18 @@ impl ExecutorBuilder {
     /// Remembers every job of a stream, so that later ones can need it. Memory then follows the length of the
     /// stream; a list needs no such thing.
     pub fn remember(mut self, remember: bool) -> Self {
-        self.plan.remembers = remember;
+        self.plan.memory = if remember {
+            Memory::All
+        } else {
+            Memory::Nothing
+        };
+        self
+    }
+
+    /// Takes the word of whoever makes the jobs of a stream that each need names an earlier job: then only those
+    /// that did not succeed are remembered, and memory follows them.
+    pub fn needs_are_checked(mut self) -> Self {
+        self.plan.memory = Memory::Losses;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_ipc::Payload;
+use ratchet_ipc::{JobKey, Payload};
 use ratchet_resilience::shutdown::Phase;
 
 use super::orchestrator::{Arrival, Entry, Orchestrator};
@@ -126,7 +126,7 @@ impl Orchestrator {
         let task = match &job.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
             Work::Closure(_) => self.closure.clone(),
-            Work::Command(_) => job.task_name().into(),
+            Work::Command(_) | Work::Ended(_) => job.task_name().into(),
         };
         let outcome = Arc::new(Outcome {
             id: job.id.clone(),
@@ -140,13 +140,31 @@ impl Orchestrator {
             duration,
         });
         self.tally.count(outcome.status());
-        if !self.needs.is_empty() && !nameless {
-            self.ended.push_back((job.id.clone(), outcome.is_success()));
+        if !nameless {
+            self.tell_dependents(&job.id, outcome.is_success());
         }
         if self.recording.is_wanted() {
             self.recording.push(job, place, outcome);
         } else {
             self.leave(place, outcome);
+        }
+    }
+
+    /// A job that had ended before it came counts and is needed like any other.
+    pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) {
+        let id = &arrival.job.id;
+        if let Some(names) = &mut self.names {
+            names.remove(id);
+        }
+        self.living -= 1;
+        self.tally.count(outcome.status());
+        self.tell_dependents(id, outcome.is_success());
+        self.leave(arrival.place, outcome);
+    }
+
+    fn tell_dependents(&mut self, id: &JobKey, well: bool) {
+        if self.needs.cares(id, well) {
+            self.ended.push_back((id.clone(), well));
         }
     }
 

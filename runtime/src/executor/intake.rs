@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_ipc::HostName;
+use ratchet_ipc::{HostName, JobKey};
 use ratchet_resilience::shutdown::Phase;
 
 use super::conclude::Done;
@@ -66,7 +66,9 @@ impl Orchestrator {
             return self.refuse_nameless(&arrival, &Error::DuplicateJob { id });
         }
         self.needs.arrived(id);
-        let standing = self.needs.admit(arrival);
+        let names = self.names.as_ref();
+        let lives = |id: &JobKey| names.is_some_and(|names| names.contains(id));
+        let standing = self.needs.admit(arrival, lives);
         self.stand(standing);
     }
 
@@ -90,6 +92,10 @@ impl Orchestrator {
 
     /// A job that needs nobody any more.
     fn proceed(&mut self, arrival: Arrival) {
+        if let Work::Ended(outcome) = &arrival.job.work {
+            let outcome = Arc::clone(outcome);
+            return self.pass_on(&arrival, outcome);
+        }
         if let Some(failure) = self.end_of_the_waiting() {
             return self.refuse(&arrival, failure);
         }
@@ -156,7 +162,9 @@ impl Orchestrator {
         let hint = self.kinds.hint(job)?;
         let task = match &job.work {
             Work::Task { task, .. } => task.as_str(),
-            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } => job.task_name(),
+            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => {
+                job.task_name()
+            }
         };
         let request = Request {
             task,

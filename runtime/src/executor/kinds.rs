@@ -196,7 +196,8 @@ impl Kinds {
         let (kind, cacheable) = match &job.work {
             Work::Closure(_) => (CLOSURES, false),
             Work::Refused { failure, .. } => return Resolved::Refused((**failure).clone()),
-            Work::Command(_) => (COMMANDS, false),
+            // The last never comes so far: it needs nobody.
+            Work::Command(_) | Work::Ended(_) => (COMMANDS, false),
             Work::Task { task, .. } => match self.find(task) {
                 Ok((kind, _)) if self.may_still_say(kind, task, job) => return Resolved::Later,
                 Ok(known) => known,

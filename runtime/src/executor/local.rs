@@ -32,6 +32,8 @@ struct Tools {
     reporter: Reporter,
     runner: Option<Arc<dyn Runner>>,
     commands: Commands,
+    /// Who runs commands instead.
+    commander: Option<Arc<dyn Runner>>,
     grace: Duration,
 }
 
@@ -50,12 +52,14 @@ impl LocalCrew {
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
         commands: Commands,
+        commander: Option<Arc<dyn Runner>>,
         grace: Duration,
     ) -> Self {
         let tools = Tools {
             reporter: reporter.clone(),
             runner,
             commands,
+            commander,
             grace,
         };
         Self {
@@ -96,11 +100,19 @@ impl Craft for Tools {
         };
         let result = match &job.work {
             Work::Command(config) => {
+                if let Some(commander) = &self.commander {
+                    let (job, context) = (Arc::clone(&job), context());
+                    let attempt = Attempt { job, number };
+                    // It keeps the time itself, as it has to stop more than a future.
+                    let work = std::pin::pin!(commander.run(attempt, context));
+                    return (vigil, Contained(work).await);
+                }
                 // Boxed, for it is much larger than the others.
                 Box::pin(self.commands.run(config, timeouts, asked.token())).await
             }
-            // Never: it is refused before it is queued.
+            // Never: these are done with before they are queued.
             Work::Refused { failure, .. } => Err((**failure).clone()),
+            Work::Ended(outcome) => outcome.result.clone().map_err(|failure| *failure),
             Work::Closure(closure) => {
                 let context = context();
                 clocks.attend(async { closure(context).await }).await

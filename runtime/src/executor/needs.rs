@@ -16,6 +16,17 @@ struct Needed {
     left: Option<u32>,
 }
 
+impl Needed {
+    /// How many will ask for it is not known.
+    fn of_stream(state: State) -> Self {
+        Self {
+            state,
+            dependents: Vec::new(),
+            left: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nobody has brought it yet.
@@ -49,13 +60,24 @@ pub(super) struct Needs {
     needed: HashMap<JobKey, Needed>,
     waiting: HashMap<u64, Waiting>,
     next: u64,
-    /// Every job may be needed, so all are remembered.
-    remembers: bool,
+    memory: Memory,
+}
+
+/// Which jobs are remembered that may yet be needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// None but those that are known to be.
+    Nothing,
+    /// All.
+    All,
+    /// Those that did not succeed. Needs name earlier jobs only, so one that is neither among these nor living
+    /// has succeeded.
+    Losses,
 }
 
 impl Needs {
-    /// Of a list, by how many each job is needed; of a stream, nothing or everything is remembered.
-    pub(super) fn new(needed: HashMap<JobKey, u32>, remembers: bool) -> Self {
+    /// Of a list, by how many each job is needed; of a stream, by what is to be remembered.
+    pub(super) fn new(needed: HashMap<JobKey, u32>, memory: Memory) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
                 state: State::Unseen,
@@ -68,44 +90,53 @@ impl Needs {
             needed: needed.collect(),
             waiting: HashMap::new(),
             next: 0,
-            remembers,
+            memory,
         }
     }
 
-    /// Whether nobody needs anybody.
-    pub(super) fn is_empty(&self) -> bool {
-        self.needed.is_empty()
+    /// Whether it matters that a job has ended, well or not; takes note of what has to be known from now on.
+    pub(super) fn cares(&mut self, id: &JobKey, well: bool) -> bool {
+        if self.memory == Memory::Losses && !well {
+            let lost = Needed::of_stream(State::Lost);
+            self.needed.entry(id.clone()).or_insert(lost);
+        }
+        !self.needed.is_empty()
     }
 
-    /// Whether a job of this name came before; only where jobs are remembered.
+    /// Whether a job of this name came before; only where all are remembered.
     pub(super) fn remembers(&self, id: &JobKey) -> bool {
-        self.remembers && self.needed.contains_key(id)
+        self.memory == Memory::All && self.needed.contains_key(id)
     }
 
     /// A job has come.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
             needed.state = State::Living;
-        } else if self.remembers {
-            let needed = Needed {
-                state: State::Living,
-                dependents: Vec::new(),
-                left: None,
-            };
+        } else if self.memory == Memory::All {
+            let needed = Needed::of_stream(State::Living);
             self.needed.insert(id.clone(), needed);
         }
     }
 
-    /// Whether a job that has come may go on.
-    pub(super) fn admit(&mut self, arrival: Arrival) -> Standing {
+    /// Whether a job that has come may go on; `lives` says whether one of this name is in the run.
+    pub(super) fn admit(&mut self, arrival: Arrival, lives: impl Fn(&JobKey) -> bool) -> Standing {
         if arrival.job.needs.is_empty() {
             return Standing::Clear(arrival);
         }
         let job = std::sync::Arc::clone(&arrival.job);
+        if self.memory == Memory::Losses {
+            for need in &job.needs {
+                if lives(need) && !self.needed.contains_key(need) {
+                    let needed = Needed::of_stream(State::Living);
+                    self.needed.insert(need.clone(), needed);
+                }
+            }
+        }
         let mut left = 0;
         let mut lost = None;
         for need in &job.needs {
             match self.needed.get(need).map(|needed| needed.state) {
+                None if self.memory == Memory::Losses => {}
                 None | Some(State::Unseen) => return Standing::Unknown(arrival, need.clone()),
                 Some(State::Lost) => lost = lost.or(Some(need)),
                 Some(State::Living) => left += 1,
@@ -144,7 +175,7 @@ impl Needs {
         };
         needed.state = if well { State::Succeeded } else { State::Lost };
         let dependents = std::mem::take(&mut needed.dependents);
-        if needed.left == Some(0) {
+        if needed.left == Some(0) || (well && self.memory == Memory::Losses) {
             self.needed.remove(id);
         }
         let mut free = Vec::new();

@@ -12,6 +12,7 @@ use super::builder::{ExecutorBuilder, Recruiter};
 use super::command::Commands;
 use super::context::Runner;
 use super::kinds::{KindOfWorker, Tasks};
+use super::needs::Memory;
 use super::order::Ordering;
 use super::recording::SharedLedger;
 use super::reuse::CacheUse;
@@ -30,13 +31,14 @@ const WINDOW: usize = 4096;
 pub(super) struct Plan {
     pub(super) scheduling: Settings,
     pub(super) window: usize,
-    pub(super) remembers: bool,
+    pub(super) memory: Memory,
     pub(super) crash_limit: u32,
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
     pub(super) deadline: Option<Duration>,
     pub(super) grace: Grace,
     pub(super) ordering: Ordering,
     pub(super) runner: Option<Arc<dyn Runner>>,
+    pub(super) commander: Option<Arc<dyn Runner>>,
     pub(super) keeper: Option<Keeper>,
     pub(super) capture_bytes: usize,
     pub(super) kinds: Vec<KindOfWorker>,
@@ -73,13 +75,14 @@ impl Default for Plan {
         Self {
             scheduling: Settings::default(),
             window: WINDOW,
-            remembers: false,
+            memory: Memory::Nothing,
             crash_limit: 3,
             max_failures: None,
             deadline: None,
             grace: Grace::default(),
             ordering: Ordering::default(),
             runner: None,
+            commander: None,
             keeper: None,
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),

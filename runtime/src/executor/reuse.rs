@@ -1,14 +1,11 @@
 //! Results that are there already: the cache, asked before a job is queued and filled after it has succeeded.
 
+mod dependencies;
+
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ratchet_caching::{
-    Begin, CacheError, FileHasher, Fingerprint, FingerprintBuilder, InputFiles, Labels, Permit,
-    Policy, TaskCache, Waited,
-};
+use ratchet_caching::{Begin, FileHasher, Permit, TaskCache, Waited};
 use ratchet_ipc::Payload;
 use tokio::task::{self, JoinSet};
 
@@ -17,6 +14,7 @@ use crate::job::{CacheTerms, Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;
 use crate::scheduling::Kind;
+pub use dependencies::Dependencies;
 
 /// The cache, and how it is used.
 #[derive(Clone)]
@@ -57,9 +55,6 @@ pub(super) struct Question {
     /// What the worker runs, if it is one that does the job.
     process: Option<ProcessConfig>,
     job: Arc<Job>,
-    inputs: Vec<PathBuf>,
-    env: Vec<String>,
-    ttl: Option<std::time::Duration>,
 }
 
 pub(super) struct Reuse {
@@ -87,11 +82,11 @@ impl Reuse {
         declared: bool,
         process: Option<&ProcessConfig>,
     ) -> Result<Option<Question>, Failure> {
-        let (inputs, env, ttl) = match &job.terms.cache {
-            None if declared => (Vec::new(), Vec::new(), None),
+        match &job.terms.cache {
+            None if declared => {}
             None | Some(CacheTerms::Off) => return Ok(None),
-            Some(CacheTerms::On { inputs, env, ttl }) => (inputs.clone(), env.clone(), *ttl),
-        };
+            Some(CacheTerms::On { .. }) => {}
+        }
         if matches!(job.work, Work::Closure(_)) {
             let message = "a closure cannot be cached: nothing says what its result depends on";
             return Err(Failure::new(Class::Input, message));
@@ -103,9 +98,6 @@ impl Reuse {
             cache: cache.clone(),
             process: process.cloned(),
             job: Arc::clone(job),
-            inputs,
-            env,
-            ttl,
         }))
     }
 
@@ -180,13 +172,25 @@ impl Reuse {
 
 impl Question {
     async fn ask(self) -> Found {
-        let cache = self.cache.cache.clone();
-        let (key, policy) = match task::spawn_blocking(move || self.prepare()).await {
-            Ok(Ok(prepared)) => prepared,
+        let CacheUse {
+            cache,
+            hasher,
+            refresh,
+            salt,
+        } = self.cache;
+        let (job, process) = (self.job, self.process);
+        let looking = move || Dependencies::of(&job, process.as_ref(), &hasher, salt.as_deref());
+        let dependencies = match task::spawn_blocking(looking).await {
+            Ok(Ok(dependencies)) => dependencies,
             Ok(Err(failure)) => return Found::Refused(failure),
             // The runtime is going down.
             Err(_) => return Found::Nothing,
         };
+        let key = dependencies.fingerprint().key();
+        let mut policy = dependencies.into_policy();
+        if refresh {
+            policy = policy.refresh();
+        }
         let mut begin = cache.begin(&key, &policy).await;
         loop {
             match begin {
@@ -204,66 +208,6 @@ impl Question {
             }
         }
     }
-
-    /// The key: reads files, so it may wait.
-    fn prepare(self) -> Result<(ratchet_caching::Key, Policy), Failure> {
-        let unreadable = |error: CacheError| {
-            let mut message = error.to_string();
-            if let Some(cause) = std::error::Error::source(&error) {
-                message = format!("{message}: {cause}");
-            }
-            Failure::new(Class::Input, message)
-        };
-        let hasher = &self.cache.hasher;
-        let mut builder = Fingerprint::builder().task(self.job.task_name());
-        if let Some(salt) = &self.cache.salt {
-            builder = builder.salt(salt);
-        }
-        let timeouts = self.job.terms.timeouts;
-        if let Some(limit) = timeouts.soft.or(timeouts.hard) {
-            builder = builder.timeout(limit);
-        }
-        let mut base = Path::new(".");
-        let mut declared: Option<&crate::process::Environment> = None;
-        match &self.job.work {
-            Work::Task { input, .. } => {
-                builder = builder.input(input.as_str()).map_err(unreadable)?;
-                if let Some(process) = &self.process {
-                    base = process.working_dir.as_deref().unwrap_or(base);
-                    declared = Some(&process.env);
-                    builder = of_command(builder, process, hasher, base).map_err(unreadable)?;
-                }
-            }
-            Work::Command(config) => {
-                base = config.working_dir.as_deref().unwrap_or(base);
-                declared = Some(&config.env);
-                builder = of_command(builder, config, hasher, base).map_err(unreadable)?;
-            }
-            Work::Closure(_) | Work::Refused { .. } => {}
-        }
-        for name in &self.env {
-            builder = builder.environment(name, variable(name.as_ref(), declared));
-        }
-        let files: InputFiles = hasher
-            .snapshot(base, self.inputs.iter().cloned())
-            .map_err(unreadable)?;
-        let fingerprint: Fingerprint = builder.files(&files).build();
-        let labels = Labels {
-            task: self.job.task_name().to_owned(),
-            ..Labels::default()
-        };
-        let mut policy = Policy::cacheable(labels).fingerprint(fingerprint.clone());
-        if !files.is_empty() {
-            policy = policy.verify_inputs(files, Arc::clone(hasher));
-        }
-        if let Some(ttl) = self.ttl {
-            policy = policy.time_to_live(ttl);
-        }
-        if self.cache.refresh {
-            policy = policy.refresh();
-        }
-        Ok((fingerprint.key(), policy))
-    }
 }
 
 fn result(bytes: &[u8]) -> Found {
@@ -271,39 +215,4 @@ fn result(bytes: &[u8]) -> Found {
     let payload = text.and_then(|text| Payload::from_json(text).ok());
     // What was stored is what a worker answered, so anything else is a miss.
     payload.map_or(Found::Nothing, Found::Result)
-}
-
-fn of_command(
-    builder: FingerprintBuilder,
-    config: &ProcessConfig,
-    hasher: &FileHasher,
-    base: &Path,
-) -> Result<FingerprintBuilder, CacheError> {
-    let command: Vec<OsString> = std::iter::once(config.command.clone().into_os_string())
-        .chain(config.args.iter().cloned())
-        .collect();
-    let path = variable("PATH".as_ref(), Some(&config.env));
-    let programs = hasher.programs(base, &command, path.as_deref())?;
-    let mut builder = builder
-        .worker_command(command)
-        .worker_programs(&programs)
-        .extra("folder", base.as_os_str().as_encoded_bytes())
-        .extra("inherits", &[u8::from(config.env.inherits())]);
-    for (name, value) in config.env.declared() {
-        builder = builder.environment(name, Some(value));
-    }
-    Ok(builder)
-}
-
-/// A variable as the work sees it.
-fn variable(name: &OsStr, declared: Option<&crate::process::Environment>) -> Option<OsString> {
-    let Some(environment) = declared else {
-        return std::env::var_os(name);
-    };
-    let own = environment.declared().find(|(known, _)| *known == name);
-    match own {
-        Some((_, value)) => Some(value.to_owned()),
-        None if environment.inherits() => std::env::var_os(name),
-        None => None,
-    }
 }

@@ -324,7 +324,7 @@ pub(super) fn check(job: &Job) -> Result<(), Error> {
     }
     match &job.work {
         Work::Command(config) if config.command.as_os_str().is_empty() => Err(Error::NoWork),
-        Work::Command(_) | Work::Closure(_) | Work::Task { .. } | Work::Refused { .. } => Ok(()),
+        _ => Ok(()),
     }
 }
 

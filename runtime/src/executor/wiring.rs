@@ -10,7 +10,7 @@ use super::breakers::Breakers;
 use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
 use super::local::LocalCrew;
-use super::needs::Needs;
+use super::needs::{Memory, Needs};
 use super::orchestrator::{Orchestrator, Rules, Staff};
 use super::order::{Ordering, Outgoing};
 use super::plan::Plan;
@@ -51,6 +51,7 @@ impl Plan {
             reporter.clone(),
             self.runner.clone(),
             self.commands(),
+            self.commander.clone(),
             grace,
         );
         let mut router = Router::new();
@@ -74,10 +75,10 @@ impl Plan {
         let (needs, names) = match &mut source {
             Source::List { needed, .. } => {
                 let needed = std::mem::take(needed);
-                (Needs::new(needed, false), None)
+                (Needs::new(needed, Memory::Nothing), None)
             }
             _ => (
-                Needs::new(HashMap::new(), self.remembers),
+                Needs::new(HashMap::new(), self.memory),
                 Some(HashSet::new()),
             ),
         };

@@ -46,6 +46,7 @@ impl Content {
             Work::Command(config) => digest.command(config),
             Work::Closure(_) => digest.field(b"closure"),
             Work::Refused { .. } => digest.field(b"refused"),
+            Work::Ended(_) => digest.field(b"ended"),
         }
         match &job.host {
             Some(host) => digest.field(host.as_str().as_bytes()),

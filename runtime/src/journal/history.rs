@@ -157,10 +157,15 @@ impl History {
             })
     }
 
-    /// Every job's outcome, in no order.
+    /// Every job's outcome, in the order in which they were recorded.
     pub fn outcomes(&self) -> impl Iterator<Item = Result<Outcome, JournalError>> {
         let entries = self.index.entries().iter().enumerate();
-        entries.map(|(number, entry)| self.outcome(&Recorded::new(number, entry)))
+        let mut recorded: Vec<Recorded> = entries
+            .map(|(number, entry)| Recorded::new(number, entry))
+            .collect();
+        // So the file is read from its beginning to its end, too.
+        recorded.sort_unstable_by_key(|recorded| recorded.offset);
+        recorded.into_iter().map(|recorded| self.outcome(&recorded))
     }
 
     /// The outcome with this number, of [`jobs`](Self::jobs).

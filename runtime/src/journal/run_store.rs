@@ -198,7 +198,7 @@ impl RunStore {
     }
 
     /// The ids of all runs, the latest last.
-    fn ids(&self) -> Result<Vec<RunId>, JournalError> {
+    pub fn ids(&self) -> Result<Vec<RunId>, JournalError> {
         let failed = |error| JournalError::io("read", &self.folder, error);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,

@@ -78,8 +78,7 @@ impl BuiltinTask {
             Self::Echo => Task::new(
                 self.name(),
                 |call: Call| async move { Ok(call.input().clone()) },
-            )
-            .cacheable(),
+            ),
             Self::Sleep => Task::new(self.name(), sleep),
             Self::Fail => Task::new(self.name(), |call: Call| async move { fail(&call) }),
             Self::Flaky => Task::new(self.name(), |call: Call| async move { flaky(&call) }),

@@ -25,16 +25,13 @@ async fn run(state: &Path, log: &str, jobs: u64) -> Result<(), Box<dyn Error>> {
     let store = RunStore::at(state);
     // One that was killed before it had written what it is has done nothing either.
     let known = store.list()?.into_iter().find(|run| run.header.is_some());
-    let (journal, mut resume) = match known {
-        Some(run) => {
-            let about = Payload::null();
-            let (journal, history) = Journal::resume(&run.journal, NOW, &about, Durability::Batch)?;
-            (journal, Some(Resume::new(Arc::new(history), None)))
-        }
-        None => {
-            let (_, journal) = store.create(NOW, None, Payload::null(), Durability::Batch)?;
-            (journal, None)
-        }
+    let (journal, mut resume) = if let Some(run) = known {
+        let about = Payload::null();
+        let (journal, history) = Journal::resume(&run.journal, NOW, &about, Durability::Batch)?;
+        (journal, Some(Resume::new(Arc::new(history), None)))
+    } else {
+        let (_, journal) = store.create(NOW, None, Payload::null(), Durability::Batch)?;
+        (journal, None)
     };
     let journal = Arc::new(Mutex::new(journal));
     let worker = ProcessConfig::new(std::env::current_exe()?).arg(log);

@@ -28,10 +28,6 @@ pub(crate) struct LineError {
     pub(crate) report: Report,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "whoever runs jobs makes results of it")
-)]
 impl LineError {
     /// What is wrong, in one line.
     pub(crate) fn message(&self) -> String {

@@ -14,7 +14,7 @@ pub(super) enum Read {
 }
 
 /// Reads a line without its end, in bounded memory.
-pub(super) fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Read> {
+pub(super) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Read> {
     let mut any = false;
     loop {
         let bytes = match reader.fill_buf() {

@@ -34,7 +34,14 @@ async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, Pri
     };
     let context = Context::new(1, CancellationToken::new(), |_| {});
     let result = runner.run(attempt, context).await;
-    (result, runner.shelf.take(&id).unwrap())
+    (result, taken(&runner.shelf, &id))
+}
+
+fn taken(shelf: &Shelf, id: &JobKey) -> Printed {
+    match shelf.take(id) {
+        Some(Kept::Printed(printed)) => *printed,
+        _ => panic!("nothing was printed"),
+    }
 }
 
 fn runner(live: Option<Live>) -> MapRunner {
@@ -88,10 +95,7 @@ async fn what_cannot_be_started_is_a_failure_too() {
     let context = Context::new(1, CancellationToken::new(), |_| {});
     let failure = runner.run(attempt, context).await.unwrap_err();
     assert_eq!(failure.class, Class::Spawn);
-    assert_eq!(
-        runner.shelf.take(&"1".into()).unwrap().exit,
-        Exit::Code(127)
-    );
+    assert_eq!(taken(&runner.shelf, &"1".into()).exit, Exit::Code(127));
 }
 
 #[tokio::test]

@@ -302,3 +302,54 @@ async fn an_unknown_task_is_refused_by_name_and_hints_are_those_declared() {
         "unknown task `resise`, did you mean `resize`?"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_needs_are_checked_remembers_only_what_was_lost() {
+    let executor = Executor::builder().slots(2).needs_are_checked();
+    let executor = executor.build().unwrap();
+    let jobs = [
+        takes("well", 1),
+        fails("lost"),
+        takes("long", 9),
+        takes("a", 1).needs(["well", "long"]),
+        takes("b", 1).needs(["lost"]),
+        takes("c", 1).needs(["well"]),
+        // They come when all that they need has ended.
+        takes("d", 1).needs(["c", "a"]),
+        takes("e", 1).needs(["b"]),
+    ];
+    let outcomes = all(executor.run(jobs).unwrap()).await;
+    let mut told = told(&outcomes);
+    told.sort_unstable();
+    let expected = [
+        "a succeeded",
+        "b skipped",
+        "c succeeded",
+        "d succeeded",
+        "e skipped",
+        "long succeeded",
+        "lost failed",
+        "well succeeded",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_before_counts_and_is_needed_and_is_not_run() {
+    let earlier = executor(1).run_all([takes("a", 1), fails("b")]).await;
+    let [a, b] = <[Arc<Outcome>; 2]>::try_from(earlier.unwrap()).unwrap();
+    let begin = tokio::time::Instant::now();
+    let jobs = [
+        Job::ended(Arc::clone(&a)),
+        takes("c", 1).needs(["a"]),
+        Job::ended(Arc::clone(&b)),
+        takes("d", 1).needs(["b"]),
+    ];
+    let outcomes = executor(1).run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "c succeeded", "b failed", "d skipped"]
+    );
+    assert_eq!((&outcomes[0], &outcomes[2]), (&a, &b));
+    assert_eq!(begin.elapsed(), SECOND);
+}

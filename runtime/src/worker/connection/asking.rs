@@ -117,7 +117,10 @@ fn request(work: &Work, id: u64) -> Request {
     let (task, input) = match &work.job.work {
         job::Work::Task { task, input } => (task.clone(), input.clone()),
         // Only tasks are given to workers.
-        job::Work::Command(_) | job::Work::Closure(_) | job::Work::Refused { .. } => (
+        job::Work::Command(_)
+        | job::Work::Closure(_)
+        | job::Work::Refused { .. }
+        | job::Work::Ended(_) => (
             TaskName::from(work.job.task_name()),
             ratchet_ipc::Payload::null(),
         ),

@@ -1,0 +1,163 @@
+//! `ratchet cache`: results that are there already.
+
+mod explain;
+mod stats;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ratchet_caching::{Cache, Clock, DiskCache, Selector, SystemClock};
+
+use crate::args::cache::{CacheAction, CacheArguments};
+use crate::args::record::StateArguments;
+use crate::error::CliError;
+use crate::places::Places;
+use crate::report::{ago, timestamp};
+use crate::value;
+
+pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let text = runtime.block_on(async {
+        match &arguments.action {
+            None => stats(&arguments.state).await,
+            Some(CacheAction::Stats { state }) => stats(state).await,
+            Some(CacheAction::Explain(explain)) => explain::run(explain).await,
+            Some(CacheAction::Clear {
+                task,
+                older_than,
+                state,
+            }) => {
+                let (places, _) = Places::load(state)?;
+                clear(&places.cache, task.as_deref(), *older_than).await
+            }
+        }
+    })?;
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(CliError::Output)
+}
+
+/// The cache in a folder, if there is one: whoever only looks makes none.
+fn existing(folder: &Path) -> Result<Option<DiskCache>, CliError> {
+    match std::fs::metadata(folder) {
+        Ok(_) => Ok(Some(DiskCache::new(folder))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CliError::Read {
+            path: folder.to_owned(),
+            source,
+        }),
+    }
+}
+
+async fn stats(typed: &StateArguments) -> Result<String, CliError> {
+    let (places, _) = Places::load(typed)?;
+    let (kept, listings) = match existing(&places.cache)? {
+        None => (None, Vec::new()),
+        Some(cache) => {
+            let kept = cache.stats().await?;
+            let listings = cache.list(&Selector::all()).await?;
+            cache.close().await;
+            (Some(kept), listings)
+        }
+    };
+    if io::stdout().is_terminal() {
+        let bytes = kept.unwrap_or_default().bytes;
+        Ok(stats::table(
+            &places.cache,
+            bytes,
+            &listings,
+            SystemClock.now(),
+        ))
+    } else {
+        Ok(stats::lines(&listings))
+    }
+}
+
+async fn clear(
+    folder: &Path,
+    task: Option<&str>,
+    older_than: Option<Duration>,
+) -> Result<String, CliError> {
+    let Some(cache) = existing(folder)? else {
+        return Ok(removed(0));
+    };
+    let mut selector = Selector::all();
+    if let Some(task) = task {
+        selector = selector.and_task(task);
+    }
+    if let Some(age) = older_than {
+        selector = selector.and_older_than(age, SystemClock.now());
+    }
+    let count = cache.invalidate(&selector).await?;
+    if let (0, Some(task)) = (count, task) {
+        note_misspelt(&cache, task).await?;
+    }
+    cache.close().await;
+    Ok(removed(count))
+}
+
+/// Nothing was removed: perhaps because no such task has results.
+async fn note_misspelt(cache: &DiskCache, task: &str) -> Result<(), CliError> {
+    let listings = cache.list(&Selector::all()).await?;
+    let tasks = listings
+        .iter()
+        .map(|listing| listing.metadata.labels.task.as_str());
+    if tasks.clone().any(|known| known == task) {
+        return Ok(());
+    }
+    let meant = value::closest(task, tasks);
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    let _ = writeln!(
+        io::stderr(),
+        "ratchet: no result of a task `{task}` is stored{meant}"
+    );
+    Ok(())
+}
+
+fn removed(count: u64) -> String {
+    format!("removed {}\n", results(count))
+}
+
+fn results(count: u64) -> String {
+    match count {
+        1 => "1 result".to_owned(),
+        count => format!("{count} results"),
+    }
+}
+
+/// When something was: for people how long ago, for programs the time itself.
+fn when(then: SystemTime, now: Option<SystemTime>) -> String {
+    match now {
+        Some(now) => ago(now, then),
+        None => format!("{}Z", timestamp(then)),
+    }
+}
+
+/// An amount of memory as people read it.
+fn bytes(count: u64) -> String {
+    let mut unit = "B";
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "it is shown with one digit after the point"
+    )]
+    let mut amount = count as f64;
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if amount < 1024.0 {
+            break;
+        }
+        amount /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{amount:.1} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Why a job's result would be used again, or not.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ratchet_caching::{
+    Clock, Difference, Explanation, FileHasher, Listing, Lookup, SystemClock, TaskCache,
+};
+use ratchet_runtime::process::ProcessConfig;
+use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Work};
+
+use super::{bytes, existing, when};
+use crate::args::cache::ExplainArguments;
+use crate::error::CliError;
+use crate::job_file::{self, BadLine, Jobs, Options, Plan, Served, Wishes, WorkerPlan};
+use crate::places::Places;
+use crate::report::{plain, span};
+use crate::value;
+
+/// Ids beyond these are not compared with one that does not exist.
+const COMPARED: usize = 10_000;
+
+/// What would become of a job, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its result is there.
+    Reused(Listing),
+    /// It is there and may not be used.
+    Unusable(Listing),
+    /// What is stored is of something else; the nearest, and in what it differs.
+    Differs(Listing, Vec<Difference>),
+    /// Nothing of its task is stored.
+    Nothing,
+}
+
+pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
+    let (places, settings) = Places::load(&arguments.state)?;
+    let worker = arguments
+        .worker
+        .as_deref()
+        .map(|command| job_file::command_worker(command, arguments.protocol))
+        .transpose()
+        .map_err(|error| CliError::Usage {
+            message: format!("the worker's command cannot be read: {}", error.reason),
+            hint: error.hint,
+        })?;
+    let options = Options {
+        flags: Wishes {
+            timeouts: arguments.timeout.map(Timeouts::after),
+            ..Wishes::default()
+        },
+        settings: settings.wishes(),
+        worker,
+        ..Options::default()
+    };
+    let Plan { workers, jobs, .. } = job_file::open(&arguments.file, &options)?;
+    let job = find(jobs, arguments)?;
+    let now = SystemClock.now();
+    let shown = io::stdout().is_terminal().then_some(now);
+    if matches!(job.terms.cache, Some(CacheTerms::Off)) {
+        let id = plain(job.id.as_str());
+        return Ok(format!("{id}: would run: its cache is off\n"));
+    }
+    let verdict = match existing(&places.cache)? {
+        None => Verdict::Nothing,
+        Some(disk) => {
+            let cache = TaskCache::new(Arc::new(disk));
+            judge(&job, process(&job, &workers), &cache).await?
+        }
+    };
+    Ok(render(&job, &verdict, shown))
+}
+
+/// The job of this id.
+fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
+    let wanted = arguments.job.as_str();
+    let mut ids = Vec::new();
+    let mut is_wanted = |job: &Job| {
+        let found = job.id.as_str() == wanted;
+        if !found && ids.len() < COMPARED {
+            ids.push(job.id.as_str().to_owned());
+        }
+        found
+    };
+    let found = match jobs {
+        Jobs::Listed { jobs, .. } => jobs.into_iter().find(|job| is_wanted(job)),
+        Jobs::Streamed(lines) => {
+            let mut found = None;
+            for line in *lines {
+                match line {
+                    Ok(job) if is_wanted(&job) => {
+                        found = Some(job);
+                        break;
+                    }
+                    // A bad line is no job, so it is not the one that is wanted.
+                    Ok(_) | Err(BadLine::Refused(_)) => {}
+                    Err(BadLine::Unreadable(source)) => {
+                        return Err(CliError::Read {
+                            path: arguments.file.clone(),
+                            source,
+                        });
+                    }
+                }
+            }
+            found
+        }
+    };
+    found.ok_or_else(|| {
+        let file = arguments.file.display();
+        let error = CliError::usage(format!("there is no job `{wanted}` in {file}"));
+        match value::closest(wanted, ids.iter().map(String::as_str)) {
+            Some(id) => error.hint(format!("did you mean `{id}`?")),
+            None => error,
+        }
+    })
+}
+
+/// What the worker runs that would do the job, if one would.
+fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig> {
+    let Work::Task { task, .. } = &job.work else {
+        return None;
+    };
+    let serves = |worker: &&WorkerPlan| match &worker.serves {
+        Served::Tasks(tasks) => tasks.contains(task),
+        Served::Everything => true,
+    };
+    Some(&workers.iter().find(serves)?.pool.process)
+}
+
+pub(super) async fn judge(
+    job: &Job,
+    process: Option<&ProcessConfig>,
+    cache: &TaskCache,
+) -> Result<Verdict, CliError> {
+    let hasher = Arc::new(FileHasher::new(Arc::new(SystemClock)));
+    let dependencies = Dependencies::of(job, process, &hasher, None).map_err(|failure| {
+        let Failure { message, .. } = failure;
+        CliError::usage(format!(
+            "what job `{}` depends on cannot be read: {message}",
+            job.id
+        ))
+    })?;
+    let fingerprint = dependencies.fingerprint();
+    Ok(match cache.explain(job.task_name(), fingerprint).await? {
+        Explanation::Stored(listing) => {
+            match cache
+                .lookup(&fingerprint.key(), dependencies.policy())
+                .await
+            {
+                Lookup::Hit(_) => Verdict::Reused(listing),
+                Lookup::Miss => Verdict::Unusable(listing),
+            }
+        }
+        Explanation::Differs {
+            nearest,
+            differences,
+        } => Verdict::Differs(nearest, differences),
+        Explanation::Unknown => Verdict::Nothing,
+    })
+}
+
+/// The verdict first, then what speaks for it, a line each.
+pub(super) fn render(job: &Job, verdict: &Verdict, now: Option<SystemTime>) -> String {
+    let id = plain(job.id.as_str());
+    let task = plain(job.task_name());
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = match verdict {
+        Verdict::Reused(listing) => {
+            let (stored, cost) = (
+                when(listing.metadata.created, now),
+                span(listing.metadata.cost),
+            );
+            let size = bytes(listing.size);
+            writeln!(
+                out,
+                "{id}: would be reused: stored {stored}, {size}, computed in {cost}"
+            )
+        }
+        Verdict::Unusable(listing) => {
+            let stored = when(listing.metadata.created, now);
+            writeln!(
+                out,
+                "{id}: would run: its result, stored {stored}, is too old, or damaged"
+            )
+        }
+        Verdict::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),
+        Verdict::Differs(nearest, differences) => {
+            let stored = when(nearest.metadata.created, now);
+            let _ = writeln!(
+                out,
+                "{id}: would run: it differs from every result of `{task}`; since the nearest one, stored {stored}:"
+            );
+            differences
+                .iter()
+                .try_for_each(|difference| writeln!(out, "  {}", plain(&difference.to_string())))
+        }
+    };
+    if job.terms.cache.is_none() {
+        let said = match &job.work {
+            Work::Task { .. } => "its worker may declare that it is cached; else it always runs",
+            _ => "a command without it always runs",
+        };
+        let _ = writeln!(
+            out,
+            "  note: nothing in the file says `cache` of it: {said}"
+        );
+    }
+    out
+}

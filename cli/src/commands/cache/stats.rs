@@ -1,0 +1,92 @@
+//! How much is stored, by task.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ratchet_caching::Listing;
+
+use super::{bytes, results, when};
+use crate::report::{plain, span};
+
+/// What is stored of a task.
+#[derive(Debug)]
+struct Share {
+    results: u64,
+    bytes: u64,
+    /// How long it took to compute them.
+    cost: Duration,
+    oldest: SystemTime,
+    newest: SystemTime,
+}
+
+fn by_task(listings: &[Listing]) -> BTreeMap<&str, Share> {
+    let mut shares: BTreeMap<&str, Share> = BTreeMap::new();
+    for listing in listings {
+        let created = listing.metadata.created;
+        let share = shares
+            .entry(&listing.metadata.labels.task)
+            .or_insert(Share {
+                results: 0,
+                bytes: 0,
+                cost: Duration::ZERO,
+                oldest: created,
+                newest: created,
+            });
+        share.results += 1;
+        share.bytes += listing.size;
+        share.cost = share.cost.saturating_add(listing.metadata.cost);
+        share.oldest = share.oldest.min(created);
+        share.newest = share.newest.max(created);
+    }
+    shares
+}
+
+/// For programs: fields with tabs between them.
+pub(super) fn lines(listings: &[Listing]) -> String {
+    let mut out = String::new();
+    for (task, share) in by_task(listings) {
+        let task = field(task);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "{task}\t{}\t{}\t{}\t{}\t{}",
+            share.results,
+            share.bytes,
+            share.cost.as_millis(),
+            when(share.oldest, None),
+            when(share.newest, None)
+        );
+    }
+    out
+}
+
+/// A task's name in one line, without a tab, and without a say over the terminal.
+fn field(task: &str) -> String {
+    plain(task).replace(['\t', '\n'], " ")
+}
+
+/// For people. `kept` is what all of it takes on disk.
+pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemTime) -> String {
+    let folder = folder.display().to_string();
+    let count = results(listings.len() as u64);
+    let mut out = format!("{}: {count}, {} on disk\n", plain(&folder), bytes(kept));
+    let shares = by_task(listings);
+    let widest = shares.keys().map(|task| task.chars().count()).max();
+    let width = widest.unwrap_or_default();
+    for (task, share) in shares {
+        let task = field(task);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "  {task:<width$}  {}, {}, computed in {}, {} to {}",
+            results(share.results),
+            bytes(share.bytes),
+            span(share.cost),
+            when(share.oldest, Some(now)),
+            when(share.newest, Some(now))
+        );
+    }
+    out
+}

@@ -1,0 +1,160 @@
+//! `ratchet map`: one command, or one warm filter, over many items.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use ratchet_caching::{Clock, SystemClock};
+use ratchet_runtime::Terms;
+use ratchet_runtime::process::CommandRunner;
+
+use super::run::keeper;
+use crate::args::map::MapArguments;
+use crate::error::CliError;
+use crate::job_file::{Served, WorkerPlan};
+use crate::map::{
+    Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
+    Template, What, live_ends, open_joblog, open_results, shell_line, split_words, warm_pool,
+};
+use crate::session::{Again, Errand, Feed, Session, Typed};
+
+pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
+    let (command, lists) = split_words(&arguments.words)?;
+    let items = items(arguments, lists)?;
+    let columns = Columns {
+        count: items.column_count(),
+        names: items.column_names(),
+    };
+    if arguments.dry_run {
+        let template = template(arguments, command, columns)?;
+        return dry_run(items, &template);
+    }
+    let typed = Typed {
+        crew: &arguments.crew,
+        terms: &arguments.terms,
+        stop: &arguments.stop,
+        output: &arguments.output,
+        display: &arguments.display,
+        record: &arguments.record,
+    };
+    let is_again = again.is_some();
+    let session = Session::open(&typed, again)?;
+    let rules = &session.rules;
+    let terms = rules.flags.clone().or(&rules.settings).settle();
+    let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
+        message: error.reason,
+        hint: error.hint,
+    })?);
+    let mut workers = Vec::new();
+    let work = if arguments.warm {
+        let (mut pool, task) = warm_pool(command, columns, rules.workers)?;
+        rules.pools().apply(&mut pool);
+        workers.push(WorkerPlan {
+            pool,
+            serves: Served::Tasks(vec![task.clone()]),
+        });
+        MapWork::Warm(task)
+    } else {
+        MapWork::Command(template(arguments, command, columns)?)
+    };
+
+    let shelf: Arc<Shelf> = Arc::default();
+    let what = if rules.format.is_some() && arguments.output.format.is_some() {
+        What::Report(rules.recipient(&session.screen)?)
+    } else if arguments.line_buffer && rules.output.is_none() {
+        let (stdout, stderr) = live_ends();
+        What::Live(Arc::new(Live::new(arguments.tag, stdout, stderr)))
+    } else {
+        let (out, place) = rules.open_output(&session.screen)?;
+        let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
+        let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(session.screen.clone()));
+        let printer = Printer::new(arguments.tag, out, err);
+        What::Outputs { printer, place }
+    };
+    let live = match &what {
+        What::Live(live) => Some(Arc::clone(live)),
+        What::Outputs { .. } | What::Report(_) => None,
+    };
+    let keeper = keeper()?;
+    let commander = MapRunner {
+        commands: CommandRunner::new(Some(keeper.clone())),
+        grace: rules.phases().cancelling,
+        shelf: Arc::clone(&shelf),
+        live,
+        clock: || SystemClock.now(),
+    };
+    let recipient = MapRecipient {
+        shelf: Arc::clone(&shelf),
+        what,
+        joblog: match &arguments.joblog {
+            Some(path) => Some(open_joblog(path.clone(), is_again)?),
+            None => None,
+        },
+        results: match &arguments.results {
+            Some(path) => Some(open_results(path.clone())?),
+            None => None,
+        },
+    };
+    let errand = Errand {
+        feed: Feed::of_map(MapJobs::new(items, work, terms, shelf)),
+        source: None,
+        workers,
+        limits: Vec::new(),
+        recipient: Box::new(recipient),
+        commander: Some(commander),
+        keeper,
+        halt: arguments.halt,
+    };
+    session.perform(errand)
+}
+
+fn items(arguments: &MapArguments, lists: Option<Lists>) -> Result<Items, CliError> {
+    let files = &arguments.arg_file;
+    if let Some(lists) = lists {
+        if !files.is_empty() || arguments.csv || arguments.null {
+            return Err(
+                CliError::usage("the items stand after `:::`, and are to be read as well")
+                    .hint("leave out `:::`, or --arg-file, --csv and --null"),
+            );
+        }
+        return Ok(Items::Lists(lists));
+    }
+    if files.is_empty() && io::stdin().is_terminal() {
+        return Err(CliError::usage("there are no items: stdin is a terminal")
+            .hint("write items after `:::`, name a file by -a, or write lines to stdin"));
+    }
+    if arguments.csv {
+        return Items::csv(files, arguments.header);
+    }
+    let end = if arguments.null { End::Null } else { End::Line };
+    Items::lines(files, end)
+}
+
+fn template(
+    arguments: &MapArguments,
+    command: &[std::ffi::OsString],
+    columns: Columns<'_>,
+) -> Result<Template, CliError> {
+    if arguments.shell {
+        Template::shell(command, columns)
+    } else {
+        Template::parse(command, columns)
+    }
+}
+
+fn dry_run(items: Items, template: &Template) -> Result<u8, CliError> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut any = false;
+    for (number, item) in (1..).zip(items) {
+        any = true;
+        let item = item.map_err(|bad| CliError::usage(bad.0))?;
+        let mut line = shell_line(&template.expand(&item, number));
+        line.push(b'\n');
+        out.write_all(&line).map_err(CliError::Output)?;
+    }
+    out.flush().map_err(CliError::Output)?;
+    Ok(if any {
+        crate::exit::SUCCESS
+    } else {
+        crate::exit::NOTHING
+    })
+}

@@ -1,0 +1,159 @@
+//! `ratchet resume`: goes on with a run.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::Parser;
+use ratchet_runtime::RunStore;
+
+use super::{map, run};
+use crate::about::About;
+use crate::args::resume::ResumeArguments;
+use crate::args::{Arguments, Verb};
+use crate::error::CliError;
+use crate::session::Again;
+use crate::settings::{Settings, Surroundings};
+
+pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
+    let surroundings = Surroundings::current().map_err(|source| CliError::Read {
+        path: ".".into(),
+        source,
+    })?;
+    let here = surroundings.folder.clone();
+    let state_dir = match &arguments.state.state_dir {
+        Some(folder) => here.join(folder),
+        None => Settings::load(&surroundings)?.state_dir(&surroundings)?,
+    };
+    let store = RunStore::at(&state_dir);
+    let id = match &arguments.run {
+        Some(run) => super::runs::find(&store, run)?,
+        None => store.latest()?.ok_or_else(|| {
+            CliError::usage("there is no run to go on with")
+                .hint(format!("none is recorded in `{}`", state_dir.display()))
+        })?,
+    };
+    let history = ratchet_runtime::History::load(store.journal(id))?;
+    let about = About::read(&history.header().about)
+        .ok_or_else(|| CliError::usage(format!("run {id} does not say how it was begun")))?;
+    drop(history);
+    let words = std::iter::once("ratchet".into()).chain(about.args);
+    let begun = Arguments::try_parse_from(words).map_err(|error| {
+        CliError::usage(format!(
+            "run {id} was begun by words that make no sense now: {error}"
+        ))
+    })?;
+    let over = Over {
+        arguments,
+        here,
+        state_dir,
+    };
+    let folder = about.cwd;
+    std::env::set_current_dir(&folder).map_err(|source| CliError::Read {
+        path: folder,
+        source,
+    })?;
+    let again = Again { store, id };
+    match begun.verb {
+        Verb::Run(mut typed) => {
+            if typed.file.is_none() || typed.file.as_deref() == Some("-".as_ref()) {
+                refuse_terminal(&again)?;
+            }
+            over.write(&mut typed.crew, &mut typed.terms, &mut typed.stop);
+            over.write_shown(
+                &mut typed.output,
+                &mut typed.display,
+                &mut typed.record.state,
+            );
+            run::run(&typed, Some(again))
+        }
+        Verb::Map(mut typed) => {
+            over.write(&mut typed.crew, &mut typed.terms, &mut typed.stop);
+            over.write_shown(
+                &mut typed.output,
+                &mut typed.display,
+                &mut typed.record.state,
+            );
+            map::run(&typed, Some(again))
+        }
+        _ => Err(CliError::usage(format!(
+            "run {id} was not begun by `run` or `map`"
+        ))),
+    }
+}
+
+fn refuse_terminal(again: &Again) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let id = again.id;
+    Err(CliError::usage(format!(
+        "the jobs of run {id} came from stdin, which is a terminal now"
+    ))
+    .hint(format!(
+        "give them once more, as in: ratchet resume {id} < jobs.jsonl"
+    )))
+}
+
+/// What was typed now comes before what was typed then.
+struct Over {
+    arguments: ResumeArguments,
+    here: PathBuf,
+    state_dir: PathBuf,
+}
+
+/// Replaces what stands there by what was typed, if it was.
+macro_rules! over {
+    ($typed:expr, $then:expr, $($field:ident),+) => {
+        $(if $typed.$field.is_some() {
+            $then.$field.clone_from(&$typed.$field);
+        })+
+    };
+}
+
+impl Over {
+    fn write(
+        &self,
+        crew: &mut crate::args::crew::CrewArguments,
+        terms: &mut crate::args::terms::TermsArguments,
+        stop: &mut crate::args::stop::StopArguments,
+    ) {
+        let now = &self.arguments;
+        over!(
+            now.crew,
+            crew,
+            jobs,
+            workers,
+            prefetch,
+            memory_limit,
+            memory_free,
+            load
+        );
+        over!(now.terms, terms, timeout, retries, hint, cache);
+        over!(now.stop, stop, max_fail, deadline, grace);
+    }
+
+    fn write_shown(
+        &self,
+        output: &mut crate::args::output::OutputArguments,
+        display: &mut crate::args::display::DisplayArguments,
+        state: &mut crate::args::record::StateArguments,
+    ) {
+        let now = &self.arguments;
+        over!(now.output, output, format);
+        // Paths that were typed now are relative to where that was.
+        if let Some(path) = &now.output.output {
+            output.output = Some(self.here.join(path));
+        }
+        output.keep_order |= now.output.keep_order;
+        over!(now.display, display, progress, color);
+        if let Some(path) = &now.display.log_file {
+            display.log_file = Some(self.here.join(path));
+        }
+        if now.display.quiet || now.display.verbose > 0 {
+            (display.quiet, display.verbose) = (now.display.quiet, now.display.verbose);
+        }
+        if now.state.state_dir.is_some() || state.state_dir.is_some() {
+            state.state_dir = Some(self.state_dir.clone());
+        }
+    }
+}

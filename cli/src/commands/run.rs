@@ -1,0 +1,68 @@
+//! `ratchet run`: runs the jobs of a file, or of a stream.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use ratchet_runtime::process::Keeper;
+
+use crate::args::run::RunArguments;
+use crate::diagnostic::Look;
+use crate::error::CliError;
+use crate::job_file::{self, Protocol};
+use crate::session::{Again, Errand, Feed, Session, Typed, source_of};
+
+pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, CliError> {
+    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("-"));
+    if arguments.file.is_none() && io::stdin().is_terminal() {
+        return Err(CliError::usage("there are no jobs: stdin is a terminal")
+            .hint("name a job file, or write jobs to stdin, a JSON object a line"));
+    }
+    let typed = Typed {
+        crew: &arguments.crew,
+        terms: &arguments.terms,
+        stop: &arguments.stop,
+        output: &arguments.output,
+        display: &arguments.display,
+        record: &arguments.record,
+    };
+    let session = Session::open(&typed, again)?;
+    let mut options = session.options();
+    options.worker = arguments
+        .worker
+        .as_deref()
+        .map(|command| worker(command, arguments.protocol.unwrap_or_default()))
+        .transpose()?;
+    let plan = job_file::open(&file, &options)?;
+    session.screen.say(&plan.warnings.render(Look::of_stderr()));
+    let errand = Errand {
+        feed: Feed::of(plan.jobs, arguments.strict),
+        source: (file != Path::new("-")).then(|| source_of(&file)).flatten(),
+        workers: plan.workers,
+        limits: plan.limits,
+        recipient: session.rules.recipient(&session.screen)?,
+        commander: None,
+        keeper: keeper()?,
+        halt: None,
+    };
+    session.perform(errand)
+}
+
+/// The worker of a command that was typed.
+pub(super) fn worker(
+    command: &str,
+    protocol: Protocol,
+) -> Result<ratchet_runtime::process::PoolConfig, CliError> {
+    job_file::command_worker(command, protocol).map_err(|error| CliError::Usage {
+        message: format!("the worker's command cannot be read: {}", error.reason),
+        hint: error.hint,
+    })
+}
+
+/// Who kills all that is left, should this process be killed.
+pub(super) fn keeper() -> Result<Keeper, CliError> {
+    Keeper::start().map_err(|error| {
+        CliError::Internal(format!(
+            "the process that guards the workers cannot be started: {error}"
+        ))
+    })
+}

@@ -1,0 +1,91 @@
+//! Where runs are recorded and results are kept.
+
+use std::path::PathBuf;
+
+use crate::args::record::StateArguments;
+use crate::error::CliError;
+use crate::settings::{Settings, Surroundings};
+
+/// The folders; neither has to be there yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) state: PathBuf,
+    pub(crate) cache: PathBuf,
+}
+
+impl Places {
+    /// Those of this process, and what is set besides.
+    pub(crate) fn load(typed: &StateArguments) -> Result<(Self, Settings), CliError> {
+        let surroundings = Surroundings::current().map_err(|source| CliError::Read {
+            path: ".".into(),
+            source,
+        })?;
+        let settings = Settings::load(&surroundings)?;
+        let places = Self::find(typed, &settings, &surroundings)?;
+        Ok((places, settings))
+    }
+
+    /// What was typed counts for both, then each has its setting and its default.
+    pub(crate) fn find(
+        typed: &StateArguments,
+        settings: &Settings,
+        surroundings: &Surroundings,
+    ) -> Result<Self, CliError> {
+        Ok(match &typed.state_dir {
+            Some(folder) => Self {
+                state: folder.clone(),
+                cache: folder.join("cache"),
+            },
+            None => Self {
+                state: settings.state_dir(surroundings)?,
+                cache: settings.cache_dir(surroundings)?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(typed: Option<&str>, variables: &[(&str, &str)]) -> Places {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = variables.iter();
+        let surroundings = Surroundings {
+            variables: variables
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            folder: folder.path().to_owned(),
+        };
+        let settings = Settings::load(&surroundings).unwrap();
+        let state_dir = typed.map(PathBuf::from);
+        Places::find(&StateArguments { state_dir }, &settings, &surroundings).unwrap()
+    }
+
+    fn places(state: &str, cache: &str) -> Places {
+        Places {
+            state: state.into(),
+            cache: cache.into(),
+        }
+    }
+
+    #[test]
+    fn what_was_typed_comes_first() {
+        let home = ("HOME", "/home/h");
+        assert_eq!(
+            find(None, &[home]),
+            places(
+                "/home/h/.local/state/ratchet",
+                "/home/h/.local/state/ratchet/cache"
+            )
+        );
+        let state = ("RATCHET_STATE_DIR", "/s");
+        assert_eq!(find(None, &[home, state]), places("/s", "/s/cache"));
+        let cache = ("RATCHET_CACHE_DIR", "/c");
+        assert_eq!(find(None, &[home, state, cache]), places("/s", "/c"));
+        assert_eq!(
+            find(Some("t"), &[home, state, cache]),
+            places("t", "t/cache")
+        );
+    }
+}

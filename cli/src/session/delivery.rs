@@ -1,0 +1,177 @@
+//! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, but
+//! neither signals nor workers.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ratchet_runtime::summary::{Counts, Tally};
+use ratchet_runtime::{Outcome, Summary};
+use tokio::sync::{mpsc, watch};
+
+use crate::error::CliError;
+use crate::report::Digest;
+
+/// How many batches lie between the run and whoever writes them.
+const BATCHES: usize = 4;
+
+/// Who takes outcomes.
+pub(crate) trait Recipient: Send {
+    /// A job has ended.
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), CliError>;
+
+    /// Nothing happens for the moment: what was held for the sake of speed is written.
+    fn idle(&mut self) -> Result<(), CliError>;
+
+    /// The run has ended.
+    fn finish(&mut self, summary: &Summary) -> Result<(), CliError>;
+}
+
+/// The end of the run that outcomes go into.
+pub(super) struct Delivery {
+    outcomes: mpsc::Sender<Message>,
+    thread: JoinHandle<Delivered>,
+    /// Set when nothing more can be written.
+    failed: watch::Receiver<bool>,
+}
+
+enum Message {
+    Outcomes(Vec<Arc<Outcome>>),
+    /// The run has ended after so much time, with so many attempts at once, and so many workers replaced.
+    End {
+        elapsed: Duration,
+        peak: u64,
+        restarts: u64,
+    },
+}
+
+/// What came of it.
+pub(super) struct Delivered {
+    pub(super) digest: Digest,
+    pub(super) summary: Option<Summary>,
+    pub(super) result: Result<(), CliError>,
+}
+
+impl Delivery {
+    pub(super) fn begin(recipient: Box<dyn Recipient>) -> Result<Self, CliError> {
+        let (outcomes, messages) = mpsc::channel(BATCHES);
+        let (fail, failed) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("results".to_owned())
+            .spawn(move || deliver(recipient, messages, &fail))
+            .map_err(|error| CliError::Internal(format!("no thread for results: {error}")))?;
+        Ok(Self {
+            outcomes,
+            thread,
+            failed,
+        })
+    }
+
+    /// Hands over what has ended; waits while the writer is behind.
+    pub(super) async fn send(&self, outcomes: Vec<Arc<Outcome>>) {
+        // The thread takes everything until it is told of the end, whatever happens to what it writes.
+        let _ = self.outcomes.send(Message::Outcomes(outcomes)).await;
+    }
+
+    /// Resolves when nothing more can be written.
+    pub(super) fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut failed = self.failed.clone();
+        async move {
+            if failed.wait_for(|failed| *failed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The run has ended: waits until all is written.
+    pub(super) async fn end(
+        self,
+        elapsed: Duration,
+        peak: u64,
+        restarts: u64,
+    ) -> Result<Delivered, CliError> {
+        let end = Message::End {
+            elapsed,
+            peak,
+            restarts,
+        };
+        let _ = self.outcomes.send(end).await;
+        let thread = self.thread;
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(delivered)) => Ok(delivered),
+            Ok(Err(_)) | Err(_) => Err(CliError::Internal(
+                "whoever wrote the results has panicked".to_owned(),
+            )),
+        }
+    }
+}
+
+fn deliver(
+    mut recipient: Box<dyn Recipient>,
+    mut messages: mpsc::Receiver<Message>,
+    fail: &watch::Sender<bool>,
+) -> Delivered {
+    let mut tally = Tally::default();
+    let mut digest = Digest::default();
+    let mut result = Ok(());
+    let note = |result: &mut Result<(), CliError>, written: Result<(), CliError>| {
+        if let Err(error) = written {
+            *result = Err(error);
+            fail.send_replace(true);
+        }
+    };
+    loop {
+        let message = if let Ok(message) = messages.try_recv() {
+            Some(message)
+        } else {
+            if result.is_ok() {
+                note(&mut result, recipient.idle());
+            }
+            messages.blocking_recv()
+        };
+        match message {
+            Some(Message::Outcomes(outcomes)) => {
+                for outcome in outcomes {
+                    tally.record(&outcome);
+                    digest.outcome(&outcome);
+                    if result.is_ok() {
+                        note(&mut result, recipient.outcome(&outcome));
+                    }
+                }
+            }
+            Some(Message::End {
+                elapsed,
+                peak,
+                restarts,
+            }) => {
+                tally.concurrency(peak);
+                (0..restarts).for_each(|_| tally.restart());
+                let summary = tally.summary(elapsed);
+                if result.is_ok() {
+                    note(&mut result, recipient.finish(&summary));
+                }
+                return Delivered {
+                    digest,
+                    summary: Some(summary),
+                    result,
+                };
+            }
+            // The run was given up.
+            None => {
+                return Delivered {
+                    digest,
+                    summary: None,
+                    result,
+                };
+            }
+        }
+    }
+}
+
+/// Counts as they are known while the run goes on.
+pub(super) fn count(counts: &mut Counts, outcomes: &[Arc<Outcome>]) {
+    for outcome in outcomes {
+        counts.add(outcome.status());
+    }
+}

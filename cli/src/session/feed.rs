@@ -1,0 +1,194 @@
+//! Where the jobs of a run come from.
+
+use ratchet_runtime::journal::{Differences, Verdict};
+use ratchet_runtime::{Executor, Job, Resume, Run, Submitter};
+use tokio::sync::oneshot;
+
+use crate::error::CliError;
+use crate::job_file::{BadLine, Jobs, LineError, Lines};
+use crate::map::MapJobs;
+
+/// How many jobs are handed over together.
+const BATCH: usize = 256;
+
+/// The jobs of a run.
+pub(crate) enum Feed {
+    /// All of them are known.
+    List(Vec<Job>),
+    /// They are read as there is room.
+    Stream(Box<dyn Stream>),
+}
+
+/// Jobs that are read one by one, on a thread where waiting for them holds up nobody.
+pub(crate) trait Stream: Send {
+    fn next(&mut self) -> Option<Result<Job, CliError>>;
+
+    /// Whether asking for the next job may wait for whoever writes it.
+    fn may_wait(&self) -> bool;
+}
+
+impl Feed {
+    pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
+        match jobs {
+            Jobs::Listed { jobs, .. } => Self::List(jobs),
+            Jobs::Streamed(lines) => Self::Stream(Box::new(JobLines { lines, strict })),
+        }
+    }
+
+    pub(crate) fn of_map(jobs: MapJobs) -> Self {
+        Self::Stream(Box::new(jobs))
+    }
+
+    /// Begins the run. What stops a stream is told by the second part, when the run has ended.
+    pub(super) fn begin(
+        self,
+        executor: &Executor,
+        earlier: Option<Resume>,
+    ) -> Result<(Run, Fed), CliError> {
+        let mut earlier = earlier.map(Earlier);
+        match self {
+            Self::List(jobs) => {
+                let jobs = jobs.into_iter().map(|job| match &mut earlier {
+                    Some(earlier) => earlier.look_up(job),
+                    None => job,
+                });
+                let run = executor.run_list(jobs.collect::<Vec<_>>())?;
+                let differences = earlier.map(Earlier::differences);
+                Ok((run, Fed::Already(differences)))
+            }
+            Self::Stream(stream) => {
+                let (submitter, run) = executor.open()?;
+                let (told, fed) = oneshot::channel();
+                let runtime = tokio::runtime::Handle::current();
+                std::thread::Builder::new()
+                    .name("jobs".to_owned())
+                    .spawn(move || {
+                        let result = pour(stream, &submitter, &runtime, &mut earlier);
+                        let differences = earlier.map(Earlier::differences);
+                        // The run may have ended without waiting for this.
+                        let _ = told.send((result, differences));
+                    })
+                    .map_err(|error| CliError::Internal(format!("no thread for jobs: {error}")))?;
+                Ok((run, Fed::Later(fed)))
+            }
+        }
+    }
+}
+
+/// How the source of the jobs ended.
+pub(super) enum Fed {
+    Already(Option<Gone>),
+    Later(oneshot::Receiver<(Result<(), CliError>, Option<Gone>)>),
+}
+
+/// How the jobs of now differ from those before, and how many of those before are not among them.
+pub(super) type Gone = (Differences, u64);
+
+impl Fed {
+    /// What was read, once the run has ended; a source that still waits for jobs has nothing to say.
+    pub(super) fn end(self) -> (Result<(), CliError>, Option<Gone>) {
+        match self {
+            Self::Already(differences) => (Ok(()), differences),
+            Self::Later(mut fed) => fed.try_recv().unwrap_or((Ok(()), None)),
+        }
+    }
+}
+
+/// What became of the jobs in an earlier part of the run.
+struct Earlier(Resume);
+
+impl Earlier {
+    /// A job that has succeeded before has ended.
+    fn look_up(&mut self, job: Job) -> Job {
+        let Verdict::Skip(recorded) = self.0.decide(&job) else {
+            return job;
+        };
+        match self.0.history().outcome(&recorded) {
+            Ok(outcome) => Job {
+                needs: job.needs,
+                ..Job::ended(outcome)
+            },
+            Err(error) => {
+                tracing::warn!(%error, job = %job.id, "its result cannot be read, so it is run again");
+                job
+            }
+        }
+    }
+
+    fn differences(self) -> Gone {
+        (self.0.differences(), self.0.gone())
+    }
+}
+
+/// Hands the jobs of a stream over, together as long as there are more without waiting.
+fn pour(
+    mut stream: Box<dyn Stream>,
+    submitter: &Submitter,
+    runtime: &tokio::runtime::Handle,
+    earlier: &mut Option<Earlier>,
+) -> Result<(), CliError> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut result = Ok(());
+    while let Some(job) = stream.next() {
+        match job {
+            Ok(job) => batch.push(match earlier {
+                Some(earlier) => earlier.look_up(job),
+                None => job,
+            }),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+        if batch.len() == BATCH || stream.may_wait() {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if runtime.block_on(submitter.submit_many(full)).is_err() {
+                // The run takes no more.
+                return Ok(());
+            }
+        }
+    }
+    if !batch.is_empty() {
+        // If the run takes no more, it says why.
+        let _ = runtime.block_on(submitter.submit_many(batch));
+    }
+    result
+}
+
+/// The lines of a job file.
+struct JobLines {
+    lines: Box<Lines>,
+    strict: bool,
+}
+
+impl Stream for JobLines {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Some(match self.lines.next()? {
+            Ok(job) => Ok(job),
+            Err(BadLine::Refused(error)) if self.strict => Err(refused(*error)),
+            Err(BadLine::Refused(error)) => Ok(error.job()),
+            Err(BadLine::Unreadable(source)) => Err(CliError::Read {
+                path: self.lines.name().into(),
+                source,
+            }),
+        })
+    }
+
+    fn may_wait(&self) -> bool {
+        self.lines.may_wait()
+    }
+}
+
+fn refused(error: LineError) -> CliError {
+    CliError::BadLine(Box::new(error.report))
+}
+
+impl Stream for MapJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Iterator::next(self).map(Ok)
+    }
+
+    fn may_wait(&self) -> bool {
+        Self::may_wait(self)
+    }
+}

@@ -1,0 +1,68 @@
+//! The log: never on stdout.
+
+use std::fs::OpenOptions;
+use std::sync::Mutex;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::rules::Rules;
+use super::screen::Screen;
+use crate::error::CliError;
+
+/// The variable that says what is logged, as in many programs.
+const VARIABLE: &str = "RUST_LOG";
+
+/// Begins to log: to stderr, or to the file that was asked for.
+pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
+    let wanted = filter(rules)?;
+    let log = tracing_subscriber::registry().with(wanted);
+    let begun = match &rules.log_file {
+        None => {
+            let screen = screen.clone();
+            let lines = fmt::layer()
+                .with_writer(move || screen.clone())
+                .with_ansi(false)
+                .without_time()
+                .with_target(false)
+                .compact();
+            log.with(lines).try_init()
+        }
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            let file = file.map_err(|source| CliError::Write {
+                path: path.clone(),
+                source,
+            })?;
+            let lines = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
+            log.with(lines).try_init()
+        }
+    };
+    // A process has one log, and this is the only place that begins it.
+    begun.map_err(|error| CliError::Internal(error.to_string()))
+}
+
+fn filter(rules: &Rules) -> Result<Targets, CliError> {
+    let level = match rules.verbose {
+        0 if rules.quiet => LevelFilter::ERROR,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(Targets::new().with_default(level));
+    };
+    let refused = |reason: String| {
+        CliError::usage(format!("the variable {VARIABLE} cannot be read: {reason}")).hint(
+            "write a level, or targets with levels, as in `debug` or `info,ratchet_runtime=trace`",
+        )
+    };
+    let text = text
+        .to_str()
+        .ok_or_else(|| refused("it is not UTF-8".to_owned()))?;
+    text.parse()
+        .map_err(|error: tracing_subscriber::filter::ParseError| refused(error.to_string()))
+}

@@ -1,0 +1,128 @@
+//! The record of a run: what is needed to go on with it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::rules::Rules;
+use crate::about::About;
+use crate::error::CliError;
+use ratchet_caching::{Clock, SystemClock};
+use ratchet_runtime::journal::{JournalError, Source};
+use ratchet_runtime::{Durability, History, Journal, RunId, RunStore, Summary};
+
+/// A run that is written down.
+#[derive(Debug)]
+pub(super) struct Record {
+    store: RunStore,
+    id: RunId,
+    pub(super) journal: Arc<Mutex<Journal>>,
+}
+
+/// A run that is gone on with.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) store: RunStore,
+    pub(crate) id: RunId,
+}
+
+impl Record {
+    /// Begins the record of a run, unless none is wanted; of one that is gone on with, gives what it has
+    /// come to so far.
+    pub(super) fn begin(
+        rules: &Rules,
+        folder: &Path,
+        source: Option<Source>,
+        again: Option<Again>,
+    ) -> Result<Option<(Self, Option<History>)>, CliError> {
+        let about = About {
+            args: std::env::args_os().skip(1).collect(),
+            cwd: folder.to_path_buf(),
+        };
+        let about = about
+            .to_payload()
+            .map_err(|error| CliError::Internal(error.to_string()))?;
+        if let Some(Again { store, id }) = again {
+            let path = store.journal(id);
+            let (journal, history) =
+                Journal::resume(path, SystemClock.now(), &about, rules.durability)?;
+            let record = Self::new(store, id, journal);
+            return Ok(Some((record, Some(history))));
+        }
+        if rules.no_record {
+            return Ok(None);
+        }
+        let store = RunStore::at(rules.state_dir()?);
+        let (id, journal) = store
+            .create(SystemClock.now(), source, about, rules.durability)
+            .map_err(CliError::Unrecordable)?;
+        Ok(Some((Self::new(store, id, journal), None)))
+    }
+
+    fn new(store: RunStore, id: RunId, journal: Journal) -> Self {
+        Self {
+            store,
+            id,
+            journal: Arc::new(Mutex::new(journal)),
+        }
+    }
+
+    /// The command that goes on with it.
+    pub(super) fn rerun(&self, rules: &Rules) -> String {
+        let mut words = vec![OsString::from("ratchet"), "resume".into()];
+        words.push(self.id.to_string().into());
+        if let Some(folder) = &rules.typed_state_dir {
+            words.extend(["--state-dir".into(), folder.clone().into_os_string()]);
+        }
+        String::from_utf8_lossy(&crate::map::shell_line(&words)).into_owned()
+    }
+
+    /// The run has come to its end, or to a stop from which it can be gone on with. One without jobs is
+    /// not kept.
+    pub(super) fn end(self, summary: &Summary, done: bool) -> Result<(), JournalError> {
+        if summary.total == 0 {
+            drop(self.journal);
+            return self.store.remove(self.id);
+        }
+        let journal = self.journal.lock();
+        let mut journal = journal.unwrap_or_else(std::sync::PoisonError::into_inner);
+        if done {
+            journal.end(SystemClock.now(), summary)
+        } else {
+            journal.save()
+        }
+    }
+}
+
+/// A file as a source of jobs: by its size and its time one tells whether it is still the same.
+pub(crate) fn source_of(path: &Path) -> Option<Source> {
+    let path = std::path::absolute(path).ok()?;
+    let known = std::fs::metadata(&path).ok()?;
+    if !known.is_file() {
+        return None;
+    }
+    let changed = known.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
+    Some(Source {
+        name: path.display().to_string(),
+        digest: format!("{}-{}", known.len(), changed.ok()?.as_nanos()),
+    })
+}
+
+impl Rules {
+    /// Where runs are recorded.
+    fn state_dir(&self) -> Result<PathBuf, CliError> {
+        match &self.state_dir {
+            Some(folder) => Ok(folder.clone()),
+            None => Err(crate::settings::SettingsError::NoStateFolder.into()),
+        }
+    }
+}
+
+/// How soon the record is safe from a power cut.
+pub(super) fn durability(word: Option<&str>) -> Durability {
+    match word {
+        Some("none") => Durability::None,
+        Some("each") => Durability::Each,
+        _ => Durability::Batch,
+    }
+}

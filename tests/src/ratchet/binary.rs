@@ -1,0 +1,47 @@
+//! Where the program is that is tested.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The program, of the profile that the tests have.
+///
+/// Cargo builds a package's programs for that package's own tests only, so it is asked for this one: under
+/// `cargo test` it is never an old one. Where the tests are run without cargo, it is the one that is there.
+pub(super) fn path() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let tests = std::env::current_exe().unwrap_or_else(|error| panic!("no program: {error}"));
+        // target/<profile>/deps/suite-<digest>
+        let Some(folder) = tests.ancestors().nth(2) else {
+            panic!("{} is not where cargo puts tests", tests.display())
+        };
+        if let Some(cargo) = std::env::var_os("CARGO") {
+            let mut command = Command::new(cargo);
+            command
+                .args(["build", "--quiet", "--package", "ratchet-cli"])
+                .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+            if let Some(target) = folder.parent() {
+                command.arg("--target-dir").arg(target);
+            }
+            match folder.file_name().and_then(|name| name.to_str()) {
+                Some("debug") | None => {}
+                Some(profile) => {
+                    command.args(["--profile", profile]);
+                }
+            }
+            let built = command.status();
+            assert!(
+                built.as_ref().is_ok_and(std::process::ExitStatus::success),
+                "ratchet cannot be built: {built:?}"
+            );
+        }
+        let path = folder.join("ratchet");
+        assert!(
+            path.is_file(),
+            "{} is not there: `cargo build` makes it",
+            path.display()
+        );
+        path
+    })
+}

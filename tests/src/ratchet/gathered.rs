@@ -1,0 +1,95 @@
+//! What comes out of a pipe, while it comes.
+
+use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use crate::condition::PATIENCE;
+
+/// What has been read so far, by a thread of its own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gathered(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// Nobody writes any more; so it is from the beginning where nothing is read.
+    open: bool,
+}
+
+impl Gathered {
+    /// Reads a pipe to its end.
+    pub(super) fn from_pipe(mut pipe: impl Read + Send + 'static) -> Self {
+        let gathered = Self::default();
+        gathered.lock().open = true;
+        let shared = gathered.clone();
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let read = pipe.read(&mut buffer);
+                let mut state = shared.lock();
+                match read {
+                    Ok(1..) => {
+                        let read = read.unwrap_or_default();
+                        state.bytes.extend_from_slice(&buffer[..read]);
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                    // A terminal that nobody has open any more is an error, not an end.
+                    Ok(0) | Err(_) => state.open = false,
+                }
+                shared.0.changed.notify_all();
+                if !state.open {
+                    return;
+                }
+            }
+        });
+        gathered
+    }
+
+    /// Waits for something to be said, and gives all that was said until then.
+    pub(super) fn wait_for(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let (text, held) = self.wait_until(|state| holds(&String::from_utf8_lossy(&state.bytes)));
+        assert!(held, "not within {PATIENCE:?}: {what}; it said: {text}");
+        text
+    }
+
+    /// All of it, once nobody writes any more.
+    pub(super) fn end(&self) -> Vec<u8> {
+        let (text, ended) = self.wait_until(|state| !state.open);
+        assert!(
+            ended,
+            "someone still holds what ratchet wrote to after {PATIENCE:?}; it said: {text}"
+        );
+        std::mem::take(&mut self.lock().bytes)
+    }
+
+    fn wait_until(&self, holds: impl Fn(&State) -> bool) -> (String, bool) {
+        let deadline = tokio::time::Instant::now().into_std() + PATIENCE;
+        let mut state = self.lock();
+        loop {
+            let held = holds(&state);
+            let left = left_until(deadline);
+            if held || !state.open || left.is_zero() {
+                let text = String::from_utf8_lossy(&state.bytes).into_owned();
+                return (text, held);
+            }
+            let waited = self.0.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(|_| panic!("the reader has panicked"));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let locked = self.0.state.lock();
+        locked.unwrap_or_else(|_| panic!("the reader has panicked"))
+    }
+}
+
+fn left_until(deadline: Instant) -> std::time::Duration {
+    deadline.saturating_duration_since(tokio::time::Instant::now().into_std())
+}

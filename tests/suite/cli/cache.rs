@@ -1,0 +1,270 @@
+//! `ratchet cache`: results that are there already.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ratchet_caching::{Cache, DiskCache, Entry, Key, Labels, Metadata, TaskCache};
+use ratchet_runtime::process::ProcessConfig;
+use ratchet_runtime::{CacheTerms, Executor, Job, Terms};
+use ratchet_tests::{Ended, Folder, Ratchet, Shown, within};
+
+const JOBS: &str = "\
+jobs:
+  - { id: a, run: [cat, input.txt], cache: { inputs: [input.txt], ttl: 1d } }
+  - { id: off, run: [cat, input.txt], cache: false }
+  - { id: silent, run: [cat, input.txt] }
+  - { id: slow, run: [cat, input.txt], cache: { inputs: [input.txt], ttl: 1d }, timeout: 5s }
+  - { id: other, run: [ls], cache: true }
+";
+
+/// When things are stored, unless something else is said.
+fn stored() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+}
+
+fn folder() -> Folder {
+    Folder::new()
+        .file("jobs.yaml", JOBS)
+        .file("input.txt", "one")
+}
+
+fn cache(folder: &Folder, words: &[&str]) -> Ended {
+    Ratchet::within(folder).args(["cache"]).args(words).run()
+}
+
+/// Does job `a` of the file by the library, so that its result is kept in the folder's cache.
+async fn do_the_job(folder: &Folder) {
+    let process = ProcessConfig::new("cat").args(["input.txt"]);
+    let terms = Terms {
+        cache: Some(CacheTerms::On {
+            inputs: vec![folder.at("input.txt")],
+            env: Vec::new(),
+            ttl: Some(Duration::from_hours(24)),
+        }),
+        ..Terms::default()
+    };
+    let job = Job::command("a", process.working_dir(folder.path())).terms(terms);
+    let kept = TaskCache::new(Arc::new(DiskCache::new(
+        &folder.at(".local/state/ratchet/cache"),
+    )));
+    let executor = Executor::builder()
+        .cache(kept)
+        .build()
+        .expect("it is sound");
+    let outcomes = within(executor.run_all([job])).await.expect("it runs");
+    assert!(outcomes[0].is_success(), "{outcomes:?}");
+}
+
+/// Puts results into a cache, an hour apart.
+async fn fill(folder: &Folder, at: &str, tasks: &[&str]) {
+    let cache = DiskCache::new(&folder.at(at));
+    for (number, task) in (0_u8..).zip(tasks) {
+        let metadata = Metadata {
+            labels: Labels {
+                task: (*task).to_owned(),
+                ..Labels::default()
+            },
+            cost: Duration::from_millis(1500),
+            ..Metadata::new(stored() + Duration::from_hours(u64::from(number)))
+        };
+        let entry = Entry::new(vec![0; 1000], metadata);
+        within(cache.put(&Key::of(&[number]), entry))
+            .await
+            .expect("it is kept");
+    }
+    cache.close().await;
+}
+
+#[test]
+fn without_a_cache_there_is_nothing_and_none_is_made() {
+    for words in [&[][..], &["stats"]] {
+        let folder = Folder::new();
+        assert!(cache(&folder, words).with_code(0).quiet().stdout.is_empty());
+        assert!(!folder.at(".local").exists());
+    }
+    let folder = folder();
+    let said = cache(&folder, &["explain", "jobs.yaml", "a"]).with_code(0);
+    assert_eq!(
+        said.quiet().stdout(),
+        "a: would run: no result of `cat` is stored\n"
+    );
+    let said = cache(&folder, &["clear"]).with_code(0).quiet();
+    assert_eq!(said.stdout(), "removed 0 results\n");
+    assert!(!folder.at(".local").exists());
+}
+
+#[tokio::test]
+async fn what_is_stored_is_told_by_task() {
+    let folder = Folder::new();
+    fill(
+        &folder,
+        ".local/state/ratchet/cache",
+        &["resize", "count", "resize"],
+    )
+    .await;
+    let expected = "count\t1\t1000\t1500\t2026-09-21T15:13:20Z\t2026-09-21T15:13:20Z\n\
+                    resize\t2\t2000\t3000\t2026-09-21T14:13:20Z\t2026-09-21T16:13:20Z\n";
+    for words in [&[][..], &["stats"]] {
+        assert_eq!(
+            cache(&folder, words).with_code(0).quiet().stdout(),
+            expected
+        );
+    }
+    let call = Ratchet::within(&folder).args(["cache"]);
+    let ended = call.on_terminal(80, 24, Shown::Everything).run();
+    let said = folder.settled(&ended.with_code(0).screen());
+    assert!(
+        said.starts_with("FOLDER/.local/state/ratchet/cache: 3 results, ")
+            && said.contains("\r\n  resize  2 results, 2.0 KiB, computed in 3.0 s, "),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn results_are_cleared_by_task_and_age() {
+    let folder = Folder::new();
+    fill(&folder, "c/cache", &["resize", "count", "resize"]).await;
+    let clear = |words: &[&str]| {
+        let call = Ratchet::within(&folder).args(["cache", "clear"]);
+        call.args(words)
+            .args(["--state-dir", "c"])
+            .run()
+            .with_code(0)
+    };
+    let misspelt = clear(&["--task", "cuont"]);
+    assert_eq!(misspelt.stdout(), "removed 0 results\n");
+    assert_eq!(
+        misspelt.stderr(),
+        "ratchet: no result of a task `cuont` is stored; did you mean `count`?\n"
+    );
+    let old = clear(&["--older-than", "36000d"]).quiet();
+    assert_eq!(old.stdout(), "removed 0 results\n");
+    let both = clear(&["--task", "count", "--older-than", "1s"]).quiet();
+    assert_eq!(both.stdout(), "removed 1 result\n");
+    assert_eq!(clear(&[]).quiet().stdout(), "removed 2 results\n");
+    for words in [["--older-than", "30"], ["--older-than", "soon"]] {
+        let ended = cache(&folder, &[&["clear"][..], &words[..]].concat());
+        assert!(ended.with_code(2).stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_done_would_be_reused_until_something_changes() {
+    let folder = folder();
+    do_the_job(&folder).await;
+    let explain = |words: &[&str]| {
+        let words = [&["explain", "jobs.yaml"], words].concat();
+        cache(&folder, &words).with_code(0).quiet().stdout()
+    };
+    let said = explain(&["a"]);
+    assert!(said.starts_with("a: would be reused: stored 20"), "{said}");
+    assert_eq!(explain(&["off"]), "off: would run: its cache is off\n");
+    assert_eq!(
+        explain(&["other"]),
+        "other: would run: no result of `ls` is stored\n"
+    );
+    let said = explain(&["silent"]);
+    assert!(
+        said.contains("\n  the input file") && said.contains("\n  note: nothing"),
+        "{said}"
+    );
+    for words in [&["slow"][..], &["a", "--timeout", "3s"]] {
+        let said = explain(words);
+        assert!(
+            said.contains("it differs from every result of `cat`"),
+            "{said}"
+        );
+        assert!(said.ends_with(":\n  the timeout was added\n"), "{said}");
+    }
+
+    let folder = folder.file("input.txt", "two");
+    let said = cache(&folder, &["explain", "jobs.yaml", "a"]).with_code(0);
+    let said = said.stdout();
+    assert!(said.starts_with("a: would run: it differs"), "{said}");
+    assert!(
+        said.contains("the input file ") && said.contains("input.txt changed"),
+        "{said}"
+    );
+
+    std::fs::remove_file(folder.at("input.txt")).expect("it is there");
+    let said = cache(&folder, &["explain", "jobs.yaml", "a"]).with_code(2);
+    let said = said.stderr();
+    assert!(
+        said.contains("what job `a` depends on cannot be read"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_old_is_not_used() {
+    let folder = folder();
+    do_the_job(&folder).await;
+    let short = JOBS.replace("ttl: 1d", "ttl: 1ns");
+    let folder = folder.file("jobs.yaml", short);
+    let said = cache(&folder, &["explain", "jobs.yaml", "a"]).with_code(0);
+    let said = said.stdout();
+    assert!(said.ends_with(", is too old, or damaged\n"), "{said}");
+}
+
+#[test]
+fn a_job_that_is_not_there_is_refused_with_what_may_be_meant() {
+    let folder = folder();
+    let said = cache(&folder, &["explain", "jobs.yaml", "slwo"]).with_code(2);
+    assert_eq!(
+        said.stderr(),
+        "ratchet: there is no job `slwo` in jobs.yaml\n  help: did you mean `slow`?\n"
+    );
+    let said = cache(&folder, &["explain", "jobs.yml", "a"]).with_code(2);
+    assert!(said.stderr().contains("did you mean `jobs.yaml`?"));
+    let _ = cache(&folder, &["explain", "jobs.yaml"]).with_code(2);
+}
+
+#[test]
+fn a_job_of_a_stream_is_explained_with_its_worker() {
+    let lines =
+        "{\"id\":\"x\",\"task\":\"t\",\"input\":1}\nnonsense\n{\"task\":\"t\",\"input\":2}\n";
+    let explain = |words: &[&str]| {
+        let call = Ratchet::new().args(["cache", "explain", "-"]).args(words);
+        call.stdin(lines).run()
+    };
+    for words in [
+        &["3", "-w", "cat -u"][..],
+        &["3", "--worker", "cat -u", "--protocol", "lines"],
+    ] {
+        let said = explain(words).with_code(0).stdout();
+        assert!(
+            said.starts_with("3: would run: no result of `t` is stored\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("its worker may declare that it is cached"),
+            "{said}"
+        );
+    }
+    let _ = explain(&["3", "-w", "'cat"]).with_code(2);
+    let said = explain(&["y", "-w", "cat"]).with_code(2).stderr();
+    assert!(said.contains("there is no job `y` in -"), "{said}");
+    let _ = explain(&["3", "--protocol", "lines"]).with_code(2);
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_an_error() {
+    let folder = folder().file("file", "");
+    for words in [
+        &["--state-dir", "file"][..],
+        &["stats", "--state-dir", "file"],
+        &["clear", "--state-dir", "file"],
+        &["explain", "jobs.yaml", "a", "--state-dir", "file"],
+    ] {
+        let said = cache(&folder, words).with_code(2).stderr();
+        assert!(
+            said.contains("`file/cache` cannot be read"),
+            "{words:?}: {said}"
+        );
+    }
+    let folder = folder.file("state/cache", "");
+    let said = cache(&folder, &["--state-dir", "state"])
+        .with_code(1)
+        .stderr();
+    assert!(said.contains("state/cache"), "{said}");
+}

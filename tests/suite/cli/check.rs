@@ -1,0 +1,211 @@
+//! `ratchet check`: what is wrong with a file, all at once.
+
+use std::os::unix::fs::symlink;
+
+use ratchet_tests::{Folder, Ratchet};
+use serde_json::Value;
+
+const JOBS: &str = "\
+workers:
+  resize: { command: [cat, resize.py], size: 4 }
+limits:
+  api: { rate: 10/s, burst: 2 }
+jobs:
+  - { id: a, task: resize, input: { path: a.png } }
+  - { id: b, task: resize, needs: [a], limits: [api] }
+  - { id: c, run: [ls, -l], needs: [b] }
+";
+
+fn check(folder: &Folder, words: &[&str]) -> Ratchet {
+    Ratchet::within(folder).args(["check"]).args(words)
+}
+
+#[test]
+fn one_file_in_each_format_comes_to_the_same() {
+    let folder = Folder::new()
+        .file("jobs.yaml", "jobs: [{ id: a, run: [ls, -l] }]\n")
+        .file("jobs.yml", "jobs: [{ id: a, run: [ls, -l] }]\n")
+        .file("jobs.json", r#"{"jobs":[{"id":"a","run":["ls","-l"]}]}"#)
+        .file("jobs.toml", "[[jobs]]\nid = 'a'\nrun = ['ls', '-l']\n")
+        .file("jobs.jsonl", "{\"id\":\"a\",\"run\":[\"ls\",\"-l\"]}\n");
+    for name in [
+        "jobs.yaml",
+        "jobs.yml",
+        "jobs.json",
+        "jobs.toml",
+        "jobs.jsonl",
+    ] {
+        let ended = check(&folder, &[name, "--format", "json"]).run();
+        let document: Value =
+            serde_json::from_slice(&ended.with_code(0).quiet().stdout).expect("it is JSON");
+        assert_eq!(document["v"], 1);
+        assert_eq!(document["file"], name);
+        assert_eq!(
+            (&document["jobs"], &document["commands"]["ls"]),
+            (&1.into(), &1.into())
+        );
+    }
+}
+
+#[test]
+fn a_sound_file_is_summed_up() {
+    let folder = Folder::new().file("jobs.yaml", JOBS);
+    let ended = check(&folder, &["-j", "4", "jobs.yaml"]).run().with_code(0);
+    insta::assert_snapshot!(ended.quiet().stdout());
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "workers:\n  resize: { command: [cat], sise: 4 }\njobs:\n  \
+         - { id: a, task: resise, timeout: 30 }\n  \
+         - { id: a, run: ls, needs: [b] }\n",
+    );
+    let ended = check(&folder, &["-j", "4", "jobs.yaml"]).run().with_code(2);
+    assert!(ended.stdout.is_empty());
+    insta::assert_snapshot!(ended.stderr());
+}
+
+#[test]
+fn a_circle_is_named_in_order() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs:\n  - { id: a, run: ls, needs: [c] }\n  - { id: b, run: ls, needs: [a] }\n  \
+         - { id: c, run: ls, needs: [b] }\n",
+    );
+    let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
+    assert!(said.contains("a -> c -> b -> a"), "{said}");
+}
+
+#[test]
+fn slots_that_are_not_there_are_refused_by_what_was_typed_or_set() {
+    let folder = Folder::new().file("jobs.yaml", "jobs: [{ run: ls, slots: 3 }]\n");
+    let said = check(&folder, &["-j2", "jobs.yaml"]).run().with_code(2);
+    assert!(said.stderr().contains("can never run with 2 in all"));
+    let _ = check(&folder, &["--jobs", "3", "jobs.yaml"])
+        .run()
+        .with_code(0);
+    let set = check(&folder, &["jobs.yaml"]).env("RATCHET_JOBS", "2");
+    let _ = set.run().with_code(2);
+}
+
+#[test]
+fn a_typed_worker_serves_every_task_of_a_stream() {
+    let line = "{\"task\":\"a\",\"input\":1}\n";
+    let folder = Folder::new().file("jobs.jsonl", line.repeat(2));
+    let said = check(&folder, &["jobs.jsonl"]).run().with_code(2).stderr();
+    assert!(said.contains("no worker serves `a`"), "{said}");
+    for words in [
+        &["-w", "cat -u", "jobs.jsonl"][..],
+        &["--worker", "cat -u", "--protocol", "lines", "jobs.jsonl"],
+        &["--worker", "cat -u", "--protocol", "ratchet", "jobs.jsonl"],
+    ] {
+        let said = check(&folder, words).run().with_code(0).quiet().stdout();
+        assert!(
+            said.contains("a: 2 jobs") && said.contains("`cat -u`"),
+            "{said}"
+        );
+    }
+    let said = check(&folder, &["-w", "'cat", "jobs.jsonl"]).run();
+    let said = said.with_code(2).stderr();
+    assert!(said.contains("is opened and never closed"), "{said}");
+    let _ = check(&folder, &["--protocol", "lines", "jobs.jsonl"])
+        .run()
+        .with_code(2);
+}
+
+#[test]
+fn stdin_is_a_stream_and_every_bad_line_of_it_is_told() {
+    let good = "{\"run\":[\"ls\"]}\n".repeat(1000);
+    let call = check(&Folder::new(), &["-"]).stdin(good.clone());
+    assert!(call.run().with_code(0).stdout().contains("1000 jobs"));
+
+    let call = check(&Folder::new(), &["-"]).stdin(format!("{good}{{\"rn\":1}}\n{good}no\n"));
+    let said = call.run().with_code(2).stderr();
+    assert!(
+        said.contains("<stdin>:1001:2") && said.contains("<stdin>:2002:1"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("ratchet: 2 of the lines of - make no job\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_has_no_jobs_is_nothing_to_do() {
+    let folder = Folder::new()
+        .file("empty.jsonl", "")
+        .file("empty.yaml", "")
+        .file("none.toml", "jobs = []\n");
+    for name in ["empty.jsonl", "empty.yaml", "none.toml", "-"] {
+        let ended = check(&folder, &[name]).run().with_code(4);
+        assert!(ended.stdout.is_empty());
+        assert!(
+            ended.stderr().ends_with("has no jobs: nothing to do\n"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = Folder::new().file("jobs.yaml", JOBS).file("jobs.txt", "");
+    std::fs::create_dir(folder.at("folder.yaml")).expect("it is made");
+    // Opens, and then fails, for whoever runs the tests.
+    for name in ["failing.yaml", "failing.jsonl"] {
+        symlink("/proc/self/mem", folder.at(name)).expect("it is made");
+    }
+    for (name, said) in [
+        (
+            "jobs.yml",
+            "there is no file `jobs.yml`; did you mean `jobs.yaml`?",
+        ),
+        ("folder.yaml", "`folder.yaml` is a folder, not a job file"),
+        ("jobs.txt", "what format is"),
+        (
+            "failing.yaml",
+            "`failing.yaml` cannot be read\n  because: Input/output error",
+        ),
+        (
+            "failing.jsonl",
+            "`failing.jsonl` cannot be read\n  because: Input/output error",
+        ),
+    ] {
+        let ended = check(&folder, &[name]).run().with_code(2);
+        assert!(ended.stdout.is_empty());
+        assert!(ended.stderr().contains(said), "{name}: {}", ended.stderr());
+    }
+}
+
+#[test]
+fn binary_files_are_refused_with_the_place_where_they_cease_to_be_text() {
+    let noise: Vec<u8> = (0..=255_u8)
+        .map(|byte| byte.wrapping_mul(7))
+        .cycle()
+        .take(5000)
+        .collect();
+    let document = [b"jobs: [{ run: \"", &noise[..]].concat();
+    let lines = [b"{\"run\":[\"ls\"]}\n", &noise[..]].concat();
+    let folder = Folder::new()
+        .file("jobs.yaml", &document)
+        .file("jobs.toml", &document)
+        .file("jobs.json", &document)
+        .file("jobs.jsonl", lines)
+        .file("wide.json", b"\xff\xfe{\0}\0");
+    for name in ["jobs.yaml", "jobs.toml", "jobs.json"] {
+        let said = check(&folder, &[name]).run().with_code(2).stderr();
+        assert!(said.contains("this is not UTF-8"), "{said}");
+        assert!(said.contains(&format!("{name}:1:")), "{said}");
+        assert!(!said.contains('\x07') && !said.contains('\x1b'), "{said:?}");
+    }
+    let said = check(&folder, &["jobs.jsonl"]).run().with_code(2).stderr();
+    assert!(said.contains("jobs.jsonl:2:"), "{said}");
+    assert!(!said.contains('\x07') && !said.contains('\x1b'), "{said:?}");
+    let said = check(&folder, &["wide.json"]).run().with_code(2).stderr();
+    assert!(
+        said.contains("it looks like UTF-16; save it as UTF-8"),
+        "{said}"
+    );
+}

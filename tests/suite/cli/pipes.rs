@@ -1,0 +1,84 @@
+//! Where output goes, and what becomes of it where that takes no more.
+
+use std::fs::OpenOptions;
+
+use ratchet_tests::{Folder, Ratchet};
+
+/// What each verb can be asked that prints something.
+const TALKATIVE: [&[&str]; 8] = [
+    &["--help"],
+    &["schema"],
+    &["completions", "zsh"],
+    &["man"],
+    &["config", "show"],
+    &["config", "show", "--json"],
+    &["check", "jobs.yaml"],
+    &["runs", "--help"],
+];
+
+fn folder() -> Folder {
+    Folder::new().file("jobs.yaml", "jobs: [{ run: ls }]\n")
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    for words in TALKATIVE {
+        let call = Ratchet::within(&folder()).args(words).unread();
+        let _ = call.run().with_code(0).quiet();
+    }
+}
+
+#[test]
+fn head_takes_what_it_wants_and_nobody_complains() {
+    for words in TALKATIVE {
+        // Of the pipeline it is ratchet's own code that is asked for.
+        let script = "{ \"$@\"; echo $? > code; } | head -n 1";
+        let call = Ratchet::within(&folder()).args(words).by_shell(script);
+        let ended = call.run().with_code(0).quiet();
+        assert_eq!(ended.stdout().lines().count(), 1, "{words:?}");
+        let code = std::fs::read_to_string(ended.folder.at("code"));
+        assert_eq!(code.expect("it has ended"), "0\n", "{words:?}");
+    }
+}
+
+#[test]
+fn a_stdout_that_is_closed_takes_what_it_is_given() {
+    for words in TALKATIVE {
+        let call = Ratchet::within(&folder()).args(words);
+        let ended = call.by_shell("exec \"$@\" >&-").run();
+        let _ = ended.with_code(0).quiet();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_an_error_that_says_so() {
+    for words in [
+        &["schema"][..],
+        &["completions", "bash"],
+        &["man"],
+        &["config", "show"],
+        &["check", "jobs.yaml"],
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        let full = full.expect("it is always full");
+        let call = Ratchet::within(&folder()).args(words).stdout_to(full);
+        let said = call.run().with_code(1).stderr();
+        assert!(
+            said.starts_with("ratchet: stdout cannot be written\n  because: No space left"),
+            "{words:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn without_a_stderr_the_code_still_tells() {
+    let call = Ratchet::new().args(["check", "nothing.yaml"]);
+    let ended = call.by_shell("exec \"$@\" 2>&-").run().with_code(2);
+    assert!(ended.stdout.is_empty() && ended.stderr.is_empty());
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let call = Ratchet::new().args(["check", "nothing.yaml"]);
+    let _ = call
+        .stderr_to(full.expect("it is always full"))
+        .run()
+        .with_code(2);
+}

@@ -1,0 +1,298 @@
+//! `ratchet runs`: what was run.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ratchet_runtime::summary::Results;
+use ratchet_runtime::{
+    Class, Durability, Failure, Job, Journal, Outcome, Payload, RunId, RunStore,
+};
+use ratchet_tests::{Ended, Folder, Ratchet, Shown};
+use serde_json::Value;
+
+fn at(minute: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 + 60 * minute)
+}
+
+fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
+    Outcome {
+        id: id.into(),
+        task: "resize".into(),
+        host: None,
+        result: result.map_err(Box::new),
+        attempts: 1,
+        cached: false,
+        worker: None,
+        queued: Duration::from_micros(400),
+        duration: Duration::from_millis(120),
+    }
+}
+
+/// Begins a run in a state folder, with the outcomes of two jobs.
+fn begin(state: &Path, minute: u64) -> (RunId, Journal) {
+    let about = Payload::from_json(r#"{"words":["run","my jobs.yaml"],"folder":"/srv"}"#);
+    let about = about.expect("it is JSON");
+    let store = RunStore::at(state);
+    let (id, mut journal) = store
+        .create(at(minute), None, about, Durability::None)
+        .expect("it is recorded");
+    let failure = Failure::new(Class::Task, "no such file").stderr("last words\n");
+    for outcome in [
+        outcome("b", Err(failure)),
+        outcome("a", Ok(Payload::null())),
+    ] {
+        let job = Job::task(outcome.id.clone(), "resize", Payload::null());
+        journal.append(&job, &outcome).expect("it is recorded");
+    }
+    journal.flush().expect("it is written");
+    (id, journal)
+}
+
+/// A run that was interrupted.
+fn interrupted(state: &Path, minute: u64) -> String {
+    begin(state, minute).0.to_string()
+}
+
+/// A run that came to its end.
+fn finished(state: &Path, minute: u64) -> String {
+    let (id, mut journal) = begin(state, minute);
+    let history = ratchet_runtime::History::load(journal.path()).expect("it is read");
+    let outcomes: Vec<Outcome> = history
+        .outcomes()
+        .map(|outcome| outcome.expect("it is whole"))
+        .collect();
+    let summary = outcomes.summarize(Duration::from_secs(2));
+    journal
+        .end(at(minute + 1), &summary)
+        .expect("it is written");
+    id.to_string()
+}
+
+/// Where runs are recorded that are begun in a folder.
+fn state(folder: &Folder) -> std::path::PathBuf {
+    folder.at(".local/state/ratchet")
+}
+
+fn runs(folder: &Folder, words: &[&str]) -> Ended {
+    Ratchet::within(folder).args(["runs"]).args(words).run()
+}
+
+#[test]
+fn without_runs_the_list_is_empty() {
+    for words in [&[][..], &["list"]] {
+        let folder = Folder::new();
+        let ended = runs(&folder, words).with_code(0);
+        assert!(ended.stdout.is_empty());
+        assert!(ended.stderr().contains("no runs are recorded"));
+        assert!(!state(&folder).exists(), "who only looks makes nothing");
+    }
+}
+
+#[test]
+fn the_list_is_fields_for_programs_the_last_run_first() {
+    let folder = Folder::new();
+    let first = finished(&state(&folder), 0);
+    let second = interrupted(&state(&folder), 10);
+    let (third, _running) = begin(&state(&folder), 20);
+    let expected = format!(
+        "{third}\t2026-09-21T14:33:20Z\trunning\t2\t-\t-\t-\trun 'my jobs.yaml'\n\
+         {second}\t2026-09-21T14:23:20Z\tinterrupted\t2\t-\t-\t-\trun 'my jobs.yaml'\n\
+         {first}\t2026-09-21T14:13:20Z\tfinished\t2\t1\t1\t0\trun 'my jobs.yaml'\n"
+    );
+    for words in [&[][..], &["list"]] {
+        let ended = runs(&folder, words).with_code(0).quiet();
+        assert_eq!(ended.stdout(), expected);
+    }
+    let call = Ratchet::within(&folder).args(["runs"]).unread();
+    let _ = call.run().with_code(0).quiet();
+}
+
+#[test]
+fn the_list_is_aligned_and_coloured_for_people() {
+    let folder = Folder::new();
+    let id = interrupted(&state(&folder), 10);
+    let list = || Ratchet::within(&folder).args(["runs", "list"]);
+    let terminal = || list().on_terminal(100, 40, Shown::Everything);
+    let said = terminal().run().with_code(0).screen();
+    assert!(said.starts_with(&id) && said.contains(" ago  "), "{said}");
+    assert!(
+        said.contains("\x1b[33minterrupted\x1b[0m  2 recorded"),
+        "{said:?}"
+    );
+    let plain = terminal().env("RATCHET_COLOR", "never").run();
+    assert!(!plain.with_code(0).screen().contains('\x1b'));
+}
+
+#[test]
+fn another_state_folder_is_looked_into_when_asked() {
+    let folder = Folder::new();
+    let id = interrupted(&folder.at("elsewhere"), 0);
+    for words in [
+        &["--state-dir", "elsewhere"][..],
+        &["list", "--state-dir", "elsewhere"],
+    ] {
+        assert!(runs(&folder, words).with_code(0).stdout().starts_with(&id));
+    }
+    let set = Ratchet::within(&folder).args(["runs"]);
+    let ended = set.env("RATCHET_STATE_DIR", folder.at("elsewhere")).run();
+    assert!(ended.with_code(0).stdout().starts_with(&id));
+    let words = ["show", &id, "--state-dir", "elsewhere"];
+    let _ = runs(&folder, &words).with_code(0).quiet();
+    let words = ["rm", &id, "--state-dir", "elsewhere"];
+    let _ = runs(&folder, &words).with_code(0).quiet();
+
+    let folder = Folder::new().file("file", "");
+    let said = runs(&folder, &["--state-dir", "file"])
+        .with_code(2)
+        .stderr();
+    assert!(said.contains("could not read file/runs"), "{said}");
+    let none = Ratchet::new().args(["runs"]).without("HOME").run();
+    assert!(none.with_code(2).stderr().contains("say --state-dir"));
+}
+
+#[test]
+fn a_run_is_shown_in_each_format() {
+    let folder = Folder::new();
+    let id = finished(&state(&folder), 0);
+    let shown = |format: &str| {
+        let ended = runs(&folder, &["show", &id, "--format", format]);
+        ended.with_code(0).quiet().stdout()
+    };
+    let lines = shown("jsonl");
+    let ids: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("it is JSON")["id"].clone())
+        .collect();
+    assert_eq!(ids, ["b", "a"], "as they ended");
+    let document: Value = serde_json::from_str(&shown("json")).expect("it is JSON");
+    assert_eq!(document["summary"]["failed"], 1);
+    assert!(shown("junit").contains("<failure"));
+    let human = shown("human");
+    assert!(
+        human.contains("task: no such file\n  | last words\n"),
+        "{human}"
+    );
+    assert!(
+        human.ends_with(&format!("ratchet resume {id}\n")),
+        "{human}"
+    );
+
+    assert_eq!(runs(&folder, &["show", &id]).stdout(), lines);
+    let set = Ratchet::within(&folder).args(["runs", "show", &id]);
+    assert_eq!(set.env("RATCHET_FORMAT", "human").run().stdout(), human);
+    let call = Ratchet::within(&folder).args(["runs", "show", &id]);
+    let screen = call.on_terminal(80, 24, Shown::Everything).run();
+    let screen = screen.with_code(0).screen();
+    assert!(screen.contains("\x1b[31mfailed   \x1b[0m b"), "{screen:?}");
+}
+
+#[test]
+fn a_run_is_written_to_a_file() {
+    let folder = Folder::new();
+    let id = finished(&state(&folder), 0);
+    let words = ["show", &id, "-o", "results.jsonl"];
+    let ended = runs(&folder, &words).with_code(0).quiet();
+    assert!(ended.stdout.is_empty());
+    let written = fs::read_to_string(folder.at("results.jsonl")).expect("it is written");
+    assert_eq!(written, runs(&folder, &["show", &id]).stdout());
+    for (path, code, why) in [
+        ("none/results", 2, "No such file"),
+        ("/dev/full", 1, "No space left"),
+    ] {
+        let said = runs(&folder, &["show", &id, "--output", path]);
+        let said = said.with_code(code).stderr();
+        assert!(
+            said.contains(&format!("`{path}` cannot be written")),
+            "{said}"
+        );
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn an_unfinished_and_a_damaged_record_are_shown_and_said() {
+    let folder = Folder::new();
+    let id = interrupted(&state(&folder), 0);
+    let path = state(&folder).join(format!("runs/{id}/journal"));
+    let whole = fs::read(&path).expect("it is there");
+    fs::write(&path, &whole[..whole.len() - 10]).expect("it is written");
+    let ended = runs(&folder, &["show", &id]).with_code(0);
+    assert_eq!(ended.stdout().lines().count(), 1);
+    assert!(
+        ended
+            .stderr()
+            .contains("are an unfinished line, and left out")
+    );
+
+    let mut damaged = whole.clone();
+    let first_end = whole
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .expect("it has lines");
+    damaged[first_end + 30] ^= 1;
+    fs::write(&path, damaged).expect("it is written");
+    let ended = runs(&folder, &["show", &id]).with_code(0);
+    assert_eq!(ended.stdout().lines().count(), 1);
+    let said = ended.stderr();
+    assert!(
+        said.contains("line 2 (byte ") && said.contains("checksum"),
+        "{said}"
+    );
+
+    fs::write(&path, b"\0\x01binary\xff\n").expect("it is written");
+    let said = runs(&folder, &["show", &id]).with_code(2).stderr();
+    assert!(said.contains("is not a journal"), "{said}");
+    let list = runs(&folder, &[]).with_code(0).stdout();
+    assert_eq!(list, format!("{id}\t-\tunreadable\t-\t-\t-\t-\t-\n"));
+}
+
+#[test]
+fn a_run_that_is_not_there_is_refused_with_what_may_be_meant() {
+    let folder = Folder::new();
+    let id = interrupted(&state(&folder), 0);
+    let misspelt = format!("{}x", &id[..6]);
+    for verb in ["show", "rm"] {
+        let ended = runs(&folder, &[verb, &misspelt]).with_code(2);
+        assert!(ended.stdout.is_empty());
+        assert_eq!(
+            folder.settled(&ended.stderr()),
+            format!(
+                "ratchet: there is no run `{misspelt}` in FOLDER/.local/state/ratchet/runs\n  \
+                 help: did you mean `{id}`?\n"
+            )
+        );
+        let _ = runs(&folder, &[verb]).with_code(2);
+    }
+    let other = interrupted(&state(&folder), 1);
+    let both = runs(&folder, &["show", &id[..3]]).with_code(2).stderr();
+    assert!(both.contains(&id) && both.contains(&other), "{both}");
+}
+
+#[test]
+fn runs_are_removed_all_or_none_and_never_one_that_goes_on() {
+    let folder = Folder::new();
+    let first = finished(&state(&folder), 0);
+    let second = interrupted(&state(&folder), 10);
+    let (third, running) = begin(&state(&folder), 20);
+    let third = third.to_string();
+    let ended = runs(&folder, &["rm", &first, &third]).with_code(2);
+    assert_eq!(
+        ended.stderr(),
+        format!(
+            "ratchet: run {third} is still running\n  \
+             help: stop it with Ctrl-C, or a SIGTERM, and remove it then\n"
+        )
+    );
+    let _ = runs(&folder, &["rm", &first, "zzz"]).with_code(2);
+    assert_eq!(runs(&folder, &[]).stdout().lines().count(), 3);
+
+    let ended = runs(&folder, &["rm", &first, &second]).with_code(0).quiet();
+    assert_eq!(
+        ended.stdout(),
+        format!("removed {first}\nremoved {second}\n")
+    );
+    drop(running);
+    let _ = runs(&folder, &["rm", &third]).with_code(0).quiet();
+    assert!(runs(&folder, &[]).with_code(0).stdout.is_empty());
+}

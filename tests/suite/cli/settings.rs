@@ -1,0 +1,212 @@
+//! Where settings come from: a variable, the project's file, the user's file, the default.
+
+use std::os::unix::fs::symlink;
+
+use ratchet_tests::{Folder, Ratchet};
+use serde_json::Value;
+
+/// The value and the origin of a key, as `config show` tells them.
+fn told(call: Ratchet, key: &str) -> (String, String) {
+    let ended = call.args(["config", "show", "--json"]).run().with_code(0);
+    let folder = ended.folder.clone();
+    let all: Value = serde_json::from_slice(&ended.quiet().stdout).expect("it is JSON");
+    let text = |what: &str| {
+        let text = all[key][what].as_str();
+        folder.settled(text.expect("every key has both"))
+    };
+    (text("value"), text("origin"))
+}
+
+fn is(call: Ratchet, key: &str, value: &str, origin: &str) {
+    assert_eq!(told(call, key), (value.to_owned(), origin.to_owned()));
+}
+
+#[test]
+fn the_nearest_origin_counts() {
+    let user = Folder::new().file(".config/ratchet/config.toml", "# mine\nretries = 1\n");
+    is(
+        Ratchet::within(&user),
+        "retries",
+        "1",
+        "FOLDER/.config/ratchet/config.toml:2",
+    );
+    let both = user.file("ratchet.toml", "retries = 2\n");
+    is(
+        Ratchet::within(&both),
+        "retries",
+        "2",
+        "FOLDER/ratchet.toml:1",
+    );
+    let call = Ratchet::within(&both).env("RATCHET_RETRIES", "3");
+    is(call, "retries", "3", "RATCHET_RETRIES");
+    // What is empty is not set.
+    let call = Ratchet::within(&both).env("RATCHET_RETRIES", "");
+    is(call, "retries", "2", "FOLDER/ratchet.toml:1");
+    is(Ratchet::new(), "retries", "0", "default");
+}
+
+#[test]
+fn the_project_is_where_its_file_is_above_the_folder() {
+    let folder = Folder::new()
+        .file("ratchet.toml", "retries = 1\nstate-dir = 'records'\n")
+        .file("deep/down/ratchet.toml", "grace = '3s'\n")
+        .file("deep/side/file", "");
+    let call = Ratchet::within(&folder).below("deep/side");
+    is(call, "retries", "1", "FOLDER/ratchet.toml:1");
+    // The nearest one is the only one.
+    let call = Ratchet::within(&folder).below("deep/down");
+    is(call, "retries", "0", "default");
+    let call = Ratchet::within(&folder).below("deep/down");
+    is(call, "grace", "3s", "FOLDER/deep/down/ratchet.toml:1");
+    // A path in a file is relative to the file.
+    let call = Ratchet::within(&folder).below("deep/side").args(["runs"]);
+    let ended = call.run().with_code(0);
+    let said = folder.settled(&ended.stderr());
+    assert_eq!(said, "ratchet: no runs are recorded in `FOLDER/records`\n");
+}
+
+#[test]
+fn the_users_folders_are_those_of_the_standard() {
+    let folder = Folder::new().file("elsewhere/ratchet/config.toml", "retries = 4\n");
+    let path = folder.at("elsewhere");
+    let call = Ratchet::within(&folder).env("XDG_CONFIG_HOME", &path);
+    is(
+        call,
+        "retries",
+        "4",
+        "FOLDER/elsewhere/ratchet/config.toml:1",
+    );
+    // By the standard a relative one counts as not set.
+    let call = Ratchet::within(&folder).env("XDG_CONFIG_HOME", "elsewhere");
+    is(call, "retries", "0", "default");
+    is(
+        Ratchet::within(&folder),
+        "state-dir",
+        "FOLDER/.local/state/ratchet",
+        "default",
+    );
+    let call = Ratchet::within(&folder).env("XDG_STATE_HOME", &path);
+    is(
+        call,
+        "cache-dir",
+        "FOLDER/elsewhere/ratchet/cache",
+        "default",
+    );
+    let call = Ratchet::within(&folder).without("HOME");
+    is(call, "state-dir", "none: HOME is not set", "default");
+}
+
+#[test]
+fn every_key_is_set_by_its_variable_and_by_a_file() {
+    for (key, value) in [
+        ("jobs", "3"),
+        ("workers", "3"),
+        ("prefetch", "3"),
+        ("timeout", "3s"),
+        ("retries", "3"),
+        ("hint", "host_exclusive"),
+        ("grace", "3s"),
+        ("deadline", "3h"),
+        ("max-fail", "3%"),
+        ("memory-limit", "3GiB"),
+        ("memory-free", "3GiB"),
+        ("load", "3.5"),
+        ("format", "junit"),
+        ("progress", "never"),
+        ("color", "always"),
+        ("state-dir", "/s"),
+        ("cache-dir", "/c"),
+        ("durability", "each"),
+        ("log-file", "/l"),
+    ] {
+        let variable = format!("RATCHET_{}", key.to_uppercase().replace('-', "_"));
+        is(Ratchet::new().env(&variable, value), key, value, &variable);
+        let folder = Folder::new().file("ratchet.toml", format!("{key} = '{value}'\n"));
+        let ended = Ratchet::within(&folder).args(["config", "show"]).run();
+        // What is a number in a file is written as one.
+        let folder = if ended.code == Some(0) {
+            folder
+        } else {
+            folder.file("ratchet.toml", format!("{key} = {value}\n"))
+        };
+        is(
+            Ratchet::within(&folder),
+            key,
+            value,
+            "FOLDER/ratchet.toml:1",
+        );
+    }
+}
+
+#[test]
+fn the_table_names_every_key_once() {
+    let table = Ratchet::new().args(["config", "show"]).run().with_code(0);
+    let document = Ratchet::new().args(["config", "show", "--json"]).run();
+    let document: Value = serde_json::from_slice(&document.stdout).expect("it is JSON");
+    let table = table.quiet().stdout();
+    let mut keys: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    keys.sort_unstable();
+    let mut known: Vec<&String> = document.as_object().expect("a map").keys().collect();
+    known.sort_unstable();
+    assert_eq!(keys, known);
+}
+
+#[test]
+fn what_is_set_to_nonsense_is_refused_by_whoever_reads_it_used_or_not() {
+    let jobs = "jobs: [{ run: ls }]\n";
+    for words in [
+        &["config", "show"][..],
+        &["check", "jobs.yaml"],
+        &["runs"],
+        &["cache"],
+    ] {
+        for (name, value, said) in [
+            ("RATCHET_RETRIES", "often", "--> RATCHET_RETRIES:1:1"),
+            ("RATCHET_GRACE", "3", "`3` has no unit"),
+            ("RATCHET_RETRYS", "3", "did you mean `RATCHET_RETRIES`?"),
+        ] {
+            let folder = Folder::new().file("jobs.yaml", jobs);
+            let ended = Ratchet::within(&folder).args(words).env(name, value).run();
+            let ended = ended.with_code(2);
+            assert!(ended.stdout.is_empty());
+            assert!(
+                ended.stderr().contains(said),
+                "{words:?}: {}",
+                ended.stderr()
+            );
+        }
+        for (text, said) in [
+            ("retires = 3\n", "did you mean `retries`?"),
+            ("\nretries = 'often'\n", "ratchet.toml:2:11"),
+            ("retries = = 3\n", "ratchet.toml:1:11"),
+        ] {
+            let folder = Folder::new()
+                .file("jobs.yaml", jobs)
+                .file("ratchet.toml", text);
+            let ended = Ratchet::within(&folder).args(words).run().with_code(2);
+            assert!(
+                ended.stderr().contains(said),
+                "{words:?}: {}",
+                ended.stderr()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_config_file_that_cannot_be_read_is_named() {
+    let folder = Folder::new();
+    symlink("/proc/self/mem", folder.at("ratchet.toml")).expect("it is made");
+    let said = Ratchet::within(&folder).args(["config", "show"]).run();
+    assert_eq!(
+        folder.settled(&said.with_code(2).stderr()),
+        "ratchet: the config file `FOLDER/ratchet.toml` cannot be read\n  \
+         because: Input/output error (os error 5)\n"
+    );
+    let folder = Folder::new().file("ratchet.toml", b"retries = \xff");
+    let said = Ratchet::within(&folder).args(["config", "show"]).run();
+    assert!(said.with_code(2).stderr().contains("UTF-8"));
+}

@@ -1,0 +1,67 @@
+//! `ratchet worker`: the built-in worker, by hand.
+
+use std::io::Write;
+
+use ratchet_tests::{Ratchet, Signal};
+
+fn request(id: u64, task: &str, input: &str) -> String {
+    format!("{{\"type\":\"request\",\"id\":{id},\"task\":\"{task}\",\"input\":{input}}}\n")
+}
+
+#[test]
+fn answers_until_its_input_ends() {
+    let mut worker = Ratchet::new().args(["worker"]).stdin_open().start();
+    worker.wait_for_stdout("\"event\":\"hello\"");
+    for (id, word) in [(1, "one"), (2, "two")] {
+        let request = request(id, "echo", &format!("\"{word}\""));
+        let written = worker.stdin().write_all(request.as_bytes());
+        written.expect("it reads");
+        worker.wait_for_stdout(&format!("\"result\":\"{word}\""));
+    }
+    worker.close_stdin();
+    let ended = worker.wait().with_code(0).quiet();
+    assert_eq!(ended.stdout().lines().count(), 3);
+}
+
+#[test]
+fn offers_what_it_is_told_to() {
+    let call = Ratchet::new().args(["worker", "--task", "echo", "--task", "fail"]);
+    let call = call.args(["--concurrency", "3"]);
+    let said = call.stdin(request(1, "sleep", "{\"ms\":0}")).run();
+    let said = said.with_code(0).stdout();
+    assert!(said.contains("\"concurrency\":3"), "{said}");
+    assert!(said.contains("known: echo, fail"), "{said}");
+    for words in [
+        ["--task", "ech"],
+        ["--concurrency", "0"],
+        ["--concurrency", "x"],
+    ] {
+        let ended = Ratchet::new().args(["worker"]).args(words).run();
+        assert!(ended.with_code(2).stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_host_that_reads_no_more_is_an_error() {
+    let said = Ratchet::new().args(["worker"]).unread().run();
+    let said = said.with_code(1).stderr();
+    assert!(
+        said.starts_with("ratchet: the built-in worker could not go on\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_signal_ends_it() {
+    for (signal, number) in [
+        (Signal::Interrupt, 2),
+        (Signal::Terminate, 15),
+        (Signal::Kill, 9),
+    ] {
+        let worker = Ratchet::new().args(["worker"]).stdin_open().start();
+        worker.wait_for_stdout("\"event\":\"hello\"");
+        worker.signal(signal);
+        let ended = worker.wait();
+        assert_eq!((ended.code, ended.signal), (None, Some(number)));
+    }
+}
