@@ -3,33 +3,24 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ratchet_caching::{Clock, FileHasher, SystemClock, TaskCache};
+use ratchet_caching::{Clock, TaskCache};
 use ratchet_ipc::TaskName;
-use ratchet_resilience::Rng;
 use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
-use ratchet_resilience::shutdown::{Grace, PhaseClock};
+use ratchet_resilience::shutdown::Grace;
 
-use super::breakers::MakeBreaker;
 use super::context::Runner;
 use super::crew::Crew;
-use super::kinds::{KindOfWorker, Tasks};
+use super::kinds::KindOfWorker;
 use super::ledger::Ledger;
 use super::needs::Memory;
 use super::order::Ordering;
+use super::plan::Plan;
 use super::pools::{Pool, Service};
-use super::recording::SharedLedger;
 use super::reporter::Reporter;
-use super::reuse::CacheUse;
-use super::run::Executor;
-use super::sinks::{SharedSink, Sink};
+use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
-use crate::Error;
-use crate::process::{CommandLimits, CommandRunner, Keeper, ProcessPool};
-use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint, Scheduler, Settings};
-
-/// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
-/// megabytes of memory.
-const WINDOW: usize = 4096;
+use crate::process::{Keeper, ProcessPool};
+use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint};
 
 /// Brings up those who do the work of a run.
 pub(crate) trait Recruiter: Send + Sync {
@@ -40,7 +31,7 @@ pub(crate) trait Recruiter: Send + Sync {
     fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew>;
 }
 
-/// Sets up an [`Executor`]; what is not said suits a laptop.
+/// Sets up an [`Executor`](super::Executor); what is not said suits a laptop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,81 +48,15 @@ pub(crate) trait Recruiter: Send + Sync {
 /// assert_eq!(refused.to_string(), "slots of 0 would run nothing; the least is 1");
 /// # Ok::<(), ratchet_runtime::Error>(())
 /// ```
+#[derive(Default)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct ExecutorBuilder {
-    slots: Option<u32>,
+    pub(super) slots: Option<u32>,
     pub(super) plan: Plan,
-    runner: Option<Arc<dyn Runner>>,
-    tasks: Vec<(TaskName, ParallelizationHint)>,
-    salt: Option<String>,
-    cache: Option<(TaskCache, bool)>,
-}
-
-/// What every run of an executor is made with.
-pub(super) struct Plan {
-    pub(super) scheduling: Settings,
-    pub(super) window: usize,
-    pub(super) memory: Memory,
-    pub(super) crash_limit: u32,
-    pub(super) max_failures: Option<(MaxFailures, Halt)>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) grace: Grace,
-    pub(super) ordering: Ordering,
     pub(super) runner: Option<Arc<dyn Runner>>,
-    pub(super) commander: Option<Arc<dyn Runner>>,
-    pub(super) keeper: Option<Keeper>,
-    pub(super) capture_bytes: usize,
-    pub(super) kinds: Vec<KindOfWorker>,
-    pub(super) recruiters: Vec<Arc<dyn Recruiter>>,
-    pub(super) kind_breakers: Option<MakeBreaker>,
-    pub(super) host_breakers: Option<MakeBreaker>,
-    pub(super) cache: Option<CacheUse>,
-    pub(super) ledger: Option<SharedLedger>,
-    pub(super) sinks: Vec<SharedSink>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) rng: Option<u64>,
-}
-
-impl Plan {
-    pub(super) fn rng(&self) -> Rng {
-        self.rng.map_or_else(Rng::new, Rng::seeded)
-    }
-}
-
-impl Default for ExecutorBuilder {
-    fn default() -> Self {
-        let plan = Plan {
-            scheduling: Settings::default(),
-            window: WINDOW,
-            memory: Memory::Nothing,
-            crash_limit: 3,
-            max_failures: None,
-            deadline: None,
-            grace: Grace::default(),
-            ordering: Ordering::default(),
-            runner: None,
-            commander: None,
-            keeper: None,
-            capture_bytes: CommandLimits::default().capture_bytes,
-            kinds: Vec::new(),
-            recruiters: Vec::new(),
-            kind_breakers: None,
-            host_breakers: None,
-            cache: None,
-            ledger: None,
-            sinks: Vec::new(),
-            clock: Arc::new(SystemClock),
-            rng: None,
-        };
-        Self {
-            slots: None,
-            plan,
-            runner: None,
-            tasks: Vec::new(),
-            salt: None,
-            cache: None,
-        }
-    }
+    pub(super) tasks: Vec<(TaskName, ParallelizationHint)>,
+    pub(super) salt: Option<String>,
+    pub(super) cache: Option<(TaskCache, bool)>,
 }
 
 impl ExecutorBuilder {
@@ -376,111 +301,6 @@ impl ExecutorBuilder {
     pub(crate) fn recruiter(mut self, recruiter: Arc<dyn Recruiter>) -> Self {
         self.plan.recruiters.push(recruiter);
         self
-    }
-
-    /// The executor, or the setting that makes no sense.
-    pub fn build(mut self) -> Result<Executor, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-        self.plan.scheduling.slots = self.slots.unwrap_or(cores);
-        // The window is what keeps the queue short.
-        self.plan.scheduling.capacity = usize::MAX;
-        self.check()?;
-        self.plan.kinds = self.kinds();
-        self.plan.runner = self.runner;
-        self.plan.cache = self.cache.map(|(cache, refresh)| CacheUse {
-            cache,
-            hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
-            refresh,
-            salt: self.salt,
-        });
-        Ok(Executor::new(self.plan))
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let plan = &self.plan;
-        let refuse = |setting, reason: &str| {
-            let reason = reason.to_owned();
-            Err(Error::InvalidSetting { setting, reason })
-        };
-        if plan.scheduling.slots == 0 {
-            return refuse("slots", "of 0 would run nothing; the least is 1");
-        }
-        if plan.window == 0 {
-            return refuse("window", "of 0 would take no job; the least is 1");
-        }
-        if plan.crash_limit == 0 {
-            return refuse("crash_limit", "of 0 would fail every job; the least is 1");
-        }
-        if plan.deadline.is_some_and(|deadline| deadline.is_zero()) {
-            return refuse("deadline", "of 0 leaves no time for any job");
-        }
-        if plan.capture_bytes == 0 {
-            return refuse(
-                "capture_bytes",
-                "of 0 would keep nothing of what commands print",
-            );
-        }
-        if !self.tasks.is_empty() && self.runner.is_none() {
-            return refuse("task", "is declared, and there is no runner to do it");
-        }
-        if self.salt.is_some() && self.cache.is_none() {
-            return refuse("cache_salt", "is given, and there is no cache to use it");
-        }
-        if let Some((rule, _)) = plan.max_failures {
-            rule.check()?;
-        }
-        for (_, hint) in &self.tasks {
-            hint.quota()?;
-        }
-        let wrong = |setting| {
-            move |error: ratchet_resilience::Error| Error::InvalidSetting {
-                setting,
-                reason: format!("is refused: {error}"),
-            }
-        };
-        PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
-        if let Some(make) = &plan.kind_breakers {
-            make().build().map_err(wrong("kind_breaker"))?;
-        }
-        if let Some(make) = &plan.host_breakers {
-            make().build().map_err(wrong("host_breaker"))?;
-        }
-        // Limits that contradict each other.
-        let now = tokio::time::Instant::now().into_std();
-        Scheduler::new(plan.scheduling.clone(), now).map(drop)
-    }
-
-    /// The kinds that are always there, in the order of their numbers.
-    fn kinds(&self) -> Vec<KindOfWorker> {
-        let kind = |name: &str, tasks| KindOfWorker {
-            name: name.to_owned(),
-            tasks,
-            process: None,
-        };
-        let runner = match (&self.runner, self.tasks.is_empty()) {
-            (Some(_), true) => Tasks::Any,
-            (Some(_), false) | (None, _) => Tasks::Declared(self.tasks.clone()),
-        };
-        vec![
-            kind("closures", Tasks::Declared(Vec::new())),
-            kind("commands", Tasks::Declared(Vec::new())),
-            kind("runner", runner),
-        ]
-    }
-}
-
-impl Plan {
-    /// How commands are run.
-    pub(super) fn commands(&self) -> super::command::Commands {
-        super::command::Commands {
-            runner: CommandRunner::new(self.keeper.clone()),
-            limits: CommandLimits {
-                grace: self.grace.cancelling,
-                capture_bytes: self.capture_bytes,
-                ..CommandLimits::default()
-            },
-        }
     }
 }
 

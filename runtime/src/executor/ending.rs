@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ratchet_resilience::shutdown::Phase;
 
+use super::conclude::Done;
 use super::crew::Stop;
 use super::handle::Order;
 use super::orchestrator::{Orchestrator, State};
-use super::settle::Done;
 use super::stop::Stopped;
 use crate::Error;
 use crate::event::Event;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey};
 use ratchet_resilience::shutdown::Phase;
 
+use super::conclude::Done;
 use super::kinds::Resolved;
 use super::needs;
 use super::orchestrator::{Arrival, Entry, Orchestrator, State};
 use super::reuse::{Consulted, Found, Share};
-use super::settle::Done;
 use super::source::Pulled;
 use super::stop::Stopped;
 use crate::Error;

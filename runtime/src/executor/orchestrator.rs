@@ -21,7 +21,7 @@ use ratchet_resilience::shutdown::{Phase, PhaseClock};
 use tokio::sync::mpsc;
 
 use super::breakers::{Admission, Breakers};
-use super::crew::{Assignment, Report};
+use super::crew::Report;
 use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
 use super::needs::Needs;
@@ -36,7 +36,7 @@ use super::stop::{Halt, MaxFailures, Stopped, Tally};
 use crate::event::Event;
 use crate::job::Job;
 use crate::outcome::Outcome;
-use crate::scheduling::{Decision, Kind, LimitId, Scheduler, Ticket};
+use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
 /// that what they free starts again at once.
@@ -331,78 +331,6 @@ impl Orchestrator {
             status.slots = load.slots;
             status.slots_used = load.slots_used;
         });
-    }
-
-    /// Starts what may start.
-    fn dispatch(&mut self) {
-        self.wake = None;
-        if !self.is_running() || self.held.is_some() || self.paused {
-            return;
-        }
-        loop {
-            match self.scheduler.pop(self.now) {
-                Decision::Start(ticket) => self.start(ticket),
-                Decision::WaitUntil(when) => {
-                    self.wake = Some(when);
-                    break;
-                }
-                Decision::Idle => break,
-            }
-        }
-        // A breaker has to be asked when an attempt begins, and one that is sent ahead begins elsewhere.
-        if self.breakers.is_empty() {
-            self.send_ahead();
-        }
-    }
-
-    /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
-    fn send_ahead(&mut self) {
-        for number in 0..self.staff.len() {
-            let kind = Kind(u16::try_from(number).unwrap_or(u16::MAX));
-            loop {
-                let staff = &mut self.staff[number];
-                let wanted = staff.places.map_or(0, |(_, ahead)| ahead);
-                if staff.running == 0 || staff.ahead >= wanted || staff.waiting == 0 {
-                    break;
-                }
-                let Some(ticket) = self.scheduler.pop_ahead(kind, self.now) else {
-                    break;
-                };
-                let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-                    break; // Every ticket has its entry until its end.
-                };
-                staff.ahead += 1;
-                staff.waiting -= 1;
-                entry.state = State::Ahead;
-                let assignment = Assignment {
-                    ticket,
-                    job: Arc::clone(&entry.job),
-                    number: entry.attempts + 1,
-                    kind,
-                    ahead: true,
-                    edition: staff.edition,
-                };
-                self.router.start(assignment);
-            }
-        }
-    }
-
-    /// Pools grow by how many jobs wait for them.
-    fn tell_crews(&mut self) {
-        let silent = self.unresolved.len();
-        for (number, staff) in (0..).zip(&mut self.staff) {
-            let kind = Kind(number);
-            let unresolved = if silent > 0 && self.kinds.silent().contains(&kind) {
-                silent
-            } else {
-                0
-            };
-            let waiting = staff.waiting + unresolved;
-            if waiting != staff.expected {
-                staff.expected = waiting;
-                self.router.expect(kind, waiting);
-            }
-        }
     }
 
     fn tell_breakers(&mut self) {

@@ -1,32 +1,20 @@
 //! The executor, and a run of it.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ratchet_resilience::shutdown::{Phase, PhaseClock};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::breakers::Breakers;
-use super::builder::{ExecutorBuilder, Plan};
+use super::builder::ExecutorBuilder;
 use super::handle::{Gauges, RunHandle, RunStatus, Submitter};
-use super::kinds::Kinds;
-use super::local::LocalCrew;
-use super::needs::{Memory, Needs};
-use super::orchestrator::{Orchestrator, Rules, Staff};
-use super::order::{Ordering, Outgoing};
-use super::recording::Recording;
-use super::reporter::Reporter;
-use super::reuse::Reuse;
-use super::router::Router;
-use super::sinks::Sinks;
+use super::order::Ordering;
+use super::outcomes::Run;
+use super::plan::Plan;
 use super::source::Source;
-use super::stop::{Stopped, Tally};
+use super::wiring::Wiring;
 use crate::Error;
 use crate::job::{Job, Work};
 use crate::outcome::Outcome;
-use crate::scheduling::{Kind, Scheduler, Workers};
 
 /// How many outcomes lie between the run and whoever takes them. Beyond that they wait in the run, and count
 /// against its window.
@@ -322,115 +310,10 @@ impl Desk {
     }
 }
 
-/// What connects a loop with the rest.
-struct Wiring {
-    source: Source,
-    ordering: Ordering,
-    out: mpsc::Sender<Arc<Outcome>>,
-    orders: mpsc::UnboundedReceiver<super::handle::Order>,
-    gauges: Arc<Gauges>,
-}
-
 impl Plan {
     /// Whether there is anybody for jobs that name a task.
     fn does_tasks(&self) -> bool {
         self.runner.is_some() || !self.recruiters.is_empty()
-    }
-
-    fn orchestrator(&self, wiring: Wiring) -> Result<Orchestrator, Error> {
-        let Wiring {
-            mut source,
-            ordering,
-            out,
-            orders,
-            gauges,
-        } = wiring;
-        let now = tokio::time::Instant::now().into_std();
-        let (reporter, reports) = Reporter::new();
-        let grace = self.grace.cancelling;
-        let local = LocalCrew::new(
-            reporter.clone(),
-            self.runner.clone(),
-            self.commands(),
-            self.commander.clone(),
-            grace,
-        );
-        let mut router = Router::new();
-        let mut kinds = self.kinds.clone();
-        router.add(Box::new(local), kinds.len());
-        let mut staff = vec![Staff::default(); kinds.len()];
-        let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
-        for recruiter in &self.recruiters {
-            let first = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
-            let theirs = recruiter.kinds();
-            router.add(recruiter.crew(first, reporter.clone()), theirs.len());
-            for kind in theirs {
-                // Nobody is there before a crew says so.
-                let number = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
-                scheduler.set_workers(number, Workers::Free(0));
-                staff.push(Staff::nobody());
-                kinds.push(kind);
-            }
-        }
-        let total = source.total();
-        let (needs, names) = match &mut source {
-            Source::List { needed, .. } => {
-                let needed = std::mem::take(needed);
-                (Needs::new(needed, Memory::Nothing), None)
-            }
-            _ => (
-                Needs::new(HashMap::new(), self.memory),
-                Some(HashSet::new()),
-            ),
-        };
-        let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
-            setting: "grace",
-            reason: error.to_string(),
-        })?;
-        let rules = Rules {
-            window: self.window,
-            crash_limit: self.crash_limit,
-            max_failures: self.max_failures,
-            deadline: self.deadline.and_then(|limit| now.checked_add(limit)),
-            grace,
-        };
-        Ok(Orchestrator {
-            rules,
-            now,
-            source,
-            total,
-            taken: 0,
-            names,
-            needs,
-            staff,
-            kinds: Kinds::new(kinds),
-            unresolved: VecDeque::new(),
-            reuse: Reuse::new(self.cache.clone()),
-            scheduler,
-            entries: Vec::new(),
-            living: 0,
-            patience: BTreeSet::new(),
-            breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
-            router,
-            reports,
-            reporter,
-            phases,
-            stopped: None,
-            held: None,
-            paused: false,
-            tally: Tally::default(),
-            rng: self.rng(),
-            ended: VecDeque::new(),
-            recording: Recording::new(self.ledger.clone()),
-            outgoing: Outgoing::new(ordering),
-            out,
-            orders,
-            sinks: Sinks::start(&self.sinks, now, self.clock.now()),
-            gauges,
-            closure: "closure".into(),
-            limits: Vec::new(),
-            wake: None,
-        })
     }
 }
 
@@ -456,83 +339,6 @@ pub struct ExecutorStatus {
     pub is_shut_down: bool,
     /// The run that goes on, or the last one.
     pub run: Option<RunStatus>,
-}
-
-/// A run: gives the outcomes of its jobs.
-///
-/// Outcomes have to be taken: a run whose outcomes nobody takes stops pulling jobs when its window is full. Dropping
-/// it stops all that it has started.
-#[derive(Debug)]
-#[must_use = "dropping a run stops it"]
-pub struct Run {
-    outcomes: mpsc::Receiver<Arc<Outcome>>,
-    handle: RunHandle,
-    task: Option<JoinHandle<Option<Stopped>>>,
-    stopped: Option<Stopped>,
-}
-
-impl Run {
-    /// The next outcome; nothing after the last. Cancel safe.
-    pub async fn next(&mut self) -> Option<Arc<Outcome>> {
-        if let Some(outcome) = self.outcomes.recv().await {
-            return Some(outcome);
-        }
-        if let Some(task) = &mut self.task {
-            // It does not panic, and whoever aborts it does not ask.
-            self.stopped = task.await.unwrap_or(Some(Stopped::Asked));
-            self.task = None;
-        }
-        None
-    }
-
-    /// Takes the outcomes that are there, up to so many, and waits for the first of them. Says how many; 0
-    /// after the last. Cancel safe.
-    pub async fn next_many(&mut self, outcomes: &mut Vec<Arc<Outcome>>, most: usize) -> usize {
-        match self.next().await {
-            None => 0,
-            Some(first) => {
-                outcomes.push(first);
-                let mut taken = 1;
-                while taken < most
-                    && let Ok(outcome) = self.outcomes.try_recv()
-                {
-                    outcomes.push(outcome);
-                    taken += 1;
-                }
-                taken
-            }
-        }
-    }
-
-    /// Steers it.
-    pub fn handle(&self) -> RunHandle {
-        self.handle.clone()
-    }
-
-    /// Why it stopped before its jobs were done, if it did; known after the last outcome.
-    pub fn stopped(&self) -> Option<&Stopped> {
-        self.stopped.as_ref()
-    }
-
-    /// Asks it to stop, by this phase, and gives up its outcomes. For those who want none of what is left.
-    pub async fn stop(mut self, phase: Phase) -> Option<Stopped> {
-        match phase {
-            Phase::Running => {}
-            Phase::Draining => self.handle.drain(),
-            Phase::Cancelling => self.handle.cancel(),
-            Phase::Killing => self.handle.kill(),
-        }
-        while self.next().await.is_some() {}
-        self.stopped.take()
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
 }
 
 impl std::fmt::Debug for Executor {

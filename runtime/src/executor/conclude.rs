@@ -1,0 +1,197 @@
+//! How jobs end: each comes here once, with its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::{JobKey, Payload};
+use ratchet_resilience::shutdown::Phase;
+
+use super::orchestrator::{Arrival, Entry, Orchestrator};
+use super::settle::Attempted;
+use super::stop::Stopped;
+use crate::event::Event;
+use crate::job::{Job, Work};
+use crate::outcome::{Failure, Outcome};
+use crate::scheduling::Ticket;
+use crate::worker::WorkerName;
+
+/// A job at its end.
+pub(super) struct Done {
+    pub(super) job: Arc<Job>,
+    pub(super) place: u64,
+    pub(super) result: Result<Payload, Box<Failure>>,
+    pub(super) attempts: u32,
+    pub(super) cached: bool,
+    pub(super) worker: Option<WorkerName>,
+    pub(super) queued: Duration,
+    pub(super) duration: Duration,
+    /// Its name is none, or another's.
+    pub(super) nameless: bool,
+}
+
+impl Done {
+    /// One that never started.
+    pub(super) fn of(arrival: &Arrival, result: Result<Payload, Box<Failure>>) -> Self {
+        Self {
+            job: Arc::clone(&arrival.job),
+            place: arrival.place,
+            result,
+            attempts: 0,
+            cached: false,
+            worker: None,
+            queued: Duration::ZERO,
+            duration: Duration::ZERO,
+            nameless: false,
+        }
+    }
+}
+
+impl Orchestrator {
+    /// A job ends with what its attempt came to.
+    pub(super) fn end(&mut self, ticket: Ticket, attempted: Attempted) {
+        let Some(entry) = self.forget(ticket) else {
+            return;
+        };
+        let Attempted {
+            result,
+            worker,
+            ran,
+        } = attempted;
+        // Without a result the right passes to whoever waits for it.
+        if let (Some(share), Ok(payload)) = (entry.share, &result) {
+            self.reuse.store(*share, payload);
+        }
+        self.conclude(Done {
+            job: entry.job,
+            place: entry.place,
+            result,
+            attempts: entry.attempts,
+            cached: false,
+            worker,
+            queued: entry.queued,
+            duration: ran,
+            nameless: false,
+        });
+    }
+
+    /// A job that waits has its end.
+    pub(super) fn end_waiting(&mut self, ticket: Ticket, failure: Failure) {
+        if let Err(error) = self.scheduler.cancel(ticket) {
+            tracing::error!(%error, "the scheduler does not know a job that waits");
+        }
+        let now = self.now;
+        let Some(entry) = self.forget(ticket) else {
+            return;
+        };
+        self.staff[usize::from(entry.kind.0)].waiting -= 1;
+        self.conclude(Done {
+            job: entry.job,
+            place: entry.place,
+            result: Err(Box::new(failure)),
+            attempts: entry.attempts,
+            cached: false,
+            worker: None,
+            queued: entry.queued + now.saturating_duration_since(entry.since),
+            duration: Duration::ZERO,
+            nameless: false,
+        });
+    }
+
+    pub(super) fn forget(&mut self, ticket: Ticket) -> Option<Entry> {
+        let entry = self.entries.get_mut(ticket.index())?.take()?;
+        if let Some(when) = entry.patience {
+            self.patience.remove(&(when, ticket));
+        }
+        self.breakers.left(&entry.job, self.now);
+        Some(entry)
+    }
+
+    /// Every job comes here once: its outcome is made, counted, told, and sent on its way.
+    pub(super) fn conclude(&mut self, done: Done) {
+        let Done {
+            job,
+            place,
+            result,
+            attempts,
+            cached,
+            worker,
+            queued,
+            duration,
+            nameless,
+        } = done;
+        if let (Some(names), false) = (&mut self.names, nameless) {
+            names.remove(&job.id);
+        }
+        self.living -= 1;
+        let task = match &job.work {
+            Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
+            Work::Closure(_) => self.closure.clone(),
+            Work::Command(_) | Work::Ended(_) => job.task_name().into(),
+        };
+        let outcome = Arc::new(Outcome {
+            id: job.id.clone(),
+            task,
+            host: job.host.clone(),
+            result,
+            attempts,
+            cached,
+            worker,
+            queued,
+            duration,
+        });
+        self.tally.count(outcome.status());
+        if !nameless {
+            self.tell_dependents(&job.id, outcome.is_success());
+        }
+        if self.recording.is_wanted() {
+            self.recording.push(job, place, outcome);
+        } else {
+            self.leave(place, outcome);
+        }
+    }
+
+    /// A job that had ended before it came counts and is needed like any other.
+    pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) {
+        let id = &arrival.job.id;
+        if let Some(names) = &mut self.names {
+            names.remove(id);
+        }
+        self.living -= 1;
+        self.tally.count(outcome.status());
+        self.tell_dependents(id, outcome.is_success());
+        self.leave(arrival.place, outcome);
+    }
+
+    fn tell_dependents(&mut self, id: &JobKey, well: bool) {
+        if self.needs.cares(id, well) {
+            self.ended.push_back((id.clone(), well));
+        }
+    }
+
+    /// An outcome is final, and may be heard of.
+    pub(super) fn leave(&mut self, place: u64, outcome: Arc<Outcome>) {
+        self.tell(|| Event::JobEnded {
+            outcome: Arc::clone(&outcome),
+        });
+        self.outgoing.push(place, outcome);
+    }
+
+    /// Jobs that needed one that has ended can go on, or cannot.
+    pub(super) fn release_dependents(&mut self) {
+        while let Some((id, well)) = self.ended.pop_front() {
+            for standing in self.needs.ended(&id, well) {
+                self.stand(standing);
+            }
+        }
+    }
+
+    /// What the ledger has taken note of may be heard of.
+    pub(super) fn recorded(&mut self) {
+        while let Some((place, outcome)) = self.recording.pop() {
+            self.leave(place, outcome);
+        }
+        if let Some(reason) = self.recording.failure() {
+            self.stop(Phase::Cancelling, Stopped::Ledger { reason });
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A run, as whoever takes its outcomes has it.
+
+use std::sync::Arc;
+
+use ratchet_resilience::shutdown::Phase;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::handle::RunHandle;
+use super::stop::Stopped;
+use crate::outcome::Outcome;
+
+/// A run: gives the outcomes of its jobs.
+///
+/// Outcomes have to be taken: a run whose outcomes nobody takes stops pulling jobs when its window is full. Dropping
+/// it stops all that it has started.
+#[derive(Debug)]
+#[must_use = "dropping a run stops it"]
+pub struct Run {
+    pub(super) outcomes: mpsc::Receiver<Arc<Outcome>>,
+    pub(super) handle: RunHandle,
+    pub(super) task: Option<JoinHandle<Option<Stopped>>>,
+    pub(super) stopped: Option<Stopped>,
+}
+
+impl Run {
+    /// The next outcome; nothing after the last. Cancel safe.
+    pub async fn next(&mut self) -> Option<Arc<Outcome>> {
+        if let Some(outcome) = self.outcomes.recv().await {
+            return Some(outcome);
+        }
+        if let Some(task) = &mut self.task {
+            // It does not panic, and whoever aborts it does not ask.
+            self.stopped = task.await.unwrap_or(Some(Stopped::Asked));
+            self.task = None;
+        }
+        None
+    }
+
+    /// Takes the outcomes that are there, up to so many, and waits for the first of them. Says how many; 0
+    /// after the last. Cancel safe.
+    pub async fn next_many(&mut self, outcomes: &mut Vec<Arc<Outcome>>, most: usize) -> usize {
+        match self.next().await {
+            None => 0,
+            Some(first) => {
+                outcomes.push(first);
+                let mut taken = 1;
+                while taken < most
+                    && let Ok(outcome) = self.outcomes.try_recv()
+                {
+                    outcomes.push(outcome);
+                    taken += 1;
+                }
+                taken
+            }
+        }
+    }
+
+    /// Steers it.
+    pub fn handle(&self) -> RunHandle {
+        self.handle.clone()
+    }
+
+    /// Why it stopped before its jobs were done, if it did; known after the last outcome.
+    pub fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Asks it to stop, by this phase, and gives up its outcomes. For those who want none of what is left.
+    pub async fn stop(mut self, phase: Phase) -> Option<Stopped> {
+        match phase {
+            Phase::Running => {}
+            Phase::Draining => self.handle.drain(),
+            Phase::Cancelling => self.handle.cancel(),
+            Phase::Killing => self.handle.kill(),
+        }
+        while self.next().await.is_some() {}
+        self.stopped.take()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Executors that are told what becomes of a kind.
+
+use ratchet_ipc::Profile;
+
+use super::{Listener, Repertoire, Roster};
+use crate::executor::crew::{Introduction, Report};
+use crate::executor::reporter::Reporter;
+use crate::scheduling::{Kind, ParallelizationHint};
+use crate::worker::orders::Order;
+
+impl Roster {
+    /// An executor is gone, and nobody wants its attempts any more.
+    pub(in crate::process::supervisor) fn abandon(&mut self, executor: &Reporter) {
+        self.listeners
+            .retain(|listener| !listener.reporter.is(executor));
+        self.pending.retain(|work| !work.is_of(executor));
+        self.expected = 0;
+        for member in self.members.iter().filter(|member| member.state.jobs() > 0) {
+            member.order(Order::Abandon(executor.clone()));
+        }
+    }
+
+    /// Tells executors how many attempts the kind takes, where that has changed.
+    pub(in crate::process::supervisor) fn announce(&mut self) {
+        let mut places = 0;
+        let mut ahead = 0;
+        for member in &self.members {
+            if member.takes_work() && !member.leased {
+                places += member.concurrency;
+                ahead += self
+                    .estimate
+                    .ahead(&self.config, member.concurrency, member.gives_back);
+            } else if !member.leased {
+                places += member.running();
+            }
+        }
+        if (places, ahead) != self.announced {
+            self.edition += u64::from(places != self.announced.0);
+            self.announced = (places, ahead);
+            let edition = self.edition;
+            self.tell(|kind| Report::Places {
+                kind,
+                places,
+                ahead,
+                edition,
+            });
+            // Whoever sent it knows better by now.
+            self.return_outdated();
+        }
+    }
+
+    /// Takes on a listener, and tells it where things stand.
+    pub(in crate::process::supervisor) fn greet(&mut self, listener: Listener) {
+        let Listener { reporter, kind } = &listener;
+        let kind = *kind;
+        let (places, ahead) = self.announced;
+        reporter.tell(Report::Places {
+            kind,
+            places,
+            ahead,
+            edition: self.edition,
+        });
+        if let Some(Repertoire(tasks)) = &self.repertoire {
+            let tasks = tasks.clone();
+            reporter.tell(Report::Introduced { kind, tasks });
+        }
+        if let Some(failure) = &self.broken {
+            let failure = failure.clone();
+            reporter.tell(Report::Broken { kind, failure });
+        }
+        self.listeners.retain(|other| !other.reporter.is_closed());
+        self.listeners.push(listener);
+    }
+
+    pub(in crate::process::supervisor) fn tell(&self, report: impl Fn(Kind) -> Report) {
+        for listener in &self.listeners {
+            listener.reporter.tell(report(listener.kind));
+        }
+    }
+}
+
+pub(super) fn introductions(profile: &Profile) -> Option<Vec<Introduction>> {
+    let tasks = profile.tasks.as_ref()?;
+    let introductions = tasks.iter().map(|(task, declaration)| Introduction {
+        task: task.clone(),
+        hint: declaration.hint.as_ref().map(|hint| {
+            hint.read::<ParallelizationHint>()
+                .map_err(|error| error.to_string())
+        }),
+        cacheable: declaration.cacheable,
+    });
+    Some(introductions.collect())
+}
