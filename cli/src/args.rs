@@ -31,8 +31,7 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
-/// A verb that is not wired yet exists in tests only, so that neither help, completions nor man pages
-/// show it: wiring one is removing its `cfg` here and matching it in `main`.
+/// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Run(Box<run::RunArguments>),

@@ -56,18 +56,17 @@ pub(crate) enum CliError {
     /// A setting or a job that makes no sense, found out before anything runs.
     #[error(transparent)]
     Refused(#[from] ratchet_runtime::Error),
-    /// A record of a run that cannot be had.
+    /// The record of a run.
     #[error(transparent)]
-    Record(#[from] JournalError),
+    Journal(#[from] JournalError),
+    #[error("the run cannot be recorded, so nothing was run")]
+    Unrecordable(#[source] JournalError),
     #[error("the run was stopped because its results could not be recorded: {0}")]
     Unrecorded(String),
     #[error("{0}")]
     Internal(String),
     #[error("the runtime could not be started")]
     Runtime(#[source] io::Error),
-    /// A record of a run that was to be looked at.
-    #[error(transparent)]
-    Kept(JournalError),
     /// The result cache, where it was asked for and not only used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -100,19 +99,19 @@ impl CliError {
             | Self::BadLine(_)
             | Self::BadLines { .. }
             | Self::Refused(_)
-            | Self::Record(_)
             | Self::Create { .. }
+            | Self::Unrecordable(_)
             | Self::Read { .. } => exit::USAGE,
-            Self::Kept(error) if is_for_the_user(error.kind()) => exit::USAGE,
+            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
             Self::Worker(_)
             | Self::Write { .. }
             | Self::Output(_)
-            | Self::Runtime(_)
-            | Self::Kept(_)
-            | Self::Cache(_)
             | Self::Unrecorded(_)
-            | Self::Internal(_) => exit::INTERNAL,
+            | Self::Internal(_)
+            | Self::Runtime(_)
+            | Self::Journal(_)
+            | Self::Cache(_) => exit::INTERNAL,
         }
     }
 
@@ -148,7 +147,7 @@ impl CliError {
                 "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record"
                     .into(),
             ),
-            Self::Record(JournalError::Io { .. }) => {
+            Self::Unrecordable(_) => {
                 Some("say another folder by --state-dir, or run with --no-record".into())
             }
             _ => None,

@@ -1,5 +1,6 @@
 //! The `ratchet` command.
 
+mod about;
 mod args;
 mod commands;
 mod diagnostic;

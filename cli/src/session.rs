@@ -49,7 +49,7 @@ use signals::Heard;
 
 pub(crate) use delivery::Recipient;
 pub(crate) use feed::Feed;
-pub(crate) use record::{About, Again, source_of};
+pub(crate) use record::{Again, source_of};
 pub(crate) use rules::{Rules, Typed, cores};
 pub(crate) use screen::Screen;
 

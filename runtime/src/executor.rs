@@ -8,6 +8,7 @@ mod context;
 pub(crate) mod crew;
 mod ending;
 mod handle;
+mod hands;
 mod intake;
 mod kinds;
 mod ledger;

@@ -10,4 +10,5 @@ mod faults;
 mod guarded_workers;
 mod plain_workers;
 mod processes;
+mod resume;
 mod sdk_tests;

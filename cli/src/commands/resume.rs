@@ -7,10 +7,11 @@ use clap::Parser;
 use ratchet_runtime::RunStore;
 
 use super::{map, run};
+use crate::about::About;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
 use crate::error::CliError;
-use crate::session::{About, Again};
+use crate::session::Again;
 use crate::settings::{Settings, Surroundings};
 
 pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
@@ -25,18 +26,17 @@ pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
     };
     let store = RunStore::at(&state_dir);
     let id = match &arguments.run {
-        Some(run) => store.find(run)?,
+        Some(run) => super::runs::find(&store, run)?,
         None => store.latest()?.ok_or_else(|| {
             CliError::usage("there is no run to go on with")
                 .hint(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
     let history = ratchet_runtime::History::load(store.journal(id))?;
-    let about: About = history.header().about.read().map_err(|error| {
-        CliError::usage(format!("run {id} does not say how it was begun: {error}"))
-    })?;
+    let about = About::read(&history.header().about)
+        .ok_or_else(|| CliError::usage(format!("run {id} does not say how it was begun")))?;
     drop(history);
-    let words = std::iter::once("ratchet".into()).chain(about.words());
+    let words = std::iter::once("ratchet".into()).chain(about.args);
     let begun = Arguments::try_parse_from(words).map_err(|error| {
         CliError::usage(format!(
             "run {id} was begun by words that make no sense now: {error}"
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
         here,
         state_dir,
     };
-    let folder = about.folder();
+    let folder = about.cwd;
     std::env::set_current_dir(&folder).map_err(|source| CliError::Read {
         path: folder,
         source,

@@ -11,13 +11,13 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{Header, RunState};
 use ratchet_runtime::{JournalError, RunId, RunStore};
 
+use crate::about::About;
 use crate::args::display::When;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
 use crate::map::shell_line;
 use crate::places::Places;
 use crate::report::Style;
-use crate::session::About;
 use crate::settings::Settings;
 use crate::value;
 
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
 }
 
 fn list((places, settings): &(Places, Settings)) -> Result<(), CliError> {
-    let runs = RunStore::at(&places.state).list().map_err(CliError::Kept)?;
+    let runs = RunStore::at(&places.state).list().map_err(CliError::from)?;
     if runs.is_empty() {
         let folder = places.state.display();
         let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{folder}`");
@@ -65,7 +65,7 @@ fn remove(store: &RunStore, wanted: &[String], out: &mut dyn Write) -> Result<()
     }
     let mut text = String::new();
     let removed = ids.into_iter().try_for_each(|id| {
-        store.remove(id).map_err(CliError::Kept)?;
+        store.remove(id).map_err(CliError::from)?;
         // Writing to a string cannot fail.
         let _ = writeln!(text, "removed {id}");
         Ok(())
@@ -85,11 +85,11 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
         error,
         JournalError::NoSuchRun { .. } | JournalError::InvalidRun { .. }
     ) {
-        return Err(CliError::Kept(error));
+        return Err(CliError::Journal(error));
     }
     let ids: Vec<String> = store
         .ids()
-        .map_err(CliError::Kept)?
+        .map_err(CliError::from)?
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -103,11 +103,11 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
 
 /// What was run: its command line, or at least where its jobs came from.
 fn what(header: &Header) -> String {
-    let Ok(about) = header.about.read::<About>() else {
+    let Some(about) = About::read(&header.about) else {
         let source = header.source.as_ref();
         return source.map_or_else(|| "-".to_owned(), |source| source.name.clone());
     };
-    String::from_utf8_lossy(&shell_line(&about.words().collect::<Vec<_>>())).into_owned()
+    String::from_utf8_lossy(&shell_line(&about.args)).into_owned()
 }
 
 fn style(settings: &Settings) -> Style {

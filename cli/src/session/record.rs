@@ -1,17 +1,15 @@
 //! The record of a run: what is needed to go on with it.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::rules::Rules;
+use crate::about::About;
+use crate::error::CliError;
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{JournalError, Source};
-use ratchet_runtime::{Durability, History, Journal, Payload, RunId, RunStore, Summary};
-use serde::{Deserialize, Serialize};
-
-use super::rules::Rules;
-use crate::error::CliError;
+use ratchet_runtime::{Durability, History, Journal, RunId, RunStore, Summary};
 
 /// A run that is written down.
 #[derive(Debug)]
@@ -19,57 +17,6 @@ pub(super) struct Record {
     store: RunStore,
     id: RunId,
     pub(super) journal: Arc<Mutex<Journal>>,
-}
-
-/// How a run was begun: by these words in that folder.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct About {
-    words: Vec<Word>,
-    folder: Word,
-}
-
-/// A word that was typed: text, or bytes that are none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl From<OsString> for Word {
-    fn from(word: OsString) -> Self {
-        match word.into_string() {
-            Ok(text) => Self::Text(text),
-            Err(word) => Self::Bytes(word.as_bytes().to_vec()),
-        }
-    }
-}
-
-impl From<Word> for OsString {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Text(text) => text.into(),
-            Word::Bytes(bytes) => Self::from_vec(bytes),
-        }
-    }
-}
-
-impl About {
-    /// This process.
-    fn current(folder: &Path) -> Self {
-        Self {
-            words: std::env::args_os().skip(1).map(Word::from).collect(),
-            folder: folder.as_os_str().to_owned().into(),
-        }
-    }
-
-    pub(crate) fn words(&self) -> impl Iterator<Item = OsString> {
-        self.words.iter().cloned().map(OsString::from)
-    }
-
-    pub(crate) fn folder(&self) -> PathBuf {
-        OsString::from(self.folder.clone()).into()
-    }
 }
 
 /// A run that is gone on with.
@@ -88,7 +35,12 @@ impl Record {
         source: Option<Source>,
         again: Option<Again>,
     ) -> Result<Option<(Self, Option<History>)>, CliError> {
-        let about = Payload::from_value(&About::current(folder))
+        let about = About {
+            args: std::env::args_os().skip(1).collect(),
+            cwd: folder.to_path_buf(),
+        };
+        let about = about
+            .to_payload()
             .map_err(|error| CliError::Internal(error.to_string()))?;
         if let Some(Again { store, id }) = again {
             let path = store.journal(id);
@@ -101,7 +53,9 @@ impl Record {
             return Ok(None);
         }
         let store = RunStore::at(rules.state_dir()?);
-        let (id, journal) = store.create(SystemClock.now(), source, about, rules.durability)?;
+        let (id, journal) = store
+            .create(SystemClock.now(), source, about, rules.durability)
+            .map_err(CliError::Unrecordable)?;
         Ok(Some((Self::new(store, id, journal), None)))
     }
 
@@ -170,23 +124,5 @@ pub(super) fn durability(word: Option<&str>) -> Durability {
         Some("none") => Durability::None,
         Some("each") => Durability::Each,
         _ => Durability::Batch,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_come_back_as_they_were_typed() {
-        let typed = [OsString::from("map"), OsString::from_vec(vec![b'a', 0xff])];
-        let about = About {
-            words: typed.iter().cloned().map(Word::from).collect(),
-            folder: OsString::from("/tmp/ä").into(),
-        };
-        let text = serde_json::to_string(&about).unwrap();
-        let back: About = serde_json::from_str(&text).unwrap();
-        assert_eq!(back.words().collect::<Vec<_>>(), typed);
-        assert_eq!(back.folder(), Path::new("/tmp/ä"));
     }
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ratchet_ipc::Payload;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::crew::Report;
+use super::hands::Asked;
 use super::reporter::Reporter;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
@@ -129,7 +129,7 @@ pub(super) struct Clocks {
     pub(super) timeouts: Timeouts,
     pub(super) started: Instant,
     pub(super) pulse: Option<Arc<Pulse>>,
-    pub(super) asked: CancellationToken,
+    pub(super) asked: Asked,
     /// What one that was asked to stop gets, where it was not said when to kill it.
     pub(super) grace: Duration,
 }
@@ -176,7 +176,7 @@ impl Clocks {
 
     fn ask(&self, overdue: &mut Option<String>, kill_at: &mut Option<Instant>, why: String) {
         overdue.get_or_insert(why);
-        self.asked.cancel();
+        self.asked.ask();
         if self.timeouts.hard.is_none() && kill_at.is_none() {
             *kill_at = Instant::now().checked_add(self.grace);
         }

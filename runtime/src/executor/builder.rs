@@ -215,6 +215,34 @@ impl ExecutorBuilder {
     }
 
     /// How long a run may take. Then what runs is asked to stop, and nothing more starts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Class, Executor, Failure, Job, Payload, Status, Terms, Timeouts};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let takes = |id: &str, seconds| {
+    ///     Job::closure(id, move |context| async move {
+    ///         tokio::select! {
+    ///             () = tokio::time::sleep(Duration::from_secs(seconds)) => Ok(Payload::null()),
+    ///             () = context.cancelled().cancelled() => {
+    ///                 Err(Failure::new(Class::Cancelled, "interrupted"))
+    ///             }
+    ///         }
+    ///     })
+    /// };
+    /// // One job's own limit, and one for all of them together.
+    /// let ten = Terms { timeouts: Timeouts::after(Duration::from_secs(10)), ..Terms::default() };
+    /// let jobs = [takes("quick", 5), takes("slow", 20).terms(ten), takes("endless", 100_000)];
+    ///
+    /// let executor = Executor::builder().slots(3).deadline(Duration::from_secs(30)).build()?;
+    /// let outcomes = executor.run_all(jobs).await?;
+    /// let ends: Vec<Status> = outcomes.iter().map(|outcome| outcome.status()).collect();
+    /// assert_eq!(ends, [Status::Succeeded, Status::TimedOut, Status::Cancelled]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.plan.deadline = Some(deadline);
         self

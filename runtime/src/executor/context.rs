@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Pulse;
 use super::crew::Report;
+use super::hands::Asked;
 use super::reporter::Reporter;
 use crate::job::Job;
 use crate::outcome::Failure;
@@ -58,7 +59,7 @@ pub trait Runner: Send + Sync {
 #[derive(Clone)]
 pub struct Context {
     attempt: u32,
-    cancelled: CancellationToken,
+    asked: Asked,
     listener: Listener,
 }
 
@@ -95,7 +96,7 @@ impl Context {
     ) -> Self {
         Self {
             attempt,
-            cancelled,
+            asked: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
         }
     }
@@ -103,14 +104,14 @@ impl Context {
     /// A context whose steps go to the loop, and show the attempt's pulse where somebody feels it.
     pub(super) fn of_attempt(
         attempt: u32,
-        cancelled: CancellationToken,
+        asked: Asked,
         reporter: Reporter,
         ticket: Ticket,
         pulse: Option<Arc<Pulse>>,
     ) -> Self {
         Self {
             attempt,
-            cancelled,
+            asked,
             listener: Listener::Loop {
                 reporter,
                 ticket,
@@ -126,7 +127,7 @@ impl Context {
 
     /// Cancelled when the attempt is asked to stop; what goes on regardless is killed after the grace.
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancelled
+        self.asked.token()
     }
 
     /// Tells how far the attempt has come, which also shows that it is alive.
@@ -152,7 +153,7 @@ impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context")
             .field("attempt", &self.attempt)
-            .field("cancelled", &self.cancelled.is_cancelled())
+            .field("cancelled", &self.asked.token().is_cancelled())
             .finish_non_exhaustive()
     }
 }

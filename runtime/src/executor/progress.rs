@@ -41,6 +41,35 @@ pub enum Pace {
 }
 
 /// Counts the progress of a run. This end is the run's; dropping it ends the other one.
+///
+/// ```
+/// use ratchet_runtime::{Executor, Job, Pace, Payload, ProgressMeter};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut meter, watch) = ProgressMeter::new();
+/// let told = tokio::spawn(async move {
+///     let mut last = (0, 0);
+///     let print = |completed, total| {
+///         println!("Progress: {completed}/{total}");
+///         last = (completed, total);
+///     };
+///     watch.each(Pace::Change, print).await;
+///     last
+/// });
+///
+/// let clusters = ["prod-us-east", "prod-eu-west", "staging"];
+/// let jobs = clusters.map(|name| Job::closure(name, |_| async { Ok(Payload::null()) }));
+/// meter.add(jobs.len() as u64);
+/// meter.close();
+/// let mut run = Executor::builder().build()?.run(jobs)?;
+/// while run.next().await.is_some() {
+///     meter.complete(1);
+/// }
+/// assert_eq!(told.await?, (3, 3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ProgressMeter {
     completed: u64,

@@ -226,6 +226,35 @@ impl Executor {
     }
 
     /// Takes no more jobs, and gives what runs so long to finish; then it is killed, and this is an error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Executor, Job, Payload, Status};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Executor::builder().slots(1).build()?;
+    /// for id in ["first", "second"] {
+    ///     pool.submit(Job::closure(id, |_| async {
+    ///         tokio::time::sleep(Duration::from_secs(2)).await;
+    ///         Ok(Payload::null())
+    ///     }))?;
+    /// }
+    /// let theirs = pool.clone();
+    /// let running = tokio::spawn(async move { theirs.execute().await });
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    ///
+    /// // What runs finishes, and what waits is not begun.
+    /// pool.shutdown(Duration::from_secs(5)).await?;
+    /// let outcomes = running.await??;
+    /// let ends: Vec<Status> = outcomes.iter().map(|outcome| outcome.status()).collect();
+    /// assert_eq!(ends, [Status::Succeeded, Status::Cancelled]);
+    ///
+    /// let again = pool.shutdown(Duration::ZERO).await.unwrap_err();
+    /// assert_eq!(again.to_string(), "pool already shut down");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), Error> {
         let current = {
             let mut desk = self.desk();

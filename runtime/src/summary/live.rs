@@ -54,6 +54,88 @@ pub struct QueueStatus {
 }
 
 /// Keeps [`ExecutionStats`] of a run by its events. It has no clock: it is told the time.
+///
+/// A batch whose jobs are as urgent as their kind says, each tried three times at the most:
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+/// use ratchet_resilience::retry::{BackoffPolicy, Delay};
+/// use ratchet_runtime::event::Record;
+/// use ratchet_runtime::summary::{LiveStats, Results};
+/// use ratchet_runtime::{
+///     Class, Executor, Failure, Job, Payload, Priority, Sink, Terms, Timeouts,
+/// };
+///
+/// /// What a case asks for.
+/// #[derive(Clone, Copy)]
+/// enum QueryType { SpecialCharacters, Phrase, Vector }
+///
+/// impl QueryType {
+///     fn priority(self) -> Priority {
+///         match self {
+///             Self::SpecialCharacters => Priority::High,
+///             Self::Phrase => Priority::Normal,
+///             Self::Vector => Priority::Low,
+///         }
+///     }
+/// }
+///
+/// /// Keeps figures that somebody else looks at.
+/// struct Figures(Arc<Mutex<LiveStats>>);
+///
+/// impl Sink for Figures {
+///     fn on(&mut self, record: &Record) {
+///         let now = tokio::time::Instant::now().into_std();
+///         self.0.lock().unwrap().observe(&record.event, now);
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = || tokio::time::Instant::now().into_std();
+/// let stats = Arc::new(Mutex::new(LiveStats::new(now())));
+/// let order = Arc::new(Mutex::new(Vec::new()));
+/// let retry = Arc::new(
+///     BackoffPolicy::builder()
+///         .max_attempts(3)
+///         .delay(Delay::Fixed(Duration::from_millis(10)))
+///         .build()?,
+/// );
+///
+/// let cases = [QueryType::Vector, QueryType::Phrase, QueryType::SpecialCharacters];
+/// let batch = (0..).zip(cases).map(|(number, case)| {
+///     let order = Arc::clone(&order);
+///     Job::closure(format!("test_{number:06}"), move |context| {
+///         let (order, attempt) = (Arc::clone(&order), context.attempt());
+///         async move {
+///             order.lock().unwrap().push((number, attempt));
+///             // The phrase is found when it is looked for once more.
+///             if number == 1 && attempt == 1 {
+///                 return Err(Failure::new(Class::Task, "not found"));
+///             }
+///             Ok(Payload::null())
+///         }
+///     })
+///     .terms(Terms {
+///         priority: case.priority(),
+///         timeouts: Timeouts::after(Duration::from_secs(30)),
+///         retry: Some(Arc::clone(&retry)),
+///         ..Terms::default()
+///     })
+/// });
+/// let executor = Executor::builder().slots(1).sink(Figures(Arc::clone(&stats))).build()?;
+/// let outcomes = executor.run_all(batch).await?;
+///
+/// assert!(outcomes.all_successful());
+/// assert_eq!(*order.lock().unwrap(), [(2, 1), (1, 1), (0, 1), (1, 2)]);
+/// let stats = stats.lock().unwrap().stats(now());
+/// assert_eq!((stats.total_jobs, stats.completed_jobs, stats.failed_jobs), (3, 3, 0));
+/// assert_eq!((stats.total_retries, stats.peak_concurrent_jobs), (1, 1));
+/// assert_eq!((stats.queue.queued, stats.queue.running, stats.queue.ended), (0, 0, 3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct LiveStats {
     tally: Tally,

@@ -36,6 +36,45 @@ use crate::outcome::{Failure, Outcome, Status};
 /// assert_eq!(outcomes.by_host()["web1"].len(), 1);
 /// assert_eq!(outcomes.host_names().into_iter().collect::<Vec<_>>(), ["web1", "web2"]);
 /// ```
+///
+/// A part that failed is no reason to lose the rest:
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_runtime::summary::Results;
+/// use ratchet_runtime::{Class, Executor, Failure, Job, Payload};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pods = |cluster: &'static str| {
+///     Job::closure(cluster, move |_| async move {
+///         match cluster {
+///             "staging" => Err(Failure::new(Class::Task, "no route to the cluster")),
+///             _ => Ok(Payload::from_value(&12).expect("a number is JSON")),
+///         }
+///     })
+///     .on_host(cluster)
+/// };
+/// let executor = Executor::builder().build()?;
+/// let outcomes = executor.run_all(["prod-us-east", "prod-eu-west", "staging"].map(pods)).await?;
+///
+/// if outcomes.has_errors() {
+///     for failed in outcomes.filter_failed() {
+///         eprintln!("{} failed: {}", failed.id, failed.failure().unwrap());
+///     }
+/// }
+/// let mut pods = 0;
+/// for done in outcomes.filter_successful() {
+///     pods += done.result.as_ref().unwrap().read::<u32>()?;
+/// }
+/// assert_eq!(pods, 24);
+///
+/// let summary = outcomes.summarize(Duration::from_secs(1));
+/// assert_eq!((summary.total, summary.counts.succeeded, summary.counts.failed), (3, 2, 1));
+/// assert_eq!(format!("{:.1}%", summary.success_rate), "66.7%");
+/// # Ok(())
+/// # }
+/// ```
 pub trait Results {
     /// The outcomes themselves.
     fn outcomes(&self) -> impl Iterator<Item = &Outcome>;

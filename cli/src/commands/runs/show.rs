@@ -14,21 +14,21 @@ use ratchet_runtime::{History, RunStore, Summary};
 
 use super::list::{tone, word};
 use super::{find, folder, style, what};
+use crate::about::About;
 use crate::args::output::Format;
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
 use crate::places::Places;
 use crate::report::{self, Digest, Place, Style, ago, describe, plain, timestamp};
-use crate::session::About;
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     let (places, settings) = Places::load(&arguments.state)?;
     let store = RunStore::at(&places.state);
     let run = store.run(find(&store, &arguments.run)?);
     if let RunState::Unreadable(error) = run.state {
-        return Err(CliError::Kept(error));
+        return Err(CliError::Journal(error));
     }
-    let history = History::load(&run.journal).map_err(CliError::Kept)?;
+    let history = History::load(&run.journal).map_err(CliError::from)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
     let to_terminal = arguments.output.is_none() && io::stdout().is_terminal();
     let set = settings.format();
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         format => results(&run, &history, now, format, out),
     };
     shown.map_err(|error| match error {
-        Unshown::Journal(error) => CliError::Kept(error),
+        Unshown::Journal(error) => CliError::Journal(error),
         Unshown::Output(error) => place.error(error),
     })
 }
@@ -178,8 +178,8 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
     }
     out.push('\n');
     let _ = write!(out, "{}", plain(&what(header)));
-    if let Ok(about) = header.about.read::<About>() {
-        let _ = write!(out, "  in {}", folder(&about.folder()));
+    if let Some(about) = About::read(&header.about) {
+        let _ = write!(out, "  in {}", folder(&about.cwd));
     }
     out.push('\n');
     out

@@ -45,7 +45,7 @@ fn failed() -> Result<Payload, Failure> {
 }
 
 fn about(words: &[&str]) -> Payload {
-    let about = serde_json::json!({"words": words, "folder": "/srv"});
+    let about = serde_json::json!({"args": words, "cwd": "/srv"});
     Payload::from_json(&about.to_string()).unwrap()
 }
 

@@ -1,0 +1,349 @@
+//! What the executor costs: a job that does nothing, one through a pool beside the pool alone, one that is
+//! written down, and a run of many hosts.
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot run has to stop"
+)]
+
+#[path = "../../ipc/benches/ratio.rs"]
+mod ratio;
+#[path = "../../ipc/benches/reference.rs"]
+mod reference;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use criterion::{Criterion, Throughput};
+use ratchet_runtime::journal::Header;
+use ratchet_runtime::process::{
+    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor, Size,
+};
+use ratchet_runtime::worker::{BuiltinTask, builtin};
+use ratchet_runtime::{
+    Durability, Executor, ExecutorBuilder, Job, Journal, Limit, ParallelizationHint, Payload,
+    Priority, RunId, Terms,
+};
+use ratio::Ratios;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// A small input, as most are.
+const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
+
+/// Set in the environment of a process that is to be a worker.
+const WORKER: &str = "RATCHET_BENCH_WORKER";
+
+/// How many requests the reference has under way, and how many callers the pool has a worker.
+const IN_FLIGHT: u64 = 257;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the real time"
+)]
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn group<'a>(
+    criterion: &'a mut Criterion,
+    name: &str,
+) -> criterion::BenchmarkGroup<'a, criterion::measurement::WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .throughput(Throughput::Elements(1))
+        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_secs(1))
+        .sample_size(10);
+    group
+}
+
+/// Runs these jobs, each of which has to succeed.
+async fn run<I>(executor: &Executor, jobs: I)
+where
+    I: IntoIterator<Item = Job>,
+    I::IntoIter: Send + 'static,
+{
+    let mut run = executor.run(jobs).expect("nothing else runs");
+    let mut outcomes = Vec::new();
+    while run.next_many(&mut outcomes, 256).await > 0 {
+        for outcome in outcomes.drain(..) {
+            assert!(outcome.is_success(), "{outcome:?}");
+        }
+    }
+}
+
+fn nothing(count: u64) -> impl Iterator<Item = Job> + Send {
+    (0..count).map(|number| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }))
+}
+
+fn echoes(count: u64) -> impl Iterator<Item = Job> + Send {
+    let input = Payload::from_json(INPUT).expect("it is JSON");
+    (0..count).map(move |number| Job::task(number.to_string(), "echo", input.clone()))
+}
+
+/// The least that anybody could do with a closure a job: a task, whose answer comes by a channel.
+async fn bare_tasks(count: u64) {
+    let mut running = JoinSet::new();
+    for number in 0..count {
+        running.spawn(async move { (number.to_string(), Payload::null()) });
+        if running.len() >= 64 {
+            running.join_next().await;
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+fn closures(criterion: &mut Criterion, runtimes: &[(&'static str, Runtime)], ratios: &Ratios) {
+    for (name, runtime) in runtimes {
+        let name = format!("no-op closure, {name}");
+        let mut group = group(criterion, &name);
+        let executor = Executor::builder().slots(64).build().expect("it can run");
+        group.bench_function("bare tasks", |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| runtime.block_on(bare_tasks(count)));
+                ratios.note(&name, "bare tasks", total, count);
+                total
+            });
+        });
+        group.bench_function("executor", |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| runtime.block_on(run(&executor, nothing(count))));
+                ratios.note(&name, "executor", total, count);
+                total
+            });
+        });
+        group.finish();
+    }
+}
+
+/// As many hosts of one thread and one process each.
+fn bare(hosts: &mut [reference::Host], count: u64) {
+    let input = serde_json::from_str(INPUT).expect("it is JSON");
+    let share = count.div_ceil(hosts.len() as u64);
+    std::thread::scope(|scope| {
+        for host in hosts {
+            scope.spawn(move || {
+                host.exchange(share, IN_FLIGHT, input)
+                    .expect("the echo answers");
+            });
+        }
+    });
+}
+
+async fn pool_of(workers: u32) -> ProcessPool {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut process = ProcessConfig::new(program);
+    process.env = process.env.set(WORKER, "1");
+    let config = PoolConfig {
+        size: Size::fixed(workers),
+        prefetch: Prefetch::Auto,
+        ..PoolConfig::new("echo", process)
+    };
+    ProcessSupervisor::start(Arc::new(LocalProcesses::start()))
+        .add(config)
+        .await
+        .expect("it can work")
+}
+
+/// So many callers, who ask the pool for one thing after the other.
+async fn callers(pool: &ProcessPool, callers: u64, count: u64) {
+    let input = Payload::from_json(INPUT).expect("it is JSON");
+    let left = Arc::new(AtomicU64::new(count));
+    let mut running = JoinSet::new();
+    for _ in 0..callers {
+        let (pool, left, input) = (pool.clone(), Arc::clone(&left), input.clone());
+        running.spawn(async move {
+            // Relaxed: only the count matters.
+            let take = || {
+                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+            };
+            while take().is_ok() {
+                let reply = pool.run(Job::task("a", "echo", input.clone())).await;
+                assert!(reply.result.is_ok(), "{reply:?}");
+            }
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        done.expect("no caller panics");
+    }
+}
+
+fn workers(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
+    for workers in [1_u32, 2] {
+        let name = format!("echo, {workers} workers");
+        let mut group = group(criterion, &name);
+        let mut hosts: Vec<_> = (0..workers)
+            .map(|_| reference::Host::start().expect("the echo starts"))
+            .collect();
+        group.bench_function("reference", |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| bare(&mut hosts, count));
+                ratios.note(&name, "reference", total, count);
+                total
+            });
+        });
+        drop(hosts);
+        let pool = runtime.block_on(pool_of(workers));
+        group.bench_function("pool", |bencher| {
+            bencher.iter_custom(|count| {
+                let asking = u64::from(workers) * IN_FLIGHT;
+                let total = timed(|| runtime.block_on(callers(&pool, asking, count)));
+                ratios.note(&name, "pool", total, count);
+                total
+            });
+        });
+        let executor = Executor::builder().slots(workers).pool(pool, []).build();
+        let executor = executor.expect("it can run");
+        group.bench_function("executor", |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| runtime.block_on(run(&executor, echoes(count))));
+                ratios.note(&name, "executor", total, count);
+                total
+            });
+        });
+        group.finish();
+    }
+}
+
+fn journal(folder: &Path, name: &str, durability: Durability) -> Journal {
+    let now = SystemTime::UNIX_EPOCH;
+    let header = Header::new(RunId::at(now), now, Payload::null());
+    Journal::create(folder.join(name), &header, durability).expect("there is room")
+}
+
+fn journals(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
+    let folder = tempfile::Builder::new()
+        .tempdir_in(".")
+        .expect("the folder can be written to");
+    let name = "no-op closure, journal";
+    let mut group = group(criterion, name);
+    for (who, durability) in [
+        ("off", None),
+        ("none", Some(Durability::None)),
+        ("batch", Some(Durability::Batch)),
+        ("each", Some(Durability::Each)),
+    ] {
+        let executor = Executor::builder().slots(64);
+        let executor = match durability {
+            None => executor,
+            Some(durability) => executor.ledger(journal(folder.path(), who, durability)),
+        };
+        let executor = executor.build().expect("it can run");
+        group.bench_function(who, |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| runtime.block_on(run(&executor, nothing(count))));
+                ratios.note(name, who, total, count);
+                total
+            });
+        });
+    }
+    group.finish();
+}
+
+const HOSTS: u64 = 1000;
+const JOBS: u64 = 100_000;
+
+/// What is asked of hosts in turn: mostly anything goes, some of it one at a time.
+fn mixed() -> impl Iterator<Item = Job> + Send {
+    let terms = |hint: ParallelizationHint, priority: Priority, limits: &[&str]| {
+        Arc::new(Terms {
+            hint: Some(hint),
+            priority,
+            limits: limits.iter().map(|&name| name.to_owned()).collect(),
+            ..Terms::default()
+        })
+    };
+    let rate = ParallelizationHint::RateLimited {
+        requests_per_second: 1_000_000.0,
+        burst: 1000,
+        key: None,
+    };
+    let kinds = [
+        terms(ParallelizationHint::FullyParallel, Priority::Normal, &[]),
+        terms(ParallelizationHint::HostExclusive, Priority::Normal, &[]),
+        terms(ParallelizationHint::FullyParallel, Priority::High, &["db"]),
+        terms(ParallelizationHint::HostExclusive, Priority::Low, &[]),
+        terms(ParallelizationHint::FullyParallel, Priority::Low, &[]),
+        terms(rate, Priority::Normal, &[]),
+        terms(ParallelizationHint::HostExclusive, Priority::High, &["db"]),
+    ];
+    (0..JOBS).map(move |number| {
+        // One in a thousand waits for everybody else on all hosts.
+        let terms = if number % 1000 == 999 {
+            Arc::new(Terms {
+                hint: Some(ParallelizationHint::GlobalExclusive),
+                ..Terms::default()
+            })
+        } else {
+            Arc::clone(&kinds[usize::try_from(number).unwrap_or_default() % kinds.len()])
+        };
+        Job::closure(number.to_string(), |_| async { Ok(Payload::null()) })
+            .on_host(format!("host-{}", number * 7 % HOSTS))
+            .terms(terms)
+    })
+}
+
+fn many_hosts(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
+    let mut group = criterion.benchmark_group("100000 jobs, 1000 hosts");
+    group
+        .throughput(Throughput::Elements(JOBS))
+        .measurement_time(Duration::from_secs(3))
+        .warm_up_time(Duration::from_millis(500))
+        .sample_size(10);
+    let builder = || -> ExecutorBuilder {
+        let db = Limit::max(16).expect("it lets somebody pass");
+        Executor::builder().slots(256).limit("db", db)
+    };
+    for (who, window) in [("window 4096", 4096), ("all at once", 100_000)] {
+        let executor = builder().window(window).build().expect("it can run");
+        group.bench_function(who, |bencher| {
+            bencher.iter_custom(|count| {
+                let total = timed(|| {
+                    for _ in 0..count {
+                        runtime.block_on(run(&executor, mixed()));
+                    }
+                });
+                ratios.note("many hosts, a job", who, total, count * JOBS);
+                total
+            });
+        });
+    }
+    group.finish();
+}
+
+fn main() {
+    if reference::echo_if_asked() {
+        return;
+    }
+    if std::env::var_os(WORKER).is_some() {
+        builtin([BuiltinTask::Echo])
+            .run()
+            .expect("the host closing its end is the way this ends");
+        return;
+    }
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let many = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let runtimes = [("1 thread", one), ("2 threads", many)];
+    let ratios = Ratios::default();
+    let mut criterion = Criterion::default().configure_from_args();
+    closures(&mut criterion, &runtimes, &ratios);
+    let (_, runtime) = &runtimes[0];
+    workers(&mut criterion, runtime, &ratios);
+    journals(&mut criterion, runtime, &ratios);
+    many_hosts(&mut criterion, runtime, &ratios);
+    criterion.final_summary();
+    ratios.print();
+}
