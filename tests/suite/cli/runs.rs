@@ -31,7 +31,7 @@ fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
 
 /// Begins a run in a state folder, with the outcomes of two jobs.
 fn begin(state: &Path, minute: u64) -> (RunId, Journal) {
-    let about = Payload::from_json(r#"{"words":["run","my jobs.yaml"],"folder":"/srv"}"#);
+    let about = Payload::from_json(r#"{"args":["run","my jobs.yaml"],"cwd":"/srv"}"#);
     let about = about.expect("it is JSON");
     let store = RunStore::at(state);
     let (id, mut journal) = store
