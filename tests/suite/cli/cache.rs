@@ -195,6 +195,45 @@ async fn a_job_that_was_done_would_be_reused_until_something_changes() {
     );
 }
 
+#[test]
+fn what_a_run_keeps_is_what_is_explained() {
+    let folder = folder().file(
+        "tasks.yaml",
+        "workers:\n  echo: { command: [cat, -u], protocol: lines, cache: true, env: { A: b } }\n\
+             limits: { api: { max: 1 } }\ndefaults: { timeout: 50s }\n\
+             jobs: [{ id: t, task: echo, input: word, limits: [api] }]\n",
+    );
+    for (file, job) in [("jobs.yaml", "a"), ("tasks.yaml", "t")] {
+        let explain = || {
+            cache(&folder, &["explain", file, job])
+                .with_code(0)
+                .quiet()
+                .stdout()
+        };
+        assert!(
+            explain().starts_with(&format!("{job}: would run: ")),
+            "{}",
+            explain()
+        );
+        let done = Ratchet::within(&folder).args(["run", file]).run();
+        assert!(done.with_code(0).stdout().contains("\"cached\":false"));
+        let said = explain();
+        assert!(
+            said.starts_with(&format!("{job}: would be reused: ")),
+            "{said}"
+        );
+        let again = Ratchet::within(&folder).args(["run", file]).run();
+        let again = again.with_code(0).stdout();
+        let line = again
+            .lines()
+            .find(|line| line.contains(&format!("\"id\":\"{job}\"")));
+        assert!(
+            line.is_some_and(|line| line.contains("\"cached\":true")),
+            "{again}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_result_that_is_too_old_is_not_used() {
     let folder = folder();

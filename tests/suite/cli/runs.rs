@@ -296,3 +296,43 @@ fn runs_are_removed_all_or_none_and_never_one_that_goes_on() {
     let _ = runs(&folder, &["rm", &third]).with_code(0).quiet();
     assert!(runs(&folder, &[]).with_code(0).stdout.is_empty());
 }
+
+#[test]
+fn what_was_run_is_listed_and_shown_while_it_goes_on_and_after() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs: [{ id: a, run: [ls] }, { id: b, run: ['false'] }]\n",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let _ = call.run().with_code(100);
+    let call = Ratchet::within(&folder).args(["run", "-"]).stdin_open();
+    let mut running = call.start();
+    let written = std::io::Write::write_all(running.stdin(), b"{\"run\":[\"ls\"]}\n");
+    written.expect("it reads");
+    running.wait_for_stdout("\"status\":\"succeeded\"");
+
+    let list = runs(&folder, &[]).with_code(0).quiet().stdout();
+    let fields: Vec<Vec<&str>> = list
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!((fields[0][2], fields[0][7]), ("running", "run -"), "{list}");
+    assert_eq!(
+        fields[1][2..],
+        ["finished", "2", "1", "1", "0", "run jobs.yaml"]
+    );
+    let (goes_on, ended) = (fields[0][0], fields[1][0]);
+    let _ = runs(&folder, &["rm", goes_on]).with_code(2);
+    let shown = runs(&folder, &["show", ended, "--format", "json"]).with_code(0);
+    let document: Value = serde_json::from_slice(&shown.quiet().stdout).expect("it is JSON");
+    assert_eq!(document["summary"]["total"], 2);
+
+    running.close_stdin();
+    let _ = running.wait().with_code(0);
+    let list = runs(&folder, &[]).with_code(0).stdout();
+    assert!(
+        list.lines().all(|line| line.contains("\tfinished\t")),
+        "{list}"
+    );
+    let _ = runs(&folder, &["rm", goes_on, ended]).with_code(0);
+}
