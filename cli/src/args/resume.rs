@@ -13,7 +13,7 @@ use crate::exit;
 const HELP: &str = "\
 Examples:
   ratchet resume
-  ratchet resume 20260312-101500-3f -j 2 --retries 3";
+  ratchet resume 1rtfzfx -j 2 --retries 3";
 
 /// Goes on with a run that was interrupted, or whose jobs failed.
 ///
