@@ -59,10 +59,11 @@ impl Turn {
             |path: &Path| open_file(path).map_err(|error| CacheError::io("open", path, error));
         let queue = open(&layout.queue_lock())?;
         let lock = open(&layout.turn_lock())?;
-        let mut bell = open_bell(&layout.bell())
-            .map_err(|error| CacheError::io("open", &layout.bell(), error))?;
         wait_for_lock(&queue)
             .map_err(|error| CacheError::io("lock", &layout.queue_lock(), error))?;
+        // Within the lock: of two who make it at once, one would ring a bell that nobody has.
+        let mut bell = open_bell(&layout.bell())
+            .map_err(|error| CacheError::io("open", &layout.bell(), error))?;
         // A full pipe has been rung more than enough.
         let _ = bell.write(&[1]);
         wait_for_lock(&lock).map_err(|error| CacheError::io("lock", &layout.turn_lock(), error))?;
@@ -134,4 +135,36 @@ fn open_bell(path: &Path) -> io::Result<File> {
 fn clear(source: &mut impl Read) {
     let mut bytes = [0; 256];
     while matches!(source.read(&mut bytes), Ok(count) if count == bytes.len()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_first_two_who_come_hear_each_other() {
+        for _ in 0..200 {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = Layout::new(folder.path().to_path_buf());
+            layout.prepare().unwrap();
+            let (together, is_second) = (Barrier::new(2), AtomicBool::new(false));
+            let comes = || {
+                let (mut wake, _woken) = UnixStream::pair().unwrap();
+                wake.set_nonblocking(true).unwrap();
+                together.wait();
+                let mut turn = Turn::take(&layout).unwrap();
+                if !is_second.swap(true, Ordering::SeqCst) {
+                    let woken = turn.wait(&mut wake, true, Some(Duration::from_mins(1)));
+                    assert!(woken.by_bell, "the other one rings");
+                }
+            };
+            std::thread::scope(|both| {
+                both.spawn(comes);
+                both.spawn(comes);
+            });
+        }
+    }
 }
