@@ -28,6 +28,10 @@ use args::{Arguments, Verb};
 use diagnostic::Look;
 use error::CliError;
 
+/// Jobs and outcomes are made on one thread and dropped on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Arguments { verb } = Arguments::parse();
     let out = &mut io::stdout();
