@@ -122,10 +122,12 @@ class Table:
 
     def add(self, workload, name, count, times):
         whole, start = times
-        lasting = max(whole - start, 1e-9)
-        row = (workload, name, count / whole, (count - WORKERS) / lasting)
-        self.rows.append(row)
-        print(f"{workload:<16} {name:<26} {row[2]:>12,.0f}/s {row[3]:>12,.0f}/s", flush=True)
+        lasting = whole - start
+        # Where nearly all of it is start, the rest is noise.
+        without = (count - WORKERS) / lasting if lasting > whole / 10 else None
+        self.rows.append((workload, name, count / whole, without))
+        shown = f"{without:>12,.0f}/s" if without else f"{'all is start':>14}"
+        print(f"{workload:<16} {name:<26} {count / whole:>12,.0f}/s {shown}", flush=True)
 
 
 def requests(folder, kind, size, seconds, count):
@@ -170,11 +172,14 @@ def tasks(table, folder, quick):
             def measure(count):
                 jobs = requests(folder, kind, size, seconds, count)
                 command = [RATCHET, "run", "-", "-q", "-j", str(WORKERS), "--workers", str(WORKERS), "-w", worker]
-                return call([*command, "--state-dir", folder / "state"], stdin=jobs, folder=folder)
+                taken = call([*command, "--state-dir", folder / "state"], stdin=jobs, folder=folder)
+                # The records of such runs fill a disk.
+                shutil.rmtree(folder / "state")
+                return taken
             return measure
 
         if not seconds:
-            many = count * 10
+            many = count * (1 if size else 10)
             table.add(workload, "two bare workers", many, best(lambda count: raw(folder, size, count), many))
             table.add(workload, "ratchet, built-in worker", many, best(ratchet("echo", f"{RATCHET} worker"), many))
         table.add(workload, "ratchet, Python worker", count, best(ratchet("job", f"{python} worker.py"), count))
@@ -230,6 +235,7 @@ def picture(rows, path):
     height, left, wide = 22, 330, 360
     lines, y = [], 30
     workload = None
+    rows = [(*row[:3], row[3] or row[2]) for row in rows]
     for row in rows:
         if row[0] != workload:
             workload = row[0]
