@@ -14,8 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
+use ratchet_ipc::serve::{Call, Task};
 use ratchet_runtime::process::{
-    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor, Size,
+    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor,
+    RestartPolicy, Size,
 };
 use ratchet_runtime::worker::{BuiltinTask, builtin};
 use ratchet_runtime::{Job, Payload};
@@ -53,6 +55,14 @@ fn bare(hosts: &mut [reference::Host], count: u64, in_flight: u64) {
     });
 }
 
+/// However many of its workers fall, it is not given up.
+fn undaunted() -> RestartPolicy {
+    RestartPolicy {
+        intensity: u32::MAX,
+        ..RestartPolicy::default()
+    }
+}
+
 async fn pool(workers: u32, prefetch: Prefetch) -> ProcessPool {
     let program = std::env::current_exe().expect("this program has a path");
     let mut process = ProcessConfig::new(program);
@@ -60,6 +70,7 @@ async fn pool(workers: u32, prefetch: Prefetch) -> ProcessPool {
     let config = PoolConfig {
         size: Size::fixed(workers),
         prefetch,
+        restart: undaunted(),
         ..PoolConfig::new("echo", process)
     };
     ProcessSupervisor::start(Arc::new(LocalProcesses::start()))
@@ -91,6 +102,42 @@ async fn ours(pool: &ProcessPool, callers: u64, count: u64) {
     while let Some(done) = running.join_next().await {
         done.expect("no caller panics");
     }
+}
+
+/// From the failure of a job that has killed its worker to the next result, beside a bare start and echo.
+fn restart(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
+    let name = "restart after a crash";
+    let mut group = criterion.benchmark_group(name);
+    group
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(10);
+    group.bench_function("reference", |bencher| {
+        bencher.iter_custom(|count| {
+            let total = timed(|| {
+                for _ in 0..count {
+                    let mut hosts = [reference::Host::start().expect("the echo starts")];
+                    bare(&mut hosts, 1, 1);
+                }
+            });
+            ratios.note(name, "reference", total, count);
+            total
+        });
+    });
+    let pool = runtime.block_on(pool(1, Prefetch::Fixed(0)));
+    let input = Payload::from_json(INPUT).expect("it is JSON");
+    group.bench_function("ratchet", |bencher| {
+        bencher.iter_custom(|count| {
+            let mut total = Duration::ZERO;
+            for _ in 0..count {
+                let died = runtime.block_on(pool.run(Job::task("a", "die", input.clone())));
+                assert!(died.result.is_err(), "{died:?}");
+                total += timed(|| runtime.block_on(ours(&pool, 1, 1)));
+            }
+            ratios.note(name, "ratchet", total, count);
+            total
+        });
+    });
+    group.finish();
 }
 
 fn bench(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
@@ -132,12 +179,18 @@ fn bench(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
     }
 }
 
+#[expect(clippy::exit, reason = "to die is what is measured")]
+fn die() -> Payload {
+    std::process::exit(3)
+}
+
 fn main() {
     if reference::echo_if_asked() {
         return;
     }
     if std::env::var_os(WORKER).is_some() {
         builtin([BuiltinTask::Echo])
+            .task(Task::new("die", |_: Call| async { Ok(die()) }))
             .run()
             .expect("the host closing its end is the way this ends");
         return;
@@ -149,6 +202,7 @@ fn main() {
     let ratios = Ratios::default();
     let mut criterion = Criterion::default().configure_from_args();
     bench(&mut criterion, &runtime, &ratios);
+    restart(&mut criterion, &runtime, &ratios);
     criterion.final_summary();
     ratios.print();
 }
