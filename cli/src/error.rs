@@ -139,7 +139,7 @@ impl CliError {
                 if error.kind() == io::ErrorKind::StorageFull =>
             {
                 Some(
-                    "the disk is full: make room, then `ratchet resume` writes what is missing"
+                    "the disk is full: make room and try again; a recorded run goes on with `ratchet resume`"
                         .into(),
                 )
             }

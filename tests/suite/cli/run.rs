@@ -396,6 +396,31 @@ fn sigterm_has_a_code_of_its_own() {
 }
 
 #[test]
+fn a_signal_ends_the_wait_for_another_attempt() {
+    let folder = file(
+        "jobs:
+  - { id: a, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-q"]);
+    let running = call.start();
+    running.until("its job ran", || folder.at("ran").exists());
+    running.signal(Signal::Interrupt);
+    let ended = running.wait().with_code(130);
+    assert_eq!(results(&ended).len(), 1);
+}
+
+#[test]
+fn a_line_of_100_mb_is_refused_and_the_next_is_done() {
+    let mut lines = br#"{"task":"echo","input":""#.to_vec();
+    lines.resize(100 << 20, b'x');
+    lines.extend_from_slice(b"\"}\n{\"task\":\"echo\",\"input\":2}\n");
+    let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
+    let ended = call.stdin(lines).run().with_code(100);
+    assert_eq!(statuses(&ended), ["1 failed", "2 succeeded"]);
+}
+
+#[test]
 fn a_reader_that_has_enough_ends_it_quietly() {
     let lines = lines(20_000);
     let call = Ratchet::new().args(["run", "-w", &worker()]).stdin(lines);
