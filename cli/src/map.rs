@@ -30,7 +30,7 @@ pub(crate) use jobs::{MapJobs, MapWork, warm_pool};
 pub(crate) use lists::{Lists, split_words};
 pub(crate) use print::Printer;
 pub(crate) use quote::shell_line;
-pub(crate) use recipient::{MapRecipient, What, live_ends, open_joblog, open_results};
+pub(crate) use recipient::{MapRecipient, What, open_joblog, open_results};
 pub(crate) use results::ResultsFolder;
 pub(crate) use runner::{Live, MapRunner, Shelf};
 pub(crate) use spool::Spool;

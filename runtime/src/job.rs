@@ -258,7 +258,7 @@ impl Timeouts {
     }
 
     /// When to kill one that could be asked to stop: never right after it was asked.
-    pub(crate) fn hard_for_asked(&self) -> Option<Duration> {
+    pub fn hard_for_asked(&self) -> Option<Duration> {
         let hard = self.hard?;
         let asked = self.soft.map(|soft| soft.saturating_add(Self::LAST_MOMENT));
         Some(asked.map_or(hard, |asked| hard.max(asked)))

@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::job_file::{Served, WorkerPlan};
 use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
-    Template, What, live_ends, open_joblog, open_results, shell_line, split_words, warm_pool,
+    Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
 use crate::session::{Again, Errand, Feed, Session, Typed};
 
@@ -58,20 +58,24 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     };
 
     let shelf: Arc<Shelf> = Arc::default();
-    let what = if rules.format.is_some() && arguments.output.format.is_some() {
+    // A format that was only set is for `run`: what commands print is no report.
+    let what = if arguments.output.format.is_some() {
         What::Report(rules.recipient(&session.screen)?)
-    } else if arguments.line_buffer && rules.output.is_none() {
-        let (stdout, stderr) = live_ends();
-        What::Live(Arc::new(Live::new(arguments.tag, stdout, stderr)))
     } else {
         let (out, place) = rules.open_output(&session.screen)?;
-        let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
-        let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(session.screen.clone()));
-        let printer = Printer::new(arguments.tag, out, err);
-        What::Outputs { printer, place }
+        let err = session.screen.clone();
+        if arguments.line_buffer {
+            let live = Arc::new(Live::new(arguments.tag, out, Box::new(err)));
+            What::Live { live, place }
+        } else {
+            let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
+            let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
+            let printer = Printer::new(arguments.tag, out, err);
+            What::Outputs { printer, place }
+        }
     };
     let live = match &what {
-        What::Live(live) => Some(Arc::clone(live)),
+        What::Live { live, .. } => Some(Arc::clone(live)),
         What::Outputs { .. } | What::Report(_) => None,
     };
     let keeper = keeper()?;

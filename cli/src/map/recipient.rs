@@ -1,7 +1,7 @@
 //! Where the outputs of a map go: to stdout and stderr, into the joblog, into files.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,7 +31,7 @@ pub(crate) enum What {
         place: Place,
     },
     /// Nothing is left to write: lines were written as they came.
-    Live(Arc<Live>),
+    Live { live: Arc<Live>, place: Place },
     /// Results in a format.
     Report(Box<dyn Recipient>),
 }
@@ -66,9 +66,9 @@ impl Recipient for MapRecipient {
                 Some(printed) => printer.write(&printed).map_err(|error| place.error(error)),
                 None => Ok(()),
             },
-            What::Live(live) => live
+            What::Live { live, place } => live
                 .broken()
-                .map_or(Ok(()), |error| Err(CliError::Output(error))),
+                .map_or(Ok(()), |error| Err(place.error(error))),
             What::Report(report) => report.outcome(outcome),
         }
     }
@@ -76,14 +76,14 @@ impl Recipient for MapRecipient {
     fn idle(&mut self) -> Result<(), CliError> {
         match &mut self.what {
             What::Outputs { printer, place } => printer.flush().map_err(|error| place.error(error)),
-            What::Live(_) => Ok(()),
+            What::Live { .. } => Ok(()),
             What::Report(report) => report.idle(),
         }
     }
 
     fn finish(&mut self, summary: &Summary) -> Result<(), CliError> {
         match &mut self.what {
-            What::Outputs { .. } | What::Live(_) => self.idle(),
+            What::Outputs { .. } | What::Live { .. } => self.idle(),
             What::Report(report) => report.finish(summary),
         }
     }
@@ -133,9 +133,4 @@ pub(crate) fn open_results(path: PathBuf) -> Result<(ResultsFolder, PathBuf), Cl
         Ok(results) => Ok((results, path)),
         Err(source) => Err(CliError::Create { path, source }),
     }
-}
-
-/// Stdout or stderr, as commands' lines go there.
-pub(crate) fn live_ends() -> (Box<dyn Write + Send>, Box<dyn Write + Send>) {
-    (Box::new(io::stdout()), Box::new(io::stderr()))
 }

@@ -116,7 +116,7 @@ impl Runner for MapRunner {
         let timeouts = job.terms.timeouts;
         let limits = CommandLimits {
             soft: timeouts.soft,
-            hard: timeouts.hard,
+            hard: timeouts.hard_for_asked(),
             grace: self.grace,
             ..CommandLimits::default()
         };

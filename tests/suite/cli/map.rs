@@ -159,6 +159,34 @@ fn terms_are_those_of_run() {
 }
 
 #[test]
+fn lines_go_into_a_file_as_they_come() {
+    let folder = Folder::new();
+    let words = [
+        "--line-buffer",
+        "--tag",
+        "-o",
+        "lines",
+        "--",
+        "echo",
+        "{}",
+        ":::",
+        "a",
+    ];
+    let ended = map(&folder, &words, "").with_code(0).quiet();
+    assert!(ended.stdout.is_empty());
+    let lines = std::fs::read_to_string(folder.at("lines"));
+    assert_eq!(lines.expect("a file"), "a\ta\n");
+}
+
+#[test]
+fn one_whose_time_is_over_has_a_moment_for_last_words() {
+    let script = "trap 'echo bye; exit 1' TERM; echo here; sleep 1000 & wait";
+    let words = ["--timeout", "300ms", "--", "sh", "-c", script, ":::", "a"];
+    let ended = map(&Folder::new(), &words, "").with_code(100);
+    assert_eq!(ended.stdout(), "here\nbye\n");
+}
+
+#[test]
 fn nothing_to_do_has_a_code_of_its_own() {
     let ended = map(&Folder::new(), &["--", "echo"], "");
     assert!(ended.with_code(4).stdout.is_empty());

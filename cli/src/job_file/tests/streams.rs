@@ -155,24 +155,3 @@ fn bytes_that_are_no_text_fail_their_line_only() {
         "a byte order mark is none of its business"
     );
 }
-
-/// Run with `--release --ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn how_fast_lines_are_read() {
-    const LINES: u32 = 1_000_000;
-    let line = "{\"task\":\"echo\",\"input\":{\"n\":1}}\n";
-    for line in [
-        line.to_owned(),
-        "{\"task\":\"echo\",\"input\":{\"n\":1},\"host\":\"web1\",\"retry\":{\"max\":3}}\n"
-            .to_owned(),
-    ] {
-        let file = write("jobs.jsonl", line.repeat(LINES as usize));
-        let Jobs::Streamed(lines) = file.open_with(&typed()).unwrap().jobs else {
-            panic!("a stream")
-        };
-        let start = now();
-        assert_eq!(lines.flatten().count(), LINES as usize);
-        println!("{:?} a line: {line}", start.elapsed() / LINES);
-    }
-}
