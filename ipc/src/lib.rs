@@ -115,6 +115,7 @@
 #![doc = include_str!("../PROTOCOL.md")]
 
 mod error;
+pub mod json;
 mod messages;
 mod protocol;
 mod serialization;

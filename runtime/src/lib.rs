@@ -54,6 +54,7 @@ mod outcome;
 pub mod process;
 mod scheduling;
 pub mod summary;
+mod table;
 pub mod worker;
 
 pub use error::Error;

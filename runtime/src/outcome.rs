@@ -1,5 +1,6 @@
 //! How jobs end: in exactly one outcome each.
 
+mod line;
 mod wire;
 
 use std::borrow::Cow;

@@ -207,7 +207,7 @@ impl Lines {
             id,
             work: Work::Task {
                 task,
-                input: line.input.unwrap_or_else(Payload::null),
+                input: line.input.map_or_else(Payload::null, Payload::from),
             },
             host,
             needs: Vec::new(),

@@ -6,25 +6,39 @@ use ratchet_runtime::{Outcome, Summary};
 
 use super::Report;
 
-pub(super) struct JsonLines<W>(W);
+/// A line that had to be longer than this once does not keep its memory.
+const LINE_KEPT: usize = 64 * 1024;
+
+pub(super) struct JsonLines<W> {
+    out: W,
+    /// The line that is being made, kept for its memory.
+    line: Vec<u8>,
+}
 
 impl<W: Write> JsonLines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self(out)
+        Self {
+            out,
+            line: Vec::new(),
+        }
     }
 }
 
 impl<W: Write + Send> Report for JsonLines<W> {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, outcome)?;
-        self.0.write_all(b"\n")
+        self.line.clear();
+        outcome.write_line(&mut self.line);
+        self.line.push(b'\n');
+        let written = self.out.write_all(&self.line);
+        self.line.shrink_to(LINE_KEPT);
+        written
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 
     fn finish(&mut self, _: &Summary) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }

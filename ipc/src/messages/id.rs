@@ -1,12 +1,13 @@
 //! The id that ties a reply to its request.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use super::Payload;
+use crate::json::{write_decimal, write_string};
 
 /// Names one attempt; a worker echoes it as it came, text or number.
 ///
@@ -29,7 +30,7 @@ enum Repr {
     /// Text that is the canonical decimal of this counter.
     Counter(u64),
     /// Any other text.
-    Text(Arc<str>),
+    Text(SmolStr),
     /// A number, as it was spelled.
     Number(Payload),
 }
@@ -64,49 +65,6 @@ impl MessageId {
             Repr::Number(number) => out.extend_from_slice(number.as_str().as_bytes()),
         }
     }
-}
-
-/// Appends a number without going through the formatting machinery, which costs more than the rest of a short message.
-pub(crate) fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
-/// Appends a JSON string with its quotes and escapes.
-pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(control >> 4)]);
-                out.push(HEX[usize::from(control & 15)]);
-            }
-        }
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out.push(b'"');
 }
 
 /// Reads a decimal that prints again as it was read: no sign, no leading zero, 64 bits.
@@ -237,14 +195,5 @@ mod tests {
         assert_eq!(number, MessageId::number(7));
         assert_eq!(text.as_counter(), number.as_counter());
         assert_eq!(MessageId::from("07").as_counter(), None);
-    }
-
-    #[test]
-    fn decimals_of_every_length() {
-        for number in [0, 9, 10, 99, 100, u64::MAX] {
-            let mut out = Vec::new();
-            write_decimal(number, &mut out);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! JSON that is carried, not read.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 /// A JSON value that travels as it was written: `input`, `result` and `data` of the protocol.
 ///
@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Payload(Arc<str>);
+pub struct Payload(SmolStr);
 
 impl Payload {
     /// Takes JSON text after checking that it is one valid value.
@@ -45,7 +45,7 @@ impl Payload {
     /// A JSON string with this text.
     pub fn from_text(text: &str) -> Self {
         let mut json = Vec::with_capacity(text.len() + 2);
-        super::id::write_string(text, &mut json);
+        crate::json::write_string(text, &mut json);
         // The text was UTF-8 and only ASCII was added, so nothing is replaced here.
         Self(String::from_utf8_lossy(&json).into())
     }
@@ -85,6 +85,13 @@ impl Payload {
             }
             out.push(byte);
         }
+    }
+}
+
+impl From<&RawValue> for Payload {
+    /// Copies what a reader of JSON has found, without reading it again.
+    fn from(raw: &RawValue) -> Self {
+        Self::from_checked(raw.get())
     }
 }
 

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::error::IpcError;
-use crate::messages::id::{write_decimal, write_string};
+use crate::json::{write_decimal, write_string};
 use crate::messages::{Event, IpcMessage, Request, Response};
 
 /// Appends the message without a newline.

@@ -94,7 +94,7 @@ impl Orchestrator {
         let verdict = self.breakers.admit(&entry.job, entry.kind, name, now);
         match verdict {
             Verdict::Free => {}
-            Verdict::Admitted(admission) => entry.admission = Some(admission),
+            Verdict::Admitted(admission) => entry.admission = Some(Box::new(admission)),
             Verdict::Rejected { until } => {
                 entry.rejected = true;
                 let kind = entry.kind;

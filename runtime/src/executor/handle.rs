@@ -223,7 +223,7 @@ impl RunHandle {
 /// When the last clone is dropped, no more come, and the run ends with those that came.
 #[derive(Debug, Clone)]
 pub struct Submitter {
-    pub(super) jobs: mpsc::Sender<Vec<Job>>,
+    pub(super) jobs: mpsc::Sender<Vec<Arc<Job>>>,
     pub(super) handle: RunHandle,
 }
 
@@ -246,6 +246,7 @@ impl Submitter {
         if self.handle.status().phase != Phase::Running {
             return Err(Error::ShuttingDown);
         }
+        let jobs = jobs.into_iter().map(Arc::new).collect();
         self.jobs.send(jobs).await.map_err(|_| Error::ShuttingDown)
     }
 }

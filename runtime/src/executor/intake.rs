@@ -41,9 +41,9 @@ impl Orchestrator {
     }
 
     /// A job has come.
-    pub(super) fn take(&mut self, place: Option<u64>, job: Job) {
+    pub(super) fn take(&mut self, place: Option<u64>, job: Arc<Job>) {
         let arrival = Arrival {
-            job: Arc::new(job),
+            job,
             place: place.unwrap_or(self.taken),
             since: self.now,
         };

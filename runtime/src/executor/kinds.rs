@@ -1,7 +1,5 @@
 //! Which kind of worker does which task, and what is known of both.
 
-use std::collections::HashMap;
-
 use ratchet_ipc::TaskName;
 
 use super::crew::Introduction;
@@ -11,6 +9,7 @@ use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;
 use crate::scheduling::suggestion::closest;
 use crate::scheduling::{Kind, ParallelizationHint};
+use crate::table::Table;
 
 /// The kinds that every run has, before that of the runner and those of workers.
 pub(super) const CLOSURES: Kind = Kind(0);
@@ -52,11 +51,11 @@ struct TaskEntry {
 #[derive(Debug)]
 pub(super) struct Kinds {
     list: Vec<KindOfWorker>,
-    tasks: HashMap<TaskName, TaskEntry>,
+    tasks: Table<TaskName, TaskEntry>,
     any: Option<Kind>,
     /// Kinds that have not introduced themselves yet.
     silent: Vec<Kind>,
-    broken: HashMap<Kind, Failure>,
+    broken: Table<Kind, Failure>,
 }
 
 /// What is to be done with a job, as far as tables say.
@@ -74,10 +73,10 @@ impl Kinds {
     pub(super) fn new(kinds: Vec<KindOfWorker>) -> Self {
         let mut table = Self {
             list: Vec::new(),
-            tasks: HashMap::new(),
+            tasks: Table::default(),
             any: None,
             silent: Vec::new(),
-            broken: HashMap::new(),
+            broken: Table::default(),
         };
         for kind in kinds {
             table.add(kind);

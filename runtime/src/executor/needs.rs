@@ -1,10 +1,9 @@
 //! Which jobs wait for which, and what has become of those that are needed.
 
-use std::collections::HashMap;
-
 use ratchet_ipc::JobKey;
 
 use super::orchestrator::Arrival;
+use crate::table::Table;
 
 /// What is known of a job that others need.
 #[derive(Debug)]
@@ -57,8 +56,8 @@ pub(super) enum Standing {
 
 /// The needs of a run.
 pub(super) struct Needs {
-    needed: HashMap<JobKey, Needed>,
-    waiting: HashMap<u64, Waiting>,
+    needed: Table<JobKey, Needed>,
+    waiting: Table<u64, Waiting>,
     next: u64,
     memory: Memory,
 }
@@ -77,7 +76,7 @@ pub(super) enum Memory {
 
 impl Needs {
     /// Of a list, by how many each job is needed; of a stream, by what is to be remembered.
-    pub(super) fn new(needed: HashMap<JobKey, u32>, memory: Memory) -> Self {
+    pub(super) fn new(needed: Table<JobKey, u32>, memory: Memory) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
                 state: State::Unseen,
@@ -88,7 +87,7 @@ impl Needs {
         });
         Self {
             needed: needed.collect(),
-            waiting: HashMap::new(),
+            waiting: Table::default(),
             next: 0,
             memory,
         }

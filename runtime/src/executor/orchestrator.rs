@@ -10,7 +10,7 @@
 //! turn reads the clock once. Nothing in it waits for anybody: crews report, the cache and the ledger work
 //! beside it, sinks have backlogs.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ use crate::event::Event;
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
+use crate::table::Names;
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
 /// that what they free starts again at once.
@@ -61,6 +62,8 @@ pub(super) struct Arrival {
 }
 
 /// A job that is queued or runs.
+///
+/// There are as many as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
 pub(super) struct Entry {
     pub(super) ticket: Ticket,
     pub(super) job: Arc<Job>,
@@ -73,13 +76,13 @@ pub(super) struct Entry {
     /// Since when it has been in its state.
     pub(super) since: Instant,
     pub(super) queued: Duration,
-    pub(super) history: Option<History>,
+    pub(super) history: Option<Box<History>>,
     pub(super) first_start: Option<Instant>,
     /// When its patience with the queue ends.
     pub(super) patience: Option<Instant>,
     /// A breaker has kept it from starting.
     pub(super) rejected: bool,
-    pub(super) admission: Option<Admission>,
+    pub(super) admission: Option<Box<Admission>>,
     /// Its right to fill the cache.
     pub(super) share: Option<Box<Share>>,
 }
@@ -124,7 +127,7 @@ pub(super) struct Orchestrator {
     /// How many jobs came.
     pub(super) taken: u64,
     /// The names of the living, where no two may have the same and that is not known beforehand.
-    pub(super) names: Option<HashSet<JobKey>>,
+    pub(super) names: Option<Names<JobKey>>,
     pub(super) needs: Needs,
     pub(super) kinds: Kinds,
     pub(super) staff: Vec<Staff>,
@@ -169,7 +172,7 @@ enum Turn {
     Reused(Option<super::reuse::Consulted>),
     Recorded,
     Room,
-    Jobs(Option<Vec<Job>>),
+    Jobs(Option<Vec<Arc<Job>>>),
     Time,
     More,
 }
@@ -367,7 +370,7 @@ async fn room(out: &mpsc::Sender<Arc<Outcome>>) {
     let _ = out.reserve().await;
 }
 
-async fn next_jobs(jobs: Option<&mut mpsc::Receiver<Vec<Job>>>) -> Option<Vec<Job>> {
+async fn next_jobs(jobs: Option<&mut mpsc::Receiver<Vec<Arc<Job>>>>) -> Option<Vec<Arc<Job>>> {
     match jobs {
         Some(jobs) => jobs.recv().await,
         None => std::future::pending().await,

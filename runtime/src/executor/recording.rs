@@ -15,11 +15,14 @@ pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 
 type Batch = Vec<(Arc<Job>, u64, Arc<Outcome>)>;
 
+/// What has been through the ledger. The jobs are done with, and were let go where they were written.
+type Written = Vec<(u64, Arc<Outcome>)>;
+
 /// While one batch is written and flushed, the next gathers: the slower the disk, the larger the batch.
 pub(super) struct Recording {
     ledger: Option<SharedLedger>,
     gathering: Batch,
-    writing: Option<JoinHandle<(Batch, io::Result<()>)>>,
+    writing: Option<JoinHandle<(Written, io::Result<()>)>>,
     in_writing: usize,
     written: VecDeque<(u64, Arc<Outcome>)>,
     failure: Option<String>,
@@ -65,7 +68,7 @@ impl Recording {
         self.in_writing = batch.len();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let written = write(&ledger, &batch);
-            (batch, written)
+            (without_jobs(batch), written)
         }));
     }
 
@@ -78,11 +81,8 @@ impl Recording {
         self.writing = None;
         self.in_writing = 0;
         match done {
-            Ok((batch, result)) => {
-                let outcomes = batch
-                    .into_iter()
-                    .map(|(_, place, outcome)| (place, outcome));
-                self.written.extend(outcomes);
+            Ok((written, result)) => {
+                self.written.extend(written);
                 if let Err(error) = result {
                     self.fail(error.to_string());
                 }
@@ -95,11 +95,8 @@ impl Recording {
     /// One failure is enough: nothing more is written, and what has gathered goes out as it is.
     fn fail(&mut self, reason: String) {
         self.ledger = None;
-        let gathered = self
-            .gathering
-            .drain(..)
-            .map(|(_, place, outcome)| (place, outcome));
-        self.written.extend(gathered);
+        let gathered = std::mem::take(&mut self.gathering);
+        self.written.extend(without_jobs(gathered));
         self.failure.get_or_insert(reason);
     }
 
@@ -112,6 +109,13 @@ impl Recording {
     pub(super) fn failure(&mut self) -> Option<String> {
         self.failure.take()
     }
+}
+
+fn without_jobs(batch: Batch) -> Written {
+    let outcomes = batch.into_iter();
+    outcomes
+        .map(|(_, place, outcome)| (place, outcome))
+        .collect()
 }
 
 fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {

@@ -125,7 +125,7 @@ impl Orchestrator {
         let (kind, admission) = (entry.kind, entry.admission.take());
         if let Some(admission) = admission {
             let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
-            self.breakers.record(admission, failure, now);
+            self.breakers.record(*admission, failure, now);
         }
         let end = match &mut attempted.result {
             Ok(_) => End::Succeeded,
@@ -196,7 +196,9 @@ impl Orchestrator {
             return End::Failed;
         };
         let started = entry.first_start.unwrap_or(now);
-        let history = entry.history.get_or_insert_with(|| History::new(started));
+        let history = entry
+            .history
+            .get_or_insert_with(|| Box::new(History::new(started)));
         match history.decide(&**policy, &**failure, now, &mut self.rng) {
             Decision::Retry { at } => End::Again(at),
             Decision::GiveUp { .. } => End::Failed,

@@ -1,7 +1,8 @@
 //! Where the jobs of a run come from.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::Error;
 use crate::job::Job;
 use crate::scheduling::order_by_needs;
+use crate::table::{Names, Table};
 
 /// Jobs that are pulled as there is room.
 pub(super) enum Source {
@@ -17,14 +19,14 @@ pub(super) enum Source {
         jobs: VecDeque<(u64, Job)>,
         total: u64,
         /// How many jobs need each that is needed.
-        needed: HashMap<JobKey, u32>,
+        needed: Table<JobKey, u32>,
     },
     /// Each is known when it is pulled.
     Stream(Box<dyn Iterator<Item = Job> + Send>),
     /// Others send them.
     Submitted {
-        coming: mpsc::Receiver<Vec<Job>>,
-        here: std::vec::IntoIter<Job>,
+        coming: mpsc::Receiver<Vec<Arc<Job>>>,
+        here: std::vec::IntoIter<Arc<Job>>,
     },
     /// There are no more.
     Dry,
@@ -34,7 +36,7 @@ pub(super) enum Source {
 pub(super) enum Pulled {
     Job {
         place: Option<u64>,
-        job: Job,
+        job: Arc<Job>,
     },
     /// None yet; who sends them wakes the loop.
     Nothing,
@@ -47,8 +49,8 @@ impl Source {
     ///
     /// Two jobs of one name, a need that is not there, and a circle are refused.
     pub(super) fn list(jobs: Vec<Job>) -> Result<Self, Error> {
-        let mut names = HashSet::with_capacity(jobs.len());
-        let mut needed: HashMap<JobKey, u32> = HashMap::new();
+        let mut names = Names::default();
+        let mut needed: Table<JobKey, u32> = Table::default();
         for job in &jobs {
             if !names.insert(&job.id) {
                 return Err(Error::DuplicateJob {
@@ -77,14 +79,17 @@ impl Source {
         let dry = match self {
             Self::List { jobs, .. } => match jobs.pop_front() {
                 Some((place, job)) => {
-                    let place = Some(place);
+                    let (place, job) = (Some(place), Arc::new(job));
                     return Pulled::Job { place, job };
                 }
                 None => Pulled::Dry,
             },
             // It is somebody else's code, and the run has to end in good order whatever it does.
             Self::Stream(jobs) => match catch_unwind(AssertUnwindSafe(|| jobs.next())) {
-                Ok(Some(job)) => return Pulled::Job { place: None, job },
+                Ok(Some(job)) => {
+                    let job = Arc::new(job);
+                    return Pulled::Job { place: None, job };
+                }
                 Ok(None) => Pulled::Dry,
                 Err(panic) => Pulled::Panicked(super::attempt::said(&*panic).to_owned()),
             },
@@ -105,7 +110,7 @@ impl Source {
     }
 
     /// Jobs have come that were submitted together.
-    pub(super) fn received(&mut self, jobs: Vec<Job>) {
+    pub(super) fn received(&mut self, jobs: Vec<Arc<Job>>) {
         if let Self::Submitted { here, .. } = self {
             *here = jobs.into_iter();
         }

@@ -1,6 +1,6 @@
 //! How a run is put together from the plan of its executor.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ratchet_resilience::shutdown::PhaseClock;
@@ -24,6 +24,7 @@ use super::stop::Tally;
 use crate::Error;
 use crate::outcome::Outcome;
 use crate::scheduling::{Kind, Scheduler, Workers};
+use crate::table::{Names, Table};
 
 /// What connects a loop with the rest.
 pub(super) struct Wiring {
@@ -78,8 +79,8 @@ impl Plan {
                 (Needs::new(needed, Memory::Nothing), None)
             }
             _ => (
-                Needs::new(HashMap::new(), self.memory),
-                Some(HashSet::new()),
+                Needs::new(Table::default(), self.memory),
+                Some(Names::default()),
             ),
         };
         let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use ratchet_ipc::Payload;
+use ratchet_ipc::json::write_decimal;
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
@@ -165,11 +166,11 @@ pub(super) fn write_job(
 ) -> serde_json::Result<()> {
     write_line(out, |out| {
         out.extend_from_slice(b"{\"record\":\"job\",\"n\":");
-        serde_json::to_writer(&mut *out, &n)?;
+        write_decimal(n, out);
         out.extend_from_slice(b",\"content\":\"");
         out.extend_from_slice(&content.to_hex());
         out.extend_from_slice(b"\",\"outcome\":");
-        serde_json::to_writer(&mut *out, outcome)?;
+        outcome.write_line(out);
         out.push(b'}');
         Ok(())
     })

@@ -118,6 +118,12 @@ impl Serialize for Outcome {
     }
 }
 
+/// Appends a failure as it stands in a result line.
+pub(super) fn write_failure(failure: &Failure, out: &mut Vec<u8>) {
+    // Text and numbers into memory: there is nothing that could fail.
+    let _ = serde_json::to_writer(out, &Wrong::from(failure));
+}
+
 impl<'a> From<&'a Failure> for Wrong<'a> {
     fn from(failure: &'a Failure) -> Self {
         Self {

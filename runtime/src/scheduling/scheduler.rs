@@ -11,7 +11,7 @@ mod settle;
 pub use inspect::{KeyState, LimitState, Load};
 pub use settle::{Cancelled, End};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use super::queue::{Job, Lane};
 use super::slab::Slab;
 use crate::Error;
 use crate::scheduling::suggestion::closest;
+use crate::table::Table;
 
 /// What the scheduler calls a job, from its push to its end.
 ///
@@ -222,16 +223,16 @@ pub struct Scheduler {
     lanes: Slab<Lane>,
     groups: Slab<Group>,
     /// By kind, slots, alone and limits; groups for which a kind's `base` stands are not in it.
-    group_index: HashMap<Box<[u32]>, u32>,
+    group_index: Table<Box<[u32]>, u32>,
     /// The key of the group that is looked up, kept for its memory.
     group_key: Vec<u32>,
     places: Slab<Place>,
-    hosts: HashMap<Box<str>, u32>,
-    keys: HashMap<Box<str>, u32>,
+    hosts: Table<Box<str>, u32>,
+    keys: Table<Box<str>, u32>,
     /// Rates that were set at run time, and hold instead of what jobs declare.
-    changed_rates: HashMap<Box<str>, Quota>,
+    changed_rates: Table<Box<str>, Quota>,
     limits: Vec<NamedLimit>,
-    limit_index: HashMap<Box<str>, u32>,
+    limit_index: Table<Box<str>, u32>,
     kinds: Vec<KindOfWorker>,
     /// One gate a weight in use, lightest first.
     weights: Vec<(u32, u32)>,
@@ -285,14 +286,14 @@ impl Scheduler {
             jobs: Slab::new(),
             lanes: Slab::new(),
             groups: Slab::new(),
-            group_index: HashMap::new(),
+            group_index: Table::default(),
             group_key: Vec::new(),
             places: Slab::new(),
-            hosts: HashMap::new(),
-            keys: HashMap::new(),
-            changed_rates: HashMap::new(),
+            hosts: Table::default(),
+            keys: Table::default(),
+            changed_rates: Table::default(),
             limits: Vec::new(),
-            limit_index: HashMap::new(),
+            limit_index: Table::default(),
             kinds: Vec::new(),
             weights: Vec::new(),
             heavy: BTreeMap::new(),

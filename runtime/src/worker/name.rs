@@ -1,19 +1,19 @@
 //! What workers are called.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 /// What a worker is called: its kind and a number, as in `resize/2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct WorkerName(Arc<str>);
+pub struct WorkerName(SmolStr);
 
 impl WorkerName {
     /// The worker of this kind with this number.
     pub fn new(kind: &str, number: u64) -> Self {
-        Self(format!("{kind}/{number}").into())
+        Self(format_smolstr!("{kind}/{number}"))
     }
 
     /// The name as text.

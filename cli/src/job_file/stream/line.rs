@@ -1,6 +1,5 @@
 //! The usual line, as little read as possible.
 
-use ratchet_runtime::Payload;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -12,8 +11,8 @@ pub(super) struct Line<'a> {
     pub(super) id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "written")]
     pub(super) task: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "payload")]
-    pub(super) input: Option<Payload>,
+    #[serde(borrow, default, deserialize_with = "written")]
+    pub(super) input: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "written")]
     pub(super) host: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "written")]
@@ -35,10 +34,6 @@ pub(super) struct Line<'a> {
 /// A null is something written, too: an `Option` alone would take it for nothing.
 fn written<'de, D: Deserializer<'de>>(input: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(input).map(Some)
-}
-
-fn payload<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Payload>, D::Error> {
-    Payload::deserialize(input).map(Some)
 }
 
 /// The text of a JSON string without escapes.
