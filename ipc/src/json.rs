@@ -30,12 +30,26 @@ pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
 
 /// Appends a string with its quotes and escapes.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest
+    // Without a way out, so that several are looked at together: nearly always there is nothing to find.
+    let is_plain = text
         .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+        .fold(true, |plain, byte| plain & !needs_escape(byte));
+    if is_plain {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        write_escaped(text, out);
+    }
+    out.push(b'"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn write_escaped(mut rest: &str, out: &mut Vec<u8>) {
+    while let Some(at) = rest.bytes().position(needs_escape) {
         out.extend_from_slice(&rest.as_bytes()[..at]);
         match rest.as_bytes()[at] {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -55,7 +69,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest.as_bytes());
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ impl Orchestrator {
         self.dispatch();
         self.tell_crews();
         self.tell_breakers();
-        self.recording.begin();
+        self.recording.begin(self.living > 0, self.now);
         self.recorded();
         self.send_out();
         self.gauge();
@@ -315,7 +315,8 @@ impl Orchestrator {
         let wake = self.wake.filter(|_| !stopping);
         let deadline = self.rules.deadline.filter(|_| !stopping);
         let patience = self.patience.first().map(|(when, _)| *when);
-        [wake, deadline, patience, self.phases.deadline()]
+        let recording = self.recording.due();
+        [wake, deadline, patience, recording, self.phases.deadline()]
             .into_iter()
             .flatten()
             .min()

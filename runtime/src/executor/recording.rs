@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -18,12 +19,21 @@ type Batch = Vec<(Arc<Job>, u64, Arc<Outcome>)>;
 /// What has been through the ledger. The jobs are done with, and were let go where they were written.
 type Written = Vec<(u64, Arc<Outcome>)>;
 
+/// So many are a batch that is worth a write.
+const BATCH: usize = 256;
+
+/// How long a batch gathers at least where more is about to come: writes that follow each other at once cost more
+/// than what is in them.
+const GATHERS: Duration = Duration::from_millis(1);
+
 /// While one batch is written and flushed, the next gathers: the slower the disk, the larger the batch.
 pub(super) struct Recording {
     ledger: Option<SharedLedger>,
     gathering: Batch,
     writing: Option<JoinHandle<(Written, io::Result<()>)>>,
     in_writing: usize,
+    /// From when on a small batch may follow the last one.
+    next: Option<Instant>,
     written: VecDeque<(u64, Arc<Outcome>)>,
     failure: Option<String>,
 }
@@ -35,6 +45,7 @@ impl Recording {
             gathering: Vec::new(),
             writing: None,
             in_writing: 0,
+            next: None,
             written: VecDeque::new(),
             failure: None,
         }
@@ -58,18 +69,30 @@ impl Recording {
         self.len() == 0
     }
 
-    /// Writes what has gathered, unless a batch is being written.
-    pub(super) fn begin(&mut self) {
+    /// Writes what has gathered, unless a batch is being written, or a small one would follow close upon another
+    /// while there is `more` to come.
+    pub(super) fn begin(&mut self, more: bool, now: Instant) {
         let Some(ledger) = &self.ledger else { return };
         if self.writing.is_some() || self.gathering.is_empty() {
             return;
         }
+        let is_early = self.next.is_some_and(|next| now < next);
+        if more && is_early && self.gathering.len() < BATCH {
+            return;
+        }
+        self.next = now.checked_add(GATHERS);
         let (ledger, batch) = (Arc::clone(ledger), std::mem::take(&mut self.gathering));
         self.in_writing = batch.len();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let written = write(&ledger, &batch);
             (without_jobs(batch), written)
         }));
+    }
+
+    /// When to begin again, if a small batch waits for that.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let waits = self.writing.is_none() && !self.gathering.is_empty();
+        self.next.filter(|_| waits)
     }
 
     /// Returns when the batch is written. Cancel safe.
@@ -130,4 +153,82 @@ fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
         let said = super::attempt::said(&*panic);
         Err(io::Error::other(format!("the ledger panicked: {said}")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ratchet_ipc::Payload;
+
+    use super::*;
+
+    /// Takes note of nothing.
+    struct Blank;
+
+    impl Ledger for Blank {
+        fn append(&mut self, _: &Job, _: &Outcome) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn recording() -> Recording {
+        let ledger: Box<dyn Ledger> = Box::new(Blank);
+        Recording::new(Some(Arc::new(Mutex::new(ledger))))
+    }
+
+    fn push(recording: &mut Recording, count: usize) {
+        for _ in 0..count {
+            let outcome = Outcome {
+                id: "a".into(),
+                task: "t".into(),
+                host: None,
+                result: Ok(Payload::null()),
+                attempts: 1,
+                cached: false,
+                worker: None,
+                queued: Duration::ZERO,
+                duration: Duration::ZERO,
+            };
+            let job = Job::task("a", "t", Payload::null());
+            recording.push(Arc::new(job), 0, Arc::new(outcome));
+        }
+    }
+
+    async fn written(recording: &mut Recording) -> usize {
+        recording.done().await;
+        std::iter::from_fn(|| recording.pop()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_batches_do_not_follow_close_upon_each_other() {
+        let mut recording = recording();
+        let now = tokio::time::Instant::now().into_std();
+        push(&mut recording, 1);
+        recording.begin(true, now);
+        assert_eq!(written(&mut recording).await, 1, "the first is not held up");
+
+        push(&mut recording, 1);
+        recording.begin(true, now);
+        assert_eq!(recording.due(), Some(now + GATHERS));
+        push(&mut recording, 1);
+        recording.begin(true, now + GATHERS);
+        assert_eq!(recording.due(), None);
+        assert_eq!(written(&mut recording).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_batch_waits_for_nothing_nor_does_the_last() {
+        let mut recording = recording();
+        let now = tokio::time::Instant::now().into_std();
+        for (count, more) in [(1, true), (BATCH, true), (1, false)] {
+            push(&mut recording, count);
+            recording.begin(more, now);
+            assert_eq!(written(&mut recording).await, count);
+        }
+    }
 }
