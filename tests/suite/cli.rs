@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod idle;
 mod map;
 mod pages;
 mod pipes;

@@ -7,6 +7,7 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::Terms;
 use ratchet_runtime::process::CommandRunner;
 
+use super::idle::refuse_of_map;
 use super::run::keeper;
 use crate::args::map::MapArguments;
 use crate::error::CliError;
@@ -18,6 +19,7 @@ use crate::map::{
 use crate::session::{Again, Errand, Feed, Session, Typed};
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
+    refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
     let items = items(arguments, lists)?;
     let columns = Columns {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ratchet_runtime::process::Keeper;
 
+use super::idle::refuse_of_run;
 use crate::args::run::RunArguments;
-use crate::diagnostic::Look;
 use crate::error::CliError;
 use crate::job_file::{self, Protocol};
 use crate::session::{Again, Errand, Feed, Session, Typed, source_of};
@@ -33,7 +33,9 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
         .map(|command| worker(command, arguments.protocol.unwrap_or_default()))
         .transpose()?;
     let plan = job_file::open(&file, &options)?;
-    session.screen.say(&plan.warnings.render(Look::of_stderr()));
+    refuse_of_run(arguments, &plan, &options.pools)?;
+    let look = session.rules.err_style().look();
+    session.screen.say(&plan.warnings.render(look));
     let errand = Errand {
         feed: Feed::of(plan.jobs, arguments.strict),
         source: (file != Path::new("-")).then(|| source_of(&file)).flatten(),

@@ -180,6 +180,6 @@ pub(crate) fn max_failures(amount: Amount) -> Option<MaxFailures> {
 }
 
 /// A word of the settings, which are sound.
-fn word<T: clap::ValueEnum>(text: Option<&str>) -> Option<T> {
+pub(crate) fn word<T: clap::ValueEnum>(text: Option<&str>) -> Option<T> {
     T::from_str(text?, false).ok()
 }
