@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod idle;
 mod map;
+mod outputs;
 mod pages;
 mod pipes;
 mod recipes;

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::Terms;
-use ratchet_runtime::process::CommandRunner;
+use ratchet_runtime::process::{CommandLimits, CommandRunner};
+use ratchet_runtime::{CacheTerms, Terms};
 
 use super::idle::refuse_of_map;
 use super::run::keeper;
@@ -17,6 +17,10 @@ use crate::map::{
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
 use crate::session::{Again, Errand, Feed, Session, Typed};
+
+/// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
+/// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
+const REMEMBERED: usize = 64 * 1024;
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     refuse_of_map(arguments)?;
@@ -80,12 +84,21 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         What::Live { live, .. } => Some(Arc::clone(live)),
         What::Outputs { .. } | What::Report(_) => None,
     };
+    let is_read =
+        arguments.output.format.is_some() || matches!(terms.cache, Some(CacheTerms::On { .. }));
+    let tells = if is_read {
+        CommandLimits::default().capture_bytes
+    } else {
+        REMEMBERED
+    };
     let keeper = keeper()?;
     let commander = MapRunner {
         commands: CommandRunner::new(Some(keeper.clone())),
         grace: rules.phases().cancelling,
         shelf: Arc::clone(&shelf),
         live,
+        keeps: arguments.joblog.is_some() || arguments.results.is_some(),
+        tells,
         clock: || SystemClock.now(),
     };
     let recipient = MapRecipient {
