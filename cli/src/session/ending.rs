@@ -59,8 +59,10 @@ pub(super) fn conclude(
         delivered.result?;
     }
     fed?;
+    // That nothing more could be recorded is what ended the run, and comes before what that did to the record.
+    let end = end?;
     kept?;
-    let end = match end? {
+    let end = match end {
         RunEnd::Done | RunEnd::Rule(Reached::Limit) if nobody_reads => RunEnd::NobodyReads,
         end => end,
     };
