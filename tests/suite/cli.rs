@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod idle;
+mod lossless;
 mod map;
 mod outputs;
 mod pages;

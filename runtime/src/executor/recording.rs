@@ -84,7 +84,7 @@ impl Recording {
                     .map(|(_, place, outcome)| (place, outcome));
                 self.written.extend(outcomes);
                 if let Err(error) = result {
-                    self.fail(error.to_string());
+                    self.fail(with_causes(&error));
                 }
             }
             // The runtime is going down, and the run with it.
@@ -112,6 +112,18 @@ impl Recording {
     pub(super) fn failure(&mut self) -> Option<String> {
         self.failure.take()
     }
+}
+
+/// Why, and why that: a file that cannot be written is one thing, a full disk another.
+fn with_causes(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
