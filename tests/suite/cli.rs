@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod idle;
+mod inputs;
 mod junit;
 mod lossless;
 mod map;

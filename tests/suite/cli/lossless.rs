@@ -58,7 +58,7 @@ fn all_succeeded(ended: Ended, count: u64) {
 
 #[test]
 fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
-    const JOBS: u64 = 3_000;
+    const JOBS: u64 = 1_200;
     for (signal, code) in [
         (Signal::Interrupt, Some(130)),
         (Signal::Terminate, Some(143)),
@@ -71,7 +71,7 @@ fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
         // The rest of its jobs never comes, so it cannot end before the signal.
         let written = running.stdin().write_all(&lines(JOBS / 2));
         written.expect("it reads");
-        running.wait_for_stdout("\"id\":\"700\"");
+        running.wait_for_stdout("\"id\":\"200\"");
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.code, code, "{}", ended.stderr());
@@ -89,7 +89,7 @@ fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
         }
         let stats = call(&folder, &["cache"]).run().with_code(0).quiet();
         assert!(
-            stats.stdout().starts_with("echo\t3000\t"),
+            stats.stdout().starts_with("echo\t1200\t"),
             "{}",
             stats.stdout()
         );

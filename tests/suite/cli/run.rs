@@ -411,6 +411,35 @@ fn a_signal_ends_the_wait_for_another_attempt() {
 }
 
 #[test]
+fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
+    let folder = file(
+        "jobs:
+  - { id: deaf, run: [sh, -c, \"test -e tried || { touch tried; exit 1; }; trap '' TERM INT; echo $$ > deaf; sleep 1000\"], retry: { max: 9, backoff: fixed, base: 1ms, cap: 1ms } }
+  - { id: waits, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2"]);
+    let running = call.start();
+    let deaf = || std::fs::read_to_string(folder.at("deaf")).unwrap_or_default();
+    running.until("one waits and one is deaf", || {
+        folder.at("ran").exists() && deaf().ends_with('\n')
+    });
+    for said in ["no new jobs", "is asked to stop", "is killed"] {
+        running.signal(Signal::Terminate);
+        running.wait_for_stderr(said);
+    }
+    let ended = running.wait().with_code(143);
+    let lines = results(&ended);
+    for (id, line) in &lines {
+        assert_eq!(line["status"], "cancelled", "{id}");
+        assert_eq!(line["attempts"], if id == "deaf" { 2 } else { 1 }, "{id}");
+    }
+    assert_eq!(lines.len(), 2);
+    let process = format!("/proc/{}", deaf().trim());
+    assert!(!std::path::Path::new(&process).exists(), "{process} lives");
+}
+
+#[test]
 fn a_line_of_100_mb_is_refused_and_the_next_is_done() {
     let mut lines = br#"{"task":"echo","input":""#.to_vec();
     lines.resize(100 << 20, b'x');
