@@ -319,6 +319,13 @@ fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
         said.contains("run again what did not succeed: ratchet resume "),
         "{said}"
     );
+    assert!(!said.contains("queue time:"), "{said}");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-v"]);
+    let said = call.run().with_code(100).stderr();
+    assert!(
+        said.contains("queue time: min ") && said.contains("peak concurrency "),
+        "{said}"
+    );
     assert!(run(&folder, &[]).stderr.is_empty());
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--no-record"]);
     let said = call.run().with_code(100).stderr();
