@@ -7,6 +7,7 @@ pub(crate) mod config;
 mod idle;
 pub(crate) mod man;
 pub(crate) mod map;
+mod overwrite;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -7,8 +7,8 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::process::{CommandLimits, CommandRunner};
 use ratchet_runtime::{CacheTerms, Terms};
 
-use super::idle::refuse_of_map;
 use super::run::keeper;
+use super::{idle, overwrite};
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::job_file::{Served, WorkerPlan};
@@ -16,15 +16,16 @@ use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
-use crate::session::{Again, Errand, Feed, Session, Typed};
+use crate::session::{Again, Errand, Feed, Session};
 
 /// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
 /// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
 const REMEMBERED: usize = 64 * 1024;
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
-    refuse_of_map(arguments)?;
+    idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
+    overwrite::refuse_of_map(arguments, lists.is_some())?;
     let items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
@@ -34,16 +35,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         let template = template(arguments, command, columns)?;
         return dry_run(items, &template);
     }
-    let typed = Typed {
-        crew: &arguments.crew,
-        terms: &arguments.terms,
-        stop: &arguments.stop,
-        output: &arguments.output,
-        display: &arguments.display,
-        record: &arguments.record,
-    };
     let is_again = again.is_some();
-    let session = Session::open(&typed, again)?;
+    let session = Session::open(&arguments.into(), again)?;
     let rules = &session.rules;
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {

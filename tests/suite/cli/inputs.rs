@@ -132,3 +132,49 @@ fn noise_is_a_failed_result_a_line_and_good_lines_are_done() {
             .all(|line| line["status"] == "succeeded" || line["error"]["class"] == "input")
     );
 }
+
+#[test]
+fn what_is_read_is_not_written_over() {
+    let folder = Folder::new()
+        .file("items", "one\n")
+        .file("jobs.jsonl", "{\"run\":[\"true\"]}\n");
+    symlink(folder.at("items"), folder.at("other")).expect("it is made");
+    for (words, what) in [
+        (
+            &["map", "-a", "items", "-o", "items", "--", "echo"][..],
+            "--output would write over `items`",
+        ),
+        (
+            &["map", "-a", "items", "-o", "other", "--", "echo"],
+            "--output would write over `items`",
+        ),
+        (
+            &["map", "-o", "items", "--", "echo"],
+            "--output would write over stdin",
+        ),
+        (
+            &["map", "-a", "items", "--joblog", "items", "--", "echo"],
+            "--joblog would write over `items`",
+        ),
+        (
+            &["run", "jobs.jsonl", "-o", "./jobs.jsonl"],
+            "--output would write over `jobs.jsonl`",
+        ),
+    ] {
+        let stdin = std::fs::File::open(folder.at("items")).expect("it is there");
+        let call = Ratchet::within(&folder).args(words).stdin_from(stdin);
+        let said = call.run().with_code(2).stderr();
+        assert!(
+            said.starts_with(&format!("ratchet: {what} while it is read\n")),
+            "{said}"
+        );
+        let read = |name: &str| std::fs::read_to_string(folder.at(name)).expect("it is there");
+        assert_eq!(read("items"), "one\n");
+        assert_eq!(read("jobs.jsonl"), "{\"run\":[\"true\"]}\n");
+    }
+    // After `:::`, nothing is read.
+    let words = ["map", "-q", "-o", "items", "--", "echo", ":::", "two"];
+    let stdin = std::fs::File::open(folder.at("items")).expect("it is there");
+    let call = Ratchet::within(&folder).args(words).stdin_from(stdin);
+    let _ = call.run().with_code(0);
+}

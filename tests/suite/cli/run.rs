@@ -344,6 +344,12 @@ fn the_log_goes_to_stderr_or_into_a_file() {
         "{logged}"
     );
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let ended = run(&folder, &["--log-file", "no/such/folder"]).with_code(2);
+    assert!(
+        ended
+            .stderr()
+            .starts_with("ratchet: `no/such/folder` cannot be written\n")
+    );
     let said = call.env("RUST_LOG", "a=b=c").run().with_code(2).stderr();
     assert!(said.contains("RUST_LOG"), "{said}");
 }
