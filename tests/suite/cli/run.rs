@@ -444,8 +444,14 @@ fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
     let ended = running.wait().with_code(143);
     let lines = results(&ended);
     for (id, line) in &lines {
-        assert_eq!(line["status"], "cancelled", "{id}");
-        assert_eq!(line["attempts"], if id == "deaf" { 2 } else { 1 }, "{id}");
+        let (attempts, statuses) = match id.as_str() {
+            "deaf" => (2, &["cancelled"][..]),
+            // The signal may come while its first attempt is about to end: then it has failed, and nothing waits.
+            _ => (1, &["cancelled", "failed"][..]),
+        };
+        assert_eq!(line["attempts"], attempts, "{id}");
+        let status = line["status"].as_str().expect("a status");
+        assert!(statuses.contains(&status), "{id}: {status}");
     }
     assert_eq!(lines.len(), 2);
     let process = format!("/proc/{}", deaf().trim());
