@@ -50,5 +50,24 @@ pub(crate) enum Verb {
     Man(man::ManArguments),
 }
 
+impl Verb {
+    /// When colours are to be used on stderr, if that was typed.
+    pub(crate) fn color(&self) -> Option<display::When> {
+        match self {
+            Self::Run(run) => run.display.color,
+            Self::Map(map) => map.display.color,
+            Self::Resume(resume) => resume.display.color,
+            Self::Check(check) => check.color,
+            Self::Runs(_)
+            | Self::Cache(_)
+            | Self::Worker(_)
+            | Self::Config(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

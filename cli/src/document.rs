@@ -10,6 +10,7 @@ mod json;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod text;
 mod toml;
 mod tree;
 mod yaml;
@@ -17,6 +18,7 @@ mod yaml;
 pub(crate) use check::check;
 pub(crate) use format::Format;
 pub(crate) use shape::{Key, Section, Shape};
+pub(crate) use text::source;
 pub(crate) use tree::{Entry, Node, Value};
 
 /// How deep lists and maps may lie in each other: deeper is a mistake or an attack.

@@ -33,4 +33,4 @@ pub(crate) use open::open;
 pub(crate) use plan::{Jobs, Options, Plan, PoolDefaults, Served, WorkerPlan};
 pub(crate) use program::{Protocol, command_worker};
 pub(crate) use stream::{BadLine, LineError, Lines};
-pub(crate) use terms::{Retry, Wishes};
+pub(crate) use terms::{Retry, Wishes, typed_hint};

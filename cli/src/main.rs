@@ -3,6 +3,7 @@
 mod about;
 mod args;
 mod commands;
+mod complaint;
 mod diagnostic;
 mod document;
 mod error;
@@ -17,60 +18,37 @@ mod session;
 mod settings;
 mod value;
 
-use std::error::Error;
-use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Arguments, Verb};
-use diagnostic::Look;
-use error::CliError;
 
 /// Jobs and outcomes are made on one thread and dropped on another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Arguments { verb } = Arguments::parse();
+    let Arguments { verb } = complaint::arguments();
+    let mut color = verb.color();
     let out = &mut io::stdout();
     let done = match verb {
-        Verb::Run(run) => return end(commands::run::run(&run, None)),
-        Verb::Map(map) => return end(commands::map::run(&map, None)),
-        Verb::Resume(resume) => return end(commands::resume::run(*resume)),
-        Verb::Check(check) => commands::check::run(&check),
-        Verb::Config(config) => commands::config::run(&config),
-        Verb::Schema(schema) => commands::schema::run(&schema),
-        Verb::Runs(runs) => commands::runs::run(&runs),
-        Verb::Cache(cache) => commands::cache::run(&cache),
-        Verb::Worker(worker) => commands::worker::run(&worker),
-        Verb::Completions(completions) => commands::completions::run(&completions, out),
-        Verb::Man(man) => commands::man::run(&man, out),
+        Verb::Run(run) => commands::run::run(&run, None),
+        Verb::Map(map) => commands::map::run(&map, None),
+        Verb::Resume(resume) => commands::resume::run(*resume, &mut color),
+        Verb::Check(check) => commands::check::run(&check).map(success),
+        Verb::Config(config) => commands::config::run(&config).map(success),
+        Verb::Schema(schema) => commands::schema::run(&schema).map(success),
+        Verb::Runs(runs) => commands::runs::run(&runs).map(success),
+        Verb::Cache(cache) => commands::cache::run(&cache).map(success),
+        Verb::Worker(worker) => commands::worker::run(&worker).map(success),
+        Verb::Completions(completions) => {
+            commands::completions::run(&completions, out).map(success)
+        }
+        Verb::Man(man) => commands::man::run(&man, out).map(success),
     };
-    end(done.map(|()| exit::SUCCESS))
+    ExitCode::from(done.unwrap_or_else(|error| complaint::report(&error, color)))
 }
 
-fn end(done: Result<u8, CliError>) -> ExitCode {
-    ExitCode::from(done.unwrap_or_else(|error| report(&error)))
-}
-
-/// Says what went wrong and why, a cause a line, and what to do about it.
-fn report(error: &CliError) -> u8 {
-    if error.is_broken_pipe() {
-        return error.exit_code();
-    }
-    let mut text = error.reports(Look::of_stderr());
-    let _ = writeln!(text, "ratchet: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(text, "  because: {error}");
-        cause = error.source();
-    }
-    if let Some(help) = error.help() {
-        let _ = writeln!(text, "  help: {help}");
-    }
-    // There is nobody left to tell where stderr is closed; the exit code still says it.
-    let _ = io::stderr().write_all(text.as_bytes());
-    error.exit_code()
+fn success((): ()) -> u8 {
+    exit::SUCCESS
 }

@@ -15,6 +15,7 @@ mod jobs;
 mod lists;
 mod parts;
 mod print;
+mod printout;
 mod quote;
 mod recipient;
 mod results;

@@ -9,6 +9,7 @@
 
 mod bars;
 mod lines;
+mod picture;
 mod view;
 
 use std::io;

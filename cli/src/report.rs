@@ -4,6 +4,7 @@
 //! [`Digest`] at the end among it.
 
 mod digest;
+mod figures;
 mod human;
 mod json;
 mod jsonl;
@@ -18,6 +19,7 @@ use std::time::SystemTime;
 use ratchet_runtime::{Outcome, Summary};
 
 pub(crate) use digest::Digest;
+pub(crate) use figures::figures;
 pub(crate) use human::describe;
 pub(crate) use moment::{ago, timestamp};
 pub(crate) use reported::Place;

@@ -47,7 +47,8 @@ use signals::Heard;
 pub(crate) use delivery::Recipient;
 pub(crate) use feed::Feed;
 pub(crate) use record::{Again, source_of};
-pub(crate) use rules::{Rules, Typed, cores};
+use rules::Typed;
+pub(crate) use rules::{Rules, cores, word};
 pub(crate) use screen::Screen;
 
 /// How many outcomes are handed over together.
@@ -280,8 +281,6 @@ async fn restarts(pools: &[ProcessPool]) -> u64 {
 impl Rules {
     /// How texts look on stderr.
     pub(crate) fn err_style(&self) -> Style {
-        Style::decide(self.color, io::stderr().is_terminal(), |name| {
-            std::env::var_os(name)
-        })
+        Style::of_stderr(self.color)
     }
 }

@@ -47,6 +47,11 @@ impl Settings {
         load::load(surroundings)
     }
 
+    /// What is sound of them, for whoever is about to tell what is not.
+    pub(crate) fn sound(surroundings: &Surroundings) -> Self {
+        load::sound(surroundings)
+    }
+
     pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
         value::positive(self.text("jobs")?).ok()
     }

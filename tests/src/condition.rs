@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// No test waits longer than this for something that has to happen; it only ends a test that hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Waits until a condition holds that nobody tells of.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -3,7 +3,12 @@
 
 mod cache;
 mod check;
+mod idle;
+mod inputs;
+mod junit;
+mod lossless;
 mod map;
+mod outputs;
 mod pages;
 mod pipes;
 mod recipes;

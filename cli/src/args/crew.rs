@@ -13,7 +13,7 @@ pub(crate) struct CrewArguments {
     /// How many jobs run at once (default: as many as there are cores).
     #[arg(short, long, value_name = "N", value_parser = value::positive)]
     pub(crate) jobs: Option<NonZeroU32>,
-    /// How many processes a kind of worker has (default: as many as jobs run at once).
+    /// How many processes a kind of worker has that says no `size` (default: as many as jobs run at once).
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub(crate) workers: Option<NonZeroU32>,
     /// How many requests lie in a worker's pipe beyond the one it works on: `auto` or a number.

@@ -16,7 +16,7 @@ pub(crate) struct DisplayArguments {
     /// No progress and no summary; only errors.
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log more; again for even more.
+    /// Log more, and sum up all figures at the end; again for even more.
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Write the log to a file instead of stderr.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ratchet_runtime::ParallelizationHint;
 
+use crate::job_file;
 use crate::value;
 
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub(crate) struct TermsArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
     pub(crate) retries: Option<u32>,
     /// How parallel a job may be: `fully_parallel`, `host_exclusive`, `global_exclusive`, `alone`, or
-    /// a rate as in `{"rate_limited": {"requests_per_second": 5}}`.
+    /// a rate as in `{rate_limited: {requests_per_second: 5}}`.
     #[arg(long, value_name = "HINT", value_parser = hint)]
     pub(crate) hint: Option<ParallelizationHint>,
     /// Use earlier results again: `on`, `refresh` to run all the same and store anew, or `off`.
@@ -35,8 +36,46 @@ pub(crate) enum CacheMode {
 
 fn hint(text: &str) -> Result<ParallelizationHint, String> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| error.to_string());
+        return job_file::typed_hint(text);
     }
     text.parse()
         .map_err(|error: ratchet_runtime::Error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_typed_as_it_is_written_in_a_file() {
+        let expected = ParallelizationHint::RateLimited {
+            requests_per_second: 5.0,
+            burst: 2,
+            key: Some("ec2".to_owned()),
+        };
+        for text in [
+            "{rate_limited: {requests_per_second: 5, burst: 2, key: ec2}}",
+            r#"{"rate_limited": {"requests_per_second": 5, "burst": 2, "key": "ec2"}}"#,
+        ] {
+            assert_eq!(hint(text), Ok(expected.clone()), "{text}");
+        }
+        assert_eq!(hint("alone"), Ok(ParallelizationHint::Alone));
+        for (text, said) in [
+            (
+                "{rate_limted: {requests_per_second: 5}}",
+                "did you mean `rate_limited`?",
+            ),
+            ("{rate_limited: {requests_per_second: 0}}", "0"),
+            ("{rate_limited: {}}", "requests_per_second"),
+            ("{rate_limited: {requests_per_second: 5}", ""),
+            ("{}", ""),
+            ("rate_limited", "{rate_limited: {requests_per_second: 5}}"),
+        ] {
+            let refused = hint(text).unwrap_err();
+            assert!(
+                refused.contains(said) && !refused.is_empty(),
+                "{text}: {refused}"
+            );
+        }
+    }
 }

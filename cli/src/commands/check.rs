@@ -11,12 +11,14 @@ use ratchet_runtime::process::Size;
 use ratchet_runtime::{Job, Work};
 use serde::Serialize;
 
+use crate::args::display::When;
 use crate::diagnostic::Look;
 use crate::error::CliError;
 use crate::job_file::{
     self, BadLine, Jobs, Lines, Options, Plan, PoolDefaults, Protocol, Served, WorkerPlan,
 };
-use crate::session::cores;
+use crate::report::Style;
+use crate::session::{cores, word};
 use crate::settings::{Settings, Surroundings};
 use crate::value;
 
@@ -44,6 +46,9 @@ pub(crate) struct Arguments {
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     format: SummaryFormat,
+    /// Use colours on stderr: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) color: Option<When>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -83,9 +88,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         ..Options::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
-    let warnings = plan.warnings.render(Look::of_stderr());
+    let color = arguments.color.or_else(|| word(settings.color()));
+    let look = Style::of_stderr(color.unwrap_or_default()).look();
+    let warnings = plan.warnings.render(look);
     let _ = io::stderr().write_all(warnings.as_bytes());
-    let summary = Summary::of(&arguments.file, plan)?;
+    let summary = Summary::of(&arguments.file, plan, look)?;
     let text = match arguments.format {
         SummaryFormat::Human => summary.human(),
         SummaryFormat::Json => summary.json(),
@@ -125,7 +132,7 @@ struct WorkerSummary {
 }
 
 impl Summary {
-    fn of(file: &Path, plan: Plan) -> Result<Self, CliError> {
+    fn of(file: &Path, plan: Plan, look: Look) -> Result<Self, CliError> {
         let mut summary = Self {
             v: 1,
             file: file.display().to_string(),
@@ -148,13 +155,13 @@ impl Summary {
                 }
                 summary.depth = Some(depth(&jobs, &order));
             }
-            Jobs::Streamed(lines) => summary.read(*lines)?,
+            Jobs::Streamed(lines) => summary.read(*lines, look)?,
         }
         Ok(summary)
     }
 
     /// Reads a stream to its end. All bad lines are told, not only the first.
-    fn read(&mut self, lines: Lines) -> Result<(), CliError> {
+    fn read(&mut self, lines: Lines, look: Look) -> Result<(), CliError> {
         let mut bad = 0;
         for line in lines {
             match line {
@@ -168,7 +175,7 @@ impl Summary {
                 Err(BadLine::Refused(error)) => {
                     bad += 1;
                     if bad <= SHOWN {
-                        let shown = error.report.render(Look::of_stderr());
+                        let shown = error.report.render(look);
                         let _ = io::stderr().write_all(shown.as_bytes());
                     }
                 }

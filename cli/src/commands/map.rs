@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::Terms;
-use ratchet_runtime::process::CommandRunner;
+use ratchet_runtime::process::{CommandLimits, CommandRunner};
+use ratchet_runtime::{CacheTerms, Terms};
 
 use super::run::keeper;
+use super::{idle, overwrite};
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::job_file::{Served, WorkerPlan};
@@ -15,10 +16,16 @@ use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
-use crate::session::{Again, Errand, Feed, Session, Typed};
+use crate::session::{Again, Errand, Feed, Session};
+
+/// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
+/// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
+const REMEMBERED: usize = 64 * 1024;
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
+    idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
+    overwrite::refuse_of_map(arguments, lists.is_some())?;
     let items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
@@ -28,16 +35,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         let template = template(arguments, command, columns)?;
         return dry_run(items, &template);
     }
-    let typed = Typed {
-        crew: &arguments.crew,
-        terms: &arguments.terms,
-        stop: &arguments.stop,
-        output: &arguments.output,
-        display: &arguments.display,
-        record: &arguments.record,
-    };
     let is_again = again.is_some();
-    let session = Session::open(&typed, again)?;
+    let session = Session::open(&arguments.into(), again)?;
     let rules = &session.rules;
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
@@ -78,12 +77,21 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         What::Live { live, .. } => Some(Arc::clone(live)),
         What::Outputs { .. } | What::Report(_) => None,
     };
+    let is_read =
+        arguments.output.format.is_some() || matches!(terms.cache, Some(CacheTerms::On { .. }));
+    let tells = if is_read {
+        CommandLimits::default().capture_bytes
+    } else {
+        REMEMBERED
+    };
     let keeper = keeper()?;
     let commander = MapRunner {
         commands: CommandRunner::new(Some(keeper.clone())),
         grace: rules.phases().cancelling,
         shelf: Arc::clone(&shelf),
         live,
+        keeps: arguments.joblog.is_some() || arguments.results.is_some(),
+        tells,
         clock: || SystemClock.now(),
     };
     let recipient = MapRecipient {

@@ -8,13 +8,15 @@ use ratchet_runtime::RunStore;
 
 use super::{map, run};
 use crate::about::About;
+use crate::args::display::When;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
 use crate::error::CliError;
 use crate::session::Again;
 use crate::settings::{Settings, Surroundings};
 
-pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
+/// `color` becomes what the run was begun with, unless something else is typed now.
+pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Result<u8, CliError> {
     let surroundings = Surroundings::current().map_err(|source| CliError::Read {
         path: ".".into(),
         source,
@@ -64,6 +66,7 @@ pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
                 &mut typed.display,
                 &mut typed.record.state,
             );
+            *color = typed.display.color;
             run::run(&typed, Some(again))
         }
         Verb::Map(mut typed) => {
@@ -73,6 +76,7 @@ pub(crate) fn run(arguments: ResumeArguments) -> Result<u8, CliError> {
                 &mut typed.display,
                 &mut typed.record.state,
             );
+            *color = typed.display.color;
             map::run(&typed, Some(again))
         }
         _ => Err(CliError::usage(format!(

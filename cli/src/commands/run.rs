@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ratchet_runtime::process::Keeper;
 
+use super::{idle, overwrite};
 use crate::args::run::RunArguments;
-use crate::diagnostic::Look;
 use crate::error::CliError;
 use crate::job_file::{self, Protocol};
-use crate::session::{Again, Errand, Feed, Session, Typed, source_of};
+use crate::session::{Again, Errand, Feed, Session, source_of};
 
 pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, CliError> {
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("-"));
@@ -17,15 +17,8 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
         return Err(CliError::usage("there are no jobs: stdin is a terminal")
             .hint("name a job file, or write jobs to stdin, a JSON object a line"));
     }
-    let typed = Typed {
-        crew: &arguments.crew,
-        terms: &arguments.terms,
-        stop: &arguments.stop,
-        output: &arguments.output,
-        display: &arguments.display,
-        record: &arguments.record,
-    };
-    let session = Session::open(&typed, again)?;
+    overwrite::refuse_of_run(arguments, &file)?;
+    let session = Session::open(&arguments.into(), again)?;
     let mut options = session.options();
     options.worker = arguments
         .worker
@@ -33,7 +26,9 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
         .map(|command| worker(command, arguments.protocol.unwrap_or_default()))
         .transpose()?;
     let plan = job_file::open(&file, &options)?;
-    session.screen.say(&plan.warnings.render(Look::of_stderr()));
+    idle::refuse_of_run(arguments, &plan, &options.pools)?;
+    let look = session.rules.err_style().look();
+    session.screen.say(&plan.warnings.render(look));
     let errand = Errand {
         feed: Feed::of(plan.jobs, arguments.strict),
         source: (file != Path::new("-")).then(|| source_of(&file)).flatten(),

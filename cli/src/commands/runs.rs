@@ -12,12 +12,12 @@ use ratchet_runtime::journal::{Header, RunState};
 use ratchet_runtime::{JournalError, RunId, RunStore};
 
 use crate::about::About;
-use crate::args::display::When;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
 use crate::map::shell_line;
 use crate::places::Places;
 use crate::report::Style;
+use crate::session::word;
 use crate::settings::Settings;
 use crate::value;
 
@@ -111,11 +111,7 @@ fn what(header: &Header) -> String {
 }
 
 fn style(settings: &Settings) -> Style {
-    let asked = match settings.color() {
-        Some("always") => When::Always,
-        Some("never") => When::Never,
-        _ => When::Auto,
-    };
+    let asked = word(settings.color()).unwrap_or_default();
     Style::decide(asked, io::stdout().is_terminal(), |name| {
         std::env::var_os(name)
     })

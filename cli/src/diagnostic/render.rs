@@ -1,7 +1,6 @@
 //! How diagnostics look: place, line, caret, cause, suggestion.
 
 use std::fmt::{self, Write};
-use std::io::IsTerminal;
 
 use clap::builder::styling::{AnsiColor, Style};
 use unicode_width::UnicodeWidthChar;
@@ -24,17 +23,6 @@ pub(crate) enum Look {
 }
 
 impl Look {
-    /// Coloured where stderr is a terminal, and nobody asked for none.
-    pub(crate) fn of_stderr() -> Self {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if std::io::stderr().is_terminal() && !is_set("NO_COLOR") && !dumb {
-            Self::Coloured
-        } else {
-            Self::Plain
-        }
-    }
-
     fn paint(self, style: Style, text: impl fmt::Display) -> String {
         match self {
             Self::Plain => text.to_string(),

@@ -3,7 +3,8 @@
 mod terms;
 mod worker;
 
-use self::terms::{CACHE, COUNTS_AGAINST, HINT, PRIORITY, RETRY, SLOTS, TIMEOUT};
+pub(super) use self::terms::HINT;
+use self::terms::{CACHE, COUNTS_AGAINST, PRIORITY, RETRY, SLOTS, TIMEOUT};
 use self::worker::WORKER;
 use crate::document::{Key, Section, Shape};
 

@@ -14,7 +14,7 @@ use super::keys;
 use super::plan::{Jobs, Options, Plan};
 use super::stream::Lines;
 use crate::diagnostic::{Diagnostic, Report, Source, Span};
-use crate::document::{Format, Node, Shape, Value, check};
+use crate::document::{Format, Node, Shape, Value, check, source};
 use crate::value;
 
 /// A larger document would take several times its size of memory.
@@ -63,7 +63,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         let limit = value::show_size(LARGEST);
         return Err(FileError::TooLarge { name, limit });
     }
-    let source = text(&name, bytes)?;
+    let source = source(&name, bytes).map_err(FileError::Refused)?;
     document(source, format, folder, options)
 }
 
@@ -81,28 +81,6 @@ fn stream(
         warnings: lines.warnings().clone(),
         jobs: Jobs::Streamed(Box::new(lines)),
     })
-}
-
-/// The text of a file, without a byte order mark, or where it is none.
-fn text(name: &str, mut bytes: Vec<u8>) -> Result<Source, FileError> {
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
-    }
-    let error = match String::from_utf8(bytes) {
-        Ok(text) => return Ok(Source::new(name, text)),
-        Err(error) => error,
-    };
-    let at = error.utf8_error().valid_up_to();
-    let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    let help =
-        if error.as_bytes().starts_with(b"\xff\xfe") || error.as_bytes().starts_with(b"\xfe\xff") {
-            "it looks like UTF-16; save it as UTF-8"
-        } else {
-            "save it as UTF-8"
-        };
-    let wide = shown[at..].chars().next().map_or(0, char::len_utf8);
-    let found = Diagnostic::error(Span::new(at, at + wide), "this is not UTF-8").help(help);
-    Err(refused(Source::new(name, shown), vec![found]))
 }
 
 fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts};
 
-use crate::diagnostic::Diagnostic;
-use crate::document::Node;
+use super::keys;
+use crate::diagnostic::{Diagnostic, Source};
+use crate::document::{Format, Node, check};
 use crate::value::{self, Unreadable};
 
 /// What a job, a worker's section, the defaults or the flags say; nothing is nothing said.
@@ -234,6 +235,30 @@ const BASE: Duration = Duration::from_millis(100);
 
 /// The longest wait where none is said.
 const CAP: Duration = Duration::from_secs(30);
+
+/// A hint with its figures that was typed, as it would stand in a file.
+pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
+    let mut problems = Vec::new();
+    let node = match Format::Yaml.read(&Source::new("--hint", text.to_owned())) {
+        Ok(node) => node,
+        Err(found) => {
+            problems = found;
+            None
+        }
+    };
+    let hint = node.and_then(|node| {
+        check(&node, &keys::HINT.shape, &mut problems);
+        hint(&node, &mut problems)
+    });
+    match (hint, problems.into_iter().next()) {
+        (Some(hint), None) => Ok(hint),
+        (_, Some(problem)) => {
+            let help = problem.help.map(|help| format!("; {help}"));
+            Err(problem.message + help.as_deref().unwrap_or_default())
+        }
+        (None, None) => Err("there are no figures in it".to_owned()),
+    }
+}
 
 fn hint(node: &Node, problems: &mut Vec<Diagnostic>) -> Option<ParallelizationHint> {
     if let Some(name) = node.text() {

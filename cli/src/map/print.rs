@@ -23,6 +23,11 @@ impl<O: Write, E: Write> Printer<O, E> {
         self.err.flush()
     }
 
+    /// Something that is said of an output.
+    pub(crate) fn note(&mut self, text: &[u8]) -> io::Result<()> {
+        self.err.write_all(text)
+    }
+
     /// A command has ended, and has printed this.
     pub(crate) fn write(&mut self, printed: &Printed) -> io::Result<()> {
         if self.tag {

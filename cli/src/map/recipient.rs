@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ratchet_runtime::process::Exit;
-use ratchet_runtime::{Outcome, Summary};
+use ratchet_runtime::process::{Exit, Stream};
+use ratchet_runtime::{Outcome, Payload, Summary};
 
+use super::printout::Known;
 use super::runner::{Kept, Live, Printed, Shelf};
-use super::{Joblog, Printer, ResultsFolder, Spool};
+use super::{Item, Joblog, Printer, ResultsFolder, Spool};
 use crate::error::CliError;
 use crate::report::Place;
 use crate::session::Recipient;
@@ -54,11 +55,14 @@ impl MapRecipient {
 
 impl Recipient for MapRecipient {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), CliError> {
-        let printed = self.shelf.take(&outcome.id).and_then(|kept| match kept {
-            Kept::Printed(printed) => Some(*printed),
-            Kept::Item(number, item) => answered(number, item, outcome),
-        });
-        if let Some(printed) = &printed {
+        let (printed, ran) = match self.shelf.take(&outcome.id) {
+            Some(Kept::Printed(printed)) => (Some(*printed), true),
+            Some(Kept::Item(number, item)) => (self.again(number, item, outcome)?, false),
+            None => (None, false),
+        };
+        // Of what was done in an earlier part of the run, log and files know already.
+        let is_news = ran || outcome.cached;
+        if let Some(printed) = printed.as_ref().filter(|_| is_news) {
             self.keep(printed)?;
         }
         match &mut self.what {
@@ -89,25 +93,73 @@ impl Recipient for MapRecipient {
     }
 }
 
-/// What a filter has answered, as if a command had printed it.
-fn answered(number: u64, item: Arc<super::Item>, outcome: &Outcome) -> Option<Printed> {
-    let answer = outcome.result.as_ref().ok()?;
-    let mut stdout = Spool::default();
-    match answer.read::<String>() {
-        Ok(text) => stdout.push(text.as_bytes()),
-        Err(_) => stdout.push(answer.as_str().as_bytes()),
+impl MapRecipient {
+    /// What is to be printed for a job that ran no command now: a filter has answered it, or it was done before.
+    fn again(
+        &mut self,
+        number: u64,
+        item: Arc<Item>,
+        outcome: &Outcome,
+    ) -> Result<Option<Printed>, CliError> {
+        let Ok(answer) = &outcome.result else {
+            return Ok(None);
+        };
+        let (stdout, stderr) = match Known::read(answer) {
+            Some(Known::Whole { stdout, stderr }) => (stdout, stderr),
+            Some(Known::TooLong) => {
+                self.note(&format!(
+                    "ratchet: what `{}` printed before was too long to be kept, so it is not printed again\n",
+                    item.joined().escape_ascii()
+                ))?;
+                return Ok(None);
+            }
+            None => (line(answer), Vec::new()),
+        };
+        if let What::Live { live, .. } = &self.what {
+            // What cannot be written is known to `Live`, which says so at once.
+            let _ = live.write(Stream::Stdout, &stdout, &item);
+            let _ = live.write(Stream::Stderr, &stderr, &item);
+        }
+        let spool = |bytes: Vec<u8>| {
+            let mut spool = Spool::default();
+            spool.push(&bytes);
+            spool
+        };
+        Ok(Some(Printed {
+            number,
+            item,
+            command: Vec::new(),
+            started: SystemTime::UNIX_EPOCH,
+            ran: outcome.duration,
+            exit: Exit::Code(0),
+            stdout: spool(stdout),
+            stderr: spool(stderr),
+        }))
     }
-    stdout.push(b"\n");
-    Some(Printed {
-        number,
-        item,
-        command: Vec::new(),
-        started: SystemTime::UNIX_EPOCH,
-        ran: outcome.duration,
-        exit: Exit::Code(0),
-        stdout,
-        stderr: Spool::default(),
-    })
+
+    /// Says something of an output. A report has it in its results.
+    fn note(&mut self, text: &str) -> Result<(), CliError> {
+        match &mut self.what {
+            What::Outputs { printer, place } => printer
+                .note(text.as_bytes())
+                .map_err(|error| place.error(error)),
+            What::Live { live, .. } => {
+                live.note(text.as_bytes());
+                Ok(())
+            }
+            What::Report(_) => Ok(()),
+        }
+    }
+}
+
+/// What a filter has answered, as a line.
+fn line(answer: &Payload) -> Vec<u8> {
+    let mut line = match answer.read::<String>() {
+        Ok(text) => text.into_bytes(),
+        Err(_) => answer.as_str().as_bytes().to_vec(),
+    };
+    line.push(b'\n');
+    line
 }
 
 /// Opens the joblog; a run that is gone on with goes on with its log, too.

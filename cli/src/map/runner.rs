@@ -20,6 +20,7 @@ use ratchet_runtime::{Attempt, Class, Context, Failure, JobKey, Payload, Runner,
 
 use super::items::Item;
 use super::print::tagged_lines;
+use super::printout::Printout;
 use super::spool::Spool;
 
 /// How much of the end of stderr goes with a failure.
@@ -100,8 +101,12 @@ pub(crate) struct MapRunner {
     pub(crate) commands: CommandRunner,
     pub(crate) grace: Duration,
     pub(crate) shelf: Arc<Shelf>,
-    /// Lines are written as they come, besides being kept.
+    /// Lines are written as they come.
     pub(crate) live: Option<Arc<Live>>,
+    /// Whether all that is printed is wanted at the end as well.
+    pub(crate) keeps: bool,
+    /// How much of what is printed becomes part of the result, of stdout and of stderr.
+    pub(crate) tells: usize,
     pub(crate) clock: fn() -> SystemTime,
 }
 
@@ -123,6 +128,8 @@ impl Runner for MapRunner {
         let sink = Arc::new(MapSink {
             live: self.live.clone(),
             item: Arc::clone(&item),
+            keeps: self.keeps || self.live.is_none(),
+            tells: self.tells,
             kept: Mutex::default(),
         });
         let (started, start) = ((self.clock)(), tokio::time::Instant::now());
@@ -137,6 +144,11 @@ impl Runner for MapRunner {
             .await;
         let ran = start.elapsed();
         let kept = sink.finish();
+        let exit = match &result {
+            Ok(end) => end.ended.exit,
+            // As shells have it.
+            Err(_) => Exit::Code(127),
+        };
         self.shelf.put(
             &job.id,
             Printed {
@@ -145,17 +157,13 @@ impl Runner for MapRunner {
                 command: words(config),
                 started,
                 ran,
-                exit: match &result {
-                    Ok(end) => end.ended.exit,
-                    // As shells have it.
-                    Err(_) => Exit::Code(127),
-                },
+                exit,
                 stdout: kept.stdout,
                 stderr: kept.stderr,
             },
         );
         match result {
-            Ok(end) => judge(&end, ran, kept.tail.as_ref()),
+            Ok(end) => judge(&end, ran, &kept.printout, kept.tail.as_ref()),
             Err(error) => Err(Failure::new(Class::Spawn, chain(&error))),
         }
     }
@@ -168,7 +176,12 @@ fn words(config: &ProcessConfig) -> Vec<OsString> {
         .collect()
 }
 
-fn judge(end: &CommandEnd, ran: Duration, tail: Option<&Tail>) -> Result<Payload, Failure> {
+fn judge(
+    end: &CommandEnd,
+    ran: Duration,
+    printout: &Printout,
+    tail: Option<&Tail>,
+) -> Result<Payload, Failure> {
     let exit = end.ended.exit;
     let failure = match end.stopped {
         Some(StopCause::Timeout) => {
@@ -183,7 +196,8 @@ fn judge(end: &CommandEnd, ran: Duration, tail: Option<&Tail>) -> Result<Payload
             format!("it was asked to stop, and {exit}"),
         ),
         None if exit.is_success() => {
-            return Payload::from_json(r#"{"exit_code":0}"#)
+            return printout
+                .to_payload()
                 .map_err(|error| Failure::new(Class::Protocol, error.to_string()));
         }
         None => {
@@ -214,6 +228,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct MapSink {
     live: Option<Arc<Live>>,
     item: Arc<Item>,
+    keeps: bool,
+    tells: usize,
     kept: Mutex<Gathered>,
 }
 
@@ -221,6 +237,7 @@ struct MapSink {
 struct Gathered {
     stdout: Spool,
     stderr: Spool,
+    printout: Printout,
     tail: Option<Tail>,
     /// The beginnings of lines whose ends have not come yet.
     begun: [Vec<u8>; 2],
@@ -255,11 +272,14 @@ impl OutputSink for MapSink {
                 .get_or_insert_with(|| Tail::new(STDERR_BYTES))
                 .push(bytes);
         }
-        let Some(live) = &self.live else {
+        kept.printout.push(stream, bytes, self.tells);
+        if self.keeps {
             match stream {
                 Stream::Stdout => kept.stdout.push(bytes),
                 Stream::Stderr => kept.stderr.push(bytes),
             }
+        }
+        let Some(live) = &self.live else {
             return ControlFlow::Continue(());
         };
         let begun = &mut kept.begun[usize::from(stream == Stream::Stderr)];
@@ -303,12 +323,19 @@ impl Live {
         Self { tag, out }
     }
 
+    /// Something that is said of an output.
+    pub(super) fn note(&self, text: &[u8]) {
+        // There is nobody left to tell where stderr is closed.
+        let _ = self.lock().stderr.write_all(text);
+    }
+
     /// Why stdout could not be written any more, if it could not.
     pub(crate) fn broken(&self) -> Option<io::Error> {
         self.lock().broken.take()
     }
 
-    fn write(&self, stream: Stream, lines: &[u8], item: &Item) -> ControlFlow<()> {
+    /// Writes lines of an item, unless stdout takes no more.
+    pub(super) fn write(&self, stream: Stream, lines: &[u8], item: &Item) -> ControlFlow<()> {
         let mut ends = self.lock();
         if stream == Stream::Stdout && ends.broken.is_some() {
             return ControlFlow::Break(());

@@ -6,14 +6,16 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ratchet_runtime::Outcome;
 
 use super::lines::is_news;
-use super::view::{LINES, View};
+use super::picture::{Change, Picture};
+use super::view::View;
 use crate::report::{Style, describe};
-
-/// How often a second the terminal is written to at the most.
-const REDRAWS: u8 = 10;
 
 /// How often what is to be seen is put together; asked more often, nothing happens.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// How often a second the terminal may be written to: as often as something is changed, which [`EVERY`] bounds.
+/// A change that were held back here would not be seen until the next one.
+const REDRAWS: u8 = u8::MAX;
 
 /// A bar for the run, and a line a running job below it.
 pub(super) struct Bars {
@@ -22,6 +24,7 @@ pub(super) struct Bars {
     running: Vec<ProgressBar>,
     style: Style,
     last: Option<Instant>,
+    seen: Picture,
 }
 
 impl Bars {
@@ -42,6 +45,7 @@ impl Bars {
             running: Vec::new(),
             style,
             last: None,
+            seen: Picture::default(),
         }
     }
 
@@ -60,23 +64,29 @@ impl Bars {
             return;
         }
         self.last = Some(now);
-        let (ended, total) = view.position(now);
-        self.run.set_length(total);
-        self.run.set_position(ended);
-        self.run.set_message(view.figures(now));
-        let lines = view.running(now);
-        // Lines are added when needed and emptied when not: a display that shrinks and grows flickers.
-        while self.running.len() < lines.len().min(LINES) {
+        let picture = Picture::of(view, now);
+        for change in picture.changes(&self.seen) {
+            match change {
+                Change::Total(total) => self.run.set_length(total),
+                Change::Ended(ended) => self.run.set_position(ended),
+                Change::Figures(figures) => self.run.set_message(figures.to_owned()),
+                Change::Line(index, line) => self.line(index).set_message(line.to_owned()),
+            }
+        }
+        self.seen = picture;
+    }
+
+    /// The bar of a line. Lines are added when needed and emptied when not: a display that shrinks and grows
+    /// flickers.
+    fn line(&mut self, index: usize) -> &ProgressBar {
+        while self.running.len() <= index {
             let bar = self.all.add(ProgressBar::no_length());
             if let Ok(template) = ProgressStyle::with_template("  {wide_msg}") {
                 bar.set_style(template);
             }
             self.running.push(bar);
         }
-        let lines = lines.into_iter().chain(std::iter::repeat_with(String::new));
-        for (bar, line) in self.running.iter().zip(lines) {
-            bar.set_message(line);
-        }
+        &self.running[index]
     }
 
     pub(super) fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
@@ -95,6 +105,7 @@ impl Bars {
 mod tests {
     use std::sync::Arc;
 
+    use crate::progress::view::LINES;
     use indicatif::InMemoryTerm;
     use ratchet_runtime::event::Event;
     use ratchet_runtime::{Class, Failure, TaskName};
@@ -171,6 +182,24 @@ mod tests {
             left.contains("task: no such file") && !left.contains("running"),
             "{left}"
         );
+    }
+
+    #[test]
+    fn nothing_is_written_where_nothing_changed() {
+        let term = InMemoryTerm::new(20, 80);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), REDRAWS);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        view.observe(&Event::RunStarted { total: Some(4) }, begin);
+        view.observe(&started("a"), begin);
+        bars.draw(&view, begin);
+        assert_ne!(term.moves_since_last_check(), "");
+        for tenth in 1..10 {
+            bars.draw(&view, begin + Duration::from_millis(tenth * 100));
+        }
+        assert_eq!(term.moves_since_last_check(), "");
+        bars.draw(&view, begin + Duration::from_secs(1));
+        assert!(term.contents().contains("  a  1 s"), "{}", term.contents());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! How texts look on a terminal.
 
 use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::args::display::When;
+use crate::diagnostic::Look;
 
 /// Whether colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,21 @@ impl Style {
             }
         };
         Self { colored }
+    }
+
+    /// What holds on the stderr of this process.
+    pub(crate) fn of_stderr(asked: When) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self::decide(asked, terminal, |name| std::env::var_os(name))
+    }
+
+    /// How diagnostics look that go to the same place.
+    pub(crate) fn look(self) -> Look {
+        if self.colored {
+            Look::Coloured
+        } else {
+            Look::Plain
+        }
     }
 
     pub(crate) fn paint(self, tone: Tone, text: &str) -> Cow<'_, str> {

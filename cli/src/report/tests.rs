@@ -126,6 +126,11 @@ fn the_end_says_what_failed_first() {
 }
 
 #[test]
+fn all_figures_are_there_for_who_asks() {
+    insta::assert_snapshot!("figures", figures(&summary(&outcomes())));
+}
+
+#[test]
 fn a_thousand_reasons_stay_ten_lines() {
     let mut digest = Digest::default();
     for number in 0..5_000 {

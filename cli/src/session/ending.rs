@@ -13,6 +13,7 @@ use super::screen::Screen;
 use super::signals::Heard;
 use crate::error::CliError;
 use crate::exit::{self, Reached, RunEnd};
+use crate::report::figures;
 
 /// What is said at the end, and the exit code.
 pub(super) fn conclude(
@@ -45,6 +46,9 @@ pub(super) fn conclude(
     let is_interrupted = matches!(end, Ok(RunEnd::Interrupted | RunEnd::Terminated));
     if wants_digest {
         let rerun = rerun.as_deref().filter(|_| !is_interrupted);
+        if rules.verbose > 0 {
+            screen.say(&figures(&summary));
+        }
         let text = delivered.digest.render(&summary, rules.err_style(), rerun);
         screen.say(&text);
     }
@@ -59,8 +63,10 @@ pub(super) fn conclude(
         delivered.result?;
     }
     fed?;
+    // That nothing more could be recorded is what ended the run, and comes before what that did to the record.
+    let end = end?;
     kept?;
-    let end = match end? {
+    let end = match end {
         RunEnd::Done | RunEnd::Rule(Reached::Limit) if nobody_reads => RunEnd::NobodyReads,
         end => end,
     };

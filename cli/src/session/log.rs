@@ -32,7 +32,7 @@ pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
         }
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
-            let file = file.map_err(|source| CliError::Write {
+            let file = file.map_err(|source| CliError::Create {
                 path: path.clone(),
                 source,
             })?;

@@ -11,8 +11,10 @@ use ratchet_runtime::{CacheTerms, Durability, MaxFailures, Timeouts};
 
 use crate::args::crew::CrewArguments;
 use crate::args::display::{DisplayArguments, When};
+use crate::args::map::MapArguments;
 use crate::args::output::{Format, OutputArguments};
 use crate::args::record::RecordArguments;
+use crate::args::run::RunArguments;
 use crate::args::stop::StopArguments;
 use crate::args::terms::{CacheMode, TermsArguments};
 use crate::job_file::{PoolDefaults, Retry, Wishes};
@@ -34,6 +36,26 @@ pub(crate) struct Typed<'a> {
     pub(crate) display: &'a DisplayArguments,
     pub(crate) record: &'a RecordArguments,
 }
+
+/// Both verbs that run jobs have the same groups.
+macro_rules! groups {
+    ($($arguments:ty),+) => {
+        $(impl<'a> From<&'a $arguments> for Typed<'a> {
+            fn from(arguments: &'a $arguments) -> Self {
+                Self {
+                    crew: &arguments.crew,
+                    terms: &arguments.terms,
+                    stop: &arguments.stop,
+                    output: &arguments.output,
+                    display: &arguments.display,
+                    record: &arguments.record,
+                }
+            }
+        })+
+    };
+}
+
+groups!(RunArguments, MapArguments);
 
 /// What holds.
 #[derive(Debug)]
@@ -180,6 +202,6 @@ pub(crate) fn max_failures(amount: Amount) -> Option<MaxFailures> {
 }
 
 /// A word of the settings, which are sound.
-fn word<T: clap::ValueEnum>(text: Option<&str>) -> Option<T> {
+pub(crate) fn word<T: clap::ValueEnum>(text: Option<&str>) -> Option<T> {
     T::from_str(text?, false).ok()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ratchet_resilience::shutdown::{Signal, Signals};
 use ratchet_runtime::RunHandle;
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
 use super::rules::Rules;
@@ -27,6 +28,11 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) fn install() -> Result<Self, CliError> {
+        // A file that may not become longer is an error where it is written, not the end of this process. Programs
+        // that are started get the signal as ever.
+        let too_long = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        let caught = unix::signal(too_long);
+        drop(caught.map_err(|error| CliError::Internal(error.to_string()))?);
         let signals = Signals::install().map_err(|error| CliError::Internal(error.to_string()))?;
         Ok(Self {
             signals: Some(signals),

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::keys::{SETTINGS, variable};
 use super::{Origin, Setting, Settings, Surroundings};
 use crate::diagnostic::{Diagnostic, Report, Source, Span};
-use crate::document::{Format, Node, Shape, Value, check};
+use crate::document::{Format, Node, Shape, Value, check, source};
 use crate::value;
 
 #[derive(Debug, Error)]
@@ -29,18 +29,33 @@ pub(crate) enum SettingsError {
 }
 
 pub(super) fn load(surroundings: &Surroundings) -> Result<Settings, SettingsError> {
-    let mut settings = Settings::default();
     let mut refused = Vec::new();
-    variables(surroundings, &mut settings, &mut refused);
-    let files = [surroundings.project_file(), surroundings.user_file()];
-    for path in files.into_iter().flatten() {
-        file(&path, &mut settings, &mut refused)?;
-    }
+    let (settings, read) = gather(surroundings, &mut refused);
+    read?;
     if refused.is_empty() {
         Ok(settings)
     } else {
         Err(SettingsError::Refused(refused))
     }
+}
+
+/// What is sound, whatever else is not.
+pub(super) fn sound(surroundings: &Surroundings) -> Settings {
+    gather(surroundings, &mut Vec::new()).0
+}
+
+fn gather(
+    surroundings: &Surroundings,
+    refused: &mut Vec<Report>,
+) -> (Settings, Result<(), SettingsError>) {
+    let mut settings = Settings::default();
+    variables(surroundings, &mut settings, refused);
+    let mut read = Ok(());
+    let files = [surroundings.project_file(), surroundings.user_file()];
+    for path in files.into_iter().flatten() {
+        read = read.and(file(&path, &mut settings, refused));
+    }
+    (settings, read)
 }
 
 impl Settings {
@@ -125,12 +140,18 @@ fn file(
     refused: &mut Vec<Report>,
 ) -> Result<(), SettingsError> {
     let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(SettingsError::Unreadable { name, source }),
     };
-    let source = Source::new(name, text);
+    let source = match source(&name, bytes) {
+        Ok(source) => source,
+        Err(report) => {
+            refused.push(*report);
+            return Ok(());
+        }
+    };
     let document = match Format::Toml.read(&source) {
         Ok(Some(document)) => document,
         Ok(None) => return Ok(()),
@@ -142,6 +163,20 @@ fn file(
             return Ok(());
         }
     };
+    for entry in document.entries() {
+        let Some(key) = SETTINGS.keys.iter().find(|key| key.name == entry.name) else {
+            continue;
+        };
+        let mut own = Vec::new();
+        check(&entry.node, &key.shape, &mut own);
+        if own.is_empty() {
+            let origin = Origin::File {
+                path: path.to_path_buf(),
+                line: source.place(entry.place.start).line,
+            };
+            settings.add(key.name, entry.node.clone(), origin);
+        }
+    }
     let mut problems = Vec::new();
     check(&document, &Shape::Section(&SETTINGS), &mut problems);
     if !problems.is_empty() {
@@ -149,16 +184,6 @@ fn file(
             source,
             diagnostics: problems,
         });
-        return Ok(());
-    }
-    for entry in document.entries() {
-        if let Some(key) = SETTINGS.keys.iter().find(|key| key.name == entry.name) {
-            let origin = Origin::File {
-                path: path.to_path_buf(),
-                line: source.place(entry.place.start).line,
-            };
-            settings.add(key.name, entry.node.clone(), origin);
-        }
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ impl Recording {
             Ok((written, result)) => {
                 self.written.extend(written);
                 if let Err(error) = result {
-                    self.fail(error.to_string());
+                    self.fail(with_causes(&error));
                 }
             }
             // The runtime is going down, and the run with it.
@@ -139,6 +139,18 @@ fn without_jobs(batch: Batch) -> Written {
     outcomes
         .map(|(_, place, outcome)| (place, outcome))
         .collect()
+}
+
+/// Why, and why that: a file that cannot be written is one thing, a full disk another.
+fn with_causes(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {

@@ -319,6 +319,13 @@ fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
         said.contains("run again what did not succeed: ratchet resume "),
         "{said}"
     );
+    assert!(!said.contains("queue time:"), "{said}");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-v"]);
+    let said = call.run().with_code(100).stderr();
+    assert!(
+        said.contains("queue time: min ") && said.contains("peak concurrency "),
+        "{said}"
+    );
     assert!(run(&folder, &[]).stderr.is_empty());
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--no-record"]);
     let said = call.run().with_code(100).stderr();
@@ -337,6 +344,12 @@ fn the_log_goes_to_stderr_or_into_a_file() {
         "{logged}"
     );
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let ended = run(&folder, &["--log-file", "no/such/folder"]).with_code(2);
+    assert!(
+        ended
+            .stderr()
+            .starts_with("ratchet: `no/such/folder` cannot be written\n")
+    );
     let said = call.env("RUST_LOG", "a=b=c").run().with_code(2).stderr();
     assert!(said.contains("RUST_LOG"), "{said}");
 }
@@ -408,6 +421,41 @@ fn a_signal_ends_the_wait_for_another_attempt() {
     running.signal(Signal::Interrupt);
     let ended = running.wait().with_code(130);
     assert_eq!(results(&ended).len(), 1);
+}
+
+#[test]
+fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
+    let folder = file(
+        "jobs:
+  - { id: deaf, run: [sh, -c, \"test -e tried || { touch tried; exit 1; }; trap '' TERM INT; echo $$ > deaf; sleep 1000\"], retry: { max: 9, backoff: fixed, base: 1ms, cap: 1ms } }
+  - { id: waits, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2"]);
+    let running = call.start();
+    let deaf = || std::fs::read_to_string(folder.at("deaf")).unwrap_or_default();
+    running.until("one waits and one is deaf", || {
+        folder.at("ran").exists() && deaf().ends_with('\n')
+    });
+    for said in ["no new jobs", "is asked to stop", "is killed"] {
+        running.signal(Signal::Terminate);
+        running.wait_for_stderr(said);
+    }
+    let ended = running.wait().with_code(143);
+    let lines = results(&ended);
+    for (id, line) in &lines {
+        let (attempts, statuses) = match id.as_str() {
+            "deaf" => (2, &["cancelled"][..]),
+            // The signal may come while its first attempt is about to end: then it has failed, and nothing waits.
+            _ => (1, &["cancelled", "failed"][..]),
+        };
+        assert_eq!(line["attempts"], attempts, "{id}");
+        let status = line["status"].as_str().expect("a status");
+        assert!(statuses.contains(&status), "{id}: {status}");
+    }
+    assert_eq!(lines.len(), 2);
+    let process = format!("/proc/{}", deaf().trim());
+    assert!(!std::path::Path::new(&process).exists(), "{process} lives");
 }
 
 #[test]

@@ -206,7 +206,24 @@ fn a_config_file_that_cannot_be_read_is_named() {
         "ratchet: the config file `FOLDER/ratchet.toml` cannot be read\n  \
          because: Input/output error (os error 5)\n"
     );
-    let folder = Folder::new().file("ratchet.toml", b"retries = \xff");
-    let said = Ratchet::within(&folder).args(["config", "show"]).run();
-    assert!(said.with_code(2).stderr().contains("UTF-8"));
+}
+
+#[test]
+fn a_config_file_that_is_no_text_is_refused_where_it_ceases_to_be() {
+    let folder = Folder::new().file("ratchet.toml", b"jobs = 2\nhint = \"h\xe9\"\n");
+    let ended = Ratchet::within(&folder).args(["config", "show"]).run();
+    let said = folder.settled(&ended.with_code(2).stderr());
+    assert!(
+        said.contains("error: this is not UTF-8\n --> FOLDER/ratchet.toml:2:10\n"),
+        "{said}"
+    );
+    assert!(said.contains("help: save it as UTF-8\n"), "{said}");
+    // A mark at its beginning is no part of the text.
+    let folder = Folder::new().file("ratchet.toml", b"\xef\xbb\xbfjobs = 2\n");
+    is(
+        Ratchet::within(&folder),
+        "jobs",
+        "2",
+        "FOLDER/ratchet.toml:1",
+    );
 }

@@ -73,6 +73,136 @@ fn diagnostics_are_coloured_where_stderr_is_one() {
     assert!(!ended.with_code(2).stderr().contains('\x1b'));
 }
 
+/// Words, a variable, a line, and whether there are colours then.
+type Wish = (
+    &'static [&'static str],
+    Option<(&'static str, &'static str)>,
+    &'static str,
+    bool,
+);
+
+/// What is coloured and what is not, by what was typed, by a variable, and by a line of a config file.
+const WISHES: [Wish; 7] = [
+    (&["--color", "always"], None, "", true),
+    (&["--color=always"], Some(("NO_COLOR", "1")), "", true),
+    (
+        &[],
+        Some(("RATCHET_COLOR", "always")),
+        "color = 'never'",
+        true,
+    ),
+    (&[], None, "color = 'always'", true),
+    (
+        &["--color", "never"],
+        Some(("RATCHET_COLOR", "always")),
+        "",
+        false,
+    ),
+    (&["--color", "auto"], None, "color = 'always'", false),
+    (&[], None, "", false),
+];
+
+#[test]
+fn whatever_is_refused_is_as_coloured_as_was_wished() {
+    const SOUND: &str = "jobs: [{ run: ls }]\n";
+    const FAULTY: &str = "jobs: [{ run: ls, timout: 5s }]\n";
+    for (verb, file, settings) in [
+        ("check", FAULTY, ""),
+        ("run", FAULTY, ""),
+        ("run", SOUND, "retires = 1"),
+        ("check", SOUND, "retires = 1"),
+        ("run", SOUND, "grace = 'soon'"),
+    ] {
+        for (words, variable, line, is_coloured) in WISHES {
+            let folder = Folder::new()
+                .file("jobs.yaml", file)
+                .file("ratchet.toml", format!("{line}\n{settings}\n"));
+            let mut call = Ratchet::within(&folder)
+                .args([verb, "jobs.yaml"])
+                .args(words);
+            if let Some((name, value)) = variable {
+                call = call.env(name, value);
+            }
+            let said = call.run().with_code(2).stderr();
+            assert_eq!(
+                said.starts_with(&format!("{BOLD_RED}error")),
+                is_coloured,
+                "{verb} {settings} {words:?} {variable:?} {line}: {said}"
+            );
+            assert_eq!(said.contains('\x1b'), is_coloured, "{said}");
+        }
+    }
+}
+
+#[test]
+fn warnings_and_bad_lines_are_as_coloured_as_was_wished() {
+    const ODD: &str = "jobs: [{ run: \"echo a | cat\" }]\n";
+    const BOLD_YELLOW: &str = "\x1b[1m\x1b[33m";
+    for (words, variable, line, is_coloured) in WISHES {
+        let folder = Folder::new()
+            .file("jobs.yaml", ODD)
+            .file("jobs.jsonl", "{\"rn\":1}\n")
+            .file("ratchet.toml", line);
+        let told = |args: &[&str], code| {
+            let mut call = Ratchet::within(&folder).args(args).args(words);
+            if let Some((name, value)) = variable {
+                call = call.env(name, value);
+            }
+            call.run().with_code(code).stderr()
+        };
+        for (args, code, begin) in [
+            (&["check", "jobs.yaml"][..], 0, BOLD_YELLOW),
+            (&["run", "jobs.yaml"], 0, BOLD_YELLOW),
+            (&["check", "jobs.jsonl"], 2, BOLD_RED),
+            (&["run", "--strict", "jobs.jsonl"], 2, BOLD_RED),
+        ] {
+            let said = told(args, code);
+            assert_eq!(
+                said.contains(begin),
+                is_coloured,
+                "{args:?} {words:?} {variable:?} {line}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_is_coloured_as_it_was_begun() {
+    let folder = Folder::new().file("jobs.yaml", "jobs: [{ run: [\"false\"] }]\n");
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let _ = call(&["run", "-q", "jobs.yaml", "--color", "always"]).with_code(100);
+    let folder = folder.clone().file("jobs.yaml", "jobs: [{ rn: ls }]\n");
+    let said = |words: &[&str]| {
+        let call = Ratchet::within(&folder).args(["resume"]).args(words);
+        call.run().with_code(2).stderr()
+    };
+    assert!(said(&[]).starts_with(BOLD_RED));
+    assert!(!said(&["--color", "never"]).contains('\x1b'));
+}
+
+#[test]
+fn usage_is_as_coloured_as_was_wished() {
+    for (words, variable, line, is_coloured) in WISHES {
+        let folder = Folder::new().file("ratchet.toml", line);
+        for what in [&["--no-such-flag"][..], &["--help"]] {
+            let mut call = Ratchet::within(&folder)
+                .args(["run"])
+                .args(words)
+                .args(what);
+            if let Some((name, value)) = variable {
+                call = call.env(name, value);
+            }
+            let ended = call.run();
+            let said = ended.stdout() + &ended.stderr();
+            assert_eq!(
+                said.contains('\x1b'),
+                is_coloured,
+                "{what:?} {words:?} {variable:?} {line}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_terminal_changes_its_size_while_something_runs() {
     let call = Ratchet::new().args(["worker"]).stdin_open();

@@ -13,7 +13,8 @@ static HINTS: [Shape; 2] = [
     Shape::Section(&HINT_FIGURES),
 ];
 
-pub(super) const HINT: Key = Key::new("hint", Shape::Either(&HINTS), "How parallel it may be.");
+pub(in crate::job_file) const HINT: Key =
+    Key::new("hint", Shape::Either(&HINTS), "How parallel it may be.");
 
 static HINT_FIGURES: Section = Section {
     name: "a hint",

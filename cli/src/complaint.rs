@@ -1,0 +1,97 @@
+//! How it is told that nothing came of a call.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use crate::args::Arguments;
+use crate::args::display::When;
+use crate::error::CliError;
+use crate::report::Style;
+use crate::session::word;
+use crate::settings::{Settings, Surroundings};
+
+/// What was typed. Where that makes no sense, or asks for help, it is told, and the program ends.
+pub(crate) fn arguments() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|_| {
+        let color = match wanted(color_among(std::env::args_os())) {
+            When::Auto => ColorChoice::Auto,
+            When::Always => ColorChoice::Always,
+            When::Never => ColorChoice::Never,
+        };
+        let matches = Arguments::command().color(color).get_matches();
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    })
+}
+
+/// The colours that were typed among words that cannot be read as a whole.
+fn color_among(words: impl Iterator<Item = OsString>) -> Option<When> {
+    const FLAG: &str = "--color";
+    let mut words = words.take_while(|word| word != "--");
+    loop {
+        let word = words.next()?;
+        let Some(rest) = word.to_str().and_then(|word| word.strip_prefix(FLAG)) else {
+            continue;
+        };
+        let value = match rest.strip_prefix('=') {
+            Some(value) => value.to_owned(),
+            None if rest.is_empty() => words.next()?.into_string().ok()?,
+            None => continue,
+        };
+        return When::from_str(&value, false).ok();
+    }
+}
+
+/// How texts look on stderr outside of a run: as was typed, else as is set, as far as that is sound.
+pub(crate) fn err_style(typed: Option<When>) -> Style {
+    Style::of_stderr(wanted(typed))
+}
+
+/// When colours are used outside of a run.
+pub(crate) fn wanted(typed: Option<When>) -> When {
+    let set = || {
+        let settings = Settings::sound(&Surroundings::current().ok()?);
+        word(settings.color())
+    };
+    typed.or_else(set).unwrap_or_default()
+}
+
+/// Says what went wrong and why, a cause a line, and what to do about it.
+pub(crate) fn report(error: &CliError, typed: Option<When>) -> u8 {
+    if error.is_broken_pipe() {
+        return error.exit_code();
+    }
+    let mut text = error.reports(err_style(typed).look());
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "ratchet: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(text, "  because: {error}");
+        cause = error.source();
+    }
+    if let Some(help) = error.help() {
+        let _ = writeln!(text, "  help: {help}");
+    }
+    // There is nobody left to tell where stderr is closed; the exit code still says it.
+    let _ = io::stderr().write_all(text.as_bytes());
+    error.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_found_among_words_that_make_no_sense() {
+        let among = |line: &str| color_among(line.split(' ').map(OsString::from));
+        assert_eq!(among("ratchet rnu --color never"), Some(When::Never));
+        assert_eq!(among("ratchet run --color=always -x"), Some(When::Always));
+        assert_eq!(among("ratchet run --colors never"), None);
+        assert_eq!(among("ratchet run --color maybe"), None);
+        assert_eq!(among("ratchet run --color"), None);
+        assert_eq!(among("ratchet map -x -- ls --color never"), None);
+    }
+}

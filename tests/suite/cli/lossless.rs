@@ -1,0 +1,195 @@
+//! Signals, full disks and closed ends in the middle of the work: nothing that was told is lost.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use ratchet_tests::{Ended, Folder, Ratchet, Signal};
+use serde_json::Value;
+
+fn worker() -> String {
+    format!("{} worker", Ratchet::program().display())
+}
+
+/// As many jobs, a line each.
+fn lines(count: u64) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for number in 1..=count {
+        writeln!(lines, "{{\"task\":\"echo\",\"input\":{number}}}").expect("there is room");
+    }
+    lines
+}
+
+/// The whole lines of a text as results, by the jobs' numbers. Fails where a job has two.
+fn results(text: &str) -> BTreeMap<u64, Value> {
+    let mut results = BTreeMap::new();
+    let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+    for line in whole.lines() {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        let id = line["id"].as_str().and_then(|id| id.parse().ok());
+        let twice = results.insert(id.expect("a number"), line);
+        assert_eq!(twice, None);
+    }
+    results
+}
+
+fn succeeded(text: &str) -> Vec<u64> {
+    let results = results(text).into_iter();
+    let well = results.filter(|(_, line)| line["status"] == "succeeded");
+    well.map(|(number, line)| {
+        let (result, id) = (&line["result"], number.to_string());
+        let is_own = result.as_u64() == Some(number) || result.as_str() == Some(id.as_str());
+        assert!(is_own, "of job {number} it is {result}");
+        number
+    })
+    .collect()
+}
+
+fn call(folder: &Folder, words: &[&str]) -> Ratchet {
+    Ratchet::within(folder).args(words)
+}
+
+#[track_caller]
+fn all_succeeded(ended: Ended, count: u64) {
+    let ended = ended.with_code(0);
+    let all: Vec<u64> = (1..=count).collect();
+    assert_eq!(succeeded(&ended.stdout()), all);
+}
+
+#[test]
+fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
+    const JOBS: u64 = 1_200;
+    for (signal, code) in [
+        (Signal::Interrupt, Some(130)),
+        (Signal::Terminate, Some(143)),
+        (Signal::Kill, None),
+    ] {
+        let folder = Folder::new();
+        // A small program: what a result depends on is read, and that is the worker, too.
+        let words = ["run", "-q", "--cache", "-w", "cat", "--protocol", "lines"];
+        let mut running = call(&folder, &words).stdin_open().start();
+        // The rest of its jobs never comes, so it cannot end before the signal.
+        let written = running.stdin().write_all(&lines(JOBS / 2));
+        written.expect("it reads");
+        running.wait_for_stdout("\"id\":\"200\"");
+        running.signal(signal);
+        let ended = running.wait();
+        assert_eq!(ended.code, code, "{}", ended.stderr());
+        let told = succeeded(&ended.stdout());
+        assert!(!told.is_empty());
+
+        let again = call(&folder, &words).stdin(lines(JOBS)).run();
+        let cached = results(&again.stdout());
+        let cached = cached.values().filter(|line| line["cached"] == true);
+        let cached = cached.count();
+        all_succeeded(again, JOBS);
+        // Who is asked to end stores what it tells. Who is killed may have stored more than it told, or less.
+        if code.is_some() {
+            assert_eq!(cached, told.len());
+        }
+        let stats = call(&folder, &["cache"]).run().with_code(0).quiet();
+        assert!(
+            stats.stdout().starts_with("echo\t1200\t"),
+            "{}",
+            stats.stdout()
+        );
+    }
+}
+
+#[test]
+fn a_record_on_a_full_disk_stops_the_run_and_loses_no_result() {
+    const JOBS: u64 = 3_000;
+    let folder = Folder::new();
+    let worker = worker();
+    let words = ["run", "-w", &worker];
+    // No file may become longer than some KiB, which is as good as a disk that is full.
+    let full = call(&folder, &words).stdin(lines(JOBS));
+    let ended = full.by_shell("ulimit -f 64; exec \"$@\"").run();
+    let ended = ended.with_code(1);
+    let said = ended.stderr();
+    assert!(
+        said.contains("ratchet: the run was stopped because its results could not be recorded: "),
+        "{said}"
+    );
+    assert!(said.contains("/journal: File too large"), "{said}");
+    assert!(
+        said.contains("  help: what was recorded is safe: "),
+        "{said}"
+    );
+    let told = succeeded(&ended.stdout());
+
+    let runs = call(&folder, &["runs"]).run().with_code(0).stdout();
+    let id = runs.split('\t').next().expect("a run");
+    let shown = call(&folder, &["runs", "show", id, "--format", "jsonl"]).run();
+    let recorded = succeeded(&shown.with_code(0).stdout());
+    assert!(!recorded.is_empty());
+    assert!(recorded.iter().all(|number| told.contains(number)));
+
+    let resumed = call(&folder, &["resume", "-q"]).stdin(lines(JOBS)).run();
+    all_succeeded(resumed, JOBS);
+}
+
+#[test]
+fn a_record_that_cannot_be_begun_is_refused_before_anything_runs() {
+    let folder = Folder::new();
+    let words = ["run", "-q"];
+    let full = call(&folder, &words).stdin("{\"run\":[\"touch\",\"ran\"]}\n");
+    let ended = full.by_shell("ulimit -f 0; exec \"$@\"").run().with_code(2);
+    assert!(ended.stdout.is_empty());
+    let said = ended.stderr();
+    assert!(
+        said.starts_with("ratchet: the run cannot be recorded, so nothing was run\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("  help: say another folder by --state-dir"),
+        "{said}"
+    );
+    assert!(!folder.at("ran").exists());
+    let full = call(&folder, &["run", "-q", "--no-record"]);
+    let full = full.stdin("{\"run\":[\"mkdir\",\"made\"]}\n");
+    let _ = full.by_shell("ulimit -f 0; exec \"$@\"").run().with_code(0);
+    assert!(folder.at("made").exists());
+}
+
+#[test]
+fn results_that_cannot_be_written_stop_the_run_and_are_there_when_it_goes_on() {
+    const JOBS: u64 = 2_000;
+    let folder = Folder::new();
+    let worker = worker();
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let run = call(&folder, &["run", "-q", "-w", &worker]).stdin(lines(JOBS));
+    let ended = run.stdout_to(full.expect("it is always full")).run();
+    let said = ended.with_code(1).stderr();
+    assert!(
+        said.starts_with("ratchet: stdout cannot be written\n  because: No space left"),
+        "{said}"
+    );
+    assert!(said.contains("goes on with `ratchet resume`"), "{said}");
+    let resumed = call(&folder, &["resume", "-q"]).stdin(lines(JOBS)).run();
+    all_succeeded(resumed, JOBS);
+}
+
+#[test]
+fn without_a_stdout_everything_runs_and_is_recorded() {
+    let folder = Folder::new();
+    let worker = worker();
+    let run = call(&folder, &["run", "-w", &worker, "-q"]).stdin(lines(100));
+    let ended = run.by_shell("exec \"$@\" >&-").run();
+    let _ = ended.with_code(0).quiet();
+    let runs = call(&folder, &["runs"]).run().with_code(0).stdout();
+    let id = runs.split('\t').next().expect("a run");
+    let shown = call(&folder, &["runs", "show", id, "--format", "jsonl"]).run();
+    all_succeeded(shown, 100);
+    let map = call(&folder, &["map", "-q", "--", "touch", ":::", "made"]);
+    let _ = map.by_shell("exec \"$@\" >&-").run().with_code(0).quiet();
+    assert!(folder.at("made").exists());
+}
+
+#[test]
+fn a_hundred_thousand_lines_are_a_hundred_thousand_results() {
+    const JOBS: u64 = 100_000;
+    let worker = worker();
+    let run = call(&Folder::new(), &["run", "-q", "-w", &worker]);
+    all_succeeded(run.stdin(lines(JOBS)).run(), JOBS);
+}
