@@ -1,21 +1,25 @@
 //! `ratchet map`: one command, or one warm filter, over many items.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::Terms;
-use ratchet_runtime::process::CommandRunner;
+use ratchet_runtime::process::{CommandRunner, ProcessConfig};
 
 use super::run::keeper;
 use crate::args::map::MapArguments;
 use crate::error::CliError;
-use crate::job_file::{Served, WorkerPlan};
+use crate::exit;
+use crate::job_file::{Served, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
 use crate::session::{Again, Errand, Feed, Session, Typed};
+
+const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     let (command, lists) = split_words(&arguments.words)?;
@@ -47,6 +51,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let mut workers = Vec::new();
     let work = if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, rules.workers)?;
+        refuse_missing(&pool.process)?;
         rules.pools().apply(&mut pool);
         workers.push(WorkerPlan {
             pool,
@@ -54,7 +59,11 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         });
         MapWork::Warm(task)
     } else {
-        MapWork::Command(template(arguments, command, columns)?)
+        let template = template(arguments, command, columns)?;
+        if let Some(program) = template.program() {
+            refuse_missing(&ProcessConfig::new(program))?;
+        }
+        MapWork::Command(template)
     };
 
     let shelf: Arc<Shelf> = Arc::default();
@@ -108,7 +117,25 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         keeper,
         halt: arguments.halt,
     };
-    session.perform(errand)
+    let (screen, quiet) = (session.screen.clone(), session.rules.quiet);
+    let code = session.perform(errand)?;
+    if code == exit::NOTHING && !quiet {
+        screen.say(NO_ITEMS);
+    }
+    Ok(code)
+}
+
+/// What no item can be run by is said once, before the first.
+fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
+    let Some(missing) = cannot_start(process) else {
+        return Ok(());
+    };
+    let error = CliError::usage(missing);
+    Err(if process.command.as_os_str().as_bytes().contains(&b' ') {
+        error.hint("write the program and its arguments as words of their own; --shell runs a line as a shell does")
+    } else {
+        error
+    })
 }
 
 fn items(arguments: &MapArguments, lists: Option<Lists>) -> Result<Items, CliError> {
@@ -156,9 +183,10 @@ fn dry_run(items: Items, template: &Template) -> Result<u8, CliError> {
         out.write_all(&line).map_err(CliError::Output)?;
     }
     out.flush().map_err(CliError::Output)?;
-    Ok(if any {
-        crate::exit::SUCCESS
-    } else {
-        crate::exit::NOTHING
-    })
+    if any {
+        return Ok(exit::SUCCESS);
+    }
+    // There is nobody left to tell where stderr is closed; the exit code still says it.
+    let _ = io::stderr().write_all(NO_ITEMS.as_bytes());
+    Ok(exit::NOTHING)
 }

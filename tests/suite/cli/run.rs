@@ -152,6 +152,11 @@ fn nothing_runs_where_something_is_wrong() {
     assert!(said.contains("did you mean"), "{said}");
     let said = call(&["run"]).with_code(4).stderr();
     assert!(said.contains("has no jobs"), "{said}");
+    let said = call(&["run", "-w", "no-such-program"]).with_code(2);
+    assert_eq!(
+        said.stderr(),
+        "ratchet: the worker cannot start: there is no program `no-such-program` in PATH\n"
+    );
     let said = call(&["run", "--memory-free", "100000TB", "-w", "x", "lines.jsonl"]);
     assert_eq!(said.code, Some(2));
 }

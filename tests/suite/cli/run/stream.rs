@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use ratchet_tests::Ratchet;
+use ratchet_tests::{Ratchet, Signal};
 use serde_json::Value;
 
 use super::{results, statuses, worker};
@@ -83,4 +83,21 @@ fn a_reader_that_has_enough_ends_it_quietly() {
         .with_code(0)
         .quiet();
     assert_eq!(ended.stdout().lines().count(), 1);
+}
+
+#[test]
+fn a_filter_that_was_not_declared_as_one_is_not_waited_for_without_a_word() {
+    for filter in ["cat -u", "sed -u s/.*/done/"] {
+        let call = Ratchet::new().args(["run", "-w", filter]);
+        let mut running = call.stdin_open().start();
+        let written = running.stdin().write_all(b"{\"task\":\"t\"}\n");
+        written.expect("it reads");
+        running.wait_for_stderr("prints what is no answer; a filter needs protocol `lines`");
+        for told in ["no new jobs", "is asked to stop", "is killed"] {
+            running.signal(Signal::Terminate);
+            running.wait_for_stderr(told);
+        }
+        let said = running.wait().with_code(143).stderr();
+        assert_eq!(said.matches("is no answer").count(), 1, "{said}");
+    }
 }
