@@ -24,6 +24,8 @@ mod places;
 mod progress;
 mod report;
 mod schema;
+#[cfg(test)]
+mod seen;
 mod session;
 mod settings;
 mod value;
