@@ -31,7 +31,7 @@ impl Bars {
 
     fn on(target: ProgressDrawTarget, style: Style) -> Self {
         let all = MultiProgress::with_draw_target(target);
-        let run = all.add(ProgressBar::new(0));
+        let run = all.add(ProgressBar::new(1));
         // Templates of our own are right, and a plain bar is no reason to end a run.
         if let Ok(template) = ProgressStyle::with_template("[{bar:24}] {msg}") {
             run.set_style(template.progress_chars("=> "));
@@ -61,7 +61,8 @@ impl Bars {
         }
         self.last = Some(now);
         let (ended, total) = view.position(now);
-        self.run.set_length(total);
+        // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
+        self.run.set_length(total.max(1));
         self.run.set_position(ended);
         self.run.set_message(view.figures(now));
         let lines = view.running(now);
@@ -171,6 +172,17 @@ mod tests {
             left.contains("task: no such file") && !left.contains("running"),
             "{left}"
         );
+    }
+
+    #[test]
+    fn a_bar_is_empty_before_anything_is_known() {
+        let term = InMemoryTerm::new(20, 80);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        bars.draw(&view, begin);
+        let shown = term.contents();
+        assert!(shown.contains("] 0/0") && !shown.contains('='), "{shown}");
     }
 
     #[test]
