@@ -128,7 +128,7 @@ fn failures_have_a_code_and_a_log() {
 }
 
 #[test]
-fn rules_halt_it() {
+fn halt_rules_end_a_map_early() {
     let halted = |rule: &str, items: &[&str]| {
         let words = ["-j1", "--halt", rule, "--", "sh", "-c", "exit $0", ":::"];
         map(&Folder::new(), &[&words[..], items].concat(), "").code

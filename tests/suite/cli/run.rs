@@ -108,7 +108,7 @@ fn flags_hold_for_jobs_that_say_nothing() {
 }
 
 #[test]
-fn one_at_a_time_is_one_at_a_time() {
+fn global_exclusive_jobs_run_one_at_a_time() {
     let folder = file(
         "jobs:
   - { task: sleep, input: { ms: 30 } }
