@@ -23,9 +23,16 @@ use clap::{Parser, Subcommand};
 
 use crate::{commands, exit};
 
+const HELP: &str = "\
+Examples:
+  seq 100 | ratchet map -- echo number {}
+  ratchet run jobs.yaml
+  ratchet resume
+  ratchet help run";
+
 /// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
 #[derive(Debug, Parser)]
-#[command(name = "ratchet", version, after_help = exit::HELP)]
+#[command(name = "ratchet", version, after_help = [HELP, exit::HELP].join("\n\n"))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -31,6 +31,6 @@ pub(crate) use error::FileError;
 pub(crate) use keys::{FILE, HEADER, JOB};
 pub(crate) use open::open;
 pub(crate) use plan::{Jobs, Options, Plan, PoolDefaults, Served, WorkerPlan};
-pub(crate) use program::{Protocol, command_worker};
+pub(crate) use program::{Protocol, cannot_start, command_worker};
 pub(crate) use stream::{BadLine, LineError, Lines};
 pub(crate) use terms::{Retry, Wishes, typed_hint};

@@ -1,4 +1,15 @@
-//! The `ratchet` command.
+//! The `ratchet` command: jobs in, results out, nothing lost.
+//!
+//! ```text
+//! seq 100 | ratchet map -- echo number {}
+//! ratchet run jobs.yaml
+//! ```
+//!
+//! What can be typed is in `args`, one verb a file; what is done about it in `commands`, one verb a file
+//! too. `run`, `map` and `resume` meet in `session`, which puts a run together of where its jobs come
+//! from (`job_file`, `map`), what it is made with, what people see of it (`progress`) and where its
+//! outcomes go (`report`). `settings` is what was set instead of typed, `diagnostic` says what is wrong
+//! where, `exit` has the codes that scripts may rely on. All the rest is `ratchet-runtime`.
 
 mod about;
 mod args;
@@ -14,6 +25,8 @@ mod places;
 mod progress;
 mod report;
 mod schema;
+#[cfg(test)]
+mod seen;
 mod session;
 mod settings;
 mod value;

@@ -9,24 +9,16 @@ mod ratio;
 mod reference;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use ratchet_ipc::{Codec, Incoming, IpcMessage, Limits, Native, Payload, Request, Response};
 use serde_json::value::RawValue;
 
-use ratio::Ratios;
+use ratio::{Ratios, timed};
 
 /// How many messages one round handles.
 const BATCH: u64 = 256;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real time"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
 
 /// Measures rounds of [`BATCH`] messages.
 fn bench(
@@ -43,9 +35,7 @@ fn bench(
         .sample_size(20);
     benchmarks.bench_function(name, |bencher| {
         bencher.iter_custom(|count| {
-            let start = now();
-            (0..count).for_each(|_| round());
-            let total = start.elapsed();
+            let total = timed(|| (0..count).for_each(|_| round()));
             ratios.note(group, name, total, count * BATCH);
             total
         });
@@ -108,7 +98,7 @@ fn decode(criterion: &mut Criterion, ratios: &Ratios, size: &str, json: &str) {
         }
     });
     let mut codec = Codec::new(Native, Limits::default());
-    let now = now();
+    let now = tokio::time::Instant::now().into_std();
     bench(criterion, ratios, &group, "ratchet", || {
         for chunk in lines.as_bytes().chunks(64 * 1024) {
             codec.feed(chunk);

@@ -7,14 +7,14 @@
 mod ratio;
 mod reference;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use ratchet_ipc::{Incoming, IpcTransport, Payload, Request, StdioTransport};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::runtime::Runtime;
 
-use ratio::Ratios;
+use ratio::{Ratios, timed};
 
 /// A small input, as most are.
 const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
@@ -59,16 +59,6 @@ impl Host {
             }
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real time"
-)]
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
 }
 
 fn echo(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {

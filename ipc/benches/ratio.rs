@@ -1,7 +1,18 @@
 //! Says how fast a thing is beside its reference, from one run: machines differ, ratios less so.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long it takes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the real time"
+)]
+pub(crate) fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
 
 /// What was measured so far: a group, who ran, and how long one operation took.
 #[derive(Default)]

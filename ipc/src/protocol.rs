@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_as_a_list() {
+    fn versions_are_offered_as_a_list() {
         assert_eq!(offer(ProtocolVersion::SUPPORTED), "1");
         assert_eq!(offer(&[1, 2].map(ProtocolVersion)), "1,2");
     }

@@ -31,6 +31,7 @@ mod conversation;
 mod outbox;
 mod stdio;
 mod task;
+mod waiting;
 
 use std::collections::HashMap;
 use std::future::Future;

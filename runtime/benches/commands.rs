@@ -4,11 +4,15 @@
     reason = "a benchmark that cannot run has to stop"
 )]
 
+#[path = "../../ipc/benches/ratio.rs"]
+mod ratio;
+
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use ratchet_runtime::process::{CommandLimits, CommandRunner, Keeper, ProcessConfig};
+use ratio::{Ratios, timed};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,16 +22,6 @@ const PROGRAM: &str = "/bin/true";
 
 /// How many run at the same time.
 const AT_ONCE: usize = 2;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real time"
-)]
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
 
 /// The least that anyone could do, on as many threads; its output is caught as ours is.
 fn bare(count: u64) {
@@ -68,14 +62,19 @@ async fn ours(runner: &CommandRunner, count: u64) {
     running.join_all().await;
 }
 
-fn commands(criterion: &mut Criterion, runtime: &Runtime) {
-    let mut group = criterion.benchmark_group("run /bin/true, two at once");
+fn commands(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
+    let title = "run /bin/true, two at once";
+    let mut group = criterion.benchmark_group(title);
     group.throughput(Throughput::Elements(1));
     group
         .sample_size(20)
         .measurement_time(Duration::from_secs(5));
     group.bench_function("bare", |bencher| {
-        bencher.iter_custom(|count| timed(|| bare(count)));
+        bencher.iter_custom(|count| {
+            let total = timed(|| bare(count));
+            ratios.note(title, "bare", total, count);
+            total
+        });
     });
     let runners = [
         ("no keeper", None),
@@ -84,7 +83,11 @@ fn commands(criterion: &mut Criterion, runtime: &Runtime) {
     for (name, keeper) in runners {
         let runner = CommandRunner::new(keeper);
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| timed(|| runtime.block_on(ours(&runner, count))));
+            bencher.iter_custom(|count| {
+                let total = timed(|| runtime.block_on(ours(&runner, count)));
+                ratios.note(title, name, total, count);
+                total
+            });
         });
     }
     group.finish();
@@ -95,6 +98,8 @@ fn main() {
         .enable_all()
         .build();
     let mut criterion = Criterion::default().configure_from_args();
-    commands(&mut criterion, &runtime.expect("a runtime"));
+    let ratios = Ratios::default();
+    commands(&mut criterion, &runtime.expect("a runtime"), &ratios);
     criterion.final_summary();
+    ratios.print();
 }

@@ -5,6 +5,7 @@
     reason = "a benchmark that cannot run has to stop"
 )]
 
+mod echoes;
 #[path = "../../ipc/benches/ratio.rs"]
 mod ratio;
 #[path = "../../ipc/benches/reference.rs"]
@@ -12,41 +13,23 @@ mod reference;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, Throughput};
+use echoes::{INPUT, WORKER, bare, callers, pool};
 use ratchet_runtime::journal::Header;
-use ratchet_runtime::process::{
-    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor, Size,
-};
+use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::worker::{BuiltinTask, builtin};
 use ratchet_runtime::{
     Durability, Executor, ExecutorBuilder, Job, Journal, Limit, ParallelizationHint, Payload,
     Priority, RunId, Terms,
 };
-use ratio::Ratios;
+use ratio::{Ratios, timed};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// A small input, as most are.
-const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
-
-/// Set in the environment of a process that is to be a worker.
-const WORKER: &str = "RATCHET_BENCH_WORKER";
-
 /// How many requests the reference has under way, and how many callers the pool has a worker.
 const IN_FLIGHT: u64 = 257;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real time"
-)]
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
 
 fn group<'a>(
     criterion: &'a mut Criterion,
@@ -120,60 +103,6 @@ fn closures(criterion: &mut Criterion, runtimes: &[(&'static str, Runtime)], rat
     }
 }
 
-/// As many hosts of one thread and one process each.
-fn bare(hosts: &mut [reference::Host], count: u64) {
-    let input = serde_json::from_str(INPUT).expect("it is JSON");
-    let share = count.div_ceil(hosts.len() as u64);
-    std::thread::scope(|scope| {
-        for host in hosts {
-            scope.spawn(move || {
-                host.exchange(share, IN_FLIGHT, input)
-                    .expect("the echo answers");
-            });
-        }
-    });
-}
-
-async fn pool_of(workers: u32) -> ProcessPool {
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut process = ProcessConfig::new(program);
-    process.env = process.env.set(WORKER, "1");
-    let config = PoolConfig {
-        size: Size::fixed(workers),
-        prefetch: Prefetch::Auto,
-        ..PoolConfig::new("echo", process)
-    };
-    ProcessSupervisor::start(Arc::new(LocalProcesses::start()))
-        .add(config)
-        .await
-        .expect("it can work")
-}
-
-/// So many callers, who ask the pool for one thing after the other.
-async fn callers(pool: &ProcessPool, callers: u64, count: u64) {
-    let input = Payload::from_json(INPUT).expect("it is JSON");
-    let left = Arc::new(AtomicU64::new(count));
-    let mut running = JoinSet::new();
-    for _ in 0..callers {
-        let (pool, left, input) = (pool.clone(), Arc::clone(&left), input.clone());
-        running.spawn(async move {
-            // Relaxed: only the count matters.
-            let take = || {
-                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    left.checked_sub(1)
-                })
-            };
-            while take().is_ok() {
-                let reply = pool.run(Job::task("a", "echo", input.clone())).await;
-                assert!(reply.result.is_ok(), "{reply:?}");
-            }
-        });
-    }
-    while let Some(done) = running.join_next().await {
-        done.expect("no caller panics");
-    }
-}
-
 fn workers(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
     for workers in [1_u32, 2] {
         let name = format!("echo, {workers} workers");
@@ -183,13 +112,13 @@ fn workers(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
             .collect();
         group.bench_function("reference", |bencher| {
             bencher.iter_custom(|count| {
-                let total = timed(|| bare(&mut hosts, count));
+                let total = timed(|| bare(&mut hosts, count, IN_FLIGHT));
                 ratios.note(&name, "reference", total, count);
                 total
             });
         });
         drop(hosts);
-        let pool = runtime.block_on(pool_of(workers));
+        let pool = runtime.block_on(pool(workers, Prefetch::Auto));
         group.bench_function("pool", |bencher| {
             bencher.iter_custom(|count| {
                 let asking = u64::from(workers) * IN_FLIGHT;

@@ -4,105 +4,22 @@
     reason = "a benchmark that cannot run has to stop"
 )]
 
+mod echoes;
 #[path = "../../ipc/benches/ratio.rs"]
 mod ratio;
 #[path = "../../ipc/benches/reference.rs"]
 mod reference;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
+use echoes::{INPUT, WORKER, bare, callers, pool};
 use ratchet_ipc::serve::{Call, Task};
-use ratchet_runtime::process::{
-    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor,
-    RestartPolicy, Size,
-};
+use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::worker::{BuiltinTask, builtin};
 use ratchet_runtime::{Job, Payload};
-use ratio::Ratios;
+use ratio::{Ratios, timed};
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
-
-/// A small input, as most are.
-const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
-
-/// Set in the environment of a process that is to be a worker.
-const WORKER: &str = "RATCHET_BENCH_WORKER";
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real time"
-)]
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-/// As many hosts of one thread and one process each.
-fn bare(hosts: &mut [reference::Host], count: u64, in_flight: u64) {
-    let input = serde_json::from_str(INPUT).expect("it is JSON");
-    let share = count.div_ceil(hosts.len() as u64);
-    std::thread::scope(|scope| {
-        for host in hosts {
-            scope.spawn(move || {
-                host.exchange(share, in_flight, input)
-                    .expect("the echo answers");
-            });
-        }
-    });
-}
-
-/// However many of its workers fall, it is not given up.
-fn undaunted() -> RestartPolicy {
-    RestartPolicy {
-        intensity: u32::MAX,
-        ..RestartPolicy::default()
-    }
-}
-
-async fn pool(workers: u32, prefetch: Prefetch) -> ProcessPool {
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut process = ProcessConfig::new(program);
-    process.env = process.env.set(WORKER, "1");
-    let config = PoolConfig {
-        size: Size::fixed(workers),
-        prefetch,
-        restart: undaunted(),
-        ..PoolConfig::new("echo", process)
-    };
-    ProcessSupervisor::start(Arc::new(LocalProcesses::start()))
-        .add(config)
-        .await
-        .expect("it can work")
-}
-
-/// So many callers, who ask for one thing after the other.
-async fn ours(pool: &ProcessPool, callers: u64, count: u64) {
-    let input = Payload::from_json(INPUT).expect("it is JSON");
-    let left = Arc::new(AtomicU64::new(count));
-    let mut running = JoinSet::new();
-    for _ in 0..callers {
-        let (pool, left, input) = (pool.clone(), Arc::clone(&left), input.clone());
-        running.spawn(async move {
-            // Only the count matters.
-            while left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    left.checked_sub(1)
-                })
-                .is_ok()
-            {
-                let reply = pool.run(Job::task("a", "echo", input.clone())).await;
-                assert!(reply.result.is_ok(), "{reply:?}");
-            }
-        });
-    }
-    while let Some(done) = running.join_next().await {
-        done.expect("no caller panics");
-    }
-}
 
 /// From the failure of a job that has killed its worker to the next result, beside a bare start and echo.
 fn restart(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
@@ -131,7 +48,7 @@ fn restart(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
             for _ in 0..count {
                 let died = runtime.block_on(pool.run(Job::task("a", "die", input.clone())));
                 assert!(died.result.is_err(), "{died:?}");
-                total += timed(|| runtime.block_on(ours(&pool, 1, 1)));
+                total += timed(|| runtime.block_on(callers(&pool, 1, 1)));
             }
             ratios.note(name, "ratchet", total, count);
             total
@@ -166,10 +83,10 @@ fn bench(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
             });
             drop(hosts);
             let pool = runtime.block_on(pool(workers, prefetch));
-            let callers = u64::from(workers) * (1 + ahead);
+            let asking = u64::from(workers) * (1 + ahead);
             group.bench_function("ratchet", |bencher| {
                 bencher.iter_custom(|count| {
-                    let total = timed(|| runtime.block_on(ours(&pool, callers, count)));
+                    let total = timed(|| runtime.block_on(callers(&pool, asking, count)));
                     ratios.note(&name, "ratchet", total, count);
                     total
                 });

@@ -1,23 +1,62 @@
-//! Decides who may run now, on which worker, and in which order.
+//! Runs jobs in parallel on supervised workers: jobs in, one outcome each out, nothing lost.
 //!
-//! A queue, a semaphore for the slots and a few locks are quickly written, and go wrong in the same
-//! ways every time: jobs that wait for one busy host fill all slots; a job that needs two locks is
-//! passed for ever by jobs that need one; a rate limiter lets twice its rate through in the first
-//! second; the last of a million jobs costs a thousand times what the first did. This crate is that
-//! part, done once: a [`Scheduler`] that takes all a job needs in one step or none of it, starts
-//! the first that can run, starves nobody, and says why its promises hold.
+//! A queue, some tasks and a semaphore are quickly written, and go wrong in the same ways every time:
+//! jobs that wait for one busy host fill all slots; a worker dies and its job with it, or hangs and
+//! takes a slot for ever; a killed program leaves its children behind; the last of a million jobs costs
+//! a thousand times what the first did; and after a crash all begins again. This crate is that part,
+//! done once.
 //!
-//! - A [`ParallelizationHint`] says how parallel a job may be, a [`Limit`] what it shares.
-//! - The [`Scheduler`] is a plain value: it is told what happens and when, and decides. It does no
-//!   I/O, has no clock and no thread, and is for whoever has a loop of their own.
-//! - The [`ParallelizationManager`] is for everybody else: `acquire`, work, drop the guard.
-//! - A [`Balancer`] chooses the worker, a [`ModuleRegistry`] knows each module's hint.
+//! - An [`Executor`] takes [`Job`]s and gives one [`Outcome`] for each, with retries, timeouts, needs,
+//!   limits, a cache and a deadline where they are wanted.
+//! - Work is done by closures, by [commands](process::CommandRunner), by a [`Runner`] of your own, or by
+//!   a [pool](process::ProcessPool) of worker processes that stay alive between jobs.
+//! - A [`Journal`] keeps what has ended, and [`Resume`] goes on from there.
+//! - [Events](event) tell what happens, a [summary](summary) what came of it, a [monitor] what it does to the
+//!   machine.
+//! - The parts can be had alone: the [`Scheduler`], a plain value that decides who may run now; the
+//!   [`ParallelizationManager`] around it, for `acquire`, work, drop the guard; the
+//!   [processes](process), started in groups and ended with all that they started.
 //!
-//! The [built-in worker](worker::builtin) is here too: of use for trying things out, for tests and for
-//! measuring.
+//! **When not to use it.** For a thousand calls that take a microsecond, a loop is faster; for a number of
+//! slots and nothing else, a semaphore is enough. Between machines you need a queue with a server: all
+//! of this lives in one process and its children.
 //!
-//! **When not to use it.** For a number of slots and nothing else, a semaphore is enough. Between
-//! processes or machines, limits need a shared store; these live in one process.
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use ratchet_runtime::process::ProcessConfig;
+//! use ratchet_runtime::{Executor, Job, ParallelizationHint, Payload, Terms};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // One at a time on each host, whatever else runs.
+//! let careful = Arc::new(Terms {
+//!     hint: Some(ParallelizationHint::HostExclusive),
+//!     ..Terms::default()
+//! });
+//! let alter = |id: &str, host: &str| {
+//!     Job::command(id, ProcessConfig::new("echo").arg("altering"))
+//!         .on_host(host)
+//!         .terms(Arc::clone(&careful))
+//! };
+//! let jobs = [
+//!     alter("tables-db1", "db1"),
+//!     alter("indices-db1", "db1"),
+//!     alter("tables-db2", "db2"),
+//!     Job::closure("report", |_context| async { Ok(Payload::from_text("all altered")) })
+//!         .needs(["tables-db1", "indices-db1", "tables-db2"]),
+//! ];
+//!
+//! let outcomes = Executor::builder().slots(4).build()?.run_all(jobs).await?;
+//! let report = outcomes[3].result.as_ref().map_err(|failure| failure.to_string())?;
+//! assert_eq!(report.as_str(), r#""all altered""#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same scheduler, for code that only wants to hold something back:
 //!
 //! ```
 //! use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
@@ -44,6 +83,8 @@
 //! assert!(manager.stats().host_locks.is_empty());
 //! # }
 //! ```
+//!
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 mod error;
 pub mod event;

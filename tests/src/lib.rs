@@ -4,6 +4,14 @@
 //! several of them need: the real `ratchet` as it is called from a shell, a child process at the other end
 //! of a conversation, and the languages that a machine may lack.
 //!
+//! ```no_run
+//! use ratchet_tests::{Folder, Ratchet};
+//!
+//! let folder = Folder::new().file("jobs.yaml", "jobs: [{ id: a, run: [echo, hi] }]\n");
+//! let ended = Ratchet::within(&folder).args(["run", "jobs.yaml", "-q"]).run();
+//! assert!(ended.with_code(0).quiet().stdout().contains("succeeded"));
+//! ```
+//!
 //! `chaos` is a soak with a checker of its own: run by hand for minutes, and in the suite for seconds.
 
 #![expect(

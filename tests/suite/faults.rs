@@ -151,6 +151,15 @@ impl Setting {
     }
 }
 
+/// A job meets the fault of these workers: it fails so, and nobody else does.
+async fn meets(config: PoolConfig, class: Class, message: &str) -> Failure {
+    let setting = Setting::new(config).await;
+    let failure = setting.meet().await;
+    is(&failure, class, message);
+    setting.end().await;
+    failure
+}
+
 fn job(input: &str) -> Job {
     Job::task("a", "any", Payload::from_text(input))
 }

@@ -7,6 +7,7 @@
 mod chaos;
 mod cli;
 mod commands;
+mod documents;
 mod faults;
 mod guarded_workers;
 mod plain_workers;

@@ -21,8 +21,8 @@ Where stdout is no terminal, there is a line a task of these fields, with tabs b
   task, results, bytes, milliseconds it took to compute them, oldest (UTC), newest (UTC)";
 
 const EXPLAIN_HELP: &str = "\
-The job is looked at as `ratchet run FILE` would do it, without running anything: a flag that is part of what
-a result depends on, such as --timeout, has to be given here as there.";
+The job is looked at as `ratchet run FILE` would do it, without running anything: a flag that is \
+part of what a result depends on, such as --timeout, has to be given here as there.";
 
 /// Shows what the result cache holds, explains a miss, or clears it.
 #[derive(Debug, Args)]

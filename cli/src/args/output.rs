@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArguments {
-    /// How results are written (default: for people on a terminal, else JSON lines).
+    /// How results are written (default: for people on a terminal, else JSON lines; by `map`, what the
+    /// commands print).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// Write results to a file instead of stdout.

@@ -17,7 +17,8 @@ Examples:
 
 /// Goes on with a run that was interrupted, or whose jobs failed.
 ///
-/// Jobs that succeeded are not run again; all others are.
+/// Jobs that succeeded are not run again; all others are. What was typed for the run holds again, unless
+/// it is typed anew.
 #[derive(Debug, Args)]
 #[command(after_help = [HELP, exit::HELP].join("\n\n"))]
 pub(crate) struct ResumeArguments {

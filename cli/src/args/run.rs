@@ -17,8 +17,9 @@ const HELP: &str = "\
 Examples:
   ratchet run jobs.yaml
   ratchet run jobs.yaml -j 8 --format junit -o results.xml
-  printf '%s\\n' '{\"input\":1}' '{\"input\":2}' | ratchet run -w 'ratchet worker --task echo'
-  jq -c '{input: .}' things.json | ratchet run -w 'jq -c --unbuffered .name' --protocol lines";
+  echo '{\"task\":\"echo\",\"input\":\"hello\"}' | ratchet run -w 'ratchet worker'
+  jq -c '{task: \"name\", input: .}' things.json |
+    ratchet run -w 'jq -c --unbuffered .name' --protocol lines";
 
 /// Runs the jobs of a file, or jobs as JSON lines from stdin.
 ///

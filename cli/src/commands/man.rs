@@ -29,7 +29,7 @@ fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliEr
     let path = folder.join(format!("{name}.1"));
     page(command.clone(), name.to_owned())
         .and_then(|page| fs::create_dir_all(folder).and_then(|()| fs::write(&path, page)))
-        .map_err(|source| CliError::Write { path, source })?;
+        .map_err(|source| CliError::Create { path, source })?;
     for verb in command
         .get_subcommands()
         .filter(|verb| verb.get_name() != "help")

@@ -1,17 +1,19 @@
 //! `ratchet map`: one command, or one warm filter, over many items.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::process::{CommandLimits, CommandRunner};
+use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
 use ratchet_runtime::{CacheTerms, Terms};
 
 use super::run::keeper;
 use super::{idle, overwrite};
 use crate::args::map::MapArguments;
 use crate::error::CliError;
-use crate::job_file::{Served, WorkerPlan};
+use crate::exit;
+use crate::job_file::{Served, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
@@ -21,6 +23,8 @@ use crate::session::{Again, Errand, Feed, Session};
 /// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
 /// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
 const REMEMBERED: usize = 64 * 1024;
+
+const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     idle::refuse_of_map(arguments)?;
@@ -46,6 +50,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let mut workers = Vec::new();
     let work = if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, rules.workers)?;
+        refuse_missing(&pool.process)?;
         rules.pools().apply(&mut pool);
         workers.push(WorkerPlan {
             pool,
@@ -53,26 +58,15 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         });
         MapWork::Warm(task)
     } else {
-        MapWork::Command(template(arguments, command, columns)?)
+        let template = template(arguments, command, columns)?;
+        if let Some(program) = template.program() {
+            refuse_missing(&ProcessConfig::new(program))?;
+        }
+        MapWork::Command(template)
     };
 
     let shelf: Arc<Shelf> = Arc::default();
-    // A format that was only set is for `run`: what commands print is no report.
-    let what = if arguments.output.format.is_some() {
-        What::Report(rules.recipient(&session.screen)?)
-    } else {
-        let (out, place) = rules.open_output(&session.screen)?;
-        let err = session.screen.clone();
-        if arguments.line_buffer {
-            let live = Arc::new(Live::new(arguments.tag, out, Box::new(err)));
-            What::Live { live, place }
-        } else {
-            let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
-            let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
-            let printer = Printer::new(arguments.tag, out, err);
-            What::Outputs { printer, place }
-        }
-    };
+    let what = what(arguments, &session)?;
     let live = match &what {
         What::Live { live, .. } => Some(Arc::clone(live)),
         What::Outputs { .. } | What::Report(_) => None,
@@ -116,7 +110,44 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         keeper,
         halt: arguments.halt,
     };
-    session.perform(errand)
+    let (screen, quiet) = (session.screen.clone(), session.rules.quiet);
+    let code = session.perform(errand)?;
+    if code == exit::NOTHING && !quiet {
+        screen.say(NO_ITEMS);
+    }
+    Ok(code)
+}
+
+/// What becomes of what commands print.
+fn what(arguments: &MapArguments, session: &Session) -> Result<What, CliError> {
+    let rules = &session.rules;
+    // A format that was only set is for `run`: what commands print is no report.
+    if arguments.output.format.is_some() {
+        return Ok(What::Report(rules.recipient(&session.screen)?));
+    }
+    let (out, place) = rules.open_output(&session.screen)?;
+    let err = session.screen.clone();
+    if arguments.line_buffer {
+        let live = Arc::new(Live::new(arguments.tag, out, Box::new(err)));
+        return Ok(What::Live { live, place });
+    }
+    let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
+    let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
+    let printer = Printer::new(arguments.tag, out, err);
+    Ok(What::Outputs { printer, place })
+}
+
+/// What no item can be run by is said once, before the first.
+fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
+    let Some(missing) = cannot_start(process) else {
+        return Ok(());
+    };
+    let error = CliError::usage(missing);
+    Err(if process.command.as_os_str().as_bytes().contains(&b' ') {
+        error.hint("write the program and its arguments as words of their own; --shell runs a line as a shell does")
+    } else {
+        error
+    })
 }
 
 fn items(arguments: &MapArguments, lists: Option<Lists>) -> Result<Items, CliError> {
@@ -164,9 +195,10 @@ fn dry_run(items: Items, template: &Template) -> Result<u8, CliError> {
         out.write_all(&line).map_err(CliError::Output)?;
     }
     out.flush().map_err(CliError::Output)?;
-    Ok(if any {
-        crate::exit::SUCCESS
-    } else {
-        crate::exit::NOTHING
-    })
+    if any {
+        return Ok(exit::SUCCESS);
+    }
+    // There is nobody left to tell where stderr is closed; the exit code still says it.
+    let _ = io::stderr().write_all(NO_ITEMS.as_bytes());
+    Ok(exit::NOTHING)
 }

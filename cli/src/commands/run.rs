@@ -47,10 +47,16 @@ pub(super) fn worker(
     command: &str,
     protocol: Protocol,
 ) -> Result<ratchet_runtime::process::PoolConfig, CliError> {
-    job_file::command_worker(command, protocol).map_err(|error| CliError::Usage {
+    let pool = job_file::command_worker(command, protocol).map_err(|error| CliError::Usage {
         message: format!("the worker's command cannot be read: {}", error.reason),
         hint: error.hint,
-    })
+    })?;
+    match job_file::cannot_start(&pool.process) {
+        Some(missing) => Err(CliError::usage(format!(
+            "the worker cannot start: {missing}"
+        ))),
+        None => Ok(pool),
+    }
 }
 
 /// Who kills all that is left, should this process be killed.

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted() {
+    fn beyond_twenty_errors_only_their_number_is_told() {
         let diagnostic = Diagnostic::error(Span::default(), "no");
         let report = Report {
             source: Source::new("f", String::new()),

@@ -113,7 +113,10 @@ impl Reader<'_> {
             .help("YAML wants blanks to indent with")
             .into();
         }
-        found.into()
+        // The words are the parser's own; as a rule it is the shape of the lines that is wrong.
+        found
+            .help("look at how far this line and the one before it are indented, and for a quote or bracket left open")
+            .into()
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Reading<()> {
@@ -332,6 +335,9 @@ mod tests {
             let error = tree(text).unwrap_err();
             assert!(error.message.contains(said), "{text}: {error:?}");
         }
+        let error = tree("jobs:\n- a: 1\n  b: 2\n c: 3\n").unwrap_err();
+        let help = error.help.as_deref().unwrap_or_default();
+        assert!(help.contains("how far this line"), "{error:?}");
         assert_eq!(
             printed("{1: a, true: b, ~: c, 007: d}"),
             r#"{"1":"a","true":"b","~":"c","007":"d"}"#
@@ -351,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_nothing() {
+    fn a_document_without_content_is_none() {
         for text in ["", "  \n", "# only this\n", "---\n"] {
             assert_eq!(tree(text), Ok(None), "{text:?}");
         }

@@ -119,6 +119,11 @@ fn environment(env: &Node, problems: &mut Vec<Diagnostic>) -> Environment {
     environment
 }
 
+/// Why a program cannot be started that was typed, if one can see that without starting it.
+pub(crate) fn cannot_start(config: &ProcessConfig) -> Option<String> {
+    missing(config, std::env::var_os("PATH").as_ref())
+}
+
 /// Why a program cannot be started, as far as one can see without starting it.
 pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option<String> {
     let program = &config.command;

@@ -63,15 +63,17 @@ impl FromStr for HaltRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXAMPLES: &str =
-            "write never, or soon or now, a comma, and fail=3, fail=10% or success=1";
         if text == "never" {
             return Ok(Self {
                 now: false,
                 limit: Limit::Never,
             });
         }
-        let refused = || format!("`{text}` is no rule; {EXAMPLES}");
+        let refused = || {
+            format!(
+                "`{text}` is no rule; write one like soon,fail=3, now,fail=10%, now,success=1, or never"
+            )
+        };
         let (when, what) = text.split_once(',').ok_or_else(refused)?;
         let now = match when {
             "now" => true,

@@ -1,69 +1,20 @@
 //! Items: read one after the other as there is room, never held.
 
+mod item;
+mod records;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::item::Item;
+use self::records::Records;
 use super::lists::Lists;
 use crate::error::CliError;
 
 /// How much of a source is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// What a command is run for: one column or several, as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Item {
-    bytes: Vec<u8>,
-    /// Where the second column and those after it begin.
-    cuts: Vec<usize>,
-}
-
-impl Item {
-    pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let (mut bytes, mut cuts) = (Vec::new(), Vec::new());
-        for (index, column) in columns.into_iter().enumerate() {
-            if index > 0 {
-                cuts.push(bytes.len());
-            }
-            bytes.extend_from_slice(column);
-        }
-        Self { bytes, cuts }
-    }
-
-    pub(crate) fn column(&self, column: usize) -> Option<&[u8]> {
-        let start = match column {
-            0 => 0,
-            column => *self.cuts.get(column - 1)?,
-        };
-        let end = self.cuts.get(column).copied().unwrap_or(self.bytes.len());
-        Some(&self.bytes[start..end])
-    }
-
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
-        (0..=self.cuts.len()).filter_map(|column| self.column(column))
-    }
-
-    /// All columns, with blanks between them.
-    pub(crate) fn joined(&self) -> Vec<u8> {
-        self.columns().collect::<Vec<_>>().join(&b' ')
-    }
-}
-
-impl From<&[u8]> for Item {
-    fn from(text: &[u8]) -> Self {
-        Self {
-            bytes: text.to_vec(),
-            cuts: Vec::new(),
-        }
-    }
-}
-
-impl From<&str> for Item {
-    fn from(text: &str) -> Self {
-        Self::from(text.as_bytes())
-    }
-}
 
 /// Why there is no item where one should be; it counts as a failed job, and the rest goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,84 +173,6 @@ impl Lines {
                 Err(error) => {
                     let bad = BadItem(format!("{} cannot be read further: {error}", source.name));
                     self.sources.pop_front();
-                    return Some(Err(bad));
-                }
-            }
-        }
-    }
-}
-
-/// The records of CSV files, one file after the other.
-pub(crate) struct Records {
-    current: Option<Reader>,
-    waiting: VecDeque<Source>,
-    header: bool,
-    names: Vec<Vec<u8>>,
-    columns: usize,
-    record: csv::ByteRecord,
-}
-
-struct Reader {
-    name: String,
-    csv: csv::Reader<Reading>,
-}
-
-impl Records {
-    /// Reads as far as the first record, which says how many columns there are.
-    fn open(sources: VecDeque<Source>, header: bool) -> Result<Self, CliError> {
-        let mut records = Self {
-            current: None,
-            waiting: sources,
-            header,
-            names: Vec::new(),
-            columns: 1,
-            record: csv::ByteRecord::new(),
-        };
-        records.advance();
-        if let Some(Reader { name, csv }) = &mut records.current {
-            let first = csv.byte_headers().map_err(|error| {
-                CliError::usage(format!("the first record of {name} is no CSV: {error}"))
-            })?;
-            records.columns = first.len().max(1);
-            if header {
-                records.names = first.iter().map(<[u8]>::to_vec).collect();
-            }
-        }
-        Ok(records)
-    }
-
-    fn advance(&mut self) {
-        self.current = self
-            .waiting
-            .pop_front()
-            .map(|Source { name, reader }| Reader {
-                name,
-                csv: csv::ReaderBuilder::new()
-                    .has_headers(self.header)
-                    .flexible(true)
-                    .from_reader(reader),
-            });
-    }
-
-    fn next(&mut self) -> Option<Result<Item, BadItem>> {
-        loop {
-            let Reader { name, csv } = self.current.as_mut()?;
-            match csv.read_byte_record(&mut self.record) {
-                Ok(false) => self.advance(),
-                Ok(true) if self.record.len() == self.columns => {
-                    return Some(Ok(Item::from_columns(self.record.iter())));
-                }
-                Ok(true) => {
-                    let line = self.record.position().map_or(0, csv::Position::line);
-                    return Some(Err(BadItem(format!(
-                        "line {line} of {name} has {} columns, and the first record has {}",
-                        self.record.len(),
-                        self.columns
-                    ))));
-                }
-                Err(error) => {
-                    let bad = BadItem(format!("{name} cannot be read further: {error}"));
-                    self.advance();
                     return Some(Err(bad));
                 }
             }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn each_goes_with_each() {
+    fn each_item_goes_with_each_of_the_other_lists() {
         let list = items("echo ::: a b ::: 1 2 3");
         assert_eq!(list, ["a 1", "a 2", "a 3", "b 1", "b 2", "b 3"]);
         assert_eq!(items("echo ::: a b"), ["a", "b"]);

@@ -104,6 +104,14 @@ impl Template {
         Ok(false)
     }
 
+    /// The program, where it is the same for every item.
+    pub(crate) fn program(&self) -> Option<&OsStr> {
+        match self.words.first()?.as_slice() {
+            [Piece::Literal(program)] => Some(OsStr::from_bytes(program)),
+            _ => None,
+        }
+    }
+
     /// The command for an item: the program and its arguments.
     pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
         self.words

@@ -34,7 +34,7 @@ impl Bars {
 
     fn on(target: ProgressDrawTarget, style: Style) -> Self {
         let all = MultiProgress::with_draw_target(target);
-        let run = all.add(ProgressBar::new(0));
+        let run = all.add(ProgressBar::new(1));
         // Templates of our own are right, and a plain bar is no reason to end a run.
         if let Ok(template) = ProgressStyle::with_template("[{bar:24}] {msg}") {
             run.set_style(template.progress_chars("=> "));
@@ -67,7 +67,8 @@ impl Bars {
         let picture = Picture::of(view, now);
         for change in picture.changes(&self.seen) {
             match change {
-                Change::Total(total) => self.run.set_length(total),
+                // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
+                Change::Total(total) => self.run.set_length(total.max(1)),
                 Change::Ended(ended) => self.run.set_position(ended),
                 Change::Figures(figures) => self.run.set_message(figures.to_owned()),
                 Change::Line(index, line) => self.line(index).set_message(line.to_owned()),
@@ -200,6 +201,17 @@ mod tests {
         assert_eq!(term.moves_since_last_check(), "");
         bars.draw(&view, begin + Duration::from_secs(1));
         assert!(term.contents().contains("  a  1 s"), "{}", term.contents());
+    }
+
+    #[test]
+    fn a_bar_is_empty_before_anything_is_known() {
+        let term = InMemoryTerm::new(20, 80);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        bars.draw(&view, begin);
+        let shown = term.contents();
+        assert!(shown.contains("] 0/0") && !shown.contains('='), "{shown}");
     }
 
     #[test]

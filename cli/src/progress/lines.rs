@@ -48,26 +48,10 @@ pub(super) fn is_news(status: Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use ratchet_runtime::event::Event;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Seen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::seen::Seen;
 
     #[test]
     fn a_line_every_few_seconds_however_often_it_is_asked() {
@@ -78,9 +62,8 @@ mod tests {
         for tenth in 0..=120 {
             lines.tick(&view, begin + Duration::from_millis(tenth * 100));
         }
-        let text = String::from_utf8(seen.0.lock().unwrap().clone()).unwrap();
         assert_eq!(
-            text,
+            seen.text(),
             "ratchet: 0/3  0 running  5 s\nratchet: 0/3  0 running  10 s\n"
         );
     }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_short() {
+    fn spans_are_told_in_the_unit_that_fits() {
         for (millis, expected) in [
             (0, "0.0 ms"),
             (3, "3.0 ms"),

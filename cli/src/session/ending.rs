@@ -108,5 +108,5 @@ fn told((differences, gone): Gone) -> String {
             parts.push(format!("{count} {what}"));
         }
     }
-    format!("ratchet: of the jobs, {}\n", parts.join(", "))
+    format!("ratchet: resumed: {}\n", parts.join(", "))
 }

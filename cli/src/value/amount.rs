@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn what_is_no_amount_is_refused() {
         for text in [
             "", "-1", "1.5", "x", "101%", "-1%", "%", "NaN%", "+1", "1e3",
         ] {

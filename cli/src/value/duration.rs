@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest_with_a_way_out() {
+    fn what_is_no_duration_is_refused_with_a_way_out() {
         for (text, said) in [
             ("30", "`30` has no unit; write `30s` for seconds"),
             ("1m30", "`1m30` has no unit; write a number and a unit"),

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest_with_a_way_out() {
+    fn what_is_no_size_is_refused_with_a_way_out() {
         for (text, said) in [
             ("500", "write `500B` for bytes"),
             ("", "is no size"),

@@ -5,7 +5,9 @@
 //!                                  \---> running (a task each) --/
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+mod hearing;
+
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
@@ -20,20 +22,13 @@ use super::Preparation;
 use super::call::Call;
 use super::outbox::{self, Outbox, Said};
 use super::task::{Handler, Reply};
+use super::waiting::Waiting;
 use crate::error::IpcError;
 use crate::messages::{
     Event, Hello, IpcMessage, Log, LogLevel, MessageId, Request, Response, Started, TaskError,
     TaskName,
 };
-use crate::serialization::{Incoming, MessageKind};
 use crate::transport::IpcTransport;
-
-/// How much may wait here to be begun. Beyond it requests wait in the pipe, and what the host says
-/// behind them with them, so it is more than any host sends ahead.
-const WAITING_BYTES: usize = 64 * 1024 * 1024;
-
-/// What a request costs beside its input.
-const ENVELOPE_BYTES: usize = 256;
 
 /// What waits to be written leaves at the latest when it fills a pipe.
 const UNSENT_BYTES: usize = 64 * 1024;
@@ -46,8 +41,7 @@ pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
     concurrency: usize,
-    waiting: VecDeque<Request>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     running: JoinSet<Reply>,
     /// Whose reply each running task brings.
     calls: HashMap<Id, Running>,
@@ -77,8 +71,7 @@ impl<T: IpcTransport> Conversation<T> {
             transport,
             tasks,
             concurrency: usize::try_from(concurrency.get()).unwrap_or(usize::MAX),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Waiting::new(),
             running: JoinSet::new(),
             calls: HashMap::new(),
             outbox,
@@ -136,7 +129,7 @@ impl<T: IpcTransport> Conversation<T> {
     }
 
     fn listens(&self) -> bool {
-        !self.ended && self.waiting_bytes < WAITING_BYTES
+        !self.ended && !self.waiting.is_full()
     }
 
     /// Waits for whatever happens next and deals with it.
@@ -176,93 +169,6 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Takes what came in, and what came in with it.
-    fn take_all(&mut self, first: Incoming) -> Result<(), IpcError> {
-        let mut next = Some(first);
-        while let Some(incoming) = next {
-            self.take(incoming)?;
-            next = if self.listens() {
-                self.transport.try_receive()
-            } else {
-                None
-            };
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, incoming: Incoming) -> Result<(), IpcError> {
-        match incoming {
-            Incoming::Message(IpcMessage::Request(request)) => {
-                self.waiting_bytes += cost(&request);
-                self.waiting.push_back(request);
-                Ok(())
-            }
-            Incoming::Message(IpcMessage::Event(event)) => self.on_event(event),
-            Incoming::Message(IpcMessage::Response(response)) => {
-                self.complain(format!("a worker takes no response ({})", response.id))
-            }
-            Incoming::Stray(stray) => self.complain(format!("not a message: {}", stray.text)),
-            Incoming::Malformed(malformed) => {
-                let error = TaskError::new(TaskError::MALFORMED, malformed.reason);
-                self.refuse(Some(malformed.kind), malformed.id, error)
-            }
-            Incoming::TooLarge(large) => {
-                let message = format!(
-                    "{} bytes, and no more than {} fit",
-                    large.bytes, large.limit
-                );
-                self.refuse(
-                    large.kind,
-                    large.id,
-                    TaskError::new(TaskError::TOO_LARGE, message),
-                )
-            }
-            Incoming::End => {
-                self.ended = true;
-                Ok(())
-            }
-        }
-    }
-
-    fn on_event(&mut self, event: Event) -> Result<(), IpcError> {
-        match event {
-            Event::Ping(nonce) => self.say(Event::Pong(nonce)),
-            Event::Cancel(cancel) => self.cancel(&cancel.id),
-            Event::Drain => {
-                self.draining = true;
-                Ok(())
-            }
-            // What only workers say, and what a later version may say.
-            Event::Hello(_)
-            | Event::Ready
-            | Event::Started(_)
-            | Event::Progress(_)
-            | Event::Log(_)
-            | Event::Pong(_)
-            | Event::Unknown(_) => Ok(()),
-        }
-    }
-
-    /// What waits is answered at once; what runs is told, and answers.
-    fn cancel(&mut self, id: &MessageId) -> Result<(), IpcError> {
-        let mut running = self
-            .calls
-            .values()
-            .filter(|call| call.id == *id && !call.is_cancelled());
-        if let Some(call) = running.next() {
-            call.cancellation.cancel();
-            return Ok(());
-        }
-        let Some(at) = self.waiting.iter().position(|request| request.id == *id) else {
-            return Ok(());
-        };
-        if let Some(request) = self.waiting.remove(at) {
-            self.waiting_bytes -= cost(&request);
-        }
-        let error = TaskError::new(TaskError::CANCELLED, "cancelled before it began");
-        self.reply(id.clone(), Err(error))
-    }
-
     /// Starts what waits, as far as there is room. What is done at once is answered at once.
     ///
     /// Says whether there is more that could be started, if somebody else had not to be heard first.
@@ -272,8 +178,7 @@ impl<T: IpcTransport> Conversation<T> {
             if self.transport.unsent_bytes() >= UNSENT_BYTES || begun.elapsed() >= TURN {
                 return Ok(true);
             }
-            if let Some(request) = self.waiting.pop_front() {
-                self.waiting_bytes -= cost(&request);
+            if let Some(request) = self.waiting.pop() {
                 self.start(request).await?;
             }
         }
@@ -364,19 +269,6 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Answers a request that could not be read, if it is known whose it is.
-    fn refuse(
-        &mut self,
-        kind: Option<MessageKind>,
-        id: Option<MessageId>,
-        error: TaskError,
-    ) -> Result<(), IpcError> {
-        match (kind, id) {
-            (Some(MessageKind::Request), Some(id)) => self.reply(id, Err(error.retryable(false))),
-            _ => self.complain(error.to_string()),
-        }
-    }
-
     fn complain(&mut self, message: String) -> Result<(), IpcError> {
         self.say(Event::Log(Log {
             id: None,
@@ -399,9 +291,4 @@ impl Running {
     fn is_cancelled(&self) -> bool {
         self.cancellation.is_cancelled()
     }
-}
-
-/// About how much memory a request takes while it waits.
-fn cost(request: &Request) -> usize {
-    ENVELOPE_BYTES + request.input.as_str().len()
 }

@@ -32,6 +32,14 @@ impl Host {
             .await;
     }
 
+    async fn cancel(&mut self, id: u64) {
+        let cancel = Cancel {
+            id: id.into(),
+            reason: None,
+        };
+        self.send(Event::Cancel(cancel)).await;
+    }
+
     async fn message(&mut self) -> IpcMessage {
         match self.0.receive().await.unwrap() {
             Incoming::Message(message) => message,

@@ -15,6 +15,9 @@ use crate::table::Table;
 pub(super) const CLOSURES: Kind = Kind(0);
 pub(super) const COMMANDS: Kind = Kind(1);
 
+/// Where a task is unknown, so many that are known are named; of more nobody would read the list.
+const NAMED: usize = 16;
+
 /// A kind of worker, as the loop knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct KindOfWorker {
@@ -230,9 +233,13 @@ impl Kinds {
             let nobody = crate::Error::NoWork.to_string();
             return Err(Failure::new(Class::Input, nobody));
         }
-        let names = self.tasks.keys().map(TaskName::as_str);
-        let meant = closest(task.as_str(), names);
-        let meant = meant.map_or_else(String::new, |name| format!(", did you mean `{name}`?"));
+        let mut names: Vec<&str> = self.tasks.keys().map(TaskName::as_str).collect();
+        names.sort_unstable();
+        let meant = match closest(task.as_str(), names.iter().copied()) {
+            Some(name) => format!(", did you mean `{name}`?"),
+            None if (1..=NAMED).contains(&names.len()) => format!("; known: {}", names.join(", ")),
+            None => String::new(),
+        };
         let message = format!("unknown task `{task}`{meant}");
         Err(Failure::new(Class::Input, message).code("unknown_task"))
     }

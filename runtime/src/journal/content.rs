@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_back() {
+    fn a_digest_is_read_back_and_nothing_else_is_one() {
         let content = Content::of(&task("t", "1"));
         assert_eq!(Content::from_hex(&content.to_string()), Some(content));
         for wrong in ["", "ab", &"A".repeat(32), &"g".repeat(32), &"é".repeat(16)] {

@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// So many runs are named where any of them may be meant.
+const NAMED: usize = 5;
+
 /// Why a journal could not be written or read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -63,7 +66,7 @@ pub enum JournalError {
         folder: PathBuf,
     },
     /// Several runs begin like this.
-    #[error("`{wanted}` may be any of {} runs: {}", .matches.len(), .matches.join(", "))]
+    #[error("`{wanted}` may be any of {} runs: {}", .matches.len(), some(.matches))]
     AmbiguousRun {
         /// What was asked for.
         wanted: String,
@@ -113,4 +116,11 @@ impl From<JournalError> for io::Error {
     fn from(error: JournalError) -> Self {
         Self::new(error.kind(), error)
     }
+}
+
+/// The first of them.
+fn some(runs: &[String]) -> String {
+    let named = runs[..runs.len().min(NAMED)].join(", ");
+    let more = if runs.len() > NAMED { ", .." } else { "" };
+    named + more
 }

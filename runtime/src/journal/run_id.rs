@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_back(value: u64) {
+        fn an_id_is_read_back_from_its_text(value: u64) {
             let id = RunId(value);
             prop_assert_eq!(id.to_string().parse::<RunId>().unwrap(), id);
         }

@@ -205,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn forms_people_write() {
+    fn rates_are_read_as_people_write_them() {
         for (text, count, nanos) in [
             ("10/s", 10, 1_000_000_000),
             ("2.5/s", 25, 10_000_000_000),

@@ -114,6 +114,8 @@ struct Live {
     handshake: Handshake,
     /// It has said hello.
     introduced: bool,
+    /// Nothing that it printed was a message yet, and nobody was warned of that.
+    doubtful: bool,
     /// What it said of itself, once it takes work.
     profile: Option<Profile>,
     /// By when it has to be ready.
@@ -186,6 +188,7 @@ impl Live {
             stderr: Stderr::new(stderr, config.stderr_bytes),
             handshake: Handshake::new(mode, ProtocolVersion::SUPPORTED, now, wait),
             introduced: false,
+            doubtful: true,
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life() {
+    fn a_life_is_a_chain_of_legal_moves() {
         use Move::{Died, GaveBack, Readied, Retire, Took};
         assert!(matches!(walk(&[Readied]), Ok(WorkerState::Ready { .. })));
         let busy = walk(&[Readied, Took, Took, GaveBack(1)]).unwrap();

@@ -10,6 +10,7 @@
 mod against_model;
 mod ageing;
 mod bound;
+mod life;
 mod model;
 mod promises;
 mod refusals;

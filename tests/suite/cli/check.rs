@@ -52,6 +52,12 @@ fn a_sound_file_is_summed_up() {
     let folder = Folder::new().file("jobs.yaml", JOBS);
     let ended = check(&folder, &["-j", "4", "jobs.yaml"]).run().with_code(0);
     insta::assert_snapshot!(ended.quiet().stdout());
+    let ended = check(&folder, &["--format", "json", "jobs.yaml"]).run();
+    let summary: Value = serde_json::from_slice(&ended.with_code(0).stdout).expect("it is JSON");
+    assert_eq!(
+        (&summary["tasks"]["resize"], &summary["depth"]),
+        (&2.into(), &3.into())
+    );
 }
 
 #[test]
@@ -65,6 +71,17 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
     let ended = check(&folder, &["-j", "4", "jobs.yaml"]).run().with_code(2);
     assert!(ended.stdout.is_empty());
     insta::assert_snapshot!(ended.stderr());
+}
+
+#[test]
+fn a_typing_error_in_toml_is_told_with_its_place_too() {
+    let text = "[[jobs]]\nid = 'a'\nrun = ['ls']\ntimout = '5s'\n";
+    let folder = Folder::new().file("jobs.toml", text);
+    let said = check(&folder, &["jobs.toml"]).run().with_code(2).stderr();
+    assert!(
+        said.contains("jobs.toml:4:1") && said.contains("did you mean `timeout`?"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -88,6 +105,9 @@ fn slots_that_are_not_there_are_refused_by_what_was_typed_or_set() {
         .with_code(0);
     let set = check(&folder, &["jobs.yaml"]).env("RATCHET_JOBS", "2");
     let _ = set.run().with_code(2);
+    let folder = folder.file("ratchet.toml", "jobs = 2\n");
+    let _ = check(&folder, &["jobs.yaml"]).run().with_code(2);
+    let _ = check(&folder, &["-j3", "jobs.yaml"]).run().with_code(0);
 }
 
 #[test]

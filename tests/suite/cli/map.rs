@@ -128,7 +128,7 @@ fn failures_have_a_code_and_a_log() {
 }
 
 #[test]
-fn rules_halt_it() {
+fn halt_rules_end_a_map_early() {
     let halted = |rule: &str, items: &[&str]| {
         let words = ["-j1", "--halt", rule, "--", "sh", "-c", "exit $0", ":::"];
         map(&Folder::new(), &[&words[..], items].concat(), "").code
@@ -189,9 +189,49 @@ fn one_whose_time_is_over_has_a_moment_for_last_words() {
 #[test]
 fn nothing_to_do_has_a_code_of_its_own() {
     let ended = map(&Folder::new(), &["--", "echo"], "");
-    assert!(ended.with_code(4).stdout.is_empty());
+    assert!(ended.with_code(4).quiet().stdout.is_empty());
+    for words in [
+        &["map", "--", "echo"][..],
+        &["map", "--dry-run", "--", "echo"],
+    ] {
+        let ended = Ratchet::new().args(words).stdin("").run().with_code(4);
+        assert_eq!(
+            ended.stderr(),
+            "ratchet: there are no items: nothing to do\n"
+        );
+    }
     let said = map(&Folder::new(), &["--warm", "--", "cat", "{}"], "a\n")
         .with_code(2)
         .stderr();
     assert!(said.contains("leave out --warm"), "{said}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_said_once_before_anything_runs() {
+    for words in [
+        &["--", "no-such-program"][..],
+        &["--warm", "--", "no-such-program"],
+    ] {
+        let ended = map(&Folder::new(), words, "a\nb\n").with_code(2);
+        assert_eq!(
+            ended.stderr(),
+            "ratchet: there is no program `no-such-program` in PATH\n"
+        );
+    }
+    let said = map(&Folder::new(), &["--", "echo hi | wc"], "a\n").with_code(2);
+    assert!(said.stderr().contains("--shell"), "{}", said.stderr());
+    // Which program it is may depend on the item.
+    let ended = map(&Folder::new(), &["--", "{}"], "true\nno-such-program\n");
+    assert!(ended.with_code(100).stdout.is_empty());
+}
+
+#[test]
+fn a_rule_that_makes_no_sense_is_refused_with_ones_that_do() {
+    let said = map(&Folder::new(), &["--halt", "now", "--", "echo"], "a\n").with_code(2);
+    assert!(
+        said.stderr()
+            .contains("write one like soon,fail=3, now,fail=10%, now,success=1, or never"),
+        "{}",
+        said.stderr()
+    );
 }

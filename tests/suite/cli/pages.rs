@@ -51,6 +51,22 @@ fn help_tells_the_exit_codes_and_every_verb() {
 }
 
 #[test]
+fn examples_that_need_nothing_else_run_as_they_stand() {
+    let mut run = 0;
+    for words in [&["--help"][..], &["run", "--help"], &["worker", "--help"]] {
+        let help = Ratchet::new().args(words).run().with_code(0).stdout();
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+        for example in lines.filter(|line| line.starts_with("echo ") || line.starts_with("seq ")) {
+            let script = format!("PATH=$(dirname \"$1\"):$PATH\n{example}");
+            let ended = Ratchet::new().by_shell(&script).run().with_code(0);
+            assert!(!ended.stdout.is_empty(), "{example}");
+            run += 1;
+        }
+    }
+    assert_eq!(run, 3);
+}
+
+#[test]
 fn the_version_is_that_of_the_package() {
     let said = Ratchet::new().args(["--version"]).run().with_code(0);
     assert_eq!(
@@ -142,7 +158,7 @@ fn man_pages_are_printed_or_written_to_a_folder() {
 
     let folder = Folder::new().file("share", "");
     let ended = Ratchet::within(&folder).args(["man", "share/man1"]).run();
-    let said = ended.with_code(1).stderr();
+    let said = ended.with_code(2).stderr();
     assert!(
         said.contains("`share/man1/ratchet.1` cannot be written"),
         "{said}"

@@ -60,8 +60,7 @@ fn what_changed_is_run_again_and_what_is_gone_is_said() {
         .run()
         .with_code(0)
         .stderr();
-    let expected =
-        "of the jobs, 1 had succeeded before, 1 changed since, 1 new, 1 no longer there\n";
+    let expected = "resumed: 1 had succeeded before, 1 changed since, 1 new, 1 no longer there\n";
     assert!(said.contains(expected), "{said}");
 }
 

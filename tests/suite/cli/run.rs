@@ -1,8 +1,10 @@
 //! `ratchet run`.
 
-use std::io::Write;
+mod stopping;
+mod stream;
+mod telling;
 
-use ratchet_tests::{Ended, Folder, Ratchet, Shown, Signal};
+use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
 /// The built-in worker, as a command.
@@ -17,15 +19,6 @@ fn file(jobs: &str) -> Folder {
         "version: 1\nworkers:\n  w: {{ command: [\"{program}\", worker], tasks: [echo, sleep, fail, flaky, burn] }}\n{jobs}"
     );
     Folder::new().file("jobs.yaml", text)
-}
-
-/// As many jobs, a line each.
-fn lines(count: u32) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for number in 1..=count {
-        writeln!(lines, "{{\"task\":\"echo\",\"input\":{number}}}").expect("there is room");
-    }
-    lines
 }
 
 fn run(folder: &Folder, words: &[&str]) -> Ended {
@@ -54,34 +47,6 @@ fn statuses(ended: &Ended) -> Vec<String> {
         .collect();
     lines.sort();
     lines
-}
-
-#[test]
-fn lines_from_stdin_are_jobs_and_each_has_its_result() {
-    let lines = lines(1_000);
-    let call = Ratchet::new().args(["run", "-q", "-k", "-w", &worker()]);
-    let ended = call.stdin(lines).run().with_code(0).quiet();
-    let results = results(&ended);
-    assert_eq!(results.len(), 1_000);
-    for (number, (id, line)) in (1..).zip(&results) {
-        assert_eq!(id, &number.to_string());
-        assert_eq!(line["result"], Value::from(number));
-        assert_eq!((&line["v"], &line["attempts"]), (&1.into(), &1.into()));
-    }
-}
-
-#[test]
-fn a_result_comes_while_stdin_is_still_open() {
-    let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
-    let mut running = call.stdin_open().start();
-    for number in 1..=3 {
-        let line = format!("{{\"task\":\"echo\",\"input\":\"job {number}\"}}\n");
-        let written = running.stdin().write_all(line.as_bytes());
-        written.expect("it reads");
-        running.wait_for_stdout(&format!("\"result\":\"job {number}\""));
-    }
-    running.close_stdin();
-    assert_eq!(running.wait().with_code(0).stdout().lines().count(), 3);
 }
 
 #[test]
@@ -116,25 +81,6 @@ fn needs_order_and_failures_skip_what_needs_them() {
 }
 
 #[test]
-fn a_line_that_is_no_job_is_a_result_or_the_end() {
-    let lines = "{\"task\":\"echo\"}\n{\"task\":\n{\"task\":\"echo\"}\n";
-    let call = |strict: &[&str]| {
-        let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
-        call.args(strict).stdin(lines).run()
-    };
-    let ended = call(&[]).with_code(100);
-    assert_eq!(statuses(&ended), ["1 succeeded", "2 failed", "3 succeeded"]);
-    let (_, bad) = results(&ended)
-        .into_iter()
-        .find(|(id, _)| id == "2")
-        .expect("its result");
-    let message = bad["error"]["message"].as_str().expect("a message");
-    assert!(message.starts_with("line 2, column 9: "), "{message}");
-    let said = call(&["--strict"]).with_code(2).stderr();
-    assert!(said.contains("<stdin>:2:9"), "{said}");
-}
-
-#[test]
 fn flags_hold_for_jobs_that_say_nothing() {
     let folder = file(
         "jobs:
@@ -162,7 +108,7 @@ fn flags_hold_for_jobs_that_say_nothing() {
 }
 
 #[test]
-fn one_at_a_time_is_one_at_a_time() {
+fn global_exclusive_jobs_run_one_at_a_time() {
     let folder = file(
         "jobs:
   - { task: sleep, input: { ms: 30 } }
@@ -176,64 +122,6 @@ fn one_at_a_time_is_one_at_a_time() {
     assert_eq!(document["summary"]["peak_concurrency"], 1);
     assert_eq!(document["summary"]["succeeded"], 3);
     assert_eq!(document["results"].as_array().map(Vec::len), Some(3));
-}
-
-#[test]
-fn rules_end_a_run_early() {
-    let folder = file(
-        "jobs:
-  - { id: a, task: fail, input: {} }
-  - { id: b, task: echo, needs: [c] }
-  - { id: c, task: sleep, input: { ms: 200 } }
-",
-    );
-    let ended = run(&folder, &["-j1", "--max-fail", "1"]).with_code(101);
-    assert_eq!(statuses(&ended), ["a failed", "b cancelled", "c cancelled"]);
-    let ended = run(&folder, &["--max-fail", "0"]).with_code(100);
-    assert_eq!(statuses(&ended), ["a failed", "b succeeded", "c succeeded"]);
-    let slow = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
-    let ended = run(&slow, &["--deadline", "300ms"]).with_code(101);
-    assert_eq!(statuses(&ended), ["a cancelled"]);
-}
-
-#[test]
-fn results_go_into_a_file_in_each_format() {
-    let folder = file("jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: {} }\n");
-    for (format, beginning) in [
-        ("jsonl", "{\"v\":1,\"id\":\"a\",\"status\":\"succeeded\""),
-        ("json", "{\"v\":1,\"results\":[\n"),
-        (
-            "junit",
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>",
-        ),
-        ("human", "succeeded a  echo"),
-    ] {
-        let words = ["-k", "--format", format, "-o", "results"];
-        let ended = run(&folder, &words).with_code(100).quiet();
-        assert!(ended.stdout.is_empty());
-        let written = std::fs::read_to_string(folder.at("results")).expect("a file");
-        assert!(written.starts_with(beginning), "{format}: {written}");
-    }
-    let ended = run(&folder, &["-o", "no/such/folder"]).with_code(2);
-    assert!(
-        ended
-            .stderr()
-            .starts_with("ratchet: `no/such/folder` cannot be written\n")
-    );
-}
-
-#[test]
-fn order_is_kept_where_it_is_wanted() {
-    let folder = file(
-        "jobs:
-  - { id: slow, task: sleep, input: { ms: 300 } }
-  - { id: quick, task: echo }
-",
-    );
-    let ended = run(&folder, &["-j2", "--workers", "2"]).with_code(0);
-    assert_eq!(ids(&ended), ["quick", "slow"]);
-    let ended = run(&folder, &["-j2", "--workers", "2", "-k"]).with_code(0);
-    assert_eq!(ids(&ended), ["slow", "quick"]);
 }
 
 #[test]
@@ -264,6 +152,11 @@ fn nothing_runs_where_something_is_wrong() {
     assert!(said.contains("did you mean"), "{said}");
     let said = call(&["run"]).with_code(4).stderr();
     assert!(said.contains("has no jobs"), "{said}");
+    let said = call(&["run", "-w", "no-such-program"]).with_code(2);
+    assert_eq!(
+        said.stderr(),
+        "ratchet: the worker cannot start: there is no program `no-such-program` in PATH\n"
+    );
     let said = call(&["run", "--memory-free", "100000TB", "-w", "x", "lines.jsonl"]);
     assert_eq!(said.code, Some(2));
 }
@@ -304,178 +197,4 @@ fn prefetch_and_workers_are_as_they_are_said() {
             assert_eq!(line["worker"], "w/1");
         }
     }
-}
-
-#[test]
-fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
-    let folder = file(
-        "jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: { message: why } }\n",
-    );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--progress", "always"]);
-    let said = call.run().with_code(100).stderr();
-    assert!(said.contains("1 x task: why  b\n"), "{said}");
-    assert!(said.contains("1 succeeded, 1 failed in "), "{said}");
-    assert!(
-        said.contains("run again what did not succeed: ratchet resume "),
-        "{said}"
-    );
-    assert!(!said.contains("queue time:"), "{said}");
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-v"]);
-    let said = call.run().with_code(100).stderr();
-    assert!(
-        said.contains("queue time: min ") && said.contains("peak concurrency "),
-        "{said}"
-    );
-    assert!(run(&folder, &[]).stderr.is_empty());
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--no-record"]);
-    let said = call.run().with_code(100).stderr();
-    assert!(!said.contains("ratchet resume"), "{said}");
-}
-
-#[test]
-fn the_log_goes_to_stderr_or_into_a_file() {
-    let folder = file("jobs:\n  - { id: a, task: echo }\n");
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-vvv", "--log-file", "log"]);
-    let ended = call.run().with_code(0);
-    assert_eq!(ended.stdout().lines().count(), 1);
-    let logged = std::fs::read_to_string(folder.at("log")).expect("a log");
-    assert!(
-        logged.contains("DEBUG") || logged.contains("TRACE"),
-        "{logged}"
-    );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
-    let ended = run(&folder, &["--log-file", "no/such/folder"]).with_code(2);
-    assert!(
-        ended
-            .stderr()
-            .starts_with("ratchet: `no/such/folder` cannot be written\n")
-    );
-    let said = call.env("RUST_LOG", "a=b=c").run().with_code(2).stderr();
-    assert!(said.contains("RUST_LOG"), "{said}");
-}
-
-#[test]
-fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
-    let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 1000 } }\n");
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
-    let running = call.on_terminal(80, 24, Shown::Everything).start();
-    running.wait_for_screen("0/1");
-    running.resize(40, 10);
-    let screen = running.wait().with_code(0).screen();
-    assert!(screen.contains("1 succeeded\u{1b}[0m in "), "{screen}");
-    assert!(screen.contains("\u{1b}[32m"), "it has colours: {screen}");
-}
-
-#[test]
-fn signals_drain_then_cancel_then_kill() {
-    let folder = file(
-        "jobs:\n  - { id: a, run: [sh, -c, \"trap '' TERM; echo; sleep 1000\"] }\n  - { id: b, task: echo, needs: [a] }\n",
-    );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "100s"]);
-    let running = call.start();
-    running.until("its run is recorded", || {
-        folder.at(".local/state/ratchet/runs").exists()
-    });
-    for (signal, said) in [
-        (Signal::Interrupt, "SIGINT: no new jobs"),
-        (Signal::Interrupt, "SIGINT: what runs is asked to stop"),
-        (Signal::Terminate, "SIGTERM: what runs is killed"),
-    ] {
-        running.signal(signal);
-        running.wait_for_stderr(said);
-    }
-    let ended = running.wait().with_code(130);
-    assert_eq!(statuses(&ended), ["a cancelled", "b cancelled"]);
-    assert!(
-        ended
-            .stderr()
-            .contains("interrupted; go on with: ratchet resume "),
-        "{}",
-        ended.stderr()
-    );
-}
-
-#[test]
-fn sigterm_has_a_code_of_its_own() {
-    let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "0s"]);
-    let running = call.start();
-    running.until("its run is recorded", || {
-        folder.at(".local/state/ratchet/runs").exists()
-    });
-    running.signal(Signal::Terminate);
-    let ended = running.wait().with_code(143);
-    assert_eq!(statuses(&ended), ["a cancelled"]);
-}
-
-#[test]
-fn a_signal_ends_the_wait_for_another_attempt() {
-    let folder = file(
-        "jobs:
-  - { id: a, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
-",
-    );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-q"]);
-    let running = call.start();
-    running.until("its job ran", || folder.at("ran").exists());
-    running.signal(Signal::Interrupt);
-    let ended = running.wait().with_code(130);
-    assert_eq!(results(&ended).len(), 1);
-}
-
-#[test]
-fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
-    let folder = file(
-        "jobs:
-  - { id: deaf, run: [sh, -c, \"test -e tried || { touch tried; exit 1; }; trap '' TERM INT; echo $$ > deaf; sleep 1000\"], retry: { max: 9, backoff: fixed, base: 1ms, cap: 1ms } }
-  - { id: waits, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
-",
-    );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2"]);
-    let running = call.start();
-    let deaf = || std::fs::read_to_string(folder.at("deaf")).unwrap_or_default();
-    running.until("one waits and one is deaf", || {
-        folder.at("ran").exists() && deaf().ends_with('\n')
-    });
-    for said in ["no new jobs", "is asked to stop", "is killed"] {
-        running.signal(Signal::Terminate);
-        running.wait_for_stderr(said);
-    }
-    let ended = running.wait().with_code(143);
-    let lines = results(&ended);
-    for (id, line) in &lines {
-        let (attempts, statuses) = match id.as_str() {
-            "deaf" => (2, &["cancelled"][..]),
-            // The signal may come while its first attempt is about to end: then it has failed, and nothing waits.
-            _ => (1, &["cancelled", "failed"][..]),
-        };
-        assert_eq!(line["attempts"], attempts, "{id}");
-        let status = line["status"].as_str().expect("a status");
-        assert!(statuses.contains(&status), "{id}: {status}");
-    }
-    assert_eq!(lines.len(), 2);
-    let process = format!("/proc/{}", deaf().trim());
-    assert!(!std::path::Path::new(&process).exists(), "{process} lives");
-}
-
-#[test]
-fn a_line_of_100_mb_is_refused_and_the_next_is_done() {
-    let mut lines = br#"{"task":"echo","input":""#.to_vec();
-    lines.resize(100 << 20, b'x');
-    lines.extend_from_slice(b"\"}\n{\"task\":\"echo\",\"input\":2}\n");
-    let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
-    let ended = call.stdin(lines).run().with_code(100);
-    assert_eq!(statuses(&ended), ["1 failed", "2 succeeded"]);
-}
-
-#[test]
-fn a_reader_that_has_enough_ends_it_quietly() {
-    let lines = lines(20_000);
-    let call = Ratchet::new().args(["run", "-w", &worker()]).stdin(lines);
-    let ended = call
-        .by_shell("\"$@\" | head -n 1")
-        .run()
-        .with_code(0)
-        .quiet();
-    assert_eq!(ended.stdout().lines().count(), 1);
 }

@@ -49,6 +49,10 @@ fn a_host_that_reads_no_more_is_an_error() {
         said.starts_with("ratchet: the built-in worker could not go on\n"),
         "{said}"
     );
+    assert!(
+        said.contains("writing to the peer failed\n  because: Broken pipe"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -4,37 +4,33 @@ use ratchet_runtime::Class;
 use ratchet_runtime::process::{PoolConfig, Prefetch};
 use ratchet_tests::{Holdings, alone, eventually, is_alive, resident_bytes, within};
 
-use super::{Setting, fault, faulty, fine, is, job};
+use super::{Setting, fault, faulty, fine, is, job, meets};
 use ratchet_runtime::Timeouts;
 
 #[test]
 fn exits_with_0() {
     alone(async {
-        let setting = Setting::new(faulty("exit_0")).await;
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        let failure = meets(
+            faulty("exit_0"),
             Class::Crash,
             "worker faulty/1 ended with exit code 0 before it answered",
-        );
+        )
+        .await;
         assert!(failure.retryable);
-        setting.end().await;
     });
 }
 
 #[test]
 fn exits_with_3_and_its_last_words_are_told() {
     alone(async {
-        let setting = Setting::new(faulty("exit_3")).await;
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        let failure = meets(
+            faulty("exit_3"),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
+        )
+        .await;
         let stderr = failure.stderr.as_deref();
         assert_eq!(stderr, Some("about to fail\nthe colour table is missing\n"));
-        setting.end().await;
     });
 }
 
@@ -55,42 +51,38 @@ fn is_killed() {
 #[test]
 fn leaves_children_that_hold_its_pipes() {
     alone(async {
-        let setting = Setting::new(faulty("grandchildren")).await;
-        is(
-            &setting.meet().await,
+        meets(
+            faulty("grandchildren"),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
-        setting.end().await;
+        )
+        .await;
     });
 }
 
 #[test]
 fn leaves_grandchildren_that_nobody_waits_for() {
     alone(async {
-        let setting = Setting::new(faulty("double_fork")).await;
-        is(
-            &setting.meet().await,
+        meets(
+            faulty("double_fork"),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
-        setting.end().await;
+        )
+        .await;
     });
 }
 
 #[test]
 fn leaves_a_daemon_that_holds_its_pipes() {
     alone(async {
-        let setting = Setting::new(faulty("escapes")).await;
         // Out of reach by choice: it costs a moment, and neither the outcome nor its last words.
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        let failure = meets(
+            faulty("escapes"),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
+        )
+        .await;
         assert_eq!(failure.stderr.as_deref(), Some("the last line\n"));
-        setting.end().await;
     });
 }
 

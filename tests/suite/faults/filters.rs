@@ -7,7 +7,7 @@ use ratchet_runtime::process::{Language, PoolConfig, Prefetch, ProcessConfig};
 use ratchet_runtime::{Class, Timeouts};
 use ratchet_tests::{alone, within};
 
-use super::{SHORT, Setting, fault, fine, hard, is, job, patient};
+use super::{SHORT, Setting, fault, fine, hard, is, job, meets, patient};
 
 /// A filter that gives each line back, but meets `fault` with this.
 fn filter(meet: &str) -> PoolConfig {
@@ -51,15 +51,13 @@ fn a_filter_of_the_system_answers() {
 #[test]
 fn a_filter_dies() {
     alone(async {
-        let setting = Setting::new(filter("echo oh >&2; exit 3")).await;
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        let failure = meets(
+            filter("echo oh >&2; exit 3"),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
+        )
+        .await;
         assert_eq!(failure.stderr.as_deref(), Some("oh\n"));
-        setting.end().await;
     });
 }
 

@@ -7,7 +7,7 @@ use ratchet_runtime::{Class, Job, Payload, Timeouts};
 use ratchet_tests::{alone, cpu_time, resident_bytes, within};
 use tokio::time::Instant;
 
-use super::{SHORT, Setting, fault, faulty, fine, hard, is, job, shell};
+use super::{SHORT, Setting, fault, faulty, fine, hard, is, job, meets, shell};
 
 #[test]
 fn closes_its_stdout_and_lives() {
@@ -28,15 +28,13 @@ fn closes_its_stdout_and_has_much_to_say_before_it_ends() {
     alone(async {
         // More than a pipe holds: it ends only if somebody reads it.
         let dying = "exec >&-; head -c 300000 /dev/zero >&2; echo gone >&2; exit 3";
-        let setting = Setting::new(shell(dying)).await;
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        let failure = meets(
+            shell(dying),
             Class::Crash,
             "worker faulty/1 ended with exit code 3 before it answered",
-        );
+        )
+        .await;
         assert!(failure.stderr.is_some_and(|text| text.ends_with("gone\n")));
-        setting.end().await;
     });
 }
 

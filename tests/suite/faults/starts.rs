@@ -68,7 +68,7 @@ fn it_is_not_executable() {
 }
 
 #[test]
-fn it_is_no_program() {
+fn a_file_that_is_no_program_is_given_up_at_once() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, name) = file(&folder, "\u{1}\u{2}", 0o755);

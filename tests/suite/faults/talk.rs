@@ -4,7 +4,7 @@ use ratchet_runtime::process::{PoolConfig, Prefetch};
 use ratchet_runtime::{Class, Timeouts};
 use ratchet_tests::{alone, within};
 
-use super::{Setting, fault, faulty, fine, is, job};
+use super::{Setting, fault, faulty, fine, job, meets};
 
 async fn meets_and_goes_on(kind: &str) {
     let setting = Setting::new(faulty(kind)).await;
@@ -55,14 +55,12 @@ fn answers_what_makes_no_sense() {
 #[test]
 fn dies_in_the_middle_of_a_line() {
     alone(async {
-        let setting = Setting::new(faulty("half")).await;
-        let failure = setting.meet().await;
-        is(
-            &failure,
+        meets(
+            faulty("half"),
             Class::Crash,
             "worker faulty/1 ended with exit code 0 before it answered",
-        );
-        setting.end().await;
+        )
+        .await;
     });
 }
 

@@ -2,27 +2,7 @@ use ratchet_runtime::Job;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-
-/// A writer whose bytes the test sees.
-#[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Seen {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seen {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+use crate::seen::Seen;
 
 async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, Printed) {
     let id = JobKey::from("1");

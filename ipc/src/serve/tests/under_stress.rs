@@ -85,11 +85,7 @@ async fn a_task_that_panics_when_it_is_dropped_is_answered() {
     host.ask(1, "bomb", "1").await;
     host.send(Event::Ping(Nonce { nonce: 1 })).await;
     assert!(matches!(host.event().await, Event::Pong(_)), "it runs");
-    host.send(Event::Cancel(Cancel {
-        id: 1.into(),
-        reason: None,
-    }))
-    .await;
+    host.cancel(1).await;
     assert_eq!(host.failure().await.0, 1);
     host.ask(2, "double", "1").await;
     assert_eq!(host.reply().await, (2, Ok("2".into())));
@@ -106,11 +102,7 @@ async fn requests_of_one_id_are_each_answered() {
         assert!(matches!(host.event().await, Event::Started(_)));
     }
     for _ in 0..2 {
-        host.send(Event::Cancel(Cancel {
-            id: 1.into(),
-            reason: None,
-        }))
-        .await;
+        host.cancel(1).await;
         assert_eq!(host.failure().await.1, "cancelled");
     }
 }
@@ -125,11 +117,7 @@ async fn a_task_may_clean_up_before_it_stops() {
     host.ask(1, "tidy", "1").await;
     host.send(Event::Ping(Nonce { nonce: 1 })).await;
     assert!(matches!(host.event().await, Event::Pong(_)), "it runs");
-    host.send(Event::Cancel(Cancel {
-        id: 1.into(),
-        reason: None,
-    }))
-    .await;
+    host.cancel(1).await;
     assert_eq!(host.failure().await.2, "all tidy");
 }
 

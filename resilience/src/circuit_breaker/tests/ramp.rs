@@ -123,7 +123,7 @@ fn only_probes_that_succeeded_lead_to_it() {
 }
 
 #[test]
-fn its_end_is_told() {
+fn the_end_of_a_ramp_is_told() {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&told);
     let (breaker, start) = recovered(fragile().on_transition(move |change| {

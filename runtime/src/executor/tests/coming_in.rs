@@ -293,14 +293,18 @@ async fn an_unknown_task_is_refused_by_name_and_hints_are_those_declared() {
         .task("resize", ParallelizationHint::Alone)
         .build()
         .unwrap();
-    let jobs = ["resize", "resise", "resize"].iter().enumerate();
+    let jobs = ["resize", "resise", "resize", "print"].iter().enumerate();
     let jobs = jobs.map(|(at, task)| Job::task(at.to_string(), *task, Payload::null()));
     let outcomes = executor.run_all(jobs).await.unwrap();
-    assert_eq!(told(&outcomes), ["0 succeeded", "1 failed", "2 succeeded"]);
+    assert_eq!(
+        told(&outcomes),
+        ["0 succeeded", "1 failed", "2 succeeded", "3 failed"]
+    );
     assert_eq!(
         message(&outcomes[1]),
         "unknown task `resise`, did you mean `resize`?"
     );
+    assert_eq!(message(&outcomes[3]), "unknown task `print`; known: resize");
 }
 
 #[tokio::test(start_paused = true)]

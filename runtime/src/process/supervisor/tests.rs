@@ -3,4 +3,5 @@
 mod fake;
 mod lives;
 mod sizes;
+mod timeouts;
 mod work;

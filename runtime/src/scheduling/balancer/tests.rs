@@ -204,7 +204,7 @@ proptest! {
 }
 
 #[test]
-fn settings_name_them() {
+fn settings_name_a_balancer_and_an_unknown_name_is_refused() {
     let named: Balance = serde_json::from_str(r#""power_of_two""#).unwrap();
     assert_eq!(named, Balance::PowerOfTwo);
     assert!(serde_json::from_str::<Balance>(r#""fastest""#).is_err());

@@ -27,6 +27,7 @@ impl Live {
         while let Some(incoming) = next {
             match incoming {
                 Ok(Incoming::Message(IpcMessage::Response(response))) => {
+                    self.doubtful = false;
                     if self.profile.is_none() {
                         self.handshake.on_response();
                         self.shake_hands().await;
@@ -44,8 +45,12 @@ impl Live {
 
     async fn take(&mut self, incoming: Incoming, now: Instant) {
         match incoming {
-            Incoming::Message(IpcMessage::Event(event)) => self.take_event(event, now).await,
+            Incoming::Message(IpcMessage::Event(event)) => {
+                self.doubtful = false;
+                self.take_event(event, now).await;
+            }
             Incoming::Message(IpcMessage::Request(request)) => {
+                self.doubt("a request");
                 self.log(
                     None,
                     LogLevel::Warn,
@@ -237,6 +242,7 @@ impl Live {
         }
         match stray.mode {
             StrayMode::Log => {
+                self.doubt(&stray.text);
                 if stray.suppressed > 0 {
                     let message = format!(
                         "{} lines that are no messages were dropped",
@@ -256,6 +262,19 @@ impl Live {
                 self.take_wreck(None, failure, now);
             }
             StrayMode::Kill => self.kill(Cause::Stray(stray.text)).await,
+        }
+    }
+
+    /// Says once of a worker that never made sense that it makes none: else a filter that was not declared
+    /// as one would be waited for without a word.
+    fn doubt(&mut self, printed: &str) {
+        if self.doubtful && self.jobs.oldest().is_some() {
+            self.doubtful = false;
+            tracing::warn!(
+                worker = %self.name,
+                printed,
+                "a worker has a job and prints what is no answer; a filter needs protocol `lines`"
+            );
         }
     }
 

@@ -130,7 +130,7 @@ fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
 }
 
 #[test]
-fn alone_is_alone() {
+fn one_that_should_be_alone_and_is_not_is_found() {
     let (alone, free) = (wish(Claim::Alone, &[]), wish(Claim::Nothing, &[]));
     let together = [[0, 5, 10], [0, 9, 12]];
     assert_eq!(broken(&[alone, free], &together), [Rule::Alone]);

@@ -10,12 +10,14 @@ use ratchet_ipc::{
 };
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::job::Job;
 use crate::process::{
     Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, PoolConfig, ProcessConfig,
-    ProcessError, ProcessHandle, ProcessId,
+    ProcessError, ProcessHandle, ProcessId, ProcessPool,
 };
+use crate::worker::Reply;
 
 /// The other end of a worker's pipes.
 pub(super) struct FakeWorker {
@@ -175,6 +177,12 @@ pub(super) fn config() -> PoolConfig {
 
 pub(super) fn job(id: &str) -> Job {
     Job::task(id, "echo", Payload::from_text(id))
+}
+
+/// Runs a job on the pool, beside what the test does.
+pub(super) fn submit(pool: &ProcessPool, job: Job) -> JoinHandle<Reply> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.run(job).await })
 }
 
 /// Lets everything happen that can happen by now, and this much more.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_ipc::{Capability, HandshakeMode};
 
-use super::fake::{config, job, manager, pass, serve_all};
+use super::fake::{config, job, manager, pass, serve_all, submit};
 use crate::outcome::{Class, Status};
 use crate::process::{
     Exit, MockProcessManager, PoolConfig, ProcessError, ProcessPool, ProcessSupervisor, Recycling,
@@ -32,20 +32,14 @@ async fn a_successor_is_ready_before_the_old_worker_leaves() {
     let pool = ProcessPool::new(manager, recycled_after(1)).await.unwrap();
     let mut old = workers.recv().await.unwrap();
     old.hello(&[]).await;
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("a")).await }
-    });
+    let run = submit(&pool, job("a"));
     let request = old.request().await;
     old.answer(&request).await;
     run.await.unwrap().result.unwrap();
 
     // It has done its share, and works on until its successor is ready.
     let mut young = workers.recv().await.unwrap();
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("b")).await }
-    });
+    let run = submit(&pool, job("b"));
     let request = old.request().await;
     young.hello(&[]).await;
     pass(MOMENT).await;
@@ -54,10 +48,7 @@ async fn a_successor_is_ready_before_the_old_worker_leaves() {
     assert_eq!(old.heard().await, None, "its stdin is closed");
     old.die(Exit::Code(0));
 
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("c")).await }
-    });
+    let run = submit(&pool, job("c"));
     let request = young.request().await;
     young.answer(&request).await;
     assert_eq!(run.await.unwrap().worker.unwrap().as_str(), "echo/2");
@@ -152,10 +143,7 @@ async fn a_worker_over_its_soft_memory_finishes_its_job_and_is_replaced() {
     let pool = supervisor.add(weighed(Some(100), None)).await.unwrap();
     let mut old = workers.recv().await.unwrap();
     old.hello(&[]).await;
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("a")).await }
-    });
+    let run = submit(&pool, job("a"));
     let request = old.request().await;
     weight.store(101, Ordering::Relaxed);
     let mut young = workers.recv().await.unwrap();
@@ -214,10 +202,7 @@ async fn a_kind_that_dies_on_every_start_is_given_up_with_its_reason() {
     )
     .await
     .unwrap();
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("a")).await }
-    });
+    let run = submit(&pool, job("a"));
     for _ in 0..3 {
         workers.recv().await.unwrap().die(Exit::Code(1));
     }
@@ -300,10 +285,7 @@ async fn shutting_down_lets_jobs_finish_and_returns_when_all_are_gone() {
     let pool = supervisor.add(config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
     worker.hello(&[]).await;
-    let run = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("a")).await }
-    });
+    let run = submit(&pool, job("a"));
     let request = worker.request().await;
     let closing = tokio::spawn({
         let supervisor = supervisor.clone();

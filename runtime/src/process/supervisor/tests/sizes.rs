@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratchet_ipc::Capability;
 
-use super::fake::{config, job, manager, pass, serve_all};
+use super::fake::{config, job, manager, pass, serve_all, submit};
 use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -147,10 +147,7 @@ async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
 
     let mut lease = pool.acquire().await.unwrap();
     assert!(lease.run(job("mine")).await.result.is_ok());
-    let others = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.run(job("theirs")).await }
-    });
+    let others = submit(&pool, job("theirs"));
     pass(Duration::from_secs(1)).await;
     assert!(!others.is_finished());
     drop(lease);

@@ -1,0 +1,55 @@
+//! One item.
+
+/// What a command is run for: one column or several, as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    bytes: Vec<u8>,
+    /// Where the second column and those after it begin.
+    cuts: Vec<usize>,
+}
+
+impl Item {
+    pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut bytes, mut cuts) = (Vec::new(), Vec::new());
+        for (index, column) in columns.into_iter().enumerate() {
+            if index > 0 {
+                cuts.push(bytes.len());
+            }
+            bytes.extend_from_slice(column);
+        }
+        Self { bytes, cuts }
+    }
+
+    pub(crate) fn column(&self, column: usize) -> Option<&[u8]> {
+        let start = match column {
+            0 => 0,
+            column => *self.cuts.get(column - 1)?,
+        };
+        let end = self.cuts.get(column).copied().unwrap_or(self.bytes.len());
+        Some(&self.bytes[start..end])
+    }
+
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
+        (0..=self.cuts.len()).filter_map(|column| self.column(column))
+    }
+
+    /// All columns, with blanks between them.
+    pub(crate) fn joined(&self) -> Vec<u8> {
+        self.columns().collect::<Vec<_>>().join(&b' ')
+    }
+}
+
+impl From<&[u8]> for Item {
+    fn from(text: &[u8]) -> Self {
+        Self {
+            bytes: text.to_vec(),
+            cuts: Vec::new(),
+        }
+    }
+}
+
+impl From<&str> for Item {
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}

@@ -1,0 +1,84 @@
+//! Items from CSV files.
+
+use std::collections::VecDeque;
+
+use super::{BadItem, Item, Reading, Source};
+use crate::error::CliError;
+
+/// The records of CSV files, one file after the other.
+pub(crate) struct Records {
+    current: Option<Reader>,
+    waiting: VecDeque<Source>,
+    header: bool,
+    pub(super) names: Vec<Vec<u8>>,
+    pub(super) columns: usize,
+    record: csv::ByteRecord,
+}
+
+struct Reader {
+    name: String,
+    csv: csv::Reader<Reading>,
+}
+
+impl Records {
+    /// Reads as far as the first record, which says how many columns there are.
+    pub(super) fn open(sources: VecDeque<Source>, header: bool) -> Result<Self, CliError> {
+        let mut records = Self {
+            current: None,
+            waiting: sources,
+            header,
+            names: Vec::new(),
+            columns: 1,
+            record: csv::ByteRecord::new(),
+        };
+        records.advance();
+        if let Some(Reader { name, csv }) = &mut records.current {
+            let first = csv.byte_headers().map_err(|error| {
+                CliError::usage(format!("the first record of {name} is no CSV: {error}"))
+            })?;
+            records.columns = first.len().max(1);
+            if header {
+                records.names = first.iter().map(<[u8]>::to_vec).collect();
+            }
+        }
+        Ok(records)
+    }
+
+    fn advance(&mut self) {
+        self.current = self
+            .waiting
+            .pop_front()
+            .map(|Source { name, reader }| Reader {
+                name,
+                csv: csv::ReaderBuilder::new()
+                    .has_headers(self.header)
+                    .flexible(true)
+                    .from_reader(reader),
+            });
+    }
+
+    pub(super) fn next(&mut self) -> Option<Result<Item, BadItem>> {
+        loop {
+            let Reader { name, csv } = self.current.as_mut()?;
+            match csv.read_byte_record(&mut self.record) {
+                Ok(false) => self.advance(),
+                Ok(true) if self.record.len() == self.columns => {
+                    return Some(Ok(Item::from_columns(self.record.iter())));
+                }
+                Ok(true) => {
+                    let line = self.record.position().map_or(0, csv::Position::line);
+                    return Some(Err(BadItem(format!(
+                        "line {line} of {name} has {} columns, and the first record has {}",
+                        self.record.len(),
+                        self.columns
+                    ))));
+                }
+                Err(error) => {
+                    let bad = BadItem(format!("{name} cannot be read further: {error}"));
+                    self.advance();
+                    return Some(Err(bad));
+                }
+            }
+        }
+    }
+}

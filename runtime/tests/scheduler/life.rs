@@ -1,0 +1,214 @@
+//! A scheduler and the model, living the same life: each step is taken by both and compared.
+
+mod taking;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use ratchet_runtime::{
+    Ageing, Decision, Limit, LimitId, Quota, Rate, Scheduler, Settings, Ticket, Workers,
+};
+
+use crate::model::{Model, Pace, State, Thing};
+use crate::steps::{KINDS, Step};
+
+const CAPACITY: usize = 40;
+
+pub(crate) struct Life {
+    scheduler: Scheduler,
+    model: Model,
+    tickets: Vec<Ticket>,
+    ids: BTreeMap<Ticket, usize>,
+    limits: Vec<(LimitId, Thing)>,
+    epoch: Instant,
+    now: u64,
+}
+
+fn pace(thing: Thing) -> Pace {
+    match thing {
+        Thing::Key(0) => Pace {
+            count: 1,
+            nanos: 50,
+            burst: 1,
+        },
+        Thing::Key(_) => Pace {
+            count: 3,
+            nanos: 100,
+            burst: 3,
+        },
+        Thing::Rate(2) => Pace {
+            count: 7,
+            nanos: 200,
+            burst: 2,
+        },
+        _ => Pace {
+            count: 1,
+            nanos: 90,
+            burst: 1,
+        },
+    }
+}
+
+fn quota(thing: Thing) -> Quota {
+    let Pace {
+        count,
+        nanos,
+        burst,
+    } = pace(thing);
+    let rate = Rate::new(count, Duration::from_nanos(nanos)).unwrap();
+    Quota::new(rate, u32::try_from(burst).unwrap()).unwrap()
+}
+
+impl Life {
+    pub(crate) fn new(slots: u32, step: u64) -> Self {
+        let epoch = tokio::time::Instant::now().into_std();
+        let things = [Thing::Max(0), Thing::Max(1), Thing::Rate(2), Thing::Rate(3)];
+        let declared = things.map(|thing| match thing {
+            Thing::Max(number) => (
+                format!("{thing:?}"),
+                Limit::max(1 + u32::from(number)).unwrap(),
+            ),
+            _ => (format!("{thing:?}"), Limit::Rate(quota(thing))),
+        });
+        let settings = Settings {
+            slots,
+            capacity: CAPACITY,
+            ageing: Ageing {
+                step: Duration::from_nanos(step),
+            },
+            limits: declared.into(),
+        };
+        let scheduler = Scheduler::new(settings, epoch).unwrap();
+        let limits = things.map(|thing| (scheduler.limit(&format!("{thing:?}")).unwrap(), thing));
+        let paced = [Thing::Key(0), Thing::Key(1), Thing::Rate(2), Thing::Rate(3)];
+        Self {
+            scheduler,
+            model: Model {
+                jobs: Vec::new(),
+                slots,
+                workers: vec![Workers::Unlimited; KINDS.into()],
+                maxima: vec![1, 2],
+                paces: paced
+                    .into_iter()
+                    .map(|thing| (thing, pace(thing)))
+                    .collect(),
+                starts: BTreeMap::new(),
+                step,
+            },
+            tickets: Vec::new(),
+            ids: BTreeMap::new(),
+            limits: limits.into(),
+            epoch,
+            now: 0,
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.epoch + Duration::from_nanos(self.now)
+    }
+
+    fn in_state(&self, wanted: impl Fn(State) -> bool) -> Vec<usize> {
+        let jobs = self.model.jobs.iter().enumerate();
+        jobs.filter(|(_, job)| wanted(job.state))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        self.in_state(|state| !matches!(state, State::Running | State::Ahead | State::Gone))
+    }
+
+    fn pick(&self, index: prop::sample::Index, wanted: impl Fn(State) -> bool) -> Option<usize> {
+        let jobs = self.in_state(wanted);
+        (!jobs.is_empty()).then(|| *index.get(&jobs))
+    }
+
+    fn same_load(&self) {
+        let load = self.scheduler.load();
+        assert_eq!(load.waiting, self.waiting().len());
+        assert_eq!(load.running, self.model.running().count());
+        assert_eq!(load.slots_used, self.model.used());
+        let ahead = self.in_state(|state| state == State::Ahead);
+        assert_eq!(load.ahead, ahead.len());
+    }
+
+    fn same(&self, skipped: &[Ticket], expected: &BTreeSet<usize>) {
+        let ids: BTreeSet<usize> = skipped.iter().map(|ticket| self.ids[ticket]).collect();
+        assert_eq!(ids.len(), skipped.len(), "a job is skipped once");
+        assert_eq!(&ids, expected);
+        assert!(skipped.iter().all(|ticket| !self.scheduler.knows(*ticket)));
+    }
+
+    fn pop(&mut self) -> bool {
+        let expected = self.model.would_start(self.now);
+        let decision = self.scheduler.pop(self.instant());
+        let Some(expected) = expected else {
+            match decision {
+                Decision::Start(ticket) => panic!("{} must not start", self.ids[&ticket]),
+                Decision::WaitUntil(until) => {
+                    assert!(until > self.instant(), "{until:?} has passed");
+                    let until = u64::try_from((until - self.epoch).as_nanos()).unwrap();
+                    assert_eq!(self.model.would_start(until - 1), None, "woken too late");
+                }
+                Decision::Idle => {
+                    for later in [1, 50, 100, 1_000, 1_000_000_000_000] {
+                        let start = self.model.would_start(self.now + later);
+                        assert_eq!(start, None, "never woken for what {later} ns bring");
+                    }
+                }
+            }
+            return false;
+        };
+        assert_eq!(
+            decision,
+            Decision::Start(self.tickets[expected]),
+            "expected job {expected}"
+        );
+        self.model.start(expected, self.now);
+        assert!(self.model.used() <= self.model.slots);
+        self.model.audit();
+        true
+    }
+
+    fn finish(&mut self, id: usize) {
+        self.scheduler.finish(self.tickets[id]).unwrap();
+        self.model.end(id, true);
+        assert!(
+            self.scheduler.finish(self.tickets[id]).is_err(),
+            "a job ends once"
+        );
+    }
+
+    /// Let everything run to its end: nothing is lost, nothing happens twice, nothing stays.
+    pub(crate) fn drain(mut self) {
+        for kind in 0..KINDS {
+            self.take(Step::Workers(kind, Workers::Unlimited));
+        }
+        for id in self.in_state(|state| state == State::Ahead) {
+            self.scheduler.put_back(self.tickets[id]).unwrap();
+            self.model.jobs[id].state = State::Ready;
+        }
+        let mut rounds = 0;
+        while self.model.jobs.iter().any(|job| job.state != State::Gone) {
+            while self.pop() {}
+            for id in self.in_state(|state| state == State::Running) {
+                self.finish(id);
+            }
+            self.now += 25;
+            rounds += 1;
+            assert!(rounds < 10_000, "these never ran: {:?}", self.waiting());
+        }
+        assert!(self.model.jobs.iter().all(|job| job.endings == 1));
+        self.now += 1_000_000;
+        assert_eq!(self.scheduler.pop(self.instant()), Decision::Idle);
+        let load = self.scheduler.load();
+        assert_eq!((load.waiting, load.running, load.slots_used), (0, 0, 0));
+        assert_eq!(
+            (load.hosts, load.keys),
+            (0, 0),
+            "no place outlives its jobs"
+        );
+        assert!(load.lanes <= KINDS.into(), "{load:?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What each step does to the scheduler, and to the model.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ratchet_runtime::{
+    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request, Ticket,
+};
+
+use super::{CAPACITY, Life, pace};
+use crate::model::{Job, Pace, State, Thing};
+use crate::steps::{Ending, Hint, Step};
+
+impl Life {
+    pub(crate) fn take(&mut self, step: Step) {
+        let running = |state| state == State::Running;
+        match step {
+            Step::Push {
+                hint,
+                kind,
+                priority,
+                slots,
+                limits,
+                needs,
+            } => {
+                self.push(&hint, kind, priority, slots, &limits, &needs);
+            }
+            Step::Pop(times) => {
+                for _ in 0..times {
+                    if !self.pop() {
+                        break;
+                    }
+                }
+            }
+            Step::Finish(index) => {
+                if let Some(id) = self.pick(index, running) {
+                    self.finish(id);
+                }
+            }
+            Step::Fail(index) => {
+                if let Some(id) = self.pick(index, running) {
+                    let skipped = self.scheduler.fail(self.tickets[id]).unwrap();
+                    let expected = self.model.end(id, false);
+                    self.same(&skipped, &expected);
+                }
+            }
+            Step::Retry(index, delay) => {
+                if let Some(id) = self.pick(index, running) {
+                    let until = self.now + delay;
+                    let moment = self.epoch + Duration::from_nanos(until);
+                    self.scheduler.retry(self.tickets[id], moment).unwrap();
+                    self.model.jobs[id].state = State::Delayed(until);
+                }
+            }
+            Step::Ahead(kind, times) => {
+                for _ in 0..times {
+                    let expected = self.model.would_send_ahead(kind.into(), self.now);
+                    let sent = self.scheduler.pop_ahead(Kind(kind), self.instant());
+                    assert_eq!(sent.map(|ticket| self.ids[&ticket]), expected);
+                    let Some(id) = expected else { break };
+                    self.model.jobs[id].state = State::Ahead;
+                }
+            }
+            Step::Pass(ended, end, next) => {
+                let next = self.pick(next, |state| state == State::Ahead);
+                if let (Some(id), Some(next)) = (self.pick(ended, running), next) {
+                    self.pass(id, end, next);
+                }
+            }
+            Step::PutBack(index) => {
+                if let Some(id) = self.pick(index, |state| state == State::Ahead) {
+                    self.scheduler.put_back(self.tickets[id]).unwrap();
+                    self.model.jobs[id].state = State::Ready;
+                    assert!(self.scheduler.put_back(self.tickets[id]).is_err());
+                }
+            }
+            Step::Cancel(index) => {
+                if let Some(id) = self.pick(index, |state| state != State::Gone) {
+                    self.cancel(id);
+                }
+            }
+            Step::Advance(nanos) => self.now += nanos,
+            Step::Workers(kind, workers) => {
+                self.scheduler.set_workers(Kind(kind), workers);
+                self.model.workers[usize::from(kind)] = workers;
+            }
+            Step::Max(limit, max) => {
+                let id = self.limits[usize::from(limit)].0;
+                let now = self.instant();
+                self.scheduler
+                    .set_limit(id, Limit::max(max).unwrap(), now)
+                    .unwrap();
+                self.model.maxima[usize::from(limit)] = max;
+            }
+            Step::Slots(slots) => {
+                let alive = self
+                    .model
+                    .jobs
+                    .iter()
+                    .filter(|job| job.state != State::Gone);
+                let heaviest = alive.map(|job| job.slots).max().unwrap_or(1);
+                let answer = self.scheduler.set_slots(slots);
+                assert_eq!(answer.is_ok(), slots >= heaviest);
+                if answer.is_ok() {
+                    self.model.slots = slots;
+                }
+            }
+        }
+        self.same_load();
+    }
+
+    fn cancel(&mut self, id: usize) {
+        let state = self.model.jobs[id].state;
+        match self.scheduler.cancel(self.tickets[id]).unwrap() {
+            Cancelled::Running => assert!(matches!(state, State::Running | State::Ahead)),
+            Cancelled::Removed { skipped } => {
+                assert!(state != State::Running);
+                let expected = self.model.end(id, false);
+                self.same(&skipped, &expected);
+            }
+        }
+    }
+
+    /// One ends, and one that was sent ahead begins in its place, whatever else waits.
+    fn pass(&mut self, id: usize, end: Ending, next: usize) {
+        let end_of = |end| match end {
+            Ending::Well => End::Succeeded,
+            Ending::Badly => End::Failed,
+            Ending::Again(delay) => End::Again(self.epoch + Duration::from_nanos(self.now + delay)),
+        };
+        let (ticket, ahead) = (self.tickets[id], self.tickets[next]);
+        let wrong = self.scheduler.begin_after(ahead, end_of(end), ahead);
+        assert!(wrong.is_err(), "what has not begun cannot end");
+        let skipped = self
+            .scheduler
+            .begin_after(ticket, end_of(end), ahead)
+            .unwrap();
+        let expected = match end {
+            Ending::Well => self.model.end(id, true),
+            Ending::Badly => self.model.end(id, false),
+            Ending::Again(delay) => {
+                self.model.jobs[id].state = State::Delayed(self.now + delay);
+                BTreeSet::new()
+            }
+        };
+        self.same(&skipped, &expected);
+        self.model.jobs[next].state = State::Running;
+        assert!(self.scheduler.is_running(ahead));
+        self.model.audit();
+    }
+
+    fn push(
+        &mut self,
+        hint: &Hint,
+        kind: u16,
+        priority: Priority,
+        slots: u32,
+        limits: &[u8],
+        needs: &[prop::sample::Index],
+    ) {
+        let (declared, host) = match hint {
+            Hint::Parallel => (ParallelizationHint::FullyParallel, None),
+            Hint::Host(host) => (ParallelizationHint::HostExclusive, Some(*host)),
+            Hint::Global(host) => (ParallelizationHint::GlobalExclusive, Some(*host)),
+            Hint::Alone => (ParallelizationHint::Alone, None),
+            Hint::Key(key) => {
+                let Pace {
+                    count,
+                    nanos,
+                    burst,
+                } = pace(Thing::Key(*key));
+                let hint = ParallelizationHint::RateLimited {
+                    requests_per_second: count as f64 * 1e9 / nanos as f64,
+                    burst: u32::try_from(burst).unwrap(),
+                    key: Some(format!("key {key}")),
+                };
+                (hint, None)
+            }
+        };
+        let needs: BTreeSet<usize> = needs
+            .iter()
+            .filter_map(|index| self.pick(*index, |state| state != State::Gone))
+            .collect();
+        let needed: Vec<Ticket> = needs.iter().map(|&id| self.tickets[id]).collect();
+        let named: Vec<LimitId> = limits
+            .iter()
+            .map(|&at| self.limits[usize::from(at)].0)
+            .collect();
+        let host_name = host.map(|host| format!("host {host}"));
+        let request = Request {
+            kind: Kind(kind),
+            priority,
+            slots,
+            hint: &declared,
+            host: host_name.as_deref(),
+            limits: &named,
+            needs: &needed,
+            ..Request::new("task")
+        };
+        let answer = self.scheduler.push(request, self.instant());
+        let refused = slots > self.model.slots || self.waiting().len() >= CAPACITY;
+        assert_eq!(answer.is_err(), refused, "{answer:?}");
+        let Ok(ticket) = answer else { return };
+        let mut things: BTreeSet<Thing> = limits
+            .iter()
+            .map(|&at| self.limits[usize::from(at)].1)
+            .collect();
+        if matches!(hint, Hint::Global(_)) {
+            things.insert(Thing::Global);
+        }
+        self.ids.insert(ticket, self.tickets.len());
+        self.tickets.push(ticket);
+        self.model.jobs.push(Job {
+            state: if needs.is_empty() {
+                State::Ready
+            } else {
+                State::Needs
+            },
+            due: self.now + self.model.span(priority),
+            kind: kind.into(),
+            slots,
+            alone: matches!(hint, Hint::Alone),
+            place: match *hint {
+                Hint::Host(host) | Hint::Global(host) => Some(Thing::Host(host)),
+                Hint::Key(key) => Some(Thing::Key(key)),
+                Hint::Parallel | Hint::Alone => None,
+            },
+            limits: things,
+            needs,
+            endings: 0,
+        });
+    }
+}

@@ -1,0 +1,115 @@
+//! Signals and rules that end a run before its jobs are done.
+
+use ratchet_tests::{Ratchet, Signal};
+
+use super::{file, results, run, statuses};
+
+#[test]
+fn rules_end_a_run_early() {
+    let folder = file(
+        "jobs:
+  - { id: a, task: fail, input: {} }
+  - { id: b, task: echo, needs: [c] }
+  - { id: c, task: sleep, input: { ms: 200 } }
+",
+    );
+    let ended = run(&folder, &["-j1", "--max-fail", "1"]).with_code(101);
+    assert_eq!(statuses(&ended), ["a failed", "b cancelled", "c cancelled"]);
+    let ended = run(&folder, &["--max-fail", "0"]).with_code(100);
+    assert_eq!(statuses(&ended), ["a failed", "b succeeded", "c succeeded"]);
+    let slow = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
+    let ended = run(&slow, &["--deadline", "300ms"]).with_code(101);
+    assert_eq!(statuses(&ended), ["a cancelled"]);
+}
+
+#[test]
+fn signals_drain_then_cancel_then_kill() {
+    let folder = file(
+        "jobs:\n  - { id: a, run: [sh, -c, \"trap '' TERM; echo; sleep 1000\"] }\n  - { id: b, task: echo, needs: [a] }\n",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "100s"]);
+    let running = call.start();
+    running.until("its run is recorded", || {
+        folder.at(".local/state/ratchet/runs").exists()
+    });
+    for (signal, said) in [
+        (Signal::Interrupt, "SIGINT: no new jobs"),
+        (Signal::Interrupt, "SIGINT: what runs is asked to stop"),
+        (Signal::Terminate, "SIGTERM: what runs is killed"),
+    ] {
+        running.signal(signal);
+        running.wait_for_stderr(said);
+    }
+    let ended = running.wait().with_code(130);
+    assert_eq!(statuses(&ended), ["a cancelled", "b cancelled"]);
+    assert!(
+        ended
+            .stderr()
+            .contains("interrupted; go on with: ratchet resume "),
+        "{}",
+        ended.stderr()
+    );
+}
+
+#[test]
+fn sigterm_has_a_code_of_its_own() {
+    let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "0s"]);
+    let running = call.start();
+    running.until("its run is recorded", || {
+        folder.at(".local/state/ratchet/runs").exists()
+    });
+    running.signal(Signal::Terminate);
+    let ended = running.wait().with_code(143);
+    assert_eq!(statuses(&ended), ["a cancelled"]);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_another_attempt() {
+    let folder = file(
+        "jobs:
+  - { id: a, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-q"]);
+    let running = call.start();
+    running.until("its job ran", || folder.at("ran").exists());
+    running.signal(Signal::Interrupt);
+    let ended = running.wait().with_code(130);
+    assert_eq!(results(&ended).len(), 1);
+}
+
+#[test]
+fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
+    let folder = file(
+        "jobs:
+  - { id: deaf, run: [sh, -c, \"test -e tried || { touch tried; exit 1; }; trap '' TERM INT; echo $$ > deaf; sleep 1000\"], retry: { max: 9, backoff: fixed, base: 1ms, cap: 1ms } }
+  - { id: waits, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2"]);
+    let running = call.start();
+    let deaf = || std::fs::read_to_string(folder.at("deaf")).unwrap_or_default();
+    running.until("one waits and one is deaf", || {
+        folder.at("ran").exists() && deaf().ends_with('\n')
+    });
+    for said in ["no new jobs", "is asked to stop", "is killed"] {
+        running.signal(Signal::Terminate);
+        running.wait_for_stderr(said);
+    }
+    let ended = running.wait().with_code(143);
+    let lines = results(&ended);
+    for (id, line) in &lines {
+        let (attempts, statuses) = match id.as_str() {
+            "deaf" => (2, &["cancelled"][..]),
+            // The signal may come while its first attempt is about to end: then it has failed, and nothing waits.
+            _ => (1, &["cancelled", "failed"][..]),
+        };
+        assert_eq!(line["attempts"], attempts, "{id}");
+        let status = line["status"].as_str().expect("a status");
+        assert!(statuses.contains(&status), "{id}: {status}");
+    }
+    assert_eq!(lines.len(), 2);
+    let process = format!("/proc/{}", deaf().trim());
+    assert!(!std::path::Path::new(&process).exists(), "{process} lives");
+}

@@ -1,0 +1,105 @@
+//! What a run says: results, the end, the log and the terminal.
+
+use ratchet_tests::{Ratchet, Shown};
+
+use super::{file, ids, run};
+
+#[test]
+fn results_go_into_a_file_in_each_format() {
+    let folder = file("jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: {} }\n");
+    for (format, beginning) in [
+        ("jsonl", "{\"v\":1,\"id\":\"a\",\"status\":\"succeeded\""),
+        ("json", "{\"v\":1,\"results\":[\n"),
+        (
+            "junit",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>",
+        ),
+        ("human", "succeeded a  echo"),
+    ] {
+        let words = ["-k", "--format", format, "-o", "results"];
+        let ended = run(&folder, &words).with_code(100).quiet();
+        assert!(ended.stdout.is_empty());
+        let written = std::fs::read_to_string(folder.at("results")).expect("a file");
+        assert!(written.starts_with(beginning), "{format}: {written}");
+    }
+    let ended = run(&folder, &["-o", "no/such/folder"]).with_code(2);
+    assert!(
+        ended
+            .stderr()
+            .starts_with("ratchet: `no/such/folder` cannot be written\n")
+    );
+}
+
+#[test]
+fn order_is_kept_where_it_is_wanted() {
+    let folder = file(
+        "jobs:
+  - { id: slow, task: sleep, input: { ms: 300 } }
+  - { id: quick, task: echo }
+",
+    );
+    let ended = run(&folder, &["-j2", "--workers", "2"]).with_code(0);
+    assert_eq!(ids(&ended), ["quick", "slow"]);
+    let ended = run(&folder, &["-j2", "--workers", "2", "-k"]).with_code(0);
+    assert_eq!(ids(&ended), ["slow", "quick"]);
+}
+
+#[test]
+fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
+    let folder = file(
+        "jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: { message: why } }\n",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--progress", "always"]);
+    let said = call.run().with_code(100).stderr();
+    assert!(said.contains("1 x task: why  b\n"), "{said}");
+    assert!(said.contains("1 succeeded, 1 failed in "), "{said}");
+    assert!(
+        said.contains("run again what did not succeed: ratchet resume "),
+        "{said}"
+    );
+    assert!(!said.contains("queue time:"), "{said}");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-v"]);
+    let said = call.run().with_code(100).stderr();
+    assert!(
+        said.contains("queue time: min ") && said.contains("peak concurrency "),
+        "{said}"
+    );
+    assert!(run(&folder, &[]).stderr.is_empty());
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--no-record"]);
+    let said = call.run().with_code(100).stderr();
+    assert!(!said.contains("ratchet resume"), "{said}");
+}
+
+#[test]
+fn the_log_goes_to_stderr_or_into_a_file() {
+    let folder = file("jobs:\n  - { id: a, task: echo }\n");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-vvv", "--log-file", "log"]);
+    let ended = call.run().with_code(0);
+    assert_eq!(ended.stdout().lines().count(), 1);
+    let logged = std::fs::read_to_string(folder.at("log")).expect("a log");
+    assert!(
+        logged.contains("DEBUG") || logged.contains("TRACE"),
+        "{logged}"
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let ended = run(&folder, &["--log-file", "no/such/folder"]).with_code(2);
+    assert!(
+        ended
+            .stderr()
+            .starts_with("ratchet: `no/such/folder` cannot be written\n")
+    );
+    let said = call.env("RUST_LOG", "a=b=c").run().with_code(2).stderr();
+    assert!(said.contains("RUST_LOG"), "{said}");
+}
+
+#[test]
+fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
+    let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 1000 } }\n");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let running = call.on_terminal(80, 24, Shown::Everything).start();
+    running.wait_for_screen("0/1");
+    running.resize(40, 10);
+    let screen = running.wait().with_code(0).screen();
+    assert!(screen.contains("1 succeeded\u{1b}[0m in "), "{screen}");
+    assert!(screen.contains("\u{1b}[32m"), "it has colours: {screen}");
+}
