@@ -20,6 +20,7 @@ mod needs;
 mod orchestrator;
 mod order;
 mod outcomes;
+mod pace;
 mod plan;
 mod pools;
 mod progress;
@@ -32,6 +33,7 @@ mod settle;
 mod sinks;
 mod source;
 mod stop;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod wiring;

@@ -9,7 +9,7 @@ use crate::job_file::{BadLine, Jobs, LineError, Lines};
 use crate::map::MapJobs;
 
 /// How many jobs are handed over together.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// The jobs of a run.
 pub(crate) enum Feed {

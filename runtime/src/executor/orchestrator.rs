@@ -26,6 +26,7 @@ use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
 use super::needs::Needs;
 use super::order::Outgoing;
+use super::pace::Pace;
 use super::recording::Recording;
 use super::reporter::{Reporter, Reports};
 use super::reuse::{Reuse, Share};
@@ -148,6 +149,7 @@ pub(super) struct Orchestrator {
     pub(super) held: Option<String>,
     pub(super) paused: bool,
     pub(super) tally: Tally,
+    pub(super) pace: Pace,
     pub(super) rng: Rng,
     /// Jobs that have ended and whose dependents do not know it yet.
     pub(super) ended: VecDeque<(JobKey, bool)>,
@@ -240,6 +242,7 @@ impl Orchestrator {
     /// All that follows from what has come. Says whether there is more to do at once.
     fn turn(&mut self) -> bool {
         self.keep_time();
+        self.pace.ended(self.tally.ended, self.now);
         self.take_in();
         self.release_dependents();
         self.check_failures();
@@ -288,12 +291,6 @@ impl Orchestrator {
         stopped
     }
 
-    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
-        if !self.sinks.is_empty() {
-            self.sinks.tell(event(), self.now);
-        }
-    }
-
     pub(super) fn is_running(&self) -> bool {
         self.phases.phase() == Phase::Running
     }
@@ -307,7 +304,15 @@ impl Orchestrator {
             None => self.outgoing.held(),
         };
         let leaving = self.recording.len() + self.outgoing.ready() + self.reuse.storing();
-        self.living + early + leaving < self.rules.window
+        self.living + early + leaving < self.rules.window && self.enough_until().is_none()
+    }
+
+    /// Until when there are jobs enough, if they end faster than more could be of use.
+    fn enough_until(&self) -> Option<Instant> {
+        let ahead = self.staff.iter().filter_map(|staff| staff.places);
+        let ahead: u32 = ahead.map(|(_, ahead)| ahead).sum();
+        self.pace
+            .enough_until(self.scheduler.unclaimed(), ahead as usize, self.now)
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -316,35 +321,18 @@ impl Orchestrator {
         let deadline = self.rules.deadline.filter(|_| !stopping);
         let patience = self.patience.first().map(|(when, _)| *when);
         let recording = self.recording.due();
-        [wake, deadline, patience, recording, self.phases.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn gauge(&self) {
-        let load = self.scheduler.load();
-        self.gauges.set(|status| {
-            status.taken = self.taken;
-            status.waiting = self.living.saturating_sub(load.running);
-            status.running = load.running;
-            status.peak = status.peak.max(load.running);
-            status.ended = self.tally.ended;
-            status.succeeded = self.tally.succeeded;
-            status.failed = self.tally.failed;
-            status.slots = load.slots;
-            status.slots_used = load.slots_used;
-        });
-    }
-
-    fn tell_breakers(&mut self) {
-        if self.breakers.is_empty() {
-            return;
-        }
-        for (name, state) in self.breakers.news() {
-            let state = state.to_owned();
-            self.tell(|| Event::BreakerChanged { name, state });
-        }
+        let enough = self.enough_until().filter(|_| !stopping);
+        [
+            wake,
+            deadline,
+            patience,
+            recording,
+            enough,
+            self.phases.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Hands over what is on its way out, as far as there is room.

@@ -21,7 +21,7 @@ use crate::outcome::Outcome;
 const OUTCOMES: usize = 256;
 
 /// How many submissions, of one or of many jobs, lie between those who submit them and the run.
-const SUBMISSIONS: usize = 64;
+const SUBMISSIONS: usize = 8;
 
 /// Runs jobs: takes them, and gives one outcome for each.
 ///

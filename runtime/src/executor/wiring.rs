@@ -13,6 +13,7 @@ use super::local::LocalCrew;
 use super::needs::{Memory, Needs};
 use super::orchestrator::{Orchestrator, Rules, Staff};
 use super::order::{Ordering, Outgoing};
+use super::pace::Pace;
 use super::plan::Plan;
 use super::recording::Recording;
 use super::reporter::Reporter;
@@ -119,6 +120,7 @@ impl Plan {
             held: None,
             paused: false,
             tally: Tally::default(),
+            pace: Pace::new(now),
             rng: self.rng(),
             ended: VecDeque::new(),
             recording: Recording::new(self.ledger.clone()),

@@ -98,6 +98,8 @@ pub(super) struct Lane {
     pub(super) seat: u32,
     /// Jobs of this lane that are waiting or running: the lane lives as long as there are any.
     pub(super) jobs: u32,
+    /// Those of them that wait.
+    pub(super) waiting: u32,
     head: Option<(Rank, u32)>,
     lists: [List; 4],
     late: Heap,
@@ -117,6 +119,7 @@ impl Lane {
             sibling: NOWHERE,
             seat: NOWHERE,
             jobs: 0,
+            waiting: 0,
             head: None,
             lists: [EMPTY; 4],
             late: Heap::default(),
@@ -129,6 +132,7 @@ impl Lane {
     }
 
     pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<Job>) {
+        self.waiting += 1;
         let (rank, level) = (jobs[id].rank, jobs[id].priority.level());
         let list = &mut self.lists[level];
         if list.last == NOWHERE || jobs[list.last].rank < rank {
@@ -151,6 +155,7 @@ impl Lane {
     }
 
     pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<Job>) {
+        self.waiting -= 1;
         let job = &mut jobs[id];
         if job.standing == Standing::Late {
             let seat = job.seat();

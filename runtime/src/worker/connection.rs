@@ -14,6 +14,7 @@ mod asking;
 mod end;
 mod in_flight;
 mod incoming;
+mod introduction;
 mod stderr;
 
 use std::future::pending;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::{
-    Capability, Handshake, HandshakeState, IpcTransport, Lines, Native, PROTOCOLS_ENV, Profile,
-    ProtocolVersion, StdioTransport, WORKER_ID_ENV,
+    Capability, Handshake, IpcTransport, Lines, Native, PROTOCOLS_ENV, Profile, ProtocolVersion,
+    StdioTransport, WORKER_ID_ENV,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
@@ -344,41 +345,6 @@ impl Live {
                 }
             }
             Order::Kill(cause) => self.kill(cause).await,
-        }
-    }
-
-    fn can(&self, capability: &Capability) -> bool {
-        self.profile
-            .as_ref()
-            .is_some_and(|profile| profile.capabilities.has(capability))
-    }
-
-    /// Looks whether the worker has become ready, or is refused.
-    async fn shake_hands(&mut self) {
-        match self.handshake.state() {
-            HandshakeState::AwaitingHello | HandshakeState::AwaitingReady(_) => {}
-            HandshakeState::Ready(profile) if self.profile.as_ref() == Some(profile) => {}
-            HandshakeState::Ready(profile) => {
-                let profile = profile.clone();
-                self.jobs
-                    .set_concurrency(self.config.concurrency.unwrap_or(profile.concurrency));
-                let pings = profile.capabilities.has(&Capability::Ping);
-                self.ping_at = self
-                    .config
-                    .ping
-                    .filter(|_| pings)
-                    .and_then(|every| now().checked_add(every));
-                self.profile = Some(profile.clone());
-                let introduced = self.introduced;
-                self.tell(News::Ready {
-                    profile: Box::new(profile),
-                    introduced,
-                });
-            }
-            HandshakeState::Refused(error) => {
-                let error = error.clone();
-                self.kill(Cause::Refused(error)).await;
-            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::*;
 use crate::Error;
 use crate::executor::{Ordering, Stopped};
-use crate::scheduling::ParallelizationHint;
+use crate::scheduling::{ParallelizationHint, Priority};
 
 fn instant(id: &str) -> Job {
     Job::closure(id, |_| async { Ok(Payload::null()) })
@@ -29,6 +29,28 @@ async fn a_stream_is_pulled_as_there_is_room_and_no_further() {
         outcomes += 1;
     }
     assert_eq!(outcomes, 10_000);
+}
+
+/// Where jobs end at once a short queue will do, but as soon as they take their time all the window allows is looked
+/// at: there may be one that should go first.
+#[tokio::test(start_paused = true)]
+async fn a_job_behind_many_that_have_become_slow_is_seen_in_time() {
+    let job = |number: u32| match number {
+        0..12_000 => instant(&number.to_string()),
+        12_000..14_000 => takes("slow", 1),
+        _ => takes("urgent", 1).terms(Arc::new(Terms {
+            priority: Priority::Critical,
+            ..Terms::default()
+        })),
+    };
+    let jobs = (0..=14_000).map(move |number| Job {
+        id: format!("{number}").into(),
+        ..job(number)
+    });
+    let executor = Executor::builder().slots(1).build().unwrap();
+    let outcomes = all(executor.run(jobs).unwrap()).await;
+    let urgent = outcomes.iter().position(|one| one.id.as_str() == "14000");
+    assert!(urgent.is_some_and(|place| place < 12_010), "{urgent:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The one task in which everything happens that concerns workers.
 
+mod weighing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use ratchet_resilience::Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use super::member::Member;
-use super::memory::{self, MemoryProbe};
+use super::memory::MemoryProbe;
 use super::roster::Roster;
 use super::{Command, call};
 use crate::Error;
@@ -16,9 +18,9 @@ use crate::event::WorkerNews;
 use crate::executor::crew::{Report, Stop};
 use crate::process::{PoolConfig, ProcessManager};
 use crate::scheduling::Kind;
+use crate::worker::WorkerName;
 use crate::worker::connection::Connection;
 use crate::worker::orders::{Key, News, Order, Work};
-use crate::worker::{Cause, WorkerName};
 
 /// `max_jobs` varies by this part of it, so that not all workers leave at once.
 const JITTER: u64 = 7;
@@ -331,57 +333,6 @@ impl Actor {
             orders: received,
         };
         tokio::spawn(connection.run());
-    }
-
-    /// Has the workers' memory read, where a limit is set and the last reading is old.
-    fn weigh(&mut self, now: Instant) {
-        let limited = |roster: &&Roster| {
-            roster.config.hard_memory.is_some() || roster.config.recycling.soft_memory.is_some()
-        };
-        let limited = self.rosters.iter().filter(limited);
-        let members = limited.flat_map(|roster| &roster.members);
-        let groups: Vec<u32> = members.filter_map(|member| member.system_id).collect();
-        if groups.is_empty() {
-            self.weigh_at = None;
-            return;
-        }
-        let due = *self.weigh_at.get_or_insert(now);
-        if self.weighing || due > now {
-            return;
-        }
-        self.weighing = true;
-        self.weigh_at = now.checked_add(memory::INTERVAL);
-        let (probe, commands) = (Arc::clone(&self.probe), self.commands.clone());
-        tokio::task::spawn_blocking(move || {
-            let weights = probe(&groups).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the memory of the workers cannot be read");
-                BTreeMap::new()
-            });
-            if let Some(commands) = commands.upgrade() {
-                // A supervisor that has just ended needs no weights.
-                let _ = commands.send(Command::Weighed(weights));
-            }
-        });
-    }
-
-    fn weighed(&mut self, weights: &BTreeMap<u32, u64>) {
-        self.weighing = false;
-        for roster in &mut self.rosters {
-            let (soft, hard) = (
-                roster.config.recycling.soft_memory,
-                roster.config.hard_memory,
-            );
-            for member in &mut roster.members {
-                let weight = member.system_id.and_then(|id| weights.get(&id));
-                let Some(&used) = weight else { continue };
-                member.rss = used;
-                if let Some(limit) = hard.filter(|limit| used > *limit) {
-                    member.order(Order::Kill(Cause::Memory { used, limit }));
-                } else if soft.is_some_and(|limit| used > limit) {
-                    member.swollen = true;
-                }
-            }
-        }
     }
 }
 

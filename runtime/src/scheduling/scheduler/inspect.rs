@@ -1,6 +1,7 @@
 //! What can be seen from outside.
 
 use super::super::gates::{Hold, Level};
+use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
 use super::{Scheduler, Ticket};
@@ -62,6 +63,13 @@ impl Scheduler {
     /// How many more jobs may be pushed.
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.waiting)
+    }
+
+    /// How many of the jobs that wait claim one slot and nothing else, so that only slots and workers keep them.
+    pub fn unclaimed(&self) -> usize {
+        let plain = self.kinds.iter().map(|kind| self.groups[kind.base].plain);
+        let lanes = plain.filter(|&lane| lane != NOWHERE);
+        lanes.map(|lane| self.lanes[lane].waiting as usize).sum()
     }
 
     /// Is this job waiting or running?

@@ -1,0 +1,86 @@
+//! How fast jobs end, and how many are worth holding ready because of it.
+
+use std::time::{Duration, Instant};
+
+/// So many jobs that could start are as good as any number, where they are gone again in no time: a longer queue
+/// only leaves the processor's cache before it is looked at again.
+const STOCK: usize = 512;
+
+/// In how long a stock has to end for that.
+const NO_TIME: Duration = Duration::from_millis(20);
+
+/// Tells whether jobs end so fast that a short queue will do.
+///
+/// Where they do not, the queue is as long as the window: among many jobs there may be one for a host, or a kind of
+/// worker, that has nothing to do, and it would be seen late.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// When the stock that ends now began to, and how many jobs had ended before it.
+    since: Instant,
+    before: u64,
+    /// Until when the last one says that jobs end fast.
+    fast_until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            before: 0,
+            fast_until: None,
+        }
+    }
+
+    /// So many jobs have ended by now.
+    pub(super) fn ended(&mut self, ended: u64, now: Instant) {
+        if ended.saturating_sub(self.before) < STOCK as u64 {
+            return;
+        }
+        let took = now.saturating_duration_since(self.since);
+        self.fast_until = (took < NO_TIME).then(|| now.checked_add(NO_TIME)).flatten();
+        (self.since, self.before) = (now, ended);
+    }
+
+    /// Until when no more jobs need to be taken in, if so many could start and so many more are sent ahead at most.
+    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+        let fast_until = self.fast_until.filter(|until| now < *until)?;
+        (ready >= STOCK.max(ahead)).then_some(fast_until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_short_queue_will_do_where_it_is_gone_in_no_time() {
+        let begin = begin();
+        let mut pace = Pace::new(begin);
+        assert_eq!(pace.enough_until(4000, 0, begin), None, "nothing is known");
+        pace.ended(511, begin + MS);
+        assert_eq!(pace.enough_until(4000, 0, begin + MS), None);
+        pace.ended(512, begin + 2 * MS);
+        let now = begin + 3 * MS;
+        assert_eq!(pace.enough_until(512, 512, now), Some(begin + 22 * MS));
+        assert_eq!(pace.enough_until(511, 0, now), None, "too few are ready");
+        assert_eq!(pace.enough_until(600, 601, now), None, "more may be sent");
+    }
+
+    #[test]
+    fn slow_jobs_have_a_long_queue() {
+        let begin = begin();
+        let mut pace = Pace::new(begin);
+        pace.ended(512, begin + 20 * MS);
+        assert_eq!(pace.enough_until(4000, 0, begin + 20 * MS), None);
+        pace.ended(1024, begin + 39 * MS);
+        assert!(pace.enough_until(4000, 0, begin + 39 * MS).is_some());
+        // And those that become slow, as soon as they should have ended.
+        assert_eq!(pace.enough_until(4000, 0, begin + 59 * MS), None);
+    }
+}
