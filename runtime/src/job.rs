@@ -123,6 +123,14 @@ impl Job {
         Self::new(outcome.id.clone(), Work::Ended(outcome))
     }
 
+    /// How many bytes it carries along.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.work {
+            Work::Task { input, .. } => input.as_str().len(),
+            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => 0,
+        }
+    }
+
     fn new(id: impl Into<JobKey>, work: Work) -> Self {
         Self {
             id: id.into(),

@@ -14,8 +14,8 @@
 //! is said with its place and left out, and the rest is read: the worst that can come of it is that a job
 //! is done again, or that an older outcome of the same content stands. A damaged header is refused.
 //!
-//! **Durability.** [`append`](Journal::append) writes into memory, [`flush`](Journal::flush) into the
-//! file; how much a flush survives is [`Durability`]. Who flushes once for all that ended while the last
+//! **Durability.** [`append`](Journal::append) gathers in memory, [`flush`](Journal::flush) sees to it that all
+//! is in the file; how much a flush survives is [`Durability`]. Who flushes once for all that ended while the last
 //! flush ran pays for one sync a group, not one a job.
 //!
 //! **A failed write** poisons the journal: this call and all later ones fail with the same error, since
@@ -99,8 +99,9 @@ pub enum Durability {
     Each,
 }
 
-/// A buffer that had to be larger than this once is not kept.
-const BUFFER_KEPT: usize = 1024 * 1024;
+/// What was appended is written when it is as much as this, before anybody asks: memory that is handed back and
+/// forth costs more than the writes that it would save.
+const BUFFER: usize = 1024 * 1024;
 
 /// So often a lock is tried that somebody else has: one who only looks has it for a microsecond.
 const LOCK_TRIES: u32 = 100;
@@ -113,6 +114,8 @@ pub struct Journal {
     durability: Durability,
     /// What has been appended and not been written.
     buffer: Vec<u8>,
+    /// Something was written since the last flush.
+    unflushed: bool,
     /// How many job records there are.
     recorded: u64,
     syncer: Option<Syncer>,
@@ -193,6 +196,7 @@ impl Journal {
             file,
             durability,
             buffer,
+            unflushed: false,
             recorded,
             syncer,
             failure: None,
@@ -204,32 +208,44 @@ impl Journal {
         &self.path
     }
 
-    /// Takes note of a job's outcome, in memory.
+    /// Takes note of a job's outcome, for the next flush.
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
         record::write_job(&mut self.buffer, n, Content::of(job), outcome)?;
         self.recorded = n;
+        if self.buffer.len() >= BUFFER {
+            self.write()?;
+        }
         Ok(())
     }
 
     /// Returns when all that was appended is as durable as was asked.
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.check()?;
-        if self.buffer.is_empty() {
+        if !self.buffer.is_empty() {
+            self.write()?;
+        }
+        if !std::mem::take(&mut self.unflushed) {
             return Ok(());
         }
+        let flushed = match (self.durability, &self.syncer) {
+            (Durability::Each, _) => self.sync(),
+            (_, Some(syncer)) => syncer.written(),
+            (_, None) => Ok(()),
+        };
+        self.keep(flushed)
+    }
+
+    /// Writes what has been appended into the file.
+    fn write(&mut self) -> Result<(), JournalError> {
         let written = self
             .file
             .write_all(&self.buffer)
-            .map_err(|error| JournalError::io("write", &self.path, error))
-            .and_then(|()| match (self.durability, &self.syncer) {
-                (Durability::Each, _) => self.sync(),
-                (_, Some(syncer)) => syncer.written(),
-                (_, None) => Ok(()),
-            });
+            .map_err(|error| JournalError::io("write", &self.path, error));
+        self.unflushed = true;
         self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEPT);
+        self.buffer.shrink_to(2 * BUFFER);
         self.keep(written)
     }
 

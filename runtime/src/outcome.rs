@@ -50,6 +50,13 @@ impl Outcome {
         }
     }
 
+    /// How many bytes it carries along.
+    pub(crate) fn weight(&self) -> usize {
+        self.result
+            .as_ref()
+            .map_or(0, |payload| payload.as_str().len())
+    }
+
     /// Whether it succeeded.
     pub fn is_success(&self) -> bool {
         self.result.is_ok()

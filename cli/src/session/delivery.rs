@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use ratchet_runtime::summary::{Counts, Tally};
 use ratchet_runtime::{Outcome, Summary};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::error::CliError;
 use crate::report::Digest;
 
 /// How many batches lie between the run and whoever writes them.
 const BATCHES: usize = 4;
+
+/// How many KiB of results lie there at the most, or one batch.
+const KIB: u32 = 32 * 1024;
 
 /// Who takes outcomes.
 pub(crate) trait Recipient: Send {
@@ -30,13 +33,14 @@ pub(crate) trait Recipient: Send {
 /// The end of the run that outcomes go into.
 pub(super) struct Delivery {
     outcomes: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
     thread: JoinHandle<Delivered>,
     /// Set when nothing more can be written.
     failed: watch::Receiver<bool>,
 }
 
 enum Message {
-    Outcomes(Vec<Arc<Outcome>>),
+    Outcomes(Vec<Arc<Outcome>>, Option<OwnedSemaphorePermit>),
     /// The run has ended after so much time, with so many attempts at once, and so many workers replaced.
     End {
         elapsed: Duration,
@@ -62,6 +66,7 @@ impl Delivery {
             .map_err(|error| CliError::Internal(format!("no thread for results: {error}")))?;
         Ok(Self {
             outcomes,
+            room: Arc::new(Semaphore::new(KIB as usize)),
             thread,
             failed,
         })
@@ -69,8 +74,13 @@ impl Delivery {
 
     /// Hands over what has ended; waits while the writer is behind.
     pub(super) async fn send(&self, outcomes: Vec<Arc<Outcome>>) {
+        let results = outcomes.iter().filter_map(|one| one.result.as_ref().ok());
+        let bytes: usize = results.map(|result| result.as_str().len()).sum();
+        let kib = u32::try_from(bytes / 1024).unwrap_or(KIB).min(KIB);
+        // Nobody closes it.
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.ok();
         // The thread takes everything until it is told of the end, whatever happens to what it writes.
-        let _ = self.outcomes.send(Message::Outcomes(outcomes)).await;
+        let _ = self.outcomes.send(Message::Outcomes(outcomes, room)).await;
     }
 
     /// Resolves when nothing more can be written.
@@ -131,7 +141,7 @@ fn deliver(
             messages.blocking_recv()
         };
         match message {
-            Some(Message::Outcomes(outcomes)) => {
+            Some(Message::Outcomes(outcomes, _room)) => {
                 for outcome in outcomes {
                     tally.record(&outcome);
                     digest.outcome(&outcome);

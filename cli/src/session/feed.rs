@@ -1,7 +1,7 @@
 //! Where the jobs of a run come from.
 
 use ratchet_runtime::journal::{Differences, Verdict};
-use ratchet_runtime::{Executor, Job, Resume, Run, Submitter};
+use ratchet_runtime::{Executor, Job, Resume, Run, Submitter, Work};
 use tokio::sync::oneshot;
 
 use crate::error::CliError;
@@ -10,6 +10,9 @@ use crate::map::MapJobs;
 
 /// How many jobs are handed over together.
 const BATCH: usize = 128;
+
+/// Large jobs are handed over before there are so many, when they have as many bytes as this together.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The jobs of a run.
 pub(crate) enum Feed {
@@ -128,19 +131,26 @@ fn pour(
     earlier: &mut Option<Earlier>,
 ) -> Result<(), CliError> {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut bytes = 0;
     let mut result = Ok(());
     while let Some(job) = stream.next() {
         match job {
-            Ok(job) => batch.push(match earlier {
-                Some(earlier) => earlier.look_up(job),
-                None => job,
-            }),
+            Ok(job) => {
+                if let Work::Task { input, .. } = &job.work {
+                    bytes += input.as_str().len();
+                }
+                batch.push(match earlier {
+                    Some(earlier) => earlier.look_up(job),
+                    None => job,
+                });
+            }
             Err(error) => {
                 result = Err(error);
                 break;
             }
         }
-        if batch.len() == BATCH || stream.may_wait() {
+        if batch.len() == BATCH || bytes >= BATCH_BYTES || stream.may_wait() {
+            bytes = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if runtime.block_on(submitter.submit_many(full)).is_err() {
                 // The run takes no more.

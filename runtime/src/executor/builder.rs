@@ -67,7 +67,8 @@ impl ExecutorBuilder {
     }
 
     /// How many jobs are in hand at once: waiting, running, and ended but not taken by anybody yet. Memory follows
-    /// it. 4096 if nothing is said. Fewer wait where jobs end so fast that more would be of no use.
+    /// it. 4096 if nothing is said. There are fewer where inputs and results are large, so that no more than some 64 MiB
+    /// of them are in hand, or one; and fewer wait where jobs end so fast that more would be of no use.
     pub fn window(mut self, jobs: usize) -> Self {
         self.plan.window = jobs;
         self

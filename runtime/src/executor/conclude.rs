@@ -123,6 +123,7 @@ impl Orchestrator {
             names.remove(&job.id);
         }
         self.living -= 1;
+        self.weight -= job.weight();
         let task = match &job.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
             Work::Closure(_) => self.closure.clone(),
@@ -139,6 +140,7 @@ impl Orchestrator {
             queued,
             duration,
         });
+        self.weight_out += outcome.weight();
         self.tally.count(outcome.status());
         if !nameless {
             self.tell_dependents(&job.id, outcome.is_success());
@@ -157,6 +159,7 @@ impl Orchestrator {
             names.remove(id);
         }
         self.living -= 1;
+        self.weight_out += outcome.weight();
         self.tally.count(outcome.status());
         self.tell_dependents(id, outcome.is_success());
         self.leave(arrival.place, outcome);

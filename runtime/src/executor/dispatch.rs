@@ -14,7 +14,7 @@ impl Orchestrator {
     /// Starts what may start.
     pub(super) fn dispatch(&mut self) {
         self.wake = None;
-        if !self.is_running() || self.held.is_some() || self.paused {
+        if !self.is_running() || self.held.is_some() || self.paused || self.is_clogged() {
             return;
         }
         loop {

@@ -49,6 +49,7 @@ impl Orchestrator {
         };
         self.taken += 1;
         self.living += 1;
+        self.weight += arrival.job.weight();
         self.tell(|| Event::JobQueued {
             id: arrival.job.id.clone(),
             task: arrival.job.task_name().into(),

@@ -44,6 +44,10 @@ use crate::table::Names;
 /// that what they free starts again at once.
 const BATCH: usize = 256;
 
+/// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
+/// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
+const IN_HAND: usize = 64 * 1024 * 1024;
+
 /// What the loop is told once.
 pub(super) struct Rules {
     pub(super) window: usize,
@@ -138,6 +142,10 @@ pub(super) struct Orchestrator {
     pub(super) scheduler: Scheduler,
     pub(super) entries: Vec<Option<Entry>>,
     pub(super) living: usize,
+    /// How many bytes the living carry.
+    pub(super) weight: usize,
+    /// How many bytes outcomes on their way out carry.
+    pub(super) weight_out: usize,
     pub(super) patience: BTreeSet<(Instant, Ticket)>,
     pub(super) breakers: Breakers,
     pub(super) router: Router,
@@ -246,6 +254,7 @@ impl Orchestrator {
         self.take_in();
         self.release_dependents();
         self.check_failures();
+        let clogged = self.is_clogged();
         self.dispatch();
         self.tell_crews();
         self.tell_breakers();
@@ -254,7 +263,8 @@ impl Orchestrator {
         self.send_out();
         self.gauge();
         // What has left has made room, which nothing else will tell.
-        self.source.has_more() && (self.has_room() || !self.is_running())
+        let unclogged = clogged && !self.is_clogged();
+        unclogged || (self.source.has_more() && (self.has_room() || !self.is_running()))
     }
 
     /// Nothing lives, nothing comes, nothing is on its way.
@@ -304,7 +314,17 @@ impl Orchestrator {
             None => self.outgoing.held(),
         };
         let leaving = self.recording.len() + self.outgoing.ready() + self.reuse.storing();
-        self.living + early + leaving < self.rules.window && self.enough_until().is_none()
+        // Something always has to be, or nothing would ever become less.
+        let is_light = self.weight + self.weight_out < IN_HAND || self.living == 0;
+        is_light
+            && self.living + early + leaving < self.rules.window
+            && self.enough_until().is_none()
+    }
+
+    /// Whether nobody takes the results that there are. Those that wait for an earlier job do not count: it has to
+    /// start for them to leave.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.weight_out >= IN_HAND && self.outgoing.held() == 0
     }
 
     /// Until when there are jobs enough, if they end faster than more could be of use.
@@ -341,13 +361,15 @@ impl Orchestrator {
             match self.out.try_reserve() {
                 Ok(permit) => {
                     if let Some(outcome) = self.outgoing.pop() {
+                        self.weight_out -= outcome.weight();
                         permit.send(outcome);
                     }
                 }
                 Err(mpsc::error::TrySendError::Full(())) => return,
                 // Nobody wants them any more; the run is about to be dropped.
                 Err(mpsc::error::TrySendError::Closed(())) => {
-                    self.outgoing.pop();
+                    let unwanted = self.outgoing.pop();
+                    self.weight_out -= unwanted.map_or(0, |outcome| outcome.weight());
                 }
             }
         }

@@ -110,6 +110,8 @@ impl Plan {
             scheduler,
             entries: Vec::new(),
             living: 0,
+            weight: 0,
+            weight_out: 0,
             patience: BTreeSet::new(),
             breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
             router,

@@ -38,6 +38,29 @@ fn header() -> Header {
     }
 }
 
+/// Memory does not follow how much is appended between two flushes.
+#[test]
+fn much_is_written_before_it_is_asked_for_and_flushed_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    let mut journal = Journal::create(&path, &header(), Durability::Each).unwrap();
+    let begin = fs::metadata(&path).unwrap().len();
+    let job = job("a");
+    let large = Outcome {
+        result: Ok(Payload::from_text(&"x".repeat(BUFFER))),
+        ..succeeded(&job)
+    };
+    journal.append(&job, &succeeded(&job)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), begin);
+    journal.append(&job, &large).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() > begin + BUFFER as u64);
+    assert!(journal.unflushed);
+    journal.flush().unwrap();
+    assert!(!journal.unflushed);
+    drop(journal);
+    assert_eq!(History::load(&path).unwrap().recorded(), 2);
+}
+
 fn job(id: &str) -> Job {
     Job::task(id, "resize", Payload::from_text(id)).on_host("web1")
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 use crate::Error;
-use crate::executor::{Ordering, Stopped};
+use crate::executor::{Attempt, Context, Ordering, Runner, Stopped};
 use crate::scheduling::{ParallelizationHint, Priority};
 
 fn instant(id: &str) -> Job {
@@ -29,6 +29,57 @@ async fn a_stream_is_pulled_as_there_is_room_and_no_further() {
         outcomes += 1;
     }
     assert_eq!(outcomes, 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_results_that_nobody_takes_hold_up_the_rest() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ran);
+    let large = Payload::from_text(&"x".repeat(1024 * 1024));
+    let jobs = (0..1_000).map(move |number: u32| {
+        let (large, count) = (large.clone(), Arc::clone(&count));
+        Job::closure(number.to_string(), move |_| {
+            count.fetch_add(1, Relaxed);
+            let large = large.clone();
+            async move { Ok(large) }
+        })
+    });
+    for ordering in [Ordering::Completion, Ordering::Submission] {
+        ran.store(0, Relaxed);
+        let executor = Executor::builder().slots(1).ordering(ordering);
+        let run = executor.build().unwrap().run(jobs.clone()).unwrap();
+        tokio::time::sleep(SECOND).await;
+        // 256 lie in the channel, and of 64 in the run each has a few bytes more than a MiB.
+        assert_eq!(ran.load(Relaxed), 256 + 64);
+        assert_eq!(all(run).await.len(), 1_000);
+    }
+}
+
+/// Takes its time, and answers with nothing.
+struct Slow;
+
+#[async_trait::async_trait]
+impl Runner for Slow {
+    async fn run(&self, _: Attempt, _: Context) -> Result<Payload, Failure> {
+        tokio::time::sleep(SECOND).await;
+        Ok(Payload::null())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_large_jobs_is_pulled_by_their_bytes() {
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&pulled);
+    let large = Payload::from_text(&"x".repeat(1024 * 1024));
+    let jobs = (0..1_000).map(move |number: u32| {
+        count.fetch_add(1, Relaxed);
+        Job::task(number.to_string(), "t", large.clone())
+    });
+    let executor = Executor::builder().slots(1).runner(Slow).build().unwrap();
+    let run = executor.run(jobs).unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(pulled.load(Relaxed), 64);
+    assert_eq!(all(run).await.len(), 1_000);
 }
 
 /// Where jobs end at once a short queue will do, but as soon as they take their time all the window allows is looked
