@@ -185,8 +185,11 @@ impl Ratchet {
             .env_clear()
             .env("HOME", self.folder.path())
             .current_dir(self.cwd.as_deref().unwrap_or(self.folder.path()));
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+        // The second says where a program that was built to be measured writes what was covered.
+        for name in ["PATH", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
         }
         if self.terminal.is_some() {
             command.env("TERM", "xterm-256color");
