@@ -33,18 +33,13 @@ impl Orchestrator {
         }
     }
 
-    /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one: in bulk,
-    /// when half of those that were sent have begun, since waking a worker costs more than a short job.
+    /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
     fn send_ahead(&mut self) {
         for number in 0..self.staff.len() {
             let kind = Kind(u16::try_from(number).unwrap_or(u16::MAX));
-            let staff = &self.staff[number];
-            let wanted = staff.places.map_or(0, |(_, ahead)| ahead);
-            if staff.ahead > wanted / 2 {
-                continue;
-            }
             loop {
                 let staff = &mut self.staff[number];
+                let wanted = staff.places.map_or(0, |(_, ahead)| ahead);
                 if staff.running == 0 || staff.ahead >= wanted || staff.waiting == 0 {
                     break;
                 }
