@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::complaints;
+use crate::log::{self, Ear};
 
 /// Set in the process that runs the test itself.
 const ALONE: &str = "RATCHET_TEST_ALONE";
@@ -32,7 +32,7 @@ pub fn alone(test: impl Future<Output = ()>) {
         );
         return;
     }
-    complaints::listen(keep);
+    log::listen(Keep);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_millis(1))
@@ -49,10 +49,14 @@ pub fn alone(test: impl Future<Output = ()>) {
 /// What ratchet has found wrong with itself.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn keep(complaint: String) {
-    if complaint.contains("a bug in ratchet")
-        && let Ok(mut complaints) = COMPLAINTS.lock()
-    {
-        complaints.push(complaint);
+struct Keep;
+
+impl Ear for Keep {
+    fn complaint(&self, complaint: String) {
+        if complaint.contains("a bug in ratchet")
+            && let Ok(mut complaints) = COMPLAINTS.lock()
+        {
+            complaints.push(complaint);
+        }
     }
 }

@@ -34,9 +34,10 @@ mod alone;
 pub mod chaos;
 mod child;
 #[cfg(target_os = "linux")]
-mod complaints;
 mod condition;
 mod language;
+#[cfg(target_os = "linux")]
+mod log;
 mod ratchet;
 #[cfg(target_os = "linux")]
 mod system;

@@ -1,7 +1,7 @@
 //! How attempts begin: by their turn, or sent ahead of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::breakers::Verdict;
 use super::crew::Assignment;
@@ -111,6 +111,13 @@ impl Orchestrator {
         if let Some(when) = entry.patience.take() {
             self.patience.remove(&(when, ticket));
         }
+        tracing::trace!(
+            target: "ratchet_runtime::grants",
+            job = entry.job.id.as_str(),
+            attempt = entry.attempts,
+            after_ns = nanos(now.saturating_duration_since(self.rules.began)),
+            "an attempt may begin"
+        );
         let assignment = Assignment {
             ticket,
             job: Arc::clone(&entry.job),
@@ -150,6 +157,10 @@ impl Orchestrator {
             self.patience.remove(&(when, ticket));
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Entry {

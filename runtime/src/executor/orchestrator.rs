@@ -50,6 +50,8 @@ const IN_HAND: usize = 64 * 1024 * 1024;
 
 /// What the loop is told once.
 pub(super) struct Rules {
+    /// When the run began.
+    pub(super) began: Instant,
     pub(super) window: usize,
     pub(super) crash_limit: u32,
     pub(super) max_failures: Option<(MaxFailures, Halt)>,

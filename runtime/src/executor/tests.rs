@@ -6,6 +6,7 @@ mod breaking;
 mod closures;
 mod coming_in;
 mod failing;
+mod in_hand;
 mod pool;
 mod recording;
 mod reusing;
@@ -35,6 +36,11 @@ fn takes(id: &str, seconds: u64) -> Job {
             Ok(Payload::from_text(&text))
         }
     })
+}
+
+/// A job that has nothing to do.
+fn instant(id: &str) -> Job {
+    Job::closure(id, |_| async { Ok(Payload::null()) })
 }
 
 /// A job that fails, always.

@@ -89,6 +89,7 @@ impl Plan {
             reason: error.to_string(),
         })?;
         let rules = Rules {
+            began: now,
             window: self.window,
             crash_limit: self.crash_limit,
             max_failures: self.max_failures,

@@ -1,7 +1,7 @@
 //! The checker of a soak: tells from what was written down whether every promise was kept.
 //!
 //! It shares no code with what it checks. It knows what each job asked for ([`plan`]), what the workers
-//! wrote about each attempt, what the host wrote about limits and outcomes, and the lines of the journal.
+//! wrote about each attempt, what the host wrote about limits, grants and outcomes, and the lines of the journal.
 //!
 //! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
 //! the attempt held its claims from the first of these stamps to the second at least. An attempt whose worker was
@@ -9,23 +9,32 @@
 //! the end: it was there at least until then. So no stamp is ever taken for more than it proves, and two attempts that
 //! overlap by their stamps did overlap.
 //!
-//! **When an attempt was dispatched** no worker knows, only that it was after its worker had said that it was free
-//! (its last answer, or its birth) and before the attempt's first line. So a window of time holds for certain the
+//! **When an attempt was granted** no worker knows, only that it was before the attempt's first line, and as a rule
+//! after its worker had said that it was free (its last answer, or its birth). A window of time holds for certain the
 //! starts of which both ends lie in it, and of those no window may hold more than `burst + rate x length`. Likewise
-//! those that run at one moment with a claim on one limit were all dispatched by then, and the last of them not before
+//! those that run at one moment with a claim on one limit were all granted by then, and the last of them not before
 //! the latest of their workers was free: the limit was at least so high at some moment in between.
+//!
+//! **The exception to the rule.** What is granted because one worker is idle may go to another that becomes free while
+//! it is on its way: a few attempts of a hundred, by microseconds, and by milliseconds when the machine stalls. So the host
+//! writes down what its executor grants (the executor logs it), and that moment counts if it is the earlier one. It is
+//! no excuse for one that is kept waiting with what it was granted: a pool gives out in the order of the grants, so
+//! none may have begun that was granted later when the worker becomes free that one gets. And without a grant nobody
+//! may begin.
 //!
 //! **Tolerance.** None. All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all
 //! processors), every comparison goes by what is certain, and that a worker notes a start later than the scheduler
 //! granted it is in the window's lower end. What this costs is sharpness, and the report says how much: the time that
-//! lies between a worker's being free and its next start.
+//! lies between the earliest moment for a grant and the start.
 //!
 //! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
 //! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in
-//! which jobs are sent ahead of time, slots are only checked against the most there were.
+//! which jobs are sent ahead of time, slots are only checked against the most there were, since nobody says when the
+//! turn of those comes.
 
 mod attempts;
 mod endings;
+mod grants;
 mod journal;
 mod limits;
 mod overlaps;
@@ -93,6 +102,7 @@ impl Evidence {
         let mut report = Report::default();
         let attempts = attempts::read(self, &mut report);
         overlaps::check(self, &attempts, &mut report);
+        grants::check(self, &attempts, &mut report);
         rates::check(self, &attempts, &mut report);
         limits::check(self, &attempts, &mut report);
         endings::check(self, &attempts, &mut report);

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
@@ -22,10 +22,11 @@ use ratchet_runtime::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use super::notes::{Fact, Notebook};
+use super::notes::{self, Fact, Notebook};
 use super::plan::{self, Claim, Named, Plan};
 use super::{HOST_NOTES, WORKER_NOTES};
-use crate::{Holdings, complaints};
+use crate::Holdings;
+use crate::log::{self, Ear};
 
 type Failed = Box<dyn Error>;
 
@@ -37,15 +38,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lives once: runs all jobs that have not succeeded yet.
 pub async fn live(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
-    complaints::listen(|complaint| {
-        // With nobody to read it, there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{complaint}");
-    });
     let mut notes = Notebook::open(&folder.join(HOST_NOTES), life)?;
+    let began = Arc::new(OnceLock::new());
+    log::listen(Scribe {
+        notes: Mutex::new(Notebook::open(&folder.join(HOST_NOTES), life)?),
+        began: Arc::clone(&began),
+    });
     // The first opens what all of them share.
     drop(pools(plan, folder, life).await?);
     let before = settled(|_| true).await;
-    run(plan, folder, life, &mut notes).await?;
+    run(plan, folder, life, &began, &mut notes).await?;
     let after =
         settled(|now| now.descriptors <= before.descriptors && now.children <= before.children)
             .await;
@@ -55,6 +57,33 @@ pub async fn live(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
         Fact::Children(count(before.children), count(after.children)),
     ])?;
     Ok(())
+}
+
+/// Writes down what ratchet says: whom it lets begin among the notes, what is wrong to stderr.
+struct Scribe {
+    notes: Mutex<Notebook>,
+    /// A moment just before the run began.
+    began: Arc<OnceLock<u64>>,
+}
+
+impl Ear for Scribe {
+    fn complaint(&self, complaint: String) {
+        // With nobody to read it, there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{complaint}");
+    }
+
+    fn grant(&self, job: &str, after_ns: u64) {
+        let note = |began: &u64, job: &str| -> Result<u64, Failed> {
+            let earlier = notes::now().saturating_sub(began + after_ns);
+            let fact = Fact::Grants(job.parse()?, u32::try_from(earlier)?);
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(notes.note(fact)?)
+        };
+        let noted = self.began.get().map(|began| note(began, job));
+        if !matches!(noted, Some(Ok(_))) {
+            self.complaint(format!("the grant to job {job} cannot be noted: {noted:?}"));
+        }
+    }
 }
 
 /// What is held once no process is left, and `enough`, or when patience is over.
@@ -70,7 +99,13 @@ async fn settled(enough: impl Fn(&Holdings) -> bool) -> Holdings {
     }
 }
 
-async fn run(plan: Plan, folder: &Path, life: u32, notes: &mut Notebook) -> Result<(), Failed> {
+async fn run(
+    plan: Plan,
+    folder: &Path,
+    life: u32,
+    began: &OnceLock<u64>,
+    notes: &mut Notebook,
+) -> Result<(), Failed> {
     let (journal, resume) = journal(folder, life)?;
     let journal = Arc::new(Mutex::new(journal));
     let mut builder = Executor::builder()
@@ -87,6 +122,7 @@ async fn run(plan: Plan, folder: &Path, life: u32, notes: &mut Notebook) -> Resu
     }
     let executor = builder.build()?;
     let mut tally = Tally::default();
+    began.get_or_init(notes::now);
     let mut run = executor.run(jobs(plan, resume)?)?;
     let (handle, step) = (run.handle(), plan.jobs / CHANGES + 1);
     let (mut heard, mut changes) = (0, 0);

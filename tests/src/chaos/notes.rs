@@ -40,6 +40,8 @@ pub enum Fact {
     Fails(u32, u32),
     /// It is about to die of it.
     Dies(u32, u32),
+    /// The host lets an attempt of a job begin, and decided so at most this many nanoseconds ago.
+    Grants(u32, u32),
     /// The host is about to change a limit: which, and to what.
     Changing(u32, u32),
     /// It has.
@@ -61,6 +63,7 @@ impl Fact {
             Self::Done(job, attempt) => ("done", job, attempt),
             Self::Fails(job, attempt) => ("fails", job, attempt),
             Self::Dies(job, attempt) => ("dies", job, attempt),
+            Self::Grants(job, earlier) => ("grants", job, earlier),
             Self::Changing(limit, value) => ("changing", limit, value),
             Self::Changed(limit, value) => ("changed", limit, value),
             Self::Hears(job, success) => ("hears", job, success),
@@ -77,6 +80,7 @@ impl Fact {
             "done" => Self::Done(one, two),
             "fails" => Self::Fails(one, two),
             "dies" => Self::Dies(one, two),
+            "grants" => Self::Grants(one, two),
             "changing" => Self::Changing(one, two),
             "changed" => Self::Changed(one, two),
             "hears" => Self::Hears(one, two),

@@ -92,7 +92,6 @@ async fn a_ledger_that_fails_stops_the_run_and_outcomes_are_not_lost() {
     };
     let executor = Executor::builder().slots(1).ledger(ledger).build().unwrap();
     let (submitter, mut run) = executor.open().unwrap();
-    let instant = |id: &str| Job::closure(id, |_| async { Ok(Payload::null()) });
     submitter.submit(instant("a")).await.unwrap();
     assert!(run.next().await.unwrap().is_success());
     submitter.submit(instant("b")).await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::notes::{Fact, Note};
 use super::super::plan::Wish;
+use super::grants::{self, Grant, Grants};
 use super::{Evidence, Report, Rule};
 
 /// One attempt, as its worker saw it.
@@ -17,11 +18,20 @@ pub(super) struct Attempt {
     pub(super) wish: Wish,
     /// Since when its worker had been free.
     pub(super) free: u64,
+    /// That the host let it begin; unknown if it may have been sent ahead.
+    pub(super) granted: Option<Grant>,
     /// When it had begun.
     pub(super) start: u64,
     /// Until when it ran, at least.
     pub(super) until: u64,
     pub(super) end: End,
+}
+
+impl Attempt {
+    /// Before this moment it was not granted.
+    pub(super) fn not_before(&self) -> u64 {
+        self.granted.map_or(0, |grant| grant.from.min(self.free))
+    }
 }
 
 /// How an attempt ended, as its worker saw it.
@@ -60,6 +70,7 @@ struct Worker {
 
 /// All attempts, by their start.
 pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
+    let grants = Grants::read(evidence);
     let mut workers: HashMap<(u32, u32), Worker> = HashMap::new();
     let mut lives = HashSet::new();
     let mut attempts = Vec::new();
@@ -78,7 +89,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
             continue;
         }
         let told = match workers.get_mut(&key) {
-            Some(worker) => follow(evidence, worker, note),
+            Some(worker) => follow(evidence, &grants, worker, note),
             None => Err("by nobody who was born"),
         };
         match told {
@@ -100,6 +111,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
 /// A worker has noted something. Gives the attempt that has ended by it.
 fn follow(
     evidence: &Evidence,
+    grants: &Grants,
     worker: &mut Worker,
     note: &Note,
 ) -> Result<Option<Attempt>, &'static str> {
@@ -109,13 +121,20 @@ fn follow(
                 return Err("a worker begins while it is at another");
             }
             let wish = evidence.wishes.get(job as usize);
+            let wish = *wish.ok_or("there is no such job")?;
+            let granted = if grants::may_go_ahead(evidence, note.life, &wish) {
+                None
+            } else {
+                grants.before(note.life, job, note.at)
+            };
             worker.at = Some(Attempt {
                 job,
                 number,
                 life: note.life,
                 process: note.process,
-                wish: *wish.ok_or("there is no such job")?,
+                wish,
                 free: worker.free,
+                granted,
                 start: note.at,
                 until: note.at,
                 end: End::Vanished,

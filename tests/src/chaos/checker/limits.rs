@@ -64,8 +64,8 @@ impl Crowd {
             here.retain(|(other, _)| other.until > attempt.start);
             here.push((attempt, weight));
             let held: u32 = here.iter().map(|(_, weight)| weight).sum();
-            let last_free = here.iter().map(|(other, _)| other.free).max();
-            let from = last_free.filter(|_| !self.any_time).unwrap_or_default();
+            let granted = here.iter().map(|(other, _)| other.not_before()).max();
+            let from = granted.filter(|_| !self.any_time).unwrap_or_default();
             let most = self.profile.most(from, attempt.start);
             if held > most {
                 report.add(

@@ -28,7 +28,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             _ => continue,
         };
         let start = Start {
-            from: attempt.free,
+            from: attempt.not_before(),
             to: attempt.start,
         };
         blurs.push(start.to.saturating_sub(start.from));

@@ -14,6 +14,8 @@ pub enum Rule {
     Global,
     /// Who must be alone is.
     Alone,
+    /// Nobody begins who was not let, or is kept waiting who was.
+    Granted,
     /// No two attempts of a job at once.
     Twice,
     /// No rate is exceeded.
@@ -73,9 +75,11 @@ pub struct Figures {
     pub exclusive: usize,
     /// Those that took a token.
     pub rated: usize,
-    /// How long their workers had been free, the lower the sharper: the median, and of ninety in a hundred; in
-    /// nanoseconds.
+    /// How long before its start one may have been granted, the lower the sharper: the median, and of ninety in a
+    /// hundred; in nanoseconds.
     pub blur: (u64, u64),
+    /// Attempts that were granted before the worker that got them was free, and by how many nanoseconds at most.
+    pub early: (usize, u64),
     /// The fullest window: how many starts of a hundred that it may hold it holds for certain.
     pub fullest: u64,
     /// Changes of limits.
@@ -123,6 +127,7 @@ impl fmt::Display for Report {
             exclusive,
             rated,
             blur: (median, most),
+            early: (early, earliest),
             fullest,
             changes,
             succeeded,
@@ -148,6 +153,11 @@ impl fmt::Display for Report {
             "{rated} rated attempts, known to {} us (median; 90 %: {} us); the fullest window is {fullest} % full",
             median / 1000,
             most / 1000
+        )?;
+        writeln!(
+            f,
+            "{early} attempts were granted before the worker that got them was free, by {} us at most",
+            earliest / 1000
         )?;
         let mut told: BTreeMap<Rule, usize> = BTreeMap::new();
         for Violation { rule, what } in &self.violations {

@@ -1,0 +1,87 @@
+//! Whoever begins was let, and whoever was let is not kept waiting.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::notes::Fact;
+use super::super::plan::{Claim, Wish};
+use super::attempts::Attempt;
+use super::{Evidence, Report, Rule};
+
+/// That the host let an attempt begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// Not before then.
+    pub(super) from: u64,
+    /// When it was written down, which was before anything came of it.
+    told: u64,
+    /// How many had been granted before.
+    turn: usize,
+}
+
+/// What the host granted, as it says.
+pub(super) struct Grants(HashMap<(u32, u32), Vec<Grant>>);
+
+impl Grants {
+    pub(super) fn read(evidence: &Evidence) -> Self {
+        let mut grants: HashMap<(u32, u32), Vec<Grant>> = HashMap::new();
+        for (turn, note) in evidence.host_notes.iter().enumerate() {
+            if let Fact::Grants(job, earlier) = note.fact {
+                grants.entry((note.life, job)).or_default().push(Grant {
+                    from: note.at.saturating_sub(earlier.into()),
+                    told: note.at,
+                    turn,
+                });
+            }
+        }
+        Self(grants)
+    }
+
+    /// The one by which an attempt of a job began. A worker may give an attempt back, which is then granted again.
+    pub(super) fn before(&self, life: u32, job: u32, start: u64) -> Option<Grant> {
+        let grants = self.0.get(&(life, job))?;
+        let mut earlier = grants.iter().filter(|grant| grant.told < start);
+        earlier.next_back().copied()
+    }
+}
+
+/// Whether a job may be sent to a worker before it is its turn; then nobody says when that is.
+pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, wish: &Wish) -> bool {
+    (evidence.declared.sends_ahead)(life) && wish.claim == Claim::Nothing && wish.limits.is_empty()
+}
+
+pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
+    let early = attempts.iter().filter_map(|attempt| {
+        let granted = attempt.granted?.from;
+        attempt.free.checked_sub(granted).filter(|by| *by > 0)
+    });
+    report.figures.early = early.fold((0, 0), |(count, most), by| (count + 1, most.max(by)));
+    let mut pools: BTreeMap<(u32, bool), Vec<(Grant, &Attempt)>> = BTreeMap::new();
+    for attempt in attempts {
+        match attempt.granted {
+            Some(grant) => {
+                let pool = (attempt.life, attempt.wish.steady);
+                pools.entry(pool).or_default().push((grant, attempt));
+            }
+            None if may_go_ahead(evidence, attempt.life, &attempt.wish) => {}
+            None => report.add(Rule::Granted, format!("nobody let {attempt} begin")),
+        }
+    }
+    for pool in pools.values_mut() {
+        pool.sort_unstable_by_key(|(grant, _)| std::cmp::Reverse(grant.turn));
+        let mut first: Option<&Attempt> = None;
+        for (grant, attempt) in pool {
+            if let Some(later) = first.filter(|later| later.start < attempt.free) {
+                report.add(
+                    Rule::Granted,
+                    format!(
+                        "{attempt} was granted at {} and got a worker at {}, after {later}",
+                        grant.from, attempt.free
+                    ),
+                );
+            }
+            if first.is_none_or(|first| attempt.start < first.start) {
+                first = Some(attempt);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Who may run, and when.
+
+use super::*;
+
+#[test]
+fn one_exclusive_job_a_host() {
+    let host = wish(Claim::Host, &[]);
+    let elsewhere = Wish { host: 2, ..host };
+    let free = wish(Claim::Nothing, &[]);
+    let together = [[0, 5, 10], [0, 9, 12]];
+    assert_eq!(broken(&[host, host], &together), [Rule::Host]);
+    assert_eq!(broken(&[host, host], &[[0, 5, 10], [0, 10, 12]]), []);
+    assert_eq!(broken(&[host, elsewhere], &together), []);
+    assert_eq!(broken(&[host, free], &together), []);
+    // One that ends in between hides nobody.
+    let long = [[0, 1, 20], [0, 2, 3], [0, 19, 21]];
+    assert_eq!(broken(&[host, elsewhere, host], &long), [Rule::Host]);
+}
+
+#[test]
+fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
+    let global = wish(Claim::Global, &[]);
+    let elsewhere = Wish { host: 2, ..global };
+    let host = wish(Claim::Host, &[]);
+    let together = [[0, 5, 10], [0, 9, 12]];
+    assert_eq!(broken(&[global, elsewhere], &together), [Rule::Global]);
+    assert_eq!(broken(&[host, global], &together), [Rule::Host]);
+    assert_eq!(broken(&[host, elsewhere], &together), []);
+}
+
+#[test]
+fn one_that_should_be_alone_and_is_not_is_found() {
+    let (alone, free) = (wish(Claim::Alone, &[]), wish(Claim::Nothing, &[]));
+    let together = [[0, 5, 10], [0, 9, 12]];
+    assert_eq!(broken(&[alone, free], &together), [Rule::Alone]);
+    assert_eq!(broken(&[free, alone], &together), [Rule::Alone]);
+    assert_eq!(broken(&[free, alone], &[[0, 5, 10], [0, 11, 12]]), []);
+}
+
+#[test]
+fn a_killed_attempt_lasts_until_its_last_sign() {
+    let host = wish(Claim::Host, &[]);
+    let mut evidence = evidence(&[host, host]);
+    evidence.worker(7, 0, Fact::Born);
+    evidence.worker(7, 1, Fact::Starts(0, 1));
+    evidence.worker(7, 8, Fact::Beats(0, 1));
+    evidence.ended(0, 1, None);
+    evidence.attempt(1, [0, 8, 12]);
+    assert_eq!(evidence.broken(), []);
+    evidence.worker(7, 9, Fact::Beats(0, 1));
+    assert_eq!(evidence.broken(), [Rule::Host]);
+}
+
+#[test]
+fn no_window_holds_more_starts_than_its_rate_allows() {
+    let key = wish(Claim::Key(0), &[]);
+    // At ten a second, granted between 0 and 5 and between 90 and 101: they can be 100 apart.
+    assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 101, 102]]), []);
+    assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 99, 102]]), [Rule::Rate]);
+    // Only all three together are too many.
+    let three = [[0, 1, 2], [50, 120, 121], [60, 190, 191]];
+    assert_eq!(broken(&[key; 3], &three), [Rule::Rate]);
+    // Another key's, and those of nobody, are not counted.
+    let free = wish(Claim::Nothing, &[]);
+    assert_eq!(broken(&[key, free], &[[0, 5, 6], [90, 99, 102]]), []);
+}
+
+#[test]
+fn nobody_begins_without_being_let() {
+    let key = wish(Claim::Key(0), &[]);
+    let mut evidence = evidence(&[key]);
+    evidence.attempt(0, [0, 5, 6]);
+    assert_eq!(evidence.broken(), []);
+    let is_grant = |note: &Note| matches!(note.fact, Fact::Grants(..));
+    for note in evidence.host_notes.iter_mut().filter(|note| is_grant(note)) {
+        note.at = 5 * MS;
+    }
+    assert_eq!(evidence.broken(), [Rule::Granted], "too late");
+    evidence.host_notes.retain(|note| !is_grant(note));
+    assert_eq!(evidence.broken(), [Rule::Granted], "never");
+    // It may have been sent ahead, if it asks for nothing.
+    evidence.declared.sends_ahead = |_| true;
+    assert_eq!(evidence.broken(), [Rule::Granted]);
+    evidence.wishes[0].claim = Claim::Nothing;
+    assert_eq!(evidence.broken(), []);
+}
+
+#[test]
+fn a_worker_that_is_free_only_now_may_get_what_was_granted_for_another() {
+    let key = wish(Claim::Key(0), &[]);
+    let free = wish(Claim::Nothing, &[]);
+    let granted = |earlier: u64, next_starts: u64| {
+        let mut evidence = evidence(&[key, key, free]);
+        let early = Fact::Grants(0, u32::try_from(earlier * MS).unwrap());
+        evidence.attempt(0, [51, 55, 56]);
+        for note in &mut evidence.host_notes {
+            if matches!(note.fact, Fact::Grants(0, _)) {
+                (note.at, note.fact) = (52 * MS, early);
+            }
+        }
+        evidence.attempt(2, [0, next_starts, 58]);
+        evidence.attempt(1, [60, 150, 152]);
+        evidence.broken()
+    };
+    // The window is from 51 to 150, and a tenth of a second is due.
+    assert_eq!(granted(1, 57), [Rule::Rate]);
+    assert_eq!(granted(2, 57), []);
+    // It was kept waiting: one that was granted later had begun before it got its worker.
+    assert_eq!(granted(2, 50), [Rule::Granted]);
+}
+
+#[test]
+fn a_rate_that_changes_counts_as_the_higher_until_it_is_confirmed() {
+    let api = wish(Claim::Nothing, &[Named::Api]);
+    let mut evidence = evidence(&[api; 2]);
+    evidence.attempt(0, [0, 5, 6]);
+    evidence.attempt(1, [40, 50, 51]);
+    assert_eq!(evidence.broken(), [Rule::Rate]);
+    let api = Named::Api as u32;
+    evidence
+        .host_notes
+        .push(host_note(10, 1, Fact::Changing(api, 30)));
+    evidence
+        .host_notes
+        .push(host_note(20, 1, Fact::Changed(api, 10)));
+    // 50 ms at ten, and 10 of them at twenty more.
+    assert_eq!(evidence.broken(), [Rule::Rate]);
+    evidence.host_notes.pop();
+    assert_eq!(evidence.broken(), []);
+}
+
+#[test]
+fn no_more_run_than_a_limit_lets() {
+    let db = wish(Claim::Nothing, &[Named::Db]);
+    let disk = wish(Claim::Nothing, &[Named::Disk]);
+    let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
+    assert_eq!(broken(&[db; 3], &three), [Rule::Limit]);
+    assert_eq!(broken(&[db; 2], &three[..2]), []);
+    assert_eq!(broken(&[disk; 2], &three[..2]), [Rule::Limit]);
+    assert_eq!(broken(&[disk; 2], &[[0, 1, 2], [0, 2, 3]]), []);
+}
+
+#[test]
+fn a_limit_that_fell_holds_for_those_dispatched_since() {
+    let db = wish(Claim::Nothing, &[Named::Db]);
+    let lowered = |free: u64| {
+        let mut evidence = evidence(&[db; 2]);
+        let db = Named::Db as u32;
+        evidence
+            .host_notes
+            .push(host_note(20, 1, Fact::Changing(db, 1)));
+        evidence
+            .host_notes
+            .push(host_note(30, 1, Fact::Changed(db, 1)));
+        evidence.attempt(0, [0, 1, 90]);
+        evidence.attempt(1, [free, 50, 90]);
+        evidence.broken()
+    };
+    assert_eq!(lowered(29), []);
+    assert_eq!(lowered(31), [Rule::Limit]);
+}
+
+#[test]
+fn no_more_slots_are_filled_than_there_are() {
+    let heavy = Wish {
+        slots: 2,
+        ..wish(Claim::Nothing, &[])
+    };
+    let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
+    assert_eq!(broken(&[heavy; 3], &three), [Rule::Slots]);
+    assert_eq!(broken(&[heavy; 2], &three[..2]), []);
+}

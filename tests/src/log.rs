@@ -1,0 +1,88 @@
+//! What ratchet says in its log: what it finds wrong with itself, and whom it lets begin.
+
+use std::fmt::Write as _;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Where an executor says which attempt may begin.
+const GRANTS: &str = "ratchet_runtime::grants";
+
+/// Hears what is said in this process.
+pub(crate) trait Ear: Send + Sync + 'static {
+    /// Something is wrong with ratchet, or it cannot go on.
+    fn complaint(&self, complaint: String);
+
+    /// An attempt of this job may begin, as of so many nanoseconds after its run began.
+    fn grant(&self, _job: &str, _after_ns: u64) {}
+}
+
+/// Has this process listened to. Only the first call counts.
+pub(crate) fn listen(ear: impl Ear) {
+    // One that is set already was set by this function.
+    let _ = tracing::subscriber::set_global_default(Listener(ear));
+}
+
+struct Listener<E>(E);
+
+impl<E: Ear> Subscriber for Listener<E> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR || metadata.target() == GRANTS
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        if event.metadata().target() == GRANTS {
+            let mut grant = Grant::default();
+            event.record(&mut grant);
+            self.0.grant(&grant.job, grant.after_ns);
+        } else {
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.complaint(text.0);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to text cannot fail.
+        let _ = write!(self.0, "{field}={value:?} ");
+    }
+}
+
+#[derive(Default)]
+struct Grant {
+    job: String,
+    after_ns: u64,
+}
+
+impl Visit for Grant {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "job" {
+            value.clone_into(&mut self.job);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "after_ns" {
+            self.after_ns = value;
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
