@@ -5,6 +5,7 @@
 //! elsewhere.
 
 pub(crate) mod cache;
+pub(crate) mod common;
 pub(crate) mod completions;
 pub(crate) mod crew;
 pub(crate) mod display;
@@ -61,9 +62,9 @@ impl Verb {
     /// When colours are to be used on stderr, if that was typed.
     pub(crate) fn color(&self) -> Option<display::When> {
         match self {
-            Self::Run(run) => run.display.color,
-            Self::Map(map) => map.display.color,
-            Self::Resume(resume) => resume.display.color,
+            Self::Run(run) => run.common.display.color,
+            Self::Map(map) => map.common.display.color,
+            Self::Resume(resume) => resume.common.display.color,
             Self::Check(check) => check.color,
             Self::Runs(_)
             | Self::Cache(_)

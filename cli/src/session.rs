@@ -30,6 +30,8 @@ use ratchet_runtime::summary::Counts;
 use ratchet_runtime::{Limit, Resume, Run, RunHandle, Stopped};
 use tokio::time::Instant;
 
+use crate::args::common::CommonArguments;
+use crate::args::record::RecordArguments;
 use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
@@ -47,7 +49,6 @@ use signals::Heard;
 pub(crate) use delivery::Recipient;
 pub(crate) use feed::Feed;
 pub(crate) use record::{Again, source_of};
-use rules::Typed;
 pub(crate) use rules::{Rules, cores, word};
 pub(crate) use screen::Screen;
 
@@ -91,13 +92,17 @@ struct Went {
 
 impl Session {
     /// Reads the settings, and begins to log.
-    pub(crate) fn open(typed: &Typed<'_>, again: Option<Again>) -> Result<Self, CliError> {
+    pub(crate) fn open(
+        typed: &CommonArguments,
+        record: &RecordArguments,
+        again: Option<Again>,
+    ) -> Result<Self, CliError> {
         let surroundings = Surroundings::current().map_err(|source| CliError::Read {
             path: ".".into(),
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
-        let rules = Rules::of(typed, &settings, &surroundings);
+        let rules = Rules::of(typed, record, &settings, &surroundings);
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);

@@ -22,6 +22,13 @@ async fn end_of(processes: &LocalProcesses, config: &ProcessConfig) -> Ended {
     within(process.exit().wait()).await
 }
 
+/// How a process ends that is asked to.
+async fn asked(processes: &LocalProcesses, process: &mut ProcessHandle, grace: Duration) -> Ended {
+    let asked = processes.terminate_process(process.id(), grace).await;
+    asked.expect("the actor lives");
+    within(process.exit().wait()).await
+}
+
 /// The process, and the numbers on the first line that it prints.
 async fn announced(processes: &LocalProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
     let mut process = processes
@@ -139,11 +146,7 @@ async fn who_ignores_being_asked_is_killed() {
     let script = "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait";
     let (mut process, both) = announced(&processes, script).await;
     let grace = Duration::from_millis(50);
-    processes
-        .terminate_process(process.id(), grace)
-        .await
-        .expect("the actor lives");
-    let ended = within(process.exit().wait()).await;
+    let ended = asked(&processes, &mut process, grace).await;
     assert_eq!(
         (ended.exit, ended.ending),
         (Exit::Signal(9), Ending::Killed)
@@ -179,11 +182,7 @@ async fn a_stopped_process_ends_when_it_is_asked() {
     let (mut process, ids) = announced(&processes, "echo $$; kill -STOP $$; sleep 1000").await;
     eventually("it has stopped", || process_state(ids[0]) == Some('T')).await;
     let grace = Duration::from_secs(1000);
-    processes
-        .terminate_process(process.id(), grace)
-        .await
-        .expect("the actor lives");
-    let ended = within(process.exit().wait()).await;
+    let ended = asked(&processes, &mut process, grace).await;
     assert_eq!(
         (ended.exit, ended.ending),
         (Exit::Signal(15), Ending::Asked)

@@ -5,12 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::crew::CrewArguments;
-use super::display::DisplayArguments;
-use super::output::OutputArguments;
+use super::common::CommonArguments;
 use super::record::RecordArguments;
-use super::stop::StopArguments;
-use super::terms::TermsArguments;
 use crate::exit;
 use crate::map::HaltRule;
 
@@ -96,15 +92,7 @@ pub(crate) struct MapArguments {
     )]
     pub(crate) halt: Option<HaltRule>,
     #[command(flatten)]
-    pub(crate) crew: CrewArguments,
-    #[command(flatten)]
-    pub(crate) terms: TermsArguments,
-    #[command(flatten)]
-    pub(crate) stop: StopArguments,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-    #[command(flatten)]
-    pub(crate) display: DisplayArguments,
+    pub(crate) common: CommonArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
 }

@@ -2,12 +2,8 @@
 
 use clap::Args;
 
-use super::crew::CrewArguments;
-use super::display::DisplayArguments;
-use super::output::OutputArguments;
+use super::common::CommonArguments;
 use super::record::StateArguments;
-use super::stop::StopArguments;
-use super::terms::TermsArguments;
 use crate::exit;
 
 const HELP: &str = "\
@@ -25,15 +21,7 @@ pub(crate) struct ResumeArguments {
     /// Which run, as `ratchet runs` lists it; the last one, if none is named.
     pub(crate) run: Option<String>,
     #[command(flatten)]
-    pub(crate) crew: CrewArguments,
-    #[command(flatten)]
-    pub(crate) terms: TermsArguments,
-    #[command(flatten)]
-    pub(crate) stop: StopArguments,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-    #[command(flatten)]
-    pub(crate) display: DisplayArguments,
+    pub(crate) common: CommonArguments,
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

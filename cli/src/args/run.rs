@@ -4,12 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::crew::CrewArguments;
-use super::display::DisplayArguments;
-use super::output::OutputArguments;
+use super::common::CommonArguments;
 use super::record::RecordArguments;
-use super::stop::StopArguments;
-use super::terms::TermsArguments;
 use crate::exit;
 use crate::job_file::Protocol;
 
@@ -40,15 +36,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) strict: bool,
     #[command(flatten)]
-    pub(crate) crew: CrewArguments,
-    #[command(flatten)]
-    pub(crate) terms: TermsArguments,
-    #[command(flatten)]
-    pub(crate) stop: StopArguments,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-    #[command(flatten)]
-    pub(crate) display: DisplayArguments,
+    pub(crate) common: CommonArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
 }

@@ -38,7 +38,7 @@ fn a_map_takes_its_command_as_it_is() {
             ["convert", "-x", "{}", "--", "--jobs", ":::", "a", "-j9"],
             "{line}"
         );
-        assert_eq!(map.crew.jobs.map(std::num::NonZero::get), Some(4));
+        assert_eq!(map.common.crew.jobs.map(std::num::NonZero::get), Some(4));
     }
 }
 
@@ -71,10 +71,12 @@ fn what_was_not_typed_is_not_there() {
     let Ok(Verb::Run(run)) = parse("ratchet run") else {
         panic!("nothing is required")
     };
-    assert!(run.file.is_none() && run.crew.jobs.is_none() && run.terms.cache.is_none());
+    assert!(
+        run.file.is_none() && run.common.crew.jobs.is_none() && run.common.terms.cache.is_none()
+    );
     let Ok(Verb::Run(run)) = parse("ratchet run --cache jobs.yaml") else {
         panic!("a file may follow")
     };
-    assert_eq!(run.terms.cache, Some(terms::CacheMode::On));
+    assert_eq!(run.common.terms.cache, Some(terms::CacheMode::On));
     assert!(run.file.is_some());
 }

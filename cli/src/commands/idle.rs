@@ -19,7 +19,7 @@ pub(super) fn refuse_of_run(
 ) -> Result<(), CliError> {
     let CrewArguments {
         workers, prefetch, ..
-    } = arguments.crew;
+    } = arguments.common.crew;
     let typed = [
         ("--worker", arguments.worker.is_some()),
         ("--workers", workers.is_some()),
@@ -61,7 +61,7 @@ fn said(flag: &str, key: &str) -> CliError {
 pub(super) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
     let CrewArguments {
         workers, prefetch, ..
-    } = arguments.crew;
+    } = arguments.common.crew;
     let typed = [
         ("--workers", workers.is_some()),
         ("--prefetch", prefetch.is_some()),

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         return dry_run(items, &template);
     }
     let is_again = again.is_some();
-    let session = Session::open(&arguments.into(), again)?;
+    let session = Session::open(&arguments.common, &arguments.record, again)?;
     let rules = &session.rules;
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
@@ -71,8 +71,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         What::Live { live, .. } => Some(Arc::clone(live)),
         What::Outputs { .. } | What::Report(_) => None,
     };
-    let is_read =
-        arguments.output.format.is_some() || matches!(terms.cache, Some(CacheTerms::On { .. }));
+    let is_read = arguments.common.output.format.is_some()
+        || matches!(terms.cache, Some(CacheTerms::On { .. }));
     let tells = if is_read {
         CommandLimits::default().capture_bytes
     } else {
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
 fn what(arguments: &MapArguments, session: &Session) -> Result<What, CliError> {
     let rules = &session.rules;
     // A format that was only set is for `run`: what commands print is no report.
-    if arguments.output.format.is_some() {
+    if arguments.common.output.format.is_some() {
         return Ok(What::Report(rules.recipient(&session.screen)?));
     }
     let (out, place) = rules.open_output(&session.screen)?;

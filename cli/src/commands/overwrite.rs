@@ -12,7 +12,7 @@ use crate::error::CliError;
 
 /// Of a run.
 pub(super) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(), CliError> {
-    let output = arguments.output.output.as_deref();
+    let output = arguments.common.output.output.as_deref();
     refuse(&[file], [("--output", output)])
 }
 
@@ -24,7 +24,7 @@ pub(super) fn refuse_of_map(arguments: &MapArguments, has_lists: bool) -> Result
         files => files.iter().map(PathBuf::as_path).collect(),
     };
     let outputs = [
-        ("--output", arguments.output.output.as_deref()),
+        ("--output", arguments.common.output.output.as_deref()),
         ("--joblog", arguments.joblog.as_deref()),
     ];
     refuse(&inputs, outputs)

@@ -8,7 +8,9 @@ use ratchet_runtime::RunStore;
 
 use super::{map, run};
 use crate::about::About;
+use crate::args::common::CommonArguments;
 use crate::args::display::When;
+use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
 use crate::error::CliError;
@@ -60,23 +62,13 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
             if typed.file.is_none() || typed.file.as_deref() == Some("-".as_ref()) {
                 refuse_terminal(&again)?;
             }
-            over.write(&mut typed.crew, &mut typed.terms, &mut typed.stop);
-            over.write_shown(
-                &mut typed.output,
-                &mut typed.display,
-                &mut typed.record.state,
-            );
-            *color = typed.display.color;
+            over.write(&mut typed.common, &mut typed.record.state);
+            *color = typed.common.display.color;
             run::run(&typed, Some(again))
         }
         Verb::Map(mut typed) => {
-            over.write(&mut typed.crew, &mut typed.terms, &mut typed.stop);
-            over.write_shown(
-                &mut typed.output,
-                &mut typed.display,
-                &mut typed.record.state,
-            );
-            *color = typed.display.color;
+            over.write(&mut typed.common, &mut typed.record.state);
+            *color = typed.common.display.color;
             map::run(&typed, Some(again))
         }
         _ => Err(CliError::usage(format!(
@@ -115,16 +107,11 @@ macro_rules! over {
 }
 
 impl Over {
-    fn write(
-        &self,
-        crew: &mut crate::args::crew::CrewArguments,
-        terms: &mut crate::args::terms::TermsArguments,
-        stop: &mut crate::args::stop::StopArguments,
-    ) {
-        let now = &self.arguments;
+    fn write(&self, then: &mut CommonArguments, state: &mut StateArguments) {
+        let now = &self.arguments.common;
         over!(
             now.crew,
-            crew,
+            then.crew,
             jobs,
             workers,
             prefetch,
@@ -132,31 +119,22 @@ impl Over {
             memory_free,
             load
         );
-        over!(now.terms, terms, timeout, retries, hint, cache);
-        over!(now.stop, stop, max_fail, deadline, grace);
-    }
-
-    fn write_shown(
-        &self,
-        output: &mut crate::args::output::OutputArguments,
-        display: &mut crate::args::display::DisplayArguments,
-        state: &mut crate::args::record::StateArguments,
-    ) {
-        let now = &self.arguments;
-        over!(now.output, output, format);
+        over!(now.terms, then.terms, timeout, retries, hint, cache);
+        over!(now.stop, then.stop, max_fail, deadline, grace);
+        over!(now.output, then.output, format);
+        over!(now.display, then.display, progress, color);
+        then.output.keep_order |= now.output.keep_order;
+        if now.display.quiet || now.display.verbose > 0 {
+            (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);
+        }
         // Paths that were typed now are relative to where that was.
         if let Some(path) = &now.output.output {
-            output.output = Some(self.here.join(path));
+            then.output.output = Some(self.here.join(path));
         }
-        output.keep_order |= now.output.keep_order;
-        over!(now.display, display, progress, color);
         if let Some(path) = &now.display.log_file {
-            display.log_file = Some(self.here.join(path));
+            then.display.log_file = Some(self.here.join(path));
         }
-        if now.display.quiet || now.display.verbose > 0 {
-            (display.quiet, display.verbose) = (now.display.quiet, now.display.verbose);
-        }
-        if now.state.state_dir.is_some() || state.state_dir.is_some() {
+        if self.arguments.state.state_dir.is_some() || state.state_dir.is_some() {
             state.state_dir = Some(self.state_dir.clone());
         }
     }

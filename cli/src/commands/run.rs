@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
             .hint("name a job file, or write jobs to stdin, a JSON object a line"));
     }
     overwrite::refuse_of_run(arguments, &file)?;
-    let session = Session::open(&arguments.into(), again)?;
+    let session = Session::open(&arguments.common, &arguments.record, again)?;
     let mut options = session.options();
     options.worker = arguments
         .worker

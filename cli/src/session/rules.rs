@@ -9,13 +9,10 @@ use ratchet_runtime::monitor::Admission;
 use ratchet_runtime::process::{Prefetch, Size};
 use ratchet_runtime::{CacheTerms, Durability, MaxFailures, Timeouts};
 
-use crate::args::crew::CrewArguments;
-use crate::args::display::{DisplayArguments, When};
-use crate::args::map::MapArguments;
-use crate::args::output::{Format, OutputArguments};
+use crate::args::common::CommonArguments;
+use crate::args::display::When;
+use crate::args::output::Format;
 use crate::args::record::RecordArguments;
-use crate::args::run::RunArguments;
-use crate::args::stop::StopArguments;
 use crate::args::terms::{CacheMode, TermsArguments};
 use crate::job_file::{PoolDefaults, Retry, Wishes};
 use crate::settings::{Settings, Surroundings};
@@ -25,37 +22,6 @@ use super::record::durability;
 
 /// How long running jobs have after the first signal, where nobody says it.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// The groups of options that every verb that runs jobs has.
-#[derive(Debug)]
-pub(crate) struct Typed<'a> {
-    pub(crate) crew: &'a CrewArguments,
-    pub(crate) terms: &'a TermsArguments,
-    pub(crate) stop: &'a StopArguments,
-    pub(crate) output: &'a OutputArguments,
-    pub(crate) display: &'a DisplayArguments,
-    pub(crate) record: &'a RecordArguments,
-}
-
-/// Both verbs that run jobs have the same groups.
-macro_rules! groups {
-    ($($arguments:ty),+) => {
-        $(impl<'a> From<&'a $arguments> for Typed<'a> {
-            fn from(arguments: &'a $arguments) -> Self {
-                Self {
-                    crew: &arguments.crew,
-                    terms: &arguments.terms,
-                    stop: &arguments.stop,
-                    output: &arguments.output,
-                    display: &arguments.display,
-                    record: &arguments.record,
-                }
-            }
-        })+
-    };
-}
-
-groups!(RunArguments, MapArguments);
 
 /// What holds.
 #[derive(Debug)]
@@ -89,14 +55,18 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn of(typed: &Typed<'_>, settings: &Settings, surroundings: &Surroundings) -> Self {
-        let Typed {
+    pub(crate) fn of(
+        typed: &CommonArguments,
+        record: &RecordArguments,
+        settings: &Settings,
+        surroundings: &Surroundings,
+    ) -> Self {
+        let CommonArguments {
             crew,
             terms,
             stop,
             output,
             display,
-            record,
         } = typed;
         let slots = crew
             .jobs

@@ -127,10 +127,7 @@ impl Model {
                 continue;
             }
             let due = job.due <= now;
-            let there =
-                |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
-            let place = job.place.iter().all(there);
-            let limits = job.limits.iter().all(there);
+            let (place, limits) = self.has_claims(job, &kept, now);
             if place && limits {
                 let foreign = job.kind != kind && self.workers[job.kind] == Workers::Free(0);
                 let noisy = job.alone && !self.is_quiet() && !due;
@@ -152,6 +149,13 @@ impl Model {
         None
     }
 
+    /// Whether there is room at a job's place, and within its limits; of what is kept for others, there have to be two.
+    fn has_claims(&self, job: &Job, kept: &BTreeSet<Thing>, now: u64) -> (bool, bool) {
+        let there =
+            |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
+        (job.place.iter().all(there), job.limits.iter().all(there))
+    }
+
     /// Which job starts at this moment, by the rules, if any does.
     pub(crate) fn would_start(&self, now: u64) -> Option<usize> {
         if self.running().any(|job| job.alone) || self.used() >= self.slots {
@@ -164,10 +168,7 @@ impl Model {
                 continue;
             }
             let due = job.due <= now;
-            let there =
-                |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
-            let place = job.place.iter().all(there);
-            let limits = job.limits.iter().all(there);
+            let (place, limits) = self.has_claims(job, &kept, now);
             let worker = self.workers[job.kind] != Workers::Free(0);
             let room = self.used() + job.slots <= self.slots && (!job.alone || self.is_quiet());
             if place && limits && worker && room {

@@ -1,5 +1,7 @@
 //! What is stored, and what is not.
 
+use std::path::Path;
+
 use super::*;
 
 #[tokio::test]
@@ -107,13 +109,18 @@ async fn a_refresh_does_not_join_those_who_take_what_is_stored() {
     join(&cache, &policy().refresh()).await;
 }
 
+/// Of a job that reads the file `in`, which is there.
+fn with_input(folder: &Path) -> Policy {
+    std::fs::write(folder.join("in"), "before").unwrap();
+    let hasher = Arc::new(FileHasher::default());
+    let inputs = hasher.snapshot(folder, ["in"]).unwrap();
+    policy().verify_inputs(inputs, hasher)
+}
+
 #[tokio::test]
 async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("in"), "before").unwrap();
-    let hasher = Arc::new(FileHasher::default());
-    let inputs = hasher.snapshot(folder.path(), ["in"]).unwrap();
-    let policy = policy().verify_inputs(inputs, hasher);
+    let policy = with_input(folder.path());
     let cache = cache();
     let permit = lead(&cache, &policy).await;
     let (first, second) = (join(&cache, &policy).await, join(&cache, &policy).await);
@@ -136,10 +143,7 @@ async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
 #[tokio::test]
 async fn inputs_that_stay_are_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("in"), "before").unwrap();
-    let hasher = Arc::new(FileHasher::default());
-    let inputs = hasher.snapshot(folder.path(), ["in"]).unwrap();
-    let policy = policy().verify_inputs(inputs, hasher);
+    let policy = with_input(folder.path());
     let cache = cache();
     let permit = lead(&cache, &policy).await;
     assert_eq!(cache.commit(permit, success(b"x")).await, Ok(()));

@@ -1,0 +1,24 @@
+//! The options that `run`, `map` and `resume` have in common.
+
+use clap::Args;
+
+use super::crew::CrewArguments;
+use super::display::DisplayArguments;
+use super::output::OutputArguments;
+use super::stop::StopArguments;
+use super::terms::TermsArguments;
+
+/// How jobs are run, and what is shown of it.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArguments {
+    #[command(flatten)]
+    pub(crate) crew: CrewArguments,
+    #[command(flatten)]
+    pub(crate) terms: TermsArguments,
+    #[command(flatten)]
+    pub(crate) stop: StopArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
+    pub(crate) display: DisplayArguments,
+}
