@@ -72,7 +72,16 @@ if __name__ == "__main__":
 """,
 }
 
+# With the library that comes with ratchet, and without any.
 WORKER = """
+from job import job
+from ratchet_worker import Worker
+worker = Worker("job")
+worker.task(name="job")(lambda call: job(call.input))
+worker.run()
+"""
+
+BARE_WORKER = """
 import json, sys
 from job import job
 for line in sys.stdin:
@@ -127,7 +136,7 @@ class Table:
         without = (count - WORKERS) / lasting if lasting > whole / 10 else None
         self.rows.append((workload, name, count / whole, without))
         shown = f"{without:>12,.0f}/s" if without else f"{'all is start':>14}"
-        print(f"{workload:<16} {name:<26} {count / whole:>12,.0f}/s {shown}", flush=True)
+        print(f"{workload:<16} {name:<27} {count / whole:>12,.0f}/s {shown}", flush=True)
 
 
 def requests(folder, kind, size, seconds, count):
@@ -183,6 +192,7 @@ def tasks(table, folder, quick):
             table.add(workload, "two bare workers", many, best(lambda count: raw(folder, size, count), many))
             table.add(workload, "ratchet, built-in worker", many, best(ratchet("echo", f"{RATCHET} worker"), many))
         table.add(workload, "ratchet, Python worker", count, best(ratchet("job", f"{python} worker.py"), count))
+        table.add(workload, "ratchet, Python, no library", count, best(ratchet("job", f"{python} bare.py"), count))
         for name in POOLS:
             if name == "joblib" and not have_joblib:
                 continue
@@ -265,13 +275,14 @@ def main():
         folder = Path(name)
         (folder / "job.py").write_text(JOB)
         (folder / "worker.py").write_text(WORKER)
+        (folder / "bare.py").write_text(BARE_WORKER)
         (folder / "jest.js").write_text(JEST)
         (folder / "job.js").write_text(JEST_JOB)
         for pool, script in POOLS.items():
             (folder / f"{pool.split('.')[0]}.script.py").write_text(script.replace("{workers}", str(WORKERS)))
-        os.environ["PYTHONPATH"] = name
+        os.environ["PYTHONPATH"] = os.pathsep.join([name, str(ROOT / "ipc" / "sdk" / "python")])
         table = Table()
-        print(f"{'':<16} {'':<26} {'with start':>14} {'without':>14}")
+        print(f"{'':<16} {'':<27} {'with start':>14} {'without':>14}")
         tasks(table, folder, options.quick)
         commands(table, folder, options.quick)
     if options.svg:
