@@ -42,7 +42,7 @@ use crate::table::Names;
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
 /// that what they free starts again at once.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
 /// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
