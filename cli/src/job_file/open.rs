@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use ratchet_runtime::{Error, JobKey, order_by_needs};
+use ratchet_runtime::{Error, Job, JobKey, Work, order_by_needs};
 
 use super::book::Book;
 use super::error::FileError;
 use super::job::Links;
 use super::keys;
 use super::plan::{Jobs, Options, Plan};
+use super::program::Search;
 use super::stream::Lines;
 use crate::diagnostic::{Diagnostic, Report, Source, Span};
 use crate::document::{Format, Node, Shape, Value, check, source};
@@ -117,10 +118,14 @@ fn document(
     let nodes = document.get("jobs").map(Node::members).unwrap_or_default();
     let mut links = Vec::with_capacity(nodes.len());
     let mut jobs = Vec::with_capacity(nodes.len());
+    let mut programs = Search::new();
     for (number, node) in (1..).zip(nodes) {
         if matches!(node.value, Value::Map(_)) {
             let own = Links::read(node, number);
-            jobs.extend(book.job(node, &own, json, &mut problems));
+            if let Some(job) = book.job(node, &own, json, &mut problems) {
+                problems.extend(missing(&job, node, &mut programs));
+                jobs.push(job);
+            }
             links.push(own);
         }
     }
@@ -145,6 +150,19 @@ fn document(
         jobs: Jobs::Listed { jobs, order },
         warnings: report,
     })
+}
+
+/// A program that is not there may be by then, if another job makes it; it is odd if nothing comes first.
+fn missing(job: &Job, node: &Node, programs: &mut Search) -> Option<Diagnostic> {
+    let (Work::Command(process), Some(run)) = (&job.work, node.get("run")) else {
+        return None;
+    };
+    if !job.needs.is_empty() {
+        return None;
+    }
+    let missing = programs.missing(process)?;
+    let warning = Diagnostic::warning(run.span, format!("this cannot start: {missing}"));
+    Some(warning.help("the job fails, unless the program is there by then"))
 }
 
 fn refuse_used_ids(jobs: &[Links], problems: &mut Vec<Diagnostic>) {

@@ -1,5 +1,6 @@
 //! Commands as processes that can be started.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -149,6 +150,31 @@ pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option
         found.is_ok_and(|found| found.is_file() && may_run(&found))
     });
     (!found).then(|| format!("there is no program `{}` in PATH", program.display()))
+}
+
+/// Looks for the programs of commands, for each once.
+#[derive(Debug)]
+pub(super) struct Search {
+    path: Option<OsString>,
+    sought: HashSet<(PathBuf, Option<OsString>)>,
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        Self {
+            path: std::env::var_os("PATH"),
+            sought: HashSet::new(),
+        }
+    }
+
+    /// Why a command could not be started now, where that is new.
+    pub(super) fn missing(&mut self, config: &ProcessConfig) -> Option<String> {
+        let mut declared = config.env.declared();
+        let own = declared.find(|(name, _)| *name == "PATH");
+        let own = own.map(|(_, path)| path.to_owned());
+        let is_new = self.sought.insert((config.command.clone(), own));
+        is_new.then(|| missing(config, self.path.as_ref()))?
+    }
 }
 
 #[cfg(unix)]

@@ -22,6 +22,8 @@ pub(crate) enum SettingsError {
         #[source]
         source: io::Error,
     },
+    #[error("`{name}` is not read: put what it says into `config.toml` beside it, as TOML")]
+    NotToml { name: String },
     #[error(
         "there is no place to record runs: neither HOME nor XDG_STATE_HOME is set to a folder; set one of them, or RATCHET_STATE_DIR, or say --state-dir"
     )]
@@ -55,7 +57,20 @@ fn gather(
     for path in files.into_iter().flatten() {
         read = read.and(file(&path, &mut settings, refused));
     }
+    read = read.and(refuse_other_formats(surroundings));
     (settings, read)
+}
+
+/// The user's settings in another format than ours would be ignored without a word.
+fn refuse_other_formats(surroundings: &Surroundings) -> Result<(), SettingsError> {
+    let file = surroundings.user_file();
+    let others = ["yaml", "yml", "json"].map(|ending| Some(file.as_ref()?.with_extension(ending)));
+    match others.into_iter().flatten().find(|other| other.is_file()) {
+        Some(other) => Err(SettingsError::NotToml {
+            name: other.display().to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 impl Settings {

@@ -102,6 +102,20 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
 }
 
 #[test]
+fn a_config_file_in_another_format_is_not_passed_over() {
+    let home = TempDir::new().unwrap();
+    let config = home.path().join(".config/ratchet");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.yaml"), "jobs: 4\n").unwrap();
+    let home_text = home.path().display().to_string();
+    let surroundings = around(home.path(), &[("HOME", &home_text)]);
+    let refused = refusal(&surroundings);
+    assert!(refused.contains("config.yaml` is not read"), "{refused}");
+    std::fs::rename(config.join("config.yaml"), config.join("yaml")).unwrap();
+    assert!(Settings::load(&surroundings).is_ok());
+}
+
+#[test]
 fn every_key_can_be_set_both_ways() {
     for key in SETTINGS.keys {
         let good = match key.shape {

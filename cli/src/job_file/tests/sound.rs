@@ -283,3 +283,22 @@ fn what_looks_like_a_shell_is_warned_of() {
     };
     assert_eq!(cat.to_string(), "cat a | wc -l");
 }
+
+#[test]
+fn a_program_that_is_not_there_is_warned_of_once_unless_another_job_may_bring_it() {
+    let file = write(
+        "jobs.yaml",
+        "\
+jobs:
+  - { run: [ratchet-made-this, --now], needs: [2] }
+  - { run: [no-such-program, a] }
+  - { run: [no-such-program, b] }
+  - { run: ./not-here.sh }
+  - { run: ls }
+  - { run: [ratchet-made-this] , env: { PATH: /nowhere } }
+",
+    );
+    let plan = file.open().unwrap();
+    let shown = plan.warnings.render(Look::Plain);
+    insta::assert_snapshot!(shown.replace(&format!("{}/", file.path().display()), ""));
+}
