@@ -7,6 +7,7 @@ use ratchet_ipc::{JobKey, Payload};
 use ratchet_resilience::shutdown::Phase;
 
 use super::orchestrator::{Arrival, Entry, Orchestrator};
+use super::recording::Leaving;
 use super::settle::Attempted;
 use super::stop::Stopped;
 use crate::event::Event;
@@ -119,9 +120,6 @@ impl Orchestrator {
             duration,
             nameless,
         } = done;
-        if let (Some(names), false) = (&mut self.names, nameless) {
-            names.remove(&job.id);
-        }
         self.living -= 1;
         self.weight -= job.weight();
         let task = match &job.work {
@@ -142,41 +140,55 @@ impl Orchestrator {
         });
         self.weight_out += outcome.weight();
         self.tally.count(outcome.status());
-        if !nameless {
-            self.tell_dependents(&job.id, outcome.is_success());
-        }
+        let leaving = Leaving {
+            place,
+            outcome,
+            nameless,
+        };
         if self.recording.is_wanted() {
-            self.recording.push(job, place, outcome);
+            let awaited = self.needs.awaits(&job.id);
+            self.recording.push(job, leaving, awaited);
         } else {
-            self.leave(place, outcome);
+            self.leave(leaving);
         }
     }
 
     /// A job that had ended before it came counts and is needed like any other.
     pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) {
-        let id = &arrival.job.id;
-        if let Some(names) = &mut self.names {
-            names.remove(id);
-        }
         self.living -= 1;
         self.weight_out += outcome.weight();
         self.tally.count(outcome.status());
-        self.tell_dependents(id, outcome.is_success());
-        self.leave(arrival.place, outcome);
+        self.leave(Leaving {
+            place: arrival.place,
+            outcome,
+            nameless: false,
+        });
     }
 
-    fn tell_dependents(&mut self, id: &JobKey, well: bool) {
-        if self.needs.cares(id, well) {
-            self.ended.push_back((id.clone(), well));
+    /// An outcome is final: it may be heard of, and who needed it may go on. Not before it is recorded, or a run that is
+    /// taken up again would do a job once more upon which others have built already.
+    fn leave(&mut self, leaving: Leaving) {
+        let Leaving {
+            place,
+            outcome,
+            nameless,
+        } = leaving;
+        if !nameless {
+            self.let_go(&outcome.id, outcome.is_success());
         }
-    }
-
-    /// An outcome is final, and may be heard of.
-    pub(super) fn leave(&mut self, place: u64, outcome: Arc<Outcome>) {
         self.tell(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
         });
         self.outgoing.push(place, outcome);
+    }
+
+    fn let_go(&mut self, id: &JobKey, well: bool) {
+        if let Some(names) = &mut self.names {
+            names.remove(id);
+        }
+        if self.needs.cares(id, well) {
+            self.ended.push_back((id.clone(), well));
+        }
     }
 
     /// Jobs that needed one that has ended can go on, or cannot.
@@ -190,8 +202,8 @@ impl Orchestrator {
 
     /// What the ledger has taken note of may be heard of.
     pub(super) fn recorded(&mut self) {
-        while let Some((place, outcome)) = self.recording.pop() {
-            self.leave(place, outcome);
+        while let Some(leaving) = self.recording.pop() {
+            self.leave(leaving);
         }
         if let Some(reason) = self.recording.failure() {
             self.stop(Phase::Cancelling, Stopped::Ledger { reason });

@@ -107,6 +107,12 @@ impl Needs {
         self.memory == Memory::All && self.needed.contains_key(id)
     }
 
+    /// Whether somebody who is here waits for a job.
+    pub(super) fn awaits(&self, id: &JobKey) -> bool {
+        let needed = self.needed.get(id);
+        needed.is_some_and(|needed| !needed.dependents.is_empty())
+    }
+
     /// A job has come.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {

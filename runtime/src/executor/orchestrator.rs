@@ -266,7 +266,8 @@ impl Orchestrator {
         self.gauge();
         // What has left has made room, which nothing else will tell.
         let unclogged = clogged && !self.is_clogged();
-        unclogged || (self.source.has_more() && (self.has_room() || !self.is_running()))
+        let released = !self.ended.is_empty();
+        unclogged || released || (self.source.has_more() && (self.has_room() || !self.is_running()))
     }
 
     /// Nothing lives, nothing comes, nothing is on its way.

@@ -14,10 +14,19 @@ use crate::outcome::Outcome;
 /// A ledger that runs use one after the other.
 pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 
-type Batch = Vec<(Arc<Job>, u64, Arc<Outcome>)>;
+/// An outcome on its way out of the run.
+pub(super) struct Leaving {
+    /// Its job's place in the order of submission.
+    pub(super) place: u64,
+    pub(super) outcome: Arc<Outcome>,
+    /// Its job's name is none, or another's.
+    pub(super) nameless: bool,
+}
+
+type Batch = Vec<(Arc<Job>, Leaving)>;
 
 /// What has been through the ledger. The jobs are done with, and were let go where they were written.
-type Written = Vec<(u64, Arc<Outcome>)>;
+type Written = Vec<Leaving>;
 
 /// So many are a batch that is worth a write.
 const BATCH: usize = 256;
@@ -34,7 +43,9 @@ pub(super) struct Recording {
     in_writing: usize,
     /// From when on a small batch may follow the last one.
     next: Option<Instant>,
-    written: VecDeque<(u64, Arc<Outcome>)>,
+    /// Somebody waits for what has gathered.
+    awaited: bool,
+    written: VecDeque<Leaving>,
     failure: Option<String>,
 }
 
@@ -46,6 +57,7 @@ impl Recording {
             writing: None,
             in_writing: 0,
             next: None,
+            awaited: false,
             written: VecDeque::new(),
             failure: None,
         }
@@ -56,8 +68,10 @@ impl Recording {
         self.ledger.is_some()
     }
 
-    pub(super) fn push(&mut self, job: Arc<Job>, place: u64, outcome: Arc<Outcome>) {
-        self.gathering.push((job, place, outcome));
+    /// Takes one in. If it is `awaited`, it is not kept for company.
+    pub(super) fn push(&mut self, job: Arc<Job>, leaving: Leaving, awaited: bool) {
+        self.gathering.push((job, leaving));
+        self.awaited |= awaited;
     }
 
     /// How many outcomes are in it.
@@ -77,9 +91,10 @@ impl Recording {
             return;
         }
         let is_early = self.next.is_some_and(|next| now < next);
-        if more && is_early && self.gathering.len() < BATCH {
+        if more && is_early && self.gathering.len() < BATCH && !self.awaited {
             return;
         }
+        self.awaited = false;
         self.next = now.checked_add(GATHERS);
         let (ledger, batch) = (Arc::clone(ledger), std::mem::take(&mut self.gathering));
         self.in_writing = batch.len();
@@ -124,7 +139,7 @@ impl Recording {
     }
 
     /// The next outcome that may be heard of.
-    pub(super) fn pop(&mut self) -> Option<(u64, Arc<Outcome>)> {
+    pub(super) fn pop(&mut self) -> Option<Leaving> {
         self.written.pop_front()
     }
 
@@ -135,10 +150,7 @@ impl Recording {
 }
 
 fn without_jobs(batch: Batch) -> Written {
-    let outcomes = batch.into_iter();
-    outcomes
-        .map(|(_, place, outcome)| (place, outcome))
-        .collect()
+    batch.into_iter().map(|(_, leaving)| leaving).collect()
 }
 
 /// Why, and why that: a file that cannot be written is one thing, a full disk another.
@@ -156,8 +168,8 @@ fn with_causes(error: &io::Error) -> String {
 fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
     let writing = std::panic::AssertUnwindSafe(|| {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        for (job, _, outcome) in batch {
-            ledger.append(job, outcome)?;
+        for (job, leaving) in batch {
+            ledger.append(job, &leaving.outcome)?;
         }
         ledger.flush()
     });
@@ -207,7 +219,12 @@ mod tests {
                 duration: Duration::ZERO,
             };
             let job = Job::task("a", "t", Payload::null());
-            recording.push(Arc::new(job), 0, Arc::new(outcome));
+            let leaving = Leaving {
+                place: 0,
+                outcome: Arc::new(outcome),
+                nameless: false,
+            };
+            recording.push(Arc::new(job), leaving, false);
         }
     }
 
@@ -242,5 +259,20 @@ mod tests {
             recording.begin(more, now);
             assert_eq!(written(&mut recording).await, count);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_who_waits_for_one_waits_for_company() {
+        let mut recording = recording();
+        let now = tokio::time::Instant::now().into_std();
+        for _ in 0..2 {
+            push(&mut recording, 1);
+            recording.awaited = true;
+            recording.begin(true, now);
+            assert_eq!(written(&mut recording).await, 1);
+        }
+        push(&mut recording, 1);
+        recording.begin(true, now);
+        assert!(recording.due().is_some(), "and that is over with them");
     }
 }

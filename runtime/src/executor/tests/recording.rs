@@ -105,3 +105,41 @@ async fn a_ledger_that_fails_stops_the_run_and_outcomes_are_not_lost() {
     let reason = "the disk is full".to_owned();
     assert_eq!(run.stopped(), Some(&Stopped::Ledger { reason }));
 }
+
+#[tokio::test]
+async fn a_job_that_is_needed_is_recorded_before_others_build_on_it() {
+    let book: Arc<Mutex<Book>> = Arc::default();
+    let recorded = |id: &str| {
+        let book = Arc::clone(&book);
+        let seen = id.to_owned();
+        Job::closure(format!("after-{id}"), move |_| {
+            let book = book.lock().unwrap();
+            let at = book.appended.iter().position(|other| *other == seen);
+            let flushed = at.is_some_and(|at| at < book.flushed);
+            async move {
+                if flushed {
+                    Ok(Payload::null())
+                } else {
+                    Err(Failure::new(Class::Task, "it is not recorded"))
+                }
+            }
+        })
+        .needs([id])
+    };
+    let ledger = Scribe {
+        book: Arc::clone(&book),
+        turns: None,
+    };
+    let executor = Executor::builder().slots(4).ledger(ledger).build().unwrap();
+    let jobs: Vec<Job> = (0..50)
+        .flat_map(|number: u32| {
+            let id = number.to_string();
+            [instant(&id), recorded(&id)]
+        })
+        .collect();
+    let outcomes = executor.run_all(jobs).await.unwrap();
+    assert_eq!(outcomes.len(), 100);
+    for outcome in outcomes {
+        assert!(outcome.is_success(), "{:?}", outcome.result);
+    }
+}
