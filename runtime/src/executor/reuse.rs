@@ -2,10 +2,10 @@
 
 mod dependencies;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use ratchet_caching::{Begin, FileHasher, Permit, TaskCache, Waited};
+use ratchet_caching::{Begin, FileHasher, Key, Permit, Policy, TaskCache, Waited, Waiter};
 use ratchet_ipc::Payload;
 use tokio::task::{self, JoinSet};
 
@@ -59,10 +59,34 @@ pub(super) struct Question {
 
 pub(super) struct Reuse {
     cache: Option<CacheUse>,
-    asking: JoinSet<Found>,
-    /// The jobs that are asked about, by the task that asks.
-    arrivals: HashMap<task::Id, (Arrival, Kind)>,
+    asking: JoinSet<Answer>,
+    /// The jobs that are asked about, in the order in which they came: in that order they go on, too.
+    asked: VecDeque<Asked>,
+    sharing: JoinSet<Found>,
+    /// The jobs that wait for the result of another, by the task that waits.
+    sharers: HashMap<task::Id, (Arrival, Kind)>,
     storing: JoinSet<()>,
+}
+
+struct Asked {
+    by: task::Id,
+    arrival: Arrival,
+    kind: Kind,
+    answer: Option<Answer>,
+}
+
+enum Answer {
+    Found(Found),
+    /// Another job that is the same is at it.
+    Shared(Box<Sharing>),
+}
+
+/// What a job asked that waits for the result of another.
+struct Sharing {
+    cache: TaskCache,
+    key: Key,
+    policy: Policy,
+    waiter: Waiter,
 }
 
 impl Reuse {
@@ -70,7 +94,9 @@ impl Reuse {
         Self {
             cache,
             asking: JoinSet::new(),
-            arrivals: HashMap::new(),
+            asked: VecDeque::new(),
+            sharing: JoinSet::new(),
+            sharers: HashMap::new(),
             storing: JoinSet::new(),
         }
     }
@@ -103,38 +129,65 @@ impl Reuse {
 
     /// Asks; the answer comes by [`next`](Self::next).
     pub(super) fn consult(&mut self, arrival: Arrival, kind: Kind, question: Question) {
-        let asking = self.asking.spawn(question.ask());
-        self.arrivals.insert(asking.id(), (arrival, kind));
+        self.asked.push_back(Asked {
+            by: self.asking.spawn(question.ask()).id(),
+            arrival,
+            kind,
+            answer: None,
+        });
     }
 
     /// Whether nothing is asked and nothing is stored.
     pub(super) fn is_idle(&self) -> bool {
-        self.asking.is_empty() && self.storing.is_empty()
+        self.asked.is_empty() && self.sharing.is_empty() && self.storing.is_empty()
     }
 
     /// The next answer; nothing if a result has been stored instead. Cancel safe.
+    ///
+    /// Those who ask later are told later, so that jobs come to the queue in the order in which they came; but nobody
+    /// waits for one that waits for another's result.
     pub(super) async fn next(&mut self) -> Option<Consulted> {
-        let answer = tokio::select! {
-            Some(answer) = self.asking.join_next_with_id() => answer,
-            Some(_) = self.storing.join_next() => return None,
-            else => return None,
-        };
-        let (id, found) = match answer {
-            Ok(answered) => answered,
-            Err(error) => {
-                if error.is_panic() {
-                    tracing::error!(%error, "the cache could not be asked");
-                }
-                (error.id(), Found::Nothing)
+        loop {
+            if let Some(consulted) = self.first_answered() {
+                return Some(consulted);
             }
-        };
-        // Those of a run that stops were given up before.
-        let (arrival, kind) = self.arrivals.remove(&id)?;
-        Some(Consulted {
-            arrival,
-            kind,
-            found,
-        })
+            tokio::select! {
+                Some(answer) = self.asking.join_next_with_id() => {
+                    let (by, answer) = told(answer, || Answer::Found(Found::Nothing));
+                    // Those of a run that stops were given up before.
+                    if let Some(asked) = self.asked.iter_mut().find(|asked| asked.by == by) {
+                        asked.answer = Some(answer);
+                    }
+                }
+                Some(found) = self.sharing.join_next_with_id() => {
+                    let (by, found) = told(found, || Found::Nothing);
+                    let (arrival, kind) = self.sharers.remove(&by)?;
+                    return Some(Consulted { arrival, kind, found });
+                }
+                Some(_) = self.storing.join_next() => return None,
+                else => return None,
+            }
+        }
+    }
+
+    fn first_answered(&mut self) -> Option<Consulted> {
+        loop {
+            let first = self.asked.pop_front_if(|asked| asked.answer.is_some())?;
+            let Asked { arrival, kind, .. } = first;
+            match first.answer? {
+                Answer::Found(found) => {
+                    return Some(Consulted {
+                        arrival,
+                        kind,
+                        found,
+                    });
+                }
+                Answer::Shared(sharing) => {
+                    let by = self.sharing.spawn(sharing.wait()).id();
+                    self.sharers.insert(by, (arrival, kind));
+                }
+            }
+        }
     }
 
     /// Stores a result, beside the run.
@@ -158,8 +211,10 @@ impl Reuse {
     /// The jobs that are asked about, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         self.asking.abort_all();
-        let arrivals = self.arrivals.drain();
-        let mut arrivals: Vec<Arrival> = arrivals.map(|(_, (arrival, _))| arrival).collect();
+        self.sharing.abort_all();
+        let asked = self.asked.drain(..).map(|asked| asked.arrival);
+        let sharers = self.sharers.drain().map(|(_, (arrival, _))| arrival);
+        let mut arrivals: Vec<Arrival> = asked.chain(sharers).collect();
         arrivals.sort_unstable_by_key(|arrival| arrival.place);
         arrivals
     }
@@ -170,8 +225,21 @@ impl Reuse {
     }
 }
 
+/// What a task came to, and which that was.
+fn told<T>(
+    joined: Result<(task::Id, T), task::JoinError>,
+    nothing: impl FnOnce() -> T,
+) -> (task::Id, T) {
+    joined.unwrap_or_else(|error| {
+        if error.is_panic() {
+            tracing::error!(%error, "the cache could not be asked");
+        }
+        (error.id(), nothing())
+    })
+}
+
 impl Question {
-    async fn ask(self) -> Found {
+    async fn ask(self) -> Answer {
         let CacheUse {
             cache,
             hasher,
@@ -182,31 +250,56 @@ impl Question {
         let looking = move || Dependencies::of(&job, process.as_ref(), &hasher, salt.as_deref());
         let dependencies = match task::spawn_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
-            Ok(Err(failure)) => return Found::Refused(failure),
+            Ok(Err(failure)) => return Answer::Found(Found::Refused(failure)),
             // The runtime is going down.
-            Err(_) => return Found::Nothing,
+            Err(_) => return Answer::Found(Found::Nothing),
         };
         let key = dependencies.fingerprint().key();
         let mut policy = dependencies.into_policy();
         if refresh {
             policy = policy.refresh();
         }
-        let mut begin = cache.begin(&key, &policy).await;
+        match settled(cache.begin(&key, &policy).await) {
+            Ok(found) => Answer::Found(found),
+            Err(waiter) => Answer::Shared(Box::new(Sharing {
+                cache,
+                key,
+                policy,
+                waiter,
+            })),
+        }
+    }
+}
+
+impl Sharing {
+    async fn wait(self) -> Found {
+        let Self {
+            cache,
+            key,
+            policy,
+            mut waiter,
+        } = self;
         loop {
-            match begin {
-                Begin::Hit(hit) => match hit.outcome() {
-                    Ok(bytes) => return result(&bytes),
-                    Err(_) => return Found::Nothing,
-                },
-                Begin::Lead(permit) => return Found::Share(Box::new(Share(permit))),
-                Begin::Wait(waiter) => match waiter.wait().await {
-                    Waited::Hit(hit) => begin = Begin::Hit(hit),
-                    Waited::Lead(permit) => begin = Begin::Lead(permit),
-                    Waited::Done(Ok(bytes)) => return result(&bytes),
-                    Waited::Done(Err(_)) => begin = cache.begin(&key, &policy).await,
-                },
+            let begin = match waiter.wait().await {
+                Waited::Hit(hit) => Begin::Hit(hit),
+                Waited::Lead(permit) => Begin::Lead(permit),
+                Waited::Done(Ok(bytes)) => return result(&bytes),
+                Waited::Done(Err(_)) => cache.begin(&key, &policy).await,
+            };
+            match settled(begin) {
+                Ok(found) => return found,
+                Err(another) => waiter = another,
             }
         }
+    }
+}
+
+/// What the cache says, unless one has to wait for it.
+fn settled(begin: Begin) -> Result<Found, Waiter> {
+    match begin {
+        Begin::Hit(hit) => Ok(hit.outcome().map_or(Found::Nothing, |bytes| result(&bytes))),
+        Begin::Lead(permit) => Ok(Found::Share(Box::new(Share(permit)))),
+        Begin::Wait(waiter) => Err(waiter),
     }
 }
 

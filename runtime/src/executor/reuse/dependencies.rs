@@ -1,7 +1,7 @@
 //! What a result depends on, and on what terms it is kept.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_caching::{CacheError, FileHasher, Fingerprint, FingerprintBuilder, Labels, Policy};
@@ -80,16 +80,17 @@ impl Dependencies {
             Work::Command(config) => Some(&**config),
             Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => None,
         };
-        let mut base = Path::new(".");
+        let folder = process.and_then(|process| process.working_dir.as_deref());
+        // What is done here is not the same as what is done elsewhere.
+        let base = absolute(folder.unwrap_or(Path::new(".")))?;
         if let Some(process) = process {
-            base = process.working_dir.as_deref().unwrap_or(base);
-            builder = of_command(builder, process, hasher, base)?;
+            builder = of_command(builder, process, hasher, &base)?;
         }
         let declared = process.map(|process| &process.env);
         for name in names {
             builder = builder.environment(name, variable(name.as_ref(), declared));
         }
-        let files = hasher.snapshot(base, inputs.iter().cloned())?;
+        let files = hasher.snapshot(&base, inputs.iter().cloned())?;
         let fingerprint = builder.files(&files).build();
         let labels = Labels {
             task: job.task_name().to_owned(),
@@ -107,6 +108,14 @@ impl Dependencies {
             policy,
         })
     }
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
+    std::path::absolute(folder).map_err(|error| CacheError::Io {
+        action: "find the folder of",
+        path: folder.to_path_buf(),
+        source: Arc::new(error),
+    })
 }
 
 fn of_command(

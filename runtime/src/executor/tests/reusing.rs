@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
 
 use super::*;
+use crate::executor::Dependencies;
 use crate::executor::context::{Attempt, Context, Runner};
 use crate::job::CacheTerms;
 
@@ -136,4 +137,35 @@ async fn what_cannot_be_keyed_is_refused() {
         "{}",
         message(&outcomes[1])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_are_looked_up_begin_in_the_order_in_which_they_came() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let executor = Executor::builder().slots(1).runner(Counts(Arc::default()));
+    let executor = executor.cache(cache).build().unwrap();
+    let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let jobs: Vec<Job> = ids.iter().map(|id| cached(id, id)).collect();
+    let mut run = executor.run(jobs).unwrap();
+    let mut ended = Vec::new();
+    while let Some(outcome) = run.next().await {
+        ended.push(outcome.id.to_string());
+    }
+    assert_eq!(ended, ids);
+}
+
+#[test]
+fn what_is_done_in_another_folder_is_something_else() {
+    let hasher = Arc::new(ratchet_caching::FileHasher::default());
+    let key_in = |folder: Option<&std::path::Path>| {
+        let mut process = crate::process::ProcessConfig::new("ls").arg("src");
+        process.working_dir = folder.map(std::path::Path::to_path_buf);
+        let job = Job::command("a", process);
+        let dependencies = Dependencies::of(&job, None, &hasher, None).unwrap();
+        dependencies.fingerprint().key()
+    };
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(key_in(None), key_in(Some(&here)));
+    assert_eq!(key_in(None), key_in(Some(std::path::Path::new("."))));
+    assert_ne!(key_in(None), key_in(here.parent()));
 }
