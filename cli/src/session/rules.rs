@@ -130,9 +130,12 @@ impl Rules {
 
     /// The phases of a run that is asked to stop.
     pub(crate) fn phases(&self) -> Grace {
+        let usual = Grace::default();
         Grace {
             draining: self.grace,
-            ..Grace::default()
+            // Who is to have less time to finish has no more to obey.
+            cancelling: usual.cancelling.min(self.grace),
+            ..usual
         }
     }
 }

@@ -179,7 +179,10 @@ impl Orchestrator {
         let waiting = waiting.filter(|entry| entry.state == State::Waiting);
         let waiting: Vec<Ticket> = waiting.map(|entry| entry.ticket).collect();
         for ticket in waiting {
-            self.end_waiting(ticket, failure.clone());
+            // One that was to be tried again has failed for good.
+            let entry = self.entry_mut(ticket);
+            let last = entry.and_then(|entry| entry.failure.take());
+            self.end_waiting(ticket, last.map_or_else(|| failure.clone(), |last| *last));
         }
     }
 

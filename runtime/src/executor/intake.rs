@@ -202,6 +202,7 @@ impl Orchestrator {
             since: arrival.since,
             queued: Duration::ZERO,
             history: None,
+            failure: None,
             first_start: None,
             patience,
             rejected: false,

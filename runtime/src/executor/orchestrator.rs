@@ -36,7 +36,7 @@ use super::source::Source;
 use super::stop::{Halt, MaxFailures, Stopped, Tally};
 use crate::event::Event;
 use crate::job::Job;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
 use crate::table::Names;
 
@@ -84,6 +84,8 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) queued: Duration,
     pub(super) history: Option<Box<History>>,
+    /// What it came to last, if it is to be tried again.
+    pub(super) failure: Option<Box<Failure>>,
     pub(super) first_start: Option<Instant>,
     /// When its patience with the queue ends.
     pub(super) patience: Option<Instant>,

@@ -141,6 +141,7 @@ impl Orchestrator {
                 if let Some(entry) = self.entry_mut(ticket) {
                     entry.state = State::Waiting;
                     entry.since = now;
+                    entry.failure = attempted.result.err();
                 }
             }
         }

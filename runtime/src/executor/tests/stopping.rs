@@ -257,3 +257,20 @@ async fn slots_and_limits_change_while_it_runs() {
     all(run).await;
     assert_eq!(begin.elapsed(), SECOND * 12);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_would_be_tried_again_has_failed_when_the_run_stops() {
+    let again = Terms {
+        retry: Some(retrying(9)),
+        ..Terms::default()
+    };
+    let jobs = [fails("a").terms(again), takes("b", 5)];
+    let mut run = executor(2).run_list(jobs).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND / 2).await;
+    handle.drain();
+    let first = run.next().await.unwrap();
+    assert_eq!(told(std::slice::from_ref(&first)), ["a failed"]);
+    assert_eq!((message(&first), first.attempts), ("no", 1));
+    assert!(run.next().await.unwrap().is_success());
+}
