@@ -67,6 +67,7 @@ mod tests;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -135,6 +136,8 @@ impl Journal {
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
+            // Command lines, outputs and stderr are nobody else's business.
+            .mode(0o600)
             .open(path)
             .map_err(|error| JournalError::io("create", path, error))?;
         let mut journal = Self::new(path, file, durability, buffer, 0)?;
@@ -265,7 +268,9 @@ impl Journal {
             Durability::None | Durability::Each => Ok(()),
             Durability::Batch => {
                 let synced = self.sync();
-                self.keep(synced)
+                // The system says once that a sync went wrong, to whoever of the two asked.
+                let settled = self.syncer.as_ref().map_or(Ok(()), Syncer::settle);
+                self.keep(synced.and(settled))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The folder in which all runs are kept.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -99,12 +99,11 @@ impl RunStore {
         about: Payload,
         durability: Durability,
     ) -> Result<(RunId, Journal), JournalError> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|error| JournalError::io("create", &self.folder, error))?;
+        self.make_folder(durability)?;
         let mut run = RunId::at(now);
         let folder = loop {
             let folder = self.folder_of(run);
-            match fs::create_dir(&folder) {
+            match private().create(&folder) {
                 Ok(()) => break folder,
                 // Another run that began in the same moment.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => run = run.next(),
@@ -129,6 +128,25 @@ impl RunStore {
                 Err(error)
             }
         }
+    }
+
+    /// Makes the folder of all runs, and those above it, if they are not there.
+    fn make_folder(&self, durability: Durability) -> Result<(), JournalError> {
+        let missing = self
+            .folder
+            .ancestors()
+            .take_while(|folder| !folder.exists());
+        let missing: Vec<&Path> = missing.collect();
+        private()
+            .recursive(true)
+            .create(&self.folder)
+            .map_err(|error| JournalError::io("create", &self.folder, error))?;
+        if durability != Durability::None {
+            for folder in missing {
+                sync_folder_of(folder)?;
+            }
+        }
+        Ok(())
     }
 
     /// All runs, the latest first. What stands in the folder and is no run is passed over.
@@ -284,4 +302,11 @@ fn last_record(file: &File) -> io::Result<Last> {
         }
         length = length.saturating_mul(2).min(size);
     }
+}
+
+/// A folder that nobody else looks into: command lines, outputs and stderr are in it.
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
 }

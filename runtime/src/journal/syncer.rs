@@ -32,6 +32,7 @@ struct Shared {
 struct State {
     /// Something was written that is not synced.
     dirty: bool,
+    syncing: bool,
     closing: bool,
     /// Nobody knows what is in a file after a failed sync, so no later one is believed.
     failure: Option<JournalError>,
@@ -63,15 +64,23 @@ impl Syncer {
             return Err(failure.clone());
         }
         if !std::mem::replace(&mut state.dirty, true) {
-            self.shared.wake.notify_one();
+            self.shared.wake.notify_all();
         }
         Ok(())
+    }
+
+    /// Waits for a sync that is under way, and says what went wrong so far.
+    pub(super) fn settle(&self) -> Result<(), JournalError> {
+        let state = self.shared.lock();
+        let state = self.shared.wake.wait_while(state, |state| state.syncing);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        state.failure.clone().map_or(Ok(()), Err)
     }
 
     /// Ends the thread after a last sync, and says what went wrong.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         self.shared.lock().closing = true;
-        self.shared.wake.notify_one();
+        self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -108,10 +117,12 @@ impl Shared {
                 .wait_timeout_while(state, INTERVAL, |state| !state.closing)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            state.dirty = false;
+            (state.dirty, state.syncing) = (false, true);
             drop(state);
             let synced = file.sync_data();
             state = self.lock();
+            state.syncing = false;
+            self.wake.notify_all();
             if let Err(error) = synced {
                 state.failure = Some(JournalError::io("sync", &self.path, error));
                 return;
@@ -139,6 +150,22 @@ mod tests {
         let failure = syncer.close().unwrap_err();
         assert_eq!(failure.to_string(), "could not sync journal");
         assert!(syncer.written().is_err());
+    }
+
+    #[test]
+    fn who_syncs_too_hears_of_a_failure_that_is_told_once() {
+        let (_reader, pipe) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(pipe));
+        let syncer = Syncer::spawn(Path::new("journal"), file).unwrap();
+        syncer.settle().unwrap();
+        syncer.shared.lock().syncing = true;
+        let failure = std::thread::scope(|scope| {
+            let settling = scope.spawn(|| syncer.settle());
+            // Whether it waits already or not: it hears of what ends only now.
+            syncer.written().unwrap();
+            settling.join().unwrap()
+        });
+        assert_eq!(failure.unwrap_err().to_string(), "could not sync journal");
     }
 
     #[test]

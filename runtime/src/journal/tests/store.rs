@@ -142,3 +142,26 @@ fn a_folder_that_cannot_be_made_is_named() {
     );
     assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
 }
+
+#[test]
+fn what_is_recorded_is_nobody_elses_business() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("deep/state");
+    let store = RunStore::at(&state);
+    let (run, journal) = store
+        .create(
+            SystemTime::UNIX_EPOCH,
+            None,
+            Payload::null(),
+            Durability::Batch,
+        )
+        .unwrap();
+    drop(journal);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let journal = store.journal(run);
+    assert_eq!(mode(&journal), 0o600);
+    for folder in journal.ancestors().skip(1).take(4) {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+    }
+}
