@@ -33,7 +33,6 @@ mod alone;
 #[cfg(target_os = "linux")]
 pub mod chaos;
 mod child;
-#[cfg(target_os = "linux")]
 mod condition;
 mod language;
 #[cfg(target_os = "linux")]

@@ -63,7 +63,7 @@ impl Vigil {
 impl Drop for Vigil {
     fn drop(&mut self) {
         if self.open {
-            let killed = "it was killed: it had not stopped in time when it was asked to";
+            let killed = "it was killed before it had ended";
             self.report(Err(Failure::new(Class::Cancelled, killed)));
         }
     }

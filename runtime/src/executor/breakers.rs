@@ -43,14 +43,21 @@ struct Host {
     jobs: u32,
 }
 
+/// Whose breaker it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Kind,
+    Host,
+}
+
 /// The breakers of a run.
 pub(super) struct Breakers {
     for_kinds: Option<MakeBreaker>,
     for_hosts: Option<MakeBreaker>,
     kinds: HashMap<Kind, (String, CircuitBreaker)>,
     hosts: HashMap<HostName, Host>,
-    /// The states that were told last, of those that are not closed.
-    told: HashMap<String, &'static str>,
+    /// The states that were told last, of those that are not closed; a host may be called as a kind is.
+    told: HashMap<(Side, String), &'static str>,
     news: Vec<(String, &'static str)>,
 }
 
@@ -156,31 +163,32 @@ impl Breakers {
         std::mem::take(&mut self.news)
     }
 
-    fn note(&mut self, name: String, state: State) {
+    fn note(&mut self, side: Side, name: String, state: State) {
         let word = word(state);
-        let told = self.told.get(&name).copied().unwrap_or("closed");
+        let key = (side, name);
+        let told = self.told.get(&key).copied().unwrap_or("closed");
         if word == told {
             return;
         }
+        self.news.push((key.1.clone(), word));
         if word == "closed" {
-            self.told.remove(&name);
+            self.told.remove(&key);
         } else {
-            self.told.insert(name.clone(), word);
+            self.told.insert(key, word);
         }
-        self.news.push((name, word));
     }
 
     fn note_kind(&mut self, kind: Kind) {
         if let Some((name, breaker)) = self.kinds.get(&kind) {
             let (name, state) = (name.clone(), breaker.state());
-            self.note(name, state);
+            self.note(Side::Kind, name, state);
         }
     }
 
     fn note_host(&mut self, name: &HostName) {
         if let Some(host) = self.hosts.get(name) {
             let state = host.breaker.state();
-            self.note(name.to_string(), state);
+            self.note(Side::Host, name.to_string(), state);
         }
     }
 }

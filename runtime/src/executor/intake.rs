@@ -58,11 +58,8 @@ impl Orchestrator {
         if id.as_str().is_empty() {
             return self.refuse_nameless(&arrival, &Error::NoName);
         }
-        let is_new = self
-            .names
-            .as_mut()
-            .is_none_or(|names| names.insert(id.clone()));
-        if !is_new || self.needs.remembers(id) {
+        let names = self.names.as_mut();
+        if self.needs.remembers(id) || !names.is_none_or(|names| names.insert(id.clone())) {
             let id = id.to_string();
             return self.refuse_nameless(&arrival, &Error::DuplicateJob { id });
         }
@@ -223,7 +220,11 @@ impl Orchestrator {
 
     /// A job whose name is none, or that of another.
     fn refuse_nameless(&mut self, arrival: &Arrival, error: &Error) {
-        let failure = Failure::new(Class::Input, error.to_string());
+        let failure = match &arrival.job.work {
+            // Whoever refused it knows better what is wrong with it, and where it stands.
+            Work::Refused { failure, .. } => (**failure).clone(),
+            _ => Failure::new(Class::Input, error.to_string()),
+        };
         self.conclude(Done {
             nameless: true,
             ..Done::of(arrival, Err(Box::new(failure)))

@@ -62,7 +62,7 @@ struct Shared {
 /// What is going on; each change under the lock leaves it whole.
 #[derive(Default)]
 struct Desk {
-    current: Option<(RunHandle, bool)>,
+    current: Option<RunHandle>,
     submitted: Vec<Job>,
     shut: bool,
 }
@@ -94,7 +94,7 @@ impl Executor {
         I::IntoIter: Send + 'static,
     {
         let jobs = Box::new(jobs.into_iter());
-        self.begin(Source::Stream(jobs), self.shared.plan.ordering, false)
+        self.begin(Source::Stream(jobs), self.shared.plan.ordering)
     }
 
     /// Runs jobs of which all are known: they may need each other in any direction, and each has its outcome
@@ -103,7 +103,7 @@ impl Executor {
     /// Two jobs of one name, a need that is not there and a circle of needs are refused before anything runs.
     pub fn run_list(&self, jobs: impl IntoIterator<Item = Job>) -> Result<Run, Error> {
         let jobs = jobs.into_iter().collect();
-        self.begin(Source::list(jobs)?, self.shared.plan.ordering, false)
+        self.begin(Source::list(jobs)?, self.shared.plan.ordering)
     }
 
     /// Runs a list of jobs to its end, and gives its outcomes in the order of the jobs.
@@ -112,7 +112,7 @@ impl Executor {
         jobs: impl IntoIterator<Item = Job>,
     ) -> Result<Vec<Arc<Outcome>>, Error> {
         let jobs = jobs.into_iter().collect();
-        let mut run = self.begin(Source::list(jobs)?, Ordering::Submission, false)?;
+        let mut run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
         let mut outcomes = Vec::new();
         while let Some(outcome) = run.next().await {
             outcomes.push(outcome);
@@ -150,7 +150,7 @@ impl Executor {
             coming: submitted,
             here: Vec::new().into_iter(),
         };
-        let run = self.begin(source, self.shared.plan.ordering, true)?;
+        let run = self.begin(source, self.shared.plan.ordering)?;
         let handle = run.handle();
         Ok((Submitter { jobs, handle }, run))
     }
@@ -204,7 +204,7 @@ impl Executor {
     /// How the run that goes on stands, or the last one; before the first there is nothing to say.
     pub fn status(&self) -> ExecutorStatus {
         let desk = self.desk();
-        let run = desk.current.as_ref().map(|(handle, _)| handle);
+        let run = desk.current.as_ref();
         ExecutorStatus {
             submitted: desk.submitted.len(),
             is_running: run.is_some_and(|run| !run.is_over()),
@@ -251,7 +251,7 @@ impl Executor {
             }
             desk.current.clone()
         };
-        let Some((run, _)) = current else {
+        let Some(run) = current else {
             return Ok(());
         };
         run.drain();
@@ -268,7 +268,7 @@ impl Executor {
     }
 
     /// Starts the loop.
-    fn begin(&self, source: Source, ordering: Ordering, is_open: bool) -> Result<Run, Error> {
+    fn begin(&self, source: Source, ordering: Ordering) -> Result<Run, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let mut desk = self.desk();
         desk.check()?;
@@ -288,7 +288,7 @@ impl Executor {
             gauges,
         };
         let orchestrator = plan.orchestrator(wiring)?;
-        desk.current = Some((handle.clone(), is_open));
+        desk.current = Some(handle.clone());
         Ok(Run {
             outcomes,
             handle,
@@ -304,7 +304,7 @@ impl Desk {
             return Err(Error::ShuttingDown);
         }
         match &self.current {
-            Some((run, _)) if !run.is_over() => Err(Error::AlreadyRunning),
+            Some(run) if !run.is_over() => Err(Error::AlreadyRunning),
             _ => Ok(()),
         }
     }

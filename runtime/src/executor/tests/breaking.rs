@@ -100,3 +100,19 @@ async fn what_a_job_got_wrong_opens_nothing() {
     assert!(outcomes[3].is_success());
     assert_eq!(begin.elapsed(), SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_may_be_called_as_a_kind_of_worker_is() {
+    let changes: Arc<Mutex<Vec<String>>> = Arc::default();
+    let executor = Executor::builder()
+        .slots(1)
+        .kind_breaker(breaker)
+        .host_breaker(breaker)
+        .sink(Changes(Arc::clone(&changes)))
+        .build()
+        .unwrap();
+    let jobs = ["a", "b"].map(|id| fails(id).on_host("closures"));
+    all(executor.run_list(jobs).unwrap()).await;
+    let changes = changes.lock().unwrap().clone();
+    assert_eq!(changes, ["closures open", "closures open"]);
+}

@@ -305,3 +305,12 @@ async fn what_has_ended_before_counts_and_is_needed_and_is_not_run() {
     assert_eq!((&outcomes[0], &outcomes[2]), (&a, &b));
     assert_eq!(begin.elapsed(), SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_refused_under_a_name_that_lives_says_what_is_wrong_with_it() {
+    let wrong = Failure::new(Class::Input, "line 2: unknown key");
+    let jobs = [takes("a", 1), Job::refused("a", "t", wrong)];
+    let outcomes = all(executor(2).run(jobs).unwrap()).await;
+    assert_eq!(told(&outcomes), ["a failed", "a succeeded"]);
+    assert_eq!(message(&outcomes[0]), "line 2: unknown key");
+}
