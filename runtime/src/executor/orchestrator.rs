@@ -335,7 +335,7 @@ impl Orchestrator {
     /// Until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
         let ahead = self.staff.iter().filter_map(|staff| staff.places);
-        let ahead: u32 = ahead.map(|(_, ahead)| ahead).sum();
+        let ahead = ahead.fold(0, |sum: u32, (_, ahead)| sum.saturating_add(ahead));
         self.pace
             .enough_until(self.scheduler.unclaimed(), ahead as usize, self.now)
     }

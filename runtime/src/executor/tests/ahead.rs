@@ -178,3 +178,14 @@ async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
     );
     assert_eq!(floor.expected()[0], 4, "all wait for the introduction");
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_places_ahead_than_can_be_counted_are_no_reason_to_wait() {
+    let builder = Executor::builder().slots(1);
+    let floors = [Floor::new(1, u32::MAX), Floor::new(1, u32::MAX)];
+    let builder = floors
+        .into_iter()
+        .fold(builder, |builder, floor| builder.recruiter(Arc::new(floor)));
+    let outcomes = builder.build().unwrap().run_all([task("0")]).await.unwrap();
+    assert_eq!(told(&outcomes), ["0 succeeded"]);
+}

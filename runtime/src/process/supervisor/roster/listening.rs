@@ -22,16 +22,16 @@ impl Roster {
 
     /// Tells executors how many attempts the kind takes, where that has changed.
     pub(in crate::process::supervisor) fn announce(&mut self) {
-        let mut places = 0;
-        let mut ahead = 0;
+        let mut places = 0_u32;
+        let mut ahead = 0_u32;
         for member in &self.members {
             if member.takes_work() && !member.leased {
-                places += member.concurrency;
-                ahead += self
-                    .estimate
-                    .ahead(&self.config, member.concurrency, member.gives_back);
+                let (takes, gives_back) = (member.concurrency, member.gives_back);
+                // What workers say of themselves can be any number.
+                places = places.saturating_add(takes);
+                ahead = ahead.saturating_add(self.estimate.ahead(&self.config, takes, gives_back));
             } else if !member.leased {
-                places += member.running();
+                places = places.saturating_add(member.running());
             }
         }
         if (places, ahead) != self.announced {

@@ -39,8 +39,10 @@ impl Roster {
     fn growth(&mut self, size: u32, now: Instant) -> u32 {
         let waiting = self.expected + self.pending.len() + self.acquirers.len();
         let coming = count(self.members.iter().filter(|member| member.is_starting()));
-        let room: u32 = self.members.iter().map(Member::room).sum();
-        let short = waiting.saturating_sub((room + coming) as usize);
+        // What workers say of themselves can be any number.
+        let room = self.members.iter().map(Member::room);
+        let room = room.fold(coming, u32::saturating_add);
+        let short = waiting.saturating_sub(room as usize);
         if short == 0 || size >= self.max {
             self.short_since = None;
             return 0;

@@ -1,11 +1,15 @@
 //! How many workers a pool has.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ratchet_ipc::Capability;
 
 use super::fake::{config, job, manager, pass, serve_all, submit};
-use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
+use crate::executor::crew::Report;
+use crate::executor::reporter::Reporter;
+use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Recycling, Size};
+use crate::scheduling::Kind;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -155,4 +159,27 @@ async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
     // Nobody took this one.
     drop(pool.acquire());
     assert!(pool.run(job("again")).await.result.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_take_more_than_can_be_counted_are_of_use_all_the_same() {
+    let (manager, workers) = manager();
+    serve_all(workers);
+    let settings = PoolConfig {
+        size: Size::fixed(2),
+        concurrency: NonZeroU32::new(1 << 31),
+        prefetch: Prefetch::Fixed(1 << 31),
+        ..config()
+    };
+    let pool = ProcessPool::new(manager, settings).await.unwrap();
+    pass(MOMENT).await;
+    let (reporter, mut reports) = Reporter::new();
+    let _crew = pool.crew(Kind(1), reporter);
+    let first = reports.news.recv().await.unwrap();
+    let most = u32::MAX;
+    assert!(
+        matches!(first, Report::Places { places, ahead, .. } if (places, ahead) == (most, most)),
+        "{first:?}"
+    );
+    assert!(pool.run(job("a")).await.result.is_ok());
 }
