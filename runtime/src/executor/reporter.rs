@@ -20,6 +20,8 @@ pub(crate) struct Reporter(Arc<Lines>);
 
 #[derive(Debug)]
 struct Lines {
+    /// Unlike that of any other run in this process.
+    number: u64,
     news: mpsc::UnboundedSender<Report>,
     talk: mpsc::Sender<Report>,
     unheard: AtomicU64,
@@ -34,9 +36,12 @@ pub(crate) struct Reports {
 
 impl Reporter {
     pub(crate) fn new() -> (Self, Reports) {
+        // Only uniqueness matters, no order with anything else.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let (news, heard_news) = mpsc::unbounded_channel();
         let (talk, heard_talk) = mpsc::channel(TALK);
         let lines = Lines {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             news,
             talk,
             unheard: AtomicU64::new(0),
@@ -64,9 +69,14 @@ impl Reporter {
         }
     }
 
+    /// Which run it brings reports to: each counts its tickets from zero.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
+    }
+
     /// Whether both bring reports to the same run.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.number() == other.number()
     }
 
     /// Whether the run has ended.

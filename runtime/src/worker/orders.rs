@@ -34,10 +34,20 @@ pub(crate) struct Work {
 /// What an attempt is called between those who pass it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// An executor's.
-    Ticket(Ticket),
+    /// An executor's, which several may have that are called the same.
+    Ticket { executor: u64, ticket: Ticket },
     /// Somebody's who called the pool directly.
     Call(u64),
+}
+
+impl Key {
+    /// The executor's own name for it, if it is an executor's.
+    pub(crate) fn ticket(self) -> Option<Ticket> {
+        match self {
+            Self::Ticket { ticket, .. } => Some(ticket),
+            Self::Call(_) => None,
+        }
+    }
 }
 
 /// Who hears what came of it.
@@ -60,7 +70,14 @@ pub(crate) enum ReplyTo {
 impl Work {
     pub(crate) fn key(&self) -> Key {
         match self.reply {
-            ReplyTo::Loop { ticket, .. } => Key::Ticket(ticket),
+            ReplyTo::Loop {
+                ticket,
+                ref reporter,
+                ..
+            } => Key::Ticket {
+                executor: reporter.number(),
+                ticket,
+            },
             ReplyTo::Caller { call, .. } => Key::Call(call),
         }
     }

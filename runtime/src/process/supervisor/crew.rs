@@ -68,10 +68,12 @@ impl Crew for PoolCrew {
     }
 
     fn stop(&mut self, ticket: Ticket, stop: Stop) {
+        let key = Key::Ticket {
+            executor: self.reporter.number(),
+            ticket,
+        };
         // A supervisor that is gone has stopped everything.
-        let _ = self
-            .supervisor
-            .send(Command::Stop(Key::Ticket(ticket), stop));
+        let _ = self.supervisor.send(Command::Stop(key, stop));
     }
 
     fn expect(&mut self, _kind: Kind, waiting: usize) {

@@ -13,7 +13,6 @@ use crate::executor::Step;
 use crate::executor::crew::Report;
 use crate::outcome::{Class, Failure};
 use crate::process::Language;
-use crate::scheduling::Ticket;
 use crate::worker::orders::Key;
 
 /// Of answers that nobody asked for, so many are worth a line each.
@@ -203,7 +202,7 @@ impl Live {
         self.worked.busy += now.saturating_duration_since(self.ended_at);
         self.ended_at = now;
         let next = if entry.work.has_slot() && entry.begun.is_some() {
-            self.begin_next(now)
+            self.begin_next(now).and_then(Key::ticket)
         } else {
             self.begin_next_alone(now);
             None
@@ -214,9 +213,9 @@ impl Live {
 
     /// The worker turns to what was sent ahead, though there is no slot that it could inherit.
     fn begin_next_alone(&mut self, now: Instant) {
-        if let Some(ticket) = self.begin_next(now) {
+        if let Some(key) = self.begin_next(now) {
             let worker = Some(self.name.clone());
-            if let Some(entry) = self.jobs.find(Key::Ticket(ticket)) {
+            if let Some(entry) = self.jobs.find(key) {
                 entry
                     .work
                     .report(|ticket| Report::Started { ticket, worker });
@@ -224,15 +223,11 @@ impl Live {
         }
     }
 
-    /// The worker turns to what was sent ahead. Says its ticket, if it has one.
-    fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
+    /// The worker turns to what was sent ahead. Says what that is.
+    fn begin_next(&mut self, now: Instant) -> Option<Key> {
         let next = self.jobs.begin_next(now)?;
-        let key = next.work.key();
         self.worked.begun += u32::from(next.work.ahead);
-        match key {
-            Key::Ticket(ticket) => Some(ticket),
-            Key::Call(_) => None,
-        }
+        Some(next.work.key())
     }
 
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {

@@ -331,3 +331,31 @@ async fn an_attempt_whose_place_is_gone_comes_back_instead_of_waiting_for_anothe
     let started = next(&mut reports).await;
     assert!(matches!(started, Report::Started { ticket, .. } if ticket == tickets[3]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_executor_stops_its_own_attempts_and_not_those_that_others_call_the_same() {
+    let (pool, mut worker, _workers) = start(Prefetch::Fixed(0), &[]).await;
+    let ticket = tickets(1)[0];
+    let (mine, mut my_reports) = Reporter::new();
+    let (theirs, mut their_reports) = Reporter::new();
+    let mut my_crew = pool.crew(Kind(1), mine);
+    let mut their_crew = pool.crew(Kind(1), theirs);
+    my_crew.start(assignment(ticket, false));
+    let running = worker.request().await;
+    assert!(matches!(
+        next(&mut my_reports).await,
+        Report::Started { .. }
+    ));
+    // Mine runs, and theirs waits for the worker.
+    their_crew.start(assignment(ticket, false));
+    my_crew.stop(ticket, Stop::Ask { grace: MOMENT });
+    let stopped = next(&mut my_reports).await;
+    assert!(
+        matches!(&stopped, Report::Ended { result: Err(failure), .. } if failure.class == Class::Cancelled),
+        "{stopped:?}"
+    );
+    drop(running);
+    // Its place has gone with the worker that had to be killed, which is all that becomes of it.
+    let theirs = next(&mut their_reports).await;
+    assert!(matches!(theirs, Report::Returned { .. }), "{theirs:?}");
+}
