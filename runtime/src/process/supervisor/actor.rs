@@ -293,7 +293,9 @@ impl Actor {
             .rosters
             .iter()
             .filter_map(|roster| roster.next_check(now));
-        checks.chain(self.weigh_at).min()
+        // A reading that is under way wakes the supervisor when it is there.
+        let weigh_at = self.weigh_at.filter(|_| !self.weighing);
+        checks.chain(weigh_at).min()
     }
 
     fn has_room(&mut self, place: usize, now: Instant) -> bool {

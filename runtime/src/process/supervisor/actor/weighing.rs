@@ -62,3 +62,53 @@ impl Actor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::mpsc;
+
+    use super::super::super::member::Member;
+    use super::*;
+    use crate::process::{MockProcessManager, PoolConfig, ProcessConfig, Size};
+    use crate::worker::WorkerName;
+
+    #[tokio::test]
+    async fn a_slow_reading_is_waited_for_without_a_look_at_the_clock() {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let gone = Mutex::new(gone);
+        let probe = move |_: &[u32]| {
+            gone.lock().unwrap().recv().unwrap();
+            Ok(BTreeMap::new())
+        };
+        let (commands, mut received) = mpsc::unbounded_channel();
+        let manager = Arc::new(MockProcessManager::new());
+        let (news, _told) = mpsc::unbounded_channel();
+        let mut actor = Actor::new(manager, None, Arc::new(probe), commands.downgrade(), news);
+        let config = PoolConfig {
+            size: Size::between(0, 1),
+            hard_memory: Some(1),
+            ..PoolConfig::new("echo", ProcessConfig::new("echo-worker"))
+        };
+        actor.add(config).unwrap();
+        let now = tokio::time::Instant::now().into_std();
+        let (orders, _received) = mpsc::unbounded_channel();
+        let mut member = Member::new(1, WorkerName::new("echo", 1), orders, now);
+        member.system_id = Some(1);
+        actor.rosters[0].members.push(member);
+
+        assert_eq!(actor.tend(now), None);
+        let late = now + memory::INTERVAL * 2;
+        assert_eq!(actor.tend(late), None);
+
+        go.send(()).unwrap();
+        let Some(Command::Weighed(weights)) = received.recv().await else {
+            panic!("there is a reading");
+        };
+        actor.weighed(&weights);
+        // The next one is due, begins at once, and can be waited for in the same way.
+        assert_eq!(actor.tend(late), None);
+        go.send(()).unwrap();
+    }
+}
