@@ -1,11 +1,12 @@
 //! How far a run is, for people who watch.
 //!
 //! ```text
-//! events --observe(now)--> View (a plain value) --lines(now)--> Bars on a terminal, or Lines elsewhere
+//! events --observe(now)--> View (a plain value) --> Picture --draw(now)--> Bars on a terminal, or Lines elsewhere
 //! ```
 //!
 //! The view decides what is to be seen; bars and lines only show it. On a terminal it is redrawn a few
-//! times a second, however many events there are; elsewhere a line is printed every few seconds.
+//! times a second, however many events there are; elsewhere a line is printed every few seconds. Only
+//! who draws may have to wait for whoever reads it.
 
 mod bars;
 mod lines;
@@ -18,10 +19,12 @@ use std::time::Instant;
 use ratchet_runtime::event::Event;
 
 use crate::args::display::When;
-use crate::report::Style;
+use crate::report::{Style, describe};
 use bars::Bars;
-use lines::Lines;
+use lines::{Lines, is_news};
 use view::View;
+
+pub(crate) use picture::Picture;
 
 /// Where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,70 +47,88 @@ impl Display {
     }
 }
 
-/// Shows how far a run is: a sink of its events.
+/// Knows how far a run is, from its events.
 pub(crate) struct Progress {
     view: View,
-    shown: Shown,
+    display: Display,
+    style: Style,
     tells_failures: bool,
-}
-
-enum Shown {
-    Nothing,
-    Bars(Bars),
-    Lines(Lines),
+    begun: bool,
 }
 
 impl Progress {
     /// `tells_failures` if nothing else does on the same terminal.
     pub(crate) fn new(display: Display, style: Style, tells_failures: bool, now: Instant) -> Self {
-        let shown = match display {
-            Display::None => Shown::Nothing,
-            Display::Bars => Shown::Bars(Bars::on_stderr(style)),
-            Display::Lines => Shown::Lines(Lines::new(Box::new(io::stderr()), now)),
-        };
         Self {
             view: View::new(now),
-            shown,
+            display,
+            // What stands in a log has no colours.
+            style: match display {
+                Display::Lines => Style::PLAIN,
+                Display::Bars | Display::None => style,
+            },
             tells_failures,
+            begun: false,
         }
     }
 
-    /// Something has happened.
-    pub(crate) fn observe(&mut self, event: &Event, now: Instant) {
-        if matches!(self.shown, Shown::Nothing) {
-            return;
+    /// Something has happened; gives what is to be told of it at once.
+    pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Option<String> {
+        if self.display == Display::None {
+            return None;
         }
+        self.begun = true;
         self.view.observe(event, now);
-        if !self.tells_failures {
-            return;
-        }
-        match (&mut self.shown, event) {
-            (Shown::Bars(bars), Event::JobEnded { outcome }) => bars.ended(outcome),
-            (Shown::Lines(lines), Event::JobEnded { outcome }) => lines.ended(outcome),
-            _ => {}
+        match event {
+            Event::JobEnded { outcome } if self.tells_failures && is_news(outcome.status()) => {
+                Some(describe(outcome, self.style))
+            }
+            _ => None,
         }
     }
 
-    /// Time has passed: to be called several times a second.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        match &mut self.shown {
-            Shown::Nothing => {}
-            Shown::Bars(bars) => bars.draw(&self.view, now),
-            Shown::Lines(lines) => lines.tick(&self.view, now),
+    /// What is to be seen now, once there is something to be seen.
+    pub(crate) fn picture(&self, now: Instant) -> Option<Picture> {
+        self.begun.then(|| Picture::of(&self.view, now))
+    }
+}
+
+/// Where it is seen.
+pub(crate) enum Stage {
+    Empty,
+    Bars(Bars),
+    Lines(Lines),
+}
+
+impl Stage {
+    pub(crate) fn new(display: Display, now: Instant) -> Self {
+        match display {
+            Display::None => Self::Empty,
+            Display::Bars => Self::Bars(Bars::on_stderr()),
+            Display::Lines => Self::Lines(Lines::new(Box::new(io::stderr()), now)),
+        }
+    }
+
+    /// To be called several times a second.
+    pub(crate) fn draw(&mut self, picture: Picture, now: Instant) {
+        match self {
+            Self::Empty => {}
+            Self::Bars(bars) => bars.draw(picture, now),
+            Self::Lines(lines) => lines.draw(&picture, now),
         }
     }
 
     /// Writes to the terminal without the bars in the way, as a report on the same terminal has to.
     pub(crate) fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
-        match &mut self.shown {
-            Shown::Bars(bars) => bars.suspend(write),
-            Shown::Nothing | Shown::Lines(_) => write(),
+        match self {
+            Self::Bars(bars) => bars.suspend(write),
+            Self::Empty | Self::Lines(_) => write(),
         }
     }
 
     /// The run has ended: bars are taken away.
-    pub(crate) fn finish(&mut self) {
-        if let Shown::Bars(bars) = &mut self.shown {
+    pub(crate) fn clear(&mut self) {
+        if let Self::Bars(bars) = self {
             bars.clear();
         }
     }

@@ -7,8 +7,8 @@
 //!                 workers    journal                     Summary, Digest
 //! ```
 //!
-//! Jobs are read and results are written on threads of their own, so that the loop, which hears signals
-//! and minds the workers, waits for neither.
+//! Jobs are read and results are written on threads of their own, and so is all that is said to people
+//! meanwhile: the loop, which hears signals and minds the workers, waits for nobody who writes or reads.
 
 mod delivery;
 mod ending;
@@ -36,7 +36,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
-use crate::progress::{Display, Progress};
+use crate::progress::Display;
 use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
 use delivery::{Delivered, Delivery};
@@ -55,7 +55,7 @@ pub(crate) use screen::Screen;
 /// How many outcomes are handed over together.
 const BATCH: usize = 256;
 
-/// How long results may take to be written after the third signal.
+/// How long results, and then what is said of them, may take to be written after the third signal.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A run that is about to begin.
@@ -106,13 +106,7 @@ impl Session {
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);
-        let progress = Progress::new(
-            display,
-            rules.err_style(),
-            !rules.is_for_people(),
-            Instant::now().into_std(),
-        );
-        let screen = Screen::new(progress);
+        let screen = Screen::new(display, rules.err_style(), !rules.is_for_people());
         log::begin(&rules, &screen)?;
         Ok(Self {
             rules,
@@ -140,13 +134,24 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|error| CliError::Internal(format!("there is no event loop: {error}")))?;
-        let code = runtime.block_on(self.run(errand));
+        let code = runtime.block_on(self.run_shown(errand));
         // Whoever is stuck in a system call of ours is not waited for.
         runtime.shutdown_background();
         code
     }
 
-    async fn run(self, errand: Errand) -> Result<u8, CliError> {
+    /// Runs it all, and waits until people have been told of it, if anybody reads that.
+    async fn run_shown(self, errand: Errand) -> Result<u8, CliError> {
+        let mut heard = Heard::install()?;
+        let showing = self.screen.begin()?;
+        let code = self.run(errand, &mut heard).await;
+        tokio::select! {
+            () = showing.end() => code,
+            () = heard.third(LAST_WORDS) => Ok(heard.code().unwrap_or(exit::INTERNAL)),
+        }
+    }
+
+    async fn run(self, errand: Errand, heard: &mut Heard) -> Result<u8, CliError> {
         let Self {
             rules,
             screen,
@@ -155,7 +160,6 @@ impl Session {
             display,
         } = self;
         let began = Instant::now();
-        let mut heard = Heard::install()?;
         let resumed = again.is_some();
         let record = Record::begin(&rules, &surroundings.folder, errand.source.clone(), again)?;
         let (record, earlier) = match record {
@@ -191,9 +195,6 @@ impl Session {
         let handle = run.handle();
         if let Some(probe) = probe {
             admit(rules.admission, probe, handle.clone())?;
-        }
-        if display != Display::None {
-            tokio::spawn(screen.clone().tick());
         }
         heard.attend(handle.clone(), &rules, &screen);
         let delivery = Delivery::begin(errand.recipient)?;
@@ -233,7 +234,7 @@ impl Session {
             screen.say(&interrupted(rerun.as_deref()));
             return Ok(heard.code().unwrap_or(exit::INTERNAL));
         };
-        conclude(went, &heard, &rules, &screen, record, resumed)
+        conclude(went, heard, &rules, &screen, record, resumed)
     }
 }
 

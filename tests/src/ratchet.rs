@@ -40,6 +40,8 @@ pub struct Ratchet {
     stderr: Output,
     script: Option<String>,
     terminal: Option<(u16, u16, Shown)>,
+    /// Whether somebody looks at the terminal.
+    watched: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Ratchet {
             stderr: Output::Gathered,
             script: None,
             terminal: None,
+            watched: true,
         }
     }
 
@@ -162,6 +165,12 @@ impl Ratchet {
     pub fn on_terminal(mut self, columns: u16, rows: u16, shown: Shown) -> Self {
         self.terminal = Some((columns, rows, shown));
         self
+    }
+
+    /// On a terminal that nobody reads, as one where Ctrl-S was typed: it is soon full, and takes no more.
+    pub fn on_stuck_terminal(mut self, shown: Shown) -> Self {
+        self.watched = false;
+        self.on_terminal(100, 40, shown)
     }
 
     /// Runs it to its end.
@@ -244,7 +253,11 @@ impl Ratchet {
             stdin,
             stdout: stdout.unwrap_or_default(),
             stderr: stderr.unwrap_or_default(),
-            screen: terminal.as_ref().map(Terminal::gather).unwrap_or_default(),
+            screen: terminal
+                .as_ref()
+                .filter(|_| self.watched)
+                .map(Terminal::gather)
+                .unwrap_or_default(),
             terminal,
         }
     }

@@ -143,7 +143,7 @@ impl Runner for MapRunner {
             )
             .await;
         let ran = start.elapsed();
-        let kept = sink.finish();
+        let kept = finish(sink).await?;
         let exit = match &result {
             Ok(end) => end.ended.exit,
             // As shells have it.
@@ -243,7 +243,25 @@ struct Gathered {
     begun: [Vec<u8>; 2],
 }
 
+/// What the command has printed, once the rest of it is written.
+async fn finish(sink: Arc<MapSink>) -> Result<Gathered, Failure> {
+    if !sink.has_rest() {
+        return Ok(sink.finish());
+    }
+    // Whoever writes it may have to wait for a reader.
+    let finished = tokio::task::spawn_blocking(move || sink.finish());
+    finished
+        .await
+        .map_err(|error| Failure::new(Class::Crash, error.to_string()))
+}
+
 impl MapSink {
+    /// Whether the last line of a stream is still to be written.
+    fn has_rest(&self) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live.is_some() && kept.begun.iter().any(|begun| !begun.is_empty())
+    }
+
     fn finish(&self) -> Gathered {
         let mut kept =
             std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));

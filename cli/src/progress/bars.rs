@@ -3,12 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ratchet_runtime::Outcome;
 
-use super::lines::is_news;
 use super::picture::{Change, Picture};
-use super::view::View;
-use crate::report::{Style, describe};
 
 /// How often what is to be seen is put together; asked more often, nothing happens.
 const EVERY: Duration = Duration::from_millis(100);
@@ -18,21 +14,20 @@ const EVERY: Duration = Duration::from_millis(100);
 const REDRAWS: u8 = u8::MAX;
 
 /// A bar for the run, and a line a running job below it.
-pub(super) struct Bars {
+pub(crate) struct Bars {
     all: MultiProgress,
     run: ProgressBar,
     running: Vec<ProgressBar>,
-    style: Style,
     last: Option<Instant>,
     seen: Picture,
 }
 
 impl Bars {
-    pub(super) fn on_stderr(style: Style) -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), style)
+    pub(super) fn on_stderr() -> Self {
+        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS))
     }
 
-    fn on(target: ProgressDrawTarget, style: Style) -> Self {
+    fn on(target: ProgressDrawTarget) -> Self {
         let all = MultiProgress::with_draw_target(target);
         let run = all.add(ProgressBar::new(1));
         // Templates of our own are right, and a plain bar is no reason to end a run.
@@ -43,28 +38,17 @@ impl Bars {
             all,
             run,
             running: Vec::new(),
-            style,
             last: None,
             seen: Picture::default(),
         }
     }
 
-    /// A failure is printed above the bars as it happens.
-    pub(super) fn ended(&mut self, outcome: &Outcome) {
-        if is_news(outcome.status()) {
-            let text = describe(outcome, self.style);
-            // Without a terminal there is nobody to see it.
-            let _ = self.all.println(text.trim_end());
-        }
-    }
-
-    pub(super) fn draw(&mut self, view: &View, now: Instant) {
+    pub(super) fn draw(&mut self, picture: Picture, now: Instant) {
         let is_early = |last: Instant| now.saturating_duration_since(last) < EVERY;
         if self.last.is_some_and(is_early) {
             return;
         }
         self.last = Some(now);
-        let picture = Picture::of(view, now);
         for change in picture.changes(&self.seen) {
             match change {
                 // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
@@ -104,12 +88,10 @@ impl Bars {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::progress::view::LINES;
-    use indicatif::InMemoryTerm;
+    use indicatif::{InMemoryTerm, TermLike};
     use ratchet_runtime::event::Event;
-    use ratchet_runtime::{Class, Failure, TaskName};
+
+    use crate::progress::view::{LINES, View};
 
     use super::*;
 
@@ -121,26 +103,12 @@ mod tests {
         }
     }
 
-    fn failed(id: &str) -> Outcome {
-        Outcome {
-            id: id.into(),
-            task: TaskName::from("resize"),
-            host: None,
-            result: Err(Box::new(Failure::new(Class::Task, "no such file"))),
-            attempts: 1,
-            cached: false,
-            worker: None,
-            queued: Duration::ZERO,
-            duration: Duration::from_millis(12),
-        }
-    }
-
     #[test]
-    fn shows_the_run_its_jobs_and_failures_above() {
+    fn shows_the_run_its_jobs_and_what_is_said_above() {
         let term = InMemoryTerm::new(20, 80);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(4) }, begin);
         for id in ["a", "b\x1b[2J"] {
             view.observe(&started(id), begin);
@@ -155,32 +123,22 @@ mod tests {
             },
             later,
         );
-        bars.draw(&view, later);
+        bars.draw(Picture::of(&view, later), later);
         let shown = term.contents();
         assert!(shown.contains("0/4  2 running  3 s"), "{shown}");
         assert!(shown.contains("  a  3 s  25%  reading"), "{shown}");
         assert!(shown.contains("b\\u{1b}[2J"), "{shown}");
 
-        let outcome = failed("a");
-        bars.ended(&outcome);
-        view.observe(
-            &Event::JobEnded {
-                outcome: Arc::new(outcome),
-            },
-            later,
-        );
-        bars.draw(&view, later + Duration::from_secs(1));
+        bars.suspend(|| term.write_line("failed    a"))
+            .expect("it takes everything");
         let shown = term.contents();
-        let (failure, bar) = (
-            shown.find("failed    a  resize"),
-            shown.find("1/4  1 failed"),
-        );
+        let (failure, bar) = (shown.find("failed    a"), shown.find("0/4  2 running"));
         assert!(failure.is_some() && failure < bar, "{shown}");
 
         bars.clear();
         let left = term.contents();
         assert!(
-            left.contains("task: no such file") && !left.contains("running"),
+            left.contains("failed    a") && !left.contains("running"),
             "{left}"
         );
     }
@@ -190,16 +148,22 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), REDRAWS);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(4) }, begin);
         view.observe(&started("a"), begin);
-        bars.draw(&view, begin);
+        bars.draw(Picture::of(&view, begin), begin);
         assert_ne!(term.moves_since_last_check(), "");
         for tenth in 1..10 {
-            bars.draw(&view, begin + Duration::from_millis(tenth * 100));
+            bars.draw(
+                Picture::of(&view, begin + Duration::from_millis(tenth * 100)),
+                begin + Duration::from_millis(tenth * 100),
+            );
         }
         assert_eq!(term.moves_since_last_check(), "");
-        bars.draw(&view, begin + Duration::from_secs(1));
+        bars.draw(
+            Picture::of(&view, begin + Duration::from_secs(1)),
+            begin + Duration::from_secs(1),
+        );
         assert!(term.contents().contains("  a  1 s"), "{}", term.contents());
     }
 
@@ -208,8 +172,8 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, view) = (Bars::on(target, Style::PLAIN), View::new(begin));
-        bars.draw(&view, begin);
+        let (mut bars, view) = (Bars::on(target), View::new(begin));
+        bars.draw(Picture::of(&view, begin), begin);
         let shown = term.contents();
         assert!(shown.contains("] 0/0") && !shown.contains('='), "{shown}");
     }
@@ -219,11 +183,11 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target, Style::PLAIN), View::new(begin));
+        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
         for number in 0..=LINES {
             view.observe(&started(&format!("job-{number}")), begin);
         }
-        bars.draw(&view, begin);
+        bars.draw(Picture::of(&view, begin), begin);
         let shown = term.contents();
         assert!(
             shown.contains("9 running") && !shown.contains("job-"),

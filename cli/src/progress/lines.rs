@@ -1,17 +1,16 @@
-//! Progress where nothing can be redrawn: a line every few seconds, and one for each failure.
+//! Progress where nothing can be redrawn: a line every few seconds.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::{Outcome, Status};
+use ratchet_runtime::Status;
 
-use super::view::View;
-use crate::report::{Style, describe};
+use super::picture::Picture;
 
 /// Often enough to see that it lives, seldom enough for a log.
 const EVERY: Duration = Duration::from_secs(5);
 
-pub(super) struct Lines {
+pub(crate) struct Lines {
     err: Box<dyn Write + Send>,
     last: Instant,
 }
@@ -21,22 +20,12 @@ impl Lines {
         Self { err, last: now }
     }
 
-    pub(super) fn ended(&mut self, outcome: &Outcome) {
-        if is_news(outcome.status()) {
-            self.say(&describe(outcome, Style::PLAIN));
-        }
-    }
-
-    pub(super) fn tick(&mut self, view: &View, now: Instant) {
+    pub(super) fn draw(&mut self, picture: &Picture, now: Instant) {
         if now.saturating_duration_since(self.last) >= EVERY {
             self.last = now;
-            self.say(&format!("ratchet: {}\n", view.figures(now)));
+            // Progress nobody can see is no reason to end a run.
+            let _ = writeln!(self.err, "ratchet: {}", picture.figures);
         }
-    }
-
-    fn say(&mut self, text: &str) {
-        // Progress nobody can see is no reason to end a run.
-        let _ = self.err.write_all(text.as_bytes());
     }
 }
 
@@ -51,6 +40,7 @@ mod tests {
     use ratchet_runtime::event::Event;
 
     use super::*;
+    use crate::progress::view::View;
     use crate::seen::Seen;
 
     #[test]
@@ -60,7 +50,8 @@ mod tests {
         let (mut lines, mut view) = (Lines::new(Box::new(seen.clone()), begin), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(3) }, begin);
         for tenth in 0..=120 {
-            lines.tick(&view, begin + Duration::from_millis(tenth * 100));
+            let now = begin + Duration::from_millis(tenth * 100);
+            lines.draw(&Picture::of(&view, now), now);
         }
         assert_eq!(
             seen.text(),

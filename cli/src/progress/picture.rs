@@ -6,10 +6,10 @@ use super::view::View;
 
 /// What is to be seen at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     ended: u64,
     total: u64,
-    figures: String,
+    pub(super) figures: String,
     /// Of running jobs.
     lines: Vec<String>,
 }

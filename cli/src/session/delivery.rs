@@ -1,5 +1,5 @@
-//! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, but
-//! neither signals nor workers.
+//! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, and in
+//! time new jobs, but neither signals nor workers.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::rules::Rules;
-use super::screen::Screen;
+use super::screen::{Log, Screen};
 use crate::error::CliError;
 
 /// The variable that says what is logged, as in many programs.
@@ -23,7 +23,7 @@ pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
         None => {
             let screen = screen.clone();
             let lines = fmt::layer()
-                .with_writer(move || screen.clone())
+                .with_writer(move || Log(screen.clone()))
                 .with_ansi(false)
                 .without_time()
                 .with_target(false)

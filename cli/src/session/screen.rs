@@ -1,56 +1,231 @@
 //! Stderr, which progress, the log and all that is said to people share.
+//!
+//! ```text
+//! the loop --on, say, tell--> Wanted --thread `screen`--> terminal <--aside-- thread `results`
+//! ```
+//!
+//! A terminal that nobody reads takes nothing more, and whoever writes to it waits. So while a run goes on,
+//! its loop only leaves what it has to say, and a thread of its own writes it and draws.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::Sink;
 use ratchet_runtime::event::Record;
+use tokio::sync::oneshot;
 
-use crate::progress::Progress;
+use crate::error::CliError;
+use crate::progress::{Display, Picture, Progress, Stage};
+use crate::report::Style;
 
 /// How often the display is looked after.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many bytes may wait to be written: of what is told beyond, only how much it was is told.
+const MOST_WAITING: usize = 1 << 20;
+
 /// What people see. Clones are the same screen.
 #[derive(Clone)]
-pub(crate) struct Screen(Arc<Mutex<Progress>>);
+pub(crate) struct Screen(Arc<Shared>);
+
+struct Shared {
+    /// Held for moments only, by the loop among others.
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    /// Whoever has it may wait for a reader: never the loop, while a run goes on.
+    terminal: Mutex<Stage>,
+    /// How long nothing has to be drawn.
+    tick: Duration,
+}
+
+/// What is to be seen.
+struct Wanted {
+    progress: Progress,
+    text: Vec<u8>,
+    /// How many texts found no room.
+    left_out: u64,
+    /// A thread writes.
+    showing: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Nothing is drawn any more.
+    Over,
+    /// Nothing more is said.
+    End,
+}
+
+/// What is written and drawn next.
+struct Frame {
+    text: Vec<u8>,
+    /// Nothing once the run is over.
+    picture: Option<Picture>,
+    is_over: bool,
+}
 
 impl Screen {
-    pub(crate) fn new(progress: Progress) -> Self {
-        Self(Arc::new(Mutex::new(progress)))
+    /// `tells_failures` if nothing else does on the same terminal.
+    pub(crate) fn new(display: Display, style: Style, tells_failures: bool) -> Self {
+        let now = now();
+        Self(Arc::new(Shared {
+            wanted: Mutex::new(Wanted {
+                progress: Progress::new(display, style, tells_failures, now),
+                text: Vec::new(),
+                left_out: 0,
+                showing: false,
+                phase: Phase::Running,
+            }),
+            changed: Condvar::new(),
+            terminal: Mutex::new(Stage::new(display, now)),
+            tick: match display {
+                Display::None => Duration::MAX,
+                Display::Bars | Display::Lines => TICK,
+            },
+        }))
+    }
+
+    /// From now on nobody waits for a reader, but for those who write themselves.
+    pub(super) fn begin(&self) -> Result<Showing, CliError> {
+        let (tell, ended) = oneshot::channel();
+        let screen = self.clone();
+        self.0.wanted().showing = true;
+        std::thread::Builder::new()
+            .name("screen".to_owned())
+            .spawn(move || {
+                screen.0.show();
+                // Whoever did not want to wait for it has gone.
+                let _ = tell.send(());
+            })
+            .map_err(|error| CliError::Internal(format!("no thread for the screen: {error}")))?;
+        let screen = self.clone();
+        Ok(Showing { screen, ended })
     }
 
     /// Says something to people: above the bars, if there are any.
     pub(crate) fn say(&self, text: &str) {
-        // There is nobody left to tell where stderr is closed.
-        let _ = self.write_err(text.as_bytes());
+        self.leave(text.as_bytes(), usize::MAX);
     }
 
-    /// Writes somewhere on the same terminal, without the bars in the way.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.progress().suspend(write)
+    /// Says something that people can do without, where they do not read.
+    pub(super) fn tell(&self, text: &[u8]) {
+        self.leave(text, MOST_WAITING);
     }
 
-    pub(crate) fn write_err(&self, bytes: &[u8]) -> io::Result<()> {
-        self.aside(|| io::stderr().write_all(bytes))
-    }
-
-    pub(crate) fn finish(&self) {
-        self.progress().finish();
-    }
-
-    /// Redraws, as time goes on, for ever.
-    pub(crate) async fn tick(self) {
-        let mut ticks = tokio::time::interval(TICK);
-        loop {
-            let now = ticks.tick().await.into_std();
-            self.progress().tick(now);
+    fn leave(&self, text: &[u8], most: usize) {
+        let mut wanted = self.0.wanted();
+        if wanted.showing {
+            wanted.leave(text, most);
+            drop(wanted);
+            self.0.changed.notify_one();
+        } else {
+            drop(wanted);
+            // There is nobody left to tell where stderr is closed.
+            let _ = self.write_err(text);
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes somewhere on the same terminal, without the bars in the way. It may have to wait for a reader.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.0.terminal().suspend(write)
+    }
+
+    fn write_err(&self, bytes: &[u8]) -> io::Result<()> {
+        self.aside(|| io::stderr().write_all(bytes))
+    }
+
+    /// The run has ended: bars are taken away.
+    pub(crate) fn finish(&self) {
+        self.0.enter(Phase::Over);
+    }
+}
+
+/// What is said and drawn while a run goes on.
+pub(super) struct Showing {
+    screen: Screen,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Showing {
+    /// Nothing more is said: waits until all of it is written.
+    pub(super) async fn end(self) {
+        self.screen.0.enter(Phase::End);
+        // A thread that has panicked writes no more either.
+        let _ = self.ended.await;
+    }
+}
+
+impl Wanted {
+    fn leave(&mut self, text: &[u8], most: usize) {
+        if self.text.len().saturating_add(text.len()) > most {
+            self.left_out += 1;
+        } else {
+            self.text.extend_from_slice(text);
+        }
+    }
+
+    /// Nothing if all was said.
+    fn frame(&mut self, now: Instant) -> Option<Frame> {
+        if self.left_out > 0 {
+            let left_out = std::mem::take(&mut self.left_out);
+            let text = format!("ratchet: {left_out} messages were left out: nobody read them\n");
+            self.text.extend_from_slice(text.as_bytes());
+        }
+        if self.phase == Phase::End && self.text.is_empty() {
+            self.showing = false;
+            return None;
+        }
+        let is_over = self.phase != Phase::Running;
+        Some(Frame {
+            text: std::mem::take(&mut self.text),
+            picture: self.progress.picture(now).filter(|_| !is_over),
+            is_over,
+        })
+    }
+}
+
+impl Shared {
+    /// Writes and draws until nothing more is said.
+    fn show(&self) {
+        while let Some(frame) = self.next() {
+            let mut terminal = self.terminal();
+            if frame.is_over {
+                terminal.clear();
+            }
+            if !frame.text.is_empty() {
+                // There is nobody left to tell where stderr is closed.
+                let _ = terminal.suspend(|| io::stderr().write_all(&frame.text));
+            }
+            if let Some(picture) = frame.picture {
+                terminal.draw(picture, now());
+            }
+        }
+        self.terminal().clear();
+    }
+
+    fn next(&self) -> Option<Frame> {
+        let rests = |wanted: &mut Wanted| wanted.text.is_empty() && wanted.phase != Phase::End;
+        let waited = self
+            .changed
+            .wait_timeout_while(self.wanted(), self.tick, rests);
+        let (mut next, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        next.frame(now())
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.wanted().phase = phase;
+        self.changed.notify_one();
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn terminal(&self) -> MutexGuard<'_, Stage> {
+        self.terminal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,7 +235,12 @@ fn now() -> Instant {
 
 impl Sink for Screen {
     fn on(&mut self, record: &Record) {
-        self.progress().observe(&record.event, now());
+        let mut wanted = self.0.wanted();
+        if let Some(text) = wanted.progress.observe(&record.event, now()) {
+            wanted.leave(text.as_bytes(), MOST_WAITING);
+            drop(wanted);
+            self.0.changed.notify_one();
+        }
     }
 
     fn name(&self) -> &'static str {
@@ -68,7 +248,7 @@ impl Sink for Screen {
     }
 }
 
-/// Whoever writes to stderr through it does not disturb the bars.
+/// Whoever writes to stderr through it does not disturb the bars, and loses nothing: it may have to wait.
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_err(bytes)?;
@@ -77,5 +257,43 @@ impl Write for Screen {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The log, which people can do without.
+pub(super) struct Log(pub(super) Screen);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.tell(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_and_what_is_left_out_is_told() {
+        let screen = Screen::new(Display::None, Style::PLAIN, true);
+        let mut wanted = screen.0.wanted();
+        wanted.leave(&vec![b'a'; MOST_WAITING], MOST_WAITING);
+        wanted.leave(b"b", MOST_WAITING);
+        wanted.leave(b"c", usize::MAX);
+        let frame = wanted.frame(now()).unwrap();
+        let text = String::from_utf8(frame.text).unwrap();
+        assert!(
+            text.trim_start_matches('a')
+                .starts_with("cratchet: 1 messages were left out"),
+            "{}",
+            &text[MOST_WAITING..]
+        );
+        wanted.phase = Phase::End;
+        assert!(wanted.frame(now()).is_none());
     }
 }

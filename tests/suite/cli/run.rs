@@ -3,6 +3,7 @@
 mod stopping;
 mod stream;
 mod telling;
+mod unread;
 
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
