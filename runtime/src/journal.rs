@@ -4,11 +4,10 @@
 //! before anybody hears of it, and [`Resume`] tells by what was written which jobs are still to be done:
 //! those that never ended, those that did not succeed, and those that have changed since.
 //!
-//! **The file.** One line a record: a CRC-32 in eight digits, a blank, JSON. It is only ever appended to,
-//! and made for ordinary tools: `cut -c10- journal | jq .outcome` prints the results. The first line is the
-//! header with the version; a journal of a newer version is refused, older ones are read. The checksum is
-//! there against disks and crashes, not against people, and costs some 20 ns a record; BLAKE3 would cost
-//! more than all the rest.
+//! **The file.** One line a record: a CRC-32 in eight digits, a blank, JSON. It is only ever appended to, and made
+//! for ordinary tools: `cut -c10- journal | jq .outcome` prints the results. The first line is the header with the
+//! version; a journal of another version is refused. The checksum is there against disks and crashes, not against
+//! people, and costs some 20 ns a record; BLAKE3 would cost more than all the rest.
 //!
 //! **After a crash** the last line may be unfinished. It is cut off, and said. A damaged line in the middle
 //! is said with its place and left out, and the rest is read: the worst that can come of it is that a job

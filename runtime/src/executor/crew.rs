@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! loop --start, cancel, expect--> Crew          (calls that never wait)
-//! loop <---------- Report ------- whoever works (one channel, in the order things happened)
+//! loop <---------- Report ------- whoever works (in the order things happened; what is only talk comes after)
 //! ```
 //!
 //! The loop decides who runs, the crew where. A crew says by [`Report::Places`] how many attempts each

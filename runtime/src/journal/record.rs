@@ -52,12 +52,12 @@ impl Header {
     }
 }
 
-/// Where jobs come from: a file's path and a digest of what is in it.
+/// Where jobs come from: a file's path, and what tells whether it is still the same file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its path, or another name for it.
     pub name: String,
-    /// By this one tells whether it is still the same.
+    /// Equal as long as it is: a digest of what is in it, or its size and when it was changed.
     pub digest: String,
 }
 
