@@ -44,13 +44,15 @@ pub(crate) struct Assignment {
     pub(crate) edition: u64,
 }
 
-/// Why a running attempt is to stop.
+/// How an attempt is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Asked, and killed when the grace is over.
     Ask { grace: Duration },
     /// Killed at once.
     Kill,
+    /// Given back, if it was sent ahead and has not begun. One that has goes on, as the loop will hear.
+    Recall,
 }
 
 /// Those who do the work. No call waits; what comes of it is reported.

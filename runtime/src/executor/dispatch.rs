@@ -164,9 +164,11 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Entry {
+        let kind = entry.kind;
     /// It has begun.
     fn start(&mut self, now: Instant) {
         self.state = State::Running;
+        self.stop_late(kind, ticket);
         self.queued += now.saturating_duration_since(self.since);
         self.since = now;
         self.first_start.get_or_insert(now);

@@ -12,7 +12,7 @@ use super::stop::Stopped;
 use crate::Error;
 use crate::event::Event;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::Ticket;
+use crate::scheduling::{Kind, Ticket};
 
 impl Orchestrator {
     /// What became due by the clock.
@@ -49,7 +49,7 @@ impl Orchestrator {
             // It comes back, and has no patience left then.
             State::Ahead => {
                 let kind = entry.kind;
-                self.router.stop(kind, ticket, Stop::Kill);
+                self.router.stop(kind, ticket, Stop::Recall);
             }
             State::Waiting => {
                 let limit = entry.job.terms.timeouts.queue.unwrap_or_default();
@@ -134,20 +134,32 @@ impl Orchestrator {
         });
         self.source.close();
         self.end_all_waiting();
-        // Cancelling ends in killing by the clock of the phases, which is later than any grace here.
-        let grace = self.rules.grace;
-        let stop = match phase {
-            Phase::Running | Phase::Draining => None,
-            Phase::Cancelling => Some(Stop::Ask { grace }),
-            Phase::Killing => Some(Stop::Kill),
-        };
+        let stop = self.stop_of_phase();
         for entry in self.entries.iter().flatten() {
             match (entry.state, stop) {
                 (State::Running, Some(stop)) => self.router.stop(entry.kind, entry.ticket, stop),
                 // It may not begin any more, so it comes back.
-                (State::Ahead, _) => self.router.stop(entry.kind, entry.ticket, Stop::Kill),
+                (State::Ahead, _) => self.router.stop(entry.kind, entry.ticket, Stop::Recall),
                 (State::Running, None) | (State::Waiting, _) => {}
             }
+        }
+    }
+
+    /// How what runs is to stop by now, if it is.
+    fn stop_of_phase(&self) -> Option<Stop> {
+        // Cancelling ends in killing by the clock of the phases, which is later than any grace here.
+        let grace = self.rules.grace;
+        match self.phases.phase() {
+            Phase::Running | Phase::Draining => None,
+            Phase::Cancelling => Some(Stop::Ask { grace }),
+            Phase::Killing => Some(Stop::Kill),
+        }
+    }
+
+    /// One that was sent ahead had begun before it could be recalled.
+    pub(super) fn stop_late(&mut self, kind: Kind, ticket: Ticket) {
+        if let Some(stop) = self.stop_of_phase() {
+            self.router.stop(kind, ticket, stop);
         }
     }
 

@@ -183,6 +183,8 @@ impl Crew for LocalCrew {
             return;
         }
         match stop {
+            // Nothing is sent ahead here.
+            Stop::Recall => {}
             Stop::Kill => running.hand.kill(ticket),
             Stop::Ask { grace } => {
                 running.asked.ask();

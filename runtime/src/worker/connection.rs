@@ -327,6 +327,8 @@ impl Live {
                 match stop {
                     Stop::Ask { grace } => self.ask(id, Why::Unwanted, grace, now),
                     Stop::Kill => self.kill_for(id, Why::Unwanted).await,
+                    // Too late: whoever wants it stopped hears that it has begun.
+                    Stop::Recall => {}
                 }
             }
             Order::Abandon(executor) => {

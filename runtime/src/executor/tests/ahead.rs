@@ -2,6 +2,7 @@
 
 use super::scripted::{Act, Deaf, Floor, How};
 use super::*;
+use crate::executor::RunHandle;
 use crate::executor::crew::Introduction;
 use crate::scheduling::ParallelizationHint;
 
@@ -188,4 +189,45 @@ async fn more_places_ahead_than_can_be_counted_are_no_reason_to_wait() {
         .fold(builder, |builder, floor| builder.recruiter(Arc::new(floor)));
     let outcomes = builder.build().unwrap().run_all([task("0")]).await.unwrap();
     assert_eq!(told(&outcomes), ["0 succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_begins_before_it_can_be_recalled_stops_with_the_others() {
+    for order in [RunHandle::cancel, RunHandle::kill] {
+        let floor = Floor::new(1, 1);
+        let unstoppable = Act {
+            deaf: Deaf::ToKilling,
+            ..Act::well(2)
+        };
+        floor.script("0", 1, unstoppable);
+        let early = Act {
+            deaf: Deaf::ToRecalling,
+            ..Act::well(9)
+        };
+        floor.script("1", 1, early);
+        let clock = tokio::time::Instant::now();
+        let jobs = [task("0"), task("1")];
+        let run = executor(&floor, 1).run_list(jobs).unwrap();
+        tokio::time::sleep(SECOND).await;
+        order(&run.handle());
+        assert_eq!(told(&all(run).await), ["0 succeeded", "1 cancelled"]);
+        assert_eq!(clock.elapsed(), SECOND * 2);
+        assert_eq!(floor.begun().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_begins_before_it_can_be_recalled_is_let_finish_while_a_run_drains() {
+    let floor = Floor::new(1, 1);
+    floor.script("0", 1, Act::well(2));
+    let early = Act {
+        deaf: Deaf::ToRecalling,
+        ..Act::well(9)
+    };
+    floor.script("1", 1, early);
+    let jobs = [task("0"), task("1")];
+    let run = executor(&floor, 1).run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND).await;
+    run.handle().drain();
+    assert_eq!(told(&all(run).await), ["0 succeeded", "1 succeeded"]);
 }

@@ -39,6 +39,8 @@ pub(super) enum Deaf {
     No,
     ToAsking,
     ToKilling,
+    /// It begins, though it was recalled from the pipe.
+    ToRecalling,
 }
 
 impl Act {
@@ -286,22 +288,30 @@ impl Crew for Floorman {
     fn stop(&mut self, ticket: Ticket, stop: Stop) {
         let mut state = self.0.0.lock().unwrap();
         let reporter = state.reporter.clone().expect("a run goes on");
-        for worker in &mut state.workers {
-            if let Some(at) = worker.pipe.iter().position(|one| one.ticket == ticket) {
-                worker.pipe.remove(at);
+        let deaf = |state: &State, one: &Assignment| {
+            let key = (one.job.id.as_str().to_owned(), one.number);
+            state.script.get(&key).map_or(Deaf::No, |act| act.deaf)
+        };
+        for at in 0..state.workers.len() {
+            let mut pipe = state.workers[at].pipe.iter();
+            let Some(place) = pipe.position(|one| one.ticket == ticket) else {
+                continue;
+            };
+            if deaf(&state, &state.workers[at].pipe[place]) != Deaf::ToRecalling {
+                state.workers[at].pipe.remove(place);
                 reporter.tell(Report::Returned { ticket });
-                return;
             }
+            return;
         }
         let Some(at) = state.runs(ticket) else { return };
         let Some((assignment, timer)) = &state.workers[at].running else {
             return;
         };
-        let key = (assignment.job.id.as_str().to_owned(), assignment.number);
-        let deaf = state.script.get(&key).map_or(Deaf::No, |act| act.deaf);
+        let deaf = deaf(&state, assignment);
         let hears = match stop {
-            Stop::Ask { .. } => deaf == Deaf::No,
+            Stop::Ask { .. } => matches!(deaf, Deaf::No | Deaf::ToRecalling),
             Stop::Kill => deaf != Deaf::ToKilling,
+            Stop::Recall => false,
         };
         if !hears {
             return;
@@ -313,7 +323,7 @@ impl Crew for Floorman {
         let stopped = Failure::new(Class::Cancelled, "it was stopped");
         let outcome = match stop {
             Stop::Ask { .. } => Outcome::Ended(Err(stopped)),
-            Stop::Kill => Outcome::Died(stopped),
+            Stop::Kill | Stop::Recall => Outcome::Died(stopped),
         };
         self.0.end(ticket, outcome);
     }

@@ -359,3 +359,31 @@ async fn an_executor_stops_its_own_attempts_and_not_those_that_others_call_the_s
     let theirs = next(&mut their_reports).await;
     assert!(matches!(theirs, Report::Returned { .. }), "{theirs:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_recall_that_comes_too_late_kills_nobody() {
+    let (pool, mut worker, _workers) = start(Prefetch::Fixed(1), &[Capability::Cancel]).await;
+    let (reporter, mut reports) = Reporter::new();
+    let mut crew = pool.crew(Kind(1), reporter);
+    let tickets = tickets(2);
+    crew.start(assignment(tickets[0], false));
+    crew.start(assignment(tickets[1], true));
+    let first = worker.request().await;
+    let second = worker.request().await;
+    worker.answer(&first).await;
+    assert!(matches!(next(&mut reports).await, Report::Started { .. }));
+    let ended = next(&mut reports).await;
+    assert!(
+        matches!(ended, Report::Ended { next, .. } if next == Some(tickets[1])),
+        "{ended:?}"
+    );
+    crew.stop(tickets[1], Stop::Recall);
+    pass(Duration::from_mins(1)).await;
+    worker.answer(&second).await;
+    let ended = next(&mut reports).await;
+    assert!(
+        matches!(&ended, Report::Ended { ticket, result: Ok(_), .. } if *ticket == tickets[1]),
+        "{ended:?}"
+    );
+    assert!(pool.metrics().await.unwrap().retired.is_empty());
+}
