@@ -55,6 +55,45 @@ pub(crate) enum Stop {
     Recall,
 }
 
+/// What an executor has left to do for a kind of worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// So many jobs wait in the queue, which is what pools grow by; others run, or may come.
+    Open { waiting: usize },
+    /// Nothing begins any more, so that a worker that ends need not be replaced.
+    Over,
+    /// Nothing begins any more, and nobody waits for a worker to end well.
+    Killed,
+}
+
+impl Default for Prospect {
+    fn default() -> Self {
+        Self::Open { waiting: 0 }
+    }
+}
+
+impl Prospect {
+    /// How many jobs wait.
+    pub(crate) fn waiting(self) -> usize {
+        match self {
+            Self::Open { waiting } => waiting,
+            Self::Over | Self::Killed => 0,
+        }
+    }
+
+    /// What two executors have left between them.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Open { waiting: one }, Self::Open { waiting: two }) => Self::Open {
+                waiting: one.saturating_add(two),
+            },
+            (open @ Self::Open { .. }, _) | (_, open @ Self::Open { .. }) => open,
+            (Self::Killed, _) | (_, Self::Killed) => Self::Killed,
+            (Self::Over, Self::Over) => Self::Over,
+        }
+    }
+}
+
 /// Those who do the work. No call waits; what comes of it is reported.
 pub(crate) trait Crew: Send {
     /// Begins an attempt, which ends in exactly one [`Report::Ended`] or [`Report::Returned`].
@@ -63,8 +102,8 @@ pub(crate) trait Crew: Send {
     /// Ends an attempt early; one that has ended meanwhile is not an error.
     fn stop(&mut self, ticket: Ticket, stop: Stop);
 
-    /// So many jobs of a kind wait in the queue, which is what pools grow by.
-    fn expect(&mut self, kind: Kind, waiting: usize);
+    /// What is left to do for a kind has changed.
+    fn expect(&mut self, kind: Kind, prospect: Prospect);
 }
 
 /// What whoever works tells the loop.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_resilience::shutdown::Phase;
+
 use super::breakers::Verdict;
-use super::crew::Assignment;
-use super::orchestrator::{Entry, Orchestrator, State};
+use super::crew::{Assignment, Prospect};
+use super::orchestrator::{Entry, Orchestrator, Staff, State};
 use crate::event::Event;
 use crate::scheduling::{Decision, Kind, Ticket};
 use crate::worker::WorkerName;
@@ -65,9 +67,13 @@ impl Orchestrator {
         }
     }
 
-    /// Pools grow by how many jobs wait for them.
+    /// Pools grow by how many jobs wait for them, and replace no worker for which nothing is left.
     pub(super) fn tell_crews(&mut self) {
         let silent = self.unresolved.len();
+        let phase = self.phases.phase();
+        let queued: usize = self.staff.iter().map(Staff::jobs).sum();
+        // Any kind may be the one of a job that is still on its way to the queue.
+        let comes = !self.source.is_dry() || self.living > queued;
         for (number, staff) in (0..).zip(&mut self.staff) {
             let kind = Kind(number);
             let unresolved = if silent > 0 && self.kinds.silent().contains(&kind) {
@@ -76,9 +82,14 @@ impl Orchestrator {
                 0
             };
             let waiting = staff.waiting + unresolved;
-            if waiting != staff.expected {
-                staff.expected = waiting;
-                self.router.expect(kind, waiting);
+            let prospect = match phase {
+                Phase::Running if comes || staff.jobs() > 0 => Prospect::Open { waiting },
+                Phase::Running | Phase::Draining | Phase::Cancelling => Prospect::Over,
+                Phase::Killing => Prospect::Killed,
+            };
+            if prospect != staff.prospect {
+                staff.prospect = prospect;
+                self.router.expect(kind, prospect);
             }
         }
     }
@@ -153,9 +164,11 @@ impl Orchestrator {
         staff.ahead -= 1;
         staff.running += 1;
         entry.start(now);
+        let kind = entry.kind;
         if let Some(when) = entry.patience.take() {
             self.patience.remove(&(when, ticket));
         }
+        self.stop_late(kind, ticket);
     }
 }
 
@@ -164,11 +177,9 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Entry {
-        let kind = entry.kind;
     /// It has begun.
     fn start(&mut self, now: Instant) {
         self.state = State::Running;
-        self.stop_late(kind, ticket);
         self.queued += now.saturating_duration_since(self.since);
         self.since = now;
         self.first_start.get_or_insert(now);

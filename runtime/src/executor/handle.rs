@@ -150,7 +150,7 @@ impl RunHandle {
         self.order(Order::Stop(Phase::Cancelling));
     }
 
-    /// Kills what runs.
+    /// Kills what runs, and the workers of its pools that nobody else uses.
     pub fn kill(&self) {
         self.order(Order::Stop(Phase::Killing));
     }

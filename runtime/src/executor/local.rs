@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempt::{Attempted, Clocks, Contained, Pulse, Vigil};
 use super::command::Commands;
 use super::context::{Attempt, Context, Runner};
-use super::crew::{Assignment, Crew, Stop};
+use super::crew::{Assignment, Crew, Prospect, Stop};
 use super::hands::{Asked, Craft, Hand, Hands};
 use super::reporter::Reporter;
 use crate::job::{Job, Timeouts, Work};
@@ -198,5 +198,5 @@ impl Crew for LocalCrew {
     }
 
     /// There is always somebody.
-    fn expect(&mut self, _kind: Kind, _waiting: usize) {}
+    fn expect(&mut self, _kind: Kind, _prospect: Prospect) {}
 }

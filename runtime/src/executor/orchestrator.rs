@@ -21,7 +21,7 @@ use ratchet_resilience::shutdown::{Phase, PhaseClock};
 use tokio::sync::mpsc;
 
 use super::breakers::{Admission, Breakers};
-use super::crew::Report;
+use super::crew::{Prospect, Report};
 use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
 use super::needs::Needs;
@@ -115,10 +115,15 @@ pub(super) struct Staff {
     pub(super) ahead: u32,
     pub(super) waiting: usize,
     /// What the crew was told last.
-    pub(super) expected: usize,
+    pub(super) prospect: Prospect,
 }
 
 impl Staff {
+    /// How many jobs there are for it.
+    pub(super) fn jobs(&self) -> usize {
+        self.waiting + self.running as usize + self.ahead as usize
+    }
+
     /// A kind that has not said yet how many it takes.
     pub(super) fn nobody() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Sends each attempt to the crew that can do it.
 
-use super::crew::{Assignment, Crew, Stop};
+use super::crew::{Assignment, Crew, Prospect, Stop};
 use crate::scheduling::{Kind, Ticket};
 
 /// The crews of a run, by the kinds of their workers.
@@ -37,9 +37,9 @@ impl Router {
         }
     }
 
-    pub(super) fn expect(&mut self, kind: Kind, waiting: usize) {
+    pub(super) fn expect(&mut self, kind: Kind, prospect: Prospect) {
         if let Some(crew) = self.of(kind) {
-            crew.expect(kind, waiting);
+            crew.expect(kind, prospect);
         }
     }
 

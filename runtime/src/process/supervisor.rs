@@ -33,7 +33,7 @@ use roster::Listener;
 
 use super::{Lease, PoolConfig, ProcessManager, ProcessPool};
 use crate::Error;
-use crate::executor::crew::Stop;
+use crate::executor::crew::{Prospect, Stop};
 use crate::executor::reporter::Reporter;
 use crate::outcome::Failure;
 use crate::scheduling::Kind;
@@ -72,7 +72,8 @@ pub(super) enum Command {
     /// Work for a kind, or for one worker of it.
     Work(Kind, Option<u64>, Work),
     Stop(Key, Stop),
-    Expect(Kind, usize),
+    /// What the executor of this number has left for a kind.
+    Expect(Kind, u64, Prospect),
     Acquire(Kind, Acquirer),
     Release(Kind, u64),
     ScaleTo(Kind, u32, oneshot::Sender<()>),

@@ -3,7 +3,7 @@
 use super::scripted::{Act, Deaf, Floor, How};
 use super::*;
 use crate::executor::RunHandle;
-use crate::executor::crew::Introduction;
+use crate::executor::crew::{Introduction, Prospect};
 use crate::scheduling::ParallelizationHint;
 
 fn task(id: &str) -> Job {
@@ -177,7 +177,12 @@ async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
         message(&outcomes[3]),
         "unknown task `wrnog`, did you mean `wrong`?"
     );
-    assert_eq!(floor.expected()[0], 4, "all wait for the introduction");
+    let first = floor.expected()[0];
+    assert_eq!(
+        first,
+        Prospect::Open { waiting: 4 },
+        "all wait for the introduction"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::executor::builder::Recruiter;
-use crate::executor::crew::{Assignment, Crew, Introduction, Report, Stop};
+use crate::executor::crew::{Assignment, Crew, Introduction, Prospect, Report, Stop};
 use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::reporter::Reporter;
 use crate::outcome::{Class, Failure};
@@ -74,7 +74,7 @@ struct State {
     returned: HashMap<String, u32>,
     begun: Vec<Begun>,
     most_slots: u32,
-    expected: Vec<usize>,
+    expected: Vec<Prospect>,
     epoch: Instant,
     kind: Kind,
     reporter: Option<Reporter>,
@@ -128,7 +128,7 @@ impl Floor {
         self.0.lock().unwrap().most_slots
     }
 
-    pub(super) fn expected(&self) -> Vec<usize> {
+    pub(super) fn expected(&self) -> Vec<Prospect> {
         self.0.lock().unwrap().expected.clone()
     }
 
@@ -328,9 +328,9 @@ impl Crew for Floorman {
         self.0.end(ticket, outcome);
     }
 
-    fn expect(&mut self, kind: Kind, waiting: usize) {
+    fn expect(&mut self, kind: Kind, prospect: Prospect) {
         let mut state = self.0.0.lock().unwrap();
-        state.expected.push(waiting);
+        state.expected.push(prospect);
         let reporter = state.reporter.clone().expect("a run goes on");
         if let Some(tasks) = state.introduction.take() {
             reporter.tell(Report::Introduced {

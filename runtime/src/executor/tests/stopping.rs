@@ -2,9 +2,10 @@
 
 use ratchet_resilience::shutdown::{Grace, Phase};
 
-use super::scripted::{Act, Deaf, Floor};
+use super::scripted::{Act, Deaf, Floor, How};
 use super::*;
-use crate::executor::{Halt, MaxFailures, Stopped};
+use crate::executor::crew::Prospect;
+use crate::executor::{Halt, MaxFailures, RunHandle, Stopped};
 
 fn grace(draining: u32, cancelling: u32, killing: u32) -> Grace {
     Grace {
@@ -273,4 +274,44 @@ async fn a_job_that_would_be_tried_again_has_failed_when_the_run_stops() {
     assert_eq!(told(std::slice::from_ref(&first)), ["a failed"]);
     assert_eq!((message(&first), first.attempts), ("no", 1));
     assert!(run.next().await.unwrap().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_works_hears_when_nothing_is_left() {
+    let over_after = |order: Option<fn(&RunHandle)>| async move {
+        let floor = Floor::new(1, 0);
+        floor.script("a", 1, Act::well(2));
+        let failing = Act {
+            end: How::Fails,
+            ..Act::well(2)
+        };
+        floor.script("b", 1, failing);
+        floor.script("b", 2, Act::well(2));
+        let executor = Executor::builder()
+            .slots(1)
+            .recruiter(Arc::new(floor.clone()));
+        let again = Terms {
+            retry: Some(retrying(2)),
+            ..Terms::default()
+        };
+        let jobs = [
+            Job::task("a", "t", Payload::null()),
+            Job::task("b", "t", Payload::null()).terms(again),
+        ];
+        let run = executor.build().unwrap().run_list(jobs).unwrap();
+        tokio::time::sleep(SECOND).await;
+        if let Some(order) = order {
+            order(&run.handle());
+        }
+        all(run).await;
+        floor.expected()
+    };
+    let open = |waiting| Prospect::Open { waiting };
+    // The one that failed waits to be done again.
+    let to_the_end = [open(2), open(1), open(0), open(1), open(0), Prospect::Over];
+    assert_eq!(over_after(None).await, to_the_end);
+    let drained = [open(2), open(1), Prospect::Over];
+    assert_eq!(over_after(Some(RunHandle::drain)).await, drained);
+    let killed = [open(2), open(1), Prospect::Killed];
+    assert_eq!(over_after(Some(RunHandle::kill)).await, killed);
 }

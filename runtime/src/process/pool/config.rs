@@ -147,7 +147,8 @@ pub enum Language {
 /// How many workers a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// At least; 0 is fine, and the first job starts the first worker.
+    /// At least; 0 is fine, and the first job starts the first worker. Where only executors use the pool, there may be
+    /// fewer once they have nothing left to do: a worker that ends then is not replaced until there is something.
     pub min: u32,
     /// At most.
     pub max: u32,

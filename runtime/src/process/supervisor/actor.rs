@@ -125,9 +125,9 @@ impl Actor {
             }
             Command::Work(kind, to, work) => self.take(kind, to, work, now),
             Command::Stop(key, stop) => self.stop(key, stop),
-            Command::Expect(kind, waiting) => {
+            Command::Expect(kind, executor, prospect) => {
                 if let Some(roster) = self.roster(kind) {
-                    roster.expect(waiting);
+                    roster.expect(executor, prospect);
                 }
             }
             Command::Acquire(kind, acquirer) => {

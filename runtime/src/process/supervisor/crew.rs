@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::roster::Listener;
 use super::{Command, call};
-use crate::executor::crew::{Assignment, Crew, Stop};
+use crate::executor::crew::{Assignment, Crew, Prospect, Stop};
 use crate::executor::reporter::Reporter;
 use crate::scheduling::{Kind, Ticket};
 use crate::worker::orders::{Key, ReplyTo, Work};
@@ -28,6 +28,7 @@ impl PoolCrew {
         let listener = Listener {
             reporter: reporter.clone(),
             kind: known_as,
+            prospect: Prospect::default(),
         };
         // A supervisor that is gone tells nothing; the first attempt shows it.
         let _ = supervisor.send(Command::Listen(kind, listener));
@@ -76,8 +77,12 @@ impl Crew for PoolCrew {
         let _ = self.supervisor.send(Command::Stop(key, stop));
     }
 
-    fn expect(&mut self, _kind: Kind, waiting: usize) {
-        let _ = self.supervisor.send(Command::Expect(self.kind, waiting));
+    fn expect(&mut self, _kind: Kind, prospect: Prospect) {
+        let executor = self.reporter.number();
+        // A supervisor that is gone has no workers.
+        let _ = self
+            .supervisor
+            .send(Command::Expect(self.kind, executor, prospect));
     }
 }
 

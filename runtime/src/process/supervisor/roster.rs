@@ -19,7 +19,7 @@ use super::Acquirer;
 use super::member::Member;
 use super::metrics::Counts;
 use crate::event::WorkerNews;
-use crate::executor::crew::{Introduction, Report};
+use crate::executor::crew::{Introduction, Prospect, Report};
 use crate::executor::reporter::Reporter;
 use crate::outcome::{Class, Failure};
 use crate::process::PoolConfig;
@@ -34,6 +34,8 @@ use crate::worker::{Cause, Retirement};
 pub(in crate::process) struct Listener {
     pub(super) reporter: Reporter,
     pub(super) kind: Kind,
+    /// What it has left to do.
+    pub(super) prospect: Prospect,
 }
 
 /// The tasks that workers say they know, if they say.
@@ -57,8 +59,12 @@ pub(super) struct Roster {
     /// Why the kind was given up.
     pub(super) broken: Option<Box<Failure>>,
     estimate: Estimate,
-    /// How many jobs wait with an executor.
-    expected: usize,
+    /// What its executors have left between them.
+    prospect: Prospect,
+    /// Somebody uses it who is no executor, and may do so at any time.
+    called: bool,
+    /// Until when executors have the time to say what they have left, now that something has ended.
+    heeds_until: Option<Instant>,
     /// Since when there has been more to do than workers for it.
     short_since: Option<Instant>,
     /// Its workers say no hello.
@@ -87,7 +93,9 @@ impl Roster {
             health: Health::new(config.restart),
             broken: None,
             estimate: Estimate::default(),
-            expected: 0,
+            prospect: Prospect::default(),
+            called: false,
+            heeds_until: None,
             short_since: None,
             silent: false,
             announced: (0, 0),
@@ -126,15 +134,12 @@ impl Roster {
 
     pub(super) fn scale_to(&mut self, size: u32) {
         (self.min, self.max) = (size, size);
-    }
-
-    /// An executor has so many jobs waiting for workers of this kind.
-    pub(super) fn expect(&mut self, waiting: usize) {
-        self.expected = waiting;
+        self.called = true;
     }
 
     /// Somebody wants a worker for themselves.
     pub(super) fn acquire(&mut self, acquirer: Acquirer) {
+        self.called = true;
         match &self.broken {
             // Who asked may be gone.
             Some(failure) => drop(acquirer.answer.send(Err(failure.clone()))),
@@ -202,6 +207,9 @@ impl Roster {
         }
         member.jobs_done += u64::from(worked.ended);
         member.busy += worked.busy;
+        if worked.ended > 0 && !member.succeeded && member.is_worn(None, now) {
+            self.heed(now);
+        }
         self.counts.jobs += u64::from(worked.ended);
         self.estimate.learn(worked.ended, worked.busy);
         self.health.did_well();
@@ -221,6 +229,9 @@ impl Roster {
         self.balancer.forget(WorkerNumber(number));
         let unexpected = death.cause.is_unexpected();
         self.counts.ended(death.cause.name(), unexpected);
+        if death.charged > 0 {
+            self.heed(now);
+        }
         let news = WorkerNews::Ended {
             worker: member.name.clone(),
             cause: death.cause.to_string(),

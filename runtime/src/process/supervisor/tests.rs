@@ -2,6 +2,7 @@
 
 mod fake;
 mod lives;
+mod rest;
 mod sizes;
 mod timeouts;
 mod work;

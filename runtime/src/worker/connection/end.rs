@@ -15,7 +15,8 @@ use crate::worker::orders::Death;
 /// its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a worker that closed its stdout has to end by itself, which tells more than killing it.
+/// How long a worker that closed its stdout has to end by itself, which tells more than killing it, and one
+/// that has not come as far as to take work, once it was asked.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
 impl Death {
@@ -91,6 +92,11 @@ impl Live {
             return;
         }
         self.dying = Some(Cause::Retired(why));
+        if self.profile.is_none() {
+            // It has nothing to finish, and may heed nothing for as long as it loads.
+            self.leaving = Leaving::Asked;
+            return self.terminate(LAST_BREATH.min(self.config.grace)).await;
+        }
         if self.can(&Capability::Drain) {
             self.queue(Event::Drain);
         }

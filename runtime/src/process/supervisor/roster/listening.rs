@@ -1,12 +1,17 @@
 //! Executors that are told what becomes of a kind.
 
+use std::time::{Duration, Instant};
+
 use ratchet_ipc::Profile;
 
 use super::{Listener, Repertoire, Roster};
-use crate::executor::crew::{Introduction, Report};
+use crate::executor::crew::{Introduction, Prospect, Report};
 use crate::executor::reporter::Reporter;
 use crate::scheduling::{Kind, ParallelizationHint};
 use crate::worker::orders::Order;
+
+/// How long executors have to say that what has just ended was the last.
+const HEED: Duration = Duration::from_millis(2);
 
 impl Roster {
     /// An executor is gone, and nobody wants its attempts any more.
@@ -14,10 +19,46 @@ impl Roster {
         self.listeners
             .retain(|listener| !listener.reporter.is(executor));
         self.pending.retain(|work| !work.is_of(executor));
-        self.expected = 0;
+        self.sum_up();
         for member in self.members.iter().filter(|member| member.state.jobs() > 0) {
             member.order(Order::Abandon(executor.clone()));
         }
+    }
+
+    /// An executor says what it has left.
+    pub(in crate::process::supervisor) fn expect(&mut self, executor: u64, prospect: Prospect) {
+        for listener in &mut self.listeners {
+            if listener.reporter.number() == executor {
+                listener.prospect = prospect;
+            }
+        }
+        self.sum_up();
+    }
+
+    /// Who is gone has nothing left, and what was killed stays so until somebody else comes.
+    fn sum_up(&mut self) {
+        let before = match self.prospect {
+            Prospect::Open { .. } | Prospect::Over => Prospect::Over,
+            Prospect::Killed => Prospect::Killed,
+        };
+        let prospects = self.listeners.iter().map(|listener| listener.prospect);
+        self.prospect = prospects.fold(before, Prospect::and);
+    }
+
+    /// Whether nobody needs a worker: it was only executors who did, and they have nothing left.
+    pub(super) fn rests(&self) -> bool {
+        !self.called && !matches!(self.prospect, Prospect::Open { .. })
+    }
+
+    /// Something has ended, of which its executor hears at the same time.
+    pub(super) fn heed(&mut self, now: Instant) {
+        self.heeds_until = self.heeds_until.or(now.checked_add(HEED));
+    }
+
+    /// Whether an executor may be about to say that nothing is left.
+    pub(super) fn heeds(&mut self, now: Instant) -> bool {
+        self.heeds_until = self.heeds_until.filter(|until| *until > now);
+        self.heeds_until.is_some() && !self.called && self.prospect.waiting() == 0
     }
 
     /// Tells executors how many attempts the kind takes, where that has changed.
@@ -51,7 +92,7 @@ impl Roster {
 
     /// Takes on a listener, and tells it where things stand.
     pub(in crate::process::supervisor) fn greet(&mut self, listener: Listener) {
-        let Listener { reporter, kind } = &listener;
+        let Listener { reporter, kind, .. } = &listener;
         let kind = *kind;
         let (places, ahead) = self.announced;
         reporter.tell(Report::Places {
@@ -70,6 +111,7 @@ impl Roster {
         }
         self.listeners.retain(|other| !other.reporter.is_closed());
         self.listeners.push(listener);
+        self.sum_up();
     }
 
     pub(in crate::process::supervisor) fn tell(&self, report: impl Fn(Kind) -> Report) {

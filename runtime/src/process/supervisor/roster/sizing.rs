@@ -5,17 +5,27 @@ use std::time::Instant;
 use super::super::member::Member;
 use super::work::RECALL_AFTER;
 use super::{Roster, count, retire};
-use crate::worker::Retirement;
+use crate::executor::crew::Prospect;
+use crate::worker::orders::Order;
+use crate::worker::{Cause, Retirement};
 
 impl Roster {
     /// Sees to the size and the state of the pool. Says how many workers are to be started now, and
     /// whom each replaces.
     pub(in crate::process::supervisor) fn tend(&mut self, now: Instant) -> Vec<Option<u64>> {
+        self.kill_unwanted();
         if self.broken.is_some() {
             return Vec::new();
         }
         self.shrink(now);
         self.recall(now);
+        if self.rests() {
+            self.short_since = None;
+            return Vec::new();
+        }
+        if self.heeds(now) {
+            return Vec::new();
+        }
         let mut starts = Vec::new();
         let size = self.size();
         let missing = self.min.saturating_sub(size);
@@ -37,7 +47,8 @@ impl Roster {
 
     /// How many workers more there should be, by what waits and for how long.
     fn growth(&mut self, size: u32, now: Instant) -> u32 {
-        let waiting = self.expected + self.pending.len() + self.acquirers.len();
+        let waiting = self.prospect.waiting();
+        let waiting = waiting.saturating_add(self.pending.len() + self.acquirers.len());
         let coming = count(self.members.iter().filter(|member| member.is_starting()));
         // What workers say of themselves can be any number.
         let room = self.members.iter().map(Member::room);
@@ -59,6 +70,16 @@ impl Roster {
         }
         self.short_since = Some(now);
         1
+    }
+
+    /// Once what the executors had is killed, no worker is let end well. Those that have work are killed for it.
+    fn kill_unwanted(&self) {
+        if self.called || self.prospect != Prospect::Killed {
+            return;
+        }
+        for member in self.members.iter().filter(|one| one.state.jobs() == 0) {
+            member.order(Order::Kill(Cause::Retired(Retirement::Shutdown)));
+        }
     }
 
     /// Workers beyond the most there may be leave, and so do those that have long been idle.
@@ -92,7 +113,7 @@ impl Roster {
 
     /// Makes room for another kind: the worker that has been idle longest leaves.
     pub(in crate::process::supervisor) fn yield_one(&mut self, now: Instant) -> bool {
-        if self.size() <= self.min || self.expected > 0 {
+        if self.size() <= self.min || self.prospect.waiting() > 0 {
             return false;
         }
         let idle = self
@@ -138,7 +159,7 @@ impl Roster {
             .and_then(|since| since.checked_add(RECALL_AFTER));
         let restart = self.health.not_before(now);
         // What is past was seen to, or waits for something that will happen.
-        let times = [grow, recall, restart]
+        let times = [grow, recall, restart, self.heeds_until]
             .into_iter()
             .flatten()
             .chain(ages)

@@ -25,6 +25,7 @@ impl Roster {
             let failure = failure.clone();
             return work.answer(Err(failure), None, Duration::ZERO, None);
         }
+        self.called |= !work.has_slot();
         if work.ahead {
             return match self.stage(work, now) {
                 None => {}

@@ -16,7 +16,7 @@ use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings, Ticket};
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Tickets as an executor has them.
-fn tickets(count: usize) -> Vec<Ticket> {
+pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     let now = tokio::time::Instant::now().into_std();
     let slots = u32::try_from(count).unwrap();
     let settings = Settings {
@@ -34,7 +34,7 @@ fn tickets(count: usize) -> Vec<Ticket> {
     tickets.collect()
 }
 
-fn assignment(ticket: Ticket, ahead: bool) -> Assignment {
+pub(super) fn assignment(ticket: Ticket, ahead: bool) -> Assignment {
     Assignment {
         ticket,
         job: Arc::new(job("a")),
@@ -46,7 +46,7 @@ fn assignment(ticket: Ticket, ahead: bool) -> Assignment {
 }
 
 /// The next report about attempts.
-async fn next(reports: &mut Reports) -> Report {
+pub(super) async fn next(reports: &mut Reports) -> Report {
     loop {
         match reports.news.recv().await.unwrap() {
             Report::Places { .. } | Report::Introduced { .. } | Report::Worker(_) => {}
