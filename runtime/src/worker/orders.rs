@@ -87,6 +87,14 @@ impl Work {
         matches!(&self.reply, ReplyTo::Loop { reporter, .. } if reporter.is(executor))
     }
 
+    /// The number of the executor whose attempt it is, if it is one's.
+    pub(crate) fn executor(&self) -> Option<u64> {
+        match &self.reply {
+            ReplyTo::Loop { reporter, .. } => Some(reporter.number()),
+            ReplyTo::Caller { .. } => None,
+        }
+    }
+
     /// Whether it holds a slot of an executor while it runs, so that one sent ahead has to inherit it.
     pub(crate) fn has_slot(&self) -> bool {
         matches!(self.reply, ReplyTo::Loop { .. })

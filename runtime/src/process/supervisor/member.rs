@@ -22,6 +22,8 @@ pub(super) struct Member {
     pub(super) state: WorkerState,
     /// How many of its jobs only lie in its pipe.
     pub(super) staged: u32,
+    /// The executor whose all is that it was given since it last had nothing to do.
+    pub(super) executor: Option<u64>,
     pub(super) concurrency: u32,
     pub(super) gives_back: bool,
     pub(super) born: Instant,
@@ -58,6 +60,7 @@ impl Member {
             orders,
             state: WorkerState::Starting { since: now },
             staged: 0,
+            executor: None,
             concurrency: 1,
             gives_back: false,
             born: now,
@@ -108,6 +111,12 @@ impl Member {
         }
     }
 
+    /// Whether all that it has is this executor's: what is sent ahead inherits its slot from what was there before,
+    /// and nobody's slot can pass to somebody else.
+    pub(super) fn is_all_of(&self, executor: Option<u64>) -> bool {
+        executor.is_some() && (self.state.jobs() == 0 || self.executor == executor)
+    }
+
     /// Whether it is, or will be, of use to its pool.
     pub(super) fn stays(&self) -> bool {
         match self.state {
@@ -134,10 +143,15 @@ impl Member {
 
     /// Hands it an attempt, which comes back if it is too late for that.
     pub(super) fn give(&mut self, work: Work, now: Instant) -> Result<(), Work> {
-        let ahead = work.ahead;
+        let (ahead, executor) = (work.ahead, work.executor());
         match self.orders.send(Order::Work(work)) {
             Ok(()) => {
                 self.staged += u32::from(ahead);
+                if self.state.jobs() == 0 {
+                    self.executor = executor;
+                } else if self.executor != executor {
+                    self.executor = None;
+                }
                 self.make(Move::Took, now);
                 Ok(())
             }

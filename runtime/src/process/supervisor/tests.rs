@@ -3,6 +3,7 @@
 mod fake;
 mod lives;
 mod rest;
+mod sharing;
 mod sizes;
 mod timeouts;
 mod work;

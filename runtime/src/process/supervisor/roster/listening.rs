@@ -35,6 +35,15 @@ impl Roster {
         self.sum_up();
     }
 
+    /// The number of the one executor that there is. Several are sent nothing ahead: what one may send would have to
+    /// follow what the others have sent.
+    pub(super) fn only_executor(&self) -> Option<u64> {
+        match self.listeners.as_slice() {
+            [only] => Some(only.reporter.number()),
+            _ => None,
+        }
+    }
+
     /// Who is gone has nothing left, and what was killed stays so until somebody else comes.
     fn sum_up(&mut self) {
         let before = match self.prospect {
@@ -65,12 +74,16 @@ impl Roster {
     pub(in crate::process::supervisor) fn announce(&mut self) {
         let mut places = 0_u32;
         let mut ahead = 0_u32;
+        let only = self.only_executor();
         for member in &self.members {
             if member.takes_work() && !member.leased {
                 let (takes, gives_back) = (member.concurrency, member.gives_back);
                 // What workers say of themselves can be any number.
                 places = places.saturating_add(takes);
-                ahead = ahead.saturating_add(self.estimate.ahead(&self.config, takes, gives_back));
+                if member.is_all_of(only) {
+                    let wanted = self.estimate.ahead(&self.config, takes, gives_back);
+                    ahead = ahead.saturating_add(wanted);
+                }
             } else if !member.leased {
                 places = places.saturating_add(member.running());
             }

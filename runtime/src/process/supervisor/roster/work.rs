@@ -80,12 +80,14 @@ impl Roster {
     /// Puts an attempt into the pipe of a worker that is busy.
     fn stage(&mut self, work: Work, now: Instant) -> Option<Work> {
         let (config, estimate) = (&self.config, &self.estimate);
+        let (executor, only) = (work.executor(), self.only_executor());
         let roomiest = self
             .members
             .iter_mut()
             .filter(|member| {
                 member.takes_work() && !member.leased && !member.recalled && member.room() == 0
             })
+            .filter(|member| executor.is_none() || (executor == only && member.is_all_of(executor)))
             .filter(|member| {
                 member.staged < estimate.ahead(config, member.concurrency, member.gives_back)
             })

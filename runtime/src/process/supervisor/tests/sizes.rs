@@ -175,11 +175,11 @@ async fn workers_that_take_more_than_can_be_counted_are_of_use_all_the_same() {
     pass(MOMENT).await;
     let (reporter, mut reports) = Reporter::new();
     let _crew = pool.crew(Kind(1), reporter);
-    let first = reports.news.recv().await.unwrap();
-    let most = u32::MAX;
-    assert!(
-        matches!(first, Report::Places { places, ahead, .. } if (places, ahead) == (most, most)),
-        "{first:?}"
-    );
+    let mut told = (0, 0);
+    while told != (u32::MAX, u32::MAX) {
+        if let Report::Places { places, ahead, .. } = reports.news.recv().await.unwrap() {
+            told = (places, ahead);
+        }
+    }
     assert!(pool.run(job("a")).await.result.is_ok());
 }
