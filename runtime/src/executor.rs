@@ -12,6 +12,7 @@ mod ending;
 mod handle;
 mod hands;
 mod intake;
+mod introduced;
 mod kinds;
 mod ledger;
 mod local;

@@ -73,7 +73,7 @@ impl Orchestrator {
     /// Goes on with a job as its needs allow.
     pub(super) fn stand(&mut self, standing: needs::Standing) {
         match standing {
-            needs::Standing::Clear(arrival) => self.proceed(arrival),
+            needs::Standing::Clear(arrival) => self.proceed(arrival, None),
             needs::Standing::Waits => {}
             needs::Standing::Lost(arrival, need) => {
                 let message = format!("it needs `{need}`, which did not succeed");
@@ -88,8 +88,8 @@ impl Orchestrator {
         }
     }
 
-    /// A job that needs nobody any more.
-    fn proceed(&mut self, arrival: Arrival) {
+    /// A job that needs nobody any more; with a share it has asked the cache before.
+    pub(super) fn proceed(&mut self, arrival: Arrival, share: Option<Box<Share>>) {
         if let Work::Ended(outcome) = &arrival.job.work {
             let outcome = Arc::clone(outcome);
             return self.pass_on(&arrival, outcome);
@@ -100,6 +100,7 @@ impl Orchestrator {
         match self.kinds.resolve(&arrival.job) {
             Resolved::Later => self.unresolved.push_back(arrival),
             Resolved::Refused(failure) => self.refuse(&arrival, failure),
+            Resolved::Known { kind, .. } if share.is_some() => self.queue(arrival, kind, share),
             Resolved::Known { kind, cacheable } => {
                 let process = self.kinds.process(kind);
                 match self.reuse.wants(&arrival.job, cacheable, process) {
@@ -114,7 +115,7 @@ impl Orchestrator {
     /// A kind has introduced itself or is given up: some of those that waited for that can go on.
     pub(super) fn resolve_again(&mut self) {
         for arrival in std::mem::take(&mut self.unresolved) {
-            self.proceed(arrival);
+            self.proceed(arrival, None);
         }
     }
 

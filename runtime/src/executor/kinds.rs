@@ -58,6 +58,8 @@ pub(super) struct Kinds {
     any: Option<Kind>,
     /// Kinds that have not introduced themselves yet.
     silent: Vec<Kind>,
+    /// Kinds that were taken at their name, or for what does any task, since their workers said nothing.
+    guessed: Vec<Kind>,
     broken: Table<Kind, Failure>,
 }
 
@@ -79,6 +81,7 @@ impl Kinds {
             tasks: Table::default(),
             any: None,
             silent: Vec::new(),
+            guessed: Vec::new(),
             broken: Table::default(),
         };
         for kind in kinds {
@@ -127,31 +130,52 @@ impl Kinds {
         }
     }
 
-    /// A kind has introduced itself.
-    pub(super) fn introduced(&mut self, kind: Kind, tasks: Option<Vec<Introduction>>) {
-        let Some(at) = self.silent.iter().position(|silent| *silent == kind) else {
-            return; // A later worker of the kind says the same again.
+    /// A kind has introduced itself. Says whether it did so late: others were told of its tasks what is not so.
+    pub(super) fn introduced(&mut self, kind: Kind, tasks: Option<Vec<Introduction>>) -> bool {
+        let is_first = take(&mut self.silent, kind);
+        let Some(tasks) = tasks else {
+            if is_first {
+                self.guess(kind);
+            }
+            return false;
         };
-        self.silent.remove(at);
-        let only = self.is_only(kind);
-        match tasks {
-            Some(tasks) => {
-                for Introduction {
-                    task,
-                    hint,
-                    cacheable,
-                } in tasks
-                {
-                    self.enter(task, kind, hint, Some(cacheable));
-                }
-            }
-            None if self.is_served(kind) => {}
-            None if only => self.any = Some(kind),
-            None => {
-                let name = TaskName::from(self.name(kind));
-                self.enter(name, kind, None, None);
-            }
+        let is_late = take(&mut self.guessed, kind);
+        if !is_first && !is_late {
+            return false; // A later worker of the kind says the same again.
         }
+        if is_late && !self.is_served(kind) {
+            // It does what it says, and nothing else.
+            self.any = self.any.filter(|any| *any != kind);
+            self.tasks.retain(|_, entry| entry.kind != kind);
+        }
+        for Introduction {
+            task,
+            hint,
+            cacheable,
+        } in tasks
+        {
+            self.enter(task, kind, hint, Some(cacheable));
+        }
+        is_late
+    }
+
+    /// A kind takes work and has not said which.
+    fn guess(&mut self, kind: Kind) {
+        self.guessed.push(kind);
+        if self.is_served(kind) {
+            return;
+        }
+        if self.is_only(kind) {
+            self.any = Some(kind);
+        } else {
+            let name = TaskName::from(self.name(kind));
+            self.enter(name, kind, None, None);
+        }
+    }
+
+    /// Whether what a kind does was guessed, so that it may say more yet.
+    pub(super) fn is_guessed(&self, kind: Kind) -> bool {
+        self.guessed.contains(&kind)
     }
 
     /// Whether it is known what a kind does without its saying so.
@@ -263,4 +287,9 @@ impl Kinds {
             }
         }
     }
+}
+
+fn take(kinds: &mut Vec<Kind>, kind: Kind) -> bool {
+    let at = kinds.iter().position(|one| *one == kind);
+    at.map(|at| kinds.remove(at)).is_some()
 }

@@ -94,10 +94,7 @@ impl Orchestrator {
                 staff.edition = edition;
                 self.count_workers(kind);
             }
-            Report::Introduced { kind, tasks } => {
-                self.kinds.introduced(kind, tasks);
-                self.resolve_again();
-            }
+            Report::Introduced { kind, tasks } => self.kind_introduced(kind, tasks),
             Report::Broken { kind, failure } => self.kind_broke(kind, &failure),
             Report::Worker(news) => self.tell(|| Event::Worker(news)),
         }

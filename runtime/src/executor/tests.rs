@@ -7,6 +7,7 @@ mod closures;
 mod coming_in;
 mod failing;
 mod in_hand;
+mod late;
 mod pool;
 mod recording;
 mod reusing;

@@ -113,6 +113,12 @@ impl Floor {
         self
     }
 
+    /// Workers that say what they do when they are made to, by [`report`](Self::report).
+    pub(super) fn silent(self) -> Self {
+        self.0.lock().unwrap().tasks = Tasks::Introduced;
+        self
+    }
+
     /// Says what an attempt at a job does; all others end well at once.
     pub(super) fn script(&self, id: &str, attempt: u32, act: Act) {
         let mut state = self.0.lock().unwrap();

@@ -33,7 +33,8 @@ pub struct PoolConfig {
     pub limits: Limits,
     /// Whether a worker has to introduce itself.
     pub handshake: HandshakeMode,
-    /// How long a hello is waited for.
+    /// How long a hello is waited for. One that comes later still counts, though not for jobs that were given to
+    /// workers before it.
     pub handshake_wait: Duration,
     /// How long a worker may take to be ready.
     pub start_timeout: Duration,

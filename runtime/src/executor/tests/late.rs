@@ -1,0 +1,123 @@
+//! Workers that introduce themselves after they were given jobs.
+
+use ratchet_caching::{MemoryCache, TaskCache};
+
+use super::scripted::{Act, Floor};
+use super::*;
+use crate::executor::crew::{Introduction, Report};
+use crate::scheduling::ParallelizationHint;
+
+fn task(id: &str, task: &str) -> Job {
+    Job::task(id, task, Payload::null())
+}
+
+/// Runs jobs of two seconds each by two workers that are taken to say nothing, and declare this a second later.
+async fn declared_late(
+    floor: &Floor,
+    executor: crate::ExecutorBuilder,
+    jobs: Vec<Job>,
+    introduction: Introduction,
+) -> Vec<Arc<Outcome>> {
+    for job in &jobs {
+        floor.script(job.id.as_str(), 1, Act::well(2));
+    }
+    let executor = executor
+        .slots(2)
+        .recruiter(Arc::new(floor.clone()))
+        .build()
+        .unwrap();
+    let run = executor.run_list(jobs).unwrap();
+    let outcomes = tokio::spawn(async move {
+        let _executor = executor;
+        all(run).await
+    });
+    tokio::time::sleep(SECOND / 2).await;
+    floor.report(|kind| Report::Introduced { kind, tasks: None });
+    tokio::time::sleep(SECOND).await;
+    floor.report(|kind| Report::Introduced {
+        kind,
+        tasks: Some(vec![introduction]),
+    });
+    outcomes.await.unwrap()
+}
+
+fn begun(floor: &Floor) -> Vec<String> {
+    let begun = floor.begun().into_iter();
+    let begun = begun.map(|begun| format!("{} at {:?}", begun.id, begun.at));
+    begun.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_late_binds_what_waits_and_what_comes() {
+    let floor = Floor::new(2, 0).silent();
+    let alone = Introduction {
+        task: "t".into(),
+        hint: Some(Ok(ParallelizationHint::Alone)),
+        cacheable: false,
+    };
+    let jobs = vec![
+        task("a", "t"),
+        task("b", "t"),
+        task("unknown", "other"),
+        task("c", "t"),
+        task("d", "t"),
+        task("e", "t").needs(["d"]),
+        task("unknown too", "other").needs(["d"]),
+    ];
+    let outcomes = declared_late(&floor, Executor::builder(), jobs, alone).await;
+    assert_eq!(
+        begun(&floor),
+        [
+            "a at 500ms",
+            "b at 500ms",
+            "c at 2.5s",
+            "d at 4.5s",
+            "e at 6.5s"
+        ]
+    );
+    let of = |id: &str| outcomes.iter().find(|one| one.id.as_str() == id).unwrap();
+    for unknown in ["unknown", "unknown too"] {
+        assert_eq!(message(of(unknown)), "unknown task `other`; known: t");
+    }
+    assert!(of("d").is_success());
+    assert_eq!(of("d").queued, SECOND * 9 / 2, "since it came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
+    let floor = Floor::new(2, 0).silent();
+    let cacheable = Introduction {
+        task: "t".into(),
+        hint: None,
+        cacheable: true,
+    };
+    let jobs = ["a", "b", "c", "d", "e"].map(|id| task(id, "t")).to_vec();
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let executor = Executor::builder().cache(cache);
+    let outcomes = declared_late(&floor, executor, jobs, cacheable).await;
+    // Whichever asks first does it, and the others take what it has done.
+    let begun = floor.begun();
+    let at: Vec<Duration> = begun.iter().map(|one| one.at).collect();
+    assert_eq!(at, [SECOND / 2, SECOND / 2, SECOND * 5 / 2]);
+    assert_eq!(outcomes.iter().filter(|one| one.cached).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_of_ones_own_stays_when_the_worker_declares_another() {
+    let floor = Floor::new(2, 0).silent();
+    let alone = Introduction {
+        task: "t".into(),
+        hint: Some(Ok(ParallelizationHint::Alone)),
+        cacheable: false,
+    };
+    let fully = || Terms {
+        hint: Some(ParallelizationHint::FullyParallel),
+        ..Terms::default()
+    };
+    let jobs = ["a", "b", "c", "d"].map(|id| task(id, "t").terms(fully()));
+    declared_late(&floor, Executor::builder(), jobs.to_vec(), alone).await;
+    assert_eq!(
+        begun(&floor),
+        ["a at 500ms", "b at 500ms", "c at 2.5s", "d at 2.5s"]
+    );
+}
