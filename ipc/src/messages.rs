@@ -1,6 +1,7 @@
 //! Every message of the protocol as a type.
 
 mod event;
+mod field;
 mod hello;
 pub(crate) mod id;
 mod name;

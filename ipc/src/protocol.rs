@@ -53,6 +53,12 @@ pub enum HandshakeError {
         /// What the worker says.
         worker: Vec<ProtocolVersion>,
     },
+    /// The worker introduced itself wrongly.
+    #[error("its hello is malformed: {reason}")]
+    MalformedHello {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The worker had to introduce itself and did not.
     #[error("the worker said no hello in time, and its handshake is required")]
     NoHello,

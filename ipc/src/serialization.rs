@@ -115,11 +115,14 @@ pub enum MessageKind {
 
 /// A message of a known type that breaks the protocol.
 ///
-/// A malformed response is all that its request will get; a malformed event costs nobody anything.
+/// A malformed response is all that its request will get, and a malformed hello has its worker refused; any other
+/// malformed event costs nobody anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// What it claims to be.
     pub kind: MessageKind,
+    /// It is a hello, without which a worker cannot be known for what it is.
+    pub is_hello: bool,
     /// The request that it concerns, if that could be read.
     pub id: Option<MessageId>,
     /// What is wrong with it.
@@ -175,14 +178,30 @@ impl Found<'_> {
         if id.is_none() && !self.strays.admits(self.now) {
             return;
         }
+        self.wrong(kind, false, id, reason.into(), line);
+    }
+
+    /// A hello that breaks the protocol, which is no chatter.
+    pub fn malformed_hello(&mut self, reason: impl Into<String>, line: &[u8]) {
+        self.wrong(MessageKind::Event, true, None, reason.into(), line);
+    }
+
+    fn wrong(
+        &mut self,
+        kind: MessageKind,
+        is_hello: bool,
+        id: Option<MessageId>,
+        reason: String,
+        line: &[u8],
+    ) {
         let (line, _) = stray::excerpt(line);
-        let malformed = Malformed {
+        self.queue.push_back(Incoming::Malformed(Malformed {
             kind,
+            is_hello,
             id,
-            reason: reason.into(),
+            reason,
             line,
-        };
-        self.queue.push_back(Incoming::Malformed(malformed));
+        }));
     }
 
     /// A message that was too long to keep.

@@ -88,7 +88,7 @@ pub struct Log {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
     /// How much it matters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub level: LogLevel,
     /// What it says.
     pub message: String,

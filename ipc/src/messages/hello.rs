@@ -3,37 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
+use super::field::read;
 use super::{Payload, TaskName};
 use crate::protocol::ProtocolVersion;
 
 /// What a worker says of itself before anything else.
 ///
 /// Only the versions are needed; a worker that says no more takes one request at a time, of any task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hello {
     /// The versions of the protocol that it speaks.
     pub protocol: Vec<ProtocolVersion>,
     /// What it is called, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its own version; part of the key of cached results.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// How many requests it works on at the same time.
-    #[serde(default = "one")]
     pub concurrency: NonZeroU32,
     /// What it can do beyond answering.
-    #[serde(default, deserialize_with = "super::null_is_default")]
     pub capabilities: Capabilities,
     /// The tasks that it knows; absent means that it takes any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<BTreeMap<TaskName, TaskDeclaration>>,
-}
-
-fn one() -> NonZeroU32 {
-    NonZeroU32::MIN
 }
 
 impl Hello {
@@ -43,28 +39,92 @@ impl Hello {
             protocol: protocol.into_iter().collect(),
             name: None,
             version: None,
-            concurrency: one(),
+            concurrency: NonZeroU32::MIN,
             capabilities: Capabilities::default(),
             tasks: None,
         }
     }
 }
 
+impl<'de> Deserialize<'de> for Hello {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            protocol: Option<&'a RawValue>,
+            name: Option<&'a RawValue>,
+            version: Option<&'a RawValue>,
+            concurrency: Option<&'a RawValue>,
+            capabilities: Option<&'a RawValue>,
+            tasks: Option<&'a RawValue>,
+        }
+        let wire = Wire::deserialize(deserializer)?;
+        let read = || {
+            let protocol = read(
+                wire.protocol,
+                "`protocol`",
+                "a list of version numbers, as in [1]",
+            )?;
+            let concurrency = "a whole number from 1";
+            let capabilities = "a list of names";
+            Ok(Self {
+                protocol: protocol.ok_or(
+                    "`protocol` is missing: it lists the versions that the worker speaks, as in [1]",
+                )?,
+                name: read(wire.name, "`name`", "a text")?,
+                version: read(wire.version, "`version`", "a text")?,
+                concurrency: read(wire.concurrency, "`concurrency`", concurrency)?
+                    .unwrap_or(NonZeroU32::MIN),
+                capabilities: read(wire.capabilities, "`capabilities`", capabilities)?
+                    .unwrap_or_default(),
+                tasks: read_tasks(wire.tasks)?,
+            })
+        };
+        read().map_err(|wrong: String| serde::de::Error::custom(wrong))
+    }
+}
+
+fn read_tasks(
+    value: Option<&RawValue>,
+) -> Result<Option<BTreeMap<TaskName, TaskDeclaration>>, String> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        hint: Option<&'a RawValue>,
+        cacheable: Option<&'a RawValue>,
+        description: Option<&'a RawValue>,
+    }
+    let expected = "an object with the name of each task as a key";
+    let tasks = read::<BTreeMap<TaskName, Option<&RawValue>>>(value, "`tasks`", expected)?;
+    let Some(tasks) = tasks else { return Ok(None) };
+    let tasks = tasks.into_iter().map(|(task, value)| {
+        let of = |field: &str| format!("`{field}` of the task `{task}`");
+        let wire = read::<Wire<'_>>(value, format!("what `tasks` says of `{task}`"), "an object")?;
+        let declaration = match wire {
+            None => TaskDeclaration::default(),
+            Some(wire) => TaskDeclaration {
+                hint: read(wire.hint, of("hint"), "JSON")?,
+                cacheable: read(wire.cacheable, of("cacheable"), "true or false")?
+                    .unwrap_or_default(),
+                description: read(wire.description, of("description"), "a text")?,
+            },
+        };
+        Ok((task, declaration))
+    });
+    tasks.collect::<Result<_, String>>().map(Some)
+}
+
 /// What a worker says of one of its tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct TaskDeclaration {
     /// How parallel it may be, as in a job file: a name, or an object with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Payload>,
     /// Whether the same input always gives the same result.
-    #[serde(
-        default,
-        skip_serializing_if = "std::ops::Not::not",
-        deserialize_with = "super::null_is_default"
-    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cacheable: bool,
     /// What it does, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 

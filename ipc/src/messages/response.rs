@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::{MessageId, Payload, null_is_default};
+use super::field::{read, shown};
+use super::{MessageId, Payload};
 
 /// The worker's one answer to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,31 +36,21 @@ pub struct Response {
 /// }
 /// assert_eq!(parse("x").unwrap_err().message, "invalid digit found in string");
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskError {
     /// Tells kinds of failure apart, for programs.
-    #[serde(default = "unnamed_error")]
     pub code: Cow<'static, str>,
     /// Says what happened, for people.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub message: String,
     /// `Some(false)` is final; otherwise the job's retry policy decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
     /// How long to wait before the next attempt, in milliseconds.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "milliseconds"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// Whatever else the worker wants known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Payload>,
-}
-
-fn unnamed_error() -> Cow<'static, str> {
-    Cow::Borrowed(TaskError::UNNAMED)
 }
 
 impl TaskError {
@@ -145,9 +136,7 @@ impl<'de> Deserialize<'de> for Response {
         let Wire { id, result, error } = Wire::deserialize(deserializer)?;
         let outcome = match (result.map(RawValue::get), error.map(RawValue::get)) {
             (Some(result), None) => Ok(Payload::from_checked(result)),
-            (None | Some("null"), Some(error)) => {
-                Err(serde_json::from_str(error).map_err(D::Error::custom)?)
-            }
+            (None | Some("null"), Some(error)) => Err(read_error(error).map_err(D::Error::custom)?),
             (None, None) => {
                 return Err(D::Error::custom("a response with neither result nor error"));
             }
@@ -161,26 +150,62 @@ impl<'de> Deserialize<'de> for Response {
     }
 }
 
+impl<'de> Deserialize<'de> for TaskError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?;
+        read_error(value.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads an error; what is wrong with one is said in the words of the protocol.
+fn read_error(value: &str) -> Result<TaskError, String> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        code: Option<&'a RawValue>,
+        message: Option<&'a RawValue>,
+        retryable: Option<&'a RawValue>,
+        retry_after_ms: Option<&'a RawValue>,
+        data: Option<&'a RawValue>,
+    }
+    if !value.starts_with('{') {
+        return Err(format!("`error` is not an object: {}", shown(value)));
+    }
+    let wire: Wire<'_> = serde_json::from_str(value).map_err(|error| error.to_string())?;
+    let code = read(wire.code, "`code`", "a text")?.map(Cow::<str>::Owned);
+    let retry_after = "a number of milliseconds that is not negative";
+    let retry_after = read(wire.retry_after_ms, "`retry_after_ms`", retry_after)?;
+    Ok(TaskError {
+        code: code.unwrap_or(Cow::Borrowed(TaskError::UNNAMED)),
+        message: read(wire.message, "`message`", "a text")?.unwrap_or_default(),
+        retryable: read(wire.retryable, "`retryable`", "true or false")?,
+        retry_after_ms: retry_after.map(|Milliseconds(whole)| whole),
+        data: wire.data.map(|data| Payload::from_checked(data.get())),
+    })
+}
+
 /// Keeps `null` as a value, where `Option` alone would read it as absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Reads a whole number of milliseconds, however it is written: some languages know floats only.
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked not to be negative; beyond 64 bits it is for ever either way"
-    )]
-    let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
-    let whole = number
-        .as_u64()
-        .or_else(|| number.as_f64().and_then(rounded));
-    whole
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom("milliseconds are not negative"))
+/// A whole number of milliseconds, however it is written: some languages know floats only.
+struct Milliseconds(u64);
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked not to be negative; beyond 64 bits it is for ever either way"
+        )]
+        let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
+        let whole = number
+            .as_u64()
+            .or_else(|| number.as_f64().and_then(rounded));
+        whole
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("milliseconds are not negative"))
+    }
 }

@@ -113,6 +113,18 @@ impl Handshake {
         };
     }
 
+    /// The worker has introduced itself wrongly, which is as good as not at all where no hello counts.
+    pub fn on_malformed_hello(&mut self, reason: impl Into<String>) {
+        let refused = matches!(self.state, HandshakeState::Refused(_));
+        if self.mode == HandshakeMode::None || self.introduced || refused {
+            return;
+        }
+        self.introduced = true;
+        self.state = HandshakeState::Refused(HandshakeError::MalformedHello {
+            reason: reason.into(),
+        });
+    }
+
     /// The worker says that it can take work.
     ///
     /// Without a hello this makes it the simplest kind: it has shown that it speaks the protocol.
@@ -249,6 +261,30 @@ mod tests {
             handshake.state(),
             &HandshakeState::Refused(HandshakeError::NoHello)
         );
+    }
+
+    #[test]
+    fn a_malformed_hello_is_a_refusal_unless_no_hello_counts() {
+        for mode in [HandshakeMode::Auto, HandshakeMode::Required] {
+            let (mut handshake, now) = start(mode);
+            if mode == HandshakeMode::Auto {
+                handshake.on_time(now + WAIT);
+            }
+            handshake.on_malformed_hello("`concurrency` is 0");
+            handshake.on_time(now + WAIT);
+            let HandshakeState::Refused(refusal) = handshake.state() else {
+                panic!("{:?}", handshake.state());
+            };
+            let text = "its hello is malformed: `concurrency` is 0";
+            assert_eq!(refusal.to_string(), text);
+        }
+        let (mut known, _) = start(HandshakeMode::Auto);
+        known.on_hello(hello(&[]));
+        let (mut without, _) = start(HandshakeMode::None);
+        for handshake in [&mut known, &mut without] {
+            handshake.on_malformed_hello("`concurrency` is 0");
+            assert!(is_ready(handshake));
+        }
     }
 
     #[test]

@@ -179,6 +179,9 @@ fn read_value(value: &str, found: &mut Found<'_>) {
     };
     match message {
         Ok(message) => found.message(message),
+        Err(error) if kind == MessageKind::Event && is_hello(value) => {
+            found.malformed_hello(error.to_string(), value.as_bytes());
+        }
         Err(error) => {
             found.malformed(
                 kind,
@@ -213,12 +216,18 @@ impl MessageKind {
     }
 }
 
+/// Which event it is.
+#[derive(Deserialize)]
+struct Name<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+}
+
+fn is_hello(value: &str) -> bool {
+    serde_json::from_str::<Name<'_>>(value).is_ok_and(|name| name.event == "hello")
+}
+
 fn read_event(value: &str) -> Result<Event, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Name<'a> {
-        #[serde(borrow)]
-        event: Cow<'a, str>,
-    }
     let Name { event: name } = serde_json::from_str(value)?;
     Ok(match &*name {
         "hello" => Event::Hello(serde_json::from_str(value)?),

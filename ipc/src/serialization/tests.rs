@@ -1,3 +1,4 @@
+mod fields;
 mod filters;
 mod limits;
 
@@ -177,109 +178,6 @@ fn invalid_utf8_is_stray() {
     assert!(
         matches!(&decode(&line)[..], [Incoming::Stray(stray)] if stray.text.contains('\u{fffd}'))
     );
-}
-
-#[test]
-fn a_broken_message_names_what_is_wrong_and_whose_it_is() {
-    for (line, id, reason) in [
-        (
-            r#"{"type":"response","result":1}"#,
-            None,
-            "missing field `id`",
-        ),
-        (
-            r#"{"type":"response","id":"7"}"#,
-            Some("7"),
-            "neither result nor error",
-        ),
-        (
-            r#"{"type":"response","id":"7","result":1,"error":{}}"#,
-            Some("7"),
-            "both a result and an error",
-        ),
-        (
-            r#"{"type":"response","id":"7","error":"x"}"#,
-            Some("7"),
-            "expected struct TaskError",
-        ),
-        (
-            r#"{"type":"response","id":"7","result":1,"result":2}"#,
-            Some("7"),
-            "duplicate field",
-        ),
-        (
-            r#"{"type":"response","id":[7],"result":1}"#,
-            None,
-            "a string or a number",
-        ),
-        (
-            r#"{"type":"event","id":"7"}"#,
-            Some("7"),
-            "missing field `event`",
-        ),
-        (
-            r#"{"type":"event","event":"pong","nonce":-1}"#,
-            None,
-            "invalid value",
-        ),
-        (
-            r#"{"type":"event","event":null}"#,
-            None,
-            "invalid type: null",
-        ),
-        (
-            r#"{"type":"event","event":"hello","protocol":[1],"concurrency":0}"#,
-            None,
-            "nonzero",
-        ),
-        (
-            r#"{"type":"request","id":"7"}"#,
-            Some("7"),
-            "missing field `task`",
-        ),
-    ] {
-        let incoming = decode(line);
-        let (found, text) = malformed_reason(&incoming);
-        assert_eq!(found, id.map(MessageId::from), "{line}");
-        assert!(text.contains(reason), "{line}: {text}");
-    }
-}
-
-#[test]
-fn a_failure_may_leave_out_what_it_does_not_know() {
-    let line = r#"{"type":"response","id":"7","result":null,"error":{"message":"no"}}"#;
-    let [Incoming::Message(IpcMessage::Response(response))] = &decode(line)[..] else {
-        panic!()
-    };
-    let error = response.outcome.as_ref().unwrap_err();
-    assert_eq!(
-        (&*error.code, error.message.as_str(), error.retryable),
-        ("error", "no", None)
-    );
-}
-
-#[test]
-fn null_is_absent_and_milliseconds_are_rounded() {
-    let hello =
-        r#"{"type":"event","event":"hello","protocol":[1],"name":null,"capabilities":null}"#;
-    let expected = Event::Hello(Hello::new([ProtocolVersion::V1]));
-    assert_eq!(decode(hello), [Incoming::Message(expected.into())]);
-
-    let retry_after = |value: &str| {
-        let error = format!(r#"{{"code":"x","message":null,"retry_after_ms":{value}}}"#);
-        let line = format!(r#"{{"type":"response","id":"7","error":{error}}}"#);
-        match &decode(&line)[..] {
-            [Incoming::Message(IpcMessage::Response(response))] => {
-                response.outcome.clone().unwrap_err().retry_after_ms
-            }
-            [Incoming::Malformed(_)] => Some(u64::MAX - 1),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(retry_after("1500.6"), Some(1501));
-    assert_eq!(retry_after("1e30"), Some(u64::MAX));
-    assert_eq!(retry_after("null"), None);
-    assert_eq!(retry_after("-1"), Some(u64::MAX - 1), "malformed");
 }
 
 #[test]

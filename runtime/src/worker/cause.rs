@@ -83,7 +83,10 @@ impl Cause {
                     | ProcessError::WrongFormat { .. }
                     | ProcessError::NoFolder { .. }
             ),
-            Self::Refused(error) => matches!(error, HandshakeError::NoCommonVersion { .. }),
+            Self::Refused(error) => matches!(
+                error,
+                HandshakeError::NoCommonVersion { .. } | HandshakeError::MalformedHello { .. }
+            ),
             _ => false,
         }
     }

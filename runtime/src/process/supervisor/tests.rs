@@ -5,5 +5,6 @@ mod lives;
 mod rest;
 mod sharing;
 mod sizes;
+mod talk;
 mod timeouts;
 mod work;

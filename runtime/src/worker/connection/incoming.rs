@@ -70,6 +70,10 @@ impl Live {
                 self.take_wreck(malformed.id.as_ref(), failure, now);
             }
             Incoming::Malformed(malformed) => {
+                if malformed.is_hello {
+                    self.handshake.on_malformed_hello(&*malformed.reason);
+                    self.shake_hands().await;
+                }
                 let message = format!("not understood: {} ({})", malformed.reason, malformed.line);
                 self.log(None, LogLevel::Warn, message);
             }

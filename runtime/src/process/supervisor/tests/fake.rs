@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ratchet_ipc::{
-    Capability, Event, Hello, Incoming, IpcMessage, IpcTransport, Native, Payload, ProtocolVersion,
-    Request, Response, StdioTransport, TaskError,
+    Capability, Dialect, Event, Found, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
+    LogLevel, Native, Payload, ProtocolVersion, Request, Response, StdioTransport, TaskError,
 };
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -49,7 +49,7 @@ pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<Fak
         let (tell_ended, ended) = oneshot::channel();
         known.lock().unwrap().insert(next, (notice, tell_ended));
         let worker = FakeWorker {
-            transport: StdioTransport::with(read, write, Native, ratchet_ipc::Limits::default()),
+            transport: StdioTransport::with(read, write, Spoken, ratchet_ipc::Limits::default()),
             exit: Arc::clone(&known),
             id: next,
             ended,
@@ -91,7 +91,40 @@ fn end(exits: &Exits, number: u64, exit: Exit, ending: Ending) {
     }
 }
 
+/// The native dialect, but for logs: they stand for lines that are printed as they are.
+struct Spoken;
+
+impl Dialect for Spoken {
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        let IpcMessage::Event(Event::Log(log)) = message else {
+            return Native.encode(message, line);
+        };
+        line.extend_from_slice(log.message.as_bytes());
+        line.push(b'\n');
+        Ok(())
+    }
+
+    fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
+        Native.decode(line, found);
+    }
+
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
+        Native.decode_overlong(head, bytes, found);
+    }
+}
+
 impl FakeWorker {
+    /// Prints a line, whatever it is.
+    pub(super) async fn print(&mut self, line: &str) {
+        let log = Log {
+            id: None,
+            level: LogLevel::Info,
+            message: line.to_owned(),
+        };
+        let printed = self.transport.send(Event::Log(log).into()).await;
+        printed.unwrap();
+    }
+
     /// Introduces itself.
     pub(super) async fn hello(&mut self, capabilities: &[Capability]) {
         let hello = Hello {
