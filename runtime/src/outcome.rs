@@ -179,10 +179,10 @@ impl fmt::Display for Failure {
 }
 
 impl From<TaskError> for Failure {
-    /// What a worker answers: its word counts, and `cancelled` and `message_too_large` are classes.
+    /// What a worker answers: its word counts, and `message_too_large` is a class. Whether `cancelled` is more than
+    /// a word knows only who may have asked for it.
     fn from(error: TaskError) -> Self {
         let class = match &*error.code {
-            TaskError::CANCELLED => Class::Cancelled,
             TaskError::TOO_LARGE => Class::TooLarge,
             _ => Class::Task,
         };
@@ -340,6 +340,6 @@ mod tests {
         assert_eq!(failure.retry_after, Some(Duration::from_millis(1500)));
 
         let cancelled = Failure::from(TaskError::new(TaskError::CANCELLED, "stopped"));
-        assert_eq!(cancelled.class.status(), Status::Cancelled);
+        assert_eq!((cancelled.class, cancelled.retryable), (Class::Task, true));
     }
 }

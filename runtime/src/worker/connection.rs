@@ -126,6 +126,8 @@ struct Live {
     /// When the attempt that ended last did.
     ended_at: Instant,
     pinged: Option<Ping>,
+    /// How many pings it was sent: no two are the same, or a late answer to one would answer the next.
+    pings: u64,
     ping_at: Option<Instant>,
     /// Nothing more can be read from it.
     mute: bool,
@@ -196,6 +198,7 @@ impl Live {
             worked: Worked::default(),
             ended_at: now,
             pinged: None,
+            pings: 0,
             ping_at: None,
             mute: false,
             ends_by: None,

@@ -98,7 +98,8 @@ impl Live {
         let Some(every) = self.config.ping else {
             return;
         };
-        let nonce = self.pinged.as_ref().map_or(1, |ping| ping.nonce + 1);
+        self.pings += 1;
+        let nonce = self.pings;
         self.ping_at = None;
         self.pinged = now.checked_add(every).map(|by| Ping { nonce, by });
         self.queue(Event::Ping(Nonce { nonce }));
@@ -129,9 +130,15 @@ fn request(work: &Work, id: u64) -> Request {
     let limit = timeouts.soft.or(timeouts.hard);
     Request {
         attempt: work.number,
-        timeout_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        timeout_ms: limit.map(milliseconds),
         host: work.job.host.clone(),
         key: Some(work.job.id.clone()),
         ..Request::new(id, task, input)
     }
+}
+
+/// As many as there are at least: none would be no time at all.
+fn milliseconds(limit: Duration) -> u64 {
+    let whole = limit.as_nanos().div_ceil(1_000_000).max(1);
+    u64::try_from(whole).unwrap_or(u64::MAX)
 }

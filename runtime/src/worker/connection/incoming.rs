@@ -184,7 +184,9 @@ impl Live {
         result: Result<Payload, Box<Failure>>,
         now: Instant,
     ) {
-        let cancelled = matches!(&result, Err(failure) if failure.class == Class::Cancelled);
+        let is_cancelled =
+            |failure: &Failure| failure.code.as_deref() == Some(TaskError::CANCELLED);
+        let cancelled = matches!(&result, Err(failure) if is_cancelled(failure));
         if entry.recalled && cancelled && entry.asked().is_none() {
             let begun = entry.begun.is_some();
             if begun {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ratchet_ipc::HandshakeMode;
+use ratchet_ipc::{Capability, Event, HandshakeMode, IpcMessage, IpcTransport, Nonce, TaskError};
 
 use super::fake::{config, job, manager, pass, submit};
+use crate::job::{Terms, Timeouts};
 use crate::outcome::Class;
 use crate::process::{PoolConfig, ProcessPool};
 
@@ -28,5 +29,63 @@ async fn a_malformed_hello_is_refused_and_says_why() {
         assert_eq!(failure.message, why);
         pass(Duration::from_secs(100)).await;
         assert!(workers.try_recv().is_err(), "the next would say the same");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_is_an_error_like_any_other_where_nobody_asked_for_it() {
+    let (manager, mut workers) = manager();
+    let pool = ProcessPool::new(manager, config()).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    worker.hello(&[Capability::Cancel]).await;
+    for retryable in [true, false] {
+        let run = submit(&pool, job("a"));
+        let request = worker.request().await;
+        let error = TaskError::new(TaskError::CANCELLED, "the lock was lost").retryable(retryable);
+        worker.say(&request, Err(error)).await;
+        let failure = run.await.unwrap().result.unwrap_err();
+        assert_eq!((failure.class, failure.retryable), (Class::Task, retryable));
+        assert_eq!(failure.code.as_deref(), Some("cancelled"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_pong_does_not_answer_the_next_ping() {
+    let (manager, mut workers) = manager();
+    let config = PoolConfig {
+        ping: Some(Duration::from_secs(10)),
+        ..config()
+    };
+    let _pool = ProcessPool::new(manager, config).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    worker.hello(&[Capability::Ping]).await;
+    for expected in 1..=3 {
+        let heard = worker.heard().await;
+        let Some(IpcMessage::Event(Event::Ping(Nonce { nonce }))) = heard else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(nonce, expected);
+        let pong = Event::Pong(Nonce { nonce });
+        worker.transport.send(pong.into()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_request_is_never_none() {
+    let (manager, mut workers) = manager();
+    let pool = ProcessPool::new(manager, config()).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    worker.hello(&[Capability::Cancel]).await;
+    for (limit, told) in [(300, 1), (1000, 1), (1001, 2)] {
+        let limit = Timeouts::after(Duration::from_micros(limit));
+        let timed = job("a").terms(Terms {
+            timeouts: limit,
+            ..Terms::default()
+        });
+        let run = submit(&pool, timed);
+        let request = worker.request().await;
+        assert_eq!(request.timeout_ms, Some(told));
+        worker.answer(&request).await;
+        let _ = run.await;
     }
 }
