@@ -329,3 +329,41 @@ async fn a_failing_flush_is_told_once_and_reading_goes_on() {
     assert!(matches!(host.receive().await, Err(IpcError::Write(_))));
     assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_endless_chatter_gets_to_look_up() {
+    /// Always has more to say, as `yes` does.
+    struct Chatter(usize);
+
+    impl AsyncRead for Chatter {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.0 += 1;
+            assert!(self.0 < 100, "nobody ever looks up");
+            buffer.put_slice(b"y\n");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    let limits = Limits {
+        stray_lines_per_second: 1,
+        ..Limits::default()
+    };
+    let chatter = Chatter(0);
+    let mut transport =
+        StdioTransport::with(chatter, tokio::io::sink(), ratchet_ipc::Native, limits);
+    assert!(matches!(
+        transport.receive().await.unwrap(),
+        Incoming::Stray(_)
+    ));
+    // What is ready comes second, and is looked at all the same.
+    let first = tokio::select! {
+        biased;
+        incoming = transport.receive() => panic!("{incoming:?}"),
+        () = std::future::ready(()) => "looked up",
+    };
+    assert_eq!(first, "looked up");
+}

@@ -17,6 +17,10 @@ use crate::serialization::{Codec, Dialect, Incoming, Limits, Native};
 /// How much one read takes: what a Linux pipe holds by default.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How many reads may bring nothing to tell of before whoever waits gets to look at other things. Without an
+/// end, as with a peer that prints more chatter than is passed on, no clock would ever be looked at.
+const IDLE_READS: usize = 4;
+
 /// A conversation over a reader and a writer.
 ///
 /// ```no_run
@@ -118,7 +122,7 @@ where
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
-        loop {
+        for _ in 0..IDLE_READS {
             // Writing comes first: what is queued is work that somebody could be doing.
             if let Poll::Ready(Err(error)) = self.poll_write(cx) {
                 return Poll::Ready(Err(error));
@@ -136,6 +140,8 @@ where
             }
             ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
