@@ -146,6 +146,8 @@ pub(crate) enum Report {
     /// A kind of worker has introduced itself: the tasks it knows, if it says, come with their hints.
     Introduced {
         kind: Kind,
+        /// Its own version.
+        version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     },
     /// A kind of worker is not to be had, now and for the rest of the run.

@@ -73,7 +73,7 @@ impl Orchestrator {
     /// Goes on with a job as its needs allow.
     pub(super) fn stand(&mut self, standing: needs::Standing) {
         match standing {
-            needs::Standing::Clear(arrival) => self.proceed(arrival, None),
+            needs::Standing::Clear(arrival) => self.proceed(arrival),
             needs::Standing::Waits => {}
             needs::Standing::Lost(arrival, need) => {
                 let message = format!("it needs `{need}`, which did not succeed");
@@ -88,8 +88,8 @@ impl Orchestrator {
         }
     }
 
-    /// A job that needs nobody any more; with a share it has asked the cache before.
-    pub(super) fn proceed(&mut self, arrival: Arrival, share: Option<Box<Share>>) {
+    /// A job that needs nobody any more.
+    pub(super) fn proceed(&mut self, arrival: Arrival) {
         if let Work::Ended(outcome) = &arrival.job.work {
             let outcome = Arc::clone(outcome);
             return self.pass_on(&arrival, outcome);
@@ -100,10 +100,9 @@ impl Orchestrator {
         match self.kinds.resolve(&arrival.job) {
             Resolved::Later => self.unresolved.push_back(arrival),
             Resolved::Refused(failure) => self.refuse(&arrival, failure),
-            Resolved::Known { kind, .. } if share.is_some() => self.queue(arrival, kind, share),
             Resolved::Known { kind, cacheable } => {
-                let process = self.kinds.process(kind);
-                match self.reuse.wants(&arrival.job, cacheable, process) {
+                let doer = self.kinds.doer(kind);
+                match self.reuse.wants(&arrival.job, cacheable, doer) {
                     Err(failure) => self.refuse(&arrival, failure),
                     Ok(Some(question)) => self.reuse.consult(arrival, kind, question),
                     Ok(None) => self.queue(arrival, kind, None),
@@ -115,7 +114,7 @@ impl Orchestrator {
     /// A kind has introduced itself or is given up: some of those that waited for that can go on.
     pub(super) fn resolve_again(&mut self) {
         for arrival in std::mem::take(&mut self.unresolved) {
-            self.proceed(arrival, None);
+            self.proceed(arrival);
         }
     }
 

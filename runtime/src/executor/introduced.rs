@@ -6,7 +6,15 @@ use crate::scheduling::{Kind, ParallelizationHint, Ticket};
 
 impl Orchestrator {
     /// A kind has introduced itself, or has shown that it does not.
-    pub(super) fn kind_introduced(&mut self, kind: Kind, tasks: Option<Vec<Introduction>>) {
+    pub(super) fn kind_introduced(
+        &mut self,
+        kind: Kind,
+        version: Option<String>,
+        tasks: Option<Vec<Introduction>>,
+    ) {
+        if let Some(version) = version {
+            self.kinds.set_version(kind, version);
+        }
         let unbound = self.unbound(kind);
         if self.kinds.introduced(kind, tasks) {
             let bound = |ticket: &&Ticket| self.entry(**ticket).is_some_and(|e| !self.is_free(e));
@@ -59,7 +67,9 @@ impl Orchestrator {
                 place: entry.place,
                 since: entry.since.checked_sub(entry.queued).unwrap_or(entry.since),
             };
-            self.proceed(arrival, entry.share);
+            // Its right to store a result goes to whoever asked for the same.
+            drop(entry.share);
+            self.proceed(arrival);
         }
     }
 

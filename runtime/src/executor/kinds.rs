@@ -4,6 +4,7 @@ use ratchet_ipc::TaskName;
 
 use super::crew::Introduction;
 use super::pools::Service;
+use super::reuse::Doer;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;
@@ -60,6 +61,8 @@ pub(super) struct Kinds {
     silent: Vec<Kind>,
     /// Kinds that were taken at their name, or for what does any task, since their workers said nothing.
     guessed: Vec<Kind>,
+    /// What workers say of their version.
+    versions: Table<Kind, String>,
     broken: Table<Kind, Failure>,
 }
 
@@ -82,6 +85,7 @@ impl Kinds {
             any: None,
             silent: Vec::new(),
             guessed: Vec::new(),
+            versions: Table::default(),
             broken: Table::default(),
         };
         for kind in kinds {
@@ -212,9 +216,18 @@ impl Kinds {
         kind.map_or("", |kind| &kind.name)
     }
 
-    /// What the workers of a kind run.
-    pub(super) fn process(&self, kind: Kind) -> Option<&ProcessConfig> {
-        self.list.get(usize::from(kind.0))?.process.as_ref()
+    /// A worker of a kind has said which version it is.
+    pub(super) fn set_version(&mut self, kind: Kind, version: String) {
+        self.versions.insert(kind, version);
+    }
+
+    /// What the workers of a kind run, and are by their own word so far.
+    pub(super) fn doer(&self, kind: Kind) -> Doer<'_> {
+        let known = self.list.get(usize::from(kind.0));
+        Doer {
+            process: known.and_then(|kind| kind.process.as_ref()),
+            version: self.versions.get(&kind).map(String::as_str),
+        }
     }
 
     /// Who does a job.

@@ -15,6 +15,7 @@ use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;
 use crate::scheduling::Kind;
 pub use dependencies::Dependencies;
+pub(super) use dependencies::Doer;
 
 /// The cache, and how it is used.
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub(super) struct Question {
     cache: CacheUse,
     /// What the worker runs, if it is one that does the job.
     process: Option<ProcessConfig>,
+    /// Which version the worker says it is.
+    version: Option<String>,
     job: Arc<Job>,
 }
 
@@ -106,7 +109,7 @@ impl Reuse {
         &self,
         job: &Arc<Job>,
         declared: bool,
-        process: Option<&ProcessConfig>,
+        doer: Doer<'_>,
     ) -> Result<Option<Question>, Failure> {
         match &job.terms.cache {
             None if declared => {}
@@ -122,7 +125,8 @@ impl Reuse {
         };
         Ok(Some(Question {
             cache: cache.clone(),
-            process: process.cloned(),
+            process: doer.process.cloned(),
+            version: doer.version.map(str::to_owned),
             job: Arc::clone(job),
         }))
     }
@@ -246,8 +250,14 @@ impl Question {
             refresh,
             salt,
         } = self.cache;
-        let (job, process) = (self.job, self.process);
-        let looking = move || Dependencies::of(&job, process.as_ref(), &hasher, salt.as_deref());
+        let (job, process, version) = (self.job, self.process, self.version);
+        let looking = move || {
+            let doer = Doer {
+                process: process.as_ref(),
+                version: version.as_deref(),
+            };
+            Dependencies::on(&job, doer, &hasher, salt.as_deref())
+        };
         let dependencies = match task::spawn_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
             Ok(Err(failure)) => return Answer::Found(Found::Refused(failure)),

@@ -94,7 +94,11 @@ impl Orchestrator {
                 staff.edition = edition;
                 self.count_workers(kind);
             }
-            Report::Introduced { kind, tasks } => self.kind_introduced(kind, tasks),
+            Report::Introduced {
+                kind,
+                version,
+                tasks,
+            } => self.kind_introduced(kind, version, tasks),
             Report::Broken { kind, failure } => self.kind_broke(kind, &failure),
             Report::Worker(news) => self.tell(|| Event::Worker(news)),
         }

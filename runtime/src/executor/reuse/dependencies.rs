@@ -19,19 +19,40 @@ pub struct Dependencies {
     policy: Policy,
 }
 
+/// Who does a job.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::executor) struct Doer<'a> {
+    /// What it runs, if it is a worker.
+    pub(in crate::executor) process: Option<&'a ProcessConfig>,
+    /// Which version it says it is. A job that need not wait for its worker's hello is looked up without one.
+    pub(in crate::executor) version: Option<&'a str>,
+}
+
 impl Dependencies {
     /// Looks at all that a job depends on; `process` is what its worker runs, if a worker does it, and `salt`
     /// what the executor was given.
     ///
     /// Reads files, so it may wait for the disk. What the job says it depends on and cannot be read is a
-    /// failure of the job. A job that says nothing of the cache is taken to be one whose worker does.
+    /// failure of the job. A job that says nothing of the cache is taken to be one whose worker does. Which version
+    /// a worker says it is, on which its results depend too, is not known here.
     pub fn of(
         job: &Job,
         process: Option<&ProcessConfig>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
     ) -> Result<Self, Failure> {
-        Self::look(job, process, hasher, salt).map_err(|error| {
+        let version = None;
+        Self::on(job, Doer { process, version }, hasher, salt)
+    }
+
+    /// Looks at all that a job depends on, its worker's version included.
+    pub(super) fn on(
+        job: &Job,
+        doer: Doer<'_>,
+        hasher: &Arc<FileHasher>,
+        salt: Option<&str>,
+    ) -> Result<Self, Failure> {
+        Self::look(job, doer, hasher, salt).map_err(|error| {
             let mut message = error.to_string();
             if let Some(cause) = std::error::Error::source(&error) {
                 message = format!("{message}: {cause}");
@@ -56,7 +77,7 @@ impl Dependencies {
 
     fn look(
         job: &Job,
-        process: Option<&ProcessConfig>,
+        Doer { process, version }: Doer<'_>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
     ) -> Result<Self, CacheError> {
@@ -75,6 +96,9 @@ impl Dependencies {
         let process = match &job.work {
             Work::Task { input, .. } => {
                 builder = builder.input(input.as_str())?;
+                if let Some(version) = version {
+                    builder = builder.worker_version(version);
+                }
                 process
             }
             Work::Command(config) => Some(&**config),

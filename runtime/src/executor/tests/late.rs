@@ -32,10 +32,15 @@ async fn declared_late(
         all(run).await
     });
     tokio::time::sleep(SECOND / 2).await;
-    floor.report(|kind| Report::Introduced { kind, tasks: None });
+    floor.report(|kind| Report::Introduced {
+        kind,
+        version: None,
+        tasks: None,
+    });
     tokio::time::sleep(SECOND).await;
     floor.report(|kind| Report::Introduced {
         kind,
+        version: None,
         tasks: Some(vec![introduction]),
     });
     outcomes.await.unwrap()

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
 
+use super::scripted::Floor;
 use super::*;
 use crate::executor::Dependencies;
 use crate::executor::context::{Attempt, Context, Runner};
+use crate::executor::crew::Introduction;
 use crate::job::CacheTerms;
 
 /// Takes a second for each job, counts them, and fails those whose input is not its id.
@@ -168,4 +170,30 @@ fn what_is_done_in_another_folder_is_something_else() {
     assert_eq!(key_in(None), key_in(Some(&here)));
     assert_eq!(key_in(None), key_in(Some(std::path::Path::new("."))));
     assert_ne!(key_in(None), key_in(here.parent()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_version_of_the_worker_did_is_not_used_again() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let mut done = Vec::new();
+    for version in [None, None, Some("1"), Some("1"), Some("2"), None] {
+        let cacheable = Introduction {
+            task: "t".into(),
+            hint: None,
+            cacheable: true,
+        };
+        let floor = Floor::new(1, 0)
+            .introducing(vec![cacheable])
+            .of_version(version);
+        let executor = Executor::builder()
+            .slots(1)
+            .recruiter(Arc::new(floor.clone()))
+            .cache(cache.clone());
+        let job = Job::task("a", "t", Payload::from_text("x"));
+        let executor = executor.build().unwrap();
+        let outcomes = executor.run_all([job]).await.unwrap();
+        assert!(outcomes[0].is_success());
+        done.push(!outcomes[0].cached);
+    }
+    assert_eq!(done, [true, false, true, false, true, false]);
 }

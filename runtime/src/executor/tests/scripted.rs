@@ -70,6 +70,7 @@ struct State {
     ahead: u32,
     tasks: Tasks,
     introduction: Option<Vec<Introduction>>,
+    version: Option<String>,
     script: HashMap<(String, u32), Act>,
     returned: HashMap<String, u32>,
     begun: Vec<Begun>,
@@ -93,6 +94,7 @@ impl Floor {
             ahead,
             tasks: Tasks::Any,
             introduction: None,
+            version: None,
             script: HashMap::new(),
             returned: HashMap::new(),
             begun: Vec::new(),
@@ -110,6 +112,12 @@ impl Floor {
         state.tasks = Tasks::Introduced;
         state.introduction = Some(tasks);
         drop(state);
+        self
+    }
+
+    /// Workers that say which version they are when they introduce themselves.
+    pub(super) fn of_version(self, version: Option<&str>) -> Self {
+        self.0.lock().unwrap().version = version.map(str::to_owned);
         self
     }
 
@@ -341,6 +349,7 @@ impl Crew for Floorman {
         if let Some(tasks) = state.introduction.take() {
             reporter.tell(Report::Introduced {
                 kind,
+                version: state.version.clone(),
                 tasks: Some(tasks),
             });
         }

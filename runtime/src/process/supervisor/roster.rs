@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::Profile;
 
-use listening::introductions;
+use listening::repertoire;
 
 use super::Acquirer;
 use super::member::Member;
@@ -38,8 +38,13 @@ pub(in crate::process) struct Listener {
     pub(super) prospect: Prospect,
 }
 
-/// The tasks that workers say they know, if they say.
-struct Repertoire(Option<Vec<Introduction>>);
+/// What workers say of themselves.
+#[derive(Clone)]
+struct Repertoire {
+    version: Option<String>,
+    /// The tasks that they know.
+    tasks: Option<Vec<Introduction>>,
+}
 
 pub(super) struct Roster {
     pub(super) kind: Kind,
@@ -170,13 +175,11 @@ impl Roster {
         if let Some(old) = replaced {
             self.retire_worn(old, now);
         }
-        if self.repertoire.is_none() || profile.tasks.is_some() {
-            let tasks = introductions(profile);
-            self.repertoire = Some(Repertoire(tasks.clone()));
-            self.tell(|kind| Report::Introduced {
-                kind,
-                tasks: tasks.clone(),
-            });
+        let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
+        if self.repertoire.is_none() || says_more {
+            let repertoire = repertoire(profile);
+            self.tell(|kind| repertoire.clone().told(kind));
+            self.repertoire = Some(repertoire);
         }
         self.hand_out(now);
     }

@@ -114,9 +114,8 @@ impl Roster {
             ahead,
             edition: self.edition,
         });
-        if let Some(Repertoire(tasks)) = &self.repertoire {
-            let tasks = tasks.clone();
-            reporter.tell(Report::Introduced { kind, tasks });
+        if let Some(repertoire) = &self.repertoire {
+            reporter.tell(repertoire.clone().told(kind));
         }
         if let Some(failure) = &self.broken {
             let failure = failure.clone();
@@ -134,9 +133,21 @@ impl Roster {
     }
 }
 
-pub(super) fn introductions(profile: &Profile) -> Option<Vec<Introduction>> {
-    let tasks = profile.tasks.as_ref()?;
-    let introductions = tasks.iter().map(|(task, declaration)| Introduction {
+impl Repertoire {
+    /// As an executor hears it, by the name that it has for the kind.
+    pub(super) fn told(self, kind: Kind) -> Report {
+        let Self { version, tasks } = self;
+        Report::Introduced {
+            kind,
+            version,
+            tasks,
+        }
+    }
+}
+
+pub(super) fn repertoire(profile: &Profile) -> Repertoire {
+    let introductions = profile.tasks.iter().flatten();
+    let introductions = introductions.map(|(task, declaration)| Introduction {
         task: task.clone(),
         hint: declaration.hint.as_ref().map(|hint| {
             hint.read::<ParallelizationHint>()
@@ -144,5 +155,8 @@ pub(super) fn introductions(profile: &Profile) -> Option<Vec<Introduction>> {
         }),
         cacheable: declaration.cacheable,
     });
-    Some(introductions.collect())
+    Repertoire {
+        version: profile.worker_version.clone(),
+        tasks: profile.tasks.is_some().then(|| introductions.collect()),
+    }
 }
