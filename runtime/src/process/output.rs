@@ -105,7 +105,7 @@ impl Captured {
 /// let mut tail = Tail::new(8);
 /// tail.push(b"first\nsecond\n");
 /// assert_eq!(tail.to_text(), "second\n");
-/// assert_eq!(tail.dropped(), 5);
+/// assert_eq!(tail.dropped(), 6);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tail {
@@ -133,26 +133,31 @@ impl Tail {
         self.bytes.extend(kept);
     }
 
-    /// How many bytes were forgotten.
+    /// How many bytes there were before the [text](Self::to_text): those that were forgotten, and what is left of
+    /// the line that they cut.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped + self.start() as u64
     }
 
     /// As text, from the first whole line on: what is not UTF-8 is replaced.
     pub fn to_text(&self) -> String {
-        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
-        let begins_cut = self.dropped > 0;
-        let first_line = bytes
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let bytes: Vec<u8> = self.bytes.range(self.start()..).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Where the first whole line begins.
+    fn start(&self) -> usize {
+        if self.dropped == 0 {
+            return 0;
+        }
+        let end = self.bytes.iter().position(|byte| *byte == b'\n');
+        let first_line = end.map_or(0, |end| end + 1);
         // Half a line is better than nothing at all.
-        let start = if begins_cut && first_line < bytes.len() {
+        if first_line < self.bytes.len() {
             first_line
         } else {
             0
-        };
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
+        }
     }
 }
 
@@ -185,6 +190,9 @@ mod tests {
                 "cut at {cut}"
             );
         }
+        let mut cut = Tail::new(9);
+        cut.push(b"the first\nsecond\n");
+        assert_eq!((cut.to_text().as_str(), cut.dropped()), ("second\n", 10));
         let mut nothing = Tail::new(0);
         nothing.push(b"abc");
         assert_eq!((nothing.to_text().as_str(), nothing.dropped()), ("", 3));

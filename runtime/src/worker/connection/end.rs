@@ -114,6 +114,7 @@ impl Live {
     pub(super) async fn bury(mut self, ended: Ended) -> Death {
         self.close_to_work();
         let _ = timeout(DRAIN_LIMIT, self.hear_out()).await;
+        self.stderr.finish(&self.name);
         let cause = match self.dying.take() {
             // Pipes break before an end is seen.
             Some(Cause::ClosedInput | Cause::ClosedOutput) if ended.ending == Ending::ByItself => {

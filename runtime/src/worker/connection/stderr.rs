@@ -64,18 +64,37 @@ impl Stderr {
     /// Passes on to the log what was read last.
     pub(super) fn stream(&mut self, worker: &WorkerName, request: Option<u64>) {
         if tracing::enabled!(target: "ratchet::stderr", tracing::Level::INFO) {
-            for byte in &self.chunk {
-                match byte {
-                    b'\n' => {
-                        let line = String::from_utf8_lossy(&self.line);
-                        tracing::info!(target: "ratchet::stderr", %worker, request, "{line}");
-                        self.line.clear();
-                    }
-                    byte if self.line.len() < LINE_BYTES => self.line.push(*byte),
-                    _ => {}
-                }
+            for line in self.lines() {
+                tracing::info!(target: "ratchet::stderr", %worker, request, "{line}");
             }
         }
+    }
+
+    /// Nothing more is read, whoever else still holds the pipe.
+    pub(super) fn finish(&mut self, worker: &WorkerName) {
+        self.pipe = None;
+        self.chunk.clear();
+        self.stream(worker, None);
+    }
+
+    /// The lines that what was read last has ended. The last one of all needs no newline.
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut end = |line: &mut Vec<u8>| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+            line.clear();
+        };
+        for byte in &self.chunk {
+            match byte {
+                b'\n' => end(&mut self.line),
+                byte if self.line.len() < LINE_BYTES => self.line.push(*byte),
+                _ => {}
+            }
+        }
+        if self.pipe.is_none() && !self.line.is_empty() {
+            end(&mut self.line);
+        }
+        lines
     }
 
     /// Its last lines, and how much was dropped before them.
@@ -85,5 +104,41 @@ impl Stderr {
             0 => text,
             dropped => format!("[{dropped} bytes before this were dropped]\n{text}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printing(text: &'static str) -> Stderr {
+        Stderr::new(Box::new(text.as_bytes()), 1024)
+    }
+
+    async fn read_all(stderr: &mut Stderr) -> Vec<String> {
+        let mut lines = Vec::new();
+        while stderr.is_open() {
+            stderr.read().await;
+            lines.extend(stderr.lines());
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn the_last_line_needs_no_newline() {
+        for text in ["one\n\ntwo", "one\n\ntwo\n"] {
+            assert_eq!(read_all(&mut printing(text)).await, ["one", "", "two"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_somebody_else_keeps_open_ends_with_the_worker() {
+        let mut stderr = printing("cut");
+        stderr.read().await;
+        assert!(stderr.lines().is_empty() && stderr.is_open());
+        stderr.pipe = None;
+        stderr.chunk.clear();
+        assert_eq!(stderr.lines(), ["cut"]);
+        assert!(stderr.lines().is_empty(), "it is told once");
     }
 }
