@@ -32,6 +32,8 @@ pub(crate) enum Cause {
     NoPong(Duration),
     /// It printed what is no message, which its pool does not forgive.
     Stray(String),
+    /// It printed what is no message, which failed the job that it worked on.
+    Spoiled(String),
     /// A filter printed more lines than it was given: nobody can tell any more which answers what.
     Surplus(String),
     /// It was asked to end, nothing being wrong with it.
@@ -69,7 +71,7 @@ impl Cause {
             | Self::NoPong(_)
             | Self::Stray(_)
             | Self::Surplus(_) => true,
-            Self::OutOfTime | Self::Unwanted | Self::Retired(_) => false,
+            Self::OutOfTime | Self::Unwanted | Self::Spoiled(_) | Self::Retired(_) => false,
         }
     }
 
@@ -104,7 +106,7 @@ impl Cause {
             Self::Unwanted => "cancelled",
             Self::Memory { .. } => "memory",
             Self::NoPong(_) => "no_pong",
-            Self::Stray(_) => "stray",
+            Self::Stray(_) | Self::Spoiled(_) => "stray",
             Self::Surplus(_) => "surplus",
             Self::Retired(why) => why.name(),
         }
@@ -159,6 +161,10 @@ impl fmt::Display for Cause {
             Self::Stray(line) => write!(
                 f,
                 "was killed because it printed what is no message: {line}"
+            ),
+            Self::Spoiled(line) => write!(
+                f,
+                "was replaced because it printed what is no message while it had a job: {line}"
             ),
             Self::Surplus(line) => write!(
                 f,

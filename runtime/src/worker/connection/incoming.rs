@@ -203,10 +203,7 @@ impl Live {
             Some(Why::Unwanted) | None => result,
         };
         let ran = entry.ran(now);
-        self.worked.ended += 1;
-        self.worked.begun += u32::from(entry.work.ahead && entry.begun.is_none());
-        self.worked.busy += now.saturating_duration_since(self.ended_at);
-        self.ended_at = now;
+        self.count(&entry, now);
         let next = if entry.work.has_slot() && entry.begun.is_some() {
             self.begin_next(now).and_then(Key::ticket)
         } else {
@@ -215,6 +212,13 @@ impl Live {
         };
         let worker = Some(self.name.clone());
         entry.work.answer(result, worker, ran, next);
+    }
+
+    fn count(&mut self, entry: &Entry, now: Instant) {
+        self.worked.ended += 1;
+        self.worked.begun += u32::from(entry.work.ahead && entry.begun.is_none());
+        self.worked.busy += now.saturating_duration_since(self.ended_at);
+        self.ended_at = now;
     }
 
     /// The worker turns to what was sent ahead, though there is no slot that it could inherit.
@@ -255,15 +259,27 @@ impl Live {
                     self.log(None, LogLevel::Info, stray.text);
                 }
             }
-            StrayMode::Fail => {
-                let failure = Failure::new(
-                    Class::Protocol,
-                    format!("{} printed what is no message: {}", self.who(), stray.text),
-                );
-                self.take_wreck(None, failure, now);
-            }
+            StrayMode::Fail => self.fail_for(stray.text, now).await,
             StrayMode::Kill => self.kill(Cause::Stray(stray.text)).await,
         }
+    }
+
+    /// The worker printed what is no message, at the cost of what it works on. It works on that all the same, so
+    /// it is replaced: nobody else's time is to pass meanwhile.
+    async fn fail_for(&mut self, printed: String, now: Instant) {
+        let failure = Failure::new(
+            Class::Protocol,
+            format!("{} printed what is no message: {printed}", self.who()),
+        );
+        let works_on = self.jobs.oldest().filter(|_| self.jobs.is_serial());
+        let Some(entry) = works_on.and_then(|id| self.jobs.remove(id)) else {
+            return self.log(None, LogLevel::Warn, failure.message);
+        };
+        self.killed_for.get_or_insert((entry.id, Why::Unwanted));
+        self.kill(Cause::Spoiled(printed)).await;
+        self.count(&entry, now);
+        let (ran, worker) = (entry.ran(now), Some(self.name.clone()));
+        entry.work.answer(Err(Box::new(failure)), worker, ran, None);
     }
 
     /// Says once of a worker that never made sense that it makes none: else a filter that was not declared
@@ -303,7 +319,16 @@ impl Live {
 
     /// Tells those who are interested what the worker says.
     pub(super) fn log(&mut self, id: Option<&MessageId>, level: LogLevel, message: String) {
-        tracing::debug!(worker = %self.name, level = level.as_str(), %message, "the worker says");
+        let (worker, word) = (&self.name, level.as_str());
+        match level {
+            LogLevel::Trace | LogLevel::Debug => {
+                tracing::debug!(%worker, level = word, %message, "the worker says");
+            }
+            // As seen as what it prints to stderr.
+            LogLevel::Info | LogLevel::Warn | LogLevel::Error => {
+                tracing::info!(%worker, level = word, %message, "the worker says");
+            }
+        }
         let of = id
             .and_then(MessageId::as_counter)
             .or_else(|| self.jobs.oldest());

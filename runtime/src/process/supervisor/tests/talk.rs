@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use ratchet_ipc::{Capability, Event, HandshakeMode, IpcMessage, IpcTransport, Nonce, TaskError};
+use ratchet_ipc::{
+    Capability, Event, HandshakeMode, IpcMessage, IpcTransport, Nonce, StrayMode, TaskError,
+};
 
 use super::fake::{config, job, manager, pass, submit};
 use crate::executor::crew::Report;
 use crate::executor::reporter::Reporter;
 use crate::job::{Terms, Timeouts};
 use crate::outcome::Class;
-use crate::process::{PoolConfig, ProcessPool};
+use crate::process::{PoolConfig, Prefetch, ProcessPool};
 use crate::scheduling::Kind;
 
 #[tokio::test(start_paused = true)]
@@ -114,4 +116,33 @@ async fn executors_hear_which_version_a_worker_is() {
         assert_eq!(told, (Some("2.1".to_owned()), false));
         let _crew = pool.crew(Kind(2), late.clone());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_failed_a_job_by_chatter_is_replaced_before_the_next_one_runs() {
+    let (manager, mut workers) = manager();
+    let mut config = config();
+    config.prefetch = Prefetch::Fixed(1);
+    config.limits.stray = StrayMode::Fail;
+    let pool = ProcessPool::new(manager, config).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    worker.hello(&[]).await;
+    let run = submit(&pool, job("a"));
+    let request = worker.request().await;
+    let next = submit(&pool, job("b"));
+    worker.print("working..").await;
+    worker.answer(&request).await;
+    let failure = run.await.unwrap().result.unwrap_err();
+    assert_eq!(failure.class, Class::Protocol);
+    let what = "worker echo/1 printed what is no message: working..";
+    assert_eq!(failure.message, what);
+
+    let mut second = workers.recv().await.unwrap();
+    second.hello(&[]).await;
+    tokio::spawn(second.serve());
+    let reply = next.await.unwrap();
+    assert!(reply.result.is_ok());
+    assert_eq!(reply.worker.unwrap().as_str(), "echo/2");
+    let metrics = pool.metrics().await.unwrap();
+    assert!(metrics.failures.is_empty(), "it is not the kind's fault");
 }
