@@ -38,6 +38,13 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// While jobs run that were read before.
+    #[error("`{name}` cannot be read further")]
+    ReadFurther {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
     /// Before anything runs.
     #[error("`{}` cannot be written", path.display())]
     Create {
@@ -105,6 +112,7 @@ impl CliError {
             Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
             Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
             Self::Worker(_)
+            | Self::ReadFurther { .. }
             | Self::Write { .. }
             | Self::Output(_)
             | Self::Unrecorded(_)
@@ -169,4 +177,20 @@ fn is_for_the_user(kind: io::ErrorKind) -> bool {
             | Kind::Unsupported
             | Kind::ResourceBusy
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_breaks_off_after_jobs_ran_is_no_usage_error() {
+        let (path, name) = (PathBuf::from("jobs.jsonl"), "jobs.jsonl".to_owned());
+        let broken = || io::Error::from(io::ErrorKind::TimedOut);
+        let source = broken();
+        assert_eq!(CliError::Read { path, source }.exit_code(), exit::USAGE);
+        let source = broken();
+        let further = CliError::ReadFurther { name, source };
+        assert_eq!(further.exit_code(), exit::INTERNAL);
+    }
 }

@@ -8,7 +8,8 @@ pub(crate) const SUCCESS: u8 = 0;
 /// Something went wrong that is nobody's job to fail.
 pub(crate) const INTERNAL: u8 = 1;
 
-/// What was typed, or a file, makes no sense; nothing ran. It is clap's code too.
+/// What was typed, or a file, makes no sense; nothing ran, unless `--strict` met a line that is no job after
+/// others had been run. It is clap's code too.
 pub(crate) const USAGE: u8 = 2;
 
 /// There was nothing to do.
@@ -31,7 +32,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0    all jobs succeeded, or were cached
   1    internal error
-  2    usage or file error, nothing ran
+  2    usage or file error, nothing ran; or --strict met a line that is no job
   4    nothing to do
   100  some jobs did not succeed
   101  stopped early by --max-fail, --halt or --deadline

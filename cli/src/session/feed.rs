@@ -177,8 +177,8 @@ impl Stream for JobLines {
             Ok(job) => Ok(job),
             Err(BadLine::Refused(error)) if self.strict => Err(refused(*error)),
             Err(BadLine::Refused(error)) => Ok(error.job()),
-            Err(BadLine::Unreadable(source)) => Err(CliError::Read {
-                path: self.lines.name().into(),
+            Err(BadLine::Unreadable(source)) => Err(CliError::ReadFurther {
+                name: self.lines.name().to_owned(),
                 source,
             }),
         })
