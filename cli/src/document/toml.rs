@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::DEEPEST;
 use super::tree::{Entry, Node, Value};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -17,7 +18,8 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, Vec<Diagnostic>> {
         })
         .collect();
     let whole = Span::new(0, text.len());
-    let node = map(table.get_ref(), whole, &mut errors);
+    let node = map(table.get_ref(), 0, whole, &mut errors);
+    take_apart(table.into_inner());
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -29,13 +31,27 @@ fn span<T>(spanned: &Spanned<T>) -> Span {
     Span::new(span.start, span.end)
 }
 
-fn map(table: &DeTable<'_>, place: Span, errors: &mut Vec<Diagnostic>) -> Node {
+/// Keys with many dots lie deeper than the parser itself would go, and what drops them goes as deep again.
+fn take_apart(table: DeTable<'_>) {
+    let mut left = vec![DeValue::Table(table)];
+    while let Some(value) = left.pop() {
+        match value {
+            DeValue::Table(table) => {
+                left.extend(table.into_iter().map(|(_, node)| node.into_inner()));
+            }
+            DeValue::Array(members) => left.extend(members.into_iter().map(Spanned::into_inner)),
+            _ => {}
+        }
+    }
+}
+
+fn map(table: &DeTable<'_>, depth: usize, place: Span, errors: &mut Vec<Diagnostic>) -> Node {
     let mut entries: Vec<_> = table
         .iter()
         .map(|(name, value)| Entry {
             name: name.get_ref().to_string(),
             place: span(name),
-            node: node(value, errors),
+            node: node(value, depth + 1, errors),
         })
         .collect();
     // The table is ordered by name; a file is read from its top.
@@ -43,8 +59,13 @@ fn map(table: &DeTable<'_>, place: Span, errors: &mut Vec<Diagnostic>) -> Node {
     Node::new(Value::Map(entries), place)
 }
 
-fn node(value: &Spanned<DeValue<'_>>, errors: &mut Vec<Diagnostic>) -> Node {
+fn node(value: &Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<Diagnostic>) -> Node {
     let place = span(value);
+    if depth == DEEPEST && matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)) {
+        let message = format!("more than {DEEPEST} lists and maps in each other");
+        errors.push(Diagnostic::error(place, message));
+        return Node::new(Value::Null, place);
+    }
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Boolean(value) => Value::Bool(*value),
@@ -68,9 +89,14 @@ fn node(value: &Spanned<DeValue<'_>>, errors: &mut Vec<Diagnostic>) -> Node {
             }
         },
         DeValue::Array(members) => {
-            Value::List(members.iter().map(|member| node(member, errors)).collect())
+            let members = members.iter();
+            Value::List(
+                members
+                    .map(|member| node(member, depth + 1, errors))
+                    .collect(),
+            )
         }
-        DeValue::Table(table) => return map(table, place, errors),
+        DeValue::Table(table) => return map(table, depth, place, errors),
     };
     Node::new(value, place)
 }
@@ -99,5 +125,23 @@ mod tests {
         let errors = read("a = \nb = 1\nb = 2\nc = nan\n").unwrap_err();
         assert!(errors.len() >= 3, "{errors:?}");
         assert!(read(&format!("a = {}", "[".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let dotted = |parts: usize| vec!["a"; parts].join(".");
+        let deep = |parts: usize| format!("{} = {{ {} = 1 }}", dotted(64), dotted(parts));
+        assert!(read(&deep(64)).is_ok());
+        let errors = read(&deep(65)).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].message.contains("more than 128 lists and maps"));
+        // Inline tables in each other, as deep as the parser goes, and each with keys as long as it takes.
+        let key = dotted(79);
+        let text = format!(
+            "{key} = {}1{}",
+            format!("{{ {key} = ").repeat(70),
+            " }".repeat(70)
+        );
+        assert!(read(&text).is_err());
     }
 }
