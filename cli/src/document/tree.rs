@@ -110,6 +110,17 @@ impl Node {
         }
     }
 
+    /// How many bytes its texts and keys are.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let entry = |entry: &Entry| entry.name.len() + entry.node.text_bytes();
+        match &self.value {
+            Value::Null | Value::Bool(_) => 0,
+            Value::Number(text) | Value::Text(text) => text.len(),
+            Value::List(members) => members.iter().map(Self::text_bytes).sum(),
+            Value::Map(entries) => entries.iter().map(entry).sum(),
+        }
+    }
+
     /// Writes it as compact JSON.
     pub(crate) fn write_json(&self, out: &mut String) {
         match &self.value {
