@@ -32,5 +32,5 @@ pub(crate) use keys::{FILE, HEADER, JOB};
 pub(crate) use open::open;
 pub(crate) use plan::{Jobs, Options, Plan, PoolDefaults, Served, WorkerPlan};
 pub(crate) use program::{Protocol, cannot_start, command_worker};
-pub(crate) use stream::{BadLine, LineError, Lines};
+pub(crate) use stream::{BadLine, LONGEST, LineError, Lines, Read, read_until};
 pub(crate) use terms::{Retry, Wishes, typed_hint};

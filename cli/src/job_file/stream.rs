@@ -14,7 +14,7 @@ use ratchet_runtime::{HostName, Job, JobKey, Limit, Payload, TaskName, Terms, Wo
 
 pub(crate) use self::bad::{BadLine, LineError};
 use self::line::{Line, plain, written_key};
-use self::read::{LONGEST, Read, read_line};
+pub(crate) use self::read::{LONGEST, Read, read_until};
 use super::book::Book;
 use super::error::FileError;
 use super::ids::Ids;
@@ -156,7 +156,7 @@ impl Lines {
                 self.buffer = Vec::new();
             }
             self.buffer.clear();
-            let read = read_line(&mut self.reader, &mut self.buffer)?;
+            let read = read_until(&mut self.reader, b'\n', &mut self.buffer)?;
             self.number += u64::from(!matches!(read, Read::End));
             if !matches!(read, Read::Line) || !self.buffer.trim_ascii().is_empty() {
                 return Ok(read);

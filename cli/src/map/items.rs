@@ -5,16 +5,21 @@ mod records;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::item::Item;
 use self::records::Records;
 use super::lists::Lists;
 use crate::error::CliError;
+use crate::job_file::{self, LONGEST, read_until};
+use crate::value;
 
 /// How much of a source is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A buffer that one huge item has made larger than this is given back.
+const KEPT: usize = 1 << 20;
 
 /// Why there is no item where one should be; it counts as a failed job, and the rest goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,7 @@ impl Items {
             sources: open(files)?,
             end,
             line: Vec::new(),
+            number: 0,
         }))
     }
 
@@ -92,6 +98,14 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// What there is one of in a source for each.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Null => "item",
+        }
+    }
+
     fn delimiter(self) -> u8 {
         match self {
             Self::Line => b'\n',
@@ -141,6 +155,8 @@ pub(crate) struct Lines {
     sources: VecDeque<Source>,
     end: End,
     line: Vec<u8>,
+    /// How many were read of the first source.
+    number: u64,
 }
 
 impl Lines {
@@ -156,13 +172,24 @@ impl Lines {
         loop {
             let source = self.sources.front_mut()?;
             self.line.clear();
+            self.line.shrink_to(KEPT);
+            self.number += 1;
             let delimiter = self.end.delimiter();
-            match source.reader.read_until(delimiter, &mut self.line) {
-                Ok(0) => drop(self.sources.pop_front()),
-                Ok(_) => {
-                    if self.line.last() == Some(&delimiter) {
-                        self.line.pop();
-                    }
+            match read_until(&mut source.reader, delimiter, &mut self.line) {
+                Ok(job_file::Read::End) => {
+                    self.sources.pop_front();
+                    self.number = 0;
+                }
+                Ok(job_file::Read::TooLong) => {
+                    return Some(Err(BadItem(format!(
+                        "{} {} of {} is longer than {}",
+                        self.end.word(),
+                        self.number,
+                        source.name,
+                        value::show_size(LONGEST as u64)
+                    ))));
+                }
+                Ok(job_file::Read::Line) => {
                     if self.end == End::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }
@@ -173,6 +200,7 @@ impl Lines {
                 Err(error) => {
                     let bad = BadItem(format!("{} cannot be read further: {error}", source.name));
                     self.sources.pop_front();
+                    self.number = 0;
                     return Some(Err(bad));
                 }
             }
@@ -198,6 +226,7 @@ mod tests {
             sources: texts.iter().map(|text| source(text)).collect(),
             end,
             line: Vec::new(),
+            number: 0,
         });
         items.by_ref().map(Result::unwrap).collect()
     }
@@ -231,6 +260,7 @@ mod tests {
             sources: [broken, source(b"a\n")].into(),
             end: End::Line,
             line: Vec::new(),
+            number: 0,
         });
         let bad = items.next().unwrap().unwrap_err();
         assert!(
@@ -240,6 +270,41 @@ mod tests {
         );
         assert_eq!(items.next(), Some(Ok(Item::from("a"))));
         assert_eq!(items.next(), None);
+    }
+
+    #[test]
+    fn an_endless_item_is_refused_in_bounded_memory() {
+        let endless = |before: &'static [u8], after: &'static [u8]| Source {
+            name: "stdin".to_owned(),
+            reader: BufReader::new(Box::new(
+                before
+                    .chain(io::repeat(b'x').take(2 * LONGEST as u64))
+                    .chain(after),
+            )),
+        };
+        let mut lines = Lines {
+            sources: [endless(b"a\n", b"\nb\n")].into(),
+            end: End::Line,
+            line: Vec::new(),
+            number: 0,
+        };
+        assert_eq!(lines.next(), Some(Ok(Item::from("a"))));
+        let bad = lines.next().unwrap().unwrap_err();
+        assert_eq!(bad.0, "line 2 of stdin is longer than 32MiB");
+        assert!(lines.line.capacity() <= 3 * LONGEST);
+        assert_eq!(lines.next(), Some(Ok(Item::from("b"))));
+        assert!(lines.line.capacity() <= KEPT);
+
+        let records = Records::open([endless(b"a\n", b"")].into(), false).unwrap();
+        let mut items = Items::Csv(Box::new(records));
+        assert!(items.next().unwrap().is_ok());
+        let bad = items.next().unwrap().unwrap_err();
+        assert!(
+            bad.0.ends_with("a record is longer than 32MiB"),
+            "{}",
+            bad.0
+        );
+        assert!(items.next().is_none());
     }
 
     #[test]

@@ -4,17 +4,22 @@ use std::io::{self, BufRead};
 
 /// A longer line is refused and passed over. It is twice the largest message there may be, so that
 /// no job that could be sent is.
-pub(super) const LONGEST: usize = 32 << 20;
+pub(crate) const LONGEST: usize = 32 << 20;
 
-pub(super) enum Read {
+/// What was read.
+pub(crate) enum Read {
     Line,
     /// Only its beginning was kept.
     TooLong,
     End,
 }
 
-/// Reads a line without its end, in bounded memory.
-pub(super) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Read> {
+/// Reads up to a delimiter, which is left out, in bounded memory.
+pub(crate) fn read_until(
+    reader: &mut impl BufRead,
+    delimiter: u8,
+    line: &mut Vec<u8>,
+) -> io::Result<Read> {
     let mut any = false;
     loop {
         let bytes = match reader.fill_buf() {
@@ -26,7 +31,7 @@ pub(super) fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
             break;
         }
         any = true;
-        let end = memchr::memchr(b'\n', bytes);
+        let end = memchr::memchr(delimiter, bytes);
         let taken = end.unwrap_or(bytes.len());
         // One byte more than is allowed shows that it is too long; the rest is passed over.
         let room = (LONGEST + 1).saturating_sub(line.len());

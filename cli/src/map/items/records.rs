@@ -1,9 +1,12 @@
 //! Items from CSV files.
 
 use std::collections::VecDeque;
+use std::io::{self, Read};
 
 use super::{BadItem, Item, Reading, Source};
 use crate::error::CliError;
+use crate::job_file::LONGEST;
+use crate::value;
 
 /// The records of CSV files, one file after the other.
 pub(crate) struct Records {
@@ -17,7 +20,26 @@ pub(crate) struct Records {
 
 struct Reader {
     name: String,
-    csv: csv::Reader<Reading>,
+    csv: csv::Reader<Bounded>,
+}
+
+/// Gives no more bytes than a record may have.
+struct Bounded {
+    reader: Reading,
+    left: usize,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let most = value::show_size(LONGEST as u64);
+            return Err(io::Error::other(format!("a record is longer than {most}")));
+        }
+        let room = bytes.len().min(self.left);
+        let read = self.reader.read(&mut bytes[..room])?;
+        self.left -= read;
+        Ok(read)
+    }
 }
 
 impl Records {
@@ -53,13 +75,17 @@ impl Records {
                 csv: csv::ReaderBuilder::new()
                     .has_headers(self.header)
                     .flexible(true)
-                    .from_reader(reader),
+                    .from_reader(Bounded {
+                        reader,
+                        left: LONGEST,
+                    }),
             });
     }
 
     pub(super) fn next(&mut self) -> Option<Result<Item, BadItem>> {
         loop {
             let Reader { name, csv } = self.current.as_mut()?;
+            csv.get_mut().left = LONGEST;
             match csv.read_byte_record(&mut self.record) {
                 Ok(false) => self.advance(),
                 Ok(true) if self.record.len() == self.columns => {
