@@ -43,7 +43,7 @@ use delivery::{Delivered, Delivery};
 use ending::{conclude, interrupted};
 use feed::Gone;
 use record::Record;
-use setting::{admit, executor, needed, probe, services};
+use setting::{admit, executor, needed, probe, staff};
 use signals::Heard;
 
 pub(crate) use delivery::Recipient;
@@ -160,47 +160,66 @@ impl Session {
             display,
         } = self;
         let began = Instant::now();
+        let Errand {
+            feed,
+            source,
+            workers,
+            limits,
+            recipient,
+            commander,
+            keeper,
+            halt,
+        } = errand;
         let resumed = again.is_some();
-        let record = Record::begin(&rules, &surroundings.folder, errand.source.clone(), again)?;
+        let record = Record::begin(&rules, &surroundings.folder, source.clone(), again)?;
         let (record, earlier) = match record {
             None => (None, None),
             Some((record, history)) => {
-                let source = errand.source.as_ref();
+                let source = source.as_ref();
                 let resume = history.map(|history| Resume::new(Arc::new(history), source));
                 (Some(record), resume)
             }
         };
 
-        let processes = LocalProcesses::with_keeper(Some(errand.keeper.clone()));
-        let supervisor = ProcessSupervisor::start(Arc::new(processes));
-        let mut builder = executor(&rules, errand.limits, errand.halt).keeper(errand.keeper);
-        let mut pools = Vec::new();
-        for worker in needed(errand.workers, &errand.feed) {
-            let pool = supervisor.add(worker.pool).await?;
-            builder = builder.pool(pool.clone(), services(worker.serves));
-            pools.push(pool);
-        }
-        if let Some(commander) = errand.commander {
-            builder = builder.command_runner(commander);
-        }
-        if let Some(record) = &record {
-            builder = builder.ledger(Arc::clone(&record.journal));
-        }
-        if display != Display::None {
-            builder = builder.sink(screen.clone());
-        }
-        let executor = builder.build()?;
-        let probe = probe(&rules.admission)?;
-        let (run, fed) = errand.feed.begin(&executor, earlier)?;
+        let start = async {
+            let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
+            let supervisor = ProcessSupervisor::start(Arc::new(processes));
+            let builder = executor(&rules, limits, halt).keeper(keeper);
+            let needed = needed(workers, &feed);
+            let (mut builder, pools) = staff(builder, &supervisor, needed).await?;
+            if let Some(commander) = commander {
+                builder = builder.command_runner(commander);
+            }
+            if let Some(record) = &record {
+                builder = builder.ledger(Arc::clone(&record.journal));
+            }
+            if display != Display::None {
+                builder = builder.sink(screen.clone());
+            }
+            let executor = builder.build()?;
+            let probe = probe(&rules.admission)?;
+            let started = feed.begin(&executor, earlier)?;
+            Ok::<_, CliError>((supervisor, executor, pools, probe, started))
+        };
+        let (supervisor, executor, pools, probe, (run, fed)) = match start.await {
+            Ok(started) => started,
+            Err(error) => {
+                // Nothing has run, so there is nothing to go on with, unless it is an earlier part.
+                if let Some(record) = record.filter(|_| !resumed) {
+                    record.withdraw();
+                }
+                return Err(error);
+            }
+        };
         let handle = run.handle();
         if let Some(probe) = probe {
             admit(rules.admission, probe, handle.clone())?;
         }
         heard.attend(handle.clone(), &rules, &screen);
-        let delivery = Delivery::begin(errand.recipient)?;
+        let delivery = Delivery::begin(recipient)?;
         tokio::spawn(stop_when(delivery.failed(), handle.clone()));
 
-        let goal = errand.halt.filter(HaltRule::is_goal);
+        let goal = halt.filter(HaltRule::is_goal);
         let consuming = async {
             let (stopped, reached) = consume(run, &delivery, goal).await;
             let restarts = restarts(&pools).await;

@@ -77,6 +77,14 @@ impl Record {
         String::from_utf8_lossy(&crate::map::shell_line(&words)).into_owned()
     }
 
+    /// The run could not begin: no record is kept of it.
+    pub(super) fn withdraw(self) {
+        drop(self.journal);
+        if let Err(error) = self.store.remove(self.id) {
+            tracing::warn!(%error, run = %self.id, "the record of a run that did not begin is still there");
+        }
+    }
+
     /// The run has come to its end, or to a stop from which it can be gone on with. One without jobs is
     /// not kept.
     pub(super) fn end(self, summary: &Summary, done: bool) -> Result<(), JournalError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ratchet_caching::{DiskCache, DiskOptions, TaskCache};
 use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Probe, Sampler};
+use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
 use ratchet_runtime::{
     Executor, ExecutorBuilder, Halt, Limit, MaxFailures, Ordering, RunHandle, Service, TaskName,
     Work,
@@ -75,7 +76,22 @@ pub(super) fn needed(workers: Vec<WorkerPlan>, feed: &Feed) -> Vec<WorkerPlan> {
     workers.into_iter().filter(is_needed).collect()
 }
 
-pub(super) fn services(serves: Served) -> Vec<Service> {
+/// Adds these workers.
+pub(super) async fn staff(
+    mut builder: ExecutorBuilder,
+    supervisor: &ProcessSupervisor,
+    workers: Vec<WorkerPlan>,
+) -> Result<(ExecutorBuilder, Vec<ProcessPool>), CliError> {
+    let mut pools = Vec::new();
+    for worker in workers {
+        let pool = supervisor.add(worker.pool).await?;
+        builder = builder.pool(pool.clone(), services(worker.serves));
+        pools.push(pool);
+    }
+    Ok((builder, pools))
+}
+
+fn services(serves: Served) -> Vec<Service> {
     match serves {
         Served::Everything => Vec::new(),
         Served::Tasks(tasks) => tasks.into_iter().map(Service::new).collect(),
@@ -122,7 +138,7 @@ pub(super) fn admit(
 
 impl HaltRule {
     /// Whether it waits for successes.
-    pub(super) fn is_goal(&self) -> bool {
+    pub(crate) fn is_goal(&self) -> bool {
         matches!(self.limit, crate::map::Limit::Successes(_))
     }
 
