@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use ratchet_runtime::RunStore;
+use ratchet_runtime::journal::RunState;
 
 use super::{map, run};
 use crate::about::About;
@@ -14,6 +15,7 @@ use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
 use crate::error::CliError;
+use crate::map::HaltRule;
 use crate::session::Again;
 use crate::settings::{Settings, Surroundings};
 
@@ -36,10 +38,14 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
                 .hint(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
-    let history = ratchet_runtime::History::load(store.journal(id))?;
-    let about = About::read(&history.header().about)
+    let kept = store.run(id);
+    if let RunState::Unreadable(error) = kept.state {
+        return Err(error.into());
+    }
+    let about = kept
+        .header
+        .and_then(|header| About::read(&header.about))
         .ok_or_else(|| CliError::usage(format!("run {id} does not say how it was begun")))?;
-    drop(history);
     let words = std::iter::once("ratchet".into()).chain(about.args);
     let begun = Arguments::try_parse_from(words).map_err(|error| {
         CliError::usage(format!(
@@ -68,6 +74,10 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         }
         Verb::Map(mut typed) => {
             over.write(&mut typed.common, &mut typed.record.state);
+            if over.arguments.common.stop.max_fail.is_some() {
+                // Another rule of failures takes its place.
+                typed.halt = typed.halt.filter(HaltRule::is_goal);
+            }
             *color = typed.common.display.color;
             map::run(&typed, Some(again))
         }

@@ -78,6 +78,48 @@ fn flags_of_now_come_before_those_of_then() {
 }
 
 #[test]
+fn a_rule_of_failures_that_is_typed_now_takes_the_place_of_the_one_of_then() {
+    let folder = Folder::new();
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let failing = ["map", "-q", "-j1", "--halt", "now,fail=1"];
+    let items = [
+        "--",
+        "sh",
+        "-c",
+        "echo {} >> ran; exit 1",
+        ":::",
+        "1",
+        "2",
+        "3",
+    ];
+    let _ = call(&[&failing[..], &items[..]].concat()).with_code(101);
+    assert_eq!(ran(&folder), "1\n");
+    let _ = call(&["resume", "-q", "-j1"]).with_code(101);
+    assert_eq!(ran(&folder), "1\n1\n");
+    let _ = call(&["resume", "-q", "-j1", "--max-fail", "0"]).with_code(100);
+    assert_eq!(ran(&folder), "1\n1\n1\n2\n3\n");
+}
+
+#[test]
+fn a_run_that_could_not_begin_is_nothing_to_go_on_with() {
+    let folder = folder().file("go", "");
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let said = call(&["run", "jobs.yaml", "--memory-free", "100000TB"])
+        .with_code(2)
+        .stderr();
+    assert!(said.contains("no job would ever start"), "{said}");
+    let listed = call(&["runs"]).stdout();
+    assert!(!listed.contains("interrupted"), "{listed}");
+    let said = call(&["resume"]).with_code(2).stderr();
+    assert!(said.contains("there is no run to go on with"), "{said}");
+    // What was begun before is still there to be gone on with.
+    let _ = call(&["run", "-q", "jobs.yaml"]).with_code(0);
+    let _ = call(&["resume", "--memory-free", "100000TB"]).with_code(2);
+    let _ = call(&["resume", "-q"]).with_code(0);
+    assert_eq!(ran(&folder), "a\nb\nc\n");
+}
+
+#[test]
 fn jobs_from_stdin_are_given_once_more() {
     let folder = Folder::new();
     let lines = "{\"run\":[\"sh\",\"-c\",\"echo a >> ran\"]}\n{\"run\":[\"sh\",\"-c\",\"echo b >> ran; test -e go\"]}\n";
