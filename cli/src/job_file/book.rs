@@ -27,7 +27,7 @@ pub(super) struct Book {
     everything: Option<Post>,
     /// For jobs without a worker.
     commands: Post,
-    interned: HashMap<String, Arc<Terms>>,
+    interned: HashMap<Wishes, Arc<Terms>>,
     /// The figures of rate keys, and where they were written.
     pub(super) rates: HashMap<String, (f64, u32, Span)>,
 }
@@ -227,19 +227,17 @@ impl Book {
             .or(task.and(self.everything.as_ref()))
             .unwrap_or(&self.commands);
         let wishes = wishes.or(&post.wishes);
-        // The whole of what is wished for, as text, is what makes terms equal.
-        let written = format!("{wishes:?}");
-        if let Some(terms) = self.interned.get(&written) {
+        if let Some(terms) = self.interned.get(&wishes) {
             return Ok(Arc::clone(terms));
         }
-        let terms = Arc::new(wishes.settle().map_err(|error| Unsettled {
+        let terms = Arc::new(wishes.clone().settle().map_err(|error| Unsettled {
             error,
             place: retry.or(post.retry),
         })?);
         if self.interned.len() >= MOST_KEPT {
             self.interned.clear();
         }
-        self.interned.insert(written, Arc::clone(&terms));
+        self.interned.insert(wishes, Arc::clone(&terms));
         Ok(terms)
     }
 }

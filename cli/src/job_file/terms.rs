@@ -1,5 +1,7 @@
 //! On what terms jobs run, as far as each place says it.
 
+mod identity;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +41,7 @@ pub(crate) struct Retry {
     pub(crate) within: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Backoff {
     Exponential,
     Fixed,
