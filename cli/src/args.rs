@@ -1,4 +1,5 @@
-//! What can be typed: one verb a file, and the groups of options that several verbs share.
+//! What can be typed: a file for a verb, or beside what is done about it (`check`, `config`, `schema`), and one for
+//! each group of options that several verbs share.
 //!
 //! Nothing here is a decision. An option that was not typed is `None`, so that the environment, the
 //! configuration and the defaults have their say afterwards; what was meant is made of all of them

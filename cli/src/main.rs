@@ -5,8 +5,8 @@
 //! ratchet run jobs.yaml
 //! ```
 //!
-//! What can be typed is in `args`, one verb a file; what is done about it in `commands`, one verb a file
-//! too. `run`, `map` and `resume` meet in `session`, which puts a run together of where its jobs come
+//! What can be typed is in `args`, but for the few words of `check`, `config` and `schema`; what is done about it
+//! in `commands`, one verb a file. `run`, `map` and `resume` meet in `session`, which puts a run together of where its jobs come
 //! from (`job_file`, `map`), what it is made with, what people see of it (`progress`) and where its
 //! outcomes go (`report`). `settings` is what was set instead of typed, `diagnostic` says what is wrong
 //! where, `exit` has the codes that scripts may rely on. All the rest is `ratchet-runtime`.
