@@ -333,6 +333,31 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_never_closed_is_said_and_the_next_source_goes_on() {
+        let text = b"id,note\n1,ok\n2,\"oops\n3,fine\n";
+        let sources = [source(text), source(b"id,note\n4,good\n")];
+        let records = Records::open(sources.into(), true).unwrap();
+        let items: Vec<_> = Items::Csv(Box::new(records)).collect();
+        let bad = "stdin cannot be read further: the quote that opens on line 3 is never closed";
+        let [Ok(first), Err(broken), Ok(last)] = &items[..] else {
+            panic!("{items:?}")
+        };
+        assert_eq!(
+            (first.column(1), last.column(1)),
+            (Some(&b"ok"[..]), Some(&b"good"[..]))
+        );
+        assert_eq!(broken.0, bad);
+    }
+
+    #[test]
+    fn names_of_columns_are_different() {
+        let open = |header| Records::open([source(b"a,b,a\n1,2,3\n")].into(), header);
+        let error = open(true).err().unwrap();
+        assert!(error.to_string().contains("two columns `a`"), "{error}");
+        assert!(open(false).is_ok());
+    }
+
+    #[test]
     fn what_is_not_there_is_an_error_that_names_it() {
         let Err(error) = Items::lines(&["/no/such/file".into()], End::Line) else {
             panic!("it cannot be there")

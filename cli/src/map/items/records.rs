@@ -1,8 +1,11 @@
 //! Items from CSV files.
 
-use std::collections::VecDeque;
+mod quotes;
+
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 
+use self::quotes::Quotes;
 use super::{BadItem, Item, Reading, Source};
 use crate::error::CliError;
 use crate::job_file::LONGEST;
@@ -23,10 +26,11 @@ struct Reader {
     csv: csv::Reader<Bounded>,
 }
 
-/// Gives no more bytes than a record may have.
+/// Gives no more bytes than a record may have, and no end within a quote.
 struct Bounded {
     reader: Reading,
     left: usize,
+    quotes: Quotes,
 }
 
 impl Read for Bounded {
@@ -38,6 +42,11 @@ impl Read for Bounded {
         let room = bytes.len().min(self.left);
         let read = self.reader.read(&mut bytes[..room])?;
         self.left -= read;
+        if let Some(line) = self.quotes.open().filter(|_| read == 0 && room > 0) {
+            let message = format!("the quote that opens on line {line} is never closed");
+            return Err(io::Error::other(message));
+        }
+        self.quotes.pass(&bytes[..read]);
         Ok(read)
     }
 }
@@ -60,6 +69,12 @@ impl Records {
             })?;
             records.columns = first.len().max(1);
             if header {
+                let seen = &mut HashSet::new();
+                if let Some(twice) = first.iter().find(|column| !seen.insert(*column)) {
+                    let twice = twice.escape_ascii();
+                    let message = format!("the first record of {name} names two columns `{twice}`");
+                    return Err(CliError::usage(message).hint("give each column a name of its own"));
+                }
                 records.names = first.iter().map(<[u8]>::to_vec).collect();
             }
         }
@@ -78,6 +93,7 @@ impl Records {
                     .from_reader(Bounded {
                         reader,
                         left: LONGEST,
+                        quotes: Quotes::default(),
                     }),
             });
     }
