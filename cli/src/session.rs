@@ -71,6 +71,8 @@ pub(crate) struct Session {
 pub(crate) struct Errand {
     pub(crate) feed: Feed,
     pub(crate) source: Option<Source>,
+    /// What is read from stdin, as the name of a file; nothing if nothing is.
+    pub(crate) stdin: Option<&'static str>,
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) limits: Vec<(String, Limit)>,
     pub(crate) recipient: Box<dyn Recipient>,
@@ -163,6 +165,7 @@ impl Session {
         let Errand {
             feed,
             source,
+            stdin,
             workers,
             limits,
             recipient,
@@ -171,7 +174,7 @@ impl Session {
             halt,
         } = errand;
         let resumed = again.is_some();
-        let record = Record::begin(&rules, &surroundings.folder, source.clone(), again)?;
+        let record = Record::begin(&rules, &surroundings.folder, source.clone(), stdin, again)?;
         let (record, earlier) = match record {
             None => (None, None),
             Some((record, history)) => {
@@ -204,8 +207,8 @@ impl Session {
         let (supervisor, executor, pools, probe, (run, fed)) = match start.await {
             Ok(started) => started,
             Err(error) => {
-                // Nothing has run, so there is nothing to go on with, unless it is an earlier part.
-                if let Some(record) = record.filter(|_| !resumed) {
+                // Nothing has run, so there is nothing to go on with.
+                if let Some(record) = record {
                     record.withdraw();
                 }
                 return Err(error);

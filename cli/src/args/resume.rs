@@ -14,7 +14,8 @@ Examples:
 /// Goes on with a run that was interrupted, or whose jobs failed.
 ///
 /// Jobs that succeeded are not run again; all others are. What was typed for the run holds again, unless
-/// it is typed anew.
+/// it is typed anew. Jobs or items that came from stdin have to be given again, all of them, as in
+/// `ratchet resume 1rtfzfx < items`.
 #[derive(Debug, Args)]
 #[command(after_help = [HELP, exit::HELP].join("\n\n"))]
 pub(crate) struct ResumeArguments {

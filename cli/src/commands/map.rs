@@ -30,6 +30,12 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
+    let reads_stdin = match &arguments.arg_file[..] {
+        _ if lists.is_some() => false,
+        [] => true,
+        files => files.iter().any(|file| file.as_os_str() == "-"),
+    };
+    let stdin = reads_stdin.then_some("items");
     let items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
@@ -90,6 +96,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     };
     let recipient = MapRecipient {
         shelf: Arc::clone(&shelf),
+        // Else the end tells of what failed.
+        tells_errors: rules.quiet,
         what,
         joblog: match &arguments.joblog {
             Some(path) => Some(open_joblog(path.clone(), is_again)?),
@@ -103,6 +111,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let errand = Errand {
         feed: Feed::of_map(MapJobs::new(items, work, terms, shelf)),
         source: None,
+        stdin,
         workers,
         limits: Vec::new(),
         recipient: Box::new(recipient),

@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
     let errand = Errand {
         feed: Feed::of(plan.jobs, arguments.strict),
         source: (file != Path::new("-")).then(|| source_of(&file)).flatten(),
+        stdin: (file == Path::new("-")).then_some("jobs.jsonl"),
         workers: plan.workers,
         limits: plan.limits,
         recipient: session.rules.recipient(&session.screen)?,

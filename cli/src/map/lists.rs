@@ -30,6 +30,10 @@ impl Group {
 /// Splits what was typed into the command and the lists, if there are any.
 pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lists>), CliError> {
     let is_mark = |word: &OsString| word == ":::" || word == ":::+";
+    if words.iter().any(|word| word == "::::") {
+        return Err(CliError::usage("`::::` is no mark here")
+            .hint("name a file of items by -a, as in: ratchet map -a items -- echo {}"));
+    }
     let end = words.iter().position(is_mark).unwrap_or(words.len());
     let (command, rest) = words.split_at(end);
     if command.is_empty() {

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ratchet_runtime::process::{Exit, Stream};
-use ratchet_runtime::{Outcome, Payload, Summary};
+use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
 
 use super::printout::Known;
 use super::runner::{Kept, Live, Printed, Shelf};
 use super::{Item, Joblog, Printer, ResultsFolder, Spool};
 use crate::error::CliError;
-use crate::report::Place;
+use crate::report::{Place, Style, describe};
 use crate::session::Recipient;
 
 /// What becomes of what a command has printed.
 pub(crate) struct MapRecipient {
     pub(crate) shelf: Arc<Shelf>,
+    /// Why an item has no command that ran is said here, as nobody else says it.
+    pub(crate) tells_errors: bool,
     /// What commands print, or a report of how they ended.
     pub(crate) what: What,
     pub(crate) joblog: Option<(Joblog<File>, PathBuf)>,
@@ -64,6 +66,10 @@ impl Recipient for MapRecipient {
         let is_news = ran || outcome.cached;
         if let Some(printed) = printed.as_ref().filter(|_| is_news) {
             self.keep(printed)?;
+        }
+        let never_ran = |failure: &Failure| matches!(failure.class, Class::Input | Class::Spawn);
+        if self.tells_errors && outcome.failure().is_some_and(never_ran) {
+            self.note(&describe(outcome, Style::PLAIN))?;
         }
         match &mut self.what {
             What::Outputs { printer, place } => match printed {

@@ -38,7 +38,8 @@ pub(super) fn conclude(
     let end = end(stopped.as_ref(), reached, heard);
     let nobody_reads = matches!(&delivered.result, Err(error) if error.is_broken_pipe());
     let is_done = matches!(end, Ok(RunEnd::Done)) && delivered.result.is_ok() && fed.is_ok();
-    let kept = record.map_or(Ok(()), |record| record.end(&summary, is_done));
+    let gone = differences.map_or(0, |(_, gone)| gone);
+    let kept = record.map_or(Ok(()), |record| record.end(&summary, is_done, gone));
     if let Some(differences) = differences.filter(|_| resumed && !rules.quiet) {
         screen.say(&told(differences));
     }

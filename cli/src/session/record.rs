@@ -17,6 +17,10 @@ pub(super) struct Record {
     store: RunStore,
     id: RunId,
     pub(super) journal: Arc<Mutex<Journal>>,
+    /// It is gone on with.
+    is_again: bool,
+    /// What was read from stdin, which has to be given again.
+    stdin: Option<&'static str>,
 }
 
 /// A run that is gone on with.
@@ -33,6 +37,7 @@ impl Record {
         rules: &Rules,
         folder: &Path,
         source: Option<Source>,
+        stdin: Option<&'static str>,
         again: Option<Again>,
     ) -> Result<Option<(Self, Option<History>)>, CliError> {
         let about = About {
@@ -46,7 +51,13 @@ impl Record {
             let path = store.journal(id);
             let (journal, history) =
                 Journal::resume(path, SystemClock.now(), &about, rules.durability)?;
-            let record = Self::new(store, id, journal);
+            let record = Self {
+                store,
+                id,
+                journal: Arc::new(Mutex::new(journal)),
+                is_again: true,
+                stdin,
+            };
             return Ok(Some((record, Some(history))));
         }
         if rules.no_record {
@@ -56,15 +67,14 @@ impl Record {
         let (id, journal) = store
             .create(SystemClock.now(), source, about, rules.durability)
             .map_err(CliError::Unrecordable)?;
-        Ok(Some((Self::new(store, id, journal), None)))
-    }
-
-    fn new(store: RunStore, id: RunId, journal: Journal) -> Self {
-        Self {
+        let record = Self {
             store,
             id,
             journal: Arc::new(Mutex::new(journal)),
-        }
+            is_again: false,
+            stdin,
+        };
+        Ok(Some((record, None)))
     }
 
     /// The command that goes on with it.
@@ -74,11 +84,18 @@ impl Record {
         if let Some(folder) = &rules.typed_state_dir {
             words.extend(["--state-dir".into(), folder.clone().into_os_string()]);
         }
-        String::from_utf8_lossy(&crate::map::shell_line(&words)).into_owned()
+        let line = String::from_utf8_lossy(&crate::map::shell_line(&words)).into_owned();
+        match self.stdin {
+            Some(what) => format!("{line} < {what}"),
+            None => line,
+        }
     }
 
-    /// The run could not begin: no record is kept of it.
+    /// The run could not begin: no record is kept of it, unless an earlier part is recorded.
     pub(super) fn withdraw(self) {
+        if self.is_again {
+            return;
+        }
         drop(self.journal);
         if let Err(error) = self.store.remove(self.id) {
             tracing::warn!(%error, run = %self.id, "the record of a run that did not begin is still there");
@@ -87,8 +104,12 @@ impl Record {
 
     /// The run has come to its end, or to a stop from which it can be gone on with. One without jobs is
     /// not kept.
-    pub(super) fn end(self, summary: &Summary, done: bool) -> Result<(), JournalError> {
-        if summary.total == 0 {
+    ///
+    /// Where jobs have to be given again, and some of those before are not among them, the run has not come to
+    /// its end: somebody gave fewer, or none.
+    pub(super) fn end(self, summary: &Summary, done: bool, gone: u64) -> Result<(), JournalError> {
+        let done = done && (self.stdin.is_none() || gone == 0);
+        if summary.total == 0 && !self.is_again {
             drop(self.journal);
             return self.store.remove(self.id);
         }

@@ -235,3 +235,36 @@ fn a_rule_that_makes_no_sense_is_refused_with_ones_that_do() {
         said.stderr()
     );
 }
+
+#[test]
+fn what_never_ran_is_said_to_those_who_want_only_errors() {
+    let call = |words: &[&str], items: &str| {
+        let call = Ratchet::new().args(["map", "-q"]).args(words);
+        call.stdin(items).run().with_code(100)
+    };
+    let said = call(&["--", "./no{}", ":::", "a"], "").stderr();
+    assert!(said.contains("spawn: ") && said.contains("./noa"), "{said}");
+    let said = call(
+        &["--csv", "--header", "--", "echo", "{id}"],
+        "id,note\n1\n2,\"b\n",
+    )
+    .stderr();
+    for reason in [
+        "line 2 of stdin has 1 columns",
+        "the quote that opens on line 3",
+    ] {
+        assert!(said.contains(reason), "{said}");
+    }
+    // A command that ran has said what it had to say.
+    assert_eq!(call(&["--", "false", ":::", "a"], "").stderr(), "");
+}
+
+#[test]
+fn marks_of_files_are_refused() {
+    let call = Ratchet::new().args(["map", "echo", "::::", "items"]);
+    let said = call.run().with_code(2).stderr();
+    assert!(
+        said.contains("`::::`") && said.contains("-a items"),
+        "{said}"
+    );
+}

@@ -131,6 +131,30 @@ fn jobs_from_stdin_are_given_once_more() {
 }
 
 #[test]
+fn fewer_items_or_none_leave_what_is_recorded() {
+    let folder = Folder::new();
+    let call =
+        |words: &[&str], items: &str| Ratchet::within(&folder).args(words).stdin(items).run();
+    let command = ["--", "sh", "-c", "echo {} >> ran; test -e go"];
+    let ended = call(&[&["map", "-j1"][..], &command[..]].concat(), "1\n2\n3\n").with_code(100);
+    let said = ended.stderr();
+    assert!(
+        said.contains("ratchet resume ") && said.contains(" < items\n"),
+        "{said}"
+    );
+    let folder = folder.clone().file("go", "");
+    let _ = call(&["resume", "-q"], "").with_code(4);
+    let _ = call(&["resume", "-q"], "1\n").with_code(0);
+    assert_eq!(ran(&folder), "1\n2\n3\n1\n");
+    let listed = call(&["runs"], "").with_code(0).stdout();
+    assert!(listed.contains("\tinterrupted\t"), "{listed}");
+    let _ = call(&["resume", "-q"], "1\n2\n3\n").with_code(0);
+    assert_eq!(ran(&folder), "1\n2\n3\n1\n2\n3\n");
+    let listed = call(&["runs"], "").with_code(0).stdout();
+    assert!(listed.contains("\tfinished\t3\t3\t0\t"), "{listed}");
+}
+
+#[test]
 fn what_cannot_be_gone_on_with_is_said() {
     let folder = Folder::new();
     let said = Ratchet::within(&folder)
