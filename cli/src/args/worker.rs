@@ -6,6 +6,8 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ratchet_runtime::worker::BuiltinTask;
 
+use crate::value;
+
 /// The built-in worker: echo, sleep, fail, flaky, burn, command.
 ///
 /// Speaks the worker protocol on stdin and stdout, until stdin ends. Of use as a worker to try things out
@@ -18,7 +20,7 @@ pub(crate) struct WorkerArguments {
     #[arg(long = "task", value_name = "TASK", value_parser = task_parser())]
     pub(crate) tasks: Vec<BuiltinTask>,
     /// How many requests to work on at the same time.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value::positive)]
     pub(crate) concurrency: NonZeroU32,
 }
 
