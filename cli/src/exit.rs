@@ -30,7 +30,8 @@ pub(crate) const TERMINATED: u8 = 143;
 /// As `--help` has it.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    all jobs succeeded, or were cached
+  0    all jobs succeeded, or were cached; or --halt had its successes,
+       or whoever read stdout has gone
   1    internal error
   2    usage or file error, nothing ran; or --strict met a line that is no job
   4    nothing to do

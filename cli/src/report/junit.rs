@@ -75,7 +75,9 @@ fn case(outcome: &Outcome) -> String {
     let element = match outcome.status() {
         Status::Crashed => "error",
         Status::Cancelled | Status::Skipped => {
-            text.push_str("><skipped/></testcase>\n");
+            let reason = Attribute(&failure.message);
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "><skipped message=\"{reason}\"/></testcase>");
             return text;
         }
         Status::Succeeded | Status::Failed | Status::TimedOut => "failure",
