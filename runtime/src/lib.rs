@@ -86,6 +86,7 @@
 //!
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+mod alarm;
 mod error;
 pub mod event;
 mod executor;

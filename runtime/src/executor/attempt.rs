@@ -10,11 +10,12 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use ratchet_ipc::Payload;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::crew::Report;
 use super::hands::Asked;
 use super::reporter::Reporter;
+use crate::alarm::until;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Ticket;
@@ -196,11 +197,4 @@ fn too_long(limit: Option<Duration>) -> String {
 
 fn late(why: String) -> Failure {
     Failure::new(Class::Timeout, why)
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }

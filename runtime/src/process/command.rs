@@ -28,6 +28,7 @@ use self::threads::Threads;
 use super::output::Capture;
 use super::spawn::prepare;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
+use crate::alarm::until;
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
@@ -270,12 +271,5 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.program.kill();
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

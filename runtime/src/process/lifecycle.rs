@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::group::ProcessGroup;
 use super::{Ended, Ending, Exit};
+use crate::alarm::until;
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
@@ -56,12 +57,5 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
         ending,
         left_behind,
         survivors,
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -14,6 +14,7 @@ use super::memory::MemoryProbe;
 use super::roster::Roster;
 use super::{Command, call};
 use crate::Error;
+use crate::alarm::until;
 use crate::event::WorkerNews;
 use crate::executor::crew::{Report, Stop};
 use crate::process::{PoolConfig, ProcessManager};
@@ -344,13 +345,6 @@ fn jittered(most: u64, rng: &mut Rng) -> u64 {
     let (low, high) = (most - share, most.saturating_add(share));
     let nanos = rng.between(Duration::from_nanos(low), Duration::from_nanos(high));
     u64::try_from(nanos.as_nanos()).unwrap_or(most).max(1)
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn now() -> Instant {
