@@ -31,13 +31,15 @@ pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Insta
 pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: KillTime) -> Ended {
     let mut ending = Ending::ByItself;
     let mut asked = None;
+    let mut has_owner = true;
     let exit = loop {
         tokio::select! {
             biased;
             status = child.wait() => break status.map_or(Exit::Unknown, Exit::from),
-            // Without a sender nobody can ask any more: whoever owned the process is gone.
-            changed = kill_at.changed() => {
-                asked = if changed.is_ok() { *kill_at.borrow_and_update() } else { Some(Instant::now()) };
+            changed = kill_at.changed(), if has_owner => {
+                // Without a sender nobody can ask any more: whoever owned the process is gone.
+                has_owner = changed.is_ok();
+                asked = if has_owner { *kill_at.borrow_and_update() } else { Some(Instant::now()) };
                 if ending == Ending::ByItself {
                     group.terminate();
                     ending = Ending::Asked;
@@ -57,5 +59,34 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
         ending,
         left_behind,
         survivors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::super::ProcessConfig;
+    use super::super::spawn::spawn;
+    use super::*;
+
+    #[tokio::test]
+    async fn one_whose_owner_is_gone_is_killed_whatever_it_thinks_of_being_asked() {
+        let deaf = ProcessConfig::new("sh").args(["-c", "trap '' TERM; echo deaf; exec sleep 60"]);
+        let (mut child, group) = spawn(&deaf, Stdio::null(), None).unwrap();
+        let mut said = [0; 5];
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut said).await.unwrap();
+        let (kill_at, kill_time) = watch::channel(None);
+        drop(kill_at);
+        let ended = timeout(Duration::from_secs(30), watch(child, group, kill_time));
+        let ended = ended.await.unwrap();
+        assert_eq!(
+            (ended.exit, ended.ending),
+            (Exit::Signal(9), Ending::Killed)
+        );
     }
 }
