@@ -240,16 +240,17 @@ impl Run {
             left_behind: false,
             survivors: Vec::new(),
         };
-        match reaped {
-            Some(reaped) => {
-                let Reaped { exit, left } = reaped?;
-                ended.exit = exit;
-                if let Some(group) = left {
-                    (ended.left_behind, ended.survivors) = group.clear().await;
-                }
+        if let Some(reaped) = reaped {
+            let Reaped { exit, left } = reaped?;
+            ended.exit = exit;
+            if let Some(group) = left {
+                (ended.left_behind, ended.survivors) = group.clear().await;
             }
-            // Killed, and still not to be reaped: it is stuck in the kernel.
-            None => ended.survivors.extend(self.program.number()),
+        } else {
+            // Killed, and either still not to be reaped, as it is stuck in the kernel, or together with its thread,
+            // in which the sink has panicked.
+            ended.ending = Ending::Killed;
+            ended.survivors.extend(self.program.number());
         }
         Ok(CommandEnd {
             ended,
@@ -271,5 +272,39 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.program.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::process::Stream;
+
+    struct Fragile;
+
+    impl OutputSink for Fragile {
+        fn receive(&self, _: Stream, _: &[u8]) -> ControlFlow<()> {
+            panic!("too much for this sink")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_panics_leaves_nobody_behind() {
+        let runner = CommandRunner::new(None);
+        let talks = ProcessConfig::new("sh").args(["-c", "echo hello; exec sleep 600"]);
+        let end = runner
+            .run_into(
+                &talks,
+                CommandLimits::default(),
+                &CancellationToken::new(),
+                Arc::new(Fragile),
+            )
+            .await
+            .unwrap();
+        assert!(!end.is_success());
+        assert_eq!(end.ended.ending, Ending::Killed);
+        assert!(end.ended.survivors.is_empty(), "{:?}", end.ended);
     }
 }

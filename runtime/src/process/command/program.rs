@@ -116,23 +116,21 @@ impl Order {
         if self.program.is_killed() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let mut child = self.command.spawn()?;
+        let child = self.command.spawn()?;
         // A process that was just started has a number, and one that the system calls take.
         let leader = number(child.id()).ok_or(io::ErrorKind::InvalidData)?;
         self.program
             .begin(ProcessGroup::led_by(leader, self.keeper.take()));
-        let ended = match exit_notice(leader) {
-            Ok(ended) => ended,
-            Err(error) => {
-                // Out of descriptors: what cannot be watched must not go on.
-                self.program.kill();
-                self.program.reap(&mut child);
-                return Err(error);
-            }
+        let mut ward = Ward {
+            program: &self.program,
+            child,
+            reaped: false,
         };
+        // Without descriptors it cannot be watched.
+        let ended = exit_notice(leader)?;
         let mut outputs = [
-            Output::of(Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
-            Output::of(Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
+            Output::of(Stream::Stdout, ward.child.stdout.take().map(OwnedFd::from)),
+            Output::of(Stream::Stderr, ward.child.stderr.take().map(OwnedFd::from)),
         ];
         while !hear(&mut outputs, Some(&ended), None, &*self.sink, chunk) {}
         // Its end is what counts; but what it has printed is still in the pipes, and somebody that it
@@ -145,7 +143,31 @@ impl Order {
             }
             hear(&mut outputs, None, Some(left), &*self.sink, chunk);
         }
-        Ok(self.program.reap(&mut child))
+        Ok(ward.reap())
+    }
+}
+
+/// A child that runs. Dropped before its end, as when a sink panics, it is killed and reaped: nobody would do so later.
+struct Ward<'a> {
+    program: &'a Program,
+    child: Child,
+    reaped: bool,
+}
+
+impl Ward<'_> {
+    fn reap(&mut self) -> Reaped {
+        self.reaped = true;
+        self.program.reap(&mut self.child)
+    }
+}
+
+impl Drop for Ward<'_> {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.program.kill();
+            // Whoever else is in its group was killed with it.
+            drop(self.reap());
+        }
     }
 }
 
