@@ -17,10 +17,6 @@ use crate::serialization::{Codec, Dialect, Incoming, Limits, Native};
 /// How much one read takes: what a Linux pipe holds by default.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How many reads may bring nothing to tell of before whoever waits gets to look at other things. Without an
-/// end, as with a peer that prints more chatter than is passed on, no clock would ever be looked at.
-const IDLE_READS: usize = 4;
-
 /// A conversation over a reader and a writer.
 ///
 /// ```no_run
@@ -122,26 +118,30 @@ where
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
-        for _ in 0..IDLE_READS {
-            // Writing comes first: what is queued is work that somebody could be doing.
-            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-                return Poll::Ready(Err(error));
-            }
-            match self.codec.next(self.read_at) {
-                Some(Incoming::End) => {
-                    let end = self
-                        .read_error
-                        .take()
-                        .map_or(Ok(Incoming::End), |error| Err(IpcError::Read(error)));
-                    return Poll::Ready(end);
-                }
-                Some(incoming) => return Poll::Ready(Ok(incoming)),
-                None => {}
-            }
-            ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
+        // Writing comes first: what is queued is work that somebody could be doing.
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Err(error));
         }
+        if let Some(next) = self.next() {
+            return Poll::Ready(next);
+        }
+        ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
+        if let Some(next) = self.next() {
+            return Poll::Ready(next);
+        }
+        // A peer may print chatter without end, of which nothing is passed on. Whoever waits gets to look at
+        // other things between two reads, or would never look at a clock.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// What has come in already.
+    fn next(&mut self) -> Option<Result<Incoming, IpcError>> {
+        let next = self.codec.next(self.read_at)?;
+        let error = (next == Incoming::End)
+            .then(|| self.read_error.take())
+            .flatten();
+        Some(error.map_or(Ok(next), |error| Err(IpcError::Read(error))))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
