@@ -102,20 +102,19 @@ fn one(out: &mut String, source: &Source, diagnostic: &Diagnostic, look: Look) -
         let at = usize::from(source.place(second.span.start).line > place.line);
         marks.insert(at, second);
     }
-    let mut shown = None;
+    let mut shown: Option<(u64, Crop)> = None;
     for mark in marks {
         let line = source.place(mark.span.start).line;
-        if shown.is_some_and(|shown| line > shown + 1) {
+        if shown.is_some_and(|(shown, _)| line > shown + 1) {
             writeln!(out, "{}", look.paint(GUTTER, "..."))?;
         }
-        mark.write(
-            out,
-            source,
-            (shown != Some(line)).then_some(line),
-            margin,
-            look,
-        )?;
-        shown = Some(line);
+        // What is shown of a long line may have no room for both; then it is shown once more, around the other.
+        let above = shown.filter(|(shown, crop)| *shown == line && crop.has(&mark, source));
+        let crop = match above {
+            Some((_, crop)) => mark.write(out, source, Above::Shown(crop), margin, look)?,
+            None => mark.write(out, source, Above::Line(line), margin, look)?,
+        };
+        shown = Some((line, crop));
     }
     help(out, diagnostic, margin, look)
 }
@@ -145,21 +144,62 @@ struct Mark<'a> {
     label: &'a str,
 }
 
+/// What is above an underline.
+#[derive(Debug, Clone, Copy)]
+enum Above {
+    /// The line of this number, which is still to be written.
+    Line(u64),
+    /// So much of the line.
+    Shown(Crop),
+}
+
+/// Which bytes of a line are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Crop {
+    left: usize,
+    end: usize,
+}
+
+impl Crop {
+    /// Long before it is measured, a line of megabytes is cut around the mark.
+    fn around(line: &str, from: usize) -> Self {
+        if line.len() <= WIDEST {
+            let (left, end) = (0, line.len());
+            return Self { left, end };
+        }
+        Self {
+            left: floor(line, from.saturating_sub(WIDEST / 2)),
+            end: floor(line, from.saturating_add(WIDEST / 2).min(line.len())),
+        }
+    }
+
+    /// Whether a mark begins in it.
+    fn has(self, mark: &Mark<'_>, source: &Source) -> bool {
+        let (start, line) = source.line(mark.span.start);
+        let from = mark.span.start.saturating_sub(start).min(line.len());
+        self.left <= from && (from < self.end || self.end == line.len())
+    }
+}
+
 impl Mark<'_> {
-    /// The line, if it was not shown before, and the underline.
+    /// The line, if it was not shown before, and the underline. Says what is shown of the line.
     fn write(
         &self,
         out: &mut String,
         source: &Source,
-        number: Option<u64>,
+        above: Above,
         margin: usize,
         look: Look,
-    ) -> fmt::Result {
+    ) -> Result<Crop, fmt::Error> {
         let (start, line) = source.line(self.span.start);
         let from = self.span.start.saturating_sub(start).min(line.len());
         let to = self.span.end.saturating_sub(start).clamp(from, line.len());
-        let window = Window::around(line, from, to);
-        if let Some(number) = number {
+        let crop = match above {
+            Above::Line(_) => Crop::around(line, from),
+            Above::Shown(crop) => crop,
+        };
+        let window = Window::of(line, crop, from, to);
+        if let Above::Line(number) = above {
             let number = look.paint(GUTTER, format_args!("{number:>margin$} |"));
             let text = window.text;
             writeln!(out, "{number} {}", text.trim_end())?;
@@ -177,7 +217,8 @@ impl Mark<'_> {
             "",
             "",
             before = window.before
-        )
+        )?;
+        Ok(crop)
     }
 }
 
@@ -191,16 +232,7 @@ struct Window {
 }
 
 impl Window {
-    fn around(line: &str, from: usize, to: usize) -> Self {
-        // Long before it is measured, a line of megabytes is cut around the mark.
-        let (left, right) = (floor(line, from.saturating_sub(WIDEST / 2)), WIDEST / 2);
-        let whole = line.len() <= WIDEST;
-        let left = if whole { 0 } else { left };
-        let end = if whole {
-            line.len()
-        } else {
-            floor(line, from.saturating_add(right).min(line.len()))
-        };
+    fn of(line: &str, Crop { left, end }: Crop, from: usize, to: usize) -> Self {
         let mut text = String::new();
         let mut width = 0;
         if left > 0 {
@@ -313,6 +345,33 @@ mod tests {
         let lines: Vec<_> = shown.lines().collect();
         let column = |of: &str, what: &str| of.find(what).unwrap();
         assert_eq!(column(lines[3], "HERE"), column(lines[4], "^^^^"));
+    }
+
+    #[test]
+    fn both_marks_of_a_long_line_stand_under_what_they_mean() {
+        for (between, lines_shown) in [(20, 1), (50_000, 2)] {
+            let fill = |length| "a".repeat(length);
+            let text = format!("{}HERE{}THERE{}", fill(900), fill(between), fill(900));
+            let second = 904 + between;
+            let diagnostic = Diagnostic::error(Span::new(900, 904), "twice")
+                .other(Span::new(second, second + 5), "first here");
+            let shown = shown(&text, diagnostic);
+            let lines: Vec<_> = shown.lines().collect();
+            let column = |of: &str, what: &str| of.find(what).unwrap();
+            let under = |mark: &str, what: &str| {
+                let at = lines.iter().position(|line| line.contains(mark)).unwrap();
+                let above = lines[..at].iter().rev().find(|line| line.contains(what));
+                assert_eq!(
+                    column(lines[at], mark),
+                    column(above.unwrap(), what),
+                    "{shown}"
+                );
+            };
+            under("^^^^", "HERE");
+            under("-----", "THERE");
+            let numbered = lines.iter().filter(|line| line.starts_with("1 |"));
+            assert_eq!(numbered.count(), lines_shown, "{shown}");
+        }
     }
 
     #[test]
