@@ -22,7 +22,7 @@ pub(crate) use digest::Digest;
 pub(crate) use figures::figures;
 pub(crate) use human::describe;
 pub(crate) use moment::{ago, timestamp};
-pub(crate) use reported::Place;
+pub(crate) use reported::{Place, stdout};
 pub(crate) use style::{Style, Tone, plain, span};
 
 use crate::args::output::Format;

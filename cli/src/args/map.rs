@@ -63,7 +63,7 @@ pub(crate) struct MapArguments {
     #[arg(long, requires = "csv", help_heading = "Items")]
     pub(crate) header: bool,
     /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result.
-    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run"], help_heading = "The command")]
     pub(crate) warm: bool,
     /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]

@@ -30,19 +30,14 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
-    let reads_stdin = match &arguments.arg_file[..] {
-        _ if lists.is_some() => false,
-        [] => true,
-        files => files.iter().any(|file| file.as_os_str() == "-"),
-    };
-    let stdin = reads_stdin.then_some("items");
+    let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
     let items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
         names: items.column_names(),
     };
     if arguments.dry_run {
-        let template = template(arguments, command, columns)?;
+        let template = dry_template(arguments, command, columns)?;
         return dry_run(items, &template);
     }
     let is_again = again.is_some();
@@ -99,8 +94,13 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         // Else the end tells of what failed.
         tells_errors: rules.quiet,
         what,
+        template: match &work {
+            MapWork::Command(template) => Some(template.clone()),
+            MapWork::Warm(_) => None,
+        },
+        clock: || SystemClock.now(),
         joblog: match &arguments.joblog {
-            Some(path) => Some(open_joblog(path.clone(), is_again)?),
+            Some(path) => Some(open_joblog(path.clone(), &session.screen, is_again)?),
             None => None,
         },
         results: match &arguments.results {
@@ -159,6 +159,15 @@ fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
     })
 }
 
+/// Whether items are read from stdin.
+fn reads_stdin(arguments: &MapArguments, has_lists: bool) -> bool {
+    match &arguments.arg_file[..] {
+        _ if has_lists => false,
+        [] => true,
+        files => files.iter().any(|file| file.as_os_str() == "-"),
+    }
+}
+
 fn items(arguments: &MapArguments, lists: Option<Lists>) -> Result<Items, CliError> {
     let files = &arguments.arg_file;
     if let Some(lists) = lists {
@@ -191,6 +200,26 @@ fn template(
     } else {
         Template::parse(command, columns)
     }
+}
+
+/// The template of a run that only shows its commands, refused where the run would be.
+fn dry_template(
+    arguments: &MapArguments,
+    command: &[std::ffi::OsString],
+    columns: Columns<'_>,
+) -> Result<Template, CliError> {
+    let output = &arguments.common.output;
+    if output.format.is_some() || output.output.is_some() {
+        return Err(
+            CliError::usage("a dry run has no results: it prints commands")
+                .hint("leave out --format and --output, or --dry-run"),
+        );
+    }
+    let template = template(arguments, command, columns)?;
+    if let Some(program) = template.program() {
+        refuse_missing(&ProcessConfig::new(program))?;
+    }
+    Ok(template)
 }
 
 fn dry_run(items: Items, template: &Template) -> Result<u8, CliError> {

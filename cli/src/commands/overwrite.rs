@@ -27,7 +27,16 @@ pub(super) fn refuse_of_map(arguments: &MapArguments, has_lists: bool) -> Result
         ("--output", arguments.common.output.output.as_deref()),
         ("--joblog", arguments.joblog.as_deref()),
     ];
-    refuse(&inputs, outputs)
+    refuse(&inputs, outputs)?;
+    if let [(_, Some(output)), (_, Some(joblog))] = outputs
+        && are_one(output, joblog)
+    {
+        return Err(
+            CliError::usage("--output and --joblog would write into each other")
+                .hint("name two files"),
+        );
+    }
+    Ok(())
 }
 
 /// Refuses an output that is one of the inputs, by whatever name. `-` is stdin, or stdout.
@@ -58,6 +67,15 @@ fn refuse<const N: usize>(
         }
     }
     Ok(())
+}
+
+/// Whether two outputs are the same, be they there already or not.
+fn are_one(one: &Path, other: &Path) -> bool {
+    let known = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    match (known(one), known(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => std::path::absolute(one).ok() == std::path::absolute(other).ok(),
+    }
 }
 
 fn metadata(input: &Path) -> io::Result<Metadata> {

@@ -11,10 +11,10 @@ use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
 
 use super::printout::Known;
 use super::runner::{Kept, Live, Printed, Shelf};
-use super::{Item, Joblog, Printer, ResultsFolder, Spool};
+use super::{Item, Joblog, Printer, ResultsFolder, Spool, Template};
 use crate::error::CliError;
-use crate::report::{Place, Style, describe};
-use crate::session::Recipient;
+use crate::report::{Place, Style, describe, stdout};
+use crate::session::{Recipient, Screen};
 
 /// What becomes of what a command has printed.
 pub(crate) struct MapRecipient {
@@ -23,7 +23,10 @@ pub(crate) struct MapRecipient {
     pub(crate) tells_errors: bool,
     /// What commands print, or a report of how they ended.
     pub(crate) what: What,
-    pub(crate) joblog: Option<(Joblog<File>, PathBuf)>,
+    /// The command of an item, where there is one for each.
+    pub(crate) template: Option<Template>,
+    pub(crate) clock: fn() -> SystemTime,
+    pub(crate) joblog: Option<(Joblog<Box<dyn Write + Send>>, PathBuf)>,
     pub(crate) results: Option<(ResultsFolder, PathBuf)>,
 }
 
@@ -46,7 +49,12 @@ impl MapRecipient {
             move |source| CliError::Write { path, source }
         };
         if let Some((joblog, path)) = &mut self.joblog {
-            joblog.ended(printed).map_err(failed(path))?;
+            let written = joblog.ended(printed);
+            if path.as_os_str() == "-" {
+                written.map_err(CliError::Output)?;
+            } else {
+                written.map_err(failed(path))?;
+            }
         }
         if let Some((results, path)) = &mut self.results {
             results.ended(printed).map_err(failed(path))?;
@@ -131,11 +139,15 @@ impl MapRecipient {
             spool.push(&bytes);
             spool
         };
+        let template = self.template.as_ref();
+        let command = template.map(|template| template.expand(&item, number));
+        let command = command.unwrap_or_default();
         Ok(Some(Printed {
             number,
             item,
-            command: Vec::new(),
-            started: SystemTime::UNIX_EPOCH,
+            command,
+            // When its result was taken.
+            started: (self.clock)(),
             ran: outcome.duration,
             exit: Exit::Code(0),
             stdout: spool(stdout),
@@ -168,16 +180,29 @@ fn line(answer: &Payload) -> Vec<u8> {
     line
 }
 
-/// Opens the joblog; a run that is gone on with goes on with its log, too.
-pub(crate) fn open_joblog(path: PathBuf, again: bool) -> Result<(Joblog<File>, PathBuf), CliError> {
+/// Opens the joblog, which may be stdout; a run that is gone on with goes on with its log, too.
+pub(crate) fn open_joblog(
+    path: PathBuf,
+    screen: &Screen,
+    again: bool,
+) -> Result<(Joblog<Box<dyn Write + Send>>, PathBuf), CliError> {
+    if path.as_os_str() == "-" {
+        let begun = Joblog::begin(stdout(screen)).map_err(CliError::Output)?;
+        return Ok((begun, path));
+    }
     let opened = if again {
         File::options().append(true).create(true).open(&path)
     } else {
         File::create(&path)
     };
-    let begun = opened.and_then(|file| match file.metadata()?.len() {
-        0 => Joblog::begin(file),
-        _ => Ok(Joblog::go_on(file)),
+    let begun = opened.and_then(|file| {
+        let is_empty = file.metadata()?.len() == 0;
+        let file: Box<dyn Write + Send> = Box::new(file);
+        if is_empty {
+            Joblog::begin(file)
+        } else {
+            Ok(Joblog::go_on(file))
+        }
     });
     match begun {
         Ok(joblog) => Ok((joblog, path)),

@@ -54,10 +54,7 @@ impl Rules {
                     source,
                 }),
             },
-            None if io::stdout().is_terminal() => {
-                Ok((Box::new(Aside(screen.clone())), Place::Stdout))
-            }
-            None => Ok((Box::new(io::stdout()), Place::Stdout)),
+            None => Ok((stdout(screen), Place::Stdout)),
         }
     }
 
@@ -95,6 +92,15 @@ impl Recipient for Reported {
     fn finish(&mut self, summary: &Summary) -> Result<(), CliError> {
         let written = self.report.finish(summary);
         written.map_err(|error| self.place.error(error))
+    }
+}
+
+/// Stdout, beside whatever else is on the same terminal.
+pub(crate) fn stdout(screen: &Screen) -> Box<dyn Write + Send> {
+    if io::stdout().is_terminal() {
+        Box::new(Aside(screen.clone()))
+    } else {
+        Box::new(io::stdout())
     }
 }
 

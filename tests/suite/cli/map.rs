@@ -268,3 +268,54 @@ fn marks_of_files_are_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn the_log_tells_of_results_that_were_taken_from_the_cache() {
+    let folder = Folder::new();
+    let log = || {
+        let call = Ratchet::within(&folder).args(["map", "-q", "--cache", "--joblog", "-"]);
+        let ended = call.args(["-o", "printed", "--", "echo", ":::", "a"]).run();
+        ended.with_code(0).stdout()
+    };
+    let (ran, taken) = (log(), log());
+    for log in [&ran, &taken] {
+        let line = log.lines().nth(1).expect("a line behind the columns");
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields[8], "echo a", "{log}");
+        assert!(!fields[2].starts_with("0."), "{log}");
+    }
+    assert!(!folder.at("-").exists());
+}
+
+#[test]
+fn outputs_that_are_one_file_are_refused() {
+    for (one, other) in [("x", "x"), ("x", "./x"), ("there", "link")] {
+        let folder = Folder::new().file("there", "kept");
+        std::fs::hard_link(folder.at("there"), folder.at("link")).expect("a link");
+        let call = Ratchet::within(&folder).args(["map", "--joblog", one, "-o", other]);
+        let said = call.args(["--", "echo", ":::", "a"]).run().with_code(2);
+        assert!(said.stderr().contains("into each other"), "{one} {other}");
+        let kept = std::fs::read_to_string(folder.at("there"));
+        assert_eq!(kept.expect("it is there"), "kept");
+    }
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would() {
+    for (words, reason) in [
+        (&["--warm"][..], "cannot be used with"),
+        (&["--format", "json"], "a dry run has no results"),
+        (&["-o", "x"], "a dry run has no results"),
+    ] {
+        let call = Ratchet::new().args(["map", "--dry-run"]).args(words);
+        let said = call
+            .args(["--", "cat", ":::", "1"])
+            .run()
+            .with_code(2)
+            .stderr();
+        assert!(said.contains(reason), "{words:?}: {said}");
+    }
+    let call = Ratchet::new().args(["map", "--dry-run", "--", "./nothing", ":::", "1"]);
+    let said = call.run().with_code(2).stderr();
+    assert!(said.contains("./nothing"), "{said}");
+}
