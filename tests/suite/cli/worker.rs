@@ -69,3 +69,10 @@ fn a_signal_ends_it() {
         assert_eq!((ended.code, ended.signal), (None, Some(number)));
     }
 }
+
+#[test]
+fn it_works_on_one_request_at_least() {
+    let call = Ratchet::new().args(["worker", "--concurrency", "0"]);
+    let said = call.run().with_code(2).stderr();
+    assert!(said.contains("0 is too few"), "{said}");
+}
