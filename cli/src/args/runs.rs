@@ -17,10 +17,10 @@ Examples:
 A run may be named by the beginning of its id.";
 
 const LIST_HELP: &str = "\
-Where stdout is no terminal, there is a line a run of these fields, with tabs between them; `-` is a field
+Where stdout is no terminal, there is a line a run of these fields, with tabs between them; `-` is a field \
 that nobody knows:
   id, when it began (UTC), state, jobs that ended, succeeded, failed, not done, what was run
-The states are running, finished, interrupted and unreadable. `failed` counts those that failed, timed out
+The states are running, finished, interrupted and unreadable. `failed` counts those that failed, timed out \
 or crashed, `not done` those that were cancelled or skipped.";
 
 /// Lists what was run, shows a run, or removes its record.

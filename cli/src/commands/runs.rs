@@ -41,7 +41,11 @@ fn list((places, settings): &(Places, Settings)) -> Result<(), CliError> {
         return Ok(());
     }
     let text = if io::stdout().is_terminal() {
-        list::table(&runs, SystemClock.now(), style(settings))
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
+        // A terminal that does not know its size is as wide as it wants.
+        let columns = columns.ok().filter(|columns| *columns > 0);
+        let columns = columns.map_or(usize::MAX, usize::from);
+        list::table(&runs, SystemClock.now(), style(settings), columns)
     } else {
         list::lines(&runs)
     };

@@ -9,8 +9,11 @@ use ratchet_runtime::{Status, Summary};
 use super::what;
 use crate::report::{Style, Tone, ago, plain, timestamp};
 
-/// Longer command lines are cut on a terminal.
+/// Longer command lines are cut on a terminal, and shorter ones on one that is not wide enough.
 const LONGEST: usize = 60;
+
+/// So much of a command line is there on the narrowest terminal.
+const SHORTEST: usize = 8;
 
 /// For programs: fields with tabs between them.
 pub(super) fn lines(runs: &[Run]) -> String {
@@ -45,24 +48,26 @@ pub(super) fn lines(runs: &[Run]) -> String {
     out
 }
 
-/// For people: aligned, with colours where they are wanted.
-pub(super) fn table(runs: &[Run], now: SystemTime, style: Style) -> String {
+/// For people: aligned, with colours where they are wanted, and a line a run where so many columns have room for it.
+pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize) -> String {
     let mut out = String::new();
     for run in runs {
         let header = run.header.as_ref();
         let began = header.map_or_else(|| "-".to_owned(), |header| ago(now, header.started));
         let state = format!("{:<11}", word(&run.state));
         let state = style.paint(tone(&run.state), &state);
+        let counts = format!("{:<32}", counts(&run.state));
+        let began = format!("{began:>8}");
+        let id = run.id.to_string();
+        // Four times two blanks, and the state, which has 11 columns.
+        let before = id.len() + began.len() + 11 + counts.len() + 8;
+        let room = columns.saturating_sub(before).clamp(SHORTEST, LONGEST);
         let what = match (&run.state, header) {
             (RunState::Unreadable(error), _) => plain(&error.to_string()).into_owned(),
-            (_, Some(header)) => cut(&field(&what(header))),
+            (_, Some(header)) => cut(&field(&what(header)), room),
             (_, None) => "-".to_owned(),
         };
-        let line = format!(
-            "{}  {began:>8}  {state}  {:<32}  {what}",
-            run.id,
-            counts(&run.state)
-        );
+        let line = format!("{id}  {began}  {state}  {counts}  {what}");
         out.push_str(line.trim_end());
         out.push('\n');
     }
@@ -116,9 +121,9 @@ fn field(text: &str) -> String {
     plain(text).replace(['\n', '\t'], " ")
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
         return text.to_owned();
     }
-    text.chars().take(LONGEST).chain("..".chars()).collect()
+    text.chars().take(room - 2).chain("..".chars()).collect()
 }

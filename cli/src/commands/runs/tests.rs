@@ -135,7 +135,14 @@ fn runs_are_listed_for_programs_and_for_people() {
     let records = records();
     let runs = records.store.list().unwrap();
     insta::assert_snapshot!("lines", list::lines(&runs));
-    let table = list::table(&runs, at(45), Style::PLAIN);
+    for columns in [80, 100] {
+        let narrow = list::table(&runs, at(45), Style::PLAIN, columns);
+        let is_command = |line: &&str| !line.contains("unreadable");
+        for line in narrow.lines().filter(is_command) {
+            assert!(line.chars().count() <= columns, "{line}");
+        }
+    }
+    let table = list::table(&runs, at(45), Style::PLAIN, usize::MAX);
     insta::assert_snapshot!("table", records.settled(&table));
 }
 
