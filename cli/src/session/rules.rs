@@ -20,6 +20,9 @@ use crate::value::Amount;
 
 use super::record::durability;
 
+/// How long a job has at least that is asked to stop.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// How long running jobs have after the first signal, where nobody says it.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -133,8 +136,8 @@ impl Rules {
         let usual = Grace::default();
         Grace {
             draining: self.grace,
-            // Who is to have less time to finish has no more to obey.
-            cancelling: usual.cancelling.min(self.grace),
+            // Who has less time to finish has no more to obey, but a moment for that.
+            cancelling: self.grace.clamp(MOMENT, usual.cancelling),
             ..usual
         }
     }
