@@ -32,6 +32,12 @@ pub enum Error {
         /// Its ticket.
         ticket: Ticket,
     },
+    /// A run has the pool, and another one asks for it.
+    #[error("the pool `{pool}` is in use: a run has it until that run has ended or was dropped")]
+    PoolInUse {
+        /// The pool.
+        pool: String,
+    },
     /// A weight that can never be met, or no weight at all.
     #[error("a job of {asked} slots can never run with {total} in total")]
     ImpossibleSlots {

@@ -87,6 +87,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 mod alarm;
+mod dispatch;
 mod error;
 pub mod event;
 mod executor;
@@ -99,11 +100,12 @@ pub mod summary;
 mod table;
 pub mod worker;
 
+pub use dispatch::Step;
 pub use error::Error;
 pub use executor::{
     Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, Service, Sink, Step, Stopped, Submitter, monitor,
+    Runner, Service, Sink, Stopped, Submitter, monitor,
 };
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};

@@ -30,6 +30,7 @@ mod manager;
 mod output;
 mod pool;
 mod spawn;
+mod stdin;
 mod supervisor;
 mod system;
 
@@ -43,9 +44,11 @@ pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, Process
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, OutputSink, Stream, Tail};
+pub(crate) use pool::{SeatId, Seats};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
+pub(crate) use supervisor::Attachment;
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
 
 /// Starts processes and ends them.

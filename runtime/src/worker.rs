@@ -4,11 +4,10 @@ mod builtin;
 mod cause;
 pub(crate) mod connection;
 mod name;
-pub(crate) mod orders;
+pub(crate) mod news;
 pub(crate) mod state;
 
 pub use builtin::{BuiltinTask, builtin};
 pub(crate) use cause::Cause;
-pub use cause::Retirement;
 pub use name::WorkerName;
-pub use orders::Reply;
+pub use crate::dispatch::{Reply, Retirement};

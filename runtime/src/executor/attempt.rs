@@ -12,32 +12,32 @@ use std::time::Duration;
 use ratchet_ipc::Payload;
 use tokio::time::Instant;
 
-use super::crew::Report;
-use super::hands::Asked;
-use super::reporter::Reporter;
+use super::task_pool::StopSignal;
 use crate::alarm::until;
+use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Ticket;
 
-pub(super) type Attempted = Result<Payload, Failure>;
+/// What an attempt came to.
+pub(super) type AttemptResult = Result<Payload, Failure>;
 
-/// What an attempt is, while it runs; reports its end, be it by its drop.
+/// Reports the end of an attempt exactly once: with its result, or as killed when it is dropped before.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct AttemptGuard {
     reporter: Reporter,
     ticket: Ticket,
     started: Instant,
-    open: bool,
+    is_open: bool,
 }
 
-impl Vigil {
+impl AttemptGuard {
     pub(super) fn new(reporter: Reporter, ticket: Ticket) -> Self {
         Self {
             reporter,
             ticket,
             started: Instant::now(),
-            open: true,
+            is_open: true,
         }
     }
 
@@ -45,12 +45,12 @@ impl Vigil {
         self.started
     }
 
-    pub(super) fn end(mut self, result: Attempted) {
+    pub(super) fn end(mut self, result: AttemptResult) {
         self.report(result);
     }
 
-    fn report(&mut self, result: Attempted) {
-        self.open = false;
+    fn report(&mut self, result: AttemptResult) {
+        self.is_open = false;
         self.reporter.tell(Report::Ended {
             ticket: self.ticket,
             result: result.map_err(Box::new),
@@ -61,9 +61,9 @@ impl Vigil {
     }
 }
 
-impl Drop for Vigil {
+impl Drop for AttemptGuard {
     fn drop(&mut self) {
-        if self.open {
+        if self.is_open {
             let killed = "it was killed before it had ended";
             self.report(Err(Failure::new(Class::Cancelled, killed)));
         }
@@ -73,23 +73,23 @@ impl Drop for Vigil {
 /// Work whose panics are failures.
 pub(super) struct Contained<'a, F>(pub(super) Pin<&'a mut F>);
 
-impl<F: Future<Output = Attempted>> Future for Contained<'_, F> {
-    type Output = Attempted;
+impl<F: Future<Output = AttemptResult>> Future for Contained<'_, F> {
+    type Output = AttemptResult;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Attempted> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<AttemptResult> {
         // After a panic the future is only dropped.
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
             Ok(polled) => polled,
             Err(panic) => {
-                let message = format!("it panicked: {}", said(&*panic));
+                let message = format!("it panicked: {}", panic_message(&*panic));
                 Poll::Ready(Err(Failure::new(Class::Crash, message).code("panic")))
             }
         }
     }
 }
 
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
+/// The message of a panic, if it is text.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("something that is not text")
@@ -97,104 +97,87 @@ pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
 
 /// When an attempt last told of progress.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct LastProgress {
     started: Instant,
     /// Nanoseconds after the start.
-    last: AtomicU64,
+    at: AtomicU64,
 }
 
-impl Pulse {
+impl LastProgress {
     pub(super) fn new(started: Instant) -> Self {
         Self {
             started,
-            last: AtomicU64::new(0),
+            at: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn beat(&self) {
+    pub(super) fn note(&self) {
         let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Relaxed: the timer looks at this one number alone, and again later.
-        self.last.store(nanos, Ordering::Relaxed);
+        // Relaxed: the clock looks at this one number alone, and again later.
+        self.at.store(nanos, Ordering::Relaxed);
     }
 
-    fn last(&self) -> Instant {
-        let nanos = self.last.load(Ordering::Relaxed);
+    fn at(&self) -> Instant {
+        let nanos = self.at.load(Ordering::Relaxed);
         self.started
             .checked_add(Duration::from_nanos(nanos))
             .unwrap_or(self.started)
     }
 }
 
-/// The clocks of an attempt.
-pub(super) struct Clocks {
+/// What bounds the time of an attempt.
+pub(super) struct TimeLimits {
     pub(super) timeouts: Timeouts,
     pub(super) started: Instant,
-    pub(super) pulse: Option<Arc<Pulse>>,
-    pub(super) asked: Asked,
-    /// What one that was asked to stop gets, where it was not said when to kill it.
+    pub(super) last_progress: Option<Arc<LastProgress>>,
+    pub(super) stop: StopSignal,
+    /// How long an attempt that was asked to stop has, where its timeouts do not say when to kill it.
     pub(super) grace: Duration,
 }
 
-impl Clocks {
-    /// Runs the work to its end, or to that of its time; dropping it then is what kills it.
-    pub(super) async fn watch(self, work: impl Future<Output = Attempted>) -> Attempted {
+impl TimeLimits {
+    /// Runs work to its end, or to that of its time; dropping the work then is what kills it.
+    ///
+    /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
+    pub(super) async fn watch(
+        self,
+        work: impl Future<Output = AttemptResult>,
+    ) -> AttemptResult {
         let mut work = std::pin::pin!(work);
-        let after =
-            |limit: Option<Duration>| limit.and_then(|limit| self.started.checked_add(limit));
-        let mut ask_at = after(self.timeouts.soft);
-        let mut kill_at = after(self.timeouts.hard_for_asked());
-        let mut idle_at = after(self.timeouts.idle);
-        let mut overdue: Option<String> = None;
+        let mut clock = AttemptClock::new(self.started.into_std());
         loop {
+            let next = clock.next(&self.timeouts, Stoppable::ByDropping);
             tokio::select! {
                 biased;
                 result = &mut work => {
-                    return match (result, overdue) {
-                        // It was asked to stop and did, which is no success but no other failure either.
-                        (Err(failure), Some(why)) if failure.class != Class::Crash => Err(late(why)),
+                    return match (result, clock.asked()) {
+                        // It stopped because it was asked to, which is no success but no other failure either.
+                        (Err(failure), Some(reason)) if failure.class != Class::Crash => Err(reason.failure()),
                         (result, _) => result,
                     };
                 }
-                () = until(kill_at) => {
-                    let why = overdue.unwrap_or_else(|| too_long(self.timeouts.hard));
-                    return Err(late(format!("{why}, and was killed")));
+                () = until(next.map(|(at, _)| at)) => {}
+            }
+            if let Some(last) = &self.last_progress {
+                clock.sign(last.at().into_std());
+            }
+            let now = Instant::now().into_std();
+            match clock.next(&self.timeouts, Stoppable::ByDropping) {
+                // There has been progress meanwhile.
+                Some((at, _)) if at > now => {}
+                Some((_, Due::Ask(reason))) if self.stop.is_heard() => {
+                    self.stop.ask();
+                    clock.ask(reason, &self.timeouts, Stoppable::ByDropping, self.grace, now);
                 }
-                () = until(ask_at) => {
-                    ask_at = None;
-                    self.ask(&mut overdue, &mut kill_at, too_long(self.timeouts.soft));
-                }
-                () = until(idle_at) => {
-                    idle_at = self.idle_until();
-                    if idle_at.is_none() {
-                        let limit = self.timeouts.idle.unwrap_or_default();
-                        let why = format!("it told of no progress for {limit:?}");
-                        self.ask(&mut overdue, &mut kill_at, why);
-                    }
-                }
+                Some((_, Due::Ask(reason) | Due::Kill(reason))) => return Err(killed(reason)),
+                None => {}
             }
         }
     }
-
-    fn ask(&self, overdue: &mut Option<String>, kill_at: &mut Option<Instant>, why: String) {
-        overdue.get_or_insert(why);
-        self.asked.ask();
-        if self.timeouts.hard.is_none() && kill_at.is_none() {
-            *kill_at = Instant::now().checked_add(self.grace);
-        }
-    }
-
-    /// When to look at the pulse again; nothing if it has stopped.
-    fn idle_until(&self) -> Option<Instant> {
-        let last = self.pulse.as_ref()?.last();
-        let next = last.checked_add(self.timeouts.idle?)?;
-        (next > Instant::now()).then_some(next)
-    }
 }
 
-fn too_long(limit: Option<Duration>) -> String {
-    format!("it ran for longer than {:?}", limit.unwrap_or_default())
-}
-
-fn late(why: String) -> Failure {
-    Failure::new(Class::Timeout, why)
+fn killed(reason: StopReason) -> Failure {
+    let failure = reason.failure();
+    let message = format!("{}, and was killed", failure.message);
+    Failure { message, ..failure }
 }

@@ -9,26 +9,27 @@ use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
 use ratchet_resilience::shutdown::Grace;
 
 use super::context::Runner;
-use super::crew::Crew;
 use super::kinds::KindOfWorker;
 use super::ledger::Ledger;
 use super::needs::Memory;
 use super::order::Ordering;
 use super::plan::Plan;
 use super::pools::{Pool, Service};
-use super::reporter::Reporter;
+use super::performers::PoolPerformer;
 use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
+use crate::Error;
+use crate::dispatch::Reporter;
 use crate::process::{Keeper, ProcessPool};
 use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint};
 
-/// Brings up those who do the work of a run.
-pub(crate) trait Recruiter: Send + Sync {
-    /// The kinds of worker it has.
-    fn kinds(&self) -> Vec<KindOfWorker>;
+/// A pool that runs can have, one after the other.
+pub(crate) trait PoolSource: Send + Sync {
+    /// What the loop has to know of its workers.
+    fn kind(&self) -> KindOfWorker;
 
-    /// The crew of a run; its kinds are numbered from `first`.
-    fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew>;
+    /// Takes the pool for a run, which knows it as `kind`.
+    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error>;
 }
 
 /// Sets up an [`Executor`](super::Executor); what is not said suits a laptop.
@@ -296,11 +297,11 @@ impl ExecutorBuilder {
     /// ```
     pub fn pool(self, pool: ProcessPool, services: impl IntoIterator<Item = Service>) -> Self {
         let services = services.into_iter().collect();
-        self.recruiter(Arc::new(Pool { pool, services }))
+        self.pool_source(Arc::new(Pool { pool, services }))
     }
 
-    pub(crate) fn recruiter(mut self, recruiter: Arc<dyn Recruiter>) -> Self {
-        self.plan.recruiters.push(recruiter);
+    pub(crate) fn pool_source(mut self, pool: Arc<dyn PoolSource>) -> Self {
+        self.plan.pools.push(pool);
         self
     }
 }

@@ -4,7 +4,7 @@ use ratchet_ipc::Payload;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempted;
+use super::attempt::AttemptResult;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::process::{
@@ -35,7 +35,7 @@ impl Commands {
         config: &ProcessConfig,
         timeouts: Timeouts,
         asked: &CancellationToken,
-    ) -> Attempted {
+    ) -> AttemptResult {
         if timeouts.idle.is_some() {
             return Err(Failure::new(
                 Class::Input,
@@ -54,7 +54,7 @@ impl Commands {
     }
 }
 
-fn judge(output: &CommandOutput, timeouts: Timeouts) -> Attempted {
+fn judge(output: &CommandOutput, timeouts: Timeouts) -> AttemptResult {
     if output.is_success() {
         let printed = Printed {
             exit_code: 0,
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    async fn shell(script: &str, timeouts: Timeouts) -> Attempted {
+    async fn shell(script: &str, timeouts: Timeouts) -> AttemptResult {
         let config = ProcessConfig::new("sh").args(["-c", script]);
         let never = CancellationToken::new();
         commands().run(&config, timeouts, &never).await

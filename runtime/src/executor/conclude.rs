@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::{JobKey, Payload};
 use ratchet_resilience::shutdown::Phase;
 
-use super::orchestrator::{Arrival, Entry, Orchestrator};
+use super::orchestrator::{Arrival, Entry, Orchestrator, expect_known};
 use super::recording::Leaving;
 use super::settle::Attempted;
 use super::stop::Stopped;
@@ -77,14 +77,12 @@ impl Orchestrator {
 
     /// A job that waits has its end.
     pub(super) fn end_waiting(&mut self, ticket: Ticket, failure: Failure) {
-        if let Err(error) = self.scheduler.cancel(ticket) {
-            tracing::error!(%error, "the scheduler does not know a job that waits");
-        }
+        expect_known(self.scheduler.cancel(ticket));
         let now = self.now;
         let Some(entry) = self.forget(ticket) else {
             return;
         };
-        self.staff[usize::from(entry.kind.0)].waiting -= 1;
+        self.counts[usize::from(entry.kind.0)].waiting -= 1;
         self.conclude(Done {
             job: entry.job,
             place: entry.place,

@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use ratchet_ipc::Payload;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Pulse;
-use super::crew::Report;
-use super::hands::Asked;
-use super::reporter::Reporter;
+use super::attempt::LastProgress;
+use super::task_pool::StopSignal;
+use crate::dispatch::{Report, Reporter, Step};
 use crate::job::Job;
 use crate::outcome::Failure;
 use crate::scheduling::Ticket;
@@ -59,7 +58,7 @@ pub trait Runner: Send + Sync {
 #[derive(Clone)]
 pub struct Context {
     attempt: u32,
-    asked: Asked,
+    stop: StopSignal,
     listener: Listener,
 }
 
@@ -72,19 +71,8 @@ enum Listener {
     Loop {
         reporter: Reporter,
         ticket: Ticket,
-        pulse: Option<Arc<Pulse>>,
+        last_progress: Option<Arc<LastProgress>>,
     },
-}
-
-/// How far an attempt has come.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Step {
-    /// How much is done.
-    pub done: Option<f64>,
-    /// Of how much.
-    pub total: Option<f64>,
-    /// What it is doing.
-    pub message: Option<String>,
 }
 
 impl Context {
@@ -96,26 +84,26 @@ impl Context {
     ) -> Self {
         Self {
             attempt,
-            asked: cancelled.into(),
+            stop: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
         }
     }
 
-    /// A context whose steps go to the loop, and show the attempt's pulse where somebody feels it.
+    /// A context whose steps go to the loop, and count as progress where the attempt has an idle timeout.
     pub(super) fn of_attempt(
         attempt: u32,
-        asked: Asked,
+        stop: StopSignal,
         reporter: Reporter,
         ticket: Ticket,
-        pulse: Option<Arc<Pulse>>,
+        last_progress: Option<Arc<LastProgress>>,
     ) -> Self {
         Self {
             attempt,
-            asked,
+            stop,
             listener: Listener::Loop {
                 reporter,
                 ticket,
-                pulse,
+                last_progress,
             },
         }
     }
@@ -127,7 +115,7 @@ impl Context {
 
     /// Cancelled when the attempt is asked to stop; what goes on regardless is killed after the grace.
     pub fn cancelled(&self) -> &CancellationToken {
-        self.asked.token()
+        self.stop.token()
     }
 
     /// Tells how far the attempt has come, which also shows that it is alive.
@@ -137,10 +125,10 @@ impl Context {
             Listener::Loop {
                 reporter,
                 ticket,
-                pulse,
+                last_progress,
             } => {
-                if let Some(pulse) = pulse {
-                    pulse.beat();
+                if let Some(last) = last_progress {
+                    last.note();
                 }
                 let ticket = *ticket;
                 reporter.tell(Report::Step { ticket, step });
@@ -153,7 +141,7 @@ impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context")
             .field("attempt", &self.attempt)
-            .field("cancelled", &self.asked.token().is_cancelled())
+            .field("cancelled", &self.stop.token().is_cancelled())
             .finish_non_exhaustive()
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::HostName;
 use ratchet_resilience::shutdown::Phase;
 
 use super::breakers::Verdict;
-use super::crew::{Assignment, Prospect};
-use super::orchestrator::{Entry, Orchestrator, Staff, State};
+use super::orchestrator::{Entry, KindCounts, Orchestrator, State, entry_of, expect_known};
+use super::performers::reply;
+use crate::dispatch::{Assignment, Demand};
 use crate::event::Event;
 use crate::scheduling::{Decision, Kind, Ticket};
 use crate::worker::WorkerName;
@@ -29,6 +31,7 @@ impl Orchestrator {
                 Decision::Idle => break,
             }
         }
+        self.performers.recall(self.now);
         // A breaker has to be asked when an attempt begins, and one that is sent ahead begins elsewhere.
         if self.breakers.is_empty() {
             self.send_ahead();
@@ -37,87 +40,103 @@ impl Orchestrator {
 
     /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
     fn send_ahead(&mut self) {
-        for number in 0..self.staff.len() {
-            let kind = Kind(u16::try_from(number).unwrap_or(u16::MAX));
-            loop {
-                let staff = &mut self.staff[number];
-                let wanted = staff.places.map_or(0, |(_, ahead)| ahead);
-                if staff.running == 0 || staff.ahead >= wanted || staff.waiting == 0 {
-                    break;
-                }
-                let Some(ticket) = self.scheduler.pop_ahead(kind, self.now) else {
-                    break;
-                };
-                let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-                    break; // Every ticket has its entry until its end.
-                };
-                staff.ahead += 1;
-                staff.waiting -= 1;
-                entry.state = State::Ahead;
-                let assignment = Assignment {
-                    ticket,
-                    job: Arc::clone(&entry.job),
-                    number: entry.attempts + 1,
-                    kind,
-                    ahead: true,
-                    edition: staff.edition,
-                };
-                self.router.start(assignment);
+        for number in 0..self.counts.len() {
+            let kind = kind(number);
+            while self.counts[number].running > 0
+                && self.counts[number].waiting > 0
+                && self.send_one_ahead(kind)
+            {}
+        }
+    }
+
+    /// Sends one job ahead. Says whether there was one, and a place in a pipe for it.
+    fn send_one_ahead(&mut self, kind: Kind) -> bool {
+        let Some(pool) = self.performers.pool(kind) else {
+            return false; // What runs here is never sent ahead.
+        };
+        let Some(seat) = pool.seats.take_ahead() else {
+            return false;
+        };
+        let Some(ticket) = self.scheduler.pop_ahead(kind, self.now) else {
+            pool.seats.unstaged(seat, self.now);
+            return false;
+        };
+        let link = pool.seats.link(seat).clone();
+        let counts = &mut self.counts[usize::from(kind.0)];
+        counts.ahead += 1;
+        counts.waiting -= 1;
+        let entry = entry_of(&mut self.entries, ticket);
+        entry.state = State::Ahead;
+        entry.seat = Some(seat);
+        let assignment = Assignment {
+            job: Arc::clone(&entry.job),
+            attempt: entry.attempts + 1,
+            ahead: true,
+            reply: reply(ticket, &self.reporter),
+        };
+        if link.perform(assignment).is_err() {
+            self.returned(ticket, None, true);
+        }
+        true
+    }
+
+    /// Pools grow by how many jobs wait for a seat, and replace no worker for which nothing is left.
+    pub(super) fn tell_demand(&mut self) {
+        for number in 0..self.counts.len() {
+            let kind = kind(number);
+            if self.performers.pool(kind).is_some() {
+                let demand = self.demand(kind);
+                self.performers.demand(kind, demand);
             }
         }
     }
 
-    /// Pools grow by how many jobs wait for them, and replace no worker for which nothing is left.
-    pub(super) fn tell_crews(&mut self) {
-        let silent = self.unresolved.len();
-        let phase = self.phases.phase();
-        let queued: usize = self.staff.iter().map(Staff::jobs).sum();
+    /// How much work is left for a kind.
+    pub(super) fn demand(&mut self, kind: Kind) -> Demand {
+        let queued: usize = self.counts.iter().map(KindCounts::jobs).sum();
         // Any kind may be the one of a job that is still on its way to the queue.
         let comes = !self.source.is_dry() || self.living > queued;
-        for (number, staff) in (0..).zip(&mut self.staff) {
-            let kind = Kind(number);
-            let unresolved = if silent > 0 && self.kinds.silent().contains(&kind) {
-                silent
-            } else {
-                0
-            };
-            let waiting = staff.waiting + unresolved;
-            let prospect = match phase {
-                Phase::Running if comes || staff.jobs() > 0 => Prospect::Open { waiting },
-                Phase::Running | Phase::Draining | Phase::Cancelling => Prospect::Over,
-                Phase::Killing => Prospect::Killed,
-            };
-            if prospect != staff.prospect {
-                staff.prospect = prospect;
-                self.router.expect(kind, prospect);
-            }
+        let counts = self.counts[usize::from(kind.0)];
+        let unresolved = if self.kinds.silent().contains(&kind) {
+            self.unresolved.len()
+        } else {
+            0
+        };
+        let free = self
+            .performers
+            .pool(kind)
+            .map_or(0, |pool| pool.seats.free() as usize);
+        let unseated = (counts.waiting + unresolved).saturating_sub(free);
+        match self.phases.phase() {
+            Phase::Running if comes || counts.jobs() > 0 => Demand::Open {
+                // Pools start no more workers than they may have, and the figure changes with every job.
+                unseated: unseated.min(MOST_UNSEATED),
+            },
+            Phase::Running | Phase::Draining | Phase::Cancelling => Demand::Over,
+            Phase::Killing => Demand::Killed,
         }
     }
 
     /// The scheduler lets a job start.
     fn start(&mut self, ticket: Ticket) {
         let now = self.now;
-        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-            return; // Every ticket has its entry until its end.
-        };
-        let staff = &mut self.staff[usize::from(entry.kind.0)];
-        let name = self.kinds.name(entry.kind);
-        let verdict = self.breakers.admit(&entry.job, entry.kind, name, now);
+        let entry = entry_of(&mut self.entries, ticket);
+        let kind = entry.kind;
+        let name = self.kinds.name(kind);
+        let verdict = self.breakers.admit(&entry.job, kind, name, now);
         match verdict {
             Verdict::Free => {}
             Verdict::Admitted(admission) => entry.admission = Some(Box::new(admission)),
             Verdict::Rejected { until } => {
                 entry.rejected = true;
-                let kind = entry.kind;
-                if let Err(error) = self.scheduler.retry(ticket, until) {
-                    tracing::error!(%error, "the scheduler does not know a job that it has started");
-                }
+                expect_known(self.scheduler.retry(ticket, until));
                 self.count_workers(kind);
                 return;
             }
         }
-        staff.waiting -= 1;
-        staff.running += 1;
+        let counts = &mut self.counts[usize::from(kind.0)];
+        counts.waiting -= 1;
+        counts.running += 1;
         entry.start(now);
         if let Some(when) = entry.patience.take() {
             self.patience.remove(&(when, ticket));
@@ -130,18 +149,28 @@ impl Orchestrator {
             "an attempt may begin"
         );
         let assignment = Assignment {
-            ticket,
             job: Arc::clone(&entry.job),
-            number: entry.attempts,
-            kind: entry.kind,
+            attempt: entry.attempts,
             ahead: false,
-            edition: staff.edition,
+            reply: reply(ticket, &self.reporter),
         };
-        let is_here = staff.places.is_none();
-        self.router.start(assignment);
-        if is_here {
-            self.tell_start(ticket, None);
+        let Some(pool) = self.performers.pool(kind) else {
+            self.performers.perform_here(ticket, assignment);
+            return self.tell_start(ticket, None);
+        };
+        let host = entry.job.host.as_ref().map(HostName::as_str);
+        let seat = pool.seats.take(host);
+        assert!(
+            seat.is_some(),
+            "the scheduler starts no more attempts of a kind than it has free seats"
+        );
+        entry.seat = seat;
+        let Some(seat) = seat else { return };
+        let (link, worker) = (pool.seats.link(seat).clone(), pool.seats.name(seat).clone());
+        if link.perform(assignment).is_err() {
+            return self.returned(ticket, None, true);
         }
+        self.tell_start(ticket, Some(worker));
     }
 
     pub(super) fn tell_start(&self, ticket: Ticket, worker: Option<WorkerName>) {
@@ -154,22 +183,29 @@ impl Orchestrator {
         }
     }
 
-    /// One that was sent ahead has begun.
+    /// An attempt that was sent ahead has begun.
     pub(super) fn begin(&mut self, ticket: Ticket) {
         let now = self.now;
-        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-            return;
-        };
-        let staff = &mut self.staff[usize::from(entry.kind.0)];
-        staff.ahead -= 1;
-        staff.running += 1;
-        entry.start(now);
+        let entry = entry_of(&mut self.entries, ticket);
         let kind = entry.kind;
+        let counts = &mut self.counts[usize::from(kind.0)];
+        counts.ahead -= 1;
+        counts.running += 1;
+        entry.start(now);
         if let Some(when) = entry.patience.take() {
             self.patience.remove(&(when, ticket));
         }
-        self.stop_late(kind, ticket);
+        self.stop_late(ticket);
     }
+}
+
+/// How many jobs that wait for a seat a pool hears of at most.
+const MOST_UNSEATED: usize = 1024;
+
+/// There are at most 65,536 kinds, which is checked when the run is put together.
+#[expect(clippy::cast_possible_truncation, reason = "checked in wiring.rs")]
+fn kind(number: usize) -> Kind {
+    Kind(number as u16)
 }
 
 fn nanos(duration: Duration) -> u64 {

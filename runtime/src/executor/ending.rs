@@ -5,14 +5,14 @@ use std::time::Duration;
 use ratchet_resilience::shutdown::Phase;
 
 use super::conclude::Done;
-use super::crew::Stop;
 use super::handle::Order;
-use super::orchestrator::{Orchestrator, State};
+use super::orchestrator::{Orchestrator, State, expect_known};
 use super::stop::Stopped;
 use crate::Error;
+use crate::dispatch::Stop;
 use crate::event::Event;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, Ticket};
+use crate::scheduling::Ticket;
 
 impl Orchestrator {
     /// What became due by the clock.
@@ -48,8 +48,8 @@ impl Orchestrator {
             State::Running => {}
             // It comes back, and has no patience left then.
             State::Ahead => {
-                let kind = entry.kind;
-                self.router.stop(kind, ticket, Stop::Recall);
+                let (kind, seat) = (entry.kind, entry.seat);
+                self.performers.stop(kind, seat, ticket, Stop::Recall);
             }
             State::Waiting => {
                 let limit = entry.job.terms.timeouts.queue.unwrap_or_default();
@@ -136,12 +136,14 @@ impl Orchestrator {
         self.end_all_waiting();
         let stop = self.stop_of_phase();
         for entry in self.entries.iter().flatten() {
-            match (entry.state, stop) {
-                (State::Running, Some(stop)) => self.router.stop(entry.kind, entry.ticket, stop),
+            let stop = match (entry.state, stop) {
+                (State::Running, Some(stop)) => stop,
                 // It may not begin any more, so it comes back.
-                (State::Ahead, _) => self.router.stop(entry.kind, entry.ticket, Stop::Recall),
-                (State::Running, None) | (State::Waiting, _) => {}
-            }
+                (State::Ahead, _) => Stop::Recall,
+                (State::Running, None) | (State::Waiting, _) => continue,
+            };
+            self.performers
+                .stop(entry.kind, entry.seat, entry.ticket, stop);
         }
     }
 
@@ -157,9 +159,12 @@ impl Orchestrator {
     }
 
     /// One that was sent ahead had begun before it could be recalled.
-    pub(super) fn stop_late(&mut self, kind: Kind, ticket: Ticket) {
-        if let Some(stop) = self.stop_of_phase() {
-            self.router.stop(kind, ticket, stop);
+    pub(super) fn stop_late(&mut self, ticket: Ticket) {
+        if let Some(stop) = self.stop_of_phase()
+            && let Some(entry) = self.entry(ticket)
+        {
+            let (kind, seat) = (entry.kind, entry.seat);
+            self.performers.stop(kind, seat, ticket, stop);
         }
     }
 
@@ -214,16 +219,13 @@ impl Orchestrator {
             let message = "it was killed, and had not ended when the run did";
             let ran = now.saturating_duration_since(entry.since);
             let is_running = entry.state == State::Running;
-            let gone = match entry.state {
-                State::Running => self.scheduler.fail(ticket).map(drop),
+            match entry.state {
+                State::Running => drop(expect_known(self.scheduler.fail(ticket))),
                 State::Ahead => {
-                    let back = self.scheduler.put_back(ticket);
-                    back.and_then(|()| self.scheduler.cancel(ticket).map(drop))
+                    expect_known(self.scheduler.put_back(ticket));
+                    expect_known(self.scheduler.cancel(ticket));
                 }
-                State::Waiting => self.scheduler.cancel(ticket).map(drop),
-            };
-            if let Err(error) = gone {
-                tracing::error!(%error, "the scheduler does not know a job that would not die");
+                State::Waiting => drop(expect_known(self.scheduler.cancel(ticket))),
             }
             self.conclude(Done {
                 job: entry.job,

@@ -194,6 +194,7 @@ impl Orchestrator {
             place: arrival.place,
             kind,
             state: State::Waiting,
+            seat: None,
             attempts: 0,
             crashes: 0,
             since: arrival.since,
@@ -206,7 +207,7 @@ impl Orchestrator {
             admission: None,
             share,
         });
-        self.staff[usize::from(kind.0)].waiting += 1;
+        self.counts[usize::from(kind.0)].waiting += 1;
     }
 
     /// A job that never gets to the queue.

@@ -1,7 +1,7 @@
 //! What a kind of worker says of its tasks, in time or not.
 
-use super::crew::Introduction;
-use super::orchestrator::{Arrival, Entry, Orchestrator, State};
+use super::orchestrator::{Arrival, Entry, Orchestrator, State, expect_known};
+use crate::dispatch::Introduction;
 use crate::scheduling::{Kind, ParallelizationHint, Ticket};
 
 impl Orchestrator {
@@ -74,11 +74,9 @@ impl Orchestrator {
     }
 
     fn take_back(&mut self, ticket: Ticket) -> Option<Entry> {
-        if let Err(error) = self.scheduler.cancel(ticket) {
-            tracing::error!(%error, "the scheduler does not know a job that waits");
-        }
+        expect_known(self.scheduler.cancel(ticket));
         let entry = self.forget(ticket)?;
-        self.staff[usize::from(entry.kind.0)].waiting -= 1;
+        self.counts[usize::from(entry.kind.0)].waiting -= 1;
         Some(entry)
     }
 }

@@ -2,9 +2,9 @@
 
 use ratchet_ipc::TaskName;
 
-use super::crew::Introduction;
 use super::pools::Service;
 use super::reuse::Doer;
+use crate::dispatch::Introduction;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;

@@ -1,53 +1,52 @@
-//! The crew of this process: closures, a runner, and plain commands.
+//! The performer in this process: closures, a runner, and plain commands.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Attempted, Clocks, Contained, Pulse, Vigil};
+use super::attempt::{AttemptGuard, AttemptResult, Contained, LastProgress, TimeLimits};
 use super::command::Commands;
 use super::context::{Attempt, Context, Runner};
-use super::crew::{Assignment, Crew, Prospect, Stop};
-use super::hands::{Asked, Craft, Hand, Hands};
-use super::reporter::Reporter;
+use super::task_pool::{Perform, StopSignal, TaskHandle, TaskPool};
+use crate::dispatch::{Assignment, Reporter, Stop};
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, Ticket};
+use crate::scheduling::Ticket;
 
-/// Runs as many attempts at once as there are slots, each on a task of its own.
-pub(super) struct LocalCrew {
+/// Performs as many attempts at once as it is given, each on a task of its own.
+pub(super) struct LocalPerformer {
     reporter: Reporter,
-    hands: Hands<Tools>,
+    tasks: TaskPool<LocalRunners>,
     /// By the index of their tickets; those that have ended stay until the index is used again.
     attempts: Vec<Option<Running>>,
 }
 
 struct Running {
     ticket: Ticket,
-    asked: Asked,
-    hand: Arc<Hand<Piece>>,
+    stop: StopSignal,
+    task: Arc<TaskHandle<LocalAttempt>>,
 }
 
-/// What it takes to do an attempt.
-struct Tools {
+/// Who runs the attempts of this process, by what they are.
+struct LocalRunners {
     reporter: Reporter,
     runner: Option<Arc<dyn Runner>>,
     commands: Commands,
-    /// Who runs commands instead.
+    /// Runs commands in the place of `commands`.
     commander: Option<Arc<dyn Runner>>,
     grace: Duration,
 }
 
-/// An attempt, as a hand gets it.
-struct Piece {
+/// An attempt, as a task gets it.
+struct LocalAttempt {
     ticket: Ticket,
     job: Arc<Job>,
     number: u32,
-    asked: Asked,
-    // The last to be dropped: it tells of the end.
-    vigil: Vigil,
+    stop: StopSignal,
+    // The last to be dropped, since it reports the end.
+    guard: AttemptGuard,
 }
 
-impl LocalCrew {
+impl LocalPerformer {
     pub(super) fn new(
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
@@ -55,7 +54,7 @@ impl LocalCrew {
         commander: Option<Arc<dyn Runner>>,
         grace: Duration,
     ) -> Self {
-        let tools = Tools {
+        let runners = LocalRunners {
             reporter: reporter.clone(),
             runner,
             commands,
@@ -64,39 +63,81 @@ impl LocalCrew {
         };
         Self {
             reporter,
-            hands: Hands::new(tools),
+            tasks: TaskPool::new(runners),
             attempts: Vec::new(),
+        }
+    }
+
+    pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment) {
+        let Assignment { job, attempt, .. } = assignment;
+        let stop = StopSignal::default();
+        let task = self.tasks.give(LocalAttempt {
+            guard: AttemptGuard::new(self.reporter.clone(), ticket),
+            ticket,
+            job,
+            number: attempt,
+            stop: stop.clone(),
+        });
+        let index = ticket.index();
+        if self.attempts.len() <= index {
+            self.attempts.resize_with(index + 1, || None);
+        }
+        self.attempts[index] = Some(Running { ticket, stop, task });
+    }
+
+    /// Stops an attempt; one that has ended meanwhile is not an error.
+    pub(super) fn stop(&mut self, ticket: Ticket, stop: Stop) {
+        let Some(Some(running)) = self.attempts.get(ticket.index()) else {
+            return;
+        };
+        if running.ticket != ticket {
+            return;
+        }
+        match stop {
+            // Nothing is sent ahead here.
+            Stop::Recall => {}
+            Stop::Ask { grace } if running.stop.is_heard() => {
+                running.stop.ask();
+                let task = Arc::clone(&running.task);
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    task.kill(ticket);
+                });
+            }
+            // One that never took its token cannot hear that it is asked.
+            Stop::Kill | Stop::Ask { .. } => running.task.kill(ticket),
         }
     }
 }
 
-impl Craft for Tools {
-    type Piece = Piece;
+impl Perform for LocalRunners {
+    type Attempt = LocalAttempt;
 
-    fn ticket(piece: &Piece) -> Ticket {
-        piece.ticket
+    fn ticket(attempt: &LocalAttempt) -> Ticket {
+        attempt.ticket
     }
 
-    async fn work(&self, piece: Piece) -> (Vigil, Attempted) {
-        let Piece {
-            vigil,
+    async fn perform(&self, attempt: LocalAttempt) -> (AttemptGuard, AttemptResult) {
+        let LocalAttempt {
+            guard,
             ticket,
             job,
             number,
-            asked,
-        } = piece;
+            stop,
+        } = attempt;
         let timeouts = job.terms.timeouts;
-        let pulse = (timeouts.idle.is_some()).then(|| Arc::new(Pulse::new(vigil.started())));
-        let clocks = Clocks {
+        let last_progress =
+            (timeouts.idle.is_some()).then(|| Arc::new(LastProgress::new(guard.started())));
+        let limits = TimeLimits {
             timeouts,
-            started: vigil.started(),
-            pulse: pulse.clone(),
-            asked: asked.clone(),
+            started: guard.started(),
+            last_progress: last_progress.clone(),
+            stop: stop.clone(),
             grace: self.grace,
         };
         let context = || {
             let reporter = self.reporter.clone();
-            Context::of_attempt(number, asked.clone(), reporter, ticket, pulse)
+            Context::of_attempt(number, stop.clone(), reporter, ticket, last_progress)
         };
         let result = match &job.work {
             Work::Command(config) => {
@@ -105,37 +146,37 @@ impl Craft for Tools {
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
-                    return (vigil, Contained(work).await);
+                    return (guard, Contained(work).await);
                 }
                 // Boxed, for it is much larger than the others.
-                Box::pin(self.commands.run(config, timeouts, asked.token())).await
+                Box::pin(self.commands.run(config, timeouts, stop.token())).await
             }
             // Never: these are done with before they are queued.
             Work::Refused { failure, .. } => Err((**failure).clone()),
             Work::Ended(outcome) => outcome.result.clone().map_err(|failure| *failure),
             Work::Closure(closure) => {
                 let context = context();
-                clocks.attend(async { closure(context).await }).await
+                limits.run(async { closure(context).await }).await
             }
             Work::Task { task, .. } => {
                 if let Some(runner) = &self.runner {
                     let (job, context) = (Arc::clone(&job), context());
                     let attempt = Attempt { job, number };
                     let work = async { runner.run(attempt, context).await };
-                    clocks.attend(work).await
+                    limits.run(work).await
                 } else {
                     let message = format!("nobody here does `{task}`");
                     Err(Failure::new(Class::Input, message))
                 }
             }
         };
-        (vigil, result)
+        (guard, result)
     }
 }
 
-impl Clocks {
+impl TimeLimits {
     /// Runs work to its end, whatever it does.
-    async fn attend(self, work: impl Future<Output = Attempted>) -> Attempted {
+    async fn run(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let work = Contained(std::pin::pin!(work));
         let Timeouts {
             soft, hard, idle, ..
@@ -146,57 +187,4 @@ impl Clocks {
             self.watch(work).await
         }
     }
-}
-
-impl Crew for LocalCrew {
-    fn start(&mut self, assignment: Assignment) {
-        let Assignment {
-            ticket,
-            job,
-            number,
-            ..
-        } = assignment;
-        let asked = Asked::default();
-        let hand = self.hands.give(Piece {
-            vigil: Vigil::new(self.reporter.clone(), ticket),
-            ticket,
-            job,
-            number,
-            asked: asked.clone(),
-        });
-        let index = ticket.index();
-        if self.attempts.len() <= index {
-            self.attempts.resize_with(index + 1, || None);
-        }
-        self.attempts[index] = Some(Running {
-            ticket,
-            asked,
-            hand,
-        });
-    }
-
-    fn stop(&mut self, ticket: Ticket, stop: Stop) {
-        let Some(Some(running)) = self.attempts.get(ticket.index()) else {
-            return;
-        };
-        if running.ticket != ticket {
-            return;
-        }
-        match stop {
-            // Nothing is sent ahead here.
-            Stop::Recall => {}
-            Stop::Kill => running.hand.kill(ticket),
-            Stop::Ask { grace } => {
-                running.asked.ask();
-                let hand = Arc::clone(&running.hand);
-                tokio::spawn(async move {
-                    tokio::time::sleep(grace).await;
-                    hand.kill(ticket);
-                });
-            }
-        }
-    }
-
-    /// There is always somebody.
-    fn expect(&mut self, _kind: Kind, _prospect: Prospect) {}
 }

@@ -1,13 +1,13 @@
 //! The loop: one task that owns the queue, the claims and the state of every job.
 //!
 //! ```text
-//! source -> needs -> cache? -> scheduler -> crew -+
+//! source -> needs -> cache? -> scheduler -> seat -+
 //!                                 ^               |
 //!                                 +---- retry ----+-> outcome -> ledger -> order -> Run
 //! ```
 //!
 //! It waits for the first of many things, does all that follows from it in one turn, and waits again. A
-//! turn reads the clock once. Nothing in it waits for anybody: crews report, the cache and the ledger work
+//! turn reads the clock once. Nothing in it waits for anybody: performers report, the cache and the ledger work
 //! beside it, sinks have backlogs.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,22 +21,22 @@ use ratchet_resilience::shutdown::{Phase, PhaseClock};
 use tokio::sync::mpsc;
 
 use super::breakers::{Admission, Breakers};
-use super::crew::{Prospect, Report};
 use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
 use super::needs::Needs;
 use super::order::Outgoing;
 use super::pace::Pace;
 use super::recording::Recording;
-use super::reporter::{Reporter, Reports};
 use super::reuse::{Reuse, Share};
-use super::router::Router;
+use super::performers::Performers;
 use super::sinks::Sinks;
 use super::source::Source;
 use super::stop::{Halt, MaxFailures, Stopped, Tally};
+use crate::dispatch::{Report, Reporter, Reports};
 use crate::event::Event;
 use crate::job::Job;
 use crate::outcome::{Failure, Outcome};
+use crate::process::SeatId;
 use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
 use crate::table::Names;
 
@@ -77,6 +77,8 @@ pub(super) struct Entry {
     pub(super) place: u64,
     pub(super) kind: Kind,
     pub(super) state: State,
+    /// Where it runs or lies ahead, if on a worker of a pool.
+    pub(super) seat: Option<SeatId>,
     /// Attempts that count.
     pub(super) attempts: u32,
     pub(super) crashes: u32,
@@ -104,32 +106,17 @@ pub(super) enum State {
     Running,
 }
 
-/// What of a kind of worker there is, if it says.
+/// How many jobs there are for a kind of worker.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Staff {
-    /// How many attempts it takes at once and how many more ahead; any number if it does not say.
-    pub(super) places: Option<(u32, u32)>,
-    /// Which edition of the places that is.
-    pub(super) edition: u64,
+pub(super) struct KindCounts {
     pub(super) running: u32,
     pub(super) ahead: u32,
     pub(super) waiting: usize,
-    /// What the crew was told last.
-    pub(super) prospect: Prospect,
 }
 
-impl Staff {
-    /// How many jobs there are for it.
+impl KindCounts {
     pub(super) fn jobs(&self) -> usize {
         self.waiting + self.running as usize + self.ahead as usize
-    }
-
-    /// A kind that has not said yet how many it takes.
-    pub(super) fn nobody() -> Self {
-        Self {
-            places: Some((0, 0)),
-            ..Self::default()
-        }
     }
 }
 
@@ -144,7 +131,8 @@ pub(super) struct Orchestrator {
     pub(super) names: Option<Names<JobKey>>,
     pub(super) needs: Needs,
     pub(super) kinds: Kinds,
-    pub(super) staff: Vec<Staff>,
+    /// By kind.
+    pub(super) counts: Vec<KindCounts>,
     /// Jobs whose worker has not introduced itself yet.
     pub(super) unresolved: VecDeque<Arrival>,
     pub(super) reuse: Reuse,
@@ -157,7 +145,7 @@ pub(super) struct Orchestrator {
     pub(super) weight_out: usize,
     pub(super) patience: BTreeSet<(Instant, Ticket)>,
     pub(super) breakers: Breakers,
-    pub(super) router: Router,
+    pub(super) performers: Performers,
     pub(super) reports: Reports,
     /// Kept, so that there is always somebody who could report.
     pub(super) reporter: Reporter,
@@ -179,6 +167,8 @@ pub(super) struct Orchestrator {
     /// What closures are called.
     pub(super) closure: TaskName,
     pub(super) limits: Vec<LimitId>,
+    /// How long the attempts of this turn ran, by kind.
+    pub(super) ran: Vec<(Kind, Duration)>,
     /// When the scheduler wants to be asked again.
     pub(super) wake: Option<Instant>,
 }
@@ -244,7 +234,10 @@ impl Orchestrator {
                 Turn::Order(Some(order)) => self.obey(order),
                 // Nobody can order anything any more.
                 Turn::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
-                Turn::Reports => news.drain(..).for_each(|report| self.hear(report)),
+                Turn::Reports => {
+                    news.drain(..).for_each(|report| self.hear(report));
+                    self.learn();
+                }
                 Turn::Talk(Some(report)) => self.hear(report),
                 Turn::Reused(Some(consulted)) => self.consulted(consulted),
                 Turn::Recorded => self.recorded(),
@@ -265,7 +258,7 @@ impl Orchestrator {
         self.check_failures();
         let clogged = self.is_clogged();
         self.dispatch();
-        self.tell_crews();
+        self.tell_demand();
         self.tell_breakers();
         self.recording.begin(self.living > 0, self.now);
         self.recorded();
@@ -293,14 +286,14 @@ impl Orchestrator {
             now,
             stopped,
             reuse,
-            router,
+            performers,
             reporter,
             ..
         } = self;
-        drop(router);
-        let unheard = reporter.unheard();
-        if unheard > 0 {
-            tracing::warn!(unheard, "workers said more than could be listened to");
+        drop(performers);
+        let dropped = reporter.dropped();
+        if dropped > 0 {
+            tracing::warn!(dropped, "workers said more than could be listened to");
         }
         reuse.finish().await;
         if !sinks.is_empty() {
@@ -339,8 +332,8 @@ impl Orchestrator {
 
     /// Until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
-        let ahead = self.staff.iter().filter_map(|staff| staff.places);
-        let ahead = ahead.fold(0, |sum: u32, (_, ahead)| sum.saturating_add(ahead));
+        let pools = self.performers.pools();
+        let ahead = pools.fold(0, |sum: u32, (_, pool)| sum.saturating_add(pool.seats.room_ahead()));
         self.pace
             .enough_until(self.scheduler.unclaimed(), ahead as usize, self.now)
     }
@@ -350,12 +343,14 @@ impl Orchestrator {
         let wake = self.wake.filter(|_| !stopping);
         let deadline = self.rules.deadline.filter(|_| !stopping);
         let patience = self.patience.first().map(|(when, _)| *when);
+        let recall = self.performers.recall_at();
         let recording = self.recording.due();
         let enough = self.enough_until().filter(|_| !stopping);
         [
             wake,
             deadline,
             patience,
+            recall,
             recording,
             enough,
             self.phases.deadline(),
@@ -384,6 +379,27 @@ impl Orchestrator {
             }
         }
     }
+}
+
+/// The entry of a job that waits or runs.
+pub(super) fn entry_of(entries: &mut [Option<Entry>], ticket: Ticket) -> &mut Entry {
+    #[expect(
+        clippy::expect_used,
+        reason = "the scheduler gives out a ticket when its entry is made, and forgets it when the entry is taken out"
+    )]
+    entries[ticket.index()]
+        .as_mut()
+        .filter(|entry| entry.ticket == ticket)
+        .expect("a ticket that the scheduler knows has its entry")
+}
+
+/// What the scheduler says of a ticket whose entry is in the state that the call needs.
+pub(super) fn expect_known<T>(said: Result<T, crate::Error>) -> T {
+    #[expect(
+        clippy::expect_used,
+        reason = "entries and scheduler change state in the same step"
+    )]
+    said.expect("the scheduler knows each job of the loop in the state that the loop knows it in")
 }
 
 async fn room(out: &mpsc::Sender<Arc<Outcome>>) {

@@ -8,7 +8,7 @@ use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 
 use super::breakers::MakeBreaker;
-use super::builder::{ExecutorBuilder, Recruiter};
+use super::builder::{ExecutorBuilder, PoolSource};
 use super::command::Commands;
 use super::context::Runner;
 use super::kinds::{KindOfWorker, Tasks};
@@ -42,7 +42,7 @@ pub(super) struct Plan {
     pub(super) keeper: Option<Keeper>,
     pub(super) capture_bytes: usize,
     pub(super) kinds: Vec<KindOfWorker>,
-    pub(super) recruiters: Vec<Arc<dyn Recruiter>>,
+    pub(super) pools: Vec<Arc<dyn PoolSource>>,
     pub(super) kind_breakers: Option<MakeBreaker>,
     pub(super) host_breakers: Option<MakeBreaker>,
     pub(super) cache: Option<CacheUse>,
@@ -86,7 +86,7 @@ impl Default for Plan {
             keeper: None,
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
-            recruiters: Vec::new(),
+            pools: Vec::new(),
             kind_breakers: None,
             host_breakers: None,
             cache: None,

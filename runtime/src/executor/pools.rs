@@ -2,10 +2,11 @@
 
 use ratchet_ipc::TaskName;
 
-use super::builder::Recruiter;
-use super::crew::Crew;
+use super::builder::PoolSource;
 use super::kinds::{KindOfWorker, Tasks};
-use super::reporter::Reporter;
+use super::performers::PoolPerformer;
+use crate::Error;
+use crate::dispatch::Reporter;
 use crate::process::ProcessPool;
 use crate::scheduling::{Kind, ParallelizationHint};
 
@@ -50,21 +51,22 @@ pub(super) struct Pool {
     pub(super) services: Vec<Service>,
 }
 
-impl Recruiter for Pool {
-    fn kinds(&self) -> Vec<KindOfWorker> {
+impl PoolSource for Pool {
+    fn kind(&self) -> KindOfWorker {
         let tasks = if self.services.is_empty() {
             Tasks::Introduced
         } else {
             Tasks::Served(self.services.clone())
         };
-        vec![KindOfWorker {
+        KindOfWorker {
             name: self.pool.name().to_owned(),
             tasks,
             process: Some(self.pool.config().process.clone()),
-        }]
+        }
     }
 
-    fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew> {
-        Box::new(self.pool.crew(first, reporter))
+    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error> {
+        let link = self.pool.attach(kind, reporter)?;
+        Ok(PoolPerformer::new(self.pool.seats(), Box::new(link)))
     }
 }

@@ -174,7 +174,7 @@ fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
         ledger.flush()
     });
     std::panic::catch_unwind(writing).unwrap_or_else(|panic| {
-        let said = super::attempt::said(&*panic);
+        let said = super::attempt::panic_message(&*panic);
         Err(io::Error::other(format!("the ledger panicked: {said}")))
     })
 }

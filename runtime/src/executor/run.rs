@@ -314,7 +314,7 @@ impl Desk {
 impl Plan {
     /// Whether there is anybody for jobs that name a task.
     fn does_tasks(&self) -> bool {
-        self.runner.is_some() || !self.recruiters.is_empty()
+        self.runner.is_some() || !self.pools.is_empty()
     }
 }
 

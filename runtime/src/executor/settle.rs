@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 use ratchet_resilience::retry::{Decision, History, Retryable};
 
-use super::crew::Report;
-use super::orchestrator::{Entry, Orchestrator, State};
+use super::orchestrator::{Entry, Orchestrator, State, entry_of, expect_known};
+use crate::dispatch::Report;
 use crate::event::Event;
 use crate::outcome::{Class, Failure};
+use crate::process::Seats;
 use crate::scheduling::{End, Kind, Ticket, Workers};
 use crate::worker::WorkerName;
 
@@ -41,7 +42,6 @@ impl Orchestrator {
     /// Whoever works has something to say.
     pub(super) fn hear(&mut self, report: Report) {
         match report {
-            Report::Started { ticket, worker } => self.tell_start(ticket, worker),
             Report::Ended {
                 ticket,
                 result,
@@ -56,7 +56,11 @@ impl Orchestrator {
                 };
                 self.attempt_ended(ticket, attempted, next);
             }
-            Report::Returned { ticket } => self.returned(ticket),
+            Report::Returned {
+                ticket,
+                next,
+                withdrawn,
+            } => self.returned(ticket, next, withdrawn),
             Report::Step { ticket, step } => {
                 if let Some(entry) = self.entry(ticket) {
                     let id = &entry.job.id;
@@ -83,16 +87,18 @@ impl Orchestrator {
                     message,
                 });
             }
-            Report::Places {
-                kind,
-                places,
-                ahead,
-                edition,
-            } => {
-                let staff = &mut self.staff[usize::from(kind.0)];
-                staff.places = Some((places, ahead));
-                staff.edition = edition;
-                self.count_workers(kind);
+            Report::Offered { kind, offer } => {
+                self.change_seats(kind, |seats, now| seats.offered(offer, now));
+            }
+            Report::Proven { kind, worker } => {
+                self.change_seats(kind, |seats, _| seats.proven(worker));
+            }
+            Report::Withdrawn { kind, worker } => {
+                self.change_seats(kind, |seats, _| seats.withdrawn(worker));
+            }
+            Report::DemandWanted { kind } => {
+                let demand = self.demand(kind);
+                self.performers.demand_again(kind, demand);
             }
             Report::Introduced {
                 kind,
@@ -114,6 +120,15 @@ impl Orchestrator {
         (entry.ticket == ticket).then_some(entry)
     }
 
+    /// Changes which seats a pool has, and tells the scheduler how many are free.
+    fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats, Instant)) {
+        let now = self.now;
+        if let Some(pool) = self.performers.pool(kind) {
+            change(&mut pool.seats, now);
+        }
+        self.count_workers(kind);
+    }
+
     fn attempt_ended(&mut self, ticket: Ticket, mut attempted: Attempted, next: Option<Ticket>) {
         let now = self.now;
         let Some(entry) = self.entry_mut(ticket) else {
@@ -121,7 +136,7 @@ impl Orchestrator {
         };
         if entry.state != State::Running {
             // Sent ahead, and nobody said that its turn had come: nothing is charged to it.
-            return self.returned(ticket);
+            return self.returned(ticket, None, false);
         }
         let (kind, admission) = (entry.kind, entry.admission.take());
         if let Some(admission) = admission {
@@ -132,52 +147,63 @@ impl Orchestrator {
             Ok(_) => End::Succeeded,
             Err(failure) => self.judge(ticket, failure),
         };
-        self.give_back(ticket, end, next, attempted.worker.as_ref());
-        self.staff[usize::from(kind.0)].running -= 1;
+        self.ran.push((kind, attempted.ran));
+        self.give_back(ticket, end, next);
         match end {
             End::Succeeded | End::Failed => self.end(ticket, attempted),
             End::Again(when) => {
-                self.staff[usize::from(kind.0)].waiting += 1;
+                self.counts[usize::from(kind.0)].waiting += 1;
                 self.tell_retry(ticket, &attempted, when);
-                if let Some(entry) = self.entry_mut(ticket) {
-                    entry.state = State::Waiting;
-                    entry.since = now;
-                    entry.failure = attempted.result.err();
-                }
+                let entry = entry_of(&mut self.entries, ticket);
+                entry.state = State::Waiting;
+                entry.since = now;
+                entry.failure = attempted.result.err();
             }
+        }
+    }
+
+    /// Gives back what an attempt held. An attempt that has begun in its place gets its slot and its seat in the same step.
+    fn give_back(&mut self, ticket: Ticket, end: End, next: Option<Ticket>) {
+        let now = self.now;
+        let is_ahead = |entry: &Entry| entry.state == State::Ahead;
+        let next = next.filter(|next| self.entry(*next).is_some_and(is_ahead));
+        match next {
+            Some(next) => expect_known(self.scheduler.begin_after(ticket, end, next)),
+            None => expect_known(self.scheduler.end(ticket, end)),
+        };
+        let entry = entry_of(&mut self.entries, ticket);
+        let (kind, seat) = (entry.kind, entry.seat.take());
+        self.counts[usize::from(kind.0)].running -= 1;
+        let mut worker = None;
+        if let (Some(pool), Some(seat)) = (self.performers.pool(kind), seat) {
+            worker = next.map(|_| pool.seats.name(seat).clone());
+            pool.seats.ended(seat, next.is_some(), now);
+        }
+        if let Some(next) = next {
+            self.begin(next);
+            self.tell_start(next, worker);
         }
         self.count_workers(kind);
     }
 
-    /// Gives back what an attempt held; the one that has begun in its place gets its slot in the same step.
-    fn give_back(
-        &mut self,
-        ticket: Ticket,
-        end: End,
-        next: Option<Ticket>,
-        worker: Option<&WorkerName>,
-    ) {
-        let is_ahead = |entry: &Entry| entry.state == State::Ahead;
-        let next = next.filter(|next| self.entry(*next).is_some_and(is_ahead));
-        let given = match next {
-            Some(next) => self.scheduler.begin_after(ticket, end, next),
-            None => self.scheduler.end(ticket, end),
-        };
-        if let Err(error) = given {
-            tracing::error!(%error, "the scheduler does not know a job that the executor runs");
+    /// Pools learn how long attempts take, by which they send more or fewer ahead.
+    pub(super) fn learn(&mut self) {
+        let mut ran = std::mem::take(&mut self.ran);
+        for (kind, pool) in self.performers.pools_mut() {
+            let of_kind = ran.iter().filter(|(other, _)| *other == kind);
+            let (jobs, busy) = of_kind.fold((0, Duration::ZERO), |(jobs, busy), (_, ran)| {
+                (jobs + 1, busy + *ran)
+            });
+            pool.seats.learn(jobs, busy);
         }
-        if let Some(next) = next {
-            self.begin(next);
-            self.tell_start(next, worker.cloned());
-        }
+        ran.clear();
+        self.ran = ran;
     }
 
     /// What follows a failure. It is made another one if it was one too many.
     fn judge(&mut self, ticket: Ticket, failure: &mut Box<Failure>) -> End {
         let (now, crash_limit, goes_on) = (self.now, self.rules.crash_limit, self.is_running());
-        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-            return End::Failed;
-        };
+        let entry = entry_of(&mut self.entries, ticket);
         if matches!(failure.class, Class::Crash | Class::Memory) {
             entry.crashes += 1;
             if entry.crashes >= crash_limit && entry.job.terms.retry.is_some() {
@@ -223,32 +249,36 @@ impl Orchestrator {
         });
     }
 
-    /// An attempt comes back that never began.
-    fn returned(&mut self, ticket: Ticket) {
+    /// An attempt comes back that never began. One that lay ahead may have begun in its place.
+    pub(super) fn returned(&mut self, ticket: Ticket, next: Option<Ticket>, withdrawn: bool) {
         let now = self.now;
-        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-            return;
+        let Some(entry) = self.entry(ticket) else {
+            return; // It was given up.
         };
-        if entry.ticket != ticket || entry.state == State::Waiting {
-            return;
+        let (kind, state, seat) = (entry.kind, entry.state, entry.seat);
+        if let (Some(pool), Some(seat), true) = (self.performers.pool(kind), seat, withdrawn) {
+            pool.seats.withdraw(seat);
         }
-        let kind = entry.kind;
-        let staff = &mut self.staff[usize::from(kind.0)];
-        let put_back = if entry.state == State::Ahead {
-            staff.ahead -= 1;
-            self.scheduler.put_back(ticket)
-        } else {
-            staff.running -= 1;
+        match state {
+            State::Waiting => return,
+            State::Ahead => {
+                expect_known(self.scheduler.put_back(ticket));
+                self.counts[usize::from(kind.0)].ahead -= 1;
+                if let (Some(pool), Some(seat)) = (self.performers.pool(kind), seat) {
+                    pool.seats.unstaged(seat, now);
+                }
+            }
+            State::Running => self.give_back(ticket, End::Again(now), next),
+        }
+        self.counts[usize::from(kind.0)].waiting += 1;
+        let entry = entry_of(&mut self.entries, ticket);
+        entry.seat = None;
+        if state == State::Running {
             entry.attempts -= 1;
             entry.admission = None;
             entry.since = now;
-            self.scheduler.retry(ticket, now)
-        };
-        staff.waiting += 1;
-        entry.state = State::Waiting;
-        if let Err(error) = put_back {
-            tracing::error!(%error, "the scheduler does not know a job that was given back");
         }
+        entry.state = State::Waiting;
         self.count_workers(kind);
         if let Some(failure) = self.end_of_the_waiting() {
             self.end_waiting(ticket, failure);
@@ -260,9 +290,7 @@ impl Orchestrator {
     /// A job waits for its first start once more, for as long as it has patience left.
     fn be_patient_again(&mut self, ticket: Ticket) {
         let now = self.now;
-        let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
-            return;
-        };
+        let entry = entry_of(&mut self.entries, ticket);
         if entry.attempts > 0 {
             return;
         }
@@ -276,11 +304,10 @@ impl Orchestrator {
         }
     }
 
-    /// The scheduler's count of free workers is the places there are without the attempts there.
+    /// Tells the scheduler how many attempts of a kind can begin.
     pub(super) fn count_workers(&mut self, kind: Kind) {
-        let staff = &self.staff[usize::from(kind.0)];
-        if let Some((places, _)) = staff.places {
-            let free = places.saturating_sub(staff.running);
+        if let Some(pool) = self.performers.pool(kind) {
+            let free = pool.seats.free();
             self.scheduler.set_workers(kind, Workers::Free(free));
         }
     }

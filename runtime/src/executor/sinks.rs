@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::attempt::said;
+use super::attempt::panic_message;
 use crate::event::{Event, Record};
 
 /// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
@@ -181,7 +181,7 @@ async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
         }));
         if let Err(panic) = shown {
             let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            let (sink, panic) = (sink.name(), said(&*panic));
+            let (sink, panic) = (sink.name(), panic_message(&*panic));
             tracing::error!(
                 sink,
                 panic,

@@ -91,7 +91,7 @@ impl Source {
                     return Pulled::Job { place: None, job };
                 }
                 Ok(None) => Pulled::Dry,
-                Err(panic) => Pulled::Panicked(super::attempt::said(&*panic).to_owned()),
+                Err(panic) => Pulled::Panicked(super::attempt::panic_message(&*panic).to_owned()),
             },
             Self::Submitted { coming, here } => loop {
                 if let Some(job) = here.next() {

@@ -49,9 +49,12 @@ fn fails(id: &str) -> Job {
     Job::closure(id, |_| async { Err(Failure::new(Class::Task, "no")) })
 }
 
-/// A job that does not stop when it is asked to.
+/// A job that hears that it is asked to stop, and does not.
 fn stubborn(id: &str) -> Job {
-    Job::closure(id, |_| std::future::pending())
+    Job::closure(id, |context| async move {
+        context.cancelled().cancelled().await;
+        std::future::pending().await
+    })
 }
 
 fn executor(slots: u32) -> Executor {

@@ -9,20 +9,20 @@ use tokio::sync::mpsc;
 use super::breakers::Breakers;
 use super::handle::{Gauges, Order};
 use super::kinds::Kinds;
-use super::local::LocalCrew;
+use super::local::LocalPerformer;
 use super::needs::{Memory, Needs};
-use super::orchestrator::{Orchestrator, Rules, Staff};
+use super::orchestrator::{KindCounts, Orchestrator, Rules};
 use super::order::{Ordering, Outgoing};
 use super::pace::Pace;
+use super::performers::Performers;
 use super::plan::Plan;
 use super::recording::Recording;
-use super::reporter::Reporter;
 use super::reuse::Reuse;
-use super::router::Router;
 use super::sinks::Sinks;
 use super::source::Source;
 use super::stop::Tally;
 use crate::Error;
+use crate::dispatch::Reporter;
 use crate::outcome::Outcome;
 use crate::scheduling::{Kind, Scheduler, Workers};
 use crate::table::{Names, Table};
@@ -49,29 +49,25 @@ impl Plan {
         let now = tokio::time::Instant::now().into_std();
         let (reporter, reports) = Reporter::new();
         let grace = self.grace.cancelling;
-        let local = LocalCrew::new(
+        let local = LocalPerformer::new(
             reporter.clone(),
             self.runner.clone(),
             self.commands(),
             self.commander.clone(),
             grace,
         );
-        let mut router = Router::new();
         let mut kinds = self.kinds.clone();
-        router.add(Box::new(local), kinds.len());
-        let mut staff = vec![Staff::default(); kinds.len()];
+        let mut performers = Performers::new(local, kinds.len());
         let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
-        for recruiter in &self.recruiters {
-            let first = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
-            let theirs = recruiter.kinds();
-            router.add(recruiter.crew(first, reporter.clone()), theirs.len());
-            for kind in theirs {
-                // Nobody is there before a crew says so.
-                let number = Kind(u16::try_from(kinds.len()).unwrap_or(u16::MAX));
-                scheduler.set_workers(number, Workers::Free(0));
-                staff.push(Staff::nobody());
-                kinds.push(kind);
-            }
+        for pool in &self.pools {
+            let number = u16::try_from(kinds.len()).map_err(|_| Error::InvalidSetting {
+                setting: "pool",
+                reason: "is one too many: a run has at most 65,536 kinds of worker".to_owned(),
+            })?;
+            // Nobody is there before a worker is offered.
+            scheduler.set_workers(Kind(number), Workers::Free(0));
+            performers.add(pool.attach(Kind(number), reporter.clone())?);
+            kinds.push(pool.kind());
         }
         let total = source.total();
         let (needs, names) = match &mut source {
@@ -104,7 +100,7 @@ impl Plan {
             taken: 0,
             names,
             needs,
-            staff,
+            counts: vec![KindCounts::default(); kinds.len()],
             kinds: Kinds::new(kinds),
             unresolved: VecDeque::new(),
             reuse: Reuse::new(self.cache.clone()),
@@ -115,7 +111,7 @@ impl Plan {
             weight_out: 0,
             patience: BTreeSet::new(),
             breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
-            router,
+            performers,
             reports,
             reporter,
             phases,
@@ -134,6 +130,7 @@ impl Plan {
             gauges,
             closure: "closure".into(),
             limits: Vec::new(),
+            ran: Vec::new(),
             wake: None,
         })
     }

@@ -43,8 +43,12 @@ pub struct ProcessHandle {
     id: ProcessId,
     system_id: Option<u32>,
     pipes: Option<Pipes>,
+    unread: Option<UnreadInput>,
     exit: ExitWatch,
 }
+
+/// Tells how many bytes of a process's stdin it has not read yet, as far as that is known.
+pub(super) type UnreadInput = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The ends of a process's pipes: its stdin, its stdout and its stderr.
 pub type Pipes = (
@@ -60,6 +64,7 @@ impl ProcessHandle {
             id,
             system_id: None,
             pipes: Some(pipes),
+            unread: None,
             exit,
         }
     }
@@ -79,6 +84,28 @@ impl ProcessHandle {
     /// How the system numbers it, if it is a process of this system.
     pub fn system_id(&self) -> Option<u32> {
         self.system_id
+    }
+
+    /// Says how to learn what of its stdin the process has not read yet.
+    #[must_use]
+    pub fn with_unread_input(
+        mut self,
+        unread: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.unread = Some(Box::new(unread));
+        self
+    }
+
+    /// Whether it can be known what of its stdin the process has not read yet.
+    pub fn knows_unread_input(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// How many bytes lie in the pipe to its stdin that the process has not read yet.
+    ///
+    /// Nothing if that is not known, for example once the pipe is closed.
+    pub fn unread_input(&self) -> Option<u64> {
+        self.unread.as_ref()?()
     }
 
     /// Its stdin, stdout and stderr, for the one who asks first.

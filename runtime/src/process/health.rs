@@ -18,9 +18,9 @@ pub(super) struct Health {
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Restart {
     /// Try again after this time.
-    Again(Duration),
+    After(Duration),
     /// It failed too often.
     GiveUp,
 }
@@ -36,19 +36,19 @@ impl Health {
     }
 
     /// A worker failed: it did not start, or died with nothing to do.
-    pub(super) fn failed(&mut self, now: Instant) -> Verdict {
+    pub(super) fn failed(&mut self, now: Instant) -> Restart {
         let period = self.policy.period;
         self.failures
             .retain(|then| now.saturating_duration_since(*then) < period);
         self.failures.push_back(now);
         if self.failures.len() >= usize::try_from(self.policy.intensity).unwrap_or(usize::MAX) {
-            return Verdict::GiveUp;
+            return Restart::GiveUp;
         }
         let doubled = self.policy.base.saturating_mul(1 << self.in_a_row.min(20));
         let delay = doubled.min(self.policy.cap);
         self.in_a_row += 1;
         self.not_before = now.checked_add(delay);
-        Verdict::Again(delay)
+        Restart::After(delay)
     }
 
     /// A worker did a job: what was before is forgiven, though not forgotten.
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn delays_grow_to_the_cap_and_then_it_is_given_up() {
         let (mut health, now) = health();
-        let delays = [100, 200, 300].map(|delay| Verdict::Again(Duration::from_millis(delay)));
+        let delays = [100, 200, 300].map(|delay| Restart::After(Duration::from_millis(delay)));
         for delay in delays {
             assert_eq!(health.failed(now), delay);
         }
@@ -88,7 +88,7 @@ mod tests {
             health.not_before(now),
             Some(now + Duration::from_millis(300))
         );
-        assert_eq!(health.failed(now), Verdict::GiveUp);
+        assert_eq!(health.failed(now), Restart::GiveUp);
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let (mut health, start) = health();
         for second in [0, 4, 8, 12, 16, 20] {
             let now = start + Duration::from_secs(second);
-            assert_ne!(health.failed(now), Verdict::GiveUp, "after {second} s");
+            assert_ne!(health.failed(now), Restart::GiveUp, "after {second} s");
         }
     }
 
@@ -106,11 +106,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(
                 health.failed(now),
-                Verdict::Again(Duration::from_millis(100))
+                Restart::After(Duration::from_millis(100))
             );
             health.did_well();
             assert_eq!(health.not_before(now), None);
         }
-        assert_eq!(health.failed(now), Verdict::GiveUp);
+        assert_eq!(health.failed(now), Restart::GiveUp);
     }
 }

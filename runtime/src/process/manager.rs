@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::handle::Pipes;
+use super::stdin::{Stdin, UnreadStdin};
 use super::lifecycle;
 use super::spawn::spawn;
 use super::{
@@ -156,7 +157,7 @@ impl Actor {
 
     fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let (mut child, group) = spawn(config, Stdio::piped(), self.keeper.as_ref())?;
-        let (Some(system_id), Some(pipes)) = (child.id(), take_pipes(&mut child)) else {
+        let (Some(system_id), Some((pipes, unread))) = (child.id(), take_pipes(&mut child)) else {
             return Err(ProcessError::spawn(
                 config,
                 std::io::ErrorKind::BrokenPipe.into(),
@@ -176,7 +177,9 @@ impl Actor {
             notice.send(lifecycle::watch(child, group, kill_time).await);
             id
         });
-        Ok(ProcessHandle::new(id, pipes, exit).with_system_id(system_id))
+        Ok(ProcessHandle::new(id, pipes, exit)
+            .with_system_id(system_id)
+            .with_unread_input(move || unread.bytes()))
     }
 
     fn terminate(&self, id: ProcessId, grace: Duration) {
@@ -191,11 +194,10 @@ impl Actor {
     }
 }
 
-fn take_pipes(child: &mut Child) -> Option<Pipes> {
+fn take_pipes(child: &mut Child) -> Option<(Pipes, UnreadStdin)> {
     let (stdin, stdout) = child.stdin.take().zip(child.stdout.take())?;
-    Some((
-        Box::new(stdin),
-        Box::new(stdout),
-        Box::new(child.stderr.take()?),
-    ))
+    let stdin = Stdin::new(stdin);
+    let unread = stdin.unread();
+    let stderr = Box::new(child.stderr.take()?);
+    Some(((Box::new(stdin), Box::new(stdout), stderr), unread))
 }

@@ -3,23 +3,24 @@
 mod ahead;
 mod config;
 mod lease;
+mod seats;
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub(super) use ahead::Estimate;
+use ahead::Estimate;
 pub use config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 pub use lease::Lease;
+pub(crate) use seats::{SeatId, Seats};
 
-use super::supervisor::{Acquirer, Call, Command, PoolCrew};
+use super::supervisor::{Acquirer, Attachment, Call, Command, InUse, PoolId, supervisor_ended};
 use super::{PoolMetrics, ProcessManager, ProcessSupervisor};
 use crate::Error;
-use crate::executor::reporter::Reporter;
+use crate::dispatch::{Reply, Reporter};
 use crate::job::Job;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Failure;
 use crate::scheduling::Kind;
-use crate::worker::Reply;
 
 /// The workers of one kind.
 ///
@@ -47,9 +48,10 @@ use crate::worker::Reply;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ProcessPool {
-    kind: Kind,
+    id: PoolId,
     config: Arc<PoolConfig>,
     supervisor: mpsc::UnboundedSender<Command>,
+    in_use: InUse,
 }
 
 impl ProcessPool {
@@ -59,14 +61,15 @@ impl ProcessPool {
     }
 
     pub(super) fn of(
-        kind: Kind,
+        id: PoolId,
         config: Arc<PoolConfig>,
         supervisor: mpsc::UnboundedSender<Command>,
     ) -> Self {
         Self {
-            kind,
+            id,
             config,
             supervisor,
+            in_use: InUse::default(),
         }
     }
 
@@ -75,9 +78,15 @@ impl ProcessPool {
         &self.config
     }
 
-    /// The pool as an executor has it, which knows it as a kind of its own count.
-    pub(crate) fn crew(&self, known_as: Kind, reporter: Reporter) -> PoolCrew {
-        PoolCrew::new(self.kind, known_as, self.supervisor.clone(), reporter)
+    /// Takes the pool for a run, which knows it as `kind`. Refused while another run has it.
+    pub(crate) fn attach(&self, kind: Kind, reporter: Reporter) -> Result<Attachment, Error> {
+        let (supervisor, in_use) = (self.supervisor.clone(), self.in_use.clone());
+        Attachment::new(self.id, self.name(), supervisor, in_use, kind, reporter)
+    }
+
+    /// The seats of the pool, of which no worker has been offered yet.
+    pub(crate) fn seats(&self) -> Seats {
+        Seats::new(Arc::clone(&self.config))
     }
 
     /// Its name.
@@ -87,7 +96,7 @@ impl ProcessPool {
 
     /// Has some worker do a job. Dropping the future cancels the job.
     pub async fn run(&self, job: Job) -> Reply {
-        Call::make(&self.supervisor, self.kind, None, job).await
+        Call::make(&self.supervisor, self.id, None, job).await
     }
 
     /// Waits for a worker of one's own.
@@ -95,13 +104,13 @@ impl ProcessPool {
         let (answer, answered) = oneshot::channel();
         let supervisor = self.supervisor.downgrade();
         let acquirer = Acquirer { answer, supervisor };
-        let asked = self.supervisor.send(Command::Acquire(self.kind, acquirer));
+        let asked = self.supervisor.send(Command::Acquire(self.id, acquirer));
         match asked.ok() {
             Some(()) => match answered.await {
                 Ok(lease) => Ok(lease?.of(self.supervisor.clone())),
-                Err(_) => Err(Box::new(gone())),
+                Err(_) => Err(Box::new(supervisor_ended())),
             },
-            None => Err(Box::new(gone())),
+            None => Err(Box::new(supervisor_ended())),
         }
     }
 
@@ -109,7 +118,7 @@ impl ProcessPool {
     ///
     /// Returns when the pool has that size; its new workers may not be ready yet.
     pub async fn scale_to(&self, size: u32) -> Result<(), Error> {
-        self.ask(|answer| Command::ScaleTo(self.kind, size, answer))
+        self.ask(|answer| Command::ScaleTo(self.id, size, answer))
             .await
     }
 
@@ -120,7 +129,7 @@ impl ProcessPool {
 
     /// What it has done so far.
     pub async fn metrics(&self) -> Result<PoolMetrics, Error> {
-        self.ask(|answer| Command::Metrics(self.kind, answer)).await
+        self.ask(|answer| Command::Metrics(self.id, answer)).await
     }
 
     async fn ask<T>(
@@ -133,8 +142,4 @@ impl ProcessPool {
             .map_err(|_| Error::SupervisorEnded)?;
         answered.await.map_err(|_| Error::SupervisorEnded)
     }
-}
-
-fn gone() -> Failure {
-    Failure::new(Class::Cancelled, "the workers' supervisor has ended")
 }

@@ -1,43 +1,46 @@
 //! The supervisor: one actor that owns all workers.
 //!
 //! ```text
-//! pools, executors --Command--> supervisor --Order--> a connection a worker ==pipes== worker
-//!                                   ^                     |        |
-//!                                   +---------News--------+        +--Report, Reply--> whoever asked
+//! pools, runs --Command--> supervisor --Order--> a connection a worker ==pipes== worker
+//!                 ^            ^                     |    |
+//!                 |            +---------News--------+    |
+//!                 +--Report (who there is)--+             +--Report, Reply (what came of it)--> whoever asked
 //! ```
 //!
-//! Each kind has a roster: a plain value that is told what happens and decides. The actor starts
-//! connections, passes on what they tell, and looks at the clock. No failure of a worker, of a kind or
-//! of the system ends it.
+//! The supervisor starts, watches, replaces and ends workers, and offers them to whoever has their pool. It gives attempts
+//! to workers only while callers use a pool directly. What it decides for a pool is a plain value, [`PoolState`]; the
+//! actor starts connections, passes on what they tell, and looks at the clock. No failure of a worker, of a pool or of the
+//! system ends it.
 
 mod actor;
+mod attachment;
 mod call;
-mod crew;
-mod member;
 mod memory;
 mod metrics;
-mod roster;
+mod pool_state;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
 use actor::Actor;
-pub(super) use call::Call;
-pub(crate) use crew::PoolCrew;
+pub(crate) use attachment::Attachment;
+pub(super) use attachment::InUse;
+pub(super) use call::{Call, supervisor_ended};
 pub(crate) use memory::MemoryProbe;
 pub use metrics::PoolMetrics;
-use roster::Listener;
+pub(super) use pool_state::Holder;
+#[cfg(doc)]
+use pool_state::PoolState;
 
 use super::{Lease, PoolConfig, ProcessManager, ProcessPool};
 use crate::Error;
-use crate::executor::crew::{Prospect, Stop};
-use crate::executor::reporter::Reporter;
+use crate::dispatch::{Assignment, AttemptKey, Demand, Stop, WorkerNumber};
 use crate::outcome::Failure;
-use crate::scheduling::Kind;
-use crate::worker::orders::{Key, Work};
 
 /// Owns workers: starts them, gives them work, replaces them, and sees that none is left behind.
 ///
@@ -63,21 +66,36 @@ pub struct ProcessSupervisor {
     commands: mpsc::UnboundedSender<Command>,
 }
 
+/// The number of a pool among those of its supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PoolId(usize);
+
+/// Tells one run from the next that has the same pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunId(u64);
+
+impl RunId {
+    fn next() -> Self {
+        // Relaxed: only uniqueness matters, no order with anything else.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// What others ask of the supervisor. None of the channel's users waits, so it has no bound of its own:
 /// what is in it is bounded by what they have in flight.
 pub(super) enum Command {
-    Add(Box<PoolConfig>, oneshot::Sender<Result<Kind, Error>>),
-    Listen(Kind, Listener),
-    Abandon(Kind, Reporter),
-    /// Work for a kind, or for one worker of it.
-    Work(Kind, Option<u64>, Work),
-    Stop(Key, Stop),
-    /// What the executor of this number has left for a kind.
-    Expect(Kind, u64, Prospect),
-    Acquire(Kind, Acquirer),
-    Release(Kind, u64),
-    ScaleTo(Kind, u32, oneshot::Sender<()>),
-    Metrics(Kind, oneshot::Sender<PoolMetrics>),
+    Add(Box<PoolConfig>, oneshot::Sender<Result<PoolId, Error>>),
+    Attach(PoolId, Holder),
+    Detach(PoolId, RunId),
+    Demand(PoolId, RunId, Demand),
+    /// A call to a pool, or to one worker of it.
+    Perform(PoolId, Option<WorkerNumber>, Assignment),
+    Stop(PoolId, AttemptKey, Stop),
+    Acquire(PoolId, Acquirer),
+    Release(PoolId, WorkerNumber),
+    ScaleTo(PoolId, u32, oneshot::Sender<()>),
+    Metrics(PoolId, oneshot::Sender<PoolMetrics>),
     Weighed(BTreeMap<u32, u64>),
     Close(oneshot::Sender<()>),
 }
@@ -95,7 +113,7 @@ impl ProcessSupervisor {
         Self::with(manager, None)
     }
 
-    /// A supervisor that never has more workers than this, over all kinds. While one is replaced, its
+    /// A supervisor that never has more workers than this, over all pools. While one is replaced, its
     /// successor comes on top.
     pub fn capped(manager: Arc<dyn ProcessManager>, most: u32) -> Self {
         Self::with(manager, Some(most))
@@ -118,7 +136,7 @@ impl ProcessSupervisor {
         Self { commands }
     }
 
-    /// Adds a kind of worker. Its first workers start at once.
+    /// Adds a pool. Its first workers start at once.
     pub async fn add(&self, config: PoolConfig) -> Result<ProcessPool, Error> {
         config.check()?;
         let known = Arc::new(config.clone());
@@ -126,8 +144,8 @@ impl ProcessSupervisor {
         self.commands
             .send(Command::Add(Box::new(config), answer))
             .map_err(|_| Error::SupervisorEnded)?;
-        let kind = answered.await.map_err(|_| Error::SupervisorEnded)??;
-        Ok(ProcessPool::of(kind, known, self.commands.clone()))
+        let id = answered.await.map_err(|_| Error::SupervisorEnded)??;
+        Ok(ProcessPool::of(id, known, self.commands.clone()))
     }
 
     /// Lets all workers finish what they have, and returns when the last is gone.

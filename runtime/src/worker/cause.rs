@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ratchet_ipc::HandshakeError;
 
+use crate::dispatch::Retirement;
 use crate::process::{Exit, ProcessError};
 
 /// Why a worker is no more.
@@ -40,22 +41,6 @@ pub(crate) enum Cause {
     Retired(Retirement),
 }
 
-/// Why a worker is asked to end though nothing is wrong with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Retirement {
-    /// It has done as many jobs as a worker may.
-    MaxJobs,
-    /// It has reached its age.
-    Age,
-    /// It had nothing to do for long.
-    Idle,
-    /// It uses more memory than it should.
-    Memory,
-    /// Its pool is made smaller, or another kind needs the room.
-    Shrunk,
-    /// All workers end.
-    Shutdown,
-}
 
 impl Cause {
     /// Whether nobody wanted it to end.
@@ -109,20 +94,6 @@ impl Cause {
             Self::Stray(_) | Self::Spoiled(_) => "stray",
             Self::Surplus(_) => "surplus",
             Self::Retired(why) => why.name(),
-        }
-    }
-}
-
-impl Retirement {
-    /// What a count of such ends is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MaxJobs => "max_jobs",
-            Self::Age => "ttl",
-            Self::Idle => "idle_ttl",
-            Self::Memory => "soft_memory",
-            Self::Shrunk => "shrunk",
-            Self::Shutdown => "shutdown",
         }
     }
 }

@@ -1,14 +1,13 @@
 //! One worker, from its start to its end: a task that owns its process, its pipes and its attempts.
 //!
 //! ```text
-//!              Order                 bytes
-//! supervisor ---------> connection <======> worker process
-//!            <---------     |
-//!               News        +--Report, Reply--> whoever asked for the attempt
+//! run, supervisor --Order--> connection <==bytes==> worker process
+//!                                |  |
+//!          supervisor <--News----+  +--Report, Reply--> whoever asked for the attempt
 //! ```
 //!
-//! Answers go straight to whoever asked; the supervisor hears numbers. Whatever happens to the worker,
-//! each attempt that was given to it is answered or given back, once.
+//! Attempts come straight from the run that has the pool, and their answers go straight back to it; the supervisor hears
+//! numbers. Whatever happens to the worker, each attempt that was given to it is answered or given back, once.
 
 mod asking;
 mod end;
@@ -28,16 +27,24 @@ use ratchet_ipc::{
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
-use self::in_flight::{Due, InFlight, Why};
+use self::in_flight::InFlight;
 use self::stderr::Stderr;
-use super::cause::{Cause, Retirement};
+use super::cause::Cause;
 use super::name::WorkerName;
-use super::orders::{Death, News, Order, Worked};
-use crate::executor::crew::Stop;
-use crate::process::{ExitWatch, Language, PoolConfig, ProcessHandle, ProcessId, ProcessManager};
+use super::news::{Death, Load, News};
+use crate::dispatch::{Assignment, AttemptKey, Due, Kill, Order, Retirement, Stop, StopReason};
+use crate::process::{ExitWatch, Language, PoolConfig, ProcessHandle, ProcessManager};
+use crate::scheduling::Ticket;
 
 /// How many orders are taken at once: they leave in one write.
 const ORDERS: usize = 256;
+
+/// How many ended attempts the supervisor hears of at once while the worker is busy all the time.
+const TOLD_AT_ONCE: u32 = 1024;
+
+/// How often to look whether a worker that says no hello has read its first request. Until it has, no other attempt
+/// may take a token of the rate that this one has taken.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a connection is made with.
 pub(crate) struct Connection {
@@ -46,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) manager: Arc<dyn ProcessManager>,
     /// A worker of its kind has shown that it says no hello; nobody waits for one again.
     pub(crate) expect_silence: bool,
+    /// The number of jobs after which the supervisor wants to replace it.
+    pub(crate) max_jobs: Option<u64>,
     /// The worker's number, with which its news are marked.
     pub(crate) number: u64,
     pub(crate) news: mpsc::UnboundedSender<(u64, News)>,
@@ -62,11 +71,16 @@ impl Connection {
             },
             Err(cause) => Death::before_work(cause),
         };
-        // What was given to it too late goes back.
+        // What was given to it too late goes back, after the channel is closed: nothing can come in between.
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
-            if let Order::Work(work) = order {
-                self.tell(News::Back { work, begun: false });
+            if let Order::Perform(assignment) = order
+                && let Err(assignment) = assignment.give_back(None, true)
+            {
+                self.tell(News::Back {
+                    assignment,
+                    begun: false,
+                });
             }
         }
         self.tell(News::Dead(Box::new(death)));
@@ -108,13 +122,18 @@ struct Live {
     number: u64,
     news: mpsc::UnboundedSender<(u64, News)>,
 
-    process: ProcessId,
+    /// Its pipes are taken; it still tells what of its stdin was not read.
+    process: ProcessHandle,
     exit: ExitWatch,
     transport: Box<dyn IpcTransport>,
     stderr: Stderr,
     handshake: Handshake,
     /// It has said hello.
     introduced: bool,
+    /// It has shown that it reads its requests, and its supervisor knows.
+    is_proven: bool,
+    /// When to look whether it has read its first request.
+    look_at: Option<Instant>,
     /// Nothing that it printed was a message yet, and nobody was warned of that.
     doubtful: bool,
     /// What it said of itself, once it takes work.
@@ -122,7 +141,12 @@ struct Live {
     /// By when it has to be ready.
     ready_by: Option<Instant>,
     jobs: InFlight,
-    worked: Worked,
+    /// What it did since the supervisor was told.
+    load: Load,
+    /// Whether the supervisor takes it to have something to do.
+    told_busy: bool,
+    /// How many jobs it has left until the supervisor wants to replace it.
+    jobs_left: Option<u64>,
     /// When the attempt that ended last did.
     ended_at: Instant,
     pinged: Option<Ping>,
@@ -135,13 +159,15 @@ struct Live {
     ends_by: Option<Instant>,
     /// It gets no more work, and its supervisor knows.
     closed: bool,
+    /// The run that had it is gone, and the supervisor waits for the last of its attempts to end.
+    awaits_vacancy: bool,
     leaving: Leaving,
     /// Of what it is dying, once that is decided.
     dying: Option<Cause>,
     /// It is being killed: there is nothing left to decide.
     killed: bool,
     /// For whose sake it is killed, and why.
-    killed_for: Option<(u64, Why)>,
+    killed_for: Option<(u64, StopReason)>,
     /// Unknown and repeated answers, not all of which are worth a line.
     unasked: u64,
 }
@@ -185,17 +211,21 @@ impl Live {
             manager: Arc::clone(&connection.manager),
             number: connection.number,
             news: connection.news.clone(),
-            process: handle.id(),
             exit: handle.exit().clone(),
+            process: handle,
             transport: Box::new(transport),
             stderr: Stderr::new(stderr, config.stderr_bytes),
             handshake: Handshake::new(mode, ProtocolVersion::SUPPORTED, now, wait),
             introduced: false,
+            is_proven: false,
+            look_at: None,
             doubtful: true,
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
-            worked: Worked::default(),
+            load: Load::default(),
+            told_busy: false,
+            jobs_left: connection.max_jobs,
             ended_at: now,
             pinged: None,
             pings: 0,
@@ -203,6 +233,7 @@ impl Live {
             mute: false,
             ends_by: None,
             closed: false,
+            awaits_vacancy: false,
             leaving: Leaving::Stays,
             dying: None,
             killed: false,
@@ -245,7 +276,7 @@ impl Live {
                 () = ring(&mut alarm, deadline) => self.on_time(now()).await,
             }
             self.leave_if_done().await;
-            self.tell_worked();
+            self.tell_load();
         };
         self.bury(ended).await
     }
@@ -274,6 +305,7 @@ impl Live {
             self.jobs.deadline(self.can(&Capability::Cancel)),
             self.pinged.as_ref().map(|ping| ping.by),
             self.ping_at,
+            self.look_at,
             self.ends_by,
             leaving,
         ]
@@ -289,10 +321,10 @@ impl Live {
         if self.profile.is_none() && self.ready_by.is_some_and(|by| by <= now) {
             self.kill(Cause::NotReady(self.config.start_timeout)).await;
         }
-        while let Some(due) = self.jobs.due(self.can(&Capability::Cancel), now) {
+        while let Some((id, due)) = self.jobs.due(self.can(&Capability::Cancel), now) {
             match due {
-                Due::Ask(id, why) => self.ask(id, why, self.config.grace, now),
-                Due::Kill(id, why) => {
+                Due::Ask(why) => self.ask(id, why, self.config.grace, now),
+                Due::Kill(why) => {
                     self.kill_for(id, why).await;
                     break;
                 }
@@ -307,6 +339,9 @@ impl Live {
         if self.ping_at.is_some_and(|at| at <= now) {
             self.ping(now);
         }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_for_proof(now);
+        }
         if self.ends_by.is_some_and(|by| by <= now) {
             self.kill(Cause::ClosedOutput).await;
         }
@@ -318,53 +353,113 @@ impl Live {
 
     async fn obey(&mut self, order: Order, now: Instant) {
         match order {
-            Order::Work(work) => self.send(work, now),
-            Order::Stop(key, stop) => {
-                let Some(entry) = self.jobs.find(key) else {
-                    return;
-                };
-                let id = entry.id;
-                if entry.begun.is_none() {
-                    return self.recall(Some(id));
-                }
-                match stop {
-                    Stop::Ask { grace } => self.ask(id, Why::Unwanted, grace, now),
-                    Stop::Kill => self.kill_for(id, Why::Unwanted).await,
-                    // Too late: whoever wants it stopped hears that it has begun.
-                    Stop::Recall => {}
-                }
-            }
-            Order::Abandon(executor) => {
-                for (id, has_begun) in self.jobs.of(&executor) {
+            Order::Perform(assignment) => self.send(assignment, now),
+            Order::Stop(key, stop) => self.stop(key, stop, now).await,
+            Order::Recall => self.recall(None),
+            Order::Abandon => {
+                // The run's link was dropped before this was sent, so no attempt of the run comes after it.
+                self.awaits_vacancy = true;
+                for (id, has_begun) in self.jobs.of_run() {
                     if has_begun {
-                        self.ask(id, Why::Unwanted, self.config.grace, now);
+                        self.ask(id, StopReason::Unwanted, self.config.grace, now);
                     } else {
                         self.recall(Some(id));
                     }
                 }
             }
-            Order::Recall => self.recall(None),
             Order::Retire(why) => {
+                self.close_to_work();
                 if self.leaving == Leaving::Stays {
                     self.leaving = Leaving::When(why);
                 }
             }
-            Order::Kill(cause) => self.kill(cause).await,
+            Order::Kill(Kill::Memory { used, limit }) => {
+                self.kill(Cause::Memory { used, limit }).await;
+            }
+            Order::Kill(Kill::Shutdown) => {
+                self.kill(Cause::Retired(Retirement::Shutdown)).await;
+            }
         }
     }
 
-    /// It gets no more work, and its supervisor is told at once, before it sends more.
+    async fn stop(&mut self, key: AttemptKey, stop: Stop, now: Instant) {
+        let Some(entry) = self.jobs.find(key) else {
+            return; // It has ended meanwhile.
+        };
+        let id = entry.id;
+        if entry.begun.is_none() {
+            return self.recall(Some(id));
+        }
+        match stop {
+            Stop::Ask { grace } => self.ask(id, StopReason::Unwanted, grace, now),
+            Stop::Kill => self.kill_for(id, StopReason::Unwanted).await,
+            // Too late: whoever wants it stopped hears that it has begun.
+            Stop::Recall => {}
+        }
+    }
+
+    /// Takes no more attempts, and tells the supervisor at once.
     fn close_to_work(&mut self) {
         if !self.closed {
             self.closed = true;
-            self.tell(News::Leaves);
+            self.tell(News::Withdrawn);
         }
     }
 
-    fn tell_worked(&mut self) {
-        if self.worked != Worked::default() {
-            let worked = std::mem::take(&mut self.worked);
-            self.tell(News::Worked(worked));
+    /// Gives back an attempt that never began, or that was only begun to be given back.
+    fn give_back(&self, assignment: Assignment, begun: bool, next: Option<Ticket>) {
+        if let Err(assignment) = assignment.give_back(next, self.closed) {
+            self.tell(News::Back { assignment, begun });
+        }
+    }
+
+    /// Tells the supervisor how the worker does, where the supervisor has to know: when it has something to do or has
+    /// nothing any more, when it has done its share, and of each call, whose seat the supervisor has.
+    fn tell_load(&mut self) {
+        let in_hand = self.jobs.len();
+        let is_busy = in_hand > 0;
+        let has_done_its_share = self
+            .jobs_left
+            .is_some_and(|left| u64::from(self.load.ended) >= left);
+        let has_calls = self.load.calls_begun > 0 || self.load.calls_ended > 0;
+        if is_busy != self.told_busy
+            || has_calls
+            || (has_done_its_share && self.load.ended > 0)
+            || self.load.ended >= TOLD_AT_ONCE
+            // It did something and is idle again.
+            || (!is_busy && self.load.ended > 0)
+        {
+            let load = Load {
+                in_hand,
+                ..std::mem::take(&mut self.load)
+            };
+            let ended = u64::from(load.ended);
+            self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(ended));
+            self.told_busy = is_busy;
+            self.tell(News::Load(load));
+        }
+        if self.awaits_vacancy && self.jobs.of_run().is_empty() {
+            self.awaits_vacancy = false;
+            self.tell(News::Vacant);
+        }
+    }
+
+    /// Tells the supervisor that the worker reads its requests.
+    fn prove(&mut self) {
+        self.look_at = None;
+        if !self.is_proven {
+            self.is_proven = true;
+            self.tell(News::Proven);
+        }
+    }
+
+    /// Looks whether the worker has read all that it was sent. A worker that says no hello shows only so that it is ready.
+    fn look_for_proof(&mut self, now: Instant) {
+        let all_read = self.transport.unsent_bytes() == 0 && self.process.unread_input() == Some(0);
+        if all_read {
+            self.prove();
+        } else {
+            self.look_at = now.checked_add(LOOK_EVERY);
         }
     }
 

@@ -1,35 +1,35 @@
-//! What state a worker is in, and every legal move between states.
+//! The states of a worker, and every legal move between them.
 //!
 //! ```text
-//! Starting --ready--> Ready <--took, gave back--> Busy
-//!     |                 |                           |
-//!     |              retire                      retire
-//!     |                 v                           v
-//!     +---------->  Stopping  <---last job-----  Draining
-//!     |                 |                           |
-//!     +------ died -----+------------> Dead <-------+       (from every state)
+//! Starting --ready--> Idle <--began, emptied--> Busy
+//!     |                |                         |
+//!     |             retire                    retire
+//!     |                v                         v
+//!     +---------->  Stopping  <---emptied---  Draining
+//!     |                |                         |
+//!     +------ died ----+------------> Dead <-----+       (from every state)
 //! ```
 
 use std::time::Instant;
 
 use thiserror::Error;
 
-use super::cause::Retirement;
+use crate::dispatch::Retirement;
 
-/// What state a worker is in.
+/// The state of a worker, as its supervisor knows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum WorkerState {
     /// Its process was asked for, or has not said yet that it takes work.
     Starting { since: Instant },
     /// It takes work and has none.
-    Ready { since: Instant },
-    /// It works on so many jobs; some of them may only lie in its pipe.
-    Busy { jobs: u32, since: Instant },
+    Idle { since: Instant },
+    /// It has work.
+    Busy { since: Instant },
     /// It finishes what it has and gets nothing new.
-    Draining { jobs: u32, why: Retirement },
+    Draining { why: Retirement },
     /// It was asked to end.
     Stopping { why: Retirement },
-    /// It is no more.
+    /// Its process has ended.
     Dead,
 }
 
@@ -38,17 +38,17 @@ pub(crate) enum WorkerState {
 pub(crate) enum Move {
     /// It takes work from now on.
     Readied,
-    /// It was given a job.
-    Took,
-    /// So many jobs left it, done or not.
-    GaveBack(u32),
+    /// It was given work.
+    Began,
+    /// It has nothing left to do.
+    Emptied,
     /// It is to end when it has finished what it has.
     Retire(Retirement),
     /// Its process has ended.
     Died,
 }
 
-/// A move that no worker can make from where it is.
+/// A move that a worker cannot make from its state.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 #[error("a worker in state {from:?} cannot make the move {to:?}")]
 pub(crate) struct IllegalMove {
@@ -57,63 +57,44 @@ pub(crate) struct IllegalMove {
 }
 
 impl WorkerState {
-    /// Every legal move; all others are refused.
+    /// The state after a move; every move that is not legal is refused.
     pub(crate) fn after(self, to: Move, now: Instant) -> Result<Self, IllegalMove> {
         let illegal = Err(IllegalMove { from: self, to });
         Ok(match (self, to) {
             (Self::Dead, _) => return illegal,
             (_, Move::Died) => Self::Dead,
-            (Self::Starting { .. }, Move::Readied) => Self::Ready { since: now },
-            (Self::Starting { .. } | Self::Ready { .. }, Move::Retire(why)) => {
+            (Self::Starting { .. }, Move::Readied) => Self::Idle { since: now },
+            (Self::Starting { .. } | Self::Idle { .. }, Move::Retire(why)) => {
                 Self::Stopping { why }
             }
-            (Self::Ready { .. }, Move::Took) => Self::Busy {
-                jobs: 1,
-                since: now,
-            },
-            (Self::Busy { jobs, since }, Move::Took) => Self::Busy {
-                jobs: jobs + 1,
-                since,
-            },
-            (Self::Busy { jobs, since }, Move::GaveBack(back)) if back < jobs => Self::Busy {
-                jobs: jobs - back,
-                since,
-            },
-            (Self::Busy { jobs, .. }, Move::GaveBack(back)) if back == jobs => {
-                Self::Ready { since: now }
-            }
-            (Self::Busy { jobs, .. }, Move::Retire(why)) => Self::Draining { jobs, why },
-            (Self::Draining { jobs, why }, Move::GaveBack(back)) if back < jobs => Self::Draining {
-                jobs: jobs - back,
-                why,
-            },
-            (Self::Draining { jobs, why }, Move::GaveBack(back)) if back == jobs => {
-                Self::Stopping { why }
-            }
+            (Self::Idle { .. }, Move::Began) => Self::Busy { since: now },
+            (Self::Busy { .. }, Move::Emptied) => Self::Idle { since: now },
+            (Self::Busy { .. }, Move::Retire(why)) => Self::Draining { why },
+            (Self::Draining { why }, Move::Emptied) => Self::Stopping { why },
+            // What was sent before the worker was asked to end may reach it after that.
+            (Self::Busy { .. } | Self::Draining { .. } | Self::Stopping { .. }, Move::Began)
+            | (Self::Idle { .. } | Self::Stopping { .. }, Move::Emptied)
             // Asked twice, it ends for the first reason.
-            (Self::Draining { .. } | Self::Stopping { .. }, Move::Retire(_)) => self,
-            (
-                Self::Starting { .. }
-                | Self::Ready { .. }
+            | (Self::Draining { .. } | Self::Stopping { .. }, Move::Retire(_)) => self,
+            (Self::Starting { .. }, Move::Began | Move::Emptied)
+            | (
+                Self::Idle { .. }
                 | Self::Busy { .. }
                 | Self::Draining { .. }
                 | Self::Stopping { .. },
-                Move::Readied | Move::Took | Move::GaveBack(_),
+                Move::Readied,
             ) => return illegal,
         })
     }
 
-    /// How many jobs it has.
-    pub(crate) fn jobs(self) -> u32 {
-        match self {
-            Self::Busy { jobs, .. } | Self::Draining { jobs, .. } => jobs,
-            Self::Starting { .. } | Self::Ready { .. } | Self::Stopping { .. } | Self::Dead => 0,
-        }
+    /// Whether it takes work.
+    pub(crate) fn takes_work(self) -> bool {
+        matches!(self, Self::Idle { .. } | Self::Busy { .. })
     }
 
-    /// Whether it can be given a job, if it has room.
-    pub(crate) fn takes_work(self) -> bool {
-        matches!(self, Self::Ready { .. } | Self::Busy { .. })
+    /// Whether it has work.
+    pub(crate) fn is_busy(self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Draining { .. })
     }
 }
 
@@ -132,18 +113,18 @@ mod tests {
 
     #[test]
     fn a_life_is_a_chain_of_legal_moves() {
-        use Move::{Died, GaveBack, Readied, Retire, Took};
-        assert!(matches!(walk(&[Readied]), Ok(WorkerState::Ready { .. })));
-        let busy = walk(&[Readied, Took, Took, GaveBack(1)]).unwrap();
-        assert_eq!((busy.jobs(), busy.takes_work()), (1, true));
-        let draining = walk(&[Readied, Took, Took, Retire(Retirement::Age), GaveBack(1)]).unwrap();
-        assert_eq!((draining.jobs(), draining.takes_work()), (1, false));
+        use Move::{Began, Died, Emptied, Readied, Retire};
+        assert!(matches!(walk(&[Readied]), Ok(WorkerState::Idle { .. })));
+        let busy = walk(&[Readied, Began, Began]).unwrap();
+        assert!(busy.is_busy() && busy.takes_work());
+        let draining = walk(&[Readied, Began, Retire(Retirement::Age)]).unwrap();
+        assert!(draining.is_busy() && !draining.takes_work());
         let moves = [
             Readied,
-            Took,
+            Began,
             Retire(Retirement::Age),
             Retire(Retirement::Idle),
-            GaveBack(1),
+            Emptied,
         ];
         assert_eq!(
             walk(&moves),
@@ -155,15 +136,26 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_crosses_the_request_to_end_changes_nothing() {
+        use Move::{Began, Emptied, Readied, Retire};
+        let stopping = walk(&[Readied, Retire(Retirement::Idle), Began, Emptied]).unwrap();
+        assert_eq!(
+            stopping,
+            WorkerState::Stopping {
+                why: Retirement::Idle
+            }
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
-        use Move::{Died, GaveBack, Readied, Retire, Took};
+        use Move::{Began, Died, Emptied, Readied, Retire};
         for moves in [
-            &[Took][..],
+            &[Began][..],
+            &[Emptied],
             &[Readied, Readied],
-            &[Readied, GaveBack(1)],
-            &[Readied, Took, GaveBack(2)],
-            &[Readied, Took, Retire(Retirement::Age), Took],
-            &[Readied, Retire(Retirement::Age), Took],
+            &[Readied, Began, Readied],
+            &[Readied, Retire(Retirement::Age), Readied],
             &[Died, Died],
             &[Died, Readied],
         ] {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use ratchet_resilience::shutdown::Grace;
 
-use super::scripted::{Act, Deaf, Floor, How};
+use super::scripted::{Act, Deaf, ScriptedPool, How};
 use super::*;
 use crate::executor::{Ordering, RunHandle};
 use crate::outcome::Status;
@@ -113,8 +113,8 @@ fn plot() -> impl Strategy<Value = Plot> {
 }
 
 impl Plot {
-    fn floor(&self) -> Floor {
-        let floor = Floor::new(self.places, self.ahead);
+    fn pool(&self) -> ScriptedPool {
+        let pool = ScriptedPool::new(self.places, self.ahead);
         for (number, fate) in self.jobs.iter().enumerate() {
             for (attempt, (takes, end, deaf)) in (1..).zip(&fate.acts) {
                 let act = Act {
@@ -122,10 +122,10 @@ impl Plot {
                     end: *end,
                     deaf: *deaf,
                 };
-                floor.script(&number.to_string(), attempt, act);
+                pool.script(&number.to_string(), attempt, act);
             }
         }
-        floor
+        pool
     }
 }
 
@@ -186,7 +186,7 @@ async fn live(mut plot: Plot) {
         _ => 0,
     });
     let most_slots = most_slots.chain([plot.slots]).max().unwrap();
-    let floor = plot.floor();
+    let pool = plot.pool();
     let seconds = Duration::from_secs;
     let executor = Executor::builder()
         .slots(plot.slots)
@@ -201,7 +201,7 @@ async fn live(mut plot: Plot) {
             cancelling: seconds(2),
             killing: seconds(1),
         })
-        .recruiter(Arc::new(floor.clone()))
+        .pool_source(Arc::new(pool.clone()))
         .build()
         .unwrap();
     let as_list = plot.as_list;
@@ -243,16 +243,16 @@ async fn live(mut plot: Plot) {
         assert_eq!(ids, sorted, "in the order of submission");
     }
     assert!(
-        floor.most_slots() <= most_slots,
+        pool.most_slots() <= most_slots,
         "{} slots",
-        floor.most_slots()
+        pool.most_slots()
     );
     let status = handle.status();
     assert_eq!((status.running, status.waiting), (0, 0));
     assert_eq!(status.ended, outcomes.len() as u64);
 
     let mut starts: HashMap<String, u32> = HashMap::new();
-    for begun in floor.begun() {
+    for begun in pool.begun() {
         *starts.entry(begun.id).or_default() += 1;
     }
     for outcome in &outcomes {

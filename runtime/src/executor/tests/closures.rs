@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::*;
-use crate::executor::context::{Attempt, Context, Runner, Step};
+use crate::dispatch::Step;
+use crate::executor::context::{Attempt, Context, Runner};
 use crate::executor::{MockRunner, RunHandle};
 use crate::outcome::Status;
 use crate::process::ProcessConfig;
@@ -60,23 +61,25 @@ async fn a_soft_timeout_asks_and_a_hard_one_kills() {
         stubborn("killed").terms(limits(Some(2), Some(3))),
         stubborn("only hard").terms(limits(None, Some(3))),
         stubborn("only soft").terms(limits(Some(2), None)),
+        stubborn("both").terms(limits(Some(2), Some(2))),
     ];
-    let outcomes = executor(5).run_all(jobs).await.unwrap();
+    let outcomes = executor(6).run_all(jobs).await.unwrap();
     let seconds: Vec<u64> = outcomes.iter().map(|one| one.duration.as_secs()).collect();
     assert_eq!(
         seconds,
-        [2, 2, 3, 3, 12],
-        "the last has the grace, 10 seconds"
+        [2, 2, 3, 3, 12, 2],
+        "one that has only a soft timeout has the grace, 10 seconds, and nobody runs beyond its hard one"
     );
     let messages: Vec<&str> = outcomes.iter().map(|one| message(one)).collect();
     assert_eq!(
         messages,
         [
-            "it ran for longer than 2s",
+            "timed out after 2s",
             "",
-            "it ran for longer than 2s, and was killed",
-            "it ran for longer than 3s, and was killed",
-            "it ran for longer than 2s, and was killed",
+            "timed out after 2s, and was killed",
+            "timed out after 3s, and was killed",
+            "timed out after 2s, and was killed",
+            "timed out after 2s, and was killed",
         ]
     );
     assert_eq!(outcomes[0].status(), Status::TimedOut);
@@ -84,6 +87,27 @@ async fn a_soft_timeout_asks_and_a_hard_one_kills() {
         outcomes[1].is_success(),
         "who finishes in time has finished"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_never_took_its_token_is_dropped_when_it_would_be_asked() {
+    let soft = terms(Timeouts {
+        soft: Some(SECOND / 5),
+        hard: Some(SECOND * 60),
+        ..Timeouts::default()
+    });
+    let cannot_hear = || Job::closure("a", |_| std::future::pending());
+    let begin = tokio::time::Instant::now();
+    let outcomes = executor(1).run_all([cannot_hear().terms(soft)]).await.unwrap();
+    assert_eq!(told(&outcomes), ["a timed_out"]);
+    assert_eq!(begin.elapsed(), SECOND / 5);
+
+    // So it is with the deadline of the whole run.
+    let limited = Executor::builder().deadline(SECOND * 3 / 10).build().unwrap();
+    let begin = tokio::time::Instant::now();
+    let outcomes = limited.run_all([cannot_hear()]).await.unwrap();
+    assert_eq!(told(&outcomes), ["a cancelled"]);
+    assert_eq!(begin.elapsed(), SECOND * 3 / 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +134,7 @@ async fn an_idle_timeout_lets_live_what_tells_of_progress() {
         .await
         .unwrap();
     assert_eq!(told(&outcomes), ["busy succeeded", "silent timed_out"]);
-    assert_eq!(message(&outcomes[1]), "it told of no progress for 2s");
+    assert_eq!(message(&outcomes[1]), "timed out: no progress for 2s");
     assert_eq!(outcomes[1].duration, SECOND * 2);
 }
 

@@ -2,9 +2,9 @@
 
 use ratchet_caching::{MemoryCache, TaskCache};
 
-use super::scripted::{Act, Floor};
+use super::scripted::{Act, ScriptedPool};
 use super::*;
-use crate::executor::crew::{Introduction, Report};
+use crate::dispatch::{Introduction, Report};
 use crate::scheduling::ParallelizationHint;
 
 fn task(id: &str, task: &str) -> Job {
@@ -13,17 +13,17 @@ fn task(id: &str, task: &str) -> Job {
 
 /// Runs jobs of two seconds each by two workers that are taken to say nothing, and declare this a second later.
 async fn declared_late(
-    floor: &Floor,
+    pool: &ScriptedPool,
     executor: crate::ExecutorBuilder,
     jobs: Vec<Job>,
     introduction: Introduction,
 ) -> Vec<Arc<Outcome>> {
     for job in &jobs {
-        floor.script(job.id.as_str(), 1, Act::well(2));
+        pool.script(job.id.as_str(), 1, Act::well(2));
     }
     let executor = executor
         .slots(2)
-        .recruiter(Arc::new(floor.clone()))
+        .pool_source(Arc::new(pool.clone()))
         .build()
         .unwrap();
     let run = executor.run_list(jobs).unwrap();
@@ -32,13 +32,13 @@ async fn declared_late(
         all(run).await
     });
     tokio::time::sleep(SECOND / 2).await;
-    floor.report(|kind| Report::Introduced {
+    pool.report(|kind| Report::Introduced {
         kind,
         version: None,
         tasks: None,
     });
     tokio::time::sleep(SECOND).await;
-    floor.report(|kind| Report::Introduced {
+    pool.report(|kind| Report::Introduced {
         kind,
         version: None,
         tasks: Some(vec![introduction]),
@@ -46,15 +46,15 @@ async fn declared_late(
     outcomes.await.unwrap()
 }
 
-fn begun(floor: &Floor) -> Vec<String> {
-    let begun = floor.begun().into_iter();
+fn begun(pool: &ScriptedPool) -> Vec<String> {
+    let begun = pool.begun().into_iter();
     let begun = begun.map(|begun| format!("{} at {:?}", begun.id, begun.at));
     begun.collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_declared_late_binds_what_waits_and_what_comes() {
-    let floor = Floor::new(2, 0).silent();
+    let pool = ScriptedPool::new(2, 0).silent();
     let alone = Introduction {
         task: "t".into(),
         hint: Some(Ok(ParallelizationHint::Alone)),
@@ -69,9 +69,9 @@ async fn what_is_declared_late_binds_what_waits_and_what_comes() {
         task("e", "t").needs(["d"]),
         task("unknown too", "other").needs(["d"]),
     ];
-    let outcomes = declared_late(&floor, Executor::builder(), jobs, alone).await;
+    let outcomes = declared_late(&pool, Executor::builder(), jobs, alone).await;
     assert_eq!(
-        begun(&floor),
+        begun(&pool),
         [
             "a at 500ms",
             "b at 500ms",
@@ -90,7 +90,7 @@ async fn what_is_declared_late_binds_what_waits_and_what_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
-    let floor = Floor::new(2, 0).silent();
+    let pool = ScriptedPool::new(2, 0).silent();
     let cacheable = Introduction {
         task: "t".into(),
         hint: None,
@@ -99,9 +99,9 @@ async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
     let jobs = ["a", "b", "c", "d", "e"].map(|id| task(id, "t")).to_vec();
     let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
     let executor = Executor::builder().cache(cache);
-    let outcomes = declared_late(&floor, executor, jobs, cacheable).await;
+    let outcomes = declared_late(&pool, executor, jobs, cacheable).await;
     // Whichever asks first does it, and the others take what it has done.
-    let begun = floor.begun();
+    let begun = pool.begun();
     let at: Vec<Duration> = begun.iter().map(|one| one.at).collect();
     assert_eq!(at, [SECOND / 2, SECOND / 2, SECOND * 5 / 2]);
     assert_eq!(outcomes.iter().filter(|one| one.cached).count(), 2);
@@ -109,7 +109,7 @@ async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_of_ones_own_stays_when_the_worker_declares_another() {
-    let floor = Floor::new(2, 0).silent();
+    let pool = ScriptedPool::new(2, 0).silent();
     let alone = Introduction {
         task: "t".into(),
         hint: Some(Ok(ParallelizationHint::Alone)),
@@ -120,9 +120,9 @@ async fn a_hint_of_ones_own_stays_when_the_worker_declares_another() {
         ..Terms::default()
     };
     let jobs = ["a", "b", "c", "d"].map(|id| task(id, "t").terms(fully()));
-    declared_late(&floor, Executor::builder(), jobs.to_vec(), alone).await;
+    declared_late(&pool, Executor::builder(), jobs.to_vec(), alone).await;
     assert_eq!(
-        begun(&floor),
+        begun(&pool),
         ["a at 500ms", "b at 500ms", "c at 2.5s", "d at 2.5s"]
     );
 }

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
 
-use super::scripted::Floor;
+use super::scripted::ScriptedPool;
 use super::*;
 use crate::executor::Dependencies;
 use crate::executor::context::{Attempt, Context, Runner};
-use crate::executor::crew::Introduction;
+use crate::dispatch::Introduction;
 use crate::job::CacheTerms;
 
 /// Takes a second for each job, counts them, and fails those whose input is not its id.
@@ -182,12 +182,12 @@ async fn what_another_version_of_the_worker_did_is_not_used_again() {
             hint: None,
             cacheable: true,
         };
-        let floor = Floor::new(1, 0)
+        let pool = ScriptedPool::new(1, 0)
             .introducing(vec![cacheable])
             .of_version(version);
         let executor = Executor::builder()
             .slots(1)
-            .recruiter(Arc::new(floor.clone()))
+            .pool_source(Arc::new(pool.clone()))
             .cache(cache.clone());
         let job = Job::task("a", "t", Payload::from_text("x"));
         let executor = executor.build().unwrap();

@@ -1,4 +1,4 @@
-//! A crew whose workers do as a script says, and which checks what is asked of it.
+//! A pool whose workers do as a script says, and which checks what is asked of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -8,12 +8,17 @@ use ratchet_ipc::Payload;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::executor::builder::Recruiter;
-use crate::executor::crew::{Assignment, Crew, Introduction, Prospect, Report, Stop};
+use crate::Error;
+use crate::dispatch::{
+    Assignment, AttemptKey, Demand, Introduction, Offer, Order, Report, Reporter, Stop, WorkerLink,
+    WorkerNumber,
+};
+use crate::executor::builder::PoolSource;
 use crate::executor::kinds::{KindOfWorker, Tasks};
-use crate::executor::reporter::Reporter;
+use crate::executor::performers::{DemandLink, PoolPerformer};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, ParallelizationHint, Ticket};
+use crate::process::{PoolConfig, Prefetch, ProcessConfig, Seats};
+use crate::scheduling::{Kind, ParallelizationHint};
 use crate::worker::WorkerName;
 
 /// What an attempt does.
@@ -53,7 +58,7 @@ impl Act {
     }
 }
 
-/// What happened on the floor.
+/// An attempt that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Begun {
     pub(super) id: String,
@@ -61,9 +66,9 @@ pub(super) struct Begun {
     pub(super) was_ahead: bool,
 }
 
-/// Workers, as many as there are places, each with a pipe for what is sent ahead.
+/// A pool of workers that take one attempt at a time, each with a pipe for what is sent ahead.
 #[derive(Clone)]
-pub(super) struct Floor(Arc<Mutex<State>>);
+pub(super) struct ScriptedPool(Arc<Mutex<State>>);
 
 struct State {
     workers: Vec<Worker>,
@@ -75,7 +80,7 @@ struct State {
     returned: HashMap<String, u32>,
     begun: Vec<Begun>,
     most_slots: u32,
-    expected: Vec<Prospect>,
+    demands: Vec<Demand>,
     epoch: Instant,
     kind: Kind,
     reporter: Option<Reporter>,
@@ -87,10 +92,10 @@ struct Worker {
     pipe: VecDeque<Assignment>,
 }
 
-impl Floor {
-    pub(super) fn new(places: u32, ahead: u32) -> Self {
+impl ScriptedPool {
+    pub(super) fn new(workers: u32, ahead: u32) -> Self {
         Self(Arc::new(Mutex::new(State {
-            workers: (0..places).map(|_| Worker::default()).collect(),
+            workers: (0..workers).map(|_| Worker::default()).collect(),
             ahead,
             tasks: Tasks::Any,
             introduction: None,
@@ -99,14 +104,14 @@ impl Floor {
             returned: HashMap::new(),
             begun: Vec::new(),
             most_slots: 0,
-            expected: Vec::new(),
+            demands: Vec::new(),
             epoch: Instant::now(),
             kind: Kind(0),
             reporter: None,
         })))
     }
 
-    /// Workers that introduce themselves when the first job is expected.
+    /// Workers that come and introduce themselves when the first job is waiting for them.
     pub(super) fn introducing(self, tasks: Vec<Introduction>) -> Self {
         let mut state = self.0.lock().unwrap();
         state.tasks = Tasks::Introduced;
@@ -142,8 +147,8 @@ impl Floor {
         self.0.lock().unwrap().most_slots
     }
 
-    pub(super) fn expected(&self) -> Vec<Prospect> {
-        self.0.lock().unwrap().expected.clone()
+    pub(super) fn demands(&self) -> Vec<Demand> {
+        self.0.lock().unwrap().demands.clone()
     }
 
     pub(super) fn report(&self, report: impl FnOnce(Kind) -> Report) {
@@ -152,9 +157,59 @@ impl Floor {
         reporter.tell(report(state.kind));
     }
 
+    /// Offers all workers, each with a task that does what it is told.
+    fn offer_all(&self, state: &State) {
+        let reporter = state.reporter.clone().expect("a run goes on");
+        for at in 0..state.workers.len() {
+            let (link, mut orders) = WorkerLink::channel();
+            let number = at as u64 + 1;
+            let offer = Offer {
+                number: WorkerNumber(number),
+                name: WorkerName::new("scripted", number),
+                link,
+                concurrency: 1,
+                gives_back: true,
+                is_proven: true,
+            };
+            let kind = state.kind;
+            reporter.tell(Report::Offered { kind, offer });
+            let pool = self.clone();
+            tokio::spawn(async move {
+                while let Some(order) = orders.recv().await {
+                    pool.obey(at, order);
+                }
+            });
+        }
+    }
+
+    fn obey(&self, at: usize, order: Order) {
+        match order {
+            Order::Perform(assignment) if assignment.ahead => {
+                let mut state = self.0.lock().unwrap();
+                if state.workers[at].running.is_some() {
+                    state.workers[at].pipe.push_back(assignment);
+                } else {
+                    give_back(assignment, None);
+                }
+            }
+            Order::Perform(assignment) => {
+                let mut state = self.0.lock().unwrap();
+                self.begin(&mut state, at, assignment);
+            }
+            Order::Stop(key, stop) => self.stop(at, key, stop),
+            Order::Recall => {
+                let mut state = self.0.lock().unwrap();
+                for assignment in state.workers[at].pipe.drain(..) {
+                    give_back(assignment, None);
+                }
+            }
+            Order::Abandon | Order::Retire(_) | Order::Kill(_) => panic!("{order:?}"),
+        }
+    }
+
     fn begin(&self, state: &mut State, at: usize, assignment: Assignment) {
         let id = assignment.job.id.as_str().to_owned();
-        let key = (id.clone(), assignment.number);
+        let key = (id.clone(), assignment.attempt);
         let act = state.script.get(&key).copied().unwrap_or(Act::well(0));
         state.begun.push(Begun {
             id: id.clone(),
@@ -167,81 +222,116 @@ impl Floor {
             *times == 1
         };
         assert!(state.workers[at].running.is_none(), "the worker is free");
-        let (floor, ticket) = (self.clone(), assignment.ticket);
+        let (pool, key) = (self.clone(), assignment.key());
         state.workers[at].running = Some((assignment, None));
         state.check();
         let timer = tokio::spawn(async move {
             tokio::time::sleep(act.takes).await;
-            let result = match act.end {
-                How::Returned if returns => Outcome::Returned,
-                How::Well | How::Returned => Outcome::Ended(Ok(Payload::null())),
-                How::Fails => Outcome::Ended(Err(Failure::new(Class::Task, "it failed"))),
-                How::Crashes => Outcome::Died(Failure::new(Class::Crash, "its worker died")),
+            let end = match act.end {
+                How::Returned if returns => End::Returned,
+                How::Well | How::Returned => End::Ended(Ok(Payload::null())),
+                How::Fails => End::Ended(Err(Failure::new(Class::Task, "it failed"))),
+                How::Crashes => End::Died(Failure::new(Class::Crash, "its worker died")),
             };
-            floor.end(ticket, result);
+            pool.end(at, key, end);
         });
         if let Some((_, handle)) = &mut state.workers[at].running {
             *handle = Some(timer.abort_handle());
         }
     }
 
-    fn end(&self, ticket: Ticket, outcome: Outcome) {
+    fn end(&self, at: usize, key: AttemptKey, end: End) {
         let mut state = self.0.lock().unwrap();
-        let Some(at) = state.runs(ticket) else { return };
+        if !state.runs(at, key) {
+            return;
+        }
         let Some((assignment, _)) = state.workers[at].running.take() else {
             return;
         };
-        let reporter = state.reporter.clone().expect("a run goes on");
-        let ran = Duration::from_secs(1);
-        let worker = Some(WorkerName::new("scripted", at as u64 + 1));
-        let (result, dies) = match outcome {
-            Outcome::Returned => {
-                let ticket = assignment.ticket;
-                reporter.tell(Report::Returned { ticket });
-                // The slot is free and nothing begins in its place, so what lies in the pipe comes back.
-                state.empty(at, &reporter);
-                return;
+        if matches!(end, End::Died(_)) {
+            for back in state.workers[at].pipe.drain(..) {
+                give_back(back, None);
             }
-            Outcome::Ended(result) => (result, false),
-            Outcome::Died(failure) => (Err(failure), true),
-        };
-        if dies {
-            state.empty(at, &reporter);
         }
         let next = state.workers[at].pipe.pop_front();
-        reporter.tell(Report::Ended {
-            ticket,
-            result: result.map_err(Box::new),
-            worker,
-            ran,
-            next: next.as_ref().map(|next| next.ticket),
-        });
+        let ticket = next.as_ref().and_then(|next| next.key().ticket());
+        match end {
+            End::Returned => give_back(assignment, ticket),
+            End::Ended(result) => answer(assignment, at, result, ticket),
+            End::Died(failure) => answer(assignment, at, Err(failure), ticket),
+        }
         if let Some(next) = next {
             self.begin(&mut state, at, next);
         }
     }
+
+    fn stop(&self, at: usize, key: AttemptKey, stop: Stop) {
+        let mut state = self.0.lock().unwrap();
+        let deaf = |state: &State, one: &Assignment| {
+            let key = (one.job.id.as_str().to_owned(), one.attempt);
+            state.script.get(&key).map_or(Deaf::No, |act| act.deaf)
+        };
+        let mut pipe = state.workers[at].pipe.iter();
+        if let Some(place) = pipe.position(|one| one.key() == key) {
+            if deaf(&state, &state.workers[at].pipe[place]) != Deaf::ToRecalling {
+                let back = state.workers[at].pipe.remove(place);
+                give_back(back.unwrap(), None);
+            }
+            return;
+        }
+        if !state.runs(at, key) {
+            return;
+        }
+        let Some((assignment, timer)) = &state.workers[at].running else {
+            return;
+        };
+        let deaf = deaf(&state, assignment);
+        let hears = match stop {
+            Stop::Ask { .. } => matches!(deaf, Deaf::No | Deaf::ToRecalling),
+            Stop::Kill => deaf != Deaf::ToKilling,
+            Stop::Recall => false,
+        };
+        if !hears {
+            return;
+        }
+        if let Some(timer) = timer {
+            timer.abort();
+        }
+        drop(state);
+        let stopped = Failure::new(Class::Cancelled, "it was stopped");
+        let end = match stop {
+            Stop::Ask { .. } => End::Ended(Err(stopped)),
+            Stop::Kill | Stop::Recall => End::Died(stopped),
+        };
+        self.end(at, key, end);
+    }
 }
 
-enum Outcome {
+enum End {
     Ended(Result<Payload, Failure>),
     Died(Failure),
     Returned,
 }
 
-impl State {
-    fn runs(&self, ticket: Ticket) -> Option<usize> {
-        let runs = |worker: &Worker| {
-            let running = worker.running.as_ref();
-            running.is_some_and(|(assignment, _)| assignment.ticket == ticket)
-        };
-        self.workers.iter().position(runs)
-    }
+fn give_back(assignment: Assignment, next: Option<crate::scheduling::Ticket>) {
+    assignment.give_back(next, false).expect("it is a run's");
+}
 
-    fn empty(&mut self, at: usize, reporter: &Reporter) {
-        for back in self.workers[at].pipe.drain(..) {
-            let ticket = back.ticket;
-            reporter.tell(Report::Returned { ticket });
-        }
+fn answer(
+    assignment: Assignment,
+    at: usize,
+    result: Result<Payload, Failure>,
+    next: Option<crate::scheduling::Ticket>,
+) {
+    let worker = Some(WorkerName::new("scripted", at as u64 + 1));
+    let ran = Duration::from_secs(1);
+    assignment.answer(result.map_err(Box::new), worker, ran, next);
+}
+
+impl State {
+    fn runs(&self, at: usize, key: AttemptKey) -> bool {
+        let running = self.workers[at].running.as_ref();
+        running.is_some_and(|(assignment, _)| assignment.key() == key)
     }
 
     /// What must hold at every moment.
@@ -271,111 +361,44 @@ impl State {
     }
 }
 
-struct Floorman(Floor);
-
-impl Crew for Floorman {
-    fn start(&mut self, assignment: Assignment) {
-        let mut state = self.0.0.lock().unwrap();
-        let reporter = state.reporter.clone().expect("a run goes on");
-        let ticket = assignment.ticket;
-        if assignment.ahead {
-            let busy = state.workers.iter().enumerate();
-            let busy = busy.filter(|(_, worker)| worker.running.is_some());
-            match busy.min_by_key(|(_, worker)| worker.pipe.len()) {
-                Some((at, _)) => state.workers[at].pipe.push_back(assignment),
-                None => reporter.tell(Report::Returned { ticket }),
-            }
-            return;
-        }
-        let idle = state
-            .workers
-            .iter()
-            .position(|worker| worker.running.is_none());
-        let at = idle.expect("a worker is free for whatever starts");
-        reporter.tell(Report::Started {
-            ticket,
-            worker: Some(WorkerName::new("scripted", at as u64 + 1)),
-        });
-        self.0.begin(&mut state, at, assignment);
-    }
-
-    fn stop(&mut self, ticket: Ticket, stop: Stop) {
-        let mut state = self.0.0.lock().unwrap();
-        let reporter = state.reporter.clone().expect("a run goes on");
-        let deaf = |state: &State, one: &Assignment| {
-            let key = (one.job.id.as_str().to_owned(), one.number);
-            state.script.get(&key).map_or(Deaf::No, |act| act.deaf)
-        };
-        for at in 0..state.workers.len() {
-            let mut pipe = state.workers[at].pipe.iter();
-            let Some(place) = pipe.position(|one| one.ticket == ticket) else {
-                continue;
-            };
-            if deaf(&state, &state.workers[at].pipe[place]) != Deaf::ToRecalling {
-                state.workers[at].pipe.remove(place);
-                reporter.tell(Report::Returned { ticket });
-            }
-            return;
-        }
-        let Some(at) = state.runs(ticket) else { return };
-        let Some((assignment, timer)) = &state.workers[at].running else {
-            return;
-        };
-        let deaf = deaf(&state, assignment);
-        let hears = match stop {
-            Stop::Ask { .. } => matches!(deaf, Deaf::No | Deaf::ToRecalling),
-            Stop::Kill => deaf != Deaf::ToKilling,
-            Stop::Recall => false,
-        };
-        if !hears {
-            return;
-        }
-        if let Some(timer) = timer {
-            timer.abort();
-        }
-        drop(state);
-        let stopped = Failure::new(Class::Cancelled, "it was stopped");
-        let outcome = match stop {
-            Stop::Ask { .. } => Outcome::Ended(Err(stopped)),
-            Stop::Kill | Stop::Recall => Outcome::Died(stopped),
-        };
-        self.0.end(ticket, outcome);
-    }
-
-    fn expect(&mut self, kind: Kind, prospect: Prospect) {
-        let mut state = self.0.0.lock().unwrap();
-        state.expected.push(prospect);
-        let reporter = state.reporter.clone().expect("a run goes on");
+impl DemandLink for ScriptedPool {
+    fn demand(&self, demand: Demand) {
+        let mut state = self.0.lock().unwrap();
+        state.demands.push(demand);
         if let Some(tasks) = state.introduction.take() {
+            let reporter = state.reporter.clone().expect("a run goes on");
             reporter.tell(Report::Introduced {
-                kind,
+                kind: state.kind,
                 version: state.version.clone(),
                 tasks: Some(tasks),
             });
+            self.offer_all(&state);
         }
     }
 }
 
-impl Recruiter for Floor {
-    fn kinds(&self) -> Vec<KindOfWorker> {
-        vec![KindOfWorker {
+impl PoolSource for ScriptedPool {
+    fn kind(&self) -> KindOfWorker {
+        KindOfWorker {
             name: "scripted".to_owned(),
             tasks: self.0.lock().unwrap().tasks.clone(),
             process: None,
-        }]
+        }
     }
 
-    fn crew(&self, first: Kind, reporter: Reporter) -> Box<dyn Crew> {
+    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error> {
         let mut state = self.0.lock().unwrap();
-        state.kind = first;
+        state.kind = kind;
         state.epoch = Instant::now();
-        reporter.tell(Report::Places {
-            edition: 1,
-            kind: first,
-            places: u32::try_from(state.workers.len()).unwrap(),
-            ahead: state.ahead,
-        });
         state.reporter = Some(reporter);
-        Box::new(Floorman(self.clone()))
+        if state.introduction.is_none() {
+            self.offer_all(&state);
+        }
+        let config = PoolConfig {
+            prefetch: Prefetch::Fixed(state.ahead),
+            ..PoolConfig::new("scripted", ProcessConfig::new("scripted"))
+        };
+        let seats = Seats::new(Arc::new(config));
+        Ok(PoolPerformer::new(seats, Box::new(self.clone())))
     }
 }

@@ -2,9 +2,9 @@
 
 use ratchet_resilience::shutdown::{Grace, Phase};
 
-use super::scripted::{Act, Deaf, Floor, How};
+use super::scripted::{Act, Deaf, ScriptedPool, How};
 use super::*;
-use crate::executor::crew::Prospect;
+use crate::dispatch::Demand;
 use crate::executor::{Halt, MaxFailures, RunHandle, Stopped};
 
 fn grace(draining: u32, cancelling: u32, killing: u32) -> Grace {
@@ -107,18 +107,18 @@ async fn a_deadline_ends_it_all() {
 
 #[tokio::test(start_paused = true)]
 async fn the_phases_follow_each_other_and_end_even_what_will_not_die() {
-    let floor = Floor::new(3, 0);
+    let pool = ScriptedPool::new(3, 0);
     let act = |deaf| Act {
         deaf,
         ..Act::well(1_000)
     };
-    floor.script("hears", 1, act(Deaf::No));
-    floor.script("is killed", 1, act(Deaf::ToAsking));
-    floor.script("will not die", 1, act(Deaf::ToKilling));
+    pool.script("hears", 1, act(Deaf::No));
+    pool.script("is killed", 1, act(Deaf::ToAsking));
+    pool.script("will not die", 1, act(Deaf::ToKilling));
     let executor = Executor::builder()
         .slots(3)
         .grace(grace(10, 5, 2))
-        .recruiter(Arc::new(floor))
+        .pool_source(Arc::new(pool))
         .build()
         .unwrap();
     let job = |id: &str| Job::task(id, "t", Payload::null());
@@ -277,19 +277,19 @@ async fn a_job_that_would_be_tried_again_has_failed_when_the_run_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_works_hears_when_nothing_is_left() {
+async fn a_pool_hears_when_nothing_is_left() {
     let over_after = |order: Option<fn(&RunHandle)>| async move {
-        let floor = Floor::new(1, 0);
-        floor.script("a", 1, Act::well(2));
+        let pool = ScriptedPool::new(1, 0);
+        pool.script("a", 1, Act::well(2));
         let failing = Act {
             end: How::Fails,
             ..Act::well(2)
         };
-        floor.script("b", 1, failing);
-        floor.script("b", 2, Act::well(2));
+        pool.script("b", 1, failing);
+        pool.script("b", 2, Act::well(2));
         let executor = Executor::builder()
             .slots(1)
-            .recruiter(Arc::new(floor.clone()));
+            .pool_source(Arc::new(pool.clone()));
         let again = Terms {
             retry: Some(retrying(2)),
             ..Terms::default()
@@ -304,14 +304,14 @@ async fn who_works_hears_when_nothing_is_left() {
             order(&run.handle());
         }
         all(run).await;
-        floor.expected()
+        pool.demands()
     };
-    let open = |waiting| Prospect::Open { waiting };
-    // The one that failed waits to be done again.
-    let to_the_end = [open(2), open(1), open(0), open(1), open(0), Prospect::Over];
+    let open = |unseated| Demand::Open { unseated };
+    // The one that failed waits to be done again, beside a seat that is free.
+    let to_the_end = [open(2), open(1), open(0), Demand::Over];
     assert_eq!(over_after(None).await, to_the_end);
-    let drained = [open(2), open(1), Prospect::Over];
+    let drained = [open(2), open(1), Demand::Over];
     assert_eq!(over_after(Some(RunHandle::drain)).await, drained);
-    let killed = [open(2), open(1), Prospect::Killed];
+    let killed = [open(2), open(1), Demand::Killed];
     assert_eq!(over_after(Some(RunHandle::kill)).await, killed);
 }

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use super::*;
 use crate::event::{Event, Record};
 use crate::executor::Sink;
-use crate::executor::context::{Context, Step};
+use crate::dispatch::Step;
+use crate::executor::context::Context;
 
 /// Writes down what it sees.
 struct Notes(Arc<Mutex<Vec<Record>>>);

@@ -4,9 +4,9 @@ use tokio::sync::mpsc;
 
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
-use crate::process::supervisor::{Call, Command};
-use crate::scheduling::Kind;
-use crate::worker::{Reply, WorkerName};
+use crate::dispatch::{Reply, WorkerNumber};
+use crate::process::supervisor::{Call, Command, PoolId};
+use crate::worker::WorkerName;
 
 /// A worker that nobody else gets, until this is dropped.
 ///
@@ -15,8 +15,8 @@ use crate::worker::{Reply, WorkerName};
 #[derive(Debug)]
 #[must_use = "the worker goes back to its pool when this is dropped"]
 pub struct Lease {
-    kind: Kind,
-    number: u64,
+    pool: PoolId,
+    number: WorkerNumber,
     worker: WorkerName,
     /// Nothing once there is nothing to give back. On its way to whoever asked for it, a lease does not
     /// keep the supervisor alive.
@@ -26,13 +26,13 @@ pub struct Lease {
 
 impl Lease {
     pub(in crate::process) fn new(
-        kind: Kind,
-        number: u64,
+        pool: PoolId,
+        number: WorkerNumber,
         worker: WorkerName,
         home: mpsc::WeakUnboundedSender<Command>,
     ) -> Self {
         Self {
-            kind,
+            pool,
             number,
             worker,
             home: Some(home),
@@ -61,7 +61,7 @@ impl Lease {
         let Some(supervisor) = &self.supervisor else {
             return Reply::failed(Failure::new(Class::Crash, "the lease has ended"));
         };
-        Call::make(supervisor, self.kind, Some(self.number), job).await
+        Call::make(supervisor, self.pool, Some(self.number), job).await
     }
 }
 
@@ -71,7 +71,7 @@ impl Drop for Lease {
         let home = self.home.take().and_then(|home| home.upgrade());
         if let Some(supervisor) = home {
             // A supervisor that is gone has taken the worker with it.
-            let _ = supervisor.send(Command::Release(self.kind, self.number));
+            let _ = supervisor.send(Command::Release(self.pool, self.number));
         }
     }
 }

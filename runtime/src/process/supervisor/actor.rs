@@ -1,6 +1,6 @@
 //! The one task in which everything happens that concerns workers.
 
-mod weighing;
+mod memory_limits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,19 +9,18 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use super::member::Member;
 use super::memory::MemoryProbe;
-use super::roster::Roster;
-use super::{Command, call};
+use super::pool_state::PoolState;
+use super::worker::SupervisedWorker;
+use super::{Command, PoolId};
 use crate::Error;
 use crate::alarm::until;
+use crate::dispatch::{Report, WorkerLink, WorkerNumber};
 use crate::event::WorkerNews;
-use crate::executor::crew::{Report, Stop};
 use crate::process::{PoolConfig, ProcessManager};
-use crate::scheduling::Kind;
 use crate::worker::WorkerName;
 use crate::worker::connection::Connection;
-use crate::worker::orders::{Key, News, Order, Work};
+use crate::worker::news::News;
 
 /// `max_jobs` varies by this part of it, so that not all workers leave at once.
 const JITTER: u64 = 7;
@@ -29,7 +28,7 @@ const JITTER: u64 = 7;
 /// How much is taken from a channel at once.
 const BATCH: usize = 256;
 
-/// Owns the workers of all kinds.
+/// Owns the workers of all pools.
 pub(super) struct Actor {
     manager: Arc<dyn ProcessManager>,
     most: Option<u32>,
@@ -37,10 +36,10 @@ pub(super) struct Actor {
     commands: mpsc::WeakUnboundedSender<Command>,
     weighing: bool,
     weigh_at: Option<Instant>,
-    rosters: Vec<Roster>,
+    pools: Vec<PoolState>,
     news: mpsc::UnboundedSender<(u64, News)>,
-    /// Whose roster each worker is on, by the worker's number over all kinds.
-    kinds: BTreeMap<u64, (usize, u64)>,
+    /// The pool and the number in it of each worker, by the worker's number over all pools.
+    workers: BTreeMap<u64, (PoolId, WorkerNumber)>,
     next_worker: u64,
     rng: Rng,
     closing: Vec<oneshot::Sender<()>>,
@@ -62,9 +61,9 @@ impl Actor {
             commands,
             weighing: false,
             weigh_at: None,
-            rosters: Vec::new(),
+            pools: Vec::new(),
             news,
-            kinds: BTreeMap::new(),
+            workers: BTreeMap::new(),
             next_worker: 0,
             rng: Rng::seeded(0x7261_7463_6865_7421),
             closing: Vec::new(),
@@ -87,7 +86,7 @@ impl Actor {
                 _ = told.recv_many(&mut heard, BATCH) => {}
                 taken = commands.recv_many(&mut ordered, BATCH) => {
                     if taken == 0 {
-                        // Nobody is left. Dropping the orders' channels ends the workers.
+                        // Nobody is left. Dropping the links ends the workers.
                         return;
                     }
                 }
@@ -104,167 +103,88 @@ impl Actor {
         }
     }
 
-    fn roster(&mut self, kind: Kind) -> Option<&mut Roster> {
-        // Kind 0 is what runs without a worker.
-        let place = usize::from(kind.0).checked_sub(1)?;
-        self.rosters.get_mut(place)
+    /// Pools are never removed, so whoever has the id of one finds it.
+    fn pool(&mut self, id: PoolId) -> &mut PoolState {
+        &mut self.pools[id.0]
     }
 
     fn obey(&mut self, command: Command, now: Instant) {
         // Whoever asked may have gone away, which is no reason to stop.
         match command {
             Command::Add(config, answer) => drop(answer.send(self.add(*config))),
-            Command::Listen(kind, listener) => {
-                if let Some(roster) = self.roster(kind) {
-                    roster.greet(listener);
-                }
+            Command::Attach(pool, holder) => self.pool(pool).attach(holder, now),
+            Command::Detach(pool, run) => self.pool(pool).detach(run),
+            Command::Demand(pool, run, demand) => self.pool(pool).demanded(run, demand),
+            Command::Perform(pool, to, assignment) => self.pool(pool).call(to, assignment, now),
+            Command::Stop(pool, key, stop) => self.pool(pool).stop_call(key, stop),
+            Command::Acquire(pool, acquirer) => self.pool(pool).acquire(acquirer, now),
+            Command::Release(pool, number) => self.pool(pool).release(number, now),
+            Command::ScaleTo(pool, size, answer) => {
+                self.pool(pool).scale_to(size);
+                self.tend(now);
+                let _ = answer.send(());
             }
-            Command::Abandon(kind, executor) => {
-                if let Some(roster) = self.roster(kind) {
-                    roster.abandon(&executor);
-                }
-            }
-            Command::Work(kind, to, work) => self.take(kind, to, work, now),
-            Command::Stop(key, stop) => self.stop(key, stop),
-            Command::Expect(kind, executor, prospect) => {
-                if let Some(roster) = self.roster(kind) {
-                    roster.expect(executor, prospect);
-                }
-            }
-            Command::Acquire(kind, acquirer) => {
-                if let Some(roster) = self.roster(kind) {
-                    roster.acquire(acquirer);
-                    roster.hand_out(now);
-                }
-            }
-            Command::Release(kind, number) => {
-                if let Some(roster) = self.roster(kind) {
-                    if let Some(member) = roster.member(number) {
-                        member.leased = false;
-                    }
-                    roster.hand_out(now);
-                }
-            }
-            Command::ScaleTo(kind, size, answer) => {
-                if let Some(roster) = self.roster(kind) {
-                    roster.scale_to(size);
-                    self.tend(now);
-                    let _ = answer.send(());
-                }
-            }
-            Command::Metrics(kind, answer) => {
-                if let Some(roster) = self.roster(kind) {
-                    drop(answer.send(roster.metrics(now)));
-                }
-            }
+            Command::Metrics(pool, answer) => drop(answer.send(self.pool(pool).metrics(now))),
             Command::Weighed(weights) => self.weighed(&weights),
             Command::Close(answer) => {
                 self.closed = true;
                 self.closing.push(answer);
-                for roster in &mut self.rosters {
-                    roster.close(now);
+                for pool in &mut self.pools {
+                    pool.close(now);
                 }
             }
         }
     }
 
-    fn add(&mut self, config: PoolConfig) -> Result<Kind, Error> {
+    fn add(&mut self, config: PoolConfig) -> Result<PoolId, Error> {
         if self.closed {
             return Err(Error::SupervisorEnded);
         }
         if self
-            .rosters
+            .pools
             .iter()
-            .any(|roster| roster.config.name == config.name)
+            .any(|pool| pool.config.name == config.name)
         {
             return Err(Error::InvalidPool {
                 pool: config.name,
                 reason: "is declared twice",
             });
         }
-        let number = u16::try_from(self.rosters.len() + 1).ok();
-        let Some(number) = number else {
-            return Err(Error::InvalidPool {
-                pool: config.name,
-                reason: "is one kind of worker too many: 65,535 are possible",
-            });
-        };
-        let kind = Kind(number);
-        self.rosters.push(Roster::new(kind, config));
-        Ok(kind)
-    }
-
-    fn take(&mut self, kind: Kind, to: Option<u64>, work: Work, now: Instant) {
-        let Some(roster) = self.roster(kind) else {
-            return call::without_supervisor(work);
-        };
-        let Some(number) = to else {
-            return roster.take(work, now);
-        };
-        match roster.member(number).filter(|member| member.takes_work()) {
-            Some(member) => {
-                if let Err(work) = member.give(work, now) {
-                    call::without_worker(work);
-                }
-            }
-            None => call::without_worker(work),
-        }
-    }
-
-    fn stop(&mut self, key: Key, stop: Stop) {
-        for roster in &mut self.rosters {
-            if roster.drop_pending(key) {
-                return;
-            }
-        }
-        for roster in &self.rosters {
-            for member in roster
-                .members
-                .iter()
-                .filter(|member| member.state.jobs() > 0)
-            {
-                member.order(Order::Stop(key, stop));
-            }
-        }
+        let id = PoolId(self.pools.len());
+        self.pools.push(PoolState::new(id, config));
+        Ok(id)
     }
 
     fn hear(&mut self, from: u64, news: News, now: Instant) {
-        let Some(&(place, number)) = self.kinds.get(&from) else {
-            return;
+        let Some(&(id, number)) = self.workers.get(&from) else {
+            return; // Its death was the last that it had to tell.
         };
-        let Some(roster) = self.rosters.get_mut(place) else {
-            return;
-        };
+        let pool = &mut self.pools[id.0];
         match news {
             News::Started { process, system_id } => {
-                if let Some(member) = roster.member(number) {
-                    member.system_id = system_id;
-                    tracing::debug!(worker = %member.name, %process, "a worker started");
+                if let Some(worker) = pool.worker(number) {
+                    worker.system_id = system_id;
+                    tracing::debug!(worker = %worker.name, %process, "a worker started");
                     let news = WorkerNews::Started {
-                        worker: member.name.clone(),
+                        worker: worker.name.clone(),
                         system_id,
                     };
-                    roster.tell(|_| Report::Worker(news.clone()));
+                    pool.tell(|_| Report::Worker(news));
                 }
             }
             News::Ready {
                 profile,
                 introduced,
-            } => {
-                roster.silent = !introduced;
-                roster.ready(number, &profile, now);
-            }
-            News::Leaves => {
-                if let Some(member) = roster.member(number) {
-                    member.gone = true;
-                }
-            }
-            News::Worked(worked) => roster.worked(number, worked, now),
-            News::Back { work, begun } => roster.take_back(number, work, begun, now),
+            } => pool.ready(number, &profile, introduced, now),
+            News::Proven => pool.proven(number),
+            News::Withdrawn => pool.withdraw(number),
+            News::Load(load) => pool.loaded(number, load, now),
+            News::Back { assignment, begun } => pool.call_returned(number, assignment, begun, now),
+            News::Vacant => pool.vacated(number, now),
             News::Dead(death) => {
-                self.kinds.remove(&from);
-                if let Some(member) = roster.bury(number, &death, now) {
-                    tracing::debug!(worker = %member.name, cause = %death.cause, "a worker ended");
+                self.workers.remove(&from);
+                if let Some(worker) = pool.died(number, &death, now) {
+                    tracing::debug!(worker = %worker.name, cause = %death.cause, "a worker ended");
                 }
             }
         }
@@ -272,28 +192,21 @@ impl Actor {
 
     /// Sees to all pools. Says when to do so again.
     fn tend(&mut self, now: Instant) -> Option<Instant> {
-        for place in 0..self.rosters.len() {
-            let starts = self.rosters.get_mut(place).map(|roster| roster.tend(now));
-            for replaces in starts.into_iter().flatten() {
+        for place in 0..self.pools.len() {
+            for replaces in self.pools[place].plan_starts(now) {
                 // A successor takes the place of one that leaves, so it is within the cap.
                 if replaces.is_some() || self.has_room(place, now) {
                     self.start(place, replaces, now);
                 }
             }
         }
-        for roster in &mut self.rosters {
-            roster.announce();
-        }
         self.weigh(now);
-        if self.closed && self.rosters.iter().all(|roster| roster.members.is_empty()) {
+        if self.closed && self.pools.iter().all(|pool| pool.workers.is_empty()) {
             for answer in self.closing.drain(..) {
                 let _ = answer.send(());
             }
         }
-        let checks = self
-            .rosters
-            .iter()
-            .filter_map(|roster| roster.next_check(now));
+        let checks = self.pools.iter().filter_map(|pool| pool.next_check(now));
         // A reading that is under way wakes the supervisor when it is there.
         let weigh_at = self.weigh_at.filter(|_| !self.weighing);
         checks.chain(weigh_at).min()
@@ -301,40 +214,39 @@ impl Actor {
 
     fn has_room(&mut self, place: usize, now: Instant) -> bool {
         let Some(most) = self.most else { return true };
-        let size: u32 = self.rosters.iter().map(Roster::size).sum();
+        let size: u32 = self.pools.iter().map(PoolState::size).sum();
         if size < most {
             return true;
         }
         // When the one that leaves is gone, there is room.
-        let mut others = self.rosters.iter_mut().enumerate();
-        others.any(|(other, roster)| other != place && roster.yield_one(now));
+        let mut others = self.pools.iter_mut().enumerate();
+        others.any(|(other, pool)| other != place && pool.yield_one(now));
         false
     }
 
-    fn start(&mut self, place: usize, replaces: Option<u64>, now: Instant) {
-        let Some(roster) = self.rosters.get_mut(place) else {
-            return;
-        };
-        let number = roster.next_number();
-        let name = WorkerName::new(&roster.config.name, number);
-        let (orders, received) = mpsc::unbounded_channel();
-        let mut member = Member::new(number, name.clone(), orders, now);
-        member.replaces = replaces;
-        let most = roster.config.recycling.max_jobs;
-        member.max_jobs = most.map(|most| jittered(most, &mut self.rng));
-        roster.counts.spawned += 1;
-        roster.members.push(member);
+    fn start(&mut self, place: usize, replaces: Option<WorkerNumber>, now: Instant) {
+        let pool = &mut self.pools[place];
+        let number = pool.next_number();
+        let name = WorkerName::new(&pool.config.name, number.0);
+        let (link, orders) = WorkerLink::channel();
+        let mut worker = SupervisedWorker::new(number, name.clone(), link, now);
+        worker.replaces = replaces;
+        let most = pool.config.recycling.max_jobs;
+        worker.max_jobs = most.map(|most| jittered(most, &mut self.rng));
         self.next_worker += 1;
-        self.kinds.insert(self.next_worker, (place, number));
         let connection = Connection {
             name,
-            config: Arc::clone(&roster.config),
+            config: Arc::clone(&pool.config),
             manager: Arc::clone(&self.manager),
-            expect_silence: roster.silent,
+            expect_silence: pool.is_silent,
+            max_jobs: worker.max_jobs,
             number: self.next_worker,
             news: self.news.clone(),
-            orders: received,
+            orders,
         };
+        pool.counts.spawned += 1;
+        self.workers.insert(self.next_worker, (pool.id, number));
+        pool.workers.push(worker);
         tokio::spawn(connection.run());
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::member::Member;
-use super::roster::Roster;
+use super::pool_state::PoolState;
+use super::worker::SupervisedWorker;
 use crate::worker::WorkerName;
 
 /// What a pool has done so far, and how it is.
@@ -53,12 +53,12 @@ impl Counts {
     }
 }
 
-impl Roster {
+impl PoolState {
     pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
-        let busy = self.members.iter().filter(|member| member.state.jobs() > 0);
-        let age = |member: &Member| now.saturating_duration_since(member.born);
-        let lives: Duration = self.members.iter().map(age).sum();
-        let worked: Duration = self.members.iter().map(|member| member.busy).sum();
+        let busy = self.workers.iter().filter(|worker| worker.state.is_busy());
+        let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.born);
+        let lives: Duration = self.workers.iter().map(age).sum();
+        let worked: Duration = self.workers.iter().map(|worker| worker.busy).sum();
         PoolMetrics {
             spawned: self.counts.spawned,
             size: self.size(),
@@ -67,9 +67,9 @@ impl Roster {
             retired: self.counts.retired.clone(),
             jobs: self.counts.jobs,
             jobs_by_worker: self
-                .members
+                .workers
                 .iter()
-                .map(|member| (member.name.clone(), member.jobs_done))
+                .map(|worker| (worker.name.clone(), worker.jobs_done))
                 .collect(),
             busy_share: if lives.is_zero() {
                 0.0
@@ -77,7 +77,7 @@ impl Roster {
                 (worked.as_secs_f64() / lives.as_secs_f64()).min(1.0)
             },
             queue_age: self.queue_age(now),
-            rss: self.members.iter().map(|member| member.rss).sum(),
+            rss: self.workers.iter().map(|worker| worker.rss).sum(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod fake;
 mod lives;
 mod rest;
+mod run_side;
 mod sharing;
 mod sizes;
 mod talk;

@@ -4,50 +4,52 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Request, TaskName};
 
-use super::in_flight::Why;
 use super::{Live, Ping};
-use crate::executor::crew::Report;
+use crate::dispatch::{Assignment, StopReason};
 use crate::job;
 use crate::outcome::{Class, Failure};
-use crate::worker::orders::{News, Work};
 
 impl Live {
     /// Sends an attempt to the worker.
-    pub(super) fn send(&mut self, work: Work, now: Instant) {
+    pub(super) fn send(&mut self, assignment: Assignment, now: Instant) {
         let begins = self.jobs.has_room();
-        if self.closed || (work.ahead && begins && work.has_slot()) {
+        if self.closed || (assignment.ahead && begins && assignment.is_of_run()) {
             // It came too late, or there is none in whose place it could begin.
-            return self.tell(News::Back { work, begun: false });
+            return self.give_back(assignment, false, None);
         }
         match self
             .transport
-            .queue(&request(&work, self.jobs.next_id()).into())
+            .queue(&request(&assignment, self.jobs.next_id()).into())
         {
             Ok(()) => {}
-            Err(IpcError::Closed) => return self.tell(News::Back { work, begun: false }),
-            Err(error) => return self.refuse(work, &error),
+            Err(IpcError::Closed) => return self.give_back(assignment, false, None),
+            Err(error) => return self.refuse(assignment, &error),
         }
-        if begins {
-            let worker = Some(self.name.clone());
-            work.report(|ticket| Report::Started { ticket, worker });
-            self.worked.begun += u32::from(work.ahead);
+        if begins && assignment.ahead {
+            self.load.calls_begun += 1;
         }
         if self.jobs.is_empty() {
             self.ended_at = now;
         }
-        self.jobs.push(work, now);
+        if !self.is_proven && self.look_at.is_none() && self.process.knows_unread_input() {
+            self.look_at = now.checked_add(super::LOOK_EVERY);
+        }
+        self.jobs.push(assignment, now);
     }
 
-    /// The worker cannot be sent this attempt, which is the attempt's own fault.
-    fn refuse(&mut self, work: Work, error: &IpcError) {
+    /// Fails an attempt that cannot be sent, which is its own fault.
+    fn refuse(&mut self, assignment: Assignment, error: &IpcError) {
         let failure = match error {
             IpcError::TooLarge { .. } => Failure::new(Class::TooLarge, error.to_string())
                 .code(ratchet_ipc::TaskError::TOO_LARGE),
             _ => Failure::new(Class::Input, error.to_string()),
         };
-        self.worked.begun += u32::from(work.ahead);
-        self.worked.ended += 1;
-        work.answer(
+        self.load.ended += 1;
+        if !assignment.is_of_run() {
+            self.load.calls_begun += u32::from(assignment.ahead);
+            self.load.calls_ended += 1;
+        }
+        assignment.answer(
             Err(Box::new(failure)),
             Some(self.name.clone()),
             Duration::ZERO,
@@ -56,7 +58,7 @@ impl Live {
     }
 
     /// Asks an attempt to stop, where the worker understands that; else it has its grace all the same.
-    pub(super) fn ask(&mut self, id: u64, why: Why, grace: Duration, now: Instant) {
+    pub(super) fn ask(&mut self, id: u64, why: StopReason, grace: Duration, now: Instant) {
         let can_ask = self.can(&Capability::Cancel);
         let Some(entry) = self.jobs.get_mut(id) else {
             return;
@@ -66,7 +68,7 @@ impl Live {
         if can_ask && !again {
             self.queue(Event::Cancel(Cancel {
                 id: MessageId::from(id),
-                reason: Some(why.reason().to_owned()),
+                reason: Some(why.as_str().to_owned()),
             }));
         }
     }
@@ -114,25 +116,25 @@ impl Live {
     }
 }
 
-fn request(work: &Work, id: u64) -> Request {
-    let (task, input) = match &work.job.work {
+fn request(assignment: &Assignment, id: u64) -> Request {
+    let (task, input) = match &assignment.job.work {
         job::Work::Task { task, input } => (task.clone(), input.clone()),
         // Only tasks are given to workers.
         job::Work::Command(_)
         | job::Work::Closure(_)
         | job::Work::Refused { .. }
         | job::Work::Ended(_) => (
-            TaskName::from(work.job.task_name()),
+            TaskName::from(assignment.job.task_name()),
             ratchet_ipc::Payload::null(),
         ),
     };
-    let timeouts = work.job.terms.timeouts;
+    let timeouts = assignment.job.terms.timeouts;
     let limit = timeouts.soft.or(timeouts.hard);
     Request {
-        attempt: work.number,
+        attempt: assignment.attempt,
         timeout_ms: limit.map(milliseconds),
-        host: work.job.host.clone(),
-        key: Some(work.job.id.clone()),
+        host: assignment.job.host.clone(),
+        key: Some(assignment.job.id.clone()),
         ..Request::new(id, task, input)
     }
 }

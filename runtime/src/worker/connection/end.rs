@@ -5,11 +5,11 @@ use std::time::Duration;
 use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
-use super::in_flight::Why;
-use super::{Cause, Leaving, Live, News, now};
+use super::{Cause, Leaving, Live, now};
+use crate::dispatch::StopReason;
 use crate::outcome::{Class, Failure};
 use crate::process::{Ended, Ending};
-use crate::worker::orders::Death;
+use crate::worker::news::Death;
 
 /// How long what a dead worker has printed is read. Only somebody who left its group can still hold
 /// its pipes.
@@ -42,19 +42,19 @@ impl Live {
     }
 
     /// Kills the worker to stop one attempt.
-    pub(super) async fn kill_for(&mut self, id: u64, why: Why) {
+    pub(super) async fn kill_for(&mut self, id: u64, why: StopReason) {
         if !self.killed {
             self.killed_for = Some((id, why));
         }
         self.kill(match why {
-            Why::Time(_) | Why::Silence(_) => Cause::OutOfTime,
-            Why::Unwanted => Cause::Unwanted,
+            StopReason::Time(_) | StopReason::Silence(_) => Cause::OutOfTime,
+            StopReason::Unwanted => Cause::Unwanted,
         })
         .await;
     }
 
     pub(super) async fn terminate(&mut self, grace: Duration) {
-        if let Err(error) = self.manager.terminate_process(self.process, grace).await {
+        if let Err(error) = self.manager.terminate_process(self.process.id(), grace).await {
             tracing::warn!(worker = %self.name, %error, "the worker could not be told to end");
         }
     }
@@ -141,8 +141,7 @@ impl Live {
             let asked = entry.asked();
             if !begun || (!mine && asked.is_none()) {
                 // It never began, or the worker was killed for another's sake.
-                let work = entry.work;
-                self.tell(News::Back { work, begun });
+                self.give_back(entry.assignment, begun, None);
                 continue;
             }
             let failure = match (why.filter(|_| mine).or(asked), &cause) {
@@ -160,12 +159,14 @@ impl Live {
                 (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.who())),
             };
             charged += 1;
+            self.load.ended += 1;
+            self.load.calls_ended += u32::from(!entry.assignment.is_of_run());
             let ran = entry.ran(now);
             let failure = Box::new(failure.stderr(stderr.clone()));
             let worker = Some(self.name.clone());
-            entry.work.answer(Err(failure), worker, ran, None);
+            entry.assignment.answer(Err(failure), worker, ran, None);
         }
-        self.tell_worked();
+        self.tell_load();
         Death {
             cause,
             charged,

@@ -4,10 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::executor::reporter::Reporter;
-use crate::job::Timeouts;
-use crate::outcome::{Class, Failure};
-use crate::worker::orders::{Key, Work};
+use crate::dispatch::{Assignment, AttemptClock, AttemptKey, Due, StopReason, Stoppable};
 
 /// All attempts of one worker, in the order they were sent.
 ///
@@ -26,46 +23,11 @@ pub(super) struct InFlight {
 pub(super) struct Entry {
     /// What it is called on the wire.
     pub(super) id: u64,
-    pub(super) work: Work,
-    pub(super) begun: Option<Begun>,
+    pub(super) assignment: Assignment,
+    /// Its clocks, once the worker has turned to it.
+    pub(super) begun: Option<AttemptClock>,
     /// It was asked back.
     pub(super) recalled: bool,
-}
-
-/// An attempt that the worker has turned to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Begun {
-    pub(super) at: Instant,
-    /// When it last told of progress.
-    sign: Instant,
-    pub(super) asked: Option<Asked>,
-}
-
-/// An attempt that was asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) why: Why,
-    kill_at: Option<Instant>,
-}
-
-/// Why an attempt is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// It ran this long.
-    Time(Duration),
-    /// It told nothing for this long.
-    Silence(Duration),
-    /// Nobody wants it any more.
-    Unwanted,
-}
-
-/// What is to be done now that time has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Ask this attempt to stop.
-    Ask(u64, Why),
-    /// Kill the worker, for this attempt's sake.
-    Kill(u64, Why),
 }
 
 impl InFlight {
@@ -102,13 +64,13 @@ impl InFlight {
     }
 
     /// An attempt was sent. Says whether the worker turns to it at once.
-    pub(super) fn push(&mut self, work: Work, now: Instant) -> bool {
+    pub(super) fn push(&mut self, assignment: Assignment, now: Instant) -> bool {
         let begins = self.has_room();
         self.begun += usize::from(begins);
         self.entries.push_back(Entry {
             id: self.next_id,
-            work,
-            begun: begins.then(|| Begun::new(now)),
+            assignment,
+            begun: begins.then(|| AttemptClock::new(now)),
             recalled: false,
         });
         self.next_id += 1;
@@ -135,21 +97,26 @@ impl InFlight {
         self.entries.get_mut(place)
     }
 
-    pub(super) fn find(&mut self, key: Key) -> Option<&mut Entry> {
+    pub(super) fn find(&mut self, key: AttemptKey) -> Option<&mut Entry> {
         self.entries
             .iter_mut()
-            .find(|entry| entry.work.key() == key)
+            .find(|entry| entry.assignment.key() == key)
     }
 
-    /// The attempts of an executor, each with whether it has begun.
-    pub(super) fn of(&self, executor: &Reporter) -> Vec<(u64, bool)> {
-        let theirs = self
+    /// The attempts of a run, each with whether it has begun.
+    pub(super) fn of_run(&self) -> Vec<(u64, bool)> {
+        let of_run = self
             .entries
             .iter()
-            .filter(|entry| entry.work.is_of(executor));
-        theirs
+            .filter(|entry| entry.assignment.is_of_run());
+        of_run
             .map(|entry| (entry.id, entry.begun.is_some()))
             .collect()
+    }
+
+    /// How many attempts the worker has.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
     /// Takes out an attempt that was answered.
@@ -173,7 +140,7 @@ impl InFlight {
                 .position(|entry| entry.begun.is_none())?,
         };
         let entry = self.entries.get_mut(next)?;
-        entry.begun = Some(Begun::new(now));
+        entry.begun = Some(AttemptClock::new(now));
         self.begun += 1;
         self.entries.get(next)
     }
@@ -188,24 +155,24 @@ impl InFlight {
     /// When to look at [`due`](Self::due) again.
     pub(super) fn deadline(&self, can_ask: bool) -> Option<Instant> {
         self.running()
-            .filter_map(|(entry, begun)| entry.deadline(begun, can_ask).map(|(at, _)| at))
+            .filter_map(|(entry, clock)| entry.next(clock, can_ask).map(|(at, _)| at))
             .min()
     }
 
-    /// What is to be done by now.
-    pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<Due> {
-        self.running().find_map(|(entry, begun)| {
-            let (at, due) = entry.deadline(begun, can_ask)?;
-            (at <= now).then_some(due)
+    /// What is to be done by now, and with which attempt.
+    pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<(u64, Due)> {
+        self.running().find_map(|(entry, clock)| {
+            let (at, due) = entry.next(clock, can_ask)?;
+            (at <= now).then_some((entry.id, due))
         })
     }
 
-    fn running(&self) -> impl Iterator<Item = (&Entry, Begun)> {
+    fn running(&self) -> impl Iterator<Item = (&Entry, &AttemptClock)> {
         let running = self
             .entries
             .iter()
             .take_while(|entry| entry.begun.is_some() || !self.is_serial());
-        running.filter_map(|entry| Some((entry, entry.begun?)))
+        running.filter_map(|entry| Some((entry, entry.begun.as_ref()?)))
     }
 
     /// Takes out everything that is left, the worker being no more.
@@ -215,116 +182,40 @@ impl InFlight {
     }
 }
 
-impl Begun {
-    fn new(now: Instant) -> Self {
-        Self {
-            at: now,
-            sign: now,
-            asked: None,
-        }
-    }
-}
-
 impl Entry {
     /// It told of progress.
-    pub(super) fn show_life(&mut self, now: Instant) {
-        if let Some(begun) = &mut self.begun {
-            begun.sign = now;
+    pub(super) fn sign(&mut self, now: Instant) {
+        if let Some(clock) = &mut self.begun {
+            clock.sign(now);
         }
     }
 
-    /// It was asked to stop; the first reason stays, the nearer end counts.
-    pub(super) fn ask(&mut self, why: Why, grace: Duration, now: Instant) {
-        let hard = self.work.job.terms.timeouts.hard;
-        let Some(begun) = &mut self.begun else { return };
-        let grace_ends = now.checked_add(grace);
-        let hard_at = hard.and_then(|hard| begun.at.checked_add(hard));
-        let kill_at = match (hard, why) {
-            (None, _) => grace_ends,
-            (Some(_), Why::Unwanted) => earlier(grace_ends, hard_at),
-            (Some(_), Why::Time(_) | Why::Silence(_)) => {
-                hard_at.max(now.checked_add(Timeouts::LAST_MOMENT))
-            }
-        };
-        let before = begun.asked.unwrap_or(Asked { why, kill_at });
-        begun.asked = Some(Asked {
-            why: before.why,
-            kill_at: earlier(before.kill_at, kill_at),
-        });
+    /// It was asked to stop, by a worker that understands that or not.
+    pub(super) fn ask(&mut self, why: StopReason, grace: Duration, now: Instant) {
+        let timeouts = self.assignment.job.terms.timeouts;
+        if let Some(clock) = &mut self.begun {
+            clock.ask(why, &timeouts, Stoppable::ByAsking, grace, now);
+        }
     }
 
-    /// What is to be done with it next, and when.
-    fn deadline(&self, begun: Begun, can_ask: bool) -> Option<(Instant, Due)> {
-        if let Some(Asked { why, kill_at }) = begun.asked {
-            return Some((kill_at?, Due::Kill(self.id, why)));
-        }
-        let timeouts = self.work.job.terms.timeouts;
-        let after = |since: Instant, limit: Option<Duration>, why: fn(Duration) -> Why| {
-            Some((since.checked_add(limit?)?, why(limit?)))
+    fn next(&self, clock: &AttemptClock, can_ask: bool) -> Option<(Instant, Due)> {
+        let stoppable = if can_ask {
+            Stoppable::ByAsking
+        } else {
+            Stoppable::ByKilling
         };
-        let soft = after(begun.at, timeouts.soft, Why::Time);
-        let hard = after(begun.at, timeouts.hard, Why::Time);
-        let idle = after(begun.sign, timeouts.idle, Why::Silence);
-        let first = |one: Option<(Instant, Why)>, other: Option<(Instant, Why)>| match (one, other)
-        {
-            (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
-            (one, other) => one.or(other),
-        };
-        if can_ask {
-            let ask = first(soft, idle);
-            return match (ask, hard) {
-                (Some((ask, _)), Some((kill, why))) if kill < ask => {
-                    Some((kill, Due::Kill(self.id, why)))
-                }
-                (Some((at, why)), _) => Some((at, Due::Ask(self.id, why))),
-                (None, Some((at, why))) => Some((at, Due::Kill(self.id, why))),
-                (None, None) => None,
-            };
-        }
-        // Who cannot be asked is only ever killed, and then as late as its terms allow.
-        let (at, why) = first(hard.or(soft), idle)?;
-        Some((at, Due::Kill(self.id, why)))
+        clock.next(&self.assignment.job.terms.timeouts, stoppable)
     }
 
     /// How long it has run.
     pub(super) fn ran(&self, now: Instant) -> Duration {
-        self.begun.map_or(Duration::ZERO, |begun| {
-            now.saturating_duration_since(begun.at)
-        })
+        self.begun
+            .map_or(Duration::ZERO, |clock| clock.ran(now))
     }
 
     /// Why it was asked to stop, if it was.
-    pub(super) fn asked(&self) -> Option<Why> {
-        Some(self.begun?.asked?.why)
-    }
-}
-
-impl Why {
-    /// What an attempt comes to that stops for it.
-    pub(super) fn failure(self) -> Failure {
-        match self {
-            Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),
-            Self::Silence(limit) => Failure::new(
-                Class::Timeout,
-                format!("timed out: no progress for {limit:?}"),
-            ),
-            Self::Unwanted => Failure::new(Class::Cancelled, "cancelled while it ran"),
-        }
-    }
-
-    /// What the worker is told.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::Time(_) | Self::Silence(_) => "timeout",
-            Self::Unwanted => "cancelled",
-        }
-    }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+    pub(super) fn asked(&self) -> Option<StopReason> {
+        self.begun?.asked()
     }
 }
 

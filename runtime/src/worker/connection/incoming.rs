@@ -7,13 +7,12 @@ use ratchet_ipc::{
     StrayLine, StrayMode, TaskError,
 };
 
-use super::in_flight::{Entry, Why};
-use super::{Cause, Leaving, Live, News, now};
-use crate::executor::Step;
-use crate::executor::crew::Report;
+use super::in_flight::Entry;
+use super::{Cause, Leaving, Live, now};
+use crate::dispatch::{AttemptKey, Report, Step, StopReason};
 use crate::outcome::{Class, Failure};
 use crate::process::Language;
-use crate::worker::orders::Key;
+use crate::scheduling::Ticket;
 
 /// Of answers that nobody asked for, so many are worth a line each.
 const UNASKED_LINES: u64 = 10;
@@ -118,13 +117,13 @@ impl Live {
                 let Some(entry) = self.jobs.get_mut(id) else {
                     return;
                 };
-                entry.show_life(now);
+                entry.sign(now);
                 let step = Step {
                     done: progress.done,
                     total: progress.total,
                     message: progress.message,
                 };
-                entry.work.report(|ticket| Report::Step { ticket, step });
+                entry.assignment.report(|ticket| Report::Step { ticket, step });
             }
             Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
             Event::Pong(nonce) if self.awaits(nonce) => {
@@ -149,6 +148,7 @@ impl Live {
         outcome: Result<Payload, TaskError>,
         now: Instant,
     ) {
+        self.prove();
         match id.as_counter().and_then(|id| self.jobs.remove(id)) {
             Some(entry) => self.settle(entry, outcome.map_err(|error| Box::new(error.into())), now),
             None => self.take_unasked(id),
@@ -189,55 +189,40 @@ impl Live {
         let cancelled = matches!(&result, Err(failure) if is_cancelled(failure));
         if entry.recalled && cancelled && entry.asked().is_none() {
             let begun = entry.begun.is_some();
-            if begun {
-                self.begin_next_alone(now);
-            }
-            let work = entry.work;
-            return self.tell(News::Back { work, begun });
+            // Its slot passes on, as it does where an attempt ends.
+            let next = begun.then(|| self.begin_next(now)).flatten();
+            return self.give_back(entry.assignment, begun, next);
         }
         let killed_for = self.killed_for.filter(|(id, _)| *id == entry.id);
         let result = match killed_for.map(|(_, why)| why).or(entry.asked()) {
             // Out of time is out of time, whatever it says in its last moment.
-            Some(why @ (Why::Time(_) | Why::Silence(_))) => Err(Box::new(why.failure())),
-            Some(Why::Unwanted) if cancelled => Err(Box::new(Why::Unwanted.failure())),
-            Some(Why::Unwanted) | None => result,
+            Some(why @ (StopReason::Time(_) | StopReason::Silence(_))) => Err(Box::new(why.failure())),
+            Some(StopReason::Unwanted) if cancelled => Err(Box::new(StopReason::Unwanted.failure())),
+            Some(StopReason::Unwanted) | None => result,
         };
         let ran = entry.ran(now);
         self.count(&entry, now);
-        let next = if entry.work.has_slot() && entry.begun.is_some() {
-            self.begin_next(now).and_then(Key::ticket)
-        } else {
-            self.begin_next_alone(now);
-            None
-        };
+        let next = entry.begun.and_then(|_| self.begin_next(now));
         let worker = Some(self.name.clone());
-        entry.work.answer(result, worker, ran, next);
+        entry.assignment.answer(result, worker, ran, next);
     }
 
     fn count(&mut self, entry: &Entry, now: Instant) {
-        self.worked.ended += 1;
-        self.worked.begun += u32::from(entry.work.ahead && entry.begun.is_none());
-        self.worked.busy += now.saturating_duration_since(self.ended_at);
+        self.load.ended += 1;
+        if !entry.assignment.is_of_run() {
+            self.load.calls_begun += u32::from(entry.assignment.ahead && entry.begun.is_none());
+            self.load.calls_ended += 1;
+        }
+        self.load.busy += now.saturating_duration_since(self.ended_at);
         self.ended_at = now;
     }
 
-    /// The worker turns to what was sent ahead, though there is no slot that it could inherit.
-    fn begin_next_alone(&mut self, now: Instant) {
-        if let Some(key) = self.begin_next(now) {
-            let worker = Some(self.name.clone());
-            if let Some(entry) = self.jobs.find(key) {
-                entry
-                    .work
-                    .report(|ticket| Report::Started { ticket, worker });
-            }
-        }
-    }
-
-    /// The worker turns to what was sent ahead. Says what that is.
-    fn begin_next(&mut self, now: Instant) -> Option<Key> {
+    /// The worker turns to what was sent ahead. Says what that is, if it is an attempt of a run.
+    fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
         let next = self.jobs.begin_next(now)?;
-        self.worked.begun += u32::from(next.work.ahead);
-        Some(next.work.key())
+        let assignment = &next.assignment;
+        self.load.calls_begun += u32::from(assignment.ahead && !assignment.is_of_run());
+        AttemptKey::ticket(assignment.key())
     }
 
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
@@ -275,11 +260,11 @@ impl Live {
         let Some(entry) = works_on.and_then(|id| self.jobs.remove(id)) else {
             return self.log(None, LogLevel::Warn, failure.message);
         };
-        self.killed_for.get_or_insert((entry.id, Why::Unwanted));
+        self.killed_for.get_or_insert((entry.id, StopReason::Unwanted));
         self.kill(Cause::Spoiled(printed)).await;
         self.count(&entry, now);
         let (ran, worker) = (entry.ran(now), Some(self.name.clone()));
-        entry.work.answer(Err(Box::new(failure)), worker, ran, None);
+        entry.assignment.answer(Err(Box::new(failure)), worker, ran, None);
     }
 
     /// Says once of a worker that never made sense that it makes none: else a filter that was not declared
@@ -336,7 +321,7 @@ impl Live {
             return;
         };
         let worker = Some(self.name.clone());
-        entry.work.report(|ticket| Report::Log {
+        entry.assignment.report(|ticket| Report::Log {
             ticket: Some(ticket),
             worker,
             level,

@@ -4,7 +4,7 @@ use ratchet_ipc::{Capability, HandshakeState};
 
 use super::{Live, now};
 use crate::worker::Cause;
-use crate::worker::orders::News;
+use crate::worker::news::News;
 
 impl Live {
     /// Looks whether the worker has become ready, or is refused.
@@ -24,6 +24,7 @@ impl Live {
                     .and_then(|every| now().checked_add(every));
                 self.profile = Some(profile.clone());
                 let introduced = self.introduced;
+                self.is_proven |= introduced;
                 self.tell(News::Ready {
                     profile: Box::new(profile),
                     introduced,

@@ -6,12 +6,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
-use super::work::{assignment, next, tickets};
-use crate::executor::crew::{Crew, Prospect, Report};
-use crate::executor::reporter::{Reporter, Reports};
-use crate::process::supervisor::PoolCrew;
+use super::run_side::{RunSide, tickets};
+use crate::dispatch::{Demand, Report};
 use crate::process::{Exit, PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
-use crate::scheduling::Kind;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -39,9 +36,8 @@ impl Scene {
         }
     }
 
-    fn executor(&self) -> (PoolCrew, Reports) {
-        let (reporter, reports) = Reporter::new();
-        (self.pool.crew(Kind(1), reporter), reports)
+    fn run(&self) -> RunSide {
+        RunSide::attach(&self.pool).unwrap()
     }
 
     /// How many workers were started by the time that everybody had time to say what is left.
@@ -51,57 +47,54 @@ impl Scene {
     }
 }
 
-/// Has its worker die of a job, upon which the executor says what is left. Gives how many were started.
-async fn lost_with(left: Prospect, others: impl AsyncFnOnce(&Scene)) -> u64 {
+/// Has its worker die of a job, upon which the run says what is left. Gives how many were started.
+async fn lost_with(left: Demand, others: impl AsyncFnOnce(&Scene)) -> u64 {
     let scene = Scene::set(config()).await;
     others(&scene).await;
-    let (mut crew, mut reports) = scene.executor();
-    crew.start(assignment(tickets(1)[0], false));
-    assert!(matches!(next(&mut reports).await, Report::Started { .. }));
+    let mut run = scene.run();
+    run.perform(tickets(1)[0], false).await;
     let Scene {
         supervisor,
         pool,
-        worker,
+        mut worker,
         workers,
     } = scene;
+    let _request = worker.request().await;
     worker.die(Exit::Signal(9));
-    let ended = next(&mut reports).await;
+    let ended = run.next().await;
     assert!(matches!(ended, Report::Ended { .. }), "{ended:?}");
-    crew.expect(Kind(1), left);
+    // Until the run has said what is left, nobody is started.
     pass(Duration::from_mins(1)).await;
     let started = pool.metrics().await.unwrap().spawned;
+    run.demand(left);
+    pass(Duration::from_mins(1)).await;
+    let after = pool.metrics().await.unwrap().spawned;
+    assert!(started == 1 || started == after);
     drop((supervisor, workers));
-    started
+    after
 }
 
 async fn nobody(_: &Scene) {}
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_is_replaced_only_while_something_is_left_for_it() {
-    assert_eq!(lost_with(Prospect::Open { waiting: 0 }, nobody).await, 2);
-    assert_eq!(lost_with(Prospect::Over, nobody).await, 1);
-    assert_eq!(lost_with(Prospect::Killed, nobody).await, 1);
+    assert_eq!(lost_with(Demand::Open { unseated: 0 }, nobody).await, 2);
+    assert_eq!(lost_with(Demand::Over, nobody).await, 1);
+    assert_eq!(lost_with(Demand::Killed, nobody).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_who_need_workers_keep_theirs() {
-    let (reporter, _reports) = Reporter::new();
-    let mut kept = None;
-    let started = lost_with(Prospect::Over, async |scene: &Scene| {
-        kept = Some(scene.pool.crew(Kind(1), reporter));
-    });
-    assert_eq!(started.await, 2, "another executor may have more");
-
+async fn a_pool_that_somebody_called_keeps_its_workers() {
     let caller = async |scene: &Scene| drop(scene.pool.acquire().await.unwrap());
-    assert_eq!(lost_with(Prospect::Over, caller).await, 2);
+    assert_eq!(lost_with(Demand::Over, caller).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_rests_begins_again_with_the_next_executor_or_caller() {
+async fn a_pool_that_rests_begins_again_with_the_next_run_or_caller() {
     let scene = Scene::set(config()).await;
-    let (mut crew, reports) = scene.executor();
-    crew.expect(Kind(1), Prospect::Over);
-    drop((crew, reports));
+    let run = scene.run();
+    run.demand(Demand::Over);
+    drop(run);
     pass(MOMENT).await;
     let Scene {
         supervisor,
@@ -113,10 +106,9 @@ async fn a_pool_that_rests_begins_again_with_the_next_executor_or_caller() {
     pass(Duration::from_mins(1)).await;
     assert!(workers.try_recv().is_err(), "nobody needs it");
 
-    let (reporter, _reports) = Reporter::new();
-    let crew = pool.crew(Kind(1), reporter);
+    let run = RunSide::attach(&pool).unwrap();
     let second = workers.recv().await.unwrap();
-    drop(crew);
+    drop(run);
     second.die(Exit::Signal(9));
     pass(Duration::from_mins(1)).await;
     assert!(workers.try_recv().is_err(), "nobody needs it");
@@ -131,7 +123,7 @@ async fn a_pool_that_rests_begins_again_with_the_next_executor_or_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_has_done_its_share_with_the_last_job_has_no_successor() {
-    for (left, expected) in [(Prospect::Open { waiting: 0 }, 2), (Prospect::Over, 1)] {
+    for (left, expected) in [(Demand::Open { unseated: 0 }, 2), (Demand::Over, 1)] {
         let mut scene = Scene::set(PoolConfig {
             recycling: Recycling {
                 max_jobs: Some(1),
@@ -140,13 +132,12 @@ async fn a_worker_that_has_done_its_share_with_the_last_job_has_no_successor() {
             ..config()
         })
         .await;
-        let (mut crew, mut reports) = scene.executor();
-        crew.start(assignment(tickets(1)[0], false));
+        let mut run = scene.run();
+        run.perform(tickets(1)[0], false).await;
         let request = scene.worker.request().await;
         scene.worker.answer(&request).await;
-        assert!(matches!(next(&mut reports).await, Report::Started { .. }));
-        assert!(matches!(next(&mut reports).await, Report::Ended { .. }));
-        crew.expect(Kind(1), left);
+        assert!(matches!(run.next().await, Report::Ended { .. }));
+        run.demand(left);
         assert_eq!(scene.started().await, expected, "{left:?}");
     }
 }
@@ -178,35 +169,14 @@ async fn once_all_is_killed_no_worker_is_waited_for() {
     })
     .await;
     let loading = scene.workers.recv().await.unwrap();
-    let (mut crew, reports) = scene.executor();
+    let run = scene.run();
     let began = Instant::now();
-    crew.expect(Kind(1), Prospect::Killed);
-    drop((crew, reports));
+    run.demand(Demand::Killed);
+    drop(run);
     tokio::join!(
         loading.hang(),
         scene.worker.hang(),
         scene.supervisor.shutdown()
     );
     assert_eq!(began.elapsed(), Duration::ZERO);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_kill_spares_the_workers_of_others() {
-    let mut scene = Scene::set(config()).await;
-    let (mut crew, _reports) = scene.executor();
-    let (mut others, mut their_reports) = scene.executor();
-    crew.expect(Kind(1), Prospect::Killed);
-    pass(MOMENT).await;
-    others.start(assignment(tickets(1)[0], false));
-    let request = scene.worker.request().await;
-    scene.worker.answer(&request).await;
-    assert!(matches!(
-        next(&mut their_reports).await,
-        Report::Started { .. }
-    ));
-    let ended = next(&mut their_reports).await;
-    assert!(
-        matches!(ended, Report::Ended { result: Ok(_), .. }),
-        "{ended:?}"
-    );
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 use ratchet_ipc::Capability;
 
 use super::fake::{config, job, manager, pass, serve_all, submit};
-use crate::executor::crew::Report;
-use crate::executor::reporter::Reporter;
+use super::run_side::RunSide;
 use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Recycling, Size};
-use crate::scheduling::Kind;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -173,13 +171,13 @@ async fn workers_that_take_more_than_can_be_counted_are_of_use_all_the_same() {
     };
     let pool = ProcessPool::new(manager, settings).await.unwrap();
     pass(MOMENT).await;
-    let (reporter, mut reports) = Reporter::new();
-    let _crew = pool.crew(Kind(1), reporter);
-    let mut told = (0, 0);
-    while told != (u32::MAX, u32::MAX) {
-        if let Report::Places { places, ahead, .. } = reports.news.recv().await.unwrap() {
-            told = (places, ahead);
-        }
-    }
     assert!(pool.run(job("a")).await.result.is_ok());
+    let mut run = RunSide::attach(&pool).unwrap();
+    let now = tokio::time::Instant::now().into_std();
+    let mut seats = pool.seats();
+    for _ in 0..2 {
+        seats.offered(run.offered().await, now);
+        run.offers.remove(0);
+    }
+    assert_eq!((seats.free(), seats.room_ahead()), (u32::MAX, u32::MAX));
 }

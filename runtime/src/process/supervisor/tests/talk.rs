@@ -7,12 +7,11 @@ use ratchet_ipc::{
 };
 
 use super::fake::{config, job, manager, pass, submit};
-use crate::executor::crew::Report;
-use crate::executor::reporter::Reporter;
+use super::run_side::RunSide;
+use crate::dispatch::Report;
 use crate::job::{Terms, Timeouts};
 use crate::outcome::Class;
 use crate::process::{PoolConfig, Prefetch, ProcessPool};
-use crate::scheduling::Kind;
 
 #[tokio::test(start_paused = true)]
 async fn a_malformed_hello_is_refused_and_says_why() {
@@ -96,25 +95,24 @@ async fn the_time_of_a_request_is_never_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn executors_hear_which_version_a_worker_is() {
+async fn each_run_hears_which_version_a_worker_is() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
-    let (reporter, mut reports) = Reporter::new();
-    let _crew = pool.crew(Kind(1), reporter);
+    let mut run = RunSide::attach(&pool).unwrap();
     let hello = r#"{"type":"event","event":"hello","protocol":[1],"version":"2.1"}"#;
     worker.print(hello).await;
-    let (late, mut later) = Reporter::new();
-    for reports in [&mut reports, &mut later] {
+    for _ in 0..2 {
         let told = loop {
-            match reports.news.recv().await.unwrap() {
+            match run.reports.news.recv().await.unwrap() {
                 Report::Introduced { version, tasks, .. } => break (version, tasks.is_some()),
-                Report::Places { .. } | Report::Worker(_) => {}
+                Report::Worker(_) => {}
                 other => panic!("{other:?}"),
             }
         };
         assert_eq!(told, (Some("2.1".to_owned()), false));
-        let _crew = pool.crew(Kind(2), late.clone());
+        drop(run);
+        run = RunSide::attach(&pool).unwrap();
     }
 }
 

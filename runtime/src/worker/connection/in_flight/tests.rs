@@ -4,19 +4,19 @@ use ratchet_ipc::Payload;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::job::{Job, Terms};
-use crate::worker::orders::ReplyTo;
+use crate::job::{Job, Terms, Timeouts};
+use crate::dispatch::ReplyTo;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn work(call: u64, timeouts: Timeouts) -> Work {
+fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
     let terms = Terms {
         timeouts,
         ..Terms::default()
     };
-    Work {
+    Assignment {
         job: Arc::new(Job::task("a", "any", Payload::null()).terms(terms)),
-        number: 1,
+        attempt: 1,
         ahead: false,
         reply: ReplyTo::Caller {
             call,
@@ -32,7 +32,7 @@ fn sent(count: u64, concurrency: u32, timeouts: Timeouts) -> (InFlight, Instant)
     jobs.set_concurrency(NonZeroU32::new(concurrency).unwrap());
     for id in 1..=count {
         assert_eq!(jobs.next_id(), id);
-        let begins = jobs.push(work(id, timeouts), now);
+        let begins = jobs.push(assignment(id, timeouts), now);
         assert_eq!(begins, id <= u64::from(concurrency));
     }
     (jobs, now)
@@ -68,16 +68,16 @@ fn answers_may_come_in_any_order_and_only_once() {
     assert!(!jobs.is_serial());
     for (answered, next) in [(2, 4), (3, 5), (5, 6)] {
         assert_eq!(
-            jobs.remove(answered).unwrap().work.key(),
-            Key::Call(answered)
+            jobs.remove(answered).unwrap().assignment.key(),
+            AttemptKey::Call(answered)
         );
         assert_eq!(jobs.begin_next(now).unwrap().id, next);
         assert!(jobs.remove(answered).is_none(), "{answered} was answered");
     }
     assert_eq!(begun(&jobs), [1, 4, 6]);
     assert!(jobs.remove(0).is_none() && jobs.remove(7).is_none());
-    assert!(jobs.get_mut(4).is_some() && jobs.find(Key::Call(4)).is_some());
-    assert!(jobs.get_mut(5).is_none() && jobs.find(Key::Call(5)).is_none());
+    assert!(jobs.get_mut(4).is_some() && jobs.find(AttemptKey::Call(4)).is_some());
+    assert!(jobs.get_mut(5).is_none() && jobs.find(AttemptKey::Call(5)).is_none());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn clocks_start_when_an_attempt_begins() {
     jobs.begin_next(later).unwrap();
     assert_eq!(jobs.deadline(true), Some(now + SECOND * 5));
     assert_eq!(jobs.due(true, now + SECOND * 4), None);
-    let due = Some(Due::Kill(2, Why::Time(SECOND * 3)));
+    let due = Some((2, Due::Kill(StopReason::Time(SECOND * 3))));
     assert_eq!(jobs.due(true, now + SECOND * 5), due);
 }
 
@@ -131,9 +131,9 @@ fn what_is_due_first_and_when() {
         idle: idle.map(|seconds| SECOND * seconds),
         ..Timeouts::default()
     };
-    let time = |seconds: u32| Why::Time(SECOND * seconds);
-    let silence = |seconds: u32| Why::Silence(SECOND * seconds);
-    let (ask, kill) = (|why| Due::Ask(1, why), |why| Due::Kill(1, why));
+    let time = |seconds: u32| StopReason::Time(SECOND * seconds);
+    let silence = |seconds: u32| StopReason::Silence(SECOND * seconds);
+    let (ask, kill) = (|why| (1, Due::Ask(why)), |why| (1, Due::Kill(why)));
     for (limits, after, can_be_asked, after_else, cannot) in [
         (
             limits(Some(3), None, None),
@@ -215,23 +215,23 @@ fn signs_of_life_put_off_the_idle_clock_and_no_other() {
     };
     let (mut jobs, now) = sent(2, 1, timeouts);
     for (sign, deadline) in [(1, 3), (3, 5), (4, 5)] {
-        jobs.get_mut(1).unwrap().show_life(now + SECOND * sign);
+        jobs.get_mut(1).unwrap().sign(now + SECOND * sign);
         assert_eq!(jobs.deadline(false), Some(now + SECOND * deadline));
     }
     // One that has not begun shows none.
-    jobs.get_mut(2).unwrap().show_life(now);
+    jobs.get_mut(2).unwrap().sign(now);
     assert!(jobs.get_mut(2).unwrap().begun.is_none());
 }
 
 #[test]
 fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
-    let kill_after = |timeouts: Timeouts, why: Why, asked: Duration| {
+    let kill_after = |timeouts: Timeouts, why: StopReason, asked: Duration| {
         let (mut jobs, now) = sent(1, 1, timeouts);
         let entry = jobs.get_mut(1).unwrap();
         entry.ask(why, SECOND * 10, now + asked);
         assert_eq!(entry.asked(), Some(why));
         let at = jobs.deadline(true).unwrap();
-        assert_eq!(jobs.due(true, at), Some(Due::Kill(1, why)));
+        assert_eq!(jobs.due(true, at), Some((1, Due::Kill(why))));
         at - now
     };
     let none = Timeouts::default();
@@ -239,7 +239,7 @@ fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
         hard: Some(SECOND * 7),
         ..none
     };
-    let time = Why::Time(SECOND * 3);
+    let time = StopReason::Time(SECOND * 3);
     assert_eq!(kill_after(none, time, SECOND * 3), SECOND * 13);
     assert_eq!(kill_after(hard, time, SECOND * 3), SECOND * 7);
     // Whoever is asked has a moment to answer, also at the hard limit itself.
@@ -247,25 +247,25 @@ fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
         kill_after(hard, time, SECOND * 7),
         SECOND * 7 + Timeouts::LAST_MOMENT
     );
-    assert_eq!(kill_after(none, Why::Unwanted, SECOND * 3), SECOND * 13);
-    assert_eq!(kill_after(hard, Why::Unwanted, SECOND * 3), SECOND * 7);
+    assert_eq!(kill_after(none, StopReason::Unwanted, SECOND * 3), SECOND * 13);
+    assert_eq!(kill_after(hard, StopReason::Unwanted, SECOND * 3), SECOND * 7);
 }
 
 #[test]
 fn asked_again_the_first_reason_stays_and_the_nearer_end_counts() {
     let (mut jobs, now) = sent(1, 1, Timeouts::default());
     let entry = jobs.get_mut(1).unwrap();
-    entry.ask(Why::Unwanted, Duration::MAX, now);
+    entry.ask(StopReason::Unwanted, Duration::MAX, now);
     assert_eq!(jobs.deadline(true), None, "a grace without end");
     for (grace, ends) in [(9, 9), (4, 4), (6, 4)] {
         let entry = jobs.get_mut(1).unwrap();
-        entry.ask(Why::Time(SECOND), SECOND * grace, now);
-        assert_eq!(entry.asked(), Some(Why::Unwanted));
+        entry.ask(StopReason::Time(SECOND), SECOND * grace, now);
+        assert_eq!(entry.asked(), Some(StopReason::Unwanted));
         assert_eq!(jobs.deadline(true), Some(now + SECOND * ends));
     }
     let (mut jobs, now) = sent(2, 1, Timeouts::default());
     let waiting = jobs.get_mut(2).unwrap();
-    waiting.ask(Why::Unwanted, SECOND, now);
+    waiting.ask(StopReason::Unwanted, SECOND, now);
     assert_eq!(
         waiting.asked(),
         None,

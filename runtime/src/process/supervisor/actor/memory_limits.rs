@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::roster::Roster;
+use super::super::pool_state::PoolState;
 use super::super::{Command, memory};
 use super::Actor;
-use crate::worker::Cause;
-use crate::worker::orders::Order;
+use crate::dispatch::{Kill, Order};
 
 impl Actor {
     /// Has the workers' memory read, where a limit is set and the last reading is old.
     pub(super) fn weigh(&mut self, now: Instant) {
-        let limited = |roster: &&Roster| {
-            roster.config.hard_memory.is_some() || roster.config.recycling.soft_memory.is_some()
+        let limited = |pool: &&PoolState| {
+            pool.config.hard_memory.is_some() || pool.config.recycling.soft_memory.is_some()
         };
-        let limited = self.rosters.iter().filter(limited);
-        let members = limited.flat_map(|roster| &roster.members);
-        let groups: Vec<u32> = members.filter_map(|member| member.system_id).collect();
+        let limited = self.pools.iter().filter(limited);
+        let workers = limited.flat_map(|pool| &pool.workers);
+        let groups: Vec<u32> = workers.filter_map(|worker| worker.system_id).collect();
         if groups.is_empty() {
             self.weigh_at = None;
             return;
@@ -44,19 +43,19 @@ impl Actor {
 
     pub(super) fn weighed(&mut self, weights: &BTreeMap<u32, u64>) {
         self.weighing = false;
-        for roster in &mut self.rosters {
+        for pool in &mut self.pools {
             let (soft, hard) = (
-                roster.config.recycling.soft_memory,
-                roster.config.hard_memory,
+                pool.config.recycling.soft_memory,
+                pool.config.hard_memory,
             );
-            for member in &mut roster.members {
-                let weight = member.system_id.and_then(|id| weights.get(&id));
+            for worker in &mut pool.workers {
+                let weight = worker.system_id.and_then(|id| weights.get(&id));
                 let Some(&used) = weight else { continue };
-                member.rss = used;
+                worker.rss = used;
                 if let Some(limit) = hard.filter(|limit| used > *limit) {
-                    member.order(Order::Kill(Cause::Memory { used, limit }));
+                    worker.order(Order::Kill(Kill::Memory { used, limit }));
                 } else if soft.is_some_and(|limit| used > limit) {
-                    member.swollen = true;
+                    worker.is_over_memory = true;
                 }
             }
         }
@@ -69,8 +68,9 @@ mod tests {
 
     use tokio::sync::mpsc;
 
-    use super::super::super::member::Member;
+    use super::super::super::worker::SupervisedWorker;
     use super::*;
+    use crate::dispatch::{WorkerLink, WorkerNumber};
     use crate::process::{MockProcessManager, PoolConfig, ProcessConfig, Size};
     use crate::worker::WorkerName;
 
@@ -93,10 +93,11 @@ mod tests {
         };
         actor.add(config).unwrap();
         let now = tokio::time::Instant::now().into_std();
-        let (orders, _received) = mpsc::unbounded_channel();
-        let mut member = Member::new(1, WorkerName::new("echo", 1), orders, now);
-        member.system_id = Some(1);
-        actor.rosters[0].members.push(member);
+        let (link, _received) = WorkerLink::channel();
+        let name = WorkerName::new("echo", 1);
+        let mut worker = SupervisedWorker::new(WorkerNumber(1), name, link, now);
+        worker.system_id = Some(1);
+        actor.pools[0].workers.push(worker);
 
         assert_eq!(actor.tend(now), None);
         let late = now + memory::INTERVAL * 2;

@@ -5,26 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::crew::Report;
+use super::report::Report;
 
-/// How much talk (steps and logs) may lie on its way; what comes beyond that is counted and dropped.
-/// It is for people to read, and nobody reads faster.
+/// How many steps and log lines may be on their way. What comes beyond that is counted and dropped: it is for people
+/// to read, and nobody reads faster.
 const TALK: usize = 4096;
 
-/// Brings reports to the loop; cloning it costs a counter.
+/// Brings reports to the loop; a clone costs a counter.
 ///
-/// What became of an attempt is never dropped and never waits, since there is no more of it than
-/// there are attempts. A worker can talk without end, so talk can be dropped.
+/// A report on what became of an attempt is never dropped and never waits, since there are no more of them than there are
+/// attempts. A worker can talk without end, so steps and logs can be dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter(Arc<Lines>);
 
 #[derive(Debug)]
 struct Lines {
-    /// Unlike that of any other run in this process.
-    number: u64,
     news: mpsc::UnboundedSender<Report>,
     talk: mpsc::Sender<Report>,
-    unheard: AtomicU64,
+    dropped: AtomicU64,
 }
 
 /// The loop's end of it.
@@ -36,15 +34,12 @@ pub(crate) struct Reports {
 
 impl Reporter {
     pub(crate) fn new() -> (Self, Reports) {
-        // Only uniqueness matters, no order with anything else.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let (news, heard_news) = mpsc::unbounded_channel();
         let (talk, heard_talk) = mpsc::channel(TALK);
         let lines = Lines {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             news,
             talk,
-            unheard: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         };
         let reports = Reports {
             news: heard_news,
@@ -53,13 +48,13 @@ impl Reporter {
         (Self(Arc::new(lines)), reports)
     }
 
-    /// Reports. After the run has ended nobody listens, which is fine.
+    /// Reports something. After the run has ended nobody listens, which is fine.
     pub(crate) fn tell(&self, report: Report) {
         match report {
             Report::Step { .. } | Report::Log { .. } => {
                 if self.0.talk.try_send(report).is_err() {
                     // Relaxed: a figure for people.
-                    self.0.unheard.fetch_add(1, Ordering::Relaxed);
+                    self.0.dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
             news => {
@@ -69,23 +64,8 @@ impl Reporter {
         }
     }
 
-    /// Which run it brings reports to: each counts its tickets from zero.
-    pub(crate) fn number(&self) -> u64 {
-        self.0.number
-    }
-
-    /// Whether both bring reports to the same run.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.number() == other.number()
-    }
-
-    /// Whether the run has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.news.is_closed()
-    }
-
     /// How many steps and log lines were dropped because nobody could read that fast.
-    pub(super) fn unheard(&self) -> u64 {
-        self.0.unheard.load(Ordering::Relaxed)
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
     }
 }

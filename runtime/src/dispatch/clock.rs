@@ -1,0 +1,236 @@
+//! The clocks of an attempt: when it is asked to stop, and when it is killed.
+
+use std::time::{Duration, Instant};
+
+use crate::job::Timeouts;
+use crate::outcome::{Class, Failure};
+
+/// The clocks of an attempt that has begun. A plain value: whoever performs the attempt asks it what is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttemptClock {
+    started: Instant,
+    /// When the attempt last showed that it is alive.
+    last_sign: Instant,
+    stopping: Option<Stopping>,
+}
+
+/// An attempt that was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stopping {
+    reason: StopReason,
+    kill_at: Option<Instant>,
+}
+
+/// Why an attempt is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// It ran this long.
+    Time(Duration),
+    /// It showed no progress for this long.
+    Silence(Duration),
+    /// Nobody wants it any more.
+    Unwanted,
+}
+
+/// What is to be done with an attempt next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Ask it to stop.
+    Ask(StopReason),
+    /// Kill it.
+    Kill(StopReason),
+}
+
+/// How an attempt can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stoppable {
+    /// It can be asked, and has [a moment](Timeouts::LAST_MOMENT) at least before it is killed.
+    ByAsking,
+    /// It can be asked, and is killed at its hard time whether it has been asked or not: killing it costs nothing.
+    ByDropping,
+    /// It can only be killed, which is done as late as its timeouts allow.
+    ByKilling,
+}
+
+impl AttemptClock {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            last_sign: now,
+            stopping: None,
+        }
+    }
+
+    /// How long the attempt has run.
+    pub(crate) fn ran(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
+    /// The attempt has shown that it is alive.
+    pub(crate) fn sign(&mut self, at: Instant) {
+        self.last_sign = self.last_sign.max(at);
+    }
+
+    /// Why it was asked to stop, if it was.
+    pub(crate) fn asked(&self) -> Option<StopReason> {
+        self.stopping.map(|stopping| stopping.reason)
+    }
+
+    /// The attempt was asked to stop. The first reason stays, and the nearest end counts.
+    pub(crate) fn ask(
+        &mut self,
+        reason: StopReason,
+        timeouts: &Timeouts,
+        stoppable: Stoppable,
+        grace: Duration,
+        now: Instant,
+    ) {
+        let grace_ends = now.checked_add(grace);
+        let hard_at = timeouts
+            .hard
+            .and_then(|hard| self.started.checked_add(hard));
+        let kill_at = match (timeouts.hard, reason) {
+            (None, _) => grace_ends,
+            (Some(_), StopReason::Unwanted) => earlier(grace_ends, hard_at),
+            (Some(_), StopReason::Time(_) | StopReason::Silence(_)) => match stoppable {
+                Stoppable::ByDropping => hard_at,
+                Stoppable::ByAsking | Stoppable::ByKilling => {
+                    hard_at.max(now.checked_add(Timeouts::LAST_MOMENT))
+                }
+            },
+        };
+        let before = self.stopping.unwrap_or(Stopping { reason, kill_at });
+        self.stopping = Some(Stopping {
+            reason: before.reason,
+            kill_at: earlier(before.kill_at, kill_at),
+        });
+    }
+
+    /// What is to be done next, and when.
+    pub(crate) fn next(
+        &self,
+        timeouts: &Timeouts,
+        stoppable: Stoppable,
+    ) -> Option<(Instant, Due)> {
+        if let Some(Stopping { reason, kill_at }) = self.stopping {
+            return Some((kill_at?, Due::Kill(reason)));
+        }
+        let after = |since: Instant, limit: Option<Duration>, why: fn(Duration) -> StopReason| {
+            Some((since.checked_add(limit?)?, why(limit?)))
+        };
+        let soft = after(self.started, timeouts.soft, StopReason::Time);
+        let hard = after(self.started, timeouts.hard, StopReason::Time);
+        let idle = after(self.last_sign, timeouts.idle, StopReason::Silence);
+        if stoppable == Stoppable::ByKilling {
+            let (at, reason) = first(hard.or(soft), idle)?;
+            return Some((at, Due::Kill(reason)));
+        }
+        match (first(soft, idle), hard) {
+            (Some((ask, _)), Some((kill, reason))) if kill < ask => {
+                Some((kill, Due::Kill(reason)))
+            }
+            (Some((at, reason)), _) => Some((at, Due::Ask(reason))),
+            (None, Some((at, reason))) => Some((at, Due::Kill(reason))),
+            (None, None) => None,
+        }
+    }
+}
+
+type Limit = Option<(Instant, StopReason)>;
+
+fn first(one: Limit, other: Limit) -> Limit {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl StopReason {
+    /// What an attempt comes to that stops for this reason.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),
+            Self::Silence(limit) => Failure::new(
+                Class::Timeout,
+                format!("timed out: no progress for {limit:?}"),
+            ),
+            Self::Unwanted => Failure::new(Class::Cancelled, "cancelled while it ran"),
+        }
+    }
+
+    /// What a worker is told.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Time(_) | Self::Silence(_) => "timeout",
+            Self::Unwanted => "cancelled",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn soft_and_hard(soft: u32, hard: u32) -> Timeouts {
+        Timeouts {
+            soft: Some(SECOND * soft),
+            hard: Some(SECOND * hard),
+            ..Timeouts::default()
+        }
+    }
+
+    #[test]
+    fn a_closure_is_killed_at_its_hard_time_and_a_worker_gets_a_moment_after_it_was_asked() {
+        let start = tokio::time::Instant::now().into_std();
+        let timeouts = soft_and_hard(3, 3);
+        for (stoppable, kill_after) in [(Stoppable::ByDropping, 3), (Stoppable::ByAsking, 4)] {
+            let mut clock = AttemptClock::new(start);
+            let reason = StopReason::Time(SECOND * 3);
+            let due = clock.next(&timeouts, stoppable);
+            assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
+            clock.ask(reason, &timeouts, stoppable, SECOND * 9, start + SECOND * 3);
+            let due = clock.next(&timeouts, stoppable);
+            assert_eq!(
+                due,
+                Some((start + SECOND * kill_after, Due::Kill(reason)))
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_reason_stays_and_the_nearest_end_counts() {
+        let start = tokio::time::Instant::now().into_std();
+        let timeouts = soft_and_hard(3, 60);
+        let mut clock = AttemptClock::new(start);
+        let (ask, time) = (Stoppable::ByAsking, StopReason::Time(SECOND * 3));
+        clock.ask(time, &timeouts, ask, SECOND, start + SECOND * 3);
+        clock.ask(StopReason::Unwanted, &timeouts, ask, SECOND * 5, start + SECOND * 10);
+        assert_eq!(clock.asked(), Some(time));
+        let due = clock.next(&timeouts, ask);
+        assert_eq!(due, Some((start + SECOND * 15, Due::Kill(time))));
+    }
+
+    #[test]
+    fn a_sign_of_life_moves_the_idle_time_and_no_other() {
+        let start = tokio::time::Instant::now().into_std();
+        let timeouts = Timeouts {
+            idle: Some(SECOND * 2),
+            hard: Some(SECOND * 5),
+            ..Timeouts::default()
+        };
+        let mut clock = AttemptClock::new(start);
+        clock.sign(start + SECOND * 4);
+        let due = clock.next(&timeouts, Stoppable::ByKilling);
+        let hard = Due::Kill(StopReason::Time(SECOND * 5));
+        assert_eq!(due, Some((start + SECOND * 5, hard)));
+    }
+}

@@ -1,0 +1,135 @@
+//! Those who perform the attempts of a run, by the kind of worker that a job asks for.
+
+use std::time::Instant;
+
+use super::local::LocalPerformer;
+use crate::dispatch::{Assignment, AttemptKey, Demand, Order, Reporter, Stop};
+use crate::process::{Attachment, SeatId, Seats};
+use crate::scheduling::{Kind, Ticket};
+
+/// A pool of workers that a run has.
+pub(crate) struct PoolPerformer {
+    pub(super) seats: Seats,
+    link: Box<dyn DemandLink>,
+    /// The demand that the pool was told last.
+    told: Demand,
+}
+
+/// The way to whoever keeps the size of a pool. Dropping it gives the pool up.
+pub(crate) trait DemandLink: Send {
+    /// Says how much work is left. It does not wait.
+    fn demand(&self, demand: Demand);
+}
+
+impl DemandLink for Attachment {
+    fn demand(&self, demand: Demand) {
+        self.demand(demand);
+    }
+}
+
+impl PoolPerformer {
+    pub(crate) fn new(seats: Seats, link: Box<dyn DemandLink>) -> Self {
+        Self {
+            seats,
+            link,
+            told: Demand::default(),
+        }
+    }
+}
+
+/// All performers of a run: this process for the first kinds, and a pool for each kind after them.
+pub(super) struct Performers {
+    local: LocalPerformer,
+    local_kinds: usize,
+    pools: Vec<PoolPerformer>,
+}
+
+impl Performers {
+    pub(super) fn new(local: LocalPerformer, local_kinds: usize) -> Self {
+        Self {
+            local,
+            local_kinds,
+            pools: Vec::new(),
+        }
+    }
+
+    /// Adds the pool of the next kind.
+    pub(super) fn add(&mut self, pool: PoolPerformer) {
+        self.pools.push(pool);
+    }
+
+    /// The pool of a kind; none where this process performs the attempts itself.
+    pub(super) fn pool(&mut self, kind: Kind) -> Option<&mut PoolPerformer> {
+        let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
+        self.pools.get_mut(at)
+    }
+
+    pub(super) fn pools(&self) -> impl Iterator<Item = (Kind, &PoolPerformer)> {
+        (self.local_kinds..).map(kind).zip(&self.pools)
+    }
+
+    pub(super) fn pools_mut(&mut self) -> impl Iterator<Item = (Kind, &mut PoolPerformer)> {
+        (self.local_kinds..).map(kind).zip(&mut self.pools)
+    }
+
+    /// Performs an attempt in this process.
+    pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment) {
+        self.local.perform(ticket, assignment);
+    }
+
+    /// Stops an attempt; one that has ended meanwhile is not an error.
+    pub(super) fn stop(&mut self, kind: Kind, seat: Option<SeatId>, ticket: Ticket, stop: Stop) {
+        match (self.pool(kind), seat) {
+            (Some(pool), Some(seat)) => {
+                let key = AttemptKey::Ticket(ticket);
+                pool.seats.link(seat).order(Order::Stop(key, stop));
+            }
+            (_, _) => self.local.stop(ticket, stop),
+        }
+    }
+
+    /// Tells a pool how much work is left for it, if that has changed.
+    pub(super) fn demand(&mut self, kind: Kind, demand: Demand) {
+        if let Some(pool) = self.pool(kind)
+            && pool.told != demand
+        {
+            pool.told = demand;
+            pool.link.demand(demand);
+        }
+    }
+
+    /// Tells a pool again how much work is left for it, because it has asked.
+    pub(super) fn demand_again(&mut self, kind: Kind, demand: Demand) {
+        if let Some(pool) = self.pool(kind) {
+            pool.told = demand;
+            pool.link.demand(demand);
+        }
+    }
+
+    /// When [`recall`](Self::recall) has something to do.
+    pub(super) fn recall_at(&self) -> Option<Instant> {
+        let pools = self.pools.iter();
+        pools.filter_map(|pool| pool.seats.recall_at()).min()
+    }
+
+    /// Asks back what lies in pipes while other workers of the same pool are idle.
+    pub(super) fn recall(&mut self, now: Instant) {
+        for pool in &mut self.pools {
+            pool.seats.recall(now);
+        }
+    }
+}
+
+/// There are at most 65,536 kinds, which is checked when the run is put together.
+#[expect(clippy::cast_possible_truncation, reason = "checked where kinds are added")]
+fn kind(number: usize) -> Kind {
+    Kind(number as u16)
+}
+
+/// Tells how an attempt replies, which is the same for all of a run.
+pub(super) fn reply(ticket: Ticket, reporter: &Reporter) -> crate::dispatch::ReplyTo {
+    crate::dispatch::ReplyTo::Loop {
+        ticket,
+        reporter: reporter.clone(),
+    }
+}

@@ -1,0 +1,123 @@
+//! A run, as a pool sees it: it takes the pool, gives attempts to its workers, and hears what becomes of them.
+
+use std::sync::Arc;
+
+use super::fake::job;
+use crate::Error;
+use crate::dispatch::{
+    Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, Reporter, Reports, Stop,
+    WorkerNumber,
+};
+use crate::process::ProcessPool;
+use crate::process::supervisor::Attachment;
+use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings, Ticket};
+
+/// Tickets as a run has them.
+pub(super) fn tickets(count: usize) -> Vec<Ticket> {
+    let now = tokio::time::Instant::now().into_std();
+    let slots = u32::try_from(count).unwrap();
+    let settings = Settings {
+        slots,
+        ..Settings::default()
+    };
+    let mut scheduler = Scheduler::new(settings, now).unwrap();
+    let tickets = (0..count).map(|_| {
+        scheduler.push(Request::new("echo"), now).unwrap();
+        match scheduler.pop(now) {
+            Decision::Start(ticket) => ticket,
+            other => panic!("{other:?}"),
+        }
+    });
+    tickets.collect()
+}
+
+/// A run that has a pool.
+pub(super) struct RunSide {
+    attachment: Attachment,
+    reporter: Reporter,
+    pub(super) reports: Reports,
+    /// The workers that were offered and not withdrawn.
+    pub(super) offers: Vec<Offer>,
+    pub(super) withdrawn: Vec<WorkerNumber>,
+}
+
+impl RunSide {
+    pub(super) fn attach(pool: &ProcessPool) -> Result<Self, Error> {
+        let (reporter, reports) = Reporter::new();
+        Ok(Self {
+            attachment: pool.attach(Kind(1), reporter.clone())?,
+            reporter,
+            reports,
+            offers: Vec::new(),
+            withdrawn: Vec::new(),
+        })
+    }
+
+    /// Waits for an offer if there is none.
+    pub(super) async fn offered(&mut self) -> Offer {
+        while self.offers.is_empty() {
+            let report = self.reports.news.recv().await.unwrap();
+            assert!(self.notes(&report), "{report:?}");
+        }
+        self.offers[0].clone()
+    }
+
+    /// Gives an attempt to the first worker that is offered.
+    pub(super) async fn perform(&mut self, ticket: Ticket, ahead: bool) {
+        let offer = self.offered().await;
+        self.perform_on(&offer, ticket, ahead);
+    }
+
+    pub(super) fn perform_on(&self, offer: &Offer, ticket: Ticket, ahead: bool) {
+        let assignment = Assignment {
+            job: Arc::new(job("a")),
+            attempt: 1,
+            ahead,
+            reply: ReplyTo::Loop {
+                ticket,
+                reporter: self.reporter.clone(),
+            },
+        };
+        if let Err(assignment) = offer.link.perform(assignment) {
+            assignment.give_back(None, true).unwrap();
+        }
+    }
+
+    pub(super) fn stop(&self, offer: &Offer, ticket: Ticket, stop: Stop) {
+        let order = Order::Stop(AttemptKey::Ticket(ticket), stop);
+        offer.link.order(order);
+    }
+
+    pub(super) fn demand(&self, demand: Demand) {
+        self.attachment.demand(demand);
+    }
+
+    fn notes(&mut self, report: &Report) -> bool {
+        match report {
+            Report::Offered { offer, .. } => {
+                self.offers.retain(|other| other.number != offer.number);
+                self.offers.push(offer.clone());
+            }
+            Report::Withdrawn { worker, .. } => {
+                self.offers.retain(|other| other.number != *worker);
+                self.withdrawn.push(*worker);
+            }
+            Report::Introduced { .. }
+            | Report::Worker(_)
+            | Report::Proven { .. }
+            | Report::DemandWanted { .. } => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// The next report about an attempt.
+    pub(super) async fn next(&mut self) -> Report {
+        loop {
+            let report = self.reports.news.recv().await.unwrap();
+            if !self.notes(&report) {
+                return report;
+            }
+        }
+    }
+}
