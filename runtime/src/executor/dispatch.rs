@@ -31,7 +31,6 @@ impl Orchestrator {
                 Decision::Idle => break,
             }
         }
-        self.performers.recall(self.now);
         // A breaker has to be asked when an attempt begins, and one that is sent ahead begins elsewhere.
         if self.breakers.is_empty() {
             self.send_ahead();

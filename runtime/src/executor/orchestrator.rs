@@ -258,6 +258,9 @@ impl Orchestrator {
         self.check_failures();
         let clogged = self.is_clogged();
         self.dispatch();
+        if self.may_recall() {
+            self.performers.recall(self.now);
+        }
         self.tell_demand();
         self.tell_breakers();
         self.recording.begin(self.living > 0, self.now);
@@ -330,6 +333,12 @@ impl Orchestrator {
         self.weight_out >= IN_HAND && self.outgoing.held() == 0
     }
 
+    /// Whether what is asked back from a busy worker could begin on an idle one.
+    fn may_recall(&self) -> bool {
+        let load = self.scheduler.load();
+        self.is_running() && !self.paused && self.held.is_none() && load.slots_used < load.slots
+    }
+
     /// Until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
         let pools = self.performers.pools();
@@ -343,7 +352,7 @@ impl Orchestrator {
         let wake = self.wake.filter(|_| !stopping);
         let deadline = self.rules.deadline.filter(|_| !stopping);
         let patience = self.patience.first().map(|(when, _)| *when);
-        let recall = self.performers.recall_at();
+        let recall = self.performers.recall_at().filter(|_| self.may_recall());
         let recording = self.recording.due();
         let enough = self.enough_until().filter(|_| !stopping);
         [

@@ -31,6 +31,8 @@ pub(crate) struct Seats {
     /// Kept between choices, for its memory.
     candidates: Vec<Candidate>,
     estimate: Estimate,
+    /// When attempts were last asked back.
+    recalled_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Seats {
             proven: 0,
             candidates: Vec::new(),
             estimate: Estimate::default(),
+            recalled_at: None,
         }
     }
 
@@ -281,7 +284,8 @@ impl Seats {
         let seated = self.workers.iter().flatten();
         let idle = seated.filter(|one| one.takes_attempts());
         let since = idle.filter_map(|one| one.idle_since).min()?;
-        since.checked_add(RECALL_AFTER)
+        // Not at once again, should the same attempts have been sent ahead once more.
+        since.max(self.recalled_at.unwrap_or(since)).checked_add(RECALL_AFTER)
     }
 
     /// Asks back what lies in pipes while another worker is idle: a short job must not lie behind a long one.
@@ -289,6 +293,7 @@ impl Seats {
         if self.recall_at().is_none_or(|at| now < at) {
             return;
         }
+        self.recalled_at = Some(now);
         for seated in self.workers.iter_mut().flatten() {
             if seated.can_give_back() {
                 seated.is_recalled = true;
