@@ -14,7 +14,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Those of this process, and what is set besides.
+    /// Those of this process, and what is set besides. A folder that somebody else may have written is refused.
     pub(crate) fn load(typed: &StateArguments) -> Result<(Self, Settings), CliError> {
         let surroundings = Surroundings::current().map_err(|source| CliError::Read {
             path: ".".into(),
@@ -22,6 +22,9 @@ impl Places {
         })?;
         let settings = Settings::load(&surroundings)?;
         let places = Self::find(typed, &settings, &surroundings)?;
+        let trust = settings.trust(&surroundings);
+        trust.folder(&places.state)?;
+        trust.folder(&places.cache)?;
         Ok((places, settings))
     }
 

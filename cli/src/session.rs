@@ -105,6 +105,13 @@ impl Session {
         })?;
         let settings = Settings::load(&surroundings)?;
         let rules = Rules::of(typed, record, &settings, &surroundings);
+        let trust = settings.trust(&surroundings);
+        if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
+            trust.folder(state)?;
+        }
+        if let Some(cache) = &rules.cache_dir {
+            trust.folder(cache)?;
+        }
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);

@@ -21,6 +21,7 @@ use crate::document::Node;
 #[cfg(test)]
 use crate::document::Shape;
 use crate::job_file::{Retry, Wishes};
+use crate::trust::Trust;
 use crate::value::{self, Amount};
 
 pub(crate) use folders::Surroundings;
@@ -86,6 +87,15 @@ impl Settings {
                 .state_dir(surroundings)
                 .map(|folder| folder.join("cache")),
         }
+    }
+
+    /// Which files and folders of others may be used.
+    #[expect(
+        clippy::unused_self,
+        reason = "a user's own config file will name trusted folders, too"
+    )]
+    pub(crate) fn trust(&self, surroundings: &Surroundings) -> Trust {
+        Trust::new(surroundings, &[])
     }
 
     /// What holds for jobs that say nothing.
