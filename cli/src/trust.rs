@@ -104,7 +104,12 @@ impl Trust {
         };
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Nothing can be read from below a file either, and whoever tries says what is wrong.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(refused(path, Why::Unknown(error))),
         };
         if self.is_exempt(path, &real) {
@@ -122,7 +127,8 @@ impl Trust {
         for part in parts {
             let known = fs::metadata(part).map_err(|error| refused(part, Why::Unknown(error)))?;
             if let Some(why) = self.objection(&known) {
-                return Err(refused(part, why));
+                let is_itself = part == real && !path.is_symlink();
+                return Err(refused(if is_itself { path } else { part }, why));
             }
         }
         Ok(())
@@ -286,6 +292,7 @@ mod tests {
         trust.file(&folder.path().join("file")).unwrap();
         trust.folder(&folder.path().join("none/at/all")).unwrap();
         trust.file(&folder.path().join("none")).unwrap();
+        trust.folder(&folder.path().join("file/below")).unwrap();
         trust.file(Path::new("/etc/passwd")).unwrap();
     }
 
