@@ -36,6 +36,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
+use crate::places::check_state;
 use crate::progress::Display;
 use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
@@ -107,7 +108,7 @@ impl Session {
         let rules = Rules::of(typed, record, &settings, &surroundings);
         let trust = settings.trust(&surroundings);
         if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
-            trust.folder(state)?;
+            check_state(&trust, state)?;
         }
         if let Some(cache) = &rules.cache_dir {
             trust.folder(cache)?;

@@ -14,6 +14,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::{ParallelizationHint, Timeouts};
 
@@ -194,6 +195,21 @@ impl Settings {
     /// `none`, `batch` or `each`.
     pub(crate) fn durability(&self) -> Option<&str> {
         self.text("durability")
+    }
+
+    /// Which runs are kept; 0 is no limit.
+    pub(crate) fn retention(&self) -> Retention {
+        let usual = Retention::default();
+        let age = self.duration("keep-age");
+        let runs = self.text("keep-runs").and_then(|text| text.parse().ok());
+        let size = self
+            .text("keep-size")
+            .and_then(|text| value::size(text).ok());
+        Retention {
+            age: age.or(usual.age).filter(|age| !age.is_zero()),
+            runs: runs.or(usual.runs).filter(|runs| *runs > 0),
+            size: size.or(usual.size).filter(|size| *size > 0),
+        }
     }
 
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
