@@ -12,6 +12,7 @@ use crate::diagnostic::{Look, Report};
 use crate::exit;
 use crate::job_file::FileError;
 use crate::settings::SettingsError;
+use crate::trust::Untrusted;
 
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
@@ -27,6 +28,9 @@ pub(crate) enum CliError {
     File(#[from] FileError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Somebody else may have written what was to be used.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// A line that is no job, where that ends the run.
     #[error("a line of {} makes no job", .0.source.name())]
     BadLine(Box<Report>),
@@ -103,6 +107,7 @@ impl CliError {
             Self::Usage { .. }
             | Self::File(_)
             | Self::Settings(_)
+            | Self::Untrusted(_)
             | Self::BadLine(_)
             | Self::BadLines { .. }
             | Self::Refused(_)
@@ -143,6 +148,7 @@ impl CliError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
+            Self::Untrusted(error) => Some(error.help()),
             Self::Output(error) | Self::Write { source: error, .. }
                 if error.kind() == io::ErrorKind::StorageFull =>
             {

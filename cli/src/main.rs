@@ -29,6 +29,7 @@ mod schema;
 mod seen;
 mod session;
 mod settings;
+mod trust;
 mod value;
 
 use std::io;

@@ -1,10 +1,13 @@
 //! Where runs are recorded and results are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use ratchet_runtime::RunStore;
 
 use crate::args::record::StateArguments;
 use crate::error::CliError;
 use crate::settings::{Settings, Surroundings};
+use crate::trust::{Trust, Untrusted};
 
 /// The folders; neither has to be there yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,15 +17,24 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Those of this process, and what is set besides.
+    /// Those of this process, and what is set besides. A folder that somebody else may have written is refused.
     pub(crate) fn load(typed: &StateArguments) -> Result<(Self, Settings), CliError> {
+        let (places, settings, _) = Self::open(typed)?;
+        Ok((places, settings))
+    }
+
+    /// The same, with what tells who else may be trusted.
+    pub(crate) fn open(typed: &StateArguments) -> Result<(Self, Settings, Trust), CliError> {
         let surroundings = Surroundings::current().map_err(|source| CliError::Read {
             path: ".".into(),
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
         let places = Self::find(typed, &settings, &surroundings)?;
-        Ok((places, settings))
+        let trust = settings.trust(&surroundings);
+        check_state(&trust, &places.state)?;
+        trust.folder(&places.cache)?;
+        Ok((places, settings, trust))
     }
 
     /// What was typed counts for both, then each has its setting and its default.
@@ -42,6 +54,12 @@ impl Places {
             },
         })
     }
+}
+
+/// Refuses a state folder into which somebody else may have put runs.
+pub(crate) fn check_state(trust: &Trust, state: &Path) -> Result<(), Untrusted> {
+    trust.folder(state)?;
+    trust.folder(RunStore::at(state).folder())
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
+use crate::places::check_state;
 use crate::progress::Display;
 use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
@@ -105,6 +106,13 @@ impl Session {
         })?;
         let settings = Settings::load(&surroundings)?;
         let rules = Rules::of(typed, record, &settings, &surroundings);
+        let trust = settings.trust(&surroundings);
+        if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
+            check_state(&trust, state)?;
+        }
+        if let Some(cache) = &rules.cache_dir {
+            trust.folder(cache)?;
+        }
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);

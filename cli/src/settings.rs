@@ -14,6 +14,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::{ParallelizationHint, Timeouts};
 
@@ -21,6 +22,7 @@ use crate::document::Node;
 #[cfg(test)]
 use crate::document::Shape;
 use crate::job_file::{Retry, Wishes};
+use crate::trust::Trust;
 use crate::value::{self, Amount};
 
 pub(crate) use folders::Surroundings;
@@ -86,6 +88,15 @@ impl Settings {
                 .state_dir(surroundings)
                 .map(|folder| folder.join("cache")),
         }
+    }
+
+    /// Which files and folders of others may be used.
+    #[expect(
+        clippy::unused_self,
+        reason = "a user's own config file will name trusted folders, too"
+    )]
+    pub(crate) fn trust(&self, surroundings: &Surroundings) -> Trust {
+        Trust::new(surroundings, &[])
     }
 
     /// What holds for jobs that say nothing.
@@ -184,6 +195,21 @@ impl Settings {
     /// `none`, `batch` or `each`.
     pub(crate) fn durability(&self) -> Option<&str> {
         self.text("durability")
+    }
+
+    /// Which runs are kept; 0 is no limit.
+    pub(crate) fn retention(&self) -> Retention {
+        let usual = Retention::default();
+        let age = self.duration("keep-age");
+        let runs = self.text("keep-runs").and_then(|text| text.parse().ok());
+        let size = self
+            .text("keep-size")
+            .and_then(|text| value::size(text).ok());
+        Retention {
+            age: age.or(usual.age).filter(|age| !age.is_zero()),
+            runs: runs.or(usual.runs).filter(|runs| *runs > 0),
+            size: size.or(usual.size).filter(|size| *size > 0),
+        }
     }
 
     pub(crate) fn log_file(&self) -> Option<PathBuf> {

@@ -20,6 +20,10 @@
 //! **A failed write** poisons the journal: this call and all later ones fail with the same error, since
 //! nobody knows how much of it is in the file.
 //!
+//! **Compaction.** When a run has ended, only the last outcome of each job counts, and
+//! [`compact`](Journal::compact) leaves out the rest. [`RunStore::prune`] removes the runs that are too old or too
+//! many.
+//!
 //! **One process a journal.** A lock that the system releases when the process dies sees to it.
 //!
 //! ```
@@ -50,11 +54,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod compact;
 mod content;
 mod error;
 mod history;
 mod index;
 mod ledger;
+mod prune;
 mod record;
 mod resume;
 mod run_id;
@@ -66,7 +72,7 @@ mod tests;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -75,6 +81,7 @@ use ratchet_ipc::Payload;
 pub use content::Content;
 pub use error::JournalError;
 pub use history::{History, Recorded};
+pub use prune::{Pruned, Retention};
 pub use record::{Header, Source};
 pub use resume::{Differences, Resume, Verdict, Why};
 pub use run_id::RunId;
@@ -102,6 +109,9 @@ pub enum Durability {
 /// What was appended is written when it is as much as this, before anybody asks: memory that is handed back and
 /// forth costs more than the writes that it would save.
 const BUFFER: usize = 1024 * 1024;
+
+/// So much of a journal is read at once, where all of it is.
+const CHUNK: usize = 256 * 1024;
 
 /// So often a lock is tried that somebody else has: one who only looks has it for a microsecond.
 const LOCK_TRIES: u32 = 100;
@@ -139,6 +149,7 @@ impl Journal {
             .mode(0o600)
             .open(path)
             .map_err(|error| JournalError::io("create", path, error))?;
+        lock(path, &file)?;
         let mut journal = Self::new(path, file, durability, buffer, 0)?;
         journal.flush()?;
         if durability != Durability::None {
@@ -158,11 +169,8 @@ impl Journal {
     ) -> Result<(Self, History), JournalError> {
         let path = path.as_ref();
         let failed = |action| move |error| JournalError::io(action, path, error);
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(failed("open"))?;
         // Locked first, so that nobody writes what is read.
+        let file = open_locked(path, OpenOptions::new().append(true))?;
         let mut journal = Self::new(path, file, durability, Vec::new(), 0)?;
         let history = History::load(path)?;
         if history.torn().is_some() {
@@ -172,11 +180,12 @@ impl Journal {
                 .map_err(failed("cut off the end of"))?;
         }
         journal.recorded = history.recorded();
-        record::write_resumed(&mut journal.buffer, journal.recorded, now, about)?;
+        record::write_resumed(&mut journal.buffer, journal.recorded, 1, now, about)?;
         journal.flush()?;
         Ok((journal, history))
     }
 
+    /// The journal in a file of which this process has the lock.
     fn new(
         path: &Path,
         file: File,
@@ -184,15 +193,7 @@ impl Journal {
         buffer: Vec<u8>,
         recorded: u64,
     ) -> Result<Self, JournalError> {
-        lock(path, &file)?;
-        let syncer = match durability {
-            Durability::None | Durability::Each => None,
-            Durability::Batch => Some(
-                file.try_clone()
-                    .and_then(|file| Syncer::spawn(path, file))
-                    .map_err(|error| JournalError::io("sync", path, error))?,
-            ),
-        };
+        let syncer = syncer(path, &file, durability)?;
         Ok(Self {
             path: path.to_path_buf(),
             file,
@@ -303,6 +304,45 @@ impl Drop for Journal {
         // Closing the file would do, were it not for children that were forked and have not closed it yet.
         let _ = self.file.unlock();
     }
+}
+
+fn syncer(
+    path: &Path,
+    file: &File,
+    durability: Durability,
+) -> Result<Option<Syncer>, JournalError> {
+    match durability {
+        Durability::None | Durability::Each => Ok(None),
+        Durability::Batch => file
+            .try_clone()
+            .and_then(|file| Syncer::spawn(path, file))
+            .map(Some)
+            .map_err(|error| JournalError::io("sync", path, error)),
+    }
+}
+
+/// Opens a journal and takes its lock, or says that somebody has it.
+fn open_locked(path: &Path, how: &OpenOptions) -> Result<File, JournalError> {
+    for _ in 0..LOCK_TRIES {
+        let file = how
+            .open(path)
+            .map_err(|error| JournalError::io("open", path, error))?;
+        lock(path, &file)?;
+        // Between the two, its last owner may have put a compacted journal in its place, or somebody has removed it.
+        // What is written to a file without a name is lost, so it is opened anew.
+        if is_at(path, &file).map_err(|error| JournalError::io("open", path, error))? {
+            return Ok(file);
+        }
+    }
+    Err(JournalError::InUse {
+        path: path.to_path_buf(),
+    })
+}
+
+/// Whether a file that was opened is still the one of this name.
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let (opened, named) = (file.metadata()?, std::fs::metadata(path)?);
+    Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
 }
 
 /// Takes the lock of a journal, or says that somebody has it.

@@ -13,7 +13,7 @@ Examples:
 
 /// Goes on with a run that was interrupted, or whose jobs failed.
 ///
-/// Jobs that succeeded are not run again; all others are. What was typed for the run holds again, unless
+/// Jobs that succeeded are not run again, unless a job that they need is; all others are. What was typed for the run holds again, unless
 /// it is typed anew. Jobs or items that came from stdin have to be given again, all of them, as in
 /// `ratchet resume 1rtfzfx < items`.
 #[derive(Debug, Args)]

@@ -1,27 +1,40 @@
 //! `ratchet runs`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::Format;
 use super::record::StateArguments;
+use crate::value;
 
 const HELP: &str = "\
 Examples:
   ratchet runs
-  ratchet runs show 1ksdg00
+  ratchet runs list --limit 5 --format json
+  ratchet runs show
   ratchet runs show 1ksd --format jsonl
   ratchet runs rm 1ksdg00 1ksdg01
+  ratchet runs rm --older-than 7d
 
-A run may be named by the beginning of its id.";
+A run may be named by the beginning of its id.
+
+When a run ends, old ones are removed: those that nothing was written to for 30 days (the setting keep-age), and, \
+where there are more than 200 runs (keep-runs) or they take more than 512MiB (keep-size), the oldest of those that \
+finished, first those that succeeded. Runs that go on stay, and interrupted ones are removed by their age alone. \
+Where a run is removed that could still have been resumed, stderr names it. 0 is no limit, as in keep-age=0s.";
 
 const LIST_HELP: &str = "\
 Where stdout is no terminal, there is a line a run of these fields, with tabs between them; `-` is a field \
 that nobody knows:
   id, when it began (UTC), state, jobs that ended, succeeded, failed, not done, what was run
 The states are running, finished, interrupted and unreadable. `failed` counts those that failed, timed out \
-or crashed, `not done` those that were cancelled or skipped.";
+or crashed, `not done` those that were cancelled or skipped.
+
+As JSON, a list of objects is printed, the last run first: id, state, started_at, command, cwd, recorded (how many \
+outcomes), summary and ended_at (of a finished run), error (of an unreadable one). What nobody knows is null.";
 
 /// Lists what was run, shows a run, or removes its record.
 #[derive(Debug, Args)]
@@ -30,34 +43,64 @@ pub(crate) struct RunsArguments {
     #[command(subcommand)]
     pub(crate) action: Option<RunsAction>,
     #[command(flatten)]
-    pub(crate) state: StateArguments,
+    pub(crate) list: ListArguments,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsAction {
     /// Lists the runs, the last one first.
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        state: StateArguments,
-    },
-    /// Shows what came of a run: for people what did not succeed, for programs every result.
+    List(ListArguments),
+    /// Shows what came of a run, or what has come of it so far: for people what did not succeed, for programs every
+    /// result.
     Show(ShowArguments),
-    /// Removes the records of runs; what they name has to exist, and none may be running.
-    Rm {
-        /// Which runs.
-        #[arg(required = true, value_name = "RUN")]
-        runs: Vec<String>,
-        #[command(flatten)]
-        state: StateArguments,
-    },
+    /// Removes the records of runs; those that are named have to exist, and none may be running.
+    Rm(RemoveArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// List so many runs at most, the last ones.
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub(crate) limit: Option<NonZeroU32>,
+    /// How they are listed (default: for people on a terminal, else fields with tabs between them).
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ListFormat>,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
+}
+
+/// How runs are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people: an aligned table.
+    Human,
+    /// A line a run, with tabs between its fields.
+    Tsv,
+    /// One JSON list of objects.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArguments {
+    /// Which runs.
+    #[arg(value_name = "RUN", required_unless_present_any = ["older_than", "all"], conflicts_with_all = ["older_than", "all"])]
+    pub(crate) runs: Vec<String>,
+    /// All that began longer ago than this, as in 7d, but those that are running.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "all")]
+    pub(crate) older_than: Option<Duration>,
+    /// All but those that are running.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// Which run.
-    pub(crate) run: String,
-    /// How it is written (default: for people on a terminal, else JSON lines).
+    /// Which run; the last one, if none is named.
+    pub(crate) run: Option<String>,
+    /// How it is written (default: for people).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// Write to a file instead of stdout.

@@ -16,6 +16,7 @@ use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
 use crate::error::CliError;
 use crate::map::HaltRule;
+use crate::places::check_state;
 use crate::session::Again;
 use crate::settings::{Settings, Surroundings};
 
@@ -26,10 +27,13 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         source,
     })?;
     let here = surroundings.folder.clone();
+    let settings = Settings::load(&surroundings)?;
     let state_dir = match &arguments.state.state_dir {
         Some(folder) => here.join(folder),
-        None => Settings::load(&surroundings)?.state_dir(&surroundings)?,
+        None => settings.state_dir(&surroundings)?,
     };
+    let trust = settings.trust(&surroundings);
+    check_state(&trust, &state_dir)?;
     let store = RunStore::at(&state_dir);
     let id = match &arguments.run {
         Some(run) => super::runs::find(&store, run)?,
@@ -38,6 +42,8 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
                 .hint(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
+    // It says which commands are run, so nobody else may have written it.
+    trust.file(&store.journal(id))?;
     let kept = store.run(id);
     if let RunState::Unreadable(error) = kept.state {
         return Err(error.into());

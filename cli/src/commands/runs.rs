@@ -1,21 +1,19 @@
 //! `ratchet runs`: what was run.
 
 mod list;
+mod remove;
 mod show;
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{Header, RunState};
+use ratchet_runtime::journal::Header;
 use ratchet_runtime::{JournalError, RunId, RunStore};
 
 use crate::about::About;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
 use crate::map::shell_line;
-use crate::places::Places;
 use crate::report::Style;
 use crate::session::word;
 use crate::settings::Settings;
@@ -23,60 +21,22 @@ use crate::value;
 
 pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
     match &arguments.action {
-        None => list(&Places::load(&arguments.state)?),
-        Some(RunsAction::List { state }) => list(&Places::load(state)?),
+        None => list::run(&arguments.list),
+        Some(RunsAction::List(list)) => list::run(list),
         Some(RunsAction::Show(show)) => show::run(show),
-        Some(RunsAction::Rm { runs, state }) => {
-            let (places, _) = Places::load(state)?;
-            remove(&RunStore::at(&places.state), runs, &mut io::stdout())
-        }
+        Some(RunsAction::Rm(remove)) => remove::run(remove),
     }
 }
 
-fn list((places, settings): &(Places, Settings)) -> Result<(), CliError> {
-    let runs = RunStore::at(&places.state).list().map_err(CliError::from)?;
-    if runs.is_empty() {
-        let folder = places.state.display();
-        let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{folder}`");
-        return Ok(());
+/// The run that is named, or the last one.
+pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<RunId, CliError> {
+    match wanted {
+        Some(wanted) => find(store, wanted),
+        None => store.latest()?.ok_or_else(|| {
+            CliError::usage("no run is recorded")
+                .hint(format!("it is looked for in `{}`", folder(store.folder())))
+        }),
     }
-    let text = if io::stdout().is_terminal() {
-        let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
-        // A terminal that does not know its size is as wide as it wants.
-        let columns = columns.ok().filter(|columns| *columns > 0);
-        let columns = columns.map_or(usize::MAX, usize::from);
-        list::table(&runs, SystemClock.now(), style(settings), columns)
-    } else {
-        list::lines(&runs)
-    };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(CliError::Output)
-}
-
-/// Removes all of them, or says why one cannot be removed and leaves all as they are.
-fn remove(store: &RunStore, wanted: &[String], out: &mut dyn Write) -> Result<(), CliError> {
-    let mut ids = Vec::new();
-    for wanted in wanted {
-        let id = find(store, wanted)?;
-        if matches!(store.run(id).state, RunState::Running { .. }) {
-            return Err(CliError::usage(format!("run {id} is still running"))
-                .hint("stop it with Ctrl-C, or a SIGTERM, and remove it then"));
-        }
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    let mut text = String::new();
-    let removed = ids.into_iter().try_for_each(|id| {
-        store.remove(id).map_err(CliError::from)?;
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "removed {id}");
-        Ok(())
-    });
-    // What is gone is said, even if the next could not be removed.
-    let said = out.write_all(text.as_bytes()).map_err(CliError::Output);
-    removed.and(said)
 }
 
 /// The run that somebody means, by its id or the beginning of it.

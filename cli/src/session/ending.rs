@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ratchet_runtime::Stopped;
+use ratchet_runtime::journal::Pruned;
 use ratchet_runtime::summary::Tally;
 
 use super::Went;
@@ -37,9 +38,15 @@ pub(super) fn conclude(
     let rerun = record.as_ref().map(|record| record.rerun(rules));
     let end = end(stopped.as_ref(), reached, heard);
     let nobody_reads = matches!(&delivered.result, Err(error) if error.is_broken_pipe());
-    let is_done = matches!(end, Ok(RunEnd::Done)) && delivered.result.is_ok() && fed.is_ok();
+    let is_done = is_finished(&end, stopped.as_ref()) && delivered.result.is_ok() && fed.is_ok();
     let gone = differences.map_or(0, |(_, gone)| gone);
-    let kept = record.map_or(Ok(()), |record| record.end(&summary, is_done, gone));
+    let kept = record.map_or(Ok(Vec::new()), |record| {
+        record.end(&summary, is_done, gone, &rules.retention)
+    });
+    if let Some(text) = kept.as_ref().ok().and_then(|pruned| forgotten(pruned)) {
+        // Also where little is to be said: nobody can go on with these any more.
+        screen.say(&text);
+    }
     if let Some(differences) = differences.filter(|_| resumed && !rules.quiet) {
         screen.say(&told(differences));
     }
@@ -74,6 +81,12 @@ pub(super) fn conclude(
     Ok(exit::of_run(end, &summary.counts))
 }
 
+/// Whether the run came to its end by itself. One that stopped for any reason of its own may have jobs without
+/// outcomes, so its record says that it was interrupted, whatever its exit code is.
+fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>) -> bool {
+    matches!(end, Ok(RunEnd::Done)) && stopped.is_none()
+}
+
 fn end(stopped: Option<&Stopped>, reached: bool, heard: &Heard) -> Result<RunEnd, CliError> {
     if let Some(end) = heard.end() {
         return Ok(end);
@@ -95,6 +108,29 @@ pub(super) fn interrupted(rerun: Option<&str>) -> String {
     }
 }
 
+/// Names the runs that were removed although somebody might have gone on with them.
+fn forgotten(pruned: &[Pruned]) -> Option<String> {
+    /// How many are named.
+    const NAMED: usize = 10;
+    let resumable = pruned.iter().filter(|run| run.was_resumable);
+    let ids: Vec<String> = resumable.map(|run| run.id.to_string()).collect();
+    let runs = match ids.len() {
+        0 => return None,
+        1 => "the record of an old run".to_owned(),
+        count => format!("the records of {count} old runs"),
+    };
+    let named = &ids[..ids.len().min(NAMED)];
+    let more = match ids.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = named.join(", ");
+    Some(format!(
+        "ratchet: removed {runs} that could still have been resumed: {named}{more}; \
+         the settings keep-age, keep-runs and keep-size say how much is kept\n"
+    ))
+}
+
 /// How the jobs of now differ from those of before.
 fn told((differences, gone): Gone) -> String {
     let mut parts = vec![format!("{} had succeeded before", differences.kept)];
@@ -102,6 +138,7 @@ fn told((differences, gone): Gone) -> String {
         (differences.failed, "had failed"),
         (differences.not_ended, "had not ended"),
         (differences.changed, "changed since"),
+        (differences.dependents, "dependent on what is redone"),
         (differences.new, "new"),
         (gone, "no longer there"),
     ] {
@@ -110,4 +147,42 @@ fn told((differences, gone): Gone) -> String {
         }
     }
     format!("ratchet: resumed: {}\n", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ratchet_runtime::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_finished_only_if_nothing_stopped_it() {
+        assert!(is_finished(&Ok(RunEnd::Done), None));
+        // The loop says so when it ended before its jobs did.
+        assert!(!is_finished(&Ok(RunEnd::Done), Some(&Stopped::Asked)));
+        assert!(!is_finished(&Ok(RunEnd::Interrupted), None));
+        let broken = Err(CliError::Internal("the loop panicked".to_owned()));
+        assert!(!is_finished(&broken, None));
+    }
+
+    #[test]
+    fn only_runs_that_could_be_resumed_are_named_and_not_all_of_many() {
+        let pruned = |was_resumable| Pruned {
+            id: RunId::at(SystemTime::UNIX_EPOCH),
+            was_resumable,
+        };
+        assert_eq!(forgotten(&[pruned(false)]), None);
+        let said = forgotten(&[pruned(false), pruned(true)]).unwrap();
+        assert!(
+            said.starts_with(
+                "ratchet: removed the record of an old run that could still have been resumed: 0000000; "
+            ),
+            "{said}"
+        );
+        let said = forgotten(&[pruned(true); 12]).unwrap();
+        assert!(said.contains("the records of 12 old runs"), "{said}");
+        assert!(said.contains("0000000 and 2 more; "), "{said}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Where the jobs of a run come from.
 
 use ratchet_runtime::journal::{Differences, Verdict};
-use ratchet_runtime::{Executor, Job, Resume, Run, Submitter, Work};
+use ratchet_runtime::{Executor, Job, JobKey, Resume, Run, Submitter, Work, order_by_needs};
 use tokio::sync::oneshot;
 
 use crate::error::CliError;
@@ -51,11 +51,11 @@ impl Feed {
         let mut earlier = earlier.map(Earlier);
         match self {
             Self::List(jobs) => {
-                let jobs = jobs.into_iter().map(|job| match &mut earlier {
-                    Some(earlier) => earlier.look_up(job),
-                    None => job,
-                });
-                let run = executor.run_list(jobs.collect::<Vec<_>>())?;
+                let jobs = match &mut earlier {
+                    Some(earlier) => earlier.look_up_all(jobs),
+                    None => jobs,
+                };
+                let run = executor.run_list(jobs)?;
                 let differences = earlier.map(Earlier::differences);
                 Ok((run, Fed::Already(differences)))
             }
@@ -101,7 +101,20 @@ impl Fed {
 struct Earlier(Resume);
 
 impl Earlier {
-    /// A job that has succeeded before has ended.
+    /// Looks each job up after those that it needs, and leaves them in their order.
+    fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        let order = order(&jobs);
+        let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+        for place in order {
+            let job = jobs.get_mut(place).and_then(Option::take);
+            if let Some(job) = job {
+                jobs[place] = Some(self.look_up(job));
+            }
+        }
+        jobs.into_iter().flatten().collect()
+    }
+
+    /// A job that has succeeded before has ended, unless what it needs is done again.
     fn look_up(&mut self, job: Job) -> Job {
         let Verdict::Skip(recorded) = self.0.decide(&job) else {
             return job;
@@ -113,6 +126,7 @@ impl Earlier {
             },
             Err(error) => {
                 tracing::warn!(%error, job = %job.id, "its result cannot be read, so it is run again");
+                self.0.redo(&recorded);
                 job
             }
         }
@@ -121,6 +135,23 @@ impl Earlier {
     fn differences(self) -> Gone {
         (self.0.differences(), self.0.gone())
     }
+}
+
+/// The places of jobs, those that are needed first.
+fn order(jobs: &[Job]) -> Vec<usize> {
+    let in_file = || (0..jobs.len()).collect();
+    if jobs.iter().all(|job| job.needs.is_empty()) {
+        return in_file();
+    }
+    let names: Vec<(&str, Vec<&str>)> = jobs
+        .iter()
+        .map(|job| {
+            let needs = job.needs.iter().map(JobKey::as_str);
+            (job.id.as_str(), needs.collect())
+        })
+        .collect();
+    // Jobs that cannot be ordered are refused when the run begins, in the words of the executor.
+    order_by_needs(&names).unwrap_or_else(|_| in_file())
 }
 
 /// Hands the jobs of a stream over, together as long as there are more without waiting.

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use crate::about::About;
 use crate::error::CliError;
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{JournalError, Source};
+use ratchet_runtime::journal::{JournalError, Pruned, Retention, Source};
 use ratchet_runtime::{Durability, History, Journal, RunId, RunStore, Summary};
 
 /// A run that is written down.
@@ -107,19 +107,39 @@ impl Record {
     ///
     /// Where jobs have to be given again, and some of those before are not among them, the run has not come to
     /// its end: somebody gave fewer, or none.
-    pub(super) fn end(self, summary: &Summary, done: bool, gone: u64) -> Result<(), JournalError> {
+    ///
+    /// Then the runs go that are no longer kept; these are told.
+    pub(super) fn end(
+        self,
+        summary: &Summary,
+        done: bool,
+        gone: u64,
+        retention: &Retention,
+    ) -> Result<Vec<Pruned>, JournalError> {
         let done = done && (self.stdin.is_none() || gone == 0);
         if summary.total == 0 && !self.is_again {
             drop(self.journal);
-            return self.store.remove(self.id);
+            self.store.remove(self.id)?;
+            return Ok(Vec::new());
         }
-        let journal = self.journal.lock();
-        let mut journal = journal.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Only this line makes a run a finished one: whatever else ends this process leaves it interrupted.
         if done {
-            journal.end(SystemClock.now(), summary)
+            journal.end(SystemClock.now(), summary)?;
+            if let Err(error) = journal.compact() {
+                tracing::warn!(%error, "the record of the run is longer than it has to be");
+            }
         } else {
-            journal.save()
+            journal.save()?;
         }
+        let pruned = self.store.prune(retention, SystemClock.now(), self.id);
+        Ok(pruned.unwrap_or_else(|error| {
+            tracing::warn!(%error, "old runs are still there");
+            Vec::new()
+        }))
     }
 }
 
@@ -142,7 +162,12 @@ impl Rules {
     fn state_dir(&self) -> Result<PathBuf, CliError> {
         match &self.state_dir {
             Some(folder) => Ok(folder.clone()),
-            None => Err(crate::settings::SettingsError::NoStateFolder.into()),
+            None => Err(CliError::usage(
+                "there is no place to record this run: neither HOME nor XDG_STATE_HOME is set to a folder",
+            )
+            .hint(
+                "set one of them or RATCHET_STATE_DIR, say --state-dir, or run with --no-record: then the run cannot be resumed",
+            )),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ratchet_resilience::shutdown::Grace;
+use ratchet_runtime::journal::Retention;
 use ratchet_runtime::monitor::Admission;
 use ratchet_runtime::process::{Prefetch, Size};
 use ratchet_runtime::{CacheTerms, Durability, MaxFailures, Timeouts};
@@ -55,6 +56,8 @@ pub(crate) struct Rules {
     /// It was typed, so whoever goes on with the run has to type it too.
     pub(crate) typed_state_dir: Option<PathBuf>,
     pub(crate) durability: Durability,
+    /// Which runs are kept.
+    pub(crate) retention: Retention,
 }
 
 impl Rules {
@@ -119,6 +122,7 @@ impl Rules {
             state_dir,
             typed_state_dir,
             durability: durability(settings.durability()),
+            retention: settings.retention(),
         }
     }
 

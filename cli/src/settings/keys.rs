@@ -1,7 +1,10 @@
 //! The keys of a config file; each is a variable `RATCHET_..`, too.
 
+use ratchet_runtime::journal::Retention;
+
 use super::{Settings, Surroundings};
 use crate::document::{Key, Section, Shape};
+use crate::value::{show_duration, show_size};
 
 pub(crate) static SETTINGS: Section = Section {
     name: "a config file",
@@ -85,6 +88,21 @@ pub(crate) static SETTINGS: Section = Section {
             Shape::Word(&["none", "batch", "each"]),
             "How soon the record of a run is safe from a power cut.",
         ),
+        Key::new(
+            "keep-age",
+            Shape::Duration,
+            "How long a run is kept after it was last written to; 0s is for ever.",
+        ),
+        Key::new(
+            "keep-runs",
+            Shape::Count(0),
+            "How many runs are kept; 0 is any number.",
+        ),
+        Key::new(
+            "keep-size",
+            Shape::Size,
+            "How much room the records of runs may take; 0B is any.",
+        ),
         Key::new("log-file", Shape::Text, "Where the log is written."),
     ],
 };
@@ -92,6 +110,17 @@ pub(crate) static SETTINGS: Section = Section {
 /// The variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("RATCHET_{}", key.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// How much is kept of runs where nothing is set.
+fn kept(key: &str) -> String {
+    let usual = Retention::default();
+    let kept = match key {
+        "keep-age" => usual.age.map(show_duration),
+        "keep-runs" => usual.runs.map(|runs| runs.to_string()),
+        _ => usual.size.map(show_size),
+    };
+    kept.unwrap_or_else(|| "0 (no limit)".to_owned())
 }
 
 /// What holds where nothing is set, for people.
@@ -113,6 +142,7 @@ pub(super) fn default(key: &str, settings: &Settings, surroundings: &Surrounding
                 "max-fail" => "0 (run everything)".to_owned(),
                 "format" => "human on a terminal, else jsonl".to_owned(),
                 "durability" => "batch".to_owned(),
+                "keep-age" | "keep-runs" | "keep-size" => kept(key),
                 "log-file" => "stderr".to_owned(),
                 _ => "none".to_owned(),
             };

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use super::builder::ExecutorBuilder;
@@ -15,6 +16,7 @@ use super::wiring::Wiring;
 use crate::Error;
 use crate::job::{Job, Work};
 use crate::outcome::Outcome;
+use crate::table::Names;
 
 /// How many outcomes lie between the run and whoever takes them. Beyond that they wait in the run, and count
 /// against its window.
@@ -64,6 +66,8 @@ struct Shared {
 struct Desk {
     current: Option<RunHandle>,
     submitted: Vec<Job>,
+    /// The names of those.
+    names: Names<JobKey>,
     shut: bool,
 }
 
@@ -113,12 +117,8 @@ impl Executor {
         jobs: impl IntoIterator<Item = Job>,
     ) -> Result<Vec<Arc<Outcome>>, Error> {
         let jobs = jobs.into_iter().collect();
-        let mut run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
-        let mut outcomes = Vec::new();
-        while let Some(outcome) = run.next().await {
-            outcomes.push(outcome);
-        }
-        Ok(outcomes)
+        let run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
+        Ok(all_outcomes(run).await)
     }
 
     /// Opens a run that takes jobs as they are submitted, until its submitters are dropped.
@@ -158,7 +158,8 @@ impl Executor {
 
     /// Puts a job aside for the next [`execute`](Self::execute).
     ///
-    /// Refused while a run goes on, since that has its jobs; see [`open`](Self::open) for one that takes more.
+    /// Refused while a run goes on, since that has its jobs; see [`open`](Self::open) for one that takes more. A
+    /// second job of one name is refused, too, and the first one stays.
     pub fn submit(&self, job: Job) -> Result<(), Error> {
         check(&job)?;
         if matches!(job.work, Work::Task { .. }) && !self.shared.plan.does_tasks() {
@@ -166,11 +167,26 @@ impl Executor {
         }
         let mut desk = self.desk();
         desk.check()?;
+        if !desk.names.insert(job.id.clone()) {
+            return Err(Error::DuplicateJob {
+                id: job.id.to_string(),
+            });
+        }
         desk.submitted.push(job);
         Ok(())
     }
 
+    /// Takes back the jobs that were submitted since the last execution.
+    pub fn withdraw(&self) -> Vec<Job> {
+        let mut desk = self.desk();
+        desk.names.clear();
+        std::mem::take(&mut desk.submitted)
+    }
+
     /// Runs the jobs that were submitted since the last time, and gives their outcomes in that order.
+    ///
+    /// Where it is refused, as for a need that is not there, they stay submitted: what is missing can be submitted, and
+    /// [`withdraw`](Self::withdraw) gives them back.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job, Payload};
@@ -194,12 +210,18 @@ impl Executor {
     /// # }
     /// ```
     pub async fn execute(&self) -> Result<Vec<Arc<Outcome>>, Error> {
-        let jobs = {
+        let run = {
+            // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
             let mut desk = self.desk();
             desk.check()?;
-            std::mem::take(&mut desk.submitted)
+            // A copy, because a run that is refused does not give its jobs back.
+            let source = Source::list(desk.submitted.clone())?;
+            let run = self.begin_at(&mut desk, source, Ordering::Submission)?;
+            desk.submitted = Vec::new();
+            desk.names.clear();
+            run
         };
-        self.run_all(jobs).await
+        Ok(all_outcomes(run).await)
     }
 
     /// How the run that goes on stands, or the last one; before the first there is nothing to say.
@@ -268,10 +290,13 @@ impl Executor {
         desk.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the loop.
+    /// Starts the loop, unless there is one.
     fn begin(&self, source: Source, ordering: Ordering) -> Result<Run, Error> {
+        self.begin_at(&mut self.desk(), source, ordering)
+    }
+
+    fn begin_at(&self, desk: &mut Desk, source: Source, ordering: Ordering) -> Result<Run, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let mut desk = self.desk();
         desk.check()?;
         let plan = &self.shared.plan;
         let (orders, heard) = mpsc::unbounded_channel();
@@ -297,6 +322,14 @@ impl Executor {
             stopped: None,
         })
     }
+}
+
+async fn all_outcomes(mut run: Run) -> Vec<Arc<Outcome>> {
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = run.next().await {
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
 impl Desk {

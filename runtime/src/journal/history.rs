@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use ratchet_ipc::JobKey;
 
+use super::CHUNK;
 use super::content::{self, Content};
 use super::error::JournalError;
 use super::index::{Entry, Index};
@@ -14,9 +15,6 @@ use super::record::{self, Header, Record, Unreadable};
 use super::scan::{Damage, Scanned, Scanner, Torn};
 use crate::outcome::{Outcome, Status};
 use crate::summary::Summary;
-
-/// So much is read at once.
-const CHUNK: usize = 256 * 1024;
 
 /// Of a journal full of damage, this much is told line by line.
 const DAMAGE_KEPT: usize = 100;
@@ -34,6 +32,7 @@ pub struct History {
     end: u64,
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
+    resumed_records: u32,
     torn: Option<Torn>,
     damage: Vec<Damage>,
     damaged: u64,
@@ -47,7 +46,8 @@ pub struct Recorded {
     /// What the job was then.
     pub content: Content,
     pub(super) number: usize,
-    offset: u64,
+    /// Where its record begins; later outcomes have greater ones.
+    pub(super) offset: u64,
 }
 
 impl History {
@@ -80,6 +80,7 @@ impl History {
             end: scanner.end(),
             ended: reading.ended,
             resumed: reading.resumed,
+            resumed_records: reading.resumed_records,
             torn: reading.torn,
             damage: reading.damage,
             damaged: reading.damaged,
@@ -174,6 +175,18 @@ impl History {
         Some(Recorded::new(number, entry))
     }
 
+    /// Whether records are in it that no longer count, or several resumptions that one record could stand for.
+    pub(super) fn has_superseded(&self) -> bool {
+        self.recorded > self.index.len() as u64 || self.resumed_records > 1
+    }
+
+    /// Where the records begin that count, in the order of the file: the last one of each job.
+    pub(super) fn offsets(&self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self.index.entries().iter().map(Entry::offset).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
     /// Where the last whole line ends.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -239,6 +252,7 @@ struct Reading {
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
+    resumed_records: u32,
     torn: Option<Torn>,
     damage: Vec<Damage>,
     damaged: u64,
@@ -279,8 +293,9 @@ impl Reading {
                 self.recorded += 1;
                 entry.n
             }
-            Record::Resumed { n } => {
-                self.resumed = self.resumed.saturating_add(1);
+            Record::Resumed { n, times } => {
+                self.resumed = self.resumed.saturating_add(times);
+                self.resumed_records = self.resumed_records.saturating_add(1);
                 n
             }
             Record::Ended { n, at, summary } => {

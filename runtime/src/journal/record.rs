@@ -7,7 +7,8 @@
 //! c2e9141b {"record":"ended","n":2,"at_ms":..,"summary":{..}}
 //! ```
 //!
-//! `n` counts the job records, so that the last line says how many there are, and a gap is noticed.
+//! `n` counts the job records, so that the last line says how many there are, and a gap is noticed. Where a journal
+//! was compacted, one `resumed` record stands for several, and says for how many: `"times":3`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -68,6 +69,8 @@ pub(super) enum Record<'a> {
     Job(Entry<'a>),
     Resumed {
         n: u64,
+        /// For how many resumptions it stands.
+        times: u32,
     },
     Ended {
         n: u64,
@@ -112,6 +115,7 @@ struct Line<'a, O> {
     record: Cow<'a, str>,
     v: Option<u32>,
     n: Option<u64>,
+    times: Option<u32>,
     run: Option<RunId>,
     content: Option<Content>,
     outcome: Option<O>,
@@ -145,6 +149,8 @@ struct HeaderLine<'a> {
 #[serde(tag = "record", rename = "resumed")]
 struct ResumedLine<'a> {
     n: u64,
+    #[serde(skip_serializing_if = "is_one")]
+    times: u32,
     at_ms: u64,
     about: &'a Payload,
 }
@@ -188,15 +194,20 @@ pub(super) fn write_header(out: &mut Vec<u8>, header: &Header) -> serde_json::Re
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the run goes on.
+/// Appends the line that says that the run goes on, or that it did so many times.
 pub(super) fn write_resumed(
     out: &mut Vec<u8>,
     n: u64,
+    times: u32,
     at: SystemTime,
     about: &Payload,
 ) -> serde_json::Result<()> {
-    let at_ms = to_millis(at);
-    let line = ResumedLine { n, at_ms, about };
+    let line = ResumedLine {
+        n,
+        times,
+        at_ms: to_millis(at),
+        about,
+    };
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
@@ -210,6 +221,49 @@ pub(super) fn write_ended(
     let at_ms = to_millis(at);
     let line = EndedLine { n, at_ms, summary };
     write_line(out, |out| serde_json::to_writer(out, &line))
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it may skip by reference"
+)]
+fn is_one(times: &u32) -> bool {
+    *times == 1
+}
+
+/// How the JSON of each line begins: the kind of its record follows.
+const BEGIN: &[u8] = b"{\"record\":\"";
+
+/// What stands between the kind of a record and its number.
+const NUMBER: &[u8] = b"\",\"n\":";
+
+/// Appends a line under another number; all else in it stays as it is, letter by letter, so that what a later version
+/// adds to a record is not lost. Nothing if it does not begin as numbered lines do.
+pub(super) fn renumber(out: &mut Vec<u8>, line: &[u8], n: u64) -> Option<()> {
+    let json = line.get(SUM..)?;
+    let kind = json.strip_prefix(BEGIN)?;
+    let kind = kind.get(..kind.iter().position(|byte| *byte == b'"')?)?;
+    let before = BEGIN.len() + kind.len();
+    let digits = json.get(before..)?.strip_prefix(NUMBER)?;
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let written = write_line(out, |out| {
+        out.extend_from_slice(&json[..before + NUMBER.len()]);
+        write_decimal(n, out);
+        out.extend_from_slice(&digits[count..]);
+        Ok(())
+    });
+    written.ok()
+}
+
+/// When the run went on, and what its caller said about that.
+pub(super) fn read_resumed(line: &[u8]) -> Result<(SystemTime, Payload), Unreadable> {
+    let line: Line<'_, Head<'_>> = serde_json::from_slice(checked(line)?)?;
+    let need = |field| missing("resumed", field);
+    let at = from_millis(line.at_ms.ok_or_else(|| need("at_ms"))?);
+    Ok((at, line.about.ok_or_else(|| need("about"))?))
 }
 
 /// Writes a line around its JSON; of one that cannot be written nothing stays.
@@ -271,6 +325,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
         }
         "resumed" => Ok(Record::Resumed {
             n: line.n.ok_or_else(|| missing("resumed", "n"))?,
+            times: line.times.unwrap_or(1),
         }),
         "ended" => {
             let need = |field| missing("ended", field);

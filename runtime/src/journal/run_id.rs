@@ -22,7 +22,8 @@ const WIDTH: usize = 7;
 
 /// The id of a run, as in `1ksdg00`: short, and later runs have greater ones.
 ///
-/// It counts the thirty-seconds of a second since the beginning of 2025. What is typed may be in capitals,
+/// It counts the thirty-seconds of a second since the beginning of 2025; where the clock was set back since the run
+/// before, it is one more than the id of that. What is typed may be in capitals,
 /// with `o` for `0` and `i` or `l` for `1`.
 ///
 /// ```
@@ -55,9 +56,10 @@ impl RunId {
         )
     }
 
-    /// The next one: for a run whose own is taken.
-    pub(super) fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    /// The next one, for a run that begins in the same moment as another, or after the clock was set back; there is
+    /// none after the greatest.
+    pub(super) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 
     /// Text as ids are written, if only digits of theirs are in it.

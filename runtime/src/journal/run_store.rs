@@ -1,7 +1,7 @@
 //! The folder in which all runs are kept.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use super::history::read_header;
 use super::record::{self, Header, Record, Source};
 use super::run_id::RunId;
 use super::scan::Scanner;
-use super::{Durability, Journal, lock, sync_folder_of};
+use super::{Durability, Journal, open_locked, sync_folder_of};
 use crate::summary::Summary;
 
 /// The journal in a run's folder.
@@ -84,6 +84,11 @@ pub enum RunState {
 }
 
 impl RunStore {
+    /// The folder with a folder for each run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The runs under a state folder, which need not be there yet.
     pub fn at(state_folder: impl AsRef<Path>) -> Self {
         Self {
@@ -100,13 +105,18 @@ impl RunStore {
         durability: Durability,
     ) -> Result<(RunId, Journal), JournalError> {
         self.make_folder(durability)?;
+        // A run has a greater id than all before it, also where the clock was set back meanwhile: ids tell which
+        // run began last.
         let mut run = RunId::at(now);
+        if let Some(last) = self.ids()?.pop() {
+            run = run.max(self.after(last)?);
+        }
         let folder = loop {
             let folder = self.folder_of(run);
             match private().create(&folder) {
                 Ok(()) => break folder,
-                // Another run that began in the same moment.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => run = run.next(),
+                // Another process has just begun a run.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => run = self.after(run)?,
                 Err(error) => return Err(JournalError::io("create", &folder, error)),
             }
         };
@@ -128,6 +138,14 @@ impl RunStore {
                 Err(error)
             }
         }
+    }
+
+    /// The next id; nobody but who makes up ids gets to their end.
+    fn after(&self, run: RunId) -> Result<RunId, JournalError> {
+        run.next().ok_or_else(|| {
+            let last = io::Error::other("there is no id for a run after it");
+            JournalError::io("begin a run after", &self.folder_of(run), last)
+        })
     }
 
     /// Makes the folder of all runs, and those above it, if they are not there.
@@ -185,9 +203,23 @@ impl RunStore {
         }
     }
 
-    /// The run that began last.
+    /// The run that began last. What died before its journal had a first line never began, and is passed over.
     pub fn latest(&self) -> Result<Option<RunId>, JournalError> {
-        Ok(self.ids()?.pop())
+        let ids = self.ids()?;
+        Ok(ids.into_iter().rev().find(|id| self.has_begun(*id)))
+    }
+
+    /// Whether a run's journal has a first line, or cannot be read, which is for others to say.
+    pub(super) fn has_begun(&self, id: RunId) -> bool {
+        let first_line = File::open(self.journal(id)).and_then(|file| {
+            let mut line = Vec::new();
+            BufReader::new(file).read_until(b'\n', &mut line)?;
+            Ok(line)
+        });
+        match first_line {
+            Ok(line) => line.ends_with(b"\n"),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        }
     }
 
     /// Where a run's journal is.
@@ -199,13 +231,10 @@ impl RunStore {
     pub fn remove(&self, id: RunId) -> Result<(), JournalError> {
         let folder = self.folder_of(id);
         let path = folder.join(JOURNAL);
-        let held = match File::open(&path) {
-            Ok(file) => {
-                lock(&path, &file)?;
-                Some(file)
-            }
+        let held = match open_locked(&path, File::options().read(true)) {
+            Ok(file) => Some(file),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(JournalError::io("open", &path, error)),
+            Err(error) => return Err(error),
         };
         let removed = fs::remove_dir_all(&folder);
         drop(held);
@@ -232,7 +261,8 @@ impl RunStore {
         Ok(ids)
     }
 
-    fn folder_of(&self, id: RunId) -> PathBuf {
+    /// The folder of a run.
+    pub(super) fn folder_of(&self, id: RunId) -> PathBuf {
         self.folder.join(id.to_string())
     }
 
@@ -287,7 +317,7 @@ fn last_record(file: &File) -> io::Result<Last> {
         for line in tail.split(|byte| *byte == b'\n').rev().skip(1) {
             match record::read(line) {
                 Ok(Record::Job(job)) => return Ok(Last::Count(job.n)),
-                Ok(Record::Resumed { n }) => return Ok(Last::Count(n)),
+                Ok(Record::Resumed { n, .. }) => return Ok(Last::Count(n)),
                 // Whatever the damaged line was, it was written after this.
                 Ok(Record::Ended { n, .. }) if damaged => return Ok(Last::Count(n)),
                 Ok(Record::Ended { at, summary, .. }) => {

@@ -1,5 +1,6 @@
 //! Journals and the folder they lie in, with real files.
 
+mod compacting;
 mod damage;
 mod store;
 mod versions;
@@ -134,6 +135,7 @@ fn a_journal_is_never_begun_over_another_file() {
 fn a_full_disk_poisons_the_journal() {
     let path = Path::new("/dev/full");
     let file = OpenOptions::new().append(true).open(path).unwrap();
+    lock(path, &file).unwrap();
     let mut journal = Journal::new(path, file, Durability::None, Vec::new(), 0).unwrap();
     let a = job("a");
     journal.append(&a, &succeeded(&a)).unwrap();
@@ -187,6 +189,7 @@ fn what_is_to_be_done_follows_from_what_was() {
         not_ended: 2,
         failed: 1,
         new: 0,
+        dependents: 0,
     };
     assert_eq!(resume.differences(), differences);
 
@@ -194,4 +197,84 @@ fn what_is_to_be_done_follows_from_what_was() {
         let mut resume = Resume::new(std::sync::Arc::clone(&history), source.as_ref());
         assert_eq!(resume.decide(&job("x")), Verdict::Run(Why::New));
     }
+}
+
+/// The journal of a chain in which `c` needs `b`, which needs `a`, and of `x`, which needs nothing.
+fn chain() -> [Job; 4] {
+    let (a, x) = (job("a"), job("x"));
+    [a, job("b").needs(["a"]), job("c").needs(["b"]), x]
+}
+
+fn record(journal: &mut Journal, jobs: &[Job]) {
+    for job in jobs {
+        journal.append(job, &succeeded(job)).unwrap();
+    }
+}
+
+fn resumed(path: &Path) -> Resume {
+    Resume::new(std::sync::Arc::new(History::load(path).unwrap()), None)
+}
+
+#[test]
+fn what_depends_on_a_job_that_is_done_again_is_done_again() {
+    let (_folder, path) = folder();
+    let [a, b, c, x] = chain();
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    record(&mut journal, &[a.clone(), b.clone(), c.clone(), x.clone()]);
+    drop(journal);
+
+    let mut resume = resumed(&path);
+    let kept = |verdict| matches!(verdict, Verdict::Skip(_));
+    assert!([&a, &b, &c, &x].iter().all(|job| kept(resume.decide(job))));
+
+    let changed = Job::task("a", "resize", Payload::null());
+    let mut resume = resumed(&path);
+    assert_eq!(resume.decide(&changed), Verdict::Run(Why::Changed));
+    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
+    assert_eq!(resume.decide(&c), Verdict::Run(Why::NeedRedone));
+    assert!(kept(resume.decide(&x)));
+    let differences = Differences {
+        kept: 1,
+        changed: 1,
+        dependents: 2,
+        ..Differences::default()
+    };
+    assert_eq!(resume.differences(), differences);
+
+    // One that needs a job of which nothing is recorded has not seen its result.
+    let mut resume = resumed(&path);
+    let needy = x.clone().needs(["new"]);
+    assert_eq!(resume.decide(&needy), Verdict::Run(Why::NeedRedone));
+
+    // And a result that is recorded but cannot be read is as good as none.
+    let mut resume = resumed(&path);
+    let Verdict::Skip(recorded) = resume.decide(&a) else {
+        panic!("it has succeeded");
+    };
+    resume.redo(&recorded);
+    resume.redo(&recorded);
+    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
+    assert_eq!(
+        (resume.differences().kept, resume.differences().not_ended),
+        (0, 1)
+    );
+}
+
+/// The run that did `a` again was interrupted before it came to `b`.
+#[test]
+fn what_depends_on_a_job_that_was_done_again_by_an_interrupted_run_is_done_again() {
+    let (_folder, path) = folder();
+    let [a, b, c, x] = chain();
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    record(&mut journal, &[a.clone(), b.clone(), c.clone(), x]);
+    drop(journal);
+    let changed = Job::task("a", "resize", Payload::null());
+    let (mut journal, _) = Journal::resume(&path, now(), &about(), Durability::None).unwrap();
+    record(&mut journal, std::slice::from_ref(&changed));
+    drop(journal);
+
+    let mut resume = resumed(&path);
+    assert!(matches!(resume.decide(&changed), Verdict::Skip(_)));
+    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
+    assert_eq!(resume.decide(&c), Verdict::Run(Why::NeedRedone));
 }

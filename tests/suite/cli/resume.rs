@@ -1,5 +1,12 @@
 //! `ratchet resume`.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ratchet_caching::{Clock, SystemClock};
+use ratchet_runtime::{Durability, Payload, RunStore};
 use ratchet_tests::{Folder, Ratchet, Signal};
 
 /// Three jobs: each says that it ran, and the second waits until it may go on.
@@ -15,7 +22,7 @@ fn folder() -> Folder {
 }
 
 fn ran(folder: &Folder) -> String {
-    std::fs::read_to_string(folder.at("ran")).unwrap_or_default()
+    fs::read_to_string(folder.at("ran")).unwrap_or_default()
 }
 
 #[test]
@@ -170,4 +177,175 @@ fn what_cannot_be_gone_on_with_is_said() {
         .args(["resume", "1zzzzzz"])
         .run()
         .with_code(2);
+}
+
+/// a, b and c, each after the one before; x after none.
+fn chain(first: &str) -> String {
+    format!(
+        r#"jobs:
+  - {{ id: c, run: [sh, -c, "echo c >> ran; test -e go && cat b"], needs: [b] }}
+  - {{ id: b, run: [sh, -c, "echo b >> ran; cat a > b"], needs: [a] }}
+  - {{ id: a, run: [sh, -c, "echo a >> ran; echo {first} > a"] }}
+  - {{ id: x, run: [sh, -c, "echo x >> ran"] }}
+"#
+    )
+}
+
+#[test]
+fn what_depends_on_a_job_that_is_redone_is_redone_and_the_summary_says_so() {
+    let folder = Folder::new().file("jobs.yaml", chain("old"));
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let _ = call(&["run", "-j1", "jobs.yaml"]).with_code(100);
+    let folder = folder
+        .clone()
+        .file("jobs.yaml", chain("new"))
+        .file("go", "");
+    fs::remove_file(folder.at("ran")).expect("it is there");
+    let ended = call(&["resume", "-j1", "--format", "jsonl"]).with_code(0);
+    assert_eq!(ran(&folder), "a\nb\nc\n");
+    let said = ended.stderr();
+    let expected = "resumed: 1 had succeeded before, 1 had failed, 1 changed since, 1 dependent on what is redone\n";
+    assert!(said.contains(expected), "{said}");
+    let results = ended.stdout();
+    let last = results.lines().find(|line| line.contains(r#""id":"c""#));
+    assert!(
+        last.is_some_and(|line| line.contains(r"new\n")),
+        "{results}"
+    );
+}
+
+/// A job that was done again by a resume that died has results after it that are older.
+#[test]
+fn what_depends_on_a_job_that_an_interrupted_resume_redid_is_redone() {
+    let slow = r#"jobs:
+  - { id: a, run: [sh, -c, "echo 2a >> ran"] }
+  - { id: b, run: [sh, -c, "echo b >> ran; test ! -e wait || sleep 1000"], needs: [a] }
+"#;
+    let folder = Folder::new().file("jobs.yaml", slow.replace("2a", "1a"));
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words);
+    let _ = call(&["run", "-q", "jobs.yaml"]).run().with_code(0);
+    let folder = folder.clone().file("jobs.yaml", slow).file("wait", "");
+    let resumed = call(&["resume", "-q"]).start();
+    resumed.until("a is redone", || ran(&folder) == "1a\nb\n2a\nb\n");
+    resumed.signal(Signal::Kill);
+    assert_eq!(resumed.wait().code, None);
+    fs::remove_file(folder.at("wait")).expect("it is there");
+    let _ = call(&["resume", "-q"]).run().with_code(0);
+    assert_eq!(ran(&folder), "1a\nb\n2a\nb\nb\n");
+}
+
+#[test]
+fn a_bare_resume_passes_over_the_folder_of_a_run_that_died_before_it_began() {
+    let folder = folder().file("go", "");
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let _ = call(&["run", "jobs.yaml"]).with_code(0);
+    let runs = folder.at(".local/state/ratchet/runs");
+    fs::create_dir(runs.join("2zzzzzz")).expect("it is made");
+    fs::create_dir(runs.join("2zzzzzy")).expect("it is made");
+    fs::write(runs.join("2zzzzzy/journal"), "").expect("it is written");
+    let said = call(&["resume"]).with_code(0).stderr();
+    assert!(said.contains("3 had succeeded before"), "{said}");
+}
+
+/// Plants a run whose command makes a file.
+fn plant(state: &Path, began: SystemTime, file: &str) -> String {
+    let about = format!(r#"{{"args":["map","--","touch","{file}",":::","1"],"cwd":"/"}}"#);
+    let about = Payload::from_json(&about).expect("it is JSON");
+    let created = RunStore::at(state).create(began, None, about, Durability::None);
+    created.expect("it is recorded").0.to_string()
+}
+
+#[test]
+fn a_bare_resume_goes_on_with_the_run_that_began_last_though_the_clock_was_set_back() {
+    let folder = folder();
+    let state = folder.at(".local/state/ratchet");
+    let later = SystemClock.now() + Duration::from_hours(48);
+    let wrong = folder.at("wrong").display().to_string();
+    plant(&state, later, &wrong);
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let map = [
+        "map",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "echo {} >> ran; test -e go",
+        ":::",
+        "1",
+    ];
+    let _ = call(&map).with_code(100);
+    let folder = folder.clone().file("go", "");
+    let _ = call(&["resume", "-q"]).with_code(0);
+    assert_eq!(ran(&folder), "1\n1\n");
+    assert!(!folder.at("wrong").exists());
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is set");
+}
+
+#[test]
+fn a_run_that_somebody_else_may_have_planted_is_never_resumed() {
+    let folder = Folder::new();
+    let state = folder.at("shared");
+    let planted = folder.at("planted");
+    let id = plant(&state, SystemClock.now(), &planted.display().to_string());
+    let resume = |words: &[&str]| {
+        let words = [&["resume", "-q", "--state-dir", "shared"], words].concat();
+        Ratchet::within(&folder).args(words)
+    };
+    let refused = |what: &Path, why: &str| {
+        for words in [&[][..], &[id.as_str()]] {
+            let said = resume(words).run().with_code(2).stderr();
+            let expected = format!("ratchet: `{}` is not used: {why}", what.display());
+            assert!(said.starts_with(&expected), "{said}");
+            assert!(said.contains("RATCHET_TRUST=/"), "{said}");
+        }
+        assert!(!planted.exists());
+    };
+    let journal = state.join(format!("runs/{id}/journal"));
+    let run = journal.parent().expect("it lies in a folder").to_path_buf();
+    set_mode(&state, 0o777);
+    refused(&state, "it is writable by everybody");
+    let call = |words: &[&str]| {
+        Ratchet::within(&folder)
+            .args(words)
+            .args(["--state-dir", "shared"])
+            .run()
+    };
+    for words in [&["runs"][..], &["runs", "show"]] {
+        let said = call(words).with_code(2).stderr();
+        assert!(
+            said.contains("shared` is not used: it is writable by everybody"),
+            "{said}"
+        );
+    }
+    let map = ["map", "--state-dir", "shared", "--", "true", ":::", "1"];
+    let said = Ratchet::within(&folder)
+        .args(map)
+        .run()
+        .with_code(2)
+        .stderr();
+    assert!(said.contains("shared` is not used"), "{said}");
+
+    set_mode(&state, 0o700);
+    set_mode(&run, 0o777);
+    refused(
+        &journal,
+        &format!("`{}` is writable by everybody", run.display()),
+    );
+    set_mode(&run, 0o700);
+    // Only root can give a file away.
+    if chown(&journal, Some(3_999_999_999), None).is_ok() {
+        refused(&journal, "it belongs to user 3999999999\n");
+        let _ = call(&["runs", "show"]).with_code(2);
+        // Who called sudo counts as the user.
+        let shown = Ratchet::within(&folder).args(["runs", "show", "--state-dir", "shared"]);
+        let _ = shown.env("SUDO_UID", "3999999999").run().with_code(0);
+        assert!(!planted.exists());
+    }
+    set_mode(&journal, 0o666);
+    let trusted = resume(&[]).env("RATCHET_TRUST", &state);
+    let _ = trusted.run().with_code(0);
+    assert!(planted.exists());
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::summary::Results;
 use ratchet_runtime::{
     Class, Durability, Failure, Job, Journal, Outcome, Payload, RunId, RunStore,
@@ -178,9 +179,14 @@ fn a_run_is_shown_in_each_format() {
         "{human}"
     );
 
-    assert_eq!(runs(&folder, &["show", &id]).stdout(), lines);
+    assert_eq!(
+        runs(&folder, &["show", &id]).stdout(),
+        human,
+        "in a pipe, too"
+    );
+    assert_eq!(runs(&folder, &["show"]).stdout(), human, "the last run");
     let set = Ratchet::within(&folder).args(["runs", "show", &id]);
-    assert_eq!(set.env("RATCHET_FORMAT", "human").run().stdout(), human);
+    assert_eq!(set.env("RATCHET_FORMAT", "jsonl").run().stdout(), lines);
     let call = Ratchet::within(&folder).args(["runs", "show", &id]);
     let screen = call.on_terminal(80, 24, Shown::Everything).run();
     let screen = screen.with_code(0).screen();
@@ -191,11 +197,12 @@ fn a_run_is_shown_in_each_format() {
 fn a_run_is_written_to_a_file() {
     let folder = Folder::new();
     let id = finished(&state(&folder), 0);
-    let words = ["show", &id, "-o", "results.jsonl"];
+    let words = ["show", &id, "-o", "results"];
     let ended = runs(&folder, &words).with_code(0).quiet();
     assert!(ended.stdout.is_empty());
-    let written = fs::read_to_string(folder.at("results.jsonl")).expect("it is written");
+    let written = fs::read_to_string(folder.at("results")).expect("it is written");
     assert_eq!(written, runs(&folder, &["show", &id]).stdout());
+    assert!(written.contains("failed"), "{written}");
     for (path, code, why) in [
         ("none/results", 2, "No such file"),
         ("/dev/full", 1, "No space left"),
@@ -217,7 +224,7 @@ fn an_unfinished_and_a_damaged_record_are_shown_and_said() {
     let path = state(&folder).join(format!("runs/{id}/journal"));
     let whole = fs::read(&path).expect("it is there");
     fs::write(&path, &whole[..whole.len() - 10]).expect("it is written");
-    let ended = runs(&folder, &["show", &id]).with_code(0);
+    let ended = runs(&folder, &["show", &id, "--format", "jsonl"]).with_code(0);
     assert_eq!(ended.stdout().lines().count(), 1);
     assert!(
         ended
@@ -232,7 +239,7 @@ fn an_unfinished_and_a_damaged_record_are_shown_and_said() {
         .expect("it has lines");
     damaged[first_end + 30] ^= 1;
     fs::write(&path, damaged).expect("it is written");
-    let ended = runs(&folder, &["show", &id]).with_code(0);
+    let ended = runs(&folder, &["show", &id, "--format", "jsonl"]).with_code(0);
     assert_eq!(ended.stdout().lines().count(), 1);
     let said = ended.stderr();
     assert!(
@@ -262,8 +269,9 @@ fn a_run_that_is_not_there_is_refused_with_what_may_be_meant() {
                  help: did you mean `{id}`?\n"
             )
         );
-        let _ = runs(&folder, &[verb]).with_code(2);
     }
+    let said = runs(&folder, &["rm"]).with_code(2).stderr();
+    assert!(said.contains("RUN"), "{said}");
     let other = interrupted(&state(&folder), 1);
     let both = runs(&folder, &["show", &id[..3]]).with_code(2).stderr();
     assert!(both.contains(&id) && both.contains(&other), "{both}");
@@ -335,4 +343,246 @@ fn what_was_run_is_listed_and_shown_while_it_goes_on_and_after() {
         "{list}"
     );
     let _ = runs(&folder, &["rm", goes_on, ended]).with_code(0);
+}
+
+#[test]
+fn the_list_is_cut_to_the_last_runs_and_written_as_json() {
+    let folder = Folder::new();
+    assert_eq!(
+        runs(&folder, &["list", "--format", "json"])
+            .with_code(0)
+            .quiet()
+            .stdout(),
+        "[]\n"
+    );
+    let first = finished(&state(&folder), 0);
+    let second = interrupted(&state(&folder), 10);
+    let (third, _running) = begin(&state(&folder), 20);
+    let fourth = interrupted(&state(&folder), 30);
+    let journal = state(&folder).join(format!("runs/{fourth}/journal"));
+    fs::write(journal, "nonsense\n").expect("it is written");
+
+    let list = |words: &[&str]| {
+        let ended = runs(&folder, words).with_code(0).quiet();
+        serde_json::from_slice::<Value>(&ended.stdout).expect("it is JSON")
+    };
+    let all = list(&["list", "--format", "json"]);
+    let of = |key: &str| -> Vec<Value> {
+        all.as_array()
+            .expect("a list")
+            .iter()
+            .map(|run| run[key].clone())
+            .collect()
+    };
+    assert_eq!(
+        of("id"),
+        [fourth.clone(), third.to_string(), second.clone(), first]
+    );
+    assert_eq!(
+        of("state"),
+        ["unreadable", "running", "interrupted", "finished"]
+    );
+    assert_eq!(of("command")[1..], ["run 'my jobs.yaml'"; 3]);
+    assert_eq!(of("cwd")[1], "/srv");
+    assert_eq!(of("started_at")[1], "2026-09-21T14:33:20.000Z");
+    assert_eq!(
+        (&of("command")[0], &of("started_at")[0]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(
+        of("error")[0]
+            .as_str()
+            .is_some_and(|why| why.contains("not a journal"))
+    );
+    assert_eq!(of("summary")[3]["failed"], 1);
+    assert_eq!(of("ended_at")[3], "2026-09-21T14:14:20.000Z");
+
+    let newest = list(&["--format", "json", "--limit", "1"]);
+    assert_eq!(
+        (newest.as_array().map(Vec::len), &newest[0]["id"]),
+        (Some(1), &Value::from(fourth))
+    );
+    let lines = runs(&folder, &["list", "--limit", "3"])
+        .with_code(0)
+        .stdout();
+    assert_eq!(lines.lines().count(), 3);
+    assert!(
+        lines
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with(&second)),
+        "{lines}"
+    );
+    let _ = runs(&folder, &["list", "--limit", "0"]).with_code(2);
+}
+
+#[test]
+fn old_runs_are_removed_at_once_and_those_that_go_on_are_left() {
+    let folder = Folder::new();
+    let state = state(&folder);
+    let now = SystemClock.now();
+    let days = |days: u64| now - Duration::from_hours(24 * days);
+    let begin = |began: SystemTime| {
+        let created = RunStore::at(&state).create(began, None, Payload::null(), Durability::None);
+        let (id, journal) = created.expect("it is recorded");
+        (id.to_string(), journal)
+    };
+    let (old, journal) = begin(days(9));
+    drop(journal);
+    let (old_running, running) = begin(days(8));
+    let (young, journal) = begin(days(6));
+    drop(journal);
+
+    let ended = runs(&folder, &["rm", "--older-than", "7d"]).with_code(0);
+    assert_eq!(ended.stdout(), format!("removed {old}\n"));
+    assert_eq!(
+        ended.stderr(),
+        "ratchet: 1 run is still running, and left as they are\n\
+         ratchet: 1 of those that are removed could have been resumed\n"
+    );
+    let ended = runs(&folder, &["rm", "--older-than", "30d"]).with_code(0);
+    let said = ended.stderr();
+    assert!(
+        ended.stdout.is_empty() && said.contains("began longer ago than 30d"),
+        "{said}"
+    );
+    for words in [
+        &["--all", &young][..],
+        &["--all", "--older-than", "1d"],
+        &["--older-than", "7"],
+    ] {
+        let _ = runs(&folder, &[&["rm"], words].concat()).with_code(2);
+    }
+    drop(running);
+    let ended = runs(&folder, &["rm", "--all"]).with_code(0);
+    assert_eq!(
+        ended.stdout(),
+        format!("removed {old_running}\nremoved {young}\n")
+    );
+    let ended = runs(&folder, &["rm", "--all"]).with_code(0);
+    assert!(ended.stderr().contains("no runs are recorded"));
+}
+
+#[test]
+fn a_run_that_goes_on_is_shown_with_what_has_ended_so_far() {
+    let folder = Folder::new();
+    let waits = |file: &str| {
+        let script = format!("while ! test -e {file}; do sleep 0.02; done");
+        format!(r#"{{ run: [sh, -c, "{script}"] }}"#)
+    };
+    let (first, last) = (waits("go"), waits("end"));
+    let jobs = format!("jobs: [{first}, {{ run: ['false'], needs: ['1'] }}, {last}]\n");
+    let folder = folder.file("jobs.yaml", jobs);
+    let call = Ratchet::within(&folder).args(["run", "-j2", "jobs.yaml"]);
+    let running = call.start();
+    let listed = || runs(&folder, &[]).stdout().contains("\trunning\t");
+    running.until("it is recorded", listed);
+    let ends_with = |what: &str| {
+        let shown = runs(&folder, &["show"]).with_code(0).quiet().stdout();
+        shown.ends_with(what).then_some(shown)
+    };
+    assert!(ends_with("still running: no job has ended yet\n").is_some());
+    let folder = folder.clone().file("go", "");
+    running.until("two ended", || {
+        ends_with("still running: 2 jobs have ended so far\n").is_some()
+    });
+    let shown = ends_with("so far\n").expect("it goes on");
+    assert!(shown.contains("1 succeeded, 1 failed in "), "{shown}");
+    assert!(!shown.contains("resume"), "{shown}");
+    let _folder = folder.file("end", "");
+    let _ = running.wait().with_code(100);
+}
+
+#[test]
+fn the_record_of_a_finished_run_holds_each_outcome_once() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs: [{ id: a, run: [\"true\"] }, { id: b, run: [test, -e, go] }]\n",
+    );
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let _ = call(&["run", "jobs.yaml"]).with_code(100);
+    for _ in 0..3 {
+        let _ = call(&["resume"]).with_code(100);
+    }
+    let folder = folder.clone().file("go", "");
+    let _ = call(&["resume"]).with_code(0);
+    let runs_folder = fs::read_dir(state(&folder).join("runs")).expect("it is there");
+    let run = runs_folder
+        .last()
+        .expect("a run")
+        .expect("it is read")
+        .path();
+    let names: Vec<_> = fs::read_dir(&run).expect("it is there").collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let journal = fs::read_to_string(run.join("journal")).expect("it is text");
+    let records: Vec<&str> = journal.lines().map(|line| &line[20..25]).collect();
+    assert_eq!(
+        records,
+        ["heade", "job\",", "job\",", "resum", "ended"],
+        "{journal}"
+    );
+    let shown = runs(&folder, &["show"]).with_code(0).quiet().stdout();
+    assert!(shown.contains("resumed 4 times"), "{shown}");
+    assert!(shown.contains("2 succeeded"), "{shown}");
+    let said = call(&["resume"]).with_code(0).stderr();
+    assert!(said.contains("2 had succeeded before"), "{said}");
+}
+
+#[test]
+fn old_runs_are_pruned_as_set_and_those_that_could_be_resumed_are_named() {
+    let folder = Folder::new();
+    let state = state(&folder);
+    let old = interrupted(&state, 0);
+    let other = interrupted(&state, 1);
+    let failed: Vec<String> = (2..4).map(|minute| finished(&state, minute)).collect();
+    let call = |name: &str, value: &str| {
+        let call = Ratchet::within(&folder).args(["map", "-q", "--", "true", ":::", "1"]);
+        call.env(name, value).run().with_code(0).stderr()
+    };
+    // There are six then, none of them older than 30 days by the time of its file.
+    assert_eq!(call("RATCHET_KEEP_RUNS", "5"), "", "nothing has to go");
+    let said = call("RATCHET_KEEP_RUNS", "5");
+    assert_eq!(said, "", "the oldest that succeeded goes without a word");
+    assert_eq!(RunStore::at(&state).ids().expect("they are read").len(), 5);
+
+    let said = call("RATCHET_KEEP_RUNS", "2");
+    assert_eq!(
+        said,
+        format!(
+            "ratchet: removed the records of 2 old runs that could still have been resumed: {}, {}; \
+             the settings keep-age, keep-runs and keep-size say how much is kept\n",
+            failed[0], failed[1]
+        )
+    );
+    // Those that were interrupted stay, however many there are.
+    let left = runs(&folder, &[]).with_code(0).stdout();
+    assert!(left.contains(&old) && left.contains(&other), "{left}");
+
+    let long_ago = SystemClock.now() - Duration::from_hours(24 * 31);
+    let journal = fs::File::open(state.join(format!("runs/{old}/journal"))).expect("it is there");
+    journal.set_modified(long_ago).expect("it is set");
+    let said = call("RATCHET_KEEP_SIZE", "1GiB");
+    assert!(
+        said.contains(&format!(
+            "the record of an old run that could still have been resumed: {old};"
+        )),
+        "{said}"
+    );
+    let left = runs(&folder, &[]).with_code(0).stdout();
+    assert!(!left.contains(&old) && left.contains(&other), "{left}");
+}
+
+#[test]
+fn without_a_home_a_run_says_how_it_can_begin_and_begins_so() {
+    let call = |words: &[&str]| {
+        let folder = Folder::new();
+        let words = [&["map", "-q"], words, &["--", "echo", "{}", ":::", "1"]].concat();
+        Ratchet::within(&folder).args(words).without("HOME").run()
+    };
+    let said = call(&[]).with_code(2).stderr();
+    for way in ["HOME", "RATCHET_STATE_DIR", "--state-dir", "--no-record"] {
+        assert!(said.contains(way), "{way}: {said}");
+    }
+    assert_eq!(call(&["--no-record"]).with_code(0).stdout(), "1\n");
+    assert_eq!(call(&["--state-dir", "state"]).with_code(0).stdout(), "1\n");
 }

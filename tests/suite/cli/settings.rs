@@ -117,6 +117,9 @@ fn every_key_is_set_by_its_variable_and_by_a_file() {
         ("state-dir", "/s"),
         ("cache-dir", "/c"),
         ("durability", "each"),
+        ("keep-age", "3d"),
+        ("keep-runs", "3"),
+        ("keep-size", "3GiB"),
         ("log-file", "/l"),
     ] {
         let variable = format!("RATCHET_{}", key.to_uppercase().replace('-', "_"));

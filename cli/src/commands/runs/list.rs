@@ -1,12 +1,19 @@
-//! All runs, a line each.
+//! The runs, a line or an object each.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{Run, RunState};
-use ratchet_runtime::{Status, Summary};
+use ratchet_runtime::{RunId, RunStore, Status, Summary};
+use serde::Serialize;
 
-use super::what;
+use super::{folder, style, what};
+use crate::about::About;
+use crate::args::runs::{ListArguments, ListFormat};
+use crate::error::CliError;
+use crate::places::Places;
 use crate::report::{Style, Tone, ago, plain, timestamp};
 
 /// Longer command lines are cut on a terminal, and shorter ones on one that is not wide enough.
@@ -14,6 +21,108 @@ const LONGEST: usize = 60;
 
 /// So much of a command line is there on the narrowest terminal.
 const SHORTEST: usize = 8;
+
+pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
+    let (places, settings) = Places::load(&arguments.state)?;
+    let store = RunStore::at(&places.state);
+    let mut ids = store.ids()?;
+    ids.reverse();
+    let most = arguments
+        .limit
+        .and_then(|limit| usize::try_from(limit.get()).ok());
+    ids.truncate(most.unwrap_or(usize::MAX));
+    let runs: Vec<Run> = ids.into_iter().map(|id| store.run(id)).collect();
+    let is_terminal = io::stdout().is_terminal();
+    let usual = if is_terminal {
+        ListFormat::Human
+    } else {
+        ListFormat::Tsv
+    };
+    let format = arguments.format.unwrap_or(usual);
+    if runs.is_empty() && format != ListFormat::Json {
+        let path = folder(&places.state);
+        // What is said to people has no place to be reported to.
+        let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{path}`");
+        return Ok(());
+    }
+    let text = match format {
+        ListFormat::Human => {
+            let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
+            // A terminal that does not know its size is as wide as it wants, and so is a file.
+            let columns = columns.ok().filter(|columns| *columns > 0);
+            let columns = columns.map_or(usize::MAX, usize::from);
+            table(&runs, SystemClock.now(), style(&settings), columns)
+        }
+        ListFormat::Tsv => lines(&runs),
+        ListFormat::Json => document(&runs)?,
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(CliError::Output)
+}
+
+/// A run as an object.
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: RunId,
+    state: &'static str,
+    started_at: Option<String>,
+    command: Option<String>,
+    cwd: Option<String>,
+    recorded: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'a Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<'a> From<&'a Run> for Listed<'a> {
+    fn from(run: &'a Run) -> Self {
+        let header = run.header.as_ref();
+        let about = header.and_then(|header| About::read(&header.about));
+        let (mut recorded, mut ended_at, mut summary, mut error) = (None, None, None, None);
+        match &run.state {
+            RunState::Running { recorded: count } | RunState::Interrupted { recorded: count } => {
+                recorded = Some(*count);
+            }
+            RunState::Ended { at, summary: sum } => {
+                recorded = Some(sum.total);
+                ended_at = Some(moment(*at));
+                summary = Some(&**sum);
+            }
+            RunState::Unreadable(why) => error = Some(why.to_string()),
+        }
+        Self {
+            id: run.id,
+            state: word(&run.state),
+            started_at: header.map(|header| moment(header.started)),
+            command: header.map(what),
+            cwd: about.map(|about| about.cwd.to_string_lossy().into_owned()),
+            recorded,
+            ended_at,
+            summary,
+            error,
+        }
+    }
+}
+
+/// For programs: a list of objects.
+pub(super) fn document(runs: &[Run]) -> Result<String, CliError> {
+    let listed: Vec<Listed<'_>> = runs.iter().map(Listed::from).collect();
+    let text = serde_json::to_string(&listed);
+    let text = text.map_err(|error| CliError::Internal(error.to_string()))?;
+    Ok(text + "\n")
+}
+
+/// As `2026-03-12T10:15:00.250Z`.
+fn moment(time: SystemTime) -> String {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}.{:03}Z", timestamp(time), since.subsec_millis())
+}
 
 /// For programs: fields with tabs between them.
 pub(super) fn lines(runs: &[Run]) -> String {

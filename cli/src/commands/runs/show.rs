@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{History, RunStore, Summary};
 
 use super::list::{tone, word};
-use super::{find, folder, style, what};
+use super::{folder, named_or_last, style, what};
 use crate::about::About;
 use crate::args::output::Format;
 use crate::args::runs::ShowArguments;
@@ -22,24 +22,21 @@ use crate::places::Places;
 use crate::report::{self, Digest, Place, Style, ago, describe, plain, timestamp};
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
-    let (places, settings) = Places::load(&arguments.state)?;
+    let (places, settings, trust) = Places::open(&arguments.state)?;
     let store = RunStore::at(&places.state);
-    let run = store.run(find(&store, &arguments.run)?);
+    let id = named_or_last(&store, arguments.run.as_deref())?;
+    trust.file(&store.journal(id))?;
+    let run = store.run(id);
     if let RunState::Unreadable(error) = run.state {
         return Err(CliError::Journal(error));
     }
     let history = History::load(&run.journal).map_err(CliError::from)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
-    let to_terminal = arguments.output.is_none() && io::stdout().is_terminal();
     let set = settings.format();
     let format = arguments
         .format
         .or_else(|| set.and_then(|word| Format::from_str(word, false).ok()))
-        .unwrap_or(if to_terminal {
-            Format::Human
-        } else {
-            Format::Jsonl
-        });
+        .unwrap_or(Format::Human);
     let (out, place): (Box<dyn Write + Send>, _) = match &arguments.output {
         Some(path) => (Box::new(create(path)?), Place::File(path.clone())),
         None => (Box::new(io::stdout()), Place::Stdout),
@@ -152,7 +149,23 @@ pub(super) fn human<'a>(
         }
     };
     let summary = summary(run, history, now, &tally);
+    let goes_on = matches!(run.state, RunState::Running { .. });
+    if goes_on && summary.total == 0 {
+        writeln!(out, "still running: no job has ended yet")?;
+        return Ok(out.flush()?);
+    }
     out.write_all(digest.render(&summary, style, rerun).as_bytes())?;
+    if goes_on {
+        let (count, jobs) = (
+            summary.total,
+            if summary.total == 1 {
+                "job has"
+            } else {
+                "jobs have"
+            },
+        );
+        writeln!(out, "still running: {count} {jobs} ended so far")?;
+    }
     // Of an interrupted run all that ended may have succeeded, and yet it is not done.
     if let (RunState::Interrupted { .. }, true, Some(rerun)) =
         (&run.state, summary.all_successful(), rerun)

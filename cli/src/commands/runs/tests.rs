@@ -230,7 +230,7 @@ fn either_all_that_are_named_are_removed_or_none() {
     let count = || records.store.ids().unwrap().len();
     let refuse = |names: &[String]| -> CliError {
         let mut out = Vec::new();
-        let error = remove(&records.store, names, &mut out).unwrap_err();
+        let error = remove::named(&records.store, names, &mut out).unwrap_err();
         assert!(out.is_empty());
         assert_eq!(count(), 5);
         error
@@ -243,7 +243,7 @@ fn either_all_that_are_named_are_removed_or_none() {
     // Named twice it is removed once, and what cannot be read can be removed all the same.
     let wanted = names(&[0, 3, 0]);
     let mut out = Vec::new();
-    remove(&records.store, &wanted, &mut out).unwrap();
+    remove::named(&records.store, &wanted, &mut out).unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         format!("removed {}\nremoved {}\n", wanted[0], wanted[1])

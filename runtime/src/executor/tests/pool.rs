@@ -76,6 +76,34 @@ async fn nothing_runs_twice() {
     assert_eq!(told(&pool.execute().await.unwrap()), ["c succeeded"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_submitted_is_not_lost_when_a_job_or_an_execution_is_refused() {
+    let pool = executor(2);
+    pool.submit(takes("a", 1)).unwrap();
+    pool.submit(takes("b", 1).needs(["c"])).unwrap();
+    let twice = pool.submit(takes("a", 2)).unwrap_err();
+    assert!(
+        matches!(&twice, Error::DuplicateJob { id } if id == "a"),
+        "{twice}"
+    );
+    let refused = pool.execute().await.unwrap_err();
+    assert!(matches!(refused, Error::UnknownNeed { .. }), "{refused}");
+    assert_eq!(pool.status().submitted, 2);
+    pool.submit(takes("c", 1)).unwrap();
+    let outcomes = pool.execute().await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "b succeeded", "c succeeded"]
+    );
+
+    // A name is free again when its job has been executed or withdrawn.
+    pool.submit(takes("a", 1).needs(["a"])).unwrap();
+    pool.execute().await.unwrap_err();
+    assert_eq!(pool.withdraw().len(), 1);
+    pool.submit(takes("a", 1)).unwrap();
+    assert_eq!(told(&pool.execute().await.unwrap()), ["a succeeded"]);
+}
+
 #[test]
 fn impossible_settings_are_refused_with_the_reason() {
     let refused =

@@ -45,7 +45,11 @@ fn runs_are_listed_with_what_became_of_them() {
     };
     assert_eq!((*at, summary.total), (now(), 1));
     assert_eq!(runs[3].header.as_ref().unwrap().about, about());
-    assert_eq!(store.latest().unwrap(), Some(fourth));
+    assert_eq!(
+        store.latest().unwrap(),
+        Some(third),
+        "the fourth never began"
+    );
 
     let refused = store.remove(third).unwrap_err();
     assert!(matches!(refused, JournalError::InUse { .. }), "{refused}");
@@ -58,6 +62,96 @@ fn runs_are_listed_with_what_became_of_them() {
     assert!(
         matches!(refused, JournalError::NoSuchRun { .. }),
         "{refused}"
+    );
+}
+
+#[test]
+fn the_last_run_is_the_one_that_began_last_whatever_the_clock_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::at(folder.path());
+    let (first, _journal) = create(&store, now());
+    let (second, _journal) = create(&store, now() - Duration::from_hours(48));
+    let (third, _journal) = create(&store, now() - Duration::from_hours(24));
+    assert!(first < second && second < third);
+    assert_eq!(store.latest().unwrap(), Some(third));
+    // The folders of runs that died before they began.
+    for id in ["2000000", "2000001"] {
+        fs::create_dir(store.folder().join(id)).unwrap();
+    }
+    fs::write(store.folder().join("2000001/journal"), "0000").unwrap();
+    assert_eq!(store.latest().unwrap(), Some(third));
+    let (later, _journal) = create(&store, now());
+    assert_eq!(store.latest().unwrap(), Some(later));
+    // Nobody but who makes them up gets to the end of ids.
+    fs::create_dir(store.folder().join("fzzzzzzzzzzzz")).unwrap();
+    let refused = store
+        .create(now(), None, about(), Durability::None)
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("could not begin a run after "),
+        "{refused}"
+    );
+}
+
+#[test]
+fn old_runs_are_pruned_and_what_died_before_it_began_but_not_what_may_be_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::at(folder.path());
+    let day = Duration::from_hours(24);
+    let age = |id, at| {
+        let journal = File::open(store.journal(id)).unwrap();
+        journal.set_modified(at).unwrap();
+    };
+    let finish = |days: u32, outcome: Outcome| {
+        let (id, mut journal) = create(&store, now() - days * day);
+        journal.append(&job("a"), &outcome).unwrap();
+        let summary = [outcome].summarize(Duration::ZERO);
+        journal.end(now() - days * day, &summary).unwrap();
+        drop(journal);
+        age(id, now() - days * day);
+        id
+    };
+    let a = job("a");
+    let old = finish(40, succeeded(&a));
+    let failing = finish(31, failed(&a, Class::Task));
+    let young = finish(29, succeeded(&a));
+    let (interrupted, journal) = create(&store, now() - 41 * day);
+    drop(journal);
+    let (_, _running) = create(&store, now() - 50 * day);
+    age(interrupted, now() - 60 * day);
+    let empty = |id: &str, at| {
+        let path = store.folder().join(id);
+        fs::create_dir(&path).unwrap();
+        File::open(&path).unwrap().set_modified(at).unwrap();
+    };
+    empty("2000000", now() - day);
+    empty("2000001", now());
+
+    let current = finish(0, succeeded(&a));
+    let pruned = store.prune(&Retention::default(), now(), current).unwrap();
+    let told: Vec<_> = pruned
+        .iter()
+        .map(|run| (run.id, run.was_resumable))
+        .collect();
+    assert_eq!(told, [(old, false), (failing, true), (interrupted, true)]);
+    assert_eq!(
+        store.ids().unwrap().len(),
+        4,
+        "two finished ones, one that goes on, one that begins"
+    );
+    let count = Retention {
+        runs: Some(1),
+        ..Retention::default()
+    };
+    let pruned = store.prune(&count, now(), current).unwrap();
+    assert_eq!(
+        pruned,
+        [Pruned {
+            id: young,
+            was_resumable: false
+        }]
     );
 }
 

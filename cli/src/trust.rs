@@ -1,0 +1,418 @@
+//! Who may be trusted with what ratchet reads and then acts on: settings, recorded runs, kept results.
+//!
+//! A recorded run says which commands `resume` runs, and a settings file may name the folder with such runs. So
+//! whoever can write one of these files can run code as the user. ratchet therefore uses a file or a folder only if
+//! it passes this rule, the same for all of them:
+//!
+//! - It belongs to the user, or to root. Under sudo, the user who called sudo (`SUDO_UID`) counts as the user too.
+//! - Nobody but its owner and root may write it. The owner's private group may, because with a umask of 002 every
+//!   file is writable by it: the owner's primary group, which is named like the owner and has no other member.
+//! - Of a file, the folder that it lies in passes too, because whoever may write the folder may replace the file.
+//!   Where the path is a symbolic link, this holds for both ends of the link.
+//!
+//! The way out: a path at or below a folder that the user trusts passes whoever it belongs to. `RATCHET_TRUST` names
+//! such folders, with colons between them, and so does `trust` in the user's own config file.
+//!
+//! What is not there passes, since nothing is read from it.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::settings::Surroundings;
+
+/// The variable that names trusted folders.
+pub(crate) const TRUST_VARIABLE: &str = "RATCHET_TRUST";
+
+const ROOT: u32 = 0;
+const GROUP_WRITE: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+
+/// Decides which files and folders may be used.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// Whose files may be used, beside those of root.
+    users: Vec<u32>,
+    /// What is at or below these may be used whoever it belongs to.
+    folders: Vec<PathBuf>,
+}
+
+/// A file or folder that may not be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is not used: {}", path.display(), self.reason())]
+pub(crate) struct Untrusted {
+    /// What was to be used.
+    pub(crate) path: PathBuf,
+    /// What breaks the rule: `path`, its folder, or what it is a link to.
+    culprit: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    /// It belongs to this other user.
+    Owner(u32),
+    /// This group may write it.
+    GroupWrites(u32),
+    /// Everybody may write it.
+    AllWrite,
+    /// Whose it is cannot be told.
+    Unknown(io::Error),
+}
+
+impl Trust {
+    /// Trusts the user of this process, and the folders of `RATCHET_TRUST` and of the user's own config file.
+    pub(crate) fn new(surroundings: &Surroundings, configured: &[PathBuf]) -> Self {
+        let variable = |name: &str| surroundings.variables.get(OsStr::new(name));
+        let mut users = vec![rustix::process::geteuid().as_raw()];
+        let caller = variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse::<u32>().ok());
+        users.extend(caller);
+        let typed = variable(TRUST_VARIABLE).map(|folders| std::env::split_paths(folders));
+        let folders = typed
+            .into_iter()
+            .flatten()
+            .chain(configured.iter().cloned());
+        Self {
+            users,
+            folders: folders
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .map(|folder| surroundings.folder.join(folder))
+                .collect(),
+        }
+    }
+
+    /// Refuses a file that somebody else may have written.
+    pub(crate) fn file(&self, path: &Path) -> Result<(), Untrusted> {
+        self.check(path, true)
+    }
+
+    /// Refuses a folder that somebody else may have put something into.
+    pub(crate) fn folder(&self, path: &Path) -> Result<(), Untrusted> {
+        self.check(path, false)
+    }
+
+    fn check(&self, path: &Path, is_file: bool) -> Result<(), Untrusted> {
+        let refused = |culprit: &Path, why| Untrusted {
+            path: path.to_path_buf(),
+            culprit: culprit.to_path_buf(),
+            why,
+        };
+        let real = match fs::canonicalize(path) {
+            Ok(real) => real,
+            // Nothing can be read from below a file either, and whoever tries says what is wrong.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(refused(path, Why::Unknown(error))),
+        };
+        if self.is_exempt(path, &real) {
+            return Ok(());
+        }
+        let mut parts = vec![real.as_path()];
+        if is_file {
+            parts.extend(real.parent());
+            // Whoever may write this one may replace the link.
+            parts.extend(path.parent().map(|folder| match folder.as_os_str() {
+                empty if empty.is_empty() => Path::new("."),
+                _ => folder,
+            }));
+        }
+        for part in parts {
+            let known = fs::metadata(part).map_err(|error| refused(part, Why::Unknown(error)))?;
+            if let Some(why) = self.objection(&known) {
+                let is_itself = part == real && !path.is_symlink();
+                return Err(refused(if is_itself { path } else { part }, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is at or below a folder that the user trusts.
+    fn is_exempt(&self, path: &Path, real: &Path) -> bool {
+        let absolute = std::path::absolute(path).ok();
+        self.folders.iter().any(|folder| {
+            let is_below = absolute
+                .as_ref()
+                .is_some_and(|path| path.starts_with(folder));
+            is_below || fs::canonicalize(folder).is_ok_and(|folder| real.starts_with(folder))
+        })
+    }
+
+    fn objection(&self, known: &Metadata) -> Option<Why> {
+        let (owner, group, mode) = (known.uid(), known.gid(), known.mode());
+        if owner != ROOT && !self.users.contains(&owner) {
+            Some(Why::Owner(owner))
+        } else if mode & OTHERS_WRITE != 0 {
+            Some(Why::AllWrite)
+        } else if mode & GROUP_WRITE != 0 && !is_private_group(group, owner) {
+            Some(Why::GroupWrites(group))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a group is nobody's but this user's. One that the system does not know is not.
+fn is_private_group(group: u32, owner: u32) -> bool {
+    let user = User::from_uid(Uid::from_raw(owner));
+    let group = Group::from_gid(Gid::from_raw(group));
+    let (Ok(Some(user)), Ok(Some(group))) = (user, group) else {
+        return false;
+    };
+    let has_others = group.mem.iter().any(|member| *member != user.name);
+    user.gid == group.gid && user.name == group.name && !has_others
+}
+
+impl Untrusted {
+    /// What the user can do about it.
+    pub(crate) fn help(&self) -> String {
+        let folder = if self.path.is_dir() {
+            &self.path
+        } else {
+            self.path.parent().unwrap_or(&self.path)
+        };
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        let owner = rustix::process::geteuid().as_raw();
+        let mend = match self.why {
+            Why::GroupWrites(_) | Why::AllWrite if is_owned_by(&self.culprit, owner) => {
+                format!("run `chmod go-w {}`; or, ", self.culprit.display())
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{mend}if you trust whoever can write there, set {TRUST_VARIABLE}={}, or `trust` in your own config file",
+            folder.display()
+        )
+    }
+
+    fn reason(&self) -> String {
+        let what = if self.culprit == self.path {
+            "it".to_owned()
+        } else {
+            format!("`{}`", self.culprit.display())
+        };
+        match &self.why {
+            Why::Owner(uid) => format!("{what} belongs to {}", UserName(*uid)),
+            Why::GroupWrites(gid) => format!("{what} is writable by {}", GroupName(*gid)),
+            Why::AllWrite => format!("{what} is writable by everybody"),
+            Why::Unknown(error) => format!("{what} cannot be looked at: {error}"),
+        }
+    }
+}
+
+fn is_owned_by(path: &Path, user: u32) -> bool {
+    fs::metadata(path).is_ok_and(|known| known.uid() == user)
+}
+
+struct UserName(u32);
+
+impl fmt::Display for UserName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match User::from_uid(Uid::from_raw(self.0)) {
+            Ok(Some(user)) => write!(out, "user {} ({})", user.name, self.0),
+            _ => write!(out, "user {}", self.0),
+        }
+    }
+}
+
+struct GroupName(u32);
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Group::from_gid(Gid::from_raw(self.0)) {
+            Ok(Some(group)) => write!(out, "group {} ({})", group.name, self.0),
+            _ => write!(out, "group {}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// No user has this id, nor a group.
+    const NOBODY_KNOWN: u32 = 3_999_999_999;
+
+    fn folder() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        set_mode(folder.path(), 0o755);
+        fs::write(folder.path().join("file"), "").unwrap();
+        set_mode(&folder.path().join("file"), 0o644);
+        folder
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn me() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn trust(variables: &[(&str, &str)]) -> Trust {
+        let variables = variables.iter();
+        let surroundings = Surroundings {
+            variables: variables
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            folder: "/".into(),
+        };
+        Trust::new(&surroundings, &[])
+    }
+
+    /// One to whom what this process writes belongs to somebody else; root's files are everybody's, so they are
+    /// given away.
+    fn stranger(path: &Path) -> Trust {
+        if me() == ROOT {
+            chown(path, Some(NOBODY_KNOWN), None).unwrap();
+            return trust(&[]);
+        }
+        Trust {
+            users: vec![me() + 1],
+            folders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_the_user_owns_passes_and_so_does_what_is_not_there() {
+        let folder = folder();
+        let trust = trust(&[]);
+        trust.folder(folder.path()).unwrap();
+        trust.file(&folder.path().join("file")).unwrap();
+        trust.folder(&folder.path().join("none/at/all")).unwrap();
+        trust.file(&folder.path().join("none")).unwrap();
+        trust.folder(&folder.path().join("file/below")).unwrap();
+        trust.file(Path::new("/etc/passwd")).unwrap();
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused_by_name() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        let refused = stranger(&file).file(&file).unwrap_err();
+        let owner = fs::metadata(&file).unwrap().uid();
+        let said = refused.to_string();
+        assert!(
+            said.starts_with(&format!(
+                "`{}` is not used: it belongs to user ",
+                file.display()
+            )),
+            "{said}"
+        );
+        assert!(said.contains(&owner.to_string()), "{said}");
+        let help = refused.help();
+        let way_out = format!("RATCHET_TRUST={}, ", folder.path().display());
+        assert!(help.contains(&way_out), "{help}");
+    }
+
+    #[test]
+    fn what_others_may_write_is_refused_and_so_is_a_file_in_such_a_folder() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        let trust = trust(&[]);
+        set_mode(&file, 0o646);
+        let said = trust.file(&file).unwrap_err().to_string();
+        assert!(said.ends_with("it is writable by everybody"), "{said}");
+        set_mode(&file, 0o644);
+        set_mode(folder.path(), 0o757);
+        let refused = trust.file(&file).unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            said.ends_with(&format!(
+                "`{}` is writable by everybody",
+                folder.path().display()
+            )),
+            "{said}"
+        );
+        assert!(
+            refused.help().starts_with("run `chmod go-w "),
+            "{}",
+            refused.help()
+        );
+        trust.folder(folder.path()).unwrap_err();
+    }
+
+    #[test]
+    fn a_link_passes_only_if_both_its_ends_do() {
+        let (folder, other) = (folder(), folder());
+        let link = folder.path().join("link");
+        symlink(other.path().join("file"), &link).unwrap();
+        let trust = trust(&[]);
+        trust.file(&link).unwrap();
+        set_mode(other.path(), 0o777);
+        trust.file(&link).unwrap_err();
+        set_mode(other.path(), 0o755);
+        set_mode(folder.path(), 0o777);
+        trust.file(&link).unwrap_err();
+    }
+
+    #[test]
+    fn a_group_may_write_if_it_is_the_private_one_of_the_owner() {
+        assert!(!is_private_group(NOBODY_KNOWN, me()));
+        let Ok(Some(user)) = User::from_uid(Uid::from_raw(me())) else {
+            return;
+        };
+        let Ok(Some(group)) = Group::from_gid(user.gid) else {
+            return;
+        };
+        let is_private = group.name == user.name && group.mem.iter().all(|name| *name == user.name);
+        assert_eq!(is_private_group(user.gid.as_raw(), me()), is_private);
+
+        let folder = folder();
+        set_mode(folder.path(), 0o775);
+        chown(folder.path(), None, Some(user.gid.as_raw())).unwrap();
+        assert_eq!(trust(&[]).folder(folder.path()).is_ok(), is_private);
+        if me() == ROOT {
+            chown(folder.path(), None, Some(NOBODY_KNOWN)).unwrap();
+            let said = trust(&[]).folder(folder.path()).unwrap_err().to_string();
+            assert!(
+                said.ends_with(&format!("it is writable by group {NOBODY_KNOWN}")),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_caller_of_sudo_counts_as_the_user() {
+        let folder = folder();
+        if me() != ROOT {
+            // Only root can give a file away.
+            return;
+        }
+        let file = folder.path().join("file");
+        chown(&file, Some(NOBODY_KNOWN), None).unwrap();
+        let caller = NOBODY_KNOWN.to_string();
+        trust(&[("SUDO_UID", &caller)]).file(&file).unwrap();
+        trust(&[("SUDO_UID", "12")]).file(&file).unwrap_err();
+        trust(&[("SUDO_UID", "root")]).file(&file).unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_that_is_trusted_passes_with_all_below_it_and_no_other() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        set_mode(&file, 0o666);
+        let path = folder.path().display().to_string();
+        let passes = |value: &str| trust(&[(TRUST_VARIABLE, value)]).file(&file).is_ok();
+        assert!(passes(&path));
+        assert!(passes(&format!("/nowhere:{path}/")));
+        assert!(!passes(""));
+        assert!(!passes("/nowhere"));
+        assert!(!passes(&path[..path.len() - 1]));
+        let configured = [folder.path().to_path_buf()];
+        Trust::new(&Surroundings::default(), &configured)
+            .file(&file)
+            .unwrap();
+    }
+}

@@ -1,0 +1,159 @@
+//! Leaves out of a journal what no longer counts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ratchet_ipc::Payload;
+
+use super::error::JournalError;
+use super::history::History;
+use super::record::{self, Record};
+use super::{CHUNK, Durability, Journal, lock, sync_folder_of, syncer};
+use crate::summary::Summary;
+
+impl Journal {
+    /// Rewrites the journal of a run that has [ended](Self::end), so that only the last outcome of each job is in it.
+    /// Says whether there was anything to leave out.
+    ///
+    /// The new journal is written beside the old one and takes its place in one step, so whoever dies on the way
+    /// leaves one or the other. A damaged journal is left as it is: what is wrong with it is for people to see.
+    pub fn compact(&mut self) -> Result<bool, JournalError> {
+        self.save()?;
+        let history = History::load(&self.path)?;
+        let is_whole = history.damaged() == 0 && history.torn().is_none();
+        let Some((at, summary)) = history.ended().filter(|_| is_whole) else {
+            return Ok(false);
+        };
+        if !history.has_superseded() {
+            return Ok(false);
+        }
+        let path = beside(&self.path);
+        let written = self.write_compacted(&path, &history, at, summary);
+        let file = match written {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                remove(&path);
+                return Ok(false);
+            }
+            Err(error) => {
+                remove(&path);
+                return Err(error);
+            }
+        };
+        // Closing the old file lets go of its lock; whoever waited for that sees that the journal is another file.
+        self.file = file;
+        self.recorded = history.jobs() as u64;
+        // The one that is replaced has the old file, in which nothing is left to sync.
+        match syncer(&self.path, &self.file, self.durability) {
+            Ok(syncer) => self.syncer = syncer,
+            Err(error) => self.keep(Err(error))?,
+        }
+        Ok(true)
+    }
+
+    /// Writes the new journal and puts it in the place of the old one; nothing if a record is not what it should be.
+    fn write_compacted(
+        &self,
+        path: &Path,
+        history: &History,
+        at: SystemTime,
+        summary: &Summary,
+    ) -> Result<Option<File>, JournalError> {
+        let failed = |action| move |error| JournalError::io(action, path, error);
+        // One may be there from a process that died on the way.
+        remove(path);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed("create"))?;
+        // Nobody may go on with it before this process lets go of it.
+        lock(path, &file)?;
+        let old =
+            File::open(&self.path).map_err(|error| JournalError::io("open", &self.path, error))?;
+        let mut input = BufReader::with_capacity(CHUNK, old);
+        let mut output = BufWriter::with_capacity(CHUNK, &file);
+        let Some(last) = copy(&mut input, &mut output, history).map_err(failed("write"))? else {
+            return Ok(None);
+        };
+        let (jobs, mut end) = (history.jobs() as u64, Vec::new());
+        if let Some((resumed_at, about)) = last {
+            record::write_resumed(&mut end, jobs, history.resumed(), resumed_at, &about)?;
+        }
+        record::write_ended(&mut end, jobs, at, summary)?;
+        output
+            .write_all(&end)
+            .and_then(|()| output.flush())
+            .map_err(failed("write"))?;
+        drop(output);
+        if self.durability != Durability::None {
+            // Before it takes the place of one that is safe from a power cut.
+            file.sync_all().map_err(failed("sync"))?;
+        }
+        fs::rename(path, &self.path).map_err(failed("rename"))?;
+        if self.durability != Durability::None {
+            sync_folder_of(&self.path)?;
+        }
+        Ok(Some(file))
+    }
+}
+
+/// The last resumption: when it was, and what was said about it.
+type LastResumption = Option<(SystemTime, Payload)>;
+
+/// Copies the header and the outcomes that count, and gives the last resumption; nothing if a record is not what it
+/// should be.
+fn copy(
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+    history: &History,
+) -> io::Result<Option<LastResumption>> {
+    let offsets = history.offsets();
+    let mut counting = offsets.iter().peekable();
+    let (mut line, mut copied) = (Vec::new(), Vec::new());
+    let (mut offset, mut n, mut last) = (0, 0, None);
+    while offset < history.end() {
+        line.clear();
+        let read = input.read_until(b'\n', &mut line)? as u64;
+        if line.pop_if(|end| *end == b'\n').is_none() {
+            return Ok(None);
+        }
+        copied.clear();
+        match record::read(&line) {
+            Ok(Record::Header(_)) => {
+                copied.extend_from_slice(&line);
+                copied.push(b'\n');
+            }
+            Ok(Record::Job(_)) if counting.next_if_eq(&&offset).is_some() => {
+                n += 1;
+                if record::renumber(&mut copied, &line, n).is_none() {
+                    return Ok(None);
+                }
+            }
+            Ok(Record::Resumed { .. }) => match record::read_resumed(&line) {
+                Ok(resumed) => last = Some(resumed),
+                Err(_) => return Ok(None),
+            },
+            // An outcome that was superseded, or an end after which the run went on.
+            Ok(Record::Job(_) | Record::Ended { .. }) => {}
+            Err(_) => return Ok(None),
+        }
+        output.write_all(&copied)?;
+        offset += read;
+    }
+    Ok(counting.peek().is_none().then_some(last))
+}
+
+/// Where a journal is written anew.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("compacted")
+}
+
+/// What cannot be removed is overwritten or refused by whoever needs its name.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
