@@ -32,6 +32,18 @@ pub enum Error {
         /// Its ticket.
         ticket: Ticket,
     },
+    /// The system gives no thread for the ledger, without which a run must not begin.
+    #[error("the thread that writes outcomes cannot be started: {reason}")]
+    NoThread {
+        /// What the system says.
+        reason: String,
+    },
+    /// The loop of a run has ended before its jobs had their outcomes, which is a bug in this crate.
+    #[error("the run broke off, which is a bug in ratchet: {reason}")]
+    RunBroke {
+        /// The message of the panic.
+        reason: String,
+    },
     /// A run has the pool, and another one asks for it.
     #[error("the pool `{pool}` is in use: a run has it until that run has ended or was dropped")]
     PoolInUse {

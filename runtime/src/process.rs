@@ -44,10 +44,10 @@ pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, Process
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, OutputSink, Stream, Tail};
-pub(crate) use pool::{SeatId, Seats};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
+pub(crate) use pool::{SeatId, Seats};
 pub(crate) use supervisor::Attachment;
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
 

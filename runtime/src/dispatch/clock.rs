@@ -107,11 +107,7 @@ impl AttemptClock {
     }
 
     /// What is to be done next, and when.
-    pub(crate) fn next(
-        &self,
-        timeouts: &Timeouts,
-        stoppable: Stoppable,
-    ) -> Option<(Instant, Due)> {
+    pub(crate) fn next(&self, timeouts: &Timeouts, stoppable: Stoppable) -> Option<(Instant, Due)> {
         if let Some(Stopping { reason, kill_at }) = self.stopping {
             return Some((kill_at?, Due::Kill(reason)));
         }
@@ -126,9 +122,7 @@ impl AttemptClock {
             return Some((at, Due::Kill(reason)));
         }
         match (first(soft, idle), hard) {
-            (Some((ask, _)), Some((kill, reason))) if kill < ask => {
-                Some((kill, Due::Kill(reason)))
-            }
+            (Some((ask, _)), Some((kill, reason))) if kill < ask => Some((kill, Due::Kill(reason))),
             (Some((at, reason)), _) => Some((at, Due::Ask(reason))),
             (None, Some((at, reason))) => Some((at, Due::Kill(reason))),
             (None, None) => None,
@@ -199,10 +193,7 @@ mod tests {
             assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
             clock.ask(reason, &timeouts, stoppable, SECOND * 9, start + SECOND * 3);
             let due = clock.next(&timeouts, stoppable);
-            assert_eq!(
-                due,
-                Some((start + SECOND * kill_after, Due::Kill(reason)))
-            );
+            assert_eq!(due, Some((start + SECOND * kill_after, Due::Kill(reason))));
         }
     }
 
@@ -213,7 +204,13 @@ mod tests {
         let mut clock = AttemptClock::new(start);
         let (ask, time) = (Stoppable::ByAsking, StopReason::Time(SECOND * 3));
         clock.ask(time, &timeouts, ask, SECOND, start + SECOND * 3);
-        clock.ask(StopReason::Unwanted, &timeouts, ask, SECOND * 5, start + SECOND * 10);
+        clock.ask(
+            StopReason::Unwanted,
+            &timeouts,
+            ask,
+            SECOND * 5,
+            start + SECOND * 10,
+        );
         assert_eq!(clock.asked(), Some(time));
         let due = clock.next(&timeouts, ask);
         assert_eq!(due, Some((start + SECOND * 15, Due::Kill(time))));

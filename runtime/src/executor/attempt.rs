@@ -139,10 +139,7 @@ impl TimeLimits {
     /// Runs work to its end, or to that of its time; dropping the work then is what kills it.
     ///
     /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
-    pub(super) async fn watch(
-        self,
-        work: impl Future<Output = AttemptResult>,
-    ) -> AttemptResult {
+    pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let mut work = std::pin::pin!(work);
         let mut clock = AttemptClock::new(self.started.into_std());
         loop {
@@ -167,7 +164,13 @@ impl TimeLimits {
                 Some((at, _)) if at > now => {}
                 Some((_, Due::Ask(reason))) if self.stop.is_heard() => {
                     self.stop.ask();
-                    clock.ask(reason, &self.timeouts, Stoppable::ByDropping, self.grace, now);
+                    clock.ask(
+                        reason,
+                        &self.timeouts,
+                        Stoppable::ByDropping,
+                        self.grace,
+                        now,
+                    );
                 }
                 Some((_, Due::Ask(reason) | Due::Kill(reason))) => return Err(killed(reason)),
                 None => {}

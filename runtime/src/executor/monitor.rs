@@ -13,6 +13,7 @@ mod cgroup;
 mod sampler;
 mod warnings;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -137,22 +138,41 @@ impl<P: Probe> Monitor<P> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let looking = tokio::task::spawn_blocking(move || {
-                let reading = probe.read();
-                (probe, reading)
-            });
-            match looking.await {
-                Ok((back, reading)) => {
-                    probe = back;
-                    on_reading(&reading);
+            // A thread a reading: there is one in many seconds, and one that cannot be had is had the next time.
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let given = Arc::new(Mutex::new(Some(probe)));
+            let taken = Arc::clone(&given);
+            let looking = std::thread::Builder::new()
+                .name("monitor".into())
+                .spawn(move || {
+                    if let Some(mut probe) = take(&taken) {
+                        let reading = probe.read();
+                        // The watch may have been dropped meanwhile.
+                        let _ = tell.send((probe, reading));
+                    }
+                });
+            if let Err(error) = looking {
+                tracing::warn!(%error, "the machine is looked at later: there is no thread for it");
+                match take(&given) {
+                    Some(back) => probe = back,
+                    None => return,
                 }
-                Err(error) => {
-                    tracing::error!(%error, "the machine is not watched any more");
-                    return;
-                }
+                continue;
+            }
+            if let Ok((back, reading)) = told.await {
+                probe = back;
+                on_reading(&reading);
+            } else {
+                tracing::error!("the machine is not watched any more: its probe has panicked");
+                return;
             }
         }
     }
+}
+
+/// The lock guards nothing but this.
+fn take<P>(probe: &Mutex<Option<P>>) -> Option<P> {
+    probe.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

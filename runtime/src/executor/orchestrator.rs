@@ -26,9 +26,9 @@ use super::kinds::Kinds;
 use super::needs::Needs;
 use super::order::Outgoing;
 use super::pace::Pace;
+use super::performers::Performers;
 use super::recording::Recording;
 use super::reuse::{Reuse, Share};
-use super::performers::Performers;
 use super::sinks::Sinks;
 use super::source::Source;
 use super::stop::{Halt, MaxFailures, Stopped, Tally};
@@ -287,13 +287,18 @@ impl Orchestrator {
             tally,
             sinks,
             now,
-            stopped,
+            mut stopped,
+            taken,
             reuse,
             performers,
             reporter,
             ..
         } = self;
         drop(performers);
+        if tally.ended != taken {
+            let reason = format!("{} jobs have no outcome", taken.abs_diff(tally.ended));
+            stopped = Some(Stopped::Broken { reason });
+        }
         let dropped = reporter.dropped();
         if dropped > 0 {
             tracing::warn!(dropped, "workers said more than could be listened to");
@@ -342,7 +347,9 @@ impl Orchestrator {
     /// Until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
         let pools = self.performers.pools();
-        let ahead = pools.fold(0, |sum: u32, (_, pool)| sum.saturating_add(pool.seats.room_ahead()));
+        let ahead = pools.fold(0, |sum: u32, (_, pool)| {
+            sum.saturating_add(pool.seats.room_ahead())
+        });
         self.pace
             .enough_until(self.scheduler.unclaimed(), ahead as usize, self.now)
     }

@@ -6,6 +6,7 @@ use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::attempt::panic_message;
 use super::handle::RunHandle;
 use super::stop::Stopped;
 use crate::outcome::Outcome;
@@ -30,8 +31,15 @@ impl Run {
             return Some(outcome);
         }
         if let Some(task) = &mut self.task {
-            // It does not panic, and whoever aborts it does not ask.
-            self.stopped = task.await.unwrap_or(Some(Stopped::Asked));
+            self.stopped = task.await.unwrap_or_else(|error| {
+                Some(match error.try_into_panic() {
+                    Ok(panic) => Stopped::Broken {
+                        reason: panic_message(&*panic).to_owned(),
+                    },
+                    // Only the drop of the run aborts it, and then nobody asks.
+                    Err(_) => Stopped::Asked,
+                })
+            });
             self.task = None;
         }
         None

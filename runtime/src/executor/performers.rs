@@ -121,7 +121,10 @@ impl Performers {
 }
 
 /// There are at most 65,536 kinds, which is checked when the run is put together.
-#[expect(clippy::cast_possible_truncation, reason = "checked where kinds are added")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked where kinds are added"
+)]
 fn kind(number: usize) -> Kind {
     Kind(number as u16)
 }

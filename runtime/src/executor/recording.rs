@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
 use crate::job::Job;
@@ -26,7 +26,7 @@ pub(super) struct Leaving {
 type Batch = Vec<(Arc<Job>, Leaving)>;
 
 /// What has been through the ledger. The jobs are done with, and were let go where they were written.
-type Written = Vec<Leaving>;
+type Written = (Vec<Leaving>, io::Result<()>);
 
 /// So many are a batch that is worth a write.
 const BATCH: usize = 256;
@@ -35,11 +35,36 @@ const BATCH: usize = 256;
 /// than what is in them.
 const GATHERS: Duration = Duration::from_millis(1);
 
+/// The thread on which the ledger may wait for the disk. It is started with the run, where a system that gives no
+/// thread can be told from a disk that gives no room, and it ends with the run.
+struct Writer {
+    batches: mpsc::UnboundedSender<Batch>,
+    written: mpsc::UnboundedReceiver<Written>,
+}
+
+impl Writer {
+    fn start(ledger: SharedLedger) -> io::Result<Self> {
+        let (batches, mut received) = mpsc::unbounded_channel::<Batch>();
+        let (tell, written) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || {
+                while let Some(batch) = received.blocking_recv() {
+                    let result = write(&ledger, &batch);
+                    // A run that was dropped wants to hear nothing more.
+                    if tell.send((without_jobs(batch), result)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self { batches, written })
+    }
+}
+
 /// While one batch is written and flushed, the next gathers: the slower the disk, the larger the batch.
 pub(super) struct Recording {
-    ledger: Option<SharedLedger>,
+    writer: Option<Writer>,
     gathering: Batch,
-    writing: Option<JoinHandle<(Written, io::Result<()>)>>,
     in_writing: usize,
     /// From when on a small batch may follow the last one.
     next: Option<Instant>,
@@ -50,22 +75,22 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(ledger: Option<SharedLedger>) -> Self {
-        Self {
-            ledger,
+    /// Starts the ledger's thread, if there is a ledger.
+    pub(super) fn start(ledger: Option<SharedLedger>) -> io::Result<Self> {
+        Ok(Self {
+            writer: ledger.map(Writer::start).transpose()?,
             gathering: Vec::new(),
-            writing: None,
             in_writing: 0,
             next: None,
             awaited: false,
             written: VecDeque::new(),
             failure: None,
-        }
+        })
     }
 
     /// Whether outcomes are to be written down at all.
     pub(super) fn is_wanted(&self) -> bool {
-        self.ledger.is_some()
+        self.writer.is_some()
     }
 
     /// Takes one in. If it is `awaited`, it is not kept for company.
@@ -86,8 +111,8 @@ impl Recording {
     /// Writes what has gathered, unless a batch is being written, or a small one would follow close upon another
     /// while there is `more` to come.
     pub(super) fn begin(&mut self, more: bool, now: Instant) {
-        let Some(ledger) = &self.ledger else { return };
-        if self.writing.is_some() || self.gathering.is_empty() {
+        let Some(writer) = &self.writer else { return };
+        if self.in_writing > 0 || self.gathering.is_empty() {
             return;
         }
         let is_early = self.next.is_some_and(|next| now < next);
@@ -96,43 +121,42 @@ impl Recording {
         }
         self.awaited = false;
         self.next = now.checked_add(GATHERS);
-        let (ledger, batch) = (Arc::clone(ledger), std::mem::take(&mut self.gathering));
+        let batch = std::mem::take(&mut self.gathering);
         self.in_writing = batch.len();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let written = write(&ledger, &batch);
-            (without_jobs(batch), written)
-        }));
+        if let Err(mpsc::error::SendError(batch)) = writer.batches.send(batch) {
+            self.gathering = batch;
+            self.fail("the thread that writes them has ended".to_owned());
+        }
     }
 
     /// When to begin again, if a small batch waits for that.
     pub(super) fn due(&self) -> Option<Instant> {
-        let waits = self.writing.is_none() && !self.gathering.is_empty();
+        let waits = self.in_writing == 0 && !self.gathering.is_empty();
         self.next.filter(|_| waits)
     }
 
     /// Returns when the batch is written. Cancel safe.
     pub(super) async fn done(&mut self) {
-        let Some(writing) = &mut self.writing else {
+        let Some(writer) = self.writer.as_mut().filter(|_| self.in_writing > 0) else {
             return std::future::pending().await;
         };
-        let done = writing.await;
-        self.writing = None;
-        self.in_writing = 0;
-        match done {
-            Ok((written, result)) => {
+        match writer.written.recv().await {
+            Some((written, result)) => {
+                self.in_writing = 0;
                 self.written.extend(written);
                 if let Err(error) = result {
                     self.fail(with_causes(&error));
                 }
             }
-            // The runtime is going down, and the run with it.
-            Err(error) => self.fail(error.to_string()),
+            // It contains panics of the ledger, so this is a bug; what it had is lost.
+            None => self.fail("the thread that writes them has ended".to_owned()),
         }
     }
 
     /// One failure is enough: nothing more is written, and what has gathered goes out as it is.
     fn fail(&mut self, reason: String) {
-        self.ledger = None;
+        self.writer = None;
+        self.in_writing = 0;
         let gathered = std::mem::take(&mut self.gathering);
         self.written.extend(without_jobs(gathered));
         self.failure.get_or_insert(reason);
@@ -149,7 +173,7 @@ impl Recording {
     }
 }
 
-fn without_jobs(batch: Batch) -> Written {
+fn without_jobs(batch: Batch) -> Vec<Leaving> {
     batch.into_iter().map(|(_, leaving)| leaving).collect()
 }
 
@@ -202,7 +226,7 @@ mod tests {
 
     fn recording() -> Recording {
         let ledger: Box<dyn Ledger> = Box::new(Blank);
-        Recording::new(Some(Arc::new(Mutex::new(ledger))))
+        Recording::start(Some(Arc::new(Mutex::new(ledger)))).unwrap()
     }
 
     fn push(recording: &mut Recording, count: usize) {

@@ -12,6 +12,7 @@ use super::order::Ordering;
 use super::outcomes::Run;
 use super::plan::Plan;
 use super::source::Source;
+use super::stop::Stopped;
 use super::wiring::Wiring;
 use crate::Error;
 use crate::job::{Job, Work};
@@ -118,7 +119,7 @@ impl Executor {
     ) -> Result<Vec<Arc<Outcome>>, Error> {
         let jobs = jobs.into_iter().collect();
         let run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
-        Ok(all_outcomes(run).await)
+        all_outcomes(run).await
     }
 
     /// Opens a run that takes jobs as they are submitted, until its submitters are dropped.
@@ -221,7 +222,7 @@ impl Executor {
             desk.names.clear();
             run
         };
-        Ok(all_outcomes(run).await)
+        all_outcomes(run).await
     }
 
     /// How the run that goes on stands, or the last one; before the first there is nothing to say.
@@ -324,12 +325,17 @@ impl Executor {
     }
 }
 
-async fn all_outcomes(mut run: Run) -> Vec<Arc<Outcome>> {
+async fn all_outcomes(mut run: Run) -> Result<Vec<Arc<Outcome>>, Error> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = run.next().await {
         outcomes.push(outcome);
     }
-    outcomes
+    match run.stopped() {
+        Some(Stopped::Broken { reason }) => Err(Error::RunBroke {
+            reason: reason.clone(),
+        }),
+        _ => Ok(outcomes),
+    }
 }
 
 impl Desk {

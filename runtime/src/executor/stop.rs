@@ -89,6 +89,11 @@ pub enum Stopped {
         /// Why.
         reason: String,
     },
+    /// Its loop has ended before its jobs had their outcomes, which is a bug in ratchet.
+    Broken {
+        /// The message of the panic.
+        reason: String,
+    },
     /// The source of its jobs panicked.
     Source {
         /// With these words.
@@ -104,6 +109,9 @@ impl fmt::Display for Stopped {
             Self::Deadline => f.write_str("the time of the run is over"),
             Self::Asked => f.write_str("the run was asked to stop"),
             Self::Ledger { reason } => write!(f, "outcomes could not be written down: {reason}"),
+            Self::Broken { reason } => {
+                write!(f, "the run broke off, which is a bug in ratchet: {reason}")
+            }
             Self::Source { reason } => write!(f, "the source of the jobs panicked: {reason}"),
         }
     }

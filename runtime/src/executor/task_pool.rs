@@ -171,10 +171,7 @@ mod tests {
             attempt.0
         }
 
-        async fn perform(
-            &self,
-            (_, guard, go): Self::Attempt,
-        ) -> (AttemptGuard, AttemptResult) {
+        async fn perform(&self, (_, guard, go): Self::Attempt) -> (AttemptGuard, AttemptResult) {
             go.await.unwrap();
             (guard, Ok(Payload::null()))
         }

@@ -122,7 +122,9 @@ impl Plan {
             pace: Pace::new(now),
             rng: self.rng(),
             ended: VecDeque::new(),
-            recording: Recording::new(self.ledger.clone()),
+            recording: Recording::start(self.ledger.clone()).map_err(|error| Error::NoThread {
+                reason: error.to_string(),
+            })?,
             outgoing: Outgoing::new(ordering),
             out,
             orders,

@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::handle::Pipes;
-use super::stdin::{Stdin, UnreadStdin};
 use super::lifecycle;
 use super::spawn::spawn;
+use super::stdin::{Stdin, UnreadStdin};
 use super::{
     ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
     ProcessManager,

@@ -41,7 +41,6 @@ pub(crate) enum Cause {
     Retired(Retirement),
 }
 
-
 impl Cause {
     /// Whether nobody wanted it to end.
     pub(crate) fn is_unexpected(&self) -> bool {

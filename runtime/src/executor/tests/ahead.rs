@@ -1,9 +1,9 @@
 //! What is sent to workers before its turn.
 
-use super::scripted::{Act, Deaf, ScriptedPool, How};
+use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
-use crate::executor::RunHandle;
 use crate::dispatch::{Demand, Introduction};
+use crate::executor::RunHandle;
 use crate::scheduling::ParallelizationHint;
 
 fn task(id: &str) -> Job {
@@ -19,7 +19,10 @@ fn hinted(id: &str, hint: ParallelizationHint) -> Job {
 
 fn executor(pool: &ScriptedPool, slots: u32) -> Executor {
     let executor = Executor::builder().slots(slots);
-    executor.pool_source(Arc::new(pool.clone())).build().unwrap()
+    executor
+        .pool_source(Arc::new(pool.clone()))
+        .build()
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,9 +123,7 @@ async fn one_whose_patience_ends_in_the_pipe_is_called_back() {
         ..Timeouts::default()
     }));
     let clock = tokio::time::Instant::now();
-    let mut run = executor(&pool, 1)
-        .run_list([task("0"), impatient])
-        .unwrap();
+    let mut run = executor(&pool, 1).run_list([task("0"), impatient]).unwrap();
     let outcome = run.next().await.unwrap();
     assert_eq!(told(&[outcome]), ["1 timed_out"]);
     assert_eq!(clock.elapsed(), SECOND * 2);
@@ -188,7 +189,10 @@ async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
 #[tokio::test(start_paused = true)]
 async fn more_places_ahead_than_can_be_counted_are_no_reason_to_wait() {
     let builder = Executor::builder().slots(1);
-    let pools = [ScriptedPool::new(1, u32::MAX), ScriptedPool::new(1, u32::MAX)];
+    let pools = [
+        ScriptedPool::new(1, u32::MAX),
+        ScriptedPool::new(1, u32::MAX),
+    ];
     let builder = pools
         .into_iter()
         .fold(builder, |builder, pool| builder.pool_source(Arc::new(pool)));

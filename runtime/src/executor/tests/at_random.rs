@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use ratchet_resilience::shutdown::Grace;
 
-use super::scripted::{Act, Deaf, ScriptedPool, How};
+use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
 use crate::executor::{Ordering, RunHandle};
 use crate::outcome::Status;

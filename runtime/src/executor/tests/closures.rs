@@ -98,12 +98,18 @@ async fn a_closure_that_never_took_its_token_is_dropped_when_it_would_be_asked()
     });
     let cannot_hear = || Job::closure("a", |_| std::future::pending());
     let begin = tokio::time::Instant::now();
-    let outcomes = executor(1).run_all([cannot_hear().terms(soft)]).await.unwrap();
+    let outcomes = executor(1)
+        .run_all([cannot_hear().terms(soft)])
+        .await
+        .unwrap();
     assert_eq!(told(&outcomes), ["a timed_out"]);
     assert_eq!(begin.elapsed(), SECOND / 5);
 
     // So it is with the deadline of the whole run.
-    let limited = Executor::builder().deadline(SECOND * 3 / 10).build().unwrap();
+    let limited = Executor::builder()
+        .deadline(SECOND * 3 / 10)
+        .build()
+        .unwrap();
     let begin = tokio::time::Instant::now();
     let outcomes = limited.run_all([cannot_hear()]).await.unwrap();
     assert_eq!(told(&outcomes), ["a cancelled"]);

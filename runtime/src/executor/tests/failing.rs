@@ -1,6 +1,6 @@
 //! Retries, poison, and what is not tried again.
 
-use super::scripted::{Act, ScriptedPool, How};
+use super::scripted::{Act, How, ScriptedPool};
 use super::*;
 use crate::executor::context::Context;
 

@@ -6,9 +6,9 @@ use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
 
 use super::scripted::ScriptedPool;
 use super::*;
+use crate::dispatch::Introduction;
 use crate::executor::Dependencies;
 use crate::executor::context::{Attempt, Context, Runner};
-use crate::dispatch::Introduction;
 use crate::job::CacheTerms;
 
 /// Takes a second for each job, counts them, and fails those whose input is not its id.

@@ -81,6 +81,7 @@ struct State {
     begun: Vec<Begun>,
     most_slots: u32,
     demands: Vec<Demand>,
+    panics: bool,
     epoch: Instant,
     kind: Kind,
     reporter: Option<Reporter>,
@@ -105,6 +106,7 @@ impl ScriptedPool {
             begun: Vec::new(),
             most_slots: 0,
             demands: Vec::new(),
+            panics: false,
             epoch: Instant::now(),
             kind: Kind(0),
             reporter: None,
@@ -129,6 +131,12 @@ impl ScriptedPool {
     /// Workers that say what they do when they are made to, by [`report`](Self::report).
     pub(super) fn silent(self) -> Self {
         self.0.lock().unwrap().tasks = Tasks::Introduced;
+        self
+    }
+
+    /// A pool that panics in the loop when it is told how much is left.
+    pub(super) fn panicking(self) -> Self {
+        self.0.lock().unwrap().panics = true;
         self
     }
 
@@ -364,6 +372,10 @@ impl State {
 impl DemandLink for ScriptedPool {
     fn demand(&self, demand: Demand) {
         let mut state = self.0.lock().unwrap();
+        if state.panics {
+            drop(state);
+            panic!("the pool is upset");
+        }
         state.demands.push(demand);
         if let Some(tasks) = state.introduction.take() {
             let reporter = state.reporter.clone().expect("a run goes on");

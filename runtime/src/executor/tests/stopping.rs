@@ -2,7 +2,7 @@
 
 use ratchet_resilience::shutdown::{Grace, Phase};
 
-use super::scripted::{Act, Deaf, ScriptedPool, How};
+use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
 use crate::dispatch::Demand;
 use crate::executor::{Halt, MaxFailures, RunHandle, Stopped};
@@ -314,4 +314,21 @@ async fn a_pool_hears_when_nothing_is_left() {
     assert_eq!(over_after(Some(RunHandle::drain)).await, drained);
     let killed = [open(2), open(1), Demand::Killed];
     assert_eq!(over_after(Some(RunHandle::kill)).await, killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_panics_is_no_success() {
+    let pool = Arc::new(ScriptedPool::new(0, 0).panicking());
+    let executor = Executor::builder().pool_source(pool).build().unwrap();
+    let jobs = ["a", "b"].map(|id| Job::task(id, "t", Payload::null()));
+    let mut run = executor.run_list(jobs.to_vec()).unwrap();
+    assert!(run.next().await.is_none());
+    let reason = "the pool is upset".to_owned();
+    assert_eq!(run.stopped(), Some(&Stopped::Broken { reason }));
+    // Whoever asks for all outcomes at once is told, too.
+    let refused = executor.run_all(jobs).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("the pool is upset"),
+        "{refused}"
+    );
 }

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use super::*;
+use crate::dispatch::Step;
 use crate::event::{Event, Record};
 use crate::executor::Sink;
-use crate::dispatch::Step;
 use crate::executor::context::Context;
 
 /// Writes down what it sees.

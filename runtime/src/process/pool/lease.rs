@@ -2,9 +2,9 @@
 
 use tokio::sync::mpsc;
 
+use crate::dispatch::{Reply, WorkerNumber};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
-use crate::dispatch::{Reply, WorkerNumber};
 use crate::process::supervisor::{Call, Command, PoolId};
 use crate::worker::WorkerName;
 

@@ -285,7 +285,9 @@ impl Seats {
         let idle = seated.filter(|one| one.takes_attempts());
         let since = idle.filter_map(|one| one.idle_since).min()?;
         // Not at once again, should the same attempts have been sent ahead once more.
-        since.max(self.recalled_at.unwrap_or(since)).checked_add(RECALL_AFTER)
+        since
+            .max(self.recalled_at.unwrap_or(since))
+            .checked_add(RECALL_AFTER)
     }
 
     /// Asks back what lies in pipes while another worker is idle: a short job must not lie behind a long one.

@@ -54,7 +54,11 @@ impl Live {
     }
 
     pub(super) async fn terminate(&mut self, grace: Duration) {
-        if let Err(error) = self.manager.terminate_process(self.process.id(), grace).await {
+        if let Err(error) = self
+            .manager
+            .terminate_process(self.process.id(), grace)
+            .await
+        {
             tracing::warn!(worker = %self.name, %error, "the worker could not be told to end");
         }
     }

@@ -209,8 +209,7 @@ impl Entry {
 
     /// How long it has run.
     pub(super) fn ran(&self, now: Instant) -> Duration {
-        self.begun
-            .map_or(Duration::ZERO, |clock| clock.ran(now))
+        self.begun.map_or(Duration::ZERO, |clock| clock.ran(now))
     }
 
     /// Why it was asked to stop, if it was.

@@ -123,7 +123,9 @@ impl Live {
                     total: progress.total,
                     message: progress.message,
                 };
-                entry.assignment.report(|ticket| Report::Step { ticket, step });
+                entry
+                    .assignment
+                    .report(|ticket| Report::Step { ticket, step });
             }
             Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
             Event::Pong(nonce) if self.awaits(nonce) => {
@@ -196,8 +198,12 @@ impl Live {
         let killed_for = self.killed_for.filter(|(id, _)| *id == entry.id);
         let result = match killed_for.map(|(_, why)| why).or(entry.asked()) {
             // Out of time is out of time, whatever it says in its last moment.
-            Some(why @ (StopReason::Time(_) | StopReason::Silence(_))) => Err(Box::new(why.failure())),
-            Some(StopReason::Unwanted) if cancelled => Err(Box::new(StopReason::Unwanted.failure())),
+            Some(why @ (StopReason::Time(_) | StopReason::Silence(_))) => {
+                Err(Box::new(why.failure()))
+            }
+            Some(StopReason::Unwanted) if cancelled => {
+                Err(Box::new(StopReason::Unwanted.failure()))
+            }
             Some(StopReason::Unwanted) | None => result,
         };
         let ran = entry.ran(now);
@@ -260,11 +266,14 @@ impl Live {
         let Some(entry) = works_on.and_then(|id| self.jobs.remove(id)) else {
             return self.log(None, LogLevel::Warn, failure.message);
         };
-        self.killed_for.get_or_insert((entry.id, StopReason::Unwanted));
+        self.killed_for
+            .get_or_insert((entry.id, StopReason::Unwanted));
         self.kill(Cause::Spoiled(printed)).await;
         self.count(&entry, now);
         let (ran, worker) = (entry.ran(now), Some(self.name.clone()));
-        entry.assignment.answer(Err(Box::new(failure)), worker, ran, None);
+        entry
+            .assignment
+            .answer(Err(Box::new(failure)), worker, ran, None);
     }
 
     /// Says once of a worker that never made sense that it makes none: else a filter that was not declared

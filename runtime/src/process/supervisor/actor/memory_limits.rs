@@ -29,25 +29,28 @@ impl Actor {
         self.weighing = true;
         self.weigh_at = now.checked_add(memory::INTERVAL);
         let (probe, commands) = (Arc::clone(&self.probe), self.commands.clone());
-        tokio::task::spawn_blocking(move || {
-            let weights = probe(&groups).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the memory of the workers cannot be read");
-                BTreeMap::new()
+        let reading = std::thread::Builder::new()
+            .name("memory".into())
+            .spawn(move || {
+                let weights = probe(&groups).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the memory of the workers cannot be read");
+                    BTreeMap::new()
+                });
+                if let Some(commands) = commands.upgrade() {
+                    // A supervisor that has just ended needs no weights.
+                    let _ = commands.send(Command::Weighed(weights));
+                }
             });
-            if let Some(commands) = commands.upgrade() {
-                // A supervisor that has just ended needs no weights.
-                let _ = commands.send(Command::Weighed(weights));
-            }
-        });
+        if let Err(error) = reading {
+            tracing::debug!(%error, "the memory of the workers is read later: there is no thread for it");
+            self.weighing = false;
+        }
     }
 
     pub(super) fn weighed(&mut self, weights: &BTreeMap<u32, u64>) {
         self.weighing = false;
         for pool in &mut self.pools {
-            let (soft, hard) = (
-                pool.config.recycling.soft_memory,
-                pool.config.hard_memory,
-            );
+            let (soft, hard) = (pool.config.recycling.soft_memory, pool.config.hard_memory);
             for worker in &mut pool.workers {
                 let weight = worker.system_id.and_then(|id| weights.get(&id));
                 let Some(&used) = weight else { continue };

@@ -38,11 +38,7 @@ impl PoolState {
         let ttl = self.config.recycling.ttl;
         for worker in &mut self.workers {
             let worn = worker.stays() && !worker.is_starting() && worker.is_worn(ttl, now);
-            if worn
-                && may_start
-                && !worker.has_successor
-                && !self.seats.is_leased(worker.number)
-            {
+            if worn && may_start && !worker.has_successor && !self.seats.is_leased(worker.number) {
                 worker.has_successor = true;
                 starts.push(Some(worker.number));
             }

@@ -27,7 +27,10 @@ async fn a_pool_has_one_run_at_a_time_and_no_callers_meanwhile() {
     let name = "echo".to_owned();
     assert_eq!(second, Some(Error::PoolInUse { pool: name }));
     let refused = pool.run(job("meanwhile")).await.result.unwrap_err();
-    assert!(refused.message.contains("a run has the pool `echo`"), "{refused}");
+    assert!(
+        refused.message.contains("a run has the pool `echo`"),
+        "{refused}"
+    );
     assert!(pool.acquire().await.is_err());
 
     drop(run);
@@ -45,14 +48,19 @@ async fn a_call_under_way_goes_on_and_its_worker_is_offered_to_the_run_afterward
     let request = worker.request().await;
     let mut run = RunSide::attach(&pool).unwrap();
     pass(MOMENT).await;
-    assert!(!std::iter::from_fn(|| run.reports.news.try_recv().ok())
-        .any(|report| matches!(report, Report::Offered { .. })));
+    assert!(
+        !std::iter::from_fn(|| run.reports.news.try_recv().ok())
+            .any(|report| matches!(report, Report::Offered { .. }))
+    );
     worker.answer(&request).await;
     assert!(call.await.unwrap().result.is_ok());
     run.perform(tickets(1)[0], false).await;
     let request = worker.request().await;
     worker.answer(&request).await;
-    assert!(matches!(run.next().await, Report::Ended { result: Ok(_), .. }));
+    assert!(matches!(
+        run.next().await,
+        Report::Ended { result: Ok(_), .. }
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,11 +78,15 @@ async fn a_worker_is_offered_to_the_next_run_once_it_has_stopped_what_the_last_o
     let cancel = worker.heard().await;
     assert!(matches!(
         cancel,
-        Some(ratchet_ipc::IpcMessage::Event(ratchet_ipc::Event::Cancel(_)))
+        Some(ratchet_ipc::IpcMessage::Event(ratchet_ipc::Event::Cancel(
+            _
+        )))
     ));
     pass(MOMENT).await;
-    assert!(!std::iter::from_fn(|| second.reports.news.try_recv().ok())
-        .any(|report| matches!(report, Report::Offered { .. })));
+    assert!(
+        !std::iter::from_fn(|| second.reports.news.try_recv().ok())
+            .any(|report| matches!(report, Report::Offered { .. }))
+    );
     let stopped = TaskError::new(TaskError::CANCELLED, "stopped");
     worker.say(&request, Err(stopped)).await;
     // The same ticket means another attempt now.
@@ -82,7 +94,10 @@ async fn a_worker_is_offered_to_the_next_run_once_it_has_stopped_what_the_last_o
     let request = worker.request().await;
     worker.answer(&request).await;
     let ended = second.next().await;
-    assert!(matches!(ended, Report::Ended { result: Ok(_), .. }), "{ended:?}");
+    assert!(
+        matches!(ended, Report::Ended { result: Ok(_), .. }),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,8 @@ use ratchet_ipc::Payload;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::job::{Job, Terms, Timeouts};
 use crate::dispatch::ReplyTo;
+use crate::job::{Job, Terms, Timeouts};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -247,8 +247,14 @@ fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
         kill_after(hard, time, SECOND * 7),
         SECOND * 7 + Timeouts::LAST_MOMENT
     );
-    assert_eq!(kill_after(none, StopReason::Unwanted, SECOND * 3), SECOND * 13);
-    assert_eq!(kill_after(hard, StopReason::Unwanted, SECOND * 3), SECOND * 7);
+    assert_eq!(
+        kill_after(none, StopReason::Unwanted, SECOND * 3),
+        SECOND * 13
+    );
+    assert_eq!(
+        kill_after(hard, StopReason::Unwanted, SECOND * 3),
+        SECOND * 7
+    );
 }
 
 #[test]
