@@ -35,6 +35,7 @@ mod task_pool;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod uncertain;
 mod wiring;
 
 pub use builder::ExecutorBuilder;

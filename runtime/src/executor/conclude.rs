@@ -98,6 +98,10 @@ impl Orchestrator {
 
     pub(super) fn forget(&mut self, ticket: Ticket) -> Option<Entry> {
         let entry = self.entries.get_mut(ticket.index())?.take()?;
+        debug_assert!(
+            self.uncertain != Some(ticket),
+            "a job that ends has begun by then"
+        );
         if let Some(when) = entry.patience {
             self.patience.remove(&(when, ticket));
         }

@@ -166,8 +166,15 @@ impl Orchestrator {
         entry.seat = seat;
         let Some(seat) = seat else { return };
         let (link, worker) = (pool.seats.link(seat).clone(), pool.seats.name(seat).clone());
+        let is_uncertain = entry.is_rated && !pool.seats.is_proven(seat);
         if link.perform(assignment).is_err() {
             return self.returned(ticket, None, true);
+        }
+        if is_uncertain {
+            self.note_uncertain(ticket);
+        } else if self.has_rates {
+            // Both kinds of the worker have a seat less.
+            self.count_workers(kind);
         }
         self.tell_start(ticket, Some(worker));
     }
@@ -203,7 +210,7 @@ const MOST_UNSEATED: usize = 1024;
 
 /// There are at most 65,536 kinds, which is checked when the run is put together.
 #[expect(clippy::cast_possible_truncation, reason = "checked in wiring.rs")]
-fn kind(number: usize) -> Kind {
+pub(super) fn kind(number: usize) -> Kind {
     Kind(number as u16)
 }
 

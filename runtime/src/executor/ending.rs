@@ -213,6 +213,7 @@ impl Orchestrator {
             .collect();
         for ticket in left {
             let now = self.now;
+            self.forget_uncertain(ticket);
             let Some(entry) = self.forget(ticket) else {
                 continue;
             };

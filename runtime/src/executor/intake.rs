@@ -17,7 +17,7 @@ use crate::Error;
 use crate::event::Event;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, Request, Ticket};
+use crate::scheduling::{Kind, ParallelizationHint, Request, Ticket};
 
 /// How many jobs are taken in before reports are looked at again.
 const BATCH: usize = 256;
@@ -145,12 +145,12 @@ impl Orchestrator {
             return self.refuse(&arrival, failure);
         }
         match self.push(&arrival, kind) {
-            Ok(ticket) => self.enter(ticket, arrival, kind, share),
+            Ok((ticket, is_rated)) => self.enter(ticket, arrival, kind, is_rated, share),
             Err(failure) => self.refuse(&arrival, failure),
         }
     }
 
-    fn push(&mut self, arrival: &Arrival, kind: Kind) -> Result<Ticket, Failure> {
+    fn push(&mut self, arrival: &Arrival, kind: Kind) -> Result<(Ticket, bool), Failure> {
         let (job, terms) = (&arrival.job, &arrival.job.terms);
         let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
         self.limits.clear();
@@ -164,6 +164,9 @@ impl Orchestrator {
                 job.task_name()
             }
         };
+        let names_rate = self.limits.iter().any(|id| self.scheduler.is_rate(*id));
+        let is_rated = names_rate || matches!(hint, ParallelizationHint::RateLimited { .. });
+        let kind = if is_rated { self.rated(kind) } else { kind };
         let request = Request {
             task,
             kind,
@@ -174,10 +177,22 @@ impl Orchestrator {
             limits: &self.limits,
             needs: &[],
         };
-        self.scheduler.push(request, self.now).map_err(wrong)
+        let ticket = self.scheduler.push(request, self.now).map_err(wrong)?;
+        Ok((ticket, is_rated))
     }
 
-    fn enter(&mut self, ticket: Ticket, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
+    fn enter(
+        &mut self,
+        ticket: Ticket,
+        arrival: Arrival,
+        kind: Kind,
+        is_rated: bool,
+        share: Option<Box<Share>>,
+    ) {
+        if is_rated && !self.has_rates {
+            self.has_rates = true;
+            self.count_all_workers();
+        }
         let patience = arrival.job.terms.timeouts.queue;
         let patience = patience.and_then(|limit| arrival.since.checked_add(limit));
         if let Some(when) = patience {
@@ -203,6 +218,7 @@ impl Orchestrator {
             failure: None,
             first_start: None,
             patience,
+            is_rated,
             rejected: false,
             admission: None,
             share,

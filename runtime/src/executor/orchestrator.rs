@@ -91,6 +91,8 @@ pub(super) struct Entry {
     pub(super) first_start: Option<Instant>,
     /// When its patience with the queue ends.
     pub(super) patience: Option<Instant>,
+    /// It takes tokens of a rate.
+    pub(super) is_rated: bool,
     /// A breaker has kept it from starting.
     pub(super) rejected: bool,
     pub(super) admission: Option<Box<Admission>>,
@@ -167,6 +169,10 @@ pub(super) struct Orchestrator {
     /// What closures are called.
     pub(super) closure: TaskName,
     pub(super) limits: Vec<LimitId>,
+    /// A job that takes tokens has come.
+    pub(super) has_rates: bool,
+    /// The attempt that took tokens and of which it is not known whether it has begun.
+    pub(super) uncertain: Option<Ticket>,
     /// How long the attempts of this turn ran, by kind.
     pub(super) ran: Vec<(Kind, Duration)>,
     /// When the scheduler wants to be asked again.

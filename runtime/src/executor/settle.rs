@@ -6,11 +6,11 @@ use ratchet_ipc::Payload;
 use ratchet_resilience::retry::{Decision, History, Retryable};
 
 use super::orchestrator::{Entry, Orchestrator, State, entry_of, expect_known};
-use crate::dispatch::Report;
+use crate::dispatch::{Report, WorkerNumber};
 use crate::event::Event;
 use crate::outcome::{Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{End, Kind, Ticket, Workers};
+use crate::scheduling::{End, Kind, Ticket};
 use crate::worker::WorkerName;
 
 /// What an attempt came to.
@@ -92,6 +92,7 @@ impl Orchestrator {
             }
             Report::Proven { kind, worker } => {
                 self.change_seats(kind, |seats, _| seats.proven(worker));
+                self.proven(kind, worker);
             }
             Report::Withdrawn { kind, worker } => {
                 self.change_seats(kind, |seats, _| seats.withdrawn(worker));
@@ -118,6 +119,20 @@ impl Orchestrator {
     pub(super) fn entry_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(ticket.index())?.as_mut()?;
         (entry.ticket == ticket).then_some(entry)
+    }
+
+    /// A worker has read what it was given, so that this has begun by now.
+    fn proven(&mut self, kind: Kind, worker: WorkerNumber) {
+        let Some(ticket) = self.uncertain else { return };
+        let seat = self
+            .entry(ticket)
+            .filter(|entry| entry.kind == kind)
+            .and_then(|entry| entry.seat);
+        if let (Some(pool), Some(seat)) = (self.performers.pool(kind), seat)
+            && pool.seats.number(seat) == worker
+        {
+            self.began_by_now(ticket);
+        }
     }
 
     /// Changes which seats a pool has, and tells the scheduler how many are free.
@@ -148,6 +163,7 @@ impl Orchestrator {
             Err(failure) => self.judge(ticket, failure),
         };
         self.ran.push((kind, attempted.ran));
+        self.began_by_now(ticket);
         self.give_back(ticket, end, next);
         match end {
             End::Succeeded | End::Failed => self.end(ticket, attempted),
@@ -268,7 +284,10 @@ impl Orchestrator {
                     pool.seats.unstaged(seat, now);
                 }
             }
-            State::Running => self.give_back(ticket, End::Again(now), next),
+            State::Running => {
+                self.forget_uncertain(ticket);
+                self.give_back(ticket, End::Again(now), next);
+            }
         }
         self.counts[usize::from(kind.0)].waiting += 1;
         let entry = entry_of(&mut self.entries, ticket);
@@ -301,14 +320,6 @@ impl Orchestrator {
         entry.patience = left.and_then(|left| now.checked_add(left));
         if let Some(when) = entry.patience {
             self.patience.insert((when, ticket));
-        }
-    }
-
-    /// Tells the scheduler how many attempts of a kind can begin.
-    pub(super) fn count_workers(&mut self, kind: Kind) {
-        if let Some(pool) = self.performers.pool(kind) {
-            let free = pool.seats.free();
-            self.scheduler.set_workers(kind, Workers::Free(free));
         }
     }
 

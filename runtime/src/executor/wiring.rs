@@ -60,9 +60,12 @@ impl Plan {
         let mut performers = Performers::new(local, kinds.len());
         let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
         for pool in &self.pools {
-            let number = u16::try_from(kinds.len()).map_err(|_| Error::InvalidSetting {
+            // Half of the numbers are for jobs that take tokens, see uncertain.rs.
+            let number = u16::try_from(kinds.len()).ok();
+            let number = number.filter(|number| *number < u16::MAX / 2);
+            let number = number.ok_or_else(|| Error::InvalidSetting {
                 setting: "pool",
-                reason: "is one too many: a run has at most 65,536 kinds of worker".to_owned(),
+                reason: "is one too many: a run has at most 32,767 kinds of worker".to_owned(),
             })?;
             // Nobody is there before a worker is offered.
             scheduler.set_workers(Kind(number), Workers::Free(0));
@@ -132,6 +135,8 @@ impl Plan {
             gauges,
             closure: "closure".into(),
             limits: Vec::new(),
+            has_rates: false,
+            uncertain: None,
             ran: Vec::new(),
             wake: None,
         })

@@ -76,6 +76,13 @@ impl Bucket {
         self.full = self.full.max(now) + self.interval();
     }
 
+    /// A token that was taken earlier counts as taken now: what it was taken for began only now. No other token may have
+    /// been taken in between.
+    pub(super) fn take_later(&mut self, now: u64) {
+        let now = u128::from(now) * self.count();
+        self.full = self.full.max(now + self.interval());
+    }
+
     /// The first moment at which there are this many tokens, if the bucket is that large.
     pub(super) fn when(&self, tokens: u32) -> Option<u64> {
         let rest = self.burst().checked_sub(tokens.into())? * self.interval();
@@ -197,6 +204,22 @@ mod tests {
         assert!((bucket.tokens(at(10_000)) - 3.0).abs() < 1e-9);
         assert_eq!(bucket.try_take(at(100)), Ok(()));
         assert_eq!(bucket.try_take(at(199)), Err(at(200)));
+    }
+
+    #[test]
+    fn a_token_that_is_used_late_counts_from_its_use() {
+        let mut bucket = Bucket::new(quota(2, 1_000_000_000, 1));
+        bucket.take(0);
+        assert_eq!(bucket.when(1), Some(500_000_000));
+        bucket.take_later(4_000_000_000);
+        assert_eq!(bucket.when(1), Some(4_500_000_000));
+
+        // Those taken before it stay taken.
+        let mut bucket = Bucket::new(quota(2, 1_000_000_000, 3));
+        (0..3).for_each(|_| bucket.take(0));
+        bucket.take_later(100_000_000);
+        assert_eq!(bucket.when(1), Some(500_000_000));
+        assert_eq!(bucket.when_full(), 1_500_000_000);
     }
 
     #[test]

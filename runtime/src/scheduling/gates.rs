@@ -146,6 +146,13 @@ impl Level {
         }
     }
 
+    /// A token that was taken is used only now.
+    pub(super) fn take_later(&mut self, now: u64) {
+        if let Self::Rate(bucket) = self {
+            bucket.take_later(now);
+        }
+    }
+
     /// Time alone brings units back: when there will be this many.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {

@@ -337,6 +337,12 @@ impl Scheduler {
         })
     }
 
+    /// Whether a limit bounds how often jobs start, and not how many run.
+    pub(crate) fn is_rate(&self, id: LimitId) -> bool {
+        let limit = self.limits.get(id.0 as usize);
+        limit.is_some_and(|limit| matches!(limit.level, super::gates::Level::Rate(_)))
+    }
+
     fn add_limit(&mut self, name: Box<str>, limit: Limit) -> LimitId {
         let id = u32::try_from(self.limits.len()).unwrap_or(u32::MAX);
         let gate = self.add_gate(Barred::Limit(id));

@@ -240,3 +240,40 @@ async fn one_that_begins_before_it_can_be_recalled_is_let_finish_while_a_run_dra
     run.handle().drain();
     assert_eq!(told(&all(run).await), ["0 succeeded", "1 succeeded"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_token_is_taken_for_workers_that_are_still_loading() {
+    let pool = ScriptedPool::new(8, 0).loading(SECOND * 4);
+    let named = |id: &str| {
+        task(id).terms(Terms {
+            limits: vec!["api".into()],
+            ..Terms::default()
+        })
+    };
+    let hint = ParallelizationHint::RateLimited {
+        requests_per_second: 2.0,
+        burst: 1,
+        key: None,
+    };
+    for job in [&named as &dyn Fn(&str) -> Job, &|id| {
+        hinted(id, hint.clone())
+    }] {
+        let jobs: Vec<Job> = (0..9).map(|number| job(&number.to_string())).collect();
+        let builder = Executor::builder().slots(8);
+        let builder = builder.limit(
+            "api",
+            crate::Limit::rate("2/s".parse().unwrap(), 1).unwrap(),
+        );
+        let executor = builder.pool_source(Arc::new(pool.clone())).build().unwrap();
+        let outcomes = executor.run_all(jobs).await.unwrap();
+        assert!(outcomes.iter().all(|one| one.is_success()));
+    }
+    let begun: Vec<Duration> = pool.begun().iter().map(|one| one.at).collect();
+    for run in begun.chunks(9) {
+        assert_eq!(run[0], SECOND * 4, "when the first worker has loaded");
+        for pair in run.windows(2) {
+            assert!(pair[1] - pair[0] >= SECOND / 2, "{run:?}");
+        }
+        assert!(run[8] < SECOND * 9, "and no slower than they may: {run:?}");
+    }
+}

@@ -82,6 +82,8 @@ struct State {
     most_slots: u32,
     demands: Vec<Demand>,
     panics: bool,
+    /// How long workers take to read their first request, if they are not proven from the start.
+    loading: Option<Duration>,
     epoch: Instant,
     kind: Kind,
     reporter: Option<Reporter>,
@@ -107,6 +109,7 @@ impl ScriptedPool {
             most_slots: 0,
             demands: Vec::new(),
             panics: false,
+            loading: None,
             epoch: Instant::now(),
             kind: Kind(0),
             reporter: None,
@@ -137,6 +140,13 @@ impl ScriptedPool {
     /// A pool that panics in the loop when it is told how much is left.
     pub(super) fn panicking(self) -> Self {
         self.0.lock().unwrap().panics = true;
+        self
+    }
+
+    /// Workers that take attempts at once and read the first one only when they have loaded, of which they tell nothing
+    /// else.
+    pub(super) fn loading(self, time: Duration) -> Self {
+        self.0.lock().unwrap().loading = Some(time);
         self
     }
 
@@ -177,12 +187,24 @@ impl ScriptedPool {
                 link,
                 concurrency: 1,
                 gives_back: true,
-                is_proven: true,
+                is_proven: state.loading.is_none(),
             };
             let kind = state.kind;
             reporter.tell(Report::Offered { kind, offer });
             let pool = self.clone();
+            let (loading, reporter) = (state.loading, reporter.clone());
             tokio::spawn(async move {
+                if let Some(loading) = loading {
+                    tokio::time::sleep(loading).await;
+                    let worker = WorkerNumber(number);
+                    // As its connection does, which looks every now and then.
+                    if !orders.is_empty() {
+                        reporter.tell(Report::Proven { kind, worker });
+                    } else if let Some(order) = orders.recv().await {
+                        reporter.tell(Report::Proven { kind, worker });
+                        pool.obey(at, order);
+                    }
+                }
                 while let Some(order) = orders.recv().await {
                     pool.obey(at, order);
                 }

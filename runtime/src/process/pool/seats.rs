@@ -242,6 +242,10 @@ impl Seats {
         &self.get(seat).offer.name
     }
 
+    pub(crate) fn number(&self, seat: SeatId) -> WorkerNumber {
+        self.get(seat).offer.number
+    }
+
     pub(crate) fn is_proven(&self, seat: SeatId) -> bool {
         self.get(seat).offer.is_proven
     }

@@ -45,6 +45,30 @@ impl Scheduler {
         }
     }
 
+    /// A running job has begun only now, though it was started before: its worker was not there yet. The tokens that it
+    /// took count from now on. No other job that takes of them may have been started in between.
+    pub fn began_late(&mut self, ticket: Ticket, now: Instant) -> Result<(), Error> {
+        self.tell_time(now);
+        let now = self.now;
+        let id = self.find_running(ticket)?;
+        let lane = self.jobs[id].lane;
+        let group = self.lanes[lane].group;
+        for number in 0..self.groups[group].limits.len() {
+            let limit = self.groups[group].limits[number] as usize;
+            self.limits[limit].level.take_later(now);
+            let gate = self.limits[limit].gate;
+            self.reopen(gate);
+        }
+        let place = self.lanes[lane].place;
+        if place != NOWHERE
+            && let Hold::Key { bucket, .. } = &mut self.places[place].hold
+        {
+            bucket.take_later(now);
+            self.refresh_place(place);
+        }
+        Ok(())
+    }
+
     /// A running job succeeded: what it held is free, and what needed it comes nearer.
     pub fn finish(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_running(ticket)?;
