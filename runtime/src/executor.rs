@@ -21,6 +21,7 @@ mod needs;
 mod orchestrator;
 mod order;
 mod outcomes;
+mod output;
 mod pace;
 mod plan;
 mod pools;

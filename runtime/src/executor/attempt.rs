@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::crew::Report;
 use super::hands::Asked;
+use super::output::AttemptOutput;
 use super::reporter::Reporter;
 use crate::alarm::until;
 use crate::job::Timeouts;
@@ -28,6 +29,8 @@ pub(super) struct Vigil {
     reporter: Reporter,
     ticket: Ticket,
     started: Instant,
+    /// What the attempt prints, if it is a program.
+    output: Option<Arc<AttemptOutput>>,
     open: bool,
 }
 
@@ -37,8 +40,14 @@ impl Vigil {
             reporter,
             ticket,
             started: Instant::now(),
+            output: None,
             open: true,
         }
+    }
+
+    /// Has what a program prints told with its failure, however that comes about.
+    pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
+        Arc::clone(self.output.get_or_insert_default())
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -51,9 +60,13 @@ impl Vigil {
 
     fn report(&mut self, result: Attempted) {
         self.open = false;
+        let with_output = |failure| match &self.output {
+            Some(output) => output.add_to(failure),
+            None => failure,
+        };
         self.reporter.tell(Report::Ended {
             ticket: self.ticket,
-            result: result.map_err(Box::new),
+            result: result.map_err(|failure| Box::new(with_output(failure))),
             worker: None,
             ran: self.started.elapsed(),
             next: None,

@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Pulse;
 use super::crew::Report;
 use super::hands::Asked;
+use super::output::AttemptOutput;
 use super::reporter::Reporter;
 use crate::job::Job;
 use crate::outcome::Failure;
+use crate::process::Stream;
 use crate::scheduling::Ticket;
 
 /// One try at a job.
@@ -61,6 +63,8 @@ pub struct Context {
     attempt: u32,
     asked: Asked,
     listener: Listener,
+    /// What it prints, where somebody keeps it.
+    output: Option<Arc<AttemptOutput>>,
 }
 
 /// Who hears of steps.
@@ -98,6 +102,7 @@ impl Context {
             attempt,
             asked: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
+            output: None,
         }
     }
 
@@ -108,6 +113,7 @@ impl Context {
         reporter: Reporter,
         ticket: Ticket,
         pulse: Option<Arc<Pulse>>,
+        output: Option<Arc<AttemptOutput>>,
     ) -> Self {
         Self {
             attempt,
@@ -117,6 +123,7 @@ impl Context {
                 ticket,
                 pulse,
             },
+            output,
         }
     }
 
@@ -128,6 +135,14 @@ impl Context {
     /// Cancelled when the attempt is asked to stop; what goes on regardless is killed after the grace.
     pub fn cancelled(&self) -> &CancellationToken {
         self.asked.token()
+    }
+
+    /// Keeps what the attempt's program has printed next, for a runner of commands: its head and its tail go with the
+    /// attempt's failure, also if the attempt is killed and its future dropped.
+    pub fn printed(&self, stream: Stream, bytes: &[u8]) {
+        if let Some(output) = &self.output {
+            output.push(stream, bytes);
+        }
     }
 
     /// Tells how far the attempt has come, which also shows that it is alive.

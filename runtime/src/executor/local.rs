@@ -79,7 +79,7 @@ impl Craft for Tools {
 
     async fn work(&self, piece: Piece) -> (Vigil, Attempted) {
         let Piece {
-            vigil,
+            mut vigil,
             ticket,
             job,
             number,
@@ -94,32 +94,33 @@ impl Craft for Tools {
             asked: asked.clone(),
             grace: self.grace,
         };
-        let context = || {
+        let context = |output| {
             let reporter = self.reporter.clone();
-            Context::of_attempt(number, asked.clone(), reporter, ticket, pulse)
+            Context::of_attempt(number, asked.clone(), reporter, ticket, pulse, output)
         };
         let result = match &job.work {
             Work::Command(config) => {
+                let output = vigil.keep_output();
                 if let Some(commander) = &self.commander {
-                    let (job, context) = (Arc::clone(&job), context());
+                    let (job, context) = (Arc::clone(&job), context(Some(output)));
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
                     return (vigil, Contained(work).await);
                 }
                 // Boxed, for it is much larger than the others.
-                Box::pin(self.commands.run(config, timeouts, asked.token())).await
+                Box::pin(self.commands.run(config, timeouts, asked.token(), output)).await
             }
             // Never: these are done with before they are queued.
             Work::Refused { failure, .. } => Err((**failure).clone()),
             Work::Ended(outcome) => outcome.result.clone().map_err(|failure| *failure),
             Work::Closure(closure) => {
-                let context = context();
+                let context = context(None);
                 clocks.attend(async { closure(context).await }).await
             }
             Work::Task { task, .. } => {
                 if let Some(runner) = &self.runner {
-                    let (job, context) = (Arc::clone(&job), context());
+                    let (job, context) = (Arc::clone(&job), context(None));
                     let attempt = Attempt { job, number };
                     let work = async { runner.run(attempt, context).await };
                     clocks.attend(work).await

@@ -209,6 +209,7 @@ mod tests {
         for _ in 0..count {
             let outcome = Outcome {
                 id: "a".into(),
+                item: None,
                 task: "t".into(),
                 host: None,
                 result: Ok(Payload::null()),

@@ -17,7 +17,7 @@ use super::name::WorkerName;
 use crate::executor::crew::{Report, Stop};
 use crate::executor::reporter::Reporter;
 use crate::job::Job;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, OutputExcerpt};
 use crate::process::ProcessId;
 use crate::scheduling::Ticket;
 
@@ -226,5 +226,5 @@ pub(crate) struct Death {
     /// How many attempts were charged with it.
     pub(crate) charged: u32,
     /// The last it printed to stderr.
-    pub(crate) stderr: String,
+    pub(crate) stderr: OutputExcerpt,
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::in_flight::Why;
 use super::{Cause, Leaving, Live, News, now};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Class, Failure, OutputExcerpt};
 use crate::process::{Ended, Ending};
 use crate::worker::orders::Death;
 
@@ -25,7 +25,7 @@ impl Death {
         Self {
             cause,
             charged: 0,
-            stderr: String::new(),
+            stderr: OutputExcerpt::default(),
         }
     }
 }
