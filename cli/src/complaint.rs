@@ -10,7 +10,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use crate::args::Arguments;
 use crate::args::display::When;
 use crate::error::CliError;
-use crate::report::Style;
+use crate::report::{Style, plain_lines};
 use crate::session::word;
 use crate::settings::{Settings, Surroundings};
 
@@ -66,14 +66,21 @@ pub(crate) fn report(error: &CliError, typed: Option<When>) -> u8 {
     }
     let mut text = error.reports(err_style(typed).look());
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "ratchet: {error}");
+    let mut say = |label: &str, said: &str| {
+        let mut margin = label;
+        for line in plain_lines(said) {
+            let _ = writeln!(text, "{margin}{line}");
+            margin = "    ";
+        }
+    };
+    say("ratchet: ", &error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(text, "  because: {error}");
+        say("  because: ", &error.to_string());
         cause = error.source();
     }
     if let Some(help) = error.help() {
-        let _ = writeln!(text, "  help: {help}");
+        say("  help: ", &help);
     }
     // There is nobody left to tell where stderr is closed; the exit code still says it.
     let _ = io::stderr().write_all(text.as_bytes());

@@ -18,6 +18,7 @@ mod complaint;
 mod diagnostic;
 mod document;
 mod error;
+mod escape;
 mod exit;
 mod job_file;
 mod map;

@@ -9,6 +9,7 @@
 //! Items are bytes from end to end: a file name that is no UTF-8 reaches its command as it is.
 
 mod halt;
+mod identity;
 mod items;
 mod joblog;
 mod jobs;

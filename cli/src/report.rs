@@ -10,6 +10,7 @@ mod json;
 mod jsonl;
 mod junit;
 mod moment;
+mod name;
 mod reported;
 mod style;
 
@@ -22,10 +23,12 @@ pub(crate) use digest::Digest;
 pub(crate) use figures::figures;
 pub(crate) use human::describe;
 pub(crate) use moment::{ago, timestamp};
+pub(crate) use name::job_name;
 pub(crate) use reported::{Place, stdout};
-pub(crate) use style::{Style, Tone, plain, span};
+pub(crate) use style::{Style, Tone, span};
 
 use crate::args::output::Format;
+pub(crate) use crate::escape::{plain, plain_lines};
 
 /// How much is written at once; a result is a few hundred bytes.
 const BUFFER_BYTES: usize = 256 * 1024;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use ratchet_runtime::journal::Source;
 use ratchet_runtime::process::{Keeper, LocalProcesses, ProcessPool, ProcessSupervisor};
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Limit, Resume, Run, RunHandle, Stopped};
+use ratchet_runtime::{Limit, Run, RunHandle, Stopped};
 use tokio::time::Instant;
 
 use crate::args::common::CommonArguments;
@@ -42,7 +42,7 @@ use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
 use delivery::{Delivered, Delivery};
 use ending::{conclude, interrupted};
-use feed::Gone;
+use feed::{Earlier, Gone};
 use record::Record;
 use setting::{admit, executor, needed, probe, staff};
 use signals::Heard;
@@ -186,9 +186,9 @@ impl Session {
         let (record, earlier) = match record {
             None => (None, None),
             Some((record, history)) => {
-                let source = source.as_ref();
-                let resume = history.map(|history| Resume::new(Arc::new(history), source));
-                (Some(record), resume)
+                let earlier =
+                    history.map(|history| Earlier::new(history, source.as_ref(), &record.journal));
+                (Some(record), earlier)
             }
         };
 

@@ -33,6 +33,7 @@ fn group(from: usize) -> Vec<(Job, Outcome)> {
         let job = Job::task(format!("job-{number}"), "echo", input.clone()).on_host("web1");
         let outcome = Outcome {
             id: job.id.clone(),
+            item: None,
             task: "echo".into(),
             host: job.host.clone(),
             result: Ok(input),

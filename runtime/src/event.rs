@@ -6,6 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::{JobKey, LogLevel, TaskName};
 use serde::{Deserialize, Serialize};
 
+use crate::job::ItemName;
 use crate::outcome::{Class, Outcome};
 use crate::worker::WorkerName;
 
@@ -64,6 +65,9 @@ pub enum Event {
     AttemptStarted {
         /// Whose.
         id: JobKey,
+        /// The item of a list that the job is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemName>,
         /// Which; the first is 1.
         attempt: u32,
         /// On which worker, if on one.

@@ -19,6 +19,7 @@ mod needs;
 mod orchestrator;
 mod order;
 mod outcomes;
+mod output;
 mod pace;
 mod performers;
 mod plan;

@@ -1,5 +1,7 @@
 //! A job: what is to be done, and on what terms.
 
+mod item;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +15,8 @@ use crate::executor::Context;
 use crate::outcome::{Failure, Outcome};
 use crate::process::ProcessConfig;
 use crate::scheduling::{ParallelizationHint, Priority};
+pub use item::{ItemName, JobIdentity, JobItem};
+pub(crate) use item::{first_half, from_hex, to_hex};
 
 /// A piece of work with an id, and the terms on which it is done.
 ///
@@ -39,6 +43,8 @@ pub struct Job {
     pub work: Work,
     /// The machine, tenant or other place that it concerns.
     pub host: Option<HostName>,
+    /// The item of a list that it is for, where its id is only its place in that list.
+    pub item: Option<Arc<JobItem>>,
     /// The jobs that have to succeed first.
     pub needs: Vec<JobKey>,
     /// On what terms; jobs with the same terms share them.
@@ -136,6 +142,7 @@ impl Job {
             id: id.into(),
             work,
             host: None,
+            item: None,
             needs: Vec::new(),
             terms: Terms::standard(),
         }
@@ -145,6 +152,13 @@ impl Job {
     #[must_use]
     pub fn on_host(mut self, host: impl Into<HostName>) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    /// Says which item of a list it is for.
+    #[must_use]
+    pub fn for_item(mut self, item: JobItem) -> Self {
+        self.item = Some(Arc::new(item));
         self
     }
 

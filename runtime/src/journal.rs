@@ -34,7 +34,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
 //! # let outcome = Outcome {
-//! #     id: "a".into(), task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
+//! #     id: "a".into(), item: None, task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
 //! #     cached: false, worker: None, queued: Duration::ZERO, duration: Duration::ZERO,
 //! # };
 //! let path = folder.path().join("journal");
@@ -128,6 +128,9 @@ pub struct Journal {
     unflushed: bool,
     /// How many job records there are.
     recorded: u64,
+    /// Jobs of items are recorded by their identities. A journal that began without goes on without: one job in two
+    /// records of different keys would count twice.
+    knows_identities: bool,
     syncer: Option<Syncer>,
     failure: Option<JournalError>,
 }
@@ -180,6 +183,7 @@ impl Journal {
                 .map_err(failed("cut off the end of"))?;
         }
         journal.recorded = history.recorded();
+        journal.knows_identities = history.knows_identities();
         record::write_resumed(&mut journal.buffer, journal.recorded, 1, now, about)?;
         journal.flush()?;
         Ok((journal, history))
@@ -201,6 +205,7 @@ impl Journal {
             buffer,
             unflushed: false,
             recorded,
+            knows_identities: true,
             syncer,
             failure: None,
         })
@@ -215,7 +220,9 @@ impl Journal {
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
-        record::write_job(&mut self.buffer, n, Content::of(job), outcome)?;
+        let identity = job.item.as_ref().map(|item| item.identity);
+        let identity = identity.filter(|_| self.knows_identities);
+        record::write_job(&mut self.buffer, n, Content::of(job), identity, outcome)?;
         self.recorded = n;
         if self.buffer.len() >= BUFFER {
             self.write()?;

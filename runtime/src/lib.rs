@@ -107,9 +107,11 @@ pub use executor::{
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
     Runner, Service, Sink, Stopped, Submitter, monitor,
 };
-pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use job::{
+    Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,
+};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
-pub use outcome::{Class, Failure, Outcome, Status};
+pub use outcome::{Class, CommandResult, Failure, Outcome, OutputExcerpt, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,

@@ -1,5 +1,7 @@
 //! How jobs end: in exactly one outcome each.
 
+mod command;
+mod excerpt;
 mod line;
 mod wire;
 
@@ -10,7 +12,10 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
 use serde::{Deserialize, Serialize};
 
+use crate::job::ItemName;
 use crate::worker::WorkerName;
+pub use command::CommandResult;
+pub use excerpt::OutputExcerpt;
 pub(crate) use wire::{Milliseconds, present};
 
 /// What came of a job.
@@ -20,6 +25,8 @@ pub(crate) use wire::{Milliseconds, present};
 pub struct Outcome {
     /// Whose outcome.
     pub id: JobKey,
+    /// The item of a list that it was for.
+    pub item: Option<ItemName>,
     /// What it did: its task's name, or its program's.
     pub task: TaskName,
     /// Where.
@@ -50,11 +57,17 @@ impl Outcome {
         }
     }
 
-    /// How many bytes it carries along.
-    pub(crate) fn weight(&self) -> usize {
-        self.result
-            .as_ref()
-            .map_or(0, |payload| payload.as_str().len())
+    /// How many bytes of results and of kept output it carries along.
+    pub fn weight(&self) -> usize {
+        match &self.result {
+            Ok(payload) => payload.as_str().len(),
+            Err(failure) => {
+                let kept = |output: &Option<OutputExcerpt>| {
+                    output.as_ref().map_or(0, |output| output.as_str().len())
+                };
+                kept(&failure.stdout) + kept(&failure.stderr)
+            }
+        }
     }
 
     /// Whether it succeeded.
@@ -131,8 +144,10 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What the worker says beyond that.
     pub data: Option<Payload>,
-    /// The last lines that the worker, or the program, printed to stderr.
-    pub stderr: Option<String>,
+    /// What the program printed to stdout.
+    pub stdout: Option<OutputExcerpt>,
+    /// What the program, or the worker, printed to stderr. Of a worker it is the end only.
+    pub stderr: Option<OutputExcerpt>,
 }
 
 impl Failure {
@@ -145,6 +160,7 @@ impl Failure {
             retryable: class.is_retryable(),
             retry_after: None,
             data: None,
+            stdout: None,
             stderr: None,
         }
     }
@@ -163,11 +179,17 @@ impl Failure {
         self
     }
 
+    /// Adds what was printed to stdout, if anything was.
+    #[must_use]
+    pub fn stdout(mut self, output: impl Into<OutputExcerpt>) -> Self {
+        self.stdout = Some(output.into()).filter(|output| !output.is_nothing());
+        self
+    }
+
     /// Adds what was printed to stderr, if anything was.
     #[must_use]
-    pub fn stderr(mut self, text: impl Into<String>) -> Self {
-        let text = text.into();
-        self.stderr = (!text.is_empty()).then_some(text);
+    pub fn stderr(mut self, output: impl Into<OutputExcerpt>) -> Self {
+        self.stderr = Some(output.into()).filter(|output| !output.is_nothing());
         self
     }
 }
@@ -193,6 +215,7 @@ impl From<TaskError> for Failure {
             message: error.message,
             retry_after: error.retry_after_ms.map(Duration::from_millis),
             data: error.data,
+            stdout: None,
             stderr: None,
         }
     }

@@ -43,7 +43,7 @@ pub use exit::{Ended, Ending, Exit};
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
-pub use output::{Captured, OutputSink, Stream, Tail};
+pub use output::{Captured, HeadTail, OutputSink, Stream, Tail};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };

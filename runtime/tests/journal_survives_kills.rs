@@ -38,6 +38,7 @@ fn outcome(number: u64) -> Outcome {
     let size = usize::try_from(number * 7919 % LONGEST).unwrap();
     Outcome {
         id: number.to_string().into(),
+        item: None,
         task: "t".into(),
         host: None,
         result: Ok(Payload::from_text(&"x".repeat(size))),

@@ -3,9 +3,12 @@
 
 mod cache;
 mod check;
+mod hostile;
 mod idle;
 mod inputs;
+mod items;
 mod junit;
+mod kept_output;
 mod lossless;
 mod map;
 mod outputs;

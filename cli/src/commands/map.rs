@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         },
     };
     let errand = Errand {
-        feed: Feed::of_map(MapJobs::new(items, work, terms, shelf)),
+        feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf)),
         source: None,
         stdin,
         workers,

@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use unicode_width::UnicodeWidthChar;
 
 use super::{Diagnostic, Report, Severity, Source, Span};
+use crate::escape::{is_unsafe, plain};
 
 /// More than these are counted, not shown.
 const MOST: usize = 20;
@@ -277,7 +278,8 @@ fn show(out: &mut String, character: char) -> usize {
         out.push_str(TAB);
         return TAB.len();
     }
-    let harmless = if is_harmful(character) {
+    // One column for one character, or the caret would stand beside what it means.
+    let harmless = if is_unsafe(character) {
         '\u{fffd}'
     } else {
         character
@@ -286,26 +288,11 @@ fn show(out: &mut String, character: char) -> usize {
     harmless.width().unwrap_or_default()
 }
 
-/// Control characters, and those that change the direction of what follows.
-fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// A text without what would change the terminal or the layout, and not endless.
 fn visible(text: &str) -> String {
     const LONGEST: usize = 400;
-    let mut out: String = text
-        .chars()
-        .take(LONGEST)
-        .map(|character| {
-            if is_harmful(character) {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect();
+    let shown: String = text.chars().take(LONGEST).collect();
+    let mut out = plain(&shown).into_owned();
     if text.chars().nth(LONGEST).is_some() {
         out.push_str("...");
     }

@@ -59,6 +59,7 @@ impl Book {
         let terms = self.job_terms(node, work.as_ref(), folder.as_deref(), problems);
         let host = node.get("host").and_then(Node::text_or_number);
         Some(Job {
+            item: None,
             id: links.id.clone(),
             work: work?,
             host: host.map(HostName::from),

@@ -204,6 +204,7 @@ impl Lines {
             JobKey::from(self.key.as_str())
         };
         Some(Job {
+            item: None,
             id,
             work: Work::Task {
                 task,

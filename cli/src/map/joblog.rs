@@ -46,7 +46,7 @@ impl<W: Write> Joblog<W> {
         .into_bytes();
         for byte in shell_line(&printed.command) {
             match byte {
-                // A line is a line.
+                // A line is a line, also where a word is no UTF-8.
                 b'\n' => line.extend_from_slice(b"\\n"),
                 byte => line.push(byte),
             }
@@ -87,8 +87,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n\
-             3\t:\t1700000000.250\t     1.500\t0\t5\t2\t0\tgzip 'a b\\nc'\n\
-             3\t:\t1700000000.250\t     1.500\t0\t5\t0\t9\tgzip 'a b\\nc'\n"
+             3\t:\t1700000000.250\t     1.500\t0\t5\t2\t0\tgzip $'a b\\nc'\n\
+             3\t:\t1700000000.250\t     1.500\t0\t5\t0\t9\tgzip $'a b\\nc'\n"
         );
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
-use ratchet_runtime::{Class, Failure, Job, Payload, TaskName, Terms};
+use ratchet_runtime::{Class, Failure, ItemName, Job, JobItem, Payload, TaskName, Terms};
 
+use super::identity::Identities;
 use super::items::{BadItem, Item, Items};
 use super::runner::Shelf;
 use super::template::{Columns, Template};
 use crate::error::CliError;
+use crate::escape::{plain, text_of};
 
 /// What is done for each item.
 pub(crate) enum MapWork {
@@ -27,13 +29,22 @@ pub(crate) struct MapJobs {
     work: MapWork,
     terms: Arc<Terms>,
     shelf: Arc<Shelf>,
+    identities: Identities,
     number: u64,
 }
 
 impl MapJobs {
-    pub(crate) fn new(items: Items, work: MapWork, terms: Arc<Terms>, shelf: Arc<Shelf>) -> Self {
+    /// `command` is what is done with each item, as it was typed.
+    pub(crate) fn new(
+        items: Items,
+        command: &[OsString],
+        work: MapWork,
+        terms: Arc<Terms>,
+        shelf: Arc<Shelf>,
+    ) -> Self {
         Self {
             items,
+            identities: Identities::of_command(command),
             work,
             terms,
             shelf,
@@ -46,12 +57,16 @@ impl MapJobs {
         self.items.may_wait()
     }
 
-    fn job(&self, id: String, item: Result<Item, BadItem>) -> Job {
+    fn job(&mut self, id: String, item: Result<Item, BadItem>) -> Job {
         let item = match item {
             Ok(item) => item,
             Err(BadItem(reason)) => return bad(id, reason),
         };
-        match &self.work {
+        let of_item = JobItem {
+            name: ItemName::new(&text_of(&item.joined())),
+            identity: self.identities.next(&item, self.number),
+        };
+        let job = match &self.work {
             MapWork::Command(template) => {
                 let config = process(template.expand(&item, self.number));
                 self.shelf.expect(id.as_str().into(), self.number, item);
@@ -67,11 +82,12 @@ impl MapJobs {
                     id,
                     format!(
                         "`{}` is no UTF-8, which a line for a filter has to be",
-                        error.as_bytes().escape_ascii()
+                        plain(&text_of(error.as_bytes()))
                     ),
                 ),
             },
-        }
+        };
+        job.for_item(of_item)
     }
 }
 
@@ -135,7 +151,8 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (command, lists) = split_words(&words).unwrap();
         let items = Items::Lists(lists.unwrap());
-        MapJobs::new(items, work(command), Terms::standard(), Arc::default()).collect()
+        let shelf = Arc::default();
+        MapJobs::new(items, command, work(command), Terms::standard(), shelf).collect()
     }
 
     #[test]
@@ -151,6 +168,11 @@ mod tests {
             })
             .collect();
         assert_eq!(lines, ["1 convert a.png 1.jpg", "2 convert b.png 2.jpg"]);
+        let names: Vec<_> = jobs
+            .iter()
+            .filter_map(|job| Some(job.item.as_ref()?.name.as_str()))
+            .collect();
+        assert_eq!(names, ["a.png", "b.png"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// A command has ended, and has printed this.
     pub(crate) fn write(&mut self, printed: &Printed) -> io::Result<()> {
         if self.tag {
-            let tag = printed.item.joined();
+            let tag = printed.item.tag();
             tagged(&tag, &printed.stdout, &mut self.out)?;
             tagged(&tag, &printed.stderr, &mut self.err)
         } else {

@@ -33,8 +33,13 @@ struct Wire {
     stdout_hex: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr_hex: Option<String>,
-    /// How many bytes are missing from both.
+    /// How many bytes after what was kept were dropped.
     #[serde(default, skip_serializing_if = "is_none")]
+    stdout_dropped: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
+    stderr_dropped: u64,
+    /// How many were dropped from both, in results of earlier versions.
+    #[serde(default, skip_serializing)]
     dropped: u64,
 }
 
@@ -49,9 +54,7 @@ impl Printout {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        let room = most.saturating_sub(captured.bytes.len()).min(bytes.len());
-        captured.bytes.extend_from_slice(&bytes[..room]);
-        captured.dropped += (bytes.len() - room) as u64;
+        captured.push(bytes, most);
     }
 
     /// The result of a command that has ended well.
@@ -66,7 +69,9 @@ impl Printout {
             stderr: Some(self.stderr.to_text()),
             stdout_hex: hex(&self.stdout),
             stderr_hex: hex(&self.stderr),
-            dropped: self.stdout.dropped + self.stderr.dropped,
+            stdout_dropped: self.stdout.dropped,
+            stderr_dropped: self.stderr.dropped,
+            dropped: 0,
         })
     }
 }
@@ -81,8 +86,9 @@ impl Known {
         };
         let stdout = bytes(wire.stdout, wire.stdout_hex);
         let stderr = bytes(wire.stderr, wire.stderr_hex);
+        let dropped = [wire.stdout_dropped, wire.stderr_dropped, wire.dropped];
         Some(match stdout.zip(stderr) {
-            Some((stdout, stderr)) if wire.dropped == 0 => Self::Whole { stdout, stderr },
+            Some((stdout, stderr)) if dropped == [0; 3] => Self::Whole { stdout, stderr },
             _ => Self::TooLong,
         })
     }
@@ -138,7 +144,10 @@ mod tests {
     fn what_is_too_long_is_known_to_be() {
         let (text, known) = known(&[(Stream::Stdout, b"abcdef")], 4);
         assert_eq!(known, Known::TooLong);
-        assert!(text.contains("[2 more bytes were dropped]"), "{text}");
+        assert_eq!(
+            text,
+            r#"{"exit_code":0,"stdout":"abcd","stderr":"","stdout_dropped":2}"#
+        );
     }
 
     #[test]
@@ -147,6 +156,10 @@ mod tests {
             ("\"text\"", None),
             ("null", None),
             ("{\"exit_code\":0}", Some(Known::TooLong)),
+            (
+                "{\"exit_code\":0,\"stdout\":\"ab\\n[2 more bytes were dropped]\\n\",\"stderr\":\"\",\"dropped\":2}",
+                Some(Known::TooLong),
+            ),
             (
                 "{\"exit_code\":0,\"stdout\":\"\",\"stderr\":\"\",\"stdout_hex\":\"x\"}",
                 Some(Known::TooLong),

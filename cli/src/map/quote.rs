@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::escape::is_unsafe;
+
 /// The words of a command as one line, quoted where a shell would read them otherwise.
 pub(crate) fn shell_line(words: &[OsString]) -> Vec<u8> {
     let mut line = Vec::new();
@@ -22,11 +24,40 @@ fn quote(word: &[u8], line: &mut Vec<u8>) {
         line.extend_from_slice(word);
         return;
     }
+    if let Ok(text) = std::str::from_utf8(word)
+        && text.contains(is_unsafe)
+    {
+        return spell_out(text, line);
+    }
     line.push(b'\'');
     for byte in word {
         match byte {
             b'\'' => line.extend_from_slice(b"'\\''"),
             byte => line.push(*byte),
+        }
+    }
+    line.push(b'\'');
+}
+
+/// A word in the quotes in which bash, zsh, ksh and POSIX since 2024 read escapes: what a terminal would act on is
+/// written by its bytes, and the line stays one line.
+fn spell_out(word: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"$'");
+    for character in word.chars() {
+        let mut bytes = [0; 4];
+        let bytes = character.encode_utf8(&mut bytes).as_bytes();
+        match character {
+            '\'' | '\\' => line.extend_from_slice(&[b'\\', bytes[0]]),
+            '\n' => line.extend_from_slice(b"\\n"),
+            '\t' => line.extend_from_slice(b"\\t"),
+            '\r' => line.extend_from_slice(b"\\r"),
+            // Three octal digits, for a digit that follows would belong to a shorter number.
+            character if is_unsafe(character) => {
+                for byte in bytes {
+                    line.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+                }
+            }
+            _ => line.extend_from_slice(bytes),
         }
     }
     line.push(b'\'');
@@ -59,6 +90,23 @@ mod tests {
         let line = OsString::from_vec(shell_line(&words));
         let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
         assert_eq!(output.stdout, b"|a b|it's|$HOME|*|~|\xff\n!|-x=1|");
+    }
+
+    #[test]
+    fn what_would_act_on_a_terminal_is_spelt_out_and_means_the_same() {
+        let words =
+            ["printf", "%s|", "a\n\x1b[2J1\u{202e}it's\\", "\t\r\u{9b}2"].map(OsString::from);
+        let line = String::from_utf8(shell_line(&words)).unwrap();
+        assert!(!line.contains(is_unsafe), "{line}");
+        let output = Command::new("bash").arg("-c").arg(line).output();
+        // Not every machine has it, and other shells need not know these quotes.
+        if let Ok(output) = output {
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(
+                printed,
+                format!("{}|{}|", "a\n\x1b[2J1\u{202e}it's\\", "\t\r\u{9b}2")
+            );
+        }
     }
 
     #[test]

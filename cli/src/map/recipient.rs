@@ -13,6 +13,7 @@ use super::printout::Known;
 use super::runner::{Kept, Live, Printed, Shelf};
 use super::{Item, Joblog, Printer, ResultsFolder, Spool, Template};
 use crate::error::CliError;
+use crate::escape::{plain, text_of};
 use crate::report::{Place, Style, describe, stdout};
 use crate::session::{Recipient, Screen};
 
@@ -123,7 +124,7 @@ impl MapRecipient {
             Some(Known::TooLong) => {
                 self.note(&format!(
                     "ratchet: what `{}` printed before was too long to be kept, so it is not printed again\n",
-                    item.joined().escape_ascii()
+                    plain(&text_of(&item.joined()))
                 ))?;
                 return Ok(None);
             }
@@ -131,8 +132,8 @@ impl MapRecipient {
         };
         if let What::Live { live, .. } = &self.what {
             // What cannot be written is known to `Live`, which says so at once.
-            let _ = live.write(Stream::Stdout, &stdout, &item);
-            let _ = live.write(Stream::Stderr, &stderr, &item);
+            let _ = live.write_lines(Stream::Stdout, &stdout, number, &item);
+            let _ = live.write_lines(Stream::Stderr, &stderr, number, &item);
         }
         let spool = |bytes: Vec<u8>| {
             let mut spool = Spool::default();

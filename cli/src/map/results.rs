@@ -13,6 +13,9 @@ use super::spool::Spool;
 /// No name in a folder may be longer.
 const NAME_BYTES: usize = 255;
 
+/// What stands between the parts of a name that is too long.
+const INNER: &[u8] = b"/+-";
+
 /// Writes `DIR/1/ITEM/stdout`, `stderr` and `seq`; a second column adds `/2/COLUMN`.
 #[derive(Debug, Clone)]
 pub(crate) struct ResultsFolder(PathBuf);
@@ -47,7 +50,8 @@ impl ResultsFolder {
 
 /// A column as the name of a folder: what cannot stand in one is written with a plus.
 ///
-/// What is too long is cut into folders inside each other, so that different items never share one.
+/// What is too long is cut into folders inside each other. Each but the first begins with `+-`, which stands in no
+/// column: a folder inside another is never called as the files there are, nor as the number of the next column.
 fn name(column: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(column.len());
     let mut length = 0;
@@ -63,8 +67,8 @@ fn name(column: &[u8]) -> Vec<u8> {
             _ => &single,
         };
         if length + written.len() > NAME_BYTES {
-            name.push(b'/');
-            length = 0;
+            name.extend_from_slice(INNER);
+            length = INNER.len() - 1;
         }
         name.extend_from_slice(written);
         length += written.len();
@@ -97,6 +101,9 @@ mod tests {
         ] {
             assert_eq!(named(column), expected);
         }
+        let longest = "x".repeat(NAME_BYTES);
+        let inner = named(format!("{longest}stdout").as_bytes());
+        assert_eq!(inner, format!("{longest}/+-stdout"));
         let long = named(&[b'x'; 600]);
         assert!(
             long.split('/').all(|part| part.len() <= NAME_BYTES),

@@ -8,23 +8,25 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use ratchet_runtime::process::{
     CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig, StopCause, Stream,
-    Tail,
 };
-use ratchet_runtime::{Attempt, Class, Context, Failure, JobKey, Payload, Runner, Work};
+use ratchet_runtime::{Attempt, Class, Context, Failure, Job, JobKey, Payload, Runner, Work};
 
 use super::items::Item;
 use super::print::tagged_lines;
 use super::printout::Printout;
 use super::spool::Spool;
 
-/// How much of the end of stderr goes with a failure.
-const STDERR_BYTES: usize = 16 * 1024;
+/// How much of a line is held back until it ends. A longer one is written in pieces.
+const LINE_BYTES: usize = 256 * 1024;
+
+/// SIGKILL, by which an attempt ends that is killed.
+const KILLED: i32 = 9;
 
 /// What a job's last attempt printed, and when.
 #[derive(Debug)]
@@ -127,43 +129,58 @@ impl Runner for MapRunner {
         };
         let sink = Arc::new(MapSink {
             live: self.live.clone(),
+            context,
+            number,
             item: Arc::clone(&item),
             keeps: self.keeps || self.live.is_none(),
             tells: self.tells,
             kept: Mutex::default(),
         });
-        let (started, start) = ((self.clock)(), tokio::time::Instant::now());
+        let kill = Kill {
+            shelf: &self.shelf,
+            job,
+            sink: Some(Arc::clone(&sink)),
+            command: words(config),
+            started: (self.clock)(),
+            start: tokio::time::Instant::now(),
+        };
         let result = self
             .commands
             .run_into(
                 config,
                 limits,
-                context.cancelled(),
+                sink.context.cancelled(),
                 Arc::<MapSink>::clone(&sink) as _,
             )
             .await;
-        let ran = start.elapsed();
+        let (command, started, ran) = kill.avert();
         let kept = finish(sink).await?;
         let exit = match &result {
             Ok(end) => end.ended.exit,
             // As shells have it.
             Err(_) => Exit::Code(127),
         };
+        let Gathered {
+            stdout,
+            stderr,
+            printout,
+            ..
+        } = kept;
         self.shelf.put(
             &job.id,
             Printed {
                 number,
                 item,
-                command: words(config),
+                command,
                 started,
                 ran,
                 exit,
-                stdout: kept.stdout,
-                stderr: kept.stderr,
+                stdout,
+                stderr,
             },
         );
         match result {
-            Ok(end) => judge(&end, ran, &kept.printout, kept.tail.as_ref()),
+            Ok(end) => judge(&end, ran, &printout),
             Err(error) => Err(Failure::new(Class::Spawn, chain(&error))),
         }
     }
@@ -176,14 +193,55 @@ fn words(config: &ProcessConfig) -> Vec<OsString> {
         .collect()
 }
 
-fn judge(
-    end: &CommandEnd,
-    ran: Duration,
-    printout: &Printout,
-    tail: Option<&Tail>,
-) -> Result<Payload, Failure> {
+/// Puts on the shelf what a command has printed whose attempt is killed, which is by a drop of the future that runs it.
+struct Kill<'a> {
+    shelf: &'a Shelf,
+    job: &'a Job,
+    /// Nothing once the command has ended.
+    sink: Option<Arc<MapSink>>,
+    command: Vec<OsString>,
+    started: SystemTime,
+    start: tokio::time::Instant,
+}
+
+impl Kill<'_> {
+    /// The command has ended by itself: what it was, when it started and how long it ran.
+    fn avert(mut self) -> (Vec<OsString>, SystemTime, Duration) {
+        self.sink = None;
+        let command = std::mem::take(&mut self.command);
+        (command, self.started, self.start.elapsed())
+    }
+}
+
+impl Drop for Kill<'_> {
+    fn drop(&mut self) {
+        let Some(sink) = self.sink.take() else {
+            return;
+        };
+        if let Some(kept) = sink.cut_off() {
+            let printed = Printed {
+                number: sink.number,
+                item: Arc::clone(&sink.item),
+                command: std::mem::take(&mut self.command),
+                started: self.started,
+                ran: self.start.elapsed(),
+                exit: Exit::Signal(KILLED),
+                stdout: kept.stdout,
+                stderr: kept.stderr,
+            };
+            self.shelf.put(&self.job.id, printed);
+        }
+        // Whoever ends its last line may have to wait for a reader, and this may be the thread of the executor's loop.
+        // Without a runtime the whole program is about to end.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || sink.finish()));
+        }
+    }
+}
+
+fn judge(end: &CommandEnd, ran: Duration, printout: &Printout) -> Result<Payload, Failure> {
     let exit = end.ended.exit;
-    let failure = match end.stopped {
+    Err(match end.stopped {
         Some(StopCause::Timeout) => {
             let message = format!(
                 "it was stopped after {:.1} s, and {exit}",
@@ -208,8 +266,7 @@ fn judge(
             };
             Failure::new(Class::Exit, format!("it {exit}")).code(code)
         }
-    };
-    Err(failure.stderr(tail.map(Tail::to_text).unwrap_or_default()))
+    })
 }
 
 /// An error with all that lies behind it.
@@ -227,6 +284,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Takes what one command prints.
 struct MapSink {
     live: Option<Arc<Live>>,
+    /// Keeps what goes with a failure.
+    context: Context,
+    number: u64,
     item: Arc<Item>,
     keeps: bool,
     tells: usize,
@@ -238,9 +298,25 @@ struct Gathered {
     stdout: Spool,
     stderr: Spool,
     printout: Printout,
-    tail: Option<Tail>,
-    /// The beginnings of lines whose ends have not come yet.
-    begun: [Vec<u8>; 2],
+    /// The lines of stdout and stderr whose ends have not come yet.
+    lines: [Line; 2],
+    /// Nobody takes more: what a killed command still prints is not written behind the end of its last line.
+    is_over: bool,
+}
+
+/// A line that has begun.
+#[derive(Default)]
+struct Line {
+    /// What of it has not been written.
+    begun: Vec<u8>,
+    /// Its beginning is written already.
+    is_written: bool,
+}
+
+impl Line {
+    fn is_open(&self) -> bool {
+        self.is_written || !self.begun.is_empty()
+    }
 }
 
 /// What the command has printed, once the rest of it is written.
@@ -256,40 +332,104 @@ async fn finish(sink: Arc<MapSink>) -> Result<Gathered, Failure> {
 }
 
 impl MapSink {
-    /// Whether the last line of a stream is still to be written.
+    /// Whether the last line of a stream is still to be written to its end.
     fn has_rest(&self) -> bool {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.live.is_some() && kept.begun.iter().any(|begun| !begun.is_empty())
+        // The thread of a command that was killed may still wait for a reader. The executor's loop must not wait for
+        // it in turn.
+        self.live.is_some()
+            && match self.kept.try_lock() {
+                Ok(kept) => kept.lines.iter().any(Line::is_open),
+                Err(_) => true,
+            }
     }
 
+    /// What was printed until now; nothing if it is being written at this moment.
+    fn cut_off(&self) -> Option<Gathered> {
+        let mut kept = match self.kept.try_lock() {
+            Ok(kept) => kept,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        kept.is_over = true;
+        Some(Gathered {
+            stdout: std::mem::take(&mut kept.stdout),
+            stderr: std::mem::take(&mut kept.stderr),
+            ..Gathered::default()
+        })
+    }
+
+    /// Ends the last lines, and gives what was printed.
     fn finish(&self) -> Gathered {
-        let mut kept =
-            std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = self.lock();
+        kept.is_over = true;
         if let Some(live) = &self.live {
-            for (stream, begun) in [Stream::Stdout, Stream::Stderr]
-                .into_iter()
-                .zip(&mut kept.begun)
-            {
-                if !begun.is_empty() {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let index = usize::from(stream == Stream::Stderr);
+                if kept.lines[index].is_open() {
                     // Without a newline, the next command's line would go on where it ended.
-                    begun.push(b'\n');
+                    kept.lines[index].begun.push(b'\n');
                     // What cannot be written is known to `Live`, which says so at the end.
-                    let _ = live.write(stream, begun, &self.item);
+                    let _ = self.write(live, stream, &mut kept.lines, Ends::Line);
                 }
             }
         }
-        kept
+        std::mem::replace(
+            &mut *kept,
+            Gathered {
+                is_over: true,
+                ..Gathered::default()
+            },
+        )
     }
+
+    /// Writes what has come of a stream's lines.
+    fn write(
+        &self,
+        live: &Live,
+        stream: Stream,
+        lines: &mut [Line; 2],
+        ends: Ends,
+    ) -> ControlFlow<()> {
+        let [stdout, stderr] = lines;
+        let (current, other) = match stream {
+            Stream::Stdout => (stdout, stderr),
+            Stream::Stderr => (stderr, stdout),
+        };
+        let flow = live.write(&Piece {
+            stream,
+            bytes: &current.begun,
+            number: self.number,
+            item: &self.item,
+            starts_line: !current.is_written,
+            goes_on: ends == Ends::Within || other.is_written,
+        });
+        current.begun.clear();
+        current.begun.shrink_to(2 * LINE_BYTES);
+        current.is_written = ends == Ends::Within;
+        flow
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a piece of output ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// At the end of a line.
+    Line,
+    /// Within a line that is too long to be held back.
+    Within,
 }
 
 impl OutputSink for MapSink {
     fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if stream == Stream::Stderr {
-            kept.tail
-                .get_or_insert_with(|| Tail::new(STDERR_BYTES))
-                .push(bytes);
+        let mut kept = self.lock();
+        if kept.is_over {
+            return ControlFlow::Break(());
         }
+        self.context.printed(stream, bytes);
         kept.printout.push(stream, bytes, self.tells);
         if self.keeps {
             match stream {
@@ -300,31 +440,59 @@ impl OutputSink for MapSink {
         let Some(live) = &self.live else {
             return ControlFlow::Continue(());
         };
-        let begun = &mut kept.begun[usize::from(stream == Stream::Stderr)];
-        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-            begun.extend_from_slice(bytes);
+        let index = usize::from(stream == Stream::Stderr);
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        let (whole, rest) = bytes.split_at(end.map_or(0, |end| end + 1));
+        if !whole.is_empty() {
+            kept.lines[index].begun.extend_from_slice(whole);
+            if self
+                .write(live, stream, &mut kept.lines, Ends::Line)
+                .is_break()
+            {
+                return ControlFlow::Break(());
+            }
+        }
+        kept.lines[index].begun.extend_from_slice(rest);
+        if kept.lines[index].begun.len() < LINE_BYTES {
             return ControlFlow::Continue(());
-        };
-        let (whole, rest) = bytes.split_at(end + 1);
-        begun.extend_from_slice(whole);
-        let flow = live.write(stream, begun, &self.item);
-        begun.clear();
-        begun.extend_from_slice(rest);
-        flow
+        }
+        self.write(live, stream, &mut kept.lines, Ends::Within)
     }
 }
 
-/// Where lines go as they come: one writer at a time, whole lines only.
+/// Where lines go as they come: one writer at a time, and lines of different jobs never mixed.
+///
+/// A line that is too long to be held back is written in pieces. Until it has ended, nobody else writes to either
+/// stream, since both may be the same terminal; the other commands wait then, as they do for a slow reader.
 pub(crate) struct Live {
     tag: bool,
-    out: Mutex<Ends>,
+    out: Mutex<Outlets>,
+    /// The job that was in the middle of a line has ended it.
+    released: Condvar,
 }
 
-struct Ends {
+struct Outlets {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
+    /// The number of the job that is in the middle of a line.
+    holder: Option<u64>,
     /// Why nothing more can be written to stdout.
     broken: Option<io::Error>,
+    /// Nothing more is written to stdout.
+    is_closed: bool,
+}
+
+/// What is written at once.
+struct Piece<'a> {
+    stream: Stream,
+    bytes: &'a [u8],
+    /// Whose it is.
+    number: u64,
+    item: &'a Item,
+    /// It begins with a new line.
+    starts_line: bool,
+    /// The job is in the middle of a line afterwards.
+    goes_on: bool,
 }
 
 impl Live {
@@ -333,18 +501,24 @@ impl Live {
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Self {
-        let out = Mutex::new(Ends {
+        let out = Mutex::new(Outlets {
             stdout,
             stderr,
+            holder: None,
             broken: None,
+            is_closed: false,
         });
-        Self { tag, out }
+        Self {
+            tag,
+            out,
+            released: Condvar::new(),
+        }
     }
 
     /// Something that is said of an output.
     pub(super) fn note(&self, text: &[u8]) {
         // There is nobody left to tell where stderr is closed.
-        let _ = self.lock().stderr.write_all(text);
+        let _ = self.unheld(None).stderr.write_all(text);
     }
 
     /// Why stdout could not be written any more, if it could not.
@@ -352,33 +526,71 @@ impl Live {
         self.lock().broken.take()
     }
 
-    /// Writes lines of an item, unless stdout takes no more.
-    pub(super) fn write(&self, stream: Stream, lines: &[u8], item: &Item) -> ControlFlow<()> {
-        let mut ends = self.lock();
-        if stream == Stream::Stdout && ends.broken.is_some() {
+    /// Writes whole lines of an item, unless stdout takes no more.
+    pub(super) fn write_lines(
+        &self,
+        stream: Stream,
+        lines: &[u8],
+        number: u64,
+        item: &Item,
+    ) -> ControlFlow<()> {
+        self.write(&Piece {
+            stream,
+            bytes: lines,
+            number,
+            item,
+            starts_line: true,
+            goes_on: false,
+        })
+    }
+
+    fn write(&self, piece: &Piece<'_>) -> ControlFlow<()> {
+        let mut outlets = self.unheld(Some(piece.number));
+        // Set before anything is written: who is in the middle of a line that cannot be written holds nobody up.
+        outlets.holder = None;
+        if piece.stream == Stream::Stdout && outlets.is_closed {
+            self.released.notify_all();
             return ControlFlow::Break(());
         }
-        let end: &mut dyn Write = match stream {
-            Stream::Stdout => &mut ends.stdout,
-            Stream::Stderr => &mut ends.stderr,
+        let outlet: &mut dyn Write = match piece.stream {
+            Stream::Stdout => &mut outlets.stdout,
+            Stream::Stderr => &mut outlets.stderr,
         };
         let written = if self.tag {
-            tagged_lines(&item.joined(), lines, true, end)
+            tagged_lines(&piece.item.tag(), piece.bytes, piece.starts_line, outlet)
         } else {
-            end.write_all(lines)
+            outlet.write_all(piece.bytes)
         };
-        match written.and_then(|()| end.flush()) {
+        let written = written.and_then(|()| outlet.flush());
+        if written.is_ok() && piece.goes_on {
+            outlets.holder = Some(piece.number);
+        } else {
+            self.released.notify_all();
+        }
+        match written {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                if stream == Stream::Stdout {
-                    ends.broken = Some(error);
+                if piece.stream == Stream::Stdout {
+                    outlets.broken = Some(error);
+                    outlets.is_closed = true;
                 }
                 ControlFlow::Break(())
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ends> {
+    /// Waits until no job but this one is in the middle of a line.
+    fn unheld(&self, number: Option<u64>) -> MutexGuard<'_, Outlets> {
+        let held = |outlets: &mut Outlets| {
+            let holder = outlets.holder;
+            holder.is_some() && holder != number
+        };
+        self.released
+            .wait_while(self.lock(), held)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outlets> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

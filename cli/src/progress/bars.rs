@@ -98,6 +98,7 @@ mod tests {
     fn started(id: &str) -> Event {
         Event::AttemptStarted {
             id: id.into(),
+            item: None,
             attempt: 1,
             worker: None,
         }

@@ -7,7 +7,7 @@ use ratchet_runtime::JobKey;
 use ratchet_runtime::event::Event;
 use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 
-use crate::report::{plain, span};
+use crate::report::{job_name, plain, span};
 
 /// As many running jobs get a line of their own; of more, only how many there are is shown.
 pub(super) const LINES: usize = 8;
@@ -22,6 +22,8 @@ pub(super) struct View {
 }
 
 struct Running {
+    /// What people call the job.
+    name: String,
     since: Instant,
     worker: Option<String>,
     message: Option<String>,
@@ -42,8 +44,11 @@ impl View {
     pub(super) fn observe(&mut self, event: &Event, now: Instant) {
         self.stats.observe(event, now);
         match event {
-            Event::AttemptStarted { id, worker, .. } => {
+            Event::AttemptStarted {
+                id, item, worker, ..
+            } => {
                 let running = Running {
+                    name: job_name(id, item.as_ref()),
                     since: now,
                     worker: worker.as_ref().map(|worker| worker.as_str().to_owned()),
                     message: None,
@@ -116,9 +121,9 @@ impl View {
         running.sort_by_key(|(_, running)| running.since);
         running
             .into_iter()
-            .map(|(id, running)| {
+            .map(|(_, running)| {
                 let ran = whole(now.saturating_duration_since(running.since));
-                let mut parts = vec![plain(id.as_str()).into_owned(), ran];
+                let mut parts = vec![running.name.clone(), ran];
                 if let Some(worker) = &running.worker {
                     parts.push(plain(worker).into_owned());
                 }
@@ -129,8 +134,7 @@ impl View {
                     let first = message.lines().next().unwrap_or_default();
                     parts.push(plain(first).into_owned());
                 }
-                let line = parts.join("  ");
-                line.replace(['\t', '\n'], " ")
+                parts.join("  ")
             })
             .collect()
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use ratchet_runtime::{Class, Outcome, Status, Summary};
 
 use super::human::tone;
+use super::name::name_of;
 use super::style::Tone;
-use super::{Style, plain, span};
+use super::{Style, plain, plain_lines, span};
 
 /// How many reasons are told.
 const REASONS: usize = 10;
@@ -43,14 +44,14 @@ struct Group {
     count: u64,
     /// The first ones.
     named: Vec<String>,
-    /// What the first one printed last.
-    stderr: Option<String>,
+    /// What the first one that printed anything printed last.
+    last_line: Option<String>,
 }
 
 impl Digest {
     pub(crate) fn outcome(&mut self, outcome: &Outcome) {
         if outcome.attempts > 0 && !outcome.cached {
-            let slow = Reverse((outcome.duration, outcome.id.as_str().to_owned()));
+            let slow = Reverse((outcome.duration, name_of(outcome)));
             if self.slowest.len() < SLOWEST {
                 self.slowest.push(slow);
             } else if self.slowest.peek().is_some_and(|least| slow < *least) {
@@ -74,14 +75,16 @@ impl Digest {
         let group = self.reasons.entry(reason).or_default();
         group.count += 1;
         if group.named.len() < NAMED {
-            group.named.push(outcome.id.as_str().to_owned());
+            group.named.push(name_of(outcome));
         }
-        if group.stderr.is_none() {
-            let last = failure
-                .stderr
-                .as_deref()
-                .and_then(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
-            group.stderr = last.map(str::to_owned);
+        if group.last_line.is_none() {
+            // Many programs complain on stdout, and say nothing on stderr.
+            let outputs = [failure.stderr.as_deref(), failure.stdout.as_deref()];
+            let last = outputs
+                .into_iter()
+                .flatten()
+                .find_map(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
+            group.last_line = last.map(first_line);
         }
     }
 
@@ -118,14 +121,11 @@ impl Digest {
                     style.paint(Tone::Bad, &count),
                     reason.class,
                     plain(&reason.said),
-                    style.paint(Tone::Quiet, &plain(&named))
+                    style.paint(Tone::Quiet, &named)
                 ),
             );
-            if let Some(stderr) = &group.stderr {
-                line(
-                    text,
-                    format_args!("         | {}", first_line(&plain(stderr))),
-                );
+            for last in group.last_line.iter().flat_map(|last| plain_lines(last)) {
+                line(text, format_args!("         | {last}"));
             }
         }
         let hidden = reasons
@@ -148,7 +148,7 @@ impl Digest {
         slowest.sort_by(|left, right| right.cmp(left));
         let named: Vec<String> = slowest
             .into_iter()
-            .map(|(duration, id)| format!("{} {}", plain(id), span(*duration)))
+            .map(|(duration, name)| format!("{name} {}", span(*duration)))
             .collect();
         if !named.is_empty() {
             line(text, format_args!("slowest: {}", named.join(", ")));

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use ratchet_runtime::{Outcome, Status, Summary};
+use ratchet_runtime::{Outcome, OutputExcerpt, Status, Summary};
 
+use super::name::name_of;
 use super::style::Tone;
-use super::{Report, Style, plain, span};
+use super::{Report, Style, plain, plain_lines, span};
 
 pub(super) struct Human<W> {
     out: W,
@@ -37,7 +38,7 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     if let Some(host) = &outcome.host {
         task = format!("{task} on {}", plain(host.as_str()));
     }
-    let mut parts = vec![format!("{name} {}", plain(outcome.id.as_str())), task];
+    let mut parts = vec![format!("{name} {}", name_of(outcome)), task];
     if outcome.attempts > 0 {
         parts.push(span(outcome.duration));
     }
@@ -59,17 +60,34 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
             "  ",
             &mut text,
         );
-        if let Some(stderr) = &failure.stderr {
-            indent(stderr, "  | ", &mut text);
+        for (stream, margin, output) in [
+            ("stdout", "  > ", &failure.stdout),
+            ("stderr", "  | ", &failure.stderr),
+        ] {
+            if let Some(output) = output {
+                excerpt(output, stream, margin, style, &mut text);
+            }
         }
     }
     text
 }
 
+/// What was printed to a stream, and where something was dropped, how much.
+fn excerpt(output: &OutputExcerpt, stream: &str, margin: &str, style: Style, text: &mut String) {
+    let (head, tail) = output.parts();
+    indent(head, margin, text);
+    if output.dropped() > 0 {
+        let dropped = format!("  ({} bytes of {stream} were dropped)", output.dropped());
+        text.push_str(&style.paint(Tone::Quiet, &dropped));
+        text.push('\n');
+    }
+    indent(tail, margin, text);
+}
+
 fn indent(lines: &str, margin: &str, text: &mut String) {
-    for line in plain(lines).lines() {
+    for line in plain_lines(lines) {
         text.push_str(margin);
-        text.push_str(line);
+        text.push_str(&line);
         text.push('\n');
     }
 }

@@ -5,16 +5,24 @@ use std::io::{self, Write};
 use ratchet_runtime::{Outcome, Summary};
 
 use super::Report;
+use super::jsonl::LINE_KEPT;
+use crate::escape::plain_json;
 
 pub(super) struct Document<W> {
     out: W,
     empty: bool,
+    /// The result that is being written, kept for its memory.
+    line: Vec<u8>,
 }
 
 impl<W: Write> Document<W> {
     pub(super) fn begin(mut out: W) -> io::Result<Self> {
         out.write_all(b"{\"v\":1,\"results\":[")?;
-        Ok(Self { out, empty: true })
+        Ok(Self {
+            out,
+            empty: true,
+            line: Vec::new(),
+        })
     }
 }
 
@@ -23,7 +31,11 @@ impl<W: Write + Send> Report for Document<W> {
         let separator: &[u8] = if self.empty { b"\n" } else { b",\n" };
         self.out.write_all(separator)?;
         self.empty = false;
-        Ok(serde_json::to_writer(&mut self.out, outcome)?)
+        self.line.clear();
+        outcome.write_line(&mut self.line);
+        let written = self.out.write_all(&plain_json(&self.line));
+        self.line.shrink_to(LINE_KEPT);
+        written
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -32,7 +44,8 @@ impl<W: Write + Send> Report for Document<W> {
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         self.out.write_all(b"\n],\"summary\":")?;
-        serde_json::to_writer(&mut self.out, summary)?;
+        let summary = serde_json::to_vec(summary)?;
+        self.out.write_all(&plain_json(&summary))?;
         self.out.write_all(b"}\n")?;
         self.out.flush()
     }

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use ratchet_runtime::{Outcome, Summary};
 
 use super::Report;
+use crate::escape::plain_json;
 
 /// A line that had to be longer than this once does not keep its memory.
-const LINE_KEPT: usize = 64 * 1024;
+pub(super) const LINE_KEPT: usize = 64 * 1024;
 
 pub(super) struct JsonLines<W> {
     out: W,
@@ -29,7 +30,7 @@ impl<W: Write + Send> Report for JsonLines<W> {
         self.line.clear();
         outcome.write_line(&mut self.line);
         self.line.push(b'\n');
-        let written = self.out.write_all(&self.line);
+        let written = self.out.write_all(&plain_json(&self.line));
         self.line.shrink_to(LINE_KEPT);
         written
     }

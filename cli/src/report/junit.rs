@@ -2,13 +2,15 @@
 //!
 //! The first element has to say how many test cases follow, so they are spooled until all are known.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use ratchet_runtime::{Failure, Outcome, Status, Summary};
+use ratchet_runtime::{CommandResult, Failure, Outcome, OutputExcerpt, Payload, Status, Summary};
 
 use super::{Report, timestamp};
+use crate::escape::is_unsafe;
 use crate::map::Spool;
 
 pub(super) struct Junit<W> {
@@ -62,45 +64,122 @@ impl<W: Write + Send> Report for Junit<W> {
 }
 
 fn case(outcome: &Outcome) -> String {
+    let name = match &outcome.item {
+        // It stays the same when lines are put before it, and its number does not.
+        Some(item) => item.as_str(),
+        None => outcome.id.as_str(),
+    };
     let mut text = format!(
         "<testcase name=\"{}\" classname=\"{}\" time=\"{:.3}\"",
-        Attribute(outcome.id.as_str()),
+        Attribute(name),
         Attribute(outcome.task.as_str()),
         outcome.duration.as_secs_f64()
     );
-    let Some(failure) = outcome.failure() else {
-        text.push_str("/>\n");
-        return text;
+    let (ending, outputs) = match &outcome.result {
+        Ok(result) => (String::new(), Outputs::of_result(result)),
+        Err(failure) => (
+            ending(outcome.status(), failure),
+            Outputs::of_failure(failure),
+        ),
     };
-    let element = match outcome.status() {
-        Status::Crashed => "error",
-        Status::Cancelled | Status::Skipped => {
-            let reason = Attribute(&failure.message);
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "><skipped message=\"{reason}\"/></testcase>");
-            return text;
-        }
-        Status::Succeeded | Status::Failed | Status::TimedOut => "failure",
+    let inside = [outputs.properties(), ending, outputs.elements()].concat();
+    // Writing to a string does not fail.
+    let _ = if inside.is_empty() {
+        writeln!(text, "/>")
+    } else {
+        writeln!(text, ">{inside}</testcase>")
     };
+    text
+}
+
+/// The element that says why a job did not succeed.
+fn ending(status: Status, failure: &Failure) -> String {
     let Failure {
         class,
         code,
         message,
+        stdout,
         stderr,
         ..
     } = failure;
+    let message = Attribute(message);
+    let element = match status {
+        Status::Crashed => "error",
+        Status::Cancelled | Status::Skipped => return format!("<skipped message=\"{message}\"/>"),
+        Status::Succeeded | Status::Failed | Status::TimedOut => "failure",
+    };
     let kind = code
         .as_deref()
         .map_or_else(|| class.to_string(), |code| format!("{class}.{code}"));
-    let details = Content(stderr.as_deref().unwrap_or(message));
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "><{element} type=\"{}\" message=\"{}\">{details}</{element}></testcase>",
-        Attribute(&kind),
-        Attribute(message)
-    );
-    text
+    // Some build servers show nothing but this text.
+    let printed = stderr.as_deref().or(stdout.as_deref());
+    let details = Content(printed.unwrap_or(message.0));
+    format!(
+        "<{element} type=\"{}\" message=\"{message}\">{details}</{element}>",
+        Attribute(&kind)
+    )
+}
+
+/// What a job printed to each of its streams, and how many bytes of it were dropped.
+#[derive(Default)]
+struct Outputs<'a> {
+    stdout: Option<(Cow<'a, str>, u64)>,
+    stderr: Option<(Cow<'a, str>, u64)>,
+}
+
+impl<'a> Outputs<'a> {
+    fn of_failure(failure: &'a Failure) -> Self {
+        let kept = |output: &'a Option<OutputExcerpt>| {
+            let output = output.as_ref()?;
+            Some((Cow::Borrowed(output.as_str()), output.dropped()))
+        };
+        Self {
+            stdout: kept(&failure.stdout),
+            stderr: kept(&failure.stderr),
+        }
+    }
+
+    /// Nothing where the result is not that of a command.
+    fn of_result(result: &Payload) -> Self {
+        let Ok(result) = result.read::<CommandResult<'static>>() else {
+            return Self::default();
+        };
+        let kept = |text: Cow<'static, str>, dropped| {
+            Some((text, dropped)).filter(|(text, dropped)| !text.is_empty() || *dropped > 0)
+        };
+        Self {
+            stdout: kept(result.stdout, result.stdout_dropped),
+            stderr: kept(result.stderr, result.stderr_dropped),
+        }
+    }
+
+    /// How much was dropped, where anything was.
+    fn properties(&self) -> String {
+        let mut counts = String::new();
+        for (stream, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if let Some((_, dropped @ 1..)) = output {
+                // Writing to a string does not fail.
+                let _ = write!(
+                    counts,
+                    "<property name=\"{stream}_dropped\" value=\"{dropped}\"/>"
+                );
+            }
+        }
+        if counts.is_empty() {
+            return counts;
+        }
+        format!("<properties>{counts}</properties>")
+    }
+
+    fn elements(&self) -> String {
+        let mut elements = String::new();
+        for (element, output) in [("system-out", &self.stdout), ("system-err", &self.stderr)] {
+            if let Some((text, _)) = output {
+                let _ = write!(elements, "<{element}>{}</{element}>", Content(text));
+            }
+        }
+        elements
+    }
 }
 
 /// A text between tags. XML has no way to write most control characters, not even escaped.
@@ -132,6 +211,7 @@ fn escape(text: &str, quoted: bool, out: &mut std::fmt::Formatter<'_>) -> std::f
             '\r' => out.write_str("&#13;")?,
             '\n' | '\t' => out.write_char(character)?,
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.write_char('\u{fffd}')?,
+            unsafe_ if is_unsafe(unsafe_) => write!(out, "&#{};", u32::from(unsafe_))?,
             character => out.write_char(character)?,
         }
     }
@@ -149,6 +229,9 @@ mod tests {
             Content(text).to_string(),
             "a&lt;b&gt;&amp;\"c\"\u{fffd}[1m\n\u{fffd}\u{fffd}é"
         );
-        assert_eq!(Attribute("a\"\n").to_string(), "a&quot;&#10;");
+        assert_eq!(
+            Attribute("a\"\n\u{9b}\u{202e}").to_string(),
+            "a&quot;&#10;&#155;&#8238;"
+        );
     }
 }

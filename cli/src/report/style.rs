@@ -72,23 +72,6 @@ impl Style {
     }
 }
 
-/// A text that cannot steer a terminal: control characters other than newline and tab are spelt out.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(steers) {
-        return Cow::Borrowed(text);
-    }
-    let mut spelt = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match character {
-            '\r' => {}
-            c if steers(c) => spelt.extend(c.escape_default()),
-            c => spelt.push(c),
-        }
-    }
-    Cow::Owned(spelt)
-}
-
 /// A span of time as people read it.
 pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -123,15 +106,6 @@ mod tests {
         assert!(!decide(When::Auto, false, &[]));
         assert!(decide(When::Always, false, &[("NO_COLOR", "1")]));
         assert!(!decide(When::Never, true, &[]));
-    }
-
-    #[test]
-    fn a_message_cannot_steer_the_terminal() {
-        assert_eq!(plain("a\tb\nc"), "a\tb\nc");
-        assert_eq!(
-            plain("\x1b[31mred\r\n\u{9b}2J"),
-            "\\u{1b}[31mred\n\\u{9b}2J"
-        );
     }
 
     #[test]

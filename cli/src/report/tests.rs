@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use ratchet_runtime::summary::Tally;
-use ratchet_runtime::{Class, Failure, Payload};
+use ratchet_runtime::{Class, Failure, ItemName, OutputExcerpt, Payload};
 
 use super::*;
 
 fn outcome(id: &str, result: Result<&str, Failure>) -> Outcome {
     Outcome {
         id: id.into(),
+        item: (id == "f").then(|| ItemName::new("a\u{202e}gnp.exe\n")),
         task: "resize".into(),
         host: (id == "c").then(|| "web1".into()),
         attempts: if id == "c" { 3 } else { 1 },
@@ -30,6 +31,11 @@ fn outcomes() -> Vec<Outcome> {
             "c",
             Err(Failure::new(Class::Task, "no \x1b[31msuch\nfile <&>")
                 .code("not_found")
+                .stdout(OutputExcerpt::with_gap(
+                    "begin\n".to_owned(),
+                    70_000,
+                    "end\n",
+                ))
                 .stderr("first\nlast\x07\n")),
         ),
         outcome("dd", failure(Class::Timeout, "it took too long")),

@@ -33,7 +33,12 @@ fn result() -> Value {
             "retryable": {"type": "boolean", "description": "Whether another attempt may go better."},
             "retry_after_ms": milliseconds,
             "data": {"description": "What the worker says beyond that."},
-            "stderr": {"type": "string", "description": "The last lines that were printed to stderr."},
+            "stdout": {"type": "string", "description": "The beginning and the end of what was printed to stdout."},
+            "stdout_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
+            "stdout_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
+            "stderr": {"type": "string", "description": "The beginning and the end of what was printed to stderr; of a worker only the end."},
+            "stderr_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
+            "stderr_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
         },
         "required": ["class", "message", "retryable"],
     });
@@ -42,6 +47,7 @@ fn result() -> Value {
         "properties": {
             "v": {"const": Outcome::VERSION, "description": "The version of the line."},
             "id": {"type": "string", "description": "The job's id."},
+            "item": {"type": "string", "description": "The item of `ratchet map` that the job is for, shortened where it is long."},
             "status": {"enum": Status::ALL.map(Status::as_str)},
             "result": {"description": "What the job gave; only if it succeeded."},
             "error": error,
@@ -139,7 +145,12 @@ fn of_jobs() -> [Value; 6] {
         kind(
             "attempt_started",
             &["id", "attempt"],
-            [("id", text()), ("attempt", count()), ("worker", text())],
+            [
+                ("id", text()),
+                ("item", text()),
+                ("attempt", count()),
+                ("worker", text()),
+            ],
         ),
         kind(
             "attempt_progress",

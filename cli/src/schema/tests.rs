@@ -214,6 +214,7 @@ fn examples_of_job_files_are_valid() {
 fn outcome(result: Result<Payload, Failure>) -> Outcome {
     Outcome {
         id: "a".into(),
+        item: None,
         task: "resize".into(),
         host: Some("web1".into()),
         result: result.map_err(Box::new),
@@ -230,7 +231,10 @@ fn results_as_they_are_written_are_valid() {
     let schema = results();
     let mut lines = vec![outcome(Ok(Payload::null()))];
     for class in Class::ALL {
-        let mut failure = Failure::new(class, "no").code("not_found").stderr("oh");
+        let mut failure = Failure::new(class, "no")
+            .code("not_found")
+            .stdout("oh")
+            .stderr("oh");
         failure.retry_after = Some(Duration::from_millis(1500));
         failure.data = Some(Payload::null());
         lines.push(outcome(Err(failure)));
@@ -270,6 +274,7 @@ fn events_as_they_are_written_are_valid() {
         },
         Event::AttemptStarted {
             id: "a".into(),
+            item: Some(ratchet_runtime::ItemName::new("a.png")),
             attempt: 1,
             worker: None,
         },

@@ -74,8 +74,7 @@ impl Delivery {
 
     /// Hands over what has ended; waits while the writer is behind.
     pub(super) async fn send(&self, outcomes: Vec<Arc<Outcome>>) {
-        let results = outcomes.iter().filter_map(|one| one.result.as_ref().ok());
-        let bytes: usize = results.map(|result| result.as_str().len()).sum();
+        let bytes: usize = outcomes.iter().map(|outcome| outcome.weight()).sum();
         let kib = u32::try_from(bytes / 1024).unwrap_or(KIB).min(KIB);
         // Nobody closes it.
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await.ok();

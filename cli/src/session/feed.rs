@@ -1,7 +1,11 @@
 //! Where the jobs of a run come from.
 
-use ratchet_runtime::journal::{Differences, Verdict};
-use ratchet_runtime::{Executor, Job, JobKey, Resume, Run, Submitter, Work, order_by_needs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ratchet_runtime::journal::{Differences, Source, Verdict};
+use ratchet_runtime::{
+    Executor, History, Job, JobKey, Journal, Outcome, Resume, Run, Submitter, Work, order_by_needs,
+};
 use tokio::sync::oneshot;
 
 use crate::error::CliError;
@@ -46,9 +50,9 @@ impl Feed {
     pub(super) fn begin(
         self,
         executor: &Executor,
-        earlier: Option<Resume>,
+        earlier: Option<Earlier>,
     ) -> Result<(Run, Fed), CliError> {
-        let mut earlier = earlier.map(Earlier);
+        let mut earlier = earlier;
         match self {
             Self::List(jobs) => {
                 let jobs = match &mut earlier {
@@ -98,9 +102,24 @@ impl Fed {
 }
 
 /// What became of the jobs in an earlier part of the run.
-struct Earlier(Resume);
+pub(super) struct Earlier {
+    resume: Resume,
+    /// The journal of the run, which goes on.
+    journal: Arc<Mutex<Journal>>,
+}
 
 impl Earlier {
+    pub(super) fn new(
+        history: History,
+        source: Option<&Source>,
+        journal: &Arc<Mutex<Journal>>,
+    ) -> Self {
+        Self {
+            resume: Resume::new(Arc::new(history), source),
+            journal: Arc::clone(journal),
+        }
+    }
+
     /// Looks each job up after those that it needs, and leaves them in their order.
     fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let order = order(&jobs);
@@ -116,24 +135,41 @@ impl Earlier {
 
     /// A job that has succeeded before has ended, unless what it needs is done again.
     fn look_up(&mut self, job: Job) -> Job {
-        let Verdict::Skip(recorded) = self.0.decide(&job) else {
+        let Verdict::Skip(recorded) = self.resume.decide(&job) else {
             return job;
         };
-        match self.0.history().outcome(&recorded) {
-            Ok(outcome) => Job {
-                needs: job.needs,
-                ..Job::ended(outcome)
-            },
+        match self.resume.history().outcome(&recorded) {
+            Ok(mut outcome) => {
+                if outcome.id != job.id {
+                    outcome.id = job.id.clone();
+                    self.renumber(&job, &outcome);
+                }
+                Job {
+                    needs: job.needs,
+                    item: job.item,
+                    ..Job::ended(outcome)
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, job = %job.id, "its result cannot be read, so it is run again");
-                self.0.redo(&recorded);
+                self.resume.redo(&recorded);
                 job
             }
         }
     }
 
+    /// Records that a result that is kept is that of another number now: its item stands elsewhere in the list.
+    fn renumber(&self, job: &Job, outcome: &Outcome) {
+        // Between two calls a journal is whole, whatever panicked then.
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = journal.append(job, outcome) {
+            // A journal that failed once fails at each further call, so the run itself ends with this error.
+            tracing::warn!(%error, job = %job.id, "its new number is not recorded");
+        }
+    }
+
     fn differences(self) -> Gone {
-        (self.0.differences(), self.0.gone())
+        (self.resume.differences(), self.resume.gone())
     }
 }
 

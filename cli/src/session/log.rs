@@ -1,6 +1,7 @@
 //! The log: never on stdout.
 
 use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::sync::Mutex;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -11,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::rules::Rules;
 use super::screen::{Log, Screen};
 use crate::error::CliError;
+use crate::report::plain;
 
 /// The variable that says what is logged, as in many programs.
 const VARIABLE: &str = "RUST_LOG";
@@ -23,7 +25,7 @@ pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
         None => {
             let screen = screen.clone();
             let lines = fmt::layer()
-                .with_writer(move || Log(screen.clone()))
+                .with_writer(move || OneLine(Log(screen.clone())))
                 .with_ansi(false)
                 .without_time()
                 .with_target(false)
@@ -36,12 +38,31 @@ pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
                 path: path.clone(),
                 source,
             })?;
-            let lines = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
+            let lines = fmt::layer()
+                .with_writer(Mutex::new(OneLine(file)))
+                .with_ansi(false);
             log.with(lines).try_init()
         }
     };
     // A process has one log, and this is the only place that begins it.
     begun.map_err(|error| CliError::Internal(error.to_string()))
+}
+
+/// Writes each event of a log in one line, in which nothing acts on a terminal: what workers say stands in it.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    /// The log hands over one whole event at a time.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = format!("{}\n", plain(text.trim_end_matches('\n')));
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn filter(rules: &Rules) -> Result<Targets, CliError> {

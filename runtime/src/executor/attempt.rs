@@ -12,6 +12,7 @@ use std::time::Duration;
 use ratchet_ipc::Payload;
 use tokio::time::Instant;
 
+use super::output::AttemptOutput;
 use super::task_pool::StopSignal;
 use crate::alarm::until;
 use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
@@ -28,6 +29,8 @@ pub(super) struct AttemptGuard {
     reporter: Reporter,
     ticket: Ticket,
     started: Instant,
+    /// What the attempt prints, if it is a program.
+    output: Option<Arc<AttemptOutput>>,
     is_open: bool,
 }
 
@@ -37,8 +40,14 @@ impl AttemptGuard {
             reporter,
             ticket,
             started: Instant::now(),
+            output: None,
             is_open: true,
         }
+    }
+
+    /// Has what a program prints told with its failure, however that comes about.
+    pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
+        Arc::clone(self.output.get_or_insert_default())
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -51,9 +60,13 @@ impl AttemptGuard {
 
     fn report(&mut self, result: AttemptResult) {
         self.is_open = false;
+        let with_output = |failure| match &self.output {
+            Some(output) => output.add_to(failure),
+            None => failure,
+        };
         self.reporter.tell(Report::Ended {
             ticket: self.ticket,
-            result: result.map_err(Box::new),
+            result: result.map_err(|failure| Box::new(with_output(failure))),
             worker: None,
             ran: self.started.elapsed(),
             next: None,

@@ -1,18 +1,19 @@
 //! Plain commands as jobs.
 
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use ratchet_ipc::Payload;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptResult;
+use super::output::AttemptOutput;
 use crate::job::Timeouts;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Class, CommandResult, Failure};
 use crate::process::{
-    CommandLimits, CommandOutput, CommandRunner, Exit, ProcessConfig, ProcessError, StopCause, Tail,
+    Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig,
+    ProcessError, StopCause, Stream,
 };
-
-/// How much of the end of stderr goes with a failure.
-const STDERR_BYTES: usize = 16 * 1024;
 
 /// Runs commands, and makes results or failures of what comes of them.
 #[derive(Debug, Clone)]
@@ -21,12 +22,24 @@ pub(super) struct Commands {
     pub(super) limits: CommandLimits,
 }
 
-/// The result of a command that ended well.
-#[derive(Serialize)]
-struct Printed<'a> {
-    exit_code: i32,
-    stdout: &'a str,
-    stderr: &'a str,
+/// Takes what a command prints: as much as a result may hold, and the head and tail that a failure gets.
+struct CommandSink {
+    limit: usize,
+    captured: Mutex<[Captured; 2]>,
+    output: Arc<AttemptOutput>,
+}
+
+impl OutputSink for CommandSink {
+    fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        self.output.push(stream, bytes);
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let [stdout, stderr] = &mut *captured;
+        match stream {
+            Stream::Stdout => stdout.push(bytes, self.limit),
+            Stream::Stderr => stderr.push(bytes, self.limit),
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 impl Commands {
@@ -35,6 +48,7 @@ impl Commands {
         config: &ProcessConfig,
         timeouts: Timeouts,
         asked: &CancellationToken,
+        output: Arc<AttemptOutput>,
     ) -> AttemptResult {
         if timeouts.idle.is_some() {
             return Err(Failure::new(
@@ -47,25 +61,35 @@ impl Commands {
             hard: timeouts.hard_for_asked(),
             ..self.limits
         };
-        match self.runner.run(config, limits, asked).await {
-            Ok(output) => judge(&output, timeouts),
+        let sink = Arc::new(CommandSink {
+            limit: limits.capture_bytes,
+            captured: Mutex::default(),
+            output,
+        });
+        let taken = Arc::<CommandSink>::clone(&sink);
+        match self.runner.run_into(config, limits, asked, taken).await {
+            Ok(end) => judge(&end, &sink, timeouts),
             Err(error) => Err(Failure::new(Class::Spawn, chain(&error))),
         }
     }
 }
 
-fn judge(output: &CommandOutput, timeouts: Timeouts) -> AttemptResult {
-    if output.is_success() {
-        let printed = Printed {
-            exit_code: 0,
-            stdout: &output.stdout.to_text(),
-            stderr: &output.stderr.to_text(),
+fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptResult {
+    if end.is_success() {
+        let captured = sink.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let [stdout, stderr] = &*captured;
+        let result = CommandResult {
+            exit_code: Some(0),
+            stdout: stdout.to_text().into(),
+            stdout_dropped: stdout.dropped,
+            stderr: stderr.to_text().into(),
+            stderr_dropped: stderr.dropped,
         };
-        return Payload::from_value(&printed)
+        return Payload::from_value(&result)
             .map_err(|error| Failure::new(Class::Protocol, error.to_string()));
     }
-    let exit = output.ended.exit;
-    let failure = match output.stopped {
+    let exit = end.ended.exit;
+    Err(match end.stopped {
         Some(StopCause::Timeout) => {
             let limit = timeouts.soft.or(timeouts.hard).unwrap_or_default();
             let message = format!("it ran for longer than {limit:?}, and {exit}");
@@ -76,10 +100,7 @@ fn judge(output: &CommandOutput, timeouts: Timeouts) -> AttemptResult {
             format!("it was asked to stop, and {exit}"),
         ),
         None => Failure::new(Class::Exit, format!("it {exit}")).code(word(exit)),
-    };
-    let mut tail = Tail::new(STDERR_BYTES);
-    tail.push(&output.stderr.bytes);
-    Err(failure.stderr(tail.to_text()))
+    })
 }
 
 /// The exit as a code, as in `exit_3` or `signal_9`.
@@ -119,7 +140,11 @@ mod tests {
     async fn shell(script: &str, timeouts: Timeouts) -> AttemptResult {
         let config = ProcessConfig::new("sh").args(["-c", script]);
         let never = CancellationToken::new();
-        commands().run(&config, timeouts, &never).await
+        let output = Arc::<AttemptOutput>::default();
+        let attempted = commands()
+            .run(&config, timeouts, &never, Arc::clone(&output))
+            .await;
+        attempted.map_err(|failure| output.add_to(failure))
     }
 
     #[tokio::test]
@@ -133,14 +158,14 @@ mod tests {
 
     #[tokio::test]
     async fn another_exit_is_a_failure_that_names_it() {
-        let failure = shell("echo no such host >&2; exit 3", Timeouts::default())
-            .await
-            .unwrap_err();
+        let script = "echo 1 of 2 done; echo no such host >&2; exit 3";
+        let failure = shell(script, Timeouts::default()).await.unwrap_err();
         assert_eq!(
             (failure.class, failure.code.as_deref()),
             (Class::Exit, Some("exit_3"))
         );
         assert_eq!(failure.message, "it ended with exit code 3");
+        assert_eq!(failure.stdout.as_deref(), Some("1 of 2 done\n"));
         assert_eq!(failure.stderr.as_deref(), Some("no such host\n"));
 
         let failure = shell("kill -9 $$", Timeouts::default()).await.unwrap_err();
@@ -153,7 +178,7 @@ mod tests {
         let config = ProcessConfig::new("/no/such/program");
         let never = CancellationToken::new();
         let failure = commands()
-            .run(&config, Timeouts::default(), &never)
+            .run(&config, Timeouts::default(), &never, Arc::default())
             .await
             .unwrap_err();
         assert_eq!(failure.class, Class::Spawn);

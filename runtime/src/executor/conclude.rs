@@ -131,6 +131,7 @@ impl Orchestrator {
         };
         let outcome = Arc::new(Outcome {
             id: job.id.clone(),
+            item: job.item.as_ref().map(|item| item.name.clone()),
             task,
             host: job.host.clone(),
             result,

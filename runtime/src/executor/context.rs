@@ -7,10 +7,12 @@ use ratchet_ipc::Payload;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::LastProgress;
+use super::output::AttemptOutput;
 use super::task_pool::StopSignal;
 use crate::dispatch::{Report, Reporter, Step};
 use crate::job::Job;
 use crate::outcome::Failure;
+use crate::process::Stream;
 use crate::scheduling::Ticket;
 
 /// One try at a job.
@@ -60,6 +62,8 @@ pub struct Context {
     attempt: u32,
     stop: StopSignal,
     listener: Listener,
+    /// What it prints, where somebody keeps it.
+    output: Option<Arc<AttemptOutput>>,
 }
 
 /// Who hears of steps.
@@ -86,6 +90,7 @@ impl Context {
             attempt,
             stop: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
+            output: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl Context {
         reporter: Reporter,
         ticket: Ticket,
         last_progress: Option<Arc<LastProgress>>,
+        output: Option<Arc<AttemptOutput>>,
     ) -> Self {
         Self {
             attempt,
@@ -105,6 +111,7 @@ impl Context {
                 ticket,
                 last_progress,
             },
+            output,
         }
     }
 
@@ -116,6 +123,14 @@ impl Context {
     /// Cancelled when the attempt is asked to stop; what goes on regardless is killed after the grace.
     pub fn cancelled(&self) -> &CancellationToken {
         self.stop.token()
+    }
+
+    /// Keeps what the attempt's program has printed next, for a runner of commands: its head and its tail go with the
+    /// attempt's failure, also if the attempt is killed and its future dropped.
+    pub fn printed(&self, stream: Stream, bytes: &[u8]) {
+        if let Some(output) = &self.output {
+            output.push(stream, bytes);
+        }
     }
 
     /// Tells how far the attempt has come, which also shows that it is alive.

@@ -183,6 +183,7 @@ impl Orchestrator {
         if let Some(entry) = self.entry(ticket) {
             self.tell(|| Event::AttemptStarted {
                 id: entry.job.id.clone(),
+                item: entry.job.item.as_ref().map(|item| item.name.clone()),
                 attempt: entry.attempts,
                 worker,
             });

@@ -119,7 +119,7 @@ impl Perform for LocalRunners {
 
     async fn perform(&self, attempt: LocalAttempt) -> (AttemptGuard, AttemptResult) {
         let LocalAttempt {
-            guard,
+            mut guard,
             ticket,
             job,
             number,
@@ -135,32 +135,33 @@ impl Perform for LocalRunners {
             stop: stop.clone(),
             grace: self.grace,
         };
-        let context = || {
+        let context = |output| {
             let reporter = self.reporter.clone();
-            Context::of_attempt(number, stop.clone(), reporter, ticket, last_progress)
+            Context::of_attempt(number, stop.clone(), reporter, ticket, last_progress, output)
         };
         let result = match &job.work {
             Work::Command(config) => {
+                let output = guard.keep_output();
                 if let Some(commander) = &self.commander {
-                    let (job, context) = (Arc::clone(&job), context());
+                    let (job, context) = (Arc::clone(&job), context(Some(output)));
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
                     return (guard, Contained(work).await);
                 }
                 // Boxed, for it is much larger than the others.
-                Box::pin(self.commands.run(config, timeouts, stop.token())).await
+                Box::pin(self.commands.run(config, timeouts, stop.token(), output)).await
             }
             // Never: these are done with before they are queued.
             Work::Refused { failure, .. } => Err((**failure).clone()),
             Work::Ended(outcome) => outcome.result.clone().map_err(|failure| *failure),
             Work::Closure(closure) => {
-                let context = context();
+                let context = context(None);
                 limits.run(async { closure(context).await }).await
             }
             Work::Task { task, .. } => {
                 if let Some(runner) = &self.runner {
-                    let (job, context) = (Arc::clone(&job), context());
+                    let (job, context) = (Arc::clone(&job), context(None));
                     let attempt = Attempt { job, number };
                     let work = async { runner.run(attempt, context).await };
                     limits.run(work).await

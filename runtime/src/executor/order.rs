@@ -90,6 +90,7 @@ mod tests {
     fn outcome(number: u64) -> Arc<Outcome> {
         Arc::new(Outcome {
             id: number.to_string().into(),
+            item: None,
             task: "t".into(),
             host: None,
             result: Ok(Payload::null()),

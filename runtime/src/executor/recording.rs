@@ -233,6 +233,7 @@ mod tests {
         for _ in 0..count {
             let outcome = Outcome {
                 id: "a".into(),
+                item: None,
                 task: "t".into(),
                 host: None,
                 result: Ok(Payload::null()),

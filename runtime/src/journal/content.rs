@@ -7,7 +7,7 @@ use blake3::Hasher;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::job::{Job, Work};
+use crate::job::{Job, JobIdentity, Work, first_half, from_hex, to_hex};
 use crate::process::ProcessConfig;
 
 /// Fields up to this size are put together before they are hashed: small updates cost the hasher more than
@@ -56,16 +56,12 @@ impl Content {
     }
 }
 
-/// The digest of an id, by which a job is found again.
-pub(super) fn of_id(id: &str) -> [u8; 16] {
-    first_half(blake3::hash(id.as_bytes()))
-}
-
-/// Half of a 256-bit digest is as good as any 128-bit one.
-fn first_half(hash: blake3::Hash) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_bytes()[..16]);
-    half
+/// The digest by which a job is found again: its identity, or that of its id where it has none.
+pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
+    identity.map_or_else(
+        || first_half(blake3::hash(id.as_bytes())),
+        |identity| identity.0,
+    )
 }
 
 /// Fields, each after its length, so that no two lists of them look the same.
@@ -142,29 +138,14 @@ impl Digest {
     }
 }
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
 impl Content {
     /// The digest as text of 32 hexadecimal digits.
     pub(super) fn to_hex(self) -> [u8; 32] {
-        let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        text
+        to_hex(self.0)
     }
 
     fn from_hex(text: &str) -> Option<Self> {
-        let mut digest = [0; 16];
-        if text.len() != 32 {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |at: usize| DIGITS.iter().position(|digit| *digit == pair[at]);
-            *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
-        }
-        Some(Self(digest))
+        from_hex(text).map(Self)
     }
 }
 

@@ -13,6 +13,7 @@ use super::error::JournalError;
 use super::index::{Entry, Index};
 use super::record::{self, Header, Record, Unreadable};
 use super::scan::{Damage, Scanned, Scanner, Torn};
+use crate::job::Job;
 use crate::outcome::{Outcome, Status};
 use crate::summary::Summary;
 
@@ -29,6 +30,8 @@ pub struct History {
     header: Header,
     index: Index,
     recorded: u64,
+    /// Jobs of items are known by their identities, not by their ids.
+    knows_identities: bool,
     end: u64,
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
@@ -75,6 +78,7 @@ impl History {
             path: path.to_path_buf(),
             file,
             header,
+            knows_identities: reading.entries.is_empty() || reading.knows_identities,
             index: Index::new(reading.entries),
             recorded: reading.recorded,
             end: scanner.end(),
@@ -127,10 +131,26 @@ impl History {
         self.damaged
     }
 
-    /// The outcome of a job, if one is recorded.
+    /// The outcome of a job that is known by its id, if one is recorded.
     pub fn find(&self, id: &JobKey) -> Option<Recorded> {
-        let (number, entry) = self.index.find(content::of_id(id.as_str()))?;
+        self.find_key(content::key_of(id.as_str(), None))
+    }
+
+    /// The outcome of a job, if one is recorded. One of an item is found wherever the item stands in its list.
+    pub fn find_job(&self, job: &Job) -> Option<Recorded> {
+        let identity = job.item.as_ref().map(|item| item.identity);
+        let identity = identity.filter(|_| self.knows_identities);
+        self.find_key(content::key_of(job.id.as_str(), identity))
+    }
+
+    fn find_key(&self, key: [u8; 16]) -> Option<Recorded> {
+        let (number, entry) = self.index.find(key)?;
         Some(Recorded::new(number, entry))
+    }
+
+    /// Whether jobs of items are recorded by their identities. Those of versions that knew none are not.
+    pub(super) fn knows_identities(&self) -> bool {
+        self.knows_identities
     }
 
     /// Reads an outcome from the file again.
@@ -147,8 +167,8 @@ impl History {
         line.pop_if(|last| *last == b'\n');
         record::read_outcome(&line)
             .map_err(|why| self.changed(recorded.offset, &why))
-            .and_then(|outcome| {
-                let found = self.find(&outcome.id);
+            .and_then(|(outcome, identity)| {
+                let found = self.find_key(content::key_of(outcome.id.as_str(), identity));
                 if found.is_some_and(|found| found.offset == recorded.offset) {
                     Ok(outcome)
                 } else {
@@ -248,6 +268,7 @@ pub(super) fn read_header<R: BufRead>(
 struct Reading {
     entries: Vec<Entry>,
     recorded: u64,
+    knows_identities: bool,
     /// A damaged line was left out since the last record, which may be the one that is missing.
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
@@ -287,9 +308,10 @@ impl Reading {
                 });
             }
             Record::Job(entry) => {
-                let id = content::of_id(&entry.id);
+                let key = content::key_of(&entry.id, entry.identity);
+                self.knows_identities |= entry.identity.is_some();
                 self.entries
-                    .push(Entry::new(id, entry.content, entry.status, offset));
+                    .push(Entry::new(key, entry.content, entry.status, offset));
                 self.recorded += 1;
                 entry.n
             }

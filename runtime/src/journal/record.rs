@@ -3,12 +3,17 @@
 //! ```text
 //! 5d3cf1a2 {"record":"header","v":1,"run":"1v7k3m0","at_ms":1764000000000,"source":{..},"about":{..}}
 //! 91b0c77e {"record":"job","n":1,"content":"<32 digits>","outcome":{"v":1,"id":"a",..}}
+//! 4c80be02 {"record":"job","n":2,"content":"<32 digits>","identity":"<32 digits>","outcome":{"v":1,"id":"2",..}}
 //! 0f6a3382 {"record":"resumed","n":1,"at_ms":..,"about":{..}}
 //! c2e9141b {"record":"ended","n":2,"at_ms":..,"summary":{..}}
 //! ```
 //!
 //! `n` counts the job records, so that the last line says how many there are, and a gap is noticed. Where a journal
 //! was compacted, one `resumed` record stands for several, and says for how many: `"times":3`.
+//!
+//! A job that is known by its item rather than by its id has an `identity`. Of two records with one identity, or with
+//! one id where there is none, the later one counts. Where a list has changed, a result that is kept is recorded once
+//! more under the number that its item has now.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -19,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use super::run_id::RunId;
+use crate::job::{JobIdentity, to_hex};
 use crate::outcome::{Outcome, Status, present};
 use crate::summary::Summary;
 
@@ -84,6 +90,7 @@ pub(super) enum Record<'a> {
 pub(super) struct Entry<'a> {
     pub(super) n: u64,
     pub(super) content: Content,
+    pub(super) identity: Option<JobIdentity>,
     pub(super) id: Cow<'a, str>,
     pub(super) status: Status,
 }
@@ -118,6 +125,7 @@ struct Line<'a, O> {
     times: Option<u32>,
     run: Option<RunId>,
     content: Option<Content>,
+    identity: Option<JobIdentity>,
     outcome: Option<O>,
     at_ms: Option<u64>,
     source: Option<Source>,
@@ -168,6 +176,7 @@ pub(super) fn write_job(
     out: &mut Vec<u8>,
     n: u64,
     content: Content,
+    identity: Option<JobIdentity>,
     outcome: &Outcome,
 ) -> serde_json::Result<()> {
     write_line(out, |out| {
@@ -175,6 +184,10 @@ pub(super) fn write_job(
         write_decimal(n, out);
         out.extend_from_slice(b",\"content\":\"");
         out.extend_from_slice(&content.to_hex());
+        if let Some(identity) = identity {
+            out.extend_from_slice(b"\",\"identity\":\"");
+            out.extend_from_slice(&to_hex(identity.0));
+        }
         out.extend_from_slice(b"\",\"outcome\":");
         outcome.write_line(out);
         out.push(b'}');
@@ -306,6 +319,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
             Ok(Record::Job(Entry {
                 n: line.n.ok_or_else(|| need("n"))?,
                 content: line.content.ok_or_else(|| need("content"))?,
+                identity: line.identity,
                 id: outcome.id,
                 status: outcome.status,
             }))
@@ -339,10 +353,11 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
     }
 }
 
-/// Reads the whole outcome of a job's line.
-pub(super) fn read_outcome(line: &[u8]) -> Result<Outcome, Unreadable> {
+/// Reads the whole outcome of a job's line, and the identity of the job.
+pub(super) fn read_outcome(line: &[u8]) -> Result<(Outcome, Option<JobIdentity>), Unreadable> {
     let line: Line<'_, Outcome> = serde_json::from_slice(checked(line)?)?;
-    line.outcome.ok_or_else(|| missing("job", "outcome"))
+    let outcome = line.outcome.ok_or_else(|| missing("job", "outcome"))?;
+    Ok((outcome, line.identity))
 }
 
 fn missing(record: &'static str, field: &'static str) -> Unreadable {

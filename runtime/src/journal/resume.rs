@@ -138,7 +138,7 @@ impl Resume {
 
     /// Whether a job is done again; what it needs has to be decided before it.
     pub fn decide(&mut self, job: &Job) -> Verdict {
-        let found = self.history.find(&job.id);
+        let found = self.history.find_job(job);
         let mut decision = judge(found, Content::of(job), self.same_source);
         if let Verdict::Skip(recorded) = decision
             && job.needs.iter().any(|need| self.outdates(need, &recorded))

@@ -2,6 +2,7 @@
 
 mod compacting;
 mod damage;
+mod items;
 mod store;
 mod versions;
 
@@ -69,6 +70,7 @@ fn job(id: &str) -> Job {
 fn succeeded(job: &Job) -> Outcome {
     Outcome {
         id: job.id.clone(),
+        item: None,
         task: job.task_name().into(),
         host: job.host.clone(),
         result: Ok(Payload::from_json(r#"{"width": 3}"#).unwrap()),

@@ -16,7 +16,7 @@ impl Outcome {
     /// # use std::time::Duration;
     ///
     /// # let outcome = Outcome {
-    /// #     id: "a".into(), task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
+    /// #     id: "a".into(), item: None, task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
     /// #     cached: false, worker: None, queued: Duration::ZERO, duration: Duration::from_micros(1500),
     /// # };
     /// let mut line = Vec::new();
@@ -29,6 +29,10 @@ impl Outcome {
         write_decimal(Self::VERSION.into(), out);
         out.extend_from_slice(b",\"id\":");
         write_string(self.id.as_str(), out);
+        if let Some(item) = &self.item {
+            out.extend_from_slice(b",\"item\":");
+            write_string(item.as_str(), out);
+        }
         out.extend_from_slice(b",\"status\":\"");
         out.extend_from_slice(self.status().as_str().as_bytes());
         match &self.result {
@@ -88,7 +92,8 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::outcome::{Class, Failure};
+    use crate::job::ItemName;
+    use crate::outcome::{Class, Failure, OutputExcerpt};
     use crate::worker::WorkerName;
 
     fn failure() -> impl Strategy<Value = Failure> {
@@ -103,7 +108,10 @@ mod tests {
             code: more.clone().map(Into::into),
             retry_after: after.map(Duration::from_micros),
             data: more.as_deref().map(Payload::from_text),
-            stderr: more,
+            stdout: more
+                .clone()
+                .map(|text| OutputExcerpt::with_gap(text, 7, "é")),
+            stderr: more.map(OutputExcerpt::from),
             ..Failure::new(class, text).retryable(retryable)
         })
     }
@@ -116,21 +124,25 @@ mod tests {
         // A serializer writes a float in the shortest way, which is this one for the first hundred years.
         let micros = || prop_oneof![0_u64..5000, 0_u64..3_000_000_000_000_000];
         let parts = (
-            (".{0,6}", ".{0,6}", proptest::option::of(".{0,6}")),
+            (".{0,6}", proptest::option::of(".{0,6}"), ".{0,6}"),
+            proptest::option::of(".{0,6}"),
             (result, any::<u32>(), any::<bool>()),
             (proptest::option::of(0_u64..99), micros(), micros()),
         );
         parts.prop_map(
-            |((id, task, host), (result, attempts, cached), (worker, queued, duration))| Outcome {
-                id: id.into(),
-                task: task.into(),
-                host: host.map(Into::into),
-                result,
-                attempts,
-                cached,
-                worker: worker.map(|number| WorkerName::new("é\"", number)),
-                queued: Duration::from_micros(queued),
-                duration: Duration::from_micros(duration),
+            |((id, item, task), host, (result, attempts, cached), (worker, queued, duration))| {
+                Outcome {
+                    id: id.into(),
+                    item: item.map(|item| ItemName::new(&item)),
+                    task: task.into(),
+                    host: host.map(Into::into),
+                    result,
+                    attempts,
+                    cached,
+                    worker: worker.map(|number| WorkerName::new("é\"", number)),
+                    queued: Duration::from_micros(queued),
+                    duration: Duration::from_micros(duration),
+                }
             },
         )
     }

@@ -7,7 +7,8 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Class, Failure, Outcome, Status};
+use super::{Class, Failure, Outcome, OutputExcerpt, Status};
+use crate::job::ItemName;
 use crate::worker::WorkerName;
 
 /// A result line. What is not there is not said.
@@ -15,6 +16,8 @@ use crate::worker::WorkerName;
 struct Line<'a> {
     v: u32,
     id: Cow<'a, JobKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    item: Option<Cow<'a, ItemName>>,
     status: Status,
     #[serde(
         default,
@@ -51,7 +54,17 @@ struct Wrong<'a> {
     )]
     data: Option<Cow<'a, Payload>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdout: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdout_dropped: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdout_gap_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stderr_dropped: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stderr_gap_at: Option<u64>,
 }
 
 /// What is there, `null` included: that is a payload like any other.
@@ -103,6 +116,7 @@ impl Serialize for Outcome {
         Line {
             v: Self::VERSION,
             id: Cow::Borrowed(&self.id),
+            item: self.item.as_ref().map(Cow::Borrowed),
             status: self.status(),
             result,
             error,
@@ -126,6 +140,15 @@ pub(super) fn write_failure(failure: &Failure, out: &mut Vec<u8>) {
 
 impl<'a> From<&'a Failure> for Wrong<'a> {
     fn from(failure: &'a Failure) -> Self {
+        let text = |output: &'a Option<OutputExcerpt>| output.as_deref().map(Cow::Borrowed);
+        let dropped = |output: &Option<OutputExcerpt>| {
+            let dropped = output.as_ref().map(OutputExcerpt::dropped);
+            dropped.filter(|dropped| *dropped > 0)
+        };
+        let gap_at = |output: &Option<OutputExcerpt>| {
+            let place = output.as_ref().and_then(OutputExcerpt::gap_at);
+            place.map(|place| place as u64)
+        };
         Self {
             class: failure.class,
             code: failure.code.as_deref().map(Cow::Borrowed),
@@ -133,13 +156,22 @@ impl<'a> From<&'a Failure> for Wrong<'a> {
             retryable: failure.retryable,
             retry_after_ms: failure.retry_after.map(Milliseconds),
             data: failure.data.as_ref().map(Cow::Borrowed),
-            stderr: failure.stderr.as_deref().map(Cow::Borrowed),
+            stdout: text(&failure.stdout),
+            stdout_dropped: dropped(&failure.stdout),
+            stdout_gap_at: gap_at(&failure.stdout),
+            stderr: text(&failure.stderr),
+            stderr_dropped: dropped(&failure.stderr),
+            stderr_gap_at: gap_at(&failure.stderr),
         }
     }
 }
 
 impl From<Wrong<'_>> for Failure {
     fn from(wrong: Wrong<'_>) -> Self {
+        let output = |text: Option<Cow<'_, str>>, dropped: Option<u64>, gap_at| {
+            let dropped = dropped.unwrap_or_default();
+            text.map(|text| OutputExcerpt::from_parts(text.into_owned(), dropped, gap_at))
+        };
         Self {
             class: wrong.class,
             code: wrong.code.map(|code| Cow::Owned(code.into_owned())),
@@ -147,7 +179,8 @@ impl From<Wrong<'_>> for Failure {
             retryable: wrong.retryable,
             retry_after: wrong.retry_after_ms.map(|delay| delay.0),
             data: wrong.data.map(Cow::into_owned),
-            stderr: wrong.stderr.map(Cow::into_owned),
+            stdout: output(wrong.stdout, wrong.stdout_dropped, wrong.stdout_gap_at),
+            stderr: output(wrong.stderr, wrong.stderr_dropped, wrong.stderr_gap_at),
         }
     }
 }
@@ -171,6 +204,7 @@ impl<'de> Deserialize<'de> for Outcome {
         };
         let outcome = Self {
             id: line.id.into_owned(),
+            item: line.item.map(Cow::into_owned),
             task: line.task.into_owned(),
             host: line.host.map(Cow::into_owned),
             result,
@@ -199,6 +233,7 @@ mod tests {
     fn outcome() -> Outcome {
         Outcome {
             id: "a".into(),
+            item: None,
             task: "resize".into(),
             host: Some("web1".into()),
             result: Ok(Payload::from_json(r#"{"w":3}"#).unwrap()),

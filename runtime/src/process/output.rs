@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
+use crate::outcome::OutputExcerpt;
+
 /// One of the two pipes that a program prints into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
@@ -68,32 +70,78 @@ pub struct Captured {
 
 impl Captured {
     /// Adds what was printed next, as far as there is room.
-    pub(super) fn push(&mut self, bytes: &[u8], limit: usize) {
+    pub fn push(&mut self, bytes: &[u8], limit: usize) {
         let room = limit.saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
         self.dropped += (bytes.len() - room) as u64;
     }
 
-    /// As text: what is not UTF-8 is replaced, and what was dropped is said at the end.
+    /// What was kept as text, in which what is not UTF-8 is replaced. What was [dropped](Self::dropped) is not told
+    /// in it.
     ///
     /// ```
     /// use ratchet_runtime::process::Captured;
     ///
-    /// let whole = Captured { bytes: b"done\n".to_vec(), dropped: 0 };
-    /// assert_eq!(whole.to_text(), "done\n");
     /// let cut = Captured { bytes: b"beginning".to_vec(), dropped: 7 };
-    /// assert_eq!(cut.to_text(), "beginning\n[7 more bytes were dropped]\n");
+    /// assert_eq!(cut.to_text(), "beginning");
     /// ```
     pub fn to_text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
-        match self.dropped {
-            0 => text.into_owned(),
-            dropped => format!(
-                "{text}
-[{dropped} more bytes were dropped]
-"
-            ),
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// The beginning and the end of what a process printed, in bounded memory.
+///
+/// ```
+/// use ratchet_runtime::process::HeadTail;
+///
+/// let mut kept = HeadTail::new(8, 8);
+/// kept.push(b"first\nsecond\nthird\nfourth\n");
+/// let excerpt = kept.to_excerpt();
+/// assert_eq!(excerpt.parts(), ("first\n", "fourth\n"));
+/// assert_eq!(excerpt.dropped(), 13);
+/// ```
+#[derive(Debug, Clone)]
+pub struct HeadTail {
+    head: Vec<u8>,
+    head_size: usize,
+    tail: Tail,
+}
+
+impl HeadTail {
+    /// Keeps so many bytes of the beginning, and so many of the end.
+    pub fn new(head_size: usize, tail_size: usize) -> Self {
+        Self {
+            head: Vec::new(),
+            head_size,
+            tail: Tail::new(tail_size),
         }
+    }
+
+    /// Adds what was printed next.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = self.head_size.saturating_sub(self.head.len());
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(head);
+        self.tail.push(rest);
+    }
+
+    /// What was kept as text, in which what is not UTF-8 is replaced. Where bytes were dropped, the head ends and the
+    /// tail begins with a whole line, if there is one.
+    pub fn to_excerpt(&self) -> OutputExcerpt {
+        if self.tail.dropped == 0 {
+            let mut bytes = self.head.clone();
+            bytes.extend(&self.tail.bytes);
+            return String::from_utf8_lossy(&bytes).into_owned().into();
+        }
+        let last_newline = self.head.iter().rposition(|byte| *byte == b'\n');
+        let (head, rest) = match last_newline {
+            Some(newline) => self.head.split_at(newline + 1),
+            None => (&self.head[..], &[][..]),
+        };
+        let dropped = rest.len() as u64 + self.tail.dropped();
+        let head = String::from_utf8_lossy(head).into_owned();
+        OutputExcerpt::with_gap(head, dropped, &self.tail.to_text())
     }
 }
 
@@ -139,6 +187,11 @@ impl Tail {
         self.dropped + self.start() as u64
     }
 
+    /// As an excerpt, which has no beginning where something was forgotten.
+    pub fn to_excerpt(&self) -> OutputExcerpt {
+        OutputExcerpt::with_gap(String::new(), self.dropped(), &self.to_text())
+    }
+
     /// As text, from the first whole line on: what is not UTF-8 is replaced.
     pub fn to_text(&self) -> String {
         let bytes: Vec<u8> = self.bytes.range(self.start()..).copied().collect();
@@ -175,6 +228,29 @@ mod tests {
             (captured.bytes.as_slice(), captured.dropped),
             (&b"abcd"[..], 5)
         );
+    }
+
+    #[test]
+    fn head_tail_and_what_was_dropped_are_all_that_was_printed() {
+        let lines: Vec<String> = (0..200).map(|number| format!("line {number}\n")).collect();
+        let text = lines.concat();
+        for (head, tail) in [(0, 10), (10, 0), (20, 30), (1000, 300), (500, 5000)] {
+            for size in [1, 7, 64, 5000] {
+                let mut kept = HeadTail::new(head, tail);
+                text.as_bytes()
+                    .chunks(size)
+                    .for_each(|bytes| kept.push(bytes));
+                let excerpt = kept.to_excerpt();
+                let (first, last) = excerpt.parts();
+                assert!(first.len() <= head || excerpt.dropped() == 0);
+                assert!(text.starts_with(first) && text.ends_with(last));
+                assert_eq!(
+                    excerpt.as_str().len() as u64 + excerpt.dropped(),
+                    text.len() as u64,
+                    "{head} {tail} {size}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::outcome::{Failure, Outcome, Status};
 ///
 /// let outcome = |id: &str, host: &str, result| Outcome {
 ///     id: id.into(), task: "ping".into(), host: Some(host.into()), result, attempts: 1, cached: false,
+///     item: None,
 ///     worker: None, queued: Duration::ZERO, duration: Duration::from_millis(20),
 /// };
 /// let refused = Failure::new(Class::Task, "connection refused");

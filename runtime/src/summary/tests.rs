@@ -12,6 +12,7 @@ const MS: Duration = Duration::from_millis(1);
 fn succeeded(id: &str) -> Outcome {
     Outcome {
         id: id.into(),
+        item: None,
         task: "t".into(),
         host: Some("web1".into()),
         result: Ok(Payload::null()),
@@ -65,6 +66,7 @@ fn outcomes() -> [Outcome; 8] {
 
 fn started(id: &str) -> Event {
     Event::AttemptStarted {
+        item: None,
         id: id.into(),
         attempt: 1,
         worker: None,

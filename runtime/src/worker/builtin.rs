@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::outcome::CommandResult;
 use crate::process::{CommandLimits, CommandRunner, Environment, Keeper, ProcessConfig};
 
 /// A task of the built-in worker.
@@ -193,19 +194,15 @@ fn flaky(call: &Call) -> Result<Json<Attempt>, TaskError> {
     Ok(Json(Attempt { attempt }))
 }
 
-#[derive(Serialize)]
-struct Output {
-    exit_code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 fn runner_with_keeper() -> CommandRunner {
     // Without one, commands are still killed with the worker's own end, unless that is a SIGKILL.
     CommandRunner::new(Keeper::start().ok())
 }
 
-async fn command(call: &Call, runner: &CommandRunner) -> Result<Json<Output>, TaskError> {
+async fn command(
+    call: &Call,
+    runner: &CommandRunner,
+) -> Result<Json<CommandResult<'static>>, TaskError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Command {
@@ -239,10 +236,12 @@ async fn command(call: &Call, runner: &CommandRunner) -> Result<Json<Output>, Ta
             }
             .retryable(false)
         })?;
-    let result = Output {
+    let result = CommandResult {
         exit_code: output.ended.exit.code(),
-        stdout: output.stdout.to_text(),
-        stderr: output.stderr.to_text(),
+        stdout: output.stdout.to_text().into(),
+        stdout_dropped: output.stdout.dropped,
+        stderr: output.stderr.to_text().into(),
+        stderr_dropped: output.stderr.dropped,
     };
     if output.is_success() {
         return Ok(Json(result));

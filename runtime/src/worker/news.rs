@@ -6,6 +6,7 @@ use ratchet_ipc::Profile;
 
 use super::cause::Cause;
 use crate::dispatch::Assignment;
+use crate::outcome::OutputExcerpt;
 use crate::process::ProcessId;
 
 /// What happened to a worker.
@@ -62,5 +63,5 @@ pub(crate) struct Death {
     /// How many attempts were charged with it.
     pub(crate) charged: u32,
     /// The last that it printed to stderr.
-    pub(crate) stderr: String,
+    pub(crate) stderr: OutputExcerpt,
 }

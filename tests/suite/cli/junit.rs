@@ -15,7 +15,7 @@ type Rule = (
 
 /// The elements of the schema: attributes that have to be there, those that may, and what may stand inside, in order.
 /// A star is any number of them, a question mark one or none, and of those with a bar only one.
-const SCHEMA: [Rule; 9] = [
+const SCHEMA: [Rule; 10] = [
     ("testsuites", &[], &[], &["testsuite*"]),
     (
         "testsuite",
@@ -34,11 +34,17 @@ const SCHEMA: [Rule; 9] = [
         &["properties", "testcase*", "system-out", "system-err"],
     ),
     ("properties", &[], &[], &["property*"]),
+    ("property", &["name", "value"], &[], &[]),
     (
         "testcase",
         &["name", "classname", "time"],
         &[],
-        &["skipped|error|failure?"],
+        &[
+            "properties?",
+            "skipped|error|failure?",
+            "system-out?",
+            "system-err?",
+        ],
     ),
     ("skipped", &[], &["message"], &[]),
     ("error", &["type"], &["message"], &[]),

@@ -19,6 +19,7 @@ fn at(minute: u64) -> SystemTime {
 fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
     Outcome {
         id: id.into(),
+        item: None,
         task: "resize".into(),
         host: None,
         result: result.map_err(Box::new),

@@ -64,7 +64,7 @@ pub(super) fn lines(listings: &[Listing]) -> String {
 
 /// A task's name in one line, without a tab, and without a say over the terminal.
 fn field(task: &str) -> String {
-    plain(task).replace(['\t', '\n'], " ")
+    plain(task).into_owned()
 }
 
 /// For people. `kept` is what all of it takes on disk.

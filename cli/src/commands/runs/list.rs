@@ -227,7 +227,7 @@ fn in_words(summary: &Summary) -> String {
 
 /// A text as a field: in one line, without a tab, and without a say over the terminal.
 fn field(text: &str) -> String {
-    plain(text).replace(['\n', '\t'], " ")
+    plain(text).into_owned()
 }
 
 fn cut(text: &str, room: usize) -> String {

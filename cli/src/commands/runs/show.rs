@@ -88,7 +88,8 @@ fn complaints(run: &Run, history: &History) -> String {
         let lines = history.damaged();
         let _ = writeln!(
             out,
-            "ratchet: {lines} damaged in `{path}`, and left out: {first}"
+            "ratchet: {lines} damaged in `{path}`, and left out: {}",
+            plain(&first.to_string())
         );
     }
     // While it runs, its last line is one that is being written.

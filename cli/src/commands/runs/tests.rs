@@ -29,6 +29,7 @@ fn job(id: &str) -> Job {
 fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
     Outcome {
         id: id.into(),
+        item: None,
         task: "resize".into(),
         host: Some("web1".into()),
         result: result.map_err(Box::new),

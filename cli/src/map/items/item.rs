@@ -1,5 +1,7 @@
 //! One item.
 
+use crate::escape::plain;
+
 /// What a command is run for: one column or several, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
@@ -31,6 +33,18 @@ impl Item {
 
     pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
+    }
+
+    /// What stands in front of its lines: the item in one line, in which nothing acts on a terminal. Bytes that are no
+    /// UTF-8 stay as they are.
+    pub(crate) fn tag(&self) -> Vec<u8> {
+        let bytes = self.joined();
+        let mut tag = Vec::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            tag.extend_from_slice(plain(chunk.valid()).as_bytes());
+            tag.extend_from_slice(chunk.invalid());
+        }
+        tag
     }
 
     /// All columns, with blanks between them.

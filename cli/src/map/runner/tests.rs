@@ -46,25 +46,26 @@ fn text(spool: &Spool) -> Vec<u8> {
 async fn keeps_every_byte_that_a_command_prints() {
     let (result, printed) = run(&runner(None), "printf 'a\\377'; head -c 3000000 /dev/zero").await;
     let told = result.unwrap();
-    assert!(told.as_str().contains("\"dropped\":2999994"), "{told:?}");
+    assert!(
+        told.as_str().contains("\"stdout_dropped\":2999994"),
+        "{told:?}"
+    );
     assert_eq!(printed.stdout.len(), 3_000_002);
     assert_eq!(&text(&printed.stdout)[..3], b"a\xff\0");
     assert_eq!(printed.command.len(), 3);
 }
 
 #[tokio::test]
-async fn a_failure_has_its_exit_and_the_end_of_stderr() {
+async fn a_failure_has_its_exit_and_what_was_printed() {
     let (result, printed) = run(&runner(None), "echo out; echo no such host >&2; exit 3").await;
     let failure = result.unwrap_err();
     assert_eq!(
         (failure.class, failure.code.as_deref()),
         (Class::Exit, Some("exit_3"))
     );
-    assert_eq!(failure.stderr.as_deref(), Some("no such host\n"));
-    assert_eq!(
-        (text(&printed.stdout), printed.exit),
-        (b"out\n".to_vec(), Exit::Code(3))
-    );
+    assert_eq!(printed.exit, Exit::Code(3));
+    assert_eq!(text(&printed.stdout), b"out\n");
+    assert_eq!(text(&printed.stderr), b"no such host\n");
 }
 
 #[tokio::test]
@@ -115,4 +116,74 @@ async fn who_prints_into_a_closed_stdout_ends_as_in_a_pipeline() {
     assert_eq!(printed.exit, Exit::Signal(13));
     let broken = runner.live.unwrap().broken().unwrap();
     assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// Takes what two commands print, in any order that a test likes.
+fn sink(live: &Arc<Live>, number: u64, item: &str) -> Arc<MapSink> {
+    Arc::new(MapSink {
+        live: Some(Arc::clone(live)),
+        context: Context::new(1, CancellationToken::new(), |_| {}),
+        number,
+        item: Arc::new(Item::from(item)),
+        keeps: false,
+        tells: 8,
+        kept: Mutex::default(),
+    })
+}
+
+#[test]
+fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
+    let (out, err) = (Seen::default(), Seen::default());
+    let live = Arc::new(Live::new(
+        true,
+        Box::new(out.clone()),
+        Box::new(err.clone()),
+    ));
+    let (long, short) = (sink(&live, 1, "long"), sink(&live, 2, "short"));
+    let chunk = vec![b'x'; 64 * 1024];
+    let mut length = 0;
+    for _ in 0..20 {
+        assert!(long.receive(Stream::Stdout, &chunk).is_continue());
+        length += chunk.len();
+        assert!(long.lock().lines[0].begun.len() < LINE_BYTES);
+    }
+    assert!(
+        out.text().len() > 4 * LINE_BYTES,
+        "it is written before it ends"
+    );
+
+    // Both streams may be one terminal, so nobody writes to either.
+    let other = Arc::clone(&short);
+    let waiting = std::thread::spawn(move || {
+        let _ = other.receive(Stream::Stderr, b"oops\n");
+        let _ = other.receive(Stream::Stdout, b"one\n");
+    });
+    assert!(long.receive(Stream::Stderr, b"mine\n").is_continue());
+    assert_eq!(err.text(), "long\tmine\n");
+    assert!(long.receive(Stream::Stdout, b"\nlast").is_continue());
+    waiting.join().unwrap();
+    drop((long.finish(), short.finish()));
+    let written = "x".repeat(length);
+    assert_eq!(
+        out.text(),
+        format!("long\t{written}\nshort\tone\nlong\tlast\n")
+    );
+    assert_eq!(err.text(), "long\tmine\nshort\toops\n");
+}
+
+#[test]
+fn who_is_killed_within_a_long_line_holds_nobody_up() {
+    let (out, err) = (Seen::default(), Seen::default());
+    let live = Arc::new(Live::new(
+        false,
+        Box::new(out.clone()),
+        Box::new(err.clone()),
+    ));
+    let (long, short) = (sink(&live, 1, "long"), sink(&live, 2, "short"));
+    let bytes = vec![b'x'; LINE_BYTES];
+    assert!(long.receive(Stream::Stdout, &bytes).is_continue());
+    drop((long.cut_off(), long.finish()));
+    assert!(long.receive(Stream::Stdout, &bytes).is_break());
+    assert!(short.receive(Stream::Stdout, b"one\n").is_continue());
+    assert_eq!(out.text().trim_start_matches('x'), "\none\n");
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Cause, Leaving, Live, now};
 use crate::dispatch::StopReason;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Class, Failure, OutputExcerpt};
 use crate::process::{Ended, Ending};
 use crate::worker::news::Death;
 
@@ -25,7 +25,7 @@ impl Death {
         Self {
             cause,
             charged: 0,
-            stderr: String::new(),
+            stderr: OutputExcerpt::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::task::{Context, Waker};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::outcome::OutputExcerpt;
 use crate::process::Tail;
 use crate::worker::WorkerName;
 
@@ -98,12 +99,8 @@ impl Stderr {
     }
 
     /// Its last lines, and how much was dropped before them.
-    pub(super) fn tail(&self) -> String {
-        let text = self.tail.to_text();
-        match self.tail.dropped() {
-            0 => text,
-            dropped => format!("[{dropped} bytes before this were dropped]\n{text}"),
-        }
+    pub(super) fn tail(&self) -> OutputExcerpt {
+        self.tail.to_excerpt()
     }
 }
 

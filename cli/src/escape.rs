@@ -1,0 +1,133 @@
+//! Texts of others, made safe for where they are shown.
+//!
+//! Ids, hosts, items, messages and logs come from job files, file names and workers. On a terminal a control character
+//! in them could move the cursor, rename the window or hide text; a bidirectional control could show a text in another
+//! order than it has; a newline could make up a line that ratchet never wrote. Everything that people read goes through
+//! [`plain`] or [`plain_lines`]; JSON goes through [`plain_json`].
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Whether a character acts on a terminal, on the order of what is around it, or on where lines end.
+pub(crate) fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A text in one line that acts on nothing: control characters, newlines and tabs included, are spelt out.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut spelt = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            spelt.extend(character.escape_default());
+        } else {
+            spelt.push(character);
+        }
+    }
+    Cow::Owned(spelt)
+}
+
+/// The lines of a text that may have several, each [plain] but for its tabs. The caller puts a margin before each, so
+/// that none passes for a line of ratchet's own.
+pub(crate) fn plain_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    text.lines().map(|line| {
+        if !line.contains('\t') {
+            return plain(line);
+        }
+        let cells: Vec<Cow<'_, str>> = line.split('\t').map(plain).collect();
+        Cow::Owned(cells.join("\t"))
+    })
+}
+
+/// Bytes that may be no UTF-8 as text: bytes that are none are written as in `\xff`.
+pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    Cow::Owned(text)
+}
+
+/// JSON without characters that act on a terminal: they are escaped, and the JSON means the same.
+pub(crate) fn plain_json(json: &[u8]) -> Cow<'_, [u8]> {
+    // Control characters below U+0020 are escaped in JSON anyway, so nearly all lines end here.
+    if json.iter().all(|byte| *byte < 0x7f) {
+        return Cow::Borrowed(json);
+    }
+    let Ok(text) = std::str::from_utf8(json) else {
+        return Cow::Borrowed(json);
+    };
+    // A line break between values is no character of a text.
+    let is_unsafe = |character: char| character >= '\u{7f}' && is_unsafe(character);
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                // Writing to a string does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal_nor_make_a_line() {
+        assert_eq!(plain("a b"), "a b");
+        assert_eq!(
+            plain("\x1b[31mred\r\nok\tx\u{9b}2J\u{202e}\u{2066}\u{7f}"),
+            r"\u{1b}[31mred\r\nok\tx\u{9b}2J\u{202e}\u{2066}\u{7f}"
+        );
+    }
+
+    #[test]
+    fn lines_stay_lines_and_keep_their_tabs() {
+        let lines: Vec<_> = plain_lines("a\tb\r\n10%\r20%\n\x1b[2J\tx\n").collect();
+        assert_eq!(lines, ["a\tb", r"10%\r20%", "\\u{1b}[2J\tx"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_spelt_out() {
+        assert_eq!(text_of(b"a\xffb\xc3\xa9"), "a\\xffb\u{e9}");
+        assert_eq!(text_of("\u{e9}".as_bytes()), "\u{e9}");
+    }
+
+    #[test]
+    fn escaped_json_means_the_same() {
+        let value =
+            serde_json::json!({"\u{202e}a": "\u{9b}2J\u{7f}\u{e0041}\n", "b": "\u{e9}\u{1f600}"});
+        let json = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = plain_json(json.as_bytes());
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&escaped).unwrap(),
+            value
+        );
+        let text = String::from_utf8(escaped.into_owned()).unwrap();
+        assert!(
+            !text.contains(|c: char| c != '\n' && is_unsafe(c)),
+            "{text}"
+        );
+        assert!(text.contains("\u{e9}\u{1f600}"), "{text}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What a job of a map is known by in a later part of its run: its command, its item, and how many equal items came
+//! before it. Its number is not part of that, or a line put at the top of a list would make all jobs new ones.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use ratchet_runtime::JobIdentity;
+
+use super::Item;
+
+/// How many bits tell whether an item may have come before: 8 MiB, touched as far as they are needed. Lists are as long
+/// as they like, so the items themselves are not kept.
+const FILTER_BITS: u32 = 1 << 26;
+
+/// How many items that came more than once are counted.
+const MOST_COUNTED: usize = 1 << 18;
+
+/// Gives the jobs of a map their identities, in the order of the list.
+pub(super) struct Identities {
+    command: [u8; 16],
+    filter: Vec<u64>,
+    /// How often items came that may have come before. A new item gets into it when the filter takes it for an old one,
+    /// which costs its place in this map and nothing else: its count still differs from that of every equal item.
+    counts: HashMap<[u8; 16], u64>,
+}
+
+impl Identities {
+    pub(super) fn of_command(words: &[OsString]) -> Self {
+        let words = words.iter().map(|word| word.as_bytes());
+        Self {
+            command: JobIdentity::new(words, 0).to_bytes(),
+            filter: Vec::new(),
+            counts: HashMap::new(),
+        }
+    }
+
+    /// The identity of the next item, which has this number.
+    pub(super) fn next(&mut self, item: &Item, number: u64) -> JobIdentity {
+        let command = self.command;
+        let parts = || std::iter::once(&command[..]).chain(item.columns());
+        let first = JobIdentity::new(parts(), 0);
+        match self.earlier(first.to_bytes(), number) {
+            0 => first,
+            earlier => JobIdentity::new(parts(), earlier),
+        }
+    }
+
+    /// How many equal items came before.
+    fn earlier(&mut self, item: [u8; 16], number: u64) -> u64 {
+        if self.is_new(item) {
+            return 0;
+        }
+        if let Some(count) = self.counts.get_mut(&item) {
+            *count += 1;
+            return *count;
+        }
+        if self.counts.len() >= MOST_COUNTED {
+            // Beyond so many repeated items they are told apart by their numbers, to keep memory bounded: where the
+            // list changes before them they are done again. No count is as high as this.
+            return 1 << 63 | number;
+        }
+        self.counts.insert(item, 1);
+        1
+    }
+
+    /// Whether the item has certainly not come before; from now on it has.
+    fn is_new(&mut self, item: [u8; 16]) -> bool {
+        if self.filter.is_empty() {
+            // Pages of zeros take no memory before they are written to.
+            self.filter = vec![0_u64; (FILTER_BITS / 64) as usize];
+        }
+        let mut is_new = false;
+        for part in item.as_chunks::<4>().0 {
+            let bit = u32::from_le_bytes(*part) % FILTER_BITS;
+            let word = &mut self.filter[(bit / 64) as usize];
+            let mask = 1 << (bit % 64);
+            is_new |= *word & mask == 0;
+            *word |= mask;
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn identities(items: &[&str]) -> Vec<JobIdentity> {
+        let mut identities = Identities::of_command(&["gzip".into()]);
+        (1..)
+            .zip(items)
+            .map(|(number, item)| identities.next(&Item::from(*item), number))
+            .collect()
+    }
+
+    #[test]
+    fn an_identity_is_the_same_wherever_its_item_stands() {
+        let before = identities(&["a", "b", "a", "c", "a"]);
+        let after = identities(&["new", "a", "a", "b", "c", "a"]);
+        assert_eq!(
+            [after[1], after[2], after[5]],
+            [before[0], before[2], before[4]]
+        );
+        assert_eq!([after[3], after[4]], [before[1], before[3]]);
+        assert!(!before.contains(&after[0]));
+    }
+
+    #[test]
+    fn another_command_or_another_cut_into_columns_is_another_identity() {
+        let of = |words: &[&str], item: &Item| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Identities::of_command(&words).next(item, 1)
+        };
+        let all = [
+            of(&["a"], &Item::from("bc")),
+            of(&["ab"], &Item::from("c")),
+            of(&["a", "b"], &Item::from("c")),
+            of(&["a"], &Item::from_columns([b"b".as_slice(), b"c"])),
+        ];
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn a_million_repeated_items_have_identities_of_their_own_in_bounded_memory() {
+        let mut identities = Identities::of_command(&["gzip".into()]);
+        let mut seen = HashSet::new();
+        for number in 0..1_000_000_u64 {
+            let item = Item::from((number / 2).to_string().as_str());
+            assert!(seen.insert(identities.next(&item, number)), "{number}");
+        }
+        assert!(identities.counts.len() <= MOST_COUNTED);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a job of a list is for.
+
+use std::fmt;
+
+use blake3::Hasher;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
+
+/// The item of a list that a job is for: what people call it, and what a later run knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobItem {
+    /// Its name in results, events and reports.
+    pub name: ItemName,
+    /// The same in every run, wherever in its list the item stands.
+    pub identity: JobIdentity,
+}
+
+/// How many characters an item's name has at the most.
+const LONGEST_NAME: usize = 256;
+
+/// What an item is called: its text, shortened in the middle where it is long.
+///
+/// ```
+/// use ratchet_runtime::ItemName;
+///
+/// assert_eq!(ItemName::new("a.png").as_str(), "a.png");
+/// let long = ItemName::new(&format!("{}.png", "x".repeat(1000)));
+/// assert_eq!(long.as_str().chars().count(), 256);
+/// assert!(long.as_str().contains('…') && long.as_str().ends_with(".png"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ItemName(SmolStr);
+
+impl ItemName {
+    /// The name of an item with this text.
+    pub fn new(text: &str) -> Self {
+        Self(shortened(text, LONGEST_NAME).into())
+    }
+
+    /// The name as text. It may hold any character: who shows it to people escapes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name with no more than this many characters.
+    pub fn shortened(&self, most: usize) -> String {
+        shortened(&self.0, most)
+    }
+}
+
+/// A text with no more than this many characters: the middle of a longer one is left out, since both the beginning
+/// and the end of a path tell it from others.
+fn shortened(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (head, tail) = (kept.div_ceil(2), kept / 2);
+    let (head, tail) = (
+        text.chars().take(head),
+        text.chars().skip(count.saturating_sub(tail)),
+    );
+    head.chain(['…']).chain(tail).collect()
+}
+
+/// What tells a job from all others in every part of a run, where its id is only its place in a list.
+///
+/// ```
+/// use ratchet_runtime::JobIdentity;
+///
+/// let first = JobIdentity::new([b"gzip".as_slice(), b"a.txt"], 0);
+/// assert_eq!(first, JobIdentity::new([b"gzip".as_slice(), b"a.txt"], 0));
+/// assert_ne!(first, JobIdentity::new([b"gzip".as_slice(), b"a.txt"], 1));
+/// assert_ne!(first, JobIdentity::new([b"gzi".as_slice(), b"pa.txt"], 0));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobIdentity(pub(crate) [u8; 16]);
+
+impl JobIdentity {
+    /// The identity of the job with these parts, of which `earlier` jobs with the same parts come before it.
+    pub fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>, earlier: u64) -> Self {
+        let mut hasher = Hasher::new();
+        for part in parts {
+            // Each part follows its length, so that no two lists of parts look the same.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update(&earlier.to_le_bytes());
+        Self(first_half(hasher.finalize()))
+    }
+
+    /// The identity as bytes, each of which is as likely as any other.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+/// Half of a 256-bit digest is as good as any 128-bit one.
+pub(crate) fn first_half(hash: blake3::Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    half
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// A digest as text of 32 hexadecimal digits.
+pub(crate) fn to_hex(digest: [u8; 16]) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
+/// The digest that a text of 32 hexadecimal digits stands for.
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
+    let mut digest = [0; 16];
+    if text.len() != 32 {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| DIGITS.iter().position(|digit| *digit == pair[at]);
+        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+    }
+    Some(digest)
+}
+
+impl fmt::Display for JobIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&to_hex(self.0)))
+    }
+}
+
+impl fmt::Debug for JobIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobIdentity({self})")
+    }
+}
+
+impl Serialize for JobIdentity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for JobIdentity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let digest = from_hex(&text);
+        digest
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a digest is 32 hexadecimal digits"))
+    }
+}

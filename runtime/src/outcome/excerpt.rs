@@ -1,0 +1,104 @@
+//! What an attempt printed to one of its streams, as far as it was kept.
+
+use std::ops::Deref;
+
+/// The beginning and the end of what was printed to a stream, as text, and how much between them was dropped.
+///
+/// The text holds only what was printed. That something is missing is said by [`dropped`](Self::dropped), so no
+/// program has to search the text for a remark of ratchet's.
+///
+/// ```
+/// use ratchet_runtime::OutputExcerpt;
+///
+/// let all = OutputExcerpt::from("1 failed\n");
+/// assert_eq!((&*all, all.dropped()), ("1 failed\n", 0));
+///
+/// let cut = OutputExcerpt::with_gap("first\n".to_owned(), 1_000_000, "last\n");
+/// assert_eq!(cut.parts(), ("first\n", "last\n"));
+/// assert_eq!((&*cut, cut.dropped()), ("first\nlast\n", 1_000_000));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutputExcerpt(Box<Excerpt>);
+
+/// What an excerpt is made of. It is boxed because a failure, which may have two, is handed on by value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Excerpt {
+    text: String,
+    dropped: u64,
+    /// Where in the text the dropped bytes were; a character boundary.
+    gap_at: usize,
+}
+
+impl OutputExcerpt {
+    /// An excerpt whose beginning and end have a gap of `dropped` bytes between them.
+    pub fn with_gap(head: String, dropped: u64, tail: &str) -> Self {
+        let (gap_at, mut text) = (head.len(), head);
+        text.push_str(tail);
+        Self(Box::new(Excerpt {
+            text,
+            dropped,
+            gap_at,
+        }))
+    }
+
+    /// The same text as it is read from a result line, where the gap may stand anywhere.
+    pub(super) fn from_parts(text: String, dropped: u64, gap_at: Option<u64>) -> Self {
+        let gap_at = gap_at
+            .and_then(|place| usize::try_from(place).ok())
+            .filter(|place| text.is_char_boundary(*place))
+            .unwrap_or_default();
+        Self(Box::new(Excerpt {
+            text,
+            dropped,
+            gap_at,
+        }))
+    }
+
+    /// All of the text that was kept.
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// How many bytes were printed and not kept.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped
+    }
+
+    /// How many bytes of the text stand before those that were dropped; nothing if none were.
+    pub fn gap_at(&self) -> Option<usize> {
+        (self.0.dropped > 0).then_some(self.0.gap_at)
+    }
+
+    /// The text before and after the gap. Where nothing was dropped all of it is in the second part.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.text.split_at(self.0.gap_at)
+    }
+
+    /// Whether nothing was printed at all.
+    pub fn is_nothing(&self) -> bool {
+        self.0.text.is_empty() && self.0.dropped == 0
+    }
+}
+
+impl From<String> for OutputExcerpt {
+    fn from(text: String) -> Self {
+        Self(Box::new(Excerpt {
+            text,
+            ..Excerpt::default()
+        }))
+    }
+}
+
+impl From<&str> for OutputExcerpt {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl Deref for OutputExcerpt {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0.text
+    }
+}
