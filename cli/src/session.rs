@@ -40,7 +40,7 @@ use crate::places::check_state;
 use crate::progress::Display;
 use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
-use delivery::{Delivered, Delivery};
+use delivery::{Closing, Delivered, Delivery};
 use ending::{conclude, interrupted};
 use feed::Gone;
 use record::Record;
@@ -234,8 +234,14 @@ impl Session {
         let consuming = async {
             let (stopped, reached) = consume(run, &delivery, goal).await;
             let restarts = restarts(&pools).await;
-            let peak = handle.status().peak as u64;
-            let delivered = delivery.end(began.elapsed(), peak, restarts).await?;
+            let status = handle.status();
+            let closing = Closing {
+                elapsed: began.elapsed(),
+                peak: status.peak as u64,
+                restarts,
+                suspects: status.suspects,
+            };
+            let delivered = delivery.end(closing).await?;
             let (fed, differences) = fed.end();
             Ok::<_, CliError>(Went {
                 delivered,

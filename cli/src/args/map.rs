@@ -65,6 +65,15 @@ pub(crate) struct MapArguments {
     /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result.
     #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run"], help_heading = "The command")]
     pub(crate) warm: bool,
+    /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "warm",
+        default_value_t = 0,
+        help_heading = "The command"
+    )]
+    pub(crate) skip_lines: u64,
     /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]
     pub(crate) shell: bool,
