@@ -233,14 +233,7 @@ impl Session {
         let goal = halt.filter(HaltRule::is_goal);
         let consuming = async {
             let (stopped, reached) = consume(run, &delivery, goal).await;
-            let restarts = restarts(&pools).await;
-            let status = handle.status();
-            let closing = Closing {
-                elapsed: began.elapsed(),
-                peak: status.peak as u64,
-                restarts,
-                suspects: status.suspects,
-            };
+            let closing = closing(&handle, &pools, began).await;
             let delivered = delivery.end(closing).await?;
             let (fed, differences) = fed.end();
             Ok::<_, CliError>(Went {
@@ -305,6 +298,17 @@ async fn consume(
             }
         }
         delivery.send(batch).await;
+    }
+}
+
+/// What there is to say of a run beside its outcomes, once it has ended.
+async fn closing(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> Closing {
+    let status = handle.status();
+    Closing {
+        restarts: restarts(pools).await,
+        elapsed: began.elapsed(),
+        peak: status.peak as u64,
+        suspects: status.suspects,
     }
 }
 

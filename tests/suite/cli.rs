@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod filters;
 mod idle;
 mod inputs;
 mod junit;

@@ -38,7 +38,7 @@ pub(super) struct Provisional {
 struct InDoubt {
     id: JobKey,
     /// Where it is cached.
-    cached: Option<Key>,
+    cached: Option<Box<Key>>,
 }
 
 impl Provisional {
@@ -79,15 +79,10 @@ impl Orchestrator {
         if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
             let in_doubt = InDoubt {
                 id: entry.job.id.clone(),
-                cached: entry.share.as_ref().map(|share| share.key()),
+                cached: entry.share.as_ref().map(|share| Box::new(share.key())),
             };
-            match self.provisional.in_doubt.get_mut(worker) {
-                Some(list) => list.push(in_doubt),
-                None => {
-                    let list = vec![in_doubt];
-                    self.provisional.in_doubt.insert(worker.clone(), list);
-                }
-            }
+            let list = self.provisional.in_doubt.entry(worker.clone());
+            list.or_default().push(in_doubt);
         }
         self.end_with(entry, attempted);
     }
@@ -123,8 +118,12 @@ impl Orchestrator {
         let Some(in_doubt) = self.provisional.in_doubt.remove(worker) else {
             return;
         };
-        self.reuse
-            .withdraw(in_doubt.iter().filter_map(|one| one.cached).collect());
+        self.reuse.withdraw(
+            in_doubt
+                .iter()
+                .filter_map(|one| one.cached.as_deref().copied())
+                .collect(),
+        );
         let ids: Vec<JobKey> = in_doubt.into_iter().map(|one| one.id).collect();
         self.gauges
             .set(|status| status.suspects.extend(ids.iter().cloned()));

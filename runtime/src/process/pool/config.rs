@@ -142,7 +142,8 @@ pub enum Language {
     /// The worker protocol: one JSON object a line.
     #[default]
     Native,
-    /// Filters: a line in, a line out.
+    /// Filters: a line in, a line out. Lines carry no ids, so an answer is given out once the next one has come, or
+    /// the filter was quiet for 50 ms after it.
     Lines {
         /// How an input becomes a line.
         input: LineFormat,

@@ -73,10 +73,8 @@ pub(super) struct Roster {
     heeds_until: Option<Instant>,
     /// Since when there has been more to do than workers for it.
     short_since: Option<Instant>,
-    /// Its filters know that nothing more comes for them.
-    told_last: bool,
-    /// It was said that its filters answer nothing.
-    told_silent: bool,
+    /// What was said to its filters, and of them.
+    told: filters::Told,
     /// Its workers say no hello.
     pub(super) silent: bool,
     announced: (u32, u32),
@@ -107,8 +105,7 @@ impl Roster {
             called: false,
             heeds_until: None,
             short_since: None,
-            told_last: false,
-            told_silent: false,
+            told: filters::Told::default(),
             silent: false,
             announced: (0, 0),
             edition: 0,
@@ -182,7 +179,7 @@ impl Roster {
         if let Some(old) = replaced {
             self.retire_worn(old, now);
         }
-        if self.told_last
+        if self.told.last
             && let Some(member) = self.member(number)
         {
             member.order(Order::Last(true));

@@ -16,7 +16,7 @@ pub(super) const QUIET: Duration = Duration::from_millis(50);
 
 /// After so many answers in a row the filter is given a moment of quiet, so that the list of answers that may
 /// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
-const UNSURE_AT_MOST: u64 = 1 << 18;
+const UNSURE_AT_MOST: u64 = 1 << 17;
 
 /// Holds the last answer of a filter, and knows how far the count of its lines can be relied on.
 #[derive(Debug)]
@@ -137,8 +137,8 @@ mod tests {
         tokio::time::Instant::now().into_std()
     }
 
-    fn quiet(confirmed: Option<u32>, matches: bool) -> Option<Quiet<u32>> {
-        Some(Quiet { confirmed, matches })
+    fn told(confirmed: Option<u32>, matches: bool) -> Quiet<u32> {
+        Quiet { confirmed, matches }
     }
 
     #[test]
@@ -148,7 +148,10 @@ mod tests {
         assert_eq!(alignment.answered(Some(2), start), Some(1));
         assert_eq!(alignment.deadline(), Some(start + QUIET));
         assert_eq!(alignment.quiet(false, start + QUIET / 2), None);
-        assert_eq!(alignment.quiet(false, start + QUIET), quiet(Some(2), false));
+        assert_eq!(
+            alignment.quiet(false, start + QUIET),
+            Some(told(Some(2), false))
+        );
         assert_eq!(alignment.deadline(), None);
         // A failure is an answer, and is not held.
         alignment.answered(Some(3), start);
@@ -162,12 +165,18 @@ mod tests {
         alignment.quiet(false, start + QUIET);
         assert!(!alignment.is_proven() && alignment.is_fresh());
         alignment.answered(Some(2), start);
-        assert_eq!(alignment.quiet(true, start + QUIET), quiet(Some(2), true));
+        assert_eq!(
+            alignment.quiet(true, start + QUIET),
+            Some(told(Some(2), true))
+        );
         assert!(alignment.is_proven() && !alignment.is_fresh());
         // What is held on may be refuted until the next moment of quiet.
         alignment.hold(2, start);
-        assert_eq!(alignment.quiet(true, start + QUIET), quiet(Some(2), true));
-        assert_eq!(alignment.ended(), quiet(None, false).unwrap());
+        assert_eq!(
+            alignment.quiet(true, start + QUIET),
+            Some(told(Some(2), true))
+        );
+        assert_eq!(alignment.ended(), told(None, false));
     }
 
     #[test]

@@ -297,7 +297,8 @@ impl Live {
             return;
         };
         let closes = filter.is_last && filter.silence.is_long() && has_items;
-        if !closes || filter.input_closed || self.leaving != Leaving::Stays {
+        let has_ended = filter.input_closed || filter.output_ended;
+        if !closes || has_ended || self.leaving != Leaving::Stays {
             return;
         }
         filter.input_closed = true;

@@ -11,6 +11,15 @@ use crate::worker::Retirement;
 use crate::worker::orders::{FilterNews, Order};
 use crate::worker::state::WorkerState;
 
+/// What was said to the filters of a kind, and of them.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// They know that nothing more comes for them.
+    pub(super) last: bool,
+    /// It was said that they answer nothing.
+    silent: bool,
+}
+
 /// How many jobs to send to a worker ahead of what it works on.
 pub(super) fn ahead(member: &Member, config: &PoolConfig, estimate: &Estimate) -> u32 {
     let filter = &member.filter;
@@ -50,7 +59,7 @@ impl Roster {
 
     /// Says once that filters of this kind may buffer their output: they all run the same program.
     fn tell_silent(&mut self) {
-        if !std::mem::replace(&mut self.told_silent, true) {
+        if !std::mem::replace(&mut self.told.silent, true) {
             tracing::warn!(
                 "`{}` has printed nothing for two seconds since its first item: it may buffer its output. Make it \
                  print each line at once (-u, --unbuffered, --line-buffered, or `stdbuf -oL` before the command); \
@@ -63,7 +72,7 @@ impl Roster {
     /// Filters learn when nothing more comes for them: one that buffers prints the rest when its input ends.
     pub(super) fn tell_filters(&mut self) {
         let is_last = self.prospect == Prospect::Last;
-        if !self.has_filters() || std::mem::replace(&mut self.told_last, is_last) == is_last {
+        if !self.has_filters() || std::mem::replace(&mut self.told.last, is_last) == is_last {
             return;
         }
         for member in &self.members {
