@@ -9,7 +9,8 @@ fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
 }
 
 fn lines(from: u32, to: u32) -> String {
-    (from..=to).map(|number| format!("{number}\n")).collect()
+    let lines: Vec<String> = (from..=to).map(|number| format!("{number}\n")).collect();
+    lines.concat()
 }
 
 /// Results as `id status class`.
@@ -196,7 +197,7 @@ fn a_filter_that_buffers_gives_its_results_and_is_told_about_once() {
         // Blocks of output end in the middle of a line, and come long before the input ends.
         scope.spawn(|| {
             let long = "x".repeat(1000);
-            let items: String = (0..40).map(|_| format!("{long}\n")).collect();
+            let items = format!("{long}\n").repeat(40);
             let ended = map(
                 &Folder::new(),
                 &["-j1", "-q", "--", "sed", "s/^/x/"],
@@ -245,11 +246,9 @@ done
 "#;
     let folder = Folder::new().file("worker.sh", script);
     let inputs = ["nan", "fine", "latin", "fine", "nul", "fine"];
-    let jobs: String = (inputs.iter())
-        .map(|input| format!("{{\"task\":\"t\",\"input\":\"{input}\"}}\n"))
-        .collect();
+    let jobs = inputs.map(|input| format!("{{\"task\":\"t\",\"input\":\"{input}\"}}\n"));
     let run = Ratchet::within(&folder).args(["run", "-q", "-j1", "-k", "--format", "json"]);
-    let ended = run.args(["-w", "sh worker.sh"]).stdin(jobs).run();
+    let ended = run.args(["-w", "sh worker.sh"]).stdin(jobs.concat()).run();
     let ended = ended.with_code(100);
     let told = results(&ended).join(", ");
     assert_eq!(
