@@ -67,18 +67,20 @@ pub(crate) enum Reached {
 ///
 /// A reader that has gone has had enough, so it is no failure of ours: what was not written counts as
 /// read, and jobs that were given up for it do not count.
-pub(crate) fn of_run(end: RunEnd, counts: &Counts) -> u8 {
+///
+/// A result that is in doubt is no success, though its job counts as succeeded.
+pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
     let total = counts.total();
-    let all_succeeded = counts.succeeded == total;
+    let all_succeeded = counts.succeeded == total && suspects == 0;
     match end {
         RunEnd::Interrupted => INTERRUPTED,
         RunEnd::Terminated => TERMINATED,
         RunEnd::Rule(Reached::Limit) => STOPPED,
-        RunEnd::Rule(Reached::Goal) => SUCCESS,
+        RunEnd::Rule(Reached::Goal) if suspects == 0 => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
-        RunEnd::NobodyReads if counts.failures() == 0 => SUCCESS,
+        RunEnd::NobodyReads if counts.failures() == 0 && suspects == 0 => SUCCESS,
         RunEnd::Done if all_succeeded => SUCCESS,
-        RunEnd::Done | RunEnd::NobodyReads => UNSUCCESSFUL,
+        RunEnd::Done | RunEnd::NobodyReads | RunEnd::Rule(Reached::Goal) => UNSUCCESSFUL,
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
         for (status, count) in statuses {
             (0..*count).for_each(|_| counts.add(*status));
         }
-        of_run(end, &counts)
+        of_run(end, &counts, 0)
     }
 
     #[test]
@@ -120,6 +122,19 @@ mod tests {
             let expected = if given_up { 0 } else { 100 };
             assert_eq!(code(RunEnd::NobodyReads, &one_bad), expected, "{status}");
             assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_result_in_doubt_is_no_success() {
+        let mut counts = Counts::default();
+        counts.add(Status::Succeeded);
+        for end in [
+            RunEnd::Done,
+            RunEnd::NobodyReads,
+            RunEnd::Rule(Reached::Goal),
+        ] {
+            assert_eq!(of_run(end, &counts, 1), 100, "{end:?}");
         }
     }
 

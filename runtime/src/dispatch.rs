@@ -24,7 +24,8 @@ mod report;
 mod reporter;
 
 pub(crate) use assignment::{
-    Assignment, AttemptKey, Kill, Offer, Order, ReplyTo, WorkerLink, WorkerNumber,
+    Assignment, AttemptKey, FilterNews, FilterState, Kill, Offer, Order, ReplyTo, WorkerLink,
+    WorkerNumber,
 };
 pub use assignment::{Reply, Retirement};
 pub(crate) use clock::{AttemptClock, Due, StopReason, Stoppable};

@@ -25,6 +25,7 @@ mod performers;
 mod plan;
 mod pools;
 mod progress;
+mod provisional;
 mod recording;
 mod reuse;
 mod run;

@@ -92,6 +92,7 @@ impl Assignment {
                 worker,
                 ran,
                 next,
+                provisional: false,
             }),
             ReplyTo::Caller { reply, .. } => {
                 // A caller that has gone away has no use for the answer.
@@ -101,6 +102,30 @@ impl Assignment {
                     ran,
                 });
             }
+        }
+    }
+
+    /// Tells a run an answer that is not confirmed yet; a caller is told nothing before it is.
+    pub(crate) fn answer_provisionally(
+        self,
+        result: Payload,
+        worker: Option<WorkerName>,
+        ran: Duration,
+        next: Option<Ticket>,
+    ) -> Result<(Ticket, Reporter), (Self, Payload)> {
+        match self.reply {
+            ReplyTo::Loop { ticket, reporter } => {
+                reporter.tell(Report::Ended {
+                    ticket,
+                    result: Ok(result),
+                    worker,
+                    ran,
+                    next,
+                    provisional: true,
+                });
+                Ok((ticket, reporter))
+            }
+            ReplyTo::Caller { .. } => Err((self, result)),
         }
     }
 
@@ -158,6 +183,8 @@ pub(crate) enum Order {
     Stop(AttemptKey, Stop),
     /// Ask back what was sent ahead, because another worker is idle.
     Recall,
+    /// Nothing more will come for the pool of this worker, as far as anybody knows; or something will after all.
+    Last(bool),
     /// Stop all attempts: whoever had the worker is gone.
     Abandon,
     /// Finish what the worker has, then end it.
@@ -246,4 +273,37 @@ pub(crate) struct Offer {
     pub(crate) gives_back: bool,
     /// It has shown that it reads its requests: by its hello, or by having read one.
     pub(crate) is_proven: bool,
+    /// What is known of it as a filter; of other workers nothing is.
+    pub(crate) filter: FilterState,
+}
+
+/// What is known of a worker as a filter.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FilterState {
+    /// Its count of lines has matched, so that it may be sent items ahead.
+    pub(crate) is_aligned: bool,
+    /// How many items it may be sent ahead because it answers nothing.
+    pub(crate) silent_ahead: u32,
+}
+
+impl FilterState {
+    /// Something was found out about it.
+    pub(crate) fn learn(&mut self, news: FilterNews) {
+        match news {
+            FilterNews::Aligned => self.is_aligned = true,
+            FilterNews::Unaligned => self.is_aligned = false,
+            FilterNews::Silent { ahead } => self.silent_ahead = ahead,
+        }
+    }
+}
+
+/// What was found out about a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilterNews {
+    /// The count of its lines matches, so it may be sent items ahead.
+    Aligned,
+    /// It is to be asked for one item at a time until the count of its lines has matched.
+    Unaligned,
+    /// It answers nothing, so it may be sent so many items ahead.
+    Silent { ahead: u32 },
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratchet_ipc::{LogLevel, Payload, TaskName};
 
-use super::assignment::{Offer, WorkerNumber};
+use super::assignment::{FilterNews, Offer, WorkerNumber};
 use crate::outcome::Failure;
 use crate::scheduling::{Kind, ParallelizationHint, Ticket};
 use crate::worker::WorkerName;
@@ -25,6 +25,8 @@ pub(crate) enum Stop {
 pub(crate) enum Demand {
     /// Attempts run or may come. So many jobs wait for which no seat is free: pools grow by that.
     Open { unseated: usize },
+    /// Nothing waits and nothing comes: what workers have is all that is left, if none of it fails.
+    Last,
     /// No attempt begins any more, so a worker that ends needs no successor.
     Over,
     /// No attempt begins any more, and nobody waits for a worker to end well.
@@ -42,7 +44,7 @@ impl Demand {
     pub(crate) fn unseated(self) -> usize {
         match self {
             Self::Open { unseated } => unseated,
-            Self::Over | Self::Killed => 0,
+            Self::Last | Self::Over | Self::Killed => 0,
         }
     }
 }
@@ -59,7 +61,21 @@ pub(crate) enum Report {
         ran: Duration,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
+        /// The result may yet be refuted: [`Report::Confirmed`] or [`Report::Refuted`] follows.
+        provisional: bool,
     },
+    /// The provisional result of an attempt is its result, as far as can be known. If it is `in_doubt` it may still
+    /// prove wrong.
+    Confirmed { ticket: Ticket, in_doubt: bool },
+    /// The provisional result of an attempt is the answer to something else.
+    Refuted {
+        ticket: Ticket,
+        failure: Box<Failure>,
+    },
+    /// No result that this worker has given so far can prove wrong any more.
+    Cleared { worker: WorkerName },
+    /// Any result that this worker has given since [`Report::Cleared`] may be wrong.
+    OutOfStep { worker: WorkerName, reason: String },
     /// An attempt comes back that never began, so nobody is charged with it.
     Returned {
         ticket: Ticket,
@@ -81,6 +97,12 @@ pub(crate) enum Report {
     Offered { kind: Kind, offer: Offer },
     /// A worker has read a request, so it reads requests as they come.
     Proven { kind: Kind, worker: WorkerNumber },
+    /// Something was found out about a filter.
+    Filter {
+        kind: Kind,
+        worker: WorkerNumber,
+        news: FilterNews,
+    },
     /// A worker takes no more attempts. What it has goes on, and ends or comes back as ever.
     Withdrawn { kind: Kind, worker: WorkerNumber },
     /// The supervisor has to know whether a worker that ends needs a successor: the loop says its demand anew.

@@ -64,6 +64,11 @@ impl Reporter {
         }
     }
 
+    /// Whether both bring reports to the same run.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How many steps and log lines were dropped because nobody could read that fast.
     pub(crate) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)

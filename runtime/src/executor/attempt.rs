@@ -70,6 +70,7 @@ impl AttemptGuard {
             worker: None,
             ran: self.started.elapsed(),
             next: None,
+            provisional: false,
         });
     }
 }

@@ -94,7 +94,7 @@ impl Orchestrator {
     pub(super) fn demand(&mut self, kind: Kind) -> Demand {
         let queued: usize = self.counts.iter().map(KindCounts::jobs).sum();
         // Any kind may be the one of a job that is still on its way to the queue.
-        let comes = !self.source.is_dry() || self.living > queued;
+        let comes = !self.source.is_dry() || self.living > queued + self.provisional.held();
         let counts = self.counts[usize::from(kind.0)];
         let unresolved = if self.kinds.silent().contains(&kind) {
             self.unresolved.len()
@@ -107,10 +107,11 @@ impl Orchestrator {
             .map_or(0, |pool| pool.seats.free() as usize);
         let unseated = (counts.waiting + unresolved).saturating_sub(free);
         match self.phases.phase() {
-            Phase::Running if comes || counts.jobs() > 0 => Demand::Open {
+            Phase::Running if comes || counts.waiting + unresolved > 0 => Demand::Open {
                 // Pools start no more workers than they may have, and the figure changes with every job.
                 unseated: unseated.min(MOST_UNSEATED),
             },
+            Phase::Running if counts.jobs() > 0 => Demand::Last,
             Phase::Running | Phase::Draining | Phase::Cancelling => Demand::Over,
             Phase::Killing => Demand::Killed,
         }

@@ -137,7 +137,14 @@ impl Perform for LocalRunners {
         };
         let context = |output| {
             let reporter = self.reporter.clone();
-            Context::of_attempt(number, stop.clone(), reporter, ticket, last_progress, output)
+            Context::of_attempt(
+                number,
+                stop.clone(),
+                reporter,
+                ticket,
+                last_progress,
+                output,
+            )
         };
         let result = match &job.work {
             Work::Command(config) => {

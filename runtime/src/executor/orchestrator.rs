@@ -27,6 +27,7 @@ use super::needs::Needs;
 use super::order::Outgoing;
 use super::pace::Pace;
 use super::performers::Performers;
+use super::provisional::Provisional;
 use super::recording::Recording;
 use super::reuse::{Reuse, Share};
 use super::sinks::Sinks;
@@ -146,6 +147,7 @@ pub(super) struct Orchestrator {
     /// How many bytes outcomes on their way out carry.
     pub(super) weight_out: usize,
     pub(super) patience: BTreeSet<(Instant, Ticket)>,
+    pub(super) provisional: Provisional,
     pub(super) breakers: Breakers,
     pub(super) performers: Performers,
     pub(super) reports: Reports,
@@ -375,6 +377,7 @@ impl Orchestrator {
             recall,
             recording,
             enough,
+            self.provisional.deadline(),
             self.phases.deadline(),
         ]
         .into_iter()

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
@@ -38,19 +39,19 @@ const GATHERS: Duration = Duration::from_millis(1);
 /// The thread on which the ledger may wait for the disk. It is started with the run, where a system that gives no
 /// thread can be told from a disk that gives no room, and it ends with the run.
 struct Writer {
-    batches: mpsc::UnboundedSender<Batch>,
+    batches: mpsc::UnboundedSender<(Batch, Vec<JobKey>)>,
     written: mpsc::UnboundedReceiver<Written>,
 }
 
 impl Writer {
     fn start(ledger: SharedLedger) -> io::Result<Self> {
-        let (batches, mut received) = mpsc::unbounded_channel::<Batch>();
+        let (batches, mut received) = mpsc::unbounded_channel::<(Batch, Vec<JobKey>)>();
         let (tell, written) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || {
-                while let Some(batch) = received.blocking_recv() {
-                    let result = write(&ledger, &batch);
+                while let Some((batch, suspects)) = received.blocking_recv() {
+                    let result = write(&ledger, &batch, &suspects);
                     // A run that was dropped wants to hear nothing more.
                     if tell.send((without_jobs(batch), result)).is_err() {
                         return;
@@ -65,6 +66,9 @@ impl Writer {
 pub(super) struct Recording {
     writer: Option<Writer>,
     gathering: Batch,
+    /// Jobs whose outcomes were recorded before, or are in the batch that gathers, and may be wrong.
+    suspects: Vec<JobKey>,
+    is_writing: bool,
     in_writing: usize,
     /// From when on a small batch may follow the last one.
     next: Option<Instant>,
@@ -80,6 +84,8 @@ impl Recording {
         Ok(Self {
             writer: ledger.map(Writer::start).transpose()?,
             gathering: Vec::new(),
+            suspects: Vec::new(),
+            is_writing: false,
             in_writing: 0,
             next: None,
             awaited: false,
@@ -99,20 +105,28 @@ impl Recording {
         self.awaited |= awaited;
     }
 
+    /// Takes note that the outcomes of these jobs may be wrong. They came before.
+    pub(super) fn suspect(&mut self, ids: &[JobKey]) {
+        if self.writer.is_some() {
+            self.suspects.extend_from_slice(ids);
+            self.awaited = true;
+        }
+    }
+
     /// How many outcomes are in it.
     pub(super) fn len(&self) -> usize {
         self.gathering.len() + self.in_writing + self.written.len()
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.suspects.is_empty() && !self.is_writing
     }
 
     /// Writes what has gathered, unless a batch is being written, or a small one would follow close upon another
     /// while there is `more` to come.
     pub(super) fn begin(&mut self, more: bool, now: Instant) {
         let Some(writer) = &self.writer else { return };
-        if self.in_writing > 0 || self.gathering.is_empty() {
+        if self.is_writing || (self.gathering.is_empty() && self.suspects.is_empty()) {
             return;
         }
         let is_early = self.next.is_some_and(|next| now < next);
@@ -122,8 +136,10 @@ impl Recording {
         self.awaited = false;
         self.next = now.checked_add(GATHERS);
         let batch = std::mem::take(&mut self.gathering);
+        let suspects = std::mem::take(&mut self.suspects);
         self.in_writing = batch.len();
-        if let Err(mpsc::error::SendError(batch)) = writer.batches.send(batch) {
+        self.is_writing = true;
+        if let Err(mpsc::error::SendError((batch, _))) = writer.batches.send((batch, suspects)) {
             self.gathering = batch;
             self.fail("the thread that writes them has ended".to_owned());
         }
@@ -131,18 +147,19 @@ impl Recording {
 
     /// When to begin again, if a small batch waits for that.
     pub(super) fn due(&self) -> Option<Instant> {
-        let waits = self.in_writing == 0 && !self.gathering.is_empty();
+        let waits = !self.is_writing && !self.gathering.is_empty();
         self.next.filter(|_| waits)
     }
 
     /// Returns when the batch is written. Cancel safe.
     pub(super) async fn done(&mut self) {
-        let Some(writer) = self.writer.as_mut().filter(|_| self.in_writing > 0) else {
+        let Some(writer) = self.writer.as_mut().filter(|_| self.is_writing) else {
             return std::future::pending().await;
         };
         match writer.written.recv().await {
             Some((written, result)) => {
                 self.in_writing = 0;
+                self.is_writing = false;
                 self.written.extend(written);
                 if let Err(error) = result {
                     self.fail(with_causes(&error));
@@ -156,7 +173,9 @@ impl Recording {
     /// One failure is enough: nothing more is written, and what has gathered goes out as it is.
     fn fail(&mut self, reason: String) {
         self.writer = None;
+        self.suspects.clear();
         self.in_writing = 0;
+        self.is_writing = false;
         let gathered = std::mem::take(&mut self.gathering);
         self.written.extend(without_jobs(gathered));
         self.failure.get_or_insert(reason);
@@ -189,11 +208,14 @@ fn with_causes(error: &io::Error) -> String {
     text
 }
 
-fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
+fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Result<()> {
     let writing = std::panic::AssertUnwindSafe(|| {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         for (job, leaving) in batch {
             ledger.append(job, &leaving.outcome)?;
+        }
+        if !suspects.is_empty() {
+            ledger.suspect(suspects)?;
         }
         ledger.flush()
     });

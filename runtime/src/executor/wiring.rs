@@ -16,6 +16,7 @@ use super::order::{Ordering, Outgoing};
 use super::pace::Pace;
 use super::performers::Performers;
 use super::plan::Plan;
+use super::provisional::Provisional;
 use super::recording::Recording;
 use super::reuse::Reuse;
 use super::sinks::Sinks;
@@ -113,6 +114,7 @@ impl Plan {
             weight: 0,
             weight_out: 0,
             patience: BTreeSet::new(),
+            provisional: Provisional::default(),
             breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
             performers,
             reports,

@@ -1,5 +1,6 @@
 //! What a journal tells of a run.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::index::{Entry, Index};
 use super::record::{self, Header, Record, Unreadable};
 use super::scan::{Damage, Scanned, Scanner, Torn};
 use crate::job::Job;
-use crate::outcome::{Outcome, Status};
+use crate::outcome::{Class, Failure, Outcome, Status};
 use crate::summary::Summary;
 
 /// Of a journal full of damage, this much is told line by line.
@@ -79,7 +80,7 @@ impl History {
             file,
             header,
             knows_identities: reading.entries.is_empty() || reading.knows_identities,
-            index: Index::new(reading.entries),
+            index: Index::new(reading.without_suspects()),
             recorded: reading.recorded,
             end: scanner.end(),
             ended: reading.ended,
@@ -167,9 +168,13 @@ impl History {
         line.pop_if(|last| *last == b'\n');
         record::read_outcome(&line)
             .map_err(|why| self.changed(recorded.offset, &why))
-            .and_then(|(outcome, identity)| {
+            .and_then(|(mut outcome, identity)| {
                 let found = self.find_key(content::key_of(outcome.id.as_str(), identity));
                 if found.is_some_and(|found| found.offset == recorded.offset) {
+                    // A result that was reported, and proved to be in doubt after that.
+                    if outcome.is_success() && recorded.status != Status::Succeeded {
+                        outcome.result = Err(Box::new(suspect()));
+                    }
                     Ok(outcome)
                 } else {
                     let why = format!("it is the outcome of `{}`", outcome.id);
@@ -232,6 +237,14 @@ impl Recorded {
     }
 }
 
+/// What the result of a job counts as whose filter proved to be out of step after it was reported.
+fn suspect() -> Failure {
+    Failure::new(
+        Class::Protocol,
+        "its result is suspect: the filter that gave it proved to be out of step after that",
+    )
+}
+
 /// The header of a journal, which has to be its first line.
 pub(super) fn read_header<R: BufRead>(
     path: &Path,
@@ -269,6 +282,8 @@ struct Reading {
     entries: Vec<Entry>,
     recorded: u64,
     knows_identities: bool,
+    /// Jobs whose outcomes among the first so many entries may be wrong.
+    suspects: HashMap<[u8; 16], usize>,
     /// A damaged line was left out since the last record, which may be the one that is missing.
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
@@ -315,6 +330,12 @@ impl Reading {
                 self.recorded += 1;
                 entry.n
             }
+            Record::Suspect { n, ids } => {
+                let before = self.entries.len();
+                let ids = ids.iter().map(|id| (content::key_of(id, None), before));
+                self.suspects.extend(ids);
+                n
+            }
             Record::Resumed { n, times } => {
                 self.resumed = self.resumed.saturating_add(times);
                 self.resumed_records = self.resumed_records.saturating_add(1);
@@ -334,6 +355,24 @@ impl Reading {
         }
         self.left_out = false;
         self.recorded = n.max(self.recorded);
+    }
+
+    /// The entries; a result that may be wrong counts as a failure.
+    fn without_suspects(&mut self) -> Vec<Entry> {
+        let mut entries = std::mem::take(&mut self.entries);
+        if self.suspects.is_empty() {
+            return entries;
+        }
+        for (number, entry) in entries.iter_mut().enumerate() {
+            if self
+                .suspects
+                .get(entry.id())
+                .is_some_and(|before| number < *before)
+            {
+                entry.suspect();
+            }
+        }
+        entries
     }
 
     fn complain(&mut self, damage: Damage) {

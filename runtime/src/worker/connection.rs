@@ -9,11 +9,14 @@
 //! Attempts come straight from the run that has the pool, and their answers go straight back to it; the supervisor hears
 //! numbers. Whatever happens to the worker, each attempt that was given to it is answered or given back, once.
 
+mod alignment;
 mod asking;
 mod end;
+mod filter;
 mod in_flight;
 mod incoming;
 mod introduction;
+mod silence;
 mod stderr;
 
 use std::future::pending;
@@ -27,6 +30,7 @@ use ratchet_ipc::{
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
+use self::filter::Filter;
 use self::in_flight::InFlight;
 use self::stderr::Stderr;
 use super::cause::Cause;
@@ -141,6 +145,8 @@ struct Live {
     /// By when it has to be ready.
     ready_by: Option<Instant>,
     jobs: InFlight,
+    /// What is known of it as a filter, if it is one.
+    filter: Option<Filter>,
     /// What it did since the supervisor was told.
     load: Load,
     /// Whether the supervisor takes it to have something to do.
@@ -197,7 +203,8 @@ impl Live {
         let transport = match config.language {
             Language::Native => StdioTransport::with(stdout, stdin, Native, config.limits),
             Language::Lines { input, output } => {
-                StdioTransport::with(stdout, stdin, Lines::new(input, output), config.limits)
+                let lines = Lines::new(input, output).skip(config.skip_lines);
+                StdioTransport::with(stdout, stdin, lines, config.limits)
             }
         };
         let now = now();
@@ -223,6 +230,7 @@ impl Live {
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
+            filter: Filter::of(&config),
             load: Load::default(),
             told_busy: false,
             jobs_left: connection.max_jobs,
@@ -308,6 +316,7 @@ impl Live {
             self.look_at,
             self.ends_by,
             leaving,
+            self.filter_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -315,7 +324,17 @@ impl Live {
         .filter(|_| !self.killed)
     }
 
+    /// When to look at the filter. Once its stdin is closed, the end of its output tells all there is to know.
+    fn filter_deadline(&self) -> Option<Instant> {
+        let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
+        let filter = self.filter.as_ref().filter(|_| !leaves)?;
+        filter.deadline()
+    }
+
     async fn on_time(&mut self, now: Instant) {
+        if self.filter_deadline().is_some_and(|at| at <= now) {
+            self.watch_filter(now);
+        }
         self.handshake.on_time(now);
         self.shake_hands().await;
         if self.profile.is_none() && self.ready_by.is_some_and(|by| by <= now) {
@@ -356,6 +375,7 @@ impl Live {
             Order::Perform(assignment) => self.send(assignment, now),
             Order::Stop(key, stop) => self.stop(key, stop, now).await,
             Order::Recall => self.recall(None),
+            Order::Last(is_last) => self.expect_last(is_last),
             Order::Abandon => {
                 // The run's link was dropped before this was sent, so no attempt of the run comes after it.
                 self.awaits_vacancy = true;

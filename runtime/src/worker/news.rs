@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratchet_ipc::Profile;
 
 use super::cause::Cause;
-use crate::dispatch::Assignment;
+use crate::dispatch::{Assignment, FilterNews};
 use crate::outcome::OutputExcerpt;
 use crate::process::ProcessId;
 
@@ -29,6 +29,8 @@ pub(crate) enum News {
     Withdrawn,
     /// How much it has done and has to do.
     Load(Load),
+    /// What was found out about a filter.
+    Filter(FilterNews),
     /// A caller's attempt comes back uncharged.
     Back {
         assignment: Assignment,

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::dispatch::{
-    Assignment, AttemptKey, Demand, Introduction, Offer, Order, Report, Reporter, Stop, WorkerLink,
-    WorkerNumber,
+    Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, Report, Reporter,
+    Stop, WorkerLink, WorkerNumber,
 };
 use crate::executor::builder::PoolSource;
 use crate::executor::kinds::{KindOfWorker, Tasks};
@@ -188,6 +188,7 @@ impl ScriptedPool {
                 concurrency: 1,
                 gives_back: true,
                 is_proven: state.loading.is_none(),
+                filter: FilterState::default(),
             };
             let kind = state.kind;
             reporter.tell(Report::Offered { kind, offer });
@@ -233,7 +234,9 @@ impl ScriptedPool {
                     give_back(assignment, None);
                 }
             }
-            Order::Abandon | Order::Retire(_) | Order::Kill(_) => panic!("{order:?}"),
+            Order::Last(_) | Order::Abandon | Order::Retire(_) | Order::Kill(_) => {
+                panic!("{order:?}")
+            }
         }
     }
 

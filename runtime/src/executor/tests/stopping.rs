@@ -308,7 +308,8 @@ async fn a_pool_hears_when_nothing_is_left() {
     };
     let open = |unseated| Demand::Open { unseated };
     // The one that failed waits to be done again, beside a seat that is free.
-    let to_the_end = [open(2), open(1), open(0), Demand::Over];
+    let last = Demand::Last;
+    let to_the_end = [open(2), open(1), last, open(0), last, Demand::Over];
     assert_eq!(over_after(None).await, to_the_end);
     let drained = [open(2), open(1), Demand::Over];
     assert_eq!(over_after(Some(RunHandle::drain)).await, drained);

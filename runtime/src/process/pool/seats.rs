@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Estimate, PoolConfig};
-use crate::dispatch::{Offer, Order, WorkerLink, WorkerNumber};
+use super::{Estimate, Language, PoolConfig};
+use crate::dispatch::{FilterNews, Offer, Order, WorkerLink, WorkerNumber};
 use crate::scheduling::{Balancer, Candidate};
 use crate::worker::WorkerName;
 
@@ -163,6 +163,13 @@ impl Seats {
         }
     }
 
+    /// Something was found out about a filter.
+    pub(crate) fn filter_changed(&mut self, number: WorkerNumber, news: FilterNews) {
+        if let Some(seat) = self.find(number) {
+            self.change(seat, |seated| seated.offer.filter.learn(news));
+        }
+    }
+
     /// A worker takes no more attempts; it is forgotten once it has none.
     pub(crate) fn withdrawn(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
@@ -222,9 +229,15 @@ impl Seats {
         let Offer {
             concurrency,
             gives_back,
+            filter,
             ..
         } = seated.offer;
-        self.estimate.ahead(&self.config, concurrency, gives_back)
+        // The first answer of a filter tells whether its lines can be counted at all, so nothing follows it closely.
+        if matches!(self.config.language, Language::Lines { .. }) && !filter.is_aligned {
+            return filter.silent_ahead;
+        }
+        let wanted = self.estimate.ahead(&self.config, concurrency, gives_back);
+        wanted.max(filter.silent_ahead)
     }
 
     /// How many attempts could lie in pipes at most.

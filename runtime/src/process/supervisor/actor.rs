@@ -178,6 +178,7 @@ impl Actor {
             } => pool.ready(number, &profile, introduced, now),
             News::Proven => pool.proven(number),
             News::Withdrawn => pool.withdraw(number),
+            News::Filter(news) => pool.filter_changed(number, news, now),
             News::Load(load) => pool.loaded(number, load, now),
             News::Back { assignment, begun } => pool.call_returned(number, assignment, begun, now),
             News::Vacant => pool.vacated(number, now),

@@ -4,6 +4,7 @@
 //! gives attempts to workers only while callers use the pool directly; otherwise the run that has the pool does.
 
 mod callers;
+mod filters;
 mod holder;
 mod sizing;
 
@@ -65,6 +66,8 @@ pub(super) struct PoolState {
     pub(super) broken: Option<Box<Failure>>,
     /// Since when there has been more to do than workers for it.
     short_since: Option<Instant>,
+    /// What was said to its filters, and of them.
+    told_filters: filters::ToldFilters,
     /// Its workers say no hello.
     pub(super) is_silent: bool,
     /// What its workers can do, once one has said it or has shown that it says nothing.
@@ -91,6 +94,7 @@ impl PoolState {
             health: Health::new(config.restart),
             broken: None,
             short_since: None,
+            told_filters: filters::ToldFilters::default(),
             is_silent: false,
             introduced: None,
             counts: Counts::default(),
@@ -157,6 +161,11 @@ impl PoolState {
         } else {
             None
         };
+        if self.told_filters.last
+            && let Some(worker) = self.worker(number)
+        {
+            worker.order(Order::Last(true));
+        }
         let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
         if self.introduced.is_none() || says_more {
             let introduced = Introduced::by(profile);
@@ -245,7 +254,7 @@ impl PoolState {
         self.withdraw(number);
         let mut worker = self.workers.remove(place);
         // If it died with nothing to do, or before it was ready, its pool is to blame and not a job.
-        let blames_pool = death.charged == 0 || death.cause.is_final();
+        let blames_pool = death.charged == 0 || death.cause.blames_kind();
         worker.make(Move::Died, now);
         let unexpected = death.cause.is_unexpected();
         self.counts.ended(death.cause.name(), unexpected);
@@ -296,7 +305,7 @@ impl PoolState {
         };
         tracing::error!(kind = %self.config.name, %reason, "a kind of worker is given up");
         let class = match death.cause {
-            Cause::Refused(_) => Class::Protocol,
+            Cause::Refused(_) | Cause::Surplus { .. } => Class::Protocol,
             _ => Class::Spawn,
         };
         let failure = Failure::new(class, reason.clone())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::{Capability, Profile};
 
-use crate::dispatch::{Offer, Order, WorkerLink, WorkerNumber};
+use crate::dispatch::{FilterState, Offer, Order, WorkerLink, WorkerNumber};
 use crate::worker::WorkerName;
 use crate::worker::state::{Move, WorkerState};
 
@@ -39,6 +39,8 @@ pub(super) struct SupervisedWorker {
     pub(super) replaces: Option<WorkerNumber>,
     /// A successor was started for it.
     pub(super) has_successor: bool,
+    /// What is known of it as a filter.
+    pub(super) filter: FilterState,
 }
 
 impl SupervisedWorker {
@@ -67,6 +69,7 @@ impl SupervisedWorker {
             is_vacant: true,
             replaces: None,
             has_successor: false,
+            filter: FilterState::default(),
         }
     }
 
@@ -107,6 +110,7 @@ impl SupervisedWorker {
             concurrency: self.concurrency,
             gives_back: self.gives_back,
             is_proven: self.is_proven,
+            filter: self.filter,
         }
     }
 

@@ -35,6 +35,9 @@ impl Live {
             self.look_at = now.checked_add(super::LOOK_EVERY);
         }
         self.jobs.push(assignment, now);
+        if let Some(filter) = &mut self.filter {
+            filter.asked(now);
+        }
     }
 
     /// Fails an attempt that cannot be sent, which is its own fault.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
+use super::filter::Filter;
 use super::{Cause, Leaving, Live, now};
-use crate::dispatch::StopReason;
+use crate::dispatch::{Retirement, StopReason};
 use crate::outcome::{Class, Failure, OutputExcerpt};
 use crate::process::{Ended, Ending};
 use crate::worker::news::Death;
@@ -125,6 +126,10 @@ impl Live {
                 Cause::Exited(ended.exit)
             }
             Some(cause) => cause,
+            // A filter that was sent all there is ends by the end of its input.
+            None if self.filter.as_ref().is_some_and(Filter::was_closed) => {
+                Cause::Retired(Retirement::Shutdown)
+            }
             None => Cause::Exited(ended.exit),
         };
         if !ended.survivors.is_empty() {
@@ -133,9 +138,11 @@ impl Live {
                 "processes of this worker could not be killed"
             );
         }
+        // What came so far is all that will ever come.
+        self.end_output(now());
         let stderr = self.stderr.tail();
         let now = now();
-        let mut charged = 0;
+        let mut charged = self.filter.as_ref().map_or(0, |filter| filter.charged);
         for entry in self.jobs.take_all() {
             let begun = entry.begun.is_some();
             let (mine, why) = match self.killed_for {
@@ -153,7 +160,7 @@ impl Live {
                 (None, Cause::Memory { .. }) => {
                     Failure::new(Class::Memory, format!("{} {cause}", self.who()))
                 }
-                (None, Cause::Stray(_) | Cause::Surplus(_)) => {
+                (None, Cause::Stray(_) | Cause::Surplus { .. }) => {
                     Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
                 }
                 (None, Cause::Exited(_)) => Failure::new(

@@ -40,6 +40,7 @@ impl PoolState {
         self.holder = holder;
         self.demand = Demand::default();
         self.awaits_demand = false;
+        self.tell_filters();
         if let Some(introduced) = self.introduced.clone() {
             self.tell(|kind| introduced.report(kind));
         }
@@ -72,6 +73,7 @@ impl PoolState {
             worker.is_vacant = false;
             worker.order(Order::Abandon);
         }
+        self.tell_filters();
     }
 
     /// The run that has the pool says how much work is left.
@@ -79,6 +81,7 @@ impl PoolState {
         if self.is_held_by(run) {
             self.demand = demand;
             self.awaits_demand = false;
+            self.tell_filters();
         }
     }
 

@@ -17,6 +17,7 @@ impl PoolState {
             return Vec::new();
         }
         self.shrink(now);
+        self.retire_filters(now);
         if !self.is_held_by_run() {
             self.seats.recall(now);
         }

@@ -8,6 +8,7 @@ use crate::dispatch::{
     Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, Reporter, Reports, Stop,
     WorkerNumber,
 };
+use crate::job::Job;
 use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
 use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings, Ticket};
@@ -69,8 +70,12 @@ impl RunSide {
     }
 
     pub(super) fn perform_on(&self, offer: &Offer, ticket: Ticket, ahead: bool) {
+        self.perform_job(offer, ticket, job("a"), ahead);
+    }
+
+    pub(super) fn perform_job(&self, offer: &Offer, ticket: Ticket, job: Job, ahead: bool) {
         let assignment = Assignment {
-            job: Arc::new(job("a")),
+            job: Arc::new(job),
             attempt: 1,
             ahead,
             reply: ReplyTo::Loop {
@@ -92,7 +97,7 @@ impl RunSide {
         self.attachment.demand(demand);
     }
 
-    fn notes(&mut self, report: &Report) -> bool {
+    pub(super) fn notes(&mut self, report: &Report) -> bool {
         match report {
             Report::Offered { offer, .. } => {
                 self.offers.retain(|other| other.number != offer.number);
@@ -105,6 +110,7 @@ impl RunSide {
             Report::Introduced { .. }
             | Report::Worker(_)
             | Report::Proven { .. }
+            | Report::Filter { .. }
             | Report::DemandWanted { .. } => {}
             _ => return false,
         }
