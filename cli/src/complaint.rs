@@ -10,6 +10,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use crate::args::Arguments;
 use crate::args::display::When;
 use crate::error::CliError;
+use crate::exit;
 use crate::report::Style;
 use crate::session::word;
 use crate::settings::{Settings, Surroundings};
@@ -22,8 +23,24 @@ pub(crate) fn arguments() -> Arguments {
             When::Always => ColorChoice::Always,
             When::Never => ColorChoice::Never,
         };
-        let matches = Arguments::command().color(color).get_matches();
-        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = Arguments::command().color(color).try_get_matches();
+        matches
+            .and_then(|matches| Arguments::from_arg_matches(&matches))
+            .unwrap_or_else(|error| exit_with(&error))
+    })
+}
+
+/// Prints help, or what is wrong with what was typed, and ends the program.
+///
+/// `clap::Error::exit` would end with 0 where the reader of the help has gone.
+fn exit_with(error: &clap::Error) -> ! {
+    let printed = error.print();
+    let is_help = !error.use_stderr();
+    let is_unread = matches!(&printed, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    std::process::exit(if is_help && is_unread {
+        exit::UNREAD.into()
+    } else {
+        error.exit_code()
     })
 }
 

@@ -38,9 +38,9 @@ use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
 use crate::places::check_state;
 use crate::progress::Display;
-use crate::report::Style;
+use crate::report::{Style, span};
 use crate::settings::{Settings, Surroundings};
-use delivery::{Delivered, Delivery};
+use delivery::{Delivered, Delivery, Unwritable};
 use ending::{conclude, interrupted};
 use feed::Gone;
 use record::Record;
@@ -228,7 +228,12 @@ impl Session {
         }
         heard.attend(handle.clone(), &rules, &screen);
         let delivery = Delivery::begin(recipient)?;
-        tokio::spawn(stop_when(delivery.failed(), handle.clone()));
+        tokio::spawn(drain_when_unwritable(
+            delivery.failed(),
+            handle.clone(),
+            rules.grace,
+            (!rules.quiet).then(|| screen.clone()),
+        ));
 
         let goal = halt.filter(HaltRule::is_goal);
         let consuming = async {
@@ -268,9 +273,22 @@ impl Session {
     }
 }
 
-async fn stop_when(failed: impl Future<Output = ()>, handle: RunHandle) {
-    failed.await;
-    handle.cancel();
+/// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
+/// outcomes are recorded, and `resume` delivers them.
+async fn drain_when_unwritable(
+    failed: impl Future<Output = Unwritable>,
+    handle: RunHandle,
+    grace: Duration,
+    screen: Option<Screen>,
+) {
+    let why = failed.await;
+    handle.drain();
+    if let Some(screen) = screen.filter(|_| handle.status().running > 0) {
+        screen.say(&format!(
+            "ratchet: {why}: no new jobs; what runs has {} to finish\n",
+            span(grace)
+        ));
+    }
 }
 
 /// Takes outcomes to the last. Says why there were no more, if it was before all jobs were done, and
