@@ -148,7 +148,9 @@ impl CliError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
-            Self::Untrusted(error) => Some(error.help()),
+            Self::Untrusted(error) | Self::Settings(SettingsError::Untrusted(error)) => {
+                Some(error.help())
+            }
             Self::Output(error) | Self::Write { source: error, .. }
                 if error.kind() == io::ErrorKind::StorageFull =>
             {
