@@ -13,6 +13,7 @@
 mod delivery;
 mod ending;
 mod feed;
+mod inspection;
 mod log;
 mod record;
 mod rules;
@@ -35,7 +36,7 @@ use crate::args::record::RecordArguments;
 use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
-use crate::map::{HaltRule, MapRunner, Verdict};
+use crate::map::{HaltRule, MapRunner, Shelf, Verdict};
 use crate::places::check_state;
 use crate::progress::Display;
 use crate::report::{Style, span};
@@ -79,6 +80,8 @@ pub(crate) struct Errand {
     pub(crate) recipient: Box<dyn Recipient>,
     /// Who runs commands, if not the executor.
     pub(crate) commander: Option<MapRunner>,
+    /// The items of the jobs, where they are made of items.
+    pub(crate) items: Option<Arc<Shelf>>,
     pub(crate) keeper: Keeper,
     pub(crate) halt: Option<HaltRule>,
 }
@@ -178,6 +181,7 @@ impl Session {
             limits,
             recipient,
             commander,
+            items,
             keeper,
             halt,
         } = errand;
@@ -226,7 +230,7 @@ impl Session {
         if let Some(probe) = probe {
             admit(rules.admission, probe, handle.clone())?;
         }
-        heard.attend(handle.clone(), &rules, &screen);
+        heard.attend(handle.clone(), items, &rules, &screen);
         let delivery = Delivery::begin(recipient)?;
         tokio::spawn(drain_when_unwritable(
             delivery.failed(),

@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         },
     };
     let errand = Errand {
+        items: Some(Arc::clone(&shelf)),
         feed: Feed::of_map(MapJobs::new(items, work, terms, shelf)),
         source: None,
         stdin,

@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
         limits: plan.limits,
         recipient: session.rules.recipient(&session.screen)?,
         commander: None,
+        items: None,
         keeper: keeper()?,
         halt: None,
     };

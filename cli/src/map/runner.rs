@@ -73,6 +73,11 @@ impl Shelf {
         Some((place.number, Arc::clone(&place.item)))
     }
 
+    /// The item that a job was made of, until the job has ended.
+    pub(crate) fn item(&self, id: &JobKey) -> Option<Vec<u8>> {
+        self.label(id).map(|(_, item)| item.joined())
+    }
+
     fn put(&self, id: &JobKey, printed: Printed) {
         let before = match self.lock().get_mut(id) {
             Some(place) => place.printed.replace(printed),

@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM: the first lets finish what runs, the second asks it to stop, the third kills.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_resilience::shutdown::{Signal, Signals};
@@ -7,10 +8,12 @@ use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
+use super::inspection::Inspection;
 use super::rules::Rules;
 use super::screen::Screen;
 use crate::error::CliError;
 use crate::exit::{self, RunEnd};
+use crate::map::Shelf;
 use crate::report::span;
 
 /// What was heard so far: how many signals, and which came first.
@@ -23,6 +26,7 @@ struct So {
 /// Listens.
 pub(super) struct Heard {
     signals: Option<Signals>,
+    inspection: Option<Inspection>,
     hears: watch::Sender<So>,
 }
 
@@ -36,12 +40,22 @@ impl Heard {
         let signals = Signals::install().map_err(|error| CliError::Internal(error.to_string()))?;
         Ok(Self {
             signals: Some(signals),
+            inspection: Some(Inspection::install()?),
             hears: watch::Sender::default(),
         })
     }
 
     /// From now on, signals steer this run.
-    pub(super) fn attend(&mut self, handle: RunHandle, rules: &Rules, screen: &Screen) {
+    pub(super) fn attend(
+        &mut self,
+        handle: RunHandle,
+        items: Option<Arc<Shelf>>,
+        rules: &Rules,
+        screen: &Screen,
+    ) {
+        if let Some(inspection) = self.inspection.take() {
+            inspection.answer(handle.clone(), items, screen.clone());
+        }
         let Some(mut signals) = self.signals.take() else {
             return;
         };

@@ -1,5 +1,6 @@
 //! `ratchet run`.
 
+mod inspection;
 mod stopping;
 mod stream;
 mod telling;

@@ -1,0 +1,135 @@
+//! SIGUSR1: what runs and what waits for what, for people who ask why nothing moves.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ratchet_runtime::process::ProcessConfig;
+use ratchet_runtime::{Job, JobKey, RunHandle, RunStatus, Snapshot, Work};
+use tokio::signal::unix::{self, SignalKind};
+
+use super::screen::Screen;
+use crate::error::CliError;
+use crate::map::{Shelf, shell_line};
+use crate::report::{plain, span};
+
+/// How many waiting jobs are named; of the others it is said how many wait for what.
+const NAMED: usize = 20;
+
+/// How many of the things that the others wait for are told.
+const CAUSES: usize = 10;
+
+/// How many characters of a command, an item or an input are shown.
+const SHOWN: usize = 100;
+
+/// SIGUSR1, from the moment it no longer ends this process.
+pub(super) struct Inspection(unix::Signal);
+
+impl Inspection {
+    pub(super) fn install() -> Result<Self, CliError> {
+        let signal = unix::signal(SignalKind::user_defined1());
+        signal
+            .map(Self)
+            .map_err(|error| CliError::Internal(format!("SIGUSR1 cannot be caught: {error}")))
+    }
+
+    /// From now on, the signal tells of this run. It is an answer to somebody, so `--quiet` does not hide it.
+    pub(super) fn answer(mut self, handle: RunHandle, items: Option<Arc<Shelf>>, screen: Screen) {
+        tokio::spawn(async move {
+            while self.0.recv().await.is_some() {
+                let text = match handle.snapshot().await {
+                    Ok(snapshot) => describe(&snapshot, &handle.status(), items.as_deref()),
+                    Err(_) => {
+                        "ratchet: all jobs have ended; results are being written\n".to_owned()
+                    }
+                };
+                screen.say(&text);
+            }
+        });
+    }
+}
+
+fn describe(snapshot: &Snapshot, status: &RunStatus, items: Option<&Shelf>) -> String {
+    let mut text = format!(
+        "ratchet: {} running, {} waiting, {} ended",
+        snapshot.running.len(),
+        snapshot.waiting.len(),
+        status.ended
+    );
+    if let Some(reason) = &status.held {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(text, "; held back: {}", plain(reason));
+    }
+    text.push('\n');
+    for running in &snapshot.running {
+        let mut parts = name(&running.job, items);
+        parts.push(span(running.age));
+        if running.attempt > 1 {
+            parts.push(format!("attempt {}", running.attempt));
+        }
+        if let Some(host) = &running.job.host {
+            parts.push(format!("host {}", shortened(host.as_str())));
+        }
+        parts.push(command(&running.job, items.is_some()));
+        let _ = writeln!(text, "  running  {}", parts.join("  "));
+    }
+    for waiting in snapshot.waiting.iter().take(NAMED) {
+        let mut parts = name(&waiting.job, items);
+        parts.push(span(waiting.age));
+        parts.push(plain(&waiting.cause.to_string()).into_owned());
+        let _ = writeln!(text, "  waiting  {}", parts.join("  "));
+    }
+    let mut others: BTreeMap<String, u64> = BTreeMap::new();
+    for waiting in snapshot.waiting.iter().skip(NAMED) {
+        *others.entry(waiting.cause.to_string()).or_default() += 1;
+    }
+    let mut others: Vec<_> = others.into_iter().collect();
+    others.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for (cause, count) in others.iter().take(CAUSES) {
+        let _ = writeln!(text, "  waiting  {count} more, each {}", plain(cause));
+    }
+    let rest: u64 = others.iter().skip(CAUSES).map(|(_, count)| count).sum();
+    if rest > 0 {
+        let _ = writeln!(text, "  waiting  {rest} more, for other things");
+    }
+    text
+}
+
+/// The id of a job, and its item if it has one.
+fn name(job: &Job, items: Option<&Shelf>) -> Vec<String> {
+    let item = items.and_then(|items| items.item(&job.id));
+    let id: &JobKey = &job.id;
+    let mut parts = vec![shortened(id.as_str())];
+    parts.extend(item.map(|item| shortened(&String::from_utf8_lossy(&item))));
+    parts
+}
+
+/// What a job does. The input of a filter of `map` is its item, which is named already.
+fn command(job: &Job, is_map: bool) -> String {
+    match &job.work {
+        Work::Command(config) => shortened(&String::from_utf8_lossy(&line(config))),
+        Work::Task { task, input } if !is_map => {
+            format!(
+                "{}  {}",
+                shortened(task.as_str()),
+                shortened(input.as_str())
+            )
+        }
+        _ => shortened(job.task_name()),
+    }
+}
+
+fn line(config: &ProcessConfig) -> Vec<u8> {
+    let words = std::iter::once(config.command.clone().into_os_string());
+    let words: Vec<_> = words.chain(config.args.iter().cloned()).collect();
+    shell_line(&words)
+}
+
+/// A text on one line, as long as somebody reads it.
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push_str("..");
+    }
+    plain(&shown).replace(['\n', '\t'], " ")
+}
