@@ -10,6 +10,7 @@ pub(crate) mod common;
 pub(crate) mod completions;
 pub(crate) mod crew;
 pub(crate) mod display;
+pub(crate) mod foreign;
 pub(crate) mod man;
 pub(crate) mod map;
 pub(crate) mod output;

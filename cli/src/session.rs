@@ -130,6 +130,11 @@ impl Session {
         })
     }
 
+    /// Whether it is shown how far the run is.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.display != Display::None
+    }
+
     /// What a job file is read with.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -213,7 +218,10 @@ impl Session {
             }
             let executor = builder.build()?;
             let probe = probe(&rules.admission)?;
-            let started = feed.begin(&executor, earlier)?;
+            let started = feed.begin(&executor, earlier, {
+                let screen = screen.clone();
+                move |total| screen.announce(total)
+            })?;
             Ok::<_, CliError>((supervisor, executor, pools, probe, started))
         };
         let (supervisor, executor, pools, probe, (run, fed)) = match start.await {

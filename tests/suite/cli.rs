@@ -8,6 +8,7 @@ mod inputs;
 mod junit;
 mod lossless;
 mod map;
+mod mistakes;
 mod outputs;
 mod pages;
 mod pipes;

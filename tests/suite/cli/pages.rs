@@ -146,6 +146,23 @@ fn man_pages_are_printed_or_written_to_a_folder() {
     let page = Ratchet::new().args(["man"]).run().with_code(0).quiet();
     assert!(page.stdout().contains(".SH SYNOPSIS"));
 
+    for (words, title) in [
+        (&["man", "run"][..], ".TH ratchet-run 1"),
+        (&["man", "runs", "show"], ".TH ratchet-runs-show 1"),
+    ] {
+        let page = Ratchet::new().args(words).run().with_code(0).quiet();
+        assert!(page.stdout().contains(title), "{words:?}");
+        let left = std::fs::read_dir(page.folder.path()).expect("it is there");
+        assert_eq!(left.count(), 0, "nothing is written");
+    }
+    for (word, hint) in [
+        ("rnu", "did you mean `ratchet man run`?"),
+        ("pages-of-mine", "`ratchet man ./pages-of-mine`"),
+    ] {
+        let refused = Ratchet::new().args(["man", word]).run().with_code(2);
+        assert!(refused.stderr().contains(hint), "{}", refused.stderr());
+    }
+
     let ended = Ratchet::new().args(["man", "share/man1"]).run();
     let ended = ended.with_code(0).quiet();
     assert!(ended.stdout.is_empty());

@@ -108,3 +108,23 @@ fn a_running_job_gets_its_grace_when_the_reader_of_stdout_has_gone() {
     assert_eq!(resumed.lines().count(), 4, "{resumed}");
     assert!(folder.at("ran").exists());
 }
+
+#[test]
+fn the_bars_are_cleared_when_the_reader_of_stdout_has_gone() {
+    let folder = one_prints_and_one_waits();
+    let (mut reader, writer) = std::io::pipe().expect("there are pipes");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2", "--grace", "100s"]);
+    let call = call.args(["--format", "jsonl"]).stdout_to(writer);
+    let running = call.on_terminal(100, 20, Shown::Stderr).start();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(&mut reader, &mut first).expect("there is a result");
+    running.wait_for_screen("running");
+    drop(reader);
+    std::fs::write(folder.at("next"), "").expect("it is written");
+    running.wait_for_screen("the reader of stdout has gone: no new jobs");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let said = running.wait().with_code(141).screen();
+    let (_, last) = said.rsplit_once("\x1b[J").expect("it was cleared");
+    assert!(last.contains("go on with: ratchet resume "), "{last:?}");
+    assert!(!last.contains("running"), "{last:?}");
+}
