@@ -166,9 +166,9 @@ fn the_rows_of_running_jobs_stay_when_there_are_more_than_fit() {
 fn a_map_tells_the_time_that_is_left() {
     let wait = "test $0 = 1 || until test -e go; do sleep 0.05; done";
     let folder = ratchet_tests::Folder::new();
-    let items: String = (1..=10_000).map(|number| format!("{number}\n")).collect();
+    let items: Vec<String> = (1..=10_000).map(|number| number.to_string()).collect();
     let call = Ratchet::within(&folder).args(["map", "-j2", "--halt", "now,success=2", "--"]);
-    let call = call.args(["sh", "-c", wait, "{}"]).stdin(items);
+    let call = call.args(["sh", "-c", wait, "{}"]).stdin(items.join("\n"));
     let running = call.on_terminal(100, 24, Shown::Stderr).start();
     let screen = running.wait_for_screen(" left");
     assert!(screen.contains("1/10000  "), "{screen}");
