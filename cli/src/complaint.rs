@@ -74,6 +74,10 @@ fn is_job_file(word: &str) -> bool {
 /// Prints help, or what is wrong with what was typed, and ends the program.
 ///
 /// `clap::Error::exit` would end with 0 where the reader of the help has gone.
+#[expect(
+    clippy::exit,
+    reason = "nothing has begun yet, and this is how clap itself ends a program"
+)]
 fn exit_with(error: &clap::Error) -> ! {
     let printed = error.print();
     let is_help = !error.use_stderr();

@@ -30,9 +30,7 @@ const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
-    if !arguments.shell {
-        refuse_line(command)?;
-    }
+    refuse_line(command, arguments.shell)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
     let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
     let mut items = items(arguments, lists)?;
@@ -47,11 +45,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let is_again = again.is_some();
     let session = Session::open(&arguments.common, &arguments.record, again)?;
     let rules = &session.rules;
-    if let Some(operator) = shell_operator(command).filter(|_| !arguments.shell && !rules.quiet) {
-        session.screen.say(&format!(
-            "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
-        ));
-    }
+    warn_of_operator(command, arguments, &session);
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
         message: error.reason,
@@ -117,12 +111,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
             None => None,
         },
     };
-    if session.shows_progress() {
-        let screen = session.screen.clone();
-        items
-            .count_ahead(move |total| screen.announce(total))
-            .map_err(|error| CliError::Internal(format!("no thread for items: {error}")))?;
-    }
+    count_ahead(&mut items, &session)?;
     let errand = Errand {
         items: Some(Arc::clone(&shelf)),
         feed: Feed::of_map(MapJobs::new(items, work, terms, shelf)),
@@ -173,6 +162,29 @@ fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
     } else {
         error
     })
+}
+
+/// Warns of a word that only a shell would act on.
+fn warn_of_operator(command: &[std::ffi::OsString], arguments: &MapArguments, session: &Session) {
+    if arguments.shell || session.rules.quiet {
+        return;
+    }
+    if let Some(operator) = shell_operator(command) {
+        session.screen.say(&format!(
+            "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
+        ));
+    }
+}
+
+/// Has people who watch know early how many items there are.
+fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
+    if !session.shows_progress() {
+        return Ok(());
+    }
+    let screen = session.screen.clone();
+    items
+        .count_ahead(move |total| screen.announce(total))
+        .map_err(|error| CliError::Internal(format!("no thread for items: {error}")))
 }
 
 /// Whether items are read from stdin.

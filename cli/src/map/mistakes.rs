@@ -14,10 +14,13 @@ use crate::value;
 const OPERATORS: [&str; 8] = ["|", "||", "&&", ">", ">>", "2>", "2>&1", "|&"];
 
 /// Refuses a command that is a whole line in one word, as in `map 'echo {} | wc -c'`: no program has that name.
-pub(crate) fn refuse_line(command: &[OsString]) -> Result<(), CliError> {
+pub(crate) fn refuse_line(command: &[OsString], has_shell: bool) -> Result<(), CliError> {
     let [line] = command else {
         return Ok(());
     };
+    if has_shell {
+        return Ok(());
+    }
     let Some(text) = line
         .to_str()
         .filter(|text| text.contains(char::is_whitespace))
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     fn refused(line: &str) -> Option<String> {
-        let refused = refuse_line(&[line.into()]).err()?;
+        let refused = refuse_line(&[line.into()], false).err()?;
         Some(format!("{refused}; {}", refused.help().unwrap()))
     }
 
@@ -87,7 +90,8 @@ mod tests {
             assert_eq!(refused(line), None, "{line}");
         }
         let words = ["echo", "a", "|", "wc"].map(OsString::from);
-        assert!(refuse_line(&words).is_ok());
+        assert!(refuse_line(&words, false).is_ok());
+        assert!(refuse_line(&["echo a | wc".into()], true).is_ok());
         assert_eq!(shell_operator(&words), Some("|"));
         assert_eq!(
             shell_operator(&["find".into(), ";".into(), "a|b".into()]),

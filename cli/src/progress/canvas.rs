@@ -1,6 +1,6 @@
 //! The part of a terminal that the bars stand on.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,7 +106,8 @@ impl Block {
         frame.push_str(ERASE_BELOW);
         frame.push('\r');
         if height > 1 {
-            frame.push_str(&format!("\x1b[{}A", height - 1));
+            // Writing to a string cannot fail.
+            let _ = write!(frame, "\x1b[{}A", height - 1);
         }
         frame
     }
