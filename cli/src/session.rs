@@ -13,6 +13,7 @@
 mod delivery;
 mod ending;
 mod feed;
+mod inspection;
 mod log;
 mod record;
 mod rules;
@@ -38,7 +39,7 @@ use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
 use crate::places::check_state;
 use crate::progress::Display;
-use crate::report::Style;
+use crate::report::{Style, span};
 use crate::settings::{Settings, Surroundings};
 use delivery::{Delivered, Delivery};
 use ending::{conclude, interrupted};
@@ -127,6 +128,11 @@ impl Session {
         })
     }
 
+    /// Whether it is shown how far the run is.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.display != Display::None
+    }
+
     /// What a job file is read with.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -209,7 +215,7 @@ impl Session {
             }
             let executor = builder.build()?;
             let probe = probe(&rules.admission)?;
-            let started = feed.begin(&executor, earlier)?;
+            let started = feed.begin(&executor, earlier, announcer(&screen))?;
             Ok::<_, CliError>((supervisor, executor, pools, probe, started))
         };
         let (supervisor, executor, pools, probe, (run, fed)) = match start.await {
@@ -228,11 +234,10 @@ impl Session {
         }
         heard.attend(handle.clone(), &rules, &screen);
         let delivery = Delivery::begin(recipient)?;
-        tokio::spawn(stop_when(delivery.failed(), handle.clone()));
+        drain_when_unwritable(&delivery, &handle, &rules, &screen);
 
-        let goal = halt.filter(HaltRule::is_goal);
         let consuming = async {
-            let (stopped, reached) = consume(run, &delivery, goal).await;
+            let (stopped, reached) = consume(run, &delivery, halt.filter(HaltRule::is_goal)).await;
             let restarts = restarts(&pools).await;
             let peak = handle.status().peak as u64;
             let delivered = delivery.end(began.elapsed(), peak, restarts).await?;
@@ -268,9 +273,27 @@ impl Session {
     }
 }
 
-async fn stop_when(failed: impl Future<Output = ()>, handle: RunHandle) {
-    failed.await;
-    handle.cancel();
+/// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
+/// outcomes are recorded, and `resume` delivers them.
+fn drain_when_unwritable(delivery: &Delivery, handle: &RunHandle, rules: &Rules, screen: &Screen) {
+    let (failed, handle, grace) = (delivery.failed(), handle.clone(), rules.grace);
+    let screen = (!rules.quiet).then(|| screen.clone());
+    tokio::spawn(async move {
+        let why = failed.await;
+        handle.drain();
+        if let Some(screen) = screen.filter(|_| handle.status().running > 0) {
+            screen.say(&format!(
+                "ratchet: {why}: no new jobs; what runs has {} to finish\n",
+                span(grace)
+            ));
+        }
+    });
+}
+
+/// Shows how many jobs a stream has, once that is known.
+fn announcer(screen: &Screen) -> impl Fn(u64) + Send + use<> {
+    let screen = screen.clone();
+    move |total| screen.announce(total)
 }
 
 /// Takes outcomes to the last. Says why there were no more, if it was before all jobs were done, and

@@ -11,6 +11,7 @@ mod junit;
 mod kept_output;
 mod lossless;
 mod map;
+mod mistakes;
 mod outputs;
 mod pages;
 mod pipes;

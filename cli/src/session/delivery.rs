@@ -1,6 +1,7 @@
 //! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, and in
 //! time new jobs, but neither signals nor workers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,7 +37,25 @@ pub(super) struct Delivery {
     room: Arc<Semaphore>,
     thread: JoinHandle<Delivered>,
     /// Set when nothing more can be written.
-    failed: watch::Receiver<bool>,
+    failed: watch::Receiver<Option<Unwritable>>,
+}
+
+/// Why results cannot be written any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unwritable {
+    /// The reader of stdout has closed it.
+    ReaderGone,
+    /// Anything else; the end of the run says what.
+    Failed,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::ReaderGone => "the reader of stdout has gone",
+            Self::Failed => "results cannot be written",
+        })
+    }
 }
 
 enum Message {
@@ -59,7 +78,7 @@ pub(super) struct Delivered {
 impl Delivery {
     pub(super) fn begin(recipient: Box<dyn Recipient>) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(BATCHES);
-        let (fail, failed) = watch::channel(false);
+        let (fail, failed) = watch::channel(None);
         let thread = std::thread::Builder::new()
             .name("results".to_owned())
             .spawn(move || deliver(recipient, messages, &fail))
@@ -83,11 +102,14 @@ impl Delivery {
     }
 
     /// Resolves when nothing more can be written.
-    pub(super) fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn failed(&self) -> impl Future<Output = Unwritable> + Send + use<> {
         let mut failed = self.failed.clone();
         async move {
-            if failed.wait_for(|failed| *failed).await.is_err() {
-                std::future::pending::<()>().await;
+            let why = failed.wait_for(Option::is_some).await.ok();
+            match why.and_then(|why| *why) {
+                Some(why) => why,
+                // All results were written: the writer has ended, and it did not fail.
+                None => std::future::pending().await,
             }
         }
     }
@@ -119,15 +141,20 @@ impl Delivery {
 fn deliver(
     mut recipient: Box<dyn Recipient>,
     mut messages: mpsc::Receiver<Message>,
-    fail: &watch::Sender<bool>,
+    fail: &watch::Sender<Option<Unwritable>>,
 ) -> Delivered {
     let mut tally = Tally::default();
     let mut digest = Digest::default();
     let mut result = Ok(());
     let note = |result: &mut Result<(), CliError>, written: Result<(), CliError>| {
         if let Err(error) = written {
+            let why = if error.is_broken_pipe() {
+                Unwritable::ReaderGone
+            } else {
+                Unwritable::Failed
+            };
             *result = Err(error);
-            fail.send_replace(true);
+            fail.send_replace(Some(why));
         }
     };
     loop {
