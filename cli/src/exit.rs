@@ -68,18 +68,20 @@ pub(crate) enum Reached {
 }
 
 /// The code of a run that ended so, with so many jobs of each status.
-pub(crate) fn of_run(end: RunEnd, counts: &Counts) -> u8 {
+///
+/// A result that is in doubt is no success, though its job counts as succeeded.
+pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
     let total = counts.total();
-    let all_succeeded = counts.succeeded == total;
+    let all_succeeded = counts.succeeded == total && suspects == 0;
     match end {
         RunEnd::Interrupted => INTERRUPTED,
         RunEnd::Terminated => TERMINATED,
         RunEnd::Rule(Reached::Limit) => STOPPED,
-        RunEnd::Rule(Reached::Goal) => SUCCESS,
+        RunEnd::Rule(Reached::Goal) if suspects == 0 => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
         RunEnd::NobodyReads => UNREAD,
         RunEnd::Done if all_succeeded => SUCCESS,
-        RunEnd::Done => UNSUCCESSFUL,
+        RunEnd::Done | RunEnd::Rule(Reached::Goal) => UNSUCCESSFUL,
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
         for (status, count) in statuses {
             (0..*count).for_each(|_| counts.add(*status));
         }
-        of_run(end, &counts)
+        of_run(end, &counts, 0)
     }
 
     #[test]
@@ -119,6 +121,15 @@ mod tests {
             assert_eq!(code(RunEnd::Done, &one_bad), 100, "{status}");
             assert_eq!(code(RunEnd::NobodyReads, &one_bad), 141, "{status}");
             assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_result_in_doubt_is_no_success() {
+        let mut counts = Counts::default();
+        counts.add(Status::Succeeded);
+        for end in [RunEnd::Done, RunEnd::Rule(Reached::Goal)] {
+            assert_eq!(of_run(end, &counts, 1), 100, "{end:?}");
         }
     }
 

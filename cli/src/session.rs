@@ -41,7 +41,7 @@ use crate::places::check_state;
 use crate::progress::Display;
 use crate::report::{Style, span};
 use crate::settings::{Settings, Surroundings};
-use delivery::{Delivered, Delivery};
+use delivery::{Closing, Delivered, Delivery};
 use ending::{conclude, interrupted};
 use feed::{Earlier, Gone};
 use record::Record;
@@ -238,9 +238,8 @@ impl Session {
 
         let consuming = async {
             let (stopped, reached) = consume(run, &delivery, halt.filter(HaltRule::is_goal)).await;
-            let restarts = restarts(&pools).await;
-            let peak = handle.status().peak as u64;
-            let delivered = delivery.end(began.elapsed(), peak, restarts).await?;
+            let closing = closing(&handle, &pools, began).await;
+            let delivered = delivery.end(closing).await?;
             let (fed, differences) = fed.end();
             Ok::<_, CliError>(Went {
                 delivered,
@@ -322,6 +321,17 @@ async fn consume(
             }
         }
         delivery.send(batch).await;
+    }
+}
+
+/// What there is to say of a run beside its outcomes, once it has ended.
+async fn closing(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> Closing {
+    let status = handle.status();
+    Closing {
+        restarts: restarts(pools).await,
+        elapsed: began.elapsed(),
+        peak: status.peak as u64,
+        suspects: status.suspects,
     }
 }
 

@@ -71,6 +71,12 @@ pub trait IpcTransport: Send {
     /// What has come in already, without waiting and without a system call.
     fn try_receive(&mut self) -> Option<Incoming>;
 
+    /// Closes the sending side as soon as everything queued is written; no input or output happens here.
+    ///
+    /// [`receive`](Self::receive) writes and closes while it waits. Use it instead of [`close`](Self::close) for
+    /// a peer that has to be read before it reads on, or both would wait for each other.
+    fn finish(&mut self);
+
     /// Sends what is queued and closes the sending side, which the peer sees as the end.
     ///
     /// Receiving goes on, so that last answers are not lost. Cancel safe: called again, it goes on.

@@ -106,6 +106,16 @@ pub enum Event {
         /// How.
         outcome: Arc<Outcome>,
     },
+    /// Results that were reported before may be wrong: the filter that gave them proved to be out of step. A run that
+    /// goes on does these jobs again.
+    JobsSuspect {
+        /// Whose results.
+        ids: Vec<JobKey>,
+        /// Which worker gave them.
+        worker: WorkerName,
+        /// How it showed.
+        reason: String,
+    },
     /// A worker said something, or printed what is no message.
     Log {
         /// About whose attempt, if about one.

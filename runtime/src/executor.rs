@@ -26,6 +26,7 @@ mod pace;
 mod plan;
 mod pools;
 mod progress;
+mod provisional;
 mod recording;
 pub(crate) mod reporter;
 mod reuse;

@@ -76,7 +76,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ratchet_ipc::Payload;
+use ratchet_ipc::{JobKey, Payload};
 
 pub use content::Content;
 pub use error::JournalError;
@@ -224,6 +224,16 @@ impl Journal {
         let identity = identity.filter(|_| self.knows_identities);
         record::write_job(&mut self.buffer, n, Content::of(job), identity, outcome)?;
         self.recorded = n;
+        if self.buffer.len() >= BUFFER {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Takes note, for the next flush, that the outcomes of these jobs may be wrong: a run that goes on does them again.
+    pub fn suspect(&mut self, ids: &[JobKey]) -> Result<(), JournalError> {
+        self.check()?;
+        record::write_suspect(&mut self.buffer, self.recorded, ids)?;
         if self.buffer.len() >= BUFFER {
             self.write()?;
         }

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use ratchet_ipc::JobKey;
+
 pub use durations::{Durations, Spread};
 pub use live::{ExecutionStats, LiveStats, QueueStatus};
 pub use results::Results;
@@ -128,12 +130,16 @@ pub struct Summary {
     pub peak_concurrency: u64,
     /// How many workers were started in the place of one that had failed.
     pub worker_restarts: u64,
+    /// Jobs that count as succeeded and whose results may be wrong: the filter that gave them proved to be out of
+    /// step after they were reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspects: Vec<JobKey>,
 }
 
 impl Summary {
-    /// Whether nothing came to anything but success.
+    /// Whether nothing came to anything but success, and no result is in doubt.
     pub fn all_successful(&self) -> bool {
-        self.counts.succeeded == self.total
+        self.counts.succeeded == self.total && self.suspects.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod filters;
 mod hostile;
 mod idle;
 mod inputs;

@@ -62,9 +62,19 @@ pub(crate) struct MapArguments {
     /// The first record names the columns: {email} is the column of that name.
     #[arg(long, requires = "csv", help_heading = "Items")]
     pub(crate) header: bool,
-    /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result.
+    /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result. It
+    /// has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
     #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run"], help_heading = "The command")]
     pub(crate) warm: bool,
+    /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "warm",
+        default_value_t = 0,
+        help_heading = "The command"
+    )]
+    pub(crate) skip_lines: u64,
     /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]
     pub(crate) shell: bool,

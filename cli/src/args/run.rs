@@ -32,6 +32,9 @@ pub(crate) struct RunArguments {
     /// What that worker speaks.
     #[arg(long, requires = "worker", value_name = "PROTOCOL")]
     pub(crate) protocol: Option<Protocol>,
+    /// With `--protocol lines`: how many lines that worker prints before it answers anything, as a banner does.
+    #[arg(long, value_name = "N", requires = "protocol", default_value_t = 0)]
+    pub(crate) skip_lines: u64,
     /// Stop at the first line of a stream that is no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,

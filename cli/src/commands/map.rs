@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         let (mut pool, task) = warm_pool(command, columns, rules.workers)?;
         refuse_missing(&pool.process)?;
         rules.pools().apply(&mut pool);
+        pool.skip_lines = arguments.skip_lines;
         workers.push(WorkerPlan {
             pool,
             serves: Served::Tasks(vec![task.clone()]),

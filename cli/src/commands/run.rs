@@ -19,12 +19,22 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
     }
     overwrite::refuse_of_run(arguments, &file)?;
     let session = Session::open(&arguments.common, &arguments.record, again)?;
+    let protocol = arguments.protocol.unwrap_or_default();
+    if arguments.skip_lines > 0 && protocol != Protocol::Lines {
+        return Err(CliError::usage(
+            "--skip-lines says nothing to a worker that speaks the protocol",
+        )
+        .hint("add --protocol lines if it is a filter"));
+    }
     let mut options = session.options();
     options.worker = arguments
         .worker
         .as_deref()
-        .map(|command| worker(command, arguments.protocol.unwrap_or_default()))
+        .map(|command| worker(command, protocol))
         .transpose()?;
+    if let Some(pool) = &mut options.worker {
+        pool.skip_lines = arguments.skip_lines;
+    }
     let plan = job_file::open(&file, &options)?;
     idle::refuse_of_run(arguments, &plan, &options.pools)?;
     let look = session.rules.err_style().look();

@@ -33,6 +33,11 @@ pub(super) fn pool(
     let mut pool = PoolConfig::new(&entry.name, process);
     options.pools.apply(&mut pool);
     pool.language = language(node, problems);
+    if let (Language::Lines { .. }, Some(lines)) =
+        (pool.language, node.get("skip_lines").and_then(count))
+    {
+        pool.skip_lines = u64::from(lines);
+    }
     let word = |key| node.get(key).and_then(Node::text);
     let span = |key| node.get(key).and_then(duration);
     let bytes = |key| node.get(key).and_then(Node::text).and_then(size);
@@ -104,7 +109,7 @@ fn language(node: &Node, problems: &mut Vec<Diagnostic>) -> Language {
             output: format("output"),
         };
     }
-    for key in ["input", "output"] {
+    for key in ["input", "output", "skip_lines"] {
         if let Some(entry) = node.entry(key) {
             let message = format!("`{key}` says nothing to a worker that speaks the protocol");
             problems.push(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use ratchet_ipc::JobKey;
 use ratchet_runtime::{Class, Outcome, Status, Summary};
 
 use super::human::tone;
@@ -23,6 +24,9 @@ const NAMED: usize = 3;
 
 /// How many of the slowest are named.
 const SLOWEST: usize = 3;
+
+/// How many jobs are named whose results are in doubt.
+const SUSPECTS: usize = 20;
 
 /// Collects what the end has to say, outcome by outcome, in bounded memory.
 #[derive(Debug, Default)]
@@ -93,6 +97,7 @@ impl Digest {
         let mut text = String::new();
         self.render_reasons(style, &mut text);
         self.render_slowest(summary, &mut text);
+        render_suspects(&summary.suspects, style, &mut text);
         render_counts(summary, style, &mut text);
         if let Some(rerun) = rerun.filter(|_| !summary.all_successful()) {
             line(
@@ -154,6 +159,33 @@ impl Digest {
             line(text, format_args!("slowest: {}", named.join(", ")));
         }
     }
+}
+
+/// Names the jobs whose results were reported before they proved to be in doubt.
+fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
+    if suspects.is_empty() {
+        return;
+    }
+    let mut named: Vec<String> = suspects
+        .iter()
+        .take(SUSPECTS)
+        .map(|id| plain(id.as_str()).into())
+        .collect();
+    let more = suspects.len() - named.len();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    let count = style
+        .paint(Tone::Bad, &format!("{:>6} x", suspects.len()))
+        .into_owned();
+    line(
+        text,
+        format_args!(
+            "{count} suspect: a filter proved to be out of step after it gave these results, and any of them may be \
+             the answer to another item: {}",
+            named.join(", ")
+        ),
+    );
 }
 
 fn render_counts(summary: &Summary, style: Style, text: &mut String) {

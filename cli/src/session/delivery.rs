@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ratchet_ipc::JobKey;
 use ratchet_runtime::summary::{Counts, Tally};
 use ratchet_runtime::{Outcome, Summary};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -60,12 +61,19 @@ impl fmt::Display for Unwritable {
 
 enum Message {
     Outcomes(Vec<Arc<Outcome>>, Option<OwnedSemaphorePermit>),
-    /// The run has ended after so much time, with so many attempts at once, and so many workers replaced.
-    End {
-        elapsed: Duration,
-        peak: u64,
-        restarts: u64,
-    },
+    /// The run has ended.
+    End(Closing),
+}
+
+/// What outcomes do not tell of a run.
+pub(super) struct Closing {
+    pub(super) elapsed: Duration,
+    /// How many attempts ran at once at the most.
+    pub(super) peak: u64,
+    /// How many workers were replaced.
+    pub(super) restarts: u64,
+    /// Jobs whose results may be wrong.
+    pub(super) suspects: Vec<JobKey>,
 }
 
 /// What came of it.
@@ -115,18 +123,8 @@ impl Delivery {
     }
 
     /// The run has ended: waits until all is written.
-    pub(super) async fn end(
-        self,
-        elapsed: Duration,
-        peak: u64,
-        restarts: u64,
-    ) -> Result<Delivered, CliError> {
-        let end = Message::End {
-            elapsed,
-            peak,
-            restarts,
-        };
-        let _ = self.outcomes.send(end).await;
+    pub(super) async fn end(self, closing: Closing) -> Result<Delivered, CliError> {
+        let _ = self.outcomes.send(Message::End(closing)).await;
         let thread = self.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         match joined {
@@ -176,11 +174,14 @@ fn deliver(
                     }
                 }
             }
-            Some(Message::End {
-                elapsed,
-                peak,
-                restarts,
-            }) => {
+            Some(Message::End(closing)) => {
+                let Closing {
+                    elapsed,
+                    peak,
+                    restarts,
+                    suspects,
+                } = closing;
+                tally.suspect(suspects);
                 tally.concurrency(peak);
                 (0..restarts).for_each(|_| tally.restart());
                 let summary = tally.summary(elapsed);

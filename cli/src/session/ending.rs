@@ -85,7 +85,7 @@ pub(super) fn conclude(
         RunEnd::Done | RunEnd::Rule(_) if nobody_reads => RunEnd::NobodyReads,
         end => end,
     };
-    Ok(exit::of_run(end, &summary.counts))
+    Ok(exit::of_run(end, &summary.counts, summary.suspects.len()))
 }
 
 /// Whether the run came to its end by itself. One that stopped for any reason of its own may have jobs without

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::sniff::{self, Sniffed};
 use super::{Found, MessageKind};
 use crate::messages::{
     Event, HostName, IpcMessage, JobKey, MessageId, Payload, Request, Response, UnknownEvent,
@@ -18,11 +19,20 @@ pub(crate) const OPENING: &str = r#"{"type""#;
 /// A line of 16 MiB can hold two million of them, and each try may read it to its end.
 pub(super) const SALVAGE_TRIES: usize = 8;
 
+/// What becomes of a response that is no valid message though its id can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Its attempt fails: the worker has given its one answer.
+    FailsItsAttempt,
+    /// It is stray output: the stream ended in the middle of it, and the attempt fails by the end of its worker.
+    IsStray,
+}
+
 /// Reads one line, which should be one message and may be anything.
 ///
 /// In order of likelihood: a message; blank; a message with something behind it; stray text with a
-/// message behind it (a print without a newline); stray text.
-pub(crate) fn read_line(line: &str, found: &mut Found<'_>) {
+/// message behind it (a print without a newline); a broken response; stray text.
+pub(crate) fn read_line(line: &str, broken: Broken, found: &mut Found<'_>) {
     let mut rest = trim(line);
     while !rest.is_empty() {
         if let Some(message) = read_whole(rest) {
@@ -34,7 +44,7 @@ pub(crate) fn read_line(line: &str, found: &mut Found<'_>) {
                 read_value(value, found);
                 rest = behind;
             }
-            _ => return salvage(rest, found),
+            _ => return salvage(rest, broken, found),
         }
     }
 }
@@ -139,32 +149,91 @@ fn is_message(value: &str) -> bool {
 ///
 /// What follows the message must not be what follows a value inside another: then somebody has printed
 /// something that contains a message, and nothing was said.
-fn salvage(line: &str, found: &mut Found<'_>) {
+fn salvage(line: &str, broken: Broken, found: &mut Found<'_>) {
     let beginnings = memchr::memmem::find_iter(line.as_bytes(), OPENING).filter(|&at| at > 0);
     for at in beginnings.take(SALVAGE_TRIES) {
         if let Some((value, behind)) = split_value(&line[at..])
             && is_message(value)
             && !behind.starts_with(['}', ']', ','])
         {
-            found.stray(trim(&line[..at]).as_bytes());
-            return read_line(&line[at..], found);
+            take_broken(trim(&line[..at]).as_bytes(), Broken::FailsItsAttempt, found);
+            return read_line(&line[at..], broken, found);
         }
     }
-    found.stray(line.as_bytes());
+    take_broken(line.as_bytes(), broken, found);
 }
 
-/// What is not UTF-8 is stray, up to a message that is.
-pub(crate) fn salvage_bytes(line: &[u8], found: &mut Found<'_>) {
+/// What is not UTF-8 is a broken response or stray, up to a message that is UTF-8.
+pub(crate) fn salvage_bytes(line: &[u8], broken: Broken, found: &mut Found<'_>) {
     let beginnings = memchr::memmem::find_iter(line, OPENING).filter(|&at| at > 0);
     for at in beginnings.take(SALVAGE_TRIES) {
         if let Ok(text) = std::str::from_utf8(&line[at..])
-            && split_value(text).is_some_and(|(value, _)| is_message(value))
+            && let Some((value, behind)) = split_value(text)
+            && is_message(value)
+            && !behind.starts_with(['}', ']', ','])
         {
-            found.stray(line[..at].trim_ascii_end());
-            return read_line(text, found);
+            take_broken(line[..at].trim_ascii_end(), Broken::FailsItsAttempt, found);
+            return read_line(text, broken, found);
         }
     }
-    found.stray(line);
+    take_broken(line, broken, found);
+}
+
+/// Reads a text that is no valid message: a response whose id can be read fails its attempt, and all else is
+/// stray output.
+///
+/// The worker has given its one answer to that attempt. If the text were only logged, the attempt would wait
+/// for ever.
+fn take_broken(text: &[u8], broken: Broken, found: &mut Found<'_>) {
+    let begins = if broken == Broken::IsStray {
+        None
+    } else if text.trim_ascii_start().starts_with(b"{") {
+        Some(0)
+    } else {
+        memchr::memmem::find(text, OPENING.as_bytes()).filter(|&at| !is_quoted(&text[..at]))
+    };
+    if let Some(at) = begins
+        && let Sniffed {
+            kind: Some(MessageKind::Response),
+            id: Some(id),
+        } = sniff::sniff(&text[at..])
+    {
+        let before = text[..at].trim_ascii_end();
+        if !before.is_empty() {
+            found.stray(before);
+        }
+        let response = &text[at..];
+        return found.malformed(
+            MessageKind::Response,
+            Some(id),
+            fault_of(response),
+            response,
+        );
+    }
+    if !text.is_empty() {
+        found.stray(text);
+    }
+}
+
+/// Whether what follows this text stands inside something that was printed, as in a log of what was sent.
+fn is_quoted(before: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    let is_quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\'' | b'`'));
+    match before.split_last() {
+        Some((b'[' | b',' | b'(', _)) => true,
+        // The value of a key.
+        Some((b':', key)) => is_quote(key.trim_ascii_end().last()),
+        last => is_quote(last.map(|(last, _)| last)),
+    }
+}
+
+/// Says why a response cannot be read, for people.
+fn fault_of(response: &[u8]) -> String {
+    match serde_json::from_slice::<Response>(response) {
+        Err(error) => error.to_string(),
+        // It reads well by itself, so only what stands around it can be wrong.
+        Ok(_) => "something else stands on its line".to_owned(),
+    }
 }
 
 /// Reads a JSON value that stands alone.

@@ -27,6 +27,8 @@ pub struct Lines {
     input: LineFormat,
     output: LineFormat,
     unanswered: VecDeque<MessageId>,
+    /// How many of the next lines are passed over.
+    skip: u64,
 }
 
 impl Default for Lines {
@@ -43,7 +45,22 @@ impl Lines {
             input,
             output,
             unanswered: VecDeque::new(),
+            skip: 0,
         }
+    }
+
+    /// Passes over the first lines that the filter prints: its banner, which answers nothing.
+    #[must_use]
+    pub fn skip(mut self, lines: u64) -> Self {
+        self.skip = lines;
+        self
+    }
+
+    /// Whether a line is part of the banner.
+    fn is_skipped(&mut self) -> bool {
+        let skipped = self.skip > 0;
+        self.skip -= u64::from(skipped);
+        skipped
     }
 
     fn answer(&mut self, id: MessageId, line: &[u8], found: &mut Found<'_>) {
@@ -94,6 +111,9 @@ impl Dialect for Lines {
     }
 
     fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
+        if self.is_skipped() {
+            return;
+        }
         match self.unanswered.pop_front() {
             Some(id) => self.answer(id, line, found),
             None => found.stray(line),
@@ -101,6 +121,9 @@ impl Dialect for Lines {
     }
 
     fn decode_unfinished(&mut self, line: &[u8], found: &mut Found<'_>) {
+        if self.is_skipped() {
+            return;
+        }
         // Half an answer looks like a whole one: only its newline says that it is.
         match self.unanswered.pop_front() {
             Some(id) => {
@@ -112,6 +135,9 @@ impl Dialect for Lines {
     }
 
     fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
+        if self.is_skipped() {
+            return;
+        }
         match self.unanswered.pop_front() {
             Some(id) => found.too_large(Some(RESPONSE), Some(id), bytes),
             None => found.stray(head),

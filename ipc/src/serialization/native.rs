@@ -1,5 +1,6 @@
 //! The dialect of `PROTOCOL.md`.
 
+use super::decode::Broken;
 use super::sniff::{self, Sniffed};
 use super::{Dialect, Found, decode, encode};
 use crate::error::IpcError;
@@ -17,10 +18,12 @@ impl Dialect for Native {
     }
 
     fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
-        match std::str::from_utf8(line) {
-            Ok(text) => decode::read_line(text, found),
-            Err(_) => decode::salvage_bytes(line, found),
-        }
+        read(line, Broken::FailsItsAttempt, found);
+    }
+
+    fn decode_unfinished(&mut self, line: &[u8], found: &mut Found<'_>) {
+        // Half a response is no answer: a worker that dies in the middle of one has crashed.
+        read(line, Broken::IsStray, found);
     }
 
     fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
@@ -35,5 +38,12 @@ impl Dialect for Native {
             }
             _ => found.stray(head),
         }
+    }
+}
+
+fn read(line: &[u8], broken: Broken, found: &mut Found<'_>) {
+    match std::str::from_utf8(line) {
+        Ok(text) => decode::read_line(text, broken, found),
+        Err(_) => decode::salvage_bytes(line, broken, found),
     }
 }

@@ -102,14 +102,99 @@ fn a_print_without_newline_is_cut_off() {
         decode(format!("50 % {SEVEN}\n")),
         [stray("50 %"), response("7", "1")]
     );
-    let cut = format!("{}{SEVEN}\n", r#"{"type":"response","id":"6","res"#);
+}
+
+/// The id and the line of each broken response, and the texts of stray lines.
+fn broken(bytes: impl AsRef<[u8]>) -> (Vec<(String, String)>, Vec<String>) {
+    let mut found = (Vec::new(), Vec::new());
+    for incoming in decode(bytes) {
+        match incoming {
+            Incoming::Malformed(malformed) if malformed.kind == MessageKind::Response => {
+                let id = malformed.id.unwrap().to_string();
+                assert!(!malformed.reason.is_empty());
+                found.0.push((id, malformed.line));
+            }
+            Incoming::Stray(line) => found.1.push(line.text),
+            other => panic!("{other:?}"),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_broken_response_whose_id_can_be_read_fails_its_attempt() {
+    let lines: [&[u8]; 10] = [
+        br#"{"type":"response","id":"7","result":NaN}"#,
+        br#"{"type":"response","id":"7","result":{"a":[1,-Infinity]}}"#,
+        br#"{"type":"response","result":NaN,"id":"7"}"#,
+        br#"{"id":"7","result":NaN,"type":"response"}"#,
+        br#" { "type" : "response" , "id" : "7" , "result" : nan } "#,
+        br#"{"type":"response","id":"7","result":'x'}"#,
+        br#"{"type":"response","id":"7","result":"cut"#,
+        br#"{"type":"response","id":"7","result":1}}"#,
+        b"{\"type\":\"response\",\"id\":\"7\",\"result\":\"caf\xe9\"}",
+        b"{\"type\":\"response\",\"id\":\"7\",\"result\":\"\0\"}",
+    ];
+    for line in lines {
+        let shown = String::from_utf8_lossy(line.trim_ascii()).into_owned();
+        // What stands behind a whole message is noise, so that one is not broken.
+        if shown.ends_with("1}}") {
+            let found = decode([line, b"\n"].concat());
+            assert_eq!(found, [response("7", "1"), stray("}")]);
+            continue;
+        }
+        let (responses, strays) = broken([line, b"\n"].concat());
+        assert_eq!(responses, [("7".to_owned(), shown)]);
+        assert!(strays.is_empty(), "{strays:?}");
+    }
+    let number = br#"{"type":"response","id":7,"result":NaN}"#;
+    assert_eq!(broken([&number[..], b"\n"].concat()).0[0].0, "7");
+}
+
+#[test]
+fn a_broken_response_is_found_beside_other_output() {
+    let nan = r#"{"type":"response","id":"6","result":NaN}"#;
+    let (responses, strays) = broken(format!("50 % {nan}\n"));
     assert_eq!(
-        decode(cut),
-        [
-            stray(r#"{"type":"response","id":"6","res"#),
-            response("7", "1")
-        ]
+        (responses.len(), &strays[..]),
+        (1, &["50 %".to_owned()][..])
     );
+
+    let found = decode(format!("{SEVEN}{nan}\n"));
+    assert!(
+        matches!(&found[..], [Incoming::Message(_), Incoming::Malformed(_)]),
+        "{found:?}"
+    );
+    for cut in [nan, r#"{"type":"response","id":"6","res"#] {
+        let found = decode(format!("{cut}{SEVEN}\n"));
+        let [Incoming::Malformed(malformed), seven] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            (malformed.id.clone(), malformed.line.as_str()),
+            (Some("6".into()), cut)
+        );
+        assert_eq!(*seven, response("7", "1"));
+    }
+}
+
+#[test]
+fn what_is_no_response_of_its_own_fails_no_attempt() {
+    let nan = r#"{"type":"response","id":"7","result":NaN}"#;
+    for line in [
+        format!("sent [{nan}]"),
+        format!("sent \"{nan}\""),
+        format!("{{\"a\":{nan}}}"),
+        format!("sent {{\"a\":{nan}}}"),
+        nan.replace("response", "reply"),
+        nan.replace("response", "event"),
+        nan.replace("\"7\"", "[7]"),
+        nan.replace("id", "to"),
+    ] {
+        assert_eq!(decode(format!("{line}\n")), [stray(&line)], "{line}");
+    }
+    // The stream ends in the middle of it: its worker has crashed.
+    assert_eq!(decode(nan), [stray(nan)]);
 }
 
 #[test]

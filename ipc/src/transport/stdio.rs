@@ -42,6 +42,8 @@ pub struct StdioTransport<R, W> {
     reader: R,
     /// Gone once the sending side is closed or broken.
     writer: Option<W>,
+    /// The sending side is closed once everything is written.
+    finishing: bool,
     /// A failure to read that came up while writing, and that nobody was told of yet.
     read_error: Option<io::Error>,
     codec: Codec,
@@ -66,6 +68,7 @@ where
         Self {
             reader,
             writer: Some(writer),
+            finishing: false,
             read_error: None,
             codec: Codec::new(dialect, limits),
             chunk: vec![0; READ_BYTES].into_boxed_slice(),
@@ -92,8 +95,12 @@ where
         let Some(writer) = &mut self.writer else {
             return Poll::Ready(Ok(()));
         };
-        let flushed = ready!(Pin::new(writer).poll_flush(cx));
-        Poll::Ready(flushed.map_err(|error| self.lose_writer(error)))
+        let mut written = ready!(Pin::new(&mut *writer).poll_flush(cx));
+        if self.finishing && written.is_ok() {
+            written = ready!(Pin::new(writer).poll_shutdown(cx));
+            self.writer = None;
+        }
+        Poll::Ready(written.map_err(|error| self.lose_writer(error)))
     }
 
     /// A side that failed once is closed: the failure is told once.
@@ -166,7 +173,7 @@ where
     W: AsyncWrite + Unpin + Send,
 {
     fn queue(&mut self, message: &IpcMessage) -> Result<(), IpcError> {
-        if self.writer.is_none() {
+        if self.writer.is_none() || self.finishing {
             return Err(IpcError::Closed);
         }
         self.codec.encode(message)
@@ -189,6 +196,10 @@ where
         self.codec
             .next(self.read_at)
             .filter(|incoming| *incoming != Incoming::End)
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
     }
 
     async fn close(&mut self) -> Result<(), IpcError> {

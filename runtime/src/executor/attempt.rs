@@ -70,6 +70,7 @@ impl Vigil {
             worker: None,
             ran: self.started.elapsed(),
             next: None,
+            provisional: false,
         });
     }
 }

@@ -50,13 +50,18 @@ impl Done {
 impl Orchestrator {
     /// A job ends with what its attempt came to.
     pub(super) fn end(&mut self, ticket: Ticket, attempted: Attempted) {
-        let Some(entry) = self.forget(ticket) else {
-            return;
-        };
+        if let Some(entry) = self.forget(ticket) {
+            self.end_with(entry, attempted);
+        }
+    }
+
+    /// A job that is forgotten already ends with what its attempt came to.
+    pub(super) fn end_with(&mut self, entry: Entry, attempted: Attempted) {
         let Attempted {
             result,
             worker,
             ran,
+            ..
         } = attempted;
         // Without a result the right passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share, &result) {

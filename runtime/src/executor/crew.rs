@@ -60,6 +60,8 @@ pub(crate) enum Stop {
 pub(crate) enum Prospect {
     /// So many jobs wait in the queue, which is what pools grow by; others run, or may come.
     Open { waiting: usize },
+    /// Nothing waits and nothing comes: what was given to workers is all that is left, if none of it fails.
+    Last,
     /// Nothing begins any more, so that a worker that ends need not be replaced.
     Over,
     /// Nothing begins any more, and nobody waits for a worker to end well.
@@ -77,7 +79,7 @@ impl Prospect {
     pub(crate) fn waiting(self) -> usize {
         match self {
             Self::Open { waiting } => waiting,
-            Self::Over | Self::Killed => 0,
+            Self::Last | Self::Over | Self::Killed => 0,
         }
     }
 
@@ -88,6 +90,7 @@ impl Prospect {
                 waiting: one.saturating_add(two),
             },
             (open @ Self::Open { .. }, _) | (_, open @ Self::Open { .. }) => open,
+            (Self::Last, _) | (_, Self::Last) => Self::Last,
             (Self::Killed, _) | (_, Self::Killed) => Self::Killed,
             (Self::Over, Self::Over) => Self::Over,
         }
@@ -123,7 +126,21 @@ pub(crate) enum Report {
         ran: Duration,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
+        /// The result may yet be refuted: [`Report::Confirmed`] or [`Report::Refuted`] follows.
+        provisional: bool,
     },
+    /// The provisional result of an attempt is its result, as far as can be known. If it is `in_doubt` it may still
+    /// prove wrong.
+    Confirmed { ticket: Ticket, in_doubt: bool },
+    /// The provisional result of an attempt is the answer to something else.
+    Refuted {
+        ticket: Ticket,
+        failure: Box<Failure>,
+    },
+    /// No result that this worker has given so far can prove wrong any more.
+    Cleared { worker: WorkerName },
+    /// Any result that this worker has given since [`Report::Cleared`] may be wrong.
+    OutOfStep { worker: WorkerName, reason: String },
     /// An attempt comes back that never began: nobody is to be charged with it.
     Returned { ticket: Ticket },
     /// An attempt tells how far it has come.

@@ -73,7 +73,7 @@ impl Orchestrator {
         let phase = self.phases.phase();
         let queued: usize = self.staff.iter().map(Staff::jobs).sum();
         // Any kind may be the one of a job that is still on its way to the queue.
-        let comes = !self.source.is_dry() || self.living > queued;
+        let comes = !self.source.is_dry() || self.living > queued + self.provisional.held();
         for (number, staff) in (0..).zip(&mut self.staff) {
             let kind = Kind(number);
             let unresolved = if silent > 0 && self.kinds.silent().contains(&kind) {
@@ -83,7 +83,8 @@ impl Orchestrator {
             };
             let waiting = staff.waiting + unresolved;
             let prospect = match phase {
-                Phase::Running if comes || staff.jobs() > 0 => Prospect::Open { waiting },
+                Phase::Running if comes || waiting > 0 => Prospect::Open { waiting },
+                Phase::Running if staff.jobs() > 0 => Prospect::Last,
                 Phase::Running | Phase::Draining | Phase::Cancelling => Prospect::Over,
                 Phase::Killing => Prospect::Killed,
             };

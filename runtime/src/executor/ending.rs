@@ -17,6 +17,7 @@ use crate::scheduling::{Kind, Ticket};
 impl Orchestrator {
     /// What became due by the clock.
     pub(super) fn keep_time(&mut self) {
+        self.try_refuted_again();
         while let Some(&(when, ticket)) = self.patience.first()
             && when <= self.now
         {
@@ -181,6 +182,7 @@ impl Orchestrator {
         let Some(failure) = self.end_of_the_waiting() else {
             return;
         };
+        self.end_all_refuted(&failure);
         let mut arrivals = self.needs.give_up();
         arrivals.extend(std::mem::take(&mut self.unresolved));
         arrivals.extend(self.reuse.give_up());
@@ -204,6 +206,7 @@ impl Orchestrator {
 
     /// The time for killing is over, and some would not die. They have their outcome all the same.
     fn give_up(&mut self) {
+        self.give_up_held();
         let left: Vec<Ticket> = self
             .entries
             .iter()

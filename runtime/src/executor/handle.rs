@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -42,6 +43,9 @@ pub struct RunStatus {
     pub succeeded: u64,
     /// Those of these that failed, timed out or crashed.
     pub failed: u64,
+    /// Jobs whose results were delivered and may be wrong, because the filter that gave them proved to be out of
+    /// step.
+    pub suspects: Vec<JobKey>,
     /// All slots there are.
     pub slots: u32,
     /// Those that are filled.
@@ -60,6 +64,7 @@ impl RunStatus {
             ended: 0,
             succeeded: 0,
             failed: 0,
+            suspects: Vec::new(),
             slots,
             slots_used: 0,
         }

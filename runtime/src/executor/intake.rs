@@ -150,7 +150,7 @@ impl Orchestrator {
         }
     }
 
-    fn push(&mut self, arrival: &Arrival, kind: Kind) -> Result<Ticket, Failure> {
+    pub(super) fn push(&mut self, arrival: &Arrival, kind: Kind) -> Result<Ticket, Failure> {
         let (job, terms) = (&arrival.job, &arrival.job.terms);
         let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
         self.limits.clear();

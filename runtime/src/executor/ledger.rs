@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ratchet_ipc::JobKey;
+
 use crate::job::Job;
 use crate::outcome::Outcome;
 
@@ -34,6 +36,14 @@ use crate::outcome::Outcome;
 pub trait Ledger: Send {
     /// Takes note of an outcome; may buffer it.
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()>;
+
+    /// Takes note that the outcomes of these jobs, which were appended before, may be wrong; may buffer it.
+    ///
+    /// A filter proved to be out of step after they were reported. One that keeps outcomes only for the time of
+    /// the run need not care.
+    fn suspect(&mut self, _ids: &[JobKey]) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Returns once all that was appended is as safe as it is meant to be.
     fn flush(&mut self) -> io::Result<()>;

@@ -27,6 +27,7 @@ use super::kinds::Kinds;
 use super::needs::Needs;
 use super::order::Outgoing;
 use super::pace::Pace;
+use super::provisional::Provisional;
 use super::recording::Recording;
 use super::reporter::{Reporter, Reports};
 use super::reuse::{Reuse, Share};
@@ -156,6 +157,7 @@ pub(super) struct Orchestrator {
     /// How many bytes outcomes on their way out carry.
     pub(super) weight_out: usize,
     pub(super) patience: BTreeSet<(Instant, Ticket)>,
+    pub(super) provisional: Provisional,
     pub(super) breakers: Breakers,
     pub(super) router: Router,
     pub(super) reports: Reports,
@@ -358,6 +360,7 @@ impl Orchestrator {
             patience,
             recording,
             enough,
+            self.provisional.deadline(),
             self.phases.deadline(),
         ]
         .into_iter()

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::JobKey;
 use tokio::task::JoinHandle;
 
 use super::ledger::Ledger;
@@ -39,6 +40,8 @@ const GATHERS: Duration = Duration::from_millis(1);
 pub(super) struct Recording {
     ledger: Option<SharedLedger>,
     gathering: Batch,
+    /// Jobs whose outcomes were recorded before, or are in the batch that gathers, and may be wrong.
+    suspects: Vec<JobKey>,
     writing: Option<JoinHandle<(Written, io::Result<()>)>>,
     in_writing: usize,
     /// From when on a small batch may follow the last one.
@@ -54,6 +57,7 @@ impl Recording {
         Self {
             ledger,
             gathering: Vec::new(),
+            suspects: Vec::new(),
             writing: None,
             in_writing: 0,
             next: None,
@@ -74,20 +78,28 @@ impl Recording {
         self.awaited |= awaited;
     }
 
+    /// Takes note that the outcomes of these jobs may be wrong. They came before.
+    pub(super) fn suspect(&mut self, ids: &[JobKey]) {
+        if self.ledger.is_some() {
+            self.suspects.extend_from_slice(ids);
+            self.awaited = true;
+        }
+    }
+
     /// How many outcomes are in it.
     pub(super) fn len(&self) -> usize {
         self.gathering.len() + self.in_writing + self.written.len()
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.suspects.is_empty() && self.writing.is_none()
     }
 
     /// Writes what has gathered, unless a batch is being written, or a small one would follow close upon another
     /// while there is `more` to come.
     pub(super) fn begin(&mut self, more: bool, now: Instant) {
         let Some(ledger) = &self.ledger else { return };
-        if self.writing.is_some() || self.gathering.is_empty() {
+        if self.writing.is_some() || (self.gathering.is_empty() && self.suspects.is_empty()) {
             return;
         }
         let is_early = self.next.is_some_and(|next| now < next);
@@ -97,9 +109,10 @@ impl Recording {
         self.awaited = false;
         self.next = now.checked_add(GATHERS);
         let (ledger, batch) = (Arc::clone(ledger), std::mem::take(&mut self.gathering));
+        let suspects = std::mem::take(&mut self.suspects);
         self.in_writing = batch.len();
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let written = write(&ledger, &batch);
+            let written = write(&ledger, &batch, &suspects);
             (without_jobs(batch), written)
         }));
     }
@@ -133,6 +146,7 @@ impl Recording {
     /// One failure is enough: nothing more is written, and what has gathered goes out as it is.
     fn fail(&mut self, reason: String) {
         self.ledger = None;
+        self.suspects.clear();
         let gathered = std::mem::take(&mut self.gathering);
         self.written.extend(without_jobs(gathered));
         self.failure.get_or_insert(reason);
@@ -165,11 +179,14 @@ fn with_causes(error: &io::Error) -> String {
     text
 }
 
-fn write(ledger: &SharedLedger, batch: &Batch) -> io::Result<()> {
+fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Result<()> {
     let writing = std::panic::AssertUnwindSafe(|| {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         for (job, leaving) in batch {
             ledger.append(job, &leaving.outcome)?;
+        }
+        if !suspects.is_empty() {
+            ledger.suspect(suspects)?;
         }
         ledger.flush()
     });

@@ -5,7 +5,9 @@ mod dependencies;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use ratchet_caching::{Begin, FileHasher, Key, Permit, Policy, TaskCache, Waited, Waiter};
+use ratchet_caching::{
+    Begin, FileHasher, Key, Permit, Policy, Selector, TaskCache, Waited, Waiter,
+};
 use ratchet_ipc::Payload;
 use tokio::task::{self, JoinSet};
 
@@ -69,6 +71,15 @@ pub(super) struct Reuse {
     /// The jobs that wait for the result of another, by the task that waits.
     sharers: HashMap<task::Id, (Arrival, Kind)>,
     storing: JoinSet<()>,
+    /// Results that proved wrong after they were stored.
+    withdrawn: Vec<Key>,
+}
+
+impl Share {
+    /// Where the result will be.
+    pub(super) fn key(&self) -> Key {
+        self.0.key()
+    }
 }
 
 struct Asked {
@@ -101,6 +112,7 @@ impl Reuse {
             sharing: JoinSet::new(),
             sharers: HashMap::new(),
             storing: JoinSet::new(),
+            withdrawn: Vec::new(),
         }
     }
 
@@ -223,9 +235,34 @@ impl Reuse {
         arrivals
     }
 
+    /// Takes results out of the cache that proved wrong after they were stored.
+    pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
+        if keys.is_empty() {
+            return;
+        }
+        let Some(CacheUse { cache, .. }) = self.cache.clone() else {
+            return;
+        };
+        // One may be on its way into the cache, so this is done once more when all are there.
+        self.withdrawn.extend(keys.iter().copied());
+        self.storing
+            .spawn(async move { remove(&cache, keys).await });
+    }
+
     /// Lets results be stored to the end.
     pub(super) async fn finish(mut self) {
         while self.storing.join_next().await.is_some() {}
+        if let Some(CacheUse { cache, .. }) = self.cache {
+            remove(&cache, self.withdrawn).await;
+        }
+    }
+}
+
+async fn remove(cache: &TaskCache, keys: Vec<Key>) {
+    for key in keys {
+        if let Err(error) = cache.invalidate(&Selector::key(key)).await {
+            tracing::error!(%error, "a wrong result could not be taken out of the cache: clear it (ratchet cache clear)");
+        }
     }
 }
 

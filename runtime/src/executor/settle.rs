@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::Payload;
+use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{Decision, History, Retryable};
 
 use super::crew::Report;
@@ -17,6 +18,8 @@ pub(super) struct Attempted {
     pub(super) result: Result<Payload, Box<Failure>>,
     pub(super) worker: Option<WorkerName>,
     pub(super) ran: Duration,
+    /// The result may yet be refuted.
+    pub(super) provisional: bool,
 }
 
 impl Retryable for Failure {
@@ -48,14 +51,20 @@ impl Orchestrator {
                 worker,
                 ran,
                 next,
+                provisional,
             } => {
                 let attempted = Attempted {
                     result,
                     worker,
                     ran,
+                    provisional,
                 };
                 self.attempt_ended(ticket, attempted, next);
             }
+            Report::Confirmed { ticket, in_doubt } => self.confirmed(ticket, in_doubt),
+            Report::Refuted { ticket, failure } => self.refuted(ticket, failure),
+            Report::Cleared { worker } => self.provisional.cleared(&worker),
+            Report::OutOfStep { worker, reason } => self.out_of_step(&worker, reason),
             Report::Returned { ticket } => self.returned(ticket),
             Report::Step { ticket, step } => {
                 if let Some(entry) = self.entry(ticket) {
@@ -135,10 +144,13 @@ impl Orchestrator {
         self.give_back(ticket, end, next, attempted.worker.as_ref());
         self.staff[usize::from(kind.0)].running -= 1;
         match end {
+            End::Succeeded if attempted.provisional => self.hold(ticket, attempted),
             End::Succeeded | End::Failed => self.end(ticket, attempted),
             End::Again(when) => {
                 self.staff[usize::from(kind.0)].waiting += 1;
-                self.tell_retry(ticket, &attempted, when);
+                if let (Some(entry), Err(failure)) = (self.entry(ticket), &attempted.result) {
+                    self.tell_retry(entry, failure, when);
+                }
                 if let Some(entry) = self.entry_mut(ticket) {
                     entry.state = State::Waiting;
                     entry.since = now;
@@ -178,39 +190,10 @@ impl Orchestrator {
         let Some(Some(entry)) = self.entries.get_mut(ticket.index()) else {
             return End::Failed;
         };
-        if matches!(failure.class, Class::Crash | Class::Memory) {
-            entry.crashes += 1;
-            if entry.crashes >= crash_limit && entry.job.terms.retry.is_some() {
-                let message = format!(
-                    "it took {} workers with it: {}",
-                    entry.crashes, failure.message
-                );
-                **failure = Failure {
-                    class: Class::Poison,
-                    message,
-                    retryable: false,
-                    ..(**failure).clone()
-                };
-                return End::Failed;
-            }
-        }
-        let (Some(policy), true) = (&entry.job.terms.retry, goes_on) else {
-            return End::Failed;
-        };
-        let started = entry.first_start.unwrap_or(now);
-        let history = entry
-            .history
-            .get_or_insert_with(|| Box::new(History::new(started)));
-        match history.decide(&**policy, &**failure, now, &mut self.rng) {
-            Decision::Retry { at } => End::Again(at),
-            Decision::GiveUp { .. } => End::Failed,
-        }
+        entry.judge(failure, crash_limit, goes_on, now, &mut self.rng)
     }
 
-    fn tell_retry(&self, ticket: Ticket, attempted: &Attempted, when: Instant) {
-        let (Some(entry), Err(failure)) = (self.entry(ticket), &attempted.result) else {
-            return;
-        };
+    pub(super) fn tell_retry(&self, entry: &Entry, failure: &Failure, when: Instant) {
         self.tell(|| {
             let wait = when.saturating_duration_since(self.now).as_millis();
             Event::AttemptFailed {
@@ -298,5 +281,45 @@ impl Orchestrator {
             self.end_waiting(ticket, failure.clone());
         }
         self.resolve_again();
+    }
+}
+
+impl Entry {
+    /// What follows a failure of its attempt. It is made another one if it was one too many.
+    pub(super) fn judge(
+        &mut self,
+        failure: &mut Box<Failure>,
+        crash_limit: u32,
+        goes_on: bool,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> End {
+        if matches!(failure.class, Class::Crash | Class::Memory) {
+            self.crashes += 1;
+            if self.crashes >= crash_limit && self.job.terms.retry.is_some() {
+                let message = format!(
+                    "it took {} workers with it: {}",
+                    self.crashes, failure.message
+                );
+                **failure = Failure {
+                    class: Class::Poison,
+                    message,
+                    retryable: false,
+                    ..(**failure).clone()
+                };
+                return End::Failed;
+            }
+        }
+        let (Some(policy), true) = (&self.job.terms.retry, goes_on) else {
+            return End::Failed;
+        };
+        let started = self.first_start.unwrap_or(now);
+        let history = self
+            .history
+            .get_or_insert_with(|| Box::new(History::new(started)));
+        match history.decide(&**policy, &**failure, now, rng) {
+            Decision::Retry { at } => End::Again(at),
+            Decision::GiveUp { .. } => End::Failed,
+        }
     }
 }

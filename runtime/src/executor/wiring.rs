@@ -15,6 +15,7 @@ use super::orchestrator::{Orchestrator, Rules, Staff};
 use super::order::{Ordering, Outgoing};
 use super::pace::Pace;
 use super::plan::Plan;
+use super::provisional::Provisional;
 use super::recording::Recording;
 use super::reporter::Reporter;
 use super::reuse::Reuse;
@@ -114,6 +115,7 @@ impl Plan {
             weight: 0,
             weight_out: 0,
             patience: BTreeSet::new(),
+            provisional: Provisional::default(),
             breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
             router,
             reports,

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ratchet_ipc::Payload;
+use ratchet_ipc::{JobKey, Payload};
 
 use super::error::JournalError;
 use super::history::History;
@@ -138,6 +138,11 @@ fn copy(
                 Ok(resumed) => last = Some(resumed),
                 Err(_) => return Ok(None),
             },
+            // It concerns the outcomes before it, so it keeps its place among them.
+            Ok(Record::Suspect { ids, .. }) => {
+                let ids: Vec<JobKey> = ids.iter().map(|id| JobKey::from(&**id)).collect();
+                record::write_suspect(&mut copied, n, &ids)?;
+            }
             // An outcome that was superseded, or an end after which the run went on.
             Ok(Record::Job(_) | Record::Ended { .. }) => {}
             Err(_) => return Ok(None),

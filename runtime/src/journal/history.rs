@@ -1,7 +1,8 @@
 //! What a journal tells of a run.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use super::index::{Entry, Index};
 use super::record::{self, Header, Record, Unreadable};
 use super::scan::{Damage, Scanned, Scanner, Torn};
 use crate::job::Job;
-use crate::outcome::{Outcome, Status};
+use crate::outcome::{Class, Failure, Outcome, Status};
 use crate::summary::Summary;
 
 /// Of a journal full of damage, this much is told line by line.
@@ -73,6 +74,12 @@ impl History {
         let mut reading = Reading::default();
         while let Some(scanned) = scanner.next().map_err(failed)? {
             reading.take(scanned);
+        }
+        if !reading.suspects.is_empty() {
+            let mut input = file.try_clone().map_err(failed)?;
+            input.seek(SeekFrom::Start(0)).map_err(failed)?;
+            let input = BufReader::with_capacity(CHUNK, input);
+            reading.mark_suspects(Scanner::new(input)).map_err(failed)?;
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -167,9 +174,13 @@ impl History {
         line.pop_if(|last| *last == b'\n');
         record::read_outcome(&line)
             .map_err(|why| self.changed(recorded.offset, &why))
-            .and_then(|(outcome, identity)| {
+            .and_then(|(mut outcome, identity)| {
                 let found = self.find_key(content::key_of(outcome.id.as_str(), identity));
                 if found.is_some_and(|found| found.offset == recorded.offset) {
+                    // A result that was reported, and proved to be in doubt after that.
+                    if outcome.is_success() && recorded.status != Status::Succeeded {
+                        outcome.result = Err(Box::new(suspect()));
+                    }
                     Ok(outcome)
                 } else {
                     let why = format!("it is the outcome of `{}`", outcome.id);
@@ -232,6 +243,14 @@ impl Recorded {
     }
 }
 
+/// What the result of a job counts as whose filter proved to be out of step after it was reported.
+fn suspect() -> Failure {
+    Failure::new(
+        Class::Protocol,
+        "its result is suspect: the filter that gave it proved to be out of step after that",
+    )
+}
+
 /// The header of a journal, which has to be its first line.
 pub(super) fn read_header<R: BufRead>(
     path: &Path,
@@ -269,6 +288,8 @@ struct Reading {
     entries: Vec<Entry>,
     recorded: u64,
     knows_identities: bool,
+    /// Ids of jobs whose outcomes among the first so many entries may be wrong.
+    suspects: HashMap<String, usize>,
     /// A damaged line was left out since the last record, which may be the one that is missing.
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
@@ -315,6 +336,12 @@ impl Reading {
                 self.recorded += 1;
                 entry.n
             }
+            Record::Suspect { n, ids } => {
+                let before = self.entries.len();
+                let ids = ids.into_iter().map(|id| (id.into_owned(), before));
+                self.suspects.extend(ids);
+                n
+            }
             Record::Resumed { n, times } => {
                 self.resumed = self.resumed.saturating_add(times);
                 self.resumed_records = self.resumed_records.saturating_add(1);
@@ -336,6 +363,35 @@ impl Reading {
         self.recorded = n.max(self.recorded);
     }
 
+    /// Has results that may be wrong count as failures.
+    ///
+    /// A `suspect` record names ids, and entries are known by keys that may be made of identities instead. So the file
+    /// is read once more, from its beginning: its job records come in the order of the entries.
+    fn mark_suspects<R: BufRead>(&mut self, mut scanner: Scanner<R>) -> io::Result<()> {
+        // Of a journal that is being written, the second look may see more than the first.
+        let mut entries = self.entries.iter_mut().enumerate();
+        while let Some(scanned) = scanner.next()? {
+            let Scanned::Record {
+                record: Record::Job(job),
+                ..
+            } = scanned
+            else {
+                continue;
+            };
+            let Some((number, entry)) = entries.next() else {
+                break;
+            };
+            if self
+                .suspects
+                .get(&*job.id)
+                .is_some_and(|before| number < *before)
+            {
+                entry.suspect();
+            }
+        }
+        Ok(())
+    }
+
     fn complain(&mut self, damage: Damage) {
         self.damaged += 1;
         if self.damage.len() < DAMAGE_KEPT {
@@ -351,7 +407,7 @@ struct At<'a> {
 }
 
 impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)

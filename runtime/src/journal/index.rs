@@ -25,6 +25,13 @@ impl Entry {
         }
     }
 
+    /// Its result may be wrong, so it counts as failed.
+    pub(super) fn suspect(&mut self) {
+        if self.status() == Status::Succeeded {
+            *self = Self::new(self.id, self.content, Status::Failed, self.offset());
+        }
+    }
+
     pub(super) fn content(&self) -> Content {
         self.content
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ratchet_ipc::JobKey;
+
 use super::Journal;
 use crate::executor::Ledger;
 use crate::job::Job;
@@ -11,6 +13,10 @@ use crate::outcome::Outcome;
 impl Ledger for Journal {
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         Ok(Self::append(self, job, outcome)?)
+    }
+
+    fn suspect(&mut self, ids: &[JobKey]) -> io::Result<()> {
+        Ok(Self::suspect(self, ids)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -22,6 +28,10 @@ impl Ledger for Journal {
 impl Ledger for Arc<Mutex<Journal>> {
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         Ok(lock(self)?.append(job, outcome)?)
+    }
+
+    fn suspect(&mut self, ids: &[JobKey]) -> io::Result<()> {
+        Ok(lock(self)?.suspect(ids)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! 5d3cf1a2 {"record":"header","v":1,"run":"1v7k3m0","at_ms":1764000000000,"source":{..},"about":{..}}
 //! 91b0c77e {"record":"job","n":1,"content":"<32 digits>","outcome":{"v":1,"id":"a",..}}
 //! 4c80be02 {"record":"job","n":2,"content":"<32 digits>","identity":"<32 digits>","outcome":{"v":1,"id":"2",..}}
+//! 3b1f0c55 {"record":"suspect","n":1,"ids":["a"]}
 //! 0f6a3382 {"record":"resumed","n":1,"at_ms":..,"about":{..}}
 //! c2e9141b {"record":"ended","n":2,"at_ms":..,"summary":{..}}
 //! ```
@@ -18,8 +19,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use ratchet_ipc::Payload;
 use ratchet_ipc::json::write_decimal;
+use ratchet_ipc::{JobKey, Payload};
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
@@ -73,6 +74,11 @@ pub struct Source {
 pub(super) enum Record<'a> {
     Header(Header),
     Job(Entry<'a>),
+    /// The outcomes of these jobs, as they stand before this record, may be wrong.
+    Suspect {
+        n: u64,
+        ids: Vec<Cow<'a, str>>,
+    },
     Resumed {
         n: u64,
         /// For how many resumptions it stands.
@@ -132,6 +138,8 @@ struct Line<'a, O> {
     #[serde(default, deserialize_with = "present")]
     about: Option<Payload>,
     summary: Option<Box<Summary>>,
+    #[serde(borrow)]
+    ids: Option<Vec<Cow<'a, str>>>,
 }
 
 /// The part of an outcome that a look through a journal needs.
@@ -151,6 +159,13 @@ struct HeaderLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a Source>,
     about: &'a Payload,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "record", rename = "suspect")]
+struct SuspectLine<'a> {
+    n: u64,
+    ids: &'a [JobKey],
 }
 
 #[derive(Serialize)]
@@ -204,6 +219,12 @@ pub(super) fn write_header(out: &mut Vec<u8>, header: &Header) -> serde_json::Re
         source: header.source.as_ref(),
         about: &header.about,
     };
+    write_line(out, |out| serde_json::to_writer(out, &line))
+}
+
+/// Appends the line that says that the outcomes of these jobs may be wrong.
+pub(super) fn write_suspect(out: &mut Vec<u8>, n: u64, ids: &[JobKey]) -> serde_json::Result<()> {
+    let line = SuspectLine { n, ids };
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
@@ -336,6 +357,13 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
                 source: line.source,
                 about: line.about.ok_or_else(|| need("about"))?,
             }))
+        }
+        "suspect" => {
+            let need = |field| missing("suspect", field);
+            Ok(Record::Suspect {
+                n: line.n.ok_or_else(|| need("n"))?,
+                ids: line.ids.ok_or_else(|| need("ids"))?,
+            })
         }
         "resumed" => Ok(Record::Resumed {
             n: line.n.ok_or_else(|| missing("resumed", "n"))?,

@@ -317,7 +317,9 @@ fn last_record(file: &File) -> io::Result<Last> {
         for line in tail.split(|byte| *byte == b'\n').rev().skip(1) {
             match record::read(line) {
                 Ok(Record::Job(job)) => return Ok(Last::Count(job.n)),
-                Ok(Record::Resumed { n, .. }) => return Ok(Last::Count(n)),
+                Ok(Record::Resumed { n, .. } | Record::Suspect { n, .. }) => {
+                    return Ok(Last::Count(n));
+                }
                 // Whatever the damaged line was, it was written after this.
                 Ok(Record::Ended { n, .. }) if damaged => return Ok(Last::Count(n)),
                 Ok(Record::Ended { at, summary, .. }) => {

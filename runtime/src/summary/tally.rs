@@ -35,6 +35,7 @@ pub struct Tally {
     /// How many workers of each kind have failed and have no successor yet.
     fallen: HashMap<String, u64>,
     restarts: u64,
+    suspects: Vec<JobKey>,
 }
 
 impl Tally {
@@ -52,6 +53,7 @@ impl Tally {
                 self.running.remove(&outcome.id);
                 self.record(outcome);
             }
+            Event::JobsSuspect { ids, .. } => self.suspect(ids.iter().cloned()),
             Event::Worker(news) => self.observe_worker(news),
             _ => {}
         }
@@ -95,6 +97,11 @@ impl Tally {
     /// Takes note of a worker that was started in the place of one that had failed.
     pub fn restart(&mut self) {
         self.restarts += 1;
+    }
+
+    /// Takes note of results that were reported and may be wrong.
+    pub fn suspect(&mut self, ids: impl IntoIterator<Item = JobKey>) {
+        self.suspects.extend(ids);
     }
 
     /// How many jobs ended how.
@@ -143,6 +150,7 @@ impl Tally {
             queue: self.queue.spread(),
             peak_concurrency: self.peak,
             worker_restarts: self.restarts,
+            suspects: self.suspects.clone(),
         }
     }
 }

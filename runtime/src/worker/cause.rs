@@ -35,7 +35,12 @@ pub(crate) enum Cause {
     /// It printed what is no message, which failed the job that it worked on.
     Spoiled(String),
     /// A filter printed more lines than it was given: nobody can tell any more which answers what.
-    Surplus(String),
+    Surplus {
+        /// The line that was one too many.
+        line: String,
+        /// It has never answered as it should, so that its successors will not either.
+        is_fresh: bool,
+    },
     /// It was asked to end, nothing being wrong with it.
     Retired(Retirement),
 }
@@ -58,6 +63,19 @@ pub enum Retirement {
 }
 
 impl Cause {
+    /// A filter printed this line too many. It is fresh if it has never answered as it should.
+    pub(crate) fn surplus(line: &str, is_fresh: bool) -> Self {
+        Self::Surplus {
+            line: line.to_owned(),
+            is_fresh,
+        }
+    }
+
+    /// Whether its kind is to blame, whatever job the worker had: the next worker would end like it.
+    pub(crate) fn blames_kind(&self) -> bool {
+        matches!(self, Self::Surplus { is_fresh: true, .. }) || self.is_final()
+    }
+
     /// Whether nobody wanted it to end.
     pub(crate) fn is_unexpected(&self) -> bool {
         match self {
@@ -70,7 +88,7 @@ impl Cause {
             | Self::Memory { .. }
             | Self::NoPong(_)
             | Self::Stray(_)
-            | Self::Surplus(_) => true,
+            | Self::Surplus { .. } => true,
             Self::OutOfTime | Self::Unwanted | Self::Spoiled(_) | Self::Retired(_) => false,
         }
     }
@@ -107,7 +125,7 @@ impl Cause {
             Self::Memory { .. } => "memory",
             Self::NoPong(_) => "no_pong",
             Self::Stray(_) | Self::Spoiled(_) => "stray",
-            Self::Surplus(_) => "surplus",
+            Self::Surplus { .. } => "surplus",
             Self::Retired(why) => why.name(),
         }
     }
@@ -166,10 +184,11 @@ impl fmt::Display for Cause {
                 f,
                 "was replaced because it printed what is no message while it had a job: {line}"
             ),
-            Self::Surplus(line) => write!(
+            Self::Surplus { line, .. } => write!(
                 f,
-                "was killed because it printed more lines than it was given, so that its answers cannot \
-                 be told apart: {line}"
+                "was killed: it printed a line that answers nothing (`{line}`); a filter has to answer each line \
+                 with one line: leave out --warm (`protocol: lines`), or pass over a banner with --skip-lines N \
+                 (`skip_lines`)"
             ),
             Self::Retired(why) => write!(f, "was retired ({})", why.name()),
         }

@@ -10,11 +10,14 @@
 //! Answers go straight to whoever asked; the supervisor hears numbers. Whatever happens to the worker,
 //! each attempt that was given to it is answered or given back, once.
 
+mod alignment;
 mod asking;
 mod end;
+mod filter;
 mod in_flight;
 mod incoming;
 mod introduction;
+mod silence;
 mod stderr;
 
 use std::future::pending;
@@ -28,6 +31,7 @@ use ratchet_ipc::{
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
+use self::filter::Filter;
 use self::in_flight::{Due, InFlight, Why};
 use self::stderr::Stderr;
 use super::cause::{Cause, Retirement};
@@ -122,6 +126,8 @@ struct Live {
     /// By when it has to be ready.
     ready_by: Option<Instant>,
     jobs: InFlight,
+    /// What is known of it as a filter, if it is one.
+    filter: Option<Filter>,
     worked: Worked,
     /// When the attempt that ended last did.
     ended_at: Instant,
@@ -171,7 +177,8 @@ impl Live {
         let transport = match config.language {
             Language::Native => StdioTransport::with(stdout, stdin, Native, config.limits),
             Language::Lines { input, output } => {
-                StdioTransport::with(stdout, stdin, Lines::new(input, output), config.limits)
+                let lines = Lines::new(input, output).skip(config.skip_lines);
+                StdioTransport::with(stdout, stdin, lines, config.limits)
             }
         };
         let now = now();
@@ -195,6 +202,7 @@ impl Live {
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
+            filter: Filter::of(&config),
             worked: Worked::default(),
             ended_at: now,
             pinged: None,
@@ -276,6 +284,7 @@ impl Live {
             self.ping_at,
             self.ends_by,
             leaving,
+            self.filter_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -283,7 +292,17 @@ impl Live {
         .filter(|_| !self.killed)
     }
 
+    /// When to look at the filter. Once its stdin is closed, the end of its output tells all there is to know.
+    fn filter_deadline(&self) -> Option<Instant> {
+        let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
+        let filter = self.filter.as_ref().filter(|_| !leaves)?;
+        filter.deadline()
+    }
+
     async fn on_time(&mut self, now: Instant) {
+        if self.filter_deadline().is_some_and(|at| at <= now) {
+            self.watch_filter(now);
+        }
         self.handshake.on_time(now);
         self.shake_hands().await;
         if self.profile.is_none() && self.ready_by.is_some_and(|by| by <= now) {
@@ -344,6 +363,7 @@ impl Live {
                 }
             }
             Order::Recall => self.recall(None),
+            Order::Last(is_last) => self.expect_last(is_last),
             Order::Retire(why) => {
                 if self.leaving == Leaving::Stays {
                     self.leaving = Leaving::When(why);

@@ -130,6 +130,7 @@ impl Work {
                 worker,
                 ran,
                 next,
+                provisional: false,
             }),
             ReplyTo::Caller { reply, .. } => {
                 let _ = reply.send(Reply {
@@ -138,6 +139,32 @@ impl Work {
                     ran,
                 });
             }
+        }
+    }
+
+    /// Tells an executor an answer that is not confirmed yet; a caller is told nothing before it is.
+    pub(crate) fn answer_provisionally(
+        self,
+        result: Payload,
+        worker: Option<WorkerName>,
+        ran: Duration,
+        next: Option<Ticket>,
+    ) -> Result<(Ticket, Reporter), (Self, Payload)> {
+        match self.reply {
+            ReplyTo::Loop {
+                ticket, reporter, ..
+            } => {
+                reporter.tell(Report::Ended {
+                    ticket,
+                    result: Ok(result),
+                    worker,
+                    ran,
+                    next,
+                    provisional: true,
+                });
+                Ok((ticket, reporter))
+            }
+            ReplyTo::Caller { .. } => Err((self, result)),
         }
     }
 
@@ -174,6 +201,8 @@ pub(crate) enum Order {
     Abandon(Reporter),
     /// Ask back what was sent ahead: another worker is idle.
     Recall,
+    /// Nothing more will come for this kind of worker, as far as anybody knows; or something will after all.
+    Last(bool),
     /// Finish what you have and end.
     Retire(Retirement),
     /// Kill the worker.
@@ -198,6 +227,8 @@ pub(crate) enum News {
     Leaves,
     /// What happened since the last of these.
     Worked(Worked),
+    /// What was found out about a filter.
+    Filter(FilterNews),
     /// An attempt comes back with which nobody is to be charged.
     Back {
         work: Work,
@@ -206,6 +237,17 @@ pub(crate) enum News {
     },
     /// The worker is no more.
     Dead(Box<Death>),
+}
+
+/// What was found out about a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilterNews {
+    /// The count of its lines matches, so it may be sent items ahead.
+    Proven,
+    /// It is to be asked for one item at a time until the count of its lines has matched.
+    Unproven,
+    /// It answers nothing, so it may be sent so many items ahead.
+    Silent { ahead: u32 },
 }
 
 /// What a worker did since it was last told of.

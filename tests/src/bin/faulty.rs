@@ -98,6 +98,16 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
         "malformed" => say(&format!(
             r#"{{"type":"response","id":"{id}","result":1,"error":{{}}}}"#
         )),
+        "nan" | "latin_1" | "nul" => {
+            write!(stdout, r#"{{"type":"response","id":"{id}","result":"#)?;
+            stdout.write_all(match fault {
+                "nan" => b"[1, NaN]",
+                "latin_1" => b"\"caf\xe9\"",
+                _ => b"\"a\0b\"",
+            })?;
+            stdout.write_all(b"}\n")?;
+            stdout.flush()
+        }
         "half" => {
             write!(stdout, r#"{{"type":"response","id":"{id}","resu"#)?;
             stdout.flush()?;

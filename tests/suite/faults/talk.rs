@@ -53,6 +53,30 @@ fn answers_what_makes_no_sense() {
 }
 
 #[test]
+fn an_attempt_whose_response_is_broken_json_fails_and_the_worker_goes_on() {
+    alone(async {
+        for (kind, line) in [
+            ("nan", "[1, NaN]"),
+            ("latin_1", "caf\u{fffd}"),
+            ("nul", "a\0b"),
+        ] {
+            let setting = Setting::new(faulty(kind)).await;
+            let failure = setting.meet().await;
+            assert_eq!(failure.class, Class::Protocol);
+            let message = &failure.message;
+            assert!(
+                message.starts_with("worker faulty/1 gave a malformed answer: "),
+                "{failure}"
+            );
+            assert!(message.contains(line), "it shows the line: {failure}");
+            let reply = setting.serve().await;
+            assert_eq!(reply.worker.expect("it goes on").as_str(), "faulty/1");
+            setting.end().await;
+        }
+    });
+}
+
+#[test]
 fn dies_in_the_middle_of_a_line() {
     alone(async {
         meets(

@@ -28,6 +28,11 @@ pub(super) static WORKER: Section = Section {
             "With `lines`: whether an answer is text (default) or JSON.",
         ),
         Key::new(
+            "skip_lines",
+            Shape::Count(0),
+            "With `lines`: how many lines it prints before it answers anything, as a banner does.",
+        ),
+        Key::new(
             "tasks",
             Shape::List(&Shape::Text),
             "The tasks it serves, if not the one of its own name.",

@@ -94,6 +94,17 @@ fn half_an_answer_is_none() {
 }
 
 #[test]
+fn a_banner_is_passed_over_before_and_after_the_first_request() {
+    let lines = Lines::new(LineFormat::Text, LineFormat::Text).skip(3);
+    let mut codec = Codec::new(lines, small(100));
+    assert!(answers(&mut codec, b"welcome\n").is_empty());
+    ask(&mut codec, 1, "\"x\"").unwrap();
+    let found = answers(&mut codec, format!("{}\n\nX\n", "-".repeat(101)).as_bytes());
+    assert_eq!(found, [response("1", "\"X\"")]);
+    assert_eq!(answers(&mut codec, b"more\n"), [stray("more")]);
+}
+
+#[test]
 fn an_answer_too_long_fails_its_own_item_only() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     ask(&mut codec, 1, "\"x\"").unwrap();

@@ -215,6 +215,7 @@ impl Floor {
             worker,
             ran,
             next: next.as_ref().map(|next| next.ticket),
+            provisional: false,
         });
         if let Some(next) = next {
             self.begin(&mut state, at, next);

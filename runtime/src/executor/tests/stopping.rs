@@ -308,7 +308,8 @@ async fn who_works_hears_when_nothing_is_left() {
     };
     let open = |waiting| Prospect::Open { waiting };
     // The one that failed waits to be done again.
-    let to_the_end = [open(2), open(1), open(0), open(1), open(0), Prospect::Over];
+    let last = Prospect::Last;
+    let to_the_end = [open(2), open(1), last, open(1), last, Prospect::Over];
     assert_eq!(over_after(None).await, to_the_end);
     let drained = [open(2), open(1), Prospect::Over];
     assert_eq!(over_after(Some(RunHandle::drain)).await, drained);

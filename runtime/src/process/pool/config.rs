@@ -29,6 +29,8 @@ pub struct PoolConfig {
     pub process: ProcessConfig,
     /// What its workers speak.
     pub language: Language,
+    /// How many lines a filter prints before it answers anything: its banner, which is passed over.
+    pub skip_lines: u64,
     /// What a conversation is limited to.
     pub limits: Limits,
     /// Whether a worker has to introduce itself.
@@ -67,6 +69,7 @@ impl PoolConfig {
             name: name.into(),
             process,
             language: Language::Native,
+            skip_lines: 0,
             limits: Limits::default(),
             handshake: HandshakeMode::Auto,
             handshake_wait: Duration::from_millis(250),
@@ -126,6 +129,9 @@ impl PoolConfig {
         {
             return refuse("speaks lines, which have no hello, so none can be required");
         }
+        if self.language == Language::Native && self.skip_lines > 0 {
+            return refuse("speaks the worker protocol, in which skip_lines means nothing");
+        }
         Ok(())
     }
 }
@@ -136,7 +142,8 @@ pub enum Language {
     /// The worker protocol: one JSON object a line.
     #[default]
     Native,
-    /// Filters: a line in, a line out.
+    /// Filters: a line in, a line out. Lines carry no ids, so an answer is given out once the next one has come, or
+    /// the filter was quiet for 50 ms after it.
     Lines {
         /// How an input becomes a line.
         input: LineFormat,

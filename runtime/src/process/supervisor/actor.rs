@@ -259,6 +259,7 @@ impl Actor {
                     member.gone = true;
                 }
             }
+            News::Filter(news) => roster.hear_of_filter(number, news, now),
             News::Worked(worked) => roster.worked(number, worked, now),
             News::Back { work, begun } => roster.take_back(number, work, begun, now),
             News::Dead(death) => {

@@ -45,6 +45,17 @@ pub(super) struct Member {
     pub(super) succeeded: bool,
     /// What was sent ahead was asked back, and has not all come back.
     pub(super) recalled: bool,
+    /// What is known of it as a filter; of other workers nothing is.
+    pub(super) filter: FilterState,
+}
+
+/// What is known of a worker as a filter.
+#[derive(Debug, Default)]
+pub(super) struct FilterState {
+    /// Its count of lines has matched, so that it may be sent items ahead.
+    pub(super) is_proven: bool,
+    /// How many items it may be sent ahead because it answers nothing.
+    pub(super) silent_ahead: u32,
 }
 
 impl Member {
@@ -75,6 +86,7 @@ impl Member {
             replaces: None,
             succeeded: false,
             recalled: false,
+            filter: FilterState::default(),
         }
     }
 

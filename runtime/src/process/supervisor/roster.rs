@@ -3,6 +3,7 @@
 //! A plain value without input or output of its own: it is told what happens and when, hands work to
 //! its members, and says by [`Roster::tend`] how many workers to start.
 
+mod filters;
 mod listening;
 mod sizing;
 mod work;
@@ -72,6 +73,8 @@ pub(super) struct Roster {
     heeds_until: Option<Instant>,
     /// Since when there has been more to do than workers for it.
     short_since: Option<Instant>,
+    /// What was said to its filters, and of them.
+    told: filters::Told,
     /// Its workers say no hello.
     pub(super) silent: bool,
     announced: (u32, u32),
@@ -102,6 +105,7 @@ impl Roster {
             called: false,
             heeds_until: None,
             short_since: None,
+            told: filters::Told::default(),
             silent: false,
             announced: (0, 0),
             edition: 0,
@@ -175,6 +179,11 @@ impl Roster {
         if let Some(old) = replaced {
             self.retire_worn(old, now);
         }
+        if self.told.last
+            && let Some(member) = self.member(number)
+        {
+            member.order(Order::Last(true));
+        }
         let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
         if self.repertoire.is_none() || says_more {
             let repertoire = repertoire(profile);
@@ -227,7 +236,7 @@ impl Roster {
             .position(|member| member.number == number)?;
         let mut member = self.members.remove(place);
         // With nothing to do, or not even ready, it is its kind that is to blame, and not a job.
-        let blames_kind = death.charged == 0 || death.cause.is_final();
+        let blames_kind = death.charged == 0 || death.cause.blames_kind();
         member.make(Move::Died, now);
         self.balancer.forget(WorkerNumber(number));
         let unexpected = death.cause.is_unexpected();
@@ -282,7 +291,7 @@ impl Roster {
         };
         tracing::error!(kind = %self.config.name, %reason, "a kind of worker is given up");
         let class = match death.cause {
-            Cause::Refused(_) => Class::Protocol,
+            Cause::Refused(_) | Cause::Surplus { .. } => Class::Protocol,
             _ => Class::Spawn,
         };
         let failure = Failure::new(class, reason.clone())

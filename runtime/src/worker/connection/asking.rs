@@ -36,6 +36,9 @@ impl Live {
             self.ended_at = now;
         }
         self.jobs.push(work, now);
+        if let Some(filter) = &mut self.filter {
+            filter.asked(now);
+        }
     }
 
     /// The worker cannot be sent this attempt, which is the attempt's own fault.

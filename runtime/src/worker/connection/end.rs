@@ -5,10 +5,12 @@ use std::time::Duration;
 use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
+use super::filter::Filter;
 use super::in_flight::Why;
 use super::{Cause, Leaving, Live, News, now};
 use crate::outcome::{Class, Failure, OutputExcerpt};
 use crate::process::{Ended, Ending};
+use crate::worker::Retirement;
 use crate::worker::orders::Death;
 
 /// How long what a dead worker has printed is read. Only somebody who left its group can still hold
@@ -121,6 +123,10 @@ impl Live {
                 Cause::Exited(ended.exit)
             }
             Some(cause) => cause,
+            // A filter that was sent all there is ends by the end of its input.
+            None if self.filter.as_ref().is_some_and(Filter::was_closed) => {
+                Cause::Retired(Retirement::Shutdown)
+            }
             None => Cause::Exited(ended.exit),
         };
         if !ended.survivors.is_empty() {
@@ -129,9 +135,11 @@ impl Live {
                 "processes of this worker could not be killed"
             );
         }
+        // What came so far is all that will ever come.
+        self.end_output(now());
         let stderr = self.stderr.tail();
         let now = now();
-        let mut charged = 0;
+        let mut charged = self.filter.as_ref().map_or(0, |filter| filter.charged);
         for entry in self.jobs.take_all() {
             let begun = entry.begun.is_some();
             let (mine, why) = match self.killed_for {
@@ -150,7 +158,7 @@ impl Live {
                 (None, Cause::Memory { .. }) => {
                     Failure::new(Class::Memory, format!("{} {cause}", self.who()))
                 }
-                (None, Cause::Stray(_) | Cause::Surplus(_)) => {
+                (None, Cause::Stray(_) | Cause::Surplus { .. }) => {
                     Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
                 }
                 (None, Cause::Exited(_)) => Failure::new(

@@ -177,7 +177,7 @@ impl Live {
         }
     }
 
-    /// An attempt has ended; the next one begins in its place.
+    /// An attempt was answered, or is not going to be.
     pub(super) fn settle(
         &mut self,
         entry: Entry,
@@ -202,16 +202,28 @@ impl Live {
             Some(Why::Unwanted) if cancelled => Err(Box::new(Why::Unwanted.failure())),
             Some(Why::Unwanted) | None => result,
         };
-        let ran = entry.ran(now);
-        self.count(&entry, now);
+        if let Some((entry, result)) = self.hold(entry, result, now) {
+            self.end_attempt(entry, result, now, now);
+        }
+    }
+
+    /// An attempt that ran until `at` has ended; the next one begins in its place.
+    pub(super) fn end_attempt(
+        &mut self,
+        entry: Entry,
+        result: Result<Payload, Box<Failure>>,
+        at: Instant,
+        now: Instant,
+    ) {
+        let ran = entry.ran(at);
+        self.count(&entry, at);
         let next = if entry.work.has_slot() && entry.begun.is_some() {
             self.begin_next(now).and_then(Key::ticket)
         } else {
             self.begin_next_alone(now);
             None
         };
-        let worker = Some(self.name.clone());
-        entry.work.answer(result, worker, ran, next);
+        self.tell_end(entry.work, result, ran, next, now);
     }
 
     fn count(&mut self, entry: &Entry, now: Instant) {
@@ -243,7 +255,7 @@ impl Live {
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
         if matches!(self.config.language, Language::Lines { .. }) {
             // Worse than no answer is the answer to something else.
-            return self.kill(Cause::Surplus(stray.text)).await;
+            return self.take_surplus(stray.text, now).await;
         }
         match stray.mode {
             StrayMode::Log => {
@@ -307,6 +319,9 @@ impl Live {
     fn fall_silent(&mut self, error: Option<IpcError>) {
         self.mute = true;
         self.close_to_work();
+        if error.is_none() {
+            self.end_output(now());
+        }
         if let Some(error) = error {
             tracing::warn!(worker = %self.name, %error, "the worker's stdout cannot be read");
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::Profile;
 
-use super::{Listener, Repertoire, Roster};
+use super::{Listener, Repertoire, Roster, filters};
 use crate::executor::crew::{Introduction, Prospect, Report};
 use crate::executor::reporter::Reporter;
 use crate::scheduling::{Kind, ParallelizationHint};
@@ -47,11 +47,12 @@ impl Roster {
     /// Who is gone has nothing left, and what was killed stays so until somebody else comes.
     fn sum_up(&mut self) {
         let before = match self.prospect {
-            Prospect::Open { .. } | Prospect::Over => Prospect::Over,
+            Prospect::Open { .. } | Prospect::Last | Prospect::Over => Prospect::Over,
             Prospect::Killed => Prospect::Killed,
         };
         let prospects = self.listeners.iter().map(|listener| listener.prospect);
         self.prospect = prospects.fold(before, Prospect::and);
+        self.tell_filters();
     }
 
     /// Whether nobody needs a worker: it was only executors who did, and they have nothing left.
@@ -77,11 +78,11 @@ impl Roster {
         let only = self.only_executor();
         for member in &self.members {
             if member.takes_work() && !member.leased {
-                let (takes, gives_back) = (member.concurrency, member.gives_back);
+                let takes = member.concurrency;
                 // What workers say of themselves can be any number.
                 places = places.saturating_add(takes);
                 if member.is_all_of(only) {
-                    let wanted = self.estimate.ahead(&self.config, takes, gives_back);
+                    let wanted = filters::ahead(member, &self.config, &self.estimate);
                     ahead = ahead.saturating_add(wanted);
                 }
             } else if !member.leased {

@@ -18,6 +18,7 @@ impl Roster {
             return Vec::new();
         }
         self.shrink(now);
+        self.retire_filters(now);
         self.recall(now);
         if self.rests() {
             self.short_since = None;

@@ -7,7 +7,7 @@ use ratchet_ipc::Payload;
 use super::super::Acquirer;
 use super::super::call::without_worker;
 use super::super::member::Member;
-use super::Roster;
+use super::{Roster, filters};
 use crate::executor::crew::Report;
 use crate::outcome::{Class, Failure};
 use crate::process::Lease;
@@ -88,9 +88,7 @@ impl Roster {
                 member.takes_work() && !member.leased && !member.recalled && member.room() == 0
             })
             .filter(|member| executor.is_none() || (executor == only && member.is_all_of(executor)))
-            .filter(|member| {
-                member.staged < estimate.ahead(config, member.concurrency, member.gives_back)
-            })
+            .filter(|member| member.staged < filters::ahead(member, config, estimate))
             .min_by_key(|member| member.staged);
         match roomiest {
             Some(member) => member.give(work, now).err(),

@@ -137,6 +137,20 @@ impl FakeWorker {
             .unwrap();
     }
 
+    /// The next line that a filter is asked; nothing once the host has closed its end.
+    pub(super) async fn line(&mut self) -> Option<String> {
+        match self.transport.receive().await.unwrap() {
+            Incoming::Stray(line) => Some(line.text),
+            Incoming::End => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether the filter is asked nothing for so long.
+    pub(super) async fn is_asked_nothing(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.line()).await.is_err()
+    }
+
     /// The next message of the host; nothing once it has closed its end.
     pub(super) async fn heard(&mut self) -> Option<IpcMessage> {
         match self.transport.receive().await.unwrap() {

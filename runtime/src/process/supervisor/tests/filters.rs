@@ -1,0 +1,377 @@
+//! Filters: answers that are held until they can be believed, and programs that buffer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::LineFormat;
+use tokio::sync::mpsc;
+
+use super::fake::{FakeWorker, config, job, manager, pass, submit};
+use super::work::tickets;
+use crate::executor::crew::{Assignment, Crew, Prospect, Report};
+use crate::executor::reporter::{Reporter, Reports};
+use crate::outcome::Class;
+use crate::process::supervisor::PoolCrew;
+use crate::process::{Exit, Language, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor};
+use crate::scheduling::{Kind, Ticket};
+use crate::worker::WorkerName;
+
+const MOMENT: Duration = Duration::from_millis(1);
+const QUIET: Duration = Duration::from_millis(50);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An executor's end of a pool with one filter.
+struct Scene {
+    pool: ProcessPool,
+    filter: FakeWorker,
+    later: mpsc::UnboundedReceiver<FakeWorker>,
+    crew: PoolCrew,
+    reports: Reports,
+    tickets: Vec<Ticket>,
+}
+
+fn filters() -> PoolConfig {
+    PoolConfig {
+        language: Language::Lines {
+            input: LineFormat::Text,
+            output: LineFormat::Text,
+        },
+        ..config()
+    }
+}
+
+impl Scene {
+    async fn new(config: PoolConfig) -> Self {
+        let (manager, mut later) = manager();
+        let supervisor = ProcessSupervisor::start(manager);
+        let pool = supervisor.add(config).await.unwrap();
+        let filter = later.recv().await.unwrap();
+        pass(MOMENT).await;
+        let (reporter, reports) = Reporter::new();
+        let crew = pool.crew(Kind(1), reporter);
+        Self {
+            pool,
+            filter,
+            later,
+            crew,
+            reports,
+            tickets: tickets(40),
+        }
+    }
+
+    fn start(&mut self, number: usize, ahead: bool) {
+        self.crew.start(Assignment {
+            ticket: self.tickets[number],
+            job: Arc::new(job(&number.to_string())),
+            number: 1,
+            kind: Kind(1),
+            ahead,
+            edition: 1,
+        });
+    }
+
+    /// The filter answers its next line as it should.
+    async fn answer(&mut self) {
+        let line = self.filter.line().await.unwrap();
+        self.filter.print(&line).await;
+        pass(MOMENT).await;
+    }
+
+    /// The next report of what became of attempts, in words.
+    async fn next(&mut self) -> String {
+        loop {
+            let report = self.reports.news.recv().await.unwrap();
+            let number =
+                |ticket: Ticket| self.tickets.iter().position(|one| *one == ticket).unwrap();
+            return match report {
+                Report::Started { ticket, .. } => format!("{} started", number(ticket)),
+                Report::Ended {
+                    ticket,
+                    result,
+                    provisional,
+                    ..
+                } => {
+                    let how = result.map_or_else(
+                        |failure| failure.class.to_string(),
+                        |payload| payload.to_string(),
+                    );
+                    let held = if provisional { ", held" } else { "" };
+                    format!("{} ended: {how}{held}", number(ticket))
+                }
+                Report::Confirmed { ticket, in_doubt } => {
+                    let doubt = if in_doubt { ", in doubt" } else { "" };
+                    format!("{} confirmed{doubt}", number(ticket))
+                }
+                Report::Refuted { ticket, failure } => {
+                    format!("{} refuted: {}", number(ticket), failure.class)
+                }
+                Report::Returned { ticket } => format!("{} returned", number(ticket)),
+                Report::Cleared { .. } => "cleared".to_owned(),
+                Report::OutOfStep { worker, .. } => {
+                    assert_eq!(worker, WorkerName::new("echo", 1));
+                    "out of step".to_owned()
+                }
+                _ => continue,
+            };
+        }
+    }
+
+    async fn hears(&mut self, expected: &[&str]) {
+        for expected in expected {
+            assert_eq!(self.next().await, *expected);
+        }
+    }
+
+    /// How many items may be sent ahead, as the executor hears it next.
+    async fn ahead(&mut self) -> u32 {
+        loop {
+            if let Report::Places { ahead, .. } = self.reports.news.recv().await.unwrap() {
+                return ahead;
+            }
+        }
+    }
+
+    /// The first item, answered as it should be and believed.
+    async fn prove(&mut self) {
+        self.start(0, false);
+        self.answer().await;
+        self.hears(&["0 started", "0 ended: \"0\", held"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_filter_is_asked_a_second_time_only_after_a_moment_of_quiet() {
+    let config = PoolConfig {
+        prefetch: Prefetch::Fixed(2),
+        ..filters()
+    };
+    let mut scene = Scene::new(config).await;
+    scene.start(0, false);
+    scene.start(1, true);
+    scene.hears(&["1 returned", "0 started"]).await;
+    scene.answer().await;
+    scene.start(1, false);
+    assert!(scene.filter.is_asked_nothing(QUIET / 2).await);
+    assert_eq!(scene.filter.line().await.as_deref(), Some("1"));
+    // From now on items may be sent ahead.
+    scene.start(2, true);
+    assert_eq!(scene.filter.line().await.as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_held_until_the_next_one_and_its_place_is_free_meanwhile() {
+    let mut scene = Scene::new(filters()).await;
+    scene.prove().await;
+    for (number, before) in [(1, "0 confirmed"), (2, "1 confirmed, in doubt")] {
+        scene.start(number, false);
+        scene.answer().await;
+        let started = format!("{number} started");
+        let ended = format!("{number} ended: \"{number}\", held");
+        scene.hears(&[&started, before, &ended]).await;
+    }
+    // A moment of quiet with nothing asked: the count of lines surely matches.
+    scene.hears(&["2 confirmed, in doubt", "cleared"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_while_something_is_asked_confirms_an_answer_and_clears_nothing() {
+    let config = PoolConfig {
+        prefetch: Prefetch::Fixed(2),
+        ..filters()
+    };
+    let mut scene = Scene::new(config).await;
+    scene.prove().await;
+    scene.start(1, false);
+    scene.start(2, true);
+    scene.answer().await;
+    scene
+        .hears(&["1 started", "0 confirmed", "1 ended: \"1\", held"])
+        .await;
+    scene.hears(&["1 confirmed, in doubt"]).await;
+    pass(SECOND).await;
+    scene.answer().await;
+    scene.hears(&["2 ended: \"2\", held"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_answers_nothing_refutes_what_is_held_and_puts_the_rest_in_doubt() {
+    let mut scene = Scene::new(filters()).await;
+    scene.prove().await;
+    for number in [1, 2] {
+        scene.start(number, false);
+        scene.answer().await;
+        while scene.next().await != format!("{number} ended: \"{number}\", held") {}
+    }
+    scene.filter.print("2").await;
+    scene.hears(&["2 refuted: protocol", "out of step"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_lines_for_the_first_item_fail_it_before_anything_is_delivered() {
+    let mut scene = Scene::new(filters()).await;
+    scene.start(0, false);
+    scene.answer().await;
+    scene.filter.print("0").await;
+    scene.hears(&["0 started", "0 ended: protocol"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_speaks_before_its_first_item_is_out_of_step_at_once() {
+    let mut scene = Scene::new(filters()).await;
+    scene.filter.print("welcome").await;
+    pass(MOMENT).await;
+    scene.filter.hang().await;
+    let metrics = scene.pool.metrics().await.unwrap();
+    assert_eq!(
+        metrics.failures.into_iter().collect::<Vec<_>>(),
+        [("surplus", 1)]
+    );
+    assert!(scene.later.recv().await.is_some(), "another one is tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_banner_that_was_announced_is_passed_over() {
+    let config = PoolConfig {
+        skip_lines: 2,
+        ..filters()
+    };
+    let mut scene = Scene::new(config).await;
+    scene.filter.print("welcome").await;
+    scene.start(0, false);
+    scene.filter.print("").await;
+    scene.answer().await;
+    scene.hears(&["0 started", "0 ended: \"0\", held"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_held_until_the_end_of_the_output() {
+    for extra in [false, true] {
+        let mut scene = Scene::new(filters()).await;
+        scene.prove().await;
+        scene.start(1, false);
+        scene.answer().await;
+        scene
+            .hears(&["1 started", "0 confirmed", "1 ended: \"1\", held"])
+            .await;
+        scene.crew.expect(Kind(1), Prospect::Over);
+        assert_eq!(scene.filter.line().await, None, "its input ends");
+        // Quiet tells nothing any more.
+        pass(QUIET * 10).await;
+        if extra {
+            scene.filter.print("and one more").await;
+        }
+        pass(MOMENT).await;
+        let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+        filter.die(Exit::Code(0));
+        if extra {
+            scene.hears(&["1 refuted: protocol", "out of step"]).await;
+        } else {
+            scene.hears(&["1 confirmed, in doubt", "cleared"]).await;
+        }
+    }
+}
+
+/// A filter that nobody talks to.
+async fn fake_nobody() -> FakeWorker {
+    let (manager, mut workers) = manager();
+    let supervisor = ProcessSupervisor::start(manager);
+    let pool = supervisor.add(filters()).await.unwrap();
+    let filter = workers.recv().await.unwrap();
+    drop(pool);
+    filter
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_filter_is_sent_twice_as_many_ahead_each_second_until_its_input_ends() {
+    let mut scene = Scene::new(filters()).await;
+    scene.start(0, false);
+    scene.hears(&["0 started"]).await;
+    let begun = tokio::time::Instant::now();
+    for (second, ahead) in [(2, 1), (3, 3), (4, 7)] {
+        assert_eq!(scene.ahead().await, ahead);
+        assert_eq!(begun.elapsed().as_secs(), second);
+    }
+    for number in 1..8 {
+        scene.start(number, true);
+    }
+    for number in 0..8 {
+        assert_eq!(scene.filter.line().await, Some(number.to_string()));
+    }
+    scene.crew.expect(Kind(1), Prospect::Last);
+    assert_eq!(scene.filter.line().await, None, "its input ends");
+    for number in 0..8 {
+        scene.filter.print(&number.to_string()).await;
+    }
+    pass(MOMENT).await;
+    let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+    filter.die(Exit::Code(0));
+    for number in 0..7 {
+        scene
+            .hears(&[
+                &format!("{number} ended: \"{number}\", held"),
+                &format!("{number} confirmed, in doubt"),
+            ])
+            .await;
+    }
+    // The end of the output tells that each was answered once.
+    scene.hears(&["cleared", "7 ended: \"7\""]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_whose_input_has_ended_and_that_answers_too_little_fails_all_that_is_left() {
+    let mut scene = Scene::new(filters()).await;
+    scene.start(0, false);
+    scene.hears(&["0 started"]).await;
+    while scene.ahead().await < 3 {}
+    for number in 1..4 {
+        scene.start(number, true);
+    }
+    scene.crew.expect(Kind(1), Prospect::Last);
+    while scene.filter.line().await.is_some() {}
+    for line in ["0", "1"] {
+        scene.filter.print(line).await;
+    }
+    pass(MOMENT).await;
+    scene
+        .hears(&[
+            "0 ended: \"0\", held",
+            "0 confirmed, in doubt",
+            "1 ended: \"1\", held",
+        ])
+        .await;
+    let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+    filter.die(Exit::Code(0));
+    scene
+        .hears(&[
+            "1 refuted: protocol",
+            "out of step",
+            "2 ended: protocol",
+            "3 ended: protocol",
+        ])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_gets_an_answer_once_it_can_be_believed() {
+    let Scene {
+        pool,
+        mut filter,
+        crew: _crew,
+        ..
+    } = Scene::new(filters()).await;
+    for surplus in [false, true] {
+        let reply = submit(&pool, job("a"));
+        assert_eq!(filter.line().await.as_deref(), Some("a"));
+        filter.print("A").await;
+        pass(MOMENT).await;
+        assert!(!reply.is_finished());
+        if surplus {
+            filter.print("B").await;
+        }
+        let reply = reply.await.unwrap();
+        match reply.result {
+            Ok(payload) => assert!(!surplus && payload.as_str() == "\"A\""),
+            Err(failure) => assert!(surplus && failure.class == Class::Protocol, "{failure}"),
+        }
+    }
+}

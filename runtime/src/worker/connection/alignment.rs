@@ -1,0 +1,204 @@
+//! Whether a filter's answers match what it was asked, as far as that can be known.
+//!
+//! Lines carry no ids, so an answer belongs to the oldest request without one. A filter that prints a line too
+//! many shifts all answers behind it, and nothing in them shows it. So each answer is held until the next one
+//! comes, or until the filter was quiet for a moment; a surplus line that follows at once finds it still here.
+//!
+//! The count of lines *surely* matches when the filter was quiet and had nothing left to answer. Answers since
+//! then were given out and may yet prove wrong.
+
+use std::time::{Duration, Instant};
+
+/// How long a filter has to be quiet before its last answer is believed.
+///
+/// A surplus line is printed right behind the answer, so it comes within a scheduler's delay.
+pub(super) const QUIET: Duration = Duration::from_millis(50);
+
+/// After so many answers in a row the filter is given a moment of quiet, so that the list of answers that may
+/// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
+const UNSURE_AT_MOST: u64 = 1 << 17;
+
+/// Holds the last answer of a filter, and knows how far the count of its lines can be relied on.
+#[derive(Debug)]
+pub(super) struct Alignment<H> {
+    held: Option<H>,
+    /// When the moment of quiet after the last line is over.
+    quiet_at: Option<Instant>,
+    /// The filter has answered something and was quiet after it.
+    proven: bool,
+    /// The count has matched at least once: the filter is not a fresh one.
+    matched_once: bool,
+    /// How many answers came since the count last surely matched.
+    unsure: u64,
+}
+
+/// What a moment of quiet tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Quiet<H> {
+    /// The answer that is believed now.
+    pub(super) confirmed: Option<H>,
+    /// The count of lines surely matches.
+    pub(super) matches: bool,
+}
+
+impl<H> Alignment<H> {
+    pub(super) fn new() -> Self {
+        Self {
+            held: None,
+            quiet_at: None,
+            proven: false,
+            matched_once: false,
+            unsure: 0,
+        }
+    }
+
+    /// Whether the filter may be asked for the next answer before the last one is believed.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether the count of lines has never matched yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.matched_once
+    }
+
+    /// Whether answers were given out since the count last surely matched.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.unsure > 0
+    }
+
+    /// An answer came, and so the one before it is believed.
+    pub(super) fn answered(&mut self, answer: Option<H>, now: Instant) -> Option<H> {
+        self.unsure += 1;
+        if self.unsure >= UNSURE_AT_MOST {
+            self.proven = false;
+        }
+        self.quiet_at = now.checked_add(QUIET);
+        std::mem::replace(&mut self.held, answer)
+    }
+
+    /// The answer that came last is told, and from now on held in this form.
+    pub(super) fn hold(&mut self, answer: H, now: Instant) {
+        // It may still be refuted, even if the count matched when it came.
+        self.unsure = self.unsure.max(1);
+        self.quiet_at = now.checked_add(QUIET);
+        self.held = Some(answer);
+    }
+
+    /// When to ask for [`quiet`](Self::quiet).
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.quiet_at
+    }
+
+    /// Time has passed. `is_idle` says that the filter has nothing left to answer.
+    pub(super) fn quiet(&mut self, is_idle: bool, now: Instant) -> Option<Quiet<H>> {
+        self.quiet_at.filter(|at| *at <= now)?;
+        self.quiet_at = None;
+        let matches = is_idle && self.unsure > 0;
+        if is_idle {
+            self.matched();
+        }
+        Some(Quiet {
+            confirmed: self.held.take(),
+            matches,
+        })
+    }
+
+    /// The stream has ended with as many lines as there should be. What was held is believed.
+    pub(super) fn ended(&mut self) -> Quiet<H> {
+        self.quiet_at = None;
+        let matches = self.unsure > 0;
+        self.matched();
+        Quiet {
+            confirmed: self.held.take(),
+            matches,
+        }
+    }
+
+    fn matched(&mut self) {
+        self.unsure = 0;
+        self.proven = true;
+        self.matched_once = true;
+    }
+
+    /// The count does not match. Returns what was held, which is refuted.
+    pub(super) fn lost(&mut self) -> Option<H> {
+        self.quiet_at = None;
+        self.unsure = 0;
+        self.held.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn told(confirmed: Option<u32>, matches: bool) -> Quiet<u32> {
+        Quiet { confirmed, matches }
+    }
+
+    #[test]
+    fn an_answer_is_held_until_the_next_or_a_moment_of_quiet() {
+        let (mut alignment, start) = (Alignment::new(), now());
+        assert_eq!(alignment.answered(Some(1), start), None);
+        assert_eq!(alignment.answered(Some(2), start), Some(1));
+        assert_eq!(alignment.deadline(), Some(start + QUIET));
+        assert_eq!(alignment.quiet(false, start + QUIET / 2), None);
+        assert_eq!(
+            alignment.quiet(false, start + QUIET),
+            Some(told(Some(2), false))
+        );
+        assert_eq!(alignment.deadline(), None);
+        // A failure is an answer, and is not held.
+        alignment.answered(Some(3), start);
+        assert_eq!(alignment.answered(None, start), Some(3));
+    }
+
+    #[test]
+    fn only_quiet_with_nothing_asked_proves_a_filter() {
+        let (mut alignment, start) = (Alignment::new(), now());
+        alignment.answered(Some(1), start);
+        alignment.quiet(false, start + QUIET);
+        assert!(!alignment.is_proven() && alignment.is_fresh());
+        alignment.answered(Some(2), start);
+        assert_eq!(
+            alignment.quiet(true, start + QUIET),
+            Some(told(Some(2), true))
+        );
+        assert!(alignment.is_proven() && !alignment.is_fresh());
+        // What is held on may be refuted until the next moment of quiet.
+        alignment.hold(2, start);
+        assert_eq!(
+            alignment.quiet(true, start + QUIET),
+            Some(told(Some(2), true))
+        );
+        assert_eq!(alignment.ended(), told(None, false));
+    }
+
+    #[test]
+    fn what_is_held_is_refuted_when_the_count_is_lost() {
+        let (mut alignment, start) = (Alignment::new(), now());
+        alignment.answered(Some(1), start);
+        assert_eq!(alignment.lost(), Some(1));
+        assert_eq!((alignment.lost(), alignment.deadline()), (None, None));
+    }
+
+    #[test]
+    fn a_filter_that_is_never_idle_is_given_a_moment_after_many_answers() {
+        let (mut alignment, start) = (Alignment::new(), now());
+        alignment.answered(Some(0), start);
+        alignment.quiet(true, start + QUIET);
+        for number in 1..u32::try_from(UNSURE_AT_MOST).unwrap() {
+            alignment.answered(Some(number), start);
+        }
+        assert!(alignment.is_proven());
+        alignment.answered(Some(0), start);
+        assert!(!alignment.is_proven() && !alignment.is_fresh());
+        alignment.quiet(true, start + QUIET);
+        assert!(alignment.is_proven());
+    }
+}

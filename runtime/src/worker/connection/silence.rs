@@ -1,0 +1,121 @@
+//! A filter that says nothing: it may keep its output in a buffer until it has read more, or its input ends.
+
+use std::time::{Duration, Instant};
+
+/// How long a filter may be silent before it is taken for one that buffers.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is sent more, as long as it stays silent.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Decides how much a filter is sent ahead because it is silent.
+///
+/// A filter that answers one by one is left alone however slow it is, once it has answered for the first time.
+/// One that answers in blocks is sent more again when its next block is late.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// When it has been silent for too long.
+    due: Option<Instant>,
+    /// When it last printed a line.
+    spoke: Option<Instant>,
+    /// Several answers came at once.
+    in_blocks: bool,
+    /// How many items it may be sent ahead.
+    ahead: u32,
+    /// How many more it is sent next time.
+    more: u32,
+}
+
+impl Silence {
+    /// The filter was sent an item.
+    pub(super) fn asked(&mut self, now: Instant) {
+        if self.due.is_none() && self.may_buffer() {
+            self.due = now.checked_add(PATIENCE);
+        }
+    }
+
+    /// The filter printed an answer; `left` says whether it has more to answer.
+    pub(super) fn answered(&mut self, left: bool, now: Instant) {
+        self.in_blocks |= self.spoke == Some(now);
+        self.spoke = Some(now);
+        self.due = if left && self.may_buffer() {
+            now.checked_add(PATIENCE)
+        } else {
+            None
+        };
+    }
+
+    fn may_buffer(&self) -> bool {
+        self.spoke.is_none() || (self.in_blocks && self.ahead > 0)
+    }
+
+    /// When to ask for [`on_time`](Self::on_time).
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Time has passed. Says how many items it may be sent ahead from now on, if that has changed.
+    pub(super) fn on_time(&mut self, now: Instant) -> Option<u32> {
+        self.due.filter(|due| *due <= now)?;
+        self.due = now.checked_add(STEP);
+        self.more = self.more.saturating_mul(2).max(1);
+        self.ahead = self.ahead.saturating_add(self.more);
+        Some(self.ahead)
+    }
+
+    /// Whether it has been silent for so long that it is taken for one that buffers.
+    pub(super) fn is_long(&self) -> bool {
+        self.ahead > 0
+    }
+
+    /// Nothing more is sent to it, so nothing follows from its silence any more.
+    pub(super) fn end(&mut self) {
+        self.due = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[test]
+    fn a_silent_filter_is_sent_twice_as_many_each_second() {
+        let (mut silence, start) = (Silence::default(), now());
+        silence.asked(start);
+        assert_eq!(silence.on_time(start + Duration::from_secs(1)), None);
+        let grown = (2..7).map(|second| silence.on_time(start + Duration::from_secs(second)));
+        assert_eq!(grown.collect::<Vec<_>>(), [1, 3, 7, 15, 31].map(Some));
+        assert!(silence.is_long());
+    }
+
+    #[test]
+    fn a_filter_that_has_answered_is_slow_and_not_silent() {
+        let (mut silence, start) = (Silence::default(), now());
+        silence.asked(start);
+        silence.on_time(start + PATIENCE);
+        silence.answered(true, start + PATIENCE);
+        assert_eq!(silence.deadline(), None);
+        silence.asked(start + PATIENCE);
+        assert_eq!(silence.deadline(), None);
+    }
+
+    #[test]
+    fn a_filter_that_answers_in_blocks_is_sent_more_when_a_block_is_late() {
+        let (mut silence, start) = (Silence::default(), now());
+        silence.asked(start);
+        silence.on_time(start + PATIENCE);
+        let block = start + PATIENCE;
+        silence.answered(true, block);
+        silence.answered(true, block);
+        assert_eq!(silence.deadline(), Some(block + PATIENCE));
+        assert_eq!(silence.on_time(block + PATIENCE), Some(3));
+        silence.answered(false, block + PATIENCE);
+        assert_eq!(silence.deadline(), None);
+        silence.asked(block + PATIENCE);
+        assert_eq!(silence.deadline(), Some(block + PATIENCE * 2));
+    }
+}

@@ -1,0 +1,300 @@
+//! Filters that do not answer each line with a line at once, and workers whose answers are broken.
+
+use ratchet_tests::{Ended, Folder, Ratchet};
+use serde_json::Value;
+
+fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
+    let call = Ratchet::within(folder).args(["map", "--warm", "-k"]);
+    call.args(words).stdin(stdin).run()
+}
+
+fn lines(from: u32, to: u32) -> String {
+    let lines: Vec<String> = (from..=to).map(|number| format!("{number}\n")).collect();
+    lines.concat()
+}
+
+/// Results as `id status class`.
+fn results(ended: &Ended) -> Vec<String> {
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+    let results = document["results"].as_array().expect("results");
+    let told = results.iter().map(|result| {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let (id, status) = (text(&result["id"]), text(&result["status"]));
+        format!("{id} {status} {}", text(&result["error"]["class"]))
+    });
+    told.collect()
+}
+
+fn suspects(ended: &Ended) -> Vec<String> {
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+    let ids = document["summary"]["suspects"].as_array();
+    let ids = ids.into_iter().flatten();
+    ids.map(|id| id.as_str().expect("an id").to_owned())
+        .collect()
+}
+
+/// Whether a program is there; where it is not, that part is untested.
+fn present(program: &str) -> bool {
+    let path = std::env::var_os("PATH").expect("a path");
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+#[test]
+fn a_filter_that_always_prints_more_than_it_is_asked_delivers_nothing() {
+    let banner = "echo welcome; while read -r line; do echo $line; done";
+    for (filter, items) in [
+        (&["sed", "-u", "p"][..], "1\n2\n3\n"),
+        (&["sh", "-c", banner], "1\n2\n3\n"),
+        (
+            &["sh", "-c", "while read -r line; do echo $line; echo; done"],
+            "1\n",
+        ),
+        (
+            &["jq", "-c", "--unbuffered", ".a[]"],
+            "{\"a\":[1,2]}\n{\"a\":[3,4]}\n",
+        ),
+    ] {
+        if !present(filter[0]) {
+            continue;
+        }
+        let words = [&["-j1", "-q", "--format", "json", "--"], filter].concat();
+        let ended = map(&Folder::new(), &words, items).with_code(100);
+        for result in results(&ended) {
+            assert!(result.ends_with(" failed protocol"), "{filter:?}: {result}");
+        }
+        assert!(suspects(&ended).is_empty(), "nothing was delivered");
+        let said = ended.stdout();
+        for advice in ["leave out --warm", "--skip-lines"] {
+            assert!(said.contains(advice), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_banner_is_passed_over_where_it_is_announced() {
+    let filter = "echo welcome; echo; while read -r line; do echo $line; done";
+    let words = ["-q", "-j2", "--skip-lines", "2", "--", "sh", "-c", filter];
+    let ended = map(&Folder::new(), &words, "1\n2\n3\n").with_code(0);
+    assert_eq!(ended.stdout(), "1\n2\n3\n");
+
+    let file = format!(
+        "workers:\n  echo: {{ command: [sh, -c, \"{filter}\"], protocol: lines, skip_lines: 2 }}\n\
+         jobs:\n  - {{ id: a, task: echo, input: x }}\n"
+    );
+    let folder = Folder::new().file("jobs.yaml", file);
+    let run = Ratchet::within(&folder).args(["run", "jobs.yaml", "-q"]);
+    let said = run.run().with_code(0).stdout();
+    assert!(said.contains("\"result\":\"x\""), "{said}");
+
+    let filter = format!("sh -c '{filter}'");
+    let words = ["run", "-q", "-w", &filter, "--protocol", "lines"];
+    let run = Ratchet::new().args(words).args(["--skip-lines", "2"]);
+    let said = run.stdin("{\"task\":\"t\",\"input\":\"x\"}\n").run();
+    assert!(said.with_code(0).stdout().contains("\"result\":\"x\""));
+}
+
+#[test]
+fn lines_to_skip_are_refused_where_they_mean_nothing() {
+    let run = Ratchet::new().args(["run", "-w", "cat", "--protocol", "ratchet"]);
+    let run = run.args(["--skip-lines", "1"]).stdin("");
+    let said = run.run().with_code(2).stderr();
+    assert!(said.contains("--protocol lines"), "{said}");
+    let file = "workers:\n  echo: { command: cat, skip_lines: 1 }\njobs: [{ task: echo }]\n";
+    let folder = Folder::new().file("jobs.yaml", file);
+    let said = Ratchet::within(&folder).args(["check", "jobs.yaml"]).run();
+    let said = said.with_code(2).stderr();
+    assert!(said.contains("protocol: lines"), "{said}");
+}
+
+/// Answers each line, and prints one too many at its end unless there is a file `mended`.
+const LATE: &str = "while read -r line; do echo $line; done; test -e mended || echo surplus";
+
+#[test]
+fn results_that_a_filter_gave_before_it_proved_to_be_out_of_step_are_suspect_and_done_again() {
+    let folder = Folder::new();
+    let words = ["-j1", "--format", "json", "--", "sh", "-c", LATE];
+    let ended = map(&folder, &words, &lines(1, 5)).with_code(100);
+    let mut expected: Vec<String> = (1..5).map(|id| format!("{id} succeeded -")).collect();
+    expected.push("5 failed protocol".to_owned());
+    assert_eq!(results(&ended), expected);
+    // The first was believed after a moment of quiet.
+    assert_eq!(suspects(&ended), ["2", "3", "4"]);
+    let said = ended.stderr();
+    assert!(said.contains("3 x suspect"), "{said}");
+    assert!(said.contains("ratchet resume"), "{said}");
+
+    let run = said.split("ratchet resume ").nth(1).expect("a command");
+    let run = run.split(' ').next().expect("an id");
+    let shown = Ratchet::within(&folder).args(["runs", "show", run, "--format", "json"]);
+    let shown = shown.run().stdout();
+    assert!(shown.contains("its result is suspect"), "{shown}");
+
+    let folder = folder.file("mended", "");
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(1, 5)).run().with_code(0);
+    let said = ended.stderr();
+    assert!(
+        said.contains("1 had succeeded before, 4 had failed"),
+        "{said}"
+    );
+    assert!(
+        results(&ended)
+            .iter()
+            .all(|one| one.ends_with("succeeded -"))
+    );
+}
+
+#[test]
+fn resume_does_the_suspects_of_a_map_again_and_nothing_else_wherever_their_items_stand() {
+    // Each line that the filter is asked is written to a file as well.
+    let filter = "while read -r line; do echo $line >> asked; echo $line; done; \
+                  test -e mended || echo surplus";
+    let folder = Folder::new();
+    let asked = || {
+        let asked = std::fs::read_to_string(folder.at("asked")).expect("it was asked");
+        std::fs::remove_file(folder.at("asked")).expect("it is there");
+        asked
+    };
+    let words = ["-q", "-j1", "--format", "json", "--", "sh", "-c", filter];
+    let ended = map(&folder, &words, &lines(1, 5)).with_code(100);
+    assert_eq!(suspects(&ended), ["2", "3", "4"]);
+    assert_eq!(asked(), lines(1, 5));
+
+    // All items have other numbers than before, so they are known by their identities only.
+    std::fs::write(folder.at("mended"), "").expect("it is written");
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(0, 5)).run().with_code(0);
+    assert_eq!(asked(), format!("0\n{}", lines(2, 5)), "1 is kept");
+    assert!(suspects(&ended).is_empty());
+    let expected: Vec<String> = (1..=6).map(|id| format!("{id} succeeded -")).collect();
+    assert_eq!(results(&ended), expected);
+
+    // The run is compacted by now, and what was suspect is not any more.
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(0, 6)).run().with_code(0);
+    assert_eq!(asked(), "6\n");
+    assert_eq!(results(&ended).len(), 7);
+}
+
+#[test]
+fn suspect_results_leave_the_cache() {
+    let folder = Folder::new();
+    let words = [
+        "-j1", "-q", "--cache", "--format", "json", "--", "sh", "-c", LATE,
+    ];
+    let cached = || {
+        let ended = map(&folder, &words, &lines(1, 5)).with_code(100);
+        let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+        document["summary"]["cached"].as_u64()
+    };
+    assert_eq!(cached(), Some(0));
+    // Only the first was surely right.
+    assert_eq!(cached(), Some(1));
+}
+
+#[test]
+fn a_filter_that_buffers_gives_its_results_and_is_told_about_once() {
+    let numbered = |number: u32| format!("{number}:{number}\n");
+    std::thread::scope(|scope| {
+        for (filter, answer) in [
+            (
+                &["sed", "s/^/x/"][..],
+                (|number| format!("x{number}\n")) as fn(u32) -> String,
+            ),
+            (&["cut", "-c1-"], |number| format!("{number}\n")),
+            (&["jq", "-c", "."], |number| format!("{number}\n")),
+            (&["mawk", "{print $1 + 1}"], |number| {
+                format!("{}\n", number + 1)
+            }),
+        ] {
+            if !present(filter[0]) {
+                continue;
+            }
+            scope.spawn(move || {
+                let words = [&["-j2", "--"], filter].concat();
+                let ended = map(&Folder::new(), &words, &lines(1, 20)).with_code(0);
+                let expected: String = (1..=20).map(answer).collect();
+                assert_eq!(ended.stdout(), expected, "{filter:?}");
+                let said = ended.stderr();
+                assert_eq!(said.matches("may buffer its output").count(), 1, "{said}");
+                assert!(said.contains("stdbuf -oL"), "{said}");
+            });
+        }
+        scope.spawn(|| {
+            let words = ["-j1", "-q", "--", "grep", "-n", "."];
+            let ended = map(&Folder::new(), &words, &lines(1, 20)).with_code(0);
+            let expected: String = (1..=20).map(numbered).collect();
+            assert_eq!(ended.stdout(), expected);
+        });
+        // Blocks of output end in the middle of a line, and come long before the input ends.
+        scope.spawn(|| {
+            let long = "x".repeat(1000);
+            let items = format!("{long}\n").repeat(40);
+            let ended = map(
+                &Folder::new(),
+                &["-j1", "-q", "--", "sed", "s/^/x/"],
+                &items,
+            );
+            let expected = items.replace(&long, &format!("x{long}"));
+            assert_eq!(ended.with_code(0).stdout(), expected);
+        });
+        // A timeout is for items that are being worked on, not for those that wait in the pipe.
+        scope.spawn(|| {
+            let words = ["-j1", "-q", "--timeout", "20s", "--", "cut", "-c1-"];
+            let ended = map(&Folder::new(), &words, &lines(1, 3)).with_code(0);
+            assert_eq!(ended.stdout(), lines(1, 3));
+        });
+    });
+}
+
+#[test]
+fn a_filter_that_buffers_and_drops_lines_fails_instead_of_shifting_its_answers() {
+    let words = ["-j1", "-q", "--format", "json", "--", "grep", "-v", "3"];
+    let ended = map(&Folder::new(), &words, &lines(1, 8)).with_code(100);
+    let told = results(&ended);
+    let failed = told
+        .iter()
+        .filter(|one| one.ends_with("failed protocol"))
+        .count();
+    assert!(failed >= 2, "{told:?}");
+    let suspects = suspects(&ended).len();
+    assert_eq!(failed + suspects, 8, "all are in doubt: {told:?}");
+    let said = ended.stdout();
+    assert!(said.contains("printed 7 lines for 8 items"), "{said}");
+}
+
+#[test]
+fn a_worker_that_answers_broken_json_fails_that_job_and_goes_on() {
+    let script = r#"
+while IFS= read -r line; do
+  id=${line#*'"id":"'}; id=${id%%'"'*}
+  case $line in
+    *'"nan"'*) printf '{"type":"response","id":"%s","result":[1,NaN]}\n' "$id" ;;
+    *'"latin"'*) printf '{"type":"response","id":"%s","result":"caf\351"}\n' "$id" ;;
+    *'"nul"'*) printf '{"type":"response","id":"%s","result":"\000"}\n' "$id" ;;
+    *) printf '{"type":"response","id":"%s","result":"fine"}\n' "$id" ;;
+  esac
+done
+"#;
+    let folder = Folder::new().file("worker.sh", script);
+    let inputs = ["nan", "fine", "latin", "fine", "nul", "fine"];
+    let jobs = inputs.map(|input| format!("{{\"task\":\"t\",\"input\":\"{input}\"}}\n"));
+    let run = Ratchet::within(&folder).args(["run", "-q", "-j1", "-k", "--format", "json"]);
+    let ended = run.args(["-w", "sh worker.sh"]).stdin(jobs.concat()).run();
+    let ended = ended.with_code(100);
+    let told = results(&ended).join(", ");
+    assert_eq!(
+        told,
+        "1 failed protocol, 2 succeeded -, 3 failed protocol, 4 succeeded -, 5 failed protocol, 6 succeeded -"
+    );
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+    let results = document["results"].as_array().expect("results");
+    let message = results[0]["error"]["message"].as_str();
+    assert!(
+        message.is_some_and(|said| said.contains("[1,NaN]")),
+        "{message:?}"
+    );
+    for result in results.iter().filter(|one| one["status"] == "succeeded") {
+        assert_eq!(result["worker"], "sh/1", "it goes on");
+    }
+}
