@@ -17,8 +17,10 @@
 //! [`ProcessHandle::new`] stands in for them in tests. [`CommandRunner`] runs a program once
 //! and gives back its output.
 
+mod child;
 mod command;
 mod config;
+mod descriptors;
 mod error;
 mod exit;
 mod group;
@@ -29,6 +31,7 @@ mod lifecycle;
 mod manager;
 mod output;
 mod pool;
+mod shortage;
 mod spawn;
 mod supervisor;
 mod system;
@@ -37,6 +40,7 @@ use async_trait::async_trait;
 
 pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
 pub use config::{Environment, ProcessConfig};
+pub use descriptors::raise_descriptor_limit;
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
