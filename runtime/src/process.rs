@@ -9,7 +9,11 @@
 //! - Ending goes **TERM, grace, KILL**, and KILL is repeated until nobody is left; who survives even
 //!   that (stuck in the kernel) is reported by name.
 //! - A small **keeper** process holds a pipe to this one. When the pipe ends, because this process was
-//!   killed, it kills the groups that are left.
+//!   killed, it kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
+//! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
+//!   shortage has lasted for half a minute in which nothing of ours ran.
+//! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
+//!   SIGPIPE is reset).
 //!
 //! Out of reach is what leaves its group on purpose, with `setsid` as daemons do.
 //!

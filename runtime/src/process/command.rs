@@ -203,7 +203,10 @@ impl CommandRunner {
     ) -> Result<CommandEnd, ProcessError> {
         let mut retry = self.starts.retry();
         loop {
-            let source = match self.try_run(config, limits, cancel, Arc::clone(&sink)).await {
+            let source = match self
+                .try_run(config, limits, cancel, Arc::clone(&sink))
+                .await
+            {
                 Ok(end) => return Ok(end),
                 Err(source) => source,
             };

@@ -37,7 +37,7 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
         return Ok(current);
     }
     // Known before the change, so that nobody is started with a limit that was raised.
-    ORIGINAL.get_or_init(|| limit.clone());
+    ORIGINAL.get_or_init(|| limit);
     let set = |current| {
         let limit = Rlimit {
             current: Some(current),

@@ -30,9 +30,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::time::Instant;
 
 use super::system;
 
@@ -143,15 +144,14 @@ impl Keeper {
     pub(super) fn reserve(&self) -> io::Result<Listing> {
         let shared = &self.0.shared;
         let mut state = shared.state();
-        let line = match state.free.pop() {
-            Some(line) => line,
-            None => {
-                let line = state.lines;
-                // Whoever writes a later line first would leave a hole here, which is no line.
-                shared.write(line, BLANK)?;
-                state.lines += 1;
-                line
-            }
+        let line = if let Some(line) = state.free.pop() {
+            line
+        } else {
+            let line = state.lines;
+            // Whoever writes a later line first would leave a hole here, which is no line.
+            shared.write(line, BLANK)?;
+            state.lines += 1;
+            line
         };
         drop(state);
         Ok(Listing {
@@ -181,7 +181,10 @@ impl Listing {
     /// Writes the group on its line, for systems on which the child cannot do so itself.
     #[cfg(any(test, not(target_os = "linux")))]
     pub(super) fn write(&self, leader: Pid) -> io::Result<()> {
-        self.keeper.0.shared.write(self.line, line_of(leader.as_raw_nonzero().get()))
+        self.keeper
+            .0
+            .shared
+            .write(self.line, line_of(leader.as_raw_nonzero().get()))
     }
 }
 
@@ -192,7 +195,9 @@ impl Drop for Listing {
         match shared.write(self.line, BLANK) {
             Ok(()) => state.free.push(self.line),
             // The line is not used again, so at worst the keeper kills a group that has got this number since.
-            Err(error) => tracing::warn!(%error, "a process group cannot be taken off the keeper's list"),
+            Err(error) => {
+                tracing::warn!(%error, "a process group cannot be taken off the keeper's list");
+            }
         }
     }
 }
@@ -254,7 +259,10 @@ impl Shared {
             // It is not reaped here: its number must stay its own until `closing` was looked at under the lock, as
             // `Owner::drop` signals it.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while matches!(waitid(WaitId::Pid(keeper), options), Err(rustix::io::Errno::INTR)) {}
+            while matches!(
+                waitid(WaitId::Pid(keeper), options),
+                Err(rustix::io::Errno::INTR)
+            ) {}
             let mut state = self.state();
             // It has ended, so this does not block.
             let _ = state.keeper.process.wait();
@@ -291,7 +299,9 @@ impl Shared {
         state: MutexGuard<'a, State>,
         pause: Duration,
     ) -> (MutexGuard<'a, State>, Duration) {
-        let waited = self.closing.wait_timeout_while(state, pause, |state| !state.closing);
+        let waited = self
+            .closing
+            .wait_timeout_while(state, pause, |state| !state.closing);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (state, (pause * 2).min(LONGEST_PAUSE))
     }
@@ -353,18 +363,22 @@ mod tests {
         assert_eq!(keeper.0.shared.state().lines, 2);
     }
 
-    #[test]
-    fn a_keeper_that_is_killed_is_replaced_and_its_successor_has_the_list() {
+    #[tokio::test]
+    async fn a_keeper_that_is_killed_is_replaced_and_its_successor_has_the_list() {
         let keeper = Keeper::start().unwrap();
-        let mut sleeper = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let mut sleeper = Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let listing = list(&keeper, Pid::from_child(&sleeper).as_raw_nonzero().get());
         for _ in 0..2 {
             let first = keeper.process();
             rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
-            let deadline = Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_mins(1);
             while keeper.process() == first {
                 assert!(Instant::now() < deadline, "it was not replaced");
-                thread::sleep(Duration::from_millis(1));
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         // As at the death of this process: the pipe ends while the group is on the list.

@@ -114,7 +114,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_shortage_that_lasts_fails_a_start_when_nothing_of_ours_runs() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM, Errno::TXTBSY] {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::TXTBSY,
+        ] {
             let starts = Starts::default();
             let (mut retry, start) = (starts.retry(), Instant::now());
             while retry.wait(&error(errno)).await {}

@@ -34,5 +34,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         );
         clean &= orphans == 0;
     }
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

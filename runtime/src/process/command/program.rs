@@ -129,7 +129,12 @@ impl Order {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;
-        let Started { leader, ended, listing, .. } = started;
+        let Started {
+            leader,
+            ended,
+            listing,
+            ..
+        } = started;
         self.program.begin(ProcessGroup::led_by(leader, listing));
         self.starts.started();
         let mut ward = Ward {

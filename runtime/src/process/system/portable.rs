@@ -57,7 +57,9 @@ impl PreparedProcess {
         let mut child = command.spawn()?;
         let leader = Pid::from_child(&child);
         let ended = exit_notice(leader);
-        let written = listing.as_ref().map_or(Ok(()), |listing| listing.write(leader));
+        let written = listing
+            .as_ref()
+            .map_or(Ok(()), |listing| listing.write(leader));
         let pipes = (child.stdout.take(), child.stderr.take());
         let (Ok(ended), Ok(()), (Some(stdout), Some(stderr))) = (ended, written, pipes) else {
             // It cannot be watched, so it must not run.
@@ -108,7 +110,10 @@ fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
         .stack_size(64 * 1024)
         .spawn(move || {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while matches!(waitid(WaitId::Pid(child), options), Err(rustix::io::Errno::INTR)) {}
+            while matches!(
+                waitid(WaitId::Pid(child), options),
+                Err(rustix::io::Errno::INTR)
+            ) {}
             drop(writer);
         })?;
     Ok(reader.into())

@@ -71,7 +71,9 @@ impl PreparedProcess {
             programs: programs(command, &search_path(config))?,
             args: args.map(c_string).collect::<io::Result<_>>()?,
             env: inherited.chain(own).collect::<io::Result<_>>()?,
-            folder: folder.map(|folder| c_string(folder.as_os_str())).transpose()?,
+            folder: folder
+                .map(|folder| c_string(folder.as_os_str()))
+                .transpose()?,
             stdin,
         })
     }
@@ -196,15 +198,8 @@ impl Plan<'_> {
         // it. Stack and plan outlive the call, and with CLONE_VFORK this thread goes on only when the child no longer
         // uses them. No signal handler runs in the child: all signals are blocked until they have their default
         // actions. With CLONE_PIDFD the kernel takes the next argument as the place for the descriptor.
-        let child = unsafe {
-            libc::clone(
-                run,
-                top.cast(),
-                flags,
-                plan,
-                ptr::from_mut(&mut descriptor),
-            )
-        };
+        let child =
+            unsafe { libc::clone(run, top.cast(), flags, plan, ptr::from_mut(&mut descriptor)) };
         let error = io::Error::last_os_error();
         drop(blocked);
         let Some(child) = Pid::from_raw(child).filter(|_| child > 0) else {
@@ -236,7 +231,11 @@ impl Plan<'_> {
             self.list()?;
             let mut none = MaybeUninit::uninit();
             libc::sigemptyset(none.as_mut_ptr());
-            check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))?;
+            check(libc::sigprocmask(
+                libc::SIG_SETMASK,
+                none.as_ptr(),
+                ptr::null_mut(),
+            ))?;
             Err(self.execute_program())
         }
     }
@@ -247,13 +246,12 @@ impl Plan<'_> {
         for (place, given) in stdio.iter_mut().zip(self.stdio) {
             // SAFETY: As for `execute`.
             *place = unsafe {
-                match given {
-                    Some(given) => check(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 3))?,
+                if let Some(given) = given {
+                    check(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 3))?
+                } else {
                     // One of 0 to 2 may be free, if this process runs without.
-                    None => {
-                        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-                        check(libc::fcntl(check(null)?, libc::F_DUPFD_CLOEXEC, 3))?
-                    }
+                    let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+                    check(libc::fcntl(check(null)?, libc::F_DUPFD_CLOEXEC, 3))?
                 }
             };
         }
