@@ -58,6 +58,34 @@ fn the_soft_limit_of_descriptors_is_raised_for_ratchet_and_not_for_its_jobs() {
 }
 
 #[test]
+fn where_processes_are_few_jobs_wait_for_each_other_and_all_succeed() {
+    if !rustix::process::geteuid().is_root() {
+        // The limit counts all processes of a user, so it takes another user whom nobody else is.
+        eprintln!("skipped: only root can become a user without processes");
+        return;
+    }
+    let folder = Folder::new();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("it is set");
+    let program = folder.path().join("ratchet");
+    fs::copy(Ratchet::program(), &program).expect("it is copied");
+    let items = (0..60).map(|item| item.to_string());
+    let ended = Ratchet::within(&folder)
+        .by_shell(
+            "shift; exec prlimit --nproc=14 setpriv --reuid 54321 --clear-groups ./ratchet \"$@\"",
+        )
+        .args(["map", "--no-record", "-j", "40", "--", "true", ":::"])
+        .args(items)
+        .run()
+        .with_code(0);
+    let said = ended.stderr();
+    assert_eq!(
+        said.matches("for the moment").count(),
+        1,
+        "told once: {said}"
+    );
+}
+
+#[test]
 fn far_too_few_descriptors_are_an_error_before_anything_runs() {
     let ended = Ratchet::new()
         .by_shell("ulimit -n 8; exec \"$@\"")

@@ -202,7 +202,13 @@ impl Plan<'_> {
             unsafe { libc::clone(run, top.cast(), flags, plan, ptr::from_mut(&mut descriptor)) };
         let error = io::Error::last_os_error();
         drop(blocked);
-        let Some(child) = Pid::from_raw(child).filter(|_| child > 0) else {
+        // -1 is an error, and no number that `Pid` takes.
+        let child = if child > 0 {
+            Pid::from_raw(child)
+        } else {
+            None
+        };
+        let Some(child) = child else {
             return Err(error);
         };
         // SAFETY: The kernel has just opened it for this call and nobody else knows of it.
