@@ -14,6 +14,7 @@ mod delivery;
 mod ending;
 mod feed;
 mod inspection;
+mod limits;
 mod log;
 mod record;
 mod rules;
@@ -106,7 +107,7 @@ impl Session {
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
-        let rules = Rules::of(typed, record, &settings, &surroundings);
+        let mut rules = Rules::of(typed, record, &settings, &surroundings);
         let trust = settings.trust(&surroundings);
         if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
             check_state(&trust, state)?;
@@ -119,6 +120,17 @@ impl Session {
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);
         let screen = Screen::new(display, rules.err_style(), !rules.is_for_people());
         log::begin(&rules, &screen)?;
+        let fit = limits::prepare(rules.slots, rules.workers)?;
+        if fit < rules.slots {
+            if !rules.quiet {
+                let slots = rules.slots;
+                screen.say(&format!(
+                    "ratchet: {fit} jobs run at once and not {slots}: the hard limit of open files is too low for more \
+                     (`ulimit -Hn`)\n"
+                ));
+            }
+            rules.slots = fit;
+        }
         Ok(Self {
             rules,
             screen,
@@ -146,10 +158,7 @@ impl Session {
 
     /// Runs it all, and says how it ended by an exit code.
     pub(crate) fn perform(self, errand: Errand) -> Result<u8, CliError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| CliError::Internal(format!("there is no event loop: {error}")))?;
+        let runtime = limits::event_loop()?;
         let code = runtime.block_on(self.run_shown(errand));
         // Whoever is stuck in a system call of ours is not waited for.
         runtime.shutdown_background();

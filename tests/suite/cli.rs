@@ -10,6 +10,7 @@ mod inputs;
 mod items;
 mod junit;
 mod kept_output;
+mod limits;
 mod lossless;
 mod map;
 mod mistakes;

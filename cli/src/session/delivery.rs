@@ -9,7 +9,7 @@ use std::time::Duration;
 use ratchet_ipc::JobKey;
 use ratchet_runtime::summary::{Counts, Tally};
 use ratchet_runtime::{Outcome, Summary};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::error::CliError;
 use crate::report::Digest;
@@ -36,7 +36,9 @@ pub(crate) trait Recipient: Send {
 pub(super) struct Delivery {
     outcomes: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
-    thread: JoinHandle<Delivered>,
+    thread: JoinHandle<()>,
+    /// What came of it, when the thread ends.
+    delivered: oneshot::Receiver<Delivered>,
     /// Set when nothing more can be written.
     failed: watch::Receiver<Option<Unwritable>>,
 }
@@ -87,14 +89,19 @@ impl Delivery {
     pub(super) fn begin(recipient: Box<dyn Recipient>) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(BATCHES);
         let (fail, failed) = watch::channel(None);
+        let (tell, delivered) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("results".to_owned())
-            .spawn(move || deliver(recipient, messages, &fail))
+            .spawn(move || {
+                // Nobody waits for the end of a run that was given up.
+                let _ = tell.send(deliver(recipient, messages, &fail));
+            })
             .map_err(|error| CliError::Internal(format!("no thread for results: {error}")))?;
         Ok(Self {
             outcomes,
             room: Arc::new(Semaphore::new(KIB as usize)),
             thread,
+            delivered,
             failed,
         })
     }
@@ -125,14 +132,12 @@ impl Delivery {
     /// The run has ended: waits until all is written.
     pub(super) async fn end(self, closing: Closing) -> Result<Delivered, CliError> {
         let _ = self.outcomes.send(Message::End(closing)).await;
-        let thread = self.thread;
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        match joined {
-            Ok(Ok(delivered)) => Ok(delivered),
-            Ok(Err(_)) | Err(_) => Err(CliError::Internal(
-                "whoever wrote the results has panicked".to_owned(),
-            )),
-        }
+        let delivered = self.delivered.await;
+        // The thread has nothing left to do, so this does not block: either it has told, or it has panicked.
+        let _ = self.thread.join();
+        delivered.map_err(|_| {
+            CliError::Internal("the thread that writes the results has panicked".to_owned())
+        })
     }
 }
 
