@@ -10,6 +10,7 @@ pub(crate) mod common;
 pub(crate) mod completions;
 pub(crate) mod crew;
 pub(crate) mod display;
+pub(crate) mod foreign;
 pub(crate) mod man;
 pub(crate) mod map;
 pub(crate) mod output;
@@ -32,9 +33,15 @@ Examples:
   ratchet resume
   ratchet help run";
 
+const SIGNALS: &str = "\
+Signals, while jobs run:
+  SIGINT, SIGTERM  the first lets running jobs finish within --grace, the second asks them
+                   to stop, the third kills them
+  SIGUSR1          prints what runs, and what waits for what, to stderr";
+
 /// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
 #[derive(Debug, Parser)]
-#[command(name = "ratchet", version, after_help = [HELP, exit::HELP].join("\n\n"))]
+#[command(name = "ratchet", version, after_help = [HELP, SIGNALS, exit::HELP].join("\n\n"))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,

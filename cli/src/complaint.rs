@@ -4,12 +4,17 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::args::Arguments;
 use crate::args::display::When;
+use crate::args::{Arguments, foreign};
 use crate::error::CliError;
+use crate::exit;
+use crate::map::shell_line;
 use crate::report::{Style, plain_lines};
 use crate::session::word;
 use crate::settings::{Settings, Surroundings};
@@ -22,8 +27,65 @@ pub(crate) fn arguments() -> Arguments {
             When::Always => ColorChoice::Always,
             When::Never => ColorChoice::Never,
         };
-        let matches = Arguments::command().color(color).get_matches();
-        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = Arguments::command().color(color).try_get_matches();
+        matches
+            .and_then(|matches| Arguments::from_arg_matches(&matches))
+            .unwrap_or_else(|error| exit_with(&suggested(error)))
+    })
+}
+
+/// Adds what may have been meant, where `clap` cannot know it.
+fn suggested(mut error: clap::Error) -> clap::Error {
+    let (what, typed) = match error.kind() {
+        ErrorKind::UnknownArgument => (ContextKind::SuggestedArg, ContextKind::InvalidArg),
+        ErrorKind::InvalidSubcommand => (
+            ContextKind::SuggestedSubcommand,
+            ContextKind::InvalidSubcommand,
+        ),
+        _ => return error,
+    };
+    let Some(ContextValue::String(typed)) = error.get(typed) else {
+        return error;
+    };
+    let tip = match error.kind() {
+        ErrorKind::UnknownArgument => foreign::spelling(typed).map(str::to_owned),
+        _ => is_job_file(typed).then(|| {
+            let word = String::from_utf8_lossy(&shell_line(&[typed.into()])).into_owned();
+            format!("`ratchet run {word}` runs a job file")
+        }),
+    };
+    if let Some(tip) = tip {
+        // What clap found to be similar is not what was meant.
+        error.remove(what);
+        let tips = vec![StyledStr::from(tip)];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+/// Whether a word in the place of a verb is a job file.
+fn is_job_file(word: &str) -> bool {
+    const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "toml", "jsonl"];
+    let path = Path::new(word);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending)) || path.is_file()
+}
+
+/// Prints help, or what is wrong with what was typed, and ends the program.
+///
+/// `clap::Error::exit` would end with 0 where the reader of the help has gone.
+#[expect(
+    clippy::exit,
+    reason = "nothing has begun yet, and this is how clap itself ends a program"
+)]
+fn exit_with(error: &clap::Error) -> ! {
+    let printed = error.print();
+    let is_help = !error.use_stderr();
+    let is_unread = matches!(&printed, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    std::process::exit(if is_help && is_unread {
+        exit::UNREAD.into()
+    } else {
+        error.exit_code()
     })
 }
 

@@ -115,7 +115,7 @@ impl CliError {
             | Self::Unrecordable(_)
             | Self::Read { .. } => exit::USAGE,
             Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
-            Self::Output(_) if self.is_broken_pipe() => exit::SUCCESS,
+            Self::Output(_) if self.is_broken_pipe() => exit::UNREAD,
             Self::Worker(_)
             | Self::ReadFurther { .. }
             | Self::Write { .. }
@@ -128,7 +128,7 @@ impl CliError {
         }
     }
 
-    /// Whether whoever read stdout has had enough, which is nothing to complain about.
+    /// Whether the reader of stdout has gone. It had enough, so there is nothing to complain about.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -148,7 +148,9 @@ impl CliError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
-            Self::Untrusted(error) => Some(error.help()),
+            Self::Untrusted(error) | Self::Settings(SettingsError::Untrusted(error)) => {
+                Some(error.help())
+            }
             Self::Output(error) | Self::Write { source: error, .. }
                 if error.kind() == io::ErrorKind::StorageFull =>
             {

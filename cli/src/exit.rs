@@ -18,11 +18,15 @@ pub(crate) const NOTHING: u8 = 4;
 /// Some jobs did not succeed.
 pub(crate) const UNSUCCESSFUL: u8 = 100;
 
-/// A stop rule, or the deadline, ended the run early.
-pub(crate) const STOPPED: u8 = 101;
+/// A stop rule, or the deadline, ended the run early. 101 is not used: it is the code of a Rust program that
+/// panicked.
+pub(crate) const STOPPED: u8 = 102;
 
 /// SIGINT ended it, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Nobody reads stdout any more. It is the code that a shell shows for a program that SIGPIPE ended.
+pub(crate) const UNREAD: u8 = 141;
 
 /// SIGTERM ended it.
 pub(crate) const TERMINATED: u8 = 143;
@@ -30,14 +34,14 @@ pub(crate) const TERMINATED: u8 = 143;
 /// As `--help` has it.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    all jobs succeeded, or were cached; or --halt had its successes,
-       or whoever read stdout has gone
+  0    all jobs succeeded, or were cached; or --halt had its successes
   1    internal error
   2    usage or file error, nothing ran; or --strict met a line that is no job
   4    nothing to do
   100  some jobs did not succeed
-  101  stopped early by --max-fail, --halt or --deadline
+  102  stopped early by --max-fail, --halt or --deadline
   130  interrupted (SIGINT)
+  141  the reader of stdout has gone (SIGPIPE)
   143  terminated (SIGTERM)";
 
 /// How a run came to its end.
@@ -65,9 +69,6 @@ pub(crate) enum Reached {
 
 /// The code of a run that ended so, with so many jobs of each status.
 ///
-/// A reader that has gone has had enough, so it is no failure of ours: what was not written counts as
-/// read, and jobs that were given up for it do not count.
-///
 /// A result that is in doubt is no success, though its job counts as succeeded.
 pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
     let total = counts.total();
@@ -78,9 +79,9 @@ pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
         RunEnd::Rule(Reached::Limit) => STOPPED,
         RunEnd::Rule(Reached::Goal) if suspects == 0 => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
-        RunEnd::NobodyReads if counts.failures() == 0 && suspects == 0 => SUCCESS,
+        RunEnd::NobodyReads => UNREAD,
         RunEnd::Done if all_succeeded => SUCCESS,
-        RunEnd::Done | RunEnd::NobodyReads | RunEnd::Rule(Reached::Goal) => UNSUCCESSFUL,
+        RunEnd::Done | RunEnd::Rule(Reached::Goal) => UNSUCCESSFUL,
     }
 }
 
@@ -104,9 +105,9 @@ mod tests {
         for (end, counts, expected) in [
             (RunEnd::Done, &good[..], 0),
             (RunEnd::Done, &[], 4),
-            (RunEnd::NobodyReads, &[], 0),
-            (RunEnd::NobodyReads, &good, 0),
-            (RunEnd::Rule(Reached::Limit), &good, 101),
+            (RunEnd::NobodyReads, &[], 141),
+            (RunEnd::NobodyReads, &good, 141),
+            (RunEnd::Rule(Reached::Limit), &good, 102),
             (RunEnd::Interrupted, &good, 130),
             (RunEnd::Terminated, &[], 143),
         ] {
@@ -118,9 +119,7 @@ mod tests {
         {
             let one_bad = [(Status::Succeeded, 9), (status, 1)];
             assert_eq!(code(RunEnd::Done, &one_bad), 100, "{status}");
-            let given_up = matches!(status, Status::Cancelled | Status::Skipped);
-            let expected = if given_up { 0 } else { 100 };
-            assert_eq!(code(RunEnd::NobodyReads, &one_bad), expected, "{status}");
+            assert_eq!(code(RunEnd::NobodyReads, &one_bad), 141, "{status}");
             assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
         }
     }
@@ -129,11 +128,7 @@ mod tests {
     fn a_result_in_doubt_is_no_success() {
         let mut counts = Counts::default();
         counts.add(Status::Succeeded);
-        for end in [
-            RunEnd::Done,
-            RunEnd::NobodyReads,
-            RunEnd::Rule(Reached::Goal),
-        ] {
+        for end in [RunEnd::Done, RunEnd::Rule(Reached::Goal)] {
             assert_eq!(of_run(end, &counts, 1), 100, "{end:?}");
         }
     }
@@ -148,6 +143,7 @@ mod tests {
             UNSUCCESSFUL,
             STOPPED,
             INTERRUPTED,
+            UNREAD,
             TERMINATED,
         ] {
             assert!(
@@ -155,5 +151,6 @@ mod tests {
                     .any(|line| line.trim_start().starts_with(&format!("{code} ")))
             );
         }
+        assert!(!HELP.contains("101"), "101 is the code of a panic");
     }
 }

@@ -9,6 +9,7 @@
 //! who draws may have to wait for whoever reads it.
 
 mod bars;
+mod canvas;
 mod lines;
 mod picture;
 mod view;
@@ -72,6 +73,11 @@ impl Progress {
         }
     }
 
+    /// It has become known how many jobs there will be.
+    pub(crate) fn announce(&mut self, total: u64) {
+        self.view.announce(total);
+    }
+
     /// Something has happened; gives what is to be told of it at once.
     pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Option<String> {
         if self.display == Display::None {
@@ -118,10 +124,11 @@ impl Stage {
         }
     }
 
-    /// Writes to the terminal without the bars in the way, as a report on the same terminal has to.
-    pub(crate) fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
+    /// Writes to the terminal without the bars in the way, as a report on the same terminal has to. What is written
+    /// may end without a newline if `ends_line` says so: then there are no bars until something ends the line.
+    pub(crate) fn suspend<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         match self {
-            Self::Bars(bars) => bars.suspend(write),
+            Self::Bars(bars) => bars.suspend(ends_line, write),
             Self::Empty | Self::Lines(_) => write(),
         }
     }

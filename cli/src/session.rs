@@ -13,6 +13,8 @@
 mod delivery;
 mod ending;
 mod feed;
+mod inspection;
+mod limits;
 mod log;
 mod record;
 mod rules;
@@ -38,7 +40,7 @@ use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
 use crate::places::check_state;
 use crate::progress::Display;
-use crate::report::Style;
+use crate::report::{Style, span};
 use crate::settings::{Settings, Surroundings};
 use delivery::{Closing, Delivered, Delivery};
 use ending::{conclude, interrupted};
@@ -105,7 +107,7 @@ impl Session {
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
-        let rules = Rules::of(typed, record, &settings, &surroundings);
+        let mut rules = Rules::of(typed, record, &settings, &surroundings);
         let trust = settings.trust(&surroundings);
         if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
             check_state(&trust, state)?;
@@ -118,6 +120,17 @@ impl Session {
         let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);
         let screen = Screen::new(display, rules.err_style(), !rules.is_for_people());
         log::begin(&rules, &screen)?;
+        let fit = limits::prepare(rules.slots, rules.workers)?;
+        if fit < rules.slots {
+            if !rules.quiet {
+                let slots = rules.slots;
+                screen.say(&format!(
+                    "ratchet: {fit} jobs run at once and not {slots}: the hard limit of open files is too low for more \
+                     (`ulimit -Hn`)\n"
+                ));
+            }
+            rules.slots = fit;
+        }
         Ok(Self {
             rules,
             screen,
@@ -125,6 +138,11 @@ impl Session {
             again,
             display,
         })
+    }
+
+    /// Whether it is shown how far the run is.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.display != Display::None
     }
 
     /// What a job file is read with.
@@ -140,10 +158,7 @@ impl Session {
 
     /// Runs it all, and says how it ended by an exit code.
     pub(crate) fn perform(self, errand: Errand) -> Result<u8, CliError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| CliError::Internal(format!("there is no event loop: {error}")))?;
+        let runtime = limits::event_loop()?;
         let code = runtime.block_on(self.run_shown(errand));
         // Whoever is stuck in a system call of ours is not waited for.
         runtime.shutdown_background();
@@ -209,7 +224,7 @@ impl Session {
             }
             let executor = builder.build()?;
             let probe = probe(&rules.admission)?;
-            let started = feed.begin(&executor, earlier)?;
+            let started = feed.begin(&executor, earlier, announcer(&screen))?;
             Ok::<_, CliError>((supervisor, executor, pools, probe, started))
         };
         let (supervisor, executor, pools, probe, (run, fed)) = match start.await {
@@ -228,11 +243,10 @@ impl Session {
         }
         heard.attend(handle.clone(), &rules, &screen);
         let delivery = Delivery::begin(recipient)?;
-        tokio::spawn(stop_when(delivery.failed(), handle.clone()));
+        drain_when_unwritable(&delivery, &handle, &rules, &screen);
 
-        let goal = halt.filter(HaltRule::is_goal);
         let consuming = async {
-            let (stopped, reached) = consume(run, &delivery, goal).await;
+            let (stopped, reached) = consume(run, &delivery, halt.filter(HaltRule::is_goal)).await;
             let closing = closing(&handle, &pools, began).await;
             let delivered = delivery.end(closing).await?;
             let (fed, differences) = fed.end();
@@ -267,9 +281,27 @@ impl Session {
     }
 }
 
-async fn stop_when(failed: impl Future<Output = ()>, handle: RunHandle) {
-    failed.await;
-    handle.cancel();
+/// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
+/// outcomes are recorded, and `resume` delivers them.
+fn drain_when_unwritable(delivery: &Delivery, handle: &RunHandle, rules: &Rules, screen: &Screen) {
+    let (failed, handle, grace) = (delivery.failed(), handle.clone(), rules.grace);
+    let screen = (!rules.quiet).then(|| screen.clone());
+    tokio::spawn(async move {
+        let why = failed.await;
+        handle.drain();
+        if let Some(screen) = screen.filter(|_| handle.status().running > 0) {
+            screen.say(&format!(
+                "ratchet: {why}: no new jobs; what runs has {} to finish\n",
+                span(grace)
+            ));
+        }
+    });
+}
+
+/// Shows how many jobs a stream has, once that is known.
+fn announcer(screen: &Screen) -> impl Fn(u64) + Send + use<> {
+    let screen = screen.clone();
+    move |total| screen.announce(total)
 }
 
 /// Takes outcomes to the last. Says why there were no more, if it was before all jobs were done, and

@@ -1,7 +1,8 @@
 //! Settings that hold for every run: from the environment and from config files.
 //!
 //! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest
-//! one in this folder or above), then the user's own `ratchet/config.toml`, then the default. A
+//! one in this folder or above, up to the root of the repository or the home folder, and only if nobody
+//! else may have written it), then the user's own `ratchet/config.toml`, then the default. A
 //! value knows where it comes from; what is unknown or unreadable is refused, whether or not it
 //! would be used.
 
@@ -11,16 +12,16 @@ mod load;
 mod origin;
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::{ParallelizationHint, Timeouts};
 
-use crate::document::Node;
 #[cfg(test)]
 use crate::document::Shape;
+use crate::document::{Node, Value};
 use crate::job_file::{Retry, Wishes};
 use crate::trust::Trust;
 use crate::value::{self, Amount};
@@ -34,6 +35,8 @@ pub(crate) use origin::Origin;
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     set: Vec<Setting>,
+    /// Folders that the user's own config file trusts.
+    trusted: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -90,13 +93,9 @@ impl Settings {
         }
     }
 
-    /// Which files and folders of others may be used.
-    #[expect(
-        clippy::unused_self,
-        reason = "a user's own config file will name trusted folders, too"
-    )]
+    /// Decides which files and folders of others may be used.
     pub(crate) fn trust(&self, surroundings: &Surroundings) -> Trust {
-        Trust::new(surroundings, &[])
+        Trust::new(surroundings, &self.trusted)
     }
 
     /// What holds for jobs that say nothing.
@@ -127,8 +126,7 @@ impl Settings {
                     let default = keys::default(key.name, self, surroundings);
                     return (key.name, default, Origin::Default);
                 };
-                let value = set.node.text_or_number().unwrap_or_default();
-                (key.name, value.to_owned(), set.origin.clone())
+                (key.name, written(&set.node), set.origin.clone())
             })
             .collect()
     }
@@ -145,6 +143,19 @@ impl Settings {
         value::duration(self.text(key)?).ok()
     }
 
+    /// The folders of a key that may name several.
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        let Some(set) = self.find(key) else {
+            return Vec::new();
+        };
+        let paths = match &set.node.value {
+            Value::List(members) => members.iter().filter_map(Node::text).collect(),
+            _ => Vec::from_iter(set.node.text()),
+        };
+        let base = set.origin.folder().unwrap_or(Path::new(""));
+        paths.into_iter().map(|path| base.join(path)).collect()
+    }
+
     /// In a file, a path is relative to the file.
     fn path(&self, key: &str) -> Option<PathBuf> {
         let set = self.find(key)?;
@@ -153,6 +164,17 @@ impl Settings {
             Some(folder) => folder.join(path),
             None => PathBuf::from(path),
         })
+    }
+}
+
+/// A value as text; the members of a list stand as in a variable, with colons between them.
+fn written(node: &Node) -> String {
+    match &node.value {
+        Value::List(members) => {
+            let members: Vec<_> = members.iter().filter_map(Node::text).collect();
+            members.join(":")
+        }
+        _ => node.text_or_number().unwrap_or_default().to_owned(),
     }
 }
 

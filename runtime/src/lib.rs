@@ -105,7 +105,8 @@ pub use error::Error;
 pub use executor::{
     Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, Service, Sink, Stopped, Submitter, monitor,
+    Runner, RunningJob, Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob,
+    monitor,
 };
 pub use job::{
     Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,

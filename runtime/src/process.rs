@@ -9,7 +9,11 @@
 //! - Ending goes **TERM, grace, KILL**, and KILL is repeated until nobody is left; who survives even
 //!   that (stuck in the kernel) is reported by name.
 //! - A small **keeper** process holds a pipe to this one. When the pipe ends, because this process was
-//!   killed, it kills the groups that are left.
+//!   killed, it kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
+//! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
+//!   shortage has lasted for half a minute in which nothing of ours ran.
+//! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
+//!   SIGPIPE is reset).
 //!
 //! Out of reach is what leaves its group on purpose, with `setsid` as daemons do.
 //!
@@ -17,8 +21,10 @@
 //! [`ProcessHandle::new`] stands in for them in tests. [`CommandRunner`] runs a program once
 //! and gives back its output.
 
+mod child;
 mod command;
 mod config;
+mod descriptors;
 mod error;
 mod exit;
 mod group;
@@ -29,8 +35,9 @@ mod lifecycle;
 mod manager;
 mod output;
 mod pool;
+mod shortage;
 mod spawn;
-mod stdin;
+mod stdin_pipe;
 mod supervisor;
 mod system;
 
@@ -38,6 +45,7 @@ use async_trait::async_trait;
 
 pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
 pub use config::{Environment, ProcessConfig};
+pub use descriptors::raise_descriptor_limit;
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};

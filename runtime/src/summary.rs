@@ -71,6 +71,11 @@ impl Counts {
         }
     }
 
+    /// Those that were done, well or not: a job that was cancelled or skipped took no work.
+    pub fn done(&self) -> u64 {
+        self.succeeded + self.failures()
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
         Status::ALL.iter().map(|status| self.of(*status)).sum()
@@ -109,7 +114,7 @@ pub struct Summary {
     /// How long it took.
     #[serde(rename = "elapsed_ms", with = "milliseconds")]
     pub elapsed: Duration,
-    /// How many jobs ended in a second.
+    /// How many jobs were done in a second. Those that were cancelled or skipped do not count.
     pub throughput: f64,
     /// How many of a hundred succeeded; 0 if there were none at all.
     pub success_rate: f64,

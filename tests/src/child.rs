@@ -9,6 +9,7 @@ use ratchet_ipc::{
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::signals::default_signals;
 use crate::within;
 
 /// A worker process and the host's end of the conversation with it.
@@ -20,7 +21,9 @@ pub struct WorkerProcess {
 impl WorkerProcess {
     /// Starts a worker.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        default_signals(command.as_std_mut());
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

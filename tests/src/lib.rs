@@ -14,6 +14,9 @@
 //!
 //! `chaos` is a soak with a checker of its own: run by hand for minutes, and in the suite for seconds.
 //!
+//! `orphans` kills `ratchet` in its first milliseconds and looks for what it leaves: by hand hundreds of times, and in
+//! the suite a few.
+//!
 //! # Coverage
 //!
 //! `cargo llvm-cov --workspace --all-features` measures it, the real `ratchet` included, to which the harness hands
@@ -37,7 +40,10 @@ mod condition;
 mod language;
 #[cfg(target_os = "linux")]
 mod log;
+#[cfg(target_os = "linux")]
+pub mod orphans;
 mod ratchet;
+mod signals;
 #[cfg(target_os = "linux")]
 mod system;
 
@@ -49,5 +55,5 @@ pub use language::{Language, present};
 pub use ratchet::{Ended, Folder, Ratchet, Running, Shown, Signal};
 #[cfg(target_os = "linux")]
 pub use system::{
-    Holdings, children_of, cpu_time, is_alive, marked, process_state, resident_bytes,
+    Holdings, children_of, cpu_time, is_alive, marked, process_state, resident_bytes, with_argument,
 };

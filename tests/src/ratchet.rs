@@ -18,6 +18,8 @@ pub use terminal::Shown;
 use gathered::Gathered;
 use terminal::Terminal;
 
+use crate::signals::default_signals;
+
 /// A call of `ratchet` that is being put together.
 ///
 /// Its environment is empty but for `PATH` and a `HOME` that is the folder it runs in, so neither the machine's
@@ -231,6 +233,7 @@ impl Ratchet {
         let terminal = self
             .terminal
             .map(|(columns, rows, shown)| Terminal::open(columns, rows, shown, &mut command));
+        default_signals(&mut command);
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("ratchet does not start: {error}"));

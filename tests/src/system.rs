@@ -71,6 +71,21 @@ pub fn marked(variable: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The living processes whose command line has this in it.
+pub fn with_argument(text: &str) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_text = |process: &u32| {
+        let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(text)
+    };
+    numbers
+        .filter(|process| has_text(process) && is_alive(*process))
+        .collect()
+}
+
 /// How much memory this process uses, without what it shares with its files.
 pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

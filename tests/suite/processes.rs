@@ -291,3 +291,18 @@ fn a_thousand_crashes_cost_nothing_that_stays() {
     assert!(before.contains("children: 1"), "the keeper: {before}");
     assert_eq!(Holdings::now().descriptors > 0, !before.is_empty());
 }
+
+#[test]
+fn a_host_that_is_killed_in_its_first_milliseconds_leaves_nobody() {
+    // A small share of what `cargo run --release -p ratchet-tests --bin orphans` does.
+    for (jobs, kills) in [(2, 6), (16, 9), (150, 6)] {
+        let found = ratchet_tests::orphans::Hunt {
+            seed: 15,
+            kills,
+            jobs,
+        }
+        .run()
+        .expect("ratchet starts");
+        assert_eq!(found.orphans, 0, "-j {jobs}: {found:?}");
+    }
+}

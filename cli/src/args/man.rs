@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Prints the man page, or writes one a verb to a folder.
+/// Prints a man page, or writes one a verb to a folder.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ratchet man | man -l -\n  ratchet man ~/.local/share/man/man1"
+    after_help = "Examples:\n  ratchet man | man -l -\n  ratchet man run | man -l -\n  ratchet man ~/.local/share/man/man1"
 )]
 pub(crate) struct ManArguments {
-    /// The folder; nothing prints ratchet's own page.
-    pub(crate) folder: Option<PathBuf>,
+    /// The verb whose page is printed, as in `run` or `runs show`; or the folder, with a `/` in it or one that is
+    /// there. Nothing prints ratchet's own page.
+    #[arg(value_name = "VERB|FOLDER")]
+    pub(crate) what: Vec<PathBuf>,
 }

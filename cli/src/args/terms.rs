@@ -38,13 +38,34 @@ fn hint(text: &str) -> Result<ParallelizationHint, String> {
     if text.trim_start().starts_with('{') {
         return job_file::typed_hint(text);
     }
-    text.parse()
-        .map_err(|error: ratchet_runtime::Error| error.to_string())
+    text.parse().map_err(|error| match error {
+        ratchet_runtime::Error::UnknownHint { .. } => format!("{error}\n{HINTS}"),
+        error => error.to_string(),
+    })
 }
+
+/// The hints, for those who have typed another.
+const HINTS: &str = "  the hints are:
+    fully_parallel    no restriction (the default)
+    host_exclusive    one such job at a time on each host
+    global_exclusive  one such job at a time
+    alone             nothing else runs meanwhile
+    {rate_limited: {requests_per_second: 5}}  so many starts a second";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_that_is_not_known_is_answered_with_those_that_are() {
+        let refused = hint("serial").unwrap_err();
+        assert!(refused.starts_with("unknown hint `serial`\n"), "{refused}");
+        let known = HINTS.lines().filter_map(|line| line.strip_prefix("    "));
+        for line in known {
+            let name = line.split("  ").next().unwrap();
+            assert!(refused.contains(name) && hint(name).is_ok(), "{name}");
+        }
+    }
 
     #[test]
     fn a_hint_is_typed_as_it_is_written_in_a_file() {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -10,18 +11,50 @@ use clap_mangen::Man;
 use crate::args::Arguments;
 use crate::args::man::ManArguments;
 use crate::error::CliError;
+use crate::value::closest;
 
 pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), CliError> {
-    match &arguments.folder {
-        None => page(Arguments::command(), "ratchet".to_owned())
+    let mut root = Arguments::command();
+    root.build();
+    if let Some((verb, name)) = named(&root, &arguments.what) {
+        return page(verb.clone(), name)
             .and_then(|page| out.write_all(&page).and_then(|()| out.flush()))
-            .map_err(CliError::Output),
-        Some(folder) => {
-            let mut root = Arguments::command();
-            root.build();
+            .map_err(CliError::Output);
+    }
+    match &arguments.what[..] {
+        [folder] if folder.is_dir() || folder.as_os_str().as_bytes().contains(&b'/') => {
             write_pages(&root, "ratchet", folder)
         }
+        words => Err(no_verb(&root, words)),
     }
+}
+
+/// The command that these words name, and the name of its page; without words, `ratchet` itself.
+fn named<'a>(root: &'a Command, words: &[PathBuf]) -> Option<(&'a Command, String)> {
+    let mut found = (root, "ratchet".to_owned());
+    for word in words {
+        let verb = found.0.find_subcommand(word)?;
+        let name = format!("{}-{}", found.1, verb.get_name());
+        found = (verb, name);
+    }
+    Some(found)
+}
+
+fn no_verb(root: &Command, words: &[PathBuf]) -> CliError {
+    let typed: Vec<_> = words
+        .iter()
+        .map(|word| word.display().to_string())
+        .collect();
+    let typed = typed.join(" ");
+    let verbs = root.get_subcommands().map(Command::get_name);
+    let hint = match closest(&typed, verbs) {
+        Some(verb) => format!("did you mean `ratchet man {verb}`?"),
+        None => format!("to write the pages into a new folder, say `ratchet man ./{typed}`"),
+    };
+    CliError::usage(format!(
+        "there is no verb `{typed}`, and no folder of that name"
+    ))
+    .hint(hint)
 }
 
 /// One page a verb, and a verb's own verbs after it: `ratchet-runs-show.1`.
@@ -53,7 +86,7 @@ mod tests {
     fn every_verb_has_a_page() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = ManArguments {
-            folder: Some(folder.path().join("man1")),
+            what: vec![folder.path().join("man1")],
         };
         run(&arguments, &mut Vec::new()).unwrap();
         for verb in Arguments::command().get_subcommands() {
@@ -69,7 +102,7 @@ mod tests {
     fn a_folder_that_cannot_be_is_an_error_that_names_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let arguments = ManArguments {
-            folder: Some(file.path().join("man1")),
+            what: vec![file.path().join("man1")],
         };
         let error = run(&arguments, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("man1/ratchet.1"), "{error}");

@@ -16,7 +16,8 @@ use crate::exit;
 use crate::job_file::{Served, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
-    Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
+    Template, What, open_joblog, open_results, refuse_line, shell_line, shell_operator,
+    split_words, warm_pool,
 };
 use crate::session::{Again, Errand, Feed, Session};
 
@@ -29,9 +30,10 @@ const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     idle::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
+    refuse_line(command, arguments.shell)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
     let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
-    let items = items(arguments, lists)?;
+    let mut items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
         names: items.column_names(),
@@ -43,6 +45,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let is_again = again.is_some();
     let session = Session::open(&arguments.common, &arguments.record, again)?;
     let rules = &session.rules;
+    warn_of_operator(command, arguments, &session);
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
         message: error.reason,
@@ -109,6 +112,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
             None => None,
         },
     };
+    count_ahead(&mut items, &session)?;
     let errand = Errand {
         feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf)),
         source: None,
@@ -158,6 +162,29 @@ fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
     } else {
         error
     })
+}
+
+/// Warns of a word that only a shell would act on.
+fn warn_of_operator(command: &[std::ffi::OsString], arguments: &MapArguments, session: &Session) {
+    if arguments.shell || session.rules.quiet {
+        return;
+    }
+    if let Some(operator) = shell_operator(command) {
+        session.screen.say(&format!(
+            "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
+        ));
+    }
+}
+
+/// Has people who watch know early how many items there are.
+fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
+    if !session.shows_progress() {
+        return Ok(());
+    }
+    let screen = session.screen.clone();
+    items
+        .count_ahead(move |total| screen.announce(total))
+        .map_err(|error| CliError::Internal(format!("no thread for items: {error}")))
 }
 
 /// Whether items are read from stdin.

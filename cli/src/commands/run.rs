@@ -74,7 +74,8 @@ pub(super) fn worker(
 pub(super) fn keeper() -> Result<Keeper, CliError> {
     Keeper::start().map_err(|error| {
         CliError::Internal(format!(
-            "the process that guards the workers cannot be started: {error}"
+            "the process that guards the jobs cannot be started: {error}; the limits of open files (`ulimit -n`) and of \
+             processes (`ulimit -u`) may be too low"
         ))
     })
 }

@@ -1,5 +1,6 @@
 //! Items: read one after the other as there is room, never held.
 
+mod ahead;
 mod item;
 mod records;
 
@@ -8,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use self::ahead::Ahead;
 pub(crate) use self::item::Item;
 use self::records::Records;
 use super::lists::Lists;
@@ -63,6 +65,36 @@ impl Items {
             Self::Csv(records) => &records.names,
             Self::Lines(_) | Self::Lists(_) => &[],
         }
+    }
+
+    /// How many there are, where that is known before they are read.
+    pub(crate) fn total(&self) -> Option<u64> {
+        match self {
+            Self::Lists(lists) => Some(lists.total()),
+            Self::Lines(_) | Self::Csv(_) => None,
+        }
+    }
+
+    /// Reads ahead to tell how many items there are before they are used up, for people who watch. Of several files
+    /// and of records it is told only when all were read.
+    pub(crate) fn count_ahead(
+        &mut self,
+        announce: impl FnOnce(u64) + Send + 'static,
+    ) -> io::Result<()> {
+        let Self::Lines(lines) = self else {
+            return Ok(());
+        };
+        let end = lines.end;
+        if lines.sources.len() == 1
+            && let Some(source) = lines.sources.front_mut()
+        {
+            // Nothing was read from it yet, so its buffer is empty and may be replaced.
+            let reader =
+                std::mem::replace(&mut source.reader, BufReader::new(Box::new(io::empty())));
+            let ahead = Ahead::start(reader.into_inner(), end, announce)?;
+            source.reader = BufReader::with_capacity(BUFFER_BYTES, Box::new(ahead));
+        }
+        Ok(())
     }
 
     /// Whether the next one may have to be waited for. Who waits for records cannot be told, so they count as
@@ -214,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    fn source(text: &[u8]) -> Source {
+    pub(super) fn source(text: &[u8]) -> Source {
         Source {
             name: "stdin".to_owned(),
             reader: BufReader::new(Box::new(Cursor::new(text.to_vec()))),

@@ -52,6 +52,11 @@ impl MapJobs {
         }
     }
 
+    /// How many jobs there will be, where that is known before the items are read.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.items.total()
+    }
+
     /// Whether the next item may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
         self.items.may_wait()

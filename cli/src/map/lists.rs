@@ -69,6 +69,12 @@ impl Lists {
         Self { groups, next }
     }
 
+    /// How many combinations there are.
+    pub(super) fn total(&self) -> u64 {
+        let lengths = self.groups.iter().map(|group| group.len() as u64);
+        lengths.fold(1, u64::saturating_mul)
+    }
+
     pub(super) fn columns(&self) -> usize {
         self.groups.iter().map(|group| group.lists.len()).sum()
     }

@@ -253,6 +253,9 @@ fn judge(end: &CommandEnd, ran: Duration, printout: &Printout) -> Result<Payload
             Class::Cancelled,
             format!("it was asked to stop, and {exit}"),
         ),
+        Some(StopCause::Terminal) => {
+            Failure::new(Class::Exit, StopCause::WANTED_TERMINAL).code("terminal")
+        }
         None if exit.is_success() => {
             return printout
                 .to_payload()

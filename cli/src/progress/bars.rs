@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use super::canvas::Canvas;
 use super::picture::{Change, Picture};
 
 /// How often what is to be seen is put together; asked more often, nothing happens.
@@ -13,10 +14,16 @@ const EVERY: Duration = Duration::from_millis(100);
 /// A change that were held back here would not be seen until the next one.
 const REDRAWS: u8 = u8::MAX;
 
+/// How many columns the bar and some figures need.
+const NARROW: u16 = 60;
+
 /// A bar for the run, and a line a running job below it.
 pub(crate) struct Bars {
+    canvas: Canvas,
     all: MultiProgress,
     run: ProgressBar,
+    /// Whether the run is shown without its bar; nothing before it is shown.
+    is_narrow: Option<bool>,
     running: Vec<ProgressBar>,
     last: Option<Instant>,
     seen: Picture,
@@ -24,19 +31,18 @@ pub(crate) struct Bars {
 
 impl Bars {
     pub(super) fn on_stderr() -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS))
+        Self::on(Canvas::on_stderr())
     }
 
-    fn on(target: ProgressDrawTarget) -> Self {
+    fn on(canvas: Canvas) -> Self {
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), REDRAWS);
         let all = MultiProgress::with_draw_target(target);
         let run = all.add(ProgressBar::new(1));
-        // Templates of our own are right, and a plain bar is no reason to end a run.
-        if let Ok(template) = ProgressStyle::with_template("[{bar:24}] {msg}") {
-            run.set_style(template.progress_chars("=> "));
-        }
         Self {
+            canvas,
             all,
             run,
+            is_narrow: None,
             running: Vec::new(),
             last: None,
             seen: Picture::default(),
@@ -49,6 +55,7 @@ impl Bars {
             return;
         }
         self.last = Some(now);
+        self.fit_width();
         for change in picture.changes(&self.seen) {
             match change {
                 // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
@@ -59,6 +66,24 @@ impl Bars {
             }
         }
         self.seen = picture;
+    }
+
+    /// Leaves out the bar where it would leave no room for the figures.
+    fn fit_width(&mut self) {
+        let is_narrow = self.canvas.width() < NARROW;
+        if self.is_narrow == Some(is_narrow) {
+            return;
+        }
+        self.is_narrow = Some(is_narrow);
+        let template = if is_narrow {
+            "{wide_msg}"
+        } else {
+            "[{bar:24}] {wide_msg}"
+        };
+        // Templates of our own are right, and a plain bar is no reason to end a run.
+        if let Ok(template) = ProgressStyle::with_template(template) {
+            self.run.set_style(template.progress_chars("=> "));
+        }
     }
 
     /// The bar of a line. Lines are added when needed and emptied when not: a display that shrinks and grows
@@ -74,8 +99,11 @@ impl Bars {
         &self.running[index]
     }
 
-    pub(super) fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
-        self.all.suspend(write)
+    pub(super) fn suspend<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+        self.all.suspend(|| {
+            self.canvas.output_ends_line(ends_line);
+            write()
+        })
     }
 
     pub(super) fn clear(&mut self) {
@@ -88,12 +116,35 @@ impl Bars {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::{InMemoryTerm, TermLike};
+    use std::io::{self, Write};
+
+    use indicatif::InMemoryTerm;
     use ratchet_runtime::event::Event;
 
     use crate::progress::view::{LINES, View};
 
     use super::*;
+
+    /// Writes to a terminal in memory.
+    struct To(InMemoryTerm);
+
+    impl Write for To {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+            self.0.write_str(text)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    fn bars_on(term: &InMemoryTerm) -> Bars {
+        let size = term.clone();
+        let size = move || (size.width(), size.height());
+        Bars::on(Canvas::new(Box::new(To(term.clone())), size))
+    }
 
     fn started(id: &str) -> Event {
         Event::AttemptStarted {
@@ -107,9 +158,8 @@ mod tests {
     #[test]
     fn shows_the_run_its_jobs_and_what_is_said_above() {
         let term = InMemoryTerm::new(20, 80);
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
+        let (mut bars, mut view) = (bars_on(&term), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(4) }, begin);
         for id in ["a", "b\x1b[2J"] {
             view.observe(&started(id), begin);
@@ -130,7 +180,7 @@ mod tests {
         assert!(shown.contains("  a  3 s  25%  reading"), "{shown}");
         assert!(shown.contains("b\\u{1b}[2J"), "{shown}");
 
-        bars.suspend(|| term.write_line("failed    a"))
+        bars.suspend(true, || term.write_str("failed    a\r\n"))
             .expect("it takes everything");
         let shown = term.contents();
         let (failure, bar) = (shown.find("failed    a"), shown.find("0/4  2 running"));
@@ -147,9 +197,8 @@ mod tests {
     #[test]
     fn nothing_is_written_where_nothing_changed() {
         let term = InMemoryTerm::new(20, 80);
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), REDRAWS);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
+        let (mut bars, mut view) = (bars_on(&term), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(4) }, begin);
         view.observe(&started("a"), begin);
         bars.draw(Picture::of(&view, begin), begin);
@@ -171,28 +220,192 @@ mod tests {
     #[test]
     fn a_bar_is_empty_before_anything_is_known() {
         let term = InMemoryTerm::new(20, 80);
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, view) = (Bars::on(target), View::new(begin));
+        let (mut bars, view) = (bars_on(&term), View::new(begin));
         bars.draw(Picture::of(&view, begin), begin);
         let shown = term.contents();
         assert!(shown.contains("] 0/0") && !shown.contains('='), "{shown}");
     }
 
     #[test]
-    fn many_running_jobs_are_a_number() {
+    fn of_many_running_jobs_the_longest_running_have_rows_and_the_others_are_counted() {
         let term = InMemoryTerm::new(20, 80);
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 250);
         let begin = tokio::time::Instant::now().into_std();
-        let (mut bars, mut view) = (Bars::on(target), View::new(begin));
-        for number in 0..=LINES {
-            view.observe(&started(&format!("job-{number}")), begin);
+        let (mut bars, mut view) = (bars_on(&term), View::new(begin));
+        for number in 0..LINES + 4 {
+            let later = begin + Duration::from_millis(number as u64);
+            view.observe(&started(&format!("job-{number}")), later);
         }
         bars.draw(Picture::of(&view, begin), begin);
         let shown = term.contents();
-        assert!(
-            shown.contains("9 running") && !shown.contains("job-"),
-            "{shown}"
-        );
+        assert!(shown.contains("12 running"), "{shown}");
+        assert!(shown.contains("  job-0  0 s\n"), "{shown}");
+        assert!(shown.contains("  job-6  0 s\n  and 5 more"), "{shown}");
+        assert!(!shown.contains("job-7"), "{shown}");
+    }
+
+    #[test]
+    fn output_without_a_newline_at_its_end_is_not_overwritten() {
+        let term = InMemoryTerm::new(20, 80);
+        let begin = tokio::time::Instant::now().into_std();
+        let (mut bars, mut view) = (bars_on(&term), View::new(begin));
+        view.observe(&started("a"), begin);
+        bars.draw(Picture::of(&view, begin), begin);
+        bars.suspend(false, || term.write_str("half a ")).unwrap();
+        let later = begin + Duration::from_secs(1);
+        bars.draw(Picture::of(&view, later), later);
+        assert_eq!(term.contents(), "half a");
+        bars.suspend(true, || term.write_str("line\r\n")).unwrap();
+        let shown = term.contents();
+        assert!(shown.starts_with("half a line\n["), "{shown}");
+        bars.clear();
+        assert_eq!(term.contents(), "half a line");
+    }
+
+    /// A terminal that breaks its lines anew when its width changes, as most do.
+    #[derive(Clone)]
+    struct Reflowing(std::sync::Arc<std::sync::Mutex<Model>>);
+
+    struct Model {
+        columns: usize,
+        /// Lines as they were written, however many rows each takes.
+        lines: Vec<Vec<char>>,
+        /// The line of the cursor, and where in it.
+        cursor: (usize, usize),
+    }
+
+    impl Model {
+        /// The first row of a line, counted from the first of all.
+        fn first_row(&self, line: usize) -> usize {
+            let rows = |line: &Vec<char>| line.len().div_ceil(self.columns).max(1);
+            self.lines[..line].iter().map(rows).sum()
+        }
+
+        fn up(&mut self, rows: usize) {
+            let row = self.first_row(self.cursor.0) + self.cursor.1 / self.columns;
+            let row = row.saturating_sub(rows);
+            let line = (0..self.lines.len())
+                .rev()
+                .find(|line| self.first_row(*line) <= row)
+                .unwrap_or(0);
+            let column = self.cursor.1 % self.columns;
+            let before = (row - self.first_row(line)) * self.columns;
+            self.cursor = (line, before + column);
+        }
+
+        fn print(&mut self, character: char) {
+            let (line, at) = self.cursor;
+            let line = &mut self.lines[line];
+            if line.len() <= at {
+                line.resize(at + 1, ' ');
+            }
+            line[at] = character;
+            self.cursor.1 += 1;
+        }
+
+        fn take(&mut self, text: &str) {
+            let mut rest = text.chars();
+            while let Some(character) = rest.next() {
+                match character {
+                    '\r' => self.cursor.1 -= self.cursor.1 % self.columns,
+                    '\n' => {
+                        let (line, at) = self.cursor;
+                        if self.lines[line].len() > (at / self.columns + 1) * self.columns {
+                            self.cursor.1 += self.columns;
+                        } else {
+                            self.cursor = (line + 1, at % self.columns);
+                            if self.lines.len() == line + 1 {
+                                self.lines.push(Vec::new());
+                            }
+                        }
+                    }
+                    '\x1b' => {
+                        assert_eq!(rest.next(), Some('['));
+                        let mut number = String::new();
+                        let what = rest.find(|c| {
+                            number.push(*c);
+                            c.is_ascii_alphabetic()
+                        });
+                        let number = number[..number.len() - 1].parse().unwrap_or(1);
+                        let (line, at) = self.cursor;
+                        match what {
+                            Some('A') => self.up(number),
+                            Some('K') => self.lines[line].truncate(at),
+                            Some('J') => {
+                                self.lines[line].truncate(at);
+                                self.lines.truncate(line + 1);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    character => self.print(character),
+                }
+            }
+        }
+    }
+
+    impl Reflowing {
+        fn model(&self) -> std::sync::MutexGuard<'_, Model> {
+            self.0.lock().unwrap()
+        }
+
+        fn text(&self) -> String {
+            let model = self.model();
+            let lines = model.lines.iter();
+            let lines: Vec<String> = lines.map(|line| line.iter().collect()).collect();
+            lines.join("\n")
+        }
+    }
+
+    impl Write for Reflowing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+            self.model().take(text);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_changes_its_width_loses_no_line_that_was_printed() {
+        let mut term = Reflowing(std::sync::Arc::new(std::sync::Mutex::new(Model {
+            columns: 80,
+            lines: vec![Vec::new()],
+            cursor: (0, 0),
+        })));
+        let size = term.clone();
+        let size = move || (u16::try_from(size.model().columns).unwrap(), 24);
+        let begin = tokio::time::Instant::now().into_std();
+        let canvas = Canvas::new(Box::new(term.clone()), size);
+        let (mut bars, mut view) = (Bars::on(canvas), View::new(begin));
+        for id in ["a", "b", "c"] {
+            view.observe(
+                &started(&format!("{id}{}", "-with-a-long-name".repeat(4))),
+                begin,
+            );
+        }
+        let mut printed = String::new();
+        for (second, columns) in (0..).zip([80, 40, 80, 23, 120, 40, 80]) {
+            term.model().columns = columns;
+            let now = begin + Duration::from_secs(second);
+            bars.draw(Picture::of(&view, now), now);
+            let line = format!("line {second}");
+            bars.suspend(true, || term.write_all(format!("{line}\r\n").as_bytes()))
+                .unwrap();
+            printed.push_str(&line);
+            printed.push('\n');
+            let shown = term.text();
+            assert!(shown.starts_with(&printed), "at {columns}:\n{shown}");
+            assert_eq!(
+                shown.matches("3 running").count(),
+                1,
+                "at {columns}:\n{shown}"
+            );
+        }
+        bars.clear();
+        assert_eq!(term.text(), printed);
     }
 }

@@ -9,7 +9,7 @@ use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 
 use crate::report::{job_name, plain, span};
 
-/// As many running jobs get a line of their own; of more, only how many there are is shown.
+/// How many lines running jobs get. Where there are more jobs, the last line tells how many have none.
 pub(super) const LINES: usize = 8;
 
 pub(super) struct View {
@@ -77,10 +77,19 @@ impl View {
         }
     }
 
-    /// How many have ended, and of how many.
+    /// It has become known how many jobs there will be.
+    pub(super) fn announce(&mut self, total: u64) {
+        self.stats.announce(total);
+    }
+
+    /// How many have ended, and of how many. Those that were cancelled are still to be done: by `resume`.
     pub(super) fn position(&self, now: Instant) -> (u64, u64) {
         let queue = self.stats.stats(now).queue;
-        (queue.ended, queue.total)
+        (queue.ended - self.cancelled(), queue.total)
+    }
+
+    fn cancelled(&self) -> u64 {
+        self.stats.tally().counts().cancelled
     }
 
     /// What stands behind the bar, and is all there is where there are no bars.
@@ -92,16 +101,22 @@ impl View {
             queue,
             ..
         } = self.stats.stats(now);
-        let mut parts = vec![format!("{}/{}", queue.ended, queue.total)];
+        let cancelled = self.cancelled();
+        let mut parts = vec![format!("{}/{}", queue.ended - cancelled, queue.total)];
         if failed_jobs > 0 {
             parts.push(format!("{failed_jobs} failed"));
+        }
+        if cancelled > 0 {
+            parts.push(format!("{cancelled} cancelled"));
         }
         parts.push(format!("{} running", queue.running));
         if throughput_per_second > 0.0 {
             parts.push(format!("{throughput_per_second:.1}/s"));
         }
         parts.push(match remaining {
-            Some(remaining) if queue.ended < queue.total => format!("{} left", whole(remaining)),
+            Some(remaining) if queue.ended < queue.total && self.stopping.is_none() => {
+                format!("{} left", whole(remaining))
+            }
             _ => whole(now.saturating_duration_since(self.begin)),
         });
         if let Some(phase) = &self.stopping {
@@ -112,14 +127,22 @@ impl View {
         parts.join("  ")
     }
 
-    /// A line a running job, the longest running first; none if they are too many to follow.
+    /// A line a running job, the longest running first.
     pub(super) fn running(&self, now: Instant) -> Vec<String> {
-        if self.running.len() > LINES {
-            return Vec::new();
-        }
         let mut running: Vec<(&JobKey, &Running)> = self.running.iter().collect();
-        running.sort_by_key(|(_, running)| running.since);
-        running
+        let shown = if running.len() > LINES {
+            LINES - 1
+        } else {
+            running.len()
+        };
+        let by_start = |job: &(&JobKey, &Running)| job.1.since;
+        if shown < running.len() {
+            // There may be thousands of them, and this is done several times a second.
+            running.select_nth_unstable_by_key(shown, by_start);
+        }
+        let others = running.split_off(shown).len();
+        running.sort_by_key(by_start);
+        let mut lines: Vec<String> = running
             .into_iter()
             .map(|(_, running)| {
                 let ran = whole(now.saturating_duration_since(running.since));
@@ -136,7 +159,11 @@ impl View {
                 }
                 parts.join("  ")
             })
-            .collect()
+            .collect();
+        if others > 0 {
+            lines.push(format!("and {others} more"));
+        }
+        lines
     }
 }
 
@@ -145,5 +172,66 @@ fn whole(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),
         _ => span(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ratchet_runtime::{Class, Failure, Outcome, Payload};
+
+    use super::*;
+
+    fn ended(id: &str, result: Result<Payload, Class>) -> Event {
+        let result = result.map_err(|class| Box::new(Failure::new(class, "it ended")));
+        Event::JobEnded {
+            outcome: Arc::new(Outcome {
+                result,
+                ..outcome(id)
+            }),
+        }
+    }
+
+    fn outcome(id: &str) -> Outcome {
+        let text = format!(
+            r#"{{"v":1,"id":"{id}","status":"succeeded","result":null,"attempts":1,"cached":false,"task":"t","queued_ms":0,"duration_ms":1}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn cancelled_jobs_do_not_fill_the_bar_nor_shorten_the_time_left() {
+        let begin = tokio::time::Instant::now().into_std();
+        let mut view = View::new(begin);
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        view.observe(&Event::RunStarted { total: Some(100) }, begin);
+        view.observe(&ended("1", Ok(Payload::null())), at(5));
+        assert_eq!(view.position(at(5)), (1, 100));
+        assert!(view.figures(at(5)).contains(" left"));
+        let phase = "draining".to_owned();
+        let reason = "asked".to_owned();
+        view.observe(&Event::RunStopping { phase, reason }, at(5));
+        for number in 2..90 {
+            view.observe(&ended(&number.to_string(), Err(Class::Cancelled)), at(5));
+        }
+        assert_eq!(view.position(at(5)), (1, 100));
+        let figures = view.figures(at(5));
+        assert_eq!(
+            figures,
+            "1/100  88 cancelled  0 running  0.2/s  5 s  draining"
+        );
+    }
+
+    #[test]
+    fn the_time_left_is_shown_once_a_stream_has_said_how_many_jobs_it_has() {
+        let begin = tokio::time::Instant::now().into_std();
+        let mut view = View::new(begin);
+        view.observe(&Event::RunStarted { total: None }, begin);
+        let later = begin + Duration::from_secs(5);
+        view.observe(&ended("1", Ok(Payload::null())), later);
+        assert!(!view.figures(later).contains(" left"));
+        view.announce(3);
+        assert_eq!(view.figures(later), "1/3  0 running  0.2/s  10 s left");
     }
 }

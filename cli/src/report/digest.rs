@@ -218,15 +218,13 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
             parts.push(format!("{count} {}", if count == 1 { one } else { many }));
         }
     }
-    line(
-        text,
-        format_args!(
-            "{} in {}, {:.1} jobs/s",
-            parts.join(", "),
-            span(summary.elapsed),
-            summary.throughput
-        ),
-    );
+    let mut said = format!("{} in {}", parts.join(", "), span(summary.elapsed));
+    // Of a run that was stopped the time is the time until the stop, and no measure of its jobs.
+    if summary.counts.cancelled == 0 {
+        // Writing to a string does not fail.
+        let _ = write!(said, ", {:.1} jobs/s", summary.throughput);
+    }
+    line(text, format_args!("{said}"));
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

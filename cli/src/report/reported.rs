@@ -98,21 +98,34 @@ impl Recipient for Reported {
 /// Stdout, beside whatever else is on the same terminal.
 pub(crate) fn stdout(screen: &Screen) -> Box<dyn Write + Send> {
     if io::stdout().is_terminal() {
-        Box::new(Aside(screen.clone()))
+        Box::new(Aside {
+            screen: screen.clone(),
+            ends_line: true,
+        })
     } else {
         Box::new(io::stdout())
     }
 }
 
 /// Stdout on a terminal, where bars may have to make way.
-struct Aside(Screen);
+struct Aside {
+    screen: Screen,
+    /// Whether what was written so far ends with a newline.
+    ends_line: bool,
+}
 
 impl Write for Aside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.aside(|| io::stdout().write(bytes))
+        let written = self
+            .screen
+            .aside(bytes.ends_with(b"\n"), || io::stdout().write(bytes))?;
+        if written > 0 {
+            self.ends_line = bytes[..written].ends_with(b"\n");
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.aside(|| io::stdout().flush())
+        self.screen.aside(self.ends_line, || io::stdout().flush())
     }
 }

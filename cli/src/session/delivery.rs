@@ -1,6 +1,7 @@
 //! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, and in
 //! time new jobs, but neither signals nor workers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use ratchet_ipc::JobKey;
 use ratchet_runtime::summary::{Counts, Tally};
 use ratchet_runtime::{Outcome, Summary};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::error::CliError;
 use crate::report::Digest;
@@ -35,9 +36,29 @@ pub(crate) trait Recipient: Send {
 pub(super) struct Delivery {
     outcomes: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
-    thread: JoinHandle<Delivered>,
+    thread: JoinHandle<()>,
+    /// What came of it, when the thread ends.
+    delivered: oneshot::Receiver<Delivered>,
     /// Set when nothing more can be written.
-    failed: watch::Receiver<bool>,
+    failed: watch::Receiver<Option<Unwritable>>,
+}
+
+/// Why results cannot be written any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unwritable {
+    /// The reader of stdout has closed it.
+    ReaderGone,
+    /// Anything else; the end of the run says what.
+    Failed,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::ReaderGone => "the reader of stdout has gone",
+            Self::Failed => "results cannot be written",
+        })
+    }
 }
 
 enum Message {
@@ -67,15 +88,20 @@ pub(super) struct Delivered {
 impl Delivery {
     pub(super) fn begin(recipient: Box<dyn Recipient>) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(BATCHES);
-        let (fail, failed) = watch::channel(false);
+        let (fail, failed) = watch::channel(None);
+        let (tell, delivered) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("results".to_owned())
-            .spawn(move || deliver(recipient, messages, &fail))
+            .spawn(move || {
+                // Nobody waits for the end of a run that was given up.
+                let _ = tell.send(deliver(recipient, messages, &fail));
+            })
             .map_err(|error| CliError::Internal(format!("no thread for results: {error}")))?;
         Ok(Self {
             outcomes,
             room: Arc::new(Semaphore::new(KIB as usize)),
             thread,
+            delivered,
             failed,
         })
     }
@@ -91,11 +117,14 @@ impl Delivery {
     }
 
     /// Resolves when nothing more can be written.
-    pub(super) fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn failed(&self) -> impl Future<Output = Unwritable> + Send + use<> {
         let mut failed = self.failed.clone();
         async move {
-            if failed.wait_for(|failed| *failed).await.is_err() {
-                std::future::pending::<()>().await;
+            let why = failed.wait_for(Option::is_some).await.ok();
+            match why.and_then(|why| *why) {
+                Some(why) => why,
+                // All results were written: the writer has ended, and it did not fail.
+                None => std::future::pending().await,
             }
         }
     }
@@ -103,29 +132,32 @@ impl Delivery {
     /// The run has ended: waits until all is written.
     pub(super) async fn end(self, closing: Closing) -> Result<Delivered, CliError> {
         let _ = self.outcomes.send(Message::End(closing)).await;
-        let thread = self.thread;
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        match joined {
-            Ok(Ok(delivered)) => Ok(delivered),
-            Ok(Err(_)) | Err(_) => Err(CliError::Internal(
-                "whoever wrote the results has panicked".to_owned(),
-            )),
-        }
+        let delivered = self.delivered.await;
+        // The thread has nothing left to do, so this does not block: either it has told, or it has panicked.
+        let _ = self.thread.join();
+        delivered.map_err(|_| {
+            CliError::Internal("the thread that writes the results has panicked".to_owned())
+        })
     }
 }
 
 fn deliver(
     mut recipient: Box<dyn Recipient>,
     mut messages: mpsc::Receiver<Message>,
-    fail: &watch::Sender<bool>,
+    fail: &watch::Sender<Option<Unwritable>>,
 ) -> Delivered {
     let mut tally = Tally::default();
     let mut digest = Digest::default();
     let mut result = Ok(());
     let note = |result: &mut Result<(), CliError>, written: Result<(), CliError>| {
         if let Err(error) = written {
+            let why = if error.is_broken_pipe() {
+                Unwritable::ReaderGone
+            } else {
+                Unwritable::Failed
+            };
             *result = Err(error);
-            fail.send_replace(true);
+            fail.send_replace(Some(why));
         }
     };
     loop {

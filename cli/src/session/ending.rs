@@ -50,10 +50,12 @@ pub(super) fn conclude(
     if let Some(differences) = differences.filter(|_| resumed && !rules.quiet) {
         screen.say(&told(differences));
     }
-    let wants_digest = !rules.quiet && summary.total > 0 && !nobody_reads;
+    let wants_digest = !rules.quiet && summary.total > 0;
     let is_interrupted = matches!(end, Ok(RunEnd::Interrupted | RunEnd::Terminated));
     if wants_digest {
-        let rerun = rerun.as_deref().filter(|_| !is_interrupted);
+        let rerun = rerun
+            .as_deref()
+            .filter(|_| !is_interrupted && !nobody_reads);
         if rules.verbose > 0 {
             screen.say(&figures(&summary));
         }
@@ -62,6 +64,11 @@ pub(super) fn conclude(
     }
     if is_interrupted {
         screen.say(&interrupted(rerun.as_deref()));
+    } else if nobody_reads {
+        screen.say(&stopped_by(
+            "stopped: the reader of stdout has gone",
+            rerun.as_deref(),
+        ));
     } else if let Ok(RunEnd::Rule(Reached::Limit)) = end
         && let Some(stopped) = &stopped
     {
@@ -75,7 +82,7 @@ pub(super) fn conclude(
     let end = end?;
     kept?;
     let end = match end {
-        RunEnd::Done | RunEnd::Rule(Reached::Limit) if nobody_reads => RunEnd::NobodyReads,
+        RunEnd::Done | RunEnd::Rule(_) if nobody_reads => RunEnd::NobodyReads,
         end => end,
     };
     Ok(exit::of_run(end, &summary.counts, summary.suspects.len()))
@@ -102,9 +109,14 @@ fn end(stopped: Option<&Stopped>, reached: bool, heard: &Heard) -> Result<RunEnd
 }
 
 pub(super) fn interrupted(rerun: Option<&str>) -> String {
+    stopped_by("interrupted", rerun)
+}
+
+/// The last line of a run that was stopped from outside: the cause, and the command that resumes it.
+fn stopped_by(cause: &str, rerun: Option<&str>) -> String {
     match rerun {
-        Some(rerun) => format!("ratchet: interrupted; go on with: {rerun}\n"),
-        None => "ratchet: interrupted\n".to_owned(),
+        Some(rerun) => format!("ratchet: {cause}; go on with: {rerun}\n"),
+        None => format!("ratchet: {cause}\n"),
     }
 }
 

@@ -32,6 +32,11 @@ pub(crate) trait Stream: Send {
 
     /// Whether asking for the next job may wait for whoever writes it.
     fn may_wait(&self) -> bool;
+
+    /// How many jobs there are, where that is known before they are read.
+    fn total(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Feed {
@@ -46,11 +51,13 @@ impl Feed {
         Self::Stream(Box::new(jobs))
     }
 
-    /// Begins the run. What stops a stream is told by the second part, when the run has ended.
+    /// Begins the run. What stops a stream is told by the second part, when the run has ended. `announce` is told how
+    /// many jobs a stream has, as soon as that is known.
     pub(super) fn begin(
         self,
         executor: &Executor,
         earlier: Option<Earlier>,
+        announce: impl Fn(u64) + Send + 'static,
     ) -> Result<(Run, Fed), CliError> {
         let mut earlier = earlier;
         match self {
@@ -67,10 +74,13 @@ impl Feed {
                 let (submitter, run) = executor.open()?;
                 let (told, fed) = oneshot::channel();
                 let runtime = tokio::runtime::Handle::current();
+                if let Some(total) = stream.total() {
+                    announce(total);
+                }
                 std::thread::Builder::new()
                     .name("jobs".to_owned())
                     .spawn(move || {
-                        let result = pour(stream, &submitter, &runtime, &mut earlier);
+                        let result = pour(stream, &submitter, &runtime, &mut earlier, announce);
                         let differences = earlier.map(Earlier::differences);
                         // The run may have ended without waiting for this.
                         let _ = told.send((result, differences));
@@ -196,13 +206,16 @@ fn pour(
     submitter: &Submitter,
     runtime: &tokio::runtime::Handle,
     earlier: &mut Option<Earlier>,
+    announce: impl Fn(u64),
 ) -> Result<(), CliError> {
+    let mut total = 0;
     let mut batch = Vec::with_capacity(BATCH);
     let mut bytes = 0;
     let mut result = Ok(());
     while let Some(job) = stream.next() {
         match job {
             Ok(job) => {
+                total += 1;
                 if let Work::Task { input, .. } = &job.work {
                     bytes += input.as_str().len();
                 }
@@ -225,6 +238,7 @@ fn pour(
             }
         }
     }
+    announce(total);
     if !batch.is_empty() {
         // If the run takes no more, it says why.
         let _ = runtime.block_on(submitter.submit_many(batch));
@@ -267,5 +281,9 @@ impl Stream for MapJobs {
 
     fn may_wait(&self) -> bool {
         Self::may_wait(self)
+    }
+
+    fn total(&self) -> Option<u64> {
+        Self::total(self)
     }
 }

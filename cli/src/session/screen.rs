@@ -105,6 +105,11 @@ impl Screen {
         Ok(Showing { screen, ended })
     }
 
+    /// It has become known how many jobs there will be.
+    pub(crate) fn announce(&self, total: u64) {
+        self.0.wanted().progress.announce(total);
+    }
+
     /// Says something to people: above the bars, if there are any.
     pub(crate) fn say(&self, text: &str) {
         self.leave(text.as_bytes(), usize::MAX);
@@ -129,12 +134,16 @@ impl Screen {
     }
 
     /// Writes somewhere on the same terminal, without the bars in the way. It may have to wait for a reader.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.0.terminal().suspend(write)
+    /// `ends_line` says whether all that is written so far ends with a newline.
+    pub(crate) fn aside<T>(&self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+        self.0.terminal().suspend(ends_line, write)
     }
 
     fn write_err(&self, bytes: &[u8]) -> io::Result<()> {
-        self.aside(|| io::stderr().write_all(bytes))
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.aside(bytes.ends_with(b"\n"), || io::stderr().write_all(bytes))
     }
 
     /// The run has ended: bars are taken away.
@@ -197,7 +206,8 @@ impl Shared {
             }
             if !frame.text.is_empty() {
                 // There is nobody left to tell where stderr is closed.
-                let _ = terminal.suspend(|| io::stderr().write_all(&frame.text));
+                let ends_line = frame.text.ends_with(b"\n");
+                let _ = terminal.suspend(ends_line, || io::stderr().write_all(&frame.text));
             }
             if let Some(picture) = frame.picture {
                 terminal.draw(picture, now());

@@ -7,6 +7,7 @@ use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
+use super::inspection::Inspection;
 use super::rules::Rules;
 use super::screen::Screen;
 use crate::error::CliError;
@@ -23,6 +24,7 @@ struct So {
 /// Listens.
 pub(super) struct Heard {
     signals: Option<Signals>,
+    inspection: Option<Inspection>,
     hears: watch::Sender<So>,
 }
 
@@ -36,12 +38,16 @@ impl Heard {
         let signals = Signals::install().map_err(|error| CliError::Internal(error.to_string()))?;
         Ok(Self {
             signals: Some(signals),
+            inspection: Some(Inspection::install()?),
             hears: watch::Sender::default(),
         })
     }
 
     /// From now on, signals steer this run.
     pub(super) fn attend(&mut self, handle: RunHandle, rules: &Rules, screen: &Screen) {
+        if let Some(inspection) = self.inspection.take() {
+            inspection.answer(handle.clone(), screen.clone());
+        }
         let Some(mut signals) = self.signals.take() else {
             return;
         };

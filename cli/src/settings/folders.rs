@@ -28,10 +28,28 @@ impl Surroundings {
     }
 
     /// The project's config file: the nearest one in this folder or above.
+    ///
+    /// The search ends with the root of the repository or with the home folder, whichever comes first: what lies
+    /// above is another project's, or somebody else's. Where there is neither, it ends with the root folder.
     pub(super) fn project_file(&self) -> Option<PathBuf> {
-        let above = self.folder.ancestors();
-        let mut files = above.map(|folder| folder.join("ratchet.toml"));
-        files.find(|file| file.is_file())
+        /// What marks the root of a repository: a folder, or a file in a worktree or submodule.
+        const MARKS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
+        let home = self.variable("HOME").map(PathBuf::from);
+        // Of two names of one folder, as with a link, the current folder has the one without links.
+        let home = home.map(|home| home.canonicalize().unwrap_or(home));
+        let is_boundary = |folder: &Path| {
+            home.as_deref() == Some(folder) || MARKS.iter().any(|mark| folder.join(mark).exists())
+        };
+        for folder in self.folder.ancestors() {
+            let file = folder.join("ratchet.toml");
+            if file.is_file() {
+                return Some(file);
+            }
+            if is_boundary(folder) {
+                return None;
+            }
+        }
+        None
     }
 
     /// The user's config file, if there can be one.

@@ -104,6 +104,11 @@ pub(crate) static SETTINGS: Section = Section {
             "How much room the records of runs may take; 0B is any.",
         ),
         Key::new("log-file", Shape::Text, "Where the log is written."),
+        Key::new(
+            "trust",
+            Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]),
+            "Folders whose settings and records are used, whoever may write them; only in the user's own config file.",
+        ),
     ],
 };
 
@@ -144,6 +149,7 @@ pub(super) fn default(key: &str, settings: &Settings, surroundings: &Surrounding
                 "durability" => "batch".to_owned(),
                 "keep-age" | "keep-runs" | "keep-size" => kept(key),
                 "log-file" => "stderr".to_owned(),
+                "trust" => "what only you and root may write".to_owned(),
                 _ => "none".to_owned(),
             };
         }

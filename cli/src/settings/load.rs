@@ -1,7 +1,7 @@
 //! Reading the environment and the config files.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -9,6 +9,7 @@ use super::keys::{SETTINGS, variable};
 use super::{Origin, Setting, Settings, Surroundings};
 use crate::diagnostic::{Diagnostic, Report, Source, Span};
 use crate::document::{Format, Node, Shape, Value, check, source};
+use crate::trust::Untrusted;
 use crate::value;
 
 #[derive(Debug, Error)]
@@ -22,6 +23,14 @@ pub(crate) enum SettingsError {
         #[source]
         source: io::Error,
     },
+    /// Somebody else may have written the project's file.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error(
+        "`{}` sets `trust`, which only the user's own config file may do: a project cannot say whom its users trust",
+        path.display()
+    )]
+    ProjectTrusts { path: PathBuf },
     #[error("`{name}` is not read: put what it says into `config.toml` beside it, as TOML")]
     NotToml { name: String },
     #[error(
@@ -52,12 +61,30 @@ fn gather(
 ) -> (Settings, Result<(), SettingsError>) {
     let mut settings = Settings::default();
     variables(surroundings, &mut settings, refused);
-    let mut read = Ok(());
-    let files = [surroundings.project_file(), surroundings.user_file()];
-    for path in files.into_iter().flatten() {
-        read = read.and(file(&path, &mut settings, refused));
+    // The user's file says which project files of others may be used, so it is read first. The project's file comes
+    // before it all the same: of each key the first value counts.
+    let (mut users, mut users_refused) = (Settings::default(), Vec::new());
+    let read_users = surroundings
+        .user_file()
+        .map_or(Ok(()), |path| file(&path, &mut users, &mut users_refused));
+    settings.trusted = users.paths("trust");
+    let trust = settings.trust(surroundings);
+    let mut project = Settings::default();
+    let read_project = surroundings.project_file().map_or(Ok(()), |path| {
+        trust.file(&path)?;
+        file(&path, &mut project, refused)?;
+        match project.find("trust") {
+            Some(_) => Err(SettingsError::ProjectTrusts { path }),
+            None => Ok(()),
+        }
+    });
+    for set in project.set.into_iter().chain(users.set) {
+        settings.add(set.key, set.node, set.origin);
     }
-    read = read.and(refuse_other_formats(surroundings));
+    refused.append(&mut users_refused);
+    let read = read_project
+        .and(read_users)
+        .and(refuse_other_formats(surroundings));
     (settings, read)
 }
 

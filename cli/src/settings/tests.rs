@@ -135,12 +135,17 @@ fn every_key_can_be_set_both_ways() {
         } else {
             format!("{good:?}")
         };
+        // The user's own file, because a project's may not set every key.
+        let config = folder.path().join("ratchet");
+        std::fs::create_dir(&config).unwrap();
         std::fs::write(
-            folder.path().join("ratchet.toml"),
+            config.join("config.toml"),
             format!("{} = {written}\n", key.name),
         )
         .unwrap();
-        let set = Settings::load(&around(folder.path(), &[])).unwrap();
+        let config = folder.path().display().to_string();
+        let user = around(folder.path(), &[("XDG_CONFIG_HOME", &config)]);
+        let set = Settings::load(&user).unwrap();
         assert_eq!(set.text(key.name), Some(good));
     }
 }

@@ -99,6 +99,9 @@ fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptRes
             Class::Cancelled,
             format!("it was asked to stop, and {exit}"),
         ),
+        Some(StopCause::Terminal) => {
+            Failure::new(Class::Exit, StopCause::WANTED_TERMINAL).code("terminal")
+        }
         None => Failure::new(Class::Exit, format!("it {exit}")).code(word(exit)),
     })
 }

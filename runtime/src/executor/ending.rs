@@ -78,6 +78,10 @@ impl Orchestrator {
                 self.paused = paused;
                 self.tell_admission();
             }
+            Order::Snapshot(answer) => {
+                // Who asked need not wait for the answer.
+                let _ = answer.send(self.snapshot());
+            }
             Order::SetSlots(slots, answer) => {
                 let result = if slots == 0 {
                     Err(Error::ImpossibleSlots { asked: 1, total: 0 })

@@ -6,6 +6,7 @@ use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::snapshot::Snapshot;
 use crate::Error;
 use crate::job::Job;
 use crate::scheduling::Limit;
@@ -18,6 +19,7 @@ pub(super) enum Order {
     Pause(bool),
     SetSlots(u32, oneshot::Sender<Result<(), Error>>),
     SetLimit(String, Limit, oneshot::Sender<Result<(), Error>>),
+    Snapshot(oneshot::Sender<Snapshot>),
 }
 
 /// How a run stands.
@@ -186,6 +188,14 @@ impl RunHandle {
         let name = name.into();
         self.ask(|answer| Order::SetLimit(name, limit, answer))
             .await
+    }
+
+    /// What runs now, and what waits for what. It costs time that grows with the jobs in hand, so it is for people
+    /// who ask, not for a display.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Snapshot(answer));
+        answered.await.map_err(|_| Error::RunEnded)
     }
 
     /// How it stands, as of the loop's last turn.

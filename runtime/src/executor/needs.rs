@@ -204,6 +204,18 @@ impl Needs {
         free
     }
 
+    /// Those that wait, each with the jobs that it still waits for.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
+        self.waiting.values().map(|waiting| {
+            let needs = waiting.arrival.job.needs.iter();
+            let lives = |need: &&JobKey| {
+                let needed = self.needed.get(*need);
+                needed.is_some_and(|needed| needed.state == State::Living)
+            };
+            (&waiting.arrival, needs.filter(lives).cloned().collect())
+        })
+    }
+
     /// All that wait, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         let mut all: Vec<_> = self.waiting.drain().collect();

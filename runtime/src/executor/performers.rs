@@ -64,6 +64,12 @@ impl Performers {
         self.pools.get_mut(at)
     }
 
+    /// The seats of a kind; none where this process performs the attempts itself.
+    pub(super) fn seats(&self, kind: Kind) -> Option<&Seats> {
+        let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
+        self.pools.get(at).map(|pool| &pool.seats)
+    }
+
     pub(super) fn pools(&self) -> impl Iterator<Item = (Kind, &PoolPerformer)> {
         (self.local_kinds..).map(kind).zip(&self.pools)
     }

@@ -12,6 +12,7 @@ mod pool;
 mod recording;
 mod reusing;
 mod scripted;
+mod snapshots;
 mod stopping;
 mod watching;
 

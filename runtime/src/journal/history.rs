@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -75,12 +75,18 @@ impl History {
         while let Some(scanned) = scanner.next().map_err(failed)? {
             reading.take(scanned);
         }
+        if !reading.suspects.is_empty() {
+            let mut input = file.try_clone().map_err(failed)?;
+            input.seek(SeekFrom::Start(0)).map_err(failed)?;
+            let input = BufReader::with_capacity(CHUNK, input);
+            reading.mark_suspects(Scanner::new(input)).map_err(failed)?;
+        }
         Ok(Self {
             path: path.to_path_buf(),
             file,
             header,
             knows_identities: reading.entries.is_empty() || reading.knows_identities,
-            index: Index::new(reading.without_suspects()),
+            index: Index::new(reading.entries),
             recorded: reading.recorded,
             end: scanner.end(),
             ended: reading.ended,
@@ -282,8 +288,8 @@ struct Reading {
     entries: Vec<Entry>,
     recorded: u64,
     knows_identities: bool,
-    /// Jobs whose outcomes among the first so many entries may be wrong.
-    suspects: HashMap<[u8; 16], usize>,
+    /// Ids of jobs whose outcomes among the first so many entries may be wrong.
+    suspects: HashMap<String, usize>,
     /// A damaged line was left out since the last record, which may be the one that is missing.
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
@@ -332,7 +338,7 @@ impl Reading {
             }
             Record::Suspect { n, ids } => {
                 let before = self.entries.len();
-                let ids = ids.iter().map(|id| (content::key_of(id, None), before));
+                let ids = ids.into_iter().map(|id| (id.into_owned(), before));
                 self.suspects.extend(ids);
                 n
             }
@@ -357,22 +363,33 @@ impl Reading {
         self.recorded = n.max(self.recorded);
     }
 
-    /// The entries; a result that may be wrong counts as a failure.
-    fn without_suspects(&mut self) -> Vec<Entry> {
-        let mut entries = std::mem::take(&mut self.entries);
-        if self.suspects.is_empty() {
-            return entries;
-        }
-        for (number, entry) in entries.iter_mut().enumerate() {
+    /// Has results that may be wrong count as failures.
+    ///
+    /// A `suspect` record names ids, and entries are known by keys that may be made of identities instead. So the file
+    /// is read once more, from its beginning: its job records come in the order of the entries.
+    fn mark_suspects<R: BufRead>(&mut self, mut scanner: Scanner<R>) -> io::Result<()> {
+        // Of a journal that is being written, the second look may see more than the first.
+        let mut entries = self.entries.iter_mut().enumerate();
+        while let Some(scanned) = scanner.next()? {
+            let Scanned::Record {
+                record: Record::Job(job),
+                ..
+            } = scanned
+            else {
+                continue;
+            };
+            let Some((number, entry)) = entries.next() else {
+                break;
+            };
             if self
                 .suspects
-                .get(entry.id())
+                .get(&*job.id)
                 .is_some_and(|before| number < *before)
             {
                 entry.suspect();
             }
         }
-        entries
+        Ok(())
     }
 
     fn complain(&mut self, damage: Damage) {
@@ -390,7 +407,7 @@ struct At<'a> {
 }
 
 impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)

@@ -25,10 +25,6 @@ impl Entry {
         }
     }
 
-    pub(super) fn id(&self) -> &[u8; 16] {
-        &self.id
-    }
-
     /// Its result may be wrong, so it counts as failed.
     pub(super) fn suspect(&mut self) {
         if self.status() == Status::Succeeded {

@@ -15,7 +15,6 @@ mod program;
 mod threads;
 
 use std::fmt;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use self::program::{Order, Program, Reaped};
 use self::threads::Threads;
 use super::output::Capture;
-use super::spawn::prepare;
+use super::shortage::Starts;
+use super::spawn::Stdin;
+use super::system::PreparedProcess;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
 use crate::alarm::until;
 
@@ -64,6 +65,8 @@ pub enum StopCause {
     Timeout,
     /// Nobody wants its output any more.
     Cancelled,
+    /// It wanted to read from the terminal, or to change it, and the system stopped it for that.
+    Terminal,
 }
 
 /// How a program ended, and why.
@@ -75,7 +78,26 @@ pub struct CommandEnd {
     pub stopped: Option<StopCause>,
 }
 
+impl StopCause {
+    /// What is said of a program that the terminal stopped.
+    pub const WANTED_TERMINAL: &str = "it was stopped because it wants the terminal (/dev/tty), which jobs do not get, \
+         and was killed: give it what it asks for by an option, a variable or a file";
+}
+
 impl CommandEnd {
+    /// It was cancelled while it waited for its start.
+    fn never_started() -> Self {
+        Self {
+            ended: Ended {
+                exit: Exit::Unknown,
+                ending: Ending::Asked,
+                left_behind: false,
+                survivors: Vec::new(),
+            },
+            stopped: Some(StopCause::Cancelled),
+        }
+    }
+
     /// Whether it ended well and by itself.
     pub fn is_success(&self) -> bool {
         self.ended.exit.is_success() && self.stopped.is_none()
@@ -126,6 +148,7 @@ impl CommandOutput {
 pub struct CommandRunner {
     keeper: Option<Keeper>,
     threads: Arc<Threads>,
+    starts: Arc<Starts>,
 }
 
 impl fmt::Debug for CommandRunner {
@@ -142,6 +165,7 @@ impl CommandRunner {
         Self {
             keeper,
             threads: Arc::default(),
+            starts: Arc::default(),
         }
     }
 
@@ -167,6 +191,9 @@ impl CommandRunner {
     /// Runs a program to its end and hands on what it prints, as it comes and without a limit.
     ///
     /// The sink has had everything when this is done.
+    ///
+    /// Where the system is short of descriptors, processes or memory, or the program is just being written, this waits
+    /// and tries again, and the limits count from the try that succeeds. Only a shortage that lasts is an error.
     pub async fn run_into(
         &self,
         config: &ProcessConfig,
@@ -174,19 +201,45 @@ impl CommandRunner {
         cancel: &CancellationToken,
         sink: Arc<dyn OutputSink>,
     ) -> Result<CommandEnd, ProcessError> {
+        let mut retry = self.starts.retry();
+        loop {
+            let source = match self
+                .try_run(config, limits, cancel, Arc::clone(&sink))
+                .await
+            {
+                Ok(end) => return Ok(end),
+                Err(source) => source,
+            };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(CommandEnd::never_started()),
+                is_worth_it = retry.wait(&source) => if !is_worth_it {
+                    return Err(ProcessError::spawn(config, source));
+                },
+            }
+        }
+    }
+
+    /// Runs a program to its end. An error means that it has not been started.
+    async fn try_run(
+        &self,
+        config: &ProcessConfig,
+        limits: CommandLimits,
+        cancel: &CancellationToken,
+        sink: Arc<dyn OutputSink>,
+    ) -> std::io::Result<CommandEnd> {
         let start = Instant::now();
         let (reply, replied) = oneshot::channel();
         let program = Arc::new(Program::default());
         let order = Order {
-            command: prepare(config, Stdio::null()),
+            process: PreparedProcess::new(config, Stdin::Empty)?,
             keeper: self.keeper.clone(),
+            starts: Arc::clone(&self.starts),
             program: Arc::clone(&program),
             sink,
             reply,
         };
-        self.threads
-            .take(order)
-            .map_err(|source| ProcessError::spawn(config, source))?;
+        self.threads.take(order)?;
         let run = Run {
             ask_at: limits.soft.and_then(|soft| start.checked_add(soft)),
             kill_at: limits.hard.and_then(|hard| start.checked_add(hard)),
@@ -196,9 +249,7 @@ impl CommandRunner {
             stopped: None,
             ending: Ending::ByItself,
         };
-        run.finish(cancel)
-            .await
-            .map_err(|source| ProcessError::spawn(config, source))
+        run.finish(cancel).await
     }
 }
 
@@ -241,8 +292,16 @@ impl Run {
             survivors: Vec::new(),
         };
         if let Some(reaped) = reaped {
-            let Reaped { exit, left } = reaped?;
+            let Reaped {
+                exit,
+                left,
+                wanted_terminal,
+            } = reaped?;
             ended.exit = exit;
+            if wanted_terminal && self.stopped.is_none() {
+                self.stopped = Some(StopCause::Terminal);
+                ended.ending = Ending::Killed;
+            }
             if let Some(group) = left {
                 (ended.left_behind, ended.survivors) = group.clear().await;
             }

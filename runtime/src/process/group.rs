@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::time::Instant;
 
-use super::keeper::Keeper;
+use super::keeper::Listing;
 use super::system;
 
 /// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
@@ -22,19 +22,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
     leader: Pid,
-    keeper: Option<Keeper>,
+    /// Its place on the list of the keeper, until it is known to be empty.
+    listing: Option<Listing>,
     gone: bool,
 }
 
 impl ProcessGroup {
-    /// The group that a process, just started, leads; the keeper learns of it.
-    pub(super) fn led_by(leader: Pid, keeper: Option<Keeper>) -> Self {
-        if let Some(keeper) = &keeper {
-            keeper.watch(leader);
-        }
+    /// The group that a process, just started, leads.
+    pub(super) fn led_by(leader: Pid, listing: Option<Listing>) -> Self {
         Self {
             leader,
-            keeper,
+            listing,
             gone: false,
         }
     }
@@ -125,9 +123,7 @@ impl ProcessGroup {
 
     fn forget(&mut self) {
         self.gone = true;
-        if let Some(keeper) = &self.keeper {
-            keeper.release(self.leader);
-        }
+        self.listing = None;
     }
 }
 

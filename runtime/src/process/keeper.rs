@@ -1,26 +1,39 @@
 //! The keeper: a process that outlives this one for a moment, to kill what it leaves.
 //!
 //! A host that is killed with SIGKILL can do nothing more, and the kernel kills nobody else with it.
-//! `PR_SET_PDEATHSIG` reaches the child but not its children, depends on the thread that started it,
-//! and rules out the fast way to start processes. So a process that does nothing but wait holds the
-//! read end of a pipe. At the end of the pipe, for whatever reason it has come, it reads the list of
-//! groups that are left, and kills them.
+//! `PR_SET_PDEATHSIG` reaches the child but not its children, and depends on the thread that started it.
+//! So a process that does nothing but wait holds the read end of a pipe. When the pipe ends, it reads the
+//! list of groups that are left, and kills them.
 //!
-//! The list is a file without a name that both have open: a line a group, written over when the group
-//! is gone. Told through the pipe, the keeper would wake up twice for every process that is started,
-//! which costs short commands a quarter of their speed; a file is written in a microsecond and wakes
-//! nobody.
+//! Three facts together leave no gap, whenever the host is killed:
+//!
+//! - A child writes its own line of the list after it has made its group and before it executes its program
+//!   (`system/linux/start.rs`). The host reserves the line before.
+//! - A child that has not executed its program yet holds a copy of the write end of the pipe, which closes
+//!   on exec. So the pipe ends only when every child is on the list or has ended.
+//! - The host takes a line off the list only when the group is empty.
+//!
+//! The list is a file without a name that both have open: a line a group. Told through the pipe, the keeper
+//! would wake up twice for every process that is started, which costs short commands a quarter of their
+//! speed; a file is written in a microsecond and wakes nobody.
+//!
+//! A thread waits for the end of the keeper and starts another one. The list stays the same file, so the
+//! next keeper knows all that runs.
 //!
 //! The keeper is a shell script of two lines, so that a library needs no program of its own beside it.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::time::Instant;
 
 use super::system;
 
@@ -33,123 +46,286 @@ done <&1 2>/dev/null
 "#;
 
 /// The length of a line: the longest number a process can have, blanks, and the newline.
-const LINE_BYTES: usize = 12;
+pub(super) const LINE_BYTES: usize = 12;
+
+/// A line on which there is no group.
+const BLANK: [u8; LINE_BYTES] = *b"           \n";
+
+/// How long to wait before a keeper is replaced that has ended soon after its start; the wait doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A keeper that lived this long was killed, and is no sign that keepers cannot live here.
+const LIVED: Duration = Duration::from_secs(10);
+
+/// Enough for waiting and for starting a process.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// Kills what this process leaves behind, should it be killed itself.
 ///
 /// Cheap to clone; all clones are one keeper. It ends when the last one is dropped.
 #[derive(Debug, Clone)]
-pub struct Keeper(Arc<Mutex<List>>);
+pub struct Keeper(Arc<Owner>);
 
-/// The list, and who would read it.
+/// Ends the keeper, and the thread that replaces it, when it is dropped.
 #[derive(Debug)]
-struct List {
-    process: Child,
-    /// Held open until the end. Gone once the keeper is.
-    pipe: Option<ChildStdin>,
+struct Owner {
+    shared: Arc<Shared>,
+    replacer: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The list. Children write their own lines through a copy of its descriptor.
     file: File,
-    /// The group on each line; a line that says nothing can be written again.
-    lines: Vec<Option<Pid>>,
+    state: Mutex<State>,
+    /// Wakes the replacer out of a pause when the last [`Keeper`] is dropped.
+    closing: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    keeper: Running,
+    /// How many lines the file has.
+    lines: usize,
+    /// Those of them that are reserved for nobody.
     free: Vec<usize>,
+    closing: bool,
+}
+
+/// A keeper's process, and the pipe whose end it waits for.
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    pipe: Option<ChildStdin>,
+    since: Instant,
+}
+
+/// A line of the list that is reserved for one process group. Dropping it takes the group off the list.
+#[derive(Debug)]
+pub(super) struct Listing {
+    keeper: Keeper,
+    line: usize,
 }
 
 impl Keeper {
     /// Starts a keeper.
     ///
-    /// It needs `sh`, which POSIX systems have; where there is none, this is an error, and one may go
-    /// on without.
+    /// It needs `sh`, which POSIX systems have, a thread and three descriptors; where one of these is not to be had,
+    /// this is an error, and one may go on without.
     pub fn start() -> io::Result<Self> {
         let file = system::file_without_a_name()?;
+        let keeper = Running::start(&file)?;
+        let shared = Arc::new(Shared {
+            file,
+            state: Mutex::new(State {
+                keeper,
+                lines: 0,
+                free: Vec::new(),
+                closing: false,
+            }),
+            closing: Condvar::new(),
+        });
+        let replacing = Arc::clone(&shared);
+        // Without the thread, dropping the owner ends the keeper.
+        let mut owner = Owner {
+            shared,
+            replacer: None,
+        };
+        let replacer = thread::Builder::new()
+            .name("keeper".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || replacing.replace_forever())?;
+        owner.replacer = Some(replacer);
+        Ok(Self(Arc::new(owner)))
+    }
+
+    /// Reserves a line of the list for a process that is about to start.
+    pub(super) fn reserve(&self) -> io::Result<Listing> {
+        let shared = &self.0.shared;
+        let mut state = shared.state();
+        let line = if let Some(line) = state.free.pop() {
+            line
+        } else {
+            let line = state.lines;
+            // Whoever writes a later line first would leave a hole here, which is no line.
+            shared.write(line, BLANK)?;
+            state.lines += 1;
+            line
+        };
+        drop(state);
+        Ok(Listing {
+            keeper: self.clone(),
+            line,
+        })
+    }
+
+    /// The system's id of the keeper's process: another one after it was replaced.
+    #[cfg(test)]
+    fn process(&self) -> Pid {
+        Pid::from_child(&self.0.shared.state().keeper.process)
+    }
+}
+
+impl Listing {
+    /// The file that the child writes to.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.keeper.0.shared.file.as_fd()
+    }
+
+    /// Where in the file the child writes its line.
+    pub(super) fn offset(&self) -> u64 {
+        (self.line * LINE_BYTES) as u64
+    }
+
+    /// Writes the group on its line, for systems on which the child cannot do so itself.
+    #[cfg(any(test, not(target_os = "linux")))]
+    pub(super) fn write(&self, leader: Pid) -> io::Result<()> {
+        self.keeper
+            .0
+            .shared
+            .write(self.line, line_of(leader.as_raw_nonzero().get()))
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let shared = &self.keeper.0.shared;
+        let mut state = shared.state();
+        match shared.write(self.line, BLANK) {
+            Ok(()) => state.free.push(self.line),
+            // The line is not used again, so at worst the keeper kills a group that has got this number since.
+            Err(error) => {
+                tracing::warn!(%error, "a process group cannot be taken off the keeper's list");
+            }
+        }
+    }
+}
+
+/// The line of a group. Called between fork and exec, so it neither allocates nor panics.
+pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
+    let mut line = BLANK;
+    let mut digits = [0; LINE_BYTES - 1];
+    let mut count = 0;
+    let mut rest = leader.unsigned_abs();
+    for digit in &mut digits {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    for (place, digit) in line.iter_mut().zip(digits.iter().take(count).rev()) {
+        *place = *digit;
+    }
+    line
+}
+
+impl Running {
+    fn start(list: &File) -> io::Result<Self> {
         let mut process = Command::new("sh")
             .args(["-c", PROGRAM])
             .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
+            .stdout(list.try_clone()?)
             .stderr(Stdio::null())
             // What the terminal sends to this process's group is not for the keeper.
             .process_group(0)
             .spawn()?;
-        let pipe = process.stdin.take();
-        Ok(Self(Arc::new(Mutex::new(List {
+        Ok(Self {
+            pipe: process.stdin.take(),
             process,
-            pipe,
-            file,
-            lines: Vec::new(),
-            free: Vec::new(),
-        }))))
-    }
-
-    /// Puts the group that a process leads on the list.
-    pub(super) fn watch(&self, leader: Pid) {
-        self.with(|list| list.add(leader));
-    }
-
-    /// Takes a group off the list.
-    pub(super) fn release(&self, leader: Pid) {
-        self.with(|list| list.remove(leader));
-    }
-
-    /// Nothing that runs under this lock can panic half way.
-    fn with(&self, action: impl FnOnce(&mut List)) {
-        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            since: Instant::now(),
+        })
     }
 }
 
-impl List {
-    fn add(&mut self, leader: Pid) {
-        let line = self.free.pop().unwrap_or_else(|| {
-            self.lines.push(None);
-            self.lines.len() - 1
-        });
-        self.lines[line] = Some(leader);
-        self.write(line);
-        if self.pipe.is_some() && !matches!(self.process.try_wait(), Ok(None)) {
-            self.give_up(&"it has ended");
-        }
-    }
-
-    fn remove(&mut self, leader: Pid) {
-        let Some(line) = self.lines.iter().position(|known| *known == Some(leader)) else {
-            return;
-        };
-        self.lines[line] = None;
-        self.free.push(line);
-        self.write(line);
+impl Shared {
+    /// Nothing that runs under this lock can panic half way.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a line in one call, so that nobody ever reads half of it.
-    fn write(&mut self, line: usize) {
-        if self.pipe.is_none() {
-            return;
-        }
-        let text = match self.lines[line] {
-            Some(leader) => format!("{:<11}\n", leader.as_raw_nonzero()),
-            None => format!("{:<11}\n", ""),
-        };
-        if let Err(error) = self
-            .file
-            .write_all_at(text.as_bytes(), (line * LINE_BYTES) as u64)
-        {
-            self.give_up(&error);
+    fn write(&self, line: usize, text: [u8; LINE_BYTES]) -> io::Result<()> {
+        self.file.write_all_at(&text, (line * LINE_BYTES) as u64)
+    }
+
+    /// Replaces the keeper whenever it ends, until the last [`Keeper`] is dropped.
+    fn replace_forever(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let keeper = Pid::from_child(&self.state().keeper.process);
+            // It is not reaped here: its number must stay its own until `closing` was looked at under the lock, as
+            // `Owner::drop` signals it.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while matches!(
+                waitid(WaitId::Pid(keeper), options),
+                Err(rustix::io::Errno::INTR)
+            ) {}
+            let mut state = self.state();
+            // It has ended, so this does not block.
+            let _ = state.keeper.process.wait();
+            if state.closing {
+                return;
+            }
+            tracing::warn!("the keeper has ended, and is replaced");
+            if state.keeper.since.elapsed() > LIVED {
+                pause = FIRST_PAUSE;
+            }
+            loop {
+                match Running::start(&self.file) {
+                    Ok(keeper) => {
+                        state.keeper = keeper;
+                        break;
+                    }
+                    Err(error) => tracing::warn!(
+                        %error,
+                        "there is no keeper: should this process be killed now, its jobs live on"
+                    ),
+                }
+                (state, pause) = self.pause(state, pause);
+                if state.closing {
+                    return;
+                }
+            }
+            (state, pause) = self.pause(state, pause);
+            drop(state);
         }
     }
 
-    fn give_up(&mut self, reason: &dyn std::fmt::Display) {
-        tracing::warn!(%reason, "the keeper is gone: should this process be killed, its workers live on");
-        // It must not act on a list that is no longer true.
-        let _ = self.process.kill();
-        self.pipe = None;
+    fn pause<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        pause: Duration,
+    ) -> (MutexGuard<'a, State>, Duration) {
+        let waited = self
+            .closing
+            .wait_timeout_while(state, pause, |state| !state.closing);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, (pause * 2).min(LONGEST_PAUSE))
     }
 }
 
-impl Drop for List {
+impl Drop for Owner {
     fn drop(&mut self) {
-        if self.free.len() == self.lines.len() {
+        let mut state = self.shared.state();
+        state.closing = true;
+        if state.free.len() == state.lines {
             // Nothing is left to do for it. Killed, it ends even if somebody has stopped it.
-            let _ = self.process.kill();
+            let _ = state.keeper.process.kill();
         }
-        self.pipe = None;
         // It ends with its pipe, and what it kills first takes no time.
-        let _ = self.process.wait();
+        state.keeper.pipe = None;
+        if self.replacer.is_none() {
+            let _ = state.keeper.process.wait();
+        }
+        drop(state);
+        self.shared.closing.notify_all();
+        if let Some(replacer) = self.replacer.take() {
+            // The thread does not panic, and ends once the keeper has.
+            let _ = replacer.join();
+        }
     }
 }
 
@@ -160,28 +336,54 @@ mod tests {
     use super::*;
 
     fn listed(keeper: &Keeper) -> String {
-        let list = keeper.0.lock().unwrap();
-        let mut text = vec![0; list.lines.len() * LINE_BYTES];
-        list.file.read_exact_at(&mut text, 0).unwrap();
+        let shared = &keeper.0.shared;
+        let mut text = vec![0; shared.state().lines * LINE_BYTES];
+        shared.file.read_exact_at(&mut text, 0).unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    fn list(keeper: &Keeper, leader: i32) -> Listing {
+        let listing = keeper.reserve().unwrap();
+        listing.write(Pid::from_raw(leader).unwrap()).unwrap();
+        listing
     }
 
     #[test]
     fn the_list_holds_who_lives_and_is_as_long_as_ever_were_at_once() {
         let keeper = Keeper::start().unwrap();
-        let groups: Vec<Pid> = [7, 2_147_483_647, 9]
-            .into_iter()
-            .filter_map(Pid::from_raw)
-            .collect();
-        keeper.watch(groups[0]);
-        keeper.watch(groups[1]);
+        let first = list(&keeper, 7);
+        let second = list(&keeper, i32::MAX);
         assert_eq!(listed(&keeper), "7          \n2147483647 \n");
-        keeper.release(groups[0]);
+        drop(first);
         assert_eq!(listed(&keeper), "           \n2147483647 \n");
-        keeper.watch(groups[2]);
-        keeper.release(groups[1]);
-        assert_eq!(listed(&keeper), "9          \n           \n");
-        keeper.release(groups[2]);
-        assert_eq!(keeper.0.lock().unwrap().lines.len(), 2);
+        let third = list(&keeper, 90);
+        drop(second);
+        assert_eq!(listed(&keeper), "90         \n           \n");
+        drop(third);
+        assert_eq!(keeper.0.shared.state().lines, 2);
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_is_killed_is_replaced_and_its_successor_has_the_list() {
+        let keeper = Keeper::start().unwrap();
+        let mut sleeper = Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let listing = list(&keeper, Pid::from_child(&sleeper).as_raw_nonzero().get());
+        for _ in 0..2 {
+            let first = keeper.process();
+            rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while keeper.process() == first {
+                assert!(Instant::now() < deadline, "it was not replaced");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        // As at the death of this process: the pipe ends while the group is on the list.
+        keeper.0.shared.state().keeper.pipe = None;
+        assert!(!sleeper.wait().unwrap().success());
+        drop(listing);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::child::Child;
 use super::group::ProcessGroup;
 use super::{Ended, Ending, Exit};
 use crate::alarm::until;
@@ -35,7 +35,7 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
     let exit = loop {
         tokio::select! {
             biased;
-            status = child.wait() => break status.map_or(Exit::Unknown, Exit::from),
+            exit = child.wait() => break exit,
             changed = kill_at.changed(), if has_owner => {
                 // Without a sender nobody can ask any more: whoever owned the process is gone.
                 has_owner = changed.is_ok();
@@ -48,8 +48,7 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
             () = until(asked) => {
                 group.kill();
                 ending = Ending::Killed;
-                let status = timeout(REAP_LIMIT, child.wait()).await;
-                break status.map_or(Exit::Unknown, |status| status.map_or(Exit::Unknown, Exit::from));
+                break timeout(REAP_LIMIT, child.wait()).await.unwrap_or(Exit::Unknown);
             }
         }
     };
@@ -64,21 +63,18 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
 
 #[cfg(test)]
 mod tests {
-    use std::process::Stdio;
     use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
 
     use super::super::ProcessConfig;
-    use super::super::spawn::spawn;
     use super::*;
 
     #[tokio::test]
     async fn one_whose_owner_is_gone_is_killed_whatever_it_thinks_of_being_asked() {
         let deaf = ProcessConfig::new("sh").args(["-c", "trap '' TERM; echo deaf; exec sleep 60"]);
-        let (mut child, group) = spawn(&deaf, Stdio::null(), None).unwrap();
+        let (child, group, (_stdin, mut stdout, _stderr), _) = Child::start(&deaf, None).unwrap();
         let mut said = [0; 5];
-        let mut stdout = child.stdout.take().unwrap();
         stdout.read_exact(&mut said).await.unwrap();
         let (kill_at, kill_time) = watch::channel(None);
         drop(kill_at);

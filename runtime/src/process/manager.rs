@@ -5,20 +5,17 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::handle::Pipes;
+use super::child::Child;
 use super::lifecycle;
-use super::spawn::spawn;
-use super::stdin::{Stdin, UnreadStdin};
+use super::shortage::Starts;
 use super::{
     ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
     ProcessManager,
@@ -33,6 +30,7 @@ const ORDERS: usize = 64;
 #[derive(Debug)]
 pub struct LocalProcesses {
     orders: mpsc::Sender<Order>,
+    starts: Arc<Starts>,
 }
 
 enum Order {
@@ -58,14 +56,16 @@ impl LocalProcesses {
     /// Starts the actor with a keeper that is there already, or with none.
     pub fn with_keeper(keeper: Option<Keeper>) -> Self {
         let (orders, received) = mpsc::channel(ORDERS);
+        let starts = Arc::<Starts>::default();
         let actor = Actor {
             keeper,
+            starts: Arc::clone(&starts),
             next: 1,
             living: BTreeMap::new(),
             watches: JoinSet::new(),
         };
         tokio::spawn(actor.run(received));
-        Self { orders }
+        Self { orders, starts }
     }
 
     async fn order<T>(
@@ -84,8 +84,14 @@ impl LocalProcesses {
 #[async_trait]
 impl ProcessManager for LocalProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
-        self.order(|answer| Order::Spawn(config.clone(), answer))
-            .await?
+        let mut retry = self.starts.retry();
+        loop {
+            let order = |answer| Order::Spawn(config.clone(), answer);
+            match self.order(order).await? {
+                Err(ProcessError::Spawn { source, .. }) if retry.wait(&source).await => {}
+                started => return started,
+            }
+        }
     }
 
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {
@@ -111,6 +117,7 @@ impl ProcessManager for LocalProcesses {
 /// Owns the processes.
 struct Actor {
     keeper: Option<Keeper>,
+    starts: Arc<Starts>,
     next: u64,
     living: BTreeMap<ProcessId, Living>,
     watches: JoinSet<ProcessId>,
@@ -130,7 +137,10 @@ impl Actor {
                     // Nobody is left to give orders; dropping the watches kills what they watch.
                     None => return,
                 },
-                Some(Ok(ended)) = self.watches.join_next() => drop(self.living.remove(&ended)),
+                Some(Ok(ended)) = self.watches.join_next() => {
+                    self.living.remove(&ended);
+                    self.starts.ended();
+                }
             }
         }
     }
@@ -156,13 +166,9 @@ impl Actor {
     }
 
     fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
-        let (mut child, group) = spawn(config, Stdio::piped(), self.keeper.as_ref())?;
-        let (Some(system_id), Some((pipes, unread))) = (child.id(), take_pipes(&mut child)) else {
-            return Err(ProcessError::spawn(
-                config,
-                std::io::ErrorKind::BrokenPipe.into(),
-            ));
-        };
+        let (child, group, pipes, unread) = Child::start(config, self.keeper.as_ref())
+            .map_err(|source| ProcessError::spawn(config, source))?;
+        let system_id = group.number();
         let id = ProcessId::new(self.next);
         self.next += 1;
         let (notice, exit) = ExitWatch::channel();
@@ -172,6 +178,7 @@ impl Actor {
             system_id,
             command: Arc::from(config.to_string()),
         };
+        self.starts.started();
         self.living.insert(id, Living { info, kill_at });
         self.watches.spawn(async move {
             notice.send(lifecycle::watch(child, group, kill_time).await);
@@ -192,12 +199,4 @@ impl Actor {
             lifecycle::bring_nearer(&living.kill_at, time);
         }
     }
-}
-
-fn take_pipes(child: &mut Child) -> Option<(Pipes, UnreadStdin)> {
-    let (stdin, stdout) = child.stdin.take().zip(child.stdout.take())?;
-    let stdin = Stdin::new(stdin);
-    let unread = stdin.unread();
-    let stderr = Box::new(child.stderr.take()?);
-    Some(((Box::new(stdin), Box::new(stdout), stderr), unread))
 }

@@ -3,9 +3,16 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(super) use linux::{exit_notice, file_without_a_name, living_members, memory_of_groups};
+pub(super) use linux::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{exit_notice, file_without_a_name, living_members, memory_of_groups};
+pub(super) use portable::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
+
+/// Whether this process has a controlling terminal.
+pub(super) fn has_terminal() -> bool {
+    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    // Without one there is no such device.
+    *HAS.get_or_init(|| std::fs::File::open("/dev/tty").is_ok())
+}

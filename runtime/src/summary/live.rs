@@ -32,9 +32,10 @@ pub struct ExecutionStats {
     pub peak_concurrent_jobs: u64,
     /// How many attempts were made beyond the first of each job, or will be.
     pub total_retries: u64,
-    /// How many jobs ended a second lately.
+    /// How many jobs were done a second lately. Those that were cancelled or skipped do not count.
     pub throughput_per_second: f64,
-    /// How long the rest takes at that pace, where all jobs are known and any have ended lately.
+    /// How long the rest takes at that pace, where all jobs are known; where none was done lately, at the pace since
+    /// the beginning.
     pub remaining: Option<Duration>,
     /// Where the jobs are.
     pub queue: QueueStatus,
@@ -145,7 +146,7 @@ pub struct LiveStats {
     announced: Option<u64>,
     failed_attempts: u64,
     began: Instant,
-    /// How many jobs had ended at each step of the window.
+    /// How many jobs were done at each step of the window; cancelled and skipped ones are not done.
     steps: VecDeque<(Instant, u64)>,
 }
 
@@ -165,7 +166,7 @@ impl LiveStats {
     /// Takes note of something that happened now.
     pub fn observe(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::RunStarted { total } => self.announced = *total,
+            Event::RunStarted { total } => self.announced = total.or(self.announced),
             Event::JobQueued { .. } => self.taken += 1,
             Event::AttemptFailed { .. } => self.failed_attempts += 1,
             // Before the job counts: a step says what was before it.
@@ -173,6 +174,11 @@ impl LiveStats {
             _ => {}
         }
         self.tally.observe(event);
+    }
+
+    /// Takes note of how many jobs there will be, where that becomes known only after the run has begun.
+    pub fn announce(&mut self, total: u64) {
+        self.announced = Some(total);
     }
 
     /// What has been counted so far.
@@ -195,9 +201,15 @@ impl LiveStats {
             .announced
             .is_some_and(|announced| announced >= self.taken);
         let rest = total - ended;
+        // Jobs that take longer than the window leave it empty: then the pace is that of the whole run.
+        let pace = if throughput > 0.0 {
+            throughput
+        } else {
+            per_second(counts.done(), now.saturating_duration_since(self.began))
+        };
         #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
-        let remaining = (known && throughput > 0.0)
-            .then(|| Duration::try_from_secs_f64(rest as f64 / throughput).ok())
+        let remaining = (known && pace > 0.0)
+            .then(|| Duration::try_from_secs_f64(rest as f64 / pace).ok())
             .flatten();
         ExecutionStats {
             total_jobs: total,
@@ -228,7 +240,7 @@ impl LiveStats {
         if now.saturating_duration_since(last) < STEP {
             return;
         }
-        self.steps.push_back((now, self.tally.counts().total()));
+        self.steps.push_back((now, self.tally.counts().done()));
         // One step from before the window is what the window is measured against.
         while let Some((second, _)) = self.steps.get(1)
             && now.saturating_duration_since(*second) >= WINDOW
@@ -238,7 +250,7 @@ impl LiveStats {
     }
 
     fn throughput(&self, now: Instant) -> f64 {
-        let ended = self.tally.counts().total();
+        let ended = self.tally.counts().done();
         let inside = |at: Instant| now.saturating_duration_since(at) < WINDOW;
         // The last step before the window, moved to its beginning: nothing ended between it and the next.
         let before = self.steps.iter().rev().find(|(at, _)| !inside(*at));

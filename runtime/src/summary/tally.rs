@@ -143,7 +143,7 @@ impl Tally {
             cached: self.cached,
             retries: self.retries,
             elapsed,
-            throughput: per_second(total, elapsed),
+            throughput: per_second(self.counts.done(), elapsed),
             success_rate: self.counts.success_rate(),
             failure_rate: self.counts.failure_rate(),
             run: self.run.spread(),

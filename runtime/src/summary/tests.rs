@@ -110,7 +110,8 @@ fn everything_counts_where_it_belongs() {
     };
     assert_eq!(summary.counts, counts);
     assert_eq!((summary.cached, summary.retries), (1, 3));
-    assert!((summary.throughput - 4.0).abs() < 1e-9);
+    // Neither the cancelled one nor the skipped one was done.
+    assert!((summary.throughput - 3.0).abs() < 1e-9);
     assert!((summary.success_rate - 37.5).abs() < 1e-9);
     assert!((summary.failure_rate - 37.5).abs() < 1e-9);
     // Neither the cached one nor those that never ran make it look quicker: (30 + 10 + 10 + 50 + 10) / 5.
@@ -254,6 +255,45 @@ fn live_figures_follow_the_run() {
         total: 4,
     };
     assert_eq!(stats.queue, queue);
+}
+
+#[test]
+fn jobs_that_are_cancelled_do_not_make_the_pace_faster() {
+    let began = now();
+    let mut live = LiveStats::new(began);
+    live.observe(&Event::RunStarted { total: Some(100) }, began);
+    let at = |millis: u64| began + Duration::from_millis(millis);
+    for number in 0..10 {
+        live.observe(&ended(succeeded(&number.to_string())), at(number * 1000));
+    }
+    let before = live.stats(at(9_500)).throughput_per_second;
+    for number in 10..100 {
+        let id = number.to_string();
+        live.observe(&ended(failed(&id, Class::Cancelled, 0)), at(9_500));
+    }
+    let stats = live.stats(at(9_500));
+    assert!(
+        (stats.throughput_per_second - before).abs() < 1e-9,
+        "{stats:?}"
+    );
+    assert_eq!(stats.unfinished_jobs, 90);
+}
+
+#[test]
+fn the_time_that_is_left_is_known_for_long_jobs_and_once_the_total_is_announced() {
+    let began = now();
+    let mut live = LiveStats::new(began);
+    live.observe(&Event::RunStarted { total: None }, began);
+    let at = |seconds: u64| began + Duration::from_secs(seconds);
+    for id in ["a", "b", "c", "d"] {
+        live.observe(&queued(id), began);
+    }
+    live.observe(&ended(succeeded("a")), at(30));
+    assert_eq!(live.stats(at(45)).remaining, None);
+    live.announce(4);
+    // Nothing ended in the last ten seconds: the pace since the beginning, one job in 45 s, is all there is.
+    let remaining = live.stats(at(45)).remaining.unwrap();
+    assert_eq!(remaining.as_secs(), 135);
 }
 
 #[test]

@@ -12,8 +12,15 @@ pub(super) fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let tests = std::env::current_exe().unwrap_or_else(|error| panic!("no program: {error}"));
-        // target/<profile>/deps/suite-<digest>
-        let Some(folder) = tests.ancestors().nth(2) else {
+        // target/<profile>/deps/suite-<digest>, or target/<profile>/orphans
+        let folder = tests.parent().and_then(|folder| {
+            if folder.ends_with("deps") {
+                folder.parent()
+            } else {
+                Some(folder)
+            }
+        });
+        let Some(folder) = folder else {
             panic!("{} is not where cargo puts tests", tests.display())
         };
         if let Some(cargo) = std::env::var_os("CARGO") {

@@ -20,6 +20,8 @@ pub enum Signal {
     Terminate,
     /// SIGKILL.
     Kill,
+    /// SIGUSR1.
+    User1,
 }
 
 /// A `ratchet` that runs. Dropped before its end, it is killed.
@@ -65,6 +67,7 @@ impl Running {
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Terminate => rustix::process::Signal::TERM,
             Signal::Kill => rustix::process::Signal::KILL,
+            Signal::User1 => rustix::process::Signal::USR1,
         };
         // It was not waited for, so the number is still its own.
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);

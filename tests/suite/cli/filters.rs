@@ -145,6 +145,38 @@ fn results_that_a_filter_gave_before_it_proved_to_be_out_of_step_are_suspect_and
 }
 
 #[test]
+fn resume_does_the_suspects_of_a_map_again_and_nothing_else_wherever_their_items_stand() {
+    // Each line that the filter is asked is written to a file as well.
+    let filter = "while read -r line; do echo $line >> asked; echo $line; done; \
+                  test -e mended || echo surplus";
+    let folder = Folder::new();
+    let asked = || {
+        let asked = std::fs::read_to_string(folder.at("asked")).expect("it was asked");
+        std::fs::remove_file(folder.at("asked")).expect("it is there");
+        asked
+    };
+    let words = ["-q", "-j1", "--format", "json", "--", "sh", "-c", filter];
+    let ended = map(&folder, &words, &lines(1, 5)).with_code(100);
+    assert_eq!(suspects(&ended), ["2", "3", "4"]);
+    assert_eq!(asked(), lines(1, 5));
+
+    // All items have other numbers than before, so they are known by their identities only.
+    std::fs::write(folder.at("mended"), "").expect("it is written");
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(0, 5)).run().with_code(0);
+    assert_eq!(asked(), format!("0\n{}", lines(2, 5)), "1 is kept");
+    assert!(suspects(&ended).is_empty());
+    let expected: Vec<String> = (1..=6).map(|id| format!("{id} succeeded -")).collect();
+    assert_eq!(results(&ended), expected);
+
+    // The run is compacted by now, and what was suspect is not any more.
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(0, 6)).run().with_code(0);
+    assert_eq!(asked(), "6\n");
+    assert_eq!(results(&ended).len(), 7);
+}
+
+#[test]
 fn suspect_results_leave_the_cache() {
     let folder = Folder::new();
     let words = [

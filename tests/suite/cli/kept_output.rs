@@ -138,11 +138,11 @@ fn a_command_that_takes_too_long_or_is_killed_keeps_what_it_printed() {
             "timed_out",
         ),
         // The whole run has a deadline: its jobs are cancelled, and killed where they do not stop.
-        (asked, &["--deadline", "300ms"], 101, "cancelled"),
+        (asked, &["--deadline", "300ms"], 102, "cancelled"),
         (
             stubborn,
             &["--deadline", "300ms", "--grace", "100ms"],
-            101,
+            102,
             "cancelled",
         ),
     ];
@@ -162,7 +162,7 @@ fn the_outputs_of_killed_commands_are_printed_by_map_and_logged() {
     let script = "trap '' TERM INT; echo begun; while :; do sleep 0.1; done";
     let words = ["--deadline", "300ms", "--grace", "100ms", "--joblog", "log"];
     let (folder, ended) = map(script, &words);
-    assert_eq!(ended.with_code(101).stdout(), "begun\n");
+    assert_eq!(ended.with_code(102).stdout(), "begun\n");
     let log = std::fs::read_to_string(folder.at("log")).expect("a log");
     let line = log.lines().nth(1).expect("a line");
     assert_eq!(line.split('\t').nth(7), Some("9"), "{line}");

@@ -133,7 +133,7 @@ fn halt_rules_end_a_map_early() {
         let words = ["-j1", "--halt", rule, "--", "sh", "-c", "exit $0", ":::"];
         map(&Folder::new(), &[&words[..], items].concat(), "").code
     };
-    assert_eq!(halted("soon,fail=1", &["1", "0"]), Some(101));
+    assert_eq!(halted("soon,fail=1", &["1", "0"]), Some(102));
     assert_eq!(halted("now,success=1", &["0", "1", "1"]), Some(0));
     assert_eq!(halted("never", &["1", "0"]), Some(100));
 }

@@ -45,7 +45,7 @@ fn help_tells_the_exit_codes_and_every_verb() {
     for verb in VERBS {
         assert!(said.contains(&format!("\n  {verb} ")), "{verb}: {said}");
     }
-    for code in [0, 1, 2, 4, 100, 101, 130, 143] {
+    for code in [0, 1, 2, 4, 100, 102, 130, 141, 143] {
         assert!(said.contains(&format!("\n  {code} ")), "{code}: {said}");
     }
 }
@@ -145,6 +145,23 @@ fn completions_are_what_their_shell_can_read() {
 fn man_pages_are_printed_or_written_to_a_folder() {
     let page = Ratchet::new().args(["man"]).run().with_code(0).quiet();
     assert!(page.stdout().contains(".SH SYNOPSIS"));
+
+    for (words, title) in [
+        (&["man", "run"][..], ".TH ratchet-run 1"),
+        (&["man", "runs", "show"], ".TH ratchet-runs-show 1"),
+    ] {
+        let page = Ratchet::new().args(words).run().with_code(0).quiet();
+        assert!(page.stdout().contains(title), "{words:?}");
+        let left = std::fs::read_dir(page.folder.path()).expect("it is there");
+        assert_eq!(left.count(), 0, "nothing is written");
+    }
+    for (word, hint) in [
+        ("rnu", "did you mean `ratchet man run`?"),
+        ("pages-of-mine", "`ratchet man ./pages-of-mine`"),
+    ] {
+        let refused = Ratchet::new().args(["man", word]).run().with_code(2);
+        assert!(refused.stderr().contains(hint), "{}", refused.stderr());
+    }
 
     let ended = Ratchet::new().args(["man", "share/man1"]).run();
     let ended = ended.with_code(0).quiet();

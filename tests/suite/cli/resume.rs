@@ -99,9 +99,9 @@ fn a_rule_of_failures_that_is_typed_now_takes_the_place_of_the_one_of_then() {
         "2",
         "3",
     ];
-    let _ = call(&[&failing[..], &items[..]].concat()).with_code(101);
+    let _ = call(&[&failing[..], &items[..]].concat()).with_code(102);
     assert_eq!(ran(&folder), "1\n");
-    let _ = call(&["resume", "-q", "-j1"]).with_code(101);
+    let _ = call(&["resume", "-q", "-j1"]).with_code(102);
     assert_eq!(ran(&folder), "1\n1\n");
     let _ = call(&["resume", "-q", "-j1", "--max-fail", "0"]).with_code(100);
     assert_eq!(ran(&folder), "1\n1\n1\n2\n3\n");

@@ -1,6 +1,6 @@
 //! Where settings come from: a variable, the project's file, the user's file, the default.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use ratchet_tests::{Folder, Ratchet};
 use serde_json::Value;
@@ -229,4 +229,90 @@ fn a_config_file_that_is_no_text_is_refused_where_it_ceases_to_be() {
         "2",
         "FOLDER/ratchet.toml:1",
     );
+}
+
+fn set_mode(folder: &Folder, name: &str, mode: u32) {
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(folder.at(name), mode).expect("it belongs to this user");
+}
+
+#[test]
+fn project_settings_that_others_may_write_are_refused_by_name_with_the_way_out() {
+    for (name, mode) in [("project/ratchet.toml", 0o666), ("project", 0o777)] {
+        let folder = Folder::new()
+            .file("project/ratchet.toml", "retries = 3\n")
+            .file("project/deep/jobs.yaml", "jobs: [{ run: [touch, ran] }]\n");
+        set_mode(&folder, name, mode);
+        for words in [
+            &["run", "jobs.yaml"][..],
+            &["resume"],
+            &["runs"],
+            &["config", "show"],
+        ] {
+            let call = Ratchet::within(&folder).below("project/deep").args(words);
+            let ended = call.run().with_code(2);
+            let said = folder.settled(&ended.stderr());
+            let refused = "ratchet: `FOLDER/project/ratchet.toml` is not used: ";
+            assert!(said.starts_with(refused), "{words:?}: {said}");
+            assert!(said.contains("is writable by everybody\n"), "{said}");
+            assert!(
+                said.contains("set RATCHET_TRUST=FOLDER/project, or `trust`"),
+                "{said}"
+            );
+            assert!(!folder.at("project/deep/ran").exists());
+        }
+        let way_out = || Ratchet::within(&folder).below("project/deep");
+        let call = way_out().env("RATCHET_TRUST", folder.at("project"));
+        is(call, "retries", "3", "FOLDER/project/ratchet.toml:1");
+        let trust = format!("trust = ['{}']\n", folder.at("project").display());
+        let _ = folder.clone().file(".config/ratchet/config.toml", trust);
+        is(way_out(), "retries", "3", "FOLDER/project/ratchet.toml:1");
+        is(
+            way_out(),
+            "trust",
+            "FOLDER/project",
+            "FOLDER/.config/ratchet/config.toml:1",
+        );
+    }
+}
+
+#[test]
+fn a_project_ends_at_the_root_of_its_repository_and_at_the_home_folder() {
+    let folder = Folder::new()
+        .file("ratchet.toml", "retries = 1\n")
+        .file("repository/.git/HEAD", "")
+        .file("repository/deep/file", "")
+        .file("home/deep/file", "")
+        .file("neither/deep/file", "");
+    // What is not read is not refused either.
+    set_mode(&folder, "ratchet.toml", 0o666);
+    let call = |place: &str| {
+        let call = Ratchet::within(&folder).env("HOME", folder.at("home"));
+        call.below(place)
+    };
+    for place in ["repository", "repository/deep", "home", "home/deep"] {
+        is(call(place), "retries", "0", "default");
+    }
+    let refused = call("neither/deep").args(["config", "show"]).run();
+    let said = folder.settled(&refused.with_code(2).stderr());
+    assert!(said.contains("`FOLDER/ratchet.toml` is not used"), "{said}");
+    let folder = folder
+        .clone()
+        .file("repository/ratchet.toml", "retries = 2\n");
+    let call = Ratchet::within(&folder).below("repository/deep");
+    is(call, "retries", "2", "FOLDER/repository/ratchet.toml:1");
+}
+
+#[test]
+fn a_project_cannot_say_whom_its_users_trust() {
+    let folder = Folder::new().file("ratchet.toml", "trust = '/'\n");
+    for variable in [None, Some("/nowhere")] {
+        let mut call = Ratchet::within(&folder).args(["config", "show"]);
+        if let Some(value) = variable {
+            call = call.env("RATCHET_TRUST", value);
+        }
+        let said = folder.settled(&call.run().with_code(2).stderr());
+        let refused = "ratchet: `FOLDER/ratchet.toml` sets `trust`, which only the user's own";
+        assert!(said.starts_with(refused), "{said}");
+    }
 }

@@ -3,26 +3,32 @@
 use std::io::{self, PipeReader, Read};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::process::child::reap;
 use crate::process::group::ProcessGroup;
-use crate::process::spawn::number;
-use crate::process::system::exit_notice;
+use crate::process::shortage::Starts;
+use crate::process::spawn::Started;
+use crate::process::system::{self, PreparedProcess};
 use crate::process::{Exit, Keeper, OutputSink, Stream};
 
 /// How long a program that has ended may still be heard, if somebody holds its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
+/// How often a program is looked at that the terminal may have stopped. The kernel tells only whoever handles SIGCHLD.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What is to be run, where its output goes, and who waits for its end.
 pub(super) struct Order {
-    pub(super) command: Command,
+    pub(super) process: PreparedProcess,
     pub(super) keeper: Option<Keeper>,
+    pub(super) starts: Arc<Starts>,
     pub(super) program: Arc<Program>,
     pub(super) sink: Arc<dyn OutputSink>,
     pub(super) reply: oneshot::Sender<io::Result<Reaped>>,
@@ -33,6 +39,8 @@ pub(super) struct Reaped {
     pub(super) exit: Exit,
     /// Its group, if somebody in it lives on.
     pub(super) left: Option<ProcessGroup>,
+    /// It was killed because the terminal had stopped it.
+    pub(super) wanted_terminal: bool,
 }
 
 /// A program as both sides know it: who waits for it signals it, the thread reaps it.
@@ -91,11 +99,15 @@ impl Program {
     }
 
     /// Reaps a child that has ended.
-    fn reap(&self, child: &mut Child) -> Reaped {
+    fn reap(&self, child: Pid) -> Reaped {
         self.with(|state| {
-            let exit = child.wait().map_or(Exit::Unknown, Exit::from);
+            let exit = reap(child);
             let left = state.group.take().and_then(ProcessGroup::unless_empty);
-            Reaped { exit, left }
+            Reaped {
+                exit,
+                left,
+                wanted_terminal: false,
+            }
         })
     }
 
@@ -116,23 +128,38 @@ impl Order {
         if self.program.is_killed() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let child = self.command.spawn()?;
-        // A process that was just started has a number, and one that the system calls take.
-        let leader = number(child.id()).ok_or(io::ErrorKind::InvalidData)?;
-        self.program
-            .begin(ProcessGroup::led_by(leader, self.keeper.take()));
+        let started = self.process.start(self.keeper.as_ref())?;
+        let Started {
+            leader,
+            ended,
+            listing,
+            ..
+        } = started;
+        self.program.begin(ProcessGroup::led_by(leader, listing));
+        self.starts.started();
         let mut ward = Ward {
             program: &self.program,
-            child,
+            starts: &self.starts,
+            child: leader,
             reaped: false,
         };
-        // Without descriptors it cannot be watched.
-        let ended = exit_notice(leader)?;
         let mut outputs = [
-            Output::of(Stream::Stdout, ward.child.stdout.take().map(OwnedFd::from)),
-            Output::of(Stream::Stderr, ward.child.stderr.take().map(OwnedFd::from)),
+            Output::of(Stream::Stdout, started.stdout),
+            Output::of(Stream::Stderr, started.stderr),
         ];
-        while !hear(&mut outputs, Some(&ended), None, &*self.sink, chunk) {}
+        let mut wanted_terminal = false;
+        // Without a terminal nothing is stopped by one, and there is nothing to look for.
+        let look_after = system::has_terminal().then_some(LOOK);
+        let mut looked = Instant::now();
+        while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
+            if look_after.is_some() && looked.elapsed() >= LOOK && !wanted_terminal {
+                looked = Instant::now();
+                if is_stopped_by_terminal(leader) {
+                    wanted_terminal = true;
+                    self.program.kill();
+                }
+            }
+        }
         // Its end is what counts; but what it has printed is still in the pipes, and somebody that it
         // has started may hold them.
         let deadline = Instant::now() + DRAIN_LIMIT;
@@ -143,21 +170,39 @@ impl Order {
             }
             hear(&mut outputs, None, Some(left), &*self.sink, chunk);
         }
-        Ok(ward.reap())
+        Ok(Reaped {
+            wanted_terminal,
+            ..ward.reap()
+        })
     }
+}
+
+/// Whether the kernel has stopped a child because it reads from the terminal, or changes it, in the background.
+///
+/// Nobody would ever continue it: job control is for shells. Stopped in another way, it was stopped on purpose.
+fn is_stopped_by_terminal(child: Pid) -> bool {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let Ok(Some(status)) = waitid(WaitId::Pid(child), options) else {
+        return false;
+    };
+    let stopped_by = status.stopping_signal();
+    [Signal::TTIN, Signal::TTOU]
+        .iter()
+        .any(|signal| stopped_by == Some(signal.as_raw()))
 }
 
 /// A child that runs. Dropped before its end, as when a sink panics, it is killed and reaped: nobody would do so later.
 struct Ward<'a> {
     program: &'a Program,
-    child: Child,
+    starts: &'a Starts,
+    child: Pid,
     reaped: bool,
 }
 
 impl Ward<'_> {
     fn reap(&mut self) -> Reaped {
         self.reaped = true;
-        self.program.reap(&mut self.child)
+        self.program.reap(self.child)
     }
 }
 
@@ -168,6 +213,7 @@ impl Drop for Ward<'_> {
             // Whoever else is in its group was killed with it.
             drop(self.reap());
         }
+        self.starts.ended();
     }
 }
 
@@ -178,10 +224,10 @@ struct Output {
 }
 
 impl Output {
-    fn of(stream: Stream, pipe: Option<OwnedFd>) -> Self {
+    fn of(stream: Stream, pipe: OwnedFd) -> Self {
         Self {
             stream,
-            pipe: pipe.map(PipeReader::from),
+            pipe: Some(pipe.into()),
         }
     }
 

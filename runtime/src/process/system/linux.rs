@@ -1,21 +1,18 @@
 //! Linux: what `/proc` knows, files in memory, and processes as descriptors.
 
+mod start;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+pub(in crate::process) use start::PreparedProcess;
 
 /// A file that no folder knows.
 pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
     Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
-}
-
-/// Something to poll that becomes readable when a child has ended and waits to be reaped.
-pub(in crate::process) fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
-    Ok(pidfd_open(child, PidfdFlags::empty())?)
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.

@@ -83,6 +83,12 @@ impl Scheduler {
             .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
     }
 
+    /// Does this job wait for its not-before time?
+    pub fn is_delayed(&self, ticket: Ticket) -> bool {
+        self.find(ticket)
+            .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)
+    }
+
     /// Nobody holds the global lock.
     pub fn global_available(&self) -> bool {
         self.limits[0].level.holds(1, self.now)

@@ -333,8 +333,11 @@ impl Live {
             LogLevel::Trace | LogLevel::Debug => {
                 tracing::debug!(%worker, level = word, %message, "the worker says");
             }
+            LogLevel::Error => {
+                tracing::error!(%worker, level = word, %message, "the worker says");
+            }
             // As seen as what it prints to stderr.
-            LogLevel::Info | LogLevel::Warn | LogLevel::Error => {
+            LogLevel::Info | LogLevel::Warn => {
                 tracing::info!(%worker, level = word, %message, "the worker says");
             }
         }

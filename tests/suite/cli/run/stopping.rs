@@ -13,12 +13,12 @@ fn rules_end_a_run_early() {
   - { id: c, task: sleep, input: { ms: 200 } }
 ",
     );
-    let ended = run(&folder, &["-j1", "--max-fail", "1"]).with_code(101);
+    let ended = run(&folder, &["-j1", "--max-fail", "1"]).with_code(102);
     assert_eq!(statuses(&ended), ["a failed", "b cancelled", "c cancelled"]);
     let ended = run(&folder, &["--max-fail", "0"]).with_code(100);
     assert_eq!(statuses(&ended), ["a failed", "b succeeded", "c succeeded"]);
     let slow = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
-    let ended = run(&slow, &["--deadline", "300ms"]).with_code(101);
+    let ended = run(&slow, &["--deadline", "300ms"]).with_code(102);
     assert_eq!(statuses(&ended), ["a cancelled"]);
 }
 

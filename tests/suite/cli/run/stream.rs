@@ -74,15 +74,20 @@ fn a_line_of_100_mb_is_refused_and_the_next_is_done() {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_it_quietly() {
+fn a_run_whose_reader_has_gone_exits_141_and_names_the_command_that_resumes_it() {
     let lines = lines(20_000);
-    let call = Ratchet::new().args(["run", "-w", &worker()]).stdin(lines);
-    let ended = call
-        .by_shell("\"$@\" | head -n 1")
-        .run()
-        .with_code(0)
-        .quiet();
+    let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
+    let script = "{ \"$@\"; echo $? > code; } | head -n 1";
+    let ended = call.stdin(lines).by_shell(script).run().with_code(0);
     assert_eq!(ended.stdout().lines().count(), 1);
+    let code = std::fs::read_to_string(ended.folder.at("code"));
+    assert_eq!(code.expect("it has ended"), "141\n");
+    let said = ended.stderr();
+    let told = "ratchet: stopped: the reader of stdout has gone; go on with: ratchet resume ";
+    assert!(
+        said.starts_with(told) && said.lines().count() == 1,
+        "{said}"
+    );
 }
 
 #[test]

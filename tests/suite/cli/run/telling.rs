@@ -1,6 +1,6 @@
 //! What a run says: results, the end, the log and the terminal.
 
-use ratchet_tests::{Ratchet, Shown};
+use ratchet_tests::{Ratchet, Shown, Signal};
 
 use super::{file, ids, run};
 
@@ -102,4 +102,76 @@ fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
     let screen = running.wait().with_code(0).screen();
     assert!(screen.contains("1 succeeded\u{1b}[0m in "), "{screen}");
     assert!(screen.contains("\u{1b}[32m"), "it has colours: {screen}");
+}
+
+#[test]
+fn the_end_of_an_interrupted_run_claims_no_speed_and_its_bar_counts_no_cancelled_job() {
+    let folder = file(
+        "jobs:
+  - { id: a, run: [sh, -c, \"touch begun; until test -e go; do sleep 0.05; done\"] }
+  - { id: b, needs: [a], run: [echo] }
+  - { id: c, needs: [a], run: [echo] }
+",
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "100s"]);
+    let running = call.on_terminal(100, 24, Shown::Stderr).start();
+    running.until("its job runs", || folder.at("begun").exists());
+    running.signal(Signal::Interrupt);
+    running.wait_for_screen("0/3  2 cancelled  1 running  ");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let screen = running.wait().with_code(130).screen();
+    let (_, end) = screen.rsplit_once("1 succeeded").expect("a summary");
+    assert!(
+        end.contains("2 cancelled") && !end.contains("jobs/s"),
+        "{end}"
+    );
+    assert!(
+        !screen.contains("] 2/3") && !screen.contains("] 3/3"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn an_error_that_a_worker_logs_is_seen_without_verbose() {
+    let worker = "while read -r line; do \
+        echo '{\"type\":\"event\",\"event\":\"log\",\"level\":\"error\",\"message\":\"the disk is odd\"}'; \
+        echo '{\"type\":\"event\",\"event\":\"log\",\"level\":\"info\",\"message\":\"all is well\"}'; \
+        id=${line#*\\\"id\\\":}; \
+        echo \"{\\\"type\\\":\\\"response\\\",\\\"id\\\":${id%%[,\\}]*},\\\"result\\\":null}\"; done";
+    let folder = ratchet_tests::Folder::new().file("worker.sh", worker);
+    let call = Ratchet::within(&folder).args(["run", "-w", "sh worker.sh"]);
+    let ended = call.stdin("{\"task\":\"t\"}\n").run().with_code(0);
+    let said = ended.stderr();
+    assert!(said.contains("the disk is odd"), "{said}");
+    assert!(!said.contains("all is well"), "{said}");
+}
+
+#[test]
+fn the_rows_of_running_jobs_stay_when_there_are_more_than_fit() {
+    let wait = "touch begun-$0; until test -e go; do sleep 0.05; done";
+    let folder = ratchet_tests::Folder::new();
+    let items = (1..=12).map(|number| number.to_string());
+    let call = Ratchet::within(&folder).args(["map", "-j12", "--", "sh", "-c", wait, "{}", ":::"]);
+    let call = call.args(items).on_terminal(100, 24, Shown::Stderr);
+    let running = call.start();
+    running.until("all of them run", || {
+        (1..=12).all(|number| folder.at(&format!("begun-{number}")).exists())
+    });
+    running.wait_for_screen("and 5 more");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let _ = running.wait().with_code(0);
+}
+
+#[test]
+fn a_map_tells_the_time_that_is_left() {
+    let wait = "test $0 = 1 || until test -e go; do sleep 0.05; done";
+    let folder = ratchet_tests::Folder::new();
+    let items: Vec<String> = (1..=10_000).map(|number| number.to_string()).collect();
+    let call = Ratchet::within(&folder).args(["map", "-j2", "--halt", "now,success=2", "--"]);
+    let call = call.args(["sh", "-c", wait, "{}"]).stdin(items.join("\n"));
+    let running = call.on_terminal(100, 24, Shown::Stderr).start();
+    let screen = running.wait_for_screen(" left");
+    assert!(screen.contains("1/10000  "), "{screen}");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let _ = running.wait().with_code(0);
 }

@@ -69,3 +69,62 @@ fn a_run_goes_on_while_nobody_reads_what_is_said_of_it() {
     }
     drop(reader);
 }
+
+/// A job that prints, and two that end well when the files `go` and `next` are there.
+fn one_prints_and_one_waits() -> Folder {
+    file(
+        "jobs:
+  - { id: prints, run: [echo, a] }
+  - { id: waits, needs: [prints], run: [sh, -c, \"touch begun; until test -e go; do sleep 0.05; done; touch done\"] }
+  - { id: second, needs: [prints], run: [sh, -c, \"until test -e next; do sleep 0.05; done\"] }
+  - { id: never, run: [touch, ran], needs: [waits] }
+",
+    )
+}
+
+#[test]
+fn a_running_job_gets_its_grace_when_the_reader_of_stdout_has_gone() {
+    let folder = one_prints_and_one_waits();
+    let (mut reader, writer) = std::io::pipe().expect("there are pipes");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2", "--grace", "100s"]);
+    let running = call.args(["--format", "jsonl"]).stdout_to(writer).start();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(&mut reader, &mut first).expect("there is a result");
+    running.until("a job runs", || folder.at("begun").exists());
+    drop(reader);
+    std::fs::write(folder.at("next"), "").expect("it is written");
+    running.wait_for_stderr("the reader of stdout has gone: no new jobs; what runs has");
+    assert!(!folder.at("done").exists());
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let said = running.wait().with_code(141).stderr();
+    assert!(folder.at("done").exists() && !folder.at("ran").exists());
+    assert!(
+        said.contains("stopped: the reader of stdout has gone; go on with: ratchet resume "),
+        "{said}"
+    );
+    // All results are delivered by whoever goes on with it, those that nobody read among them.
+    let resumed = Ratchet::within(&folder).args(["resume", "-q"]).run();
+    let resumed = resumed.with_code(0).stdout();
+    assert_eq!(resumed.lines().count(), 4, "{resumed}");
+    assert!(folder.at("ran").exists());
+}
+
+#[test]
+fn the_bars_are_cleared_when_the_reader_of_stdout_has_gone() {
+    let folder = one_prints_and_one_waits();
+    let (mut reader, writer) = std::io::pipe().expect("there are pipes");
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2", "--grace", "100s"]);
+    let call = call.args(["--format", "jsonl"]).stdout_to(writer);
+    let running = call.on_terminal(100, 20, Shown::Stderr).start();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(&mut reader, &mut first).expect("there is a result");
+    running.wait_for_screen("running");
+    drop(reader);
+    std::fs::write(folder.at("next"), "").expect("it is written");
+    running.wait_for_screen("the reader of stdout has gone: no new jobs");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let said = running.wait().with_code(141).screen();
+    let (_, last) = said.rsplit_once("\x1b[J").expect("it was cleared");
+    assert!(last.contains("go on with: ratchet resume "), "{last:?}");
+    assert!(!last.contains("running"), "{last:?}");
+}

@@ -9,12 +9,12 @@ use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 /// The writing end of the pipe to a process.
-pub(super) struct Stdin(Arc<Mutex<ChildStdin>>);
+pub(super) struct StdinPipe(Arc<Mutex<ChildStdin>>);
 
 /// Sees the pipe without keeping it open: the process reads its end when the writer is dropped.
 pub(super) struct UnreadStdin(Weak<Mutex<ChildStdin>>);
 
-impl Stdin {
+impl StdinPipe {
     pub(super) fn new(stdin: ChildStdin) -> Self {
         Self(Arc::new(Mutex::new(stdin)))
     }
@@ -38,7 +38,7 @@ impl UnreadStdin {
     }
 }
 
-impl AsyncWrite for Stdin {
+impl AsyncWrite for StdinPipe {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

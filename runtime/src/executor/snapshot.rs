@@ -1,0 +1,350 @@
+//! What runs at one moment, and what waits for what: for people who ask why nothing moves.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_ipc::JobKey;
+
+use super::orchestrator::{Entry, Orchestrator, State};
+use crate::job::{Job, Work};
+use crate::scheduling::ParallelizationHint;
+
+/// How many jobs are named that a waiting job waits for.
+const NAMED: usize = 3;
+
+/// The jobs that a run has in hand at one moment.
+///
+/// Jobs that its source has not handed over yet are not among them, nor are those whose results are being looked up
+/// in the cache.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Those that run, the one that has run longest first.
+    pub running: Vec<RunningJob>,
+    /// Those that wait, the one that has waited longest first.
+    pub waiting: Vec<WaitingJob>,
+}
+
+/// A job that runs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// The job.
+    pub job: Arc<Job>,
+    /// Which attempt it is; the first is 1.
+    pub attempt: u32,
+    /// How long this attempt has been running.
+    pub age: Duration,
+}
+
+/// A job that waits.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WaitingJob {
+    /// The job.
+    pub job: Arc<Job>,
+    /// How long it has been waiting.
+    pub age: Duration,
+    /// What it waits for.
+    pub cause: WaitCause,
+}
+
+/// What a job waits for. Where it waits for several things, this is the first of them, in the order of the variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitCause {
+    /// Jobs that have to succeed first.
+    Needs(Vec<JobKey>),
+    /// The delay before another attempt.
+    Retry,
+    /// The run is paused.
+    Paused,
+    /// A breaker that lets no attempt through.
+    Breaker,
+    /// The lock of its host.
+    Host {
+        /// The host; empty is the host of jobs that name none.
+        host: String,
+        /// The jobs that run under the lock.
+        held_by: Vec<JobKey>,
+    },
+    /// The global lock.
+    Global {
+        /// The jobs that run under the lock.
+        held_by: Vec<JobKey>,
+    },
+    /// A unit of a named limit.
+    Limit {
+        /// The limit.
+        name: String,
+        /// Jobs that run and name the limit, a few of them.
+        held_by: Vec<JobKey>,
+    },
+    /// A token of the bucket of this key.
+    Rate(String),
+    /// New jobs are held back, for this reason.
+    Held(String),
+    /// A worker of this kind that is ready.
+    Worker(String),
+    /// The end of all jobs that run, because it has to be alone.
+    Quiet,
+    /// The end of this job, which has to be alone.
+    Alone(JobKey),
+    /// A slot.
+    Slot,
+    /// Its turn: another job keeps what it needs, or it is about to start.
+    Turn,
+}
+
+impl fmt::Display for WaitCause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = |out: &mut fmt::Formatter<'_>, held_by: &[JobKey]| {
+            if held_by.is_empty() {
+                return Ok(());
+            }
+            write!(out, ", held by {}", names(held_by))
+        };
+        match self {
+            Self::Needs(needs) => write!(out, "needs {}", names(needs)),
+            Self::Retry => out.write_str("waits to be tried again"),
+            Self::Paused => out.write_str("waits: the run is paused"),
+            Self::Breaker => out.write_str("waits for a breaker to let it through"),
+            Self::Host { host, held_by } => {
+                if host.is_empty() {
+                    out.write_str("waits for the lock of jobs without a host")?;
+                } else {
+                    write!(out, "waits for host {host}")?;
+                }
+                held(out, held_by)
+            }
+            Self::Global { held_by } => {
+                out.write_str("waits for the global lock")?;
+                held(out, held_by)
+            }
+            Self::Limit { name, held_by } => {
+                write!(out, "waits for limit {name}")?;
+                held(out, held_by)
+            }
+            Self::Rate(key) => write!(out, "waits for the rate of {key}"),
+            Self::Held(reason) => write!(out, "is held back: {reason}"),
+            Self::Worker(kind) => write!(out, "waits for a worker {kind}"),
+            Self::Quiet => out.write_str("waits until nothing else runs"),
+            Self::Alone(job) => write!(out, "waits for {job}, which has to be alone"),
+            Self::Slot => out.write_str("waits for a slot"),
+            Self::Turn => out.write_str("waits for its turn"),
+        }
+    }
+}
+
+fn names(jobs: &[JobKey]) -> String {
+    let named: Vec<&str> = jobs.iter().take(NAMED).map(JobKey::as_str).collect();
+    let more = jobs.len() - named.len();
+    if more > 0 {
+        format!("{} and {more} more", named.join(", "))
+    } else {
+        named.join(", ")
+    }
+}
+
+/// Who holds what, as far as a waiting job may want it.
+#[derive(Default)]
+struct Holders<'a> {
+    hosts: HashMap<&'a str, Vec<JobKey>>,
+    global: Vec<JobKey>,
+    limits: HashMap<&'a str, Vec<JobKey>>,
+    alone: Option<JobKey>,
+}
+
+/// What the scheduler has left, looked up once for all jobs.
+struct Left<'a> {
+    limits: HashMap<&'a str, f64>,
+    rates: HashMap<&'a str, f64>,
+    locked: HashMap<&'a str, bool>,
+}
+
+impl Orchestrator {
+    /// What runs now and what waits for what. It reads all that lives, so it is for a question, not for every turn.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let now = self.now;
+        let age = |since| now.saturating_duration_since(since);
+        let mut running = Vec::new();
+        let mut waiting = Vec::new();
+        let mut holders = Holders::default();
+        for entry in self.entries.iter().flatten() {
+            if entry.state == State::Running {
+                self.note_holder(entry, &mut holders);
+                running.push((entry.since, entry.place, entry));
+            }
+        }
+        let left = Left {
+            limits: self
+                .scheduler
+                .limits(now)
+                .map(|(name, state)| (name, state.left))
+                .collect(),
+            rates: self
+                .scheduler
+                .keys(now)
+                .map(|(key, state)| (key, state.tokens))
+                .collect(),
+            locked: self.scheduler.hosts().collect(),
+        };
+        for entry in self.entries.iter().flatten() {
+            if entry.state != State::Running {
+                let cause = self.cause(entry, &holders, &left);
+                waiting.push((entry.since, entry.place, Arc::clone(&entry.job), cause));
+            }
+        }
+        for (arrival, needs) in self.needs.waiting() {
+            let cause = WaitCause::Needs(needs);
+            waiting.push((
+                arrival.since,
+                arrival.place,
+                Arc::clone(&arrival.job),
+                cause,
+            ));
+        }
+        for arrival in &self.unresolved {
+            let cause = WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name()));
+            waiting.push((
+                arrival.since,
+                arrival.place,
+                Arc::clone(&arrival.job),
+                cause,
+            ));
+        }
+        running.sort_unstable_by_key(|(since, place, _)| (*since, *place));
+        waiting.sort_unstable_by_key(|(since, place, ..)| (*since, *place));
+        Snapshot {
+            running: running
+                .into_iter()
+                .map(|(since, _, entry)| RunningJob {
+                    job: Arc::clone(&entry.job),
+                    attempt: entry.attempts,
+                    age: age(since),
+                })
+                .collect(),
+            waiting: waiting
+                .into_iter()
+                .map(|(since, _, job, cause)| WaitingJob {
+                    job,
+                    age: age(since),
+                    cause,
+                })
+                .collect(),
+        }
+    }
+
+    fn note_holder<'a>(&'a self, entry: &'a Entry, holders: &mut Holders<'a>) {
+        let id = || entry.job.id.clone();
+        for limit in &entry.job.terms.limits {
+            holders.limits.entry(limit).or_default().push(id());
+        }
+        // A job without a hint was refused before it was queued.
+        let Ok(hint) = self.kinds.hint(&entry.job) else {
+            return;
+        };
+        match hint {
+            ParallelizationHint::HostExclusive => {
+                holders
+                    .hosts
+                    .entry(host(&entry.job))
+                    .or_default()
+                    .push(id());
+            }
+            ParallelizationHint::GlobalExclusive => {
+                holders
+                    .hosts
+                    .entry(host(&entry.job))
+                    .or_default()
+                    .push(id());
+                holders.global.push(id());
+            }
+            ParallelizationHint::Alone => holders.alone = Some(id()),
+            ParallelizationHint::FullyParallel | ParallelizationHint::RateLimited { .. } => {}
+        }
+    }
+
+    fn cause(&self, entry: &Entry, holders: &Holders<'_>, left: &Left<'_>) -> WaitCause {
+        let job = &entry.job;
+        if self.scheduler.is_delayed(entry.ticket) {
+            return if entry.rejected {
+                WaitCause::Breaker
+            } else {
+                WaitCause::Retry
+            };
+        }
+        if self.paused {
+            return WaitCause::Paused;
+        }
+        let hint = self.kinds.hint(job).ok();
+        let wants_host = matches!(
+            hint,
+            Some(ParallelizationHint::HostExclusive | ParallelizationHint::GlobalExclusive)
+        );
+        let host = host(job);
+        if wants_host && left.locked.get(host).is_some_and(|locked| *locked) {
+            return WaitCause::Host {
+                host: host.to_owned(),
+                held_by: holders.hosts.get(host).cloned().unwrap_or_default(),
+            };
+        }
+        if hint == Some(&ParallelizationHint::GlobalExclusive) && !self.scheduler.global_available()
+        {
+            return WaitCause::Global {
+                held_by: holders.global.clone(),
+            };
+        }
+        let is_used_up = |name: &&String| {
+            left.limits
+                .get(name.as_str())
+                .is_some_and(|left| *left < 1.0)
+        };
+        if let Some(name) = job.terms.limits.iter().find(is_used_up) {
+            return WaitCause::Limit {
+                name: name.clone(),
+                held_by: holders
+                    .limits
+                    .get(name.as_str())
+                    .cloned()
+                    .unwrap_or_default(),
+            };
+        }
+        if let Some(ParallelizationHint::RateLimited { key, .. }) = hint {
+            let key = key.as_deref().unwrap_or(match &job.work {
+                Work::Task { task, .. } => task.as_str(),
+                _ => job.task_name(),
+            });
+            if left.rates.get(key).is_some_and(|tokens| *tokens < 1.0) {
+                return WaitCause::Rate(key.to_owned());
+            }
+        }
+        if let Some(reason) = &self.held {
+            return WaitCause::Held(reason.clone());
+        }
+        if let Some(alone) = &holders.alone {
+            return WaitCause::Alone(alone.clone());
+        }
+        let seats = self.performers.seats(entry.kind);
+        let is_full = seats.is_some_and(|seats| seats.free() == 0);
+        // One that takes tokens waits for a worker that is proven to read its requests.
+        if is_full || (entry.is_rated && self.uncertain.is_some()) {
+            return WaitCause::Worker(self.kinds.name(entry.kind).to_owned());
+        }
+        let load = self.scheduler.load();
+        if hint == Some(&ParallelizationHint::Alone) && load.running > 0 {
+            return WaitCause::Quiet;
+        }
+        if load.slots_used.saturating_add(job.terms.slots) > load.slots {
+            return WaitCause::Slot;
+        }
+        WaitCause::Turn
+    }
+}
+
+/// The host whose lock a job takes; those that name none share the lock of the empty name.
+fn host(job: &Job) -> &str {
+    job.host.as_ref().map_or("", |host| host.as_str())
+}

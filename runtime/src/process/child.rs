@@ -1,0 +1,122 @@
+//! A process that was started, for whoever waits for it in a task.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{self, ExitStatus};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use super::group::ProcessGroup;
+use super::handle::Pipes;
+use super::spawn::{Started, Stdin};
+use super::stdin_pipe::{StdinPipe, UnreadStdin};
+use super::system::PreparedProcess;
+use super::{Exit, Keeper, ProcessConfig};
+
+/// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
+/// zombies do not pile up.
+static DROPPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// A child of this process, until it is reaped.
+#[derive(Debug)]
+pub(super) struct Child {
+    leader: Pid,
+    /// Readable when it has ended.
+    ended: AsyncFd<OwnedFd>,
+    exit: Option<Exit>,
+}
+
+impl Child {
+    /// Starts a process that leads a group of its own.
+    pub(super) fn start(
+        config: &ProcessConfig,
+        keeper: Option<&Keeper>,
+    ) -> io::Result<(Self, ProcessGroup, Pipes, UnreadStdin)> {
+        reap_dropped(None);
+        let Started {
+            leader,
+            ended,
+            listing,
+            stdin,
+            stdout,
+            stderr,
+        } = PreparedProcess::new(config, Stdin::Piped)?.start(keeper)?;
+        let group = ProcessGroup::led_by(leader, listing);
+        let watched = || {
+            let stdin = process::ChildStdin::from(stdin.ok_or(io::ErrorKind::BrokenPipe)?);
+            let stdin = StdinPipe::new(ChildStdin::from_std(stdin)?);
+            let unread = stdin.unread();
+            let pipes: Pipes = (
+                Box::new(stdin),
+                Box::new(ChildStdout::from_std(stdout.into())?),
+                Box::new(ChildStderr::from_std(stderr.into())?),
+            );
+            #[expect(
+                deprecated,
+                reason = "unsound only for types that do not own their descriptor; what replaces it is unsafe to call"
+            )]
+            let ended = AsyncFd::with_interest(ended, Interest::READABLE)?;
+            Ok((ended, pipes, unread))
+        };
+        match watched() {
+            Ok((ended, pipes, unread)) => {
+                let child = Self {
+                    leader,
+                    ended,
+                    exit: None,
+                };
+                Ok((child, group, pipes, unread))
+            }
+            Err(error) => {
+                // It cannot be watched, so it must not run.
+                group.kill();
+                reap(leader);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until it has ended, and reaps it; cancel safe.
+    pub(super) async fn wait(&mut self) -> Exit {
+        if let Some(exit) = self.exit {
+            return exit;
+        }
+        if self.ended.readable().await.is_err() {
+            // The runtime is shutting down, and nobody is told of anything any more.
+            return Exit::Unknown;
+        }
+        *self.exit.insert(reap(self.leader))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            reap_dropped(Some(self.leader));
+        }
+    }
+}
+
+/// Reaps those of the dropped children that have ended.
+fn reap_dropped(another: Option<Pid>) {
+    let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    dropped.extend(another);
+    dropped.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
+}
+
+/// Waits for a child that has ended, or is about to, and takes its exit.
+pub(super) fn reap(child: Pid) -> Exit {
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Exit::from(ExitStatus::from_raw(status.as_raw())),
+            Err(rustix::io::Errno::INTR) => {}
+            // Somebody else has reaped it.
+            Ok(None) | Err(_) => return Exit::Unknown,
+        }
+    }
+}

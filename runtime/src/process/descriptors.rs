@@ -1,0 +1,68 @@
+//! How many descriptors this process may have, and those that it starts.
+
+use std::io;
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The limit that this process was started with, once it has changed its own.
+static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
+
+/// What macOS allows at most, where it calls its limit infinite.
+const MOST_ON_MACOS: u64 = 10_240;
+
+/// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
+/// the limit that holds now. It is never lowered.
+///
+/// Where the system allows it (Linux), processes that are started get the soft limit back that this process was
+/// started with: programs that use `select` break with descriptors above 1024, and some close every descriptor up to
+/// the limit before they do anything.
+///
+/// ```
+/// use ratchet_runtime::process::raise_descriptor_limit;
+///
+/// let before = raise_descriptor_limit(0)?;
+/// assert_eq!(raise_descriptor_limit(before)?, before);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // No limit at all is none that anybody reaches.
+    let Some(current) = limit.current else {
+        return Ok(u64::MAX);
+    };
+    let allowed = limit.maximum.unwrap_or(u64::MAX);
+    let raised = needed.min(allowed);
+    if raised <= current {
+        return Ok(current);
+    }
+    // Known before the change, so that nobody is started with a limit that was raised.
+    ORIGINAL.get_or_init(|| limit);
+    let set = |current| {
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, limit).map(|()| current)
+    };
+    let set_less = |error| {
+        let less = raised.min(MOST_ON_MACOS);
+        if cfg!(target_os = "macos") && less > current {
+            set(less)
+        } else {
+            Err(error)
+        }
+    };
+    Ok(set(raised).or_else(set_less)?)
+}
+
+/// The limit that processes are started with, if it is not this process's own.
+#[cfg(target_os = "linux")]
+pub(super) fn original() -> Option<libc::rlimit> {
+    let limit = ORIGINAL.get()?;
+    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+    Some(libc::rlimit {
+        rlim_cur: number(limit.current),
+        rlim_max: number(limit.maximum),
+    })
+}

@@ -1,0 +1,151 @@
+//! Starts that fail because the system is short of something for the moment: they are tried again.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// How long a shortage may last, while nothing of ours runs whose end could relieve it, before a start fails.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two tries, unless something ends before that.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The starts and ends of one runner or manager: a shortage is waited out together.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    /// How many processes run. The count decides only whether there is hope, so it orders nothing.
+    running: AtomicUsize,
+    /// Wakes one start that waits.
+    ended: Notify,
+    told: AtomicBool,
+}
+
+/// A start that has failed for want of something, and how long it has been tried.
+#[derive(Debug)]
+pub(super) struct Retry<'a> {
+    starts: &'a Starts,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Starts {
+    pub(super) fn started(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.ended.notify_one();
+    }
+
+    /// For one start.
+    pub(super) fn retry(&self) -> Retry<'_> {
+        Retry {
+            starts: self,
+            since: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    fn tell(&self, error: &io::Error) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                "a process cannot be started for the moment: fewer run at once, and it is tried again"
+            );
+        }
+    }
+}
+
+impl Retry<'_> {
+    /// Waits until it is worth another try, and says whether it is.
+    ///
+    /// It is not if the error is no shortage, or if the shortage lasts. While processes run, their ends may
+    /// relieve a shortage of descriptors, processes or memory; nothing but time relieves a program that is being
+    /// written.
+    pub(super) async fn wait(&mut self, error: &io::Error) -> bool {
+        if !is_shortage(error) {
+            return false;
+        }
+        let now = Instant::now();
+        let is_being_written = error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error());
+        let has_hope = !is_being_written && self.starts.running.load(Ordering::Relaxed) > 0;
+        let since = *self.since.get_or_insert(now);
+        if has_hope {
+            self.since = Some(now);
+        } else if now.duration_since(since) >= LIMIT {
+            return false;
+        }
+        self.starts.tell(error);
+        // Whether something has ended or the pause is over: it is tried again.
+        let _ = timeout(self.pause, self.starts.ended.notified()).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+/// Whether an error says that the system is short of something, which may soon be otherwise.
+fn is_shortage(error: &io::Error) -> bool {
+    const SHORTAGES: [Errno; 5] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::TXTBSY,
+    ];
+    let number = error.raw_os_error();
+    SHORTAGES
+        .iter()
+        .any(|errno| number == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(errno: Errno) -> io::Error {
+        io::Error::from_raw_os_error(errno.raw_os_error())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shortage_that_lasts_fails_a_start_when_nothing_of_ours_runs() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::TXTBSY,
+        ] {
+            let starts = Starts::default();
+            let (mut retry, start) = (starts.retry(), Instant::now());
+            while retry.wait(&error(errno)).await {}
+            assert!(start.elapsed() >= LIMIT, "{errno:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_shortage_fails_a_start_at_once() {
+        let starts = Starts::default();
+        assert!(!starts.retry().wait(&error(Errno::NOENT)).await);
+        assert!(!starts.retry().wait(&error(Errno::TOOBIG)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_as_long_as_something_runs_and_is_woken_by_its_end() {
+        let starts = Starts::default();
+        starts.started();
+        let mut retry = starts.retry();
+        for _ in 0..1000 {
+            assert!(retry.wait(&error(Errno::MFILE)).await);
+        }
+        starts.ended();
+        let before = Instant::now();
+        assert!(retry.wait(&error(Errno::MFILE)).await);
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,190 @@
+//! Where the system gives little: descriptors, a terminal, signals that are ignored.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use ratchet_tests::{Folder, Ratchet, Shown};
+
+#[test]
+fn more_jobs_than_descriptors_allow_run_fewer_at_once_and_all_succeed() {
+    let items = (0..300).map(|item| item.to_string());
+    let ended = Ratchet::new()
+        .by_shell("ulimit -n 256; exec \"$@\"")
+        .args([
+            "map",
+            "-j",
+            "200",
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.1",
+            "x",
+            ":::",
+        ])
+        .args(items)
+        .run()
+        .with_code(0);
+    let said = ended.stderr();
+    assert!(said.contains("41 jobs run at once and not 200"), "{said}");
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_for_ratchet_and_not_for_its_jobs() {
+    let items = (0..100).map(|item| item.to_string());
+    let ended = Ratchet::new()
+        .by_shell("ulimit -S -n 64; exec \"$@\"")
+        .args([
+            "map",
+            "-j",
+            "60",
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.1; ulimit -n",
+            "x",
+            ":::",
+        ])
+        .args(items)
+        .run()
+        .with_code(0);
+    assert_eq!(ended.stdout(), "64\n".repeat(100));
+    assert!(
+        !ended.stderr().contains("at once and not"),
+        "{}",
+        ended.stderr()
+    );
+}
+
+#[test]
+fn where_processes_are_few_jobs_wait_for_each_other_and_all_succeed() {
+    if !rustix::process::geteuid().is_root() {
+        // The limit counts all processes of a user, so it takes another user whom nobody else is.
+        eprintln!("skipped: only root can become a user without processes");
+        return;
+    }
+    let folder = Folder::new();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("it is set");
+    let program = folder.path().join("ratchet");
+    fs::copy(Ratchet::program(), &program).expect("it is copied");
+    let items = (0..60).map(|item| item.to_string());
+    let ended = Ratchet::within(&folder)
+        .by_shell(
+            "shift; exec prlimit --nproc=14 setpriv --reuid 54321 --clear-groups ./ratchet \"$@\"",
+        )
+        .args(["map", "--no-record", "-j", "40", "--", "true", ":::"])
+        .args(items)
+        .run()
+        .with_code(0);
+    let said = ended.stderr();
+    assert_eq!(
+        said.matches("for the moment").count(),
+        1,
+        "told once: {said}"
+    );
+}
+
+#[test]
+fn far_too_few_descriptors_are_an_error_before_anything_runs() {
+    let ended = Ratchet::new()
+        .by_shell("ulimit -n 8; exec \"$@\"")
+        .args(["map", "--", "echo", ":::", "a"])
+        .run()
+        .with_code(2);
+    let said = ended.stderr();
+    assert!(
+        said.contains("this process may open 8 files at once, and needs at least 53")
+            && said.contains("ulimit -n"),
+        "{said}"
+    );
+    assert_eq!(ended.stdout(), "");
+}
+
+#[test]
+fn a_program_that_is_being_written_is_waited_for() {
+    let folder = Folder::new();
+    let path = folder.path().join("program");
+    fs::copy("/bin/true", &path).expect("it is copied");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it is set");
+    let writer = fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .expect("it is there");
+    let running = Ratchet::within(&folder)
+        .args(["map", "--", "./program", ":::", "a", "b"])
+        .start();
+    running.wait_for_stderr("cannot be started for the moment");
+    drop(writer);
+    let ended = running.wait().with_code(0);
+    let said = ended.stderr();
+    assert_eq!(
+        said.matches("for the moment").count(),
+        1,
+        "told once: {said}"
+    );
+}
+
+#[test]
+fn jobs_begin_with_the_default_signals_but_an_ignored_hangup_stays_ignored() {
+    let ignored = |script: &str| {
+        let said = Ratchet::new()
+            .by_shell(&format!("{script} exec \"$@\""))
+            .args([
+                "map",
+                "--",
+                "grep",
+                "-h",
+                "SigIgn",
+                ":::",
+                "/proc/self/status",
+            ])
+            .run()
+            .with_code(0)
+            .stdout();
+        let set = said.split_whitespace().last().expect("it says a set");
+        let set = u64::from_str_radix(set, 16).expect("a set of signals");
+        // Those above are the C library's own and for real time.
+        set & 0x7fff_ffff
+    };
+    assert_eq!(ignored("trap '' INT QUIT USR1 TSTP CHLD;"), 0);
+    assert_eq!(ignored("trap '' INT HUP;"), 1);
+}
+
+#[test]
+fn children_of_tests_begin_with_the_default_signals() {
+    // As under `nohup cargo test &`.
+    let suite = std::env::current_exe().expect("it has a name");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh"])
+        .arg(suite)
+        .args(["cli::worker::a_signal_ends_it", "--exact"])
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_job_that_reads_from_the_terminal_fails_and_says_why() {
+    let ended = Ratchet::new()
+        .by_shell("exec setsid --ctty --wait \"$@\"")
+        .args([
+            "map",
+            "--",
+            "sh",
+            "-c",
+            "read line </dev/tty",
+            "x",
+            ":::",
+            "a",
+        ])
+        .on_terminal(100, 40, Shown::Everything)
+        .run();
+    let said = String::from_utf8_lossy(&ended.screen);
+    assert_eq!(ended.code, Some(100), "{said}");
+    assert!(said.contains("wants the terminal"), "{said}");
+}

@@ -1,0 +1,86 @@
+//! What people type who come from elsewhere.
+
+use ratchet_tests::{Folder, Ratchet};
+
+fn said(words: &[&str]) -> String {
+    let folder = Folder::new().file("jobs.yaml", "jobs: [{ run: ls }]\n");
+    let ended = Ratchet::within(&folder).args(words).run().with_code(2);
+    assert!(ended.stdout.is_empty());
+    ended.stderr()
+}
+
+#[test]
+fn a_line_for_a_shell_in_one_word_suggests_shell() {
+    for words in [
+        &["map", "echo {} | wc -c", ":::", "a"][..],
+        &["map", "--dry-run", "--", "echo {} | wc -c", ":::", "a"],
+    ] {
+        assert_eq!(
+            said(words),
+            "ratchet: the command is one word, 'echo {} | wc -c', and there is no program of that name\n  \
+             help: `|` is for a shell: say --shell, as in: ratchet map --shell -- 'echo {} | wc -c'\n"
+        );
+    }
+    let asked = [
+        "map",
+        "-q",
+        "--shell",
+        "--",
+        "printf %s {} | wc -c",
+        ":::",
+        "abc",
+    ];
+    let ended = Ratchet::new().args(asked).run().with_code(0).quiet();
+    assert_eq!(ended.stdout().trim(), "3");
+    let escaped = ["map", "--", "echo", "{}", "|", "wc", ":::", "a"];
+    let ended = Ratchet::new().args(escaped).run().with_code(0);
+    assert_eq!(ended.stdout(), "a | wc\n");
+    let warning =
+        "ratchet: warning: no shell sees `|`, so the command gets it as an argument; --shell";
+    assert!(ended.stderr().starts_with(warning), "{}", ended.stderr());
+}
+
+#[test]
+fn flags_of_xargs_and_parallel_are_told_how_they_are_spelled_here() {
+    for (flag, tip) in [
+        ("-P", "the number of jobs at once is `-j N`"),
+        ("-P4", "the number of jobs at once is `-j N`"),
+        ("-I{}", "the placeholder is always `{}`"),
+        ("--keep-going", "`--max-fail 1` stops at the first failure"),
+        (
+            "--resume-failed",
+            "`ratchet resume` goes on with the last one",
+        ),
+    ] {
+        let said = said(&["map", flag, "--", "echo", ":::", "a"]);
+        assert!(said.contains("\n  tip: ") && said.contains(tip), "{said}");
+        assert!(!said.contains("a similar argument exists"), "{said}");
+    }
+}
+
+#[test]
+fn a_job_file_in_the_place_of_a_verb_suggests_run() {
+    for file in ["jobs.yaml", "no/such.json"] {
+        let said = said(&[file]);
+        assert!(
+            said.contains(&format!("tip: `ratchet run {file}` runs a job file")),
+            "{said}"
+        );
+    }
+    assert!(!said(&["rnu"]).contains("job file"));
+}
+
+#[test]
+fn a_hint_that_is_not_known_is_answered_with_those_that_are() {
+    let said = said(&["run", "--hint", "serial", "jobs.yaml"]);
+    for name in [
+        "serial",
+        "fully_parallel",
+        "host_exclusive",
+        "global_exclusive",
+        "alone",
+        "rate_limited",
+    ] {
+        assert!(said.contains(name), "{said}");
+    }
+}
