@@ -2,7 +2,6 @@
 
 mod amount;
 mod duration;
-mod names;
 mod size;
 mod words;
 
@@ -10,8 +9,8 @@ use std::fmt;
 
 pub(crate) use amount::{Amount, amount, count, positive, prefetch};
 pub(crate) use duration::{duration, show_duration};
-pub(crate) use names::closest;
-pub(crate) use size::{show_size, size};
+pub(crate) use ratchet_runtime::closest;
+pub(crate) use size::{show_size, size, units as size_units};
 pub(crate) use words::split_words;
 
 /// Why a value cannot be read, and what to write instead.
