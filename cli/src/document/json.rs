@@ -1,4 +1,4 @@
-//! JSON, by serde_json: it is fast with lines of megabytes, and gives the text of each value as it stands.
+//! JSON, by `serde_json`: it is fast with lines of megabytes, and gives the text of each value as it stands.
 //!
 //! A [`RawValue`] borrows from the document, so its address tells its place. A value that is asked for
 //! nothing, as an input is, keeps its bytes and may be of any depth; of it only the syntax is checked.
@@ -230,8 +230,7 @@ impl<'a> Visitor<'a> for Root<'a, '_, '_> {
                 node: Node::new(Value::Null, place),
             }));
         }
-        let problems = &mut self.receiver.borrow_mut().1;
-        refuse_duplicates(&keys, problems);
+        refuse_duplicates(&keys, self.receiver.borrow_mut().1);
         Ok(())
     }
 }
@@ -264,7 +263,7 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
     }
 }
 
-/// What serde_json refuses, with the character that it refuses and what to do about it.
+/// What `serde_json` refuses, with the character that it refuses and what to do about it.
 fn refuse(text: &str, error: &Error) -> Diagnostic {
     let line_start = match error.line() {
         0 | 1 => 0,
@@ -279,6 +278,13 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
     let said = match said.rfind(" at line ") {
         Some(end) => &said[..end],
         None => &said,
+    };
+    let at = if said.starts_with("control character") {
+        // The error is told of this character or of the one before.
+        let found = text[at..].find(|character| character < ' ');
+        found.map_or(at, |more| at + more)
+    } else {
+        at
     };
     if matches!(said, "expected value" | "expected ident") {
         return no_value(text, at);

@@ -116,13 +116,11 @@ impl Scalar for TaskName {
 
 /// The text of a name: text that is not empty, or a whole number.
 fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, Unreadable>> {
-    match node.text() {
-        Some(text) => Some(not_empty(text)),
-        None => {
-            let text = node.number()?;
-            Some(value::count(text).map(|_| text))
-        }
+    if let Some(text) = node.text() {
+        return Some(not_empty(text));
     }
+    let text = node.number()?;
+    Some(value::count(text).map(|_| text))
 }
 
 macro_rules! names {

@@ -116,7 +116,7 @@ impl<'a, 's> Reader<'a, 's> {
                     let span = self.span(marks);
                     self.event(event, span, problems)
                 }
-                Err(error) => Err(self.syntax(&error)),
+                Err(error) => Err(self.syntax(&error).into()),
             };
             if let Err(problem) = read {
                 problems.push(*problem);
@@ -155,7 +155,7 @@ impl<'a, 's> Reader<'a, 's> {
         cursor.offset
     }
 
-    fn syntax(&self, error: &ScanError) -> Box<Diagnostic> {
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
         let mark = *error.marker();
         let start = self.source.offset(mark.line(), mark.col());
         let rest = &self.source.text()[start..];
@@ -171,13 +171,11 @@ impl<'a, 's> Reader<'a, 's> {
                 Span::new(line + tab, line + tab + 1),
                 "a tab indents this line",
             )
-            .help("YAML wants blanks to indent with")
-            .into();
+            .help("YAML wants blanks to indent with");
         }
         // The words are the parser's own; as a rule it is the shape of the lines that is wrong.
         found
             .help("look at how far this line and the one before it are indented, and for a quote or bracket left open")
-            .into()
     }
 
     fn event(&mut self, event: Event<'a>, span: Span, problems: &mut Problems) -> Reading<()> {
@@ -277,7 +275,7 @@ impl<'a, 's> Reader<'a, 's> {
                 }
                 let node = node.clone();
                 if self.open.len() + node.depth() > DEEPEST {
-                    return Err(too_deep(span));
+                    return Err(too_deep(span).into());
                 }
                 self.put(node, 0, problems)
             }
@@ -286,7 +284,7 @@ impl<'a, 's> Reader<'a, 's> {
 
     fn begin(&mut self, value: Value<'a>, anchor: usize, start: Span) -> Reading<()> {
         if self.open.len() == DEEPEST {
-            return Err(too_deep(start));
+            return Err(too_deep(start).into());
         }
         self.refuse_as_key(start, &value)?;
         self.document = Document::Found;
@@ -407,9 +405,9 @@ fn refuse_tag(has_tag: bool, span: Span) -> Reading<()> {
     Ok(())
 }
 
-fn too_deep(span: Span) -> Box<Diagnostic> {
+fn too_deep(span: Span) -> Diagnostic {
     let message = format!("more than {DEEPEST} lists and maps in each other");
-    Diagnostic::error(span, message).into()
+    Diagnostic::error(span, message)
 }
 
 #[cfg(test)]

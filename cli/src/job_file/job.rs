@@ -99,16 +99,14 @@ impl JobReader {
         let limits = limits.map(|limit| limit.span).collect();
         let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
         let terms = PartialTerms::from_spec(spec, self.folder.as_deref(), problems);
-        let terms = match self.known.get(&terms) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let terms = Arc::new(terms);
-                if self.known.len() < Self::MOST_KNOWN {
-                    self.known.insert(Arc::clone(&terms));
-                }
-                terms
+        let known = self.known.get(&terms).cloned();
+        let terms = known.unwrap_or_else(|| {
+            let terms = Arc::new(terms);
+            if self.known.len() < Self::MOST_KNOWN {
+                self.known.insert(Arc::clone(&terms));
             }
-        };
+            terms
+        });
         Some(OwnTerms {
             terms,
             limits,
@@ -179,9 +177,10 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
                     format!("put `{key}` into the worker's section, or what it needs into `input`");
                 problems.push(Diagnostic::error(place, message).help(help));
             }
-            let input = match spec.input.is_said() {
-                true => spec.input.into_value()?.0,
-                false => Payload::null(),
+            let input = if spec.input.is_said() {
+                spec.input.into_value()?.0
+            } else {
+                Payload::null()
             };
             Some(Work::Task {
                 task: spec.task.into_value()?,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ratchet_runtime::{Error, Job, JobKey, Work, order_by_needs};
 
@@ -54,7 +54,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         .map(Path::to_path_buf);
     let file = File::open(path).map_err(unreadable)?;
     if format == Format::JsonLines {
-        return stream(&name, Box::new(file), folder, options);
+        return stream(&name, Box::new(file), folder.as_deref(), options);
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)
@@ -65,13 +65,13 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         return Err(FileError::TooLarge { name, limit });
     }
     let source = source(&name, bytes).map_err(FileError::Refused)?;
-    document(source, format, folder, options)
+    document(source, format, folder.as_deref(), options)
 }
 
 fn stream(
     name: &str,
     reader: Box<dyn Read + Send>,
-    folder: Option<PathBuf>,
+    folder: Option<&Path>,
     options: &Options,
 ) -> Result<Plan, FileError> {
     let reader = BufReader::with_capacity(BUFFER, reader);
@@ -94,11 +94,11 @@ fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {
 fn document(
     source: Source,
     format: Format,
-    folder: Option<PathBuf>,
+    folder: Option<&Path>,
     options: &Options,
 ) -> Result<Plan, FileError> {
     let mut problems = Vec::new();
-    let mut document = Document::new(folder.clone());
+    let mut document = Document::new(folder);
     let mut take = |part: Part<'_>, problems: &mut Problems| document.take(part, problems);
     match format.parts(&source, "jobs", &mut take, &mut problems) {
         Extent::Nothing => {
@@ -122,7 +122,7 @@ fn document(
             places.push(place);
         }
     }
-    let mut builder = JobBuilder::new(file.header, folder.as_deref(), options, &mut problems);
+    let mut builder = JobBuilder::new(file.header, folder, options, &mut problems);
     let mut programs = Search::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
@@ -160,12 +160,12 @@ struct Document {
 }
 
 impl Document {
-    fn new(folder: Option<PathBuf>) -> Self {
+    fn new(folder: Option<&Path>) -> Self {
         Self {
             file: FileSpec::default(),
             jobs: Vec::new(),
             places: Vec::new(),
-            reader: JobReader::new(folder),
+            reader: JobReader::new(folder.map(Path::to_path_buf)),
         }
     }
 

@@ -4,7 +4,7 @@ mod bad;
 mod read;
 
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 
 use ratchet_runtime::{Job, JobKey, Limit, TaskName};
 
@@ -48,7 +48,7 @@ impl Lines {
     pub(super) fn open(
         name: &str,
         reader: Stream,
-        folder: Option<PathBuf>,
+        folder: Option<&Path>,
         options: &Options,
     ) -> Result<Self, FileError> {
         let mut problems = Vec::new();
@@ -56,8 +56,8 @@ impl Lines {
         let mut lines = Self {
             name: name.to_owned(),
             reader,
-            jobs: JobReader::new(folder.clone()),
-            builder: JobBuilder::new(no_header, folder.as_deref(), options, &mut problems),
+            jobs: JobReader::new(folder.map(Path::to_path_buf)),
+            builder: JobBuilder::new(no_header, folder, options, &mut problems),
             warnings: Report {
                 source: Source::new(name, String::new()),
                 diagnostics: Vec::new(),
@@ -81,13 +81,10 @@ impl Lines {
             lines.buffer.drain(..3);
         }
         let buffer = std::mem::take(&mut lines.buffer);
-        let text = match (&read, std::str::from_utf8(&buffer)) {
-            (Read::Line, Ok(text)) => text,
-            _ => {
-                lines.buffer = buffer;
-                lines.first = lines.item(&read);
-                return Ok(lines);
-            }
+        let (Read::Line, Ok(text)) = (&read, std::str::from_utf8(&buffer)) else {
+            lines.buffer = buffer;
+            lines.first = lines.item(&read);
+            return Ok(lines);
         };
         let node = json_node(text, &mut problems);
         if !node.as_ref().is_some_and(is_header) {
@@ -97,7 +94,7 @@ impl Lines {
         }
         let header = node.and_then(|node| HeaderSpec::from_node(node, &mut problems));
         let header = header.unwrap_or_default();
-        lines.builder = JobBuilder::new(header, folder.as_deref(), options, &mut problems);
+        lines.builder = JobBuilder::new(header, folder, options, &mut problems);
         lines.warnings = Report {
             source: Source::from_line(name, text.to_owned(), lines.number),
             diagnostics: problems,
