@@ -316,7 +316,7 @@ fn json_files_and_streams_take_the_same_inputs() {
             .file("jobs.json", format!(r#"{{{workers},"jobs":[{job}]}}"#))
             .file("jobs.jsonl", format!("{{{workers}}}\n{job}\n"));
         for name in ["jobs.json", "jobs.jsonl"] {
-            check(&folder, &[name]).run().with_code(0);
+            let _ = check(&folder, &[name]).run().with_code(0);
         }
     }
     // Where a text is needed, both refuse half of a character.
@@ -352,7 +352,7 @@ fn sections_may_stand_behind_the_jobs() {
     let jobs = "jobs: [{ id: a, task: w, limits: [db] }, { id: b, run: ls, needs: [a] }]\n";
     let sections = "workers: { w: { command: cat } }\nlimits: { db: { max: 2 } }\n";
     let folder = Folder::new().file("jobs.yaml", format!("{jobs}{sections}"));
-    check(&folder, &["jobs.yaml"]).run().with_code(0).quiet();
+    let _ = check(&folder, &["jobs.yaml"]).run().with_code(0).quiet();
     let folder = Folder::new().file(
         "jobs.yaml",
         format!("{jobs}{}", sections.replace("db", "bd")),
