@@ -22,7 +22,9 @@ mod yaml;
 pub(crate) use format::{Extent, Format, Part, Sink, json_node, yaml_node};
 pub(crate) use from_node::{Anything, Either, Field, FromNode, Named, Plain, Spanned};
 pub(crate) use node::{Entry, Node, Value};
-pub(crate) use scalar::{AnySize, Command, Count, Factor, False, PositiveNumber, Size, Span, Version};
+pub(crate) use scalar::{
+    AnySize, Command, Count, Factor, False, PositiveNumber, Size, Span, Version,
+};
 pub(crate) use schema::{DRAFT, Schemas, document_schema};
 pub(crate) use section::{
     Place, Section, expected as expected_section, property, read as read_section,

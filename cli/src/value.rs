@@ -1,4 +1,7 @@
 //! Values as people write them, in flags, in the environment and in files: one reader each.
+//!
+//! Durations, sizes and the words of a command are read here and not by a crate: those that are kept take `30` for
+//! seconds, `1M` for a million or `a | b` for five words, and none says what was meant instead.
 
 mod amount;
 mod duration;

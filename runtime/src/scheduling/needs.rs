@@ -26,7 +26,7 @@ use crate::scheduling::closest;
 /// # Ok::<(), ratchet_runtime::Error>(())
 /// ```
 pub fn order_by_needs<Name: AsRef<str>>(jobs: &[(Name, Vec<Name>)]) -> Result<Vec<usize>, Error> {
-    let index: HashMap<&str, usize> = (0..)
+    let index: HashMap<&str, usize, foldhash::fast::RandomState> = (0..)
         .zip(jobs)
         .map(|(index, (name, _))| (name.as_ref(), index))
         .collect();
