@@ -23,11 +23,11 @@ pub(crate) use format::{Extent, Format, Part, Sink, json_node, yaml_node};
 pub(crate) use from_node::{Anything, Either, Field, FromNode, Named, Plain, Spanned};
 pub(crate) use node::{Entry, Node, Value};
 pub(crate) use scalar::{
-    AnySize, Command, Count, Factor, False, PositiveNumber, Size, Span, Version,
+    AnyByteSize, ByteSize, Command, Count, Factor, False, PositiveNumber, TimeSpan, Version,
 };
 pub(crate) use schema::{DRAFT, Schemas, document_schema};
 pub(crate) use section::{
-    Place, Section, expected as expected_section, property, read as read_section,
+    Section, SectionPlace, expected as expected_section, property, read as read_section,
     schema as schema_of_section, section, unknown_key,
 };
 pub(crate) use text::source;

@@ -70,9 +70,9 @@ scalars! {
     PositiveNumber;
     Factor;
     Duration;
-    Span;
-    Size;
-    AnySize;
+    TimeSpan;
+    ByteSize;
+    AnyByteSize;
     Rate;
     Prefetch;
     Amount;
@@ -329,9 +329,9 @@ impl Scalar for Duration {
 
 /// A duration that is longer than nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) Duration);
+pub(crate) struct TimeSpan(pub(crate) Duration);
 
-impl Scalar for Span {
+impl Scalar for TimeSpan {
     fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
         let read = <Duration as Scalar>::read(node)?;
         Some(read.and_then(|duration| {
@@ -359,9 +359,9 @@ fn size_pattern() -> String {
 
 /// A size above 0, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size(pub(crate) u64);
+pub(crate) struct ByteSize(pub(crate) u64);
 
-impl Scalar for Size {
+impl Scalar for ByteSize {
     fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
         Some(match value::size(node.text_or_number()?) {
             Ok(0) => Err(Unreadable::new("a size of 0 leaves nothing")),
@@ -381,16 +381,16 @@ impl Scalar for Size {
 
 /// A size in bytes, 0 included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AnySize(pub(crate) u64);
+pub(crate) struct AnyByteSize(pub(crate) u64);
 
-impl Scalar for AnySize {
+impl Scalar for AnyByteSize {
     fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
         node.text_or_number()
             .map(|text| value::size(text).map(Self))
     }
 
     fn expected() -> Cow<'static, str> {
-        <Size as Scalar>::expected()
+        <ByteSize as Scalar>::expected()
     }
 
     fn schema() -> Json {

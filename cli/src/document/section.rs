@@ -30,7 +30,7 @@ pub(crate) trait Section: Default {
     fn missing(&self) -> Vec<(&'static str, Cow<'static, str>)>;
 
     /// Where the section stands, and whether it has keys that are unknown.
-    fn set_place(&mut self, place: Place);
+    fn set_place(&mut self, place: SectionPlace);
 
     /// What to write instead of a value that is no map.
     fn hint_instead(_node: &Node<'_>) -> Option<String> {
@@ -52,7 +52,7 @@ pub(crate) trait Section: Default {
 
 /// Where a section stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SectionPlace {
     /// Its first key: all of a section would underline too much.
     pub(crate) head: Span,
     /// It has keys that are unknown, which was told.
@@ -94,7 +94,7 @@ pub(crate) fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problem
         }
     };
     let mut section = T::default();
-    let mut place = Place {
+    let mut place = SectionPlace {
         head: entries.first().map_or(whole, |entry| entry.place),
         has_unknown: false,
     };
@@ -183,7 +183,7 @@ macro_rules! section {
         $(#[$attribute])*
         #[derive(Debug, Clone, Default, PartialEq)]
         $vis struct $section {
-            pub(crate) place: $crate::document::Place,
+            pub(crate) place: $crate::document::SectionPlace,
             $($(#[doc = $about])+ pub(crate) $key: $crate::document::Field<$type>,)*
             $(pub(crate) $rest: $rest_type,)?
         }
@@ -234,7 +234,7 @@ macro_rules! section {
                 missing.into_iter().flatten().collect()
             }
 
-            fn set_place(&mut self, place: $crate::document::Place) {
+            fn set_place(&mut self, place: $crate::document::SectionPlace) {
                 self.place = place;
             }
 

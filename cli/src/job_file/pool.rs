@@ -36,7 +36,7 @@ pub(super) fn from_spec(
     let mut pool = PoolConfig::new(name, process);
     options.pools.apply(&mut pool);
     pool.language = language;
-    let span = |field: Field<document::Span>| field.into_value().map(|span| span.0);
+    let span = |field: Field<document::TimeSpan>| field.into_value().map(|span| span.0);
     pool.handshake = spec.handshake.into_value().unwrap_or_default();
     pool.balance = spec.balance.into_value().unwrap_or_default();
     pool.limits.stray = spec.stray.into_value().unwrap_or_default();
@@ -86,7 +86,7 @@ pub(super) fn from_spec(
 }
 
 /// A size as this machine can count it.
-fn bytes(field: Field<document::Size>, problems: &mut Problems) -> Option<usize> {
+fn bytes(field: Field<document::ByteSize>, problems: &mut Problems) -> Option<usize> {
     let place = field.span();
     let bytes = usize::try_from(field.into_value()?.0);
     if let (Err(_), Some(place)) = (bytes, place) {
@@ -136,7 +136,7 @@ fn size(spec: SizeSpec, problems: &mut Problems) -> Option<Size> {
 }
 
 fn restart(spec: RestartSpec, policy: &mut RestartPolicy) {
-    let span = |field: Field<document::Span>| field.into_value().map(|span| span.0);
+    let span = |field: Field<document::TimeSpan>| field.into_value().map(|span| span.0);
     let max = spec.max.into_value();
     policy.intensity = max.map_or(policy.intensity, |max| max.0);
     policy.period = span(spec.within).unwrap_or(policy.period);

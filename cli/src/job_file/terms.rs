@@ -49,7 +49,7 @@ impl PartialTerms {
         problems: &mut Problems,
     ) -> Self {
         let place = spec.hint.span();
-        let timeouts = |timeout: Either<crate::document::Span, _>| match timeout {
+        let timeouts = |timeout: Either<crate::document::TimeSpan, _>| match timeout {
             Either::First(limit) => Timeouts::after(limit.0),
             Either::Second(clocks) => timeouts(clocks, problems),
         };
@@ -294,7 +294,7 @@ fn hint(
 
 fn timeouts(spec: TimeoutSpec, problems: &mut Problems) -> Timeouts {
     let place = spec.soft.span();
-    let clock = |clock: Field<crate::document::Span>| clock.into_value().map(|clock| clock.0);
+    let clock = |clock: Field<crate::document::TimeSpan>| clock.into_value().map(|clock| clock.0);
     let timeouts = Timeouts {
         queue: clock(spec.queue),
         soft: clock(spec.soft),

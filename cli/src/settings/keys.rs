@@ -9,7 +9,9 @@ use ratchet_runtime::process::Prefetch;
 use super::{Settings, Surroundings};
 use crate::args::display::When;
 use crate::args::output::Format;
-use crate::document::{AnySize, ClapWord, Count, PositiveNumber, Size, Span, section, words};
+use crate::document::{
+    AnyByteSize, ByteSize, ClapWord, Count, PositiveNumber, TimeSpan, section, words,
+};
 use crate::job_file::PlainHint;
 use crate::value::{Amount, show_duration, show_size};
 
@@ -23,7 +25,7 @@ section! {
         /// How many requests lie in a worker's pipe beyond what it works on.
         prefetch: Prefetch,
         /// How long a job may take that says nothing.
-        timeout: Span,
+        timeout: TimeSpan,
         /// How often a job that says nothing is tried again.
         retries: Count<0>,
         /// How parallel a job may be that says nothing.
@@ -31,13 +33,13 @@ section! {
         /// How long running jobs have after the first signal.
         grace: Duration,
         /// How long a run may take.
-        deadline: Span,
+        deadline: TimeSpan,
         /// How many jobs may fail before a run stops; 0 is any number.
         max_fail = "max-fail": Amount,
         /// New jobs wait while those that run use more memory.
-        memory_limit = "memory-limit": Size,
+        memory_limit = "memory-limit": ByteSize,
         /// New jobs wait while the machine has less free memory.
-        memory_free = "memory-free": Size,
+        memory_free = "memory-free": ByteSize,
         /// New jobs wait while the machine's load is above this.
         load: PositiveNumber,
         /// How results are written.
@@ -57,7 +59,7 @@ section! {
         /// How many runs are kept; 0 is any number.
         keep_runs = "keep-runs": Count<0>,
         /// How much room the records of runs may take; 0B is any.
-        keep_size = "keep-size": AnySize,
+        keep_size = "keep-size": AnyByteSize,
         /// Where the log is written.
         log_file = "log-file": String,
     }

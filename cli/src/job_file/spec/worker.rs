@@ -8,7 +8,8 @@ use ratchet_runtime::{Balance, TaskName};
 
 use super::terms::TermsSpec;
 use crate::document::{
-    ClapWord, Command, Count, Either, False, Named, Plain, Size, Span, Spanned, section, words,
+    ByteSize, ClapWord, Command, Count, Either, False, Named, Plain, Spanned, TimeSpan, section,
+    words,
 };
 use crate::job_file::Protocol;
 
@@ -40,17 +41,17 @@ section! {
         /// Whether it has to introduce itself; `auto` by default.
         handshake: HandshakeMode,
         /// How long its hello is waited for; 250ms by default.
-        handshake_wait: Span,
+        handshake_wait: TimeSpan,
         /// How long it may take to be ready; 1m by default.
-        start_timeout: Span,
+        start_timeout: TimeSpan,
         /// It is replaced after about so many jobs.
         max_jobs: Count<1>,
         /// It is replaced at this age.
-        ttl: Span,
+        ttl: TimeSpan,
         /// It is ended after so long without a job, down to the least size.
-        idle_ttl: Span,
+        idle_ttl: TimeSpan,
         /// When it is killed for its memory (one figure, or `hard`), and when it is replaced (`soft`).
-        memory: Either<Size, MemorySpec>,
+        memory: Either<ByteSize, MemorySpec>,
         /// How often it may fail before its kind is given up.
         restart: RestartSpec,
         /// How often it is asked whether it lives, if it can answer; 30s by default.
@@ -60,15 +61,15 @@ section! {
         /// What output that is no message leads to; `log` by default.
         stray: StrayMode,
         /// The largest message, either way; 16MiB by default.
-        max_message: Size,
+        max_message: ByteSize,
         /// How much of its stderr is kept for when it dies; 16KiB by default.
-        stderr: Size,
+        stderr: ByteSize,
         ..terms: TermsSpec,
     }
 }
 
 /// No pings, or how often.
-pub(crate) type PingSpec = Either<False, Span>;
+pub(crate) type PingSpec = Either<False, TimeSpan>;
 
 section! {
     /// How many workers of a kind there are.
@@ -86,9 +87,9 @@ section! {
     /// The memory of a worker.
     pub(crate) struct MemorySpec("memory") {
         /// It is replaced when a job has left it with more.
-        soft: Size,
+        soft: ByteSize,
         /// It is killed when it has more, with all that it has started.
-        hard: Size,
+        hard: ByteSize,
     }
 }
 
@@ -98,11 +99,11 @@ section! {
         /// So many failures..; 5 by default.
         max: Count<1>,
         /// ..within this time are too many; 10s by default.
-        within: Span,
+        within: TimeSpan,
         /// The wait after a failed start, doubled for each that follows; 50ms by default.
-        base: Span,
+        base: TimeSpan,
         /// The longest wait; 5s by default.
-        cap: Span,
+        cap: TimeSpan,
     }
 }
 
