@@ -52,7 +52,7 @@ use signals::Heard;
 pub(crate) use delivery::Recipient;
 pub(crate) use feed::Feed;
 pub(crate) use record::{Again, source_of};
-pub(crate) use rules::{Rules, cores, word};
+pub(crate) use rules::{Rules, cores};
 pub(crate) use screen::Screen;
 
 /// How many outcomes are handed over together.

@@ -117,7 +117,7 @@ pub use scheduling::{
     Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
     ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
     PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
-    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, closest, order_by_needs,
 };
 pub use summary::{ExecutionStats, Results, Summary};
 

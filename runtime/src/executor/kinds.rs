@@ -8,7 +8,7 @@ use super::reuse::Doer;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::process::ProcessConfig;
-use crate::scheduling::suggestion::closest;
+use crate::scheduling::closest;
 use crate::scheduling::{Kind, ParallelizationHint};
 use crate::table::Table;
 

@@ -14,7 +14,7 @@ use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Work};
 use super::{bytes, existing, when};
 use crate::args::cache::ExplainArguments;
 use crate::error::CliError;
-use crate::job_file::{self, BadLine, Jobs, Options, Plan, Served, Wishes, WorkerPlan};
+use crate::job_file::{self, BadLine, Jobs, Options, PartialTerms, Plan, Served, WorkerPlan};
 use crate::places::Places;
 use crate::report::{plain, span};
 use crate::value;
@@ -47,11 +47,11 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
             hint: error.hint,
         })?;
     let options = Options {
-        flags: Wishes {
+        flags: PartialTerms {
             timeouts: arguments.timeout.map(Timeouts::after),
-            ..Wishes::default()
+            ..PartialTerms::default()
         },
-        settings: settings.wishes(),
+        settings: settings.terms(),
         worker,
         ..Options::default()
     };
