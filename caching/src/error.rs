@@ -41,13 +41,35 @@ pub enum CacheError {
         /// The index file.
         path: PathBuf,
     },
-    /// Another process holds the cache and does not give it up.
-    #[error("the cache {} is held by another process, which did not yield it within {waited:?}", path.display())]
+    /// Another process is writing to the cache and does not come to an end.
+    #[error("another process was writing to the cache index {} for longer than {waited:?}", path.display())]
     Busy {
-        /// The folder of the cache.
+        /// The index file.
         path: PathBuf,
         /// How long this process waited.
         waited: Duration,
+    },
+    /// A folder or file of the cache belongs to another user, who could put any result there.
+    #[error(
+        "{} belongs to another user (uid {owner}), so the results in it are not used; choose another folder, or make it yours with chown",
+        path.display()
+    )]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// A folder or file of the cache may be written by other users, who could put any result there.
+    #[error(
+        "{} may be written by others (mode {mode:03o}), so the results in it are not used; remove that permission with `chmod go-w`",
+        path.display()
+    )]
+    Exposed {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The value is larger than the whole cache may be.
     #[error("a value of {size} bytes does not fit into a cache of {limit} bytes")]
