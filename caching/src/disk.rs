@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
-use shared::Shared;
+use shared::{Peek, Shared};
 
 /// Where a disk cache is and how large it may be.
 ///
@@ -112,7 +112,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 
 /// A cache on disk, which outlives the process and is shared by all processes that use its folder.
 ///
-/// **Layout.** An index (SQLite) holds what is known about each entry, and small values. A large value is a file of its own,
+/// **Layout.** An index (`SQLite`) holds what is known about each entry, and small values. A large value is a file of its own,
 /// named by a BLAKE3 digest; it is written under a temporary name, synced and renamed before the index refers to it.
 ///
 /// **Several processes.** Any number of them read and write at the same time. A writer waits for another one, though not
@@ -123,8 +123,8 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 /// **Crashes.** A put that was acknowledged survives a kill of the process at any later instant. A put that was not is there
 /// as a whole or not at all. A loss of power may cost the latest entries; it makes none of them wrong.
 ///
-/// **Damage.** SQLite's pages carry no digests, so every record and every value carries one, which is checked when it is
-/// read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that SQLite cannot
+/// **Damage.** `SQLite`'s pages carry no digests, so every record and every value carries one, which is checked when it is
+/// read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that `SQLite` cannot
 /// read is set aside as a whole, and an empty one takes its place.
 ///
 /// **Owners.** The folders and files are readable by their owner only. A folder, an index or a value that belongs to
@@ -186,8 +186,9 @@ impl Cache for DiskCache {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
         let key = *key;
         let found = match self.shared.peek(&key) {
-            Some(found) => found,
-            None => self.blocking(move |shared| shared.find(&key)).await?,
+            Peek::Hit(entry) => Some(entry),
+            Peek::Miss => None,
+            Peek::NotNow => self.blocking(move |shared| shared.find(&key)).await?,
         };
         self.shared.count(found.is_some());
         if self.shared.has_many_uses() {
@@ -215,6 +216,6 @@ impl Cache for DiskCache {
     }
 
     async fn stats(&self) -> Result<Stats, CacheError> {
-        self.blocking(|shared| shared.stats()).await
+        self.blocking(Shared::stats).await
     }
 }

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fingerprint::JsonError;
-
 /// Why a cache or a fingerprint could not do what was asked.
 ///
 /// None of these ever reaches a job: [`TaskCache`](crate::TaskCache) turns a failing store into misses. They
@@ -82,14 +80,19 @@ pub enum CacheError {
     /// The cache was closed.
     #[error("the cache is closed")]
     Closed,
-    /// An input is not JSON, or not JSON that has one meaning.
-    #[error("the input is not valid JSON")]
-    Json(#[source] JsonError),
     /// A declared input is neither a file nor a folder.
     #[error("{} is neither a file nor a folder, so it has no content to fingerprint", path.display())]
     NotAFile {
         /// The declared input, or what was found inside it.
         path: PathBuf,
+    },
+    /// A folder that a command line names holds so much that reading it for each job would take too long.
+    #[error("the folder {} holds more than {limit} files and folders", path.display())]
+    TooManyFiles {
+        /// The folder.
+        path: PathBuf,
+        /// How many may be in it.
+        limit: usize,
     },
     /// A declared input changed each time it was read.
     #[error("{} changes while it is read", path.display())]

@@ -223,7 +223,7 @@ fn owner_only(folder: &tempfile::TempDir) {
     }
 }
 
-/// Another process in the middle of a transaction; a connection of this one, because SQLite keeps them apart as well.
+/// Another process in the middle of a transaction; a connection of this one, because `SQLite` keeps them apart as well.
 fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(schema_folder(folder).join("index-1.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -103,7 +103,7 @@ pub use error::Error;
 pub use executor::{
     Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, Service, Sink, Step, Stopped, Submitter, monitor,
+    Runner, SESSION_VARIABLES, Service, Sink, Step, Stopped, Submitter, Unkeyed, monitor,
 };
 pub use job::{
     Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,

@@ -29,6 +29,7 @@ mod lifecycle;
 mod manager;
 mod output;
 mod pool;
+mod programs;
 mod spawn;
 mod supervisor;
 mod system;
@@ -46,7 +47,9 @@ pub use output::{Captured, HeadTail, OutputSink, Stream, Tail};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
+pub(crate) use programs::{CommandLine, StartedPrograms, absolute};
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
+pub(crate) use system::umask;
 
 /// Starts processes and ends them.
 ///

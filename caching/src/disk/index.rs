@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
@@ -37,8 +37,8 @@ const TABLES: &str = "
 const VERSION: i64 = 1;
 /// What an entry takes beside its record and its value: keys, and the room that pages leave empty.
 const OVERHEAD: u64 = 200;
-/// How long to wait between two attempts at what SQLite does not wait for by itself.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How often the change of a journal's kind is tried: more often than several processes that begin at once need.
+const CHANGES: usize = 20;
 
 /// What an entry takes.
 pub(super) fn charge(value: u64, record: usize) -> u64 {
@@ -107,20 +107,11 @@ impl Index {
             connection.busy_timeout(patience)?;
             connection.pragma_update(None, "trusted_schema", false)?;
             connection.pragma_update(None, "cell_size_check", true)?;
-            connection.pragma_update(None, "journal_mode", journal.mode())?;
+            set_journal(&connection, journal)?;
             connection.pragma_update(None, "synchronous", synchronous)?;
             Ok(connection)
         };
-        // A change of the journal's kind is refused at once while another process is opening.
-        let deadline = Instant::now() + patience;
-        let mut writer = loop {
-            match connect() {
-                Err(error) if is_busy(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(PAUSE);
-                }
-                other => break other.map_err(explain)?,
-            }
-        };
+        let mut writer = connect().map_err(explain)?;
         let is_new = make_tables(&mut writer).map_err(explain)?;
         let reader = connect().map_err(explain)?;
         // A look on the calling thread must not sleep.
@@ -417,6 +408,21 @@ impl Change<'_> {
     }
 }
 
+/// Gives the index its kind of journal, which it keeps from then on.
+fn set_journal(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
+    let mut tries = 0;
+    loop {
+        match connection.pragma_update(None, "journal_mode", journal.mode()) {
+            // The change is refused at once while another process makes the same one. A transaction waits for that.
+            Err(error) if is_busy(&error) && tries < CHANGES => {
+                connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Makes the tables in an index that has none, and says whether it had none.
 fn make_tables(connection: &mut Connection) -> rusqlite::Result<bool> {
     let version = |connection: &Connection| {
@@ -511,7 +517,7 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
 }
 
-/// SQLite has no unsigned numbers. What is beyond its largest is a time after 2262, or never.
+/// `SQLite` has no unsigned numbers. What is beyond its largest is a time after 2262, or never.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -23,7 +23,7 @@ pub(super) enum Journal {
 }
 
 impl Journal {
-    /// The journal for a folder. The processes of two machines share no memory, and SQLite cannot tell: a write-ahead
+    /// The journal for a folder. The processes of two machines share no memory, and `SQLite` cannot tell: a write-ahead
     /// log on a network home would be damaged by the second machine.
     pub(super) fn for_folder(folder: &Path) -> Self {
         if is_local(folder) {
@@ -33,7 +33,7 @@ impl Journal {
         }
     }
 
-    /// As SQLite names it.
+    /// As `SQLite` names it.
     pub(super) fn mode(self) -> &'static str {
         match self {
             Self::WriteAhead => "wal",
@@ -41,7 +41,7 @@ impl Journal {
         }
     }
 
-    /// How careful SQLite has to be for a loss of power to cost the latest entries at most. A write-ahead log is whole up
+    /// How careful `SQLite` has to be for a loss of power to cost the latest entries at most. A write-ahead log is whole up
     /// to some point by its checksums; a rollback journal is not, unless it is synced in the right order.
     pub(super) fn synchronous(self) -> &'static str {
         match self {

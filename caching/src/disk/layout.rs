@@ -84,7 +84,7 @@ impl Layout {
     /// Sets a damaged index aside, and says whether it was still there.
     ///
     /// Other processes may have the index open: they go on with it until they notice. The name of an index is therefore
-    /// never used again: SQLite finds a journal by its name, and would apply the journal of one index to another. For the
+    /// never used again: `SQLite` finds a journal by its name, and would apply the journal of one index to another. For the
     /// same reason the next index exists before the damaged one is moved, so that nobody begins anew with an old number.
     pub(super) fn set_index_aside(&self, path: &Path) -> Result<bool, CacheError> {
         let newest = self.newest_index();

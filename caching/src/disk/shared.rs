@@ -43,6 +43,14 @@ pub(super) struct Shared {
     counters: Counters,
 }
 
+/// A look on the calling thread.
+pub(super) enum Peek {
+    Hit(Entry),
+    Miss,
+    /// It takes a thread that may block.
+    NotNow,
+}
+
 /// Relaxed throughout: each is a count of its own.
 #[derive(Debug, Default)]
 struct Counters {
@@ -183,18 +191,22 @@ impl Shared {
         })
     }
 
-    /// Looks without waiting for anything but a few pages; `None` if that does not do.
-    pub(super) fn peek(&self, key: &Key) -> Option<Option<Entry>> {
-        let found = self.index.try_read().ok()?.as_ref()?.peek(key)?;
+    /// Looks without waiting for anything but a few pages.
+    pub(super) fn peek(&self, key: &Key) -> Peek {
+        let found = match self.index.try_read().as_deref() {
+            Ok(Some(index)) => index.peek(key),
+            _ => None,
+        };
         match found {
-            Found::Absent => Some(None),
-            Found::Whole(record, Some(value)) if !record.metadata.is_expired(self.clock.now()) => {
+            Some(Found::Absent) => Peek::Miss,
+            Some(Found::Whole(record, Some(value)))
+                if !record.metadata.is_expired(self.clock.now()) =>
+            {
                 self.use_entry(key);
-                let entry = Entry::verified(value, record.digest, record.metadata);
-                Some(Some(entry))
+                Peek::Hit(Entry::verified(value, record.digest, record.metadata))
             }
-            // Its value is in a file, or something has to be dropped.
-            Found::Whole(..) | Found::Broken => None,
+            // The index is closed or in use, the value is in a file, or something has to be dropped.
+            None | Some(Found::Whole(..) | Found::Broken) => Peek::NotNow,
         }
     }
 
@@ -310,9 +322,9 @@ impl Shared {
     }
 
     fn use_entry(&self, key: &Key) {
-        let used = to_nanos(self.clock.now());
+        let now = to_nanos(self.clock.now());
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.insert(*key, used);
+        uses.insert(*key, now);
     }
 
     fn take_uses(&self) -> HashMap<Key, u64> {

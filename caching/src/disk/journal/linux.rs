@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// The file systems (see statfs(2)) on which all processes that see a file are of one machine. One that is missing here
 /// costs some speed; one that is here wrongly would cost the index.
-const LOCAL: [i64; 11] = [
+const LOCAL: [u32; 11] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // xfs
     0x9123_683E, // btrfs
@@ -20,11 +20,10 @@ const LOCAL: [i64; 11] = [
 
 /// Whether the folder is on a disk of this machine, as far as is known.
 pub(super) fn is_local(folder: &Path) -> bool {
-    // The type's width differs between architectures; only the numbers above matter.
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::cast_lossless,
-        reason = "`f_type` has another width on other architectures"
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "its width differs between architectures, and all numbers above are of 32 bits"
     )]
-    rustix::fs::statfs(folder).is_ok_and(|found| LOCAL.contains(&(found.f_type as i64)))
+    rustix::fs::statfs(folder).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
 }
