@@ -39,6 +39,7 @@ pub struct DiskOptions {
     inline_limit: u64,
     patience: Duration,
     sync: bool,
+    checks_owners: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -50,6 +51,7 @@ impl std::fmt::Debug for DiskOptions {
             .field("inline_limit", &self.inline_limit)
             .field("patience", &self.patience)
             .field("sync", &self.sync)
+            .field("checks_owners", &self.checks_owners)
             .finish_non_exhaustive()
     }
 }
@@ -63,6 +65,7 @@ impl DiskOptions {
             inline_limit: 16 << 10,
             patience: Duration::from_millis(500),
             sync: true,
+            checks_owners: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -93,6 +96,14 @@ impl DiskOptions {
     #[must_use]
     pub fn without_sync(mut self) -> Self {
         self.sync = false;
+        self
+    }
+
+    /// Uses the folder whoever owns it and may write it. For a folder that the user has said to trust: whoever writes
+    /// there decides what jobs answer with.
+    #[must_use]
+    pub fn of_any_owner(mut self) -> Self {
+        self.checks_owners = false;
         self
     }
 

@@ -36,7 +36,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
-use crate::places::check_state;
+use crate::places::{CacheOwner, check_state};
 use crate::progress::Display;
 use crate::report::Style;
 use crate::settings::{Settings, Surroundings};
@@ -105,13 +105,14 @@ impl Session {
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
-        let rules = Rules::of(typed, record, &settings, &surroundings);
+        let mut rules = Rules::of(typed, record, &settings, &surroundings);
         let trust = settings.trust(&surroundings);
         if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
             check_state(&trust, state)?;
         }
         if let Some(cache) = &rules.cache_dir {
             trust.folder(cache)?;
+            rules.cache_owner = CacheOwner::of(cache, &trust);
         }
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

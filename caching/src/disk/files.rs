@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::layout::{Layout, create_file, create_folder, unique_name};
-use crate::disk::ownership;
 use crate::error::CacheError;
 use crate::key::{Digest, Key};
 
@@ -117,7 +116,7 @@ pub(super) fn read(
         other => other.map_err(io_error)?,
     };
     let metadata = file.metadata().map_err(io_error)?;
-    ownership::check_metadata(&path, &metadata)?;
+    layout.check_owner(&path, &metadata)?;
     let Some(size) = usize::try_from(size)
         .ok()
         .filter(|_| metadata.len() == size)

@@ -9,7 +9,7 @@
 //!   quarantine/         what did not match its digest, the last few
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -30,11 +30,13 @@ const TAG: &[u8] =
 pub(super) struct Layout {
     root: PathBuf,
     folder: PathBuf,
+    checks_owners: bool,
 }
 
 impl Layout {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, checks_owners: bool) -> Self {
         Self {
+            checks_owners,
             folder: root.join(format!("{PREFIX}{SCHEMA}")),
             root,
         }
@@ -74,7 +76,7 @@ impl Layout {
             // The database would make it readable by others. Its journals take over the mode and the owner.
             Ok(_) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                ownership::check(&path)?;
+                self.check(&path)?;
                 Ok(path)
             }
             Err(error) => Err(CacheError::io("create", &path, error)),
@@ -113,10 +115,26 @@ impl Layout {
         Ok(true)
     }
 
+    /// Refuses what another user owns or may write, unless the whole cache is trusted.
+    pub(super) fn check_owner(&self, path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
+        if self.checks_owners {
+            ownership::check(path, metadata)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check(&self, path: &Path) -> Result<(), CacheError> {
+        let metadata = path
+            .metadata()
+            .map_err(|error| CacheError::io("read", path, error))?;
+        self.check_owner(path, &metadata)
+    }
+
     /// Makes the folders that are missing, and refuses those of other users.
     pub(super) fn prepare(&self) -> Result<(), CacheError> {
         create_folder(&self.root)?;
-        ownership::check(&self.root)?;
+        self.check(&self.root)?;
         for folder in [
             self.folder.clone(),
             self.files(),
@@ -124,7 +142,7 @@ impl Layout {
             self.quarantine_folder(),
         ] {
             create_folder(&folder)?;
-            ownership::check(&folder)?;
+            self.check(&folder)?;
         }
         let tag = self.root.join("CACHEDIR.TAG");
         match create_file(&tag).and_then(|mut file| file.write_all(TAG)) {

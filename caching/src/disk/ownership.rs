@@ -10,15 +10,7 @@ use std::path::Path;
 use crate::error::CacheError;
 
 /// Refuses a file or folder that another user owns or can write.
-pub(super) fn check(path: &Path) -> Result<(), CacheError> {
-    let metadata = path
-        .metadata()
-        .map_err(|error| CacheError::io("read", path, error))?;
-    check_metadata(path, &metadata)
-}
-
-/// Refuses a file or folder that is open already.
-pub(super) fn check_metadata(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
+pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
     let user = rustix::process::geteuid().as_raw();
     // Under sudo, the files of the user who called it are theirs. Without it, the variable is anybody's word.
     let caller = if user == 0 { sudo_user() } else { None };

@@ -69,7 +69,7 @@ fn add(counter: &AtomicU64, count: u64) {
 impl Shared {
     pub(super) fn new(options: DiskOptions) -> Self {
         Self {
-            layout: Layout::new(options.folder),
+            layout: Layout::new(options.folder, options.checks_owners),
             max_bytes: options.max_bytes,
             patience: options.patience,
             sync: options.sync,

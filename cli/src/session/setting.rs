@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_caching::{DiskCache, DiskOptions, MemoryCache, TaskCache, TieredCache};
+use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
 use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Probe, Sampler};
 use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
 use ratchet_runtime::{
@@ -53,7 +53,7 @@ pub(super) fn executor(
     if let Some(folder) = &rules.cache_dir {
         let cache = || {
             let memory = Arc::new(MemoryCache::new(IN_MEMORY));
-            let disk = Arc::new(DiskCache::new(DiskOptions::at(folder)));
+            let disk = Arc::new(rules.cache_owner.cache(folder));
             TaskCache::new(Arc::new(TieredCache::new(memory, disk)))
         };
         match rules.cache {

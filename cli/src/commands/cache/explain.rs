@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
         let id = plain(job.id.as_str());
         return Ok(format!("{id}: would run: its cache is off\n"));
     }
-    let verdict = match existing(&places.cache)? {
+    let verdict = match existing(&places)? {
         None => Verdict::Nothing,
         Some(disk) => {
             let cache = TaskCache::new(Arc::new(disk));

@@ -246,43 +246,75 @@ fn set_mode(folder: &Folder, mode: u32) {
 }
 
 #[test]
-fn a_cache_that_others_may_write_is_refused_by_name_and_fails_no_job() {
+fn a_cache_that_others_may_write_is_refused_by_name_until_it_is_trusted() {
     let folder = Folder::new();
     let map = || {
         let flags = [
             "map", "--cache", "--format", "jsonl", "--", "echo", ":::", "a",
         ];
-        Ratchet::within(&folder).args(flags).run().with_code(0)
+        Ratchet::within(&folder).args(flags)
     };
-    assert!(map().stdout().contains("\"cached\":false"));
+    assert!(!answer(map().run()).0);
     set_mode(&folder, 0o777);
-    let refused = map();
-    assert!(refused.stdout().contains("\"cached\":false"));
-    for said in [
-        refused.stderr(),
-        Ratchet::within(&folder)
-            .args(["cache"])
-            .run()
-            .with_code(1)
-            .stderr(),
-    ] {
+    for call in [map(), Ratchet::within(&folder).args(["cache"])] {
+        let ended = call.run();
+        assert_ne!(ended.code, Some(0));
+        let said = ended.stderr();
         assert!(
-            said.contains("/cache may be written by others (mode 777)")
-                && said.contains("chmod go-w"),
+            said.contains("/cache") && said.contains("chmod go-w"),
             "{said}"
         );
     }
+    let trusted = map().env("RATCHET_TRUST", folder.at(CACHE));
+    assert!(answer(trusted.run()).0);
     set_mode(&folder, 0o700);
+    assert!(answer(map().run()).0);
+}
+
+#[test]
+fn a_value_that_others_may_write_is_not_used_and_fails_no_job() {
+    let folder = Folder::new();
+    let map = || {
+        // More than is kept within the index.
+        let flags = [
+            "map", "--cache", "--format", "jsonl", "--", "seq", ":::", "9000",
+        ];
+        Ratchet::within(&folder).args(flags).run().with_code(0)
+    };
+    assert!(map().stdout().contains("\"cached\":false"));
     assert!(map().stdout().contains("\"cached\":true"));
+    let found = std::process::Command::new("find")
+        .arg(folder.at(CACHE))
+        .args([
+            "-path",
+            "*/files/*",
+            "-type",
+            "f",
+            "-exec",
+            "chmod",
+            "666",
+            "{}",
+            "+",
+        ])
+        .status();
+    assert!(found.is_ok_and(|status| status.success()));
+    let refused = map();
+    assert!(refused.stdout().contains("\"cached\":false"));
+    let said = refused.stderr();
+    assert!(
+        said.contains("/files/") && said.contains("may be written by others (mode 666)"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_job_that_comes_again_in_a_run_is_found_in_memory_where_the_disk_fails() {
     use std::io::Write;
+    // A file where the cache wants a folder.
     let folder = Folder::new()
-        .file(&format!("{CACHE}/x"), "")
+        .file(&format!("{CACHE}/results-v2"), "")
         .file("filter.sh", filter("it"));
-    set_mode(&folder, 0o777);
+    set_mode(&folder, 0o700);
     let mut running = stream(&folder).stdin_open().start();
     running
         .stdin()
