@@ -103,8 +103,8 @@ pub use error::Error;
 pub use executor::{
     Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, RunningJob, Service, Sink, Snapshot, Step, Stopped, Submitter, WaitCause, WaitingJob,
-    monitor,
+    Runner, RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Step, Stopped, Submitter,
+    Unkeyed, WaitCause, WaitingJob, monitor,
 };
 pub use job::{
     Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,

@@ -35,6 +35,7 @@ mod lifecycle;
 mod manager;
 mod output;
 mod pool;
+mod programs;
 mod shortage;
 mod spawn;
 mod supervisor;
@@ -54,7 +55,9 @@ pub use output::{Captured, HeadTail, OutputSink, Stream, Tail};
 pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
+pub(crate) use programs::{CommandLine, StartedPrograms, absolute};
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
+pub(crate) use system::umask;
 
 /// Starts processes and ends them.
 ///

@@ -16,6 +16,7 @@ use crate::args::output::Format;
 use crate::args::record::RecordArguments;
 use crate::args::terms::{CacheMode, TermsArguments};
 use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults};
+use crate::places::CacheOwner;
 use crate::settings::{Settings, Surroundings};
 use crate::value::Amount;
 
@@ -37,6 +38,7 @@ pub(crate) struct Rules {
     pub(crate) settings: PartialTerms,
     pub(crate) cache: CacheMode,
     pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) cache_owner: CacheOwner,
     pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) grace: Duration,
@@ -99,6 +101,7 @@ impl Rules {
             settings: settings.terms(),
             cache: terms.cache.unwrap_or(CacheMode::On),
             cache_dir,
+            cache_owner: CacheOwner::default(),
             max_failures: stop.max_fail.or(settings.max_fail()).and_then(max_failures),
             deadline: stop.deadline.or(settings.deadline()),
             grace: stop.grace.or(settings.grace()).unwrap_or(GRACE),

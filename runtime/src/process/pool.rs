@@ -13,7 +13,7 @@ pub use config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size}
 pub use lease::Lease;
 
 use super::supervisor::{Acquirer, Call, Command, PoolCrew};
-use super::{PoolMetrics, ProcessManager, ProcessSupervisor};
+use super::{PoolMetrics, ProcessManager, ProcessSupervisor, StartedPrograms};
 use crate::Error;
 use crate::executor::reporter::Reporter;
 use crate::job::Job;
@@ -49,6 +49,7 @@ use crate::worker::Reply;
 pub struct ProcessPool {
     kind: Kind,
     config: Arc<PoolConfig>,
+    programs: Arc<StartedPrograms>,
     supervisor: mpsc::UnboundedSender<Command>,
 }
 
@@ -61,11 +62,13 @@ impl ProcessPool {
     pub(super) fn of(
         kind: Kind,
         config: Arc<PoolConfig>,
+        programs: Arc<StartedPrograms>,
         supervisor: mpsc::UnboundedSender<Command>,
     ) -> Self {
         Self {
             kind,
             config,
+            programs,
             supervisor,
         }
     }
@@ -73,6 +76,11 @@ impl ProcessPool {
     /// What it was made with.
     pub fn config(&self) -> &PoolConfig {
         &self.config
+    }
+
+    /// What its workers run, as it was before the first of them started.
+    pub(crate) fn programs(&self) -> &Arc<StartedPrograms> {
+        &self.programs
     }
 
     /// The pool as an executor has it, which knows it as a kind of its own count.

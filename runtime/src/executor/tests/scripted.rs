@@ -363,6 +363,7 @@ impl Recruiter for Floor {
             name: "scripted".to_owned(),
             tasks: self.0.lock().unwrap().tasks.clone(),
             process: None,
+            programs: None,
         }]
     }
 
