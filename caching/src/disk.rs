@@ -1,20 +1,15 @@
 //! Results on disk, shared by processes.
 
-mod blocks;
 mod files;
 mod index;
+mod journal;
 mod layout;
-mod owner;
+mod ownership;
 mod record;
 mod shared;
-mod turn;
 
-use std::collections::VecDeque;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,12 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
-use files::Incoming;
-use index::charge;
-use layout::Layout;
-use owner::{Owner, Placed, Put, Request};
-use record::Record;
-use shared::{Counters, Look, Phase, Shared, State};
+use shared::{Peek, Shared};
 
 /// Where a disk cache is and how large it may be.
 ///
@@ -49,6 +39,7 @@ pub struct DiskOptions {
     inline_limit: u64,
     patience: Duration,
     sync: bool,
+    checks_owners: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -60,6 +51,7 @@ impl std::fmt::Debug for DiskOptions {
             .field("inline_limit", &self.inline_limit)
             .field("patience", &self.patience)
             .field("sync", &self.sync)
+            .field("checks_owners", &self.checks_owners)
             .finish_non_exhaustive()
     }
 }
@@ -73,6 +65,7 @@ impl DiskOptions {
             inline_limit: 16 << 10,
             patience: Duration::from_millis(500),
             sync: true,
+            checks_owners: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -91,18 +84,26 @@ impl DiskOptions {
         self
     }
 
-    /// Waits this long for another process to yield the cache before doing without it.
+    /// Waits this long for another process to finish writing before doing without the cache.
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
         self
     }
 
-    /// Does not wait until the disk has what was put. Puts are faster; a kill of the process loses no more than before,
-    /// because the system has the data, but a loss of power does.
+    /// Never waits until the disk has what was put. Large values are put faster; a kill of the process loses no more than
+    /// before, because the system has the data, but a loss of power does.
     #[must_use]
     pub fn without_sync(mut self) -> Self {
         self.sync = false;
+        self
+    }
+
+    /// Uses the folder whoever owns it and may write it. For a folder that the user has said to trust: whoever writes
+    /// there decides what jobs answer with.
+    #[must_use]
+    pub fn of_any_owner(mut self) -> Self {
+        self.checks_owners = false;
         self
     }
 
@@ -122,29 +123,32 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 
 /// A cache on disk, which outlives the process and is shared by all processes that use its folder.
 ///
-/// **Layout.** An index (redb) holds what is known about each entry, and small values. A large value is a file of its own,
+/// **Layout.** An index (`SQLite`) holds what is known about each entry, and small values. A large value is a file of its own,
 /// named by a BLAKE3 digest; it is written under a temporary name, synced and renamed before the index refers to it.
 ///
-/// **Several processes.** One process at a time has the index open. It keeps it open, so that a small hit costs a few
-/// microseconds, until another process asks for it by writing to a named pipe; then it finishes what it has begun, gives
-/// the others their turn and asks for the next one when it has something to do. A process that waits longer than its
-/// patience (a stopped one may keep the turn) goes on without the cache. Locks are `flock`s, which the system releases when
-/// a process dies. The folder should be on a local disk: other machines do not hear the pipe, and wait for nothing.
+/// **Several processes.** Any number of them read and write at the same time. A writer waits for another one, though not
+/// longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) makes a miss of. On a local disk
+/// the index has a write-ahead log, and nobody waits to read. On a file system of the network, or one that is not known, it
+/// has a rollback journal, which is slower and needs nothing but locks.
 ///
 /// **Crashes.** A put that was acknowledged survives a kill of the process at any later instant. A put that was not is there
-/// as a whole or not at all. Puts that wait for one another share a sync. A loss of power may cost the latest entries, and
-/// all of them if it tears a write of the index; it makes none of them wrong.
+/// as a whole or not at all. A loss of power may cost the latest entries; it makes none of them wrong.
 ///
-/// **Damage.** Every block of the index, every record and every value carries a digest that is checked when it is read.
-/// What does not match is a miss, is set aside in `quarantine/`, and is counted. A damaged index is set aside as a whole.
+/// **Damage.** `SQLite`'s pages carry no digests, so every record and every value carries one, which is checked when it is
+/// read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that `SQLite` cannot
+/// read is set aside as a whole, and an empty one takes its place.
 ///
-/// **Threads.** A small value is read on the calling thread while the index is open, which takes less than handing it to
-/// another. Everything else happens on a thread of the cache's own or on tokio's blocking threads; outside a tokio runtime
-/// it blocks the thread that asks. Dropping the cache waits until the index is closed; [`close`](Self::close) does so without blocking.
+/// **Owners.** The folders and files are readable by their owner only. A folder, an index or a value that belongs to
+/// another user than this one or root, or that others may write, is refused; under sudo, the user who called it
+/// is this one too.
+///
+/// **Threads.** A small value is read on the calling thread, which takes less than handing it to another. Everything else
+/// happens on tokio's blocking threads; outside a tokio runtime it blocks the thread that asks. Dropping the cache waits
+/// until the index is closed; [`close`](Self::close) does so without blocking.
 ///
 /// Nothing here fails when the cache is made: a folder that cannot be used shows as an error of each operation.
 pub struct DiskCache {
-    running: Result<Arc<Shared>, CacheError>,
+    shared: Arc<Shared>,
     inline_limit: u64,
 }
 
@@ -160,7 +164,7 @@ impl DiskCache {
         let options = options.into();
         Self {
             inline_limit: options.inline_limit,
-            running: start(options),
+            shared: Arc::new(Shared::new(options)),
         }
     }
 
@@ -170,143 +174,59 @@ impl DiskCache {
         let _ = blocking::run(move || drop(self)).await;
     }
 
-    fn shared(&self) -> Result<&Arc<Shared>, CacheError> {
-        self.running.as_ref().map_err(Clone::clone)
-    }
-
     /// Does something that blocks.
     async fn blocking<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Shared) -> Result<T, CacheError> + Send + 'static,
     ) -> Result<T, CacheError> {
-        let shared = Arc::clone(self.shared()?);
+        let shared = Arc::clone(&self.shared);
         blocking::run(move || act(&shared))
             .await
             .unwrap_or(Err(CacheError::Closed))
     }
 }
 
-fn start(options: DiskOptions) -> Result<Arc<Shared>, CacheError> {
-    let DiskOptions {
-        folder,
-        max_bytes,
-        patience,
-        sync,
-        clock,
-        ..
-    } = options;
-    let failed = |error| CacheError::io("start the thread for", &folder, error);
-    let (wake, woken) = UnixStream::pair().map_err(failed)?;
-    for end in [&wake, &woken] {
-        end.set_nonblocking(true).map_err(failed)?;
-    }
-    let (requests, received) = channel();
-    let shared = Arc::new(Shared {
-        layout: Layout::new(folder.clone()),
-        max_bytes,
-        patience,
-        sync,
-        clock,
-        index: RwLock::new(None),
-        requests,
-        wake,
-        state: Mutex::new(State {
-            phase: Phase::Idle,
-            stopping: false,
-        }),
-        state_changed: Condvar::new(),
-        stalled: AtomicBool::new(false),
-        touched: Mutex::default(),
-        counters: Counters::default(),
-    });
-    let owner = Owner {
-        shared: Arc::clone(&shared),
-        requests: received,
-        wake: woken,
-        pending: VecDeque::new(),
-        tidied: false,
-    };
-    std::thread::Builder::new()
-        .name("ratchet-cache".to_owned())
-        .spawn(move || owner.run())
-        .map_err(failed)?;
-    Ok(shared)
-}
-
 impl Drop for DiskCache {
     fn drop(&mut self) {
-        if let Ok(shared) = &self.running {
-            shared.stop();
-        }
+        self.shared.close();
     }
 }
 
 #[async_trait]
 impl Cache for DiskCache {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
-        let shared = self.shared()?;
         let key = *key;
-        let look = match shared.peek(&key) {
-            Some(look) => look,
-            None => match self.blocking(move |shared| shared.find(&key)).await {
-                // It has been set aside, counted and warned of: there is no entry.
-                Err(CacheError::Damaged { .. }) => Look::Miss,
-                other => other?,
-            },
+        let found = match self.shared.peek(&key) {
+            Peek::Hit(entry) => Some(entry),
+            Peek::Miss => None,
+            Peek::NotNow => self.blocking(move |shared| shared.find(&key)).await?,
         };
-        let entry = match look {
-            Look::Miss => None,
-            Look::Hit(entry) => Some(entry),
-            Look::InFile(record) => {
-                self.blocking(move |shared| shared.read_file(&key, *record))
-                    .await?
-            }
-        };
-        shared.count(entry.is_some());
-        Ok(entry)
+        self.shared.count(found.is_some());
+        if self.shared.has_many_uses() {
+            // When entries were used decides only what is dropped first.
+            let _ = self.blocking(Shared::write_uses).await;
+        }
+        Ok(found)
     }
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
-        let shared = self.shared()?;
-        let key = *key;
-        let inline = entry.size() <= self.inline_limit;
-        let record = Box::new(Record::of(&entry, inline));
-        let size = charge(entry.size(), record.encode(&key).len());
-        if size > shared.max_bytes {
-            // The old entry is not to outlive the attempt to replace it.
-            shared.tell(Request::Discard(key, None));
-            return Err(CacheError::TooLarge {
-                size,
-                limit: shared.max_bytes,
-            });
-        }
-        self.blocking(move |shared| {
-            let value = if inline {
-                Placed::Inline(entry.shared_value())
-            } else {
-                Placed::File(Incoming::write(&shared.layout, entry.value(), shared.sync)?)
-            };
-            shared.ask(|reply| Request::Put(Put { key, record, value }, reply))?;
-            shared.counters.add_put();
-            Ok(())
-        })
-        .await
+        let (key, inline) = (*key, entry.size() <= self.inline_limit);
+        self.blocking(move |shared| shared.put(&key, &entry, inline))
+            .await
     }
 
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         let selector = selector.clone();
-        self.blocking(move |shared| shared.ask(|reply| Request::Invalidate(selector, reply)))
+        self.blocking(move |shared| shared.drop_selected(&selector))
             .await
     }
 
     async fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
         let selector = selector.clone();
-        self.blocking(move |shared| shared.ask(|reply| Request::List(selector, reply)))
-            .await
+        self.blocking(move |shared| shared.list(&selector)).await
     }
 
     async fn stats(&self) -> Result<Stats, CacheError> {
-        let (entries, bytes) = self.blocking(|shared| shared.ask(Request::Totals)).await?;
-        Ok(self.shared()?.counters.stats(entries, bytes))
+        self.blocking(Shared::stats).await
     }
 }

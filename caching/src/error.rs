@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fingerprint::JsonError;
-
 /// Why a cache or a fingerprint could not do what was asked.
 ///
 /// None of these ever reaches a job: [`TaskCache`](crate::TaskCache) turns a failing store into misses. They
@@ -41,13 +39,35 @@ pub enum CacheError {
         /// The index file.
         path: PathBuf,
     },
-    /// Another process holds the cache and does not give it up.
-    #[error("the cache {} is held by another process, which did not yield it within {waited:?}", path.display())]
+    /// Another process is writing to the cache and does not come to an end.
+    #[error("another process was writing to the cache index {} for longer than {waited:?}", path.display())]
     Busy {
-        /// The folder of the cache.
+        /// The index file.
         path: PathBuf,
         /// How long this process waited.
         waited: Duration,
+    },
+    /// A folder or file of the cache belongs to another user, who could put any result there.
+    #[error(
+        "{} belongs to another user (uid {owner}), so the results in it are not used; choose another folder, or make it yours with chown",
+        path.display()
+    )]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// A folder or file of the cache may be written by other users, who could put any result there.
+    #[error(
+        "{} may be written by others (mode {mode:03o}), so the results in it are not used; remove that permission with `chmod go-w`",
+        path.display()
+    )]
+    Exposed {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The value is larger than the whole cache may be.
     #[error("a value of {size} bytes does not fit into a cache of {limit} bytes")]
@@ -60,14 +80,19 @@ pub enum CacheError {
     /// The cache was closed.
     #[error("the cache is closed")]
     Closed,
-    /// An input is not JSON, or not JSON that has one meaning.
-    #[error("the input is not valid JSON")]
-    Json(#[source] JsonError),
     /// A declared input is neither a file nor a folder.
     #[error("{} is neither a file nor a folder, so it has no content to fingerprint", path.display())]
     NotAFile {
         /// The declared input, or what was found inside it.
         path: PathBuf,
+    },
+    /// A folder that a command line names holds so much that reading it for each job would take too long.
+    #[error("the folder {} holds more than {limit} files and folders", path.display())]
+    TooManyFiles {
+        /// The folder.
+        path: PathBuf,
+        /// How many may be in it.
+        limit: usize,
     },
     /// A declared input changed each time it was read.
     #[error("{} changes while it is read", path.display())]

@@ -3,7 +3,7 @@
 //! Without it, a run that is repeated does all its work again, a thousand jobs that need the same thing do it a thousand
 //! times, and the usual remedy, a folder of files named by a hash of the arguments, goes wrong in ways that show late: the
 //! script changed and its old results are used; an input was edited while the job ran; a crash left half a file; a failure
-//! was kept as if it were a result; two processes wrote at once; `1` and `1.0` were the same number.
+//! was kept as if it were a result; two processes wrote at once; another user put a result there.
 //!
 //! Three things stand on one another, and each can be used without the one above it:
 //!
@@ -32,7 +32,7 @@
 //! let cache = TaskCache::new(Arc::new(TieredCache::new(Arc::new(MemoryCache::new(64 << 20)), Arc::new(disk))));
 //!
 //! let worker = Fingerprint::builder().worker_command(["python3", "area.py"]).worker_version("1");
-//! let fingerprint = worker.task("area").input(r#"{"height": 2, "width": 3}"#)?.build();
+//! let fingerprint = worker.task("area").input(r#"{"height": 2, "width": 3}"#).build();
 //! let labels = Labels { task: "area".into(), worker: "geometry".into(), tags: vec![] };
 //! let policy = Policy::cacheable(labels).fingerprint(fingerprint.clone());
 //!
@@ -94,7 +94,7 @@ pub use disk::{DiskCache, DiskOptions};
 pub use error::CacheError;
 pub use fingerprint::{
     Change, Component, Difference, FileHasher, Fingerprint, FingerprintBuilder,
-    FingerprintTemplate, InputChanged, InputFiles, JsonError, JsonProblem, canonical_json, explain,
+    FingerprintTemplate, InputChanged, InputFiles, ProgramStamps, explain,
 };
 pub use invalidation::Selector;
 pub use key::{Digest, Key, ParseKeyError};

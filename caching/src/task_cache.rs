@@ -245,6 +245,13 @@ impl TaskCache {
         }
     }
 
+    /// Ends a computation whose outcome nobody else may have, because it is not known what it depends on: it is neither
+    /// stored nor shared, and those who wait compute for themselves.
+    pub fn withhold(&self, permit: Permit) {
+        self.core.computed.fetch_add(1, Ordering::Relaxed);
+        permit.lead.dissolve();
+    }
+
     /// Drops the selected entries and says how many there were.
     ///
     /// What is being computed and would be selected is not stored when it is done. Unlike everything else here, this
@@ -349,13 +356,17 @@ impl Core {
 }
 
 async fn verify_inputs(policy: &Policy) -> Result<(), NotStored> {
-    let Some((inputs, hasher)) = policy.inputs.clone() else {
-        return Ok(());
-    };
+    let mut inputs = policy.inputs.clone();
+    inputs.retain(|(files, _)| !files.is_empty());
     if inputs.is_empty() {
         return Ok(());
     }
-    match blocking::run(move || inputs.verify(&hasher)).await {
+    let verify = move || {
+        inputs
+            .iter()
+            .try_for_each(|(files, hasher)| files.verify(hasher))
+    };
+    match blocking::run(verify).await {
         Some(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
         None => Err(NotStored::Unverified),
     }

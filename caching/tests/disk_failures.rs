@@ -7,6 +7,7 @@
 mod cache;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,7 +78,8 @@ async fn an_index_that_is_none_is_set_aside() {
     for content in ["", "not an index", &"x".repeat(100_000)] {
         let folder = folder();
         fs::create_dir_all(schema_folder(&folder)).unwrap();
-        fs::write(schema_folder(&folder).join("index.redb"), content).unwrap();
+        fs::write(schema_folder(&folder).join("index-1.sqlite"), content).unwrap();
+        owner_only(&folder);
         let cache = DiskCache::new(options(&folder));
         assert_eq!(cache.get(&key("a")).await.unwrap(), None);
         cache.put(&key("a"), entry(b"value")).await.unwrap();
@@ -159,10 +161,11 @@ async fn a_folder_removed_under_a_running_cache_costs_entries_and_nothing_else()
 async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
     let folder = folder();
     let root = folder.path().join("cache");
-    for name in ["results-v0", "results-v2", "results-vx", "documents"] {
+    for name in ["results-v1", "results-v3", "results-vx", "documents"] {
         fs::create_dir_all(root.join(name)).unwrap();
         fs::write(root.join(name).join("turn.lock"), "").unwrap();
     }
+    owner_only(&folder);
     DiskCache::new(options(&folder)).stats().await.unwrap();
     let mut left: Vec<_> = fs::read_dir(&root)
         .unwrap()
@@ -174,8 +177,8 @@ async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
         [
             "CACHEDIR.TAG",
             "documents",
-            "results-v1",
             "results-v2",
+            "results-v3",
             "results-vx"
         ]
     );
@@ -184,10 +187,11 @@ async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
 #[tokio::test]
 async fn an_older_schema_in_use_stays() {
     let folder = folder();
-    let old = folder.path().join("cache/results-v0");
+    let old = folder.path().join("cache/results-v1");
     fs::create_dir_all(&old).unwrap();
     let lock = fs::File::create(old.join("turn.lock")).unwrap();
     lock.lock().unwrap();
+    owner_only(&folder);
     DiskCache::new(options(&folder)).stats().await.unwrap();
     assert!(old.exists());
 }
@@ -195,45 +199,140 @@ async fn an_older_schema_in_use_stays() {
 #[tokio::test]
 async fn leftovers_of_a_crash_are_removed_unless_somebody_is_writing_them() {
     let folder = folder();
-    let v1 = schema_folder(&folder);
-    fs::create_dir_all(v1.join("files/ab")).unwrap();
-    fs::create_dir_all(v1.join("incoming")).unwrap();
-    fs::write(v1.join("files/ab/orphan"), "x").unwrap();
-    fs::write(v1.join("incoming/dead"), "x").unwrap();
-    let writing = fs::File::create(v1.join("incoming/alive")).unwrap();
+    DiskCache::new(options(&folder)).stats().await.unwrap();
+    let schema = schema_folder(&folder);
+    fs::create_dir_all(schema.join("files/ab")).unwrap();
+    fs::write(schema.join("files/ab/orphan"), "x").unwrap();
+    fs::write(schema.join("incoming/dead"), "x").unwrap();
+    let writing = fs::File::create(schema.join("incoming/alive")).unwrap();
     writing.lock().unwrap();
     DiskCache::new(options(&folder)).stats().await.unwrap();
-    assert!(!v1.join("files/ab/orphan").exists());
-    assert!(!v1.join("incoming/dead").exists());
-    assert!(v1.join("incoming/alive").exists());
+    assert!(!schema.join("files/ab/orphan").exists());
+    assert!(!schema.join("incoming/dead").exists());
+    assert!(schema.join("incoming/alive").exists());
+}
+
+/// The folders as a cache makes them, whatever this process's umask is.
+fn owner_only(folder: &tempfile::TempDir) {
+    let (root, schema) = (folder.path().join("cache"), schema_folder(folder));
+    for path in files(&root).into_iter().chain([root, schema]) {
+        if path.exists() {
+            let mode = if path.is_dir() { 0o700 } else { 0o600 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+/// Another process in the middle of a transaction; a connection of this one, because `SQLite` keeps them apart as well.
+fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(schema_folder(folder).join("index-1.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_held_by_somebody_who_does_not_yield_is_done_without() {
+async fn a_writer_that_does_not_end_costs_puts_and_no_hits() {
     let folder = folder();
     let patience = Duration::from_millis(50);
     let cache = DiskCache::new(options(&folder).patience(patience));
     cache.put(&key("a"), entry(b"value")).await.unwrap();
-    cache.close().await;
-    let turn = fs::File::open(schema_folder(&folder).join("turn.lock")).unwrap();
-    turn.lock().unwrap();
-    let cache = DiskCache::new(options(&folder).patience(patience));
-    for _ in 0..100 {
+    let other = writer_at_work(&folder);
+    for number in 0..100 {
         // Only the first one waits; a hundred times the patience would be felt.
-        let error = cache.get(&key("a")).await.unwrap_err();
+        let error = cache.put(&key("b"), entry(b"value")).await.unwrap_err();
+        let expected = if number == 0 {
+            patience
+        } else {
+            Duration::ZERO
+        };
         assert!(
-            matches!(error, CacheError::Busy { waited, .. } if waited == patience),
+            matches!(error, CacheError::Busy { waited, .. } if waited == expected),
             "{error:?}"
         );
+        assert!(cache.get(&key("a")).await.unwrap().is_some());
     }
-    drop(turn);
-    loop {
-        // As soon as the other one is gone, it works again.
-        match cache.get(&key("a")).await {
-            Ok(found) => break assert_eq!(found.unwrap().value(), b"value"),
-            Err(error) => assert!(matches!(error, CacheError::Busy { .. }), "{error:?}"),
+    other.execute_batch("ROLLBACK").unwrap();
+    // As soon as the other one is gone, it works again.
+    cache.put(&key("b"), entry(b"value")).await.unwrap();
+    assert!(cache.get(&key("b")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_job_whose_result_cannot_be_stored_in_time_succeeds_all_the_same() {
+    let folder = folder();
+    let disk = DiskCache::new(options(&folder).patience(Duration::from_millis(20)));
+    disk.put(&key("a"), entry(b"value")).await.unwrap();
+    let _other = writer_at_work(&folder);
+    let cache = TaskCache::new(Arc::new(disk));
+    let policy = Policy::cacheable(Labels::default());
+    let compute = || async { Ok(Arc::from(*b"result")) };
+    let answer = cache.get_or_compute(&key("b"), &policy, compute).await;
+    assert_eq!(answer.outcome, Ok(Arc::from(*b"result")));
+    assert_eq!(cache.stats().await.unwrap().failures, 1);
+}
+
+#[tokio::test]
+async fn a_cache_that_others_may_write_is_refused_by_name() {
+    for (number, exposed) in [
+        "",
+        "results-v2",
+        "results-v2/index-1.sqlite",
+        "results-v2/files",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = folder();
+        let cache = DiskCache::new(options(&folder));
+        cache.put(&key("a"), entry(&[1; 5_000])).await.unwrap();
+        cache.close().await;
+        let path = folder.path().join("cache").join(exposed);
+        let mode = path.metadata().unwrap().permissions().mode();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode | 0o020)).unwrap();
+        let cache = DiskCache::new(options(&folder));
+        for _ in 0..2 {
+            let error = cache.get(&key("a")).await.unwrap_err();
+            assert!(
+                matches!(&error, CacheError::Exposed { path: found, .. } if found.ends_with(exposed)),
+                "{number} {error:?}"
+            );
+            assert!(error.to_string().contains("chmod go-w"), "{error}");
         }
-        tokio::task::yield_now().await;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(cache.get(&key("a")).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_cache_of_another_user_is_refused_by_name() {
+    // Only root can give files away; everyone else has the decision tested in `ownership`.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for foreign in [
+        "",
+        "results-v2",
+        "results-v2/index-1.sqlite",
+        "results-v2/files/*",
+    ] {
+        let folder = folder();
+        let cache = DiskCache::new(options(&folder));
+        cache.put(&key("a"), entry(&[1; 5_000])).await.unwrap();
+        cache.close().await;
+        let path = match foreign.strip_suffix("/*") {
+            Some(parent) => files(&folder.path().join("cache").join(parent)).remove(0),
+            None => folder.path().join("cache").join(foreign),
+        };
+        std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+        let cache = DiskCache::new(options(&folder));
+        let error = cache.get(&key("a")).await.unwrap_err();
+        assert!(
+            matches!(&error, CacheError::Foreign { owner: 12_345, .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("uid 12345"), "{error}");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        assert!(cache.get(&key("a")).await.unwrap().is_some());
     }
 }
 
@@ -248,7 +347,7 @@ impl Clock for BreakingClock {
 }
 
 #[tokio::test]
-async fn a_panic_on_the_thread_of_the_cache_closes_it_and_hangs_nobody() {
+async fn a_panic_within_a_transaction_rolls_it_back_and_hangs_nobody() {
     let folder = folder();
     let broken = Arc::new(AtomicBool::new(false));
     let clock = BreakingClock(Arc::clone(&broken));
@@ -259,7 +358,9 @@ async fn a_panic_on_the_thread_of_the_cache_closes_it_and_hangs_nobody() {
         let put = cache.put(&key("b"), entry(b"value")).await;
         assert!(matches!(put, Err(CacheError::Closed)), "{put:?}");
     }
-    // Others find the cache free, with what was stored.
+    // Others find the cache free, with what was stored, and so does this one.
+    broken.store(false, Ordering::Relaxed);
+    cache.put(&key("b"), entry(b"value")).await.unwrap();
     let other = DiskCache::new(options(&folder));
     assert!(other.get(&key("a")).await.unwrap().is_some());
     other.close().await;

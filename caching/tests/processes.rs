@@ -124,6 +124,7 @@ async fn child() {
     let folder = std::env::var_os(FOLDER).expect("only the other tests start this one");
     let folder = Path::new(&folder);
     let mut cache = open(folder);
+    let mut writing = None;
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
@@ -134,6 +135,18 @@ async fn child() {
             }
             ["get", name] => println!("#{:?}", get(&cache, name).await),
             ["clear"] => println!("#{}", cache.invalidate(&Selector::all()).await.unwrap()),
+            // Holds the right to write, as if in the middle of a put.
+            ["begin"] => {
+                let index = folder.join("results-v2/index-1.sqlite");
+                let connection = rusqlite::Connection::open(index).unwrap();
+                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+                writing = Some(connection);
+                println!("#begun");
+            }
+            ["end"] => {
+                drop(writing.take());
+                println!("#ended");
+            }
             ["sync"] => {
                 cache = DiskCache::new(options(folder));
                 println!("#syncing");
@@ -148,7 +161,7 @@ async fn child() {
                     put(&cache, "replaced", number).await.unwrap();
                 }
             }
-            // Puts and gets, so that the turn changes hands all the time.
+            // Puts and gets, so that both write all the time.
             ["share", name, count] => {
                 for number in 0..count.parse().unwrap() {
                     put(&cache, &format!("{name}-{number}"), number)
@@ -256,11 +269,12 @@ async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
     // Nothing is left over that no entry refers to.
     let cache = open(folder.path());
     let listed = cache.list(&Selector::all()).await.unwrap();
+    cache.close().await;
     let large = listed
         .iter()
         .filter(|listing| listing.size > INLINE)
         .count();
-    let count = |name: &str| walk(&folder.path().join("results-v1").join(name));
+    let count = |name: &str| walk(&folder.path().join("results-v2").join(name));
     assert_eq!(
         (count("files"), count("incoming"), count("quarantine")),
         (large, 0, 0)
@@ -277,26 +291,33 @@ fn walk(folder: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn a_process_that_is_stopped_is_done_without_until_it_goes_on() {
+async fn a_process_that_is_stopped_keeps_nobody_from_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = Other::start(folder.path());
     assert_eq!(other.ask("put x 1"), "put");
     other.signal("STOP");
-    let cache = DiskCache::new(DiskOptions::at(folder.path()).patience(Duration::from_millis(20)));
-    let key = Key::of(b"x");
-    assert!(matches!(
-        cache.get(&key).await,
-        Err(CacheError::Busy { .. })
-    ));
+    let cache = open(folder.path());
+    assert_eq!(get(&cache, "x").await, Some(1));
+    put(&cache, "x", 2).await.unwrap();
     other.signal("CONT");
-    loop {
-        match cache.get(&key).await {
-            Ok(found) => break assert_eq!(found.unwrap().value(), value("x", 1)),
-            Err(error) => assert!(matches!(error, CacheError::Busy { .. }), "{error:?}"),
-        }
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(other.ask("get x"), "Some(1)");
+    assert_eq!(other.ask("get x"), "Some(2)");
+}
+
+#[tokio::test]
+async fn a_process_that_is_stopped_while_it_writes_costs_puts_and_no_hits_until_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = Other::start(folder.path());
+    assert_eq!(other.ask("put x 1"), "put");
+    assert_eq!(other.ask("begin"), "begun");
+    other.signal("STOP");
+    let cache = DiskCache::new(options(folder.path()).patience(Duration::from_millis(20)));
+    assert_eq!(get(&cache, "x").await, Some(1));
+    let busy = put(&cache, "x", 2).await;
+    assert!(matches!(busy, Err(CacheError::Busy { .. })), "{busy:?}");
+    other.signal("CONT");
+    assert_eq!(other.ask("end"), "ended");
+    put(&cache, "x", 2).await.unwrap();
+    assert_eq!(get(&cache, "x").await, Some(2));
 }
 
 #[tokio::test]

@@ -16,7 +16,6 @@ use crate::error::CliError;
 use crate::exit;
 use crate::map::shell_line;
 use crate::report::{Style, plain_lines};
-use crate::session::word;
 use crate::settings::{Settings, Surroundings};
 
 /// What was typed. Where that makes no sense, or asks for help, it is told, and the program ends.
@@ -107,17 +106,14 @@ fn color_among(words: impl Iterator<Item = OsString>) -> Option<When> {
     }
 }
 
-/// How texts look on stderr outside of a run: as was typed, else as is set, as far as that is sound.
+/// How texts look on stderr outside of a run: as was typed, else as is set, as far as that is right.
 pub(crate) fn err_style(typed: Option<When>) -> Style {
     Style::of_stderr(wanted(typed))
 }
 
 /// When colours are used outside of a run.
 pub(crate) fn wanted(typed: Option<When>) -> When {
-    let set = || {
-        let settings = Settings::sound(&Surroundings::current().ok()?);
-        word(settings.color())
-    };
+    let set = || Settings::without_errors(&Surroundings::current().ok()?).color();
     typed.or_else(set).unwrap_or_default()
 }
 

@@ -90,6 +90,9 @@ impl Diagnostic {
     }
 }
 
+/// What was found so far.
+pub(crate) type Problems = Vec<Diagnostic>;
+
 /// A text, and all that was found in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {

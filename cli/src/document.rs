@@ -1,25 +1,40 @@
-//! Documents in YAML, JSON and TOML as one tree, every value with its place.
+//! Documents in YAML, JSON and TOML, from text to typed values in one pass.
 //!
-//! Job files and settings are read through it. A [`Format`] makes a [`Node`], a [`Shape`] says what
-//! may stand where, and [`check()`] compares the two: unknown keys, wrong types and unreadable values
-//! are all found here, in every format alike. The JSON Schema is printed from the same shapes.
+//! A [`Format`] gives [`Node`]s, each with its place. A type that a document can say is [`FromNode`]: it reads
+//! itself from a node, adds what is wrong to the problems, and says how it is described in messages and in the
+//! JSON Schema. A map of known keys is defined by the macro `section!`, from which all three come. Unknown
+//! keys, wrong types and unreadable values are all found here, in every format alike.
 
-mod check;
 mod format;
+mod from_node;
 mod json;
-mod shape;
+mod node;
+mod scalar;
+mod schema;
+mod section;
 #[cfg(test)]
 mod tests;
 mod text;
 mod toml;
-mod tree;
+mod words;
 mod yaml;
 
-pub(crate) use check::check;
-pub(crate) use format::Format;
-pub(crate) use shape::{Key, Section, Shape};
+pub(crate) use format::{Extent, Format, Part, Sink, json_node, yaml_node};
+pub(crate) use from_node::{Anything, Either, Field, FromNode, Named, Plain, Spanned};
+pub(crate) use node::{Entry, Node, Value};
+pub(crate) use scalar::{
+    AnyByteSize, ByteSize, Command, Count, Factor, False, PositiveNumber, TimeSpan, Version,
+};
+pub(crate) use schema::{DRAFT, Schemas, document_schema};
+pub(crate) use section::{
+    Section, SectionPlace, expected as expected_section, property, read as read_section,
+    schema as schema_of_section, section, unknown_key,
+};
 pub(crate) use text::source;
-pub(crate) use tree::{Entry, Node, Value};
+pub(crate) use words::{
+    ClapWord, Words, expected as expected_words, read as read_word, schema as schema_of_words,
+    words,
+};
 
-/// How deep lists and maps may lie in each other: deeper is a mistake or an attack.
+/// How deep lists and maps may lie in each other in YAML and TOML: deeper is a mistake or an attack.
 const DEEPEST: usize = 128;

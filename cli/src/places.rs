@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ratchet_caching::{DiskCache, DiskOptions};
 use ratchet_runtime::RunStore;
 
 use crate::args::record::StateArguments;
@@ -14,6 +15,37 @@ use crate::trust::{Trust, Untrusted};
 pub(crate) struct Places {
     pub(crate) state: PathBuf,
     pub(crate) cache: PathBuf,
+    pub(crate) cache_owner: CacheOwner,
+}
+
+/// Whose a cache may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum CacheOwner {
+    /// The user's, or root's.
+    #[default]
+    User,
+    /// Anybody's: the user has said to trust its folder.
+    Anybody,
+}
+
+impl CacheOwner {
+    /// Whose the cache in a folder may be.
+    pub(crate) fn of(folder: &Path, trust: &Trust) -> Self {
+        if trust.exempts(folder) {
+            Self::Anybody
+        } else {
+            Self::User
+        }
+    }
+
+    /// The cache in a folder.
+    pub(crate) fn cache(self, folder: &Path) -> DiskCache {
+        let options = DiskOptions::at(folder);
+        DiskCache::new(match self {
+            Self::User => options,
+            Self::Anybody => options.of_any_owner(),
+        })
+    }
 }
 
 impl Places {
@@ -30,10 +62,11 @@ impl Places {
             source,
         })?;
         let settings = Settings::load(&surroundings)?;
-        let places = Self::find(typed, &settings, &surroundings)?;
+        let mut places = Self::find(typed, &settings, &surroundings)?;
         let trust = settings.trust(&surroundings);
         check_state(&trust, &places.state)?;
         trust.folder(&places.cache)?;
+        places.cache_owner = CacheOwner::of(&places.cache, &trust);
         Ok((places, settings, trust))
     }
 
@@ -47,10 +80,12 @@ impl Places {
             Some(folder) => Self {
                 state: folder.clone(),
                 cache: folder.join("cache"),
+                cache_owner: CacheOwner::default(),
             },
             None => Self {
                 state: settings.state_dir(surroundings)?,
                 cache: settings.cache_dir(surroundings)?,
+                cache_owner: CacheOwner::default(),
             },
         })
     }
@@ -84,6 +119,7 @@ mod tests {
         Places {
             state: state.into(),
             cache: cache.into(),
+            cache_owner: CacheOwner::default(),
         }
     }
 

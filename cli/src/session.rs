@@ -38,7 +38,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Options, WorkerPlan};
 use crate::map::{HaltRule, MapRunner, Verdict};
-use crate::places::check_state;
+use crate::places::{CacheOwner, check_state};
 use crate::progress::Display;
 use crate::report::{Style, span};
 use crate::settings::{Settings, Surroundings};
@@ -52,7 +52,7 @@ use signals::Heard;
 pub(crate) use delivery::Recipient;
 pub(crate) use feed::Feed;
 pub(crate) use record::{Again, source_of};
-pub(crate) use rules::{Rules, cores, word};
+pub(crate) use rules::{Rules, cores};
 pub(crate) use screen::Screen;
 
 /// How many outcomes are handed over together.
@@ -114,6 +114,7 @@ impl Session {
         }
         if let Some(cache) = &rules.cache_dir {
             trust.folder(cache)?;
+            rules.cache_owner = CacheOwner::of(cache, &trust);
         }
         let stderr = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

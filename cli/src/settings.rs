@@ -11,38 +11,40 @@ mod keys;
 mod load;
 mod origin;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
-use ratchet_runtime::{ParallelizationHint, Timeouts};
+use ratchet_runtime::{Durability, Timeouts};
 
-#[cfg(test)]
-use crate::document::Shape;
-use crate::document::{Node, Value};
-use crate::job_file::{Retry, Wishes};
+use crate::args::display::When;
+use crate::args::output::Format;
+use crate::document::{Count, Either, Field, Section as _};
+use crate::job_file::{PartialRetry, PartialTerms};
 use crate::trust::Trust;
-use crate::value::{self, Amount};
+use crate::value::Amount;
 
 pub(crate) use folders::Surroundings;
-pub(crate) use keys::SETTINGS;
+pub(crate) use keys::SettingsSpec;
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 
-/// What was set, by key; every value is sound.
+/// What was set, by key. What was refused is not in it.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    set: Vec<Setting>,
+    spec: SettingsSpec,
+    /// What each key says, as it is written, and where.
+    written: HashMap<String, Written>,
     /// Folders that the user's own config file trusts.
     trusted: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
-struct Setting {
-    key: &'static str,
-    node: Node,
+struct Written {
+    text: String,
     origin: Origin,
 }
 
@@ -52,30 +54,30 @@ impl Settings {
         load::load(surroundings)
     }
 
-    /// What is sound of them, for whoever is about to tell what is not.
-    pub(crate) fn sound(surroundings: &Surroundings) -> Self {
-        load::sound(surroundings)
+    /// What is right of them, for whoever is about to tell what is not.
+    pub(crate) fn without_errors(surroundings: &Surroundings) -> Self {
+        load::without_errors(surroundings)
     }
 
     pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
-        value::positive(self.text("jobs")?).ok()
+        positive(&self.spec.jobs)
     }
 
     pub(crate) fn workers(&self) -> Option<NonZeroU32> {
-        value::positive(self.text("workers")?).ok()
+        positive(&self.spec.workers)
     }
 
     pub(crate) fn prefetch(&self) -> Option<Prefetch> {
-        value::prefetch(self.text("prefetch")?).ok()
+        self.spec.prefetch.get().copied()
     }
 
     pub(crate) fn grace(&self) -> Option<Duration> {
-        self.duration("grace")
+        self.spec.grace.get().copied()
     }
 
     /// Where runs are recorded: as set, or the XDG state folder.
     pub(crate) fn state_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
-        match self.path("state-dir") {
+        match self.path("state-dir", &self.spec.state_dir) {
             Some(folder) => Ok(folder),
             None => surroundings
                 .state_folder()
@@ -85,7 +87,7 @@ impl Settings {
 
     /// Where results are kept: as set, or beside the records.
     pub(crate) fn cache_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
-        match self.path("cache-dir") {
+        match self.path("cache-dir", &self.spec.cache_dir) {
             Some(folder) => Ok(folder),
             None => self
                 .state_dir(surroundings)
@@ -99,17 +101,16 @@ impl Settings {
     }
 
     /// What holds for jobs that say nothing.
-    pub(crate) fn wishes(&self) -> Wishes {
-        Wishes {
-            hint: self
-                .text("hint")
-                .and_then(|name| name.parse::<ParallelizationHint>().ok()),
-            timeouts: self.duration("timeout").map(Timeouts::after),
-            retry: Retry {
-                max: self.text("retries").and_then(|text| text.parse().ok()),
-                ..Retry::default()
+    pub(crate) fn terms(&self) -> PartialTerms {
+        let timeout = self.spec.timeout.get();
+        PartialTerms {
+            hint: self.spec.hint.get().map(|hint| hint.0.clone()),
+            timeouts: timeout.map(|limit| Timeouts::after(limit.0)),
+            retry: PartialRetry {
+                max: self.spec.retries.get().map(|retries| retries.0),
+                ..PartialRetry::default()
             },
-            ..Wishes::default()
+            ..PartialTerms::default()
         }
     }
 
@@ -118,115 +119,77 @@ impl Settings {
         &self,
         surroundings: &Surroundings,
     ) -> Vec<(&'static str, String, Origin)> {
-        SETTINGS
-            .keys
-            .iter()
-            .map(|key| {
-                let Some(set) = self.find(key.name) else {
-                    let default = keys::default(key.name, self, surroundings);
-                    return (key.name, default, Origin::Default);
-                };
-                (key.name, written(&set.node), set.origin.clone())
-            })
-            .collect()
-    }
-
-    fn find(&self, key: &str) -> Option<&Setting> {
-        self.set.iter().find(|set| set.key == key)
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
-        self.find(key)?.node.text_or_number()
-    }
-
-    fn duration(&self, key: &str) -> Option<Duration> {
-        value::duration(self.text(key)?).ok()
-    }
-
-    /// The folders of a key that may name several.
-    fn paths(&self, key: &str) -> Vec<PathBuf> {
-        let Some(set) = self.find(key) else {
-            return Vec::new();
+        let with_origin = |key| match self.written.get(key) {
+            Some(written) => (key, written.text.clone(), written.origin.clone()),
+            None => (key, keys::default(key, self, surroundings), Origin::Default),
         };
-        let paths = match &set.node.value {
-            Value::List(members) => members.iter().filter_map(Node::text).collect(),
-            _ => Vec::from_iter(set.node.text()),
+        SettingsSpec::keys().into_iter().map(with_origin).collect()
+    }
+
+    /// The folders that `trust` names. In a file, they are relative to the file.
+    fn trust_folders(&self) -> Vec<PathBuf> {
+        let paths = match self.spec.trust.get() {
+            None => Vec::new(),
+            Some(Either::First(path)) => vec![path],
+            Some(Either::Second(paths)) => paths.iter().map(|path| &path.value).collect(),
         };
-        let base = set.origin.folder().unwrap_or(Path::new(""));
+        let origin = self.written.get("trust").map(|written| &written.origin);
+        let base = origin.and_then(Origin::folder).unwrap_or(Path::new(""));
         paths.into_iter().map(|path| base.join(path)).collect()
     }
 
     /// In a file, a path is relative to the file.
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        let set = self.find(key)?;
-        let path = set.node.text()?;
-        Some(match set.origin.folder() {
+    fn path(&self, key: &str, field: &Field<String>) -> Option<PathBuf> {
+        let path = field.get()?;
+        let origin = self.written.get(key).map(|written| &written.origin);
+        Some(match origin.and_then(Origin::folder) {
             Some(folder) => folder.join(path),
             None => PathBuf::from(path),
         })
     }
-}
 
-/// A value as text; the members of a list stand as in a variable, with colons between them.
-fn written(node: &Node) -> String {
-    match &node.value {
-        Value::List(members) => {
-            let members: Vec<_> = members.iter().filter_map(Node::text).collect();
-            members.join(":")
-        }
-        _ => node.text_or_number().unwrap_or_default().to_owned(),
-    }
-}
-
-impl Settings {
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.duration("deadline")
+        self.spec.deadline.get().map(|deadline| deadline.0)
     }
 
     pub(crate) fn max_fail(&self) -> Option<Amount> {
-        value::amount(self.text("max-fail")?).ok()
+        self.spec.max_fail.get().copied()
     }
 
     pub(crate) fn memory_limit(&self) -> Option<u64> {
-        value::size(self.text("memory-limit")?).ok()
+        self.spec.memory_limit.get().map(|size| size.0)
     }
 
     pub(crate) fn memory_free(&self) -> Option<u64> {
-        value::size(self.text("memory-free")?).ok()
+        self.spec.memory_free.get().map(|size| size.0)
     }
 
     pub(crate) fn load_limit(&self) -> Option<f64> {
-        self.text("load")?.parse().ok()
+        self.spec.load.get().map(|load| load.0)
     }
 
-    /// One of the words of `format`.
-    pub(crate) fn format(&self) -> Option<&str> {
-        self.text("format")
+    pub(crate) fn format(&self) -> Option<Format> {
+        self.spec.format.get().map(|format| format.0)
     }
 
-    /// `auto`, `always` or `never`.
-    pub(crate) fn progress(&self) -> Option<&str> {
-        self.text("progress")
+    pub(crate) fn progress(&self) -> Option<When> {
+        self.spec.progress.get().map(|when| when.0)
     }
 
-    /// `auto`, `always` or `never`.
-    pub(crate) fn color(&self) -> Option<&str> {
-        self.text("color")
+    pub(crate) fn color(&self) -> Option<When> {
+        self.spec.color.get().map(|when| when.0)
     }
 
-    /// `none`, `batch` or `each`.
-    pub(crate) fn durability(&self) -> Option<&str> {
-        self.text("durability")
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.spec.durability.get().copied()
     }
 
     /// Which runs are kept; 0 is no limit.
     pub(crate) fn retention(&self) -> Retention {
         let usual = Retention::default();
-        let age = self.duration("keep-age");
-        let runs = self.text("keep-runs").and_then(|text| text.parse().ok());
-        let size = self
-            .text("keep-size")
-            .and_then(|text| value::size(text).ok());
+        let age = self.spec.keep_age.get().copied();
+        let runs = self.spec.keep_runs.get().map(|runs| runs.0.into());
+        let size = self.spec.keep_size.get().map(|size| size.0);
         Retention {
             age: age.or(usual.age).filter(|age| !age.is_zero()),
             runs: runs.or(usual.runs).filter(|runs| *runs > 0),
@@ -235,8 +198,12 @@ impl Settings {
     }
 
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
-        self.path("log-file")
+        self.path("log-file", &self.spec.log_file)
     }
+}
+
+fn positive(field: &Field<Count<1>>) -> Option<NonZeroU32> {
+    NonZeroU32::new(field.get()?.0)
 }
 
 #[cfg(test)]

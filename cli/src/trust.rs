@@ -134,6 +134,12 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether a folder passes only because it is at or below one that the user trusts, whoever it belongs to.
+    pub(crate) fn exempts(&self, folder: &Path) -> bool {
+        let real = fs::canonicalize(folder);
+        self.is_exempt(folder, real.as_deref().unwrap_or(folder))
+    }
+
     /// Whether it is at or below a folder that the user trusts.
     fn is_exempt(&self, path: &Path, real: &Path) -> bool {
         let absolute = std::path::absolute(path).ok();

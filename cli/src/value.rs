@@ -1,8 +1,10 @@
 //! Values as people write them, in flags, in the environment and in files: one reader each.
+//!
+//! Durations, sizes and the words of a command are read here and not by a crate: those that are kept take `30` for
+//! seconds, `1M` for a million or `a | b` for five words, and none says what was meant instead.
 
 mod amount;
 mod duration;
-mod names;
 mod size;
 mod words;
 
@@ -10,8 +12,8 @@ use std::fmt;
 
 pub(crate) use amount::{Amount, amount, count, positive, prefetch};
 pub(crate) use duration::{duration, show_duration};
-pub(crate) use names::closest;
-pub(crate) use size::{show_size, size};
+pub(crate) use ratchet_runtime::closest;
+pub(crate) use size::{show_size, size, units as size_units};
 pub(crate) use words::split_words;
 
 /// Why a value cannot be read, and what to write instead.

@@ -51,7 +51,7 @@ pub use order::Ordering;
 pub use outcomes::Run;
 pub use pools::Service;
 pub use progress::{Pace, Progress, ProgressMeter, ProgressWatch};
-pub use reuse::Dependencies;
+pub use reuse::{Dependencies, SESSION_VARIABLES, Unkeyed};
 pub use run::{Executor, ExecutorStatus};
 pub use sinks::Sink;
 pub use snapshot::{RunningJob, Snapshot, WaitCause, WaitingJob};

@@ -105,8 +105,8 @@ pub use error::Error;
 pub use executor::{
     Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
     MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, RunningJob, Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob,
-    monitor,
+    Runner, RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed,
+    WaitCause, WaitingJob, monitor,
 };
 pub use job::{
     Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,
@@ -119,7 +119,7 @@ pub use scheduling::{
     Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
     ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
     PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
-    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, order_by_needs,
+    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, closest, order_by_needs,
 };
 pub use summary::{ExecutionStats, Results, Summary};
 

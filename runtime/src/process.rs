@@ -35,6 +35,7 @@ mod lifecycle;
 mod manager;
 mod output;
 mod pool;
+mod programs;
 mod shortage;
 mod spawn;
 mod stdin_pipe;
@@ -56,8 +57,10 @@ pub use pool::{
     Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
 };
 pub(crate) use pool::{SeatId, Seats};
+pub(crate) use programs::{CommandLine, StartedPrograms, absolute};
 pub(crate) use supervisor::Attachment;
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
+pub(crate) use system::umask;
 
 /// Starts processes and ends them.
 ///

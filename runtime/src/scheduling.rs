@@ -21,7 +21,7 @@ mod rate;
 mod registry;
 mod scheduler;
 mod slab;
-pub(crate) mod suggestion;
+mod suggestion;
 
 pub use balancer::{
     Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
@@ -42,3 +42,4 @@ pub use registry::{Module, ModuleRegistry};
 pub use scheduler::{
     Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Ticket, Workers,
 };
+pub use suggestion::closest;

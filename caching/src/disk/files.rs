@@ -78,7 +78,7 @@ impl Incoming {
         }
     }
 
-    /// Gives the file its name. Only whoever has the turn may do so.
+    /// Gives the file its name. Only whoever writes to the index may do so: a cleaner is then not at work.
     pub(super) fn install(self, layout: &Layout, name: FileName) -> Result<(), CacheError> {
         let path = name.path(layout);
         if let Some(folder) = path.parent() {
@@ -115,8 +115,12 @@ pub(super) fn read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileValue::Missing),
         other => other.map_err(io_error)?,
     };
-    let length = file.metadata().map_err(io_error)?.len();
-    let Some(size) = usize::try_from(size).ok().filter(|_| length == size) else {
+    let metadata = file.metadata().map_err(io_error)?;
+    layout.check_owner(&path, &metadata)?;
+    let Some(size) = usize::try_from(size)
+        .ok()
+        .filter(|_| metadata.len() == size)
+    else {
         return Ok(FileValue::Damaged);
     };
     // Read into its place at once: a value of some megabytes is not to be copied.
@@ -150,17 +154,20 @@ pub(super) fn quarantine(layout: &Layout, name: FileName) -> Result<(), CacheErr
     layout.quarantine(&name.path(layout))
 }
 
-/// Removes the files that no entry refers to, which a crash may leave. Only whoever has the turn may do so.
+/// Files being written, or marks of processes that have the index open, of processes that no longer live.
+pub(super) fn leftovers(layout: &Layout) -> Vec<PathBuf> {
+    let mut found = files_in(&layout.incoming());
+    found.retain(|path| File::open(path).is_ok_and(|file| file.try_lock().is_ok()));
+    found
+}
+
+/// Removes the files that no entry refers to, which a crash may leave. Only whoever writes to the index may do so: a file
+/// gets its name before its entry is committed.
 pub(super) fn clean(layout: &Layout, referred: &HashSet<FileName>) {
     let referred: HashSet<PathBuf> = referred.iter().map(|name| name.path(layout)).collect();
     let folders = files_in(&layout.files());
     for path in folders.iter().flat_map(|folder| files_in(folder)) {
         if !referred.contains(&path) {
-            let _ = fs::remove_file(&path);
-        }
-    }
-    for path in files_in(&layout.incoming()) {
-        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(&path);
         }
     }

@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::CacheError;
 use crate::fingerprint::{
     Common, Component, Fingerprint, FingerprintTemplate, InputFiles, Part, SCHEMA, field,
     input_part,
@@ -32,11 +31,10 @@ fn printable(name: &OsStr) -> String {
 /// use ratchet_caching::Fingerprint;
 ///
 /// let worker = Fingerprint::builder().worker_command(["python3", "resize.py"]).worker_version("2");
-/// let job = |input: &str| Ok::<_, ratchet_caching::CacheError>(worker.clone().task("resize").input(input)?.build());
+/// let job = |input: &str| worker.clone().task("resize").input(input).build();
 ///
-/// assert_eq!(job(r#"{"path": "a.png", "width": 100}"#)?.key(), job(r#"{"width":100,"path":"a.png"}"#)?.key());
-/// assert_ne!(job(r#"{"width": 100}"#)?.key(), job(r#"{"width": 101}"#)?.key());
-/// # Ok::<(), ratchet_caching::CacheError>(())
+/// assert_eq!(job(r#"{"path": "a.png", "width": 100}"#).key(), job(r#"{"width":100,"path":"a.png"}"#).key());
+/// assert_ne!(job(r#"{"width": 100}"#).key(), job(r#"{"width": 101}"#).key());
 /// ```
 #[derive(Debug, Clone)]
 pub struct FingerprintBuilder {
@@ -142,10 +140,12 @@ impl FingerprintBuilder {
         self.with_text(Component::TaskVersion, version)
     }
 
-    /// The JSON input, of which only the meaning counts, see [`canonical_json`](crate::canonical_json).
-    pub fn input(mut self, json: &str) -> Result<Self, CacheError> {
-        self.input = Some(input_part(json)?);
-        Ok(self)
+    /// The JSON input. White space and the order of an object's members do not count; everything else does, as it is
+    /// spelled. What is no JSON counts as it stands, and so do objects that have a key twice.
+    #[must_use]
+    pub fn input(mut self, json: &str) -> Self {
+        self.input = Some(input_part(json));
+        self
     }
 
     /// A declared environment variable; `None` says that it is not set, which differs from being empty.
@@ -162,6 +162,24 @@ impl FingerprintBuilder {
                 Some(value) => hash.update(b"=").update(value.as_ref().as_encoded_bytes()),
                 None => hash.update(b"-"),
             }
+        });
+        self
+    }
+
+    /// Everything else that the work has in its environment, as one part: names and values, sorted by name.
+    #[must_use]
+    pub fn inherited_environment<I, N, V>(mut self, variables: I) -> Self
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.set(Component::Environment, String::new(), |hash| {
+            for (name, value) in variables {
+                field(hash, name.as_ref().as_encoded_bytes());
+                field(hash, value.as_ref().as_encoded_bytes());
+            }
+            hash
         });
         self
     }

@@ -1,347 +1,282 @@
-//! One text for each JSON value.
+//! One text for inputs that differ in their layout only.
 
-mod order;
+use std::borrow::Cow;
 
-use crate::fingerprint::json_error::{JsonError, JsonProblem};
-use crate::fingerprint::number;
-use crate::fingerprint::text::{plain_run, push_escaped};
-use order::{Disordered, Member, in_order};
+/// Deeper inputs count as they are spelled, so that recursion ends.
+const DEPTH: usize = 128;
 
-/// The canonical text of a JSON value.
+/// The text of a JSON value without white space, and with the members of its objects sorted.
 ///
-/// Two texts have the same canonical text exactly when a worker cannot tell them apart:
-///
-/// * White space and the order of an object's members do not matter; the order of an array does.
-/// * A character and its escape are the same: `"\u00e9"` is `"é"`. Nothing is normalised beyond that.
-/// * Numbers are never rounded. An integer stands as it is spelled, however long. A number with a fraction or an
-///   exponent is the same as any other such number of the same value: `1.50` is `15e-1`. An integer and a number with
-///   a fraction are never the same, because many languages read `1` and `1.0` as different types. `-0` is not `0`,
-///   and `-0.0` is not `0.0`.
-/// * A key that occurs twice in one object is refused: readers disagree on which one counts.
-///
-/// Nesting may be as deep as memory allows; no recursion is involved. The time it takes grows with the length of the
-/// text (times its logarithm, where members have to be sorted), whatever its shape.
-///
-/// ```
-/// use ratchet_caching::canonical_json;
-///
-/// assert_eq!(canonical_json(r#" {"b": 1.50, "a": "\u0041"} "#)?, r#"{"a":"A","b":15e-1}"#);
-/// assert_ne!(canonical_json("9007199254740993")?, canonical_json("9007199254740992")?);
-/// assert!(canonical_json(r#"{"a": 1, "a": 2}"#).is_err());
-/// # Ok::<(), ratchet_caching::JsonError>(())
-/// ```
-pub fn canonical_json(text: &str) -> Result<String, JsonError> {
-    let canonical = canonical_bytes(text)?;
-    // What is copied or written is UTF-8: lossy, only so as not to have to say what cannot happen.
-    Ok(String::from_utf8(canonical)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+/// That is all: a number or a string that is spelled in another way is another one, which costs a run of its job. So no
+/// number is ever rounded, and `1` is never `1.0`. A text that is no JSON, or in which sorting could change what a reader
+/// sees, is answered as it stands: it is never an error. The latter are objects with a key twice, where readers
+/// disagree on which one counts, and those with an escape in a key, because two spellings may be one key.
+pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
+    let mut writer = Writer {
+        text: text.as_bytes(),
+        position: 0,
+        output: Vec::with_capacity(text.len()),
+    };
+    match writer.value(0) {
+        Some(()) if writer.next().is_none() => Cow::Owned(writer.output),
+        _ => Cow::Borrowed(text.as_bytes()),
+    }
 }
 
-/// The bytes of the canonical text.
-pub(super) fn canonical_bytes(text: &str) -> Result<Vec<u8>, JsonError> {
-    let mut reader = Reader::new(text);
-    reader.document()?;
-    Ok(in_order(reader.output, reader.disordered))
-}
-
-/// What has been opened and not closed.
-#[derive(Clone, Copy)]
-enum Open {
-    Array,
-    /// An object that begins here in the output, and whose members begin here in `members`.
-    Object {
-        start: usize,
-        first_member: usize,
-    },
-}
-
-struct Reader<'a> {
-    text: &'a str,
+struct Writer<'a> {
+    text: &'a [u8],
     position: usize,
-    /// The canonical text, but for the order of members.
     output: Vec<u8>,
-    open: Vec<Open>,
-    /// The members of all open objects.
-    members: Vec<Member>,
-    disordered: Vec<Disordered>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            position: 0,
-            output: Vec::with_capacity(text.len() + text.len() / 8),
-            // Enough for what is usual, so that they do not grow step by step.
-            open: Vec::with_capacity(8),
-            members: Vec::with_capacity(16),
-            disordered: Vec::new(),
-        }
+/// Where a member of an object is in the output.
+#[derive(Clone, Copy)]
+struct Member {
+    start: usize,
+    key_end: usize,
+    end: usize,
+}
+
+impl Writer<'_> {
+    /// The next byte that is no white space.
+    fn next(&mut self) -> Option<u8> {
+        let rest = &self.text[self.position..];
+        let blank = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.position += blank.count();
+        self.text.get(self.position).copied()
     }
 
-    fn document(&mut self) -> Result<(), JsonError> {
-        self.value()?;
-        while let Some(&open) = self.open.last() {
-            match (open, self.next_token()) {
-                (_, Some(b',')) => {
-                    self.position += 1;
-                    if let Open::Object { .. } = open {
-                        self.end_member();
-                        self.output.push(b',');
-                        self.key()?;
-                    } else {
-                        self.output.push(b',');
+    /// Takes over this byte if it is the next one.
+    fn take(&mut self, wanted: u8) -> Option<()> {
+        (self.next()? == wanted).then(|| self.copy(1))
+    }
+
+    fn copy(&mut self, count: usize) {
+        let end = self.position + count;
+        self.output
+            .extend_from_slice(&self.text[self.position..end]);
+        self.position = end;
+    }
+
+    /// Takes over a value; `None` if there is none, or none that can be sorted.
+    fn value(&mut self, depth: usize) -> Option<()> {
+        if depth == DEPTH {
+            return None;
+        }
+        match self.next()? {
+            b'"' => self.string().map(|_| ()),
+            b'[' => {
+                self.copy(1);
+                if self.take(b']').is_some() {
+                    return Some(());
+                }
+                loop {
+                    self.value(depth + 1)?;
+                    if self.take(b',').is_none() {
+                        return self.take(b']');
                     }
-                    self.value()?;
                 }
-                (Open::Array, Some(b']')) => {
-                    self.position += 1;
-                    self.output.push(b']');
-                    self.open.pop();
-                }
-                (
-                    Open::Object {
-                        start,
-                        first_member,
-                    },
-                    Some(b'}'),
-                ) => {
-                    self.position += 1;
-                    self.end_member();
-                    self.output.push(b'}');
-                    self.open.pop();
-                    self.close_object(start, first_member)?;
-                }
-                _ => return Err(self.unexpected()),
+            }
+            b'{' => self.object(depth),
+            _ => {
+                let is_scalar =
+                    |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+                let rest = &self.text[self.position..];
+                let length = rest.iter().take_while(is_scalar).count();
+                self.copy(length);
+                (length > 0).then_some(())
             }
         }
-        match self.next_token() {
-            None => Ok(()),
-            Some(_) => Err(JsonError::at(self.position, JsonProblem::Trailing)),
-        }
     }
 
-    /// Reads a scalar, or opens arrays and objects until their first scalar.
-    fn value(&mut self) -> Result<(), JsonError> {
+    fn object(&mut self, depth: usize) -> Option<()> {
+        self.copy(1);
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        let mut members = Vec::new();
         loop {
-            match self.next_token() {
-                Some(b'"') => return self.string(),
-                Some(b'-' | b'0'..=b'9') => return self.number(),
-                Some(b't') => return self.word("true"),
-                Some(b'f') => return self.word("false"),
-                Some(b'n') => return self.word("null"),
-                Some(b'[') => {
-                    self.position += 1;
-                    self.output.push(b'[');
-                    if self.next_token() == Some(b']') {
-                        self.position += 1;
-                        self.output.push(b']');
-                        return Ok(());
-                    }
-                    self.open.push(Open::Array);
-                }
-                Some(b'{') => {
-                    self.position += 1;
-                    let start = self.output.len();
-                    self.output.push(b'{');
-                    if self.next_token() == Some(b'}') {
-                        self.position += 1;
-                        self.output.push(b'}');
-                        return Ok(());
-                    }
-                    self.open.push(Open::Object {
-                        start,
-                        first_member: self.members.len(),
-                    });
-                    self.key()?;
-                }
-                _ => return Err(self.unexpected()),
+            self.next()?;
+            let start = self.output.len();
+            if self.string()? {
+                return None;
             }
-        }
-    }
-
-    fn key(&mut self) -> Result<(), JsonError> {
-        if self.next_token() != Some(b'"') {
-            return Err(self.unexpected());
-        }
-        let (start, source) = (self.output.len(), self.position);
-        self.string()?;
-        self.members.push(Member {
-            start,
-            key_end: self.output.len(),
-            end: 0,
-            source,
-        });
-        if self.next_token() != Some(b':') {
-            return Err(self.unexpected());
-        }
-        self.position += 1;
-        self.output.push(b':');
-        Ok(())
-    }
-
-    fn end_member(&mut self) {
-        if let Some(member) = self.members.last_mut() {
-            member.end = self.output.len();
-        }
-    }
-
-    fn close_object(&mut self, start: usize, first_member: usize) -> Result<(), JsonError> {
-        let output = self.output.as_slice();
-        let key = |member: &Member| &output[member.start..member.key_end];
-        let members = &mut self.members[first_member..];
-        if !members.is_sorted_by(|a, b| key(a) < key(b)) {
-            members.sort_by(|a, b| key(a).cmp(key(b)));
-            if let Some(pair) = members
-                .windows(2)
-                .find(|pair| key(&pair[0]) == key(&pair[1]))
-            {
-                let twice = &self.output[pair[1].start + 1..pair[1].key_end - 1];
-                let twice = String::from_utf8_lossy(twice).into_owned();
-                return Err(JsonError::at(
-                    pair[1].source,
-                    JsonProblem::DuplicateKey(twice),
-                ));
-            }
-            let members = members.to_vec();
-            self.disordered.push(Disordered {
+            let key_end = self.output.len();
+            self.take(b':')?;
+            self.value(depth + 1)?;
+            let end = self.output.len();
+            members.push(Member {
                 start,
-                end: self.output.len(),
-                members,
+                key_end,
+                end,
             });
+            if self.take(b',').is_none() {
+                break;
+            }
         }
-        self.members.truncate(first_member);
-        Ok(())
+        self.sort(members)?;
+        self.take(b'}')
     }
 
-    fn string(&mut self) -> Result<(), JsonError> {
-        // The quotes are copied with the run beside them: most strings are one run, and so one copy.
-        let mut run = self.position;
-        self.position += 1;
+    /// Puts the members of the object that ends here in order; `None` if a key occurs twice.
+    fn sort(&mut self, mut members: Vec<Member>) -> Option<()> {
+        let output = &self.output;
+        let key = |member: &Member| &output[member.start..member.key_end];
+        if members.is_sorted_by(|a, b| key(a) < key(b)) {
+            return Some(());
+        }
+        let first = members.first()?.start;
+        members.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+        if members
+            .windows(2)
+            .any(|pair| key(&pair[0]) == key(&pair[1]))
+        {
+            return None;
+        }
+        let texts: Vec<&[u8]> = members
+            .iter()
+            .map(|member| &output[member.start..member.end])
+            .collect();
+        let sorted = texts.join(&b',');
+        self.output.truncate(first);
+        self.output.extend_from_slice(&sorted);
+        Some(())
+    }
+
+    /// Takes over a string, and says whether there is an escape in it.
+    fn string(&mut self) -> Option<bool> {
+        let rest = self.text[self.position..].strip_prefix(b"\"")?;
+        let (mut length, mut escapes) = (0, false);
         loop {
-            let bytes = self.text.as_bytes();
-            let rest = &bytes[self.position..];
-            self.position += plain_run(rest);
-            match bytes.get(self.position) {
-                Some(b'"') => {
-                    self.position += 1;
-                    self.output.extend_from_slice(&bytes[run..self.position]);
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.output.extend_from_slice(&bytes[run..self.position]);
-                    let decoded = self.escape()?;
-                    push_escaped(&mut self.output, decoded);
-                    run = self.position;
-                }
-                _ => return Err(self.unexpected()),
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+            length += rest.get(length..)?.iter().position(ends)?;
+            if rest[length] == b'"' {
+                self.copy(length + 2);
+                return Some(escapes);
             }
+            escapes = true;
+            length += 2;
         }
-    }
-
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let start = self.position;
-        self.position += 1;
-        let simple = match self.text.as_bytes().get(self.position) {
-            Some(&byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let unit = self.code_unit()?;
-                let pair = if (0xd800..0xdc00).contains(&unit)
-                    && self.text[self.position..].starts_with("\\u")
-                {
-                    self.position += 1;
-                    [unit, self.code_unit()?]
-                } else {
-                    [unit, 0]
-                };
-                let units = if pair[1] == 0 { &pair[..1] } else { &pair[..] };
-                let mut decoded = char::decode_utf16(units.iter().copied());
-                return match (decoded.next(), decoded.next()) {
-                    (Some(Ok(character)), None) => Ok(character),
-                    _ => Err(JsonError::at(start, JsonProblem::LoneSurrogate)),
-                };
-            }
-            _ => return Err(self.unexpected()),
-        };
-        self.position += 1;
-        Ok(simple)
-    }
-
-    /// Reads `uXXXX`.
-    fn code_unit(&mut self) -> Result<u16, JsonError> {
-        self.position += 1;
-        let mut unit = 0;
-        for _ in 0..4 {
-            let digit = self
-                .text
-                .as_bytes()
-                .get(self.position)
-                .and_then(|&byte| match byte {
-                    b'0'..=b'9' => Some(byte - b'0'),
-                    b'a'..=b'f' => Some(byte - b'a' + 10),
-                    b'A'..=b'F' => Some(byte - b'A' + 10),
-                    _ => None,
-                });
-            unit = unit * 16 + u16::from(digit.ok_or_else(|| self.unexpected())?);
-            self.position += 1;
-        }
-        Ok(unit)
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        let rest = &self.text.as_bytes()[self.position..];
-        if let Some(length) = number::plain_integer(rest) {
-            self.output.extend_from_slice(&rest[..length]);
-            self.position += length;
-            return Ok(());
-        }
-        let number = number::read(rest).map_err(|length| {
-            self.position += length;
-            self.unexpected()
-        })?;
-        number
-            .write(&mut self.output)
-            .map_err(|_| JsonError::at(self.position, JsonProblem::HugeExponent))?;
-        self.position += number.length;
-        Ok(())
-    }
-
-    fn word(&mut self, word: &str) -> Result<(), JsonError> {
-        for expected in word.bytes() {
-            if self.text.as_bytes().get(self.position) != Some(&expected) {
-                return Err(self.unexpected());
-            }
-            self.position += 1;
-        }
-        self.output.extend_from_slice(word.as_bytes());
-        Ok(())
-    }
-
-    /// The next byte that is not white space, not consumed.
-    fn next_token(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.position) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.position += 1;
-        }
-        None
-    }
-
-    fn unexpected(&self) -> JsonError {
-        let problem = match self.text[self.position..].chars().next() {
-            Some(character) => JsonProblem::Unexpected(character),
-            None => JsonProblem::Unfinished,
-        };
-        JsonError::at(self.position, problem)
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn text(json: &str) -> String {
+        String::from_utf8(canonical(json).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn white_space_and_the_order_of_members_do_not_matter() {
+        for (spelled, expected) in [
+            (" [ 1 , 2 ] ", "[1,2]"),
+            ("{ \"b\" : 1,\n\"a\":\t[] }\r\n", r#"{"a":[],"b":1}"#),
+            (
+                r#"[{"b": {"z": 1, "y": " a b "}, "a": null}, {}]"#,
+                r#"[{"a":null,"b":{"y":" a b ","z":1}},{}]"#,
+            ),
+            (
+                r#"{"a\"": 1} "#,
+                // An escape in a key: as it stands.
+                r#"{"a\"": 1} "#,
+            ),
+            (r#""\" \\" "#, r#""\" \\""#),
+        ] {
+            assert_eq!(text(spelled), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_spelled_in_another_way_is_something_else() {
+        let spelled = [
+            "1",
+            "1.0",
+            "1.00",
+            "10e-1",
+            "-0",
+            "0",
+            "9007199254740993",
+            "9007199254740992",
+            "1e999",
+            "\"A\"",
+            "\"\\u0041\"",
+            "\"\\ud800\"",
+            "[1,2]",
+            "[2,1]",
+            "[12]",
+            "null",
+            "\"null\"",
+            "{}",
+            "[]",
+            "{\"a\":1}",
+            "{\"A\":1}",
+        ];
+        let texts: std::collections::HashSet<String> =
+            spelled.iter().map(|spelled| text(spelled)).collect();
+        assert_eq!(texts.len(), spelled.len());
+    }
+
+    #[test]
+    fn what_cannot_be_sorted_counts_as_it_stands() {
+        let deep = format!("{}1{}", "[ ".repeat(500), "]".repeat(500));
+        for spelled in [
+            r#"{"a": 1, "a": 2}"#,
+            r#"{"b": 1, "a": 2, "b": 1}"#,
+            // One key in two spellings: the last one counts for most readers.
+            r#"{"a": 1, "\u0061": 2}"#,
+            &deep,
+            "",
+            " ",
+            "{ ",
+            "[1 2]",
+            "[1, ]",
+            "{\"a\" 1}",
+            "{\"a\": }",
+            "{a: 1}",
+            "1 2",
+            "\"a",
+            "\"a\\",
+            "[1] x",
+        ] {
+            assert_eq!(text(spelled), spelled);
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ a-c\"\\\\\n]{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[ a-d]{0,2}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn layouts_of_one_value_are_one_text_and_it_means_the_same(value in value()) {
+            let (compact, pretty) = (value.to_string(), serde_json::to_string_pretty(&value).unwrap());
+            prop_assert_eq!(text(&compact), text(&pretty));
+            let read: Value = serde_json::from_str(&text(&pretty)).unwrap();
+            prop_assert_eq!(read, value);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(spelled in "[\\[\\]{},:\"\\\\ a1\u{e9}]{0,20}") {
+            let _ = canonical(&spelled);
+        }
+    }
+}

@@ -32,12 +32,11 @@ pub enum Change {
 /// use ratchet_caching::{Change, Component, Fingerprint, explain};
 ///
 /// let base = Fingerprint::builder().task("resize");
-/// let yesterday = base.clone().input(r#"{"width": 100}"#)?.build();
-/// let today = base.input(r#"{"width": 200}"#)?.environment("LANG", Some("C")).build();
+/// let yesterday = base.clone().input(r#"{"width": 100}"#).build();
+/// let today = base.input(r#"{"width": 200}"#).environment("LANG", Some("C")).build();
 ///
 /// let differences: Vec<String> = explain(&yesterday, &today).iter().map(ToString::to_string).collect();
 /// assert_eq!(differences, ["the input changed", "the environment variable LANG was added"]);
-/// # Ok::<(), ratchet_caching::CacheError>(())
 /// ```
 pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
     let (mut left, mut right) = (first.parts().peekable(), second.parts().peekable());
@@ -74,7 +73,11 @@ pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.component)?;
+        if self.component == Component::Environment && self.name.is_empty() {
+            f.write_str("the inherited environment")?;
+        } else {
+            write!(f, "{}", self.component)?;
+        }
         if !self.name.is_empty() {
             write!(f, " {}", self.name)?;
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
-use crate::fingerprint::walk;
+use crate::fingerprint::walk::{self, Depth};
 
 /// File systems stamp changes with a coarse clock: a file may change after it was read without its stamp changing.
 /// Below this age a stamp vouches for nothing. The coarsest clock in use (FAT) ticks every two seconds.
 const YOUNG: Duration = Duration::from_secs(3);
 /// How many digests are remembered. At about 200 bytes each this is some 13 MB; beyond it, all are forgotten.
 const REMEMBERED: usize = 65_536;
+/// How much a folder that is named by an argument may hold: it is looked at before and after each job, which takes some
+/// milliseconds with so many.
+const IN_A_FOLDER: usize = 4096;
 /// How often a file that changes under the reader is read anew before giving up.
 const READS: usize = 3;
 
@@ -115,7 +119,7 @@ impl FileHasher {
     {
         let files = declared
             .into_iter()
-            .map(|declared| walk::read(self, base, declared.into()))
+            .map(|declared| walk::read(Depth::Contents(self), base, declared.into(), usize::MAX))
             .collect::<Result<_, _>>()?;
         Ok(InputFiles {
             base: base.to_path_buf(),
@@ -123,33 +127,24 @@ impl FileHasher {
         })
     }
 
-    /// Reads the files that a command line runs or names.
+    /// Reads the files that a command line runs or names, see [`ProgramStamps`].
     ///
-    /// The program is looked up in `search_path` (a `PATH`) if it has no slash. Every later argument that names a file
-    /// counts as well: of `python3 resize.py`, it is `resize.py` that changes. Arguments that name none are passed
-    /// over, and so is a program that is not found. What a program loads by itself is not known here: let the worker
-    /// declare a version, or declare the files.
+    /// It is an error if one of them cannot be read, or if a folder holds more than some thousand files: then nobody knows
+    /// what a result depends on.
     pub fn programs(
         &self,
         base: &Path,
         command: &[OsString],
         search_path: Option<&OsStr>,
     ) -> Result<InputFiles, CacheError> {
-        let mut found = Vec::new();
-        for (index, argument) in command.iter().enumerate() {
-            let direct = PathBuf::from(argument);
-            let path = if index == 0 && !argument.as_encoded_bytes().contains(&b'/') {
-                search_path
-                    .into_iter()
-                    .flat_map(std::env::split_paths)
-                    .map(|folder| folder.join(argument))
-                    .find(|path| is_executable(&base.join(path)))
-            } else {
-                base.join(&direct).is_file().then_some(direct)
-            };
-            found.extend(path);
-        }
-        self.snapshot(base, found)
+        let files = named_files(base, command, search_path)
+            .into_iter()
+            .map(|path| walk::read(Depth::Contents(self), base, path, IN_A_FOLDER))
+            .collect::<Result<_, _>>()?;
+        Ok(InputFiles {
+            base: base.to_path_buf(),
+            files,
+        })
     }
 
     /// The digest of a file's content, and the stamp it had.
@@ -196,6 +191,53 @@ impl FileHasher {
         // Every entry is whole at any time, so a panic elsewhere spoils nothing.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files and folders that a command line runs or names.
+fn named_files(base: &Path, command: &[OsString], search_path: Option<&OsStr>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (index, argument) in command.iter().enumerate() {
+        if index > 0 {
+            found.extend(
+                named_paths(argument)
+                    .into_iter()
+                    .find(|path| is_file_or_folder(&base.join(path))),
+            );
+        } else if argument.as_encoded_bytes().contains(&b'/') {
+            found.push(PathBuf::from(argument));
+        } else {
+            found.extend(
+                search_path
+                    .into_iter()
+                    .flat_map(std::env::split_paths)
+                    .map(|folder| folder.join(argument))
+                    .find(|path| is_executable(&base.join(path))),
+            );
+        }
+    }
+    found.retain(|path| is_file_or_folder(&base.join(path)));
+    found
+}
+
+/// The paths that an argument may mean, the likeliest first: `FILE`, `--option=FILE`, `name=FILE`, `@FILE`, `-oFILE`.
+fn named_paths(argument: &OsStr) -> Vec<PathBuf> {
+    let bytes = argument.as_bytes();
+    let after_equals = bytes.iter().position(|&byte| byte == b'=').map(|at| at + 1);
+    let after_at = bytes.starts_with(b"@").then_some(1);
+    let after_letter = (bytes.len() > 2 && bytes[0] == b'-' && bytes[1] != b'-').then_some(2);
+    // `--data=@FILE`
+    let after_both = after_equals.and_then(|at| (bytes.get(at) == Some(&b'@')).then_some(at + 1));
+    [Some(0), after_equals, after_both, after_at, after_letter]
+        .into_iter()
+        .flatten()
+        .filter(|&start| start < bytes.len())
+        .map(|start| PathBuf::from(OsStr::from_bytes(&bytes[start..])))
+        .collect()
+}
+
+fn is_file_or_folder(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
 /// Whether the search for a program stops here: like a shell, it passes over files that may not be run.
@@ -251,7 +293,8 @@ impl InputFiles {
     /// longer be read has changed.
     pub fn verify(&self, hasher: &FileHasher) -> Result<(), InputChanged> {
         for before in &self.files {
-            let now = walk::read(hasher, &self.base, before.declared.clone());
+            let depth = Depth::Contents(hasher);
+            let now = walk::read(depth, &self.base, before.declared.clone(), usize::MAX);
             if !now.is_ok_and(|now| now == *before) {
                 return Err(InputChanged {
                     path: before.declared.clone(),
@@ -261,6 +304,12 @@ impl InputFiles {
         Ok(())
     }
 
+    /// Whether the files are still the ones that these stamps were taken of. If so, what was read is what was there then.
+    pub fn have_stamps(&self, stamps: &ProgramStamps) -> bool {
+        let mine = self.files.iter().map(|file| (&file.declared, &file.state));
+        mine.eq(stamps.0.iter().map(|(path, state)| (path, state)))
+    }
+
     /// Whether no file was declared.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -268,6 +317,52 @@ impl InputFiles {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &InputFile> {
         self.files.iter()
+    }
+}
+
+/// What the system says of the files that a command line runs or names, without reading them.
+///
+/// The program is looked up in `search_path` (a `PATH`) if it has no slash. Every later argument that names a file or a
+/// folder counts as well, also as `--option=FILE`, `@FILE` or `-oFILE`: of `python3 resize.py`, it is `resize.py` that changes.
+/// Arguments that name none are passed over, and so are devices, pipes and a program that is not found. What a program
+/// loads by itself is not known here: let the worker declare a version, or declare the files.
+///
+/// Taken before a process starts, the stamps tell later whether the content that is read then is what the process was
+/// started with.
+///
+/// ```
+/// use ratchet_caching::{FileHasher, ProgramStamps};
+/// # let folder = tempfile::tempdir()?;
+/// # let base = folder.path();
+///
+/// std::fs::write(base.join("count.awk"), "END { print NR }")?;
+/// let command = ["awk".into(), "-fcount.awk".into()];
+/// let at_start = ProgramStamps::of(base, &command, None)?;
+/// let hasher = FileHasher::default();
+/// assert!(hasher.programs(base, &command, None)?.have_stamps(&at_start));
+///
+/// std::fs::write(base.join("count.awk"), "END { print NR + 1 }")?;
+/// assert!(!hasher.programs(base, &command, None)?.have_stamps(&at_start));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramStamps(Vec<(PathBuf, [u8; 32])>);
+
+impl ProgramStamps {
+    /// Looks at the files. It is an error if a folder holds more than some thousand.
+    pub fn of(
+        base: &Path,
+        command: &[OsString],
+        search_path: Option<&OsStr>,
+    ) -> Result<Self, CacheError> {
+        named_files(base, command, search_path)
+            .into_iter()
+            .map(|path| {
+                let file = walk::read(Depth::Stamps, base, path, IN_A_FOLDER)?;
+                Ok((file.declared, file.state))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

@@ -23,11 +23,7 @@ const PARTS: [(Component, Set, Set); 9] = [
         |b| b.task_version("1"),
         |b| b.task_version("2"),
     ),
-    (
-        Component::Input,
-        |b| b.input("1").unwrap(),
-        |b| b.input("1.0").unwrap(),
-    ),
+    (Component::Input, |b| b.input("1"), |b| b.input("1.0")),
     (
         Component::Environment,
         |b| b.environment("NAME", Some("")),
@@ -98,7 +94,7 @@ fn equal_contents_of_different_parts_are_different() {
         |b| b.worker_version("1"),
         |b| b.task("1"),
         |b| b.task_version("1"),
-        |b| b.input("1").unwrap(),
+        |b| b.input("1"),
         |b| b.extra("", b"1"),
         |b| b.extra("1", b""),
         |b| b,
@@ -112,13 +108,9 @@ fn a_template_makes_what_its_builder_makes() {
     let builder = all(PARTS.len());
     let template = builder.clone().prepare();
     for input in ["1", r#"{"b": 1, "a": [2.50]}"#] {
-        let built = builder.clone().input(input).unwrap().build();
-        let made = template.fingerprint(input).unwrap();
+        let built = builder.clone().input(input).build();
+        let made = template.fingerprint(input);
         assert_eq!(made, built);
         assert_eq!(explain(&made, &built), []);
     }
-    assert!(matches!(
-        template.fingerprint("{"),
-        Err(CacheError::Json(_))
-    ));
 }

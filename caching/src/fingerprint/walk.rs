@@ -11,14 +11,25 @@ use crate::fingerprint::files::{FileHasher, InputFile, Stamp};
 /// The bits of a mode that `chmod` sets.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Reads what was declared, file or folder.
+/// What of the files is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Depth<'a> {
+    /// What the system says about them.
+    Stamps,
+    /// Their contents as well.
+    Contents(&'a FileHasher),
+}
+
+/// Reads what was declared, file or folder, if no more than `limit` files and folders are in it.
 pub(super) fn read(
-    hasher: &FileHasher,
+    depth: Depth<'_>,
     base: &Path,
     declared: PathBuf,
+    limit: usize,
 ) -> Result<InputFile, CacheError> {
+    let mut visited = 0;
     let mut walk = Walk {
-        hasher,
+        depth,
         content: blake3::Hasher::new(),
         state: blake3::Hasher::new(),
         seen: HashMap::new(),
@@ -27,6 +38,13 @@ pub(super) fn read(
     let mut pending = vec![(base.join(&declared), PathBuf::new())];
     while let Some((path, name)) = pending.pop() {
         let children = walk.visit(&path, &name)?;
+        visited += 1;
+        if visited + pending.len() + children.len() > limit {
+            return Err(CacheError::TooManyFiles {
+                path: declared,
+                limit,
+            });
+        }
         pending.extend(
             children
                 .into_iter()
@@ -42,7 +60,7 @@ pub(super) fn read(
 }
 
 struct Walk<'a> {
-    hasher: &'a FileHasher,
+    depth: Depth<'a>,
     content: blake3::Hasher,
     state: blake3::Hasher,
     /// The folders that were entered. Links may lead to one again, even to one that they are in.
@@ -64,11 +82,17 @@ impl Walk<'_> {
         }
         let metadata = path.metadata().map_err(io_error)?;
         if metadata.is_file() {
-            let (stamp, digest) = self.hasher.file(path)?;
-            self.content
-                .update(b"f")
-                .update(&(stamp.mode() & PERMISSIONS).to_le_bytes())
-                .update(&digest);
+            let stamp = match self.depth {
+                Depth::Stamps => Stamp::of(&metadata),
+                Depth::Contents(hasher) => {
+                    let (stamp, digest) = hasher.file(path)?;
+                    self.content
+                        .update(b"f")
+                        .update(&(stamp.mode() & PERMISSIONS).to_le_bytes())
+                        .update(&digest);
+                    stamp
+                }
+            };
             stamp.hash_into(&mut self.state);
             return Ok(Vec::new());
         }

@@ -78,7 +78,7 @@ pub struct Policy {
     pub(super) time_to_live: Option<Duration>,
     pub(super) failures: Option<Duration>,
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) inputs: Option<(InputFiles, Arc<FileHasher>)>,
+    pub(super) inputs: Vec<(InputFiles, Arc<FileHasher>)>,
 }
 
 impl Policy {
@@ -92,7 +92,7 @@ impl Policy {
             time_to_live: None,
             failures: None,
             fingerprint: None,
-            inputs: None,
+            inputs: Vec::new(),
         }
     }
 
@@ -133,10 +133,10 @@ impl Policy {
     }
 
     /// Reads these inputs again once the result is there: if they changed while the job ran, it is neither stored nor
-    /// shared.
+    /// shared. Asked for twice, both are read again.
     #[must_use]
     pub fn verify_inputs(mut self, inputs: InputFiles, hasher: Arc<FileHasher>) -> Self {
-        self.inputs = Some((inputs, hasher));
+        self.inputs.push((inputs, hasher));
         self
     }
 

@@ -42,5 +42,5 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn schema_folder(folder: &TempDir) -> PathBuf {
-    folder.path().join("cache/results-v1")
+    folder.path().join("cache/results-v2")
 }

@@ -22,7 +22,8 @@ Where stdout is no terminal, there is a line a task of these fields, with tabs b
 
 const EXPLAIN_HELP: &str = "\
 The job is looked at as `ratchet run FILE` would do it, without running anything: a flag that is \
-part of what a result depends on, such as --timeout, has to be given here as there.";
+part of what a result depends on, such as --timeout, has to be given here as there, and the \
+environment has to be the same. `ratchet help run` says what is part of it and what is not.";
 
 /// Shows what the result cache holds, explains a miss, or clears it.
 #[derive(Debug, Args)]

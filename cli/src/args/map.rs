@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::common::CommonArguments;
 use super::record::RecordArguments;
+use super::terms::cache_help;
 use crate::exit;
 use crate::map::HaltRule;
 
@@ -41,6 +42,7 @@ Examples:
 )]
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
+    after_long_help = [HELP, &cache_help(), exit::HELP].join("\n\n"),
     override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..].."
 )]
 pub(crate) struct MapArguments {

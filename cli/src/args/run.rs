@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::common::CommonArguments;
 use super::record::RecordArguments;
+use super::terms::cache_help;
 use crate::exit;
 use crate::job_file::Protocol;
 
@@ -22,7 +23,10 @@ Examples:
 /// A file is YAML, JSON or TOML, or JSON lines by its name. Everything that is wrong with one is said at
 /// once, and nothing runs; in a stream of JSON lines, a bad line is a failed result and the rest goes on.
 #[derive(Debug, Args)]
-#[command(after_help = [HELP, exit::HELP].join("\n\n"))]
+#[command(
+    after_help = [HELP, exit::HELP].join("\n\n"),
+    after_long_help = [HELP, &cache_help(), exit::HELP].join("\n\n")
+)]
 pub(crate) struct RunArguments {
     /// The job file; `-`, or nothing, is JSON lines from stdin.
     pub(crate) file: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ratchet_runtime::ParallelizationHint;
+use ratchet_runtime::{ParallelizationHint, SESSION_VARIABLES};
 
 use crate::job_file;
 use crate::value;
@@ -24,6 +24,45 @@ pub(crate) struct TermsArguments {
     /// Use earlier results again: `on`, `refresh` to run all the same and store anew, or `off`.
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(crate) cache: Option<CacheMode>,
+}
+
+/// What `--cache` goes by, for the help of the verbs that have it.
+pub(crate) fn cache_help() -> String {
+    format!(
+        "\
+With --cache, an earlier result is used again if all of this is the same:
+  the command and its arguments; the contents of the program and of every file and folder
+  that an argument names, also as --option=FILE, name=FILE, @FILE or -oFILE; declared inputs;
+  the input of a task; the folder it runs in; the environment; the umask; the timeout; the
+  kind of machine.
+Files are read again when the job has ended: if one has changed, the result is not kept. So a
+command that writes to a file that it names is never cached, nor is one that names a folder
+with more than 4096 files.
+Not part of it, so that a change of it goes unnoticed:
+  files that no argument names as a whole (libraries, configuration, names inside the text of
+  a --shell command), stdin, the clock, the network, limits of the system, and these
+  variables, which differ from one terminal or run to the next:
+{}
+In a job file, `cache: {{inputs: [FILES], env: [NAMES]}}` adds to it. `ratchet cache explain`
+tells in what a job differs from an earlier one.",
+        listed(&SESSION_VARIABLES)
+    )
+}
+
+/// Words in lines that fit a terminal.
+fn listed(words: &[&str]) -> String {
+    let mut lines = vec![String::from(" ")];
+    for word in words {
+        if let Some(line) = lines.last_mut()
+            && line.len() + 1 + word.len() <= 90
+        {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("  {word}"));
+        }
+    }
+    lines.join("\n")
 }
 
 /// Whether earlier results are used again.

@@ -4,7 +4,6 @@ mod explain;
 mod stats;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use ratchet_caching::{Cache, Clock, DiskCache, Selector, SystemClock};
@@ -32,7 +31,7 @@ pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
                 state,
             }) => {
                 let (places, _) = Places::load(state)?;
-                clear(&places.cache, task.as_deref(), *older_than).await
+                clear(existing(&places)?, task.as_deref(), *older_than).await
             }
         }
     })?;
@@ -42,9 +41,10 @@ pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
 }
 
 /// The cache in a folder, if there is one: whoever only looks makes none.
-fn existing(folder: &Path) -> Result<Option<DiskCache>, CliError> {
+fn existing(places: &Places) -> Result<Option<DiskCache>, CliError> {
+    let folder = &places.cache;
     match std::fs::metadata(folder) {
-        Ok(_) => Ok(Some(DiskCache::new(folder))),
+        Ok(_) => Ok(Some(places.cache_owner.cache(folder))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CliError::Read {
             path: folder.to_owned(),
@@ -55,7 +55,7 @@ fn existing(folder: &Path) -> Result<Option<DiskCache>, CliError> {
 
 async fn stats(typed: &StateArguments) -> Result<String, CliError> {
     let (places, _) = Places::load(typed)?;
-    let (kept, listings) = match existing(&places.cache)? {
+    let (kept, listings) = match existing(&places)? {
         None => (None, Vec::new()),
         Some(cache) => {
             let kept = cache.stats().await?;
@@ -78,11 +78,11 @@ async fn stats(typed: &StateArguments) -> Result<String, CliError> {
 }
 
 async fn clear(
-    folder: &Path,
+    cache: Option<DiskCache>,
     task: Option<&str>,
     older_than: Option<Duration>,
 ) -> Result<String, CliError> {
-    let Some(cache) = existing(folder)? else {
+    let Some(cache) = cache else {
         return Ok(removed(0));
     };
     let mut selector = Selector::all();

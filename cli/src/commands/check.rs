@@ -18,7 +18,7 @@ use crate::job_file::{
     self, BadLine, Jobs, Lines, Options, Plan, PoolDefaults, Protocol, Served, WorkerPlan,
 };
 use crate::report::Style;
-use crate::session::{cores, word};
+use crate::session::cores;
 use crate::settings::{Settings, Surroundings};
 use crate::value;
 
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         .map_or_else(cores, NonZeroU32::get);
     let workers = settings.workers().map_or(slots, NonZeroU32::get);
     let options = Options {
-        settings: settings.wishes(),
+        settings: settings.terms(),
         worker,
         pools: PoolDefaults {
             size: Some(Size::between(1, workers)),
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         ..Options::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
-    let color = arguments.color.or_else(|| word(settings.color()));
+    let color = arguments.color.or(settings.color());
     let look = Style::of_stderr(color.unwrap_or_default()).look();
     let warnings = plan.warnings.render(look);
     let _ = io::stderr().write_all(warnings.as_bytes());

@@ -15,7 +15,6 @@ use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
 use crate::map::shell_line;
 use crate::report::Style;
-use crate::session::word;
 use crate::settings::Settings;
 use crate::value;
 
@@ -75,7 +74,7 @@ fn what(header: &Header) -> String {
 }
 
 fn style(settings: &Settings) -> Style {
-    let asked = word(settings.color()).unwrap_or_default();
+    let asked = settings.color().unwrap_or_default();
     Style::decide(asked, io::stdout().is_terminal(), |name| {
         std::env::var_os(name)
     })

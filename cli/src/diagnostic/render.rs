@@ -1,9 +1,11 @@
-//! How diagnostics look: place, line, caret, cause, suggestion.
+//! How diagnostics look: place, line, caret, cause, suggestion. The `annotate-snippets` crate draws them;
+//! what is done here is to give it harmless text, and no more of a long line than is shown.
 
-use std::fmt::{self, Write};
+use std::fmt::Write as _;
 
-use clap::builder::styling::{AnsiColor, Style};
-use unicode_width::UnicodeWidthChar;
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
+};
 
 use super::{Diagnostic, Report, Severity, Source, Span};
 use crate::escape::{is_unsafe, plain};
@@ -11,10 +13,12 @@ use crate::escape::{is_unsafe, plain};
 /// More than these are counted, not shown.
 const MOST: usize = 20;
 
-/// Longer lines are shown around what is wrong with them.
-const WIDEST: usize = 120;
+/// The columns of a line that are shown.
+const WIDTH: usize = 140;
 
-const TAB: &str = "    ";
+/// The bytes on each side of a mark that the renderer gets to see. It measures all that it gets, which takes
+/// seconds for a line of some megabytes.
+const AROUND: usize = 2048;
 
 /// Whether colours are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,272 +27,145 @@ pub(crate) enum Look {
     Coloured,
 }
 
-impl Look {
-    fn paint(self, style: Style, text: impl fmt::Display) -> String {
-        match self {
-            Self::Plain => text.to_string(),
-            Self::Coloured => format!("{style}{text}{style:#}"),
-        }
-    }
-}
-
-const GUTTER: Style = AnsiColor::Blue.on_default().bold();
-const STRONG: Style = Style::new().bold();
-const HELP: Style = AnsiColor::Cyan.on_default().bold();
-
-fn style(severity: Severity) -> Style {
-    match severity {
-        Severity::Error => AnsiColor::Red.on_default().bold(),
-        Severity::Warning => AnsiColor::Yellow.on_default().bold(),
-    }
-}
-
 pub(super) fn report(report: &Report, look: Look) -> String {
+    let renderer = match look {
+        Look::Plain => Renderer::plain(),
+        Look::Coloured => Renderer::styled(),
+    };
+    let renderer = renderer.term_width(WIDTH);
     let mut out = String::new();
-    // Writing to a string cannot fail.
     for diagnostic in report.diagnostics.iter().take(MOST) {
-        let _ = one(&mut out, &report.source, diagnostic, look);
-        out.push('\n');
+        out.push_str(&render(&report.source, diagnostic, &renderer));
+        out.push_str("\n\n");
     }
     if let Some(more @ 1..) = report.diagnostics.len().checked_sub(MOST) {
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "and {more} more\n");
     }
     out
 }
 
-fn one(out: &mut String, source: &Source, diagnostic: &Diagnostic, look: Look) -> fmt::Result {
-    let word = match diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
     };
-    let colour = style(diagnostic.severity);
-    let word = look.paint(colour, word);
-    let message = look.paint(STRONG, format_args!(": {}", visible(&diagnostic.message)));
-    writeln!(out, "{word}{message}")?;
-
-    let other = diagnostic.other.as_ref();
-    let widest = diagnostic
-        .span
-        .into_iter()
-        .chain(other.map(|(span, _)| *span))
-        .map(|span| source.place(span.start).line)
-        .max()
-        .unwrap_or_default();
-    let margin = widest.to_string().len();
-    let arrow = look.paint(GUTTER, "-->");
+    let title = level.primary_title(visible(&diagnostic.message));
     let name = visible(source.name());
-    let Some(span) = diagnostic.span else {
-        writeln!(out, "{arrow} {name}")?;
-        return help(out, diagnostic, 0, look);
-    };
-    let place = source.place(span.start);
-    writeln!(out, "{:margin$}{arrow} {name}:{place}", "")?;
-    let bar = look.paint(GUTTER, "|");
-    writeln!(out, "{:margin$} {bar}", "")?;
-    let first = Mark {
-        span,
-        character: '^',
-        style: colour,
-        label: &diagnostic.label,
-    };
-    let second = other.map(|(span, label)| Mark {
-        span: *span,
-        character: '-',
-        style: GUTTER,
-        label,
-    });
-    // In the order of the file, the error's own place last where both are on one line.
-    let mut marks = vec![first];
-    if let Some(second) = second {
-        let at = usize::from(source.place(second.span.start).line > place.line);
-        marks.insert(at, second);
-    }
-    let mut shown: Option<(u64, Crop)> = None;
-    for mark in marks {
-        let line = source.place(mark.span.start).line;
-        if shown.is_some_and(|(shown, _)| line > shown + 1) {
-            writeln!(out, "{}", look.paint(GUTTER, "..."))?;
-        }
-        // What is shown of a long line may have no room for both; then it is shown once more, around the other.
-        let above = shown.filter(|(shown, crop)| *shown == line && crop.has(&mark, source));
-        let crop = match above {
-            Some((_, crop)) => mark.write(out, source, Above::Shown(crop), margin, look)?,
-            None => mark.write(out, source, Above::Line(line), margin, look)?,
-        };
-        shown = Some((line, crop));
-    }
-    help(out, diagnostic, margin, look)
-}
-
-fn help(out: &mut String, diagnostic: &Diagnostic, margin: usize, look: Look) -> fmt::Result {
-    let Some(help) = &diagnostic.help else {
-        return Ok(());
-    };
-    if diagnostic.span.is_some() {
-        writeln!(out, "{:margin$} {}", "", look.paint(GUTTER, "|"))?;
-    }
-    let word = look.paint(HELP, "help");
-    writeln!(
-        out,
-        "{:margin$} {} {word}: {}",
-        "",
-        look.paint(GUTTER, "="),
-        visible(help)
-    )
-}
-
-/// A place that is underlined.
-struct Mark<'a> {
-    span: Span,
-    character: char,
-    style: Style,
-    label: &'a str,
-}
-
-/// What is above an underline.
-#[derive(Debug, Clone, Copy)]
-enum Above {
-    /// The line of this number, which is still to be written.
-    Line(u64),
-    /// So much of the line.
-    Shown(Crop),
-}
-
-/// Which bytes of a line are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Crop {
-    left: usize,
-    end: usize,
-}
-
-impl Crop {
-    /// Long before it is measured, a line of megabytes is cut around the mark.
-    fn around(line: &str, from: usize) -> Self {
-        if line.len() <= WIDEST {
-            let (left, end) = (0, line.len());
-            return Self { left, end };
-        }
-        Self {
-            left: floor(line, from.saturating_sub(WIDEST / 2)),
-            end: floor(line, from.saturating_add(WIDEST / 2).min(line.len())),
-        }
-    }
-
-    /// Whether a mark begins in it.
-    fn has(self, mark: &Mark<'_>, source: &Source) -> bool {
-        let (start, line) = source.line(mark.span.start);
-        let from = mark.span.start.saturating_sub(start).min(line.len());
-        self.left <= from && (from < self.end || self.end == line.len())
-    }
-}
-
-impl Mark<'_> {
-    /// The line, if it was not shown before, and the underline. Says what is shown of the line.
-    fn write(
-        &self,
-        out: &mut String,
-        source: &Source,
-        above: Above,
-        margin: usize,
-        look: Look,
-    ) -> Result<Crop, fmt::Error> {
-        let (start, line) = source.line(self.span.start);
-        let from = self.span.start.saturating_sub(start).min(line.len());
-        let to = self.span.end.saturating_sub(start).clamp(from, line.len());
-        let crop = match above {
-            Above::Line(_) => Crop::around(line, from),
-            Above::Shown(crop) => crop,
-        };
-        let window = Window::of(line, crop, from, to);
-        if let Above::Line(number) = above {
-            let number = look.paint(GUTTER, format_args!("{number:>margin$} |"));
-            let text = window.text;
-            writeln!(out, "{number} {}", text.trim_end())?;
-        }
-        let underline = self.character.to_string().repeat(window.width.max(1));
-        let label = match self.label {
-            "" => String::new(),
-            label => format!(" {}", visible(label)),
-        };
-        let bar = look.paint(GUTTER, "|");
-        let mark = look.paint(self.style, format_args!("{underline}{label}"));
-        writeln!(
-            out,
-            "{:margin$} {bar} {:before$}{mark}",
-            "",
-            "",
-            before = window.before
-        )?;
-        Ok(crop)
-    }
-}
-
-/// What is shown of a line.
-struct Window {
-    text: String,
-    /// The columns before the mark.
-    before: usize,
-    /// The columns of the mark.
-    width: usize,
-}
-
-impl Window {
-    fn of(line: &str, Crop { left, end }: Crop, from: usize, to: usize) -> Self {
-        let mut text = String::new();
-        let mut width = 0;
-        if left > 0 {
-            text.push_str("...");
-            width = 3;
-        }
-        let (mut before, mut after) = (width, width);
-        for (at, character) in line[left..end].char_indices() {
-            let at = left + at;
-            if at == from {
-                before = width;
+    let mut group = Group::with_title(title);
+    let mut cropped = Vec::new();
+    if let Some(span) = diagnostic.span {
+        let mut excerpts = vec![Excerpt::around(source, span)];
+        excerpts[0].mark(source, span, AnnotationKind::Primary, &diagnostic.label);
+        if let Some((other, label)) = &diagnostic.other {
+            if !excerpts[0].contains(*other) {
+                excerpts.push(Excerpt::around(source, *other));
             }
-            width += show(&mut text, character);
-            if at < from {
-                before = width;
-            }
-            if at < to {
-                after = width;
+            if let Some(excerpt) = excerpts.last_mut() {
+                excerpt.mark(source, *other, AnnotationKind::Context, label);
             }
         }
-        if end < line.len() {
-            text.push_str("...");
+        for excerpt in excerpts {
+            cropped.extend(excerpt.wrong_place(source, &name));
+            group = group.element(excerpt.snippet(name.clone()));
         }
-        Self {
-            text,
-            before,
-            width: after.saturating_sub(before),
-        }
-    }
-}
-
-fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-/// Writes a character such that it does nothing to a terminal, and says how wide it is.
-fn show(out: &mut String, character: char) -> usize {
-    if character == '\t' {
-        out.push_str(TAB);
-        return TAB.len();
-    }
-    // One column for one character, or the caret would stand beside what it means.
-    let harmless = if is_unsafe(character) {
-        '\u{fffd}'
     } else {
-        character
-    };
-    out.push(harmless);
-    harmless.width().unwrap_or_default()
+        group = group.element(Origin::path(name.clone()));
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(visible(help)));
+    }
+    let mut text = renderer.render(&[group]);
+    for (wrong, right) in cropped {
+        text = text.replacen(&wrong, &right, 1);
+    }
+    // An empty line is printed with the blanks between it and its number.
+    let lines = text.lines().map(str::trim_end);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text without what would change the terminal or the layout, and not endless.
+/// As much of a line as is needed to show its marks.
+struct Excerpt {
+    number: usize,
+    /// What of the source it shows.
+    start: usize,
+    end: usize,
+    /// The bytes of the line before it.
+    left_out: usize,
+    text: String,
+    marks: Vec<annotate_snippets::Annotation<'static>>,
+    /// Where the first mark begins in the text.
+    first: Option<(usize, Span)>,
+}
+
+impl Excerpt {
+    fn around(source: &Source, span: Span) -> Self {
+        let (line_start, line) = source.line(span.start());
+        let from = span.start().saturating_sub(line_start).min(line.len());
+        let left = match from {
+            0..=AROUND => 0,
+            _ => line.floor_char_boundary(from - WIDTH),
+        };
+        let right = line.floor_char_boundary(from.saturating_add(AROUND).min(line.len()));
+        Self {
+            number: usize::try_from(source.place(span.start()).line).unwrap_or(usize::MAX),
+            start: line_start + left,
+            end: line_start + right,
+            left_out: left,
+            text: line[left..right].chars().map(harmless).collect(),
+            marks: Vec::new(),
+            first: None,
+        }
+    }
+
+    /// Whether a mark that begins there can be shown beside the first one.
+    fn contains(&self, span: Span) -> bool {
+        let first = self.first.map_or(0, |(_, first)| first.start());
+        (self.start..=self.end).contains(&span.start()) && first.abs_diff(span.start()) < WIDTH
+    }
+
+    fn mark(&mut self, source: &Source, span: Span, kind: AnnotationKind, label: &str) {
+        // Some characters are shown as others of another length, so offsets in the text are counted anew.
+        let offset = |at: usize| -> usize {
+            let at = source
+                .text()
+                .floor_char_boundary(at.clamp(self.start, self.end));
+            let before = source.text()[self.start..at].chars();
+            before.map(|character| harmless(character).len_utf8()).sum()
+        };
+        let (from, to) = (offset(span.start()), offset(span.end()));
+        let annotation = kind.span(from..to.max(from));
+        self.first.get_or_insert((from, span));
+        self.marks.push(match label {
+            "" => annotation,
+            label => annotation.label(visible(label)),
+        });
+    }
+
+    /// The place that the renderer makes of a line whose beginning it did not see, and the true one.
+    fn wrong_place(&self, source: &Source, name: &str) -> Option<(String, String)> {
+        let (from, span) = self.first.filter(|_| self.left_out > 0)?;
+        let column = self.text[..from].chars().count() + 1;
+        let wrong = format!("{name}:{}:{column}", self.number);
+        Some((wrong, format!("{name}:{}", source.place(span.start()))))
+    }
+
+    fn snippet(self, name: String) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
+        Snippet::source(self.text)
+            .path(name)
+            .line_start(self.number)
+            .annotations(self.marks)
+    }
+}
+
+/// A character of a line as it is shown: one column for one character, or the caret would stand beside what it means.
+fn harmless(character: char) -> char {
+    // The renderer drops the joiner of characters, and then the caret would stand too far to the right.
+    let is_harmful = is_unsafe(character) && character != '\t' || character == '\u{200d}';
+    if is_harmful { '\u{fffd}' } else { character }
+}
+
+/// A text in one line that changes neither the terminal nor the layout, and is not endless.
 fn visible(text: &str) -> String {
     const LONGEST: usize = 400;
     let shown: String = text.chars().take(LONGEST).collect();
@@ -296,7 +173,7 @@ fn visible(text: &str) -> String {
     if text.chars().nth(LONGEST).is_some() {
         out.push_str("...");
     }
-    out
+    normalize_untrusted_str(&out)
 }
 
 #[cfg(test)]

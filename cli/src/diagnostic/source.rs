@@ -1,20 +1,44 @@
 //! A text with a name, and places in it.
 
 use std::fmt;
+use std::ops::Range;
 
 /// A piece of a source, in bytes.
+///
+/// Job files hold a span for each job and each need, so a span takes eight bytes, not sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever opens a source limits its size; a wrapped offset would point at the wrong line"
+    )]
     pub(crate) fn new(start: usize, end: usize) -> Self {
+        let offset = |at: usize| u32::try_from(at).expect("a source is smaller than 4 GiB");
         Self {
-            start,
-            end: end.max(start),
+            start: offset(start),
+            end: offset(end.max(start)),
         }
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.start == self.end
     }
 }
 
@@ -24,9 +48,9 @@ pub(crate) struct Source {
     name: String,
     text: String,
     /// Where lines begin.
-    starts: Vec<usize>,
+    line_starts: Vec<u32>,
     /// The number of its first line.
-    first: u64,
+    first_line: u64,
 }
 
 impl Source {
@@ -34,16 +58,15 @@ impl Source {
         Self::from_line(name, text, 1)
     }
 
-    /// A piece that begins with a line of this number.
-    pub(crate) fn from_line(name: impl Into<String>, text: String, first: u64) -> Self {
-        let after = text.bytes().enumerate();
-        let after = after.filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(after.map(|(at, _)| at + 1));
+    /// A piece of a file that begins with the line of this number.
+    pub(crate) fn from_line(name: impl Into<String>, text: String, first_line: u64) -> Self {
+        let after = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        let starts = std::iter::once(0).chain(after);
         Self {
             name: name.into(),
-            starts: starts.collect(),
+            line_starts: starts.map(|at| Span::new(at, at).start).collect(),
             text,
-            first,
+            first_line,
         }
     }
 
@@ -55,51 +78,48 @@ impl Source {
         &self.text
     }
 
-    /// What stands in a span; nothing where it is not of this source.
+    /// The text of a span; empty where the span is not of this source.
     pub(crate) fn slice(&self, span: Span) -> &str {
-        self.text.get(span.start..span.end).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 
     pub(crate) fn place(&self, offset: usize) -> Place {
-        let offset = self.floor(offset);
-        let index = self.starts.partition_point(|start| *start <= offset) - 1;
-        let before = &self.text[self.starts[index]..offset];
+        let offset = self.text.floor_char_boundary(offset);
+        let index = self.line_index(offset);
+        let before = &self.text[self.line_starts[index] as usize..offset];
         Place {
-            line: self.first + index as u64,
+            line: self.first_line + index as u64,
             column: before.chars().count() + 1,
         }
     }
 
-    /// The line that an offset is in, without its end, and where it begins.
+    /// The line that an offset is in, without its end, and where the line begins.
     pub(super) fn line(&self, offset: usize) -> (usize, &str) {
-        let offset = self.floor(offset);
-        let index = self.starts.partition_point(|start| *start <= offset) - 1;
-        let start = self.starts[index];
+        let index = self.line_index(self.text.floor_char_boundary(offset));
+        let start = self.line_starts[index] as usize;
         let end = self
-            .starts
+            .line_starts
             .get(index + 1)
-            .map_or(self.text.len(), |next| next - 1);
+            .map_or(self.text.len(), |next| *next as usize - 1);
         (start, self.text[start..end].trim_end_matches('\r'))
+    }
+
+    fn line_index(&self, offset: usize) -> usize {
+        // The first line starts at 0, so there is always one before.
+        self.line_starts
+            .partition_point(|start| *start as usize <= offset)
+            - 1
     }
 
     /// The byte at a line (from 1) and a column in characters (from 0).
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
-        let Some(&start) = self.starts.get(line.saturating_sub(1)) else {
+        let Some(&start) = self.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
         };
-        let rest = &self.text[start..];
+        let rest = &self.text[start as usize..];
         rest.char_indices()
             .nth(column)
-            .map_or(self.text.len(), |(at, _)| start + at)
-    }
-
-    /// The nearest offset at or before this one that a character begins at.
-    fn floor(&self, offset: usize) -> usize {
-        let mut offset = offset.min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        offset
+            .map_or(self.text.len(), |(at, _)| start as usize + at)
     }
 }
 

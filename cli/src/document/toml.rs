@@ -3,27 +3,52 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::DEEPEST;
-use super::tree::{Entry, Node, Value};
-use crate::diagnostic::{Diagnostic, Span};
+use super::node::{Entry, Node, Value};
+use super::{DEEPEST, Extent, Part, Sink};
+use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Reads a document; nothing if there are only comments. Several errors are found at once.
-pub(super) fn read(text: &str) -> Result<Option<Node>, Vec<Diagnostic>> {
+/// Reads a document part by part. Several errors are found at once.
+pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut Problems) -> Extent {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut errors: Vec<_> = errors
-        .iter()
-        .map(|error| {
-            let span = error.span().unwrap_or_default();
-            Diagnostic::error(Span::new(span.start, span.end), error.message())
-        })
-        .collect();
-    let whole = Span::new(0, text.len());
-    let node = map(table.get_ref(), 0, whole, &mut errors);
-    take_apart(table.into_inner());
-    if !errors.is_empty() {
-        return Err(errors);
+    problems.extend(errors.iter().map(|error| {
+        let span = error.span().unwrap_or_default();
+        Diagnostic::error(Span::new(span.start, span.end), error.message())
+    }));
+    let root = table.get_ref();
+    let extent = match (errors.is_empty(), root.is_empty()) {
+        (false, _) => Extent::BrokenOff,
+        (true, true) => Extent::Nothing,
+        (true, false) => Extent::Whole,
+    };
+    let mut deliver = |part: Part<'_>, problems: &mut Problems| {
+        // What the parser makes of a text with errors may be something else than was meant.
+        if extent == Extent::Whole {
+            sink(part, problems);
+        }
+    };
+    // The table is ordered by name; a file is read from its top.
+    let mut entries: Vec<_> = root.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in entries {
+        match value.get_ref() {
+            DeValue::Array(members) if name.get_ref() == streamed => {
+                for member in members {
+                    let node = node(member, 2, problems);
+                    deliver(Part::Member(node), problems);
+                }
+            }
+            _ => {
+                let entry = Entry {
+                    name: name.get_ref().as_ref().into(),
+                    place: span(name),
+                    node: node(value, 1, problems),
+                };
+                deliver(Part::Entry(entry), problems);
+            }
+        }
     }
-    Ok((!node.entries().is_empty()).then_some(node))
+    take_apart(table.into_inner());
+    extent
 }
 
 fn span<T>(spanned: &Spanned<T>) -> Span {
@@ -45,21 +70,20 @@ fn take_apart(table: DeTable<'_>) {
     }
 }
 
-fn map(table: &DeTable<'_>, depth: usize, place: Span, errors: &mut Vec<Diagnostic>) -> Node {
+fn map<'t>(table: &'t DeTable<'_>, depth: usize, place: Span, errors: &mut Problems) -> Node<'t> {
     let mut entries: Vec<_> = table
         .iter()
         .map(|(name, value)| Entry {
-            name: name.get_ref().to_string(),
+            name: name.get_ref().as_ref().into(),
             place: span(name),
             node: node(value, depth + 1, errors),
         })
         .collect();
-    // The table is ordered by name; a file is read from its top.
-    entries.sort_by_key(|entry| entry.place.start);
+    entries.sort_by_key(|entry| entry.place.start());
     Node::new(Value::Map(entries), place)
 }
 
-fn node(value: &Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<Diagnostic>) -> Node {
+fn node<'t>(value: &'t Spanned<DeValue<'_>>, depth: usize, errors: &mut Problems) -> Node<'t> {
     let place = span(value);
     if depth == DEEPEST && matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)) {
         let message = format!("more than {DEEPEST} lists and maps in each other");
@@ -67,19 +91,21 @@ fn node(value: &Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<Diagnostic>
         return Node::new(Value::Null, place);
     }
     let value = match value.get_ref() {
-        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::String(text) => Value::Text(text.as_ref().into()),
         DeValue::Boolean(value) => Value::Bool(*value),
         // JSON has no dates; their text is what everybody writes instead.
-        DeValue::Datetime(date) => Value::Text(date.to_string()),
+        DeValue::Datetime(date) => Value::Text(date.to_string().into()),
         DeValue::Integer(integer) => {
             let number = i64::from_str_radix(integer.as_str(), integer.radix());
             if number.is_err() {
                 errors.push(Diagnostic::error(place, "a number beyond TOML's 64 bits"));
             }
-            number.map_or(Value::Null, |number| Value::Number(number.to_string()))
+            number.map_or(Value::Null, |number| {
+                Value::Number(number.to_string().into())
+            })
         }
         DeValue::Float(float) => match float.as_str().parse::<f64>() {
-            Ok(number) if number.is_finite() => Value::Number(format!("{number:?}")),
+            Ok(number) if number.is_finite() => Value::Number(format!("{number:?}").into()),
             _ => {
                 errors.push(
                     Diagnostic::error(place, "a number that JSON does not have")
@@ -105,34 +131,50 @@ fn node(value: &Spanned<DeValue<'_>>, depth: usize, errors: &mut Vec<Diagnostic>
 mod tests {
     use super::*;
 
-    #[test]
-    fn becomes_the_same_tree_in_the_order_of_the_file() {
-        let text = "z = 1_000\na = { x = 0x1F, d = 1979-05-27 }\n[[jobs]]\nid = \"a\"\n[[jobs]]\nf = 1.5\n";
-        let mut out = String::new();
-        let tree = read(text).unwrap().unwrap();
-        tree.write_json(&mut out);
+    /// The parts of a text, where those of the list `jobs` stand alone, and what is wrong.
+    fn read(text: &str) -> (Vec<String>, Problems) {
+        let mut found = Vec::new();
+        let mut problems = Vec::new();
+        let mut sink = |part: Part<'_>, _: &mut Problems| {
+            found.push(match part {
+                Part::Entry(entry) => format!("{}={}", entry.name, entry.node.payload().unwrap()),
+                Part::Member(node) | Part::Whole(node) => node.payload().unwrap().to_string(),
+            });
+        };
+        let extent = parts(text, "jobs", &mut sink, &mut problems);
         assert_eq!(
-            out,
-            r#"{"z":1000,"a":{"x":31,"d":"1979-05-27"},"jobs":[{"id":"a"},{"f":1.5}]}"#
+            extent == Extent::Nothing,
+            found.is_empty() && problems.is_empty()
         );
-        let place = tree.get("a").unwrap().get("x").unwrap().span;
-        assert_eq!(&text[place.start..place.end], "0x1F");
-        assert_eq!(read("# nothing\n"), Ok(None));
+        (found, problems)
+    }
+
+    #[test]
+    fn becomes_the_same_values_in_the_order_of_the_file() {
+        let text = "z = 1_000\na = { x = 0x1F, d = 1979-05-27 }\n[[jobs]]\nid = \"a\"\n[[jobs]]\nf = 1.5\n";
+        let expected = [
+            "z=1000",
+            r#"a={"x":31,"d":"1979-05-27"}"#,
+            r#"{"id":"a"}"#,
+            r#"{"f":1.5}"#,
+        ];
+        assert_eq!(read(text).0, expected);
+        assert!(read("# nothing\n").0.is_empty());
     }
 
     #[test]
     fn tells_several_errors_at_once() {
-        let errors = read("a = \nb = 1\nb = 2\nc = nan\n").unwrap_err();
-        assert!(errors.len() >= 3, "{errors:?}");
-        assert!(read(&format!("a = {}", "[".repeat(100_000))).is_err());
+        let (found, errors) = read("a = \nb = 1\nb = 2\nc = nan\n");
+        assert!(found.is_empty() && errors.len() >= 3, "{errors:?}");
+        assert!(!read(&format!("a = {}", "[".repeat(100_000))).1.is_empty());
     }
 
     #[test]
     fn depth_is_bounded() {
         let dotted = |parts: usize| vec!["a"; parts].join(".");
         let deep = |parts: usize| format!("{} = {{ {} = 1 }}", dotted(64), dotted(parts));
-        assert!(read(&deep(64)).is_ok());
-        let errors = read(&deep(65)).unwrap_err();
+        assert!(read(&deep(64)).1.is_empty());
+        let (_, errors) = read(&deep(65));
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].message.contains("more than 128 lists and maps"));
         // Inline tables in each other, as deep as the parser goes, and each with keys as long as it takes.
@@ -142,6 +184,6 @@ mod tests {
             format!("{{ {key} = ").repeat(70),
             " }".repeat(70)
         );
-        assert!(read(&text).is_err());
+        assert!(!read(&text).1.is_empty());
     }
 }

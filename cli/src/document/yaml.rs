@@ -1,18 +1,20 @@
-//! YAML 1.2, with the place of every value.
+//! YAML 1.2, with the place of every value, from the events of saphyr-parser: no kept reader of YAML into types
+//! tells places, and none takes a document of many jobs member by member.
 //!
 //! Only `true` and `false` are truth values, so that `no` is Norway; numbers with leading zeros,
 //! which readers take differently, are refused; aliases are expanded within bounds.
 
 mod number;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as Marks};
 
 use self::number::{Number, number};
-use super::DEEPEST;
-use super::tree::{Entry, Node, Value};
-use crate::diagnostic::{Diagnostic, Source, Span};
+use super::node::{Entry, Node, Value, refuse_duplicates};
+use super::{DEEPEST, Extent, Part, Sink};
+use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
 /// How many values aliases may stand for in all. A few lines of aliases can stand for billions.
 const MOST_EXPANDED: usize = 100_000;
@@ -22,36 +24,50 @@ const MOST_EXPANDED_BYTES: usize = 16 << 20;
 
 type Reading<T> = Result<T, Box<Diagnostic>>;
 
-/// Reads one document; nothing if there is none.
-pub(super) fn read(source: &Source) -> Reading<Option<Node>> {
-    let mut reader = Reader {
-        source,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        expanded: 0,
-        expanded_bytes: 0,
-        document: None,
-        cursor: Cursor::default(),
+/// Reads one document as a tree; nothing if there is none, or if it is refused.
+pub(super) fn node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+    let mut whole = None;
+    let mut take = |part: Part<'a>, _: &mut Problems| {
+        if let Part::Whole(node) = part {
+            whole = Some(node);
+        }
     };
-    for event in Parser::new_from_str(source.text()) {
-        let (event, marks) = event.map_err(|error| reader.syntax(&error))?;
-        let span = reader.span(marks);
-        reader.event(event, span)?;
-    }
-    // What is empty is read as null, at no place.
-    Ok(reader
-        .document
-        .filter(|node| node.value != Value::Null || node.span.end > node.span.start))
+    let extent = Reader::new(source, None, &mut take).read(problems);
+    whole.filter(|_| extent == Extent::Whole)
 }
 
-struct Reader<'a> {
+/// Reads a document part by part.
+pub(super) fn parts(
+    source: &Source,
+    streamed: &str,
+    sink: Sink<'_>,
+    problems: &mut Problems,
+) -> Extent {
+    Reader::new(source, Some(streamed), sink).read(problems)
+}
+
+struct Reader<'a, 's> {
     source: &'a Source,
-    open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    /// The key of the list that is taken member by member; without one, all is one tree.
+    streamed: Option<&'s str>,
+    sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
+    open: Vec<Open<'a>>,
+    /// The members of the streamed list are read.
+    is_in_list: bool,
+    anchors: HashMap<usize, Node<'a>>,
     expanded: usize,
     expanded_bytes: usize,
-    document: Option<Node>,
+    document: Document,
     cursor: Cursor,
+}
+
+/// How far the document was read.
+#[derive(PartialEq, Eq)]
+enum Document {
+    NotBegun,
+    Begun,
+    /// There is something in it.
+    Found,
 }
 
 /// The last place that was looked up. Places come in order, so the next one is near, also in a
@@ -64,15 +80,55 @@ struct Cursor {
 }
 
 /// A list or a map whose end is not seen yet.
-struct Open {
+struct Open<'a> {
     start: Span,
     anchor: usize,
-    value: Value,
+    value: Value<'a>,
     /// The key whose value comes next, in a map.
-    key: Option<(String, Span)>,
+    key: Option<(Cow<'a, str>, Span)>,
 }
 
-impl Reader<'_> {
+impl<'a, 's> Reader<'a, 's> {
+    fn new(
+        source: &'a Source,
+        streamed: Option<&'s str>,
+        sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
+    ) -> Self {
+        Self {
+            source,
+            streamed,
+            sink,
+            open: Vec::new(),
+            is_in_list: false,
+            anchors: HashMap::new(),
+            expanded: 0,
+            expanded_bytes: 0,
+            document: Document::NotBegun,
+            cursor: Cursor::default(),
+        }
+    }
+
+    /// Reads to the end, or to what cannot be read.
+    fn read(mut self, problems: &mut Problems) -> Extent {
+        for event in Parser::new_from_str(self.source.text()) {
+            let read = match event {
+                Ok((event, marks)) => {
+                    let span = self.span(marks);
+                    self.event(event, span, problems)
+                }
+                Err(error) => Err(self.syntax(&error).into()),
+            };
+            if let Err(problem) = read {
+                problems.push(*problem);
+                return Extent::BrokenOff;
+            }
+        }
+        match self.document {
+            Document::Found => Extent::Whole,
+            Document::NotBegun | Document::Begun => Extent::Nothing,
+        }
+    }
+
     /// The parser counts lines and columns in characters.
     fn span(&mut self, marks: Marks) -> Span {
         let start = self.offset(marks.start);
@@ -99,7 +155,7 @@ impl Reader<'_> {
         cursor.offset
     }
 
-    fn syntax(&self, error: &ScanError) -> Box<Diagnostic> {
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
         let mark = *error.marker();
         let start = self.source.offset(mark.line(), mark.col());
         let rest = &self.source.text()[start..];
@@ -115,63 +171,90 @@ impl Reader<'_> {
                 Span::new(line + tab, line + tab + 1),
                 "a tab indents this line",
             )
-            .help("YAML wants blanks to indent with")
-            .into();
+            .help("YAML wants blanks to indent with");
         }
         // The words are the parser's own; as a rule it is the shape of the lines that is wrong.
         found
             .help("look at how far this line and the one before it are indented, and for a quote or bracket left open")
-            .into()
     }
 
-    fn event(&mut self, event: Event<'_>, span: Span) -> Reading<()> {
+    fn event(&mut self, event: Event<'a>, span: Span, problems: &mut Problems) -> Reading<()> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart(_) => match self.document {
-                None => Ok(()),
-                Some(_) => Err(Diagnostic::error(span, "a second document begins here")
-                    .help("one file is one document")
-                    .into()),
-            },
+            Event::DocumentStart(_) => {
+                if self.document != Document::NotBegun {
+                    return Err(Diagnostic::error(span, "a second document begins here")
+                        .help("one file is one document")
+                        .into());
+                }
+                self.document = Document::Begun;
+                Ok(())
+            }
             Event::SequenceStart(anchor, tag) => {
                 refuse_tag(tag.is_some(), span)?;
+                if self.is_streamed() && anchor == 0 {
+                    self.is_in_list = true;
+                    return Ok(());
+                }
                 self.begin(Value::List(Vec::new()), anchor, span)
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_tag(tag.is_some(), span)?;
                 self.begin(Value::Map(Vec::new()), anchor, span)
             }
+            Event::SequenceEnd if self.is_in_list && self.open.len() == 1 => {
+                self.is_in_list = false;
+                let Some(root) = self.open.last_mut() else {
+                    return Ok(());
+                };
+                if let (Value::Map(entries), Some((name, place))) =
+                    (&mut root.value, root.key.take())
+                {
+                    entries.push(said(name, place));
+                }
+                Ok(())
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else {
                     return Ok(());
                 };
-                let end = match open.value {
+                let end = match &open.value {
                     // A block ends where the next begins; its text ends with its last value.
-                    Value::List(ref members) if span.start == span.end => {
-                        members.last().map(|member| member.span.end)
+                    Value::List(members) if span.is_empty() => {
+                        members.last().map(|member| member.span.end())
                     }
-                    Value::Map(ref entries) if span.start == span.end => {
-                        entries.last().map(|entry| entry.node.span.end)
+                    Value::Map(entries) if span.is_empty() => {
+                        entries.last().map(|entry| entry.node.span.end())
                     }
-                    _ => Some(span.end),
+                    _ => Some(span.end()),
                 };
-                let end = end.unwrap_or(open.start.end);
-                let node = Node::new(open.value, Span::new(open.start.start, end));
-                self.put(node, open.anchor)
+                if let Value::Map(entries) = &open.value {
+                    refuse_duplicates(entries, problems);
+                }
+                if self.open.is_empty()
+                    && self.streamed.is_some()
+                    && matches!(open.value, Value::Map(_))
+                {
+                    // Its parts were taken already.
+                    return Ok(());
+                }
+                let end = end.unwrap_or(open.start.end());
+                let node = Node::new(open.value, Span::new(open.start.start(), end));
+                self.put(node, open.anchor, problems)
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
                 let tag = tag.map(|tag| (tag.is_yaml_core_schema(), tag.suffix.clone()));
                 let value = match tag {
-                    None if plain => self.plain(&text, span)?,
-                    None => Value::Text(text.into_owned()),
-                    Some((true, kind)) if kind == "str" => Value::Text(text.into_owned()),
+                    None if plain => self.plain(text, span)?,
+                    None => Value::Text(text),
+                    Some((true, kind)) if kind == "str" => Value::Text(text),
                     Some(_) => {
                         refuse_tag(true, span)?;
                         Value::Null
                     }
                 };
-                self.put(Node::new(value, span), anchor)
+                self.put(Node::new(value, span), anchor, problems)
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
@@ -191,19 +274,20 @@ impl Reader<'_> {
                     return Err(Diagnostic::error(span, message).into());
                 }
                 let node = node.clone();
-                if self.open.len() + depth(&node) > DEEPEST {
-                    return Err(too_deep(span));
+                if self.open.len() + node.depth() > DEEPEST {
+                    return Err(too_deep(span).into());
                 }
-                self.put(node, 0)
+                self.put(node, 0, problems)
             }
         }
     }
 
-    fn begin(&mut self, value: Value, anchor: usize, start: Span) -> Reading<()> {
+    fn begin(&mut self, value: Value<'a>, anchor: usize, start: Span) -> Reading<()> {
         if self.open.len() == DEEPEST {
-            return Err(too_deep(start));
+            return Err(too_deep(start).into());
         }
         self.refuse_as_key(start, &value)?;
+        self.document = Document::Found;
         self.open.push(Open {
             start,
             anchor,
@@ -214,7 +298,7 @@ impl Reader<'_> {
     }
 
     /// A list or a map cannot be a key.
-    fn refuse_as_key(&self, span: Span, value: &Value) -> Reading<()> {
+    fn refuse_as_key(&self, span: Span, value: &Value<'_>) -> Reading<()> {
         if self.is_key() && matches!(value, Value::List(_) | Value::Map(_)) {
             return Err(Diagnostic::error(span, "a key has to be text").into());
         }
@@ -222,37 +306,63 @@ impl Reader<'_> {
     }
 
     /// Takes in a finished value.
-    fn put(&mut self, node: Node, anchor: usize) -> Reading<()> {
-        self.refuse_as_key(node.span, &node.value)?;
+    fn put(&mut self, node: Node<'a>, anchor: usize, problems: &mut Problems) -> Reading<()> {
+        if !self.is_in_list || self.open.len() > 1 {
+            self.refuse_as_key(node.span, &node.value)?;
+        }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
+        let is_root = self.open.len() == 1 && self.streamed.is_some();
+        let node_span = node.span;
         let Some(open) = self.open.last_mut() else {
-            self.document = Some(node);
+            // What is empty is read as null, at no place.
+            if !matches!(node.value, Value::Null) || !node.span.is_empty() {
+                self.document = Document::Found;
+                (self.sink)(Part::Whole(node), problems);
+            }
             return Ok(());
         };
+        if is_root && self.is_in_list {
+            (self.sink)(Part::Member(node), problems);
+            return Ok(());
+        }
         match &mut open.value {
             Value::List(members) => members.push(node),
             Value::Map(entries) => match open.key.take() {
+                Some((name, place)) if is_root => {
+                    entries.push(said(name.clone(), place));
+                    (self.sink)(Part::Entry(Entry { name, place, node }), problems);
+                }
                 Some((name, place)) => entries.push(Entry { name, place, node }),
-                None => open.key = Some((key(&node, self.source)?, node.span)),
+                None => open.key = Some((key(node, self.source)?, node_span)),
             },
             _ => {}
         }
         Ok(())
     }
 
+    /// Whether what comes next is the value of the key whose list is taken member by member.
+    fn is_streamed(&self) -> bool {
+        let [root] = &self.open[..] else {
+            return false;
+        };
+        let key = root.key.as_ref().map(|(name, _)| name.as_ref());
+        !self.is_in_list && key.is_some() && key == self.streamed
+    }
+
     /// What a word without quotes is, by the core schema of YAML 1.2.
-    fn plain(&self, text: &str, span: Span) -> Reading<Value> {
-        Ok(match text {
+    fn plain(&self, text: Cow<'a, str>, span: Span) -> Reading<Value<'a>> {
+        Ok(match text.as_ref() {
             "" | "~" | "null" | "Null" | "NULL" => Value::Null,
             "true" | "True" | "TRUE" => Value::Bool(true),
             "false" | "False" | "FALSE" => Value::Bool(false),
-            _ => match number(text) {
-                Number::Is(number) => Value::Number(number),
-                Number::Not => Value::Text(text.to_owned()),
+            written => match number(written) {
+                Number::Is(number) if number == written => Value::Number(text),
+                Number::Is(number) => Value::Number(number.into()),
+                Number::Not => Value::Text(text),
                 // A key is text whatever it looks like.
-                Number::Odd(_) if self.is_key() => Value::Text(text.to_owned()),
+                Number::Odd(_) if self.is_key() => Value::Text(text),
                 Number::Odd(why) => {
                     return Err(Diagnostic::error(span, why)
                         .help(format!("write \"{text}\" in quotes if it is text"))
@@ -270,16 +380,22 @@ impl Reader<'_> {
 }
 
 /// A key as text: what is no text is taken as it is written.
-fn key(node: &Node, source: &Source) -> Reading<String> {
-    match &node.value {
+fn key<'a>(node: Node<'a>, source: &'a Source) -> Reading<Cow<'a, str>> {
+    match node.value {
         Value::Text(text) if text == "<<" => {
             Err(Diagnostic::error(node.span, "YAML 1.2 has no merge keys")
                 .help("what many jobs share belongs into `defaults` or into their worker")
                 .into())
         }
-        Value::Text(text) => Ok(text.clone()),
-        _ => Ok(source.slice(node.span).to_owned()),
+        Value::Text(text) => Ok(text),
+        _ => Ok(source.slice(node.span).into()),
     }
+}
+
+/// What is kept of a key of the document, so that one that stands twice is found.
+fn said(name: Cow<'_, str>, place: Span) -> Entry<'_> {
+    let node = Node::new(Value::Null, place);
+    Entry { name, place, node }
 }
 
 fn refuse_tag(has_tag: bool, span: Span) -> Reading<()> {
@@ -289,23 +405,9 @@ fn refuse_tag(has_tag: bool, span: Span) -> Reading<()> {
     Ok(())
 }
 
-fn too_deep(span: Span) -> Box<Diagnostic> {
+fn too_deep(span: Span) -> Diagnostic {
     let message = format!("more than {DEEPEST} lists and maps in each other");
-    Diagnostic::error(span, message).into()
-}
-
-fn depth(node: &Node) -> usize {
-    match &node.value {
-        Value::List(members) => 1 + members.iter().map(depth).max().unwrap_or_default(),
-        Value::Map(entries) => {
-            1 + entries
-                .iter()
-                .map(|entry| depth(&entry.node))
-                .max()
-                .unwrap_or_default()
-        }
-        _ => 0,
-    }
+    Diagnostic::error(span, message)
 }
 
 #[cfg(test)]

@@ -1,277 +1,201 @@
-//! One job of a file.
+//! One job, as far as it can be made without knowing the rest of its file.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ratchet_runtime::{HostName, Job, JobKey, ParallelizationHint, Payload, Work};
+use ratchet_runtime::{Class, Failure, Job, JobKey, Payload, TaskName, Terms, Work};
 
-use super::book::{Book, Unsettled};
 use super::program;
-use super::terms::Wishes;
-use crate::diagnostic::{Diagnostic, Span};
-use crate::document::{Entry, Node, Value};
+use super::spec::{JobSpec, TermsSpec};
+use super::terms::PartialTerms;
+use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// What a job has to do with others, and where it says so.
-pub(super) struct Links {
-    pub(super) id: JobKey,
-    /// Where its id is, if it says one.
-    pub(super) place: Option<Span>,
-    pub(super) whole: Span,
-    /// Each once.
-    pub(super) needs: Vec<(JobKey, Span)>,
+/// Where a job says what, for what is checked once the whole file is known.
+#[derive(Debug)]
+pub(super) struct JobPlaces {
+    /// Its first key: all of a job would underline too much.
+    pub(super) head: Span,
+    /// Its id, if it says one.
+    pub(super) id: Option<Span>,
+    /// Its task, or the command that it runs.
+    pub(super) work: Span,
+    /// Its needs, in the order of the job's.
+    pub(super) needs: Box<[Span]>,
+    /// What it says of its terms, if anything.
+    pub(super) terms: Option<Box<OwnTerms>>,
 }
 
-impl Links {
-    /// Reads them; `number` is what a job is called that says no id.
-    pub(super) fn read(node: &Node, number: u64) -> Self {
-        let id = node.get("id");
-        let named = id
-            .and_then(Node::text_or_number)
-            .filter(|id| !id.is_empty());
-        let mut needs: Vec<(JobKey, Span)> = Vec::new();
-        for need in node.get("needs").map(Node::members).unwrap_or_default() {
-            if let Some(key) = need.text_or_number().map(JobKey::from)
-                && !needs.iter().any(|(known, _)| *known == key)
-            {
-                needs.push((key, need.span));
-            }
-        }
+/// What a job says of its terms.
+#[derive(Debug)]
+pub(super) struct OwnTerms {
+    pub(super) terms: Arc<PartialTerms>,
+    pub(super) limits: Vec<Span>,
+    pub(super) slots: Option<Span>,
+    pub(super) hint: Option<Span>,
+    pub(super) retry: Option<Span>,
+}
+
+/// Makes jobs of what is written. Equal terms are kept once, as most jobs of a file say the same.
+pub(super) struct JobReader {
+    /// What paths are relative to; nothing for what has no folder.
+    folder: Option<PathBuf>,
+    known: HashSet<Arc<PartialTerms>>,
+}
+
+impl JobReader {
+    /// Different terms beyond these are not compared any more, so that the memory of a stream stays bounded.
+    const MOST_KNOWN: usize = 4096;
+
+    pub(super) fn new(folder: Option<PathBuf>) -> Self {
         Self {
-            id: named.map_or_else(|| number.to_string().into(), JobKey::from),
-            place: id.map(|id| id.span),
-            whole: head(node),
-            needs,
+            folder,
+            known: HashSet::new(),
         }
     }
-}
 
-impl Book {
-    /// Reads a job whose shape was checked; `json` is the text it was read from, where that is JSON.
-    pub(super) fn job(
+    /// Makes a job; `number` is its id where it says none. Its terms are still the standard ones, and it is
+    /// still unknown whether its task, its limits and its needs exist.
+    ///
+    /// A job that was refused is made all the same, so that what it has to do with others is checked too.
+    pub(super) fn read(
         &mut self,
-        node: &Node,
-        links: &Links,
-        json: Option<&str>,
-        problems: &mut Vec<Diagnostic>,
-    ) -> Option<Job> {
-        let work = self.work(node, json, problems);
-        let folder = self.folder.clone();
-        let terms = self.job_terms(node, work.as_ref(), folder.as_deref(), problems);
-        let host = node.get("host").and_then(Node::text_or_number);
-        Some(Job {
+        mut spec: JobSpec,
+        number: u64,
+        problems: &mut Problems,
+    ) -> (Job, JobPlaces) {
+        let head = spec.place.head;
+        let terms = std::mem::take(&mut spec.terms);
+        let id_place = spec.id.span();
+        let id = std::mem::take(&mut spec.id).into_value();
+        let host = std::mem::take(&mut spec.host).into_value();
+        let needs = std::mem::take(&mut spec.needs).into_value();
+        let (needs, need_places) = each_once(needs.unwrap_or_default());
+        let place = spec.task.span().or(spec.run.span());
+        let work = work(spec, self.folder.as_deref(), problems);
+        let job = Job {
             item: None,
-            id: links.id.clone(),
-            work: work?,
-            host: host.map(HostName::from),
-            needs: links.needs.iter().map(|(need, _)| need.clone()).collect(),
-            terms: terms?,
+            id: id.unwrap_or_else(|| number.to_string().into()),
+            work: work.unwrap_or_else(refused),
+            host,
+            needs,
+            terms: Terms::standard(),
+        };
+        let places = JobPlaces {
+            head,
+            id: id_place,
+            work: place.unwrap_or(head),
+            needs: need_places,
+            terms: self.own_terms(terms, problems).map(Box::new),
+        };
+        (job, places)
+    }
+
+    fn own_terms(&mut self, spec: TermsSpec, problems: &mut Problems) -> Option<OwnTerms> {
+        if spec == TermsSpec::default() {
+            return None;
+        }
+        let limits = spec.limits.get().into_iter().flatten();
+        let limits = limits.map(|limit| limit.span).collect();
+        let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
+        let terms = PartialTerms::from_spec(spec, self.folder.as_deref(), problems);
+        let known = self.known.get(&terms).cloned();
+        let terms = known.unwrap_or_else(|| {
+            let terms = Arc::new(terms);
+            if self.known.len() < Self::MOST_KNOWN {
+                self.known.insert(Arc::clone(&terms));
+            }
+            terms
+        });
+        Some(OwnTerms {
+            terms,
+            limits,
+            slots,
+            hint,
+            retry,
         })
     }
+}
 
-    fn work(
-        &mut self,
-        node: &Node,
-        json: Option<&str>,
-        problems: &mut Vec<Diagnostic>,
-    ) -> Option<Work> {
-        match (node.entry("task"), node.entry("run")) {
-            (Some(task), Some(run)) => {
-                problems.push(
-                    Diagnostic::error(run.place, "a job has a task or a command, not both")
-                        .other(task.place, "the task")
-                        .help("make it two jobs"),
-                );
-                None
+/// A stand-in for the work of a job whose error was told: it never runs.
+fn refused() -> Work {
+    Work::Refused {
+        task: TaskName::from("unknown"),
+        failure: Box::new(Failure::new(Class::Input, "the job was refused")),
+    }
+}
+
+/// Needs, each once, and where they stand.
+fn each_once(said: Vec<crate::document::Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
+    let mut needs: Vec<JobKey> = Vec::with_capacity(said.len());
+    let mut places = Vec::with_capacity(said.len());
+    let mut seen = HashSet::new();
+    for need in said {
+        // A job has few needs as a rule, and hashing them would take longer than comparing them.
+        let is_new = match needs.len() {
+            0..8 => !needs.contains(&need.value),
+            8 => {
+                seen.extend(needs.iter().cloned());
+                seen.insert(need.value.clone())
             }
-            (None, None) => {
-                // One that has another word for it was told of that already.
-                if !node.entries().is_empty() && has_only_known(node) || node.entries().is_empty() {
-                    problems.push(
-                        Diagnostic::error(head(node), "a job that does nothing")
-                            .help("say `task` to ask a worker, or `run` to start a program"),
-                    );
-                }
-                None
-            }
-            (Some(task), None) => self.task_work(node, task, json, problems),
-            (None, Some(run)) => {
-                if let Some(input) = node.entry("input") {
-                    problems.push(
-                        Diagnostic::error(input.place, "a program of `run` gets no input")
-                            .help("pass it as words of the command, or ask a worker with `task`"),
-                    );
-                }
-                let folder = self.folder.clone();
-                let process = program::process(node, &run.node, folder.as_deref(), problems)?;
-                Some(Work::Command(Arc::new(process)))
-            }
+            _ => seen.insert(need.value.clone()),
+        };
+        if is_new {
+            needs.push(need.value);
+            places.push(need.span);
         }
     }
+    (needs, places.into())
+}
 
-    fn task_work(
-        &mut self,
-        node: &Node,
-        task: &Entry,
-        json: Option<&str>,
-        problems: &mut Vec<Diagnostic>,
-    ) -> Option<Work> {
-        for key in ["env", "cwd"] {
-            if let Some(entry) = node.entry(key) {
+fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option<Work> {
+    match (spec.task.key(), spec.run.key()) {
+        (Some(task), Some(run)) => {
+            problems.push(
+                Diagnostic::error(run, "a job has a task or a command, not both")
+                    .other(task, "the task")
+                    .help("make it two jobs"),
+            );
+            None
+        }
+        (None, None) => {
+            // One that has another word for it was told of that already.
+            if !spec.place.has_unknown {
+                problems.push(
+                    Diagnostic::error(spec.place.head, "a job that does nothing")
+                        .help("say `task` to ask a worker, or `run` to start a program"),
+                );
+            }
+            None
+        }
+        (Some(_), None) => {
+            for (key, place) in [("env", spec.env.key()), ("cwd", spec.cwd.key())] {
+                let Some(place) = place else { continue };
                 let message =
                     format!("`{key}` is for `run`; a worker that runs already cannot change it");
                 let help =
                     format!("put `{key}` into the worker's section, or what it needs into `input`");
-                problems.push(Diagnostic::error(entry.place, message).help(help));
+                problems.push(Diagnostic::error(place, message).help(help));
             }
-        }
-        let input = match node.get("input") {
-            Some(input) => payload(input, json, problems)?,
-            None => Payload::null(),
-        };
-        let name = task.node.text().filter(|name| !name.is_empty())?;
-        let Some(task_name) = self.task(name) else {
-            let error = Diagnostic::error(task.node.span, format!("no worker serves `{name}`"));
-            let names = self.tasks();
-            problems.push(if names.is_empty() {
-                error.help(format!(
-                    "add `workers: {{{name}: {{command: [..]}}}}`, or name a command with --worker"
-                ))
+            let input = if spec.input.is_said() {
+                spec.input.into_value()?.0
             } else {
-                error.did_you_mean(name, names.iter().copied(), "known tasks")
-            });
-            return None;
-        };
-        Some(Work::Task {
-            task: task_name,
-            input,
-        })
-    }
-
-    fn job_terms(
-        &mut self,
-        node: &Node,
-        work: Option<&Work>,
-        folder: Option<&Path>,
-        problems: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<ratchet_runtime::Terms>> {
-        let wishes = Wishes::read(node, folder, problems);
-        self.check_limits(node, problems);
-        let task = match work? {
-            Work::Task { task, .. } => Some(task.as_str()),
-            _ => None,
-        };
-        let place = |key| node.get(key).map(|node| node.span);
-        let terms = match self.terms(task, wishes, place("retry")) {
-            Ok(terms) => terms,
-            Err(Unsettled { error, place }) => {
-                let mut found = Diagnostic::error(place.unwrap_or(node.span), error.reason);
-                found.help = error.hint;
-                // Said once for all jobs that it holds for.
-                if !problems.contains(&found) {
-                    problems.push(found);
-                }
-                return None;
-            }
-        };
-        if let Some(slots) = self.slots.filter(|slots| terms.slots > *slots) {
-            let message = format!(
-                "a job of {} slots can never run with {slots} in all",
-                terms.slots
-            );
-            problems.push(
-                Diagnostic::error(place("slots").unwrap_or(head(node)), message)
-                    .help("lower `slots`, or raise --jobs"),
-            );
+                Payload::null()
+            };
+            Some(Work::Task {
+                task: spec.task.into_value()?,
+                input,
+            })
         }
-        self.check_rate(&terms, task, place("hint").unwrap_or(head(node)), problems);
-        Some(terms)
-    }
-
-    /// Jobs that share a bucket have to agree on it.
-    fn check_rate(
-        &mut self,
-        terms: &ratchet_runtime::Terms,
-        task: Option<&str>,
-        place: Span,
-        problems: &mut Vec<Diagnostic>,
-    ) {
-        let Some(ParallelizationHint::RateLimited {
-            requests_per_second,
-            burst,
-            key,
-        }) = &terms.hint
-        else {
-            return;
-        };
-        // A command has no task's name; its bucket is its program's, which is told at its start.
-        let Some(key) = key.as_deref().or(task) else {
-            return;
-        };
-        match self.rates.get(key) {
-            None => {
-                let figures = (*requests_per_second, *burst, place);
-                self.rates.insert(key.to_owned(), figures);
+        (None, Some(_)) => {
+            if let Some(input) = spec.input.key() {
+                problems.push(
+                    Diagnostic::error(input, "a program of `run` gets no input")
+                        .help("pass it as words of the command, or ask a worker with `task`"),
+                );
             }
-            Some((rate, other, first)) => {
-                if (rate, other) != (requests_per_second, burst) {
-                    let message = format!(
-                        "rate key `{key}` is {requests_per_second}/s with burst {burst} here, and {rate}/s with burst {other} elsewhere"
-                    );
-                    problems.push(
-                        Diagnostic::error(place, message)
-                            .other(*first, "declared first here")
-                            .help("give one of them another `key`"),
-                    );
-                }
-            }
+            let process = program::process(spec.run, spec.env, spec.cwd, folder, problems)?;
+            Some(Work::Command(Arc::new(process)))
         }
-    }
-}
-
-/// Whether all keys are those of jobs.
-fn has_only_known(node: &Node) -> bool {
-    let known = |name: &str| super::JOB.keys.iter().any(|key| key.name == name);
-    node.entries().iter().all(|entry| known(&entry.name))
-}
-
-/// Where a job begins: all of it would underline too much.
-fn head(node: &Node) -> Span {
-    let first = node.entries().first();
-    first.map_or(node.span, |entry| entry.place)
-}
-
-/// An input as JSON: as it stands, where it is JSON already.
-fn payload(node: &Node, json: Option<&str>, problems: &mut Vec<Diagnostic>) -> Option<Payload> {
-    if let Some(json) = json {
-        return Payload::from_json(json.get(node.span.start..node.span.end)?).ok();
-    }
-    let before = problems.len();
-    refuse_twice(node, problems);
-    if problems.len() > before {
-        return None;
-    }
-    let mut text = String::new();
-    node.write_json(&mut text);
-    Payload::from_json(&text).ok()
-}
-
-/// In an input, too, a key that stands twice is a mistake.
-fn refuse_twice(node: &Node, problems: &mut Vec<Diagnostic>) {
-    match &node.value {
-        Value::List(members) => members
-            .iter()
-            .for_each(|member| refuse_twice(member, problems)),
-        Value::Map(entries) => {
-            let mut names = std::collections::HashMap::new();
-            for entry in entries {
-                if let Some(first) = names.insert(&entry.name, entry.place) {
-                    let message = format!("`{}` is said twice", entry.name);
-                    problems
-                        .push(Diagnostic::error(entry.place, message).other(first, "here first"));
-                }
-                refuse_twice(&entry.node, problems);
-            }
-        }
-        _ => {}
     }
 }

@@ -1,21 +1,21 @@
 //! Opening a job file, of whatever format.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use ratchet_runtime::{Error, Job, JobKey, Work, order_by_needs};
+use ratchet_runtime::{Error, Job, Work, order_by_needs};
 
-use super::book::Book;
+use super::builder::JobBuilder;
 use super::error::FileError;
-use super::job::Links;
-use super::keys;
+use super::job::{JobPlaces, JobReader};
 use super::plan::{Jobs, Options, Plan};
 use super::program::Search;
+use super::spec::{FileSpec, JobSpec};
 use super::stream::Lines;
-use crate::diagnostic::{Diagnostic, Report, Source, Span};
-use crate::document::{Format, Node, Shape, Value, check, source};
+use crate::diagnostic::{Diagnostic, Problems, Report, Source, Span};
+use crate::document::{Extent, Format, FromNode, Part, Section, source, unknown_key};
 use crate::value;
 
 /// A larger document would take several times its size of memory.
@@ -54,7 +54,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         .map(Path::to_path_buf);
     let file = File::open(path).map_err(unreadable)?;
     if format == Format::JsonLines {
-        return stream(&name, Box::new(file), folder, options);
+        return stream(&name, Box::new(file), folder.as_deref(), options);
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)
@@ -65,13 +65,13 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         return Err(FileError::TooLarge { name, limit });
     }
     let source = source(&name, bytes).map_err(FileError::Refused)?;
-    document(source, format, folder, options)
+    document(source, format, folder.as_deref(), options)
 }
 
 fn stream(
     name: &str,
     reader: Box<dyn Read + Send>,
-    folder: Option<std::path::PathBuf>,
+    folder: Option<&Path>,
     options: &Options,
 ) -> Result<Plan, FileError> {
     let reader = BufReader::with_capacity(BUFFER, reader);
@@ -94,44 +94,47 @@ fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {
 fn document(
     source: Source,
     format: Format,
-    folder: Option<std::path::PathBuf>,
+    folder: Option<&Path>,
     options: &Options,
 ) -> Result<Plan, FileError> {
-    let document = match format.read(&source) {
-        Ok(Some(document)) => document,
-        Ok(None) => {
+    let mut problems = Vec::new();
+    let mut document = Document::new(folder);
+    let mut take = |part: Part<'_>, problems: &mut Problems| document.take(part, problems);
+    match format.parts(&source, "jobs", &mut take, &mut problems) {
+        Extent::Nothing => {
             let name = source.name().to_owned();
             return Err(FileError::Nothing { name });
         }
-        Err(problems) => return Err(refused(source, problems)),
-    };
-    let mut problems = Vec::new();
-    if let Value::List(_) = document.value {
-        let place = Span::new(document.span.start, document.span.start + 1);
-        let error = Diagnostic::error(place, "a job file is a map, not a list")
-            .help("write `jobs:` before the list");
-        return Err(refused(source, vec![error]));
+        // What has to do with the missing rest cannot be checked.
+        Extent::BrokenOff => return Err(refused(source, problems)),
+        Extent::Whole => {}
     }
-    check(&document, &Shape::Section(&keys::FILE), &mut problems);
-    let mut book = Book::open(&document, folder, options, &mut problems);
-    let json = (format == Format::Json).then(|| source.text());
-    let nodes = document.get("jobs").map(Node::members).unwrap_or_default();
-    let mut links = Vec::with_capacity(nodes.len());
-    let mut jobs = Vec::with_capacity(nodes.len());
-    let mut programs = Search::new();
-    for (number, node) in (1..).zip(nodes) {
-        if matches!(node.value, Value::Map(_)) {
-            let own = Links::read(node, number);
-            if let Some(job) = book.job(node, &own, json, &mut problems) {
-                problems.extend(missing(&job, node, &mut programs));
-                jobs.push(job);
-            }
-            links.push(own);
+    let Document {
+        file,
+        mut jobs,
+        mut places,
+        mut reader,
+    } = document;
+    if let Some(listed) = file.jobs.into_value() {
+        for (number, job) in (1..).zip(listed) {
+            let (job, place) = reader.read(job.value, number, &mut problems);
+            jobs.push(job);
+            places.push(place);
         }
     }
-    refuse_used_ids(&links, &mut problems);
-    let order = order(&links, &mut problems);
-    problems.sort_by_key(|problem| problem.span.map(|span| span.start));
+    let mut builder = JobBuilder::new(file.header, folder, options, &mut problems);
+    let mut programs = Search::new();
+    for (job, place) in jobs.iter_mut().zip(&places) {
+        builder.settle(job, place, &mut problems);
+        problems.extend(missing(job, place.work, &mut programs));
+    }
+    let order = order(
+        &jobs,
+        &places,
+        by_id(&jobs, &places, &mut problems),
+        &mut problems,
+    );
+    problems.sort_by_key(|problem| problem.span.map(Span::start));
     problems.dedup();
     let report = Report {
         source,
@@ -145,67 +148,132 @@ fn document(
         return Err(FileError::Nothing { name });
     }
     Ok(Plan {
-        workers: book.workers,
-        limits: book.limits,
+        workers: builder.workers,
+        limits: builder.limits,
         jobs: Jobs::Listed { jobs, order },
         warnings: report,
     })
 }
 
+/// What was read of a document. What jobs need of the sections is settled at the end, as sections may come last.
+struct Document {
+    file: FileSpec,
+    jobs: Vec<Job>,
+    places: Vec<JobPlaces>,
+    reader: JobReader,
+}
+
+impl Document {
+    fn new(folder: Option<&Path>) -> Self {
+        Self {
+            file: FileSpec::default(),
+            jobs: Vec::new(),
+            places: Vec::new(),
+            reader: JobReader::new(folder.map(Path::to_path_buf)),
+        }
+    }
+
+    fn take(&mut self, part: Part<'_>, problems: &mut Problems) {
+        match part {
+            Part::Member(node) => {
+                if let Some(spec) = JobSpec::from_node(node, problems) {
+                    let number = self.jobs.len() as u64 + 1;
+                    let (job, places) = self.reader.read(spec, number, problems);
+                    self.jobs.push(job);
+                    self.places.push(places);
+                }
+            }
+            Part::Entry(entry) => {
+                if let Err(entry) = self.file.read_entry(entry, problems) {
+                    problems.push(unknown_key::<FileSpec>(&entry));
+                }
+            }
+            Part::Whole(node) if node.is_list() => {
+                let start = node.span.start();
+                let place = Span::new(start, start + 1);
+                problems.push(
+                    Diagnostic::error(place, "a job file is a map, not a list")
+                        .help("write `jobs:` before the list"),
+                );
+            }
+            Part::Whole(node) => {
+                // It is no map, so this refuses it.
+                FileSpec::from_node(node, problems);
+            }
+        }
+    }
+}
+
 /// A program that is not there may be by then, if another job makes it; it is odd if nothing comes first.
-fn missing(job: &Job, node: &Node, programs: &mut Search) -> Option<Diagnostic> {
-    let (Work::Command(process), Some(run)) = (&job.work, node.get("run")) else {
+fn missing(job: &Job, place: Span, programs: &mut Search) -> Option<Diagnostic> {
+    let Work::Command(process) = &job.work else {
         return None;
     };
     if !job.needs.is_empty() {
         return None;
     }
     let missing = programs.missing(process)?;
-    let warning = Diagnostic::warning(run.span, format!("this cannot start: {missing}"));
+    let warning = Diagnostic::warning(place, format!("this cannot start: {missing}"));
     Some(warning.help("the job fails, unless the program is there by then"))
 }
 
-fn refuse_used_ids(jobs: &[Links], problems: &mut Vec<Diagnostic>) {
-    let mut used: HashMap<&JobKey, &Links> = HashMap::with_capacity(jobs.len());
-    for job in jobs {
+/// Jobs by their ids, of which there may be hundreds of thousands: the standard hash takes three times as long.
+type ById<'a> = HashMap<&'a str, usize, foldhash::fast::RandomState>;
+
+/// Enters each job by its id; an id that is used twice is refused.
+fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> ById<'a> {
+    let mut used =
+        ById::with_capacity_and_hasher(jobs.len(), foldhash::fast::RandomState::default());
+    for (at, (job, place)) in jobs.iter().zip(places).enumerate() {
         let id = &job.id;
-        let Some(first) = used.insert(id, job) else {
+        let Some(first) = used.insert(id.as_str(), at) else {
             continue;
         };
+        let first = &places[first];
         // Of a number and an id, the id is what can be changed.
-        let (place, other) = match (job.place, first.place) {
-            (Some(place), other) => (place, other.unwrap_or(first.whole)),
-            (None, Some(place)) => (place, job.whole),
+        let (here, other) = match (place.id, first.id) {
+            (Some(here), other) => (here, other.unwrap_or(first.head)),
+            (None, Some(here)) => (here, place.head),
             (None, None) => continue,
         };
-        let (message, label) = if job.place.is_some() && first.place.is_some() {
+        let (message, label) = if place.id.is_some() && first.id.is_some() {
             (format!("id `{id}` is used twice"), "first used here")
         } else {
             let message =
                 format!("id `{id}` is the number of another job, which has no id of its own");
             (message, "this one")
         };
-        problems.push(Diagnostic::error(place, message).other(other, label));
+        problems.push(Diagnostic::error(here, message).other(other, label));
     }
+    used
 }
 
 /// The order in which each job comes after its needs, if there is one.
-fn order(all: &[Links], problems: &mut Vec<Diagnostic>) -> Vec<usize> {
-    let known: HashSet<&str> = all.iter().map(|job| job.id.as_str()).collect();
-    let mut names: Vec<&str> = known.iter().copied().collect();
-    names.sort_unstable();
+fn order(
+    all: &[Job],
+    places: &[JobPlaces],
+    known: ById<'_>,
+    problems: &mut Problems,
+) -> Vec<usize> {
+    /// Comparing names takes time, and nobody reads more suggestions.
+    const SUGGESTED: usize = 50;
+    let mut names: Option<Vec<&str>> = None;
     let mut jobs = Vec::with_capacity(all.len());
-    for job in all {
+    for (job, place) in all.iter().zip(places) {
         let mut needs = Vec::with_capacity(job.needs.len());
-        for (need, place) in &job.needs {
-            if known.contains(need.as_str()) {
+        for (need, place) in job.needs.iter().zip(&place.needs) {
+            if known.contains_key(need.as_str()) {
                 needs.push(need.as_str());
                 continue;
             }
             let message = format!("job `{}` needs `{need}`, which does not exist", job.id);
             let error = Diagnostic::error(*place, message);
-            // Comparing names takes time, and nobody sees more than a few.
-            problems.push(if problems.len() < 50 {
+            problems.push(if problems.len() < SUGGESTED {
+                let names = names.get_or_insert_with(|| {
+                    let mut names: Vec<_> = known.keys().copied().collect();
+                    names.sort_unstable();
+                    names
+                });
                 error.did_you_mean(need.as_str(), names.iter().copied(), "known ids")
             } else {
                 error
@@ -213,6 +281,7 @@ fn order(all: &[Links], problems: &mut Vec<Diagnostic>) -> Vec<usize> {
         }
         jobs.push((job.id.as_str(), needs));
     }
+    drop(known);
     // Each circle is told; a handful of them is enough to see what is wrong.
     for _ in 0..5 {
         let names = match order_by_needs(&jobs) {
@@ -226,14 +295,14 @@ fn order(all: &[Links], problems: &mut Vec<Diagnostic>) -> Vec<usize> {
         let Some(at) = jobs.iter().position(|(name, _)| name == first) else {
             break;
         };
-        let needs = &all[at].needs;
-        let place = needs.iter().find(|(need, _)| need.as_str() == second);
+        let mut needs = all[at].needs.iter().zip(&places[at].needs);
+        let place = needs.find(|(need, _)| need.as_str() == second);
         let message = format!(
             "these jobs wait for each other for ever: {}",
             names.join(" -> ")
         );
         problems.push(
-            Diagnostic::error(place.map_or(all[at].whole, |(_, place)| *place), message)
+            Diagnostic::error(place.map_or(places[at].head, |(_, place)| *place), message)
                 .help("each needs the next; take one of the needs away"),
         );
         jobs[at].1.retain(|need| need != second);

@@ -6,16 +6,16 @@ use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
 use ratchet_runtime::{Job, Limit, TaskName};
 
 use super::stream::Lines;
-use super::terms::Wishes;
+use super::terms::PartialTerms;
 use crate::diagnostic::Report;
 
 /// What was said outside the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     /// What was typed: before the file's defaults, after its jobs and workers.
-    pub(crate) flags: Wishes,
+    pub(crate) flags: PartialTerms,
     /// What the environment and the config files say: after the file's defaults.
-    pub(crate) settings: Wishes,
+    pub(crate) settings: PartialTerms,
     /// One worker for every task, where the file has no `workers`.
     pub(crate) worker: Option<PoolConfig>,
     /// What holds for workers that say nothing.

@@ -8,25 +8,34 @@ use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Environment, Language, PoolConfig, ProcessConfig};
 
 use super::terms::within;
-use crate::diagnostic::Diagnostic;
-use crate::document::{Node, Value};
+use crate::diagnostic::{Diagnostic, Problems};
+use crate::document::{Command, Field, Named, Plain};
 use crate::value::{self, Unreadable};
 
 /// The process of a section's command, with its `env` and `cwd`.
 pub(super) fn process(
-    section: &Node,
-    command: &Node,
+    command: Field<Command>,
+    env: Field<Vec<Named<Plain>>>,
+    cwd: Field<String>,
     folder: Option<&Path>,
-    problems: &mut Vec<Diagnostic>,
+    problems: &mut Problems,
 ) -> Option<ProcessConfig> {
-    let words = words(command, problems)?;
-    let mut config = from_words(&words, folder)?;
-    let cwd = section.get("cwd").and_then(Node::text);
-    if let Some(cwd) = cwd {
+    let place = command.span()?;
+    let environment = env.into_value().map(|env| environment(env, problems));
+    let command = command.into_value()?;
+    if let Some(shell) = command.shell {
+        problems.push(
+            Diagnostic::warning(place, format!("no shell sees `{shell}`"))
+                .label("the program gets it as one of its words")
+                .help("write [sh, -c, \"..\"] if a shell is wanted, or put it in quotes"),
+        );
+    }
+    let mut config = from_words(&command.words, folder)?;
+    if let Some(cwd) = cwd.into_value() {
         config.working_dir = Some(within(folder, cwd));
     }
-    if let Some(env) = section.get("env") {
-        config.env = environment(env, problems);
+    if let Some(environment) = environment {
+        config.env = environment;
     }
     Some(config)
 }
@@ -77,44 +86,20 @@ pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<Proc
     Some(config)
 }
 
-fn words(command: &Node, problems: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
-    let Some(text) = command.text() else {
-        let words = command.members().iter().map(Node::text_or_number);
-        return words.map(|word| word.map(str::to_owned)).collect();
-    };
-    let words = value::split_words(text).ok()?;
-    if let Some(shell) = words.shell {
-        problems.push(
-            Diagnostic::warning(command.span, format!("no shell sees `{shell}`"))
-                .label("the program gets it as one of its words")
-                .help("write [sh, -c, \"..\"] if a shell is wanted, or put it in quotes"),
-        );
-    }
-    if text.contains('\0') {
-        let message = "a word of a command cannot contain a NUL character";
-        problems.push(Diagnostic::error(command.span, message));
-        return None;
-    }
-    Some(words.words)
-}
-
-fn environment(env: &Node, problems: &mut Vec<Diagnostic>) -> Environment {
+fn environment(env: Vec<Named<Plain>>, problems: &mut Problems) -> Environment {
     let mut environment = Environment::inherited();
-    for entry in env.entries() {
-        let value = match &entry.node.value {
-            Value::Text(text) | Value::Number(text) => text.as_str(),
-            Value::Bool(true) => "true",
-            Value::Bool(false) => "false",
-            _ => continue,
+    for variable in env {
+        let Some(Plain(value)) = variable.value else {
+            continue;
         };
-        if entry.name.contains(['=', '\0']) {
+        if variable.name.contains(['=', '\0']) {
             let message = "the name of a variable cannot contain `=` or NUL";
-            problems.push(Diagnostic::error(entry.place, message));
+            problems.push(Diagnostic::error(variable.place, message));
         } else if value.contains('\0') {
             let message = "the value of a variable cannot contain NUL";
-            problems.push(Diagnostic::error(entry.node.span, message));
+            problems.push(Diagnostic::error(variable.span, message));
         } else {
-            environment = environment.set(&entry.name, value);
+            environment = environment.set(&variable.name, value);
         }
     }
     environment

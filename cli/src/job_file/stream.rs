@@ -1,28 +1,23 @@
 //! JSON lines: a job a line, read as they are wanted.
 
 mod bad;
-mod line;
 mod read;
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 
-use ratchet_runtime::{HostName, Job, JobKey, Limit, Payload, TaskName, Terms, Work};
+use ratchet_runtime::{Job, JobKey, Limit, TaskName};
 
 pub(crate) use self::bad::{BadLine, LineError};
-use self::line::{Line, plain, written_key};
 pub(crate) use self::read::{LONGEST, Read, read_until};
-use super::book::Book;
+use super::builder::JobBuilder;
 use super::error::FileError;
 use super::ids::Ids;
-use super::job::Links;
-use super::keys;
+use super::job::{JobPlaces, JobReader};
 use super::plan::{Options, WorkerPlan};
-use crate::diagnostic::{Diagnostic, Report, Severity, Source, Span};
-use crate::document::{Format, Node, Shape, Value, check};
+use super::spec::{HeaderSpec, JobSpec};
+use crate::diagnostic::{Diagnostic, Problems, Report, Severity, Source, Span};
+use crate::document::{Entry, FromNode, Node, Value, json_node};
 use crate::value;
 
 /// What lines come from.
@@ -31,100 +26,83 @@ pub(super) type Stream = BufReader<Box<dyn io::Read + Send>>;
 /// A buffer that one huge line has made larger than this is given back.
 const KEPT: usize = 1 << 20;
 
-/// Terms, by how they are written: more different ones than these are forgotten and read again.
-const MOST_WRITTEN: usize = 1024;
-
 /// The jobs of a stream, each as it is asked for.
 pub(crate) struct Lines {
     name: String,
     reader: Stream,
-    book: Book,
+    jobs: JobReader,
+    builder: JobBuilder,
     warnings: Report,
     number: u64,
     buffer: Vec<u8>,
-    /// The first line, if it was read already and is no header.
-    first: bool,
+    /// The job of the first line, which was read to see whether it is about all of them.
+    first: Option<Item>,
     ids: Ids,
-    written: HashMap<String, Arc<Terms>>,
-    recent: Option<(TaskName, Arc<Terms>)>,
-    /// Where keys and numbers are written before they are looked up.
-    key: String,
     ended: bool,
 }
+
+type Item = Result<Job, BadLine>;
 
 impl Lines {
     /// Reads the header, if there is one.
     pub(super) fn open(
         name: &str,
         reader: Stream,
-        folder: Option<PathBuf>,
+        folder: Option<&Path>,
         options: &Options,
     ) -> Result<Self, FileError> {
-        let nothing = Node::new(Value::Map(Vec::new()), Span::default());
         let mut problems = Vec::new();
+        let no_header = HeaderSpec::default();
         let mut lines = Self {
             name: name.to_owned(),
             reader,
-            book: Book::open(&nothing, folder.clone(), options, &mut problems),
+            jobs: JobReader::new(folder.map(Path::to_path_buf)),
+            builder: JobBuilder::new(no_header, folder, options, &mut problems),
             warnings: Report {
                 source: Source::new(name, String::new()),
                 diagnostics: Vec::new(),
             },
             number: 0,
             buffer: Vec::new(),
-            first: false,
+            first: None,
             ids: Ids::new(),
-            written: HashMap::new(),
-            recent: None,
-            key: String::new(),
             ended: false,
         };
         let unreadable = |source| FileError::Unreadable {
             name: name.to_owned(),
             source,
         };
-        match lines.next_line().map_err(unreadable)? {
-            Read::End => {
-                let name = name.to_owned();
-                return Err(FileError::Nothing { name });
-            }
-            Read::TooLong => {
-                lines.first = true;
-                return Ok(lines);
-            }
-            Read::Line => {}
+        let read = lines.next_line().map_err(unreadable)?;
+        if matches!(read, Read::End) {
+            let name = name.to_owned();
+            return Err(FileError::Nothing { name });
         }
         if lines.buffer.starts_with(b"\xef\xbb\xbf") {
             lines.buffer.drain(..3);
         }
-        let Some((source, header)) = lines.header() else {
-            lines.first = true;
+        let buffer = std::mem::take(&mut lines.buffer);
+        let (Read::Line, Ok(text)) = (&read, std::str::from_utf8(&buffer)) else {
+            lines.buffer = buffer;
+            lines.first = lines.item(&read);
             return Ok(lines);
         };
-        check(&header, &Shape::Section(&keys::HEADER), &mut problems);
-        lines.book = Book::open(&header, folder, options, &mut problems);
+        let node = json_node(text, &mut problems);
+        if !node.as_ref().is_some_and(is_header) {
+            lines.first = Some(lines.job_of(text, node, problems).map_err(BadLine::Refused));
+            lines.buffer = buffer;
+            return Ok(lines);
+        }
+        let header = node.and_then(|node| HeaderSpec::from_node(node, &mut problems));
+        let header = header.unwrap_or_default();
+        lines.builder = JobBuilder::new(header, folder, options, &mut problems);
         lines.warnings = Report {
-            source,
+            source: Source::from_line(name, text.to_owned(), lines.number),
             diagnostics: problems,
         };
         if lines.warnings.has_errors() {
             return Err(FileError::Refused(Box::new(lines.warnings)));
         }
         Ok(lines)
-    }
-
-    /// The line as a header, if it is one: about all lines, and no job.
-    fn header(&self) -> Option<(Source, Node)> {
-        let text = std::str::from_utf8(&self.buffer).ok()?;
-        let source = Source::from_line(&self.name, text.to_owned(), self.number);
-        let node = Format::Json.read(&source).ok()??;
-        let has = |key| node.get(key).is_some();
-        let is_job = has("task") || has("run");
-        let is_header = ["version", "workers", "defaults"].into_iter().any(has)
-            || node
-                .get("limits")
-                .is_some_and(|limits| matches!(limits.value, Value::Map(_)));
-        (is_header && !is_job).then_some((source, node))
     }
 
     /// What it is called.
@@ -134,15 +112,15 @@ impl Lines {
 
     /// Whether the next line may have to be waited for.
     pub(crate) fn may_wait(&self) -> bool {
-        !self.first && memchr::memchr(b'\n', self.reader.buffer()).is_none()
+        self.first.is_none() && memchr::memchr(b'\n', self.reader.buffer()).is_none()
     }
 
     pub(crate) fn workers(&self) -> &[WorkerPlan] {
-        &self.book.workers
+        &self.builder.workers
     }
 
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
-        &self.book.limits
+        &self.builder.limits
     }
 
     pub(super) fn warnings(&self) -> &Report {
@@ -164,116 +142,68 @@ impl Lines {
         }
     }
 
-    /// The job of the line in the buffer.
-    fn job(&mut self) -> Result<Job, Box<LineError>> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let job = match self.fast(&buffer) {
-            Some(job) => Ok(job),
-            None => self.slow(&buffer),
-        };
-        self.buffer = buffer;
-        job
-    }
-
-    /// The usual line, without a detour. What is unusual or wrong is left to [`slow`](Self::slow).
-    fn fast(&mut self, buffer: &[u8]) -> Option<Job> {
-        let text = std::str::from_utf8(buffer).ok()?;
-        let line: Line<'_> = serde_json::from_str(text).ok()?;
-        let name = plain(line.task?)?;
-        let host = match line.host {
-            None => None,
-            Some(host) => Some(HostName::from(plain(host)?)),
-        };
-        let (task, plain_terms) = self.known(name)?;
-        let terms = line.terms();
-        let terms = if terms.iter().all(Option::is_none) {
-            plain_terms
-        } else {
-            written_key(&mut self.key, name, &terms);
-            Arc::clone(self.written.get(&self.key)?)
-        };
-        let id = if let Some(id) = line.id {
-            let id = plain(id)?;
-            self.ids.take(id).ok()?;
-            JobKey::from(id)
-        } else {
-            self.ids.number(self.number).ok()?;
-            self.key.clear();
-            // Writing to a string cannot fail.
-            let _ = write!(self.key, "{}", self.number);
-            JobKey::from(self.key.as_str())
-        };
-        Some(Job {
-            item: None,
-            id,
-            work: Work::Task {
-                task,
-                input: line.input.map_or_else(Payload::null, Payload::from),
-            },
-            host,
-            needs: Vec::new(),
-            terms,
-        })
-    }
-
-    /// A task and its plain terms. Most lines ask for what the line before asked for.
-    fn known(&mut self, name: &str) -> Option<(TaskName, Arc<Terms>)> {
-        if let Some((task, terms)) = &self.recent
-            && task.as_str() == name
-        {
-            return Some((task.clone(), Arc::clone(terms)));
+    /// What a line comes to; nothing at the end.
+    fn item(&mut self, read: &Read) -> Option<Item> {
+        match read {
+            Read::End => {
+                self.ended = true;
+                None
+            }
+            Read::TooLong => Some(Err(BadLine::Refused(self.too_long()))),
+            Read::Line => {
+                // The line is borrowed while the rest of the stream changes.
+                let buffer = std::mem::take(&mut self.buffer);
+                let job = self.job(&buffer);
+                self.buffer = buffer;
+                Some(job.map_err(BadLine::Refused))
+            }
         }
-        let task = self.book.task(name)?;
-        let terms = self.book.plain_terms(Some(name)).ok()?;
-        self.recent = Some((task.clone(), Arc::clone(&terms)));
-        Some((task, terms))
     }
 
-    /// Any line, with all that is wrong with it.
-    fn slow(&mut self, buffer: &[u8]) -> Result<Job, Box<LineError>> {
-        let text = match std::str::from_utf8(buffer) {
+    /// The job of a line.
+    fn job(&mut self, line: &[u8]) -> Result<Job, Box<LineError>> {
+        let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(error) => {
                 let at = error.valid_up_to();
-                let shown = String::from_utf8_lossy(buffer).into_owned();
+                let shown = String::from_utf8_lossy(line).into_owned();
                 let wide = shown[at..].chars().next().map_or(0, char::len_utf8);
                 let found = Diagnostic::error(Span::new(at, at + wide), "this is not UTF-8");
-                return Err(self.refuse(shown, vec![found], None));
+                return Err(self.refuse(shown, vec![found], None, None));
             }
-        };
-        let source = Source::from_line(&self.name, text.to_owned(), self.number);
-        let node = match Format::Json.read(&source) {
-            Ok(Some(node)) => node,
-            Ok(None) => Node::new(Value::Null, Span::new(0, text.len())),
-            Err(problems) => return Err(self.refuse(text.to_owned(), problems, None)),
         };
         let mut problems = Vec::new();
-        check(&node, &Shape::Section(&keys::JOB), &mut problems);
-        let links = Links::read(&node, self.number);
-        let job = match node.value {
-            Value::Map(_) => self.book.job(&node, &links, Some(text), &mut problems),
-            _ => None,
+        let node = json_node(text, &mut problems);
+        self.job_of(text, node, problems)
+    }
+
+    /// The job of a line whose JSON was read.
+    fn job_of(
+        &mut self,
+        text: &str,
+        node: Option<Node<'_>>,
+        mut problems: Problems,
+    ) -> Result<Job, Box<LineError>> {
+        let spec = node.and_then(|node| JobSpec::from_node(node, &mut problems));
+        let Some(spec) = spec else {
+            return Err(self.refuse(text.to_owned(), problems, None, None));
         };
-        let is_sound = |problems: &[Diagnostic]| {
-            let mut found = problems.iter();
-            !found.any(|found| found.severity == Severity::Error)
-        };
-        if let Some(job) = job
-            && is_sound(&problems)
-        {
-            self.relations(&links, &mut problems);
-            if is_sound(&problems) {
-                self.remember(text, &job);
-                return Ok(job);
-            }
+        let (id, task) = (spec.id.get().cloned(), spec.task.get().cloned());
+        let (mut job, places) = self.jobs.read(spec, self.number, &mut problems);
+        self.builder.settle(&mut job, &places, &mut problems);
+        if !has_errors(&problems) {
+            self.check_relations(&job, &places, &mut problems);
         }
-        Err(self.refuse(text.to_owned(), problems, Some(&node)))
+        if has_errors(&problems) {
+            return Err(self.refuse(text.to_owned(), problems, id, task));
+        }
+        Ok(job)
     }
 
     /// What has to do with other lines: its id and its needs.
-    fn relations(&mut self, links: &Links, problems: &mut Vec<Diagnostic>) {
+    fn check_relations(&mut self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         let mut lacks_one = false;
-        for (need, place) in &links.needs {
+        for (need, place) in job.needs.iter().zip(&places.needs) {
             if self.ids.lacks(need.as_str()) {
                 lacks_one = true;
                 problems.push(
@@ -285,50 +215,27 @@ impl Lines {
         if lacks_one {
             return;
         }
-        let taken = match links.place {
-            Some(_) => self.ids.take(links.id.as_str()),
+        let taken = match places.id {
+            Some(_) => self.ids.take(job.id.as_str()),
             None => self.ids.number(self.number),
         };
         if let Err(message) = taken {
-            let place = links.place.unwrap_or(links.whole);
+            let place = places.id.unwrap_or(places.head);
             problems.push(Diagnostic::error(place, message).help("give each job an id of its own"));
         }
-    }
-
-    /// Keeps the terms by how they are written, for the lines that say the same.
-    fn remember(&mut self, text: &str, job: &Job) {
-        let Ok(line) = serde_json::from_str::<Line<'_>>(text) else {
-            return;
-        };
-        let terms = line.terms();
-        let (Some(name), true) = (line.task.and_then(plain), terms.iter().any(Option::is_some))
-        else {
-            return;
-        };
-        if self.written.len() >= MOST_WRITTEN {
-            self.written.clear();
-        }
-        written_key(&mut self.key, name, &terms);
-        self.written
-            .insert(self.key.clone(), Arc::clone(&job.terms));
     }
 
     fn refuse(
         &self,
         text: String,
         diagnostics: Vec<Diagnostic>,
-        node: Option<&Node>,
+        id: Option<JobKey>,
+        task: Option<TaskName>,
     ) -> Box<LineError> {
-        let said = |key| {
-            node.and_then(|node| node.get(key))
-                .filter(|said| said.text() != Some(""))
-        };
         Box::new(LineError {
             line: self.number,
-            id: said("id")
-                .and_then(Node::text_or_number)
-                .map_or_else(|| self.number.to_string().into(), JobKey::from),
-            task: said("task").and_then(Node::text).map(TaskName::from),
+            id: id.unwrap_or_else(|| self.number.to_string().into()),
+            task,
             report: Report {
                 source: Source::from_line(&self.name, text, self.number),
                 diagnostics,
@@ -344,39 +251,45 @@ impl Lines {
         );
         let found = Diagnostic::error(Span::default(), message)
             .help("put large inputs into files, and send their paths");
-        self.refuse(head, vec![found], None)
+        self.refuse(head, vec![found], None, None)
     }
 }
 
+/// Whether a line is about all of them: it has sections, and does nothing itself.
+fn is_header(node: &Node<'_>) -> bool {
+    let Value::Map(entries) = &node.value else {
+        return false;
+    };
+    let is_about_all = |entry: &Entry<'_>| match entry.name.as_ref() {
+        "version" | "workers" | "defaults" => true,
+        "limits" => entry.node.is_map(),
+        _ => false,
+    };
+    let is_of_a_job = |entry: &Entry<'_>| matches!(entry.name.as_ref(), "task" | "run");
+    entries.iter().any(is_about_all) && !entries.iter().any(is_of_a_job)
+}
+
+fn has_errors(problems: &[Diagnostic]) -> bool {
+    let mut found = problems.iter();
+    found.any(|found| found.severity == Severity::Error)
+}
+
 impl Iterator for Lines {
-    type Item = Result<Job, BadLine>;
+    type Item = Item;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         if self.ended {
             return None;
         }
-        let read = if std::mem::take(&mut self.first) {
-            if self.buffer.len() > LONGEST {
-                Read::TooLong
-            } else {
-                Read::Line
-            }
-        } else {
-            match self.next_line() {
-                Ok(read) => read,
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(BadLine::Unreadable(error)));
-                }
-            }
-        };
-        match read {
-            Read::End => {
+        match self.next_line() {
+            Ok(read) => self.item(&read),
+            Err(error) => {
                 self.ended = true;
-                None
+                Some(Err(BadLine::Unreadable(error)))
             }
-            Read::TooLong => Some(Err(BadLine::Refused(self.too_long()))),
-            Read::Line => Some(self.job().map_err(BadLine::Refused)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! On what terms jobs run, as far as each place says it.
 
-mod identity;
-
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use std::time::Duration;
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts};
 
-use super::keys;
-use crate::diagnostic::{Diagnostic, Source};
-use crate::document::{Format, Node, check};
+use super::spec::{Backoff, CacheSpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec};
+use crate::diagnostic::{Diagnostic, Problems, Source, Span};
+use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
 use crate::value::{self, Unreadable};
 
-/// What a job, a worker's section, the defaults or the flags say; nothing is nothing said.
+/// What a job, a worker's section, the defaults or the flags say of the terms; the rest is left to others.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Wishes {
+pub(crate) struct PartialTerms {
     pub(crate) hint: Option<ParallelizationHint>,
     pub(crate) limits: Option<Vec<String>>,
     pub(crate) slots: Option<u32>,
     pub(crate) priority: Option<Priority>,
     pub(crate) timeouts: Option<Timeouts>,
-    pub(crate) retry: Retry,
+    pub(crate) retry: PartialRetry,
     pub(crate) cache: Option<CacheTerms>,
 }
 
 /// How often and how to try again, as far as it is said.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Retry {
+pub(crate) struct PartialRetry {
     /// After the first attempt.
     pub(crate) max: Option<u32>,
     pub(crate) backoff: Option<Backoff>,
@@ -41,28 +41,37 @@ pub(crate) struct Retry {
     pub(crate) within: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Backoff {
-    Exponential,
-    Fixed,
-    Linear,
-    Fibonacci,
-    Decorrelated,
-}
-
-impl Wishes {
-    /// Reads what a section says; what is wrong was found before and is left out.
-    pub(super) fn read(node: &Node, folder: Option<&Path>, problems: &mut Vec<Diagnostic>) -> Self {
+impl PartialTerms {
+    /// Takes what a section says; what contradicts itself is refused.
+    pub(super) fn from_spec(
+        spec: TermsSpec,
+        folder: Option<&Path>,
+        problems: &mut Problems,
+    ) -> Self {
+        let place = spec.hint.span();
+        let timeouts = |timeout: Either<crate::document::TimeSpan, _>| match timeout {
+            Either::First(limit) => Timeouts::after(limit.0),
+            Either::Second(clocks) => timeouts(clocks, problems),
+        };
+        let timeouts = spec.timeout.into_value().map(timeouts);
         Self {
-            hint: node.get("hint").and_then(|node| hint(node, problems)),
-            limits: node.get("limits").map(texts),
-            slots: node.get("slots").and_then(count),
-            priority: node.get("priority").and_then(priority),
-            timeouts: node
-                .get("timeout")
-                .and_then(|node| timeouts(node, problems)),
-            retry: node.get("retry").map(Retry::read).unwrap_or_default(),
-            cache: node.get("cache").map(|node| cache(node, folder)),
+            hint: spec
+                .hint
+                .into_value()
+                .and_then(|hint| self::hint(hint, place, problems)),
+            limits: spec.limits.into_value().map(values),
+            slots: spec.slots.into_value().map(|slots| slots.0),
+            priority: spec.priority.into_value(),
+            timeouts,
+            retry: spec
+                .retry
+                .into_value()
+                .map(PartialRetry::from)
+                .unwrap_or_default(),
+            cache: spec
+                .cache
+                .into_value()
+                .map(|cache| self::cache(cache, folder)),
         }
     }
 
@@ -94,43 +103,38 @@ impl Wishes {
     }
 }
 
-impl Retry {
-    fn read(node: &Node) -> Self {
-        if node.number().is_some() {
-            return Self {
-                max: count(node),
-                ..Self::default()
-            };
-        }
-        let word = |key| node.get(key).and_then(Node::text);
+impl From<Either<Count<0>, RetrySpec>> for PartialRetry {
+    fn from(said: Either<Count<0>, RetrySpec>) -> Self {
+        let spec = match said {
+            Either::First(max) => {
+                return Self {
+                    max: Some(max.0),
+                    ..Self::default()
+                };
+            }
+            Either::Second(spec) => spec,
+        };
+        let classes = |classes: Vec<Spanned<super::spec::RetryableClass>>| {
+            let classes = classes.into_iter();
+            classes
+                .map(|class| class.value.0.as_str().to_owned())
+                .collect()
+        };
         Self {
-            max: node.get("max").and_then(count),
-            backoff: word("backoff").and_then(|word| match word {
-                "exponential" => Some(Backoff::Exponential),
-                "fixed" => Some(Backoff::Fixed),
-                "linear" => Some(Backoff::Linear),
-                "fibonacci" => Some(Backoff::Fibonacci),
-                "decorrelated" => Some(Backoff::Decorrelated),
-                _ => None,
-            }),
-            base: node.get("base").and_then(duration),
-            cap: node.get("cap").and_then(duration),
-            factor: node
-                .get("factor")
-                .and_then(Node::number)
-                .and_then(|text| text.parse().ok()),
-            step: node.get("step").and_then(duration),
-            jitter: word("jitter").and_then(|word| match word {
-                "full" => Some(Jitter::Full),
-                "equal" => Some(Jitter::Equal),
-                "none" => Some(Jitter::None),
-                _ => None,
-            }),
-            on: node.get("on").map(texts),
-            within: node.get("within").and_then(duration),
+            max: spec.max.into_value().map(|max| max.0),
+            backoff: spec.backoff.into_value(),
+            base: spec.base.into_value(),
+            cap: spec.cap.into_value().map(|cap| cap.0),
+            factor: spec.factor.into_value().map(|factor| factor.0),
+            step: spec.step.into_value().map(|step| step.0),
+            jitter: spec.jitter.into_value(),
+            on: spec.on.into_value().map(classes),
+            within: spec.within.into_value().map(|within| within.0),
         }
     }
+}
 
+impl PartialRetry {
     fn or(self, other: &Self) -> Self {
         Self {
             max: self.max.or(other.max),
@@ -241,16 +245,14 @@ const CAP: Duration = Duration::from_secs(30);
 /// A hint with its figures that was typed, as it would stand in a file.
 pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
     let mut problems = Vec::new();
-    let node = match Format::Yaml.read(&Source::new("--hint", text.to_owned())) {
-        Ok(node) => node,
-        Err(found) => {
-            problems = found;
-            None
-        }
-    };
-    let hint = node.and_then(|node| {
-        check(&node, &keys::HINT.shape, &mut problems);
-        hint(&node, &mut problems)
+    let source = Source::new("--hint", text.to_owned());
+    let hint = yaml_node(&source, &mut problems).and_then(|node| {
+        let place = Some(node.span);
+        hint(
+            FromNode::from_node(node, &mut problems)?,
+            place,
+            &mut problems,
+        )
     });
     match (hint, problems.into_iter().next()) {
         (Some(hint), None) => Ok(hint),
@@ -262,76 +264,71 @@ pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
     }
 }
 
-fn hint(node: &Node, problems: &mut Vec<Diagnostic>) -> Option<ParallelizationHint> {
-    if let Some(name) = node.text() {
-        if name == "rate_limited" {
+fn hint(
+    said: Either<HintWord, HintSpec>,
+    place: Option<Span>,
+    problems: &mut Problems,
+) -> Option<ParallelizationHint> {
+    match said {
+        Either::First(HintWord::Plain(hint)) => Some(hint),
+        Either::First(HintWord::RateLimited) => {
             problems.push(
-                Diagnostic::error(node.span, "`rate_limited` needs its figures")
-                    .help("write {rate_limited: {requests_per_second: 5}}"),
+                Diagnostic::error(
+                    place.unwrap_or_default(),
+                    "`rate_limited` needs its figures",
+                )
+                .help("write {rate_limited: {requests_per_second: 5}}"),
             );
+            None
         }
-        return name.parse().ok();
-    }
-    let figures = node.get("rate_limited")?;
-    Some(ParallelizationHint::RateLimited {
-        requests_per_second: figures.get("requests_per_second")?.number()?.parse().ok()?,
-        burst: figures.get("burst").map_or(Some(1), count)?,
-        key: figures.get("key").and_then(Node::text).map(str::to_owned),
-    })
-}
-
-fn priority(node: &Node) -> Option<Priority> {
-    match node.text()? {
-        "critical" => Some(Priority::Critical),
-        "high" => Some(Priority::High),
-        "normal" => Some(Priority::Normal),
-        "low" => Some(Priority::Low),
-        _ => None,
+        Either::Second(spec) => {
+            let rate = spec.rate_limited.into_value()?;
+            Some(ParallelizationHint::RateLimited {
+                requests_per_second: rate.requests_per_second.into_value()?.0,
+                burst: rate.burst.into_value().map_or(1, |burst| burst.0),
+                key: rate.key.into_value(),
+            })
+        }
     }
 }
 
-fn timeouts(node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Timeouts> {
-    if let Some(limit) = duration(node) {
-        return Some(Timeouts::after(limit));
-    }
-    if node.entries().is_empty() {
-        return None;
-    }
-    let figure = |key| node.get(key).and_then(duration);
+fn timeouts(spec: TimeoutSpec, problems: &mut Problems) -> Timeouts {
+    let place = spec.soft.span();
+    let clock = |clock: Field<crate::document::TimeSpan>| clock.into_value().map(|clock| clock.0);
     let timeouts = Timeouts {
-        queue: figure("queue"),
-        soft: figure("soft"),
-        hard: figure("hard"),
-        idle: figure("idle"),
+        queue: clock(spec.queue),
+        soft: clock(spec.soft),
+        hard: clock(spec.hard),
+        idle: clock(spec.idle),
     };
-    if let (Some(soft), Some(hard)) = (timeouts.soft, timeouts.hard)
+    if let (Some(soft), Some(hard), Some(place)) = (timeouts.soft, timeouts.hard, place)
         && soft > hard
     {
-        let place = node.get("soft").map_or(node.span, |node| node.span);
         problems.push(
             Diagnostic::error(place, "it would be killed before it is asked to stop")
                 .help("`soft` comes before `hard`"),
         );
     }
-    Some(timeouts)
+    timeouts
 }
 
-fn cache(node: &Node, folder: Option<&Path>) -> CacheTerms {
-    let on = |inputs, env, ttl| CacheTerms::On { inputs, env, ttl };
-    match node.bool() {
-        Some(false) => return CacheTerms::Off,
-        Some(true) => return on(Vec::new(), Vec::new(), None),
-        None => {}
+fn cache(said: Either<bool, CacheSpec>, folder: Option<&Path>) -> CacheTerms {
+    let spec = match said {
+        Either::First(false) => return CacheTerms::Off,
+        Either::First(true) => CacheSpec::default(),
+        Either::Second(spec) => spec,
+    };
+    let inputs = spec.inputs.into_value().map(values).unwrap_or_default();
+    let inputs = inputs.into_iter().map(|input| within(folder, input));
+    CacheTerms::On {
+        inputs: inputs.collect(),
+        env: spec.env.into_value().map(values).unwrap_or_default(),
+        ttl: spec.ttl.into_value().map(|ttl| ttl.0),
     }
-    let inputs = node.get("inputs").map(texts).unwrap_or_default();
-    on(
-        inputs
-            .into_iter()
-            .map(|input| within(folder, input))
-            .collect(),
-        node.get("env").map(texts).unwrap_or_default(),
-        node.get("ttl").and_then(duration),
-    )
+}
+
+fn values<T>(list: Vec<Spanned<T>>) -> Vec<T> {
+    list.into_iter().map(|member| member.value).collect()
 }
 
 /// A path as a file means it.
@@ -343,15 +340,113 @@ pub(super) fn within(folder: Option<&Path>, path: impl Into<PathBuf>) -> PathBuf
     }
 }
 
-pub(super) fn duration(node: &Node) -> Option<Duration> {
-    value::duration(node.text()?).ok()
+/// The figures are read from texts that have no NaN, so equality is reflexive.
+impl Eq for PartialTerms {}
+
+/// Equal terms become one, so they are the keys of a map.
+impl Hash for PartialTerms {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            hint,
+            limits,
+            slots,
+            priority,
+            timeouts,
+            retry,
+            cache,
+        } = self;
+        (limits, slots, priority).hash(state);
+        hint.as_ref().map(discriminant).hash(state);
+        if let Some(ParallelizationHint::RateLimited {
+            requests_per_second,
+            burst,
+            key,
+        }) = hint
+        {
+            (bits(*requests_per_second), burst, key).hash(state);
+        }
+        let clocks = |timeouts: &Timeouts| {
+            let Timeouts {
+                queue,
+                soft,
+                hard,
+                idle,
+            } = *timeouts;
+            (queue, soft, hard, idle)
+        };
+        timeouts.as_ref().map(clocks).hash(state);
+        let PartialRetry {
+            max,
+            backoff,
+            base,
+            cap,
+            factor,
+            step,
+            jitter,
+            on,
+            within,
+        } = retry;
+        (max, backoff, base, cap, factor.map(bits)).hash(state);
+        (step, jitter.as_ref().map(discriminant), on, within).hash(state);
+        cache.as_ref().map(discriminant).hash(state);
+        if let Some(CacheTerms::On { inputs, env, ttl }) = cache {
+            (inputs, env, ttl).hash(state);
+        }
+    }
 }
 
-pub(super) fn count(node: &Node) -> Option<u32> {
-    value::count(node.number()?).ok()?.try_into().ok()
+/// The same bits for equal figures: there are two zeros.
+fn bits(figure: f64) -> u64 {
+    (figure + 0.0).to_bits()
 }
 
-pub(super) fn texts(node: &Node) -> Vec<String> {
-    let texts = node.members().iter().filter_map(Node::text);
-    texts.map(str::to_owned).collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn equal_terms_have_one_hash_and_different_ones_are_not_equal() {
+        let factor = |factor| PartialTerms {
+            retry: PartialRetry {
+                factor: Some(factor),
+                ..PartialRetry::default()
+            },
+            ..PartialTerms::default()
+        };
+        let hint = |key: &str| PartialTerms {
+            hint: Some(ParallelizationHint::RateLimited {
+                requests_per_second: 0.1,
+                burst: 1,
+                key: Some(key.to_owned()),
+            }),
+            ..PartialTerms::default()
+        };
+        let timeouts = |soft, hard| PartialTerms {
+            timeouts: Some(Timeouts {
+                soft,
+                hard,
+                ..Timeouts::default()
+            }),
+            ..PartialTerms::default()
+        };
+        let second = Some(Duration::from_secs(1));
+        let different = [
+            PartialTerms::default(),
+            factor(1.5),
+            factor(0.0),
+            hint("a"),
+            hint("b"),
+            timeouts(second, None),
+            timeouts(None, second),
+        ];
+        let mut seen: HashSet<PartialTerms> = HashSet::new();
+        for terms in &different {
+            assert!(seen.insert(terms.clone()), "{terms:?}");
+        }
+        for terms in different.into_iter().chain([factor(-0.0)]) {
+            assert!(seen.contains(&terms), "{terms:?}");
+        }
+    }
 }

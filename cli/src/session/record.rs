@@ -9,7 +9,7 @@ use crate::about::About;
 use crate::error::CliError;
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{JournalError, Pruned, Retention, Source};
-use ratchet_runtime::{Durability, History, Journal, RunId, RunStore, Summary};
+use ratchet_runtime::{History, Journal, RunId, RunStore, Summary};
 
 /// A run that is written down.
 #[derive(Debug)]
@@ -169,14 +169,5 @@ impl Rules {
                 "set one of them or RATCHET_STATE_DIR, say --state-dir, or run with --no-record: then the run cannot be resumed",
             )),
         }
-    }
-}
-
-/// How soon the record is safe from a power cut.
-pub(super) fn durability(word: Option<&str>) -> Durability {
-    match word {
-        Some("none") => Durability::None,
-        Some("each") => Durability::Each,
-        _ => Durability::Batch,
     }
 }

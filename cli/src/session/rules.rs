@@ -15,11 +15,10 @@ use crate::args::display::When;
 use crate::args::output::Format;
 use crate::args::record::RecordArguments;
 use crate::args::terms::{CacheMode, TermsArguments};
-use crate::job_file::{PoolDefaults, Retry, Wishes};
+use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults};
+use crate::places::CacheOwner;
 use crate::settings::{Settings, Surroundings};
 use crate::value::Amount;
-
-use super::record::durability;
 
 /// How long a job has at least that is asked to stop.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -35,10 +34,11 @@ pub(crate) struct Rules {
     pub(crate) prefetch: Option<Prefetch>,
     pub(crate) admission: Admission,
     /// For jobs that say nothing: what was typed, and what was set.
-    pub(crate) flags: Wishes,
-    pub(crate) settings: Wishes,
+    pub(crate) flags: PartialTerms,
+    pub(crate) settings: PartialTerms,
     pub(crate) cache: CacheMode,
     pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) cache_owner: CacheOwner,
     pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) grace: Duration,
@@ -97,31 +97,26 @@ impl Rules {
                 load: crew.load.or(settings.load_limit()),
                 memory_limit: crew.memory_limit.or(settings.memory_limit()),
             },
-            flags: wishes(terms),
-            settings: settings.wishes(),
+            flags: typed_terms(terms),
+            settings: settings.terms(),
             cache: terms.cache.unwrap_or(CacheMode::On),
             cache_dir,
+            cache_owner: CacheOwner::default(),
             max_failures: stop.max_fail.or(settings.max_fail()).and_then(max_failures),
             deadline: stop.deadline.or(settings.deadline()),
             grace: stop.grace.or(settings.grace()).unwrap_or(GRACE),
-            format: output.format.or_else(|| word(settings.format())),
+            format: output.format.or(settings.format()),
             output: output.output.clone(),
             keep_order: output.keep_order,
-            progress: display
-                .progress
-                .or_else(|| word(settings.progress()))
-                .unwrap_or_default(),
-            color: display
-                .color
-                .or_else(|| word(settings.color()))
-                .unwrap_or_default(),
+            progress: display.progress.or(settings.progress()).unwrap_or_default(),
+            color: display.color.or(settings.color()).unwrap_or_default(),
             quiet: display.quiet,
             verbose: display.verbose,
             log_file: display.log_file.clone().or_else(|| settings.log_file()),
             no_record: record.no_record,
             state_dir,
             typed_state_dir,
-            durability: durability(settings.durability()),
+            durability: settings.durability().unwrap_or_default(),
             retention: settings.retention(),
         }
     }
@@ -153,21 +148,21 @@ pub(crate) fn cores() -> u32 {
     u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
-fn wishes(terms: &TermsArguments) -> Wishes {
+fn typed_terms(terms: &TermsArguments) -> PartialTerms {
     let cache = matches!(terms.cache, Some(CacheMode::On | CacheMode::Refresh));
-    Wishes {
+    PartialTerms {
         hint: terms.hint.clone(),
         timeouts: terms.timeout.map(Timeouts::after),
-        retry: Retry {
+        retry: PartialRetry {
             max: terms.retries,
-            ..Retry::default()
+            ..PartialRetry::default()
         },
         cache: cache.then(|| CacheTerms::On {
             inputs: Vec::new(),
             env: Vec::new(),
             ttl: None,
         }),
-        ..Wishes::default()
+        ..PartialTerms::default()
     }
 }
 
@@ -179,9 +174,4 @@ pub(crate) fn max_failures(amount: Amount) -> Option<MaxFailures> {
         Amount::Percent(percent) if percent > 0.0 => Some(MaxFailures::percent(percent)),
         Amount::Percent(_) => None,
     }
-}
-
-/// A word of the settings, which are sound.
-pub(crate) fn word<T: clap::ValueEnum>(text: Option<&str>) -> Option<T> {
-    T::from_str(text?, false).ok()
 }

@@ -1,116 +1,74 @@
 //! The keys of a config file; each is a variable `RATCHET_..`, too.
 
+use std::time::Duration;
+
+use ratchet_runtime::Durability;
 use ratchet_runtime::journal::Retention;
+use ratchet_runtime::process::Prefetch;
 
 use super::{Settings, Surroundings};
-use crate::document::{Key, Section, Shape};
-use crate::value::{show_duration, show_size};
-
-pub(crate) static SETTINGS: Section = Section {
-    name: "a config file",
-    keys: &[
-        Key::new("jobs", Shape::Count(1), "How many jobs run at once."),
-        Key::new(
-            "workers",
-            Shape::Count(1),
-            "How many processes a kind of worker has.",
-        ),
-        Key::new(
-            "prefetch",
-            Shape::Prefetch,
-            "How many requests lie in a worker's pipe beyond what it works on.",
-        ),
-        Key::new(
-            "timeout",
-            Shape::Span,
-            "How long a job may take that says nothing.",
-        ),
-        Key::new(
-            "retries",
-            Shape::Count(0),
-            "How often a job that says nothing is tried again.",
-        ),
-        Key::new(
-            "hint",
-            Shape::Word(&[
-                "fully_parallel",
-                "host_exclusive",
-                "global_exclusive",
-                "alone",
-            ]),
-            "How parallel a job may be that says nothing.",
-        ),
-        Key::new(
-            "grace",
-            Shape::Duration,
-            "How long running jobs have after the first signal.",
-        ),
-        Key::new("deadline", Shape::Span, "How long a run may take."),
-        Key::new(
-            "max-fail",
-            Shape::Amount,
-            "How many jobs may fail before a run stops; 0 is any number.",
-        ),
-        Key::new(
-            "memory-limit",
-            Shape::Size,
-            "New jobs wait while those that run use more memory.",
-        ),
-        Key::new(
-            "memory-free",
-            Shape::Size,
-            "New jobs wait while the machine has less free memory.",
-        ),
-        Key::new(
-            "load",
-            Shape::Rate,
-            "New jobs wait while the machine's load is above this.",
-        ),
-        Key::new(
-            "format",
-            Shape::Word(&["human", "jsonl", "json", "junit"]),
-            "How results are written.",
-        ),
-        Key::new(
-            "progress",
-            Shape::Word(&["auto", "always", "never"]),
-            "Whether it is shown how far a run is.",
-        ),
-        Key::new(
-            "color",
-            Shape::Word(&["auto", "always", "never"]),
-            "Whether colours are used.",
-        ),
-        Key::new("state-dir", Shape::Text, "Where runs are recorded."),
-        Key::new("cache-dir", Shape::Text, "Where results are kept."),
-        Key::new(
-            "durability",
-            Shape::Word(&["none", "batch", "each"]),
-            "How soon the record of a run is safe from a power cut.",
-        ),
-        Key::new(
-            "keep-age",
-            Shape::Duration,
-            "How long a run is kept after it was last written to; 0s is for ever.",
-        ),
-        Key::new(
-            "keep-runs",
-            Shape::Count(0),
-            "How many runs are kept; 0 is any number.",
-        ),
-        Key::new(
-            "keep-size",
-            Shape::Size,
-            "How much room the records of runs may take; 0B is any.",
-        ),
-        Key::new("log-file", Shape::Text, "Where the log is written."),
-        Key::new(
-            "trust",
-            Shape::Either(&[Shape::Text, Shape::List(&Shape::Text)]),
-            "Folders whose settings and records are used, whoever may write them; only in the user's own config file.",
-        ),
-    ],
+use crate::args::display::When;
+use crate::args::output::Format;
+use crate::document::{
+    AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveNumber, Spanned, TimeSpan, section,
+    words,
 };
+use crate::job_file::PlainHint;
+use crate::value::{Amount, show_duration, show_size};
+
+section! {
+    /// A config file.
+    pub(crate) struct SettingsSpec("a config file") {
+        /// How many jobs run at once.
+        jobs: Count<1>,
+        /// How many processes a kind of worker has.
+        workers: Count<1>,
+        /// How many requests lie in a worker's pipe beyond what it works on.
+        prefetch: Prefetch,
+        /// How long a job may take that says nothing.
+        timeout: TimeSpan,
+        /// How often a job that says nothing is tried again.
+        retries: Count<0>,
+        /// How parallel a job may be that says nothing.
+        hint: PlainHint,
+        /// How long running jobs have after the first signal.
+        grace: Duration,
+        /// How long a run may take.
+        deadline: TimeSpan,
+        /// How many jobs may fail before a run stops; 0 is any number.
+        max_fail = "max-fail": Amount,
+        /// New jobs wait while those that run use more memory.
+        memory_limit = "memory-limit": ByteSize,
+        /// New jobs wait while the machine has less free memory.
+        memory_free = "memory-free": ByteSize,
+        /// New jobs wait while the machine's load is above this.
+        load: PositiveNumber,
+        /// How results are written.
+        format: ClapWord<Format>,
+        /// Whether it is shown how far a run is.
+        progress: ClapWord<When>,
+        /// Whether colours are used.
+        color: ClapWord<When>,
+        /// Where runs are recorded.
+        state_dir = "state-dir": String,
+        /// Where results are kept.
+        cache_dir = "cache-dir": String,
+        /// How soon the record of a run is safe from a power cut.
+        durability: Durability,
+        /// How long a run is kept after it was last written to; 0s is for ever.
+        keep_age = "keep-age": Duration,
+        /// How many runs are kept; 0 is any number.
+        keep_runs = "keep-runs": Count<0>,
+        /// How much room the records of runs may take; 0B is any.
+        keep_size = "keep-size": AnyByteSize,
+        /// Where the log is written.
+        log_file = "log-file": String,
+        /// Folders whose settings and records are used, whoever may write them; only in the user's own config file.
+        trust: Either<String, Vec<Spanned<String>>>,
+    }
+}
+
+words! { Durability { None = "none", Batch = "batch", Each = "each" }; }
 
 /// The variable of a key.
 pub(super) fn variable(key: &str) -> String {

@@ -1,14 +1,15 @@
 //! Reading the environment and the config files.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::keys::{SETTINGS, variable};
-use super::{Origin, Setting, Settings, Surroundings};
-use crate::diagnostic::{Diagnostic, Report, Source, Span};
-use crate::document::{Format, Node, Shape, Value, check, source};
+use super::keys::{SettingsSpec, variable};
+use super::{Origin, Settings, Surroundings, Written};
+use crate::diagnostic::{Diagnostic, Problems, Report, Source, Span};
+use crate::document::{Entry, Format, Node, Part, Section, Value, source, unknown_key};
 use crate::trust::Untrusted;
 use crate::value;
 
@@ -50,8 +51,8 @@ pub(super) fn load(surroundings: &Surroundings) -> Result<Settings, SettingsErro
     }
 }
 
-/// What is sound, whatever else is not.
-pub(super) fn sound(surroundings: &Surroundings) -> Settings {
+/// What is right, whatever else is not.
+pub(super) fn without_errors(surroundings: &Surroundings) -> Settings {
     gather(surroundings, &mut Vec::new()).0
 }
 
@@ -67,20 +68,19 @@ fn gather(
     let read_users = surroundings
         .user_file()
         .map_or(Ok(()), |path| file(&path, &mut users, &mut users_refused));
-    settings.trusted = users.paths("trust");
+    settings.trusted = users.trust_folders();
     let trust = settings.trust(surroundings);
     let mut project = Settings::default();
     let read_project = surroundings.project_file().map_or(Ok(()), |path| {
         trust.file(&path)?;
         file(&path, &mut project, refused)?;
-        match project.find("trust") {
-            Some(_) => Err(SettingsError::ProjectTrusts { path }),
-            None => Ok(()),
+        if project.spec.trust.is_said() {
+            return Err(SettingsError::ProjectTrusts { path });
         }
+        Ok(())
     });
-    for set in project.set.into_iter().chain(users.set) {
-        settings.add(set.key, set.node, set.origin);
-    }
+    settings.add(project.spec, project.written);
+    settings.add(users.spec, users.written);
     refused.append(&mut users_refused);
     let read = read_project
         .and(read_users)
@@ -101,38 +101,78 @@ fn refuse_other_formats(surroundings: &Surroundings) -> Result<(), SettingsError
 }
 
 impl Settings {
-    /// Who comes first counts.
-    fn add(&mut self, key: &'static str, node: Node, origin: Origin) {
-        if self.find(key).is_none() {
-            self.set.push(Setting { key, node, origin });
+    /// Takes what one source says, key by key; what an earlier source said counts.
+    fn add(&mut self, spec: SettingsSpec, written: HashMap<String, Written>) {
+        self.spec.or(spec);
+        for (key, written) in written {
+            self.written.entry(key).or_insert(written);
         }
     }
 }
 
+/// One source of settings, as far as it was read.
+#[derive(Default)]
+struct Read {
+    spec: SettingsSpec,
+    written: HashMap<String, Written>,
+}
+
+impl Read {
+    /// Reads the value of a key.
+    fn entry(&mut self, entry: Entry<'_>, origin: Origin, problems: &mut Problems) {
+        let before = problems.len();
+        let key = entry.name.to_string();
+        let text = written(&entry.node);
+        match self.spec.read_entry(entry, problems) {
+            Err(entry) => problems.push(unknown_key::<SettingsSpec>(&entry)),
+            Ok(()) if problems.len() == before => {
+                self.written.insert(key, Written { text, origin });
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// A value as text; the members of a list stand as in a variable, with colons between them.
+fn written(node: &Node<'_>) -> String {
+    match node.clone().into_list() {
+        Ok(members) => {
+            let members: Vec<_> = members.iter().filter_map(Node::text).collect();
+            members.join(":")
+        }
+        Err(node) => node.text_or_number().unwrap_or_default().to_owned(),
+    }
+}
+
 fn variables(surroundings: &Surroundings, settings: &mut Settings, refused: &mut Vec<Report>) {
-    let names: Vec<String> = SETTINGS.keys.iter().map(|key| variable(key.name)).collect();
-    for (key, name) in SETTINGS.keys.iter().zip(&names) {
+    let keys = SettingsSpec::keys();
+    let names: Vec<String> = keys.iter().map(|key| variable(key)).collect();
+    let mut read = Read::default();
+    for (key, name) in keys.iter().zip(&names) {
         let Some(value) = surroundings.variable(name) else {
             continue;
         };
         let mut problems = Vec::new();
         let text = value.to_string_lossy().into_owned();
         let span = Span::new(0, text.len());
-        let node = from_text(&key.shape, &text, span);
         if value.to_str().is_none() {
             problems.push(Diagnostic::error(span, "this is not UTF-8"));
         } else {
-            check(&node, &key.shape, &mut problems);
+            let entry = Entry {
+                name: (*key).into(),
+                place: span,
+                node: Node::new(Value::Variable(&text), span),
+            };
+            read.entry(entry, Origin::Variable(name.clone()), &mut problems);
         }
-        if problems.is_empty() {
-            settings.add(key.name, node, Origin::Variable(name.clone()));
-        } else {
+        if !problems.is_empty() {
             refused.push(Report {
                 source: Source::new(name.as_str(), text),
                 diagnostics: problems,
             });
         }
     }
+    settings.add(read.spec, read.written);
     refuse_misspelt(surroundings, &names, refused);
 }
 
@@ -165,17 +205,6 @@ fn refuse_misspelt(surroundings: &Surroundings, names: &[String], refused: &mut 
     }
 }
 
-/// A text as what its key wants.
-fn from_text(shape: &Shape, text: &str, span: Span) -> Node {
-    let is_number = matches!(shape, Shape::Count(_) | Shape::Rate) && text.parse::<f64>().is_ok();
-    let value = if is_number {
-        Value::Number(text.to_owned())
-    } else {
-        Value::Text(text.to_owned())
-    };
-    Node::new(value, span)
-}
-
 fn file(
     path: &Path,
     settings: &mut Settings,
@@ -194,33 +223,21 @@ fn file(
             return Ok(());
         }
     };
-    let document = match Format::Toml.read(&source) {
-        Ok(Some(document)) => document,
-        Ok(None) => return Ok(()),
-        Err(diagnostics) => {
-            refused.push(Report {
-                source,
-                diagnostics,
-            });
-            return Ok(());
-        }
-    };
-    for entry in document.entries() {
-        let Some(key) = SETTINGS.keys.iter().find(|key| key.name == entry.name) else {
-            continue;
-        };
-        let mut own = Vec::new();
-        check(&entry.node, &key.shape, &mut own);
-        if own.is_empty() {
+    let mut problems = Vec::new();
+    let mut read = Read::default();
+    let mut take = |part: Part<'_>, problems: &mut Problems| match part {
+        Part::Entry(entry) => {
             let origin = Origin::File {
                 path: path.to_path_buf(),
-                line: source.place(entry.place.start).line,
+                line: source.place(entry.place.start()).line,
             };
-            settings.add(key.name, entry.node.clone(), origin);
+            read.entry(entry, origin, problems);
         }
-    }
-    let mut problems = Vec::new();
-    check(&document, &Shape::Section(&SETTINGS), &mut problems);
+        // TOML is always a map, and no list is asked for member by member.
+        Part::Member(_) | Part::Whole(_) => {}
+    };
+    Format::Toml.parts(&source, "", &mut take, &mut problems);
+    settings.add(read.spec, read.written);
     if !problems.is_empty() {
         refused.push(Report {
             source,

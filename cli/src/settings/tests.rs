@@ -55,10 +55,10 @@ fn who_is_nearer_wins_and_each_value_knows_its_origin() {
 
     assert_eq!(settings.jobs().map(NonZeroU32::get), Some(1));
     assert_eq!(
-        settings.wishes().timeouts,
+        settings.terms().timeouts,
         Some(Timeouts::after(Duration::from_secs(5)))
     );
-    assert_eq!(settings.wishes().retry.max, Some(7));
+    assert_eq!(settings.terms().retry.max, Some(7));
     assert_eq!(settings.grace(), None, "set to nothing is not set");
     assert_eq!(
         settings.state_dir(&surroundings).unwrap(),
@@ -117,19 +117,29 @@ fn a_config_file_in_another_format_is_not_passed_over() {
 
 #[test]
 fn every_key_can_be_set_both_ways() {
-    for key in SETTINGS.keys {
-        let good = match key.shape {
-            Shape::Count(_) | Shape::Amount | Shape::Rate => "3",
-            Shape::Prefetch => "auto",
-            Shape::Span | Shape::Duration => "3s",
-            Shape::Size => "3GiB",
-            Shape::Word(words) => words[0],
+    for key in SettingsSpec::keys() {
+        let good = match key {
+            "jobs" | "workers" | "retries" | "load" | "max-fail" | "keep-runs" => "3",
+            "prefetch" | "progress" | "color" => "auto",
+            "timeout" | "grace" | "deadline" | "keep-age" => "3s",
+            "memory-limit" | "memory-free" | "keep-size" => "3GiB",
+            "hint" => "alone",
+            "format" => "json",
+            "durability" => "each",
             _ => "folder",
         };
         let folder = TempDir::new().unwrap();
-        let name = keys::variable(key.name);
-        let set = Settings::load(&around(folder.path(), &[(&name, good)])).unwrap();
-        assert_eq!(set.text(key.name), Some(good));
+        let name = keys::variable(key);
+        let said = |surroundings: &Surroundings| {
+            let origins = Settings::load(surroundings).unwrap().origins(surroundings);
+            let (_, said, origin) = origins
+                .into_iter()
+                .find(|(name, _, _)| *name == key)
+                .unwrap();
+            assert_ne!(origin, Origin::Default, "{key}");
+            said
+        };
+        assert_eq!(said(&around(folder.path(), &[(&name, good)])), good);
         let written = if good == "3" {
             "3".to_owned()
         } else {
@@ -140,13 +150,15 @@ fn every_key_can_be_set_both_ways() {
         std::fs::create_dir(&config).unwrap();
         std::fs::write(
             config.join("config.toml"),
-            format!("{} = {written}\n", key.name),
+            format!(
+                "{key} = {written}
+"
+            ),
         )
         .unwrap();
         let config = folder.path().display().to_string();
         let user = around(folder.path(), &[("XDG_CONFIG_HOME", &config)]);
-        let set = Settings::load(&user).unwrap();
-        assert_eq!(set.text(key.name), Some(good));
+        assert_eq!(said(&user), good);
     }
 }
 

@@ -22,6 +22,13 @@ const LONGEST: u128 = 36_525 * 86_400 * NANOS;
 
 /// Reads a duration. A plain number is refused: nothing says what it counts.
 pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
+    read(text).map_err(|error| match meant(text.trim()) {
+        Some(meant) => Unreadable::new(error.reason).hint(format!("did you mean `{meant}`?")),
+        None => error,
+    })
+}
+
+fn read(text: &str) -> Result<Duration, Unreadable> {
     let written = text.trim();
     if written.is_empty() {
         return Err(Unreadable::new("there is no duration here").hint(EXAMPLES));
@@ -44,7 +51,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
         if unit.is_empty() {
             return Err(plain(written, rest == written, after));
         }
-        let place = place(unit).ok_or_else(|| unknown(written, number, unit))?;
+        let place = place(unit).ok_or_else(|| unknown(written, unit))?;
         if before.is_some_and(|before| before >= place) {
             return Err(Unreadable::new(format!("`{written}` is no duration"))
                 .hint("each unit once, the largest first, as in 1h30m"));
@@ -99,22 +106,38 @@ fn plain(written: &str, whole: bool, after: &str) -> Unreadable {
     Unreadable::new(reason).hint(EXAMPLES)
 }
 
-fn unknown(written: &str, number: &str, unit: &str) -> Unreadable {
-    let meant = match unit.to_lowercase().as_str() {
-        "sec" | "secs" | "second" | "seconds" => "s",
-        "min" | "mins" | "minute" | "minutes" => "m",
-        "hr" | "hrs" | "hour" | "hours" => "h",
-        "day" | "days" => "d",
-        "msec" | "msecs" | "milliseconds" | "millisecond" => "ms",
-        lower if place(lower).is_some() => lower,
-        _ => {
-            return Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"))
-                .hint("the units are d, h, m, s, ms, us and ns");
-        }
-    }
-    .to_owned();
+fn unknown(written: &str, unit: &str) -> Unreadable {
     Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"))
-        .hint(format!("did you mean `{number}{meant}`?"))
+        .hint("the units are d, h, m, s, ms, us and ns")
+}
+
+/// The duration that a text says in whole words, in capitals or with blanks, as in `1 minute`.
+fn meant(written: &str) -> Option<String> {
+    let mut meant = String::new();
+    let mut rest = written;
+    while !rest.is_empty() {
+        let (number, after) = split_number(rest);
+        let after = after.trim_start();
+        let end = after
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        if number.is_empty() && unit.is_empty() {
+            return None;
+        }
+        let unit = unit.to_lowercase();
+        meant.push_str(number);
+        meant.push_str(match unit.as_str() {
+            "sec" | "secs" | "second" | "seconds" => "s",
+            "min" | "mins" | "minute" | "minutes" => "m",
+            "hr" | "hrs" | "hour" | "hours" => "h",
+            "day" | "days" => "d",
+            "msec" | "msecs" | "millis" | "milliseconds" | "millisecond" => "ms",
+            other => other,
+        });
+        rest = after.trim_start_matches([' ', ',']);
+    }
+    (meant != written && read(&meant).is_ok()).then_some(meant)
 }
 
 /// A decimal number times a whole one, exactly, down to the nanosecond.
@@ -158,6 +181,7 @@ mod tests {
             ("30", "`30` has no unit; write `30s` for seconds"),
             ("1m30", "`1m30` has no unit; write a number and a unit"),
             ("", "there is no duration here"),
+            ("1%", "no unit"),
             ("-5s", "`-5s` is negative"),
             ("soon", "`soon` is no duration"),
             ("5sec", "did you mean `5s`?"),
@@ -171,7 +195,10 @@ mod tests {
                 "99999999999999999999999999999999999999999999s",
                 "hundred years",
             ),
-            ("1 s", "no unit"),
+            ("1 s", "did you mean `1s`?"),
+            ("1 minute", "did you mean `1m`?"),
+            ("1 hour, 30 Minutes", "did you mean `1h30m`?"),
+            ("1 fortnight", "no unit"),
         ] {
             let error = duration(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

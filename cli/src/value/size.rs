@@ -4,7 +4,7 @@ use super::{Unreadable, split_number};
 
 /// Powers of 1000 with the plain names, powers of 1024 with an i. The short forms are those of the
 /// usual tools: `512M` is 512 MiB.
-const UNITS: [(&str, u64); 13] = [
+const UNITS: [(&str, u64); 14] = [
     ("B", 1),
     ("kB", 1_000),
     ("KB", 1_000),
@@ -16,11 +16,17 @@ const UNITS: [(&str, u64); 13] = [
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
     ("K", 1 << 10),
+    ("k", 1 << 10),
     ("M", 1 << 20),
     ("G", 1 << 30),
 ];
 
 const EXAMPLES: &str = "write a number and a unit, as in 500MB or 2GiB";
+
+/// The units that a size can have.
+pub(crate) fn units() -> impl Iterator<Item = &'static str> {
+    UNITS.iter().map(|(name, _)| *name)
+}
 
 /// Reads a size, in bytes.
 pub(crate) fn size(text: &str) -> Result<u64, Unreadable> {
@@ -93,6 +99,12 @@ mod tests {
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
+    }
+
+    #[test]
+    fn a_small_k_is_a_kibibyte_like_a_large_one() {
+        assert_eq!(size("64k"), Ok(64 << 10));
+        assert_eq!(size("64k"), size("64K"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Orchestrator {
         } = attempted;
         // Without a result the right passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share, &result) {
-            self.reuse.store(*share, payload);
+            self.reuse.store(*share, payload, worker.clone());
         }
         self.conclude(Done {
             job: entry.job,

@@ -1,5 +1,7 @@
 //! Which kind of worker does which task, and what is known of both.
 
+use std::sync::Arc;
+
 use ratchet_ipc::TaskName;
 
 use super::pools::Service;
@@ -7,8 +9,8 @@ use super::reuse::Doer;
 use crate::dispatch::Introduction;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::process::ProcessConfig;
-use crate::scheduling::suggestion::closest;
+use crate::process::{ProcessConfig, StartedPrograms};
+use crate::scheduling::closest;
 use crate::scheduling::{Kind, ParallelizationHint};
 use crate::table::Table;
 
@@ -28,6 +30,8 @@ pub(crate) struct KindOfWorker {
     pub(crate) tasks: Tasks,
     /// What its workers run, on which its results depend.
     pub(crate) process: Option<ProcessConfig>,
+    /// The files of that, as they were before its first worker started.
+    pub(crate) programs: Option<Arc<StartedPrograms>>,
 }
 
 /// Which tasks a kind does.
@@ -226,6 +230,7 @@ impl Kinds {
         let known = self.list.get(usize::from(kind.0));
         Doer {
             process: known.and_then(|kind| kind.process.as_ref()),
+            programs: known.and_then(|kind| kind.programs.as_ref()),
             version: self.versions.get(&kind).map(String::as_str),
         }
     }

@@ -114,6 +114,7 @@ impl ExecutorBuilder {
             hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
             refresh,
             salt: self.salt,
+            has_warned: Arc::default(),
         });
         Ok(Executor::new(self.plan))
     }
@@ -178,6 +179,7 @@ impl ExecutorBuilder {
             name: name.to_owned(),
             tasks,
             process: None,
+            programs: None,
         };
         let runner = match (&self.runner, self.tasks.is_empty()) {
             (Some(_), true) => Tasks::Any,

@@ -1,5 +1,7 @@
 //! Pools of workers as an executor has them.
 
+use std::sync::Arc;
+
 use ratchet_ipc::TaskName;
 
 use super::builder::PoolSource;
@@ -62,6 +64,7 @@ impl PoolSource for Pool {
             name: self.pool.name().to_owned(),
             tasks,
             process: Some(self.pool.config().process.clone()),
+            programs: Some(Arc::clone(self.pool.programs())),
         }
     }
 

@@ -4,20 +4,22 @@ mod dependencies;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratchet_caching::{
-    Begin, FileHasher, Key, Permit, Policy, Selector, TaskCache, Waited, Waiter,
+    Begin, FileHasher, Key, NotStored, Permit, Policy, Selector, TaskCache, Waited, Waiter,
 };
-use ratchet_ipc::Payload;
+use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
 use super::orchestrator::Arrival;
 use crate::job::{CacheTerms, Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::process::ProcessConfig;
+use crate::process::{ProcessConfig, StartedPrograms};
 use crate::scheduling::Kind;
-pub use dependencies::Dependencies;
+use crate::worker::WorkerName;
 pub(super) use dependencies::Doer;
+pub use dependencies::{Dependencies, SESSION_VARIABLES, Unkeyed};
 
 /// The cache, and how it is used.
 #[derive(Clone)]
@@ -28,11 +30,30 @@ pub(super) struct CacheUse {
     pub(super) refresh: bool,
     /// Part of every key.
     pub(super) salt: Option<String>,
+    /// Whether people know that some results are not kept.
+    pub(super) has_warned: Arc<AtomicBool>,
+}
+
+impl CacheUse {
+    /// Says that a result is not kept, aloud only once: the reason is often the same for every job.
+    fn warn(&self, job: &JobKey, reason: &str) {
+        // Relaxed: nothing is read because of it.
+        if self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%job, "a result is not cached: {reason}");
+        } else {
+            tracing::warn!(%job, "a result is not cached: {reason}");
+        }
+    }
 }
 
 /// The right to fill the cache with a result.
 #[derive(Debug)]
-pub(super) struct Share(Permit);
+pub(super) struct Share {
+    permit: Permit,
+    job: JobKey,
+    /// What the workers of its kind were started from, which is part of the key.
+    programs: Option<Arc<StartedPrograms>>,
+}
 
 /// What the cache says about a job.
 pub(super) struct Consulted {
@@ -59,6 +80,7 @@ pub(super) struct Question {
     process: Option<ProcessConfig>,
     /// Which version the worker says it is.
     version: Option<String>,
+    programs: Option<Arc<StartedPrograms>>,
     job: Arc<Job>,
 }
 
@@ -78,7 +100,7 @@ pub(super) struct Reuse {
 impl Share {
     /// Where the result will be.
     pub(super) fn key(&self) -> Key {
-        self.0.key()
+        self.permit.key()
     }
 }
 
@@ -101,6 +123,8 @@ struct Sharing {
     key: Key,
     policy: Policy,
     waiter: Waiter,
+    job: JobKey,
+    programs: Option<Arc<StartedPrograms>>,
 }
 
 impl Reuse {
@@ -139,6 +163,7 @@ impl Reuse {
             cache: cache.clone(),
             process: doer.process.cloned(),
             version: doer.version.map(str::to_owned),
+            programs: doer.programs.cloned(),
             job: Arc::clone(job),
         }))
     }
@@ -206,15 +231,34 @@ impl Reuse {
         }
     }
 
-    /// Stores a result, beside the run.
-    pub(super) fn store(&mut self, share: Share, payload: &Payload) {
-        let Some(CacheUse { cache, .. }) = self.cache.clone() else {
+    /// Stores a result of this worker, or of a command, beside the run.
+    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
+        let Some(cache) = self.cache.clone() else {
             return;
         };
         let bytes: Arc<[u8]> = payload.as_str().as_bytes().into();
         self.storing.spawn(async move {
-            if let Err(reason) = cache.commit(share.0, Ok(bytes)).await {
-                tracing::debug!(%reason, "a result was not cached");
+            let Share {
+                permit,
+                job,
+                programs,
+            } = share;
+            if let Some(programs) = programs
+                && !runs_what_is_in_the_key(programs, worker, &cache.hasher).await
+            {
+                cache.cache.withhold(permit);
+                cache.warn(
+                    &job,
+                    "the files of its worker changed around the worker's start",
+                );
+                return;
+            }
+            match cache.cache.commit(permit, Ok(bytes)).await {
+                Ok(()) => {}
+                Err(reason @ (NotStored::InputsChanged(_) | NotStored::Unverified)) => {
+                    cache.warn(&job, &reason.to_string());
+                }
+                Err(reason) => tracing::debug!(%reason, "a result was not cached"),
             }
         });
     }
@@ -279,40 +323,65 @@ fn told<T>(
     })
 }
 
+/// Whether a worker was started from the content that is in the key.
+async fn runs_what_is_in_the_key(
+    programs: Arc<StartedPrograms>,
+    worker: Option<WorkerName>,
+    hasher: &Arc<FileHasher>,
+) -> bool {
+    // Nobody does the job of a pool without having a name.
+    let Some(worker) = worker else { return false };
+    if programs.is_known(&worker) {
+        return true;
+    }
+    let hasher = Arc::clone(hasher);
+    let found = task::spawn_blocking(move || programs.find_out(&worker, &hasher));
+    // A runtime that is going down finds out nothing.
+    found.await.unwrap_or(false)
+}
+
 impl Question {
     async fn ask(self) -> Answer {
-        let CacheUse {
-            cache,
-            hasher,
-            refresh,
-            salt,
-        } = self.cache;
-        let (job, process, version) = (self.job, self.process, self.version);
+        let (id, programs) = (self.job.id.clone(), self.programs.clone());
+        let using = self.cache.clone();
         let looking = move || {
             let doer = Doer {
-                process: process.as_ref(),
-                version: version.as_deref(),
+                process: self.process.as_ref(),
+                version: self.version.as_deref(),
+                programs: self.programs.as_ref(),
             };
-            Dependencies::on(&job, doer, &hasher, salt.as_deref())
+            let CacheUse { hasher, salt, .. } = &self.cache;
+            Dependencies::on(&self.job, doer, hasher, salt.as_deref())
         };
         let dependencies = match task::spawn_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
-            Ok(Err(failure)) => return Answer::Found(Found::Refused(failure)),
+            Ok(Err(Unkeyed::Refused(failure))) => return Answer::Found(Found::Refused(failure)),
+            Ok(Err(Unkeyed::Uncached(reason))) => {
+                using.warn(&id, &reason);
+                return Answer::Found(Found::Nothing);
+            }
             // The runtime is going down.
             Err(_) => return Answer::Found(Found::Nothing),
         };
         let key = dependencies.fingerprint().key();
         let mut policy = dependencies.into_policy();
-        if refresh {
+        if using.refresh {
             policy = policy.refresh();
         }
-        match settled(cache.begin(&key, &policy).await) {
+        let share = |permit| Share {
+            permit,
+            job: id.clone(),
+            programs: programs.clone(),
+        };
+        match settled(using.cache.begin(&key, &policy).await, share) {
             Ok(found) => Answer::Found(found),
             Err(waiter) => Answer::Shared(Box::new(Sharing {
-                cache,
+                cache: using.cache,
                 key,
                 policy,
                 waiter,
+                job: id,
+                programs,
             })),
         }
     }
@@ -325,7 +394,14 @@ impl Sharing {
             key,
             policy,
             mut waiter,
+            job,
+            programs,
         } = self;
+        let share = |permit| Share {
+            permit,
+            job: job.clone(),
+            programs: programs.clone(),
+        };
         loop {
             let begin = match waiter.wait().await {
                 Waited::Hit(hit) => Begin::Hit(hit),
@@ -333,7 +409,7 @@ impl Sharing {
                 Waited::Done(Ok(bytes)) => return result(&bytes),
                 Waited::Done(Err(_)) => cache.begin(&key, &policy).await,
             };
-            match settled(begin) {
+            match settled(begin, share) {
                 Ok(found) => return found,
                 Err(another) => waiter = another,
             }
@@ -342,10 +418,10 @@ impl Sharing {
 }
 
 /// What the cache says, unless one has to wait for it.
-fn settled(begin: Begin) -> Result<Found, Waiter> {
+fn settled(begin: Begin, share: impl Fn(Permit) -> Share) -> Result<Found, Waiter> {
     match begin {
         Begin::Hit(hit) => Ok(hit.outcome().map_or(Found::Nothing, |bytes| result(&bytes))),
-        Begin::Lead(permit) => Ok(Found::Share(Box::new(Share(permit)))),
+        Begin::Lead(permit) => Ok(Found::Share(Box::new(share(permit)))),
         Begin::Wait(waiter) => Err(waiter),
     }
 }

@@ -114,6 +114,15 @@ impl Environment {
         self.inherits
     }
 
+    /// A variable as the process sees it.
+    pub(crate) fn value_of(&self, name: &OsStr) -> Option<OsString> {
+        match self.declared.get(name) {
+            Some(value) => Some(value.clone()),
+            None if self.inherits => std::env::var_os(name),
+            None => None,
+        }
+    }
+
     /// What is declared, by name.
     pub fn declared(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.declared

@@ -15,7 +15,7 @@ pub use lease::Lease;
 pub(crate) use seats::{SeatId, Seats};
 
 use super::supervisor::{Acquirer, Attachment, Call, Command, InUse, PoolId, supervisor_ended};
-use super::{PoolMetrics, ProcessManager, ProcessSupervisor};
+use super::{PoolMetrics, ProcessManager, ProcessSupervisor, StartedPrograms};
 use crate::Error;
 use crate::dispatch::{Reply, Reporter};
 use crate::job::Job;
@@ -50,6 +50,7 @@ use crate::scheduling::Kind;
 pub struct ProcessPool {
     id: PoolId,
     config: Arc<PoolConfig>,
+    programs: Arc<StartedPrograms>,
     supervisor: mpsc::UnboundedSender<Command>,
     in_use: InUse,
 }
@@ -63,11 +64,13 @@ impl ProcessPool {
     pub(super) fn of(
         id: PoolId,
         config: Arc<PoolConfig>,
+        programs: Arc<StartedPrograms>,
         supervisor: mpsc::UnboundedSender<Command>,
     ) -> Self {
         Self {
             id,
             config,
+            programs,
             supervisor,
             in_use: InUse::default(),
         }
@@ -76,6 +79,11 @@ impl ProcessPool {
     /// What it was made with.
     pub fn config(&self) -> &PoolConfig {
         &self.config
+    }
+
+    /// What its workers run, as it was before the first of them started.
+    pub(crate) fn programs(&self) -> &Arc<StartedPrograms> {
+        &self.programs
     }
 
     /// Takes the pool for a run, which knows it as `kind`. Refused while another run has it.

@@ -37,7 +37,7 @@ pub(super) use pool_state::Holder;
 #[cfg(doc)]
 use pool_state::PoolState;
 
-use super::{Lease, PoolConfig, ProcessManager, ProcessPool};
+use super::{Lease, PoolConfig, ProcessManager, ProcessPool, StartedPrograms};
 use crate::Error;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Stop, WorkerNumber};
 use crate::outcome::Failure;
@@ -140,12 +140,22 @@ impl ProcessSupervisor {
     pub async fn add(&self, config: PoolConfig) -> Result<ProcessPool, Error> {
         config.check()?;
         let known = Arc::new(config.clone());
+        // Before the first worker starts: what is looked at later may not be what it was started from.
+        let process = config.process.clone();
+        let programs =
+            tokio::task::spawn_blocking(move || StartedPrograms::about_to_start(&process));
+        let programs = programs.await.map_err(|_| Error::SupervisorEnded)?;
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Add(Box::new(config), answer))
             .map_err(|_| Error::SupervisorEnded)?;
         let id = answered.await.map_err(|_| Error::SupervisorEnded)??;
-        Ok(ProcessPool::of(id, known, self.commands.clone()))
+        Ok(ProcessPool::of(
+            id,
+            known,
+            Arc::new(programs),
+            self.commands.clone(),
+        ))
     }
 
     /// Lets all workers finish what they have, and returns when the last is gone.

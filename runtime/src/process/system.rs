@@ -3,10 +3,14 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+pub(crate) use linux::umask;
+#[cfg(target_os = "linux")]
 pub(super) use linux::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::umask;
 #[cfg(not(target_os = "linux"))]
 pub(super) use portable::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::limits::Quota;
 use super::rate::Rate;
 use crate::Error;
-use crate::scheduling::suggestion::closest;
+use crate::scheduling::closest;
 
 /// How parallel a job may be.
 ///
@@ -73,6 +73,14 @@ impl ParallelizationHint {
         }
     }
 
+    /// The hints that a name alone can say.
+    pub const PLAIN: [Self; 4] = [
+        Self::FullyParallel,
+        Self::HostExclusive,
+        Self::GlobalExclusive,
+        Self::Alone,
+    ];
+
     /// The name it has in files.
     pub fn name(&self) -> &'static str {
         match self {
@@ -119,19 +127,13 @@ impl fmt::Display for ParallelizationHint {
     }
 }
 
-/// The hints that a name alone can say.
-const PLAIN: [ParallelizationHint; 4] = [
-    ParallelizationHint::FullyParallel,
-    ParallelizationHint::HostExclusive,
-    ParallelizationHint::GlobalExclusive,
-    ParallelizationHint::Alone,
-];
-
 fn unknown(name: &str) -> Error {
-    let names = PLAIN.iter().map(ParallelizationHint::name);
+    let names = ParallelizationHint::PLAIN
+        .iter()
+        .map(ParallelizationHint::name);
     Error::UnknownHint {
         name: name.to_owned(),
-        suggestion: closest(name, names.chain(["rate_limited"])),
+        suggestion: closest(name, names.chain(["rate_limited"])).map(str::to_owned),
     }
 }
 
@@ -145,7 +147,7 @@ impl FromStr for ParallelizationHint {
                 reason: "rate_limited needs a rate, like {rate_limited: {requests_per_second: 5}}",
             });
         }
-        PLAIN
+        Self::PLAIN
             .into_iter()
             .find(|hint| hint.name() == name)
             .ok_or_else(|| unknown(name))

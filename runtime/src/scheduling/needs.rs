@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use crate::Error;
-use crate::scheduling::suggestion::closest;
+use crate::scheduling::closest;
 
 /// An order in which every job comes after its needs, and otherwise as early as it was written.
 ///
@@ -26,7 +26,7 @@ use crate::scheduling::suggestion::closest;
 /// # Ok::<(), ratchet_runtime::Error>(())
 /// ```
 pub fn order_by_needs<Name: AsRef<str>>(jobs: &[(Name, Vec<Name>)]) -> Result<Vec<usize>, Error> {
-    let index: HashMap<&str, usize> = (0..)
+    let index: HashMap<&str, usize, foldhash::fast::RandomState> = (0..)
         .zip(jobs)
         .map(|(index, (name, _))| (name.as_ref(), index))
         .collect();
@@ -40,7 +40,7 @@ pub fn order_by_needs<Name: AsRef<str>>(jobs: &[(Name, Vec<Name>)]) -> Result<Ve
                 return Err(Error::UnknownNeed {
                     job: name.as_ref().to_owned(),
                     need: need.to_owned(),
-                    suggestion: closest(need, index.keys().copied()),
+                    suggestion: closest(need, index.keys().copied()).map(str::to_owned),
                 });
             };
             found.push(other);

@@ -31,6 +31,16 @@ impl Priority {
     /// All of them, most urgent first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
 
+    /// The name that it has in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
     pub(super) const fn level(self) -> usize {
         match self {
             Self::Critical => 0,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::hints::ParallelizationHint;
 use super::priority::Priority;
 use crate::Error;
-use crate::scheduling::suggestion::closest;
+use crate::scheduling::closest;
 
 /// What a module declares for the jobs that run it and say nothing themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,7 +134,7 @@ impl ModuleRegistry {
     pub fn get(&self, name: &str) -> Result<&Module, Error> {
         self.modules.get(name).ok_or_else(|| Error::UnknownModule {
             name: name.to_owned(),
-            suggestion: closest(name, self.names()),
+            suggestion: closest(name, self.names()).map(str::to_owned),
         })
     }
 

@@ -24,7 +24,7 @@ use super::priority::{Ageing, Rank};
 use super::queue::{Job, Lane};
 use super::slab::Slab;
 use crate::Error;
-use crate::scheduling::suggestion::closest;
+use crate::scheduling::closest;
 use crate::table::Table;
 
 /// What the scheduler calls a job, from its push to its end.
@@ -333,7 +333,8 @@ impl Scheduler {
         let id = self.limit_index.get(name).copied().map(LimitId);
         id.ok_or_else(|| Error::UnknownLimit {
             name: name.to_owned(),
-            suggestion: closest(name, self.limit_index.keys().map(|name| &**name)),
+            suggestion: closest(name, self.limit_index.keys().map(|name| &**name))
+                .map(str::to_owned),
         })
     }
 

@@ -148,11 +148,11 @@ impl fmt::Display for Cause {
             }
             Self::Stray(line) => write!(
                 f,
-                "was killed because it printed what is no message: {line}"
+                "was killed because it printed what is no message (`stray: kill`): {line}"
             ),
             Self::Spoiled(line) => write!(
                 f,
-                "was replaced because it printed what is no message while it had a job: {line}"
+                "was replaced because it printed what is no message while it had a job (`stray: fail`): {line}"
             ),
             Self::Surplus { line, .. } => write!(
                 f,

@@ -1,11 +1,10 @@
 //! `ratchet cache`: results that are there already.
 
-use std::sync::Arc;
+mod trust;
+
 use std::time::{Duration, SystemTime};
 
-use ratchet_caching::{Cache, DiskCache, Entry, Key, Labels, Metadata, TaskCache};
-use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{CacheTerms, Executor, Job, Terms};
+use ratchet_caching::{Cache, DiskCache, Entry, Key, Labels, Metadata};
 use ratchet_tests::{Ended, Folder, Ratchet, Shown, within};
 
 const JOBS: &str = "\
@@ -32,27 +31,14 @@ fn cache(folder: &Folder, words: &[&str]) -> Ended {
     Ratchet::within(folder).args(["cache"]).args(words).run()
 }
 
-/// Does job `a` of the file by the library, so that its result is kept in the folder's cache.
-async fn do_the_job(folder: &Folder) {
-    let process = ProcessConfig::new("cat").args(["input.txt"]);
-    let terms = Terms {
-        cache: Some(CacheTerms::On {
-            inputs: vec![folder.at("input.txt")],
-            env: Vec::new(),
-            ttl: Some(Duration::from_hours(24)),
-        }),
-        ..Terms::default()
-    };
-    let job = Job::command("a", process.working_dir(folder.path())).terms(terms);
-    let kept = TaskCache::new(Arc::new(DiskCache::new(
-        &folder.at(".local/state/ratchet/cache"),
-    )));
-    let executor = Executor::builder()
-        .cache(kept)
-        .build()
-        .expect("it is sound");
-    let outcomes = within(executor.run_all([job])).await.expect("it runs");
-    assert!(outcomes[0].is_success(), "{outcomes:?}");
+/// Does job `a` of the file, so that its result is kept in the folder's cache.
+fn do_the_job(folder: &Folder) {
+    let alone = "jobs: [{ id: a, run: [cat, input.txt], cache: { inputs: [input.txt], ttl: 1d } }]";
+    let folder = folder.clone().file("a.yaml", alone);
+    let _ = Ratchet::within(&folder)
+        .args(["run", "a.yaml"])
+        .run()
+        .with_code(0);
 }
 
 /// Puts results into a cache, an hour apart.
@@ -148,10 +134,10 @@ async fn results_are_cleared_by_task_and_age() {
     }
 }
 
-#[tokio::test]
-async fn a_job_that_was_done_would_be_reused_until_something_changes() {
+#[test]
+fn a_job_that_was_done_would_be_reused_until_something_changes() {
     let folder = folder();
-    do_the_job(&folder).await;
+    do_the_job(&folder);
     let explain = |words: &[&str]| {
         let words = [&["explain", "jobs.yaml"], words].concat();
         cache(&folder, &words).with_code(0).quiet().stdout()
@@ -234,10 +220,10 @@ fn what_a_run_keeps_is_what_is_explained() {
     }
 }
 
-#[tokio::test]
-async fn a_result_that_is_too_old_is_not_used() {
+#[test]
+fn a_result_that_is_too_old_is_not_used() {
     let folder = folder();
-    do_the_job(&folder).await;
+    do_the_job(&folder);
     let short = JOBS.replace("ttl: 1d", "ttl: 1ns");
     let folder = folder.file("jobs.yaml", short);
     let said = cache(&folder, &["explain", "jobs.yaml", "a"]).with_code(0);

@@ -229,3 +229,137 @@ fn binary_files_are_refused_with_the_place_where_they_cease_to_be_text() {
         "{said}"
     );
 }
+
+#[test]
+fn words_of_other_programs_are_answered_with_ours() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "\
+jobs:
+  - { name: a, cmd: ls }
+  - { id: b, command: [ls], depends_on: [a] }
+",
+    );
+    let ended = check(&folder, &["jobs.yaml"]).run().with_code(2);
+    let said = ended.stderr();
+    for (theirs, ours) in [
+        ("name", "id"),
+        ("cmd", "run"),
+        ("command", "run"),
+        ("depends_on", "needs"),
+    ] {
+        let at = said.find(&format!("unknown key `{theirs}`")).expect(&said);
+        let help = said[at..].lines().find(|line| line.contains("help:"));
+        assert!(
+            help.expect(&said)
+                .contains(&format!("did you mean `{ours}`?")),
+            "{said}"
+        );
+    }
+    assert_eq!(said.matches("error:").count(), 4, "{said}");
+    let folder = Folder::new().file("jobs.yaml", "steps: [{ run: ls }]\n");
+    let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
+    assert!(said.contains("did you mean `jobs`?"), "{said}");
+}
+
+#[test]
+fn a_first_mistake_is_explained_in_one_error() {
+    for (text, message, help) in [
+        (
+            "jobs: [{ run: ls, timeout: 1 minute }]\n",
+            "`timeout`: `1 minute` has no unit",
+            "did you mean `1m`?",
+        ),
+        (
+            "limits: { gpu: 2 }\njobs: [{ run: ls, limits: [gpu] }]\n",
+            "expected a map like {max: .., rate: ..}, found a number",
+            "write `{max: 2}` for so many at a time",
+        ),
+        (
+            "limits: { api: 10/s }\njobs: [{ run: ls, limits: [api] }]\n",
+            "found text",
+            "write `{rate: 10/s}`",
+        ),
+        (
+            "limits: { gpu: { max: 2 } }\njobs: [{ run: ls, limits: { gpu: 1 } }]\n",
+            "expected a list, found a map",
+            "write `[gpu]`",
+        ),
+        (
+            "workers: { w: { command: cat, max_message: 0B } }\njobs: [{ task: w }]\n",
+            "`max_message`: a size of 0 leaves nothing",
+            "",
+        ),
+        (
+            "workers: { w: { command: cat, stray: ignore } }\njobs: [{ task: w }]\n",
+            "`stray`: unknown word `ignore`",
+            "known: log, fail, kill",
+        ),
+    ] {
+        let folder = Folder::new().file("jobs.yaml", text);
+        let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
+        assert_eq!(said.matches("error:").count(), 1, "{text}: {said}");
+        assert!(
+            said.contains(message) && said.contains(help),
+            "{text}: {said}"
+        );
+    }
+}
+
+#[test]
+fn json_files_and_streams_take_the_same_inputs() {
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    for input in [deep.as_str(), r#""\ud800""#, r#"{"a":1,"a":2}"#, "1e999"] {
+        let job = format!(r#"{{"task":"w","input":{input}}}"#);
+        let workers = r#""workers":{"w":{"command":"cat"}}"#;
+        let folder = Folder::new()
+            .file("jobs.json", format!(r#"{{{workers},"jobs":[{job}]}}"#))
+            .file("jobs.jsonl", format!("{{{workers}}}\n{job}\n"));
+        for name in ["jobs.json", "jobs.jsonl"] {
+            let _ = check(&folder, &[name]).run().with_code(0);
+        }
+    }
+    // Where a text is needed, both refuse half of a character.
+    let job = r#"{"run":"ls","host":"\ud800"}"#;
+    let folder = Folder::new()
+        .file("jobs.json", format!(r#"{{"jobs":[{job}]}}"#))
+        .file("jobs.jsonl", job);
+    for name in ["jobs.json", "jobs.jsonl"] {
+        let said = check(&folder, &[name]).run().with_code(2).stderr();
+        assert!(
+            said.contains("half of a character") && said.contains("\n1 |"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_before_a_syntax_error_is_told_with_it() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs:\n  - { run: ls, taks: a }\n  - { run: ls\n",
+    );
+    let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
+    assert!(
+        said.contains("unknown key `taks`") && said.contains("jobs.yaml:2:"),
+        "{said}"
+    );
+    assert_eq!(said.matches("error:").count(), 2, "{said}");
+}
+
+#[test]
+fn sections_may_stand_behind_the_jobs() {
+    let jobs = "jobs: [{ id: a, task: w, limits: [db] }, { id: b, run: ls, needs: [a] }]\n";
+    let sections = "workers: { w: { command: cat } }\nlimits: { db: { max: 2 } }\n";
+    let folder = Folder::new().file("jobs.yaml", format!("{jobs}{sections}"));
+    let _ = check(&folder, &["jobs.yaml"]).run().with_code(0).quiet();
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        format!("{jobs}{}", sections.replace("db", "bd")),
+    );
+    let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
+    assert!(
+        said.contains("unknown limit `db`") && said.contains("did you mean `bd`?"),
+        "{said}"
+    );
+}

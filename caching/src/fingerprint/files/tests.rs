@@ -210,8 +210,82 @@ fn a_program_is_found_and_so_are_its_scripts() {
     let declared: Vec<_> = found.iter().map(|file| file.declared.clone()).collect();
     assert_eq!(
         declared,
-        [base.join("bin/tool"), PathBuf::from("script.py")]
+        [
+            base.join("bin/tool"),
+            PathBuf::from("script.py"),
+            PathBuf::from("bin")
+        ]
     );
     let none = hasher.programs(base, &["tool".into()], None).unwrap();
     assert!(none.is_empty());
+}
+
+#[test]
+fn every_file_and_folder_that_an_argument_names_counts() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir(base.join("rules")).unwrap();
+    for name in ["in.txt", "rules/a", "tool"] {
+        fs::write(base.join(name), "1").unwrap();
+    }
+    let hasher = FileHasher::default();
+    let key = |command: &[OsString]| {
+        let programs = hasher.programs(base, command, None).unwrap();
+        Fingerprint::builder()
+            .worker_programs(&programs)
+            .build()
+            .key()
+    };
+    for (argument, file) in [
+        ("in.txt", "in.txt"),
+        ("--in=in.txt", "in.txt"),
+        ("if=in.txt", "in.txt"),
+        ("@in.txt", "in.txt"),
+        ("--data=@in.txt", "in.txt"),
+        ("-fin.txt", "in.txt"),
+        ("rules", "rules/a"),
+        ("--rules=rules/", "rules/a"),
+        ("-Irules", "rules/b"),
+    ] {
+        let command = ["./tool".into(), argument.into()];
+        let (at_start, before) = (
+            ProgramStamps::of(base, &command, None).unwrap(),
+            key(&command),
+        );
+        let read = hasher.programs(base, &command, None).unwrap();
+        assert!(read.have_stamps(&at_start), "{argument}");
+        fs::write(base.join(file), "2").unwrap();
+        assert_ne!(key(&command), before, "{argument}");
+        assert!(read.verify(&hasher).is_err(), "{argument}");
+        let now = hasher.programs(base, &command, None).unwrap();
+        assert!(!now.have_stamps(&at_start), "{argument}");
+        fs::write(base.join(file), "1").unwrap();
+    }
+    for argument in ["-", "--", "=", "@", "--in=", "missing", "-i", "/dev/null"] {
+        let command = ["./tool".into(), argument.into()];
+        assert_eq!(key(&command), key(&["./tool".into()]), "{argument}");
+    }
+}
+
+#[test]
+fn a_folder_argument_with_too_many_files_is_refused_by_name() {
+    let folder = folder();
+    let base = folder.path();
+    fs::create_dir(base.join("many")).unwrap();
+    for number in 0..=IN_A_FOLDER {
+        fs::write(base.join("many").join(number.to_string()), "").unwrap();
+    }
+    let command = ["tool".into(), "many".into()];
+    let hasher = FileHasher::default();
+    for refused in [
+        hasher.programs(base, &command, None).map(|_| ()),
+        ProgramStamps::of(base, &command, None).map(|_| ()),
+    ] {
+        assert!(
+            matches!(&refused, Err(CacheError::TooManyFiles { path, .. }) if path == Path::new("many")),
+            "{refused:?}"
+        );
+    }
+    // A declared folder may be as large as it is.
+    assert!(hasher.snapshot(base, ["many"]).is_ok());
 }

@@ -9,15 +9,19 @@ use ratchet_caching::{
     Clock, Difference, Explanation, FileHasher, Listing, Lookup, SystemClock, TaskCache,
 };
 use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Work};
+use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Unkeyed, Work};
 
 use super::{bytes, existing, when};
 use crate::args::cache::ExplainArguments;
 use crate::error::CliError;
-use crate::job_file::{self, BadLine, Jobs, Options, Plan, Served, Wishes, WorkerPlan};
+use crate::job_file::{self, BadLine, Jobs, Options, PartialTerms, Plan, Served, WorkerPlan};
 use crate::places::Places;
 use crate::report::{plain, span};
 use crate::value;
+
+/// What nobody looks at, where people may wonder why an earlier result is used.
+const UNSEEN: &str = "a change of stdin, the clock, the network, a variable of the terminal, or a file that no argument \
+     names goes unnoticed; `ratchet help run` has the list";
 
 /// Ids beyond these are not compared with one that does not exist.
 const COMPARED: usize = 10_000;
@@ -33,6 +37,8 @@ pub(super) enum Verdict {
     Differs(Listing, Vec<Difference>),
     /// Nothing of its task is stored.
     Nothing,
+    /// It is not known what it depends on, so its result is not kept.
+    Uncached(String),
 }
 
 pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
@@ -47,11 +53,11 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
             hint: error.hint,
         })?;
     let options = Options {
-        flags: Wishes {
+        flags: PartialTerms {
             timeouts: arguments.timeout.map(Timeouts::after),
-            ..Wishes::default()
+            ..PartialTerms::default()
         },
-        settings: settings.wishes(),
+        settings: settings.terms(),
         worker,
         ..Options::default()
     };
@@ -63,7 +69,7 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
         let id = plain(job.id.as_str());
         return Ok(format!("{id}: would run: its cache is off\n"));
     }
-    let verdict = match existing(&places.cache)? {
+    let verdict = match existing(&places)? {
         None => Verdict::Nothing,
         Some(disk) => {
             let cache = TaskCache::new(Arc::new(disk));
@@ -135,13 +141,16 @@ pub(super) async fn judge(
     cache: &TaskCache,
 ) -> Result<Verdict, CliError> {
     let hasher = Arc::new(FileHasher::new(Arc::new(SystemClock)));
-    let dependencies = Dependencies::of(job, process, &hasher, None).map_err(|failure| {
-        let Failure { message, .. } = failure;
-        CliError::usage(format!(
-            "what job `{}` depends on cannot be read: {message}",
-            job.id
-        ))
-    })?;
+    let dependencies = match Dependencies::of(job, process, &hasher, None) {
+        Ok(dependencies) => dependencies,
+        Err(Unkeyed::Uncached(reason)) => return Ok(Verdict::Uncached(reason)),
+        Err(Unkeyed::Refused(Failure { message, .. })) => {
+            return Err(CliError::usage(format!(
+                "what job `{}` depends on cannot be read: {message}",
+                job.id
+            )));
+        }
+    };
     let fingerprint = dependencies.fingerprint();
     Ok(match cache.explain(job.task_name(), fingerprint).await? {
         Explanation::Stored(listing) => {
@@ -176,7 +185,8 @@ pub(super) fn render(job: &Job, verdict: &Verdict, now: Option<SystemTime>) -> S
             let size = bytes(listing.size);
             writeln!(
                 out,
-                "{id}: would be reused: stored {stored}, {size}, computed in {cost}"
+                "{id}: would be reused: stored {stored}, {size}, computed in {cost}\n  \
+                 note: {UNSEEN}"
             )
         }
         Verdict::Unusable(listing) => {
@@ -184,6 +194,13 @@ pub(super) fn render(job: &Job, verdict: &Verdict, now: Option<SystemTime>) -> S
             writeln!(
                 out,
                 "{id}: would run: its result, stored {stored}, is too old, or damaged"
+            )
+        }
+        Verdict::Uncached(reason) => {
+            let reason = plain(reason);
+            writeln!(
+                out,
+                "{id}: would run, and its result would not be kept: {reason}"
             )
         }
         Verdict::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use ratchet_caching::{CacheError, ManualClock, MemoryCache, TaskCache};
@@ -62,7 +63,8 @@ async fn what_the_executor_keeps_is_what_is_explained() {
     keep(&cache, red.clone()).await;
     let said = explain(&red).await;
     assert!(
-        said.starts_with("a: would be reused: stored 5m ago, ") && said.lines().count() == 1,
+        said.starts_with("a: would be reused: stored 5m ago, ")
+            && said.contains("\n  note: a change of stdin, the clock, the network, "),
         "{said}"
     );
 
@@ -141,14 +143,22 @@ async fn what_is_stored_is_counted_by_task() {
 #[tokio::test]
 async fn what_matches_is_cleared() {
     let (folder, _) = filled().await;
-    let clear = async |task, age| clear(folder.path(), task, age).await.unwrap();
+    let at = |folder: &Path| Places {
+        state: folder.to_owned(),
+        cache: folder.to_owned(),
+        cache_owner: crate::places::CacheOwner::default(),
+    };
+    let clear = async |task, age| {
+        let cache = existing(&at(folder.path())).unwrap();
+        clear(cache, task, age).await.unwrap()
+    };
     assert_eq!(clear(Some("resise"), None).await, "removed 0 results\n");
     assert_eq!(clear(Some("count"), None).await, "removed 1 result\n");
     let never = Some(Duration::from_hours(24 * 36_000));
     assert_eq!(clear(None, never).await, "removed 0 results\n");
     assert_eq!(clear(None, None).await, "removed 3 results\n");
     let missing = folder.path().join("none");
-    let cleared: Result<String, CliError> = super::clear(&missing, None, None).await;
+    let cleared = super::clear(existing(&at(&missing)).unwrap(), None, None).await;
     assert_eq!(cleared.unwrap(), "removed 0 results\n");
     assert!(!missing.exists(), "who only looks makes nothing");
 }

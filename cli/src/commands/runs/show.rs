@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use clap::ValueEnum;
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{Run, RunState};
 use ratchet_runtime::summary::Tally;
@@ -32,10 +31,9 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     }
     let history = History::load(&run.journal).map_err(CliError::from)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
-    let set = settings.format();
     let format = arguments
         .format
-        .or_else(|| set.and_then(|word| Format::from_str(word, false).ok()))
+        .or(settings.format())
         .unwrap_or(Format::Human);
     let (out, place): (Box<dyn Write + Send>, _) = match &arguments.output {
         Some(path) => (Box::new(create(path)?), Place::File(path.clone())),

@@ -2,14 +2,24 @@ use std::fmt::Write;
 
 use super::*;
 
-fn tree(text: &str) -> Reading<Option<Node>> {
-    read(&Source::new("f", text.to_owned()))
+/// Reads a document, and looks at it; nothing if there is none.
+fn look<T>(text: &str, look: impl FnOnce(Node<'_>) -> T) -> Result<Option<T>, Diagnostic> {
+    let source = Source::new("f", text.to_owned());
+    let mut problems = Vec::new();
+    let found = node(&source, &mut problems).map(look);
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(found),
+    }
+}
+
+fn tree(text: &str) -> Result<Option<()>, Diagnostic> {
+    look(text, |_| ())
 }
 
 fn printed(text: &str) -> String {
-    let mut out = String::new();
-    tree(text).unwrap().unwrap().write_json(&mut out);
-    out
+    let printed = look(text, |node| node.payload().unwrap().to_string());
+    printed.unwrap().unwrap()
 }
 
 #[test]
@@ -47,12 +57,50 @@ fn scalars_are_those_of_the_core_schema() {
 #[test]
 fn places_are_right_behind_wide_characters_and_comments() {
     let text = "# größe: ü\r\nä: {ö: ü, b: [1,\r\n   x y]}\n";
-    let tree = tree(text).unwrap().unwrap();
-    let slice = |node: &Node| text[node.span.start..node.span.end].to_owned();
-    let map = tree.get("ä").unwrap();
-    assert_eq!(slice(map.get("ö").unwrap()), "ü");
-    assert_eq!(slice(&map.get("b").unwrap().members()[1]), "x y");
-    assert_eq!(slice(map.get("b").unwrap()), "[1,\r\n   x y]");
+    let slice = |node: &Node<'_>| text[node.span.range()].to_owned();
+    let found = look(text, |root| {
+        let mut problems = Vec::new();
+        let map = root.into_map(&mut problems).unwrap().remove(0).node;
+        let mut entries = map.into_map(&mut problems).unwrap();
+        let list = entries.remove(1).node;
+        let of_list = slice(&list);
+        let member = slice(&list.into_list().unwrap()[1]);
+        (slice(&entries[0].node), of_list, member)
+    });
+    let expected = ("ü", "[1,\r\n   x y]", "x y");
+    let (first, list, member) = found.unwrap().unwrap();
+    assert_eq!((first.as_str(), list.as_str(), member.as_str()), expected);
+}
+
+#[test]
+fn a_list_is_taken_member_by_member_wherever_it_stands() {
+    let of = |text: &str| {
+        let source = Source::new("f", text.to_owned());
+        let mut found = Vec::new();
+        let mut problems = Vec::new();
+        let mut sink = |part: Part<'_>, _: &mut Problems| {
+            found.push(match part {
+                Part::Entry(entry) => format!("{}={}", entry.name, entry.node.payload().unwrap()),
+                Part::Member(node) => node.payload().unwrap().to_string(),
+                Part::Whole(node) => format!("whole {}", node.payload().unwrap()),
+            });
+        };
+        let extent = parts(&source, "jobs", &mut sink, &mut problems);
+        found.push(format!("{extent:?}"));
+        found.extend(problems.into_iter().map(|problem| problem.message));
+        found.join(" ")
+    };
+    assert_eq!(of("jobs:\n- a\n- [b]\nz: 1\n"), r#""a" ["b"] z=1 Whole"#);
+    assert_eq!(
+        of("z: {jobs: [a]}\njobs: [c]"),
+        r#"z={"jobs":["a"]} "c" Whole"#
+    );
+    assert_eq!(of("a: &x [1]\njobs: *x"), "a=[1] jobs=[1] Whole");
+    assert_eq!(of("jobs: &x [1]\nb: *x"), "jobs=[1] b=[1] Whole");
+    assert_eq!(of("jobs: [1]\njobs: [2]"), "1 2 Whole `jobs` is said twice");
+    assert_eq!(of("- jobs: [1]"), r#"whole [{"jobs":[1]}] Whole"#);
+    assert_eq!(of("jobs: [1]\n]"), "1 BrokenOff misplaced bracket");
+    assert_eq!(of("# no"), "Nothing");
 }
 
 #[test]
@@ -60,7 +108,7 @@ fn a_document_without_content_is_none() {
     for text in ["", "  \n", "# only this\n", "---\n"] {
         assert_eq!(tree(text), Ok(None), "{text:?}");
     }
-    assert_eq!(tree("~").unwrap().unwrap().value, Value::Null);
+    assert_eq!(printed("~"), "null");
 }
 
 #[test]

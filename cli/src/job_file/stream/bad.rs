@@ -39,7 +39,9 @@ impl LineError {
         let Some(first) = errors.next() else {
             return format!("line {}", self.line);
         };
-        let place = first.span.map(|span| self.report.source.place(span.start));
+        let place = first
+            .span
+            .map(|span| self.report.source.place(span.start()));
         let column = place.map_or(1, |place| place.column);
         let mut message = format!("line {}, column {column}: {}", self.line, first.message);
         if let Some(help) = &first.help {

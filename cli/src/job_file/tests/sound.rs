@@ -166,9 +166,9 @@ jobs: [{ task: w, timeout: 1s }, { task: w }, { task: v }, { run: ls }]
             .collect()
     };
     assert_eq!(seconds(&Options::default()), [1, 2, 4, 4]);
-    let timeouts = |seconds| Wishes {
+    let timeouts = |seconds| PartialTerms {
         timeouts: Some(Timeouts::after(Duration::from_secs(seconds))),
-        ..Wishes::default()
+        ..PartialTerms::default()
     };
     let options = Options {
         flags: timeouts(3),

@@ -1,14 +1,14 @@
 //! What a result depends on, and on what terms it is kept.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ratchet_caching::{CacheError, FileHasher, Fingerprint, FingerprintBuilder, Labels, Policy};
 
 use crate::job::{CacheTerms, Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::process::{Environment, ProcessConfig};
+use crate::process::{CommandLine, Environment, ProcessConfig, StartedPrograms, absolute, umask};
 
 /// What a job's result depends on, and on what terms it is kept: what the executor asks its cache by.
 ///
@@ -19,6 +19,39 @@ pub struct Dependencies {
     policy: Policy,
 }
 
+/// Why there is no key to look a job's result up by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unkeyed {
+    /// What the job says it depends on cannot be read, so the job cannot be done as it is meant.
+    Refused(Failure),
+    /// It is not known what the result depends on, so the job is done and its result is not kept. This says why.
+    Uncached(String),
+}
+
+/// The variables that differ between two terminals, two logins or two runs, and that no program should compute anything
+/// from. They are not part of what a result depends on. A name that ends with `*` means all that begin so.
+pub const SESSION_VARIABLES: [&str; 19] = [
+    "_",
+    "SHLVL",
+    "PWD",
+    "OLDPWD",
+    "TERM",
+    "TERM_*",
+    "COLORTERM",
+    "COLUMNS",
+    "LINES",
+    "WINDOWID",
+    "SSH_*",
+    "GPG_TTY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XDG_SESSION_*",
+    "TMUX*",
+    "STY",
+    "INVOCATION_ID",
+    "TRACEPARENT",
+    "RATCHET_*",
+];
+
 /// Who does a job.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::executor) struct Doer<'a> {
@@ -26,39 +59,28 @@ pub(in crate::executor) struct Doer<'a> {
     pub(in crate::executor) process: Option<&'a ProcessConfig>,
     /// Which version it says it is. A job that need not wait for its worker's hello is looked up without one.
     pub(in crate::executor) version: Option<&'a str>,
+    /// The files of what it runs, as they were when it was started.
+    pub(in crate::executor) programs: Option<&'a Arc<StartedPrograms>>,
 }
 
 impl Dependencies {
     /// Looks at all that a job depends on; `process` is what its worker runs, if a worker does it, and `salt`
     /// what the executor was given.
     ///
-    /// Reads files, so it may wait for the disk. What the job says it depends on and cannot be read is a
-    /// failure of the job. A job that says nothing of the cache is taken to be one whose worker does. Which version
-    /// a worker says it is, on which its results depend too, is not known here.
+    /// Reads files, so it may wait for the disk. A job that says nothing of the cache is taken to be one whose worker
+    /// does. Which version a worker says it is, on which its results depend too, is not known here.
     pub fn of(
         job: &Job,
         process: Option<&ProcessConfig>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
-    ) -> Result<Self, Failure> {
-        let version = None;
-        Self::on(job, Doer { process, version }, hasher, salt)
-    }
-
-    /// Looks at all that a job depends on, its worker's version included.
-    pub(super) fn on(
-        job: &Job,
-        doer: Doer<'_>,
-        hasher: &Arc<FileHasher>,
-        salt: Option<&str>,
-    ) -> Result<Self, Failure> {
-        Self::look(job, doer, hasher, salt).map_err(|error| {
-            let mut message = error.to_string();
-            if let Some(cause) = std::error::Error::source(&error) {
-                message = format!("{message}: {cause}");
-            }
-            Failure::new(Class::Input, message)
-        })
+    ) -> Result<Self, Unkeyed> {
+        let doer = Doer {
+            process,
+            version: None,
+            programs: None,
+        };
+        Self::on(job, doer, hasher, salt)
     }
 
     /// What the result depends on.
@@ -75,12 +97,17 @@ impl Dependencies {
         self.policy
     }
 
-    fn look(
+    /// Looks at all that a job depends on, its worker's version included.
+    pub(super) fn on(
         job: &Job,
-        Doer { process, version }: Doer<'_>,
+        Doer {
+            process,
+            version,
+            programs,
+        }: Doer<'_>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
-    ) -> Result<Self, CacheError> {
+    ) -> Result<Self, Unkeyed> {
         let (inputs, names, ttl) = match &job.terms.cache {
             Some(CacheTerms::On { inputs, env, ttl }) => (&inputs[..], &env[..], *ttl),
             None | Some(CacheTerms::Off) => (&[][..], &[][..], None),
@@ -95,7 +122,7 @@ impl Dependencies {
         }
         let process = match &job.work {
             Work::Task { input, .. } => {
-                builder = builder.input(input.as_str())?;
+                builder = builder.input(input.as_str());
                 if let Some(version) = version {
                     builder = builder.worker_version(version);
                 }
@@ -104,24 +131,47 @@ impl Dependencies {
             Work::Command(config) => Some(&**config),
             Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => None,
         };
+        // A job that is done here is not the same as one that is done elsewhere.
         let folder = process.and_then(|process| process.working_dir.as_deref());
-        // What is done here is not the same as what is done elsewhere.
-        let base = absolute(folder.unwrap_or(Path::new(".")))?;
+        let base = absolute(folder.unwrap_or(Path::new("."))).map_err(refused)?;
+        let mut read_again = Vec::new();
         if let Some(process) = process {
-            builder = of_command(builder, process, hasher, &base)?;
+            let command = CommandLine::of(process).map_err(refused)?;
+            let files = if let Some(programs) = programs {
+                // What the worker runs is what it was started from. Whether this very worker was is found out when it
+                // has a result.
+                programs.content(hasher).map_err(Unkeyed::Uncached)?
+            } else {
+                let files = command.read(hasher);
+                let files = files.map_err(|error| Unkeyed::Uncached(told(&error)))?;
+                read_again.push(files.clone());
+                files
+            };
+            builder = builder
+                .worker_command(command.words)
+                .worker_programs(&files)
+                .extra("folder", base.as_os_str().as_encoded_bytes())
+                .extra("umask", &umask().to_le_bytes());
+            builder = with_environment(builder, &process.env);
         }
-        let declared = process.map(|process| &process.env);
         for name in names {
-            builder = builder.environment(name, variable(name.as_ref(), declared));
+            let value = match process {
+                Some(process) => process.env.value_of(name.as_ref()),
+                None => std::env::var_os(name),
+            };
+            builder = builder.environment(name, value);
         }
-        let files = hasher.snapshot(&base, inputs.iter().cloned())?;
+        let files = hasher
+            .snapshot(&base, inputs.iter().cloned())
+            .map_err(refused)?;
         let fingerprint = builder.files(&files).build();
+        read_again.push(files);
         let labels = Labels {
             task: job.task_name().to_owned(),
             ..Labels::default()
         };
         let mut policy = Policy::cacheable(labels).fingerprint(fingerprint.clone());
-        if !files.is_empty() {
+        for files in read_again {
             policy = policy.verify_inputs(files, Arc::clone(hasher));
         }
         if let Some(ttl) = ttl {
@@ -134,45 +184,58 @@ impl Dependencies {
     }
 }
 
-fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
-    std::path::absolute(folder).map_err(|error| CacheError::Io {
-        action: "find the folder of",
-        path: folder.to_path_buf(),
-        source: Arc::new(error),
-    })
+/// An error with its cause.
+fn told(error: &CacheError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
-fn of_command(
-    builder: FingerprintBuilder,
-    config: &ProcessConfig,
-    hasher: &FileHasher,
-    base: &Path,
-) -> Result<FingerprintBuilder, CacheError> {
-    let command: Vec<OsString> = std::iter::once(config.command.clone().into_os_string())
-        .chain(config.args.iter().cloned())
-        .collect();
-    let path = variable("PATH".as_ref(), Some(&config.env));
-    let programs = hasher.programs(base, &command, path.as_deref())?;
-    let mut builder = builder
-        .worker_command(command)
-        .worker_programs(&programs)
-        .extra("folder", base.as_os_str().as_encoded_bytes())
-        .extra("inherits", &[u8::from(config.env.inherits())]);
-    for (name, value) in config.env.declared() {
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn refused(error: CacheError) -> Unkeyed {
+    Unkeyed::Refused(Failure::new(Class::Input, told(&error)))
+}
+
+/// What a process has in its environment: what is declared by name, and the rest as one part.
+fn with_environment(
+    mut builder: FingerprintBuilder,
+    environment: &Environment,
+) -> FingerprintBuilder {
+    for (name, value) in environment.declared() {
         builder = builder.environment(name, Some(value));
     }
-    Ok(builder)
+    if !environment.inherits() {
+        return builder;
+    }
+    let mut inherited: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| !is_of_the_session(name))
+        .collect();
+    inherited.sort_unstable();
+    builder.inherited_environment(inherited)
 }
 
-/// A variable as the work sees it.
-fn variable(name: &OsStr, declared: Option<&Environment>) -> Option<OsString> {
-    let Some(environment) = declared else {
-        return std::env::var_os(name);
-    };
-    let own = environment.declared().find(|(known, _)| *known == name);
-    match own {
-        Some((_, value)) => Some(value.to_owned()),
-        None if environment.inherits() => std::env::var_os(name),
-        None => None,
+fn is_of_the_session(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    SESSION_VARIABLES
+        .iter()
+        .any(|known| match known.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix.as_bytes()),
+            None => name == known.as_bytes(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_the_terminal_and_of_ratchet_are_not_part_of_the_key() {
+        for name in ["_", "PWD", "TERM", "TERM_PROGRAM", "RATCHET_SLOT", "TMUX"] {
+            assert!(is_of_the_session(name.as_ref()), "{name}");
+        }
+        for name in ["", "PATH", "HOME", "LANG", "TERMINFO", "PWDX", "__"] {
+            assert!(!is_of_the_session(name.as_ref()), "{name}");
+        }
     }
 }

@@ -420,6 +420,7 @@ impl PoolSource for ScriptedPool {
             name: "scripted".to_owned(),
             tasks: self.0.lock().unwrap().tasks.clone(),
             process: None,
+            programs: None,
         }
     }
 

@@ -15,6 +15,19 @@ pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
     Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
 }
 
+/// The permission bits that are taken from what this process and its children make.
+pub(crate) fn umask() -> u32 {
+    // The system call changes the mask in order to tell it, for all threads at once: a file that another one makes at this
+    // moment would get the wrong mode.
+    let told = fs::read_to_string("/proc/self/status").ok();
+    let line = |text: &str| {
+        let digits = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(digits.trim(), 8).ok()
+    };
+    // A system older than Linux 4.7 does not say; then the mask is not part of any key.
+    told.as_deref().and_then(line).unwrap_or(0)
+}
+
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
 ///
 /// This reads every process of the system, so it is for the rare case that a group outlives its leader.

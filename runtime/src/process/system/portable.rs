@@ -103,6 +103,18 @@ pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
     }
 }
 
+/// The permission bits that are taken from what this process and its children make.
+pub(crate) fn umask() -> u32 {
+    static MASK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *MASK.get_or_init(|| {
+        // The system call changes the mask in order to tell it. Whatever another thread makes at this moment is nobody
+        // else's business; it happens once.
+        let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        rustix::process::umask(mask);
+        u32::from(mask.as_raw_mode())
+    })
+}
+
 /// Something to poll that becomes readable when a child has ended and waits to be reaped.
 fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;

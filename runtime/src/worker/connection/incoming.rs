@@ -82,7 +82,7 @@ impl Live {
                         Class::TooLarge,
                         format!(
                             "the answer has {} bytes, and no more than {} may be sent; \
-                             write it to a file and answer with its path, or raise max_message_bytes",
+                             write it to a file and answer with its path, or raise `max_message` of its worker",
                             large.bytes, large.limit
                         ),
                     )

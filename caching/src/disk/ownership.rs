@@ -1,0 +1,62 @@
+//! Whose results may be believed.
+//!
+//! Whoever can write a cache decides what jobs answer with. So its folders, its index and its values have to belong to
+//! the user or to root, and nobody else may be allowed to write them.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::error::CacheError;
+
+/// Refuses a file or folder that another user owns or can write.
+pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
+    let user = rustix::process::geteuid().as_raw();
+    // Under sudo, the files of the user who called it are theirs. Without it, the variable is anybody's word.
+    let caller = if user == 0 { sudo_user() } else { None };
+    if !is_trusted(metadata.uid(), user, caller) {
+        return Err(CacheError::Foreign {
+            path: path.to_path_buf(),
+            owner: metadata.uid(),
+        });
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(CacheError::Exposed {
+            path: path.to_path_buf(),
+            mode: metadata.mode() & 0o7777,
+        });
+    }
+    Ok(())
+}
+
+fn is_trusted(owner: u32, user: u32, caller: Option<u32>) -> bool {
+    owner == user || owner == 0 || Some(owner) == caller
+}
+
+fn sudo_user() -> Option<u32> {
+    std::env::var("SUDO_UID").ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_root_and_who_called_sudo_are_trusted_and_nobody_else() {
+        for (owner, user, caller, expected) in [
+            (1000, 1000, None, true),
+            (0, 1000, None, true),
+            (0, 0, Some(1000), true),
+            (1000, 0, Some(1000), true),
+            (1000, 0, None, false),
+            (1001, 0, Some(1000), false),
+            (1001, 1000, None, false),
+        ] {
+            assert_eq!(
+                is_trusted(owner, user, caller),
+                expected,
+                "{owner} {user} {caller:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Types that a document can say.
+
+use std::borrow::Cow;
+
+use ratchet_runtime::Payload;
+use serde_json::{Value as Json, json};
+
+use super::node::{Entry, Node, Value};
+use super::schema::Schemas;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::value::Unreadable;
+
+/// A type that a document can say.
+pub(crate) trait FromNode: Sized {
+    /// Reads a value. Where there is none, what is wrong with the node was added to the problems.
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// Whether a value is of the type that this is about, right or wrong.
+    fn accepts(node: &Node<'_>) -> bool;
+
+    /// What is expected, for people.
+    fn expected() -> Cow<'static, str>;
+
+    /// What to write instead of a value of another type.
+    fn hint(_node: &Node<'_>) -> Option<String> {
+        None
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json;
+}
+
+/// Refuses a value of another type.
+pub(crate) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
+    let message = format!("expected {}, found {}", T::expected(), node.kind());
+    let error = Diagnostic::error(node.span, message);
+    match T::hint(node) {
+        Some(hint) => error.help(hint),
+        None => error,
+    }
+}
+
+/// Refuses a value that is of the right type and cannot be read.
+pub(crate) fn refuse(span: Span, error: Unreadable) -> Diagnostic {
+    let found = Diagnostic::error(span, error.reason);
+    match error.hint {
+        Some(hint) => found.help(hint),
+        None => found,
+    }
+}
+
+/// What a section says under a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Field<T>(Option<Said<T>>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Said<T> {
+    key: Span,
+    span: Span,
+    /// Nothing where the value was refused.
+    value: Option<T>,
+}
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Field<T> {
+    /// Whether the key is there, with a good value or not.
+    pub(crate) fn is_said(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()?.value.as_ref()
+    }
+
+    pub(crate) fn into_value(self) -> Option<T> {
+        self.0?.value
+    }
+
+    /// Where the key stands.
+    pub(crate) fn key(&self) -> Option<Span> {
+        self.0.as_ref().map(|said| said.key)
+    }
+
+    /// Where the value stands.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.0.as_ref().map(|said| said.span)
+    }
+
+    /// Keeps the value there is, and takes the other one where there is none.
+    pub(crate) fn or(&mut self, other: Self) {
+        if self.get().is_none() {
+            *self = other;
+        }
+    }
+}
+
+impl<T: FromNode> Field<T> {
+    /// Reads the value of a key.
+    pub(crate) fn read(&mut self, entry: Entry<'_>, problems: &mut Problems) {
+        let span = entry.node.span;
+        let is_map = entry.node.is_map();
+        let before = problems.len();
+        let value = T::from_node(entry.node, problems);
+        if !is_map {
+            // A message about a single value has to say which value it is about.
+            for problem in &mut problems[before..] {
+                if problem.span == Some(span) {
+                    problem.message = format!("`{}`: {}", entry.name, problem.message);
+                }
+            }
+        }
+        self.0 = Some(Said {
+            key: entry.place,
+            span,
+            value,
+        });
+    }
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
+impl<T: FromNode> FromNode for Vec<Spanned<T>> {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = match node.into_list() {
+            Ok(members) => members,
+            Err(node) => {
+                problems.push(mismatch::<Self>(&node));
+                return None;
+            }
+        };
+        let is_empty = members.is_empty();
+        let mut read = Self::with_capacity(members.len());
+        for member in members {
+            let span = member.span;
+            read.extend(T::from_node(member, problems).map(|value| Spanned { value, span }));
+        }
+        // A list of which nothing is left is not an empty list, of which more would be said.
+        (is_empty || !read.is_empty()).then_some(read)
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        node.is_list()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a list".into()
+    }
+
+    fn hint(node: &Node<'_>) -> Option<String> {
+        if let Some(text) = node.text() {
+            return Some(format!("write `[{text}]`"));
+        }
+        let entries = node.clone().into_map(&mut Vec::new()).ok()?;
+        let names: Vec<_> = entries.iter().map(|entry| entry.name.as_ref()).collect();
+        (!names.is_empty()).then(|| format!("write `[{}]`", names.join(", ")))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json {
+        json!({"type": "array", "items": T::schema(schemas)})
+    }
+}
+
+/// An entry of a map with free names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Named<T> {
+    pub(crate) name: String,
+    pub(crate) place: Span,
+    pub(crate) span: Span,
+    /// Nothing where the value was refused: the name is known all the same.
+    pub(crate) value: Option<T>,
+}
+
+impl<T: FromNode> FromNode for Vec<Named<T>> {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let entries = match node.into_map(problems) {
+            Ok(entries) => entries,
+            Err(node) => {
+                problems.push(mismatch::<Self>(&node));
+                return None;
+            }
+        };
+        let read = |entry: Entry<'_>| {
+            if entry.name.is_empty() {
+                problems.push(Diagnostic::error(entry.place, "a name is empty"));
+            }
+            Named {
+                name: entry.name.into_owned(),
+                place: entry.place,
+                span: entry.node.span,
+                value: T::from_node(entry.node, problems),
+            }
+        };
+        Some(entries.into_iter().map(read).collect())
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        node.is_map()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a map".into()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json {
+        json!({
+            "type": "object",
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": T::schema(schemas),
+        })
+    }
+}
+
+/// One of two types that a value tells apart, as text and maps are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Either<A, B> {
+    First(A),
+    Second(B),
+}
+
+impl<A: FromNode, B: FromNode> FromNode for Either<A, B> {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        if A::accepts(&node) {
+            A::from_node(node, problems).map(Self::First)
+        } else if B::accepts(&node) {
+            B::from_node(node, problems).map(Self::Second)
+        } else {
+            problems.push(mismatch::<Self>(&node));
+            None
+        }
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        A::accepts(node) || B::accepts(node)
+    }
+
+    fn expected() -> Cow<'static, str> {
+        format!("{} or {}", A::expected(), B::expected()).into()
+    }
+
+    fn hint(node: &Node<'_>) -> Option<String> {
+        A::hint(node).or_else(|| B::hint(node))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json {
+        json!({"anyOf": [A::schema(schemas), B::schema(schemas)]})
+    }
+}
+
+/// Any value at all, kept as JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Anything(pub(crate) Payload);
+
+impl FromNode for Anything {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.payload() {
+            Ok(payload) => Some(Self(payload)),
+            Err(error) => {
+                let message = format!("this cannot be written as JSON: {error}");
+                problems.push(Diagnostic::error(node.span, message));
+                None
+            }
+        }
+    }
+
+    fn accepts(_: &Node<'_>) -> bool {
+        true
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a value".into()
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        json!({})
+    }
+}
+
+/// Text, or a number, or `true` and `false`, each as its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plain(pub(crate) String);
+
+impl FromNode for Plain {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = match &node.value {
+            Value::Bool(value) => Some(if *value { "true" } else { "false" }),
+            _ => node.text_or_number(),
+        };
+        if text.is_none() {
+            problems.push(mismatch::<Self>(&node));
+        }
+        text.map(|text| Self(text.to_owned()))
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        matches!(node.value, Value::Bool(_)) || node.text_or_number().is_some()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "text".into()
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        json!({"type": ["string", "number", "boolean"]})
+    }
+}

@@ -1,0 +1,220 @@
+//! A value of any format with its place, before it is known what it means.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use ratchet_runtime::Payload;
+use serde::ser::{Error as _, SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::json;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node<'a> {
+    pub(crate) value: Value<'a>,
+    pub(crate) span: Span,
+    /// The value as it is written, where the document is JSON.
+    pub(super) json: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// As JSON writes it, with all its digits.
+    Number(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    /// The value of a variable, which says no type: text, and a number where it looks like one.
+    Variable(&'a str),
+    /// A JSON string that is no text because half of a character (a lone surrogate) is in it.
+    HalfText,
+    List(Vec<Node<'a>>),
+    /// In the order of the file.
+    Map(Vec<Entry<'a>>),
+    /// A JSON list whose members are read when they are asked for.
+    UnreadList,
+    /// A JSON map whose entries are read when they are asked for.
+    UnreadMap,
+}
+
+/// A key and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) place: Span,
+    pub(crate) node: Node<'a>,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(value: Value<'a>, span: Span) -> Self {
+        let json = None;
+        Self { value, span, json }
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Variable(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn number(&self) -> Option<&str> {
+        match &self.value {
+            Value::Number(text) => Some(text),
+            Value::Variable(text) if text.parse::<f64>().is_ok() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Text, or a number as it is written.
+    pub(crate) fn text_or_number(&self) -> Option<&str> {
+        self.text().or_else(|| self.number())
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.value, Value::List(_) | Value::UnreadList)
+    }
+
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.value, Value::Map(_) | Value::UnreadMap)
+    }
+
+    /// The members of a list; the node itself where it is none.
+    pub(crate) fn into_list(self) -> Result<Vec<Node<'a>>, Self> {
+        match self.value {
+            Value::List(members) => Ok(members),
+            Value::UnreadList => Ok(json::members(&self)),
+            _ => Err(self),
+        }
+    }
+
+    /// The entries of a map; the node itself where it is none.
+    pub(crate) fn into_map(self, problems: &mut Problems) -> Result<Vec<Entry<'a>>, Self> {
+        match self.value {
+            Value::Map(entries) => Ok(entries),
+            Value::UnreadMap => Ok(json::entries(&self, problems)),
+            _ => Err(self),
+        }
+    }
+
+    /// What it is, for people.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing (null)",
+            Value::Bool(true) => "`true`",
+            Value::Bool(false) => "`false`",
+            Value::Number(_) => "a number",
+            Value::Text(_) | Value::Variable(_) => "text",
+            Value::HalfText => "text with half of a character (a lone surrogate)",
+            Value::List(_) | Value::UnreadList => "a list",
+            Value::Map(_) | Value::UnreadMap => "a map",
+        }
+    }
+
+    /// The value as JSON: as it stands, where it is JSON already.
+    pub(crate) fn payload(&self) -> Result<Payload, serde_json::Error> {
+        match self.json {
+            Some(json) => Ok(Payload::from(json)),
+            None => Payload::from_value(self),
+        }
+    }
+
+    /// How many values it is made of.
+    pub(super) fn weight(&self) -> usize {
+        1 + match &self.value {
+            Value::List(members) => members.iter().map(Self::weight).sum(),
+            Value::Map(entries) => entries.iter().map(|entry| entry.node.weight()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// How many bytes its texts and keys are.
+    pub(super) fn text_bytes(&self) -> usize {
+        let entry = |entry: &Entry<'_>| entry.name.len() + entry.node.text_bytes();
+        match &self.value {
+            Value::Number(text) | Value::Text(text) => text.len(),
+            Value::List(members) => members.iter().map(Self::text_bytes).sum(),
+            Value::Map(entries) => entries.iter().map(entry).sum(),
+            _ => 0,
+        }
+    }
+
+    /// How deep lists and maps lie in each other.
+    pub(super) fn depth(&self) -> usize {
+        let deepest = |nodes: &mut dyn Iterator<Item = &Self>| nodes.map(Self::depth).max();
+        match &self.value {
+            Value::List(members) => 1 + deepest(&mut members.iter()).unwrap_or_default(),
+            Value::Map(entries) => {
+                1 + deepest(&mut entries.iter().map(|entry| &entry.node)).unwrap_or_default()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Refuses keys that stand twice: which of the two was meant?
+pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) {
+    /// Comparing all with all is faster than hashing for the few keys that a map has as a rule.
+    const FEW: usize = 16;
+    if entries.len() <= FEW {
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries[..at].iter().find(|first| first.name == entry.name) {
+                problems.push(said_twice(entry, first.place));
+            }
+        }
+        return;
+    }
+    let mut seen: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        match seen.get(entry.name.as_ref()) {
+            Some(first) => problems.push(said_twice(entry, *first)),
+            None => {
+                seen.insert(&entry.name, entry.place);
+            }
+        }
+    }
+}
+
+fn said_twice(entry: &Entry<'_>, first: Span) -> Diagnostic {
+    let message = format!("`{}` is said twice", entry.name);
+    Diagnostic::error(entry.place, message).other(first, "here first")
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(json) = self.json {
+            return json.serialize(serializer);
+        }
+        match &self.value {
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            // All digits are kept: an integer or a float would drop some.
+            Value::Number(text) => RawValue::from_string(text.clone().into_owned())
+                .map_err(S::Error::custom)?
+                .serialize(serializer),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Variable(text) => serializer.serialize_str(text),
+            Value::List(members) => {
+                let mut list = serializer.serialize_seq(Some(members.len()))?;
+                for member in members {
+                    list.serialize_element(member)?;
+                }
+                list.end()
+            }
+            Value::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for entry in entries {
+                    map.serialize_entry(&entry.name, &entry.node)?;
+                }
+                map.end()
+            }
+            // The others are JSON, which was written above.
+            Value::Null | Value::HalfText | Value::UnreadList | Value::UnreadMap => {
+                serializer.serialize_unit()
+            }
+        }
+    }
+}

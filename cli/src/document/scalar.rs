@@ -1,0 +1,539 @@
+//! Single values: texts, numbers, durations and sizes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ratchet_runtime::process::Prefetch;
+use ratchet_runtime::{HostName, JobKey, Rate, TaskName};
+use serde_json::{Value as Json, json};
+
+use super::from_node::{FromNode, mismatch, refuse};
+use super::node::{Node, Value};
+use super::schema::Schemas;
+use crate::diagnostic::{Diagnostic, Problems};
+use crate::value::{self, Amount, Unreadable};
+
+/// A value that has no others in it.
+trait Scalar: Sized {
+    /// Nothing where the value is of another type.
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>>;
+
+    fn expected() -> Cow<'static, str>;
+
+    fn hint(_node: &Node<'_>) -> Option<String> {
+        None
+    }
+
+    fn schema() -> Json;
+}
+
+macro_rules! scalars {
+    ($($name:ident $(<$least:ident>)?;)*) => {$(
+        impl $(<const $least: u32>)? FromNode for $name $(<$least>)? {
+            fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+                match <Self as Scalar>::read(&node) {
+                    Some(Ok(value)) => return Some(value),
+                    Some(Err(error)) => problems.push(refuse(node.span, error)),
+                    None => problems.push(mismatch::<Self>(&node)),
+                }
+                None
+            }
+
+            fn accepts(node: &Node<'_>) -> bool {
+                <Self as Scalar>::read(node).is_some()
+            }
+
+            fn expected() -> Cow<'static, str> {
+                <Self as Scalar>::expected()
+            }
+
+            fn hint(node: &Node<'_>) -> Option<String> {
+                <Self as Scalar>::hint(node)
+            }
+
+            fn schema(_: &mut Schemas) -> Json {
+                <Self as Scalar>::schema()
+            }
+        }
+    )*};
+}
+
+scalars! {
+    String;
+    TaskName;
+    JobKey;
+    HostName;
+    bool;
+    False;
+    Count<LEAST>;
+    Version;
+    PositiveNumber;
+    Factor;
+    Duration;
+    TimeSpan;
+    ByteSize;
+    AnyByteSize;
+    Rate;
+    Prefetch;
+    Amount;
+}
+
+fn not_empty(text: &str) -> Result<&str, Unreadable> {
+    if text.is_empty() {
+        return Err(Unreadable::new("there is nothing here"));
+    }
+    Ok(text)
+}
+
+/// Text that is not empty.
+impl Scalar for String {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        Some(not_empty(node.text()?).map(str::to_owned))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "text".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+impl Scalar for TaskName {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        Some(not_empty(node.text()?).map(Self::from))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        <String as Scalar>::expected()
+    }
+
+    fn schema() -> Json {
+        <String as Scalar>::schema()
+    }
+}
+
+/// The text of a name: text that is not empty, or a whole number.
+fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, Unreadable>> {
+    if let Some(text) = node.text() {
+        return Some(not_empty(text));
+    }
+    let text = node.number()?;
+    Some(value::count(text).map(|_| text))
+}
+
+macro_rules! names {
+    ($($type:ty),*) => {$(
+        impl Scalar for $type {
+            fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+                Some(name(node)?.map(Self::from))
+            }
+
+            fn expected() -> Cow<'static, str> {
+                "a name or a number".into()
+            }
+
+            fn schema() -> Json {
+                json!({"anyOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "integer", "minimum": 0},
+                ]})
+            }
+        }
+    )*};
+}
+
+names!(JobKey, HostName);
+
+impl Scalar for bool {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        match node.value {
+            Value::Bool(value) => Some(Ok(value)),
+            _ => None,
+        }
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "`true` or `false`".into()
+    }
+
+    fn hint(node: &Node<'_>) -> Option<String> {
+        match node.text()?.to_ascii_lowercase().as_str() {
+            "yes" | "on" => Some("`yes` and `on` are text; write `true`".to_owned()),
+            "no" | "off" => Some("`no` and `off` are text; write `false`".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"type": "boolean"})
+    }
+}
+
+/// The word `false`, where `true` would say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct False;
+
+impl Scalar for False {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        match node.value {
+            Value::Bool(false) => Some(Ok(Self)),
+            _ => None,
+        }
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "`false`".into()
+    }
+
+    fn hint(node: &Node<'_>) -> Option<String> {
+        <bool as Scalar>::hint(node)
+    }
+
+    fn schema() -> Json {
+        json!({"const": false})
+    }
+}
+
+/// A whole number of at least so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count<const LEAST: u32>(pub(crate) u32);
+
+impl<const LEAST: u32> Scalar for Count<LEAST> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        let text = node.number()?;
+        let read = value::count(text).map_err(|error| error.hint("write a whole number"));
+        Some(read.and_then(|number| {
+            let number = u32::try_from(number)
+                .map_err(|_| Unreadable::new(format!("`{text}` is too large")))?;
+            if number < LEAST {
+                let error = Unreadable::new(format!("{text} is too few"));
+                return Err(error.hint(format!("at least {LEAST}")));
+            }
+            Ok(Self(number))
+        }))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        match LEAST {
+            0 => "a whole number".into(),
+            least => format!("a whole number of at least {least}").into(),
+        }
+    }
+
+    fn hint(node: &Node<'_>) -> Option<String> {
+        let is_number = matches!(&node.value, Value::Text(text) if value::count(text).is_ok());
+        is_number.then(|| "write the number without quotes".to_owned())
+    }
+
+    fn schema() -> Json {
+        json!({"type": "integer", "minimum": LEAST, "maximum": u32::MAX})
+    }
+}
+
+/// The number 1: the only version of the format that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version;
+
+impl Scalar for Version {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        let text = node.number()?;
+        Some(if text == "1" {
+            Ok(Self)
+        } else {
+            Err(Unreadable::new(format!("{text} is not known here"))
+                .hint("the only version there is, is 1"))
+        })
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "the version 1".into()
+    }
+
+    fn schema() -> Json {
+        json!({"const": 1})
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A number above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PositiveNumber(pub(crate) f64);
+
+impl Scalar for PositiveNumber {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        let text = node.number()?;
+        let number = number(text).filter(|number| *number > 0.0);
+        Some(number.map(Self).ok_or_else(|| {
+            Unreadable::new(format!("{text} would never let anything start"))
+                .hint("a number above 0")
+        }))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a number above 0".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "number", "exclusiveMinimum": 0})
+    }
+}
+
+/// A number of at least 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Factor(pub(crate) f64);
+
+impl Scalar for Factor {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        let text = node.number()?;
+        let number = number(text).filter(|number| *number >= 1.0);
+        Some(
+            number
+                .map(Self)
+                .ok_or_else(|| Unreadable::new(format!("{text} is less than 1"))),
+        )
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a number of at least 1".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "number", "minimum": 1})
+    }
+}
+
+/// What `value::duration` reads, for editors.
+const DURATION: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(d|h|m|s|ms|us|µs|μs|ns)(([0-9]+\.?[0-9]*|\.[0-9]+)(h|m|s|ms|us|µs|μs|ns))*\s*$";
+
+/// A figure that is not all noughts.
+const SOME: &str = r"^[^1-9]*[1-9]";
+
+impl Scalar for Duration {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        node.text_or_number().map(value::duration)
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a duration like 30s".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": DURATION})
+    }
+}
+
+/// A duration that is longer than nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeSpan(pub(crate) Duration);
+
+impl Scalar for TimeSpan {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        let read = <Duration as Scalar>::read(node)?;
+        Some(read.and_then(|duration| {
+            if duration.is_zero() {
+                return Err(Unreadable::new("no time at all").hint("leave it out for no limit"));
+            }
+            Ok(Self(duration))
+        }))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        <Duration as Scalar>::expected()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "allOf": [{"pattern": DURATION}, {"pattern": SOME}]})
+    }
+}
+
+/// What `value::size` reads, for editors.
+fn size_pattern() -> String {
+    let units = value::size_units().collect::<Vec<_>>().join("|");
+    format!(r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*({units})\s*$")
+}
+
+/// A size above 0, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+impl Scalar for ByteSize {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        Some(match value::size(node.text_or_number()?) {
+            Ok(0) => Err(Unreadable::new("a size of 0 leaves nothing")),
+            read => read.map(Self),
+        })
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a size like 2GiB".into()
+    }
+
+    fn schema() -> Json {
+        let pattern = size_pattern();
+        json!({"type": "string", "allOf": [{"pattern": pattern}, {"pattern": SOME}]})
+    }
+}
+
+/// A size in bytes, 0 included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnyByteSize(pub(crate) u64);
+
+impl Scalar for AnyByteSize {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        node.text_or_number()
+            .map(|text| value::size(text).map(Self))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        <ByteSize as Scalar>::expected()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": size_pattern()})
+    }
+}
+
+impl Scalar for Rate {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        if let Some(text) = node.text() {
+            return Some(text.parse().map_err(|error: ratchet_runtime::Error| {
+                let message = error.to_string();
+                let message = message.strip_prefix("rate ").unwrap_or(&message);
+                Unreadable::new(message).hint("write as in 10/s")
+            }));
+        }
+        let text = node.number()?;
+        Some(Err(Unreadable::new(format!("{text} has no period"))
+            .hint(format!("write `{text}/s` for so many a second"))))
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a rate like 10/s".into()
+    }
+
+    fn schema() -> Json {
+        const RATE: &str = r"^\s*[0-9]*\.?[0-9]+\s*/\s*[0-9]*(d|h|m|s|ms|ns)\s*$";
+        json!({"type": "string", "allOf": [{"pattern": RATE}, {"pattern": SOME}]})
+    }
+}
+
+impl Scalar for Prefetch {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        node.text_or_number().map(value::prefetch)
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "`auto` or a whole number".into()
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+            {"type": "string", "pattern": "^\\s*(auto|[0-9]{1,9})\\s*$"},
+        ]})
+    }
+}
+
+impl Scalar for Amount {
+    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+        node.text_or_number().map(value::amount)
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a whole number or a share like 10%".into()
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^\\s*([0-9]+|([0-9]{1,2}(\\.[0-9]*)?|100(\\.0*)?)\\s*%)\\s*$"},
+        ]})
+    }
+}
+
+/// A command: a list of words, or one string that is split as a shell would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// The program and its arguments; there is a program, and its name is not empty.
+    pub(crate) words: Vec<String>,
+    /// What in a string only a shell would understand.
+    pub(crate) shell: Option<String>,
+}
+
+impl FromNode for Command {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.len();
+        let span = node.span;
+        let (words, shell) = if let Some(text) = node.text() {
+            match value::split_words(text) {
+                Ok(split) => (split.words, split.shell),
+                Err(error) => {
+                    problems.push(refuse(span, error));
+                    return None;
+                }
+            }
+        } else {
+            match node.into_list() {
+                Ok(members) => (words(members, problems), None),
+                Err(node) => {
+                    problems.push(mismatch::<Self>(&node));
+                    return None;
+                }
+            }
+        };
+        if problems.len() > before {
+            return None;
+        }
+        if words.first().is_none_or(String::is_empty) {
+            let error = Unreadable::new("the command is empty");
+            let error = error.hint("name a program, as in [python3, worker.py]");
+            problems.push(refuse(span, error));
+            return None;
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            problems.push(Diagnostic::error(
+                span,
+                "a word of a command cannot contain a NUL character",
+            ));
+            return None;
+        }
+        Some(Self { words, shell })
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        node.is_list() || node.text().is_some()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a command: a list of words, or one string".into()
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        json!({"anyOf": [
+            {"type": "string", "pattern": "\\S"},
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": ["string", "number"]},
+                "prefixItems": [{"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}],
+            },
+        ]})
+    }
+}
+
+fn words(members: Vec<Node<'_>>, problems: &mut Problems) -> Vec<String> {
+    let word = |member: Node<'_>| {
+        let word = member.text_or_number().map(str::to_owned);
+        if word.is_none() {
+            let message = format!("expected a word of the command, found {}", member.kind());
+            problems.push(Diagnostic::error(member.span, message).help("write it in quotes"));
+        }
+        word
+    };
+    members.into_iter().filter_map(word).collect()
+}

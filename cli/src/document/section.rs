@@ -1,0 +1,300 @@
+//! Maps of known keys.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::from_node::{FromNode, mismatch};
+use super::node::{Entry, Node};
+use super::schema::Schemas;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+
+/// A map of known keys. The macro `section!` defines them.
+pub(crate) trait Section: Default {
+    /// What it is called, with its article, as in `a job`.
+    const TITLE: &'static str;
+
+    fn keys() -> Vec<&'static str>;
+
+    /// Takes the value of a key; gives it back where the key is unknown.
+    fn read_entry<'a>(
+        &mut self,
+        entry: Entry<'a>,
+        problems: &mut Problems,
+    ) -> Result<(), Entry<'a>>;
+
+    /// Keeps each value there is, and takes the other section's where there is none.
+    fn or(&mut self, other: Self);
+
+    /// The keys that have to be there and are not, with what each is.
+    fn missing(&self) -> Vec<(&'static str, Cow<'static, str>)>;
+
+    /// Where the section stands, and whether it has keys that are unknown.
+    fn set_place(&mut self, place: SectionPlace);
+
+    /// What to write instead of a value that is no map.
+    fn hint_instead(_node: &Node<'_>) -> Option<String> {
+        None
+    }
+
+    /// Adds the schemas of the keys.
+    fn properties(
+        properties: &mut Map<String, Json>,
+        required: &mut Vec<&'static str>,
+        schemas: &mut Schemas,
+    );
+
+    /// What the keys of a map have to do with each other, as further words of its schema.
+    fn relations() -> Json {
+        json!({})
+    }
+}
+
+/// Where a section stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SectionPlace {
+    /// Its first key: all of a section would underline too much.
+    pub(crate) head: Span,
+    /// It has keys that are unknown, which was told.
+    pub(crate) has_unknown: bool,
+}
+
+/// Words of other programs for the keys that we have.
+const FOREIGN: [(&str, &str); 20] = [
+    ("after", "needs"),
+    ("args", "run"),
+    ("cmd", "run"),
+    ("cmd", "command"),
+    ("command", "run"),
+    ("cpus", "slots"),
+    ("data", "input"),
+    ("dependencies", "needs"),
+    ("depends", "needs"),
+    ("depends_on", "needs"),
+    ("environment", "env"),
+    ("name", "id"),
+    ("params", "input"),
+    ("payload", "input"),
+    ("retries", "retry"),
+    ("steps", "jobs"),
+    ("type", "task"),
+    ("working_dir", "cwd"),
+    ("working_directory", "cwd"),
+    ("workdir", "cwd"),
+];
+
+/// Reads a section from a map.
+pub(crate) fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problems) -> Option<T> {
+    let whole = node.span;
+    let entries = match node.into_map(problems) {
+        Ok(entries) => entries,
+        Err(node) => {
+            problems.push(mismatch::<T>(&node));
+            return None;
+        }
+    };
+    let mut section = T::default();
+    let mut place = SectionPlace {
+        head: entries.first().map_or(whole, |entry| entry.place),
+        has_unknown: false,
+    };
+    for entry in entries {
+        if let Err(entry) = section.read_entry(entry, problems) {
+            place.has_unknown = true;
+            problems.push(unknown_key::<T>(&entry));
+        }
+    }
+    for (key, expected) in section.missing() {
+        let message = format!("{} needs `{key}`", T::TITLE);
+        let help = format!("`{key}` is {expected}");
+        problems.push(Diagnostic::error(place.head, message).help(help));
+    }
+    section.set_place(place);
+    Some(section)
+}
+
+/// Refuses a key, and says which one was meant.
+pub(crate) fn unknown_key<T: Section>(entry: &Entry<'_>) -> Diagnostic {
+    let keys = T::keys();
+    let name = entry.name.as_ref();
+    let message = format!("unknown key `{name}` in {}", T::TITLE);
+    let error = Diagnostic::error(entry.place, message);
+    let ours = FOREIGN
+        .iter()
+        .find(|(foreign, ours)| *foreign == name && keys.contains(ours));
+    match ours {
+        Some((_, ours)) => error.help(format!("did you mean `{ours}`?")),
+        None => error.did_you_mean(name, keys, "known keys"),
+    }
+}
+
+/// What a map of these keys is like, for people.
+pub(crate) fn expected(keys: &[&str]) -> Cow<'static, str> {
+    match keys {
+        [first, second, ..] => format!("a map like {{{first}: .., {second}: ..}}").into(),
+        [one] => format!("a map like {{{one}: ..}}").into(),
+        [] => "a map".into(),
+    }
+}
+
+/// The schema of a section.
+pub(crate) fn schema<T: Section>(schemas: &mut Schemas) -> Json {
+    schemas.section(T::TITLE, |schemas| {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        T::properties(&mut properties, &mut required, schemas);
+        let mut schema = json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        });
+        if let (Json::Object(schema), Json::Object(relations)) = (&mut schema, T::relations()) {
+            schema.extend(relations);
+        }
+        schema
+    })
+}
+
+/// The schema of a key.
+pub(crate) fn property<T: FromNode>(about: &str, schemas: &mut Schemas) -> Json {
+    let mut schema = T::schema(schemas);
+    if let Json::Object(schema) = &mut schema {
+        schema.insert("description".to_owned(), about.trim().into());
+    }
+    schema
+}
+
+/// Defines a map of known keys as a type.
+///
+/// A key is a field; its comment describes it in the schema. `(required)` is for keys that have to be there,
+/// `= "name"` for keys that are no identifiers, and `..field: Type` takes in the keys of another section.
+macro_rules! section {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $section:ident($title:literal $(, hint = $hint:expr)? $(, relations = $relations:expr)?) {
+            $(
+                $(#[doc = $about:literal])+
+                $key:ident $(= $name:literal)? $(($required:tt))?: $type:ty,
+            )*
+            $(..$rest:ident: $rest_type:ty,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Default, PartialEq)]
+        $vis struct $section {
+            pub(crate) place: $crate::document::SectionPlace,
+            $($(#[doc = $about])+ pub(crate) $key: $crate::document::Field<$type>,)*
+            $(pub(crate) $rest: $rest_type,)?
+        }
+
+        impl $crate::document::Section for $section {
+            const TITLE: &'static str = $title;
+
+            fn keys() -> Vec<&'static str> {
+                let own = [$($crate::document::section!(@name $key $($name)?)),*];
+                own.into_iter()
+                    $(.chain(<$rest_type as $crate::document::Section>::keys()))?
+                    .collect()
+            }
+
+            fn or(&mut self, other: Self) {
+                $(self.$key.or(other.$key);)*
+                $(self.$rest.or(other.$rest);)?
+            }
+
+            fn read_entry<'a>(
+                &mut self,
+                entry: $crate::document::Entry<'a>,
+                problems: &mut $crate::diagnostic::Problems,
+            ) -> Result<(), $crate::document::Entry<'a>> {
+                $(
+                    if entry.name == $crate::document::section!(@name $key $($name)?) {
+                        self.$key.read(entry, problems);
+                        return Ok(());
+                    }
+                )*
+                $(let entry = match self.$rest.read_entry(entry, problems) {
+                    Ok(()) => return Ok(()),
+                    Err(entry) => entry,
+                };)?
+                Err(entry)
+            }
+
+            fn missing(&self) -> Vec<(&'static str, std::borrow::Cow<'static, str>)> {
+                let missing = |is_required: bool, is_said: bool, key, expected: fn() -> _| {
+                    (is_required && !is_said).then(|| (key, expected()))
+                };
+                let missing = [$(missing(
+                    $crate::document::section!(@is_required $($required)?),
+                    self.$key.is_said(),
+                    $crate::document::section!(@name $key $($name)?),
+                    <$type as $crate::document::FromNode>::expected,
+                )),*];
+                missing.into_iter().flatten().collect()
+            }
+
+            fn set_place(&mut self, place: $crate::document::SectionPlace) {
+                self.place = place;
+            }
+
+            $(fn hint_instead(node: &$crate::document::Node<'_>) -> Option<String> {
+                $hint(node)
+            })?
+
+            fn properties(
+                properties: &mut serde_json::Map<String, serde_json::Value>,
+                required: &mut Vec<&'static str>,
+                schemas: &mut $crate::document::Schemas,
+            ) {
+                $(
+                    let name = $crate::document::section!(@name $key $($name)?);
+                    let about = concat!($($about),+);
+                    properties.insert(
+                        name.to_owned(),
+                        $crate::document::property::<$type>(about, schemas),
+                    );
+                    if $crate::document::section!(@is_required $($required)?) {
+                        required.push(name);
+                    }
+                )*
+                $(<$rest_type as $crate::document::Section>::properties(properties, required, schemas);)?
+            }
+
+            $(fn relations() -> serde_json::Value {
+                $relations
+            })?
+        }
+
+        impl $crate::document::FromNode for $section {
+            fn from_node(
+                node: $crate::document::Node<'_>,
+                problems: &mut $crate::diagnostic::Problems,
+            ) -> Option<Self> {
+                $crate::document::read_section(node, problems)
+            }
+
+            fn accepts(node: &$crate::document::Node<'_>) -> bool {
+                node.is_map()
+            }
+
+            fn expected() -> std::borrow::Cow<'static, str> {
+                $crate::document::expected_section(&<Self as $crate::document::Section>::keys())
+            }
+
+            fn hint(node: &$crate::document::Node<'_>) -> Option<String> {
+                <Self as $crate::document::Section>::hint_instead(node)
+            }
+
+            fn schema(schemas: &mut $crate::document::Schemas) -> serde_json::Value {
+                $crate::document::schema_of_section::<Self>(schemas)
+            }
+        }
+    };
+    (@name $key:ident $name:literal) => { $name };
+    (@name $key:ident) => { stringify!($key) };
+    (@is_required required) => { true };
+    (@is_required) => { false };
+}
+
+pub(crate) use section;

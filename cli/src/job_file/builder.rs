@@ -1,0 +1,399 @@
+//! What all jobs of a file share: workers, limits, and the terms they have in common.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ratchet_runtime::{Job, Limit, ParallelizationHint, TaskName, Terms, Work};
+
+use super::job::JobPlaces;
+use super::plan::{Options, Served, WorkerPlan};
+use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
+use super::terms::PartialTerms;
+use super::{pool, program};
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::document::{Named, Spanned};
+use crate::value::Unreadable;
+
+/// Names and terms beyond these are made anew each time, so that a stream's memory stays bounded.
+const MOST_KEPT: usize = 4096;
+
+/// Settles on what terms jobs run, and whether what they name exists.
+pub(super) struct JobBuilder {
+    pub(super) workers: Vec<WorkerPlan>,
+    pub(super) limits: Vec<(String, Limit)>,
+    slots: Option<u32>,
+    tasks: HashMap<TaskName, SharedTerms>,
+    /// For tasks that nobody names, if a worker serves every task.
+    other_tasks: Option<SharedTerms>,
+    /// For jobs without a worker.
+    commands: SharedTerms,
+    settled: HashMap<PartialTerms, Arc<Terms>>,
+    /// The figures of rate keys, and where they were written.
+    rates: HashMap<String, (f64, u32, Span)>,
+}
+
+/// What holds for the jobs of a worker, or for commands.
+#[derive(Clone)]
+struct SharedTerms {
+    terms: PartialTerms,
+    /// Where `retry` is said for all of them, if it is.
+    retry: Option<Span>,
+    /// The terms of a job that says nothing, once one was wanted.
+    plain: Option<Arc<Terms>>,
+}
+
+impl JobBuilder {
+    /// Takes what stands before the jobs.
+    pub(super) fn new(
+        header: HeaderSpec,
+        folder: Option<&Path>,
+        options: &Options,
+        problems: &mut Problems,
+    ) -> Self {
+        let limits = header.limits.into_value().unwrap_or_default();
+        let limits: Vec<_> = limits
+            .into_iter()
+            .map(|named| (named.name.clone(), limit(named, problems)))
+            .collect();
+        let defaults = header.defaults.into_value().unwrap_or_default();
+        let default_retry = defaults.retry.span();
+        check_limits(&limits, &defaults, problems);
+        let outer = options
+            .flags
+            .clone()
+            .or(&PartialTerms::from_spec(defaults, folder, problems))
+            .or(&options.settings);
+        let shared = |own: PartialTerms, retry: Option<Span>| SharedTerms {
+            terms: own.or(&outer),
+            retry: retry.or(default_retry),
+            plain: None,
+        };
+        let mut builder = Self {
+            workers: Vec::new(),
+            limits,
+            slots: options.slots,
+            tasks: HashMap::new(),
+            other_tasks: None,
+            commands: shared(PartialTerms::default(), None),
+            settled: HashMap::new(),
+            rates: HashMap::new(),
+        };
+        let workers_key = header.workers.key();
+        let mut named: HashMap<TaskName, Span> = HashMap::new();
+        let path = std::env::var_os("PATH");
+        for worker in header.workers.into_value().unwrap_or_default() {
+            let Named {
+                name, place, span, ..
+            } = worker;
+            let is_inside =
+                |inner: Span| span.start() <= inner.start() && inner.end() <= span.end();
+            let is_refused = problems
+                .iter()
+                .any(|found| found.span.is_some_and(is_inside));
+            let mut spec = worker.value.unwrap_or_default();
+            let terms = std::mem::take(&mut spec.terms);
+            check_limits(&builder.limits, &terms, problems);
+            let retry = terms.retry.span();
+            let own = shared(PartialTerms::from_spec(terms, folder, problems), retry);
+            let tasks = builder.serve(&name, place, &spec, &own, &mut named, problems);
+            let command = spec.command.span();
+            let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
+            let Some(pool) = pool else {
+                continue;
+            };
+            if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
+                let message = format!("worker `{name}` cannot start: {missing}");
+                problems.push(Diagnostic::error(command.unwrap_or(span), message));
+            }
+            let serves = Served::Tasks(tasks);
+            builder.workers.push(WorkerPlan { pool, serves });
+        }
+        if let Some(pool) = &options.worker {
+            if let Some(workers) = workers_key {
+                let message = "this file has workers, and another one was typed";
+                let help = "leave --worker out, or the section";
+                problems.push(Diagnostic::error(workers, message).help(help));
+            }
+            builder.other_tasks = Some(shared(PartialTerms::default(), None));
+            let mut pool = pool.clone();
+            options.pools.apply(&mut pool);
+            builder.workers.push(WorkerPlan {
+                pool,
+                serves: Served::Everything,
+            });
+        }
+        builder
+    }
+
+    /// Enters the tasks of a worker.
+    fn serve(
+        &mut self,
+        name: &str,
+        place: Span,
+        spec: &WorkerSpec,
+        terms: &SharedTerms,
+        named: &mut HashMap<TaskName, Span>,
+        problems: &mut Problems,
+    ) -> Vec<TaskName> {
+        let own_name = Spanned {
+            value: TaskName::from(name),
+            span: place,
+        };
+        let tasks = match spec.tasks.get() {
+            Some(tasks) => tasks.clone(),
+            None => vec![own_name],
+        };
+        if let (true, Some(place)) = (tasks.is_empty(), spec.tasks.span()) {
+            let message = format!("worker `{name}` serves nothing");
+            problems.push(Diagnostic::error(place, message).help("name a task, or leave it out"));
+        }
+        for Spanned { value: task, span } in &tasks {
+            if let Some(first) = named.insert(task.clone(), *span) {
+                let message = format!("two workers serve `{task}`");
+                problems.push(
+                    Diagnostic::error(*span, message)
+                        .other(first, "one of them")
+                        .help("a task has one worker; `tasks` says which a worker serves"),
+                );
+            }
+            self.tasks.insert(task.clone(), terms.clone());
+        }
+        tasks.into_iter().map(|task| task.value).collect()
+    }
+
+    /// Gives a job its terms, and refuses what it names and is not there.
+    pub(super) fn settle(&mut self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
+        if let Some(own) = &places.terms {
+            let limits = own.terms.limits.iter().flatten().zip(&own.limits);
+            for (limit, place) in limits {
+                check_limit(&self.limits, limit, *place, problems);
+            }
+        }
+        let task = match &mut job.work {
+            Work::Task { task, .. } => {
+                let Some(known) = self.task(task) else {
+                    problems.push(self.unknown_task(task, places.work));
+                    return;
+                };
+                *task = known.clone();
+                Some(known)
+            }
+            Work::Refused { .. } => return,
+            _ => None,
+        };
+        let task = task.as_ref().map(TaskName::as_str);
+        let settled = match &places.terms {
+            Some(own) => self.terms(task, &own.terms, own.retry),
+            None => self.plain_terms(task),
+        };
+        match settled {
+            Ok(terms) => job.terms = terms,
+            Err(Unsettled { error, place }) => {
+                let mut found = Diagnostic::error(place.unwrap_or(places.head), error.reason);
+                found.help = error.hint;
+                // Said once for all jobs that it holds for.
+                if !problems.contains(&found) {
+                    problems.push(found);
+                }
+                return;
+            }
+        }
+        let own = places.terms.as_ref();
+        if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
+            let message = format!(
+                "a job of {} slots can never run with {slots} in all",
+                job.terms.slots
+            );
+            let place = own.and_then(|own| own.slots).unwrap_or(places.head);
+            problems.push(Diagnostic::error(place, message).help("lower `slots`, or raise --jobs"));
+        }
+        let place = own.and_then(|own| own.hint).unwrap_or(places.head);
+        self.check_rate(&job.terms, task, place, problems);
+    }
+
+    /// Jobs that share a bucket have to agree on it.
+    fn check_rate(
+        &mut self,
+        terms: &Terms,
+        task: Option<&str>,
+        place: Span,
+        problems: &mut Problems,
+    ) {
+        let Some(ParallelizationHint::RateLimited {
+            requests_per_second,
+            burst,
+            key,
+        }) = &terms.hint
+        else {
+            return;
+        };
+        // A command has no task's name; its bucket is its program's, which is told at its start.
+        let Some(key) = key.as_deref().or(task) else {
+            return;
+        };
+        match self.rates.get(key) {
+            None => {
+                let figures = (*requests_per_second, *burst, place);
+                self.rates.insert(key.to_owned(), figures);
+            }
+            Some((rate, other, first)) => {
+                if (rate, other) != (requests_per_second, burst) {
+                    let message = format!(
+                        "rate key `{key}` is {requests_per_second}/s with burst {burst} here, and {rate}/s with burst {other} elsewhere"
+                    );
+                    problems.push(
+                        Diagnostic::error(place, message)
+                            .other(*first, "declared first here")
+                            .help("give one of them another `key`"),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The task of this name, if somebody serves it. Jobs with one task share its name.
+    fn task(&mut self, name: &TaskName) -> Option<TaskName> {
+        if let Some((known, _)) = self.tasks.get_key_value(name) {
+            return Some(known.clone());
+        }
+        let shared = self.other_tasks.as_ref()?;
+        if self.tasks.len() < MOST_KEPT {
+            self.tasks.insert(name.clone(), shared.clone());
+        }
+        Some(name.clone())
+    }
+
+    fn unknown_task(&self, name: &TaskName, place: Span) -> Diagnostic {
+        let error = Diagnostic::error(place, format!("no worker serves `{name}`"));
+        let mut names: Vec<_> = self.tasks.keys().map(TaskName::as_str).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            return error.help(format!(
+                "add `workers: {{{name}: {{command: [..]}}}}`, or name a command with --worker"
+            ));
+        }
+        error.did_you_mean(name.as_str(), names, "known tasks")
+    }
+
+    /// What holds for a task, or for commands.
+    fn shared(&mut self, task: Option<&str>) -> &mut SharedTerms {
+        let Some(task) = task else {
+            return &mut self.commands;
+        };
+        match self.tasks.get_mut(task) {
+            Some(shared) => shared,
+            None => self.other_tasks.as_mut().unwrap_or(&mut self.commands),
+        }
+    }
+
+    /// The terms of a job that says nothing itself.
+    fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, Unsettled> {
+        let shared = self.shared(task);
+        if let Some(terms) = &shared.plain {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = shared.terms.clone().settle();
+        let terms = Arc::new(terms.map_err(|error| Unsettled {
+            error,
+            place: shared.retry,
+        })?);
+        shared.plain = Some(Arc::clone(&terms));
+        Ok(terms)
+    }
+
+    /// The terms of a job that says something. Equal terms are one.
+    fn terms(
+        &mut self,
+        task: Option<&str>,
+        own: &PartialTerms,
+        retry: Option<Span>,
+    ) -> Result<Arc<Terms>, Unsettled> {
+        let shared = self.shared(task);
+        let place = retry.or(shared.retry);
+        let terms = own.clone().or(&shared.terms);
+        if let Some(settled) = self.settled.get(&terms) {
+            return Ok(Arc::clone(settled));
+        }
+        let settled = terms.clone().settle();
+        let settled = Arc::new(settled.map_err(|error| Unsettled { error, place })?);
+        if self.settled.len() >= MOST_KEPT {
+            self.settled.clear();
+        }
+        self.settled.insert(terms, Arc::clone(&settled));
+        Ok(settled)
+    }
+}
+
+/// Terms that do not go together, and where they are, if they are in the file.
+struct Unsettled {
+    error: Unreadable,
+    place: Option<Span>,
+}
+
+/// Refuses limits that nobody declared.
+fn check_limits(known: &[(String, Limit)], terms: &TermsSpec, problems: &mut Problems) {
+    for limit in terms.limits.get().into_iter().flatten() {
+        check_limit(known, &limit.value, limit.span, problems);
+    }
+}
+
+fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &mut Problems) {
+    if known.iter().any(|(name, _)| name == limit) {
+        return;
+    }
+    let names = known.iter().map(|(name, _)| name.as_str());
+    let error = Diagnostic::error(place, format!("unknown limit `{limit}`"));
+    let error = error.help("declare it, as in `limits: {db: {max: 4}}`");
+    problems.push(error.did_you_mean(limit, names, "known limits"));
+}
+
+/// The limit of a section. One that was refused is known all the same, so that its users are not refused too.
+fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
+    let name = &named.name;
+    let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);
+    let made = named.value.and_then(|spec| match (&spec.max, &spec.rate) {
+        (max, rate) if max.is_said() && rate.is_said() => {
+            problems.push(refuse(
+                format!("limit `{name}` has both a max and a rate"),
+                "make it two limits; a job can name both",
+            ));
+            None
+        }
+        (max, rate) if !max.is_said() && !rate.is_said() => {
+            // One that has another word for it was told of that already.
+            if !spec.place.has_unknown {
+                problems.push(refuse(
+                    format!("limit `{name}` limits nothing"),
+                    "write {max: 4} or {rate: 10/s}",
+                ));
+            }
+            None
+        }
+        (max, _) if max.is_said() => {
+            if let Some(burst) = spec.burst.key() {
+                problems.push(
+                    Diagnostic::error(burst, "`burst` belongs to a rate")
+                        .help("with `max`, leave it out"),
+                );
+            }
+            Some(Limit::max(max.get()?.0))
+        }
+        (_, rate) => {
+            let burst = spec.burst.get().map_or(1, |burst| burst.0);
+            Some(Limit::rate(*rate.get()?, burst))
+        }
+    });
+    let made = made.and_then(|made| {
+        let refused = |error: ratchet_runtime::Error| {
+            problems.push(Diagnostic::error(named.place, error.to_string()));
+        };
+        made.map_err(refused).ok()
+    });
+    made.unwrap_or_else(placeholder)
+}
+
+#[expect(clippy::expect_used, reason = "a limit of one is a limit")]
+fn placeholder() -> Limit {
+    Limit::max(1).expect("one is at least one")
+}
