@@ -280,7 +280,12 @@ impl Plan<'_> {
             if usize::try_from(written) == Ok(LINE_BYTES) {
                 return Ok(());
             }
-            Err(if written < 0 { errno() } else { libc::EIO })
+            match if written < 0 { errno() } else { libc::EIO } {
+                // A limit on the size of files (`ulimit -f`) can forbid every line. A job that runs and is not on the list
+                // is better than none: only a killed host would leave it behind.
+                libc::EFBIG => Ok(()),
+                error => Err(error),
+            }
         }
     }
 
