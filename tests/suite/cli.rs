@@ -7,6 +7,7 @@ mod hostile;
 mod idle;
 mod inputs;
 mod items;
+mod job_control;
 mod junit;
 mod kept_output;
 mod limits;
