@@ -15,7 +15,7 @@ use super::group::ProcessGroup;
 use super::handle::Pipes;
 use super::spawn::{Started, Stdin};
 use super::system::PreparedProcess;
-use super::{Exit, Keeper, ProcessConfig};
+use super::{Exit, Keeper, ProcessConfig, groups};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
 /// zombies do not pile up.
@@ -37,6 +37,7 @@ impl Child {
         keeper: Option<&Keeper>,
     ) -> io::Result<(Self, ProcessGroup, Pipes)> {
         reap_dropped(None);
+        let start = groups::begin_start();
         let Started {
             leader,
             ended,
@@ -46,6 +47,7 @@ impl Child {
             stderr,
         } = PreparedProcess::new(config, Stdin::Piped)?.start(keeper)?;
         let group = ProcessGroup::led_by(leader, listing);
+        drop(start);
         let watched = || {
             let stdin = process::ChildStdin::from(stdin.ok_or(io::ErrorKind::BrokenPipe)?);
             let pipes: Pipes = (
