@@ -21,6 +21,7 @@ mod rules;
 mod screen;
 mod setting;
 mod signals;
+mod suspend;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -169,6 +170,7 @@ impl Session {
     /// Runs it all, and waits until people have been told of it, if anybody reads that.
     async fn run_shown(self, errand: Errand) -> Result<u8, CliError> {
         let mut heard = Heard::install()?;
+        suspend::install(self.screen.clone())?;
         let showing = self.screen.begin()?;
         let code = self.run(errand, &mut heard).await;
         tokio::select! {

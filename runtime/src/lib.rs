@@ -97,6 +97,7 @@ mod outcome;
 pub mod process;
 mod scheduling;
 pub mod summary;
+mod suspension;
 mod table;
 pub mod worker;
 

@@ -12,6 +12,7 @@
 //!   killed, it kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
 //! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
 //!   shortage has lasted for half a minute in which nothing of ours ran.
+//! - [`suspend_while`] **stops** every group while this process is stopped itself, as by Ctrl-Z.
 //! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
 //!   SIGPIPE is reset).
 //!
@@ -28,6 +29,7 @@ mod descriptors;
 mod error;
 mod exit;
 mod group;
+mod groups;
 mod handle;
 mod health;
 mod keeper;
@@ -49,6 +51,7 @@ pub use config::{Environment, ProcessConfig};
 pub use descriptors::raise_descriptor_limit;
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
+pub use groups::suspend_while;
 pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;

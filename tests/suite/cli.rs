@@ -8,6 +8,7 @@ mod hostile;
 mod idle;
 mod inputs;
 mod items;
+mod job_control;
 mod junit;
 mod kept_output;
 mod limits;

@@ -22,6 +22,10 @@ use crate::report::Style;
 /// How often the display is looked after.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the bars may take to be hidden before this process is stopped: a terminal that takes nothing must not keep it
+/// from that.
+const HIDE_LIMIT: Duration = Duration::from_millis(200);
+
 /// How many bytes may wait to be written: of what is told beyond, only how much it was is told.
 const MOST_WAITING: usize = 1 << 20;
 
@@ -47,7 +51,18 @@ struct Wanted {
     left_out: u64,
     /// A thread writes.
     showing: bool,
+    hiding: Hiding,
     phase: Phase,
+}
+
+/// Whether the bars are out of the way of a shell, to which the terminal goes while this process is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hiding {
+    Shown,
+    /// The thread that draws is to hide them.
+    Asked,
+    /// Hidden, and nothing is written.
+    Hidden,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +80,8 @@ struct Frame {
     /// Nothing once the run is over.
     picture: Option<Picture>,
     is_over: bool,
+    /// The bars are to be hidden first.
+    hides: bool,
 }
 
 impl Screen {
@@ -77,6 +94,7 @@ impl Screen {
                 text: Vec::new(),
                 left_out: 0,
                 showing: false,
+                hiding: Hiding::Shown,
                 phase: Phase::Running,
             }),
             changed: Condvar::new(),
@@ -125,7 +143,7 @@ impl Screen {
         if wanted.showing {
             wanted.leave(text, most);
             drop(wanted);
-            self.0.changed.notify_one();
+            self.0.changed.notify_all();
         } else {
             drop(wanted);
             // There is nobody left to tell where stderr is closed.
@@ -137,6 +155,27 @@ impl Screen {
     /// `ends_line` says whether all that is written so far ends with a newline.
     pub(crate) fn aside<T>(&self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         self.0.terminal().suspend(ends_line, write)
+    }
+
+    /// Performs an action for which the terminal is to be as it was before the run, as it is while this process is
+    /// stopped; the bars are drawn again afterwards.
+    pub(super) fn hidden_while(&self, action: impl FnOnce()) {
+        let mut wanted = self.0.wanted();
+        if wanted.showing {
+            wanted.hiding = Hiding::Asked;
+            self.0.changed.notify_all();
+            let is_asked = |wanted: &mut Wanted| wanted.hiding == Hiding::Asked;
+            let hidden = self
+                .0
+                .changed
+                .wait_timeout_while(wanted, HIDE_LIMIT, is_asked);
+            (wanted, _) = hidden.unwrap_or_else(PoisonError::into_inner);
+        }
+        // The thread that draws waits for the end of this and not for the lock.
+        drop(wanted);
+        action();
+        self.0.wanted().hiding = Hiding::Shown;
+        self.0.changed.notify_all();
     }
 
     fn write_err(&self, bytes: &[u8]) -> io::Result<()> {
@@ -192,6 +231,7 @@ impl Wanted {
             text: std::mem::take(&mut self.text),
             picture: self.progress.picture(now).filter(|_| !is_over),
             is_over,
+            hides: self.hiding == Hiding::Asked,
         })
     }
 }
@@ -201,6 +241,10 @@ impl Shared {
     fn show(&self) {
         while let Some(frame) = self.next() {
             let mut terminal = self.terminal();
+            if frame.hides {
+                // Whatever a shell writes meanwhile ends with the newline of the command that continues this process.
+                terminal.suspend(true, || self.stay_hidden());
+            }
             if frame.is_over {
                 terminal.clear();
             }
@@ -216,8 +260,21 @@ impl Shared {
         self.terminal().clear();
     }
 
+    /// Tells that the bars are hidden, and waits until they may be seen again.
+    fn stay_hidden(&self) {
+        let mut wanted = self.wanted();
+        if wanted.hiding == Hiding::Asked {
+            wanted.hiding = Hiding::Hidden;
+            self.changed.notify_all();
+        }
+        let is_hidden = |wanted: &mut Wanted| wanted.hiding == Hiding::Hidden;
+        drop(self.changed.wait_while(wanted, is_hidden));
+    }
+
     fn next(&self) -> Option<Frame> {
-        let rests = |wanted: &mut Wanted| wanted.text.is_empty() && wanted.phase != Phase::End;
+        let rests = |wanted: &mut Wanted| {
+            wanted.text.is_empty() && wanted.phase != Phase::End && wanted.hiding != Hiding::Asked
+        };
         let waited = self
             .changed
             .wait_timeout_while(self.wanted(), self.tick, rests);
@@ -227,7 +284,7 @@ impl Shared {
 
     fn enter(&self, phase: Phase) {
         self.wanted().phase = phase;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     fn wanted(&self) -> MutexGuard<'_, Wanted> {
@@ -249,7 +306,7 @@ impl Sink for Screen {
         if let Some(text) = wanted.progress.observe(&record.event, now()) {
             wanted.leave(text.as_bytes(), MOST_WAITING);
             drop(wanted);
-            self.0.changed.notify_one();
+            self.0.changed.notify_all();
         }
     }
 

@@ -16,7 +16,7 @@ use super::handle::Pipes;
 use super::spawn::{Started, Stdin};
 use super::stdin_pipe::{StdinPipe, UnreadStdin};
 use super::system::PreparedProcess;
-use super::{Exit, Keeper, ProcessConfig};
+use super::{Exit, Keeper, ProcessConfig, groups};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
 /// zombies do not pile up.
@@ -38,6 +38,7 @@ impl Child {
         keeper: Option<&Keeper>,
     ) -> io::Result<(Self, ProcessGroup, Pipes, UnreadStdin)> {
         reap_dropped(None);
+        let start = groups::begin_start();
         let Started {
             leader,
             ended,
@@ -47,6 +48,7 @@ impl Child {
             stderr,
         } = PreparedProcess::new(config, Stdin::Piped)?.start(keeper)?;
         let group = ProcessGroup::led_by(leader, listing);
+        drop(start);
         let watched = || {
             let stdin = process::ChildStdin::from(stdin.ok_or(io::ErrorKind::BrokenPipe)?);
             let stdin = StdinPipe::new(ChildStdin::from_std(stdin)?);

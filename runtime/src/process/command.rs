@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::program::{Order, Program, Reaped};
@@ -29,7 +29,7 @@ use super::shortage::Starts;
 use super::spawn::Stdin;
 use super::system::PreparedProcess;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
-use crate::alarm::until;
+use crate::suspension::{until, working_now};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
@@ -228,7 +228,7 @@ impl CommandRunner {
         cancel: &CancellationToken,
         sink: Arc<dyn OutputSink>,
     ) -> std::io::Result<CommandEnd> {
-        let start = Instant::now();
+        let start = working_now();
         let (reply, replied) = oneshot::channel();
         let program = Arc::new(Program::default());
         let order = Order {
@@ -258,6 +258,7 @@ struct Run {
     grace: Duration,
     program: Arc<Program>,
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
+    /// Both times are of the clock of work, which stands still while the program is stopped together with this process.
     ask_at: Option<Instant>,
     kill_at: Option<Instant>,
     stopped: Option<StopCause>,
@@ -275,9 +276,10 @@ impl Run {
                     self.stopped.get_or_insert(StopCause::Timeout);
                     self.ending = Ending::Killed;
                     self.program.kill();
-                    break match timeout(REAP_LIMIT, &mut self.replied).await {
-                        Ok(reply) => reply.ok(),
-                        Err(_) => None,
+                    break tokio::select! {
+                        biased;
+                        reply = &mut self.replied => reply.ok(),
+                        () = until(Some(working_now() + REAP_LIMIT)) => None,
                     };
                 }
                 () = cancel.cancelled(), if self.ending == Ending::ByItself => {
@@ -322,7 +324,7 @@ impl Run {
         self.stopped.get_or_insert(why);
         self.ending = Ending::Asked;
         self.ask_at = None;
-        let end_of_grace = Instant::now().checked_add(self.grace);
+        let end_of_grace = working_now().checked_add(self.grace);
         self.kill_at = [self.kill_at, end_of_grace].into_iter().flatten().min();
         self.program.ask();
     }

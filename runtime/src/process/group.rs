@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::time::Instant;
 
 use super::keeper::Listing;
-use super::system;
+use super::{groups, system};
+use crate::suspension::working_now;
 
 /// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
@@ -30,6 +30,7 @@ pub(super) struct ProcessGroup {
 impl ProcessGroup {
     /// The group that a process, just started, leads.
     pub(super) fn led_by(leader: Pid, listing: Option<Listing>) -> Self {
+        groups::add(leader);
         Self {
             leader,
             listing,
@@ -83,7 +84,7 @@ impl ProcessGroup {
             self.forget();
             return (false, Vec::new());
         }
-        let deadline = Instant::now() + KILL_LIMIT;
+        let deadline = working_now() + KILL_LIMIT;
         let mut pause = FIRST_PAUSE;
         let (mut left_behind, mut survivors) = (false, Vec::new());
         let mut killed = false;
@@ -95,7 +96,7 @@ impl ProcessGroup {
             } else {
                 self.living(survivors)
             };
-            if (killed && survivors.is_empty()) || Instant::now() >= deadline {
+            if (killed && survivors.is_empty()) || working_now() >= deadline {
                 self.forget();
                 return (left_behind, survivors);
             }
@@ -122,6 +123,7 @@ impl ProcessGroup {
     }
 
     fn forget(&mut self) {
+        groups::remove(self.leader);
         self.gone = true;
         self.listing = None;
     }

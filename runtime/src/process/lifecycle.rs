@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::child::Child;
 use super::group::ProcessGroup;
 use super::{Ended, Ending, Exit};
-use crate::alarm::until;
+use crate::suspension::{until, working_now};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
 
-/// When a process is to be killed, once it was asked to end; it only ever comes nearer.
+/// When a process is to be killed, by the clock of work, once it was asked to end; it only ever comes nearer.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
 /// Brings the time of the kill nearer; the first call asks the process to end.
@@ -39,7 +39,7 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
             changed = kill_at.changed(), if has_owner => {
                 // Without a sender nobody can ask any more: whoever owned the process is gone.
                 has_owner = changed.is_ok();
-                asked = if has_owner { *kill_at.borrow_and_update() } else { Some(Instant::now()) };
+                asked = if has_owner { *kill_at.borrow_and_update() } else { Some(working_now()) };
                 if ending == Ending::ByItself {
                     group.terminate();
                     ending = Ending::Asked;
@@ -48,7 +48,11 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
             () = until(asked) => {
                 group.kill();
                 ending = Ending::Killed;
-                break timeout(REAP_LIMIT, child.wait()).await.unwrap_or(Exit::Unknown);
+                break tokio::select! {
+                    biased;
+                    exit = child.wait() => exit,
+                    () = until(Some(working_now() + REAP_LIMIT)) => Exit::Unknown,
+                };
             }
         }
     };
@@ -66,6 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
+    use tokio::time::timeout;
 
     use super::super::ProcessConfig;
     use super::*;

@@ -20,6 +20,7 @@ use super::{
     ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
     ProcessManager,
 };
+use crate::suspension::working_now;
 
 /// Orders are few and answered at once; a caller that finds the queue full waits its turn.
 const ORDERS: usize = 64;
@@ -191,7 +192,7 @@ impl Actor {
 
     fn terminate(&self, id: ProcessId, grace: Duration) {
         if let Some(living) = self.living.get(&id) {
-            let now = Instant::now();
+            let now = working_now();
             // A grace beyond the clock's range is a grace without end, and an hour is as good.
             let time = now
                 .checked_add(grace)

@@ -106,6 +106,14 @@ impl Running {
         terminal.resize(columns, rows);
     }
 
+    /// Types on its terminal: `\x1a` is Ctrl-Z.
+    pub fn type_on_terminal(&self, keys: &str) {
+        let Some(terminal) = &self.terminal else {
+            panic!("it has no terminal")
+        };
+        terminal.write(keys);
+    }
+
     /// Waits until it has written this to stdout, and gives all that it wrote so far.
     pub fn wait_for_stdout(&self, text: &str) -> String {
         self.stdout.wait_for(text, |said| said.contains(text))

@@ -62,6 +62,16 @@ impl Terminal {
         resized.unwrap_or_else(|error| panic!("the terminal has no size: {error}"));
     }
 
+    /// Types.
+    pub(super) fn write(&self, keys: &str) {
+        let mut rest = keys.as_bytes();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&self.controller, rest);
+            let written = written.unwrap_or_else(|error| panic!("nobody can type: {error}"));
+            rest = &rest[written..];
+        }
+    }
+
     /// Reads what is printed on it.
     pub(super) fn gather(&self) -> Gathered {
         let controller = self.controller.try_clone();

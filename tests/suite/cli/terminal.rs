@@ -2,7 +2,7 @@
 
 use ratchet_tests::{Folder, Ratchet, Shown};
 
-const BOLD_RED: &str = "\x1b[1m\x1b[31m";
+const BOLD_RED: &str = "\x1b[1m\x1b[91m";
 
 fn faulty() -> Folder {
     Folder::new().file("jobs.yaml", "jobs: [{ run: ls, timout: 5s }]\n")

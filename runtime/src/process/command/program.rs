@@ -16,7 +16,8 @@ use crate::process::group::ProcessGroup;
 use crate::process::shortage::Starts;
 use crate::process::spawn::Started;
 use crate::process::system::{self, PreparedProcess};
-use crate::process::{Exit, Keeper, OutputSink, Stream};
+use crate::process::{Exit, Keeper, OutputSink, Stream, groups};
+use crate::suspension::working_now;
 
 /// How long a program that has ended may still be heard, if somebody holds its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
@@ -125,7 +126,9 @@ impl Order {
     }
 
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {
+        let start = groups::begin_start();
         if self.program.is_killed() {
+            // Killed while it waited for the end of a suspension.
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;
@@ -136,6 +139,7 @@ impl Order {
             ..
         } = started;
         self.program.begin(ProcessGroup::led_by(leader, listing));
+        drop(start);
         self.starts.started();
         let mut ward = Ward {
             program: &self.program,
@@ -162,9 +166,9 @@ impl Order {
         }
         // Its end is what counts; but what it has printed is still in the pipes, and somebody that it
         // has started may hold them.
-        let deadline = Instant::now() + DRAIN_LIMIT;
+        let deadline = working_now() + DRAIN_LIMIT;
         while outputs.iter().any(|output| output.pipe.is_some()) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(working_now());
             if left.is_zero() {
                 break;
             }

@@ -1,0 +1,53 @@
+//! SIGTSTP, which Ctrl-Z sends: stops the jobs and then this process. SIGCONT, which `fg` sends, continues both.
+//!
+//! Jobs have process groups of their own, so the terminal's signal reaches only this process.
+
+use ratchet_runtime::process::suspend_while;
+use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
+use tokio::signal::unix::{self, SignalKind};
+
+use super::screen::Screen;
+use crate::error::CliError;
+
+/// From now on, SIGTSTP stops the jobs as well.
+pub(super) fn install(screen: Screen) -> Result<(), CliError> {
+    let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
+    let mut signals =
+        unix::signal(kind).map_err(|error| CliError::Internal(format!("SIGTSTP: {error}")))?;
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            if is_under_job_control() {
+                screen.hidden_while(stop);
+            } else {
+                tracing::info!(
+                    "SIGTSTP is ignored: there is no shell that could continue this process"
+                );
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Stops the jobs and this process; returns when somebody has continued it.
+fn stop() {
+    suspend_while(|| {
+        // SIGTSTP itself has a handler here. This call returns after SIGCONT: a signal that a process sends to itself
+        // is delivered to its main thread first, and this is the main thread. Signals that came meanwhile are handled
+        // by the event loop, and so after the jobs were continued.
+        if let Err(error) = kill_process(getpid(), Signal::STOP) {
+            tracing::warn!(%error, "this process cannot be stopped");
+        }
+    });
+}
+
+/// Whether a shell could continue this process.
+///
+/// The kernel discards SIGTSTP where nobody in the session could continue the group (an orphaned group). It does not
+/// discard SIGSTOP, by which this process would stop for ever.
+fn is_under_job_control() -> bool {
+    let Ok(session) = getsid(None) else {
+        return false;
+    };
+    // The parents of the group of a session's leader are outside of the session.
+    getpgrp() != session && getppid().is_some_and(|parent| getsid(Some(parent)) == Ok(session))
+}

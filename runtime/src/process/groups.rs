@@ -1,0 +1,257 @@
+//! Every process group that this process has started and that is not known to be empty: what is to be stopped while
+//! this process itself is stopped.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::suspension::stand_still;
+
+/// How long a suspension waits for starts that have begun. A start takes milliseconds, unless its program lies on a
+/// file system that does not answer; who has typed Ctrl-Z does not wait for that.
+const START_LIMIT: Duration = Duration::from_secs(1);
+
+/// The groups of this process.
+static GROUPS: Groups = Groups::new();
+
+/// Stops every process group that this process has started, commands and workers alike, performs an action, and
+/// continues them.
+///
+/// The action is to stop this process, as Ctrl-Z asks for: the terminal stops only the group of this process, and what
+/// was started has groups of its own. Until the action returns, nothing is started and the clocks of jobs stand still:
+/// the timeout of a job does not count the time that it was stopped.
+///
+/// It blocks the thread for as long as the action does. What has left its group is not stopped.
+pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
+    // There is one suspension at a time, and the clock stands still within it: locals are dropped in reverse order.
+    let _suspended = GROUPS.suspend();
+    let _clock = stand_still();
+    action()
+}
+
+/// A process is being started: see [`begin_start`].
+#[derive(Debug)]
+pub(super) struct Start<'a>(&'a Groups);
+
+/// To be had before a process is started and kept until its [`ProcessGroup`](super::group::ProcessGroup) exists.
+///
+/// Without it, a process could start while all others are stopped, and run on. This blocks while they are.
+pub(super) fn begin_start() -> Start<'static> {
+    GROUPS.begin_start()
+}
+
+/// A group exists. One that comes while all others are stopped is stopped as well.
+pub(super) fn add(leader: Pid) {
+    GROUPS.add(leader);
+}
+
+/// A group is empty, and its number no longer its own.
+pub(super) fn remove(leader: Pid) {
+    GROUPS.remove(leader);
+}
+
+#[derive(Debug)]
+struct Groups {
+    state: Mutex<State>,
+    /// Told of the end of the last start, and of the end of a suspension.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    living: BTreeSet<i32>,
+    starting: usize,
+    is_suspended: bool,
+}
+
+/// All groups are stopped; they are continued when this is dropped.
+#[derive(Debug)]
+struct Suspended<'a>(&'a Groups);
+
+impl Groups {
+    const fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                living: BTreeSet::new(),
+                starting: 0,
+                is_suspended: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn begin_start(&self) -> Start<'_> {
+        let mut state = self.unless_suspended();
+        state.starting += 1;
+        Start(self)
+    }
+
+    fn add(&self, leader: Pid) {
+        let mut state = self.state();
+        state.living.insert(leader.as_raw_nonzero().get());
+        if state.is_suspended {
+            signal(leader, Signal::STOP);
+        }
+    }
+
+    fn remove(&self, leader: Pid) {
+        self.state().living.remove(&leader.as_raw_nonzero().get());
+    }
+
+    fn suspend(&self) -> Suspended<'_> {
+        let mut state = self.unless_suspended();
+        // Set before the starts are waited for, so that no further ones begin.
+        state.is_suspended = true;
+        let waited = self
+            .changed
+            .wait_timeout_while(state, START_LIMIT, |state| state.starting > 0);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.signal(Signal::STOP);
+        drop(state);
+        Suspended(self)
+    }
+
+    /// Waits for the end of a suspension.
+    fn unless_suspended(&self) -> MutexGuard<'_, State> {
+        self.changed
+            .wait_while(self.state(), |state| state.is_suspended)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing that runs under this lock can panic half way.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Under the lock: a group leaves the list before its number can be another's.
+    fn signal(&self, to_all: Signal) {
+        for leader in self
+            .living
+            .iter()
+            .filter_map(|leader| Pid::from_raw(*leader))
+        {
+            signal(leader, to_all);
+        }
+    }
+}
+
+fn signal(leader: Pid, signal: Signal) {
+    // It fails if nobody is left in the group, or if all have changed their user: then they cannot be stopped.
+    let _ = kill_process_group(leader, signal);
+}
+
+impl Drop for Suspended<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_suspended = false;
+        state.signal(Signal::CONT);
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Start<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.starting -= 1;
+        let was_last = state.starting == 0;
+        drop(state);
+        if was_last {
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use rustix::process::{WaitOptions, waitpid};
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("1000").process_group(0).spawn().unwrap()
+    }
+
+    /// Waits for a child's next change, and says whether it was stopped or continued.
+    fn change(child: &Child) -> &'static str {
+        let options = WaitOptions::UNTRACED | WaitOptions::CONTINUED;
+        let (_, status) = waitpid(Some(Pid::from_child(child)), options)
+            .unwrap()
+            .unwrap();
+        match (status.stopped(), status.continued()) {
+            (true, _) => "stopped",
+            (_, true) => "continued",
+            _ => "ended",
+        }
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn every_group_on_the_list_is_stopped_and_continued() {
+        let groups = Groups::new();
+        let children = [sleeper(), sleeper()];
+        for child in &children {
+            groups.add(Pid::from_child(child));
+        }
+        let suspended = groups.suspend();
+        assert_eq!(children.each_ref().map(change), ["stopped"; 2]);
+        drop(suspended);
+        assert_eq!(children.each_ref().map(change), ["continued"; 2]);
+        children.into_iter().for_each(end);
+    }
+
+    #[test]
+    fn a_group_that_comes_during_a_suspension_is_stopped_until_its_end() {
+        let groups = Groups::new();
+        let suspended = groups.suspend();
+        let late = sleeper();
+        groups.add(Pid::from_child(&late));
+        assert_eq!(change(&late), "stopped");
+        drop(suspended);
+        assert_eq!(change(&late), "continued");
+        end(late);
+    }
+
+    #[test]
+    fn a_start_waits_for_the_end_of_a_suspension_and_a_suspension_for_that_of_a_start() {
+        let groups = Groups::new();
+        thread::scope(|scope| {
+            let start = groups.begin_start();
+            let (tell, told) = mpsc::channel();
+            let groups = &groups;
+            let suspends = scope.spawn(move || {
+                let suspended = groups.suspend();
+                tell.send("suspended").unwrap();
+                suspended
+            });
+            while !groups.state().is_suspended {
+                thread::yield_now();
+            }
+            let child = sleeper();
+            groups.add(Pid::from_child(&child));
+            assert_eq!(change(&child), "stopped");
+            drop(start);
+            assert_eq!(told.recv().unwrap(), "suspended");
+            let suspended = suspends.join().unwrap();
+            let starts = scope.spawn(|| drop(groups.begin_start()));
+            assert!(!starts.is_finished());
+            drop(suspended);
+            starts.join().unwrap();
+            end(child);
+        });
+    }
+}

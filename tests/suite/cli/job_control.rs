@@ -1,0 +1,118 @@
+//! Ctrl-Z and `fg`, typed on a terminal in a shell with job control.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+
+use ratchet_tests::{Folder, Ratchet, Running, Shown, marked, process_state};
+
+const CTRL_C: &str = "\x03";
+const CTRL_Z: &str = "\x1a";
+
+/// In the environment of all that a test starts, with the folder of the test.
+const MARK: &str = "RATCHET_TEST_FOLDER";
+
+fn mark(folder: &Folder) -> String {
+    format!("{MARK}={}", folder.path().display())
+}
+
+/// On a terminal, where a shell with job control runs `ratchet` as its foreground job and then the script.
+fn in_shell(folder: &Folder, script: &str) -> Ratchet {
+    let shell = format!(
+        "exec setsid --ctty --wait sh -c 'set -m; \"$@\"; echo \"stopped with $?\"; {script}' sh \"$@\""
+    );
+    Ratchet::within(folder)
+        .by_shell(&shell)
+        .env(MARK, folder.path())
+        .on_terminal(100, 40, Shown::Everything)
+}
+
+/// Waits until `ratchet` and at least one process that it has started are stopped.
+fn wait_for_stop(shell: &Running, folder: &Folder) {
+    shell.wait_for_screen("stopped with 14");
+    let mark = mark(folder);
+    shell.until("the jobs are stopped", || {
+        let states = marked(&mark).into_iter().filter_map(process_state);
+        states.filter(|state| *state == 'T').count() >= 2
+    });
+}
+
+#[test]
+fn ctrl_z_stops_the_jobs_too_and_their_timeouts_do_not_run_until_fg() {
+    let folder = Folder::new();
+    // The job may take 5 s, and is stopped for longer.
+    let shell = in_shell(&folder, "sleep 6; touch go; fg")
+        .args(["map", "--timeout", "5s", "--", "sh", "-c"])
+        .args(["echo x >began; until [ -e go ]; do sleep 0.05; done; echo done"])
+        .args(["x", ":::", "a"])
+        .start();
+    let began = folder.path().join("began");
+    shell.until("the job runs", || began.exists());
+    shell.type_on_terminal(CTRL_Z);
+    wait_for_stop(&shell, &folder);
+    let said = shell.wait().with_code(0).screen();
+    assert!(said.contains("done"), "{said}");
+}
+
+#[test]
+fn ctrl_z_stops_the_workers_too_and_fg_continues_them() {
+    let folder = Folder::new();
+    let worker = format!("{} worker --task sleep", Ratchet::program().display());
+    fs::write(
+        folder.path().join("jobs.jsonl"),
+        "{\"task\": \"sleep\", \"input\": {\"ms\": 2000}}\n",
+    )
+    .expect("it is written");
+    let shell = in_shell(&folder, "read answer; fg")
+        .args(["run", "jobs.jsonl", "--format", "jsonl", "-w", &worker])
+        .start();
+    shell.wait_for_screen("1 running");
+    shell.type_on_terminal(CTRL_Z);
+    wait_for_stop(&shell, &folder);
+    shell.type_on_terminal("\n");
+    let said = shell.wait().with_code(0).screen();
+    assert!(said.contains("\"status\":\"succeeded\""), "{said}");
+}
+
+#[test]
+fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
+    let folder = Folder::new();
+    let shell = in_shell(&folder, "read answer; kill -INT %1; kill -INT %1; fg")
+        .args([
+            "map",
+            "--",
+            "sh",
+            "-c",
+            "echo x >began; exec sleep 1000",
+            "x",
+            ":::",
+            "a",
+        ])
+        .start();
+    let began = folder.path().join("began");
+    shell.until("the job runs", || began.exists());
+    shell.type_on_terminal(CTRL_Z);
+    wait_for_stop(&shell, &folder);
+    shell.type_on_terminal("\n");
+    shell.wait_for_screen("SIGINT: no new jobs");
+    shell.type_on_terminal(CTRL_C);
+    let said = shell.wait().with_code(130).screen();
+    assert!(said.contains("what runs is asked to stop"), "{said}");
+}
+
+#[test]
+fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
+    let folder = Folder::new();
+    let running = Ratchet::within(&folder)
+        .by_shell("exec setsid --ctty --wait \"$@\"")
+        .on_terminal(100, 40, Shown::Everything)
+        .args(["map", "-v", "--", "sh", "-c"])
+        .args(["echo x >began; until [ -e go ]; do sleep 0.05; done"])
+        .args(["x", ":::", "a"])
+        .start();
+    let began = folder.path().join("began");
+    running.until("the job runs", || began.exists());
+    running.type_on_terminal(CTRL_Z);
+    running.wait_for_screen("SIGTSTP is ignored");
+    fs::write(folder.path().join("go"), "").expect("it is written");
+    let _ended = running.wait().with_code(0);
+}
