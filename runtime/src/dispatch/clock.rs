@@ -45,11 +45,11 @@ pub(crate) enum Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stoppable {
     /// It can be asked, and has [a moment](Timeouts::LAST_MOMENT) at least before it is killed.
-    ByAsking,
+    Asked,
     /// It can be asked, and is killed at its hard time whether it has been asked or not: killing it costs nothing.
-    ByDropping,
+    Dropped,
     /// It can only be killed, which is done as late as its timeouts allow.
-    ByKilling,
+    Killed,
 }
 
 impl AttemptClock {
@@ -93,8 +93,8 @@ impl AttemptClock {
             (None, _) => grace_ends,
             (Some(_), StopReason::Unwanted) => earlier(grace_ends, hard_at),
             (Some(_), StopReason::Time(_) | StopReason::Silence(_)) => match stoppable {
-                Stoppable::ByDropping => hard_at,
-                Stoppable::ByAsking | Stoppable::ByKilling => {
+                Stoppable::Dropped => hard_at,
+                Stoppable::Asked | Stoppable::Killed => {
                     hard_at.max(now.checked_add(Timeouts::LAST_MOMENT))
                 }
             },
@@ -117,7 +117,7 @@ impl AttemptClock {
         let soft = after(self.started, timeouts.soft, StopReason::Time);
         let hard = after(self.started, timeouts.hard, StopReason::Time);
         let idle = after(self.last_sign, timeouts.idle, StopReason::Silence);
-        if stoppable == Stoppable::ByKilling {
+        if stoppable == Stoppable::Killed {
             let (at, reason) = first(hard.or(soft), idle)?;
             return Some((at, Due::Kill(reason)));
         }
@@ -186,7 +186,7 @@ mod tests {
     fn a_closure_is_killed_at_its_hard_time_and_a_worker_gets_a_moment_after_it_was_asked() {
         let start = tokio::time::Instant::now().into_std();
         let timeouts = soft_and_hard(3, 3);
-        for (stoppable, kill_after) in [(Stoppable::ByDropping, 3), (Stoppable::ByAsking, 4)] {
+        for (stoppable, kill_after) in [(Stoppable::Dropped, 3), (Stoppable::Asked, 4)] {
             let mut clock = AttemptClock::new(start);
             let reason = StopReason::Time(SECOND * 3);
             let due = clock.next(&timeouts, stoppable);
@@ -202,7 +202,7 @@ mod tests {
         let start = tokio::time::Instant::now().into_std();
         let timeouts = soft_and_hard(3, 60);
         let mut clock = AttemptClock::new(start);
-        let (ask, time) = (Stoppable::ByAsking, StopReason::Time(SECOND * 3));
+        let (ask, time) = (Stoppable::Asked, StopReason::Time(SECOND * 3));
         clock.ask(time, &timeouts, ask, SECOND, start + SECOND * 3);
         clock.ask(
             StopReason::Unwanted,
@@ -226,7 +226,7 @@ mod tests {
         };
         let mut clock = AttemptClock::new(start);
         clock.sign(start + SECOND * 4);
-        let due = clock.next(&timeouts, Stoppable::ByKilling);
+        let due = clock.next(&timeouts, Stoppable::Killed);
         let hard = Due::Kill(StopReason::Time(SECOND * 5));
         assert_eq!(due, Some((start + SECOND * 5, hard)));
     }

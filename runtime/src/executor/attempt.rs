@@ -157,7 +157,7 @@ impl TimeLimits {
         let mut work = std::pin::pin!(work);
         let mut clock = AttemptClock::new(self.started.into_std());
         loop {
-            let next = clock.next(&self.timeouts, Stoppable::ByDropping);
+            let next = clock.next(&self.timeouts, Stoppable::Dropped);
             tokio::select! {
                 biased;
                 result = &mut work => {
@@ -173,18 +173,12 @@ impl TimeLimits {
                 clock.sign(last.at().into_std());
             }
             let now = Instant::now().into_std();
-            match clock.next(&self.timeouts, Stoppable::ByDropping) {
+            match clock.next(&self.timeouts, Stoppable::Dropped) {
                 // There has been progress meanwhile.
                 Some((at, _)) if at > now => {}
                 Some((_, Due::Ask(reason))) if self.stop.is_heard() => {
                     self.stop.ask();
-                    clock.ask(
-                        reason,
-                        &self.timeouts,
-                        Stoppable::ByDropping,
-                        self.grace,
-                        now,
-                    );
+                    clock.ask(reason, &self.timeouts, Stoppable::Dropped, self.grace, now);
                 }
                 Some((_, Due::Ask(reason) | Due::Kill(reason))) => return Err(killed(reason)),
                 None => {}

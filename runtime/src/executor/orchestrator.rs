@@ -298,6 +298,7 @@ impl Orchestrator {
             mut stopped,
             taken,
             reuse,
+            recording,
             performers,
             reporter,
             ..
@@ -312,6 +313,7 @@ impl Orchestrator {
             tracing::warn!(dropped, "workers said more than could be listened to");
         }
         reuse.finish().await;
+        recording.finish().await;
         if !sinks.is_empty() {
             let (total, succeeded) = (tally.ended, tally.succeeded);
             sinks.tell(Event::RunEnded { total, succeeded }, now);

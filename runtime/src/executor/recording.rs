@@ -57,6 +57,9 @@ impl Writer {
                         return;
                     }
                 }
+                // In this order: whoever hears that the thread ends may open the journal itself.
+                drop(ledger);
+                drop(tell);
             })?;
         Ok(Self { batches, written })
     }
@@ -179,6 +182,18 @@ impl Recording {
         let gathered = std::mem::take(&mut self.gathering);
         self.written.extend(without_jobs(gathered));
         self.failure.get_or_insert(reason);
+    }
+
+    /// Returns when the thread has let go of the ledger.
+    pub(super) async fn finish(self) {
+        if let Some(Writer {
+            batches,
+            mut written,
+        }) = self.writer
+        {
+            drop(batches);
+            while written.recv().await.is_some() {}
+        }
     }
 
     /// The next outcome that may be heard of.

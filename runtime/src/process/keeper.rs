@@ -247,8 +247,16 @@ impl Shared {
     }
 
     /// Writes a line in one call, so that nobody ever reads half of it.
+    ///
+    /// A limit on the size of files (`ulimit -f`) can forbid every line. Jobs run all the same then: only a host that is
+    /// killed would leave them behind.
     fn write(&self, line: usize, text: [u8; LINE_BYTES]) -> io::Result<()> {
-        self.file.write_all_at(&text, (line * LINE_BYTES) as u64)
+        match self.file.write_all_at(&text, (line * LINE_BYTES) as u64) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::FBIG.raw_os_error()) => {
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// Replaces the keeper whenever it ends, until the last [`Keeper`] is dropped.

@@ -58,6 +58,10 @@ pub(crate) struct IllegalMove {
 
 impl WorkerState {
     /// The state after a move; every move that is not legal is refused.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "the arms stand in the order of the states that they are for"
+    )]
     pub(crate) fn after(self, to: Move, now: Instant) -> Result<Self, IllegalMove> {
         let illegal = Err(IllegalMove { from: self, to });
         Ok(match (self, to) {

@@ -118,11 +118,13 @@ impl Program {
 }
 
 impl Order {
-    /// Runs it to its end; `chunk` is for reading into.
-    pub(super) fn carry_out(mut self, chunk: &mut [u8]) {
+    /// Runs it to its end; `chunk` is for reading into. Says whether it was started.
+    pub(super) fn carry_out(mut self, chunk: &mut [u8]) -> bool {
         let result = self.run(chunk);
+        let was_started = result.is_ok();
         // Who has stopped waiting has killed it, and dropping what is left kills that too.
         let _ = self.reply.send(result);
+        was_started
     }
 
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {

@@ -70,7 +70,11 @@ impl Shared {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut next = Some(first);
         while let Some(order) = next {
-            order.carry_out(&mut chunk);
+            if !order.carry_out(&mut chunk) {
+                // The system may have no room for a process because it has given it to threads like this one. One that
+                // stayed would be in the way of what it is for.
+                return;
+            }
             next = self.next();
         }
     }

@@ -88,6 +88,10 @@ impl Seats {
     }
 
     /// Changes one worker and keeps the counts of free seats true.
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
+    )]
     fn change<T>(&mut self, seat: SeatId, change: impl FnOnce(&mut Seated) -> T) -> T {
         let seated = self.workers[seat.0 as usize]
             .as_mut()
@@ -111,6 +115,10 @@ impl Seats {
         result
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
+    )]
     fn get(&self, seat: SeatId) -> &Seated {
         self.workers[seat.0 as usize]
             .as_ref()
@@ -128,6 +136,10 @@ impl Seats {
     }
 
     /// A worker takes attempts from now on, or has said more of itself.
+    #[expect(
+        clippy::expect_used,
+        reason = "the workers of a pool are counted by a u32"
+    )]
     pub(crate) fn offered(&mut self, offer: Offer, now: Instant) {
         if let Some(seat) = self.find(offer.number) {
             return self.change(seat, |seated| {

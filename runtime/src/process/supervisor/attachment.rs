@@ -42,10 +42,12 @@ impl Attachment {
         let run = RunId::next();
         let holder = super::Holder::Run {
             run,
-            reporter: reporter.clone(),
+            reporter,
             kind,
         };
-        if supervisor.send(Command::Attach(pool, holder)).is_err() {
+        if let Err(refused) = supervisor.send(Command::Attach(pool, holder))
+            && let Command::Attach(_, super::Holder::Run { reporter, .. }) = refused.0
+        {
             // Nobody will ever offer a worker.
             reporter.tell(super::pool_state::ended(kind));
         }

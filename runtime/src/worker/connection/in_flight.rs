@@ -194,15 +194,15 @@ impl Entry {
     pub(super) fn ask(&mut self, why: StopReason, grace: Duration, now: Instant) {
         let timeouts = self.assignment.job.terms.timeouts;
         if let Some(clock) = &mut self.begun {
-            clock.ask(why, &timeouts, Stoppable::ByAsking, grace, now);
+            clock.ask(why, &timeouts, Stoppable::Asked, grace, now);
         }
     }
 
     fn next(&self, clock: &AttemptClock, can_ask: bool) -> Option<(Instant, Due)> {
         let stoppable = if can_ask {
-            Stoppable::ByAsking
+            Stoppable::Asked
         } else {
-            Stoppable::ByKilling
+            Stoppable::Killed
         };
         clock.next(&self.assignment.job.terms.timeouts, stoppable)
     }

@@ -32,6 +32,12 @@ pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     tickets.collect()
 }
 
+/// Tells a worker to stop an attempt.
+pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: Stop) {
+    let order = Order::Stop(AttemptKey::Ticket(ticket), stop);
+    offer.link.order(order);
+}
+
 /// A run that has a pool.
 pub(super) struct RunSide {
     attachment: Attachment,
@@ -86,11 +92,6 @@ impl RunSide {
         if let Err(assignment) = offer.link.perform(assignment) {
             assignment.give_back(None, true).unwrap();
         }
-    }
-
-    pub(super) fn stop(&self, offer: &Offer, ticket: Ticket, stop: Stop) {
-        let order = Order::Stop(AttemptKey::Ticket(ticket), stop);
-        offer.link.order(order);
     }
 
     pub(super) fn demand(&self, demand: Demand) {

@@ -6,7 +6,7 @@ use ratchet_ipc::{Capability, Event, IpcMessage, TaskError};
 use tokio::sync::mpsc;
 
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
-use super::run_side::{RunSide, tickets};
+use super::run_side::{RunSide, stop, tickets};
 use crate::dispatch::{Report, Stop};
 use crate::outcome::Class;
 use crate::process::{Exit, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Size};
@@ -188,7 +188,7 @@ async fn a_killed_attempt_says_that_it_was_cancelled() {
     let ticket = tickets(1)[0];
     run.perform(ticket, false).await;
     let offer = run.offered().await;
-    run.stop(&offer, ticket, Stop::Kill);
+    stop(&offer, ticket, Stop::Kill);
     match run.next().await {
         Report::Ended { result, .. } => assert_eq!(result.unwrap_err().class, Class::Cancelled),
         other => panic!("{other:?}"),
@@ -239,7 +239,7 @@ async fn a_recalled_attempt_that_had_begun_passes_its_slot_to_the_next_one() {
     let first = worker.request().await;
     let second = worker.request().await;
     let third = worker.request().await;
-    run.stop(&offer, tickets[1], Stop::Recall);
+    stop(&offer, tickets[1], Stop::Recall);
     // The worker turns to it before it reads that it is recalled, and stops then.
     worker.answer(&first).await;
     pass(MOMENT).await;
@@ -273,7 +273,7 @@ async fn a_recall_that_comes_too_late_kills_nobody() {
         "{ended:?}"
     );
     let offer = run.offered().await;
-    run.stop(&offer, tickets[1], Stop::Recall);
+    stop(&offer, tickets[1], Stop::Recall);
     pass(Duration::from_mins(1)).await;
     worker.answer(&second).await;
     let ended = run.next().await;
