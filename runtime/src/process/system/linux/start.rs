@@ -282,8 +282,16 @@ impl Plan<'_> {
             }
             match if written < 0 { errno() } else { libc::EIO } {
                 // A limit on the size of files (`ulimit -f`) can forbid every line. A job that runs and is not on the list
-                // is better than none: only a killed host would leave it behind.
-                libc::EFBIG => Ok(()),
+                // is better than none: only a killed host would leave it behind. The signal that came with the refusal is
+                // pending, and ignoring a signal discards it.
+                libc::EFBIG => {
+                    let mut action: libc::sigaction = std::mem::zeroed();
+                    for disposition in [libc::SIG_IGN, libc::SIG_DFL] {
+                        action.sa_sigaction = disposition;
+                        libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut());
+                    }
+                    Ok(())
+                }
                 error => Err(error),
             }
         }
