@@ -9,6 +9,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+/// A timer that rings so much too late was not late by itself: the whole process was stopped, or starved.
+pub(crate) const LATE: Duration = Duration::from_millis(100);
+
+/// How long whoever was late looks at what has ended meanwhile before it judges by the clock. What a process printed
+/// while this one was stopped lies in pipes that the system tells of only now.
+pub(crate) const CATCH_UP: Duration = Duration::from_millis(20);
+
 /// Set while the clock stands still.
 const STANDS: u64 = 1 << 63;
 
@@ -23,6 +30,9 @@ pub(crate) fn working_now() -> Instant {
 }
 
 /// Waits until the clock of work shows this time, or for ever where there is no such time.
+///
+/// If this process was stopped meanwhile, it waits a moment longer: whoever selects between this and the end of a job
+/// hears of the end first.
 pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => CLOCK.until(time).await,
@@ -101,10 +111,13 @@ impl WorkClock {
         loop {
             let left = time.saturating_duration_since(self.now());
             if left.is_zero() {
-                return;
+                break;
             }
             // The clock may stand still meanwhile, so it is looked at again.
             sleep(left).await;
+        }
+        if self.now().saturating_duration_since(time) >= LATE {
+            sleep(CATCH_UP).await;
         }
     }
 }

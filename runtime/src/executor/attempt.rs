@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::output::AttemptOutput;
 use super::task_pool::StopSignal;
-use crate::alarm::until;
 use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Ticket;
+use crate::suspension::{until, working_now};
 
 /// What an attempt came to.
 pub(super) type AttemptResult = Result<Payload, Failure>;
@@ -48,10 +48,6 @@ impl AttemptGuard {
     /// Has what a program prints told with its failure, however that comes about.
     pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
         Arc::clone(self.output.get_or_insert_default())
-    }
-
-    pub(super) fn started(&self) -> Instant {
-        self.started
     }
 
     pub(super) fn end(mut self, result: AttemptResult) {
@@ -109,7 +105,7 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("something that is not text")
 }
 
-/// When an attempt last told of progress.
+/// When an attempt last told of progress, by the clock of work.
 #[derive(Debug)]
 pub(super) struct LastProgress {
     started: Instant,
@@ -118,15 +114,15 @@ pub(super) struct LastProgress {
 }
 
 impl LastProgress {
-    pub(super) fn new(started: Instant) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            started,
+            started: working_now(),
             at: AtomicU64::new(0),
         }
     }
 
     pub(super) fn note(&self) {
-        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from((working_now() - self.started).as_nanos()).unwrap_or(u64::MAX);
         // Relaxed: the clock looks at this one number alone, and again later.
         self.at.store(nanos, Ordering::Relaxed);
     }
@@ -142,7 +138,6 @@ impl LastProgress {
 /// What bounds the time of an attempt.
 pub(super) struct TimeLimits {
     pub(super) timeouts: Timeouts,
-    pub(super) started: Instant,
     pub(super) last_progress: Option<Arc<LastProgress>>,
     pub(super) stop: StopSignal,
     /// How long an attempt that was asked to stop has, where its timeouts do not say when to kill it.
@@ -155,7 +150,7 @@ impl TimeLimits {
     /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
     pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let mut work = std::pin::pin!(work);
-        let mut clock = AttemptClock::new(self.started.into_std());
+        let mut clock = AttemptClock::new(working_now().into_std());
         loop {
             let next = clock.next(&self.timeouts, Stoppable::Dropped);
             tokio::select! {
@@ -167,12 +162,12 @@ impl TimeLimits {
                         (result, _) => result,
                     };
                 }
-                () = until(next.map(|(at, _)| at)) => {}
+                () = until(next.map(|(at, _)| at.into())) => {}
             }
             if let Some(last) = &self.last_progress {
                 clock.sign(last.at().into_std());
             }
-            let now = Instant::now().into_std();
+            let now = working_now().into_std();
             match clock.next(&self.timeouts, Stoppable::Dropped) {
                 // There has been progress meanwhile.
                 Some((at, _)) if at > now => {}

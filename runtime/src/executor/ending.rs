@@ -17,6 +17,10 @@ use crate::scheduling::Ticket;
 impl Orchestrator {
     /// What became due by the clock.
     pub(super) fn keep_time(&mut self) {
+        if self.judges_from.is_some_and(|from| self.now < from) {
+            return;
+        }
+        self.judges_from = None;
         self.try_refuted_again();
         while let Some(&(when, ticket)) = self.patience.first()
             && when <= self.now

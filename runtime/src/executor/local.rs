@@ -126,11 +126,9 @@ impl Perform for LocalRunners {
             stop,
         } = attempt;
         let timeouts = job.terms.timeouts;
-        let last_progress =
-            (timeouts.idle.is_some()).then(|| Arc::new(LastProgress::new(guard.started())));
+        let last_progress = (timeouts.idle.is_some()).then(|| Arc::new(LastProgress::new()));
         let limits = TimeLimits {
             timeouts,
-            started: guard.started(),
             last_progress: last_progress.clone(),
             stop: stop.clone(),
             grace: self.grace,

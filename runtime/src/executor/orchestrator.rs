@@ -39,6 +39,7 @@ use crate::job::Job;
 use crate::outcome::{Failure, Outcome};
 use crate::process::SeatId;
 use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
+use crate::suspension::{CATCH_UP, LATE};
 use crate::table::Names;
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
@@ -147,6 +148,8 @@ pub(super) struct Orchestrator {
     /// How many bytes outcomes on their way out carry.
     pub(super) weight_out: usize,
     pub(super) patience: BTreeSet<(Instant, Ticket)>,
+    /// Until then nothing is judged by the clock.
+    pub(super) judges_from: Option<Instant>,
     pub(super) provisional: Provisional,
     pub(super) breakers: Breakers,
     pub(super) performers: Performers,
@@ -238,6 +241,10 @@ impl Orchestrator {
                 () = tokio::task::yield_now(), if more => Turn::More,
             };
             self.now = self.now.max(tokio::time::Instant::now().into_std());
+            if timer.is_some_and(|timer| self.now.saturating_duration_since(timer) >= LATE) {
+                // This process was stopped. What has ended meanwhile is heard before anything is judged by the clock.
+                self.judges_from = self.now.checked_add(CATCH_UP);
+            }
             match turn {
                 Turn::Order(Some(order)) => self.obey(order),
                 // Nobody can order anything any more.
@@ -365,6 +372,9 @@ impl Orchestrator {
     }
 
     fn next_timer(&self) -> Option<Instant> {
+        if self.judges_from.is_some() {
+            return self.judges_from;
+        }
         let stopping = !self.is_running();
         let wake = self.wake.filter(|_| !stopping);
         let deadline = self.rules.deadline.filter(|_| !stopping);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::PhaseClock;
 use tokio::sync::mpsc;
 
@@ -74,16 +75,7 @@ impl Plan {
             kinds.push(pool.kind());
         }
         let total = source.total();
-        let (needs, names) = match &mut source {
-            Source::List { needed, .. } => {
-                let needed = std::mem::take(needed);
-                (Needs::new(needed, Memory::Nothing), None)
-            }
-            _ => (
-                Needs::new(Table::default(), self.memory),
-                Some(Names::default()),
-            ),
-        };
+        let (needs, names) = needs_and_names(&mut source, self.memory);
         let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
             setting: "grace",
             reason: error.to_string(),
@@ -114,6 +106,7 @@ impl Plan {
             weight: 0,
             weight_out: 0,
             patience: BTreeSet::new(),
+            judges_from: None,
             provisional: Provisional::default(),
             breakers: Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone()),
             performers,
@@ -142,5 +135,16 @@ impl Plan {
             ran: Vec::new(),
             wake: None,
         })
+    }
+}
+
+/// What is known beforehand of needs, and the names of the living where that is not known.
+fn needs_and_names(source: &mut Source, memory: Memory) -> (Needs, Option<Names<JobKey>>) {
+    match source {
+        Source::List { needed, .. } => {
+            let needed = std::mem::take(needed);
+            (Needs::new(needed, Memory::Nothing), None)
+        }
+        _ => (Needs::new(Table::default(), memory), Some(Names::default())),
     }
 }

@@ -39,6 +39,7 @@ use super::news::{Death, Load, News};
 use crate::dispatch::{Assignment, AttemptKey, Due, Kill, Order, Retirement, Stop, StopReason};
 use crate::process::{ExitWatch, Language, PoolConfig, ProcessHandle, ProcessManager};
 use crate::scheduling::Ticket;
+use crate::suspension::{CATCH_UP, LATE, working_now};
 
 /// How many orders are taken at once: they leave in one write.
 const ORDERS: usize = 256;
@@ -153,6 +154,8 @@ struct Live {
     told_busy: bool,
     /// How many jobs it has left until the supervisor wants to replace it.
     jobs_left: Option<u64>,
+    /// Until when nothing is judged by the clock, because this process was stopped.
+    catching_up: Option<Instant>,
     /// When the attempt that ended last did.
     ended_at: Instant,
     pinged: Option<Ping>,
@@ -233,6 +236,7 @@ impl Live {
             filter: Filter::of(&config),
             load: Load::default(),
             told_busy: false,
+            catching_up: None,
             jobs_left: connection.max_jobs,
             ended_at: now,
             pinged: None,
@@ -281,7 +285,12 @@ impl Live {
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
                 }
-                () = ring(&mut alarm, deadline) => self.on_time(now()).await,
+                () = ring(&mut alarm, deadline) => {
+                    let now = now();
+                    if self.may_judge(deadline, now) {
+                        self.on_time(now).await;
+                    }
+                }
             }
             self.leave_if_done().await;
             self.tell_load();
@@ -295,13 +304,29 @@ impl Live {
             self.stderr.stream(&self.name, self.jobs.oldest());
         }
         let now = now();
-        if deadline.is_some_and(|at| at <= now) {
+        if deadline.is_some_and(|at| at <= now) && self.may_judge(deadline, now) {
             self.on_time(now).await;
         }
     }
 
+    /// Whether what is due by the clock may be judged now. After this process was stopped, what the worker has done
+    /// meanwhile is taken in first.
+    fn may_judge(&mut self, deadline: Option<Instant>, now: Instant) -> bool {
+        let is_late = deadline.is_some_and(|at| now.saturating_duration_since(at) >= LATE);
+        let is_over = self.catching_up.is_some_and(|until| until <= now);
+        if is_late && !is_over {
+            self.catching_up = self.catching_up.or(now.checked_add(CATCH_UP));
+            return false;
+        }
+        self.catching_up = None;
+        true
+    }
+
     /// When something is to be looked at again.
     fn deadline(&self) -> Option<Instant> {
+        if self.catching_up.is_some() {
+            return self.catching_up;
+        }
         let leaving = match self.leaving {
             Leaving::By(at) => Some(at),
             Leaving::Stays | Leaving::When(_) | Leaving::Asked => None,
@@ -489,22 +514,26 @@ impl Live {
     }
 }
 
-/// Waits until a moment. The timer is moved only when it rings too early, since deadlines mostly go
+/// Waits until the clock of work shows a time. The timer is moved only when it rings too early, since deadlines mostly go
 /// back as jobs end and begin.
 async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
-    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
+    let Some(deadline) = deadline else {
         return pending().await;
     };
-    if alarm.is_elapsed() || alarm.deadline() > deadline {
-        alarm.as_mut().reset(deadline);
-    }
-    alarm.as_mut().await;
-    while deadline > tokio::time::Instant::now() {
-        alarm.as_mut().reset(deadline);
+    loop {
+        let left = deadline.saturating_duration_since(now());
+        if left.is_zero() {
+            return;
+        }
+        let at = tokio::time::Instant::now() + left;
+        if alarm.is_elapsed() || alarm.deadline() > at {
+            alarm.as_mut().reset(at);
+        }
         alarm.as_mut().await;
     }
 }
 
+/// Now, by the clock of work: it stands still while jobs are suspended.
 fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    working_now().into_std()
 }

@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use ratchet_tests::{Folder, Ratchet, Running, Shown, marked, process_state};
 
@@ -115,4 +118,64 @@ fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
     running.wait_for_screen("SIGTSTP is ignored");
     fs::write(folder.path().join("go"), "").expect("it is written");
     let _ended = running.wait().with_code(0);
+}
+
+/// Stops `ratchet` alone, without a word to it, until its jobs have ended and their timeouts are over.
+fn stopped_over_the_timeouts(running: &Running, jobs: impl Fn() -> usize) {
+    running.until("the jobs run", || jobs() == 2);
+    let began = std::time::Instant::now();
+    let send = |signal| {
+        let process = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        kill_process(process.expect("it has a number"), signal).expect("it is sent");
+    };
+    send(Signal::STOP);
+    running.until("the timeouts are over", || {
+        process_state(running.id()) == Some('T') && began.elapsed() > Duration::from_millis(1500)
+    });
+    send(Signal::CONT);
+}
+
+#[test]
+fn commands_that_ended_while_ratchet_was_stopped_have_not_timed_out() {
+    let folder = Folder::new();
+    let running = Ratchet::within(&folder)
+        .args(["map", "--timeout", "1s", "-j2", "-k", "--", "sh", "-c"])
+        .args(["echo >began$0; sleep 0.5; echo $0", ":::", "1", "2"])
+        .start();
+    let began = |name: &str| folder.path().join(name).exists();
+    stopped_over_the_timeouts(&running, || {
+        ["began1", "began2"]
+            .into_iter()
+            .filter(|name| began(name))
+            .count()
+    });
+    let ended = running.wait().with_code(0);
+    assert_eq!(ended.stdout(), "1\n2\n");
+}
+
+#[test]
+fn what_workers_answered_while_ratchet_was_stopped_has_not_timed_out() {
+    let folder = Folder::new();
+    let worker = "import json, sys, time\n\
+        for line in sys.stdin:\n\
+        \x20   request = json.loads(line)\n\
+        \x20   open('began' + request['key'], 'w').close()\n\
+        \x20   time.sleep(0.5)\n\
+        \x20   print(json.dumps({'type': 'response', 'id': request['id'], 'result': 1}), flush=True)\n";
+    fs::write(folder.path().join("worker.py"), worker).expect("it is written");
+    let jobs = ["1", "2"].map(|id| format!("{{\"id\": \"{id}\", \"task\": \"t\"}}\n"));
+    fs::write(folder.path().join("jobs.jsonl"), jobs.concat()).expect("they are written");
+    let running = Ratchet::within(&folder)
+        .args(["run", "jobs.jsonl", "-w", "python3 worker.py", "-j2"])
+        .args(["--timeout", "1s", "--format", "jsonl"])
+        .start();
+    let began = |name: &str| folder.path().join(name).exists();
+    stopped_over_the_timeouts(&running, || {
+        ["began1", "began2"]
+            .into_iter()
+            .filter(|name| began(name))
+            .count()
+    });
+    let ended = running.wait().with_code(0);
+    assert_eq!(ended.stdout().matches("\"succeeded\"").count(), 2);
 }
