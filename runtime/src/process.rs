@@ -41,6 +41,7 @@ mod shortage;
 mod spawn;
 mod supervisor;
 mod system;
+mod terminal;
 
 use async_trait::async_trait;
 

@@ -18,7 +18,7 @@ use crate::map::{
     Columns, End, Items, Lists, Live, MapJobs, MapRecipient, MapRunner, MapWork, Printer, Shelf,
     Template, What, open_joblog, open_results, shell_line, split_words, warm_pool,
 };
-use crate::session::{Again, Errand, Feed, Session};
+use crate::session::{Again, Errand, Feed, Session, TerminalUse};
 
 /// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
 /// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let (command, lists) = split_words(&arguments.words)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
     let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
+    let terminal = TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?;
     let items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         return dry_run(items, &template);
     }
     let is_again = again.is_some();
-    let session = Session::open(&arguments.common, &arguments.record, again)?;
+    let session = Session::open(&arguments.common, &arguments.record, terminal, again)?;
     let rules = &session.rules;
     let terms = rules.flags.clone().or(&rules.settings).settle();
     let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
@@ -109,7 +110,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         },
     };
     let errand = Errand {
-        feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf)),
+        feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf))
+            .with_terminal(terminal),
         source: None,
         stdin,
         workers,

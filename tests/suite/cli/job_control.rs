@@ -16,7 +16,7 @@ fn mark(folder: &Folder) -> String {
 }
 
 /// On a terminal, where a shell with job control runs `ratchet` as its foreground job and then the script.
-fn in_shell(folder: &Folder, script: &str) -> Ratchet {
+pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
     let shell = format!(
         "exec setsid --ctty --wait sh -c 'set -m; \"$@\"; echo \"stopped with $?\"; {script}' sh \"$@\""
     );
