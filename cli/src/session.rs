@@ -22,6 +22,7 @@ mod screen;
 mod setting;
 mod signals;
 mod suspend;
+mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub(crate) use feed::Feed;
 pub(crate) use record::{Again, source_of};
 pub(crate) use rules::{Rules, cores};
 pub(crate) use screen::Screen;
+pub(crate) use terminal::TerminalUse;
 
 /// How many outcomes are handed over together.
 const BATCH: usize = 256;
@@ -101,6 +103,7 @@ impl Session {
     pub(crate) fn open(
         typed: &CommonArguments,
         record: &RecordArguments,
+        terminal: TerminalUse,
         again: Option<Again>,
     ) -> Result<Self, CliError> {
         let surroundings = Surroundings::current().map_err(|source| CliError::Read {
@@ -109,6 +112,9 @@ impl Session {
         })?;
         let settings = Settings::load(&surroundings)?;
         let mut rules = Rules::of(typed, record, &settings, &surroundings);
+        if terminal == TerminalUse::Job {
+            rules.leave_terminal_to_jobs();
+        }
         let trust = settings.trust(&surroundings);
         if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
             check_state(&trust, state)?;

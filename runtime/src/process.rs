@@ -43,6 +43,7 @@ mod spawn;
 mod stdin_pipe;
 mod supervisor;
 mod system;
+mod terminal;
 
 use async_trait::async_trait;
 

@@ -24,4 +24,5 @@ mod run;
 mod runs;
 mod settings;
 mod terminal;
+mod tty;
 mod worker;

@@ -80,6 +80,11 @@ pub(crate) struct MapArguments {
     /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]
     pub(crate) shell: bool,
+    /// Give jobs the terminal: it is their stdin, and Ctrl-C and Ctrl-Z reach them. One job runs at a time, and no
+    /// progress is shown. Output is gathered as without it (--line-buffer shows lines as they come), so a question has
+    /// to be written to /dev/tty to be seen at once.
+    #[arg(long, conflicts_with = "warm", help_heading = "The command")]
+    pub(crate) tty: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,

@@ -39,6 +39,11 @@ pub(crate) struct RunArguments {
     /// With `--protocol lines`: how many lines that worker prints before it answers anything, as a banner does.
     #[arg(long, value_name = "N", requires = "protocol", default_value_t = 0)]
     pub(crate) skip_lines: u64,
+    /// Give jobs the terminal: it is their stdin, and Ctrl-C and Ctrl-Z reach them. One job runs at a time, and no
+    /// progress is shown. Output is gathered as without it, so a question has to be written to /dev/tty to be seen at
+    /// once.
+    #[arg(long, conflicts_with = "worker")]
+    pub(crate) tty: bool,
     /// Stop at the first line of a stream that is no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,

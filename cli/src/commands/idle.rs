@@ -17,6 +17,12 @@ pub(super) fn refuse_of_run(
     plan: &Plan,
     defaults: &PoolDefaults,
 ) -> Result<(), CliError> {
+    if arguments.tty && wants_workers(plan) {
+        return Err(CliError::usage(
+            "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
+        )
+        .hint("leave --tty out, or run the commands by themselves"));
+    }
     let CrewArguments {
         workers, prefetch, ..
     } = arguments.common.crew;

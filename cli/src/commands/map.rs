@@ -19,7 +19,7 @@ use crate::map::{
     Template, What, open_joblog, open_results, refuse_line, shell_line, shell_operator,
     split_words, warm_pool,
 };
-use crate::session::{Again, Errand, Feed, Session};
+use crate::session::{Again, Errand, Feed, Session, TerminalUse};
 
 /// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
 /// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     refuse_line(command, arguments.shell)?;
     overwrite::refuse_of_map(arguments, lists.is_some())?;
     let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
+    let terminal = TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?;
     let mut items = items(arguments, lists)?;
     let columns = Columns {
         count: items.column_count(),
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
         return dry_run(items, &template);
     }
     let is_again = again.is_some();
-    let session = Session::open(&arguments.common, &arguments.record, again)?;
+    let session = Session::open(&arguments.common, &arguments.record, terminal, again)?;
     let rules = &session.rules;
     warn_of_operator(command, arguments, &session);
     let terms = rules.flags.clone().or(&rules.settings).settle();
@@ -114,7 +115,8 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     };
     count_ahead(&mut items, &session)?;
     let errand = Errand {
-        feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf)),
+        feed: Feed::of_map(MapJobs::new(items, command, work, terms, shelf))
+            .with_terminal(terminal),
         source: None,
         stdin,
         workers,

@@ -9,7 +9,7 @@ use super::{idle, overwrite};
 use crate::args::run::RunArguments;
 use crate::error::CliError;
 use crate::job_file::{self, Protocol};
-use crate::session::{Again, Errand, Feed, Session, source_of};
+use crate::session::{Again, Errand, Feed, Session, TerminalUse, source_of};
 
 pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, CliError> {
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("-"));
@@ -18,7 +18,6 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
             .hint("name a job file, or write jobs to stdin, a JSON object a line"));
     }
     overwrite::refuse_of_run(arguments, &file)?;
-    let session = Session::open(&arguments.common, &arguments.record, again)?;
     let protocol = arguments.protocol.unwrap_or_default();
     if arguments.skip_lines > 0 && protocol != Protocol::Lines {
         return Err(CliError::usage(
@@ -26,6 +25,9 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
         )
         .hint("add --protocol lines if it is a filter"));
     }
+    let reads_stdin = file == Path::new("-");
+    let terminal = TerminalUse::of(arguments.tty, &arguments.common, reads_stdin)?;
+    let session = Session::open(&arguments.common, &arguments.record, terminal, again)?;
     let mut options = session.options();
     options.worker = arguments
         .worker
@@ -40,7 +42,7 @@ pub(crate) fn run(arguments: &RunArguments, again: Option<Again>) -> Result<u8, 
     let look = session.rules.err_style().look();
     session.screen.say(&plan.warnings.render(look));
     let errand = Errand {
-        feed: Feed::of(plan.jobs, arguments.strict),
+        feed: Feed::of(plan.jobs, arguments.strict).with_terminal(terminal),
         source: (file != Path::new("-")).then(|| source_of(&file)).flatten(),
         stdin: (file == Path::new("-")).then_some("jobs.jsonl"),
         workers: plan.workers,

@@ -8,6 +8,7 @@ use ratchet_runtime::{
 };
 use tokio::sync::oneshot;
 
+use super::terminal::TerminalUse;
 use crate::error::CliError;
 use crate::job_file::{BadLine, Jobs, LineError, Lines};
 use crate::map::MapJobs;
@@ -49,6 +50,17 @@ impl Feed {
 
     pub(crate) fn of_map(jobs: MapJobs) -> Self {
         Self::Stream(Box::new(jobs))
+    }
+
+    /// With the terminal for those of its jobs that are commands, if they are to have it.
+    pub(crate) fn with_terminal(self, terminal: TerminalUse) -> Self {
+        match (terminal, self) {
+            (TerminalUse::Progress, feed) => feed,
+            (TerminalUse::Job, Self::List(jobs)) => {
+                Self::List(jobs.into_iter().map(on_terminal).collect())
+            }
+            (TerminalUse::Job, Self::Stream(stream)) => Self::Stream(Box::new(OnTerminal(stream))),
+        }
     }
 
     /// Begins the run. What stops a stream is told by the second part, when the run has ended. `announce` is told how
@@ -244,6 +256,26 @@ fn pour(
         let _ = runtime.block_on(submitter.submit_many(batch));
     }
     result
+}
+
+/// Jobs that have the terminal.
+struct OnTerminal(Box<dyn Stream>);
+
+impl Stream for OnTerminal {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Some(self.0.next()?.map(on_terminal))
+    }
+
+    fn may_wait(&self) -> bool {
+        self.0.may_wait()
+    }
+}
+
+fn on_terminal(mut job: Job) -> Job {
+    if let Work::Command(config) = &mut job.work {
+        Arc::make_mut(config).terminal = true;
+    }
+    job
 }
 
 /// The lines of a job file.

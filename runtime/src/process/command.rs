@@ -28,6 +28,7 @@ use super::output::Capture;
 use super::shortage::Starts;
 use super::spawn::Stdin;
 use super::system::PreparedProcess;
+use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
 use crate::suspension::{until, working_now};
 
@@ -81,7 +82,7 @@ pub struct CommandEnd {
 impl StopCause {
     /// What is said of a program that the terminal stopped.
     pub const WANTED_TERMINAL: &str = "it was stopped because it wants the terminal (/dev/tty), which jobs do not get, \
-         and was killed: give it what it asks for by an option, a variable or a file";
+         and was killed: give it what it asks for by an option, a variable or a file, or give it the terminal (--tty)";
 }
 
 impl CommandEnd {
@@ -126,7 +127,7 @@ impl CommandOutput {
 
 /// Runs programs.
 ///
-/// A program's stdin is empty. What it leaves running in its group is killed when it ends. Dropping the
+/// A program's stdin is empty, unless it has the [terminal](ProcessConfig::terminal). What it leaves running in its group is killed when it ends. Dropping the
 /// future of a run kills the program.
 ///
 /// ```
@@ -229,10 +230,16 @@ impl CommandRunner {
         sink: Arc<dyn OutputSink>,
     ) -> std::io::Result<CommandEnd> {
         let start = working_now();
+        let stdin = if config.terminal {
+            Stdin::Terminal
+        } else {
+            Stdin::Empty
+        };
         let (reply, replied) = oneshot::channel();
         let program = Arc::new(Program::default());
         let order = Order {
-            process: PreparedProcess::new(config, Stdin::Empty)?,
+            process: PreparedProcess::new(config, stdin)?,
+            terminal: config.terminal,
             keeper: self.keeper.clone(),
             starts: Arc::clone(&self.starts),
             program: Arc::clone(&program),
@@ -298,7 +305,11 @@ impl Run {
                 exit,
                 left,
                 wanted_terminal,
+                interrupted,
             } = reaped?;
+            if interrupted {
+                pass_on_interrupt().await;
+            }
             ended.exit = exit;
             if wanted_terminal && self.stopped.is_none() {
                 self.stopped = Some(StopCause::Terminal);

@@ -25,6 +25,13 @@ pub struct ProcessConfig {
     pub env: Environment,
     /// The folder to start it in, if not this process's own.
     pub working_dir: Option<PathBuf>,
+    /// The terminal of this process (`/dev/tty`) is the program's stdin, and the program is in its foreground while it
+    /// runs. One program has it at a time; the others wait. For a [`CommandRunner`](super::CommandRunner): workers have
+    /// a stdin of their own.
+    ///
+    /// Ctrl-C reaches the program alone, so where SIGINT ends it, this process gets SIGINT as well. Where Ctrl-Z stops
+    /// it, this process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
+    pub terminal: bool,
 }
 
 impl ProcessConfig {
@@ -35,6 +42,7 @@ impl ProcessConfig {
             args: Vec::new(),
             env: Environment::inherited(),
             working_dir: None,
+            terminal: false,
         }
     }
 
@@ -63,6 +71,13 @@ impl ProcessConfig {
     #[must_use]
     pub fn working_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working_dir = Some(folder.into());
+        self
+    }
+
+    /// Gives it the terminal.
+    #[must_use]
+    pub fn on_terminal(mut self) -> Self {
+        self.terminal = true;
         self
     }
 }

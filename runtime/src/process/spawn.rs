@@ -13,6 +13,8 @@ pub(super) enum Stdin {
     Empty,
     /// A pipe.
     Piped,
+    /// The terminal, in whose foreground it is.
+    Terminal,
 }
 
 /// A process that was just started. It leads a group of its own and prints into two pipes.

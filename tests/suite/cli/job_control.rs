@@ -19,7 +19,7 @@ fn mark(folder: &Folder) -> String {
 }
 
 /// On a terminal, where a shell with job control runs `ratchet` as its foreground job and then the script.
-fn in_shell(folder: &Folder, script: &str) -> Ratchet {
+pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
     let shell = format!(
         "exec setsid --ctty --wait sh -c 'set -m; \"$@\"; echo \"stopped with $?\"; {script}' sh \"$@\""
     );
@@ -123,7 +123,7 @@ fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
 /// Stops `ratchet` alone, without a word to it, until its jobs have ended and their timeouts are over.
 fn stopped_over_the_timeouts(running: &Running, jobs: impl Fn() -> usize) {
     running.until("the jobs run", || jobs() == 2);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let send = |signal| {
         let process = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
         kill_process(process.expect("it has a number"), signal).expect("it is sent");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use crate::process::group::ProcessGroup;
 use crate::process::shortage::Starts;
 use crate::process::spawn::Started;
 use crate::process::system::{self, PreparedProcess};
+use crate::process::terminal::{Loan, Look, stopping_signal};
 use crate::process::{Exit, Keeper, OutputSink, Stream, groups};
 use crate::suspension::working_now;
 
@@ -25,9 +26,14 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 /// How often a program is looked at that the terminal may have stopped. The kernel tells only whoever handles SIGCHLD.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often a program is looked at that has the terminal: somebody who has typed Ctrl-Z waits for that.
+const TERMINAL_LOOK: Duration = Duration::from_millis(100);
+
 /// What is to be run, where its output goes, and who waits for its end.
 pub(super) struct Order {
     pub(super) process: PreparedProcess,
+    /// It has the terminal.
+    pub(super) terminal: bool,
     pub(super) keeper: Option<Keeper>,
     pub(super) starts: Arc<Starts>,
     pub(super) program: Arc<Program>,
@@ -42,6 +48,8 @@ pub(super) struct Reaped {
     pub(super) left: Option<ProcessGroup>,
     /// It was killed because the terminal had stopped it.
     pub(super) wanted_terminal: bool,
+    /// It had the terminal, and Ctrl-C ended it.
+    pub(super) interrupted: bool,
 }
 
 /// A program as both sides know it: who waits for it signals it, the thread reaps it.
@@ -108,6 +116,7 @@ impl Program {
                 exit,
                 left,
                 wanted_terminal: false,
+                interrupted: false,
             }
         })
     }
@@ -128,9 +137,15 @@ impl Order {
     }
 
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {
+        // Given back after the program was reaped: locals are dropped in reverse order.
+        let mut loan = if self.terminal {
+            Some(Loan::take()?)
+        } else {
+            None
+        };
         let start = groups::begin_start();
         if self.program.is_killed() {
-            // Killed while it waited for the end of a suspension.
+            // Perhaps while it waited for the terminal, or for the end of a suspension.
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;
@@ -142,6 +157,9 @@ impl Order {
         } = started;
         self.program.begin(ProcessGroup::led_by(leader, listing));
         drop(start);
+        if let Some(loan) = &mut loan {
+            loan.begin(leader);
+        }
         self.starts.started();
         let mut ward = Ward {
             program: &self.program,
@@ -155,12 +173,17 @@ impl Order {
         ];
         let mut wanted_terminal = false;
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
-        let look_after = system::has_terminal().then_some(LOOK);
+        let look = if self.terminal { TERMINAL_LOOK } else { LOOK };
+        let look_after = system::has_terminal().then_some(look);
         let mut looked = Instant::now();
         while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
-            if look_after.is_some() && looked.elapsed() >= LOOK && !wanted_terminal {
+            if look_after.is_some() && looked.elapsed() >= look && !wanted_terminal {
                 looked = Instant::now();
-                if is_stopped_by_terminal(leader) {
+                let wants_terminal = match &mut loan {
+                    Some(loan) => loan.look(leader) == Look::Lost,
+                    None => is_stopped_by_terminal(leader),
+                };
+                if wants_terminal {
                     wanted_terminal = true;
                     self.program.kill();
                 }
@@ -176,9 +199,11 @@ impl Order {
             }
             hear(&mut outputs, None, Some(left), &*self.sink, chunk);
         }
+        let reaped = ward.reap();
         Ok(Reaped {
             wanted_terminal,
-            ..ward.reap()
+            interrupted: loan.is_some() && reaped.exit == Exit::Signal(Signal::INT.as_raw()),
+            ..reaped
         })
     }
 }
@@ -187,11 +212,7 @@ impl Order {
 ///
 /// Nobody would ever continue it: job control is for shells. Stopped in another way, it was stopped on purpose.
 fn is_stopped_by_terminal(child: Pid) -> bool {
-    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let Ok(Some(status)) = waitid(WaitId::Pid(child), options) else {
-        return false;
-    };
-    let stopped_by = status.stopping_signal();
+    let stopped_by = stopping_signal(child);
     [Signal::TTIN, Signal::TTOU]
         .iter()
         .any(|signal| stopped_by == Some(signal.as_raw()))

@@ -13,7 +13,7 @@ use std::thread;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::process::spawn::{Started, Stdin};
-use crate::process::{Keeper, ProcessConfig};
+use crate::process::{Keeper, ProcessConfig, terminal};
 
 /// A program with all that it is started with.
 pub(in crate::process) struct PreparedProcess {
@@ -43,6 +43,7 @@ impl PreparedProcess {
             .stdin(match self.stdin {
                 Stdin::Empty => Stdio::null(),
                 Stdin::Piped => Stdio::piped(),
+                Stdin::Terminal => terminal::open()?.into(),
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,7 +4,8 @@
 //! plain `fork`, which copies the page tables of this process and is several times slower. This is what `posix_spawn`
 //! does underneath, `clone` with `CLONE_VM` and `CLONE_VFORK`, with these steps in the child:
 //!
-//! 1. It makes its group, so that signals to the group of this process do not reach it.
+//! 1. It makes its group, so that signals to the group of this process do not reach it, and takes the terminal if it is
+//!    to have it.
 //! 2. All signals get their default action back. Only a SIGHUP that is ignored stays so: whoever said `nohup` meant
 //!    the jobs as well.
 //! 3. It gets the limit of descriptors that this process was started with, before it raised its own.
@@ -34,7 +35,7 @@ use rustix::process::Pid;
 use crate::process::child::reap;
 use crate::process::keeper::{LINE_BYTES, line_of};
 use crate::process::spawn::{Started, Stdin};
-use crate::process::{Keeper, ProcessConfig, descriptors};
+use crate::process::{Keeper, ProcessConfig, descriptors, terminal};
 
 /// Where programs are looked for if there is no `PATH`, as in the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -87,6 +88,7 @@ impl PreparedProcess {
                 let (reader, writer) = io::pipe()?;
                 (Some(OwnedFd::from(reader)), Some(OwnedFd::from(writer)))
             }
+            Stdin::Terminal => (Some(OwnedFd::from(terminal::open()?)), None),
         };
         let (our_stdout, stdout) = io::pipe()?;
         let (our_stderr, stderr) = io::pipe()?;
@@ -102,6 +104,7 @@ impl PreparedProcess {
                 Some(stdout.as_raw_fd()),
                 Some(stderr.as_raw_fd()),
             ],
+            takes_terminal: self.stdin == Stdin::Terminal,
             descriptors: descriptors::original(),
             list: listing
                 .as_ref()
@@ -176,6 +179,8 @@ struct Plan<'a> {
     folder: Option<&'a CStr>,
     /// Its stdin, or nothing if that is empty; its stdout and its stderr.
     stdio: [Option<RawFd>; 3],
+    /// Its stdin is the terminal, and its group becomes the foreground group.
+    takes_terminal: bool,
     descriptors: Option<libc::rlimit>,
     /// The keeper's list, and where its line stands in it.
     list: Option<(RawFd, i64)>,
@@ -226,6 +231,10 @@ impl Plan<'_> {
         // the plan's atomic.
         unsafe {
             check(libc::setpgid(0, 0))?;
+            if let (true, [Some(terminal), ..]) = (self.takes_terminal, self.stdio) {
+                // Its group is in the background until now, and SIGTTOU is blocked as all signals are.
+                check(libc::tcsetpgrp(terminal, libc::getpid()))?;
+            }
             default_signals();
             if let Some(limit) = &self.descriptors {
                 check(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;

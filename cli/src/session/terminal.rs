@@ -1,0 +1,67 @@
+//! `--tty`: jobs have the terminal, one at a time.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+
+use super::rules::Rules;
+use crate::args::common::CommonArguments;
+use crate::args::display::When;
+use crate::args::terms::CacheMode;
+use crate::error::CliError;
+
+/// Who uses the terminal while a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TerminalUse {
+    /// This process shows progress on it.
+    Progress,
+    /// The job that runs reads from it.
+    Job,
+}
+
+impl TerminalUse {
+    /// Refuses what cannot be had together with `--tty`. `reads_stdin` is true where the items or jobs come from there.
+    pub(crate) fn of(
+        tty: bool,
+        typed: &CommonArguments,
+        reads_stdin: bool,
+    ) -> Result<Self, CliError> {
+        if !tty {
+            return Ok(Self::Progress);
+        }
+        if typed.crew.jobs.is_some_and(|jobs| jobs.get() > 1) {
+            return Err(
+                CliError::usage("--tty gives the terminal to one job at a time")
+                    .hint("leave out -j, or --tty"),
+            );
+        }
+        if matches!(typed.terms.cache, Some(CacheMode::On | CacheMode::Refresh)) {
+            return Err(CliError::usage(
+                "results of jobs that read from the terminal are not cached: nobody knows what will be typed",
+            )
+            .hint("leave out --cache, or --tty"));
+        }
+        File::open("/dev/tty").map_err(|error| {
+            CliError::usage(format!(
+                "--tty needs a terminal, and there is none: {error}"
+            ))
+            .hint("run it in a terminal, or leave out --tty")
+        })?;
+        if reads_stdin && io::stdin().is_terminal() {
+            return Err(CliError::usage(
+                "stdin is the terminal that --tty gives to the jobs, so nothing else is read from it",
+            )
+            .hint("name a file, or write items after `:::`"));
+        }
+        Ok(Self::Job)
+    }
+}
+
+impl Rules {
+    /// One job at a time, and nothing is drawn on the terminal, unless that is asked for.
+    pub(super) fn leave_terminal_to_jobs(&mut self) {
+        self.slots = 1;
+        if self.progress == When::Auto {
+            self.progress = When::Never;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The terminal, lent to one program at a time.
+//!
+//! A terminal has one foreground group, which may read from it and gets Ctrl-C and Ctrl-Z. A program with
+//! [`ProcessConfig::terminal`](super::ProcessConfig::terminal) leads that group while it runs; afterwards this process's
+//! group has the terminal again, as a shell does it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{SigSet, Signal as Blocked};
+use rustix::fs::OFlags;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, kill_process, kill_process_group,
+    test_kill_process_group, waitid,
+};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+
+use super::groups;
+
+const PATH: &str = "/dev/tty";
+
+/// After so many looks at a program that Ctrl-Z has stopped while this process runs on, the program is continued: nobody
+/// in this process has handled the SIGTSTP, or there is no shell that could continue it.
+const LOOKS_AT_STOPPED: u32 = 10;
+
+/// Whoever holds it lends the terminal to a program.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The terminal while a program has it. Dropping this takes it back, with the modes that it had.
+#[derive(Debug)]
+pub(super) struct Loan {
+    terminal: File,
+    modes: Termios,
+    /// The modes that the program had set when it was stopped.
+    program_modes: Option<Termios>,
+    group: Option<Pid>,
+    looks_at_stopped: u32,
+    // The last to be dropped.
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Why a program cannot go on with the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    GoesOn,
+    /// The terminal cannot be had, and the program is stopped because it wants it.
+    Lost,
+}
+
+impl Loan {
+    /// Waits until no other program has the terminal and this process is in its foreground.
+    pub(super) fn take() -> io::Result<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_terminal = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("there is no terminal ({PATH}): {error}"),
+            )
+        };
+        let terminal = open().map_err(no_terminal)?;
+        wait_for_foreground(&terminal).map_err(no_terminal)?;
+        Ok(Self {
+            modes: tcgetattr(&terminal)?,
+            terminal,
+            program_modes: None,
+            group: None,
+            looks_at_stopped: 0,
+            _turn: turn,
+        })
+    }
+
+    /// A program was started. On Linux it has taken the terminal by itself before it began.
+    pub(super) fn begin(&mut self, group: Pid) {
+        self.group = Some(group);
+        self.give(group);
+    }
+
+    /// Looks at a program, as it may have been stopped: by Ctrl-Z, or because another process had the terminal.
+    pub(super) fn look(&mut self, program: Pid) -> Look {
+        // While everything is suspended, a stopped program means nothing.
+        let _no_suspension = groups::begin_start();
+        let owner = tcgetpgrp(&self.terminal).ok();
+        let stopped_by = stopping_signal(program);
+        let wants_terminal = is(stopped_by, Signal::TTIN) || is(stopped_by, Signal::TTOU);
+        if stopped_by.is_some() && !wants_terminal {
+            if owner == Some(program) {
+                self.program_modes = tcgetattr(&self.terminal).ok();
+                self.take_back();
+                // As if Ctrl-Z had been typed at this process, too: it stops everything, and itself. It fails only for
+                // processes of others.
+                let _ = kill_process(getpid(), Signal::TSTP);
+                self.looks_at_stopped = 0;
+                return Look::GoesOn;
+            }
+            self.looks_at_stopped += 1;
+            if self.looks_at_stopped < LOOKS_AT_STOPPED {
+                return Look::GoesOn;
+            }
+        }
+        if owner == Some(program) {
+            return Look::GoesOn;
+        }
+        // This process was continued, and so was the program, which is not in the foreground. `fg` has put this process
+        // there; after `bg` this stops it again.
+        if stopped_by.is_some() || owner == Some(getpgrp()) {
+            if wait_for_foreground(&self.terminal).is_err() {
+                return if wants_terminal {
+                    Look::Lost
+                } else {
+                    Look::GoesOn
+                };
+            }
+            self.looks_at_stopped = 0;
+            self.give(program);
+        }
+        Look::GoesOn
+    }
+
+    fn give(&mut self, group: Pid) {
+        let modes = self.program_modes.take();
+        unstoppable(|| {
+            // A program that has ended already has no group to give it to.
+            if tcsetpgrp(&self.terminal, group).is_ok()
+                && let Some(modes) = &modes
+            {
+                let _ = tcsetattr(&self.terminal, OptionalActions::Drain, modes);
+            }
+        });
+        // It may have been stopped because it came too early.
+        let _ = kill_process_group(group, Signal::CONT);
+    }
+
+    fn take_back(&self) {
+        unstoppable(|| {
+            // It fails where the terminal is gone, and then nobody needs it.
+            if tcsetpgrp(&self.terminal, getpgrp()).is_ok() {
+                let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.modes);
+            }
+        });
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let Ok(owner) = tcgetpgrp(&self.terminal) else {
+            return;
+        };
+        // A child that could not execute its program has taken the terminal all the same.
+        let is_nobodys = || test_kill_process_group(owner) == Err(rustix::io::Errno::SRCH);
+        if self.group == Some(owner) || is_nobodys() {
+            self.take_back();
+        }
+    }
+}
+
+/// The terminal, for a program to read from.
+pub(super) fn open() -> io::Result<File> {
+    let flags = (OFlags::NOCTTY | OFlags::CLOEXEC).bits();
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.cast_signed())
+        .open(PATH)
+}
+
+/// Passes on what the terminal sent to a program alone: who types Ctrl-C means all that is still to come as well.
+///
+/// To be awaited on the event loop before anybody hears of the end of the program: whoever handles the signal is to be
+/// heard before the next job begins. The signal is delivered before `kill_process` returns, if this is the main thread,
+/// and the event loop looks for signals before it goes on after a yield.
+pub(super) async fn pass_on_interrupt() {
+    // It fails only for processes of others.
+    let _ = kill_process(getpid(), Signal::INT);
+    tokio::task::yield_now().await;
+    // The handler has been woken, and runs before this goes on.
+    tokio::task::yield_now().await;
+}
+
+/// Waits until this process is in the foreground: in the background, the kernel stops it here, as it stops every process
+/// that wants to change the terminal, and `fg` continues it.
+fn wait_for_foreground(terminal: impl AsFd) -> io::Result<()> {
+    Ok(tcsetpgrp(terminal, getpgrp())?)
+}
+
+/// Performs what the kernel stops a background process for by SIGTTOU, unless the signal is blocked.
+fn unstoppable(action: impl FnOnce()) {
+    let mut blocked = SigSet::empty();
+    blocked.add(Blocked::SIGTTOU);
+    // It fails for bad arguments only.
+    let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
+    action();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+}
+
+/// The signal that has stopped a child, if it is stopped.
+pub(super) fn stopping_signal(child: Pid) -> Option<i32> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(child), options).ok()??.stopping_signal()
+}
+
+fn is(number: Option<i32>, signal: Signal) -> bool {
+    number == Some(signal.as_raw())
+}

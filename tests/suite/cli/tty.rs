@@ -1,0 +1,174 @@
+//! `--tty`: jobs have the terminal, one at a time.
+#![cfg(target_os = "linux")]
+
+use ratchet_tests::{Folder, Ratchet, Shown};
+
+use super::job_control::in_shell;
+
+const CTRL_C: &str = "\x03";
+const CTRL_Z: &str = "\x1a";
+
+/// With a terminal that controls it.
+fn on_terminal(folder: &Folder) -> Ratchet {
+    Ratchet::within(folder)
+        .by_shell("exec setsid --ctty --wait \"$@\"")
+        .on_terminal(100, 40, Shown::Everything)
+}
+
+#[test]
+fn jobs_of_map_read_what_is_typed_one_after_the_other() {
+    let running = on_terminal(&Folder::new())
+        .args(["map", "--tty", "--", "sh", "-c"])
+        .args([
+            "read line; echo \"$1 got $line\"",
+            "sh",
+            "{}",
+            ":::",
+            "a",
+            "b",
+        ])
+        .start();
+    running.type_on_terminal("first\n");
+    running.wait_for_screen("a got first");
+    running.type_on_terminal("second\n");
+    let said = running.wait().with_code(0).screen();
+    assert!(said.contains("b got second"), "{said}");
+}
+
+#[test]
+fn items_come_from_stdin_while_jobs_read_from_the_terminal() {
+    let running = Ratchet::new()
+        .by_shell("exec setsid --ctty --wait sh -c 'printf \"a\\nb\\n\" | \"$@\"' sh \"$@\"")
+        .on_terminal(100, 40, Shown::Everything)
+        .args(["map", "--tty", "--", "sh", "-c"])
+        .args(["read line; echo \"$1 got $line\"", "sh", "{}"])
+        .start();
+    running.type_on_terminal("first\nsecond\n");
+    let said = running.wait().with_code(0).screen();
+    assert!(said.contains("a got first"), "{said}");
+    assert!(said.contains("b got second"), "{said}");
+}
+
+#[test]
+fn commands_of_a_job_file_read_what_is_typed() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs: [{ id: a, run: [sh, -c, 'read line; echo \"got $line\"'] }]\n",
+    );
+    let running = on_terminal(&folder)
+        .args(["run", "--tty", "--format", "jsonl", "jobs.yaml"])
+        .start();
+    running.type_on_terminal("first\n");
+    let said = running.wait().with_code(0).screen();
+    assert!(said.contains("got first"), "{said}");
+}
+
+#[test]
+fn a_job_with_the_terminal_is_in_its_foreground_and_its_modes_are_undone() {
+    let running = on_terminal(&Folder::new())
+        .args(["map", "--tty", "--", "sh", "-c"])
+        // The foreground group and its own, as the kernel has them; and then no echo for the next.
+        .args(["set -- $(cat /proc/$$/stat); echo \"$5 $8\"; stty -a; stty -echo"])
+        .args(["x", ":::", "a", "b"])
+        .start();
+    let said = running.wait().with_code(0).screen();
+    let groups: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_digit()))
+        .collect();
+    let is_foreground = |line: &&str| {
+        let (own, foreground) = line.split_once(' ').expect("two numbers");
+        own == foreground.trim_end()
+    };
+    // The second line is of a job that ran under the modes that the first had found.
+    assert_eq!(
+        groups.iter().filter(|line| is_foreground(line)).count(),
+        2,
+        "{said}"
+    );
+    assert!(!said.contains("-echo "), "{said}");
+}
+
+#[test]
+fn ctrl_c_ends_the_job_with_the_terminal_and_starts_no_more() {
+    let folder = Folder::new();
+    let running = on_terminal(&folder)
+        .args(["map", "--tty", "--", "sh", "-c"])
+        .args(["echo x >>began; exec sleep 1000", "x", ":::", "a", "b"])
+        .start();
+    let began = folder.path().join("began");
+    running.until("the job runs", || began.exists());
+    running.type_on_terminal(CTRL_C);
+    let said = running.wait().with_code(130).screen();
+    assert!(said.contains("SIGINT: no new jobs"), "{said}");
+    assert_eq!(std::fs::read_to_string(began).expect("it is there"), "x\n");
+}
+
+#[test]
+fn ctrl_z_stops_ratchet_with_the_job_that_has_the_terminal_and_fg_gives_it_back() {
+    let folder = Folder::new();
+    let shell = in_shell(&folder, "read answer; echo answer $answer; fg")
+        .args(["map", "--tty", "--", "sh", "-c"])
+        .args([
+            "echo x >began; read line; echo \"got $line\"",
+            "x",
+            ":::",
+            "a",
+        ])
+        .start();
+    let began = folder.path().join("began");
+    shell.until("the job runs", || began.exists());
+    shell.type_on_terminal(CTRL_Z);
+    shell.wait_for_screen("stopped with 14");
+    // The shell reads this, and not the job.
+    shell.type_on_terminal("yes\n");
+    shell.wait_for_screen("answer yes");
+    shell.type_on_terminal("after\n");
+    let said = shell.wait().with_code(0).screen();
+    assert!(said.contains("got after"), "{said}");
+}
+
+#[test]
+fn tty_is_refused_where_it_cannot_be_had() {
+    let refused = |args: &[&str], what: &str| {
+        let folder = Folder::new().file(
+            "jobs.yaml",
+            "jobs: [{ task: a }]\nworkers: { a: { command: cat, protocol: lines } }\n",
+        );
+        let ended = on_terminal(&folder).args(args).run().with_code(2);
+        let said = ended.screen();
+        assert!(said.contains(what), "{args:?}: {said}");
+    };
+    refused(
+        &["map", "--tty", "-j2", "--", "true", ":::", "a"],
+        "one job at a time",
+    );
+    refused(
+        &["map", "--tty", "--cache", "--", "true", ":::", "a"],
+        "are not cached",
+    );
+    refused(
+        &["map", "--tty", "--warm", "--", "cat", ":::", "a"],
+        "cannot be used with",
+    );
+    refused(
+        &["map", "--tty", "-a", "-", "--", "true"],
+        "nothing else is read from it",
+    );
+    refused(&["run", "--tty", "-"], "nothing else is read from it");
+    refused(
+        &["run", "--tty", "-w", "cat", "jobs.yaml"],
+        "cannot be used with",
+    );
+    refused(
+        &["run", "--tty", "jobs.yaml"],
+        "gives the terminal to commands",
+    );
+    let ended = Ratchet::new()
+        .by_shell("exec setsid --wait \"$@\"")
+        .args(["map", "--tty", "--", "true", ":::", "a"])
+        .run()
+        .with_code(2);
+    let said = ended.stderr();
+    assert!(said.contains("--tty needs a terminal"), "{said}");
+}
