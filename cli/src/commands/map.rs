@@ -19,13 +19,23 @@ use crate::map::{
     Template, What, open_joblog, open_results, refuse_line, shell_line, shell_operator,
     split_words, warm_pool,
 };
-use crate::session::{Again, Errand, Feed, Session, TerminalUse};
+use crate::session::{Again, Errand, Feed, Rules, Session, TerminalUse};
 
 /// How much of what a command prints is kept in the record of the run, where nobody asks for results as such: it is
 /// there to be printed again by whoever goes on with the run, and `--keep-order` keeps many of them in memory.
 const REMEMBERED: usize = 64 * 1024;
 
 const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
+
+/// The terms of all jobs of a map.
+fn terms(rules: &Rules) -> Result<Arc<Terms>, CliError> {
+    let terms = rules.flags.clone().or(&rules.settings).settle();
+    let terms = terms.map_err(|error| CliError::Usage {
+        message: error.reason,
+        hint: error.hint,
+    })?;
+    Ok(Arc::new(terms))
+}
 
 pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, CliError> {
     idle::refuse_of_map(arguments)?;
@@ -47,11 +57,7 @@ pub(crate) fn run(arguments: &MapArguments, again: Option<Again>) -> Result<u8, 
     let session = Session::open(&arguments.common, &arguments.record, terminal, again)?;
     let rules = &session.rules;
     warn_of_operator(command, arguments, &session);
-    let terms = rules.flags.clone().or(&rules.settings).settle();
-    let terms: Arc<Terms> = Arc::new(terms.map_err(|error| CliError::Usage {
-        message: error.reason,
-        hint: error.hint,
-    })?);
+    let terms = terms(rules)?;
     let mut workers = Vec::new();
     let work = if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, rules.workers)?;
