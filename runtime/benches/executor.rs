@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, Throughput};
 use echoes::{INPUT, WORKER, bare, callers, pool};
+use ratchet_runtime::builtin::{BuiltinTask, builtin};
 use ratchet_runtime::journal::Header;
 use ratchet_runtime::process::Prefetch;
-use ratchet_runtime::worker::{BuiltinTask, builtin};
 use ratchet_runtime::{
     Durability, Executor, ExecutorBuilder, Job, Journal, Limit, ParallelizationHint, Payload,
     Priority, RunId, Terms,

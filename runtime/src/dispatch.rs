@@ -29,6 +29,5 @@ pub(crate) use assignment::{
 };
 pub use assignment::{Reply, Retirement};
 pub(crate) use clock::{AttemptClock, Due, StopReason, Stoppable};
-pub use report::Step;
 pub(crate) use report::{Demand, Introduction, Report, Stop};
 pub(crate) use reporter::{Reporter, Reports};

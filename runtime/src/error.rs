@@ -1,6 +1,6 @@
 //! What this crate refuses, and why.
 
-use crate::scheduling::{Limit, Module, Quota, Ticket};
+use crate::ids::Ticket;
 
 /// What this crate refuses, and why.
 ///
@@ -118,9 +118,9 @@ pub enum Error {
         /// The key.
         key: String,
         /// What holds.
-        first: Quota,
+        first: String,
         /// What was refused.
-        second: Quota,
+        second: String,
     },
     /// A name has two limits, or a running limit would change from a max to a rate or back.
     #[error("limit `{name}` is declared twice: {first}, and {second}")]
@@ -128,9 +128,9 @@ pub enum Error {
         /// The name.
         name: String,
         /// What holds.
-        first: Limit,
+        first: String,
         /// What was refused.
-        second: Limit,
+        second: String,
     },
     /// A name has two modules.
     #[error("module `{name}` is declared twice: {first}, and {second}")]
@@ -138,9 +138,9 @@ pub enum Error {
         /// The name.
         name: String,
         /// What holds.
-        first: Box<Module>,
+        first: String,
         /// What was refused.
-        second: Box<Module>,
+        second: String,
     },
     /// A pool that could never work.
     #[error("worker `{pool}` {reason}")]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ratchet_ipc::{JobKey, LogLevel, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::job::ItemName;
+use crate::ids::WorkerName;
+use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
-use crate::worker::WorkerName;
 
 /// Something that happened, and when: one line of an event log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,5 @@
 //! A job: what is to be done, and on what terms.
 
-mod item;
-
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,12 +9,11 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use ratchet_resilience::retry::BackoffPolicy;
 
-use crate::executor::Context;
+use crate::context::Context;
+use crate::item::JobItem;
+use crate::os::ProcessConfig;
 use crate::outcome::{Failure, Outcome};
-use crate::process::ProcessConfig;
 use crate::scheduling::{ParallelizationHint, Priority};
-pub use item::{ItemName, JobIdentity, JobItem};
-pub(crate) use item::{first_half, from_hex, to_hex};
 
 /// A piece of work with an id, and the terms on which it is done.
 ///

@@ -87,12 +87,18 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 mod alarm;
+pub mod builtin;
+mod context;
 mod dispatch;
 mod error;
 pub mod event;
 mod executor;
+mod ids;
+mod item;
 mod job;
 pub mod journal;
+pub mod monitor;
+mod os;
 mod outcome;
 pub mod process;
 mod scheduling;
@@ -101,26 +107,27 @@ mod suspension;
 mod table;
 pub mod worker;
 
-pub use dispatch::Step;
+pub use context::{Context, Step};
 pub use error::Error;
 pub use executor::{
-    Attempt, Context, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger,
-    MaxFailures, Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus,
-    Runner, RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed,
-    WaitCause, WaitingJob, monitor,
+    Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
+    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
+    RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
+    WaitingJob,
 };
-pub use job::{
-    Answering, CacheTerms, Closure, ItemName, Job, JobIdentity, JobItem, Terms, Timeouts, Work,
-};
+pub use ids::Ticket;
+pub use item::{ItemName, JobIdentity, JobItem};
+pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
-pub use outcome::{Class, CommandResult, Failure, Outcome, OutputExcerpt, Status};
+pub use os::OutputExcerpt;
+pub use outcome::{Class, CommandResult, Failure, Outcome, Status};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,
     Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
     ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
     PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
-    Ticket, TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, closest, order_by_needs,
+    TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, closest, order_by_needs,
 };
 pub use summary::{ExecutionStats, Results, Summary};
 
@@ -208,5 +215,5 @@ pub use summary::{ExecutionStats, Results, Summary};
 #[cfg(any(test, feature = "mock"))]
 pub mod mock {
     pub use crate::executor::MockRunner;
-    pub use crate::process::MockProcessManager;
+    pub use crate::os::MockProcessManager;
 }

@@ -1,7 +1,6 @@
 //! How jobs end: in exactly one outcome each.
 
 mod command;
-mod excerpt;
 mod line;
 mod wire;
 
@@ -12,10 +11,10 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::job::ItemName;
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
+use crate::item::ItemName;
+use crate::os::OutputExcerpt;
 pub use command::CommandResult;
-pub use excerpt::OutputExcerpt;
 pub(crate) use wire::{Milliseconds, present};
 
 /// What came of a job.

@@ -1,105 +1,23 @@
-//! Processes: started in groups of their own, watched, and ended with all that they started.
+//! Pools of worker processes, the supervisor that keeps them, and the processes themselves.
 //!
-//! Starting a program is one line; ending it is not. Its children live on and hold its pipes, a killed
-//! shell leaves what it ran, a host that is killed leaves everything. So:
-//!
-//! - Every process leads a **group** of its own. Signals go to the group, and a process counts as ended
-//!   when it is reaped and its group is empty.
-//! - Its **exit** is seen at once, without polling, by a task that owns it and nothing else.
-//! - Ending goes **TERM, grace, KILL**, and KILL is repeated until nobody is left; who survives even
-//!   that (stuck in the kernel) is reported by name.
-//! - A small **keeper** process holds a pipe to this one. When the pipe ends, because this process was
-//!   killed, it kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
-//! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
-//!   shortage has lasted for half a minute in which nothing of ours ran.
-//! - [`suspend_while`] **stops** every group while this process is stopped itself, as by Ctrl-Z.
-//! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
-//!   SIGPIPE is reset).
-//!
-//! Out of reach is what leaves its group on purpose, with `setsid` as daemons do.
-//!
-//! [`ProcessManager`] is the seam: [`LocalProcesses`] starts real ones, a mock or
-//! [`ProcessHandle::new`] stands in for them in tests. [`CommandRunner`] runs a program once
-//! and gives back its output.
+//! A [`ProcessPool`] keeps workers of one kind; a [`ProcessSupervisor`] starts, watches, replaces and ends the workers of
+//! all pools. Both start their processes through a [`ProcessManager`], which is the seam for tests: [`LocalProcesses`]
+//! starts real ones.
 
-mod child;
-mod command;
-mod config;
-mod descriptors;
-mod error;
-mod exit;
-mod group;
-mod groups;
-mod handle;
 mod health;
-mod keeper;
-mod lifecycle;
-mod manager;
-mod output;
 mod pool;
 mod programs;
-mod shortage;
-mod spawn;
-mod stdin_pipe;
 mod supervisor;
-mod system;
-mod terminal;
 
-use async_trait::async_trait;
-
-pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
-pub use config::{Environment, ProcessConfig};
-pub use descriptors::raise_descriptor_limit;
-pub use error::ProcessError;
-pub use exit::{Ended, Ending, Exit};
-pub use groups::suspend_while;
-pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
-pub use keeper::Keeper;
-pub use manager::LocalProcesses;
-pub use output::{Captured, HeadTail, OutputSink, Stream, Tail};
-pub use pool::{
-    Language, Lease, PoolConfig, Prefetch, ProcessPool, Recycling, RestartPolicy, Size,
+pub use crate::os::{
+    Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Ended, Ending, Environment,
+    Exit, ExitNotice, ExitWatch, HeadTail, Keeper, LocalProcesses, OutputSink, Pipes,
+    ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo, ProcessManager, StopCause,
+    Stream, Tail, raise_descriptor_limit, suspend_while,
 };
+pub use crate::worker::config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
+pub use pool::{Lease, ProcessPool};
 pub(crate) use pool::{SeatId, Seats};
 pub(crate) use programs::{CommandLine, StartedPrograms, absolute};
 pub(crate) use supervisor::Attachment;
 pub use supervisor::{PoolMetrics, ProcessSupervisor};
-pub(crate) use system::umask;
-
-/// Starts processes and ends them.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// use std::time::Duration;
-/// use ratchet_runtime::process::{Ending, LocalProcesses, ProcessConfig, ProcessManager};
-///
-/// let processes = LocalProcesses::start();
-/// let mut sleeper = processes.spawn_process(&ProcessConfig::new("sleep").arg("1000")).await?;
-/// assert_eq!(processes.list_processes().await?.len(), 1);
-///
-/// processes.terminate_process(sleeper.id(), Duration::from_secs(5)).await?;
-/// assert_eq!(sleeper.exit().wait().await.ending, Ending::Asked);
-/// # Ok::<(), ratchet_runtime::process::ProcessError>(())
-/// # }).unwrap();
-/// ```
-#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
-#[async_trait]
-pub trait ProcessManager: Send + Sync {
-    /// Starts a process.
-    async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError>;
-
-    /// What is known of a process, while it lives.
-    async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError>;
-
-    /// Every process that lives, oldest first.
-    async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError>;
-
-    /// Asks a process and its group to end, kills them when the grace is over, and does not wait.
-    ///
-    /// Asked again, the shorter grace counts. A process that has ended is not an error.
-    async fn terminate_process(
-        &self,
-        id: ProcessId,
-        grace: std::time::Duration,
-    ) -> Result<(), ProcessError>;
-}

@@ -40,6 +40,6 @@ pub use priority::{Ageing, Priority};
 pub use rate::Rate;
 pub use registry::{Module, ModuleRegistry};
 pub use scheduler::{
-    Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Ticket, Workers,
+    Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Workers,
 };
 pub use suggestion::closest;

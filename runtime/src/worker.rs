@@ -1,13 +1,11 @@
-//! Workers, seen from the host.
+//! Workers, as their host sees them: the connection to each, its state, and why it ended.
 
-mod builtin;
 mod cause;
+pub(crate) mod config;
 pub(crate) mod connection;
-mod name;
 pub(crate) mod news;
 pub(crate) mod state;
 
 pub use crate::dispatch::{Reply, Retirement};
-pub use builtin::{BuiltinTask, builtin};
+pub use crate::ids::WorkerName;
 pub(crate) use cause::Cause;
-pub use name::WorkerName;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use ratchet_runtime::worker::BuiltinTask;
+use ratchet_runtime::builtin::BuiltinTask;
 
 use crate::value;
 

@@ -1,6 +1,6 @@
 //! `ratchet worker`: the built-in worker.
 
-use ratchet_runtime::worker::{BuiltinTask, builtin};
+use ratchet_runtime::builtin::{BuiltinTask, builtin};
 
 use crate::args::worker::WorkerArguments;
 use crate::error::CliError;

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::report::{Report, Stop};
 use super::reporter::Reporter;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
 use crate::job::Job;
 use crate::outcome::Failure;
-use crate::scheduling::Ticket;
 pub(crate) use crate::scheduling::WorkerNumber;
-use crate::worker::WorkerName;
 
 /// An attempt on its way to whoever performs it.
 #[derive(Debug)]

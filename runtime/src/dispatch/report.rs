@@ -5,9 +5,11 @@ use std::time::Duration;
 use ratchet_ipc::{LogLevel, Payload, TaskName};
 
 use super::assignment::{FilterNews, Offer, WorkerNumber};
+use crate::context::Step;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
 use crate::outcome::Failure;
-use crate::scheduling::{Kind, ParallelizationHint, Ticket};
-use crate::worker::WorkerName;
+use crate::scheduling::{Kind, ParallelizationHint};
 
 /// How an attempt is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,17 +121,6 @@ pub(crate) enum Report {
     Broken { kind: Kind, failure: Box<Failure> },
     /// Something happened to a worker that observers may want to know.
     Worker(crate::event::WorkerNews),
-}
-
-/// How far an attempt has come.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Step {
-    /// How much is done.
-    pub done: Option<f64>,
-    /// Of how much.
-    pub total: Option<f64>,
-    /// What it is doing.
-    pub message: Option<String>,
 }
 
 /// A task, as its worker declares it.

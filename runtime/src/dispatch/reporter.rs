@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use super::report::Report;
+use crate::context::{Step, StepListener};
+use crate::ids::Ticket;
 
 /// How many steps and log lines may be on their way. What comes beyond that is counted and dropped: it is for people
 /// to read, and nobody reads faster.
@@ -50,18 +52,12 @@ impl Reporter {
 
     /// Reports something. After the run has ended nobody listens, which is fine.
     pub(crate) fn tell(&self, report: Report) {
-        match report {
-            Report::Step { .. } | Report::Log { .. } => {
-                if self.0.talk.try_send(report).is_err() {
-                    // Relaxed: a figure for people.
-                    self.0.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            news => {
-                // The run has ended, and with it the interest in this.
-                let _ = self.0.news.send(news);
-            }
-        }
+        self.0.tell(report);
+    }
+
+    /// Takes the steps of attempts and brings them to the loop.
+    pub(crate) fn step_listener(&self) -> Arc<dyn StepListener> {
+        Arc::clone(&self.0) as Arc<dyn StepListener>
     }
 
     /// Whether both bring reports to the same run.
@@ -72,5 +68,28 @@ impl Reporter {
     /// How many steps and log lines were dropped because nobody could read that fast.
     pub(crate) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Lines {
+    fn tell(&self, report: Report) {
+        match report {
+            Report::Step { .. } | Report::Log { .. } => {
+                if self.talk.try_send(report).is_err() {
+                    // Relaxed: a figure for people.
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            news => {
+                // The run has ended, and with it the interest in this.
+                let _ = self.news.send(news);
+            }
+        }
+    }
+}
+
+impl StepListener for Lines {
+    fn step(&self, ticket: Ticket, step: Step) {
+        self.tell(Report::Step { ticket, step });
     }
 }

@@ -5,19 +5,17 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use ratchet_ipc::Payload;
 use tokio::time::Instant;
 
-use super::output::AttemptOutput;
-use super::task_pool::StopSignal;
+use crate::context::{AttemptOutput, LastProgress, StopSignal};
 use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
+use crate::ids::Ticket;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::Ticket;
 use crate::suspension::{until, working_now};
 
 /// What an attempt came to.
@@ -103,36 +101,6 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("something that is not text")
-}
-
-/// When an attempt last told of progress, by the clock of work.
-#[derive(Debug)]
-pub(super) struct LastProgress {
-    started: Instant,
-    /// Nanoseconds after the start.
-    at: AtomicU64,
-}
-
-impl LastProgress {
-    pub(super) fn new() -> Self {
-        Self {
-            started: working_now(),
-            at: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn note(&self) {
-        let nanos = u64::try_from((working_now() - self.started).as_nanos()).unwrap_or(u64::MAX);
-        // Relaxed: the clock looks at this one number alone, and again later.
-        self.at.store(nanos, Ordering::Relaxed);
-    }
-
-    fn at(&self) -> Instant {
-        let nanos = self.at.load(Ordering::Relaxed);
-        self.started
-            .checked_add(Duration::from_nanos(nanos))
-            .unwrap_or(self.started)
-    }
 }
 
 /// What bounds the time of an attempt.

@@ -8,7 +8,6 @@ use ratchet_ipc::TaskName;
 use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
 use ratchet_resilience::shutdown::Grace;
 
-use super::context::Runner;
 use super::kinds::KindOfWorker;
 use super::ledger::Ledger;
 use super::needs::Memory;
@@ -16,11 +15,13 @@ use super::order::Ordering;
 use super::performers::PoolPerformer;
 use super::plan::Plan;
 use super::pools::{Pool, Service};
+use super::runner::Runner;
 use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
 use crate::dispatch::Reporter;
-use crate::process::{Keeper, ProcessPool};
+use crate::os::Keeper;
+use crate::process::ProcessPool;
 use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint};
 
 /// A pool that runs can have, one after the other.

@@ -7,13 +7,13 @@ use ratchet_ipc::Payload;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptResult;
-use super::output::AttemptOutput;
+use crate::context::AttemptOutput;
 use crate::job::Timeouts;
-use crate::outcome::{Class, CommandResult, Failure};
-use crate::process::{
+use crate::os::{
     Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig,
     ProcessError, StopCause, Stream,
 };
+use crate::outcome::{Class, CommandResult, Failure};
 
 /// Runs commands, and makes results or failures of what comes of them.
 #[derive(Debug, Clone)]

@@ -11,10 +11,10 @@ use super::recording::Leaving;
 use super::settle::Attempted;
 use super::stop::Stopped;
 use crate::event::Event;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
 use crate::job::{Job, Work};
 use crate::outcome::{Failure, Outcome};
-use crate::scheduling::Ticket;
-use crate::worker::WorkerName;
 
 /// A job at its end.
 pub(super) struct Done {

@@ -11,8 +11,9 @@ use super::orchestrator::{Entry, KindCounts, Orchestrator, State, entry_of, expe
 use super::performers::reply;
 use crate::dispatch::{Assignment, Demand};
 use crate::event::Event;
-use crate::scheduling::{Decision, Kind, Ticket};
-use crate::worker::WorkerName;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
+use crate::scheduling::{Decision, Kind};
 
 impl Orchestrator {
     /// Starts what may start.

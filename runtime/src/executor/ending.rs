@@ -11,8 +11,8 @@ use super::stop::Stopped;
 use crate::Error;
 use crate::dispatch::Stop;
 use crate::event::Event;
+use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::Ticket;
 
 impl Orchestrator {
     /// What became due by the clock.

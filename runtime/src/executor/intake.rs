@@ -15,9 +15,10 @@ use super::source::Pulled;
 use super::stop::Stopped;
 use crate::Error;
 use crate::event::Event;
+use crate::ids::Ticket;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, ParallelizationHint, Request, Ticket};
+use crate::scheduling::{Kind, ParallelizationHint, Request};
 
 /// How many jobs are taken in before reports are looked at again.
 const BATCH: usize = 256;

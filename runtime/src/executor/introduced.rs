@@ -2,7 +2,8 @@
 
 use super::orchestrator::{Arrival, Entry, Orchestrator, State, expect_known};
 use crate::dispatch::Introduction;
-use crate::scheduling::{Kind, ParallelizationHint, Ticket};
+use crate::ids::Ticket;
+use crate::scheduling::{Kind, ParallelizationHint};
 
 impl Orchestrator {
     /// A kind has introduced itself, or has shown that it does not.

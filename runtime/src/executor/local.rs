@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{AttemptGuard, AttemptResult, Contained, LastProgress, TimeLimits};
+use super::attempt::{AttemptGuard, AttemptResult, Contained, TimeLimits};
 use super::command::Commands;
-use super::context::{Attempt, Context, Runner};
-use super::task_pool::{Perform, StopSignal, TaskHandle, TaskPool};
+use super::runner::{Attempt, Runner};
+use super::task_pool::{Perform, TaskHandle, TaskPool};
+use crate::context::{Context, LastProgress, StopSignal};
 use crate::dispatch::{Assignment, Reporter, Stop};
+use crate::ids::Ticket;
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::Ticket;
 
 /// Performs as many attempts at once as it is given, each on a task of its own.
 pub(super) struct LocalPerformer {
@@ -134,11 +135,10 @@ impl Perform for LocalRunners {
             grace: self.grace,
         };
         let context = |output| {
-            let reporter = self.reporter.clone();
             Context::of_attempt(
                 number,
                 stop.clone(),
-                reporter,
+                self.reporter.step_listener(),
                 ticket,
                 last_progress,
                 output,

@@ -35,10 +35,11 @@ use super::source::Source;
 use super::stop::{Halt, MaxFailures, Stopped, Tally};
 use crate::dispatch::{Report, Reporter, Reports};
 use crate::event::Event;
+use crate::ids::Ticket;
 use crate::job::Job;
 use crate::outcome::{Failure, Outcome};
 use crate::process::SeatId;
-use crate::scheduling::{Kind, LimitId, Scheduler, Ticket};
+use crate::scheduling::{Kind, LimitId, Scheduler};
 use crate::suspension::{CATCH_UP, LATE};
 use crate::table::Names;
 

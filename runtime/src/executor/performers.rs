@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::local::LocalPerformer;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Order, Reporter, Stop};
+use crate::ids::Ticket;
 use crate::process::{Attachment, SeatId, Seats};
-use crate::scheduling::{Kind, Ticket};
+use crate::scheduling::Kind;
 
 /// A pool of workers that a run has.
 pub(crate) struct PoolPerformer {

@@ -10,17 +10,17 @@ use ratchet_resilience::shutdown::{Grace, PhaseClock};
 use super::breakers::MakeBreaker;
 use super::builder::{ExecutorBuilder, PoolSource};
 use super::command::Commands;
-use super::context::Runner;
 use super::kinds::{KindOfWorker, Tasks};
 use super::needs::Memory;
 use super::order::Ordering;
 use super::recording::SharedLedger;
 use super::reuse::CacheUse;
 use super::run::Executor;
+use super::runner::Runner;
 use super::sinks::SharedSink;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
-use crate::process::{CommandLimits, CommandRunner, Keeper};
+use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::scheduling::{Scheduler, Settings};
 
 /// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some

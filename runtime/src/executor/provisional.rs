@@ -20,9 +20,10 @@ use super::kinds::Resolved;
 use super::orchestrator::{Arrival, Entry, Orchestrator, State};
 use super::settle::Attempted;
 use crate::event::Event;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{End, Ticket};
-use crate::worker::WorkerName;
+use crate::scheduling::End;
 
 /// Owns the jobs whose results are held, and knows which delivered results are in doubt.
 #[derive(Default)]

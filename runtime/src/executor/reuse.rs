@@ -13,11 +13,12 @@ use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
 use super::orchestrator::Arrival;
+use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};
+use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
-use crate::process::{ProcessConfig, StartedPrograms};
+use crate::process::StartedPrograms;
 use crate::scheduling::Kind;
-use crate::worker::WorkerName;
 pub(super) use dependencies::Doer;
 pub use dependencies::{Dependencies, SESSION_VARIABLES, Unkeyed};
 

@@ -9,10 +9,11 @@ use ratchet_resilience::retry::{Decision, History, Retryable};
 use super::orchestrator::{Entry, Orchestrator, State, entry_of, expect_known};
 use crate::dispatch::{Report, WorkerNumber};
 use crate::event::Event;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
 use crate::outcome::{Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{End, Kind, Ticket};
-use crate::worker::WorkerName;
+use crate::scheduling::{End, Kind};
 
 /// What an attempt came to.
 pub(super) struct Attempted {

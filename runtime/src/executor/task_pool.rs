@@ -4,39 +4,13 @@
 //! more than all else that becomes of a job that does nothing. So a task that has performed its attempt waits for
 //! the next one.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptGuard, AttemptResult};
-use crate::scheduling::Ticket;
-
-/// Asks an attempt to stop. There is no token before the attempt takes it, which most never do.
-#[derive(Debug, Clone, Default)]
-pub(super) struct StopSignal(Arc<OnceLock<CancellationToken>>);
-
-impl StopSignal {
-    /// Whether the attempt has taken its token, so that it may hear that it is asked.
-    pub(super) fn is_heard(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    pub(super) fn token(&self) -> &CancellationToken {
-        self.0.get_or_init(CancellationToken::new)
-    }
-
-    pub(super) fn ask(&self) {
-        self.token().cancel();
-    }
-}
-
-impl From<CancellationToken> for StopSignal {
-    fn from(token: CancellationToken) -> Self {
-        Self(Arc::new(OnceLock::from(token)))
-    }
-}
+use crate::ids::Ticket;
 
 /// Performs attempts on the tasks of a pool. The guard of each attempt reports its end.
 pub(super) trait Perform: Send + Sync + 'static {

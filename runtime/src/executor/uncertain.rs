@@ -10,8 +10,9 @@
 //! and which has seats of its own.
 
 use super::orchestrator::{Orchestrator, expect_known};
+use crate::ids::Ticket;
 use crate::process::Seats;
-use crate::scheduling::{Kind, Ticket, Workers};
+use crate::scheduling::{Kind, Workers};
 
 impl Orchestrator {
     /// The kind by which the scheduler knows jobs that take tokens.

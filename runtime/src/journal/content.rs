@@ -7,8 +7,9 @@ use blake3::Hasher;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::job::{Job, JobIdentity, Work, first_half, from_hex, to_hex};
-use crate::process::ProcessConfig;
+use crate::item::{JobIdentity, first_half, from_hex, to_hex};
+use crate::job::{Job, Work};
+use crate::os::ProcessConfig;
 
 /// Fields up to this size are put together before they are hashed: small updates cost the hasher more than
 /// copying them does.
@@ -181,7 +182,7 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::process::Environment;
+    use crate::os::Environment;
 
     fn task(task: &str, input: &str) -> Job {
         Job::task("a", task, Payload::from_json(input).unwrap())

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use super::run_id::RunId;
-use crate::job::{JobIdentity, to_hex};
+use crate::item::{JobIdentity, to_hex};
 use crate::outcome::{Outcome, Status, present};
 use crate::summary::Summary;
 

@@ -92,9 +92,10 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::job::ItemName;
-    use crate::outcome::{Class, Failure, OutputExcerpt};
-    use crate::worker::WorkerName;
+    use crate::ids::WorkerName;
+    use crate::item::ItemName;
+    use crate::os::OutputExcerpt;
+    use crate::outcome::{Class, Failure};
 
     fn failure() -> impl Strategy<Value = Failure> {
         let parts = (

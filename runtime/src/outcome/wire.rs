@@ -7,9 +7,10 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Class, Failure, Outcome, OutputExcerpt, Status};
-use crate::job::ItemName;
-use crate::worker::WorkerName;
+use super::{Class, Failure, Outcome, Status};
+use crate::ids::WorkerName;
+use crate::item::ItemName;
+use crate::os::OutputExcerpt;
 
 /// A result line. What is not there is not said.
 #[derive(Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::RestartPolicy;
+use crate::worker::config::RestartPolicy;
 
 /// Counts the failures of a kind of worker, and decides when the next may be started.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Pools: workers of one kind, kept at the size that the work asks for.
 
 mod ahead;
-mod config;
 mod lease;
 mod seats;
 
@@ -10,17 +9,18 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use ahead::Estimate;
-pub use config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 pub use lease::Lease;
 pub(crate) use seats::{SeatId, Seats};
 
 use super::supervisor::{Acquirer, Attachment, Call, Command, InUse, PoolId, supervisor_ended};
-use super::{PoolMetrics, ProcessManager, ProcessSupervisor, StartedPrograms};
+use super::{PoolMetrics, ProcessSupervisor, StartedPrograms};
 use crate::Error;
 use crate::dispatch::{Reply, Reporter};
 use crate::job::Job;
+use crate::os::ProcessManager;
 use crate::outcome::Failure;
 use crate::scheduling::Kind;
+use crate::worker::config::PoolConfig;
 
 /// The workers of one kind.
 ///

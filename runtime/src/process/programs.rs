@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ratchet_caching::{CacheError, FileHasher, InputFiles, ProgramStamps};
 
-use super::ProcessConfig;
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
+use crate::os::ProcessConfig;
 
 /// The words of a command, and where the files that they name are looked for.
 #[derive(Debug)]

@@ -37,10 +37,12 @@ pub(super) use pool_state::Holder;
 #[cfg(doc)]
 use pool_state::PoolState;
 
-use super::{Lease, PoolConfig, ProcessManager, ProcessPool, StartedPrograms};
+use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Stop, WorkerNumber};
+use crate::os::ProcessManager;
 use crate::outcome::Failure;
+use crate::worker::config::PoolConfig;
 
 /// Owns workers: starts them, gives them work, replaces them, and sees that none is left behind.
 ///

@@ -1,10 +1,10 @@
 //! What a job asks for, and what that comes to.
 
-use super::Ticket;
 use super::hints::ParallelizationHint;
 use super::limits::Quota;
 use super::priority::Priority;
 use crate::Error;
+use crate::ids::Ticket;
 
 /// A kind of worker, as a small number that the caller hands out.
 ///

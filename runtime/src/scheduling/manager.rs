@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::claims::Request;
 use super::hints::ParallelizationHint;
-use super::scheduler::{Decision, Scheduler, Settings, Ticket};
+use super::scheduler::{Decision, Scheduler, Settings};
 use crate::Error;
+use crate::ids::Ticket;
 use timekeeper::Timekeeper;
 
 pub use acquire::Acquire;

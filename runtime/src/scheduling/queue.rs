@@ -7,10 +7,10 @@
 //! them. Taking the first, adding at the end and removing from the middle cost the same with ten
 //! jobs as with a million.
 
-use super::Ticket;
 use super::heap::{Heap, NOWHERE};
 use super::priority::{Priority, Rank};
 use super::slab::Slab;
+use crate::ids::Ticket;
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -124,8 +124,8 @@ impl ModuleRegistry {
             Entry::Occupied(place) if *place.get() == module => Ok(()),
             Entry::Occupied(place) => Err(Error::ModuleConflict {
                 name: place.key().clone(),
-                first: Box::new(place.get().clone()),
-                second: Box::new(module),
+                first: place.get().to_string(),
+                second: module.to_string(),
             }),
         }
     }
@@ -152,7 +152,7 @@ impl ModuleRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::BuiltinTask;
+    use crate::builtin::BuiltinTask;
 
     #[test]
     fn a_conflict_shows_both_and_changes_nothing() {

@@ -12,7 +12,6 @@ pub use inspect::{KeyState, LimitState, Load};
 pub use settle::{Cancelled, End};
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::bucket::since;
@@ -24,30 +23,9 @@ use super::priority::{Ageing, Rank};
 use super::queue::{Job, Lane};
 use super::slab::Slab;
 use crate::Error;
+use crate::ids::Ticket;
 use crate::scheduling::closest;
 use crate::table::Table;
-
-/// What the scheduler calls a job, from its push to its end.
-///
-/// Tickets are never given twice, so one that has ended is known as such.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    index: u32,
-    generation: u32,
-}
-
-impl Ticket {
-    /// A small number no other living job has: an index for what the caller keeps about it.
-    pub fn index(&self) -> usize {
-        self.index as usize
-    }
-}
-
-impl fmt::Display for Ticket {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "ticket {}.{}", self.index, self.generation)
-    }
-}
 
 /// What [`Scheduler::pop`] decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,8 +299,8 @@ impl Scheduler {
         if first != limit {
             return Err(Error::LimitConflict {
                 name: name.to_owned(),
-                first,
-                second: limit,
+                first: first.to_string(),
+                second: limit.to_string(),
             });
         }
         Ok(LimitId(id))

@@ -4,8 +4,8 @@ use ratchet_ipc::Payload;
 
 use super::*;
 use crate::event::{Event, WorkerNews};
+use crate::ids::WorkerName;
 use crate::outcome::{Class, Failure, Outcome};
-use crate::worker::WorkerName;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::HandshakeError;
 
 use crate::dispatch::Retirement;
-use crate::process::{Exit, ProcessError};
+use crate::os::{Exit, ProcessError};
 
 /// Why a worker is no more.
 #[derive(Debug)]

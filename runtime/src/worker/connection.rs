@@ -34,12 +34,13 @@ use self::filter::Filter;
 use self::in_flight::InFlight;
 use self::stderr::Stderr;
 use super::cause::Cause;
-use super::name::WorkerName;
 use super::news::{Death, Load, News};
 use crate::dispatch::{Assignment, AttemptKey, Due, Kill, Order, Retirement, Stop, StopReason};
-use crate::process::{ExitWatch, Language, PoolConfig, ProcessHandle, ProcessManager};
-use crate::scheduling::Ticket;
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
+use crate::os::{ExitWatch, ProcessHandle, ProcessManager};
 use crate::suspension::{CATCH_UP, LATE, working_now};
+use crate::worker::config::{Language, PoolConfig};
 
 /// How many orders are taken at once: they leave in one write.
 const ORDERS: usize = 256;

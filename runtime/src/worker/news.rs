@@ -6,8 +6,8 @@ use ratchet_ipc::Profile;
 
 use super::cause::Cause;
 use crate::dispatch::{Assignment, FilterNews};
-use crate::outcome::OutputExcerpt;
-use crate::process::ProcessId;
+use crate::os::OutputExcerpt;
+use crate::os::ProcessId;
 
 /// What happened to a worker.
 #[derive(Debug)]

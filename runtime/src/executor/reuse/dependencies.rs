@@ -7,8 +7,9 @@ use std::sync::Arc;
 use ratchet_caching::{CacheError, FileHasher, Fingerprint, FingerprintBuilder, Labels, Policy};
 
 use crate::job::{CacheTerms, Job, Work};
+use crate::os::{Environment, ProcessConfig, umask};
 use crate::outcome::{Class, Failure};
-use crate::process::{CommandLine, Environment, ProcessConfig, StartedPrograms, absolute, umask};
+use crate::process::{CommandLine, StartedPrograms, absolute};
 
 /// What a job's result depends on, and on what terms it is kept: what the executor asks its cache by.
 ///

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::*;
-use crate::dispatch::Step;
-use crate::executor::context::{Attempt, Context, Runner};
+use crate::context::Context;
+use crate::context::Step;
+use crate::executor::runner::{Attempt, Runner};
 use crate::executor::{MockRunner, RunHandle};
+use crate::os::ProcessConfig;
 use crate::outcome::Status;
-use crate::process::ProcessConfig;
 
 #[tokio::test(start_paused = true)]
 async fn as_many_run_as_there_are_slots_and_no_more() {

@@ -2,7 +2,7 @@
 
 use super::scripted::{Act, How, ScriptedPool};
 use super::*;
-use crate::executor::context::Context;
+use crate::context::Context;
 
 fn with_retry(policy: &Arc<BackoffPolicy>) -> Terms {
     Terms {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::executor::{Attempt, Context, Ordering, Runner};
+use crate::context::Context;
+use crate::executor::{Attempt, Ordering, Runner};
 use crate::scheduling::Priority;
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Error;
-use crate::process::ProcessConfig;
+use crate::os::ProcessConfig;
 
 #[tokio::test(start_paused = true)]
 async fn the_conditions_of_the_pool_have_their_words() {

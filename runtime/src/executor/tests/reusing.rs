@@ -6,9 +6,10 @@ use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
 
 use super::scripted::ScriptedPool;
 use super::*;
+use crate::context::Context;
 use crate::dispatch::Introduction;
 use crate::executor::Dependencies;
-use crate::executor::context::{Attempt, Context, Runner};
+use crate::executor::runner::{Attempt, Runner};
 use crate::job::CacheTerms;
 
 /// Takes a second for each job, counts them, and fails those whose input is not its id.
@@ -160,7 +161,7 @@ async fn jobs_that_are_looked_up_begin_in_the_order_in_which_they_came() {
 fn what_is_done_in_another_folder_is_something_else() {
     let hasher = Arc::new(ratchet_caching::FileHasher::default());
     let key_in = |folder: Option<&std::path::Path>| {
-        let mut process = crate::process::ProcessConfig::new("ls").arg("src");
+        let mut process = crate::os::ProcessConfig::new("ls").arg("src");
         process.working_dir = folder.map(std::path::Path::to_path_buf);
         let job = Job::command("a", process);
         let dependencies = Dependencies::of(&job, None, &hasher, None).unwrap();

@@ -16,10 +16,11 @@ use crate::dispatch::{
 use crate::executor::builder::PoolSource;
 use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::performers::{DemandLink, PoolPerformer};
+use crate::ids::WorkerName;
+use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
-use crate::process::{PoolConfig, Prefetch, ProcessConfig, Seats};
+use crate::process::{PoolConfig, Prefetch, Seats};
 use crate::scheduling::{Kind, ParallelizationHint};
-use crate::worker::WorkerName;
 
 /// What an attempt does.
 #[derive(Debug, Clone, Copy)]
@@ -346,7 +347,7 @@ enum End {
     Returned,
 }
 
-fn give_back(assignment: Assignment, next: Option<crate::scheduling::Ticket>) {
+fn give_back(assignment: Assignment, next: Option<crate::ids::Ticket>) {
     assignment.give_back(next, false).expect("it is a run's");
 }
 
@@ -354,7 +355,7 @@ fn answer(
     assignment: Assignment,
     at: usize,
     result: Result<Payload, Failure>,
-    next: Option<crate::scheduling::Ticket>,
+    next: Option<crate::ids::Ticket>,
 ) {
     let worker = Some(WorkerName::new("scripted", at as u64 + 1));
     let ran = Duration::from_secs(1);

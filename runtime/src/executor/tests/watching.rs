@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use super::*;
-use crate::dispatch::Step;
+use crate::context::Context;
+use crate::context::Step;
 use crate::event::{Event, Record};
 use crate::executor::Sink;
-use crate::executor::context::Context;
 
 /// Writes down what it sees.
 struct Notes(Arc<Mutex<Vec<Record>>>);

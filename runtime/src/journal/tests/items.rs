@@ -1,7 +1,7 @@
 //! Jobs that are known by their items, wherever those stand in their list.
 
 use super::*;
-use crate::job::{ItemName, JobIdentity, JobItem};
+use crate::item::{ItemName, JobIdentity, JobItem};
 
 fn item(number: u64, text: &str, earlier: u64) -> Job {
     Job::task(number.to_string(), "resize", Payload::from_text(text)).for_item(JobItem {
@@ -65,7 +65,7 @@ fn an_item_whose_command_changed_is_done_again() {
     drop(journal);
     let (_journal, mut resume) = resumed(&path);
     let changed = Job {
-        work: Job::command("1", crate::process::ProcessConfig::new("true")).work,
+        work: Job::command("1", crate::os::ProcessConfig::new("true")).work,
         ..item(2, "a", 0)
     };
     assert_eq!(resume.decide(&changed), Verdict::Run(Why::Changed));

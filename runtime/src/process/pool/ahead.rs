@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Language, PoolConfig, Prefetch};
+use crate::worker::config::{Language, PoolConfig, Prefetch};
 
 /// How much work lies ready for a worker: enough to cover a round trip many times over, and little
 /// enough that nobody notices how long a job lies there.
@@ -73,7 +73,7 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::ProcessConfig;
+    use crate::os::ProcessConfig;
 
     fn ahead(jobs: &[(u32, Duration)], prefetch: Prefetch, gives_back: bool) -> u32 {
         let config = PoolConfig {

@@ -3,10 +3,10 @@
 use tokio::sync::mpsc;
 
 use crate::dispatch::{Reply, WorkerNumber};
+use crate::ids::WorkerName;
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::supervisor::{Call, Command, PoolId};
-use crate::worker::WorkerName;
 
 /// A worker that nobody else gets, until this is dropped.
 ///

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Estimate, Language, PoolConfig};
+use super::Estimate;
 use crate::dispatch::{FilterNews, Offer, Order, WorkerLink, WorkerNumber};
+use crate::ids::WorkerName;
 use crate::scheduling::{Balancer, Candidate};
-use crate::worker::WorkerName;
+use crate::worker::config::{Language, PoolConfig};
 
 /// How long a worker may be idle while another one has attempts in its pipe that it has not begun.
 const RECALL_AFTER: Duration = Duration::from_millis(2);

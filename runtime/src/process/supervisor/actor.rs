@@ -17,8 +17,9 @@ use crate::Error;
 use crate::alarm::until;
 use crate::dispatch::{Report, WorkerLink, WorkerNumber};
 use crate::event::WorkerNews;
-use crate::process::{PoolConfig, ProcessManager};
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
+use crate::os::ProcessManager;
+use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
 use crate::worker::news::News;
 

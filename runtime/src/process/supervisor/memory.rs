@@ -12,5 +12,5 @@ pub(crate) type MemoryProbe = dyn Fn(&[u32]) -> io::Result<BTreeMap<u32, u64>> +
 
 /// What the system says.
 pub(super) fn probe(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
-    crate::process::system::memory_of_groups(groups)
+    crate::os::memory_of_groups(groups)
 }

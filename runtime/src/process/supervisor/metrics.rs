@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::pool_state::PoolState;
 use super::worker::SupervisedWorker;
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
 
 /// What a pool has done so far, and how it is.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -23,10 +23,10 @@ use super::{Acquirer, PoolId};
 use crate::dispatch::{Assignment, Demand, Introduction, Order, Report, Retirement, WorkerNumber};
 use crate::event::WorkerNews;
 use crate::outcome::{Class, Failure};
-use crate::process::PoolConfig;
 use crate::process::health::{Health, Restart};
 use crate::process::pool::Seats;
 use crate::worker::Cause;
+use crate::worker::config::PoolConfig;
 use crate::worker::news::{Death, Load};
 use crate::worker::state::Move;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::{Capability, Profile};
 
 use crate::dispatch::{FilterState, Offer, Order, WorkerLink, WorkerNumber};
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
 use crate::worker::state::{Move, WorkerState};
 
 /// A worker, as its supervisor knows it.

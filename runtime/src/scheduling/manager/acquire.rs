@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::{ParallelizationGuard, ParallelizationManager, now, wake};
 use crate::Error;
-use crate::scheduling::{Request, Ticket};
+use crate::ids::Ticket;
+use crate::scheduling::Request;
 
 /// The future of [`ParallelizationManager::acquire`].
 ///

@@ -1,7 +1,7 @@
 //! The right to run, until it is dropped.
 
 use super::ParallelizationManager;
-use crate::scheduling::Ticket;
+use crate::ids::Ticket;
 
 /// The right to run, until it is dropped.
 ///

@@ -6,8 +6,9 @@ use super::super::claims::Kind;
 use super::super::gates::Barred;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
-use super::{End, Scheduler, Ticket, Workers};
+use super::{End, Scheduler, Workers};
 use crate::Error;
+use crate::ids::Ticket;
 
 impl Scheduler {
     /// The next job of a kind that may be sent ahead, to begin when another of its worker ends.

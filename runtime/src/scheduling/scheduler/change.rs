@@ -75,8 +75,8 @@ impl Scheduler {
             (level, second) => {
                 return Err(Error::LimitConflict {
                     name: named.name.to_string(),
-                    first: level.limit(),
-                    second,
+                    first: level.limit().to_string(),
+                    second: second.to_string(),
                 });
             }
         }

@@ -4,7 +4,8 @@ use super::super::gates::{Hold, Level};
 use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
-use super::{Scheduler, Ticket};
+use super::Scheduler;
+use crate::ids::Ticket;
 
 /// How much the scheduler holds, all of it in numbers of things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use super::super::heap::NOWHERE;
 use super::super::limits::Quota;
 use super::super::priority::Rank;
 use super::super::queue::{Job, Lane, Standing};
-use super::{KindOfWorker, Scheduler, Ticket, Workers};
+use super::{KindOfWorker, Scheduler, Workers};
 use crate::Error;
+use crate::ids::Ticket;
 
 impl Scheduler {
     /// Take in a job, which starts by a later [`pop`](Self::pop).
@@ -85,8 +86,8 @@ impl Scheduler {
         {
             return Err(Error::RateConflict {
                 key: key.to_owned(),
-                first: declared,
-                second,
+                first: declared.to_string(),
+                second: second.to_string(),
             });
         }
         Ok(())

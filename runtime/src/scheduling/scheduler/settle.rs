@@ -8,8 +8,9 @@ use super::super::gates::{Hold, Level};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
-use super::{Scheduler, Ticket};
+use super::Scheduler;
 use crate::Error;
+use crate::ids::Ticket;
 
 /// What came of [`Scheduler::cancel`].
 #[derive(Clone, Debug, PartialEq, Eq)]

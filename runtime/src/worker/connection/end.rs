@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::filter::Filter;
 use super::{Cause, Leaving, Live, now};
 use crate::dispatch::{Retirement, StopReason};
-use crate::outcome::{Class, Failure, OutputExcerpt};
-use crate::process::{Ended, Ending};
+use crate::os::OutputExcerpt;
+use crate::os::{Ended, Ending};
+use crate::outcome::{Class, Failure};
 use crate::worker::news::Death;
 
 /// How long what a dead worker has printed is read. Only somebody who left its group can still hold

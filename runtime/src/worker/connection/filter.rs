@@ -18,9 +18,9 @@ use super::in_flight::Entry;
 use super::silence::Silence;
 use super::{Cause, Leaving, Live, News};
 use crate::dispatch::{Assignment, FilterNews, Report, Reporter, Retirement};
+use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::process::{Language, PoolConfig};
-use crate::scheduling::Ticket;
+use crate::worker::config::{Language, PoolConfig};
 
 /// What a connection knows of a filter.
 pub(super) struct Filter {

@@ -9,10 +9,11 @@ use ratchet_ipc::{
 
 use super::in_flight::Entry;
 use super::{Cause, Leaving, Live, now};
-use crate::dispatch::{AttemptKey, Report, Step, StopReason};
+use crate::context::Step;
+use crate::dispatch::{AttemptKey, Report, StopReason};
+use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::process::Language;
-use crate::scheduling::Ticket;
+use crate::worker::config::Language;
 
 /// Of answers that nobody asked for, so many are worth a line each.
 const UNASKED_LINES: u64 = 10;

@@ -4,9 +4,9 @@ use std::task::{Context, Waker};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::outcome::OutputExcerpt;
-use crate::process::Tail;
-use crate::worker::WorkerName;
+use crate::ids::WorkerName;
+use crate::os::OutputExcerpt;
+use crate::os::Tail;
 
 /// How much one read takes: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;

@@ -74,8 +74,9 @@ mod tests {
     use super::super::super::worker::SupervisedWorker;
     use super::*;
     use crate::dispatch::{WorkerLink, WorkerNumber};
-    use crate::process::{MockProcessManager, PoolConfig, ProcessConfig, Size};
-    use crate::worker::WorkerName;
+    use crate::ids::WorkerName;
+    use crate::os::{MockProcessManager, ProcessConfig};
+    use crate::process::{PoolConfig, Size};
 
     #[tokio::test]
     async fn a_slow_reading_is_waited_for_without_a_look_at_the_clock() {

@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::job::Job;
-use crate::process::{
-    Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, PoolConfig, ProcessConfig,
-    ProcessError, ProcessHandle, ProcessId, ProcessPool,
+use crate::os::{
+    Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, ProcessConfig, ProcessError,
+    ProcessHandle, ProcessId,
 };
+use crate::process::{PoolConfig, ProcessPool};
 use crate::worker::Reply;
 
 /// The other end of a worker's pipes.

@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
 use super::run_side::{RunSide, tickets};
 use crate::dispatch::{Demand, FilterNews, Offer, Report};
+use crate::ids::Ticket;
+use crate::ids::WorkerName;
+use crate::os::Exit;
 use crate::outcome::Class;
-use crate::process::{Exit, Language, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor};
-use crate::scheduling::Ticket;
-use crate::worker::WorkerName;
+use crate::process::{Language, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor};
 
 const MOMENT: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_millis(50);

@@ -8,11 +8,9 @@ use std::time::Duration;
 use ratchet_ipc::{Capability, HandshakeMode};
 
 use super::fake::{config, job, manager, pass, serve_all, submit};
+use crate::os::{Exit, MockProcessManager, ProcessError};
 use crate::outcome::{Class, Status};
-use crate::process::{
-    Exit, MockProcessManager, PoolConfig, ProcessError, ProcessPool, ProcessSupervisor, Recycling,
-    RestartPolicy,
-};
+use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy};
 
 const MOMENT: Duration = Duration::from_millis(1);
 

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
 use super::run_side::{RunSide, tickets};
 use crate::dispatch::{Demand, Report};
-use crate::process::{Exit, PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
+use crate::os::Exit;
+use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size};
 
 const MOMENT: Duration = Duration::from_millis(1);
 

@@ -8,10 +8,11 @@ use crate::dispatch::{
     Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, Reporter, Reports, Stop,
     WorkerNumber,
 };
+use crate::ids::Ticket;
 use crate::job::Job;
 use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
-use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings, Ticket};
+use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings};
 
 /// Tickets as a run has them.
 pub(super) fn tickets(count: usize) -> Vec<Ticket> {

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
 use super::run_side::{RunSide, stop, tickets};
 use crate::dispatch::{Report, Stop};
+use crate::os::Exit;
 use crate::outcome::Class;
-use crate::process::{Exit, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Size};
+use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Size};
 
 const MOMENT: Duration = Duration::from_millis(1);
 

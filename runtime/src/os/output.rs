@@ -1,10 +1,12 @@
 //! What a process printed, within limits.
 
+mod excerpt;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use crate::outcome::OutputExcerpt;
+pub use excerpt::OutputExcerpt;
 
 /// One of the two pipes that a program prints into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,10 +8,10 @@ use std::io;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-pub(in crate::process) use start::PreparedProcess;
+pub(in crate::os) use start::PreparedProcess;
 
 /// A file that no folder knows.
-pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
+pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
     Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn umask() -> u32 {
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
 ///
 /// This reads every process of the system, so it is for the rare case that a group outlives its leader.
-pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
+pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let mut members = Vec::new();
     for_each_living(|member| {
         if member.group == group {
@@ -42,7 +42,7 @@ pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
 }
 
 /// How much memory the living members of each of these groups use together, in bytes.
-pub(in crate::process) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+pub(crate) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
     for_each_living(|member| {

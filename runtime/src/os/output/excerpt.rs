@@ -42,7 +42,7 @@ impl OutputExcerpt {
     }
 
     /// The same text as it is read from a result line, where the gap may stand anywhere.
-    pub(super) fn from_parts(text: String, dropped: u64, gap_at: Option<u64>) -> Self {
+    pub(crate) fn from_parts(text: String, dropped: u64, gap_at: Option<u64>) -> Self {
         let gap_at = gap_at
             .and_then(|place| usize::try_from(place).ok())
             .filter(|place| text.is_char_boundary(*place))

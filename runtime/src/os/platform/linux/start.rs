@@ -32,10 +32,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::Pid;
 
-use crate::process::child::reap;
-use crate::process::keeper::{LINE_BYTES, line_of};
-use crate::process::spawn::{Started, Stdin};
-use crate::process::{Keeper, ProcessConfig, descriptors, terminal};
+use crate::os::child::reap;
+use crate::os::keeper::{LINE_BYTES, line_of};
+use crate::os::spawn::{Started, Stdin};
+use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
 /// Where programs are looked for if there is no `PATH`, as in the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -44,7 +44,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 const STACK_BYTES: usize = 32 * 1024;
 
 /// A program with all that it is started with, as the system calls take it.
-pub(in crate::process) struct PreparedProcess {
+pub(in crate::os) struct PreparedProcess {
     /// The files to try, in this order.
     programs: Vec<CString>,
     args: Vec<CString>,
@@ -55,7 +55,7 @@ pub(in crate::process) struct PreparedProcess {
 
 impl PreparedProcess {
     /// An argument, a variable or a path with a NUL in it is an error: no process can get it.
-    pub(in crate::process) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
+    pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let command = config.command.as_os_str();
         let args = std::iter::once(command).chain(config.args.iter().map(OsString::as_os_str));
         let declared = || config.env.declared();
@@ -80,7 +80,7 @@ impl PreparedProcess {
     }
 
     /// Starts it, and waits until its program is loaded.
-    pub(in crate::process) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
+    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let (stdin, our_stdin) = match self.stdin {
             Stdin::Empty => (None, None),

@@ -12,11 +12,11 @@ use std::thread;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use crate::process::spawn::{Started, Stdin};
-use crate::process::{Keeper, ProcessConfig, terminal};
+use crate::os::spawn::{Started, Stdin};
+use crate::os::{Keeper, ProcessConfig, terminal};
 
 /// A program with all that it is started with.
-pub(in crate::process) struct PreparedProcess {
+pub(in crate::os) struct PreparedProcess {
     config: ProcessConfig,
     stdin: Stdin,
 }
@@ -24,7 +24,7 @@ pub(in crate::process) struct PreparedProcess {
 impl PreparedProcess {
     /// What cannot be started is an error of [`start`](Self::start).
     #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-    pub(in crate::process) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
+    pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let config = config.clone();
         Ok(Self { config, stdin })
     }
@@ -34,7 +34,7 @@ impl PreparedProcess {
     /// The standard library has no step between fork and exec that would not cost a whole `fork`, so the process is on
     /// the keeper's list a moment after its start: should this process be killed in that moment, it lives on. It
     /// inherits a raised limit of descriptors.
-    pub(in crate::process) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
+    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let config = &self.config;
         let mut command = Command::new(&config.command);
@@ -80,7 +80,7 @@ impl PreparedProcess {
 }
 
 /// A file that no folder knows.
-pub(in crate::process) fn file_without_a_name() -> io::Result<File> {
+pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
     // Only uniqueness within this process hangs on the number, so it orders nothing.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
@@ -133,7 +133,7 @@ fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.
-pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
+pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pid=,pgid=,stat="])
         .stdin(Stdio::null())
@@ -147,7 +147,7 @@ pub(in crate::process) fn living_members(group: u32) -> io::Result<Vec<u32>> {
 }
 
 /// How much memory the living members of each of these groups use together, in bytes.
-pub(in crate::process) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+pub(crate) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pgid=,rss="])
         .stdin(Stdio::null())

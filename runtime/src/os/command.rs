@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 use self::program::{Order, Program, Reaped};
 use self::threads::Threads;
 use super::output::Capture;
+use super::platform::PreparedProcess;
 use super::shortage::Starts;
 use super::spawn::Stdin;
-use super::system::PreparedProcess;
 use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
 use crate::suspension::{until, working_now};
@@ -352,7 +352,7 @@ mod tests {
     use std::ops::ControlFlow;
 
     use super::*;
-    use crate::process::Stream;
+    use crate::os::Stream;
 
     struct Fragile;
 

@@ -13,9 +13,9 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::group::ProcessGroup;
 use super::handle::Pipes;
+use super::platform::PreparedProcess;
 use super::spawn::{Started, Stdin};
 use super::stdin_pipe::{StdinPipe, UnreadStdin};
-use super::system::PreparedProcess;
 use super::{Exit, Keeper, ProcessConfig, groups};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that

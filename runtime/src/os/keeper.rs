@@ -35,7 +35,7 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::time::Instant;
 
-use super::system;
+use super::platform;
 
 /// Its stdin is the pipe, on which nothing is ever said, and its stdout is the list.
 const PROGRAM: &str = r#"
@@ -114,7 +114,7 @@ impl Keeper {
     /// It needs `sh`, which POSIX systems have, a thread and three descriptors; where one of these is not to be had,
     /// this is an error, and one may go on without.
     pub fn start() -> io::Result<Self> {
-        let file = system::file_without_a_name()?;
+        let file = platform::file_without_a_name()?;
         let keeper = Running::start(&file)?;
         let shared = Arc::new(Shared {
             file,

@@ -1,4 +1,4 @@
-//! What a pool is made with.
+//! What the workers of a kind speak, how they are started, and how the pool of them is kept.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::{HandshakeMode, Limits, LineFormat};
 
 use crate::Error;
-use crate::process::ProcessConfig;
+use crate::os::ProcessConfig;
 use crate::scheduling::Balance;
 
 /// A kind of worker, and how its pool is kept.

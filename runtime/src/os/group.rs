@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use super::keeper::Listing;
-use super::{groups, system};
+use super::{groups, platform};
 use crate::suspension::working_now;
 
 /// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
@@ -115,7 +115,7 @@ impl ProcessGroup {
     /// Who lives; if the system does not say, who lived before, or somebody.
     fn living(&self, before: Vec<u32>) -> Vec<u32> {
         let leader = self.number();
-        match system::living_members(leader) {
+        match platform::living_members(leader) {
             Ok(living) => living,
             Err(_) if before.is_empty() => vec![leader],
             Err(_) => before,

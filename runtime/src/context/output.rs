@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
+use crate::os::{HeadTail, OutputSink, Stream};
 use crate::outcome::Failure;
-use crate::process::{HeadTail, OutputSink, Stream};
 
 /// How much of the beginning of stdout, and of stderr, goes with a failure.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -17,7 +17,7 @@ const TAIL_BYTES: usize = 24 * 1024;
 /// It is shared by whoever reads the program's pipes and whoever reports the end of the attempt. An attempt that is
 /// killed ends by a drop of its future, and what that future had gathered would be lost with it.
 #[derive(Debug)]
-pub(super) struct AttemptOutput(Mutex<[HeadTail; 2]>);
+pub(crate) struct AttemptOutput(Mutex<[HeadTail; 2]>);
 
 impl Default for AttemptOutput {
     fn default() -> Self {
@@ -29,7 +29,7 @@ impl Default for AttemptOutput {
 
 impl AttemptOutput {
     /// Keeps what was printed next.
-    pub(super) fn push(&self, stream: Stream, bytes: &[u8]) {
+    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [stdout, stderr] = &mut *kept;
         match stream {
@@ -39,7 +39,7 @@ impl AttemptOutput {
     }
 
     /// Adds what was printed so far to a failure that says nothing of it.
-    pub(super) fn add_to(&self, failure: Failure) -> Failure {
+    pub(crate) fn add_to(&self, failure: Failure) -> Failure {
         if failure.stdout.is_some() || failure.stderr.is_some() {
             return failure;
         }

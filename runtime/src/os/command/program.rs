@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::process::child::reap;
-use crate::process::group::ProcessGroup;
-use crate::process::shortage::Starts;
-use crate::process::spawn::Started;
-use crate::process::system::{self, PreparedProcess};
-use crate::process::terminal::{Loan, Look, stopping_signal};
-use crate::process::{Exit, Keeper, OutputSink, Stream, groups};
+use crate::os::child::reap;
+use crate::os::group::ProcessGroup;
+use crate::os::platform::{self, PreparedProcess};
+use crate::os::shortage::Starts;
+use crate::os::spawn::Started;
+use crate::os::terminal::{Loan, Look, stopping_signal};
+use crate::os::{Exit, Keeper, OutputSink, Stream, groups};
 use crate::suspension::working_now;
 
 /// How long a program that has ended may still be heard, if somebody holds its pipes.
@@ -174,7 +174,7 @@ impl Order {
         let mut wanted_terminal = false;
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
         let look = if self.terminal { TERMINAL_LOOK } else { LOOK };
-        let look_after = system::has_terminal().then_some(look);
+        let look_after = platform::has_terminal().then_some(look);
         let mut looked = Instant::now();
         while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
             if look_after.is_some() && looked.elapsed() >= look && !wanted_terminal {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::os::{CommandLimits, CommandRunner, Environment, Keeper, ProcessConfig};
 use crate::outcome::CommandResult;
-use crate::process::{CommandLimits, CommandRunner, Environment, Keeper, ProcessConfig};
 
 /// A task of the built-in worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

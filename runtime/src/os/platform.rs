@@ -3,16 +3,16 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::umask;
+pub(super) use linux::{PreparedProcess, file_without_a_name, living_members};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
+pub(crate) use linux::{memory_of_groups, umask};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::umask;
+pub(super) use portable::{PreparedProcess, file_without_a_name, living_members};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{PreparedProcess, file_without_a_name, living_members, memory_of_groups};
+pub(crate) use portable::{memory_of_groups, umask};
 
 /// Whether this process has a controlling terminal.
 pub(super) fn has_terminal() -> bool {

@@ -1,0 +1,38 @@
+//! When an attempt last told of progress.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::suspension::working_now;
+
+/// When an attempt last told of progress, by the clock of work.
+#[derive(Debug)]
+pub(crate) struct LastProgress {
+    started: Instant,
+    /// Nanoseconds after the start.
+    at: AtomicU64,
+}
+
+impl LastProgress {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: working_now(),
+            at: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn note(&self) {
+        let nanos = u64::try_from((working_now() - self.started).as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: the clock looks at this one number alone, and again later.
+        self.at.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn at(&self) -> Instant {
+        let nanos = self.at.load(Ordering::Relaxed);
+        self.started
+            .checked_add(Duration::from_nanos(nanos))
+            .unwrap_or(self.started)
+    }
+}
