@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{
-    BackoffPolicy, BackoffPolicyBuilder, Delay, Fault, History, RetryBudget,
+    BackoffPolicy, BackoffPolicyBuilder, Delay, Fault, RetryBudget, RetryHistory,
 };
 
 fn policy(builder: BackoffPolicyBuilder) -> BackoffPolicy {
@@ -54,8 +54,8 @@ fn retry(criterion: &mut Criterion) {
         let mut rng = Rng::seeded(1);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let mut history = black_box(History::resumed(now, 4));
-                history.decide(&policy, black_box(&error), now, &mut rng)
+                let mut history = black_box(RetryHistory::resumed(now, 4));
+                history.record_failure(&policy, black_box(&error), now, &mut rng)
             });
         });
     }

@@ -1,16 +1,15 @@
-//! Stops calling what is broken, finds out when it works again.
+//! Stops calls to a service that fails, and finds out when it works again.
 //!
-//! Without it every caller of a dead service waits for its own timeout: slots fill with calls that cannot succeed,
-//! and the service, once it is back, is met by all of them at once. Breakers made in a hurry have faults of their
-//! own: a window that never forgets, a half-open state that lets everybody in, results of calls from before the
-//! outage that decide what happens after it, a cancelled probe that counts as a success, a lost one that blocks the
-//! way back for ever.
+//! Without a breaker every caller of a dead service waits for its own timeout. Slots fill with calls that cannot
+//! succeed, and the service is met by all callers at once when it is back. Simple breakers have faults of their own:
+//! their window never forgets, their half-open state admits everybody, results of calls from before an outage decide
+//! what happens after it, a cancelled probe counts as a success, or a lost probe keeps the breaker half-open for ever.
 //!
-//! A [`CircuitBreaker`] is closed at first and watches a sliding [`Window`] of calls. Too many failures, failures in
-//! a row, or slow calls open it, and calls are refused at once. After a while it is half-open and admits a few
-//! probes; if they all succeed it closes, and if one fails it opens again, for longer. With a
-//! [`ramp`](CircuitBreakerBuilder::ramp) it closes by degrees, since what has just recovered may not bear all calls
-//! at once.
+//! A [`CircuitBreaker`] is closed at first and watches a sliding [`Window`] of calls. It opens after too many failures,
+//! too many failures in a row, or too many slow calls, and then refuses calls at once. When its open time is over it is
+//! half-open and admits a few probes. If all probes succeed it closes; if one fails it opens again, for longer. With a
+//! [`ramp`](CircuitBreakerBuilder::ramp) it admits a growing share of the calls before it closes, since a service that
+//! has just recovered may not bear all calls at once.
 //!
 //! ```text
 //!            a rule trips                 its time is over
@@ -40,29 +39,29 @@
 //! }
 //! let until = now + Duration::from_secs(5);
 //! assert_eq!(breaker.state(), State::Open { until });
-//! assert_eq!(breaker.try_acquire(now).unwrap_err().until(), Some(until));
+//! assert_eq!(breaker.try_acquire(now).unwrap_err().retry_at(), Some(until));
 //!
 //! let probe = breaker.try_acquire(until)?;
-//! assert!(breaker.try_acquire(until).is_err(), "one probe is enough");
+//! assert!(breaker.try_acquire(until).is_err(), "one probe is allowed");
 //! probe.record(CallOutcome::Success, until);
 //! assert_eq!(breaker.state(), State::Closed);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It is synchronous, takes the time as an argument and does no I/O, so it fits a loop as well as a thread or a task.
-//! A closed breaker allocates nothing.
+//! A breaker is synchronous, takes the time as an argument and does no I/O, so it fits a loop, a thread or a task. A
+//! closed breaker allocates nothing.
 //!
-//! Do not put one in front of what cannot be overloaded or has no alternative to being called, and do not share one
-//! between things that fail independently. Put it inside the retry, not around it: see
-//! `RetryExecutor::through`.
+//! Do not put a breaker in front of what cannot be overloaded, or of what must be called in any case. Do not share one
+//! between things that fail independently. Put the breaker inside the retry, not around it, as
+//! `RetryExecutor::circuit_breaker` does.
 
-mod announcements;
+mod machine;
 mod permit;
 mod probes;
 mod ramp;
 mod settings;
-mod state;
 mod transition;
+mod transition_queue;
 mod window;
 
 use std::fmt;
@@ -72,63 +71,64 @@ use std::time::Instant;
 
 pub use permit::{CallOutcome, Permit, Rejection};
 pub use settings::{CircuitBreakerBuilder, Window};
-pub use transition::{Cause, Snapshot, State, Transition};
+pub use transition::{Snapshot, State, Transition, TransitionCause};
 
-use state::Machine;
+use machine::StateMachine;
 
-/// A circuit breaker; clones are the same breaker.
+/// Admits calls while a service works and refuses them while it fails. Clones share one breaker.
 ///
-/// See the [module](self) for what it does.
+/// See the [module](self) for the states.
 #[derive(Clone)]
 pub struct CircuitBreaker(Arc<Shared>);
 
 type Listener = Box<dyn Fn(&Transition) + Send + Sync>;
 
 struct Shared {
-    machine: Mutex<Machine>,
+    machine: Mutex<StateMachine>,
     listener: Option<Listener>,
 }
 
 impl CircuitBreaker {
-    /// Starts from the defaults, which each method of the builder names.
+    /// Starts with the default settings; each method of the builder names its default.
     pub fn builder() -> CircuitBreakerBuilder {
         CircuitBreakerBuilder::default()
     }
 
-    /// Admits a call, or refuses it. Time is taken to start now for the call's slowness.
+    /// Admits a call that starts now, or refuses it.
     pub fn try_acquire(&self, now: Instant) -> Result<Permit, Rejection> {
-        self.0.step(|machine| {
+        self.0.with_machine(|machine| {
             let ticket = machine.acquire(now)?;
-            // Made before the listener is called: if that panics, dropping the permit frees its probe.
+            // The permit is made before the listener is called: if the listener panics, dropping the permit frees its
+            // probe.
             Ok(Permit::new(Arc::clone(&self.0), ticket, now))
         })
     }
 
-    /// The state as of the last call. An open breaker whose time is over stays open until somebody asks to call, and a
-    /// ramp goes on.
+    /// Returns the state that the last call left. An open breaker stays open, and a ramp goes on, until the next call
+    /// of `try_acquire` after its time.
     pub fn state(&self) -> State {
         self.0.lock().state()
     }
 
-    /// State and counts, for people and metrics.
+    /// Returns the state and the counts, for people and metrics.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.0.lock().snapshot(now)
     }
 
-    /// Refuses all calls until further notice. Changes nothing if it does so already.
+    /// Refuses all calls until `force_close` or `reset`. Does nothing if it already refuses them so.
     pub fn force_open(&self, now: Instant) {
-        self.0.step(|machine| machine.force_open(now));
+        self.0.with_machine(|machine| machine.force_open(now));
     }
 
-    /// Admits all calls until further notice, whatever becomes of them. They are still counted. Changes nothing if it
-    /// does so already.
+    /// Admits all calls until `force_open` or `reset`, and still counts them. Does nothing if it already admits them
+    /// so.
     pub fn force_close(&self, now: Instant) {
-        self.0.step(|machine| machine.force_close(now));
+        self.0.with_machine(|machine| machine.force_close(now));
     }
 
-    /// Closes the breaker as if it were new, without a ramp; the way out of the forced states.
+    /// Closes the breaker without a ramp, as if it were new. This also ends a forced state.
     pub fn reset(&self, now: Instant) {
-        self.0.step(|machine| machine.reset(now));
+        self.0.with_machine(|machine| machine.reset(now));
     }
 }
 
@@ -141,37 +141,39 @@ impl fmt::Debug for CircuitBreaker {
 }
 
 impl Shared {
-    /// No code of a caller runs while it is locked, and every state in between is a sound one.
-    fn lock(&self) -> MutexGuard<'_, Machine> {
+    /// Locks the state machine. No code of a caller runs under the lock, and none of the machine's steps can panic, so
+    /// a poisoned lock is still good.
+    fn lock(&self) -> MutexGuard<'_, StateMachine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a step under the lock, then tells what it changed.
-    fn step<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> T {
-        let (result, must_tell) = {
+    /// Takes a step under the lock, then tells the listener about it outside the lock.
+    fn with_machine<T>(&self, step: impl FnOnce(&mut StateMachine) -> T) -> T {
+        let (result, must_notify) = {
             let mut machine = self.lock();
             let result = step(&mut machine);
-            (result, machine.announcements().begin())
+            (result, machine.transitions().start_draining())
         };
-        if must_tell {
-            self.tell();
+        if must_notify {
+            self.notify();
         }
         result
     }
 
     #[cold]
-    fn tell(&self) {
-        let next = || self.lock().announcements().next();
+    fn notify(&self) {
+        let next = || self.lock().transitions().next();
         while let Some(transition) = next() {
-            let told = catch_unwind(AssertUnwindSafe(|| self.tell_one(&transition)));
-            if let Err(panic) = told {
-                self.lock().announcements().abandon();
+            let notified = catch_unwind(AssertUnwindSafe(|| self.notify_of(&transition)));
+            if let Err(panic) = notified {
+                // Otherwise no thread would ever tell the listener again.
+                self.lock().transitions().stop_draining();
                 resume_unwind(panic);
             }
         }
     }
 
-    fn tell_one(&self, transition: &Transition) {
+    fn notify_of(&self, transition: &Transition) {
         tracing::info!(from = %transition.from, to = %transition.to, cause = %transition.cause, "circuit breaker");
         if let Some(listener) = &self.listener {
             listener(transition);

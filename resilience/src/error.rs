@@ -1,27 +1,27 @@
-/// Why something of this crate could not be set up.
+/// The reason why a part of this crate could not be set up.
 ///
-/// What fails while it runs is never one of these: a retry that gives up, a refused call and a hook that failed
-/// are results of their own.
+/// Nothing that fails later is an `Error`: a retry that gives up returns a `RetryError`, and a breaker that refuses a
+/// call returns a `Rejection`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A builder refused a setting, before anything ran.
+    /// A builder refused a setting. Nothing has run yet.
     #[error("{field} is {value}, but must be {allowed}")]
     Setting {
-        /// The builder's method, or the field, that was given the value.
+        /// The name of the builder's method, or of the field, that was given the value.
         field: &'static str,
-        /// What it was given.
+        /// The value that was refused.
         value: String,
-        /// What it takes.
+        /// The values that the setting accepts.
         allowed: String,
     },
     /// The system refused to deliver a signal to this process.
     #[cfg(all(feature = "shutdown", unix))]
     #[error("cannot listen for {signal}")]
     Signal {
-        /// The signal asked for.
-        signal: crate::shutdown::Signal,
-        /// What the system said.
+        /// The name of the signal.
+        signal: &'static str,
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },

@@ -1,28 +1,35 @@
-//! Retry, circuit breaker and graceful shutdown: what a program does when what it depends on does not do its part.
+//! Retry, circuit breaker and graceful shutdown: what a program does when something it depends on fails.
 //!
-//! Written anew in each program these three go wrong in the same ways: retries that hammer what is down, breakers
-//! that never close again or let everybody through at once, shutdowns that hang or lose work. Here each is a plain
-//! value at its core. It takes the time as an argument, draws chance from a seedable `Rng` and does no I/O, so a
-//! loop can drive it and a test can repeat it to the nanosecond. Around that core stands what one wants without
-//! a loop of one's own.
+//! Programs that write these three anew go wrong in the same ways. Their retries hammer a service that is down. Their
+//! breakers never close again, or let every caller through at once. Their shutdowns hang or lose work. Here each of
+//! the three is a plain value: it takes the time as an argument, draws chance from a seedable `Rng` and does no I/O.
+//! A loop can drive it, and a test can repeat it to the nanosecond. Callers without a loop use what stands in the last
+//! column.
 //!
 //! | feature | module | without a loop |
 //! |---|---|---|
-//! | `retry` | `retry`: may this be tried again, and when | `RetryExecutor` |
-//! | `circuit-breaker` | `circuit_breaker`: is it worth calling at all | synchronous anyway |
-//! | `shutdown` | `shutdown`: stopping in phases | `ShutdownCoordinator` |
+//! | `retry` | `retry`: decides whether and when to try again | `RetryExecutor` |
+//! | `circuit-breaker` | `circuit_breaker`: stops calls to what is broken | `CircuitBreaker` is synchronous |
+//! | `shutdown` | `shutdown`: stops a program in phases | `ShutdownCoordinator`, `Signals` |
 //!
-//! All three are on by default and each builds alone. `mock` adds mocks of the traits for the tests of those who
-//! build on them.
+//! All three features are on by default, and each builds alone. The feature `mock` adds `MockRetryPolicy` for the
+//! tests of other crates.
 //!
-//! Do not reach for this crate for what a library already does inside: an HTTP client that retries should not be
-//! retried. And none of it makes a call safe to repeat; that is up to the other side.
+//! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
+//! retry makes a call safe to repeat; only the other side can do that.
+//!
+//! The modules stand in layers, and each imports only from layers below its own:
+//!
+//! 1. `retry`, whose executor calls through a breaker
+//! 2. `circuit_breaker`, `shutdown`
+//! 3. `validate`
+//! 4. `error`, `random`, `time`
 #![cfg_attr(
     all(feature = "retry", feature = "circuit-breaker"),
     doc = r#"
 # Example
 
-A call that is retried, through a breaker, while retries stay within their share of the load:
+This call is retried through a breaker, while retries stay within their share of the load:
 
 ```
 use std::sync::Arc;
@@ -39,7 +46,7 @@ let policy = BackoffPolicy::builder()
     .time_limit(Duration::from_secs(60))
     .build()?;
 let executor = RetryExecutor::new(policy)
-    .through(CircuitBreaker::builder().consecutive_failures(3).build()?)
+    .circuit_breaker(CircuitBreaker::builder().consecutive_failures(3).build()?)
     .budget(Arc::new(RetryBudget::builder().build()?));
 
 let answer = executor
@@ -54,13 +61,13 @@ assert_eq!(answer.unwrap(), "hello");
 "#
 )]
 
-#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
-mod check;
-#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
-mod clock;
 mod error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 mod random;
+#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
+mod time;
+#[cfg(any(feature = "retry", feature = "circuit-breaker", feature = "shutdown"))]
+mod validate;
 
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;

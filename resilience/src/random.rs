@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-/// The source of jitter: passed in wherever chance decides, and seedable, so that every decision can be repeated.
+/// A random generator, from which retries and breakers draw their jitter.
+///
+/// It is passed in wherever chance decides. A test that seeds it gets the same decisions each time.
 ///
 /// ```
 /// use ratchet_resilience::Rng;
@@ -10,12 +12,12 @@ use std::time::Duration;
 /// assert_eq!(delay(Rng::seeded(7)), delay(Rng::seeded(7)));
 /// ```
 ///
-/// Not for secrets: the next number can be told from the last ones.
+/// Do not use it for secrets: the numbers it gave reveal the next ones.
 #[derive(Debug, Clone)]
 pub struct Rng(fastrand::Rng);
 
 impl Rng {
-    /// A generator with a seed of its own, another one each time.
+    /// Makes a generator with a new seed each time.
     #[expect(
         clippy::new_without_default,
         reason = "two defaults would differ, which `Default` does not suggest"
@@ -24,13 +26,13 @@ impl Rng {
         Self(fastrand::Rng::new())
     }
 
-    /// A generator that gives the same numbers for the same seed.
+    /// Makes a generator that gives the same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// A duration drawn evenly from `low ..= high`; `low` if they are the wrong way round. What lies more than 584
-    /// years above `low` is never drawn.
+    /// Draws a duration evenly from `low ..= high`, or returns `low` if `high` is shorter. It never draws more than 584
+    /// years above `low`.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let spread = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX);
         low.saturating_add(Duration::from_nanos(self.0.u64(0..=spread)))
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn between_stays_between_at_the_extremes() {
+    fn a_drawn_duration_lies_within_its_bounds_at_the_extremes() {
         let mut rng = Rng::seeded(1);
         for (low, high) in [
             (Duration::ZERO, Duration::ZERO),
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn unseeded_generators_differ() {
+    fn generators_without_a_seed_differ() {
         let draw = || Rng::new().between(Duration::ZERO, Duration::from_secs(1_000_000));
         assert_ne!(draw(), draw());
     }

@@ -1,14 +1,14 @@
-//! Trying again: when it helps, how long to wait, when to stop.
+//! Trying a failed call again: whether it can help, how long to wait, when to stop.
 //!
-//! Without it a dropped connection fails an hour of work. With a simple loop in its place things get worse: those who
-//! failed together return together and fail together; a service that is down gets three times its load; a
-//! wrong password is tried until the account is locked; a cancelled job comes back; a job that waits for its retry
-//! holds the slot another job needs.
+//! Without retries a dropped connection fails an hour of work. A simple loop of retries makes things worse. Calls that
+//! failed together return together and fail together. A service that is down gets three times its load. A wrong
+//! password is tried until the account is locked. A cancelled job comes back. A job that waits for its retry holds the
+//! slot that another job needs.
 //!
-//! So retrying is a decision here, and nothing in it sleeps. A [`RetryPolicy`] looks at a [`History`] and at an error
-//! that knows whether it is [`Retryable`]; the answer is a [`Decision`], a time not before which to try again or the
-//! reason to give up. Whoever has a queue puts the job back with that time. Whoever has none uses a
-//! [`RetryExecutor`]:
+//! So a retry is a decision here, and nothing in it sleeps. A [`RetryHistory`] asks a [`RetryPolicy`] about an error
+//! that knows whether it is [`Retryable`], and returns a [`RetryDecision`]: the time before which the call must not be
+//! tried again, or the reason to give up. A caller with a queue puts the job back with that time. A caller without one
+//! uses a [`RetryExecutor`]:
 //!
 //! ```
 //! use ratchet_resilience::retry::{BackoffPolicy, Fault, RetryExecutor};
@@ -31,33 +31,34 @@
 //! # }
 //! ```
 //!
-//! Three limits hold together: attempts, time and, shared by all who call the same thing, a [`RetryBudget`].
+//! Three limits hold together: the attempts of a call, its time, and the [`RetryBudget`] that all callers of one
+//! service share.
 //!
-//! Do not retry what must happen at most once, unless the other side can tell a repetition. Do not retry at two
-//! levels of one call: three attempts of three attempts are nine.
+//! Do not retry a call that must happen at most once, unless the other side recognises a repetition. Do not retry at
+//! two levels of one call: three attempts of three attempts are nine.
 
 mod backoff;
 mod budget;
+mod decision;
 mod delay;
 mod executor;
 mod failure;
 mod fault;
-mod history;
 mod policy;
 
 use std::time::Duration;
 
 pub use budget::{RetryBudget, RetryBudgetBuilder};
+pub use decision::{GiveUpReason, RetryDecision, RetryHistory};
 pub use delay::{Delay, Jitter};
 pub use executor::RetryExecutor;
 pub use failure::{FailedAttempt, RetryError};
 pub use fault::Fault;
-pub use history::{Decision, GiveUp, History};
 pub use policy::{BackoffPolicy, BackoffPolicyBuilder, ExponentialBackoff};
 
 use crate::Rng;
 
-/// An error that knows whether trying again can help.
+/// An error that knows whether another attempt can help.
 ///
 /// [`Fault`] wraps errors whose type is not yours.
 ///
@@ -83,20 +84,20 @@ use crate::Rng;
 /// }
 /// ```
 pub trait Retryable {
-    /// Whether the same call may succeed later.
+    /// Says whether the same call may succeed later.
     fn is_retryable(&self) -> bool;
 
-    /// Whether the call ended because somebody cancelled it. Such an error is never retried.
+    /// Says whether the call ended because its caller cancelled it. Such an error is never retried.
     fn is_cancellation(&self) -> bool {
         false
     }
 
-    /// How long the other side asks to be left alone. A policy waits no less, up to its own cap.
+    /// Returns how long the other side asks to be left alone. A policy waits at least that long, up to its own cap.
     fn retry_after(&self) -> Option<Duration> {
         None
     }
 
-    /// The name of the kind of error, by which a policy may choose.
+    /// Returns the class of the error. A policy may treat classes differently.
     #[expect(
         clippy::unnecessary_literal_bound,
         reason = "implementations return what they hold"
@@ -106,37 +107,42 @@ pub trait Retryable {
     }
 }
 
-/// Says whether and after what delay a failed call is tried again.
+/// Decides whether a failed call is tried again, and after what delay.
 ///
-/// [`BackoffPolicy`] is the one to use; write your own where it does not fit. [`History::decide`] asks it, after it
-/// has ruled out cancellations and permanent errors. The `mock` feature has `MockRetryPolicy`.
+/// Use [`BackoffPolicy`], and write your own only where it does not fit. [`RetryHistory::record_failure`] asks the
+/// policy, but not about cancellations and permanent errors. The `mock` feature has `MockRetryPolicy`.
 ///
 /// ```
 /// use ratchet_resilience::Rng;
-/// use ratchet_resilience::retry::{GiveUp, History, RetryPolicy, Retryable};
+/// use ratchet_resilience::retry::{GiveUpReason, RetryHistory, RetryPolicy, Retryable};
 /// use std::time::Duration;
 ///
-/// /// One further attempt, at once.
+/// /// Allows one further attempt, at once.
 /// struct OnceMore;
 ///
 /// impl RetryPolicy for OnceMore {
-///     fn should_retry(&self, history: &History, _error: &dyn Retryable) -> Result<(), GiveUp> {
-///         if history.failures() < 2 { Ok(()) } else { Err(GiveUp::Attempts { max: 2 }) }
+///     fn should_retry(&self, history: &RetryHistory, _error: &dyn Retryable) -> Result<(), GiveUpReason> {
+///         if history.failures() < 2 { Ok(()) } else { Err(GiveUpReason::Attempts { max: 2 }) }
 ///     }
-///     fn retry_delay(&self, _history: &History, _error: &dyn Retryable, _rng: &mut Rng) -> Duration {
+///     fn retry_delay(&self, _history: &RetryHistory, _error: &dyn Retryable, _rng: &mut Rng) -> Duration {
 ///         Duration::ZERO
 ///     }
 /// }
 /// ```
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 pub trait RetryPolicy: Send + Sync {
-    /// Whether there may be another attempt, and if not, why. The history includes the failure at hand.
-    fn should_retry(&self, history: &History, error: &dyn Retryable) -> Result<(), GiveUp>;
+    /// Allows another attempt, or returns the reason against it. The history includes the failure at hand.
+    fn should_retry(
+        &self,
+        history: &RetryHistory,
+        error: &dyn Retryable,
+    ) -> Result<(), GiveUpReason>;
 
-    /// How long to wait before it.
-    fn retry_delay(&self, history: &History, error: &dyn Retryable, rng: &mut Rng) -> Duration;
+    /// Returns how long to wait before the next attempt.
+    fn retry_delay(&self, history: &RetryHistory, error: &dyn Retryable, rng: &mut Rng)
+    -> Duration;
 
-    /// How long after the start of the first attempt the last one may start.
+    /// Returns how long after the first start of a call its last attempt may start.
     fn time_limit(&self) -> Option<Duration> {
         None
     }

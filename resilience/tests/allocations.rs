@@ -1,4 +1,4 @@
-//! What is on the way of every call must not allocate.
+//! Code that runs for every call must not allocate.
 
 #[cfg(feature = "circuit-breaker")]
 #[test]
@@ -62,7 +62,9 @@ fn a_ramp_allocates_nothing_while_it_lasts_and_after_it() {
 #[test]
 fn a_retry_decision_allocates_nothing() {
     use ratchet_resilience::Rng;
-    use ratchet_resilience::retry::{BackoffPolicy, Decision, Fault, History, RetryBudget};
+    use ratchet_resilience::retry::{
+        BackoffPolicy, Fault, RetryBudget, RetryDecision, RetryHistory,
+    };
 
     let policy = BackoffPolicy::builder()
         .max_attempts(5_000)
@@ -76,15 +78,15 @@ fn a_retry_decision_allocates_nothing() {
     let error = Fault::transient("slow").class("timeout");
     let mut rng = Rng::seeded(1);
     let now = tokio::time::Instant::now().into_std();
-    let mut history = History::new(now);
+    let mut history = RetryHistory::new(now);
     // `backoff` draws from a generator that each thread allocates once, at its first decision.
-    let _ = history.decide(&policy, &error, now, &mut rng);
+    let _ = history.record_failure(&policy, &error, now, &mut rng);
     let used = allocation_counter::measure(|| {
         for _ in 0..1_000 {
             let decision = history
-                .decide(&policy, &error, now, &mut rng)
-                .within(&budget, now);
-            assert!(matches!(decision, Decision::Retry { .. }));
+                .record_failure(&policy, &error, now, &mut rng)
+                .limited_by(&budget, now);
+            assert!(matches!(decision, RetryDecision::Retry { .. }));
         }
     });
     assert_eq!(used.count_total, 0);

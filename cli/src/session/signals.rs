@@ -1,11 +1,10 @@
-//! SIGINT and SIGTERM: the first lets finish what runs, the second asks it to stop, the third kills.
+//! SIGINT and SIGTERM: the first lets running jobs finish, the second asks them to stop, the third kills them.
 
 use std::time::Duration;
 
-use ratchet_resilience::shutdown::{Signal, Signals};
+use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signal, Signals};
 use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::watch;
 
 use super::inspection::Inspection;
 use super::rules::Rules;
@@ -14,18 +13,11 @@ use crate::error::CliError;
 use crate::exit::{self, RunEnd};
 use crate::report::span;
 
-/// What was heard so far: how many signals, and which came first.
-#[derive(Debug, Clone, Copy, Default)]
-struct So {
-    far: u32,
-    first: Option<Signal>,
-}
-
-/// Listens.
+/// The signals that this process has received, and the shutdown that they drive.
 pub(super) struct Heard {
     signals: Option<Signals>,
     inspection: Option<Inspection>,
-    hears: watch::Sender<So>,
+    shutdown: ShutdownCoordinator,
 }
 
 impl Heard {
@@ -39,11 +31,11 @@ impl Heard {
         Ok(Self {
             signals: Some(signals),
             inspection: Some(Inspection::install()?),
-            hears: watch::Sender::default(),
+            shutdown: ShutdownCoordinator::new(),
         })
     }
 
-    /// From now on, signals steer this run.
+    /// From now on, signals steer this run. Those that arrived since `install` are handled at once.
     pub(super) fn attend(&mut self, handle: RunHandle, rules: &Rules, screen: &Screen) {
         if let Some(inspection) = self.inspection.take() {
             inspection.answer(handle.clone(), screen.clone());
@@ -51,30 +43,24 @@ impl Heard {
         let Some(mut signals) = self.signals.take() else {
             return;
         };
-        let (hears, screen) = (self.hears.clone(), screen.clone());
+        let (shutdown, screen) = (self.shutdown.clone(), screen.clone());
         let (grace, quiet) = (rules.grace, rules.quiet);
         tokio::spawn(async move {
             loop {
                 let signal = signals.recv().await;
-                let mut number = 0;
-                hears.send_modify(|so| {
-                    so.far = so.far.saturating_add(1);
-                    so.first.get_or_insert(signal);
-                    number = so.far;
-                });
-                let said = match number {
-                    1 => {
+                let said = match shutdown.signalled(signal) {
+                    Phase::Running | Phase::Draining => {
                         handle.drain();
                         let grace = span(grace);
                         format!(
                             "{signal}: no new jobs; what runs has {grace} to finish; again to stop it now"
                         )
                     }
-                    2 => {
+                    Phase::Cancelling => {
                         handle.cancel();
                         format!("{signal}: what runs is asked to stop; again to kill it")
                     }
-                    _ => {
+                    Phase::Killing => {
                         handle.kill();
                         format!("{signal}: what runs is killed")
                     }
@@ -86,29 +72,20 @@ impl Heard {
         });
     }
 
-    /// Resolves so long after the third signal.
+    /// Waits for the third signal, and then as long as `later`.
     pub(super) async fn third(&self, later: Duration) {
-        self.wait(3).await;
+        self.shutdown.reached(Phase::Killing).await;
         tokio::time::sleep(later).await;
     }
 
-    /// Resolves at the next signal.
+    /// Waits for the next signal.
     pub(super) async fn next(&self) {
-        let far = self.hears.borrow().far;
-        self.wait(far + 1).await;
-    }
-
-    async fn wait(&self, number: u32) {
-        let mut heard = self.hears.subscribe();
-        // This end is here as long as its owner.
-        if heard.wait_for(|so| so.far >= number).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.shutdown.next_signal().await;
     }
 
     /// How the run ended, if by a signal.
     pub(super) fn end(&self) -> Option<RunEnd> {
-        self.hears.borrow().first.map(|signal| match signal {
+        self.shutdown.first_signal().map(|signal| match signal {
             Signal::Interrupt => RunEnd::Interrupted,
             Signal::Terminate => RunEnd::Terminated,
         })

@@ -1,4 +1,4 @@
-//! The breaker against a model that keeps every call and recounts.
+//! Compares the breaker with a model that keeps every call and counts anew each time.
 
 use std::time::{Duration, Instant};
 
@@ -284,10 +284,10 @@ proptest! {
                         calls.push((permit, call));
                     }
                     (Err(rejection), None) => {
-                        prop_assert!(rejection.until().is_none_or(|until| until > now));
-                        prop_assert_eq!(rejection.until().is_none(), model.state == State::ForcedOpen);
+                        prop_assert!(rejection.retry_at().is_none_or(|until| until > now));
+                        prop_assert_eq!(rejection.retry_at().is_none(), model.state == State::ForcedOpen);
                         if let State::Ramping { until: end } = model.state {
-                            prop_assert!(rejection.until() <= Some(end));
+                            prop_assert!(rejection.retry_at() <= Some(end));
                         }
                     }
                     (got, wanted) => prop_assert!(false, "got {got:?}, wanted {wanted:?}"),

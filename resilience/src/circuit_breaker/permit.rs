@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::state::Ticket;
+use super::machine::Ticket;
 use super::{Shared, State};
 
-/// The right to make one call.
+/// Allows one call. Its holder records the outcome of the call with [`record`](Self::record).
 ///
-/// Record what became of it. A permit that is dropped, because its call was cancelled or panicked, counts for
-/// nothing and frees its probe. A permit from before a transition counts for nothing after it; only the end of a ramp
-/// changes nothing for the calls under way.
+/// A permit that is dropped, because its call was cancelled or panicked, counts for nothing and frees its probe. A permit
+/// from before a change of state counts for nothing after it, except that calls under way at the end of a ramp still
+/// count.
 #[must_use = "a dropped permit counts for nothing"]
 pub struct Permit {
     shared: Arc<Shared>,
@@ -17,14 +17,14 @@ pub struct Permit {
     started: Instant,
 }
 
-/// What became of an admitted call.
+/// The outcome of an admitted call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// It worked.
+    /// The call worked.
     Success,
-    /// It failed in a way that speaks against the other side.
+    /// The call failed because of the other side.
     Failure,
-    /// It says nothing about the other side: cancelled, never made, or refused for a fault of the caller.
+    /// The call says nothing about the other side: it was cancelled, never made, or the caller got it wrong.
     Ignored,
 }
 
@@ -37,23 +37,23 @@ impl Permit {
         }
     }
 
-    /// Whether the call is a probe: it decides whether the breaker closes again.
+    /// Says whether the call is a probe, on which it depends whether the breaker closes.
     pub fn is_probe(&self) -> bool {
         self.ticket.is_probe()
     }
 
-    /// Tells the breaker what became of the call, which ended now.
+    /// Tells the breaker the outcome of the call, which ended now.
     pub fn record(mut self, outcome: CallOutcome, now: Instant) {
         let failed = match outcome {
             CallOutcome::Success => false,
             CallOutcome::Failure => true,
-            // What dropping does.
+            // Dropping the permit frees a probe and counts nothing.
             CallOutcome::Ignored => return,
         };
         let took = now.saturating_duration_since(self.started);
         let ticket = self.ticket.take();
         self.shared
-            .step(|machine| machine.record(ticket, failed, took, now));
+            .with_machine(|machine| machine.record(ticket, failed, took, now));
     }
 }
 
@@ -74,28 +74,29 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// A call that was not admitted.
+/// Says why a call was refused, and when to ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit breaker is {state}")]
 pub struct Rejection {
     state: State,
-    until: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
 impl Rejection {
-    pub(super) fn new(state: State, until: Option<Instant>) -> Self {
-        Self { state, until }
+    pub(super) fn new(state: State, retry_at: Option<Instant>) -> Self {
+        Self { state, retry_at }
     }
 
-    /// The state that refused the call.
+    /// Returns the state in which the breaker refused the call.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// When asking again may help: the end of the open time, or of the earliest lease of a probe, which may also
-    /// come back sooner; on the ramp a time before its end, another one for each call that was refused. None if the
-    /// breaker was forced open.
-    pub fn until(&self) -> Option<Instant> {
-        self.until
+    /// Returns when asking again may help; none if the breaker was forced open.
+    ///
+    /// An open breaker names the end of its open time. A half-open one names the end of the earliest lease of a probe,
+    /// though the probe may return sooner. On the ramp each refused call gets a different time before its end.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
     }
 }

@@ -1,90 +1,92 @@
 use std::time::{Duration, Instant};
 
-use crate::clock::later;
+use crate::time::saturating_add;
 
-/// The places for probes while the breaker is half-open. There are never more probes under way, plus successes, than
-/// places; a probe that does not come back loses its place when its lease ends.
+/// The slots for probes of a half-open breaker.
+///
+/// Each slot takes one probe, and a success keeps its slot. So the probes under way and the successes are never more
+/// than the slots. A probe that does not return loses its slot when its lease ends.
 #[derive(Debug)]
 pub(super) struct Probes {
-    places: Box<[Place]>,
+    slots: Box<[Slot]>,
     next_lease: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Slot {
     Free,
     Leased { lease: u64, until: Instant },
     Succeeded,
 }
 
-/// One probe: a place, and the lease it was taken with. The place may have been let again since.
+/// One probe: its slot, and the number of its lease. Another probe may hold the slot by now, with another number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
-    place: usize,
+    slot: usize,
     lease: u64,
 }
 
 impl Probes {
-    pub(super) fn new(places: u32) -> Self {
+    pub(super) fn new(slots: u32) -> Self {
         Self {
-            places: (0..places).map(|_| Place::Free).collect(),
+            slots: (0..slots).map(|_| Slot::Free).collect(),
             next_lease: 0,
         }
     }
 
-    /// Takes a free place, or says when the next lease ends.
+    /// Takes a free slot, or returns when the earliest lease ends.
     pub(super) fn take(&mut self, now: Instant, lease: Duration) -> Result<Probe, Option<Instant>> {
         let mut earliest: Option<Instant> = None;
-        for (index, place) in self.places.iter_mut().enumerate() {
-            match *place {
-                Place::Succeeded => continue,
-                Place::Leased { until, .. } if until > now => {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            match *slot {
+                Slot::Succeeded => continue,
+                Slot::Leased { until, .. } if until > now => {
                     earliest = Some(earliest.map_or(until, |earliest| earliest.min(until)));
                     continue;
                 }
-                Place::Free | Place::Leased { .. } => {}
+                Slot::Free | Slot::Leased { .. } => {}
             }
             let probe = Probe {
-                place: index,
+                slot: index,
                 lease: self.next_lease,
             };
             self.next_lease += 1;
-            *place = Place::Leased {
+            *slot = Slot::Leased {
                 lease: probe.lease,
-                until: later(now, lease),
+                until: saturating_add(now, lease),
             };
             return Ok(probe);
         }
         Err(earliest)
     }
 
-    /// Frees the place and says when the lease would have ended, or nothing if the place was let again.
+    /// Frees the slot and returns when its lease ends; none if another probe holds the slot.
     pub(super) fn give_back(&mut self, probe: Probe) -> Option<Instant> {
-        let place = self.places.get_mut(probe.place)?;
-        match *place {
-            Place::Leased { lease, until } if lease == probe.lease => {
-                *place = Place::Free;
+        let slot = self.slots.get_mut(probe.slot)?;
+        match *slot {
+            Slot::Leased { lease, until } if lease == probe.lease => {
+                *slot = Slot::Free;
                 Some(until)
             }
             _ => None,
         }
     }
 
-    /// Marks a place as succeeded and says whether all are.
+    /// Marks the slot as succeeded, and says whether all slots are.
     pub(super) fn succeed(&mut self, probe: Probe) -> bool {
-        if let Some(place) = self.places.get_mut(probe.place) {
-            *place = Place::Succeeded;
+        if let Some(slot) = self.slots.get_mut(probe.slot) {
+            *slot = Slot::Succeeded;
         }
-        self.places
+        self.slots
             .iter()
-            .all(|place| matches!(place, Place::Succeeded))
+            .all(|slot| matches!(slot, Slot::Succeeded))
     }
 
-    /// Probes that hold a lease now.
+    /// Counts the probes that hold a lease now.
     pub(super) fn under_way(&self, now: Instant) -> usize {
-        self.places
+        self.slots
             .iter()
-            .filter(|place| matches!(place, Place::Leased { until, .. } if *until > now))
+            .filter(|slot| matches!(slot, Slot::Leased { until, .. } if *until > now))
             .count()
     }
 }

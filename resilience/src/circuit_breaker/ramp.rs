@@ -1,15 +1,15 @@
 use std::time::{Duration, Instant};
 
 use super::settings::RampRule;
-use crate::clock::later;
+use crate::time::saturating_add;
 
-/// All calls, in the unit that shares are counted in. A power of ten, so that a tenth is a tenth.
+/// The share of all calls. Shares are integers, so that counting is exact; with a power of ten a tenth is exact too.
 const ALL: u64 = 1_000_000_000;
 
-/// The way from the first calls after an outage back to all of them.
+/// Admits a growing share of the calls after an outage, until it admits all of them.
 ///
-/// Every call that asks adds its share to what is due, and whoever makes it a whole call is admitted. That is exact
-/// at any moment, with no chance in it.
+/// Each call that asks adds the current share to `due`. The call that makes `due` a whole call is admitted. So the share
+/// is exact at any moment, without chance.
 #[derive(Debug)]
 pub(super) struct Ramp {
     start: Instant,
@@ -31,19 +31,19 @@ impl Ramp {
             start: now,
             time: rule.time,
             first_share,
-            // The first one to ask is admitted, however small the share.
+            // The first call is admitted, however small the share is.
             due: ALL - first_share,
         }
     }
 
     pub(super) fn end(&self) -> Instant {
-        later(self.start, self.time)
+        saturating_add(self.start, self.time)
     }
 
-    /// Admits the call, or says when it should ask again. To be asked before the end only.
+    /// Admits the call, or returns when it should ask again. The caller asks only before the end of the ramp.
     ///
-    /// The more is missing to a whole call, the later: so those who were refused spread over what is left of the
-    /// ramp, and do not come back together at its end.
+    /// The more is missing to a whole call, the later that time is. So refused calls spread over the rest of the ramp and
+    /// do not return together at its end.
     pub(super) fn admit(&mut self, now: Instant) -> Result<(), Instant> {
         self.due += self.share(now);
         if self.due >= ALL {
@@ -51,18 +51,18 @@ impl Ramp {
             return Ok(());
         }
         let left = self.end().saturating_duration_since(now);
-        let wait = part(left, ALL - self.due, u128::from(ALL));
-        Err(later(now, Duration::from_nanos(wait.max(1))))
+        let wait = fraction(left, ALL - self.due, u128::from(ALL));
+        Err(saturating_add(now, Duration::from_nanos(wait.max(1))))
     }
 
-    /// Grows evenly from the first share to all.
+    /// Returns the share of the calls that is admitted now. It grows evenly from the first share to all.
     fn share(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start);
-        self.first_share + part(elapsed, ALL - self.first_share, self.time.as_nanos())
+        self.first_share + fraction(elapsed, ALL - self.first_share, self.time.as_nanos())
     }
 }
 
-/// `time`, in nanoseconds, times `factor` over `of`.
-fn part(time: Duration, factor: u64, of: u128) -> u64 {
-    u64::try_from(time.as_nanos() * u128::from(factor) / of).unwrap_or(u64::MAX)
+/// Returns the fraction `numerator / denominator` of a time, in nanoseconds.
+fn fraction(time: Duration, numerator: u64, denominator: u128) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(numerator) / denominator).unwrap_or(u64::MAX)
 }

@@ -2,22 +2,22 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::state::Machine;
+use super::machine::StateMachine;
 use super::{CircuitBreaker, Listener, Shared, Transition};
-use crate::check::{check_duration, check_range, refuse};
+use crate::validate::{check_duration, check_range, invalid_setting};
 use crate::{Error, Rng};
 
-/// Which calls a closed breaker looks back on.
+/// Says which past calls a closed breaker counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Window {
-    /// The last so many calls, however long ago.
+    /// It counts this many calls, however long ago they were.
     Calls(u32),
-    /// The calls of the last so long. It slides by tenths: the tenth that runs and the nine before it.
+    /// It counts the calls of this time. The window slides by tenths: the current tenth and the nine before it.
     Time(Duration),
 }
 
-/// What was found sound.
+/// The checked settings of a breaker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) window: Window,
@@ -47,14 +47,14 @@ pub(super) struct RampRule {
 }
 
 impl Settings {
-    /// How long to stay open after so many earlier openings, before jitter.
+    /// Returns the open time before jitter, after `earlier` openings in a row.
     pub(super) fn open_time(&self, earlier: u32) -> Duration {
         let grown = self.open_for.as_secs_f64() * self.open_growth.powf(f64::from(earlier));
         Duration::try_from_secs_f64(grown).map_or(self.open_max, |time| time.min(self.open_max))
     }
 }
 
-/// Sets up a [`CircuitBreaker`].
+/// Sets up a [`CircuitBreaker`] and checks its settings.
 ///
 /// ```
 /// use ratchet_resilience::circuit_breaker::{CircuitBreaker, Window};
@@ -114,80 +114,80 @@ impl fmt::Debug for CircuitBreakerBuilder {
 }
 
 impl CircuitBreakerBuilder {
-    /// Which calls are looked back on; the last 100 unless set. 1 to 100,000 calls, or 10 ms and more.
+    /// Sets which past calls count: the last 100 by default. A window has 1 to 100,000 calls, or at least 10 ms.
     pub fn window(mut self, window: Window) -> Self {
         self.settings.window = window;
         self
     }
 
-    /// Opens when this share of the calls in the window failed; 0.5 unless set, `None` for never.
+    /// Opens the breaker when this share of the calls in the window failed: 0.5 by default, `None` for never.
     pub fn failure_rate(mut self, rate: impl Into<Option<f64>>) -> Self {
         self.settings.failure_rate = rate.into();
         self
     }
 
-    /// How many calls the window must hold before a share of them means anything; 20 unless set.
+    /// Sets how many calls the window must hold before a rate can open the breaker: 20 by default.
     pub fn minimum_calls(mut self, calls: u32) -> Self {
         self.minimum_calls = calls;
         self
     }
 
-    /// Opens when so many calls in a row failed, however few there are; 10 unless set, `None` for never.
+    /// Opens the breaker when this many calls in a row failed: 10 by default, `None` for never.
     pub fn consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
         self.settings.consecutive_failures = failures.into();
         self
     }
 
-    /// Opens when `rate` of the calls in the window took `threshold` or longer; never unless set. A probe that is
-    /// slow then counts as failed.
+    /// Opens the breaker when the share `rate` of the calls in the window took `threshold` or longer: never by default.
+    /// A probe that takes that long counts as failed.
     pub fn slow_calls(mut self, threshold: Duration, rate: f64) -> Self {
         self.settings.slow = Some(SlowRule { threshold, rate });
         self
     }
 
-    /// How many probes have to succeed, and how many may be out at once, while it is half-open; 3 unless set.
+    /// Sets how many probes a half-open breaker admits at once, all of which have to succeed: 3 by default.
     pub fn probes(mut self, probes: u32) -> Self {
         self.settings.probes = probes;
         self
     }
 
-    /// How long a probe may take before its place goes to another and its result counts for nothing; 30 s unless set.
+    /// Sets how long a probe may take: 30 s by default. After that its slot goes to another, and its result is ignored.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.settings.probe_lease = lease;
         self
     }
 
-    /// How long it stays open the first time; 5 s unless set.
+    /// Sets how long the breaker stays open the first time: 5 s by default.
     pub fn open_for(mut self, time: Duration) -> Self {
         self.settings.open_for = time;
         self
     }
 
-    /// By what the open time is multiplied each time it opens again without having closed; 2 unless set.
+    /// Sets the factor by which the open time grows each time the breaker opens again before it closed: 2 by default.
     pub fn open_growth(mut self, growth: f64) -> Self {
         self.settings.open_growth = growth;
         self
     }
 
-    /// The longest open time; 5 min unless set.
+    /// Sets the longest open time: 5 min by default.
     pub fn open_max(mut self, time: Duration) -> Self {
         self.settings.open_max = time;
         self
     }
 
-    /// What share of the open time is left to chance, by which it is shortened; 0.1 unless set.
+    /// Shortens each open time by a random part of it, up to this share: 0.1 by default.
     pub fn open_jitter(mut self, share: f64) -> Self {
         self.settings.open_jitter = share;
         self
     }
 
-    /// Admits only a part of the calls when the probes have succeeded: `share` of them at first, evenly more from then
-    /// on, all after `time`. Not unless set.
+    /// Admits only a part of the calls after the probes succeeded: the given share at first, then evenly more, and all
+    /// calls after `time`. By default there is no ramp.
     ///
-    /// A few probes show that the other side answers, not that it bears the full load: caches are cold, queues are
-    /// long, and what has just recovered goes down again if everybody returns at once. Failures count as always, and
-    /// open it for longer than the last time. The share is counted, not drawn: of a hundred calls at a share of 0.1
-    /// exactly ten are admitted.
+    /// A few probes show that a service answers, not that it bears the full load. Its caches are cold, queues are long,
+    /// and it fails again if all callers return at once. Failures on the ramp count as always, and open the breaker for
+    /// longer than the last time. The share is counted, not drawn: of a hundred calls at a share of 0.1, exactly ten are
+    /// admitted.
     ///
     /// ```
     /// # use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State};
@@ -216,26 +216,28 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Draws jitter from this generator.
+    /// Draws the jitter from this generator.
     pub fn rng(mut self, rng: Rng) -> Self {
         self.rng = rng;
         self
     }
 
-    /// Calls this on each change of state: one at a time, in order, by the thread that caused it and before its call
-    /// returns. What changes meanwhile, through another thread or the listener itself, is told after it by the same
-    /// thread. A panic in the listener is the caller's; the breaker is none the worse for it.
+    /// Calls the listener on each change of state, one at a time and in order.
+    ///
+    /// The thread that caused the change calls it before its own call returns. If another thread or the listener itself
+    /// changes the state meanwhile, the first thread also tells that change. A panic in the listener reaches that
+    /// thread, and does not harm the breaker.
     pub fn on_transition(mut self, listener: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// The breaker, or the setting that makes no sense.
+    /// Makes the breaker, or names the setting that is out of range.
     pub fn build(mut self) -> Result<CircuitBreaker, Error> {
         self.check_rules()?;
         self.check_times()?;
         self.settings.minimum_calls = u64::from(self.minimum_calls);
-        let machine = Mutex::new(Machine::new(self.settings, self.rng));
+        let machine = Mutex::new(StateMachine::new(self.settings, self.rng));
         Ok(CircuitBreaker(Arc::new(Shared {
             machine,
             listener: self.listener,
@@ -248,9 +250,9 @@ impl CircuitBreakerBuilder {
         match settings.window {
             Window::Calls(calls) => {
                 check_range("window", calls, 1..=100_000, "between 1 and 100000 calls")?;
-                // Never reached, so no rate would ever open it.
+                // The window would never hold that many calls, so no rate would ever open the breaker.
                 if self.minimum_calls > calls {
-                    return Err(refuse(
+                    return Err(invalid_setting(
                         "minimum_calls",
                         self.minimum_calls,
                         format!("at most the window ({calls})"),
@@ -277,10 +279,10 @@ impl CircuitBreakerBuilder {
             && settings.consecutive_failures.is_none()
             && settings.slow.is_none()
         {
-            return Err(refuse(
+            return Err(invalid_setting(
                 "failure_rate",
                 "none",
-                "set, or consecutive_failures or slow_calls: nothing opens it",
+                "set if neither consecutive_failures nor slow_calls is: nothing else opens the breaker",
             ));
         }
         check_range("probes", settings.probes, 1..=1_000, "between 1 and 1000")
@@ -299,7 +301,7 @@ impl CircuitBreakerBuilder {
         }
         if settings.open_max < settings.open_for {
             let allowed = format!("at least open_for ({:?})", settings.open_for);
-            return Err(refuse(
+            return Err(invalid_setting(
                 "open_max",
                 format_args!("{:?}", settings.open_max),
                 allowed,

@@ -115,7 +115,7 @@ fn a_probe_that_does_not_return_loses_its_place_and_its_say() {
     let until = opened(&breaker, now());
     let lost = breaker.try_acquire(until).unwrap();
     assert_eq!(
-        breaker.try_acquire(until).unwrap_err().until(),
+        breaker.try_acquire(until).unwrap_err().retry_at(),
         Some(until + 3 * SECOND)
     );
     let next = breaker.try_acquire(until + 3 * SECOND).unwrap();
@@ -206,7 +206,7 @@ fn the_defaults_are_those_the_builder_names() {
         assert!(open_for * 9 / 10 <= until - now && until - now <= open_for);
         now = until;
         let probes = [(); 3].map(|()| breaker.try_acquire(now).unwrap());
-        let lease = breaker.try_acquire(now).unwrap_err().until();
+        let lease = breaker.try_acquire(now).unwrap_err().retry_at();
         assert_eq!(lease, Some(now + 30 * SECOND));
         for probe in probes {
             probe.record(CallOutcome::Failure, now);
@@ -275,7 +275,7 @@ fn forced_states_hold_until_reset() {
     breaker.force_open(now);
     let rejection = breaker.try_acquire(now + 1_000_000 * SECOND).unwrap_err();
     assert_eq!(
-        (rejection.state(), rejection.until()),
+        (rejection.state(), rejection.retry_at()),
         (State::ForcedOpen, None)
     );
     assert_eq!(rejection.to_string(), "the circuit breaker is forced open");
@@ -347,7 +347,7 @@ fn nonsense_is_refused_by_name() {
     );
     assert_eq!(
         refused(builder().failure_rate(None).consecutive_failures(None)),
-        "failure_rate is none, but must be set, or consecutive_failures or slow_calls: nothing opens it"
+        "failure_rate is none, but must be set if neither consecutive_failures nor slow_calls is: nothing else opens the breaker"
     );
     assert_eq!(
         refused(builder().probes(0)),

@@ -1,26 +1,26 @@
 use std::fmt;
 use std::time::Instant;
 
-/// Where a circuit breaker stands.
+/// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Calls are admitted and watched.
+    /// The breaker admits and counts all calls.
     Closed,
-    /// Calls are refused.
+    /// The breaker refuses all calls.
     Open {
-        /// When probes will be admitted.
+        /// When the breaker will admit probes.
         until: Instant,
     },
-    /// A few probes are admitted.
+    /// The breaker admits a few probes.
     HalfOpen,
-    /// A growing share of the calls is admitted and watched, after the probes succeeded.
+    /// The breaker admits and counts a growing share of the calls, after its probes succeeded.
     Ramping {
-        /// When all calls will be admitted.
+        /// When the breaker will admit all calls.
         until: Instant,
     },
-    /// Calls are refused until further notice.
+    /// The breaker refuses all calls until somebody ends this state.
     ForcedOpen,
-    /// Calls are admitted until further notice.
+    /// The breaker admits all calls until somebody ends this state.
     ForcedClosed,
 }
 
@@ -37,47 +37,47 @@ impl fmt::Display for State {
     }
 }
 
-/// A change of state.
+/// A change of a breaker's state, as its listener is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// Counts transitions from 1.
+    /// The number of the change, counted from 1.
     pub generation: u64,
-    /// When it happened.
+    /// When the state changed.
     pub at: Instant,
-    /// The state that ended.
+    /// The state before.
     pub from: State,
-    /// The state that began.
+    /// The state after.
     pub to: State,
-    /// Why.
-    pub cause: Cause,
+    /// Why the state changed.
+    pub cause: TransitionCause,
 }
 
-/// Why a circuit breaker changed its state.
+/// The cause of a change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cause {
-    /// Too large a share of the calls in the window failed.
+pub enum TransitionCause {
+    /// Too many of the calls in the window failed.
     FailureRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
-    /// Too large a share of the calls in the window was slow.
+    /// Too many of the calls in the window were slow.
     SlowRate,
-    /// The open time was over and somebody asked to call.
+    /// The open time was over when a call asked.
     OpenTimeOver,
-    /// A probe failed or was slow.
+    /// A probe failed, or was slow.
     ProbeFailed,
     /// All probes succeeded.
     ProbesSucceeded,
-    /// The ramp was over and somebody asked to call.
+    /// The time of the ramp was over when a call asked.
     RampOver,
-    /// It was forced open or closed.
+    /// Somebody forced the breaker open or closed.
     Forced,
-    /// It was reset.
+    /// Somebody reset the breaker.
     Reset,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for TransitionCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FailureRate => "too many calls failed",
@@ -93,22 +93,22 @@ impl fmt::Display for Cause {
     }
 }
 
-/// State and counts at one moment.
+/// The state and the counts of a breaker at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The state as of the last call.
+    /// The state that the last call left.
     pub state: State,
-    /// How many transitions there were.
+    /// How often the state has changed.
     pub generation: u64,
-    /// Calls in the window. Probes are not among them.
+    /// How many calls are in the window; probes do not count.
     pub calls: u64,
-    /// Those that failed.
+    /// How many of them failed.
     pub failures: u64,
-    /// Those that were slow, failed or not.
+    /// How many of them were slow, failed or not.
     pub slow_calls: u64,
-    /// Failures since the last success.
+    /// How many calls failed since the last success.
     pub consecutive_failures: u32,
-    /// Probes that are out and may still decide something.
+    /// How many probes are under way within their lease.
     pub probes_under_way: usize,
 }

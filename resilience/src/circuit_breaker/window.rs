@@ -1,12 +1,12 @@
 use std::time::{Duration, Instant};
 
 use super::settings::Window;
-use crate::clock::later;
+use crate::time::saturating_add;
 
-/// How many slices a time window slides by. It covers the slice that runs and the nine before it.
+/// How many slices a time window has: the current one and the nine before it.
 pub(super) const SLICES: u32 = 10;
 
-/// What is counted about calls.
+/// Counts of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     pub(super) calls: u64,
@@ -36,16 +36,17 @@ impl Counts {
     }
 }
 
-/// The calls that still matter. Each push costs the same, however large the window is.
+/// Counts the calls of the window. A push costs the same, however large the window is.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     total: Counts,
-    /// A ring: calls for a count window, slices of time for a time window.
+    /// A ring of calls, or of slices in a time window.
     cells: Box<[Counts]>,
     current: usize,
     slices: Option<Slices>,
 }
 
+/// The clock of a time window.
 #[derive(Debug)]
 struct Slices {
     width: Duration,
@@ -85,7 +86,11 @@ impl SlidingWindow {
     pub(super) fn push(&mut self, call: Counts, now: Instant) {
         self.slide_to(now);
         match &mut self.slices {
-            Some(slices) => _ = slices.end.get_or_insert_with(|| later(now, slices.width)),
+            Some(slices) => {
+                slices
+                    .end
+                    .get_or_insert_with(|| saturating_add(now, slices.width));
+            }
             None => self.step(),
         }
         self.cells[self.current].add(call);
@@ -97,7 +102,7 @@ impl SlidingWindow {
         self.total
     }
 
-    /// Moves to the next cell of the ring and forgets what it held.
+    /// Moves to the next cell of the ring and forgets its old counts.
     fn step(&mut self) {
         self.current += 1;
         if self.current == self.cells.len() {
@@ -107,7 +112,10 @@ impl SlidingWindow {
             .subtract(std::mem::take(&mut self.cells[self.current]));
     }
 
-    /// A time that lies behind, as threads may bring it, belongs to the current slice.
+    /// Forgets the slices that have left a time window.
+    ///
+    /// Threads may read their clocks in one order and take the lock in another, so an earlier time belongs to the current
+    /// slice.
     fn slide_to(&mut self, now: Instant) {
         let Some(slices) = &mut self.slices else {
             return;
@@ -119,7 +127,7 @@ impl SlidingWindow {
         let steps = (now - end).as_nanos() / slices.width.as_nanos().max(1) + 1;
         let advance = slices.width.as_nanos().saturating_mul(steps);
         let advance = Duration::from_nanos(u64::try_from(advance).unwrap_or(u64::MAX));
-        slices.end = Some(later(end, advance));
+        slices.end = Some(saturating_add(end, advance));
         for _ in 0..steps.min(u128::from(SLICES)) {
             self.step();
         }
@@ -175,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_window_empties_by_itself_and_survives_a_clock_that_goes_back() {
+    fn a_time_window_empties_by_itself_and_accepts_an_earlier_time() {
         let start = tokio::time::Instant::now().into_std();
         let minute = Duration::from_mins(1);
         let mut window = SlidingWindow::new(Window::Time(minute));

@@ -2,19 +2,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::check::{check_duration, check_range, refuse};
+use crate::validate::{check_duration, check_range, invalid_setting};
 
-/// How finely the window slides. A deposit is forgotten up to a tenth of the window early, a withdrawal up to a tenth
-/// late: both err on the side of fewer retries.
+/// How many slices the window slides by.
+///
+/// The budget forgets a deposit up to one slice early and a withdrawal up to one slice late. Both errors allow fewer
+/// retries, never more.
 const SLICES: u64 = 10;
-/// One more than the window, so that a withdrawal is remembered for all of it.
+/// How many slices are remembered: one more than the window has, so that a withdrawal counts for the whole window.
 const REMEMBERED: usize = 11;
 
-/// A cap on the extra load that retries may cause, shared by all who call the same thing.
+/// Limits the extra load that the retries of all callers may cause.
 ///
-/// When a service is down every call is retried, and three attempts each make three times the load for what is
-/// already on its knees. The budget lets retries be a share of the calls (20 %), and a few a second on top so that
-/// rare callers may retry at all. In no window are there more retries than that.
+/// When a service is down, every call is retried: three attempts a call put three times the load on a service that
+/// already fails. With a budget, retries may be only a share of the calls (20 %), plus a few a second, so that callers
+/// who call rarely may retry at all. No window contains more retries than that.
+///
+/// All callers of one service share one budget. Do not share one between services: the outage of one would use up the
+/// retries of the others.
 ///
 /// ```
 /// use ratchet_resilience::retry::RetryBudget;
@@ -30,25 +35,26 @@ const REMEMBERED: usize = 11;
 #[derive(Debug)]
 pub struct RetryBudget {
     share: f64,
-    /// What may be withdrawn in a window without any deposit.
+    /// How many retries a window allows without any deposit.
     reserve: f64,
-    /// Nanoseconds.
+    /// The length of a slice in nanoseconds.
     slice: u64,
     ledger: Mutex<Ledger>,
 }
 
-/// What came in and went out, by slice of time.
+/// Counts deposits and withdrawals by slice of time. Slice `n` is counted at the index `n % REMEMBERED`.
 #[derive(Debug, Default)]
 struct Ledger {
-    /// When slice zero began: the first time anything was asked.
+    /// When slice zero began: at the first call of any method.
     origin: Option<Instant>,
+    /// The number of the current slice.
     latest: u64,
     deposits: [u32; REMEMBERED],
     withdrawals: [u32; REMEMBERED],
 }
 
 impl RetryBudget {
-    /// A budget of 20 % of the calls of the last ten seconds, and ten a second on top.
+    /// Starts with a budget of 20 % of the calls of the last ten seconds, plus ten retries a second.
     pub fn builder() -> RetryBudgetBuilder {
         RetryBudgetBuilder {
             share: 0.2,
@@ -57,70 +63,77 @@ impl RetryBudget {
         }
     }
 
-    /// Counts a call: its first attempt, not its retries.
+    /// Counts a call. Count its first attempt, but none of its retries.
     pub fn deposit(&self, now: Instant) {
         let mut ledger = self.lock();
-        let slot = ledger.turn_to(now, self.slice);
-        ledger.deposits[slot] = ledger.deposits[slot].saturating_add(1);
+        let index = ledger.advance_to(now, self.slice);
+        ledger.deposits[index] = ledger.deposits[index].saturating_add(1);
     }
 
-    /// Takes one retry out, or says that there is none left.
+    /// Takes one retry out of the budget, and says whether there was one.
     #[must_use = "a retry that was refused must not be made"]
     pub fn withdraw(&self, now: Instant) -> bool {
         let mut ledger = self.lock();
-        let slot = ledger.turn_to(now, self.slice);
+        let index = ledger.advance_to(now, self.slice);
         let allowed = self.reserve + self.share * ledger.recent_deposits();
         if ledger.recent_withdrawals() + 1.0 > allowed {
             return false;
         }
-        ledger.withdrawals[slot] = ledger.withdrawals[slot].saturating_add(1);
+        ledger.withdrawals[index] = ledger.withdrawals[index].saturating_add(1);
         true
     }
 
-    /// No code of a caller runs while it is locked, and every state in between is a sound one.
+    /// Locks the ledger. No code of a caller runs under the lock, and a panic between two of its steps leaves valid
+    /// counts, so a poisoned lock is still good.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger {
-    /// Forgets what has left the window and gives the slot of the current slice. Callers may read their clocks in one
-    /// order and get here in another, so a time that lies behind counts as the latest.
-    fn turn_to(&mut self, now: Instant, slice: u64) -> usize {
+    /// Forgets what has left the window, and returns the index of the current slice.
+    ///
+    /// Threads may read their clocks in one order and take the lock in another, so an earlier time counts as the latest
+    /// one.
+    fn advance_to(&mut self, now: Instant, slice: u64) -> usize {
         let origin = *self.origin.get_or_insert(now);
         let elapsed = nanoseconds(now.saturating_duration_since(origin));
         let current = (elapsed / slice).max(self.latest);
         let first_new = self.latest + 1;
         for stale in (first_new..=current).take(REMEMBERED) {
-            let slot = slot(stale);
-            self.deposits[slot] = 0;
-            self.withdrawals[slot] = 0;
+            let index = index_of(stale);
+            self.deposits[index] = 0;
+            self.withdrawals[index] = 0;
         }
         self.latest = current;
-        slot(current)
+        index_of(current)
     }
 
     fn recent_withdrawals(&self) -> f64 {
         self.withdrawals.iter().copied().map(f64::from).sum()
     }
 
-    /// All but the oldest slice remembered, which may lie outside the window in part.
+    /// Sums the deposits of all slices but the oldest, which may lie outside the window in part.
     fn recent_deposits(&self) -> f64 {
         let all: f64 = self.deposits.iter().copied().map(f64::from).sum();
-        all - f64::from(self.deposits[slot(self.latest + 1)])
+        all - f64::from(self.deposits[index_of(self.latest + 1)])
     }
 }
 
-fn slot(slice: u64) -> usize {
-    // The remainder is below eleven.
-    usize::try_from(slice % REMEMBERED as u64).unwrap_or(0)
+fn index_of(slice: u64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the remainder is below `REMEMBERED`, which is a usize"
+    )]
+    let index = (slice % REMEMBERED as u64) as usize;
+    index
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Sets up a [`RetryBudget`].
+/// Sets up a [`RetryBudget`] and checks its settings.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct RetryBudgetBuilder {
@@ -130,25 +143,25 @@ pub struct RetryBudgetBuilder {
 }
 
 impl RetryBudgetBuilder {
-    /// How many retries a call pays for: 0 to 1.
+    /// Sets how many retries each call allows: 0 to 1.
     pub fn share(mut self, share: f64) -> Self {
         self.share = share;
         self
     }
 
-    /// How many retries a second are free: 0 to a million.
+    /// Sets how many retries a second are allowed without any call: 0 to a million.
     pub fn floor_per_second(mut self, floor_per_second: f64) -> Self {
         self.floor_per_second = floor_per_second;
         self
     }
 
-    /// How long a call pays, and how long a retry counts; from a millisecond on.
+    /// Sets how long calls and retries count: at least a millisecond.
     pub fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// The budget, or the setting that makes no sense.
+    /// Makes the budget, or names the setting that is out of range.
     pub fn build(self) -> Result<RetryBudget, Error> {
         check_range("share", self.share, 0.0..=1.0, "between 0 and 1")?;
         check_range(
@@ -161,7 +174,11 @@ impl RetryBudgetBuilder {
         let reserve = self.floor_per_second * self.window.as_secs_f64();
         if self.share == 0.0 && reserve < 1.0 {
             let allowed = "enough for one retry in a window while share is 0";
-            return Err(refuse("floor_per_second", self.floor_per_second, allowed));
+            return Err(invalid_setting(
+                "floor_per_second",
+                self.floor_per_second,
+                allowed,
+            ));
         }
         Ok(RetryBudget {
             share: self.share,
@@ -207,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_paid_and_taken_is_forgotten_after_the_window() {
+    fn deposits_and_withdrawals_are_forgotten_after_the_window() {
         let budget = budget(1.0, 0.0);
         let start = now();
         budget.deposit(start);
@@ -225,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_the_one_that_was_set() {
+    fn a_longer_window_remembers_a_deposit_for_longer() {
         let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
         let budget = builder.window(3 * WINDOW).build().unwrap();
         let start = now();

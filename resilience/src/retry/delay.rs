@@ -1,52 +1,52 @@
 use std::time::Duration;
 
 use super::backoff::Exponential;
-use crate::check::{check_duration, check_range, refuse};
+use crate::validate::{check_duration, check_range, invalid_setting};
 use crate::{Error, Rng};
 
-/// How the wait between attempts grows, before jitter and up to the policy's `max_delay`.
+/// Says how the delay before another attempt grows, up to the policy's `max_delay`.
 ///
-/// The first wait is always the initial one.
+/// The first delay is always the initial one. Jitter is applied to the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Delay {
-    /// The same wait every time: `d d d d`.
+    /// The delay stays the same: `d d d d`.
     Fixed(Duration),
-    /// A step more every time: `i, i+s, i+2s`.
+    /// The delay grows by a step: `i, i+s, i+2s`.
     Linear {
-        /// The first wait.
+        /// The first delay.
         initial: Duration,
-        /// What each wait adds to the one before.
+        /// The step by which each delay is longer than the one before.
         increment: Duration,
     },
-    /// A factor more every time: `i, im, im²`.
+    /// The delay grows by a factor: `i, im, im²`.
     Exponential {
-        /// The first wait.
+        /// The first delay.
         initial: Duration,
-        /// What each wait multiplies the one before by; at least 1.
+        /// The factor between one delay and the next; at least 1.
         multiplier: f64,
     },
-    /// The sum of the last two: `i i 2i 3i 5i 8i`.
+    /// The delay is the sum of the last two: `i i 2i 3i 5i 8i`.
     Fibonacci {
-        /// The first and the second wait.
+        /// The first and the second delay.
         initial: Duration,
     },
-    /// Anywhere between the initial wait and three times the last one; random by itself, so jitter does not apply.
+    /// The delay is drawn between the initial one and three times the last one. Jitter does not apply to it.
     Decorrelated {
-        /// The first wait, and the shortest.
+        /// The first and the shortest delay.
         initial: Duration,
     },
 }
 
-/// How much of a wait is left to chance, so that those who failed together do not return together.
+/// Says how much of a delay is random, so that calls that failed together are not retried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Jitter {
-    /// All of the wait: from nothing to the full delay. The best at thinning out a crowd.
+    /// All of it: the delay is drawn between zero and its full length. This spreads calls the most.
     #[default]
     Full,
-    /// Half of the wait: from half the delay to the full delay.
+    /// Half of it: the delay is drawn between half and all of its length.
     Equal,
-    /// None of it.
+    /// None of it: the delay has its full length.
     None,
 }
 
@@ -61,17 +61,17 @@ impl Delay {
         }
     }
 
-    /// Settles the delay under the cap, or says what is wrong with it.
-    pub(super) fn schedule(self, cap: Duration) -> Result<Schedule, Error> {
+    /// Checks the delay against the cap, or names the setting that is out of range.
+    pub(super) fn schedule(self, cap: Duration) -> Result<DelaySchedule, Error> {
         let initial = self.initial();
-        // Only a fixed delay of zero means something: at once. The others would never grow from it.
+        // A fixed delay of zero means at once. The others would never grow from zero.
         let shortest = match self {
             Self::Fixed(_) => Duration::ZERO,
             _ => Duration::from_nanos(1),
         };
         check_duration("initial_delay", initial, shortest)?;
         if initial > cap {
-            return Err(refuse(
+            return Err(invalid_setting(
                 "max_delay",
                 format_args!("{cap:?}"),
                 format!("at least initial_delay ({initial:?})"),
@@ -97,7 +97,7 @@ impl Delay {
             Self::Fibonacci { .. } => Growth::Fibonacci,
             Self::Decorrelated { .. } => Growth::Decorrelated,
         };
-        Ok(Schedule {
+        Ok(DelaySchedule {
             initial,
             cap,
             growth,
@@ -105,9 +105,9 @@ impl Delay {
     }
 }
 
-/// A delay that was found sound: any retry number gives a wait between zero and the cap.
+/// A checked delay: it gives a delay between zero and the cap for any number of failures.
 #[derive(Debug, Clone)]
-pub(super) struct Schedule {
+pub(super) struct DelaySchedule {
     initial: Duration,
     cap: Duration,
     growth: Growth,
@@ -121,9 +121,9 @@ enum Growth {
     Decorrelated,
 }
 
-impl Schedule {
-    /// The wait after the failed attempt number `failures` (from 1), given the wait before that attempt.
-    pub(super) fn wait(
+impl DelaySchedule {
+    /// Returns the delay after `failures` failed attempts, given the delay before the last of them.
+    pub(super) fn delay(
         &self,
         failures: u32,
         previous: Option<Duration>,
@@ -152,7 +152,7 @@ impl Schedule {
         }
     }
 
-    /// Reaches any cap within a hundred steps, so the loop is short for any index.
+    /// Returns the Fibonacci delay. It reaches any cap within a hundred steps, so the loop is short for any index.
     fn fibonacci(&self, index: u32) -> Duration {
         let (mut current, mut next) = (self.initial, self.initial);
         for _ in 0..index {
@@ -180,14 +180,14 @@ mod tests {
         (1..=7)
             .map(|failures| {
                 schedule
-                    .wait(failures, None, Jitter::None, &mut rng)
+                    .delay(failures, None, Jitter::None, &mut rng)
                     .as_secs()
             })
             .collect()
     }
 
     #[test]
-    fn each_kind_grows_as_it_says() {
+    fn each_delay_grows_as_its_doc_says() {
         assert_eq!(seconds(Delay::Fixed(SECOND), 9), [1; 7]);
         assert_eq!(
             seconds(
@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_exceeds_the_cap_at_any_attempt(
+        fn no_delay_exceeds_the_cap_at_any_attempt(
             delay in delays(),
             jitter in jitters(),
             above in 0_u64..30_000_000_000,
@@ -253,9 +253,9 @@ mod tests {
             let cap = delay.initial() + Duration::from_nanos(above);
             let schedule = delay.schedule(cap).unwrap();
             let mut rng = Rng::seeded(seed);
-            let wait = schedule.wait(failures, previous, jitter, &mut rng);
+            let wait = schedule.delay(failures, previous, jitter, &mut rng);
             prop_assert!(wait <= cap, "{wait:?} is above {cap:?}");
-            let full = schedule.wait(failures, previous, Jitter::None, &mut rng);
+            let full = schedule.delay(failures, previous, Jitter::None, &mut rng);
             match (delay, jitter) {
                 (Delay::Decorrelated { initial }, _) => prop_assert!(wait >= initial),
                 (_, Jitter::None) => prop_assert_eq!(wait, full),
@@ -265,9 +265,9 @@ mod tests {
         }
 
         #[test]
-        fn the_first_wait_is_the_initial_delay(delay in delays(), seed in any::<u64>()) {
+        fn the_first_delay_is_the_initial_one(delay in delays(), seed in any::<u64>()) {
             let schedule = delay.schedule(Duration::from_mins(1)).unwrap();
-            prop_assert_eq!(schedule.wait(1, None, Jitter::None, &mut Rng::seeded(seed)), delay.initial());
+            prop_assert_eq!(schedule.delay(1, None, Jitter::None, &mut Rng::seeded(seed)), delay.initial());
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
             let mut rng = Rng::seeded(11);
             let draws = 20_000;
             let sum: Duration = (0..draws)
-                .map(|_| schedule.wait(2, previous, jitter, &mut rng))
+                .map(|_| schedule.delay(2, previous, jitter, &mut rng))
                 .sum();
             sum.as_secs_f64() / f64::from(draws)
         };

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{
-    Decision, FailedAttempt, GiveUp, History, RetryBudget, RetryError, RetryPolicy, Retryable,
+    FailedAttempt, GiveUpReason, RetryBudget, RetryDecision, RetryError, RetryHistory, RetryPolicy,
+    Retryable,
 };
 use crate::Rng;
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::{CallOutcome, CircuitBreaker, Permit};
 
-/// Makes a call again and again by a policy, for those who have no queue to put it back into.
+/// Repeats a call by a policy until it succeeds, and sleeps between the attempts.
 ///
-/// While it waits it holds only the call itself. Those who schedule their work should ask [`History::decide`].
-/// One executor may serve any number of calls at the same time.
+/// Do not use it if you have a queue: put the job back into the queue instead, with the time that
+/// [`RetryHistory::record_failure`] returns. An executor may serve any number of calls at the same time.
 pub struct RetryExecutor {
     policy: Box<dyn RetryPolicy>,
     budget: Option<Arc<RetryBudget>>,
@@ -32,7 +33,7 @@ impl fmt::Debug for RetryExecutor {
 }
 
 impl RetryExecutor {
-    /// An executor without a budget, whose jitter is another one each time.
+    /// Makes an executor without a budget and without a breaker. Its jitter differs each time.
     pub fn new(policy: impl RetryPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
@@ -43,7 +44,7 @@ impl RetryExecutor {
         }
     }
 
-    /// Pays for every retry out of this budget, and into it with every call that gets as far as its first attempt.
+    /// Takes every retry out of this budget, and pays into it for every call that starts its first attempt.
     #[must_use]
     pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
         self.budget = Some(budget);
@@ -59,22 +60,24 @@ impl RetryExecutor {
 
     /// Makes every attempt through this breaker.
     ///
-    /// A rejection costs no attempt: the call waits until the breaker may let it through, if that is within the
-    /// policy's time limit, and is given up as [`GiveUp::Rejected`] if it is not or there is no limit. Behind probes
-    /// it waits until the earliest of their leases ends, even if they return sooner, so keep the lease short.
-    /// Retryable errors count as failures with the breaker. Permanent ones and cancellations are ignored: they
-    /// say nothing about the health of the other side.
+    /// A rejection costs no attempt. The call waits until the breaker may admit it, if that is within the policy's time
+    /// limit. Otherwise, or without a limit, it is given up with [`GiveUpReason::Rejected`]. A call that waits for
+    /// probes waits until the first of their leases ends, even if they return sooner, so keep the lease short.
+    ///
+    /// The breaker counts retryable errors as failures. It ignores permanent errors and cancellations: they say nothing
+    /// about the health of the other side.
     #[cfg(feature = "circuit-breaker")]
     #[must_use]
-    pub fn through(mut self, breaker: CircuitBreaker) -> Self {
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
         self.breaker = Some(breaker);
         self
     }
 
-    /// Calls the operation, with the number of the attempt from 1, until it succeeds or the policy gives up.
+    /// Calls the operation until it succeeds or the policy gives up. The operation gets the number of the attempt,
+    /// counted from 1.
     ///
-    /// The error keeps every attempt that failed, so give a policy an end.
-    /// Cancel safe in the sense that dropping the future drops the operation and makes no further attempt.
+    /// The error keeps every failed attempt, so use a policy that ends. Dropping the future drops the operation and
+    /// makes no further attempt.
     pub async fn execute<T, E, F, O>(&self, operation: F) -> Result<T, RetryError<E>>
     where
         E: Retryable,
@@ -84,18 +87,19 @@ impl RetryExecutor {
         self.execute_until(pending(), operation).await
     }
 
-    /// Like [`execute`](Self::execute), but drops the operation or the wait as soon as `stop` is ready, and tells
-    /// what had failed until then. A result that is ready at the same moment is not lost.
+    /// Does the same as [`execute`](Self::execute), but drops the operation or the wait as soon as `stop` is ready.
+    ///
+    /// The error then keeps the attempts that failed before. A result that is ready at the same moment is returned.
     ///
     /// ```
-    /// # use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUp, RetryExecutor};
+    /// # use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), ratchet_resilience::Error> {
     /// let executor = RetryExecutor::new(BackoffPolicy::builder().max_attempts(1_000).build()?);
     /// let stop = tokio::time::sleep(Duration::from_secs(2));
     /// let result = executor.execute_until(stop, async |_| Err::<(), _>(Fault::transient("busy"))).await;
-    /// assert_eq!(result.unwrap_err().why(), GiveUp::Cancelled);
+    /// assert_eq!(result.unwrap_err().reason(), GiveUpReason::Cancelled);
     /// # Ok(())
     /// # }
     /// ```
@@ -115,7 +119,7 @@ impl RetryExecutor {
             .await
         {
             Ok(value) => Ok(value),
-            Err(why) => Err(RetryError::new(why, failures)),
+            Err(reason) => Err(RetryError::new(reason, failures)),
         }
     }
 
@@ -124,24 +128,25 @@ impl RetryExecutor {
         mut stop: Pin<&mut impl Future<Output = ()>>,
         operation: &mut F,
         failures: &mut Vec<FailedAttempt<E>>,
-    ) -> Result<T, GiveUp>
+    ) -> Result<T, GiveUpReason>
     where
         E: Retryable,
         F: FnMut(u32) -> O,
         O: Future<Output = Result<T, E>>,
     {
-        let mut history = History::new(now());
+        let mut history = RetryHistory::new(now());
         loop {
-            unless_stopped(stop.as_mut(), ready(())).await?;
+            wait_unless_stopped(stop.as_mut(), ready(())).await?;
             #[cfg(feature = "circuit-breaker")]
-            let permit = unless_stopped(stop.as_mut(), self.admit(history.started())).await??;
+            let permit =
+                wait_unless_stopped(stop.as_mut(), self.admit(history.started())).await??;
 
             let number = history.failures().saturating_add(1);
             let started = now();
             if let (Some(budget), 1) = (&self.budget, number) {
                 budget.deposit(started);
             }
-            let result = done_or_stopped(stop.as_mut(), operation(number)).await?;
+            let result = run_unless_stopped(stop.as_mut(), operation(number)).await?;
             #[cfg(feature = "circuit-breaker")]
             report(permit, &result);
 
@@ -157,27 +162,35 @@ impl RetryExecutor {
                 took: now.saturating_duration_since(started),
             });
             match decision {
-                Decision::GiveUp { why } => return Err(why),
-                Decision::Retry { at } => unless_stopped(stop.as_mut(), sleep_until(at)).await?,
+                RetryDecision::GiveUp { reason } => return Err(reason),
+                RetryDecision::Retry { at } => {
+                    wait_unless_stopped(stop.as_mut(), sleep_until(at)).await?;
+                }
             }
         }
     }
 
-    fn decide(&self, history: &mut History, error: &dyn Retryable, now: Instant) -> Decision {
-        let decision = history.decide(&*self.policy, error, now, &mut self.lock_rng());
+    fn decide(
+        &self,
+        history: &mut RetryHistory,
+        error: &dyn Retryable,
+        now: Instant,
+    ) -> RetryDecision {
+        let decision = history.record_failure(&*self.policy, error, now, &mut self.lock_rng());
         match &self.budget {
-            Some(budget) => decision.within(budget, now),
+            Some(budget) => decision.limited_by(budget, now),
             None => decision,
         }
     }
 
-    /// Any state of a generator is as good as any other, also the one a panic left.
+    /// Locks the generator. A panic cannot leave it in a bad state, so a poisoned lock is still good.
     fn lock_rng(&self) -> MutexGuard<'_, Rng> {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the breaker admits the call, and returns its permit; none without a breaker.
     #[cfg(feature = "circuit-breaker")]
-    async fn admit(&self, started: Instant) -> Result<Option<Permit>, GiveUp> {
+    async fn admit(&self, started: Instant) -> Result<Option<Permit>, GiveUpReason> {
         let Some(breaker) = &self.breaker else {
             return Ok(None);
         };
@@ -190,14 +203,15 @@ impl RetryExecutor {
             let in_time = |until: &Instant| {
                 limit.is_some_and(|limit| until.saturating_duration_since(started) <= limit)
             };
-            match rejection.until().filter(in_time) {
+            match rejection.retry_at().filter(in_time) {
                 Some(until) => sleep_until(until).await,
-                None => return Err(GiveUp::Rejected),
+                None => return Err(GiveUpReason::Rejected),
             }
         }
     }
 }
 
+/// Tells the breaker what became of an attempt.
 #[cfg(feature = "circuit-breaker")]
 fn report<T, E: Retryable>(permit: Option<Permit>, result: &Result<T, E>) {
     let outcome = match result {
@@ -210,7 +224,7 @@ fn report<T, E: Retryable>(permit: Option<Permit>, result: &Result<T, E>) {
     }
 }
 
-/// The clock of the runtime, which tests can pause.
+/// Reads the clock of the runtime, which tests can pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -219,27 +233,27 @@ async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(at.into()).await;
 }
 
-/// No attempt starts at or after the moment the call is cancelled: `stop` is looked at first.
-async fn unless_stopped<T>(
+/// Waits, unless the call is stopped. It polls `stop` first, so that no attempt starts once the call is stopped.
+async fn wait_unless_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     wait: impl Future<Output = T>,
-) -> Result<T, GiveUp> {
+) -> Result<T, GiveUpReason> {
     tokio::select! {
         biased;
-        () = stop => Err(GiveUp::Cancelled),
+        () = stop => Err(GiveUpReason::Cancelled),
         over = wait => Ok(over),
     }
 }
 
-/// What is done is done, even if the call is cancelled at that moment: `work` is looked at first.
-async fn done_or_stopped<T>(
+/// Runs an attempt, unless the call is stopped. It polls `work` first, so that a result is never lost to a stop.
+async fn run_unless_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
-) -> Result<T, GiveUp> {
+) -> Result<T, GiveUpReason> {
     tokio::select! {
         biased;
         done = work => Ok(done),
-        () = stop => Err(GiveUp::Cancelled),
+        () = stop => Err(GiveUpReason::Cancelled),
     }
 }
 

@@ -2,43 +2,43 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::GiveUp;
+use super::GiveUpReason;
 
-/// A call that failed for good: why it was given up, and every attempt of it that failed.
+/// The error of a call that was given up: it keeps the reason and every attempt that failed.
 #[derive(Debug)]
 pub struct RetryError<E> {
-    why: GiveUp,
+    reason: GiveUpReason,
     failures: Vec<FailedAttempt<E>>,
 }
 
-/// One attempt that failed.
+/// One failed attempt of a call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedAttempt<E> {
-    /// Counted from 1.
+    /// The number of the attempt, counted from 1.
     pub number: u32,
-    /// What it failed with.
+    /// The error it returned.
     pub error: E,
-    /// How long it ran.
+    /// How long the attempt ran.
     pub took: Duration,
 }
 
 impl<E> RetryError<E> {
-    pub(super) fn new(why: GiveUp, failures: Vec<FailedAttempt<E>>) -> Self {
-        Self { why, failures }
+    pub(super) fn new(reason: GiveUpReason, failures: Vec<FailedAttempt<E>>) -> Self {
+        Self { reason, failures }
     }
 
-    /// Why there is no further attempt.
-    pub fn why(&self) -> GiveUp {
-        self.why
+    /// Returns the reason why there is no further attempt.
+    pub fn reason(&self) -> GiveUpReason {
+        self.reason
     }
 
-    /// The attempts that failed, the first one first. Empty if the call was cancelled or rejected before one did.
+    /// Returns the failed attempts in order. There are none if the call was cancelled or rejected before its first.
     pub fn failures(&self) -> &[FailedAttempt<E>] {
         &self.failures
     }
 
-    /// The error of the last attempt.
+    /// Returns the error of the last attempt.
     pub fn into_last(mut self) -> Option<E> {
         self.failures.pop().map(|failure| failure.error)
     }
@@ -46,7 +46,7 @@ impl<E> RetryError<E> {
 
 impl<E: fmt::Display> fmt::Display for RetryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.why.fmt(f)?;
+        self.reason.fmt(f)?;
         for failure in &self.failures {
             write!(f, "; attempt {}: {}", failure.number, failure.error)?;
         }
@@ -54,7 +54,7 @@ impl<E: fmt::Display> fmt::Display for RetryError<E> {
     }
 }
 
-/// The errors of the attempts stand in the message, so the source is what lies behind the last of them.
+/// The source is the source of the last attempt's error, since the message already contains the errors themselves.
 impl<E: StdError> StdError for RetryError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.failures

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Retryable;
 
-/// Any error, with what retrying needs to know about it: for errors whose type is not yours.
+/// Wraps any error and says whether it may be retried, for errors whose type is not yours.
 ///
 /// ```
 /// use ratchet_resilience::retry::{Fault, Retryable};
@@ -20,58 +20,59 @@ use super::Retryable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault<E> {
     error: E,
-    kind: Kind,
+    retryability: Retryability,
     class: Cow<'static, str>,
     retry_after: Option<Duration>,
 }
 
+/// Whether another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Retryability {
     Transient,
     Permanent,
     Cancelled,
 }
 
 impl<E> Fault<E> {
-    /// May go away by itself.
+    /// Wraps an error that may not occur again.
     pub fn transient(error: E) -> Self {
-        Self::new(error, Kind::Transient)
+        Self::new(error, Retryability::Transient)
     }
 
-    /// Will be the same the next time.
+    /// Wraps an error that another attempt would get again.
     pub fn permanent(error: E) -> Self {
-        Self::new(error, Kind::Permanent)
+        Self::new(error, Retryability::Permanent)
     }
 
-    /// The call was cancelled.
+    /// Wraps the error of a call that its caller cancelled.
     pub fn cancelled(error: E) -> Self {
-        Self::new(error, Kind::Cancelled)
+        Self::new(error, Retryability::Cancelled)
     }
 
-    fn new(error: E, kind: Kind) -> Self {
+    fn new(error: E, retryability: Retryability) -> Self {
         Self {
             error,
-            kind,
+            retryability,
             class: Cow::Borrowed(""),
             retry_after: None,
         }
     }
 
-    /// Names the class of the error, by which a policy may choose.
+    /// Names the class of the error. A policy may treat classes differently.
     #[must_use]
     pub fn class(mut self, class: impl Into<Cow<'static, str>>) -> Self {
         self.class = class.into();
         self
     }
 
-    /// Says how long to wait before the next attempt.
+    /// Sets how long the other side asks to be left alone.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// The error itself.
+    /// Returns the wrapped error.
     pub fn into_inner(self) -> E {
         self.error
     }
@@ -79,11 +80,11 @@ impl<E> Fault<E> {
 
 impl<E> Retryable for Fault<E> {
     fn is_retryable(&self) -> bool {
-        self.kind == Kind::Transient
+        self.retryability == Retryability::Transient
     }
 
     fn is_cancellation(&self) -> bool {
-        self.kind == Kind::Cancelled
+        self.retryability == Retryability::Cancelled
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -101,7 +102,7 @@ impl<E: fmt::Display> fmt::Display for Fault<E> {
     }
 }
 
-/// A fault prints as its error, so its source is its error's source.
+/// The source is the wrapped error's source, since a fault already prints as its error.
 impl<E: StdError> StdError for Fault<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error.source()

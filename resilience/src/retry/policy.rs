@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::delay::Schedule;
-use super::{Delay, GiveUp, History, Jitter, RetryPolicy, Retryable};
-use crate::check::{check_duration, check_range, refuse};
+use super::delay::DelaySchedule;
+use super::{Delay, GiveUpReason, Jitter, RetryHistory, RetryPolicy, Retryable};
+use crate::validate::{check_duration, check_range, invalid_setting};
 use crate::{Error, Rng};
 
-/// The retry policy of this crate: how many attempts, how long between them, for which errors, until when.
+/// Retries errors of some or all classes, with growing delays, up to a number of attempts and a time limit.
 ///
-/// What nobody sets is three attempts with full jitter on an exponential delay from 100 ms, doubling up to 30 s.
+/// By default it makes three attempts, with full jitter on an exponential delay that doubles from 100 ms up to 30 s.
 ///
 /// ```
 /// use ratchet_resilience::retry::{BackoffPolicy, Delay};
@@ -31,13 +31,13 @@ pub struct BackoffPolicy {
     max_delay: Duration,
     time_limit: Option<Duration>,
     jitter: Jitter,
-    schedule: Schedule,
-    /// Empty: all.
+    schedule: DelaySchedule,
+    /// The classes that are retried; all of them if this is empty.
     classes: Box<[String]>,
-    class_schedules: Box<[(String, Schedule)]>,
+    class_schedules: Box<[(String, DelaySchedule)]>,
 }
 
-/// The settings of an exponential policy as plain data; [`build`](Self::build) checks them.
+/// Holds the settings of an exponential policy as plain data, which [`build`](Self::build) checks.
 ///
 /// ```
 /// use ratchet_resilience::retry::ExponentialBackoff;
@@ -47,13 +47,13 @@ pub struct BackoffPolicy {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExponentialBackoff {
-    /// Attempts in all, the first included.
+    /// How many attempts there are in all, the first one included.
     pub max_attempts: u32,
-    /// The wait after the first failure.
+    /// The delay after the first failure.
     pub initial_delay: Duration,
-    /// The longest wait, jitter and the error's own wish included.
+    /// The longest delay, even if the error asks for a longer one.
     pub max_delay: Duration,
-    /// What each wait multiplies the one before by.
+    /// The factor between one delay and the next.
     pub multiplier: f64,
 }
 
@@ -69,7 +69,7 @@ impl Default for ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
-    /// The policy, with full jitter, or the setting that makes no sense.
+    /// Makes the policy with full jitter, or names the setting that is out of range.
     pub fn build(self) -> Result<BackoffPolicy, Error> {
         self.into_builder().build()
     }
@@ -92,12 +92,12 @@ impl ExponentialBackoff {
 }
 
 impl BackoffPolicy {
-    /// Starts from the defaults.
+    /// Starts with the default settings.
     pub fn builder() -> BackoffPolicyBuilder {
         ExponentialBackoff::default().into_builder()
     }
 
-    fn schedule(&self, class: &str) -> &Schedule {
+    fn schedule(&self, class: &str) -> &DelaySchedule {
         let own = self
             .class_schedules
             .iter()
@@ -107,22 +107,31 @@ impl BackoffPolicy {
 }
 
 impl RetryPolicy for BackoffPolicy {
-    fn should_retry(&self, history: &History, error: &dyn Retryable) -> Result<(), GiveUp> {
+    fn should_retry(
+        &self,
+        history: &RetryHistory,
+        error: &dyn Retryable,
+    ) -> Result<(), GiveUpReason> {
         if !self.classes.is_empty() && !self.classes.iter().any(|class| class == error.class()) {
-            return Err(GiveUp::Class);
+            return Err(GiveUpReason::Class);
         }
         if history.failures() >= self.max_attempts {
-            return Err(GiveUp::Attempts {
+            return Err(GiveUpReason::Attempts {
                 max: self.max_attempts,
             });
         }
         Ok(())
     }
 
-    /// Never sooner than the error asks for and never later than the cap.
-    fn retry_delay(&self, history: &History, error: &dyn Retryable, rng: &mut Rng) -> Duration {
+    /// Returns the delay of the error's class, or the longer one that the error asks for, but never more than the cap.
+    fn retry_delay(
+        &self,
+        history: &RetryHistory,
+        error: &dyn Retryable,
+        rng: &mut Rng,
+    ) -> Duration {
         let schedule = self.schedule(error.class());
-        let own = schedule.wait(
+        let own = schedule.delay(
             history.failures(),
             history.previous_delay(),
             self.jitter,
@@ -138,7 +147,7 @@ impl RetryPolicy for BackoffPolicy {
     }
 }
 
-/// Sets up a [`BackoffPolicy`].
+/// Sets up a [`BackoffPolicy`] and checks its settings.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct BackoffPolicyBuilder {
@@ -152,49 +161,49 @@ pub struct BackoffPolicyBuilder {
 }
 
 impl BackoffPolicyBuilder {
-    /// Attempts in all, the first included; at least 1, which means no retry.
+    /// Sets how many attempts there are in all, the first one included; 1 means no retry.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;
         self
     }
 
-    /// How the wait grows.
+    /// Sets how the delay grows.
     pub fn delay(mut self, delay: Delay) -> Self {
         self.delay = delay;
         self
     }
 
-    /// The longest wait, jitter and the error's own wish included.
+    /// Sets the longest delay, even if the error asks for a longer one.
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.max_delay = max_delay;
         self
     }
 
-    /// How much of the wait is left to chance.
+    /// Sets how much of the delay is random.
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = Some(jitter);
         self
     }
 
-    /// How long after the start of the first attempt the last one may start.
+    /// Sets how long after the first start of a call its last attempt may start.
     pub fn time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = Some(time_limit);
         self
     }
 
-    /// Retries errors of these classes only; without it, of all.
+    /// Retries errors of these classes only. By default all classes are retried.
     pub fn classes<C: Into<String>>(mut self, classes: impl IntoIterator<Item = C>) -> Self {
         self.classes = Some(classes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Gives a class of errors a delay of its own, under the same cap and jitter.
+    /// Sets a separate delay for a class of errors, under the same cap and jitter.
     pub fn class_delay(mut self, class: impl Into<String>, delay: Delay) -> Self {
         self.class_delays.push((class.into(), delay));
         self
     }
 
-    /// The policy, or the setting that makes no sense.
+    /// Makes the policy, or names the setting that is out of range.
     pub fn build(self) -> Result<BackoffPolicy, Error> {
         check_range("max_attempts", self.max_attempts, 1.., "at least 1")?;
         check_duration("max_delay", self.max_delay, Duration::ZERO)?;
@@ -221,7 +230,7 @@ impl BackoffPolicyBuilder {
 
     fn check_classes(&self) -> Result<(), Error> {
         if self.classes.as_ref().is_some_and(Vec::is_empty) {
-            return Err(refuse(
+            return Err(invalid_setting(
                 "classes",
                 "empty",
                 "one class at least; max_attempts 1 retries nothing",
@@ -233,7 +242,7 @@ impl BackoffPolicyBuilder {
                 .as_ref()
                 .is_some_and(|classes| !classes.contains(class))
             {
-                return Err(refuse(
+                return Err(invalid_setting(
                     "class_delay",
                     format_args!("for {class:?}"),
                     "for one of classes",
@@ -243,7 +252,7 @@ impl BackoffPolicyBuilder {
                 .iter()
                 .any(|(earlier, _)| earlier == class)
             {
-                return Err(refuse(
+                return Err(invalid_setting(
                     "class_delay",
                     format_args!("given twice for {class:?}"),
                     "given once a class",
@@ -253,7 +262,7 @@ impl BackoffPolicyBuilder {
         Ok(())
     }
 
-    /// A jitter that nothing would use is a misunderstanding.
+    /// Refuses a jitter that no delay would use, since whoever set it expects an effect.
     fn check_jitter(&self) -> Result<(), Error> {
         let mut delays = self
             .class_delays
@@ -263,7 +272,11 @@ impl BackoffPolicyBuilder {
         match self.jitter {
             Some(jitter) if delays.all(|delay| matches!(delay, Delay::Decorrelated { .. })) => {
                 let allowed = "left out with a decorrelated delay, which is random by itself";
-                Err(refuse("jitter", format_args!("{jitter:?}"), allowed))
+                Err(invalid_setting(
+                    "jitter",
+                    format_args!("{jitter:?}"),
+                    allowed,
+                ))
             }
             _ => Ok(()),
         }

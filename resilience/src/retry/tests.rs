@@ -19,12 +19,12 @@ fn every_second(max_attempts: u32) -> BackoffPolicyBuilder {
 }
 
 fn decide(
-    history: &mut History,
+    history: &mut RetryHistory,
     policy: &dyn RetryPolicy,
     error: &dyn Retryable,
     now: Instant,
-) -> Decision {
-    history.decide(policy, error, now, &mut Rng::seeded(1))
+) -> RetryDecision {
+    history.record_failure(policy, error, now, &mut Rng::seeded(1))
 }
 
 #[test]
@@ -64,17 +64,17 @@ fn attempts_are_counted_from_the_first() {
     let policy = every_second(3).build().unwrap();
     let error = Fault::transient("reset");
     let now = now();
-    let mut history = History::new(now);
+    let mut history = RetryHistory::new(now);
     for _ in 0..2 {
         assert_eq!(
             decide(&mut history, &policy, &error, now),
-            Decision::Retry { at: now + SECOND }
+            RetryDecision::Retry { at: now + SECOND }
         );
     }
     assert_eq!(
         decide(&mut history, &policy, &error, now),
-        Decision::GiveUp {
-            why: GiveUp::Attempts { max: 3 }
+        RetryDecision::GiveUp {
+            reason: GiveUpReason::Attempts { max: 3 }
         }
     );
     assert_eq!(history.failures(), 3);
@@ -84,14 +84,14 @@ fn attempts_are_counted_from_the_first() {
 fn no_policy_can_retry_a_cancellation_or_a_permanent_error() {
     // Without an expectation the mock panics when it is asked at all.
     let policy = MockRetryPolicy::new();
-    for (error, why) in [
-        (Fault::cancelled("gone"), GiveUp::Cancelled),
-        (Fault::permanent("wrong"), GiveUp::Permanent),
+    for (error, reason) in [
+        (Fault::cancelled("gone"), GiveUpReason::Cancelled),
+        (Fault::permanent("wrong"), GiveUpReason::Permanent),
     ] {
         let now = now();
         assert_eq!(
-            decide(&mut History::new(now), &policy, &error, now),
-            Decision::GiveUp { why }
+            decide(&mut RetryHistory::new(now), &policy, &error, now),
+            RetryDecision::GiveUp { reason }
         );
     }
 }
@@ -102,14 +102,14 @@ fn a_policy_of_ones_own_is_asked_with_the_history() {
     policy
         .expect_should_retry()
         .withf(|history, error| history.failures() == 8 && error.class() == "odd")
-        .returning(|_, _| Err(GiveUp::Policy));
+        .returning(|_, _| Err(GiveUpReason::Policy));
     let now = now();
-    let mut history = History::resumed(now, 7);
+    let mut history = RetryHistory::resumed(now, 7);
     let error = Fault::transient("?").class("odd");
     assert_eq!(
         decide(&mut history, &policy, &error, now),
-        Decision::GiveUp {
-            why: GiveUp::Policy
+        RetryDecision::GiveUp {
+            reason: GiveUpReason::Policy
         }
     );
 }
@@ -120,13 +120,15 @@ fn a_class_that_is_not_named_is_not_retried() {
     let now = now();
     let retried = Fault::transient("slow").class("timeout");
     assert!(matches!(
-        decide(&mut History::new(now), &policy, &retried, now),
-        Decision::Retry { .. }
+        decide(&mut RetryHistory::new(now), &policy, &retried, now),
+        RetryDecision::Retry { .. }
     ));
     let not = Fault::transient("full").class("disk");
     assert_eq!(
-        decide(&mut History::new(now), &policy, &not, now),
-        Decision::GiveUp { why: GiveUp::Class }
+        decide(&mut RetryHistory::new(now), &policy, &not, now),
+        RetryDecision::GiveUp {
+            reason: GiveUpReason::Class
+        }
     );
 }
 
@@ -139,15 +141,15 @@ fn a_class_can_have_its_own_delay() {
     let now = now();
     let after = |class| {
         let error = Fault::transient("busy").class(class);
-        decide(&mut History::new(now), &policy, &error, now)
+        decide(&mut RetryHistory::new(now), &policy, &error, now)
     };
     assert_eq!(
         after("throttled"),
-        Decision::Retry {
+        RetryDecision::Retry {
             at: now + 9 * SECOND
         }
     );
-    assert_eq!(after("other"), Decision::Retry { at: now + SECOND });
+    assert_eq!(after("other"), RetryDecision::Retry { at: now + SECOND });
 }
 
 #[test]
@@ -160,15 +162,15 @@ fn a_decorrelated_delay_grows_from_the_last_one() {
         .build()
         .unwrap();
     let (now, mut rng) = (now(), Rng::seeded(3));
-    let mut history = History::new(now);
+    let mut history = RetryHistory::new(now);
     let mut longest = Duration::ZERO;
     for _ in 0..100 {
         let high = history
             .previous_delay()
             .map_or(SECOND, |previous| 3 * previous);
-        let decision = history.decide(&policy, &Fault::transient("reset"), now, &mut rng);
+        let decision = history.record_failure(&policy, &Fault::transient("reset"), now, &mut rng);
         let delay = history.previous_delay().unwrap();
-        assert_eq!(decision, Decision::Retry { at: now + delay });
+        assert_eq!(decision, RetryDecision::Retry { at: now + delay });
         assert!(
             SECOND <= delay && delay <= high,
             "{delay:?} is not within 1s..={high:?}"
@@ -184,18 +186,21 @@ fn an_error_may_ask_for_more_time_up_to_the_cap() {
     let now = now();
     let after = |asked| {
         let error = Fault::transient("busy").retry_after(asked);
-        decide(&mut History::new(now), &policy, &error, now)
+        decide(&mut RetryHistory::new(now), &policy, &error, now)
     };
     assert_eq!(
         after(5 * SECOND),
-        Decision::Retry {
+        RetryDecision::Retry {
             at: now + 5 * SECOND
         }
     );
-    assert_eq!(after(Duration::ZERO), Decision::Retry { at: now + SECOND });
+    assert_eq!(
+        after(Duration::ZERO),
+        RetryDecision::Retry { at: now + SECOND }
+    );
     assert_eq!(
         after(Duration::MAX),
-        Decision::Retry {
+        RetryDecision::Retry {
             at: now + 10 * SECOND
         }
     );
@@ -206,11 +211,11 @@ fn nothing_is_set_for_a_time_after_the_limit() {
     let policy = every_second(99).time_limit(5 * SECOND).build().unwrap();
     let error = Fault::transient("reset");
     let start = now();
-    let mut history = History::new(start);
+    let mut history = RetryHistory::new(start);
     let last = decide(&mut history, &policy, &error, start + 4 * SECOND);
     assert_eq!(
         last,
-        Decision::Retry {
+        RetryDecision::Retry {
             at: start + 5 * SECOND
         }
     );
@@ -222,8 +227,8 @@ fn nothing_is_set_for_a_time_after_the_limit() {
     );
     assert_eq!(
         late,
-        Decision::GiveUp {
-            why: GiveUp::TimeLimit { limit: 5 * SECOND }
+        RetryDecision::GiveUp {
+            reason: GiveUpReason::TimeLimit { limit: 5 * SECOND }
         }
     );
 }
@@ -255,17 +260,17 @@ proptest! {
         }
         let mut rng = Rng::seeded(seed);
         let start = now();
-        let (mut history, mut time, mut attempts) = (History::new(start), start, 0);
+        let (mut history, mut time, mut attempts) = (RetryHistory::new(start), start, 0);
         loop {
             attempts += 1;
             time += millis(took);
-            match history.decide(&policy, &error, time, &mut rng) {
-                Decision::Retry { at } => {
+            match history.record_failure(&policy, &error, time, &mut rng) {
+                RetryDecision::Retry { at } => {
                     prop_assert!(at >= time && at - time <= cap);
                     prop_assert!(at - start <= millis(limit));
                     time = at;
                 }
-                Decision::GiveUp { .. } => break,
+                RetryDecision::GiveUp { .. } => break,
             }
         }
         prop_assert!(attempts <= max_attempts);

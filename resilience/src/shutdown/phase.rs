@@ -2,24 +2,24 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::check::check_duration;
-use crate::clock::later;
+use crate::time::saturating_add;
+use crate::validate::check_duration;
 
-/// How far a shutdown has come. Later phases are greater.
+/// How far a shutdown has come. A later phase is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Business as usual.
+    /// The program works.
     Running,
-    /// Nothing new is taken; what runs may finish.
+    /// The program takes no new work; work under way may finish.
     Draining,
-    /// What runs is asked to stop.
+    /// Work under way is asked to stop.
     Cancelling,
-    /// What runs is ended.
+    /// Work under way is ended.
     Killing,
 }
 
 impl Phase {
-    /// The phase that follows, if one does.
+    /// Returns the phase that follows; none follows `Killing`.
     pub fn next(self) -> Option<Self> {
         match self {
             Self::Running => Some(Self::Draining),
@@ -41,19 +41,19 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How long each phase may last; up to 365 days.
+/// How long each phase of a shutdown may last: at most 365 days each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grace {
-    /// For running work to finish.
+    /// How long work under way may take to finish.
     pub draining: Duration,
-    /// For work that was asked to stop to do so.
+    /// How long work that was asked to stop may take to stop.
     pub cancelling: Duration,
-    /// For work that was ended to be gone.
+    /// How long to wait for work that was ended to be gone.
     pub killing: Duration,
 }
 
 impl Default for Grace {
-    /// 30, 10 and 5 seconds.
+    /// Returns 30 s for draining, 10 s for cancelling and 5 s for killing.
     fn default() -> Self {
         Self {
             draining: Duration::from_secs(30),
@@ -63,7 +63,7 @@ impl Default for Grace {
     }
 }
 
-/// The phases of a shutdown as a value that takes the time: for a loop that has its own tasks and timers.
+/// Moves a shutdown from phase to phase, for a loop that has its own tasks and timers.
 ///
 /// ```
 /// use ratchet_resilience::shutdown::{Grace, Phase, PhaseClock};
@@ -73,12 +73,12 @@ impl Default for Grace {
 /// let mut clock = PhaseClock::new(grace)?;
 /// let now = Instant::now();
 ///
-/// // A signal came.
+/// // The program received a signal.
 /// assert_eq!(clock.advance(now), Some(Phase::Draining));
 /// let deadline = clock.deadline().expect("a phase that ends by itself");
 /// assert_eq!(deadline, now + grace.draining);
 ///
-/// // The timer of the loop went off.
+/// // The timer of the loop fired.
 /// assert_eq!(clock.poll(deadline), Some(Phase::Cancelling));
 /// # Ok::<(), ratchet_resilience::Error>(())
 /// ```
@@ -90,7 +90,7 @@ pub struct PhaseClock {
 }
 
 impl PhaseClock {
-    /// A clock that is running.
+    /// Makes a clock in the phase `Running`.
     pub fn new(grace: Grace) -> Result<Self, Error> {
         check_duration("draining", grace.draining, Duration::ZERO)?;
         check_duration("cancelling", grace.cancelling, Duration::ZERO)?;
@@ -102,28 +102,30 @@ impl PhaseClock {
         })
     }
 
-    /// The phase as of the last call.
+    /// Returns the phase that the last call left.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// When the phase is over whatever happens; none while running.
+    /// Returns when the time of this phase is over; none while running.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Goes on to the next phase and returns it; nothing happens in the last.
+    /// Enters the next phase and returns it. Does nothing in the last phase.
     pub fn advance(&mut self, now: Instant) -> Option<Phase> {
         self.phase.next().map(|next| self.enter(next, now))
     }
 
-    /// Goes on to a later phase and returns it; nothing happens if it is not later.
+    /// Enters a later phase and returns it. Does nothing if `phase` is not later than the current one.
     pub fn advance_to(&mut self, phase: Phase, now: Instant) -> Option<Phase> {
         (phase > self.phase).then(|| self.enter(phase, now))
     }
 
-    /// Goes on to the next phase if the time of this one is over. One phase a call, and the time of the next counts
-    /// from now: a loop that was held up does not take it out on the work.
+    /// Enters the next phase if the time of this one is over.
+    ///
+    /// Each call enters one phase at most, and the time of that phase counts from `now`. So work gets its full time
+    /// even if the loop itself was held up.
     pub fn poll(&mut self, now: Instant) -> Option<Phase> {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.advance(now)
@@ -132,12 +134,12 @@ impl PhaseClock {
         }
     }
 
-    /// Whether the time of the last phase is over: what has not ended by now will not.
+    /// Says whether the time of the last phase is over: work that has not ended by now is given up.
     pub fn is_over(&self, now: Instant) -> bool {
         self.phase == Phase::Killing && self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// The only place that changes the phase.
+    /// Changes the phase; nothing else does, so phase and deadline always belong together.
     fn enter(&mut self, phase: Phase, now: Instant) -> Phase {
         let grace = match phase {
             Phase::Running => None,
@@ -146,7 +148,7 @@ impl PhaseClock {
             Phase::Killing => Some(self.grace.killing),
         };
         self.phase = phase;
-        self.deadline = grace.map(|grace| later(now, grace));
+        self.deadline = grace.map(|grace| saturating_add(now, grace));
         phase
     }
 }
@@ -183,9 +185,9 @@ mod tests {
     }
 
     proptest! {
-        /// The model is an index and the time it was reached.
+        /// The model is the number of the phase and the time at which it began.
         #[test]
-        fn goes_forward_only_and_by_the_clock(graces in proptest::array::uniform3(0_u64..40), steps in steps()) {
+        fn a_phase_clock_goes_forward_only_and_by_the_clock(graces in proptest::array::uniform3(0_u64..40), steps in steps()) {
             let seconds = Duration::from_secs;
             let [draining, cancelling, killing] = graces.map(seconds);
             let mut clock = PhaseClock::new(Grace { draining, cancelling, killing }).unwrap();
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_grace_is_the_one_its_doc_names() {
+    fn the_default_grace_is_what_its_doc_says() {
         let Grace {
             draining,
             cancelling,

@@ -3,37 +3,49 @@ use std::future::pending;
 
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
-use super::{Phase, ShutdownHandle};
 use crate::Error;
 
 /// A signal that asks for a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// SIGINT: Ctrl-C.
+    /// SIGINT, which Ctrl-C sends.
     Interrupt,
-    /// SIGTERM: a service manager, or `kill`.
+    /// SIGTERM, which service managers and `kill` send.
     Terminate,
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        })
+        f.write_str(self.name())
     }
 }
 
-/// Listens for SIGINT and SIGTERM. Nothing does before [`install`](Self::install).
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// Listens for SIGINT and SIGTERM from [`install`](Self::install) on.
 ///
 /// ```no_run
-/// use ratchet_resilience::shutdown::{ShutdownCoordinator, Signals};
+/// use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signals};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), ratchet_resilience::Error> {
-/// let coordinator = ShutdownCoordinator::builder().build()?;
-/// tokio::spawn(Signals::install()?.drive(coordinator.handle()));
-/// let report = coordinator.run().await;
+/// let coordinator = ShutdownCoordinator::new();
+/// let mut signals = Signals::install()?;
+/// let listener = coordinator.clone();
+/// tokio::spawn(async move {
+///     loop {
+///         let signal = signals.recv().await;
+///         println!("{signal}: {}", listener.signalled(signal));
+///     }
+/// });
+/// coordinator.reached(Phase::Draining).await;
 /// # Ok(())
 /// # }
 /// ```
@@ -44,16 +56,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes both signals over from the system, for the rest of the life of this process: from here on they do
-    /// only what is done with them.
+    /// Takes both signals over from the system. From here on, for the rest of the life of this process, they no longer
+    /// end it.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with its I/O driver enabled.
+    /// Panics outside a tokio runtime with its I/O driver enabled.
     pub fn install() -> Result<Self, Error> {
-        let listen = |kind, name| {
+        let listen = |kind, wanted: Signal| {
             signal(kind).map_err(|source| Error::Signal {
-                signal: name,
+                signal: wanted.name(),
                 source,
             })
         };
@@ -63,23 +75,15 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. Cancel safe. The system merges signals of one kind that come faster than they are
-    /// received.
+    /// Waits for the next signal. It is cancel safe.
+    ///
+    /// The system merges signals of one kind that arrive faster than they are received.
     pub async fn recv(&mut self) -> Signal {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Signal::Interrupt,
             Some(()) = self.terminate.recv() => Signal::Terminate,
-            // The driver is gone, and with it any signal to come.
+            // Both streams end with the runtime's I/O driver, and no signal can arrive without it.
             else => pending().await,
-        }
-    }
-
-    /// Advances the shutdown by a phase for each signal, until there is no further phase.
-    pub async fn drive(mut self, shutdown: ShutdownHandle) {
-        while shutdown.phase() < Phase::Killing {
-            let signal = self.recv().await;
-            tracing::info!(%signal, "received");
-            shutdown.advance();
         }
     }
 }

@@ -128,7 +128,7 @@ impl Breakers {
                 self.note_kind(kind);
                 match answer {
                     Ok(permit) => admission.kind = Some((kind, permit)),
-                    Err(rejection) => return rejected(rejection.until(), now),
+                    Err(rejection) => return rejected(rejection.retry_at(), now),
                 }
             }
         }
@@ -139,7 +139,7 @@ impl Breakers {
             self.note_host(name);
             match answer {
                 Ok(permit) => admission.host = Some((name.clone(), permit)),
-                Err(rejection) => return rejected(rejection.until(), now),
+                Err(rejection) => return rejected(rejection.retry_at(), now),
             }
         }
         Verdict::Admitted(admission)

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::{JobKey, TaskName};
 use ratchet_resilience::Rng;
-use ratchet_resilience::retry::History;
+use ratchet_resilience::retry::RetryHistory;
 use ratchet_resilience::shutdown::{Phase, PhaseClock};
 use tokio::sync::mpsc;
 
@@ -88,7 +88,7 @@ pub(super) struct Entry {
     /// Since when it has been in its state.
     pub(super) since: Instant,
     pub(super) queued: Duration,
-    pub(super) history: Option<Box<History>>,
+    pub(super) history: Option<Box<RetryHistory>>,
     /// What it came to last, if it is to be tried again.
     pub(super) failure: Option<Box<Failure>>,
     pub(super) first_start: Option<Instant>,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::Payload;
 use ratchet_resilience::Rng;
-use ratchet_resilience::retry::{Decision, History, Retryable};
+use ratchet_resilience::retry::{RetryDecision, RetryHistory, Retryable};
 
 use super::orchestrator::{Entry, Orchestrator, State, entry_of, expect_known};
 use crate::dispatch::{Report, WorkerNumber};
@@ -358,10 +358,10 @@ impl Entry {
         let started = self.first_start.unwrap_or(now);
         let history = self
             .history
-            .get_or_insert_with(|| Box::new(History::new(started)));
-        match history.decide(&**policy, &**failure, now, rng) {
-            Decision::Retry { at } => End::Again(at),
-            Decision::GiveUp { .. } => End::Failed,
+            .get_or_insert_with(|| Box::new(RetryHistory::new(started)));
+        match history.record_failure(&**policy, &**failure, now, rng) {
+            RetryDecision::Retry { at } => End::Again(at),
+            RetryDecision::GiveUp { .. } => End::Failed,
         }
     }
 }

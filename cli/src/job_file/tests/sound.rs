@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_resilience::Rng;
-use ratchet_resilience::retry::{Decision, Fault, History};
+use ratchet_resilience::retry::{Fault, RetryDecision, RetryHistory};
 use ratchet_runtime::process::{Language, Prefetch, Size};
 use ratchet_runtime::{CacheTerms, Limit, ParallelizationHint, Priority, Timeouts, Work};
 
@@ -142,10 +142,12 @@ fn retries_come_after_the_first_attempt() {
     let policy = jobs[0].terms.retry.as_ref().unwrap();
     let error = Fault::transient("no");
     let start = now();
-    let mut history = History::new(start);
+    let mut history = RetryHistory::new(start);
     let mut rng = Rng::seeded(1);
     let mut attempts = 1;
-    while let Decision::Retry { .. } = history.decide(&**policy, &error, start, &mut rng) {
+    while let RetryDecision::Retry { .. } =
+        history.record_failure(&**policy, &error, start, &mut rng)
+    {
         attempts += 1;
     }
     assert_eq!(attempts, 3);

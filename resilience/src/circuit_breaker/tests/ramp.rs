@@ -51,7 +51,7 @@ fn the_refused_are_spread_over_what_is_left() {
     succeed(&breaker, start);
     for tenths in (1..10).rev() {
         let rejection = breaker.try_acquire(start).unwrap_err();
-        assert_eq!(rejection.until(), Some(start + RAMP * tenths / 10));
+        assert_eq!(rejection.retry_at(), Some(start + RAMP * tenths / 10));
         assert_eq!(rejection.to_string(), "the circuit breaker is ramping up");
     }
 }
@@ -62,7 +62,7 @@ fn a_call_refused_at_the_last_moment_has_to_wait_for_the_end() {
     succeed(&breaker, start);
     let last_moment = start + RAMP.checked_sub(Duration::from_nanos(1)).unwrap();
     let rejection = breaker.try_acquire(last_moment).unwrap_err();
-    assert_eq!(rejection.until(), Some(start + RAMP));
+    assert_eq!(rejection.retry_at(), Some(start + RAMP));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_caller_that_comes_back_when_told_gets_through_by_the_end() {
         ask(&breaker, start, before);
         let mut now = start;
         while let Err(rejection) = breaker.try_acquire(now) {
-            let until = rejection.until().unwrap();
+            let until = rejection.retry_at().unwrap();
             assert!(now < until && until <= start + RAMP);
             now = until;
         }

@@ -37,21 +37,21 @@ fn each_transition_is_told_once_and_a_listener_may_use_the_breaker() {
                 1,
                 State::Closed,
                 open,
-                Cause::ConsecutiveFailures,
+                TransitionCause::ConsecutiveFailures,
                 Some(open)
             ),
             (
                 2,
                 open,
                 State::HalfOpen,
-                Cause::OpenTimeOver,
+                TransitionCause::OpenTimeOver,
                 Some(State::HalfOpen)
             ),
             (
                 3,
                 State::HalfOpen,
                 State::Closed,
-                Cause::ProbesSucceeded,
+                TransitionCause::ProbesSucceeded,
                 Some(State::Closed)
             ),
         ]

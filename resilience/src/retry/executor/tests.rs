@@ -64,8 +64,8 @@ async fn a_stop_ends_the_wait_and_the_operation() {
         .await
         .unwrap_err();
     assert_eq!(
-        (waiting.why(), waiting.failures().len()),
-        (GiveUp::Cancelled, 1)
+        (waiting.reason(), waiting.failures().len()),
+        (GiveUpReason::Cancelled, 1)
     );
     let running = executor
         .execute_until(tokio::time::sleep(SECOND / 2), async |_| {
@@ -75,8 +75,8 @@ async fn a_stop_ends_the_wait_and_the_operation() {
         .await
         .unwrap_err();
     assert_eq!(
-        (running.why(), running.failures().len()),
-        (GiveUp::Cancelled, 0)
+        (running.reason(), running.failures().len()),
+        (GiveUpReason::Cancelled, 0)
     );
     assert_eq!(start.elapsed(), SECOND);
 }
@@ -91,7 +91,7 @@ async fn a_stop_before_the_start_starts_nothing_and_a_result_at_the_stop_is_kept
             Ok::<_, Fault<&str>>(())
         })
         .await;
-    assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+    assert_eq!(stopped.unwrap_err().reason(), GiveUpReason::Cancelled);
     assert_eq!(started.load(Ordering::Relaxed), 0);
 
     let same_moment = executor
@@ -130,7 +130,7 @@ async fn a_call_that_never_starts_pays_nothing_into_the_budget() {
     let stopped = executor
         .execute_until(ready(()), async |_| Ok::<_, Fault<&str>>(()))
         .await;
-    assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+    assert_eq!(stopped.unwrap_err().reason(), GiveUpReason::Cancelled);
     assert!(!budget.withdraw(now()));
     executor
         .execute(async |_| Ok::<_, Fault<&str>>(()))
@@ -158,7 +158,7 @@ async fn executors_share_a_budget() {
     let attempts = [call().await.failures().len(), call().await.failures().len()];
     // The second call pays for one retry.
     assert_eq!(attempts, [1, 2]);
-    assert_eq!(call().await.why(), GiveUp::Budget);
+    assert_eq!(call().await.reason(), GiveUpReason::Budget);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +175,10 @@ async fn a_call_can_be_spawned_and_its_operation_may_change_what_it_holds() {
                 }
             })
             .await;
-        assert_eq!(result.unwrap_err().why(), GiveUp::Attempts { max: 3 });
+        assert_eq!(
+            result.unwrap_err().reason(),
+            GiveUpReason::Attempts { max: 3 }
+        );
         calls
     });
     assert_eq!(calls.await.unwrap(), [1, 2, 3]);
@@ -235,7 +238,7 @@ mod through_a_breaker {
     #[tokio::test(start_paused = true)]
     async fn a_rejection_is_waited_out_and_costs_no_attempt() {
         let policy = every_second(3).time_limit(60 * SECOND).build().unwrap();
-        let executor = RetryExecutor::new(policy).through(breaker());
+        let executor = RetryExecutor::new(policy).circuit_breaker(breaker());
         let start = tokio::time::Instant::now();
         let result = executor
             .execute(async |attempt| {
@@ -254,19 +257,22 @@ mod through_a_breaker {
     #[tokio::test(start_paused = true)]
     async fn without_the_time_to_wait_a_rejection_ends_the_call() {
         for policy in [every_second(9), every_second(9).time_limit(5 * SECOND)] {
-            let executor = RetryExecutor::new(policy.build().unwrap()).through(breaker());
+            let executor = RetryExecutor::new(policy.build().unwrap()).circuit_breaker(breaker());
             let error = executor
                 .execute(async |_| Err::<(), _>(Fault::transient("down")))
                 .await
                 .unwrap_err();
-            assert_eq!((error.why(), error.failures().len()), (GiveUp::Rejected, 2));
+            assert_eq!(
+                (error.reason(), error.failures().len()),
+                (GiveUpReason::Rejected, 2)
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_wait_for_the_breaker() {
         let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
-        let executor = RetryExecutor::new(policy).through(opened());
+        let executor = RetryExecutor::new(policy).circuit_breaker(opened());
         let stopped = executor
             .execute_until(tokio::time::sleep(SECOND), async |_| {
                 Ok::<_, Fault<&str>>(())
@@ -274,8 +280,8 @@ mod through_a_breaker {
             .await
             .unwrap_err();
         assert_eq!(
-            (stopped.why(), stopped.failures().len()),
-            (GiveUp::Cancelled, 0)
+            (stopped.reason(), stopped.failures().len()),
+            (GiveUpReason::Cancelled, 0)
         );
     }
 
@@ -283,13 +289,13 @@ mod through_a_breaker {
     async fn no_attempt_starts_if_the_stop_comes_as_the_breaker_admits() {
         let breaker = opened();
         let policy = every_second(9).time_limit(60 * SECOND).build().unwrap();
-        let executor = RetryExecutor::new(policy).through(breaker.clone());
+        let executor = RetryExecutor::new(policy).circuit_breaker(breaker.clone());
         let stopped = executor
             .execute_until(tokio::time::sleep(10 * SECOND), async |_| {
                 Ok::<_, Fault<&str>>("started")
             })
             .await;
-        assert_eq!(stopped.unwrap_err().why(), GiveUp::Cancelled);
+        assert_eq!(stopped.unwrap_err().reason(), GiveUpReason::Cancelled);
         assert_eq!(breaker.snapshot(now()).probes_under_way, 0);
     }
 
@@ -297,10 +303,10 @@ mod through_a_breaker {
     async fn a_call_that_is_rejected_pays_nothing_into_the_budget() {
         let budget = Arc::new(one_for_one());
         let executor = RetryExecutor::new(every_second(9).build().unwrap())
-            .through(opened())
+            .circuit_breaker(opened())
             .budget(Arc::clone(&budget));
         let rejected = executor.execute(async |_| Ok::<_, Fault<&str>>(())).await;
-        assert_eq!(rejected.unwrap_err().why(), GiveUp::Rejected);
+        assert_eq!(rejected.unwrap_err().reason(), GiveUpReason::Rejected);
         assert!(!budget.withdraw(now()));
     }
 
@@ -321,7 +327,7 @@ mod through_a_breaker {
     async fn what_says_nothing_about_the_other_side_is_not_counted() {
         let breaker = breaker();
         let executor =
-            RetryExecutor::new(every_second(1).build().unwrap()).through(breaker.clone());
+            RetryExecutor::new(every_second(1).build().unwrap()).circuit_breaker(breaker.clone());
         for error in [Fault::permanent("no such user"), Fault::cancelled("gone")] {
             for _ in 0..5 {
                 executor
@@ -332,7 +338,7 @@ mod through_a_breaker {
         }
         for _ in 0..5 {
             let cancelled = executor.execute(async |_| Err::<(), _>(Interrupted)).await;
-            assert_eq!(cancelled.unwrap_err().why(), GiveUp::Cancelled);
+            assert_eq!(cancelled.unwrap_err().reason(), GiveUpReason::Cancelled);
         }
         let abandoned = executor.execute_until(tokio::time::sleep(SECOND), async |_| {
             pending::<()>().await;

@@ -1,4 +1,4 @@
-//! What every builder checks its settings with.
+//! The checks that all builders share.
 
 use std::fmt::Display;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// The longest duration any setting takes: beyond it a clock could overflow, and nobody waits for it.
+/// The longest duration that a setting accepts. A longer one could overflow a clock, and nobody waits that long.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-pub(crate) fn refuse(
+/// Makes the error of a setting that is refused.
+pub(crate) fn invalid_setting(
     field: &'static str,
     value: impl Display,
     allowed: impl Into<String>,
@@ -22,7 +23,7 @@ pub(crate) fn refuse(
     }
 }
 
-/// Accepts `shortest ..= 365 days`.
+/// Accepts durations from `shortest` to 365 days.
 pub(crate) fn check_duration(
     field: &'static str,
     value: Duration,
@@ -31,14 +32,14 @@ pub(crate) fn check_duration(
     if (shortest..=LONGEST).contains(&value) {
         return Ok(());
     }
-    Err(refuse(
+    Err(invalid_setting(
         field,
         format_args!("{value:?}"),
         format!("between {shortest:?} and 365 days"),
     ))
 }
 
-/// Accepts what lies in `range`; NaN lies in none.
+/// Accepts values in `range`. NaN lies in no range, so it is refused.
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 pub(crate) fn check_range<T: PartialOrd + Display>(
     field: &'static str,
@@ -49,6 +50,6 @@ pub(crate) fn check_range<T: PartialOrd + Display>(
     if range.contains(&value) {
         Ok(())
     } else {
-        Err(refuse(field, value, allowed))
+        Err(invalid_setting(field, value, allowed))
     }
 }

@@ -1,15 +1,15 @@
 use std::time::{Duration, Instant};
 
-use super::announcements::Announcements;
 use super::probes::{Probe, Probes};
 use super::ramp::Ramp;
 use super::settings::Settings;
+use super::transition_queue::TransitionQueue;
 use super::window::{Counts, SlidingWindow};
-use super::{Cause, Rejection, Snapshot, State, Transition};
+use super::{Rejection, Snapshot, State, Transition, TransitionCause};
 use crate::Rng;
-use crate::clock::later;
+use crate::time::saturating_add;
 
-/// What an admitted call brings back.
+/// Ties an admitted call to the state that admitted it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
     epoch: u64,
@@ -21,7 +21,7 @@ impl Ticket {
         self.probe.is_some()
     }
 
-    /// The ticket, leaving one that holds no probe.
+    /// Takes the ticket, and leaves one that holds no probe.
     pub(super) fn take(&mut self) -> Self {
         Self {
             epoch: self.epoch,
@@ -30,22 +30,23 @@ impl Ticket {
     }
 }
 
-/// The breaker itself: a value that takes the time. Every change of state goes through [`Machine::change`].
+/// The rules of the breaker as a value that takes the time. Only [`StateMachine::change_mode`] changes the state.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(super) struct StateMachine {
     settings: Settings,
     mode: Mode,
     generation: u64,
-    /// The generation whose calls count: the current one, or since the end of a ramp the one of that ramp.
+    /// The generation whose calls count: the current one or, after a ramp, the one of the ramp.
     epoch: u64,
     window: SlidingWindow,
     consecutive_failures: u32,
-    /// How often it opened since it was last closed.
+    /// How often the breaker has opened since it was last closed.
     openings: u32,
     rng: Rng,
-    announcements: Announcements,
+    transitions: TransitionQueue,
 }
 
+/// The current state with its data, which [`State`] does not show.
 #[derive(Debug)]
 enum Mode {
     Closed,
@@ -56,7 +57,7 @@ enum Mode {
     ForcedClosed,
 }
 
-impl Machine {
+impl StateMachine {
     pub(super) fn new(settings: Settings, rng: Rng) -> Self {
         Self {
             settings,
@@ -67,12 +68,12 @@ impl Machine {
             consecutive_failures: 0,
             openings: 0,
             rng,
-            announcements: Announcements::default(),
+            transitions: TransitionQueue::default(),
         }
     }
 
-    pub(super) fn announcements(&mut self) -> &mut Announcements {
-        &mut self.announcements
+    pub(super) fn transitions(&mut self) -> &mut TransitionQueue {
+        &mut self.transitions
     }
 
     pub(super) fn state(&self) -> State {
@@ -107,11 +108,11 @@ impl Machine {
         match &self.mode {
             Mode::Open { until } if now >= *until => {
                 let probes = Probes::new(self.settings.probes);
-                self.enter(Mode::HalfOpen(probes), Cause::OpenTimeOver, now);
+                self.enter(Mode::HalfOpen(probes), TransitionCause::OpenTimeOver, now);
             }
-            // What its calls have shown so far, and those still under way, go on to count.
+            // The calls of the ramp, and those still under way, go on to count: the epoch stays.
             Mode::Ramping(ramp) if now >= ramp.end() => {
-                self.change(Mode::Closed, Cause::RampOver, now);
+                self.change_mode(Mode::Closed, TransitionCause::RampOver, now);
             }
             _ => {}
         }
@@ -131,7 +132,7 @@ impl Machine {
         }
     }
 
-    /// Counts a call that was admitted in this epoch; others are ignored.
+    /// Counts a call that was admitted in this epoch, and ignores other calls.
     pub(super) fn record(&mut self, ticket: Ticket, failed: bool, took: Duration, now: Instant) {
         if ticket.epoch != self.epoch {
             return;
@@ -141,7 +142,7 @@ impl Machine {
             .slow
             .is_some_and(|rule| took >= rule.threshold);
         if let Some(probe) = ticket.probe {
-            return self.settle(probe, failed || slow, now);
+            return self.record_probe(probe, failed || slow, now);
         }
         self.window.push(Counts::one(failed, slow), now);
         self.consecutive_failures = if failed {
@@ -156,26 +157,27 @@ impl Machine {
         }
     }
 
-    fn settle(&mut self, probe: Probe, failed: bool, now: Instant) {
+    /// Decides by the result of a probe whether to open, to close, or to wait for the other probes.
+    fn record_probe(&mut self, probe: Probe, failed: bool, now: Instant) {
         let Mode::HalfOpen(probes) = &mut self.mode else {
             return;
         };
-        // The place of a probe that is late may be another's by now, so it has no say even if it is not.
+        // A late probe may have lost its slot to another, so it never counts, even if it still has the slot.
         let in_time = probes
             .give_back(probe)
             .is_some_and(|lease_end| now < lease_end);
         if in_time && failed {
-            self.open(Cause::ProbeFailed, now);
+            self.open(TransitionCause::ProbeFailed, now);
         } else if in_time && probes.succeed(probe) {
             let mode = match self.settings.ramp {
                 Some(rule) => Mode::Ramping(Ramp::new(rule, now)),
                 None => Mode::Closed,
             };
-            self.enter(mode, Cause::ProbesSucceeded, now);
+            self.enter(mode, TransitionCause::ProbesSucceeded, now);
         }
     }
 
-    /// Frees the place of a probe that will not report.
+    /// Frees the slot of a probe that was dropped.
     pub(super) fn release(&mut self, ticket: Ticket) {
         if ticket.epoch != self.epoch {
             return;
@@ -187,27 +189,28 @@ impl Machine {
 
     pub(super) fn force_open(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedOpen) {
-            self.enter(Mode::ForcedOpen, Cause::Forced, now);
+            self.enter(Mode::ForcedOpen, TransitionCause::Forced, now);
         }
     }
 
     pub(super) fn force_close(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedClosed) {
-            self.enter(Mode::ForcedClosed, Cause::Forced, now);
+            self.enter(Mode::ForcedClosed, TransitionCause::Forced, now);
         }
     }
 
     pub(super) fn reset(&mut self, now: Instant) {
-        self.enter(Mode::Closed, Cause::Reset, now);
+        self.enter(Mode::Closed, TransitionCause::Reset, now);
     }
 
-    fn tripped(&mut self, now: Instant) -> Option<Cause> {
+    /// Returns the rule that opens the breaker, if one does.
+    fn tripped(&mut self, now: Instant) -> Option<TransitionCause> {
         if self
             .settings
             .consecutive_failures
             .is_some_and(|limit| self.consecutive_failures >= limit)
         {
-            return Some(Cause::ConsecutiveFailures);
+            return Some(TransitionCause::ConsecutiveFailures);
         }
         let counts = self.window.counts(now);
         if counts.calls < self.settings.minimum_calls {
@@ -216,50 +219,51 @@ impl Machine {
         if self
             .settings
             .failure_rate
-            .is_some_and(|rate| reached(counts.failures, counts.calls, rate))
+            .is_some_and(|rate| reaches(counts.failures, counts.calls, rate))
         {
-            return Some(Cause::FailureRate);
+            return Some(TransitionCause::FailureRate);
         }
         if self
             .settings
             .slow
-            .is_some_and(|rule| reached(counts.slow, counts.calls, rule.rate))
+            .is_some_and(|rule| reaches(counts.slow, counts.calls, rule.rate))
         {
-            return Some(Cause::SlowRate);
+            return Some(TransitionCause::SlowRate);
         }
         None
     }
 
-    fn open(&mut self, cause: Cause, now: Instant) {
+    fn open(&mut self, cause: TransitionCause, now: Instant) {
         let full = self.settings.open_time(self.openings);
         self.openings = self.openings.saturating_add(1);
-        // Jitter only shortens, so that breakers that have reached the cap do not all return at it together.
-        // A float may round up, so the cap holds once more.
+        // Jitter only shortens, so that breakers at the longest open time do not all return together.
+        // `mul_f64` may round above `full`, so the result is limited once more.
         let shortest = full.mul_f64(1.0 - self.settings.open_jitter).min(full);
-        let until = later(now, self.rng.between(shortest, full));
+        let until = saturating_add(now, self.rng.between(shortest, full));
         self.enter(Mode::Open { until }, cause, now);
     }
 
-    /// Nothing from before is known after it: not the counts, not the permits.
-    fn enter(&mut self, mode: Mode, cause: Cause, now: Instant) {
-        self.change(mode, cause, now);
+    /// Changes the mode and forgets the counts and the permits from before.
+    fn enter(&mut self, mode: Mode, cause: TransitionCause, now: Instant) {
+        self.change_mode(mode, cause, now);
         self.epoch = self.generation;
         self.window.clear();
         self.consecutive_failures = 0;
     }
 
-    fn change(&mut self, mode: Mode, cause: Cause, now: Instant) {
+    /// Changes the mode and queues the transition. The counts and the permits from before stay valid.
+    fn change_mode(&mut self, mode: Mode, cause: TransitionCause, now: Instant) {
         let from = self.state();
         self.mode = mode;
         self.generation += 1;
-        // What breaks on the ramp had not recovered, so it stays open for longer than the last time.
+        // A service that fails on the ramp had not recovered, so the next open time is longer than the last.
         if !matches!(
             self.mode,
             Mode::Open { .. } | Mode::HalfOpen(_) | Mode::Ramping(_)
         ) {
             self.openings = 0;
         }
-        self.announcements.push(Transition {
+        self.transitions.push(Transition {
             generation: self.generation,
             at: now,
             from,
@@ -269,11 +273,11 @@ impl Machine {
     }
 }
 
-/// Whether `part` is at least `rate` of `of`.
+/// Says whether `count` is at least the share `rate` of `calls`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a window never holds 2^52 calls"
 )]
-fn reached(part: u64, of: u64, rate: f64) -> bool {
-    part as f64 >= rate * of as f64
+fn reaches(count: u64, calls: u64, rate: f64) -> bool {
+    count as f64 >= rate * calls as f64
 }

@@ -3,63 +3,63 @@ use std::time::{Duration, Instant};
 
 use super::{RetryBudget, RetryPolicy, Retryable};
 use crate::Rng;
-use crate::clock::later;
+use crate::time::saturating_add;
 
-/// What happened to one call so far: when it started, how often it failed, how long it waited last.
+/// Remembers what happened to one call so far, and decides after each failure whether to try again.
 ///
-/// A small value, to be kept beside the job it belongs to. [`History::decide`] is the whole of retrying.
+/// It is a small value, to be kept beside the job it belongs to. [`RetryHistory::record_failure`] is all of retrying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct History {
+pub struct RetryHistory {
     started: Instant,
     failures: u32,
     previous_delay: Option<Duration>,
 }
 
-/// What follows a failed attempt.
+/// Says what follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a decision does nothing by itself"]
-pub enum Decision {
-    /// Try again, not before this time. Nothing needs to be held until then.
+pub enum RetryDecision {
+    /// The call is tried again, not before this time. It need hold nothing until then.
     Retry {
         /// The earliest start of the next attempt.
         at: Instant,
     },
-    /// The last failure is the result.
+    /// The call is not tried again: the last failure is its result.
     GiveUp {
-        /// What stands in the way of another attempt.
-        why: GiveUp,
+        /// The reason why there is no further attempt.
+        reason: GiveUpReason,
     },
 }
 
-/// Why there is no further attempt.
+/// The reason why a call is not tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GiveUp {
-    /// The call was cancelled: whoever wanted it wants it no longer.
+pub enum GiveUpReason {
+    /// The caller cancelled the call.
     Cancelled,
-    /// The error says that trying again cannot help.
+    /// The error says that another attempt cannot help.
     Permanent,
     /// The policy does not retry errors of this class.
     Class,
-    /// As many attempts failed as are allowed.
+    /// The call failed as often as the policy allows.
     Attempts {
-        /// How many are allowed.
+        /// How many attempts the policy allows.
         max: u32,
     },
     /// The next attempt would start too late.
     TimeLimit {
-        /// How long after the first start an attempt may still start.
+        /// How long after its first start a call may start an attempt.
         limit: Duration,
     },
-    /// Others have used up what extra load is allowed.
+    /// The retries of all callers have used up the retry budget.
     Budget,
-    /// A circuit breaker lets no call through in the time there is.
+    /// A circuit breaker admits no call within the time limit.
     Rejected,
-    /// The policy has a reason of its own.
+    /// A policy of another crate refused for a reason of its own.
     Policy,
 }
 
-impl fmt::Display for GiveUp {
+impl fmt::Display for GiveUpReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("the call was cancelled"),
@@ -70,20 +70,20 @@ impl fmt::Display for GiveUp {
                 f,
                 "the next attempt would start after the time limit ({limit:?})"
             ),
-            Self::Budget => f.write_str("the retry budget is spent"),
+            Self::Budget => f.write_str("the retry budget is used up"),
             Self::Rejected => f.write_str("the circuit breaker rejects calls"),
             Self::Policy => f.write_str("the policy refused"),
         }
     }
 }
 
-impl History {
-    /// A call whose first attempt starts now.
+impl RetryHistory {
+    /// Starts the history of a call whose first attempt starts now.
     pub fn new(started: Instant) -> Self {
         Self::resumed(started, 0)
     }
 
-    /// A call of which `failures` attempts are already known to have failed, for instance from a journal.
+    /// Continues the history of a call that has failed `failures` times, for instance according to a journal.
     pub fn resumed(started: Instant, failures: u32) -> Self {
         Self {
             started,
@@ -92,29 +92,29 @@ impl History {
         }
     }
 
-    /// When the first attempt started.
+    /// Returns when the first attempt started.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// How many attempts failed.
+    /// Returns how many attempts failed.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// How long the call waited before its latest attempt; none before the first.
+    /// Returns how long the call waited before its latest attempt; none before the first.
     pub fn previous_delay(&self) -> Option<Duration> {
         self.previous_delay
     }
 
-    /// Counts a failed attempt and says what follows it.
+    /// Counts a failed attempt and decides what follows it.
     ///
-    /// Whatever the policy says, a cancellation and a permanent error are never retried, and no attempt is set for
-    /// a time after the policy's limit.
+    /// It never retries a cancellation or a permanent error, and never plans an attempt after the policy's time limit,
+    /// whatever the policy says.
     ///
     /// ```
     /// use ratchet_resilience::Rng;
-    /// use ratchet_resilience::retry::{BackoffPolicy, Decision, Delay, Fault, GiveUp, History, Jitter};
+    /// use ratchet_resilience::retry::{BackoffPolicy, RetryDecision, Delay, Fault, GiveUpReason, RetryHistory, Jitter};
     /// use std::time::Duration;
     ///
     /// let policy = BackoffPolicy::builder()
@@ -124,22 +124,22 @@ impl History {
     ///     .build()?;
     /// let mut rng = Rng::seeded(1);
     /// let now = std::time::Instant::now();
-    /// let mut history = History::new(now);
+    /// let mut history = RetryHistory::new(now);
     /// let error = Fault::transient("connection reset");
     ///
-    /// let first = history.decide(&policy, &error, now, &mut rng);
-    /// assert_eq!(first, Decision::Retry { at: now + Duration::from_secs(1) });
-    /// let second = history.decide(&policy, &error, now + Duration::from_secs(1), &mut rng);
-    /// assert_eq!(second, Decision::GiveUp { why: GiveUp::Attempts { max: 2 } });
+    /// let first = history.record_failure(&policy, &error, now, &mut rng);
+    /// assert_eq!(first, RetryDecision::Retry { at: now + Duration::from_secs(1) });
+    /// let second = history.record_failure(&policy, &error, now + Duration::from_secs(1), &mut rng);
+    /// assert_eq!(second, RetryDecision::GiveUp { reason: GiveUpReason::Attempts { max: 2 } });
     /// # Ok::<(), ratchet_resilience::Error>(())
     /// ```
-    pub fn decide<P>(
+    pub fn record_failure<P>(
         &mut self,
         policy: &P,
         error: &dyn Retryable,
         now: Instant,
         rng: &mut Rng,
-    ) -> Decision
+    ) -> RetryDecision
     where
         P: RetryPolicy + ?Sized,
     {
@@ -147,11 +147,11 @@ impl History {
         match self.delay(policy, error, now, rng) {
             Ok(delay) => {
                 self.previous_delay = Some(delay);
-                Decision::Retry {
-                    at: later(now, delay),
+                RetryDecision::Retry {
+                    at: saturating_add(now, delay),
                 }
             }
-            Err(why) => Decision::GiveUp { why },
+            Err(reason) => RetryDecision::GiveUp { reason },
         }
     }
 
@@ -161,15 +161,15 @@ impl History {
         error: &dyn Retryable,
         now: Instant,
         rng: &mut Rng,
-    ) -> Result<Duration, GiveUp>
+    ) -> Result<Duration, GiveUpReason>
     where
         P: RetryPolicy + ?Sized,
     {
         if error.is_cancellation() {
-            return Err(GiveUp::Cancelled);
+            return Err(GiveUpReason::Cancelled);
         }
         if !error.is_retryable() {
-            return Err(GiveUp::Permanent);
+            return Err(GiveUpReason::Permanent);
         }
         policy.should_retry(self, error)?;
         let delay = policy.retry_delay(self, error, rng);
@@ -177,18 +177,18 @@ impl History {
         if let Some(limit) = policy.time_limit()
             && elapsed.saturating_add(delay) > limit
         {
-            return Err(GiveUp::TimeLimit { limit });
+            return Err(GiveUpReason::TimeLimit { limit });
         }
         Ok(delay)
     }
 }
 
-impl Decision {
-    /// The same decision, unless it is a retry that the budget cannot pay for.
-    pub fn within(self, budget: &RetryBudget, now: Instant) -> Self {
+impl RetryDecision {
+    /// Turns a retry into a surrender if the budget has no retry left. Other decisions stay as they are.
+    pub fn limited_by(self, budget: &RetryBudget, now: Instant) -> Self {
         match self {
             Self::Retry { .. } if !budget.withdraw(now) => Self::GiveUp {
-                why: GiveUp::Budget,
+                reason: GiveUpReason::Budget,
             },
             decided => decided,
         }
