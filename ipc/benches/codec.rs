@@ -71,7 +71,7 @@ fn encode(criterion: &mut Criterion, ratios: &Ratios, size: &str, json: &str) {
             codec.encode(&request.into()).expect("it is small");
         }
         let bytes = black_box(codec.outgoing()).len();
-        codec.wrote(bytes);
+        codec.mark_written(bytes);
     });
 }
 

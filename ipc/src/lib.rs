@@ -126,16 +126,16 @@ mod transport;
 pub use error::IpcError;
 pub use messages::{
     Cancel, Capabilities, Capability, Event, Hello, HostName, IpcMessage, JobKey, Log, LogLevel,
-    MessageId, Nonce, Payload, Progress, Request, Response, Started, TaskDeclaration, TaskError,
-    TaskName, UnknownEvent,
+    MessageId, MessageKind, Nonce, Payload, Progress, ProtocolVersion, Request, Response, Started,
+    TaskDeclaration, TaskError, TaskName, UnknownEvent,
 };
 pub use protocol::{
-    Handshake, HandshakeError, HandshakeMode, HandshakeState, PROTOCOLS_ENV, Profile,
-    ProtocolVersion, WORKER_ID_ENV, offer,
+    Handshake, HandshakeError, HandshakeKind, HandshakeMode, HandshakeState, PROTOCOLS_ENV,
+    Profile, Readiness, WORKER_ID_ENV, offer_versions,
 };
 pub use serialization::{
-    Codec, Dialect, Found, Incoming, Limits, LineFormat, Lines, Malformed, MessageKind, Native,
-    StrayLine, StrayMode, TooLarge,
+    Codec, Decoded, Dialect, Incoming, Limits, LineFormat, Lines, Malformed, Native, StrayLine,
+    StrayMode, TooLarge,
 };
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 

@@ -1,45 +1,49 @@
-//! Every message of the protocol as a type.
+//! The messages of the protocol as types, and how each is written.
 
+mod encode;
 mod event;
 mod field;
 mod hello;
-pub(crate) mod id;
+mod id;
+mod kind;
 mod name;
 mod payload;
 mod request;
 mod response;
+mod version;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use encode::write_message;
 pub use event::{Cancel, Event, Log, LogLevel, Nonce, Progress, Started, UnknownEvent};
 pub use hello::{Capabilities, Capability, Hello, TaskDeclaration};
 pub use id::MessageId;
+pub use kind::MessageKind;
 pub use name::{HostName, JobKey, TaskName};
 pub use payload::Payload;
 pub use request::Request;
 pub use response::{Response, TaskError};
+pub use version::ProtocolVersion;
 
-use crate::serialization::encode;
-
-/// One message, in either direction; `type` on the wire.
+/// One message, in either direction.
 ///
 /// [`Display`](fmt::Display) prints the line that stands on the wire, without its newline.
 #[derive(Debug, Clone, PartialEq)]
 pub enum IpcMessage {
     /// The host asks for one attempt of a job.
     Request(Request),
-    /// The worker's one answer to a request.
+    /// The worker gives its one answer to a request.
     Response(Response),
-    /// Everything else that either side has to say.
+    /// Either side says something else.
     Event(Event),
 }
 
 impl fmt::Display for IpcMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = Vec::new();
-        encode::write_message(self, &mut line).map_err(|_| fmt::Error)?;
+        write_message(self, &mut line).map_err(|_| fmt::Error)?;
         f.write_str(&String::from_utf8_lossy(&line))
     }
 }
@@ -62,7 +66,7 @@ impl From<Event> for IpcMessage {
     }
 }
 
-/// Many encoders write what is absent as `null`.
+/// Reads `null` as the default value, because many encoders write an absent field as `null`.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

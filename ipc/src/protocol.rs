@@ -1,4 +1,4 @@
-//! Versions of the protocol, and what host and worker agree on before the first job.
+//! The agreement between a host and a worker before the first job: versions, capabilities and readiness.
 
 mod handshake;
 
@@ -6,102 +6,81 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::messages::{Capabilities, Hello, TaskDeclaration, TaskName};
-pub use handshake::{Handshake, HandshakeMode, HandshakeState};
+use crate::messages::{Capabilities, Hello, ProtocolVersion, TaskDeclaration, TaskName};
+pub use handshake::{Handshake, HandshakeKind, HandshakeMode, HandshakeState, Readiness};
 
 /// The environment variable in which the host offers its protocol versions, as in `1` or `1,2`.
 pub const PROTOCOLS_ENV: &str = "RATCHET_PROTOCOLS";
 
-/// The environment variable that tells a worker who it is, as in `resize/2`.
+/// The environment variable that tells a worker its own id, as in `resize/2`.
 pub const WORKER_ID_ENV: &str = "RATCHET_WORKER_ID";
 
-/// One version of the worker protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ProtocolVersion(pub u32);
-
-impl ProtocolVersion {
-    /// The first version, and so far the only one.
-    pub const V1: Self = Self(1);
-
-    /// Every version that this crate speaks.
-    pub const SUPPORTED: &'static [Self] = &[Self::V1];
-}
-
-impl fmt::Display for ProtocolVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Why host and worker cannot talk.
+/// The reason why a host and a worker cannot work together.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// They have no version in common.
+    /// The host and the worker have no version in common.
     #[error(
         "no common protocol version: the host speaks {}, the worker {}",
-        Versions(host),
-        Versions(worker)
+        VersionList(host),
+        VersionList(worker)
     )]
     NoCommonVersion {
-        /// What the host offers.
+        /// The versions that the host offers.
         host: Vec<ProtocolVersion>,
-        /// What the worker says.
+        /// The versions that the worker speaks.
         worker: Vec<ProtocolVersion>,
     },
-    /// The worker introduced itself wrongly.
+    /// The hello of the worker breaks the protocol.
     #[error("its hello is malformed: {reason}")]
     MalformedHello {
-        /// What is wrong with it.
+        /// What is wrong with the hello.
         reason: String,
     },
-    /// The worker had to introduce itself and did not.
+    /// The worker had to say hello and did not.
     #[error("the worker said no hello in time, and its handshake is required")]
     NoHello,
+    /// The handshake that belongs to the dialect failed.
+    #[error("the handshake failed: {reason}")]
+    Dialect {
+        /// What went wrong, in the words of the dialect.
+        reason: String,
+    },
 }
 
-/// Prints `1, 2`, or says that there is none.
-struct Versions<'a>(&'a [ProtocolVersion]);
+/// Prints versions as `1, 2`, or as `none`.
+struct VersionList<'a>(&'a [ProtocolVersion]);
 
-impl fmt::Display for Versions<'_> {
+impl fmt::Display for VersionList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, version) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_str(", ")?;
-            }
-            version.fmt(f)?;
-        }
         if self.0.is_empty() {
-            f.write_str("none")
-        } else {
-            Ok(())
+            return f.write_str("none");
         }
+        f.write_str(&join_versions(self.0, ", "))
     }
 }
 
 /// What a host may expect of one worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// The version that both speak.
+    /// The version that the host and the worker use.
     pub version: ProtocolVersion,
-    /// What the worker is called.
+    /// The name that the worker gives itself.
     pub worker_name: Option<String>,
     /// The worker's own version.
     pub worker_version: Option<String>,
-    /// How many requests it works on at the same time.
+    /// The number of requests that the worker works on at the same time.
     pub concurrency: NonZeroU32,
-    /// What it can do beyond answering.
+    /// What the worker can do beyond answering.
     pub capabilities: Capabilities,
-    /// The tasks that it knows; `None` means any.
+    /// The tasks that the worker knows; `None` means that it takes any.
     pub tasks: Option<BTreeMap<TaskName, TaskDeclaration>>,
 }
 
 impl Profile {
-    /// What may be expected of a worker that says nothing: one request at a time, no cancel, no ping.
+    /// The profile of a worker that says nothing of itself: one request at a time, no cancel, no ping.
     pub fn minimal() -> Self {
         Self {
             version: ProtocolVersion::V1,
@@ -113,7 +92,7 @@ impl Profile {
         }
     }
 
-    /// Settles on the highest version that both speak.
+    /// Makes a profile from a hello, with the highest version that both sides speak.
     pub fn negotiate(offered: &[ProtocolVersion], hello: Hello) -> Result<Self, HandshakeError> {
         let common = hello
             .protocol
@@ -137,10 +116,14 @@ impl Profile {
     }
 }
 
-/// The value of [`PROTOCOLS_ENV`] that offers these versions.
-pub fn offer(versions: &[ProtocolVersion]) -> String {
+/// Returns the value of [`PROTOCOLS_ENV`] that offers these versions to a worker.
+pub fn offer_versions(versions: &[ProtocolVersion]) -> String {
+    join_versions(versions, ",")
+}
+
+fn join_versions(versions: &[ProtocolVersion], separator: &str) -> String {
     let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
-    versions.join(",")
+    versions.join(separator)
 }
 
 #[cfg(test)]
@@ -148,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settles_on_the_highest_common_version() {
+    fn negotiation_settles_on_the_highest_common_version() {
         let offered = [1, 2, 3].map(ProtocolVersion);
         let hello = Hello::new([0, 2, 1, 9].map(ProtocolVersion));
         assert_eq!(
@@ -158,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_both_lists() {
+    fn a_refused_version_is_reported_with_both_lists() {
         let refusal = |worker: &[u32]| {
             let hello = Hello::new(worker.iter().copied().map(ProtocolVersion));
             Profile::negotiate(&[1, 2].map(ProtocolVersion), hello)
@@ -177,7 +160,7 @@ mod tests {
 
     #[test]
     fn versions_are_offered_as_a_list() {
-        assert_eq!(offer(ProtocolVersion::SUPPORTED), "1");
-        assert_eq!(offer(&[1, 2].map(ProtocolVersion)), "1,2");
+        assert_eq!(offer_versions(ProtocolVersion::SUPPORTED), "1");
+        assert_eq!(offer_versions(&[1, 2].map(ProtocolVersion)), "1,2");
     }
 }

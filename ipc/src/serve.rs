@@ -29,9 +29,9 @@
 mod call;
 mod conversation;
 mod outbox;
+mod queue;
 mod stdio;
 mod task;
-mod waiting;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -42,8 +42,7 @@ pub use call::Call;
 pub use task::{IntoReply, Json, Task};
 
 use crate::error::IpcError;
-use crate::messages::{Capabilities, Capability, Hello, TaskName};
-use crate::protocol::ProtocolVersion;
+use crate::messages::{Capabilities, Capability, Hello, ProtocolVersion, TaskName};
 use crate::serialization::{Limits, Native};
 use crate::transport::{IpcTransport, StdioTransport};
 use conversation::Conversation;

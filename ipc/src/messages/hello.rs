@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::field::read;
-use super::{Payload, TaskName};
-use crate::protocol::ProtocolVersion;
+use super::{Payload, ProtocolVersion, TaskName};
 
 /// What a worker says of itself before anything else.
 ///

@@ -1,38 +1,60 @@
-//! The first moments of a worker, as a value: who has said what, and what follows from it.
+//! When a new worker may be given work, decided as a plain value.
 
 use std::time::{Duration, Instant};
 
-use super::{HandshakeError, Profile, ProtocolVersion};
-use crate::messages::{Capability, Hello};
+use super::{HandshakeError, Profile};
+use crate::messages::{Capability, Hello, ProtocolVersion};
 
-/// Whether a worker has to introduce itself.
+/// Whether a worker of the native protocol has to say hello. The user chooses it for each worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HandshakeMode {
-    /// It may; one that does not is taken for the simplest kind.
+    /// The worker may say hello. One that says none gets the minimal profile.
     #[default]
     Auto,
-    /// It must, in time.
+    /// The worker must say hello in time.
     Required,
-    /// It does not; a hello that comes all the same is ignored.
+    /// The worker need not say hello, and a hello is ignored.
     None,
 }
 
-/// Where a handshake stands.
+/// How a peer becomes ready for work. Its dialect decides that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeKind {
+    /// The peer may say hello, and [`HandshakeMode`] says whether it has to.
+    Hello,
+    /// There is no handshake: the peer is ready at once, with the minimal profile.
+    None,
+    /// The session performs a handshake of its own, and reports the result as [`Readiness`].
+    Session,
+}
+
+/// The result of a handshake that a dialect performs by itself.
 #[derive(Debug, Clone, PartialEq)]
-pub enum HandshakeState {
-    /// Nothing is known of the worker yet.
-    AwaitingHello,
-    /// The worker has introduced itself and asked for time; it gets no work yet.
-    AwaitingReady(Profile),
-    /// The worker takes work.
-    Ready(Profile),
-    /// Host and worker cannot talk.
+pub enum Readiness {
+    /// The peer takes work from now on. A second report replaces the profile of the first one.
+    Ready(Box<Profile>),
+    /// The peer gets no work, for this reason.
     Refused(HandshakeError),
 }
 
-/// Decides when a new worker may be given work, and of what kind it is.
+/// The state of a handshake.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HandshakeState {
+    /// The worker may still say hello.
+    AwaitingHello,
+    /// The worker said hello and will say when it is ready. It gets no work before.
+    AwaitingReady(Profile),
+    /// The handshake of the dialect is under way.
+    AwaitingSession,
+    /// The worker takes work.
+    Ready(Profile),
+    /// The host and the worker cannot work together. This state is final.
+    Refused(HandshakeError),
+}
+
+/// Decides when a new worker may be given work, and with which profile.
 ///
-/// It is told what happens and when; it reads no clock and does no input or output.
+/// The caller reports each event and its time. The handshake reads no clock and does no input or output.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -42,70 +64,86 @@ pub enum HandshakeState {
 /// let wait = Duration::from_millis(500);
 /// let mut handshake = Handshake::new(HandshakeMode::Auto, ProtocolVersion::SUPPORTED, start, wait);
 ///
-/// // A worker that says nothing is ready, as the simplest kind, when the wait is over.
+/// // A worker that says nothing is ready when the wait is over, with the minimal profile.
 /// handshake.on_time(start + wait);
 /// assert_eq!(handshake.state(), &HandshakeState::Ready(Profile::minimal()));
 ///
-/// // One that was only slow to start still gets what it asks for.
+/// // A worker that was only slow to start still gets the profile of its hello.
 /// handshake.on_hello(Hello::new([ProtocolVersion::V1]));
 /// assert!(matches!(handshake.state(), HandshakeState::Ready(_)));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Handshake {
-    mode: HandshakeMode,
+    /// `None` if no hello counts, because of the mode or of the dialect.
+    hello: Option<HelloRule>,
     offered: Vec<ProtocolVersion>,
     deadline: Option<Instant>,
-    introduced: bool,
+    /// Only the first hello counts.
+    said_hello: bool,
     state: HandshakeState,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HelloRule {
+    Optional,
+    Required,
+}
+
 impl Handshake {
-    /// Starts with a worker that was spawned at `now`.
+    /// Starts the handshake of the native protocol with a worker that was started at `now`.
     pub fn new(
         mode: HandshakeMode,
         offered: &[ProtocolVersion],
         now: Instant,
         wait: Duration,
     ) -> Self {
-        let state = match mode {
-            HandshakeMode::Auto | HandshakeMode::Required => HandshakeState::AwaitingHello,
-            HandshakeMode::None => HandshakeState::Ready(Profile::minimal()),
+        let (hello, state) = match mode {
+            HandshakeMode::Auto => (Some(HelloRule::Optional), HandshakeState::AwaitingHello),
+            HandshakeMode::Required => (Some(HelloRule::Required), HandshakeState::AwaitingHello),
+            HandshakeMode::None => (None, HandshakeState::Ready(Profile::minimal())),
         };
         Self {
-            mode,
+            hello,
             offered: offered.to_vec(),
-            // A wait beyond the clock's range is a wait without end.
+            // A wait beyond the range of the clock never ends.
             deadline: now.checked_add(wait),
-            introduced: false,
+            said_hello: false,
             state,
         }
     }
 
-    /// Where it stands.
+    /// Starts a handshake that the dialect performs by itself, and whose result the session reports to
+    /// [`on_readiness`](Self::on_readiness).
+    pub fn by_session() -> Self {
+        Self {
+            hello: None,
+            offered: Vec::new(),
+            deadline: None,
+            said_hello: false,
+            state: HandshakeState::AwaitingSession,
+        }
+    }
+
+    /// The current state.
     pub fn state(&self) -> &HandshakeState {
         &self.state
     }
 
-    /// When to call [`on_time`](Self::on_time), while a hello is awaited.
+    /// The time at which [`on_time`](Self::on_time) has to be called, if a hello is awaited.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.state == HandshakeState::AwaitingHello {
-            self.deadline
-        } else {
-            None
-        }
+        self.deadline
+            .filter(|_| self.state == HandshakeState::AwaitingHello)
     }
 
-    /// The worker has introduced itself.
+    /// The worker said hello.
     ///
-    /// A hello that comes late, because the worker was slow to load, still counts. A second one does not.
+    /// A late hello counts, because a worker may be slow to load. A second one does not.
     pub fn on_hello(&mut self, hello: Hello) {
-        let refused = matches!(self.state, HandshakeState::Refused(_));
-        if self.mode == HandshakeMode::None || self.introduced || refused {
+        if !self.accept_hello() {
             return;
         }
-        self.introduced = true;
         self.state = match Profile::negotiate(&self.offered, hello) {
-            Err(refusal) => HandshakeState::Refused(refusal),
+            Err(error) => HandshakeState::Refused(error),
             Ok(profile) if profile.capabilities.has(&Capability::Ready) => {
                 HandshakeState::AwaitingReady(profile)
             }
@@ -113,51 +151,64 @@ impl Handshake {
         };
     }
 
-    /// The worker has introduced itself wrongly, which is as good as not at all where no hello counts.
+    /// The worker said a hello that breaks the protocol. It is refused, unless no hello counts.
     pub fn on_malformed_hello(&mut self, reason: impl Into<String>) {
-        let refused = matches!(self.state, HandshakeState::Refused(_));
-        if self.mode == HandshakeMode::None || self.introduced || refused {
-            return;
+        if self.accept_hello() {
+            let reason = reason.into();
+            self.state = HandshakeState::Refused(HandshakeError::MalformedHello { reason });
         }
-        self.introduced = true;
-        self.state = HandshakeState::Refused(HandshakeError::MalformedHello {
-            reason: reason.into(),
-        });
     }
 
-    /// The worker says that it can take work.
+    /// Whether a hello that came now counts. It does so once.
+    fn accept_hello(&mut self) -> bool {
+        let is_refused = matches!(self.state, HandshakeState::Refused(_));
+        let counts = self.hello.is_some() && !self.said_hello && !is_refused;
+        self.said_hello |= counts;
+        counts
+    }
+
+    /// The worker said that it can take work.
     ///
-    /// Without a hello this makes it the simplest kind: it has shown that it speaks the protocol.
+    /// Without a hello the worker gets the minimal profile: it has shown that it speaks the protocol.
     pub fn on_ready(&mut self) {
         match &self.state {
             HandshakeState::AwaitingReady(profile) => {
                 self.state = HandshakeState::Ready(profile.clone());
             }
-            HandshakeState::AwaitingHello if self.mode == HandshakeMode::Auto => {
+            HandshakeState::AwaitingHello if self.hello == Some(HelloRule::Optional) => {
                 self.state = HandshakeState::Ready(Profile::minimal());
             }
             HandshakeState::AwaitingHello
+            | HandshakeState::AwaitingSession
             | HandshakeState::Ready(_)
             | HandshakeState::Refused(_) => {}
         }
     }
 
-    /// The worker has answered a request before it said hello.
+    /// The worker answered a request. If it has not said hello before, it will not: silence has its consequence now.
     pub fn on_response(&mut self) {
         if self.state == HandshakeState::AwaitingHello {
-            self.state = match self.mode {
-                HandshakeMode::Required => HandshakeState::Refused(HandshakeError::NoHello),
-                HandshakeMode::Auto | HandshakeMode::None => {
-                    HandshakeState::Ready(Profile::minimal())
-                }
+            self.state = match self.hello {
+                Some(HelloRule::Required) => HandshakeState::Refused(HandshakeError::NoHello),
+                Some(HelloRule::Optional) | None => HandshakeState::Ready(Profile::minimal()),
             };
         }
     }
 
-    /// Time has passed.
+    /// The session reported the result of its own handshake. Only a refusal is final.
+    pub fn on_readiness(&mut self, readiness: Readiness) {
+        if matches!(self.state, HandshakeState::Refused(_)) {
+            return;
+        }
+        self.state = match readiness {
+            Readiness::Ready(profile) => HandshakeState::Ready(*profile),
+            Readiness::Refused(error) => HandshakeState::Refused(error),
+        };
+    }
+
+    /// Time has passed. A worker that was silent until the deadline is treated as one that answered without a hello.
     pub fn on_time(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            // Silence until the deadline means what an answer without a hello means.
             self.on_response();
         }
     }
@@ -215,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_minimal_or_refused() {
+    fn a_silent_worker_gets_the_minimal_profile_or_is_refused() {
         for (mode, by_time) in [(HandshakeMode::Auto, true), (HandshakeMode::Auto, false)] {
             let (mut handshake, now) = start(mode);
             handshake.on_time(now + WAIT / 2);
@@ -239,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_hello_counts_and_a_second_does_not() {
+    fn a_late_hello_counts_and_a_second_one_does_not() {
         let (mut handshake, now) = start(HandshakeMode::Auto);
         handshake.on_time(now + WAIT);
         handshake.on_hello(hello(&[Capability::Cancel]));
@@ -264,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_hello_is_a_refusal_unless_no_hello_counts() {
+    fn a_worker_with_a_malformed_hello_is_refused_unless_no_hello_counts() {
         for mode in [HandshakeMode::Auto, HandshakeMode::Required] {
             let (mut handshake, now) = start(mode);
             if mode == HandshakeMode::Auto {
@@ -288,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_handshake_a_worker_is_ready_and_its_hello_ignored() {
+    fn a_worker_without_handshake_is_ready_and_its_hello_is_ignored() {
         let (mut handshake, _) = start(HandshakeMode::None);
         handshake.on_hello(hello(&[Capability::Ready]));
         assert_eq!(
@@ -304,5 +355,38 @@ mod tests {
         assert_eq!(endless.deadline(), None);
         endless.on_time(now + WAIT);
         assert_eq!(endless.state(), &HandshakeState::AwaitingHello);
+    }
+
+    #[test]
+    fn a_session_with_a_handshake_of_its_own_decides_when_the_worker_is_ready() {
+        let (_, now) = start(HandshakeMode::Auto);
+        let mut handshake = Handshake::by_session();
+        handshake.on_time(now + WAIT * 10);
+        handshake.on_response();
+        handshake.on_ready();
+        handshake.on_hello(hello(&[]));
+        assert_eq!(handshake.state(), &HandshakeState::AwaitingSession);
+        assert_eq!(handshake.deadline(), None);
+
+        let profile = |concurrency: u32| Profile {
+            concurrency: concurrency.try_into().unwrap(),
+            ..Profile::minimal()
+        };
+        for concurrency in [1, 4] {
+            handshake.on_readiness(Readiness::Ready(Box::new(profile(concurrency))));
+            let expected = HandshakeState::Ready(profile(concurrency));
+            assert_eq!(handshake.state(), &expected);
+        }
+    }
+
+    #[test]
+    fn a_session_that_refuses_its_worker_cannot_change_its_mind() {
+        let mut handshake = Handshake::by_session();
+        let error = HandshakeError::Dialect {
+            reason: "it speaks version 3".to_owned(),
+        };
+        handshake.on_readiness(Readiness::Refused(error.clone()));
+        handshake.on_readiness(Readiness::Ready(Box::new(Profile::minimal())));
+        assert_eq!(handshake.state(), &HandshakeState::Refused(error));
     }
 }

@@ -1,58 +1,59 @@
-//! Lines of the native dialect to messages, and what to make of lines that are none.
+//! Reads lines of the native dialect, and lines that turn out to be no message.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::sniff::{self, Sniffed};
-use super::{Found, MessageKind};
+use super::dialect::Decoded;
+use super::header::Header;
 use crate::messages::{
-    Event, HostName, IpcMessage, JobKey, MessageId, Payload, Request, Response, UnknownEvent,
+    Event, HostName, IpcMessage, JobKey, MessageId, MessageKind, Payload, Request, Response,
+    UnknownEvent,
 };
 
-/// How a message begins in every encoder that keeps the order of its keys.
-pub(crate) const OPENING: &str = r#"{"type""#;
+/// The text with which a message begins if its encoder keeps the order of the keys.
+pub(super) const OPENING: &str = r#"{"type""#;
 
-/// How many beginnings of a message are tried in a line that is not one.
+/// How often a line that is no message is searched for a message inside of it.
 ///
-/// A line of 16 MiB can hold two million of them, and each try may read it to its end.
-pub(super) const SALVAGE_TRIES: usize = 8;
+/// A line of 16 MiB can contain [`OPENING`] two million times, and each try may read the line to its end.
+pub(super) const SEARCHES: usize = 8;
 
-/// What becomes of a response that is no valid message though its id can be read.
+/// The consequence of a response that is no valid message, though its id can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// Its attempt fails: the worker has given its one answer.
-    FailsItsAttempt,
-    /// It is stray output: the stream ended in the middle of it, and the attempt fails by the end of its worker.
+pub(super) enum BrokenResponse {
+    /// The attempt fails, because the worker has given its one answer.
+    FailsAttempt,
+    /// The response is stray output. The stream ended in the middle of it, so the attempt fails by the end of its worker.
     IsStray,
 }
 
 /// Reads one line, which should be one message and may be anything.
 ///
-/// In order of likelihood: a message; blank; a message with something behind it; stray text with a
-/// message behind it (a print without a newline); a broken response; stray text.
-pub(crate) fn read_line(line: &str, broken: Broken, found: &mut Found<'_>) {
+/// The cases in order of likelihood: a message; a blank line; a message with text behind it; text with a message behind
+/// it (a print without a newline); a broken response; stray text.
+pub(super) fn read_line(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let mut rest = trim(line);
     while !rest.is_empty() {
         if let Some(message) = read_whole(rest) {
-            return found.message(message);
+            return decoded.message(message);
         }
         match split_value(rest) {
-            Some((value, "")) => return read_value(value, found),
+            Some((value, "")) => return read_value(value, decoded),
             Some((value, behind)) if is_message(value) => {
-                read_value(value, found);
+                read_value(value, decoded);
                 rest = behind;
             }
-            _ => return salvage(rest, broken, found),
+            _ => return find_message_in(rest, broken, decoded),
         }
     }
 }
 
-/// The blanks that JSON knows.
+/// Removes the white space of JSON from both ends.
 fn trim(text: &str) -> &str {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t' | b'\r' | b'\n'));
-    // Almost always there is nothing to do, and this is asked a lot.
+    // There is almost never something to remove, and this function is called several times a line.
     if is_blank(text.as_bytes().first()) || is_blank(text.as_bytes().last()) {
         text.trim_matches([' ', '\t', '\r', '\n'])
     } else {
@@ -60,7 +61,7 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// The quick ways: the line is exactly one request or response.
+/// Reads a line that is exactly one request or response, which nearly every line is.
 fn read_whole(line: &str) -> Option<IpcMessage> {
     if let Some(response) = read_usual_response(line) {
         return Some(IpcMessage::Response(response));
@@ -77,7 +78,7 @@ fn read_whole(line: &str) -> Option<IpcMessage> {
     }
 }
 
-/// Reads a request whose texts hold no escapes, as nearly all do: each is copied once, into its place.
+/// Reads a request whose texts contain no escapes, as nearly all do. Each text is copied once, to its final place.
 fn read_usual_request(line: &str) -> Option<Request> {
     #[derive(Deserialize)]
     struct Usual<'a> {
@@ -108,10 +109,10 @@ fn read_usual_request(line: &str) -> Option<Request> {
     })
 }
 
-/// Reads a response as nearly every worker writes it: type, id, result, and nothing else.
+/// Reads a response in the form in which nearly every worker writes it: type, id, result, and nothing else.
 ///
-/// Only the result has to be looked through, to see that it is one value. Whatever is not exactly of
-/// this form is left to those who read every form; the host reads a line in a third of the time.
+/// Only the result has to be parsed, to see that it is one value, so a line takes a third of the time. Every other form
+/// is left to the general reader.
 fn read_usual_response(line: &str) -> Option<Response> {
     fn key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         let after_key = trim(trim(text).strip_prefix(key)?);
@@ -133,59 +134,66 @@ fn read_usual_response(line: &str) -> Option<Response> {
     })
 }
 
-/// Cuts the first JSON value off a text; the rest comes without its leading blanks.
+/// Cuts the first JSON value off a text. The rest is returned without its leading white space.
 fn split_value(text: &str) -> Option<(&str, &str)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let value = values.next()?.ok()?;
     Some((value.get(), trim(&text[values.byte_offset()..])))
 }
 
-/// Whether a JSON value is a message of a known type, well-formed or not.
+/// Whether a JSON value claims to be a message. It may still be malformed.
 fn is_message(value: &str) -> bool {
     kind_of(value).is_some()
 }
 
-/// Stray text with a message behind it: the text is cut off where the message begins.
+/// Reads text with a message behind it: cuts the text off as stray where the message begins.
 ///
-/// What follows the message must not be what follows a value inside another: then somebody has printed
-/// something that contains a message, and nothing was said.
-fn salvage(line: &str, broken: Broken, found: &mut Found<'_>) {
+/// A message that is followed by `}`, `]` or `,` stands inside another JSON value. Then somebody printed a value that
+/// contains a message, and no message was sent.
+fn find_message_in(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let beginnings = memchr::memmem::find_iter(line.as_bytes(), OPENING).filter(|&at| at > 0);
-    for at in beginnings.take(SALVAGE_TRIES) {
+    for at in beginnings.take(SEARCHES) {
         if let Some((value, behind)) = split_value(&line[at..])
             && is_message(value)
             && !behind.starts_with(['}', ']', ','])
         {
-            take_broken(trim(&line[..at]).as_bytes(), Broken::FailsItsAttempt, found);
-            return read_line(&line[at..], broken, found);
+            read_broken(
+                trim(&line[..at]).as_bytes(),
+                BrokenResponse::FailsAttempt,
+                decoded,
+            );
+            return read_line(&line[at..], broken, decoded);
         }
     }
-    take_broken(line.as_bytes(), broken, found);
+    read_broken(line.as_bytes(), broken, decoded);
 }
 
-/// What is not UTF-8 is a broken response or stray, up to a message that is UTF-8.
-pub(crate) fn salvage_bytes(line: &[u8], broken: Broken, found: &mut Found<'_>) {
+/// Reads a line that is not UTF-8: it is a broken response or stray text, up to a message that is UTF-8.
+pub(super) fn read_invalid_utf8(line: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let beginnings = memchr::memmem::find_iter(line, OPENING).filter(|&at| at > 0);
-    for at in beginnings.take(SALVAGE_TRIES) {
+    for at in beginnings.take(SEARCHES) {
         if let Ok(text) = std::str::from_utf8(&line[at..])
             && let Some((value, behind)) = split_value(text)
             && is_message(value)
             && !behind.starts_with(['}', ']', ','])
         {
-            take_broken(line[..at].trim_ascii_end(), Broken::FailsItsAttempt, found);
-            return read_line(text, broken, found);
+            read_broken(
+                line[..at].trim_ascii_end(),
+                BrokenResponse::FailsAttempt,
+                decoded,
+            );
+            return read_line(text, broken, decoded);
         }
     }
-    take_broken(line, broken, found);
+    read_broken(line, broken, decoded);
 }
 
-/// Reads a text that is no valid message: a response whose id can be read fails its attempt, and all else is
-/// stray output.
+/// Reads text that is no valid message. A response whose id can be read fails its attempt, and everything else is stray
+/// output.
 ///
-/// The worker has given its one answer to that attempt. If the text were only logged, the attempt would wait
-/// for ever.
-fn take_broken(text: &[u8], broken: Broken, found: &mut Found<'_>) {
-    let begins = if broken == Broken::IsStray {
+/// The worker has given its one answer to that attempt. If the text were only logged, the attempt would wait for ever.
+fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
+    let begins = if broken == BrokenResponse::IsStray {
         None
     } else if text.trim_ascii_start().starts_with(b"{") {
         Some(0)
@@ -193,17 +201,17 @@ fn take_broken(text: &[u8], broken: Broken, found: &mut Found<'_>) {
         memchr::memmem::find(text, OPENING.as_bytes()).filter(|&at| !is_quoted(&text[..at]))
     };
     if let Some(at) = begins
-        && let Sniffed {
+        && let Header {
             kind: Some(MessageKind::Response),
             id: Some(id),
-        } = sniff::sniff(&text[at..])
+        } = Header::read(&text[at..])
     {
         let before = text[..at].trim_ascii_end();
         if !before.is_empty() {
-            found.stray(before);
+            decoded.stray(before);
         }
         let response = &text[at..];
-        return found.malformed(
+        return decoded.malformed(
             MessageKind::Response,
             Some(id),
             fault_of(response),
@@ -211,35 +219,35 @@ fn take_broken(text: &[u8], broken: Broken, found: &mut Found<'_>) {
         );
     }
     if !text.is_empty() {
-        found.stray(text);
+        decoded.stray(text);
     }
 }
 
-/// Whether what follows this text stands inside something that was printed, as in a log of what was sent.
+/// Whether the text that follows is quoted inside something that was printed, such as a log of sent messages.
 fn is_quoted(before: &[u8]) -> bool {
     let before = before.trim_ascii_end();
     let is_quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\'' | b'`'));
     match before.split_last() {
         Some((b'[' | b',' | b'(', _)) => true,
-        // The value of a key.
+        // It is the value of a key.
         Some((b':', key)) => is_quote(key.trim_ascii_end().last()),
         last => is_quote(last.map(|(last, _)| last)),
     }
 }
 
-/// Says why a response cannot be read, for people.
+/// Explains to a person why a response cannot be read.
 fn fault_of(response: &[u8]) -> String {
     match serde_json::from_slice::<Response>(response) {
         Err(error) => error.to_string(),
-        // It reads well by itself, so only what stands around it can be wrong.
+        // The response alone is valid, so the rest of the line is what is wrong.
         Ok(_) => "something else stands on its line".to_owned(),
     }
 }
 
-/// Reads a JSON value that stands alone.
-fn read_value(value: &str, found: &mut Found<'_>) {
+/// Reads a line that is one JSON value.
+fn read_value(value: &str, decoded: &mut Decoded<'_>) {
     let Some(kind) = kind_of(value) else {
-        return found.stray(value.as_bytes());
+        return decoded.stray(value.as_bytes());
     };
     let message = match kind {
         MessageKind::Request => serde_json::from_str(value).map(IpcMessage::Request),
@@ -247,14 +255,14 @@ fn read_value(value: &str, found: &mut Found<'_>) {
         MessageKind::Event => read_event(value).map(IpcMessage::Event),
     };
     match message {
-        Ok(message) => found.message(message),
+        Ok(message) => decoded.message(message),
         Err(error) if kind == MessageKind::Event && is_hello(value) => {
-            found.malformed_hello(error.to_string(), value.as_bytes());
+            decoded.malformed_hello(error.to_string(), value.as_bytes());
         }
         Err(error) => {
-            found.malformed(
+            decoded.malformed(
                 kind,
-                AnyId::read(value),
+                IdOnly::read(value),
                 error.to_string(),
                 value.as_bytes(),
             );
@@ -262,7 +270,7 @@ fn read_value(value: &str, found: &mut Found<'_>) {
     }
 }
 
-/// What a JSON value claims to be, read before what it says.
+/// Reads the type of a JSON value, without its other fields.
 fn kind_of(value: &str) -> Option<MessageKind> {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -273,31 +281,19 @@ fn kind_of(value: &str) -> Option<MessageKind> {
     MessageKind::from_wire(&head.r#type)
 }
 
-impl MessageKind {
-    /// Reads a `type`.
-    pub(super) fn from_wire(text: &str) -> Option<Self> {
-        match text {
-            "request" => Some(Self::Request),
-            "response" => Some(Self::Response),
-            "event" => Some(Self::Event),
-            _ => None,
-        }
-    }
-}
-
-/// Which event it is.
+/// The name of an event, without its other fields.
 #[derive(Deserialize)]
-struct Name<'a> {
+struct EventName<'a> {
     #[serde(borrow)]
     event: Cow<'a, str>,
 }
 
 fn is_hello(value: &str) -> bool {
-    serde_json::from_str::<Name<'_>>(value).is_ok_and(|name| name.event == "hello")
+    serde_json::from_str::<EventName<'_>>(value).is_ok_and(|name| name.event == "hello")
 }
 
 fn read_event(value: &str) -> Result<Event, serde_json::Error> {
-    let Name { event: name } = serde_json::from_str(value)?;
+    let EventName { event: name } = serde_json::from_str(value)?;
     Ok(match &*name {
         "hello" => Event::Hello(serde_json::from_str(value)?),
         "ready" => Event::Ready,
@@ -312,14 +308,16 @@ fn read_event(value: &str) -> Result<Event, serde_json::Error> {
     })
 }
 
-/// The id of a message that is otherwise broken.
+/// The id of a message whose other fields cannot be read.
 #[derive(Deserialize)]
-struct AnyId {
+struct IdOnly {
     id: MessageId,
 }
 
-impl AnyId {
+impl IdOnly {
     fn read(value: &str) -> Option<MessageId> {
-        serde_json::from_str::<Self>(value).ok().map(|any| any.id)
+        serde_json::from_str::<Self>(value)
+            .ok()
+            .map(|message| message.id)
     }
 }

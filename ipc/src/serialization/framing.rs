@@ -1,56 +1,56 @@
-//! Cuts a stream of bytes into lines, and keeps its place when one is too long.
+//! Cuts a stream of bytes into lines, and drops lines that are too long.
 
-/// What a buffer keeps when it is empty: a pipe's worth.
-pub(crate) const KEPT_CAPACITY: usize = 64 * 1024;
+/// The capacity that an empty buffer keeps: as much as a Linux pipe holds.
+pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// Empties a buffer, and lets go of memory that only a message long past had needed.
-pub(crate) fn clear(bytes: &mut Vec<u8>) {
+/// Empties a buffer, and frees memory that only one large message needed.
+pub(super) fn clear(bytes: &mut Vec<u8>) {
     let kept = KEPT_CAPACITY.max(2 * bytes.len());
     bytes.clear();
     bytes.shrink_to(kept);
 }
 
-/// How much of an overlong line is kept, to see what it was about.
+/// How much of an overlong line is kept, so that its type and its id can be read.
 const HEAD_BYTES: usize = 1024;
 
-/// One line without its newline, or what is left of one that was too long.
-pub(crate) enum Frame<'a> {
+/// One line without its newline, or what is left of a line that was too long.
+pub(super) enum Frame<'a> {
     Line(&'a [u8]),
     Overlong { head: Vec<u8>, bytes: u64 },
 }
 
-/// Collects bytes until they make a line.
+/// Collects bytes until they form a line.
 ///
-/// Which lines come out does not depend on how the bytes were cut when they went in.
-pub(crate) struct LineBuffer {
+/// The lines that come out do not depend on how the bytes were cut when they were fed.
+pub(super) struct LineBuffer {
     bytes: Vec<u8>,
-    /// Where the next line begins.
+    /// The position at which the next line begins.
     start: usize,
-    /// Up to where there is no newline; never searched twice.
+    /// There is no newline between `start` and this position, so these bytes are never searched again.
     searched: usize,
     limit: usize,
-    /// The line that is being dropped, if one is.
-    dropping: Option<Dropping>,
+    /// The line that is being dropped, if there is one.
+    dropped: Option<DroppedLine>,
 }
 
 #[derive(Default)]
-struct Dropping {
+struct DroppedLine {
     head: Vec<u8>,
     bytes: u64,
 }
 
 impl LineBuffer {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
             start: 0,
             searched: 0,
             limit,
-            dropping: None,
+            dropped: None,
         }
     }
 
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.searched -= self.start;
         if self.start == self.bytes.len() {
             clear(&mut self.bytes);
@@ -62,43 +62,43 @@ impl LineBuffer {
         self.drop_overlong();
     }
 
-    /// Lets go of a line that is too long already, though its end is not in sight.
+    /// Drops the beginning of a line that is too long already, though its end has not come yet.
     fn drop_overlong(&mut self) {
-        let too_long = self.dropping.is_some() || self.unread() > self.limit;
-        // With a newline in sight there are whole lines to be taken first.
-        if too_long && memchr::memchr(b'\n', &self.bytes[self.start..]).is_none() {
+        let is_too_long = self.dropped.is_some() || self.unread() > self.limit;
+        // If there is a newline, whole lines have to be taken first.
+        if is_too_long && memchr::memchr(b'\n', &self.bytes[self.start..]).is_none() {
             self.searched = self.bytes.len();
             self.drop_until(self.bytes.len());
         }
     }
 
-    /// Forgets what stands after the last newline: the stream broke off there.
-    pub(crate) fn discard_unfinished(&mut self) {
+    /// Drops what stands after the last newline, because the stream broke off there.
+    pub(super) fn discard_unfinished(&mut self) {
         let end = memchr::memrchr(b'\n', &self.bytes).map_or(self.start, |newline| newline + 1);
         self.bytes.truncate(end.max(self.start));
         self.searched = self.searched.min(self.bytes.len());
-        self.dropping = None;
+        self.dropped = None;
     }
 
-    pub(crate) fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// The next complete line.
-    pub(crate) fn next(&mut self) -> Option<Frame<'_>> {
+    /// Returns the next complete line.
+    pub(super) fn next(&mut self) -> Option<Frame<'_>> {
         let Some(offset) = memchr::memchr(b'\n', &self.bytes[self.searched..]) else {
             self.searched = self.bytes.len();
-            if self.dropping.is_some() || self.unread() > self.limit {
+            if self.dropped.is_some() || self.unread() > self.limit {
                 self.drop_until(self.bytes.len());
             }
             return None;
         };
         let end = self.searched + offset;
-        let frame = if self.dropping.is_some() || end - self.start > self.limit {
+        let frame = if self.dropped.is_some() || end - self.start > self.limit {
             self.drop_until(end);
-            self.dropping
+            self.dropped
                 .take()
-                .map(|Dropping { head, bytes }| Frame::Overlong { head, bytes })
+                .map(|DroppedLine { head, bytes }| Frame::Overlong { head, bytes })
         } else {
             Some(Frame::Line(&self.bytes[self.start..end]))
         };
@@ -107,24 +107,24 @@ impl LineBuffer {
         frame
     }
 
-    /// What stands after the last newline, once nothing more will come.
-    pub(crate) fn take_unfinished(&mut self) -> Option<Frame<'_>> {
-        if let Some(Dropping { head, bytes }) = self.dropping.take() {
+    /// Returns what stands after the last newline. Call it only when nothing more can come.
+    pub(super) fn take_unfinished(&mut self) -> Option<Frame<'_>> {
+        if let Some(DroppedLine { head, bytes }) = self.dropped.take() {
             return Some(Frame::Overlong { head, bytes });
         }
         let start = std::mem::replace(&mut self.start, self.bytes.len());
         (start < self.bytes.len()).then(|| Frame::Line(&self.bytes[start..]))
     }
 
-    /// Drops the bytes of the current line up to `end` and counts them.
+    /// Drops the bytes of the current line up to `end`, and counts them.
     fn drop_until(&mut self, end: usize) {
         let line = &self.bytes[self.start..end];
-        let dropping = self.dropping.get_or_insert_default();
-        let missing = HEAD_BYTES - dropping.head.len();
-        dropping
+        let dropped = self.dropped.get_or_insert_default();
+        let missing = HEAD_BYTES - dropped.head.len();
+        dropped
             .head
             .extend_from_slice(&line[..line.len().min(missing)]);
-        dropping.bytes += line.len() as u64;
+        dropped.bytes += line.len() as u64;
         self.start = end;
     }
 }

@@ -1,90 +1,96 @@
-//! The dialect of filters: a line for a line, in order.
+//! The dialect of filters: one line for each line, in order.
 
 use std::collections::VecDeque;
 
-use super::{Dialect, Found, MessageKind};
+use super::dialect::{Decoded, Dialect};
 use crate::error::IpcError;
-use crate::messages::{IpcMessage, MessageId, Payload, Response};
+use crate::messages::{IpcMessage, MessageId, MessageKind, Payload, Response};
+use crate::protocol::HandshakeKind;
 
-/// All that a filter ever says.
+/// The only type of message that a filter can send.
 const RESPONSE: MessageKind = MessageKind::Response;
 
-/// How an item or an answer stands on its line.
+/// How an item or an answer is written on its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
-    /// As it is: a JSON string goes out without quotes, and the answer is a string.
+    /// A JSON string is sent without quotes, and the answer becomes a JSON string.
     Text,
-    /// As compact JSON, either way.
+    /// Compact JSON is sent, and the answer is read as JSON.
     Json,
 }
 
-/// Any program that answers each line with a line, flushed, in order.
+/// The dialect of any program that answers each line with a line, flushed, in order.
 ///
-/// `jq -c --unbuffered .name`, `sed -u s/a/b/` and a ten-line script are such programs. They have no
-/// ids, so an answer belongs to the oldest request without one.
+/// `jq -c --unbuffered .name`, `sed -u s/a/b/` and a ten-line script are such programs. Their lines carry no ids, so an
+/// answer belongs to the oldest request without one.
 #[derive(Debug)]
 pub struct Lines {
     input: LineFormat,
     output: LineFormat,
+    /// The requests that have no answer yet, the oldest first.
     unanswered: VecDeque<MessageId>,
-    /// How many of the next lines are passed over.
-    skip: u64,
+    /// How many more lines belong to the banner.
+    banner_left: u64,
 }
 
 impl Default for Lines {
-    /// Compact JSON in, text out.
+    /// Sends compact JSON and reads text.
     fn default() -> Self {
         Self::new(LineFormat::Json, LineFormat::Text)
     }
 }
 
 impl Lines {
-    /// A filter that takes and gives lines of these formats.
+    /// The dialect of a filter that reads and prints lines of these formats.
     pub fn new(input: LineFormat, output: LineFormat) -> Self {
         Self {
             input,
             output,
             unanswered: VecDeque::new(),
-            skip: 0,
+            banner_left: 0,
         }
     }
 
-    /// Passes over the first lines that the filter prints: its banner, which answers nothing.
+    /// Skips the first lines that the filter prints: its banner, which answers nothing.
     #[must_use]
     pub fn skip(mut self, lines: u64) -> Self {
-        self.skip = lines;
+        self.banner_left = lines;
         self
     }
 
-    /// Whether a line is part of the banner.
-    fn is_skipped(&mut self) -> bool {
-        let skipped = self.skip > 0;
-        self.skip -= u64::from(skipped);
-        skipped
+    /// Whether this line belongs to the banner.
+    fn skip_banner_line(&mut self) -> bool {
+        let is_banner = self.banner_left > 0;
+        self.banner_left -= u64::from(is_banner);
+        is_banner
     }
 
-    fn answer(&mut self, id: MessageId, line: &[u8], found: &mut Found<'_>) {
+    fn answer(&self, id: MessageId, line: &[u8], decoded: &mut Decoded<'_>) {
         let Ok(text) = std::str::from_utf8(line) else {
-            return found.malformed(RESPONSE, Some(id), "the answer is not UTF-8", line);
+            return decoded.malformed(RESPONSE, Some(id), "the answer is not UTF-8", line);
         };
         let result = match self.output {
             LineFormat::Text => Ok(Payload::from_text(text)),
             LineFormat::Json => Payload::from_json(text),
         };
         match result {
-            Ok(result) => found.message(Response {
+            Ok(result) => decoded.message(Response {
                 id,
                 outcome: Ok(result),
             }),
             Err(error) => {
                 let reason = format!("the answer is not JSON: {error}");
-                found.malformed(RESPONSE, Some(id), reason, line);
+                decoded.malformed(RESPONSE, Some(id), reason, line);
             }
         }
     }
 }
 
 impl Dialect for Lines {
+    fn handshake_kind(&self) -> HandshakeKind {
+        HandshakeKind::None
+    }
+
     fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
         let IpcMessage::Request(request) = message else {
             return Ok(());
@@ -110,37 +116,37 @@ impl Dialect for Lines {
         }
     }
 
-    fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
-        if self.is_skipped() {
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        if self.skip_banner_line() {
             return;
         }
         match self.unanswered.pop_front() {
-            Some(id) => self.answer(id, line, found),
-            None => found.stray(line),
+            Some(id) => self.answer(id, line, decoded),
+            None => decoded.stray(line),
         }
     }
 
-    fn decode_unfinished(&mut self, line: &[u8], found: &mut Found<'_>) {
-        if self.is_skipped() {
+    fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        if self.skip_banner_line() {
             return;
         }
-        // Half an answer looks like a whole one: only its newline says that it is.
+        // Half an answer looks like a whole one. Only its newline shows that it is complete.
         match self.unanswered.pop_front() {
             Some(id) => {
                 let reason = "the filter ended in the middle of its answer";
-                found.malformed(RESPONSE, Some(id), reason, line);
+                decoded.malformed(RESPONSE, Some(id), reason, line);
             }
-            None => found.stray(line),
+            None => decoded.stray(line),
         }
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
-        if self.is_skipped() {
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+        if self.skip_banner_line() {
             return;
         }
         match self.unanswered.pop_front() {
-            Some(id) => found.too_large(Some(RESPONSE), Some(id), bytes),
-            None => found.stray(head),
+            Some(id) => decoded.too_large(Some(RESPONSE), Some(id), bytes),
+            None => decoded.stray(head),
         }
     }
 }

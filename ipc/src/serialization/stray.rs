@@ -1,17 +1,17 @@
-//! Output that is no message: what becomes of it, and how much of it anyone has to read.
+//! Output that is no message: its consequence, and how much of it is passed on.
 
 use std::time::{Duration, Instant};
 
-/// How much of a line is shown.
+/// How much of a line is kept.
 const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// What output that is no message leads to.
+/// The consequence of output that is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StrayMode {
-    /// It is logged; a library's chatter is no reason to lose work.
+    /// The output is logged. A library that prints is no reason to lose work.
     #[default]
     Log,
-    /// The job that is being worked on fails.
+    /// The job that the worker is working on fails.
     Fail,
     /// The worker is killed.
     Kill,
@@ -20,31 +20,34 @@ pub enum StrayMode {
 /// A line that is no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrayLine {
-    /// How it began; what is not UTF-8 is replaced.
+    /// The beginning of the line. Bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// Whether there was more of it.
+    /// Whether the line had more text.
     pub truncated: bool,
-    /// How many lines were dropped before it because there were too many. At the end of the stream a
-    /// line without text tells of those that no other could tell of.
+    /// The number of lines that were dropped before this one, because there were too many. At the end of the stream, a
+    /// line without text reports the last of them.
     pub suppressed: u64,
-    /// What it leads to.
+    /// The consequence of the line.
     pub mode: StrayMode,
 }
 
-/// Decides which stray lines are passed on.
+/// Limits the rate at which stray lines are passed on.
 ///
-/// A worker that prints without end would otherwise fill every log. Lines that fail a job or kill a
-/// worker are not chatter and always pass.
-pub(crate) struct StrayFilter {
+/// A worker that prints without end would otherwise fill every log. Lines that fail a job or kill a worker are always
+/// passed on.
+pub(super) struct StrayLimiter {
     mode: StrayMode,
     per_second: u32,
+    /// The beginning of the second that is being counted.
     second: Option<Instant>,
+    /// How many lines were passed on in that second.
     passed: u32,
+    /// How many lines were dropped since the last one that was passed on.
     suppressed: u64,
 }
 
-impl StrayFilter {
-    pub(crate) fn new(mode: StrayMode, per_second: u32) -> Self {
+impl StrayLimiter {
+    pub(super) fn new(mode: StrayMode, per_second: u32) -> Self {
         Self {
             mode,
             per_second,
@@ -54,26 +57,35 @@ impl StrayFilter {
         }
     }
 
-    pub(crate) fn judge(&mut self, line: &[u8], now: Instant) -> Option<StrayLine> {
-        if self.mode == StrayMode::Log && !self.admits(now) {
+    /// Returns the line if it is passed on, and counts it as dropped otherwise.
+    pub(super) fn pass(&mut self, line: &[u8], now: Instant) -> Option<StrayLine> {
+        if self.mode == StrayMode::Log && !self.has_room(now) {
             return None;
         }
-        Some(self.line(line))
+        Some(self.stray_line(line))
     }
 
-    /// Whether there is room for one more; if not, it is counted.
-    pub(crate) fn admits(&mut self, now: Instant) -> bool {
-        let admits = self.has_room(now);
-        self.suppressed += u64::from(!admits);
-        admits
+    /// Whether one more line may be passed on. If not, it is counted as dropped.
+    pub(super) fn has_room(&mut self, now: Instant) -> bool {
+        let is_same_second = self
+            .second
+            .is_some_and(|second| now.saturating_duration_since(second) < Duration::from_secs(1));
+        if !is_same_second {
+            self.second = Some(now);
+            self.passed = 0;
+        }
+        let has_room = self.passed < self.per_second;
+        self.passed += u32::from(has_room);
+        self.suppressed += u64::from(!has_room);
+        has_room
     }
 
-    /// A line without text that says how many were dropped since the last one, if any were.
-    pub(crate) fn last(&mut self) -> Option<StrayLine> {
-        (self.suppressed > 0).then(|| self.line(b""))
+    /// Returns a line without text that reports the dropped lines, if there are any that no other line has reported.
+    pub(super) fn report_dropped(&mut self) -> Option<StrayLine> {
+        (self.suppressed > 0).then(|| self.stray_line(b""))
     }
 
-    fn line(&mut self, line: &[u8]) -> StrayLine {
+    fn stray_line(&mut self, line: &[u8]) -> StrayLine {
         let (text, truncated) = excerpt(line);
         let suppressed = std::mem::take(&mut self.suppressed);
         StrayLine {
@@ -83,23 +95,10 @@ impl StrayFilter {
             mode: self.mode,
         }
     }
-
-    fn has_room(&mut self, now: Instant) -> bool {
-        let same_second = self
-            .second
-            .is_some_and(|second| now.saturating_duration_since(second) < Duration::from_secs(1));
-        if !same_second {
-            self.second = Some(now);
-            self.passed = 0;
-        }
-        let room = self.passed < self.per_second;
-        self.passed += u32::from(room);
-        room
-    }
 }
 
-/// The beginning of a line as text, and whether there was more of it.
-pub(crate) fn excerpt(line: &[u8]) -> (String, bool) {
+/// Returns the beginning of a line as text, and whether the line had more.
+pub(super) fn excerpt(line: &[u8]) -> (String, bool) {
     let shown = &line[..line.len().min(EXCERPT_BYTES)];
     (
         String::from_utf8_lossy(shown).into_owned(),
@@ -120,33 +119,33 @@ mod tests {
     }
 
     #[test]
-    fn passes_so_many_a_second_and_counts_the_rest() {
-        let mut filter = StrayFilter::new(StrayMode::Log, 2);
+    fn a_limiter_passes_so_many_lines_a_second_and_counts_the_rest() {
+        let mut limiter = StrayLimiter::new(StrayMode::Log, 2);
         let start = now();
         let passed: Vec<bool> = (0..5)
-            .map(|_| filter.judge(b"x", start).is_some())
+            .map(|_| limiter.pass(b"x", start).is_some())
             .collect();
         assert_eq!(passed, [true, true, false, false, false]);
 
-        let later = filter.judge(b"y", start + Duration::from_secs(1)).unwrap();
+        let later = limiter.pass(b"y", start + Duration::from_secs(1)).unwrap();
         assert_eq!((later.text.as_str(), later.suppressed), ("y", 3));
-        let next = filter.judge(b"z", start + Duration::from_secs(1)).unwrap();
+        let next = limiter.pass(b"z", start + Duration::from_secs(1)).unwrap();
         assert_eq!(next.suppressed, 0);
     }
 
     #[test]
-    fn what_has_consequences_always_passes() {
+    fn a_line_with_a_consequence_is_always_passed_on() {
         for mode in [StrayMode::Fail, StrayMode::Kill] {
-            let mut filter = StrayFilter::new(mode, 1);
+            let mut limiter = StrayLimiter::new(mode, 1);
             let start = now();
-            assert!((0..10).all(|_| filter.judge(b"x", start).unwrap().mode == mode));
+            assert!((0..10).all(|_| limiter.pass(b"x", start).unwrap().mode == mode));
         }
     }
 
     #[test]
-    fn shows_the_beginning_of_a_long_line() {
-        let line = StrayFilter::new(StrayMode::Log, 1)
-            .judge(&[b'x'; 10_000], now())
+    fn a_long_line_is_cut_to_its_beginning() {
+        let line = StrayLimiter::new(StrayMode::Log, 1)
+            .pass(&[b'x'; 10_000], now())
             .unwrap();
         assert_eq!((line.text.len(), line.truncated), (4096, true));
         assert_eq!(excerpt(b"\xff\x00a"), ("\u{fffd}\0a".to_owned(), false));

@@ -1,11 +1,16 @@
 mod fields;
 mod filters;
 mod limits;
+mod sessions;
 
-use super::decode::SALVAGE_TRIES;
+use std::time::Instant;
+
+use super::decode::SEARCHES;
 use super::*;
-use crate::messages::{Event, Hello, Payload, Request, Response};
-use crate::protocol::ProtocolVersion;
+use crate::error::IpcError;
+use crate::messages::{
+    Event, Hello, IpcMessage, MessageId, MessageKind, Payload, ProtocolVersion, Request, Response,
+};
 
 #[expect(
     clippy::disallowed_methods,
@@ -250,9 +255,9 @@ fn noise_on_both_sides_of_a_message_is_cut_off() {
 #[test]
 fn a_line_full_of_beginnings_is_not_searched_for_ever() {
     let opening = r#"{"type":"response","id":"6" "#;
-    let near = format!("{}{SEVEN}", opening.repeat(SALVAGE_TRIES - 1));
+    let near = format!("{}{SEVEN}", opening.repeat(SEARCHES - 1));
     assert!(decode(near).contains(&response("7", "1")));
-    let far = format!("{}{SEVEN}", opening.repeat(SALVAGE_TRIES + 2));
+    let far = format!("{}{SEVEN}", opening.repeat(SEARCHES + 2));
     assert!(matches!(&decode(far)[..], [Incoming::Stray(_)]));
 }
 

@@ -83,7 +83,7 @@ impl Call {
     ///
     /// A report that the host has no room for is dropped; the next one says more anyway.
     pub fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
-        self.outbox.report(Event::Progress(Progress {
+        self.outbox.progress(Event::Progress(Progress {
             id: self.request.id.clone(),
             done: Some(done),
             total,

@@ -1,11 +1,11 @@
-//! The loop of a worker: requests in, replies out, and everything else answered meanwhile.
+//! The main loop of a worker: it starts requests, sends replies, and answers the host meanwhile.
 //!
 //! ```text
-//! host -> receive -> waiting -> start -> ready at once? -> reply -> host
-//!                                  \---> running (a task each) --/
+//! host -> receive -> queue -> start -> done in the first poll? -> reply -> host
+//!                                \---> running (a tokio task each) --/
 //! ```
 
-mod hearing;
+mod incoming;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Preparation;
 use super::call::Call;
-use super::outbox::{self, Outbox, Said};
+use super::outbox::{self, Outbox, OutboxReceiver};
+use super::queue::RequestQueue;
 use super::task::{Handler, Reply};
-use super::waiting::Waiting;
 use crate::error::IpcError;
 use crate::messages::{
     Event, Hello, IpcMessage, Log, LogLevel, MessageId, Request, Response, Started, TaskError,
@@ -30,32 +30,34 @@ use crate::messages::{
 };
 use crate::transport::IpcTransport;
 
-/// What waits to be written leaves at the latest when it fills a pipe.
-const UNSENT_BYTES: usize = 64 * 1024;
+/// Replies are written at the latest when they fill a pipe.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
 
-/// Requests that are done at once are done one after another for so long before the host is heard
-/// again and hears what came of them.
-const TURN: Duration = Duration::from_millis(1);
+/// How long requests that are done in their first poll are worked off before the replies are written and the host is heard
+/// again.
+const MAX_BATCH_TIME: Duration = Duration::from_millis(1);
 
+/// The state of one worker that serves one host.
 pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
     concurrency: usize,
-    waiting: Waiting,
+    queue: RequestQueue,
     running: JoinSet<Reply>,
-    /// Whose reply each running task brings.
-    calls: HashMap<Id, Running>,
+    /// The request that each running tokio task works on.
+    calls: HashMap<Id, RunningCall>,
     outbox: Outbox,
-    said: Said,
-    /// A token that no call has cancelled or keeps: most calls are over before they need theirs.
-    spare: CancellationToken,
-    /// Nothing more will be asked for.
-    draining: bool,
-    /// The host has closed its side.
-    ended: bool,
+    events: OutboxReceiver,
+    /// The token of the next call. Most calls are done in their first poll and never need one, so it is replaced only after
+    /// a call has kept it.
+    next_cancellation: CancellationToken,
+    /// The host said that it sends no more requests.
+    is_draining: bool,
+    /// The host closed its side.
+    has_host_ended: bool,
 }
 
-struct Running {
+struct RunningCall {
     id: MessageId,
     cancellation: CancellationToken,
 }
@@ -66,19 +68,20 @@ impl<T: IpcTransport> Conversation<T> {
         tasks: HashMap<TaskName, Handler>,
         concurrency: NonZeroU32,
     ) -> Self {
-        let (outbox, said) = outbox::channel();
+        let (outbox, events) = outbox::channel();
         Self {
             transport,
             tasks,
+            // On a machine of 16 bits, no number of tasks is larger.
             concurrency: usize::try_from(concurrency.get()).unwrap_or(usize::MAX),
-            waiting: Waiting::new(),
+            queue: RequestQueue::default(),
             running: JoinSet::new(),
             calls: HashMap::new(),
             outbox,
-            said,
-            spare: CancellationToken::new(),
-            draining: false,
-            ended: false,
+            events,
+            next_cancellation: CancellationToken::new(),
+            is_draining: false,
+            has_host_ended: false,
         }
     }
 
@@ -94,28 +97,28 @@ impl<T: IpcTransport> Conversation<T> {
             return Ok(());
         }
         loop {
-            if self.start_waiting().await? {
-                self.look_up().await?;
+            if self.start_queued().await? {
+                self.serve_host_briefly().await?;
             } else if self.is_done() {
                 return self.transport.flush().await;
             } else {
-                self.step().await?;
+                self.wait_for_next().await?;
             }
         }
     }
 
-    /// Answers the host while the worker gets ready. Says whether it is still wanted then.
+    /// Runs the preparation and answers the host meanwhile. Returns `false` if the host needs the worker no more.
     async fn prepare(&mut self, preparation: Preparation) -> Result<bool, IpcError> {
         let mut preparation = pin!(preparation);
         loop {
-            let listens = self.listens();
+            let accepts_input = self.accepts_input();
             tokio::select! {
                 prepared = &mut preparation => {
                     prepared.map_err(IpcError::Prepare)?;
-                    self.say(Event::Ready)?;
+                    self.send_or_drop(Event::Ready)?;
                     return Ok(true);
                 }
-                incoming = self.transport.receive(), if listens => self.take_all(incoming?)?,
+                incoming = self.transport.receive(), if accepts_input => self.handle_all(incoming?)?,
             }
             if self.is_done() {
                 return Ok(false);
@@ -124,61 +127,63 @@ impl<T: IpcTransport> Conversation<T> {
     }
 
     fn is_done(&self) -> bool {
-        let idle = self.waiting.is_empty() && self.running.is_empty();
-        idle && (self.draining || self.ended)
+        let is_idle = self.queue.is_empty() && self.running.is_empty();
+        is_idle && (self.is_draining || self.has_host_ended)
     }
 
-    fn listens(&self) -> bool {
-        !self.ended && !self.waiting.is_full()
+    fn accepts_input(&self) -> bool {
+        !self.has_host_ended && !self.queue.is_full()
     }
 
-    /// Waits for whatever happens next and deals with it.
-    async fn step(&mut self) -> Result<(), IpcError> {
-        let listens = self.listens();
+    /// Waits for whatever happens next, and handles it.
+    async fn wait_for_next(&mut self) -> Result<(), IpcError> {
+        let accepts_input = self.accepts_input();
         let unsent = self.transport.unsent_bytes();
         tokio::select! {
-            // What tasks say waits with them while the host does not listen.
-            Some(event) = self.said.next(), if unsent < UNSENT_BYTES => self.say(event),
+            // While the host does not read, events wait in the outbox, which is bounded.
+            Some(event) = self.events.next(), if unsent < MAX_UNSENT_BYTES => self.send_or_drop(event),
             Some(done) = self.running.join_next_with_id() => match done {
                 Ok((task, reply)) => self.finish(task, reply),
                 Err(lost) => self.finish(lost.id(), Err(lost.into())),
             },
-            // Whoever receives writes too; whoever does not still has to.
+            // `receive` writes as well. When no input is accepted, `flush` has to write.
             incoming = async {
-                if listens {
+                if accepts_input {
                     return self.transport.receive().await.map(Some);
                 }
                 self.transport.flush().await.map(|()| None)
-            }, if listens || unsent > 0 => match incoming? {
-                Some(incoming) => self.take_all(incoming),
+            }, if accepts_input || unsent > 0 => match incoming? {
+                Some(incoming) => self.handle_all(incoming),
                 None => Ok(()),
             },
         }
     }
 
-    /// Looks up from the work for a moment: writes what is done, and takes what came in.
-    async fn look_up(&mut self) -> Result<(), IpcError> {
-        if self.transport.unsent_bytes() >= UNSENT_BYTES {
+    /// Writes replies and handles what came in, without waiting for more.
+    async fn serve_host_briefly(&mut self) -> Result<(), IpcError> {
+        if self.transport.unsent_bytes() >= MAX_UNSENT_BYTES {
             self.transport.flush().await?;
         }
-        let listens = self.listens();
+        let accepts_input = self.accepts_input();
         tokio::select! {
             biased;
-            incoming = self.transport.receive(), if listens => self.take_all(incoming?),
+            incoming = self.transport.receive(), if accepts_input => self.handle_all(incoming?),
             () = std::future::ready(()) => Ok(()),
         }
     }
 
-    /// Starts what waits, as far as there is room. What is done at once is answered at once.
+    /// Starts queued requests while there is room. Those that are done in their first poll are answered at once.
     ///
-    /// Says whether there is more that could be started, if somebody else had not to be heard first.
-    async fn start_waiting(&mut self) -> Result<bool, IpcError> {
+    /// Returns whether more could be started, but the host has to be served first.
+    async fn start_queued(&mut self) -> Result<bool, IpcError> {
         let begun = Instant::now();
-        while self.running.len() < self.concurrency && !self.waiting.is_empty() {
-            if self.transport.unsent_bytes() >= UNSENT_BYTES || begun.elapsed() >= TURN {
+        while self.running.len() < self.concurrency && !self.queue.is_empty() {
+            if self.transport.unsent_bytes() >= MAX_UNSENT_BYTES
+                || begun.elapsed() >= MAX_BATCH_TIME
+            {
                 return Ok(true);
             }
-            if let Some(request) = self.waiting.pop() {
+            if let Some(request) = self.queue.pop() {
                 self.start(request).await?;
             }
         }
@@ -188,14 +193,14 @@ impl<T: IpcTransport> Conversation<T> {
     async fn start(&mut self, request: Request) -> Result<(), IpcError> {
         let id = request.id.clone();
         if self.concurrency > 1 {
-            self.say(Event::Started(Started { id: id.clone() }))?;
+            self.send_or_drop(Event::Started(Started { id: id.clone() }))?;
         }
         let Some(handler) = self.tasks.get(&request.task) else {
             let error = self.unknown_task(&request.task);
             return self.reply(id, Err(error));
         };
         let stops_when_dropped = handler.stops_when_dropped;
-        let cancellation = self.spare.clone();
+        let cancellation = self.next_cancellation.clone();
         let mut work = handler.start(Call::new(
             request,
             self.outbox.clone(),
@@ -204,22 +209,23 @@ impl<T: IpcTransport> Conversation<T> {
 
         let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await;
         if let Poll::Ready(reply) = first {
-            self.say_all()?;
+            self.send_task_events()?;
             return self.reply(id, reply);
         }
-        // It may be cancelled from now on, so the next call gets another.
-        self.spare = CancellationToken::new();
-        let stop = cancellation.clone();
+        // This call may be cancelled from now on, so the next one needs another token.
+        self.next_cancellation = CancellationToken::new();
+        let cancelled = cancellation.clone();
         let task = self.running.spawn(async move {
             tokio::select! {
                 biased;
                 reply = &mut work => reply,
-                () = stop.cancelled(), if stops_when_dropped => {
+                () = cancelled.cancelled(), if stops_when_dropped => {
                     Err(TaskError::new(TaskError::CANCELLED, "cancelled by the host"))
                 }
             }
         });
-        self.calls.insert(task.id(), Running { id, cancellation });
+        self.calls
+            .insert(task.id(), RunningCall { id, cancellation });
         Ok(())
     }
 
@@ -233,26 +239,30 @@ impl<T: IpcTransport> Conversation<T> {
         TaskError::new(TaskError::UNKNOWN_TASK, message).retryable(false)
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "a call is recorded when its tokio task is spawned"
+    )]
     fn finish(&mut self, task: Id, reply: Reply) -> Result<(), IpcError> {
-        self.say_all()?;
-        match self.calls.remove(&task) {
-            Some(call) => self.reply(call.id, reply),
-            None => Ok(()),
-        }
+        self.send_task_events()?;
+        let call = self.calls.remove(&task);
+        let call = call.expect("a task ends once, and its call was recorded when it was spawned");
+        self.reply(call.id, reply)
     }
 
-    /// Sends what tasks have said up to now: it comes before their replies.
-    fn say_all(&mut self) -> Result<(), IpcError> {
-        for _ in 0..self.said.len() {
-            if let Some(event) = self.said.try_next() {
-                self.say(event)?;
+    /// Queues the events that tasks have sent up to now, so that they come before the replies of these tasks.
+    fn send_task_events(&mut self) -> Result<(), IpcError> {
+        for _ in 0..self.events.len() {
+            if let Some(event) = self.events.try_next() {
+                self.send_or_drop(event)?;
             }
         }
         Ok(())
     }
 
+    /// Queues the one response to a request. If it is too large, the host gets an error instead.
     fn reply(&mut self, id: MessageId, reply: Reply) -> Result<(), IpcError> {
-        let refusal = id.clone();
+        let refused_id = id.clone();
         match self
             .transport
             .queue(&Response { id, outcome: reply }.into())
@@ -260,8 +270,8 @@ impl<T: IpcTransport> Conversation<T> {
             Err(error @ IpcError::TooLarge { .. }) => {
                 let error =
                     TaskError::new(TaskError::TOO_LARGE, error.to_string()).retryable(false);
-                self.say(Response {
-                    id: refusal,
+                self.send_or_drop(Response {
+                    id: refused_id,
                     outcome: Err(error),
                 })
             }
@@ -269,17 +279,16 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    fn complain(&mut self, message: String) -> Result<(), IpcError> {
-        self.say(Event::Log(Log {
+    fn log_error(&mut self, message: String) -> Result<(), IpcError> {
+        self.send_or_drop(Event::Log(Log {
             id: None,
             level: LogLevel::Error,
             message,
         }))
     }
 
-    /// Sends what no limit should get in the way of. What is too large all the same is left out: its
-    /// loss must not cost the worker its life.
-    fn say(&mut self, message: impl Into<IpcMessage>) -> Result<(), IpcError> {
+    /// Queues a message that is usually small. One that is too large is dropped: its loss must not end the worker.
+    fn send_or_drop(&mut self, message: impl Into<IpcMessage>) -> Result<(), IpcError> {
         match self.transport.queue(&message.into()) {
             Err(IpcError::TooLarge { .. }) => Ok(()),
             queued => queued,
@@ -287,7 +296,7 @@ impl<T: IpcTransport> Conversation<T> {
     }
 }
 
-impl Running {
+impl RunningCall {
     fn is_cancelled(&self) -> bool {
         self.cancellation.is_cancelled()
     }

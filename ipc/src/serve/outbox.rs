@@ -1,4 +1,4 @@
-//! What tasks say while they work, on its way to the conversation.
+//! Carries events from the tasks of a worker to its conversation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,83 +7,85 @@ use tokio::sync::mpsc;
 
 use crate::messages::{Event, Log, LogLevel};
 
-/// Enough for a burst of log lines; what a task says faster than the host reads has to go somewhere
-/// else than into memory.
+/// How many events may wait. That is enough for a burst of log lines. A task that logs faster than the host reads must not
+/// fill the memory.
 const CAPACITY: usize = 1024;
 
-/// More of a text than this is no message to a person.
-const TEXT_BYTES: usize = 16 * 1024;
+/// The longest text of a log line or a progress message.
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// Where a task puts what it has to say; it never waits.
+/// Takes the events of a task, and never waits.
 #[derive(Clone)]
 pub(super) struct Outbox {
     sender: mpsc::Sender<Event>,
-    dropped: Arc<AtomicU64>,
+    dropped_lines: Arc<AtomicU64>,
 }
 
-/// Where the conversation finds what tasks have said.
-pub(super) struct Said {
+/// Hands the events of all tasks to the conversation.
+pub(super) struct OutboxReceiver {
     receiver: mpsc::Receiver<Event>,
-    dropped: Arc<AtomicU64>,
+    dropped_lines: Arc<AtomicU64>,
 }
 
-pub(super) fn channel() -> (Outbox, Said) {
+pub(super) fn channel() -> (Outbox, OutboxReceiver) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
-    let dropped = Arc::new(AtomicU64::new(0));
+    let dropped_lines = Arc::new(AtomicU64::new(0));
     (
         Outbox {
             sender,
-            dropped: Arc::clone(&dropped),
+            dropped_lines: Arc::clone(&dropped_lines),
         },
-        Said { receiver, dropped },
+        OutboxReceiver {
+            receiver,
+            dropped_lines,
+        },
     )
 }
 
 impl Outbox {
-    pub(super) fn report(&self, event: Event) {
-        // Progress that finds no room is superseded by the next; nobody has to know.
+    pub(super) fn progress(&self, event: Event) {
+        // The next progress supersedes one that is dropped here, so nobody has to know.
         let _ = self.sender.try_send(event);
     }
 
     pub(super) fn log(&self, log: Log) {
         if self.sender.try_send(Event::Log(log)).is_err() {
-            // A count only: it orders nothing.
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            // Relaxed: the count orders nothing.
+            self.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// The beginning of a text that is too long to be sent as a message to a person.
+/// Cuts a text that is too long for a log line or a progress message.
 pub(super) fn shorten(mut text: String) -> String {
-    if text.len() > TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
         text.push('\u{2026}');
     }
     text
 }
 
-impl Said {
-    /// Waits for something to be said; cancel safe. The conversation holds a sender, so there is
-    /// always a next.
+impl OutboxReceiver {
+    /// Waits for the next event. Cancel safe. It never returns `None` while the conversation owns an [`Outbox`].
     pub(super) async fn next(&mut self) -> Option<Event> {
         self.receiver.recv().await
     }
 
-    /// What has been said already.
+    /// Returns the next event that is there already. When there is none, it reports the dropped log lines.
     pub(super) fn try_next(&mut self) -> Option<Event> {
         self.receiver
             .try_recv()
             .ok()
-            .or_else(|| self.dropped_lines())
+            .or_else(|| self.report_dropped_lines())
     }
 
-    /// How much has been said already, the word of what was dropped included.
+    /// The number of events that are there already, including the report of dropped lines.
     pub(super) fn len(&self) -> usize {
         self.receiver.len() + 1
     }
 
-    fn dropped_lines(&self) -> Option<Event> {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+    fn report_dropped_lines(&self) -> Option<Event> {
+        let dropped = self.dropped_lines.swap(0, Ordering::Relaxed);
         (dropped > 0).then(|| {
             Event::Log(Log {
                 id: None,

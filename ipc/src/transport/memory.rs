@@ -7,19 +7,18 @@ use crate::serialization::{Limits, Native};
 
 /// One end of a conversation within one process.
 ///
-/// It is the real transport over a pipe in memory: what a test sends has been through every byte of
-/// the protocol.
+/// It is the real transport over a pipe in memory, so a test covers every byte of the protocol.
 pub type MemoryTransport = StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
-/// How much a pipe in memory holds; what a Linux pipe does by default.
+/// The capacity of a pipe in memory: that of a Linux pipe by default.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Both ends of a conversation within one process.
+/// Makes both ends of a conversation within one process.
 pub fn memory_pair() -> (MemoryTransport, MemoryTransport) {
     memory_pair_with(PIPE_BYTES, Limits::default())
 }
 
-/// Both ends of a conversation over a pipe of this size, within these limits.
+/// Makes both ends of a conversation over a pipe of this size, within these limits.
 pub fn memory_pair_with(pipe_bytes: usize, limits: Limits) -> (MemoryTransport, MemoryTransport) {
     let (host, worker) = duplex(pipe_bytes);
     let end = |stream| {

@@ -1,4 +1,4 @@
-//! A conversation over any pair of byte streams; a child's pipes, as a rule.
+//! A conversation over a reader and a writer, usually the pipes of a child process.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +14,7 @@ use crate::error::IpcError;
 use crate::messages::IpcMessage;
 use crate::serialization::{Codec, Dialect, Incoming, Limits, Native};
 
-/// How much one read takes: what a Linux pipe holds by default.
+/// The most that one read takes: as much as a Linux pipe holds by default.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A conversation over a reader and a writer.
@@ -40,16 +40,17 @@ const READ_BYTES: usize = 64 * 1024;
 /// ```
 pub struct StdioTransport<R, W> {
     reader: R,
-    /// Gone once the sending side is closed or broken.
+    /// `None` once the sending side is closed or broken.
     writer: Option<W>,
-    /// The sending side is closed once everything is written.
-    finishing: bool,
-    /// A failure to read that came up while writing, and that nobody was told of yet.
+    /// Whether to close the sending side once everything is written.
+    is_finishing: bool,
+    /// A failure to read that happened during a write. The next `receive` reports it.
     read_error: Option<io::Error>,
     codec: Codec,
-    chunk: Box<[u8]>,
+    read_buffer: Box<[u8]>,
     limit: usize,
-    ended: bool,
+    has_ended: bool,
+    /// The time of the last read.
     read_at: Instant,
 }
 
@@ -58,28 +59,33 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    /// A conversation in the native dialect, within the default limits.
+    /// Begins a conversation in the native dialect, within the default limits.
     pub fn new(reader: R, writer: W) -> Self {
         Self::with(reader, writer, Native, Limits::default())
     }
 
-    /// A conversation in a dialect and within limits of one's own choice.
+    /// Begins a conversation in this dialect, within these limits.
     pub fn with(reader: R, writer: W, dialect: impl Dialect + 'static, limits: Limits) -> Self {
         Self {
             reader,
             writer: Some(writer),
-            finishing: false,
+            is_finishing: false,
             read_error: None,
             codec: Codec::new(dialect, limits),
-            chunk: vec![0; READ_BYTES].into_boxed_slice(),
+            read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
             limit: limits.max_message_bytes,
-            ended: false,
+            has_ended: false,
             read_at: tokio::time::Instant::now().into_std(),
         }
     }
 
     /// Writes as much of what is queued as the peer takes.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
+        if self.writer.is_none() {
+            // The session may still answer what comes in. Nobody takes these answers any more.
+            self.codec.discard_outgoing();
+            return Poll::Ready(Ok(()));
+        }
         while !self.codec.outgoing().is_empty() {
             let Some(writer) = &mut self.writer else {
                 return Poll::Ready(Err(IpcError::Closed));
@@ -88,7 +94,7 @@ where
                 Ok(0) => {
                     return Poll::Ready(Err(self.lose_writer(io::ErrorKind::WriteZero.into())));
                 }
-                Ok(bytes) => self.codec.wrote(bytes),
+                Ok(bytes) => self.codec.mark_written(bytes),
                 Err(error) => return Poll::Ready(Err(self.lose_writer(error))),
             }
         }
@@ -96,28 +102,28 @@ where
             return Poll::Ready(Ok(()));
         };
         let mut written = ready!(Pin::new(&mut *writer).poll_flush(cx));
-        if self.finishing && written.is_ok() {
+        if self.is_finishing && written.is_ok() {
             written = ready!(Pin::new(writer).poll_shutdown(cx));
             self.writer = None;
         }
         Poll::Ready(written.map_err(|error| self.lose_writer(error)))
     }
 
-    /// A side that failed once is closed: the failure is told once.
+    /// Closes the sending side after a failure, so that the failure is reported once.
     fn lose_writer(&mut self, error: io::Error) -> IpcError {
         self.writer = None;
         self.codec.discard_outgoing();
         IpcError::Write(error)
     }
 
-    /// Reads once.
+    /// Reads once, and feeds the codec.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut buffer = ReadBuf::new(&mut self.chunk);
+        let mut buffer = ReadBuf::new(&mut self.read_buffer);
         let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
         self.read_at = tokio::time::Instant::now().into_std();
-        self.ended = read.is_err() || buffer.filled().is_empty();
+        self.has_ended = read.is_err() || buffer.filled().is_empty();
         match read {
-            Ok(()) if self.ended => self.codec.finish(),
+            Ok(()) if self.has_ended => self.codec.finish(),
             Ok(()) => self.codec.feed(buffer.filled()),
             Err(_) => self.codec.break_off(),
         }
@@ -125,24 +131,28 @@ where
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
-        // Writing comes first: what is queued is work that somebody could be doing.
+        // Write first: what is queued is work that the peer could be doing.
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
             return Poll::Ready(Err(error));
         }
         if let Some(next) = self.next() {
             return Poll::Ready(next);
         }
+        if self.codec.is_overwhelmed() {
+            // The writer wakes this task once the peer takes answers again.
+            return Poll::Pending;
+        }
         ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
         if let Some(next) = self.next() {
             return Poll::Ready(next);
         }
-        // A peer may print chatter without end, of which nothing is passed on. Whoever waits gets to look at
-        // other things between two reads, or would never look at a clock.
+        // A peer may print without end, and nothing of it may be passed on. So this function returns after each read,
+        // because a caller in a `select!` would otherwise never see its timers fire.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// What has come in already.
+    /// Returns what has come in already.
     fn next(&mut self) -> Option<Result<Incoming, IpcError>> {
         let next = self.codec.next(self.read_at)?;
         let error = (next == Incoming::End)
@@ -156,11 +166,11 @@ where
             if let Poll::Ready(done) = self.poll_write(cx) {
                 return Poll::Ready(done);
             }
-            // The peer may not read before it is read. What it says is kept, up to a message.
-            if self.ended || self.codec.unread() > self.limit {
+            // The peer may want to be read before it reads. What it sends is kept, up to the size of one message.
+            if self.has_ended || self.codec.unread() > self.limit {
                 return Poll::Pending;
             }
-            // Here only writing matters: a failure to read is told to whoever receives next.
+            // The caller waits for the write, so the next `receive` reports a failure to read.
             self.read_error = ready!(self.poll_read(cx)).err();
         }
     }
@@ -173,7 +183,7 @@ where
     W: AsyncWrite + Unpin + Send,
 {
     fn queue(&mut self, message: &IpcMessage) -> Result<(), IpcError> {
-        if self.writer.is_none() || self.finishing {
+        if self.writer.is_none() || self.is_finishing {
             return Err(IpcError::Closed);
         }
         self.codec.encode(message)
@@ -192,14 +202,14 @@ where
     }
 
     fn try_receive(&mut self) -> Option<Incoming> {
-        // The end may carry an error with it, which only `receive` can tell.
+        // At the end there may be an error, which only `receive` can report.
         self.codec
             .next(self.read_at)
             .filter(|incoming| *incoming != Incoming::End)
     }
 
     fn finish(&mut self) {
-        self.finishing = true;
+        self.is_finishing = true;
     }
 
     async fn close(&mut self) -> Result<(), IpcError> {

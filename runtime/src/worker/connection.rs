@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::{
-    Capability, Handshake, IpcTransport, Lines, Native, PROTOCOLS_ENV, Profile, ProtocolVersion,
-    StdioTransport, WORKER_ID_ENV,
+    Capability, Dialect, Handshake, HandshakeKind, HandshakeMode, IpcTransport, Lines, Native,
+    PROTOCOLS_ENV, Profile, ProtocolVersion, StdioTransport, WORKER_ID_ENV,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
@@ -69,9 +69,20 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts the worker and stays with it to its end.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let dialect: Box<dyn Dialect> = match self.config.language {
+            Language::Native => Box::new(Native),
+            Language::Lines { input, output } => {
+                Box::new(Lines::new(input, output).skip(self.config.skip_lines))
+            }
+        };
+        self.run_in(dialect).await;
+    }
+
+    /// Does the same with a worker that speaks this dialect.
+    async fn run_in(mut self, dialect: Box<dyn Dialect>) {
         let death = match self.start().await {
-            Ok(handle) => match Live::new(&self, handle) {
+            Ok(handle) => match Live::new(&self, handle, dialect) {
                 Some(live) => live.run(&mut self.orders).await,
                 None => Death::before_work(Cause::ClosedInput),
             },
@@ -98,7 +109,7 @@ impl Connection {
             .env
             .set(
                 PROTOCOLS_ENV,
-                ratchet_ipc::offer(ProtocolVersion::SUPPORTED),
+                ratchet_ipc::offer_versions(ProtocolVersion::SUPPORTED),
             )
             .set(WORKER_ID_ENV, self.name.as_str());
         let handle = self.manager.spawn_process(&process).await;
@@ -134,7 +145,7 @@ struct Live {
     transport: Box<dyn IpcTransport>,
     stderr: Stderr,
     handshake: Handshake,
-    /// It has said hello.
+    /// It has said hello, or has taken part in the handshake of its dialect.
     introduced: bool,
     /// It has shown that it reads its requests, and its supervisor knows.
     is_proven: bool,
@@ -201,22 +212,27 @@ enum Leaving {
 }
 
 impl Live {
-    fn new(connection: &Connection, mut handle: ProcessHandle) -> Option<Self> {
+    fn new(
+        connection: &Connection,
+        mut handle: ProcessHandle,
+        dialect: Box<dyn Dialect>,
+    ) -> Option<Self> {
         let config = Arc::clone(&connection.config);
         let (stdin, stdout, stderr) = handle.take_pipes()?;
-        let transport = match config.language {
-            Language::Native => StdioTransport::with(stdout, stdin, Native, config.limits),
-            Language::Lines { input, output } => {
-                let lines = Lines::new(input, output).skip(config.skip_lines);
-                StdioTransport::with(stdout, stdin, lines, config.limits)
-            }
-        };
         let now = now();
-        let (mode, wait) = match config.language {
-            Language::Lines { .. } => (ratchet_ipc::HandshakeMode::None, Duration::ZERO),
-            Language::Native if connection.expect_silence => (config.handshake, Duration::ZERO),
-            Language::Native => (config.handshake, config.handshake_wait),
+        let handshake = match dialect.handshake_kind() {
+            HandshakeKind::Hello => {
+                let wait = if connection.expect_silence {
+                    Duration::ZERO
+                } else {
+                    config.handshake_wait
+                };
+                Handshake::new(config.handshake, ProtocolVersion::SUPPORTED, now, wait)
+            }
+            HandshakeKind::None => Handshake::new(HandshakeMode::None, &[], now, Duration::ZERO),
+            HandshakeKind::Session => Handshake::by_session(),
         };
+        let transport = StdioTransport::with(stdout, stdin, dialect, config.limits);
         Some(Self {
             name: connection.name.clone(),
             manager: Arc::clone(&connection.manager),
@@ -226,7 +242,7 @@ impl Live {
             process: handle,
             transport: Box::new(transport),
             stderr: Stderr::new(stderr, config.stderr_bytes),
-            handshake: Handshake::new(mode, ProtocolVersion::SUPPORTED, now, wait),
+            handshake,
             introduced: false,
             is_proven: false,
             look_at: None,
@@ -538,3 +554,6 @@ async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) 
 fn now() -> Instant {
     working_now().into_std()
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,41 +111,6 @@ fn a_stream_that_breaks_off_leaves_no_half_message() {
 }
 
 #[test]
-fn a_dialect_may_open_the_conversation_and_answer_by_itself() {
-    /// A tenth of JSON-RPC: the host greets, and a question of the peer is none of anybody's business.
-    struct Greeting;
-    impl Dialect for Greeting {
-        fn open(&mut self, line: &mut Vec<u8>) {
-            line.extend_from_slice(b"initialize\n");
-        }
-        fn encode(&self, _: &IpcMessage, _: &mut Vec<u8>) -> Result<(), IpcError> {
-            Ok(())
-        }
-        fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
-            match line {
-                b"hello" => {
-                    found.message(Event::Hello(Hello::new([ProtocolVersion::V1])));
-                    found.answer(b"initialized\n");
-                }
-                other => found.stray(other),
-            }
-        }
-        fn decode_overlong(&mut self, head: &[u8], _: u64, found: &mut Found<'_>) {
-            found.stray(head);
-        }
-    }
-    let mut codec = Codec::new(Greeting, Limits::default());
-    assert_eq!(codec.outgoing(), b"initialize\n");
-    codec.wrote(usize::MAX);
-    codec.feed(b"hello\n");
-    assert!(matches!(
-        &read_all(&mut codec)[..],
-        [Incoming::Message(IpcMessage::Event(_))]
-    ));
-    assert_eq!(codec.outgoing(), b"initialized\n");
-}
-
-#[test]
 fn what_is_too_large_to_send_leaves_nothing_behind() {
     let mut codec = Codec::new(Native, small(200));
     let request = |size: usize| Request::new(1, "t", Payload::from_text(&"x".repeat(size))).into();
@@ -164,9 +129,9 @@ fn written_bytes_leave_the_queue() {
     let mut codec = Codec::new(Native, Limits::default());
     codec.encode(&Event::Drain.into()).unwrap();
     let line = codec.outgoing().to_vec();
-    codec.wrote(5);
+    codec.mark_written(5);
     codec.encode(&Event::Ready.into()).unwrap();
     assert!(codec.outgoing().starts_with(&line[5..]));
-    codec.wrote(usize::MAX);
+    codec.mark_written(usize::MAX);
     assert!(codec.outgoing().is_empty());
 }

@@ -56,6 +56,12 @@ impl Live {
                     format!("a host answers no request ({})", request.id),
                 );
             }
+            Incoming::Readiness(readiness) => {
+                self.doubtful = false;
+                self.introduced = true;
+                self.handshake.on_readiness(readiness);
+                self.shake_hands().await;
+            }
             Incoming::Stray(stray) => self.take_stray(stray, now).await,
             Incoming::Malformed(malformed) if malformed.kind == MessageKind::Response => {
                 let failure = Failure::new(

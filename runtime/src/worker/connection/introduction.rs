@@ -10,7 +10,9 @@ impl Live {
     /// Looks whether the worker has become ready, or is refused.
     pub(super) async fn shake_hands(&mut self) {
         match self.handshake.state() {
-            HandshakeState::AwaitingHello | HandshakeState::AwaitingReady(_) => {}
+            HandshakeState::AwaitingHello
+            | HandshakeState::AwaitingReady(_)
+            | HandshakeState::AwaitingSession => {}
             HandshakeState::Ready(profile) if self.profile.as_ref() == Some(profile) => {}
             HandshakeState::Ready(profile) => {
                 let profile = profile.clone();

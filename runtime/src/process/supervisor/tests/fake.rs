@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ratchet_ipc::{
-    Capability, Dialect, Event, Found, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
+    Capability, Decoded, Dialect, Event, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
     LogLevel, Native, Payload, ProtocolVersion, Request, Response, StdioTransport, TaskError,
 };
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
@@ -105,12 +105,12 @@ impl Dialect for Spoken {
         Ok(())
     }
 
-    fn decode(&mut self, line: &[u8], found: &mut Found<'_>) {
-        Native.decode(line, found);
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        Native.decode(line, decoded);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, found: &mut Found<'_>) {
-        Native.decode_overlong(head, bytes, found);
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+        Native.decode_overlong(head, bytes, decoded);
     }
 }
 

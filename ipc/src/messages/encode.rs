@@ -1,15 +1,15 @@
-//! Messages to lines of the native dialect.
+//! Writes a message as one JSON object.
 //!
-//! Requests and responses are written by hand: they are nearly all of the traffic, their payloads are
-//! copied as they are, and a message costs a few dozen nanoseconds this way.
+//! Requests and responses are nearly all of the traffic, so they are written by hand. Their payloads are copied as they
+//! are, and a message costs a few dozen nanoseconds this way.
 
 use serde::Serialize;
 
+use super::{Event, IpcMessage, Request, Response};
 use crate::error::IpcError;
 use crate::json::{write_decimal, write_string};
-use crate::messages::{Event, IpcMessage, Request, Response};
 
-/// Appends the message without a newline.
+/// Appends a message without a newline.
 pub(crate) fn write_message(message: &IpcMessage, out: &mut Vec<u8>) -> Result<(), IpcError> {
     match message {
         IpcMessage::Request(request) => {
@@ -73,14 +73,14 @@ fn write_response(response: &Response, out: &mut Vec<u8>) -> Result<(), IpcError
 fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), IpcError> {
     match event {
         Event::Hello(hello) => write_named("hello", hello, out),
-        Event::Ready => write_named("ready", &Nothing {}, out),
+        Event::Ready => write_named("ready", &NoFields {}, out),
         Event::Started(started) => write_named("started", started, out),
         Event::Progress(progress) => write_named("progress", progress, out),
         Event::Log(log) => write_named("log", log, out),
         Event::Pong(nonce) => write_named("pong", nonce, out),
         Event::Cancel(cancel) => write_named("cancel", cancel, out),
         Event::Ping(nonce) => write_named("ping", nonce, out),
-        Event::Drain => write_named("drain", &Nothing {}, out),
+        Event::Drain => write_named("drain", &NoFields {}, out),
         Event::Unknown(unknown) => {
             out.extend_from_slice(unknown.body().as_str().as_bytes());
             Ok(())
@@ -88,9 +88,9 @@ fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), IpcError> {
     }
 }
 
-/// The body of an event that is all said by its name.
+/// The body of an event that consists of its name only.
 #[derive(Serialize)]
-struct Nothing {}
+struct NoFields {}
 
 /// Appends an event: its name, then the fields of its body.
 fn write_named<T: Serialize>(name: &str, body: &T, out: &mut Vec<u8>) -> Result<(), IpcError> {

@@ -1,18 +1,18 @@
-//! What the host says, and what comes of it.
+//! Handles what the host sends.
 
 use super::Conversation;
 use crate::error::IpcError;
-use crate::messages::{Event, IpcMessage, MessageId, TaskError};
-use crate::serialization::{Incoming, MessageKind};
+use crate::messages::{Event, IpcMessage, MessageId, MessageKind, TaskError};
+use crate::serialization::Incoming;
 use crate::transport::IpcTransport;
 
 impl<T: IpcTransport> Conversation<T> {
-    /// Takes what came in, and what came in with it.
-    pub(super) fn take_all(&mut self, first: Incoming) -> Result<(), IpcError> {
+    /// Handles what came in first, and what came in with the same read.
+    pub(super) fn handle_all(&mut self, first: Incoming) -> Result<(), IpcError> {
         let mut next = Some(first);
         while let Some(incoming) = next {
-            self.take(incoming)?;
-            next = if self.listens() {
+            self.handle(incoming)?;
+            next = if self.accepts_input() {
                 self.transport.try_receive()
             } else {
                 None
@@ -21,17 +21,19 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(())
     }
 
-    fn take(&mut self, incoming: Incoming) -> Result<(), IpcError> {
+    fn handle(&mut self, incoming: Incoming) -> Result<(), IpcError> {
         match incoming {
             Incoming::Message(IpcMessage::Request(request)) => {
-                self.waiting.push(request);
+                self.queue.push(request);
                 Ok(())
             }
-            Incoming::Message(IpcMessage::Event(event)) => self.on_event(event),
+            Incoming::Message(IpcMessage::Event(event)) => self.handle_event(event),
             Incoming::Message(IpcMessage::Response(response)) => {
-                self.complain(format!("a worker takes no response ({})", response.id))
+                self.log_error(format!("a worker takes no response ({})", response.id))
             }
-            Incoming::Stray(stray) => self.complain(format!("not a message: {}", stray.text)),
+            // Only a host waits until its peer is ready.
+            Incoming::Readiness(_) => Ok(()),
+            Incoming::Stray(stray) => self.log_error(format!("not a message: {}", stray.text)),
             Incoming::Malformed(malformed) => {
                 let error = TaskError::new(TaskError::MALFORMED, malformed.reason);
                 self.refuse(Some(malformed.kind), malformed.id, error)
@@ -48,21 +50,21 @@ impl<T: IpcTransport> Conversation<T> {
                 )
             }
             Incoming::End => {
-                self.ended = true;
+                self.has_host_ended = true;
                 Ok(())
             }
         }
     }
 
-    fn on_event(&mut self, event: Event) -> Result<(), IpcError> {
+    fn handle_event(&mut self, event: Event) -> Result<(), IpcError> {
         match event {
-            Event::Ping(nonce) => self.say(Event::Pong(nonce)),
+            Event::Ping(nonce) => self.send_or_drop(Event::Pong(nonce)),
             Event::Cancel(cancel) => self.cancel(&cancel.id),
             Event::Drain => {
-                self.draining = true;
+                self.is_draining = true;
                 Ok(())
             }
-            // What only workers say, and what a later version may say.
+            // Only workers send these, or a later version does.
             Event::Hello(_)
             | Event::Ready
             | Event::Started(_)
@@ -73,7 +75,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// What waits is answered at once; what runs is told, and answers.
+    /// Cancels a request. A queued one is answered here, and a running one is told and answers by itself.
     fn cancel(&mut self, id: &MessageId) -> Result<(), IpcError> {
         let mut running = self
             .calls
@@ -83,14 +85,14 @@ impl<T: IpcTransport> Conversation<T> {
             call.cancellation.cancel();
             return Ok(());
         }
-        if !self.waiting.remove(id) {
+        if !self.queue.remove(id) {
             return Ok(());
         }
         let error = TaskError::new(TaskError::CANCELLED, "cancelled before it began");
         self.reply(id.clone(), Err(error))
     }
 
-    /// Answers a request that could not be read, if it is known whose it is.
+    /// Answers a request that could not be read. If its id is not known, the error is only logged.
     fn refuse(
         &mut self,
         kind: Option<MessageKind>,
@@ -99,7 +101,7 @@ impl<T: IpcTransport> Conversation<T> {
     ) -> Result<(), IpcError> {
         match (kind, id) {
             (Some(MessageKind::Request), Some(id)) => self.reply(id, Err(error.retryable(false))),
-            _ => self.complain(error.to_string()),
+            _ => self.log_error(error.to_string()),
         }
     }
 }

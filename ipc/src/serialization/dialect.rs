@@ -1,0 +1,206 @@
+//! The seam between messages and the way in which a peer writes them.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::incoming::{Incoming, Malformed, TooLarge};
+use super::stray::{self, StrayLimiter};
+use crate::error::IpcError;
+use crate::messages::{IpcMessage, MessageId, MessageKind};
+use crate::protocol::{HandshakeError, HandshakeKind, Profile, Readiness};
+
+/// One session with a peer that speaks some protocol of lines.
+///
+/// The session turns messages into lines and lines into messages. It may keep state, answer the peer by itself, and
+/// decide when the peer is ready for work.
+///
+/// ```
+/// use ratchet_ipc::{Decoded, Dialect, HandshakeKind, IpcError, IpcMessage, Payload, Profile, Response};
+///
+/// /// Numbered lines. The peer begins with `HI`, waits for `OK`, and may say `PING` at any time.
+/// struct Numbered;
+///
+/// impl Dialect for Numbered {
+///     fn handshake_kind(&self) -> HandshakeKind {
+///         HandshakeKind::Session
+///     }
+///
+///     fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+///         if let IpcMessage::Request(request) = message {
+///             line.extend_from_slice(format!("{} {}\n", request.id, request.input).as_bytes());
+///         }
+///         Ok(())
+///     }
+///
+///     fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+///         match (line, std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '))) {
+///             (b"PING", _) => decoded.send(b"PONG\n"),
+///             (b"HI", _) => {
+///                 decoded.send(b"OK\n");
+///                 decoded.ready(Profile::minimal());
+///             }
+///             (_, Some((id, text))) => {
+///                 let outcome = Ok(Payload::from_text(text));
+///                 decoded.message(Response { id: id.into(), outcome });
+///             }
+///             _ => decoded.stray(line),
+///         }
+///     }
+///
+///     fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+///         decoded.stray(head);
+///     }
+/// }
+/// ```
+pub trait Dialect: Send {
+    /// How a peer that speaks this dialect becomes ready for work.
+    fn handshake_kind(&self) -> HandshakeKind {
+        HandshakeKind::Hello
+    }
+
+    /// Appends the bytes with which the session begins, each line with its newline.
+    fn open(&mut self, _line: &mut Vec<u8>) {}
+
+    /// Appends a message as one line, newline included.
+    ///
+    /// A message that the dialect cannot express, such as a ping to a filter, appends nothing. The line may still be
+    /// dropped for its size, so state changes only in [`sent`](Self::sent).
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError>;
+
+    /// Learns that the message that was encoded last will be sent.
+    fn sent(&mut self, _message: &IpcMessage) {}
+
+    /// Reads one line, without its newline.
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>);
+
+    /// Reads the text after the last newline, at the end of the stream.
+    fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        self.decode(line, decoded);
+    }
+
+    /// Learns of a line that was too long to keep, of which only the beginning (`head`) is left.
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>);
+}
+
+impl<D: Dialect + ?Sized> Dialect for Box<D> {
+    fn handshake_kind(&self) -> HandshakeKind {
+        (**self).handshake_kind()
+    }
+
+    fn open(&mut self, line: &mut Vec<u8>) {
+        (**self).open(line);
+    }
+
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        (**self).encode(message, line)
+    }
+
+    fn sent(&mut self, message: &IpcMessage) {
+        (**self).sent(message);
+    }
+
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        (**self).decode(line, decoded);
+    }
+
+    fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        (**self).decode_unfinished(line, decoded);
+    }
+
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+        (**self).decode_overlong(head, bytes, decoded);
+    }
+}
+
+/// Takes the results of a line from a [`Dialect`].
+pub struct Decoded<'a> {
+    pub(super) queue: &'a mut VecDeque<Incoming>,
+    pub(super) strays: &'a mut StrayLimiter,
+    /// Where bytes for the peer go, behind everything that is sent already.
+    pub(super) outgoing: &'a mut Vec<u8>,
+    pub(super) limit: usize,
+    pub(super) now: Instant,
+}
+
+impl Decoded<'_> {
+    /// The line contains a message.
+    pub fn message(&mut self, message: impl Into<IpcMessage>) {
+        self.queue.push_back(Incoming::Message(message.into()));
+    }
+
+    /// The line contains text that is no message. Such lines are passed on at a limited rate.
+    pub fn stray(&mut self, text: &[u8]) {
+        if let Some(line) = self.strays.pass(text, self.now) {
+            self.queue.push_back(Incoming::Stray(line));
+        }
+    }
+
+    /// The line contains a message that breaks the protocol.
+    ///
+    /// Without the id of a request it has no consequence, so it is passed on at the limited rate of stray lines.
+    pub fn malformed(
+        &mut self,
+        kind: MessageKind,
+        id: Option<MessageId>,
+        reason: impl Into<String>,
+        line: &[u8],
+    ) {
+        if id.is_none() && !self.strays.has_room(self.now) {
+            return;
+        }
+        self.push_malformed(kind, false, id, reason.into(), line);
+    }
+
+    /// The line contains a hello that breaks the protocol.
+    pub fn malformed_hello(&mut self, reason: impl Into<String>, line: &[u8]) {
+        self.push_malformed(MessageKind::Event, true, None, reason.into(), line);
+    }
+
+    fn push_malformed(
+        &mut self,
+        kind: MessageKind,
+        is_hello: bool,
+        id: Option<MessageId>,
+        reason: String,
+        line: &[u8],
+    ) {
+        let (line, _) = stray::excerpt(line);
+        self.queue.push_back(Incoming::Malformed(Malformed {
+            kind,
+            is_hello,
+            id,
+            reason,
+            line,
+        }));
+    }
+
+    /// The line contained a message that was too long to keep.
+    pub fn too_large(&mut self, kind: Option<MessageKind>, id: Option<MessageId>, bytes: u64) {
+        self.queue.push_back(Incoming::TooLarge(TooLarge {
+            kind,
+            id,
+            bytes,
+            limit: self.limit,
+        }));
+    }
+
+    /// Sends bytes to the peer, newline included, behind everything that was sent before.
+    ///
+    /// Use it for an answer to a question of the peer that no layer above has to know of.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.outgoing.extend_from_slice(bytes);
+    }
+
+    /// The peer is ready for work. Only a dialect with [`HandshakeKind::Session`] needs to say so.
+    pub fn ready(&mut self, profile: Profile) {
+        let readiness = Readiness::Ready(Box::new(profile));
+        self.queue.push_back(Incoming::Readiness(readiness));
+    }
+
+    /// The handshake of the dialect failed, so the peer gets no work.
+    pub fn refuse(&mut self, reason: impl Into<String>) {
+        let reason = reason.into();
+        let readiness = Readiness::Refused(HandshakeError::Dialect { reason });
+        self.queue.push_back(Incoming::Readiness(readiness));
+    }
+}

@@ -1,0 +1,78 @@
+//! Reads type and id off the beginning of a message that cannot be read as a whole.
+
+use crate::messages::{MessageId, MessageKind};
+
+/// The type and the id of a message, as far as they could be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Option<MessageKind>,
+    pub(super) id: Option<MessageId>,
+}
+
+impl Header {
+    /// Finds type and id in the beginning of a message. Only its own fields count, not those inside of a payload.
+    pub(super) fn read(head: &[u8]) -> Self {
+        let mut header = Self::default();
+        let mut depth = 0_u32;
+        let mut at = 0;
+        while at < head.len() {
+            match head[at] {
+                b'{' | b'[' => depth += 1,
+                // The text may be no JSON at all, and close more than it opens.
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b'"' => {
+                    let Some(end) = string_end(head, at) else {
+                        break;
+                    };
+                    if depth == 1
+                        && let Some(value) = head[end..].trim_ascii_start().strip_prefix(b":")
+                    {
+                        header.set(&head[at..end], scalar(value.trim_ascii_start()));
+                    }
+                    at = end;
+                    continue;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        header
+    }
+
+    fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else { return };
+        match key {
+            br#""type""# => {
+                let text: Option<String> = serde_json::from_slice(value).ok();
+                self.kind = text.as_deref().and_then(MessageKind::from_wire);
+            }
+            br#""id""# => self.id = serde_json::from_slice(value).ok(),
+            _ => {}
+        }
+    }
+}
+
+/// The position behind the closing quote of the string that begins at `start`.
+fn string_end(text: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Cuts a string or a number off the front of a text. One that reaches the end of the text may be cut off, so it is no
+/// result.
+fn scalar(text: &[u8]) -> Option<&[u8]> {
+    let end = match text.first()? {
+        b'"' => string_end(text, 0)?,
+        _ => text
+            .iter()
+            .position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\t'))?,
+    };
+    text.get(..end)
+}

@@ -1,0 +1,54 @@
+//! What can come in from a peer.
+
+use super::stray::StrayLine;
+use crate::messages::{IpcMessage, MessageId, MessageKind};
+use crate::protocol::Readiness;
+
+/// One thing that came in.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// A message.
+    Message(IpcMessage),
+    /// The result of a handshake that the dialect performed by itself.
+    Readiness(Readiness),
+    /// Output that is no message.
+    Stray(StrayLine),
+    /// A message of a known type that breaks the protocol.
+    Malformed(Malformed),
+    /// A message that was dropped for its size.
+    TooLarge(TooLarge),
+    /// The peer closed its side. Nothing follows.
+    End,
+}
+
+/// A message of a known type that breaks the protocol.
+///
+/// The request of a malformed response gets no other response, so it fails. A worker with a malformed hello is refused.
+/// Any other malformed event has no consequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The type that the message claims to have.
+    pub kind: MessageKind,
+    /// Whether the message is a hello, without which a worker cannot introduce itself.
+    pub is_hello: bool,
+    /// The request that the message is about, if its id could be read.
+    pub id: Option<MessageId>,
+    /// What is wrong with the message.
+    pub reason: String,
+    /// The beginning of the line.
+    pub line: String,
+}
+
+/// A message that was dropped up to its newline for its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The type of the message, if it stood early enough in it. Encoders that sort their keys write it last.
+    pub kind: Option<MessageKind>,
+    /// The request that the message is about, if its id stood early enough in it.
+    pub id: Option<MessageId>,
+    /// The size of the message in bytes.
+    pub bytes: u64,
+    /// The largest size that is allowed.
+    pub limit: usize,
+}

@@ -1,0 +1,53 @@
+//! Requests that were received and have not begun.
+
+use std::collections::VecDeque;
+
+use crate::messages::{MessageId, Request};
+
+/// How many bytes of requests may wait in this process. Beyond that they wait in the pipe, and so do the cancels and
+/// pings behind them. So the limit is higher than what any host sends ahead.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a request takes beside its input.
+const OVERHEAD_BYTES: usize = 256;
+
+/// Requests that were received and have not begun, first in, first out.
+#[derive(Default)]
+pub(super) struct RequestQueue {
+    requests: VecDeque<Request>,
+    bytes: usize,
+}
+
+impl RequestQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= MAX_BYTES
+    }
+
+    pub(super) fn push(&mut self, request: Request) {
+        self.bytes += size_of(&request);
+        self.requests.push_back(request);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Request> {
+        let request = self.requests.pop_front()?;
+        self.bytes -= size_of(&request);
+        Some(request)
+    }
+
+    /// Removes the oldest request with this id, and returns whether there was one.
+    pub(super) fn remove(&mut self, id: &MessageId) -> bool {
+        let position = self.requests.iter().position(|request| request.id == *id);
+        let request = position.and_then(|position| self.requests.remove(position));
+        self.bytes -= request.as_ref().map_or(0, size_of);
+        request.is_some()
+    }
+}
+
+/// The memory that a request takes while it waits, roughly.
+fn size_of(request: &Request) -> usize {
+    OVERHEAD_BYTES + request.input.as_str().len()
+}
