@@ -106,7 +106,7 @@ impl fmt::Display for BuiltinTask {
 /// The built-in worker with these tasks.
 ///
 /// ```no_run
-/// use ratchet_runtime::worker::{BuiltinTask, builtin};
+/// use ratchet_runtime::builtin::{BuiltinTask, builtin};
 ///
 /// builtin(BuiltinTask::ALL).run()?;
 /// # Ok::<(), ratchet_ipc::IpcError>(())

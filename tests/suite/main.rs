@@ -10,6 +10,7 @@ mod commands;
 mod documents;
 mod faults;
 mod guarded_workers;
+mod imports;
 mod plain_workers;
 mod processes;
 mod resume;
