@@ -3,37 +3,29 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ratchet_caching::{Clock, TaskCache};
+use ratchet_caching::{Clock, FileHasher, TaskCache};
 use ratchet_ipc::TaskName;
 use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
-use ratchet_resilience::shutdown::Grace;
+use ratchet_resilience::shutdown::{Grace, PhaseClock};
 
-use super::kinds::KindOfWorker;
+use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
 use super::needs::Memory;
 use super::order::Ordering;
-use super::performers::PoolPerformer;
 use super::plan::Plan;
-use super::pools::{Pool, Service};
+use super::pools::{Pool, PoolSource};
+use super::reuse::CacheUse;
+use super::run::Executor;
 use super::runner::Runner;
+use super::service::Service;
 use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
-use crate::dispatch::Reporter;
 use crate::os::Keeper;
 use crate::process::ProcessPool;
-use crate::scheduling::{Ageing, Kind, Limit, ParallelizationHint};
+use crate::scheduling::{Ageing, Limit, ParallelizationHint, Scheduler};
 
-/// A pool that runs can have, one after the other.
-pub(crate) trait PoolSource: Send + Sync {
-    /// What the loop has to know of its workers.
-    fn kind(&self) -> KindOfWorker;
-
-    /// Takes the pool for a run, which knows it as `kind`.
-    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error>;
-}
-
-/// Sets up an [`Executor`](super::Executor); what is not said suits a laptop.
+/// Sets up an [`Executor`]; what is not said suits a laptop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,6 +51,14 @@ pub struct ExecutorBuilder {
     pub(super) tasks: Vec<(TaskName, ParallelizationHint)>,
     pub(super) salt: Option<String>,
     pub(super) cache: Option<(TaskCache, bool)>,
+}
+
+// It stands here and not with `Executor`, so that the builder knows what it builds and not the other way around.
+impl Executor {
+    /// Starts from the defaults, which each method of the builder names.
+    pub fn builder() -> ExecutorBuilder {
+        ExecutorBuilder::default()
+    }
 }
 
 impl ExecutorBuilder {
@@ -304,6 +304,101 @@ impl ExecutorBuilder {
     pub(crate) fn pool_source(mut self, pool: Arc<dyn PoolSource>) -> Self {
         self.plan.pools.push(pool);
         self
+    }
+}
+
+impl ExecutorBuilder {
+    /// The executor, or the setting that makes no sense.
+    pub fn build(mut self) -> Result<Executor, Error> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+        self.plan.scheduling.slots = self.slots.unwrap_or(cores);
+        // The window is what keeps the queue short.
+        self.plan.scheduling.capacity = usize::MAX;
+        self.check()?;
+        self.plan.kinds = self.kinds();
+        self.plan.runner = self.runner;
+        self.plan.cache = self.cache.map(|(cache, refresh)| CacheUse {
+            cache,
+            hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
+            refresh,
+            salt: self.salt,
+            has_warned: Arc::default(),
+        });
+        Ok(Executor::new(self.plan))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let plan = &self.plan;
+        let refuse = |setting, reason: &str| {
+            let reason = reason.to_owned();
+            Err(Error::InvalidSetting { setting, reason })
+        };
+        if plan.scheduling.slots == 0 {
+            return refuse("slots", "of 0 would run nothing; the least is 1");
+        }
+        if plan.window == 0 {
+            return refuse("window", "of 0 would take no job; the least is 1");
+        }
+        if plan.crash_limit == 0 {
+            return refuse("crash_limit", "of 0 would fail every job; the least is 1");
+        }
+        if plan.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return refuse("deadline", "of 0 leaves no time for any job");
+        }
+        if plan.capture_bytes == 0 {
+            return refuse(
+                "capture_bytes",
+                "of 0 would keep nothing of what commands print",
+            );
+        }
+        if !self.tasks.is_empty() && self.runner.is_none() {
+            return refuse("task", "is declared, and there is no runner to do it");
+        }
+        if self.salt.is_some() && self.cache.is_none() {
+            return refuse("cache_salt", "is given, and there is no cache to use it");
+        }
+        if let Some((rule, _)) = plan.max_failures {
+            rule.check()?;
+        }
+        for (_, hint) in &self.tasks {
+            hint.quota()?;
+        }
+        let wrong = |setting| {
+            move |error: ratchet_resilience::Error| Error::InvalidSetting {
+                setting,
+                reason: format!("is refused: {error}"),
+            }
+        };
+        PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
+        if let Some(make) = &plan.kind_breakers {
+            make().build().map_err(wrong("kind_breaker"))?;
+        }
+        if let Some(make) = &plan.host_breakers {
+            make().build().map_err(wrong("host_breaker"))?;
+        }
+        // Limits that contradict each other.
+        let now = tokio::time::Instant::now().into_std();
+        Scheduler::new(plan.scheduling.clone(), now).map(drop)
+    }
+
+    /// The kinds that are always there, in the order of their numbers.
+    fn kinds(&self) -> Vec<KindOfWorker> {
+        let kind = |name: &str, tasks| KindOfWorker {
+            name: name.to_owned(),
+            tasks,
+            process: None,
+            programs: None,
+        };
+        let runner = match (&self.runner, self.tasks.is_empty()) {
+            (Some(_), true) => Tasks::Any,
+            (Some(_), false) | (None, _) => Tasks::Declared(self.tasks.clone()),
+        };
+        vec![
+            kind("closures", Tasks::Declared(Vec::new())),
+            kind("commands", Tasks::Declared(Vec::new())),
+            kind("runner", runner),
+        ]
     }
 }
 

@@ -1,255 +1,334 @@
-//! How jobs come in: from their source, past their needs and the cache, into the queue.
+//! How jobs come in: from their source, past their names and their needs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use ratchet_ipc::{HostName, JobKey};
-use ratchet_resilience::shutdown::Phase;
+use ratchet_ipc::JobKey;
 
-use super::conclude::Done;
-use super::kinds::Resolved;
-use super::needs;
-use super::orchestrator::{Arrival, Entry, Orchestrator, State};
-use super::reuse::{Consulted, Found, Share};
-use super::source::Pulled;
-use super::stop::Stopped;
+use super::entry::{Arrival, Refused};
+use super::in_hand::{InHand, OnTheWayOut};
+use super::needs::{Memory, Needs, Standing};
+use super::source::{Pulled, Source};
 use crate::Error;
-use crate::event::Event;
-use crate::ids::Ticket;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
-use crate::scheduling::{Kind, ParallelizationHint, Request};
+use crate::table::{Names, Table};
 
-/// How many jobs are taken in before reports are looked at again.
-const BATCH: usize = 256;
+/// What becomes of a job that has come.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It needs nobody any more.
+    Clear(Arrival),
+    /// It waits for others, and comes back by [`Intake::release`].
+    Waits,
+    /// It ends here.
+    Refused(Refused),
+}
 
-impl Orchestrator {
-    /// Pulls jobs as far as there is room, but no more than a batch.
-    pub(super) fn take_in(&mut self) {
-        for _ in 0..BATCH {
-            // Those that were handed over have their outcomes, even if nothing is done any more.
-            if self.is_running() && !self.has_room() {
-                return;
+/// Owns the source of jobs, and knows which of those that came live, and which wait for which.
+pub(super) struct Intake {
+    source: Source,
+    /// How many there will be, where that is known.
+    total: Option<u64>,
+    /// How many came.
+    taken: u64,
+    /// The names of the living, where no two may have the same and that is not known beforehand.
+    names: Option<Names<JobKey>>,
+    needs: Needs,
+    /// Jobs that have ended and whose dependents do not know it yet.
+    ended: VecDeque<(JobKey, bool)>,
+    in_hand: InHand,
+}
+
+impl Intake {
+    pub(super) fn new(mut source: Source, memory: Memory, window: usize, now: Instant) -> Self {
+        let total = source.total();
+        let (needs, names) = match &mut source {
+            // All that is needed is known beforehand, and that no two have the same name.
+            Source::List { needed, .. } => {
+                (Needs::new(std::mem::take(needed), Memory::Nothing), None)
             }
-            match self.source.pull() {
-                Pulled::Job { place, job } => self.take(place, job),
-                Pulled::Nothing | Pulled::Dry => return,
-                Pulled::Panicked(reason) => {
-                    return self.stop(Phase::Draining, Stopped::Source { reason });
-                }
-            }
+            _ => (Needs::new(Table::default(), memory), Some(Names::default())),
+        };
+        Self {
+            source,
+            total,
+            taken: 0,
+            names,
+            needs,
+            ended: VecDeque::new(),
+            in_hand: InHand::new(window, now),
         }
     }
 
-    /// A job has come.
-    pub(super) fn take(&mut self, place: Option<u64>, job: Arc<Job>) {
+    /// How many jobs there will be, where that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// How many jobs came.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many jobs came and have no outcome yet.
+    pub(super) fn living(&self) -> usize {
+        self.in_hand.living()
+    }
+
+    /// Whether no more jobs come.
+    pub(super) fn is_dry(&self) -> bool {
+        self.source.is_dry()
+    }
+
+    /// Whether pulling would bring something now, be it that the source is dry.
+    pub(super) fn has_more(&self) -> bool {
+        self.source.has_more()
+    }
+
+    /// Whether another job may be taken in, beside what is on its way out.
+    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+        self.in_hand.has_room(out)
+    }
+
+    /// So many jobs have ended since the run began.
+    pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
+        self.in_hand.note_ended(ended, now);
+    }
+
+    /// Until when there are jobs enough, if they end faster than more could be of use: so many could start, and so many
+    /// can lie ahead.
+    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+        self.in_hand.enough_until(ready, ahead, now)
+    }
+
+    /// The next jobs that somebody submits; never where nobody does, or those that came before were not all pulled.
+    /// `None` says that no more come. Cancel safe.
+    pub(super) async fn submitted(&mut self) -> Option<Vec<Arc<Job>>> {
+        match &mut self.source {
+            Source::Submitted { coming, here } if here.len() == 0 => coming.recv().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Takes what was submitted; `None` ends the source.
+    pub(super) fn received(&mut self, jobs: Option<Vec<Arc<Job>>>) {
+        match jobs {
+            Some(jobs) => self.source.received(jobs),
+            None => self.source = Source::Dry,
+        }
+    }
+
+    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
+    pub(super) fn close(&mut self) {
+        self.source.close();
+    }
+
+    /// Takes the next job from the source.
+    pub(super) fn pull(&mut self) -> Pulled {
+        self.source.pull()
+    }
+
+    /// Counts a job that was pulled. It has to be [admitted](Self::admit).
+    pub(super) fn arrive(&mut self, place: Option<u64>, job: Arc<Job>, now: Instant) -> Arrival {
         let arrival = Arrival {
             job,
             place: place.unwrap_or(self.taken),
-            since: self.now,
+            since: now,
         };
         self.taken += 1;
-        self.living += 1;
-        self.weight += arrival.job.weight();
-        self.tell(|| Event::JobQueued {
-            id: arrival.job.id.clone(),
-            task: arrival.job.task_name().into(),
-        });
+        self.in_hand.add(arrival.job.weight());
+        arrival
+    }
+
+    /// Decides what becomes of a job that has come.
+    pub(super) fn admit(&mut self, arrival: Arrival) -> Admitted {
         let id = &arrival.job.id;
         if id.as_str().is_empty() {
-            return self.refuse_nameless(&arrival, &Error::NoName);
+            return refuse_nameless(arrival, &Error::NoName);
         }
         let names = self.names.as_mut();
         if self.needs.remembers(id) || !names.is_none_or(|names| names.insert(id.clone())) {
             let id = id.to_string();
-            return self.refuse_nameless(&arrival, &Error::DuplicateJob { id });
+            return refuse_nameless(arrival, &Error::DuplicateJob { id });
         }
         self.needs.arrived(id);
         let names = self.names.as_ref();
         let lives = |id: &JobKey| names.is_some_and(|names| names.contains(id));
-        let standing = self.needs.admit(arrival, lives);
-        self.stand(standing);
+        admitted(self.needs.admit(arrival, lives))
     }
 
-    /// Goes on with a job as its needs allow.
-    pub(super) fn stand(&mut self, standing: needs::Standing) {
-        match standing {
-            needs::Standing::Clear(arrival) => self.proceed(arrival),
-            needs::Standing::Waits => {}
-            needs::Standing::Lost(arrival, need) => {
-                let message = format!("it needs `{need}`, which did not succeed");
-                self.refuse(&arrival, Failure::new(Class::Need, message));
+    /// Whether somebody who is here waits for this job.
+    pub(super) fn awaits(&self, id: &JobKey) -> bool {
+        self.needs.awaits(id)
+    }
+
+    /// A job has its outcome.
+    pub(super) fn concluded(&mut self, job: &Job) {
+        self.in_hand.remove(job.weight());
+    }
+
+    /// The outcome of a job is final, so its name is free, and who needs it may go on.
+    pub(super) fn ended(&mut self, id: &JobKey, well: bool) {
+        if let Some(names) = &mut self.names {
+            names.remove(id);
+        }
+        if self.needs.cares(id, well) {
+            self.ended.push_back((id.clone(), well));
+        }
+    }
+
+    /// The jobs that need not wait any longer for one that has ended; none when this was asked for all that have.
+    pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
+        let (id, well) = self.ended.pop_front()?;
+        Some(self.needs.ended(&id, well).into_iter().map(admitted))
+    }
+
+    /// Whether jobs have ended whose dependents were not released yet.
+    pub(super) fn has_unreleased(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// The jobs that wait for others, each with those that it still waits for.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
+        self.needs.waiting()
+    }
+
+    /// Takes out all jobs that wait for others, because the run stops.
+    pub(super) fn give_up(&mut self) -> Vec<Arrival> {
+        self.needs.give_up()
+    }
+}
+
+fn admitted(standing: Standing) -> Admitted {
+    match standing {
+        Standing::Clear(arrival) => Admitted::Clear(arrival),
+        Standing::Waits => Admitted::Waits,
+        Standing::Lost(arrival, need) => {
+            let message = format!("it needs `{need}`, which did not succeed");
+            Admitted::Refused(Refused::new(arrival, Failure::new(Class::Need, message)))
+        }
+        Standing::Unknown(arrival, need) => {
+            let message = format!(
+                "it needs `{need}`, which has not come before it: give the jobs as a list, or let the executor remember"
+            );
+            Admitted::Refused(Refused::new(arrival, Failure::new(Class::Input, message)))
+        }
+    }
+}
+
+/// A job whose name is none, or that of another.
+fn refuse_nameless(arrival: Arrival, error: &Error) -> Admitted {
+    let failure = match &arrival.job.work {
+        // Whoever refused it knows better what is wrong with it, and where it stands.
+        Work::Refused { failure, .. } => failure.clone(),
+        _ => Box::new(Failure::new(Class::Input, error.to_string())),
+    };
+    Admitted::Refused(Refused {
+        arrival,
+        failure,
+        is_nameless: true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ratchet_ipc::Payload;
+
+    use super::*;
+
+    fn job(id: &str, needs: &[&str]) -> Job {
+        let job = Job::closure(id, |_| async { Ok(Payload::null()) });
+        job.needs(needs.iter().copied())
+    }
+
+    fn intake(source: Source, memory: Memory) -> Intake {
+        Intake::new(source, memory, 10, tokio::time::Instant::now().into_std())
+    }
+
+    fn stream(jobs: Vec<Job>) -> Source {
+        Source::Stream(Box::new(jobs.into_iter()))
+    }
+
+    /// Pulls and admits all there is, and tells what became of it.
+    fn admit_all(intake: &mut Intake) -> Vec<String> {
+        let now = tokio::time::Instant::now().into_std();
+        let mut told = Vec::new();
+        while let Pulled::Job { place, job } = intake.pull() {
+            let arrival = intake.arrive(place, job, now);
+            told.push(tell(intake.admit(arrival)));
+        }
+        told
+    }
+
+    fn tell(admitted: Admitted) -> String {
+        match admitted {
+            Admitted::Clear(arrival) => format!("{} is clear", arrival.job.id),
+            Admitted::Waits => "one waits".to_owned(),
+            Admitted::Refused(refused) => {
+                format!("{}: {}", refused.arrival.job.id, refused.failure.message)
             }
-            needs::Standing::Unknown(arrival, need) => {
-                let message = format!(
-                    "it needs `{need}`, which has not come before it: give the jobs as a list, or let the executor remember"
-                );
-                self.refuse(&arrival, Failure::new(Class::Input, message));
-            }
         }
     }
 
-    /// A job that needs nobody any more.
-    pub(super) fn proceed(&mut self, arrival: Arrival) {
-        if let Work::Ended(outcome) = &arrival.job.work {
-            let outcome = Arc::clone(outcome);
-            return self.pass_on(&arrival, outcome);
+    fn release_all(intake: &mut Intake) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(released) = intake.release() {
+            told.extend(released.map(tell));
         }
-        if let Some(failure) = self.end_of_the_waiting() {
-            return self.refuse(&arrival, failure);
-        }
-        match self.kinds.resolve(&arrival.job) {
-            Resolved::Later => self.unresolved.push_back(arrival),
-            Resolved::Refused(failure) => self.refuse(&arrival, failure),
-            Resolved::Known { kind, cacheable } => {
-                let doer = self.kinds.doer(kind);
-                match self.reuse.wants(&arrival.job, cacheable, doer) {
-                    Err(failure) => self.refuse(&arrival, failure),
-                    Ok(Some(question)) => self.reuse.consult(arrival, kind, question),
-                    Ok(None) => self.queue(arrival, kind, None),
-                }
-            }
-        }
+        told
     }
 
-    /// A kind has introduced itself or is given up: some of those that waited for that can go on.
-    pub(super) fn resolve_again(&mut self) {
-        for arrival in std::mem::take(&mut self.unresolved) {
-            self.proceed(arrival);
-        }
+    #[test]
+    fn a_job_of_a_list_waits_until_all_that_it_needs_has_succeeded() {
+        let jobs = vec![job("last", &["a", "b"]), job("a", &[]), job("b", &[])];
+        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        assert_eq!(intake.total(), Some(3));
+        assert_eq!(
+            admit_all(&mut intake),
+            ["a is clear", "b is clear", "one waits"]
+        );
+        assert!(intake.is_dry() && intake.living() == 3);
+        intake.ended(&"a".into(), true);
+        assert!(intake.has_unreleased());
+        assert!(release_all(&mut intake).is_empty());
+        intake.ended(&"b".into(), true);
+        assert_eq!(release_all(&mut intake), ["last is clear"]);
     }
 
-    /// The cache has answered.
-    pub(super) fn consulted(&mut self, consulted: Consulted) {
-        let Consulted {
-            arrival,
-            kind,
-            found,
-        } = consulted;
-        match found {
-            Found::Result(payload) => {
-                let queued = self.now.saturating_duration_since(arrival.since);
-                self.conclude(Done {
-                    cached: true,
-                    queued,
-                    ..Done::of(&arrival, Ok(payload))
-                });
-            }
-            Found::Share(share) => self.queue(arrival, kind, Some(share)),
-            Found::Nothing => self.queue(arrival, kind, None),
-            Found::Refused(failure) => self.refuse(&arrival, failure),
-        }
+    #[test]
+    fn a_job_is_refused_whose_need_did_not_succeed() {
+        let jobs = vec![job("a", &[]), job("b", &["a"])];
+        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        admit_all(&mut intake);
+        intake.ended(&"a".into(), false);
+        let told = release_all(&mut intake);
+        assert_eq!(told, ["b: it needs `a`, which did not succeed"]);
     }
 
-    fn queue(&mut self, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
-        if let Some(failure) = self.end_of_the_waiting() {
-            return self.refuse(&arrival, failure);
-        }
-        match self.push(&arrival, kind) {
-            Ok((ticket, is_rated)) => self.enter(ticket, arrival, kind, is_rated, share),
-            Err(failure) => self.refuse(&arrival, failure),
-        }
+    #[test]
+    fn the_name_of_a_job_that_lives_is_refused_and_that_of_one_that_has_ended_is_not() {
+        let jobs = vec![job("a", &[]), job("a", &[])];
+        let mut intake = intake(stream(jobs), Memory::Nothing);
+        let told = admit_all(&mut intake);
+        assert_eq!(told[0], "a is clear");
+        assert!(told[1].contains("is there twice"), "{told:?}");
+        intake.ended(&"a".into(), true);
+        let now = tokio::time::Instant::now().into_std();
+        let again = intake.arrive(None, Arc::new(job("a", &[])), now);
+        assert_eq!(tell(intake.admit(again)), "a is clear");
     }
 
-    pub(super) fn push(
-        &mut self,
-        arrival: &Arrival,
-        kind: Kind,
-    ) -> Result<(Ticket, bool), Failure> {
-        let (job, terms) = (&arrival.job, &arrival.job.terms);
-        let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
-        self.limits.clear();
-        for name in &terms.limits {
-            self.limits.push(self.scheduler.limit(name).map_err(wrong)?);
-        }
-        let hint = self.kinds.hint(job)?;
-        let task = match &job.work {
-            Work::Task { task, .. } => task.as_str(),
-            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => {
-                job.task_name()
-            }
-        };
-        let names_rate = self.limits.iter().any(|id| self.scheduler.is_rate(*id));
-        let is_rated = names_rate || matches!(hint, ParallelizationHint::RateLimited { .. });
-        let kind = if is_rated { self.rated(kind) } else { kind };
-        let request = Request {
-            task,
-            kind,
-            priority: terms.priority,
-            slots: terms.slots,
-            hint,
-            host: job.host.as_ref().map(HostName::as_str),
-            limits: &self.limits,
-            needs: &[],
-        };
-        let ticket = self.scheduler.push(request, self.now).map_err(wrong)?;
-        Ok((ticket, is_rated))
-    }
-
-    fn enter(
-        &mut self,
-        ticket: Ticket,
-        arrival: Arrival,
-        kind: Kind,
-        is_rated: bool,
-        share: Option<Box<Share>>,
-    ) {
-        if is_rated && !self.has_rates {
-            self.has_rates = true;
-            self.count_all_workers();
-        }
-        let patience = arrival.job.terms.timeouts.queue;
-        let patience = patience.and_then(|limit| arrival.since.checked_add(limit));
-        if let Some(when) = patience {
-            self.patience.insert((when, ticket));
-        }
-        let index = ticket.index();
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
-        }
-        self.breakers.arrived(&arrival.job);
-        self.entries[index] = Some(Entry {
-            ticket,
-            job: arrival.job,
-            place: arrival.place,
-            kind,
-            state: State::Waiting,
-            seat: None,
-            attempts: 0,
-            crashes: 0,
-            since: arrival.since,
-            queued: Duration::ZERO,
-            history: None,
-            failure: None,
-            first_start: None,
-            patience,
-            is_rated,
-            rejected: false,
-            admission: None,
-            share,
-        });
-        self.counts[usize::from(kind.0)].waiting += 1;
-    }
-
-    /// A job that never gets to the queue.
-    fn refuse(&mut self, arrival: &Arrival, failure: Failure) {
-        let queued = self.now.saturating_duration_since(arrival.since);
-        self.conclude(Done {
-            queued,
-            ..Done::of(arrival, Err(Box::new(failure)))
-        });
-    }
-
-    /// A job whose name is none, or that of another.
-    fn refuse_nameless(&mut self, arrival: &Arrival, error: &Error) {
-        let failure = match &arrival.job.work {
-            // Whoever refused it knows better what is wrong with it, and where it stands.
-            Work::Refused { failure, .. } => (**failure).clone(),
-            _ => Failure::new(Class::Input, error.to_string()),
-        };
-        self.conclude(Done {
-            nameless: true,
-            ..Done::of(arrival, Err(Box::new(failure)))
-        });
+    #[test]
+    fn a_run_that_stops_takes_back_those_that_wait() {
+        let jobs = vec![job("a", &[]), job("c", &["a"]), job("b", &["a"])];
+        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        admit_all(&mut intake);
+        let left = intake.give_up();
+        let names: Vec<&str> = left.iter().map(|arrival| arrival.job.id.as_str()).collect();
+        assert_eq!(names, ["c", "b"]);
+        intake.ended(&"a".into(), true);
+        assert!(release_all(&mut intake).is_empty());
     }
 }

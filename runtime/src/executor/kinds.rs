@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ratchet_ipc::TaskName;
 
-use super::pools::Service;
 use super::reuse::Doer;
+use super::service::Service;
 use crate::dispatch::Introduction;
 use crate::job::{Job, Work};
 use crate::os::ProcessConfig;
@@ -253,6 +253,14 @@ impl Kinds {
         match self.broken.get(&kind) {
             Some(failure) => Resolved::Refused(failure.clone()),
             None => Resolved::Known { kind, cacheable },
+        }
+    }
+
+    /// Whether somebody can do a job, as far as is known by now.
+    pub(super) fn check(&self, job: &Job) -> Result<(), Failure> {
+        match self.resolve(job) {
+            Resolved::Refused(failure) => Err(failure),
+            Resolved::Known { .. } | Resolved::Later => Ok(()),
         }
     }
 

@@ -1,214 +1,105 @@
-//! The loop: one task that owns the queue, the claims and the state of every job.
+//! The loop: one task that passes on what the owners of a run say to each other.
 //!
 //! ```text
-//! source -> needs -> cache? -> scheduler -> seat -+
-//!                                 ^               |
-//!                                 +---- retry ----+-> outcome -> ledger -> order -> Run
+//! Intake -> Resolver -> Dispatcher -----> performers
+//!  ^   names, needs       queue, seats      |
+//!  |                          ^             | reports
+//!  |                          +-- retry ----+
+//!  |                                        v
+//!  +---- who needed it ---- Delivery <-- outcome
+//!                             |  ledger, order
+//!                             v
+//!                            Run
 //! ```
 //!
-//! It waits for the first of many things, does all that follows from it in one turn, and waits again. A
+//! Each owner has private state and decides alone: [`Intake`] which jobs there are and which wait for which, [`Resolver`]
+//! who does a job and whether its result is there already, [`Dispatcher`] what starts where, [`Provisional`] which results
+//! may yet prove wrong, [`Delivery`] how outcomes leave, [`RunControl`] whether the run goes on. None of them knows another.
+//!
+//! The loop waits for the first of many things, does all that follows from it in one turn, and waits again. A
 //! turn reads the clock once. Nothing in it waits for anybody: performers report, the cache and the ledger work
 //! beside it, sinks have backlogs.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ratchet_ipc::{JobKey, TaskName};
-use ratchet_resilience::Rng;
-use ratchet_resilience::retry::RetryHistory;
-use ratchet_resilience::shutdown::{Phase, PhaseClock};
+use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 
-use super::breakers::{Admission, Breakers};
-use super::handle::{Gauges, Order};
-use super::kinds::Kinds;
-use super::needs::Needs;
-use super::order::Outgoing;
-use super::pace::Pace;
-use super::performers::Performers;
+use super::control::{PhaseChange, RunControl};
+use super::delivery::{Delivery, Done};
+use super::dispatcher::{Dispatcher, Settled, tell_retry};
+use super::entry::{Arrival, Attempted, Entry, Refused, State};
+use super::in_hand::OnTheWayOut;
+use super::intake::{Admitted, Intake};
+use super::observers::{Observers, Turn};
+use super::orders::RunOrder;
 use super::provisional::Provisional;
-use super::recording::Recording;
-use super::reuse::{Reuse, Share};
-use super::sinks::Sinks;
-use super::source::Source;
-use super::stop::{Halt, MaxFailures, Stopped, Tally};
-use crate::dispatch::{Report, Reporter, Reports};
+use super::recording::Leaving;
+use super::resolver::{Resolution, Resolver};
+use super::retries::Retries;
+use super::reuse::{Consulted, Found, Share};
+use super::snapshot::Snapshot;
+use super::source::Pulled;
+use super::stop::Stopped;
+use crate::dispatch::{Introduction, Report, Reporter, Reports};
 use crate::event::Event;
-use crate::ids::Ticket;
-use crate::job::Job;
-use crate::outcome::{Failure, Outcome};
-use crate::process::SeatId;
-use crate::scheduling::{Kind, LimitId, Scheduler};
-use crate::suspension::{CATCH_UP, LATE};
-use crate::table::Names;
+use crate::ids::{Ticket, WorkerName};
+use crate::job::{Job, Work};
+use crate::outcome::{Class, Failure};
+use crate::scheduling::{End, Kind, ParallelizationHint};
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
 /// that what they free starts again at once.
-const BATCH: usize = 1024;
+const REPORTS: usize = 1024;
 
-/// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
-/// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
-const IN_HAND: usize = 64 * 1024 * 1024;
+/// How many jobs are taken in before reports are looked at again.
+const JOBS: usize = 256;
 
-/// What the loop is told once.
-pub(super) struct Rules {
-    /// When the run began.
-    pub(super) began: Instant,
-    pub(super) window: usize,
-    pub(super) crash_limit: u32,
-    pub(super) max_failures: Option<(MaxFailures, Halt)>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) grace: Duration,
-}
-
-/// A job that has come and is not queued yet.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) job: Arc<Job>,
-    /// Its place in the order of submission.
-    pub(super) place: u64,
-    pub(super) since: Instant,
-}
-
-/// A job that is queued or runs.
-///
-/// There are as many as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
-pub(super) struct Entry {
-    pub(super) ticket: Ticket,
-    pub(super) job: Arc<Job>,
-    pub(super) place: u64,
-    pub(super) kind: Kind,
-    pub(super) state: State,
-    /// Where it runs or lies ahead, if on a worker of a pool.
-    pub(super) seat: Option<SeatId>,
-    /// Attempts that count.
-    pub(super) attempts: u32,
-    pub(super) crashes: u32,
-    /// Since when it has been in its state.
-    pub(super) since: Instant,
-    pub(super) queued: Duration,
-    pub(super) history: Option<Box<RetryHistory>>,
-    /// What it came to last, if it is to be tried again.
-    pub(super) failure: Option<Box<Failure>>,
-    pub(super) first_start: Option<Instant>,
-    /// When its patience with the queue ends.
-    pub(super) patience: Option<Instant>,
-    /// It takes tokens of a rate.
-    pub(super) is_rated: bool,
-    /// A breaker has kept it from starting.
-    pub(super) rejected: bool,
-    pub(super) admission: Option<Box<Admission>>,
-    /// Its right to fill the cache.
-    pub(super) share: Option<Box<Share>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Waiting,
-    /// Sent to its worker before its turn.
-    Ahead,
-    Running,
-}
-
-/// How many jobs there are for a kind of worker.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct KindCounts {
-    pub(super) running: u32,
-    pub(super) ahead: u32,
-    pub(super) waiting: usize,
-}
-
-impl KindCounts {
-    pub(super) fn jobs(&self) -> usize {
-        self.waiting + self.running as usize + self.ahead as usize
-    }
-}
-
+/// What a loop is made of.
 pub(super) struct Orchestrator {
-    pub(super) rules: Rules,
     pub(super) now: Instant,
-    pub(super) source: Source,
-    pub(super) total: Option<u64>,
-    /// How many jobs came.
-    pub(super) taken: u64,
-    /// The names of the living, where no two may have the same and that is not known beforehand.
-    pub(super) names: Option<Names<JobKey>>,
-    pub(super) needs: Needs,
-    pub(super) kinds: Kinds,
-    /// By kind.
-    pub(super) counts: Vec<KindCounts>,
-    /// Jobs whose worker has not introduced itself yet.
-    pub(super) unresolved: VecDeque<Arrival>,
-    pub(super) reuse: Reuse,
-    pub(super) scheduler: Scheduler,
-    pub(super) entries: Vec<Option<Entry>>,
-    pub(super) living: usize,
-    /// How many bytes the living carry.
-    pub(super) weight: usize,
-    /// How many bytes outcomes on their way out carry.
-    pub(super) weight_out: usize,
-    pub(super) patience: BTreeSet<(Instant, Ticket)>,
-    /// Until then nothing is judged by the clock.
-    pub(super) judges_from: Option<Instant>,
+    pub(super) intake: Intake,
+    pub(super) resolver: Resolver,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) retries: Retries,
     pub(super) provisional: Provisional,
-    pub(super) breakers: Breakers,
-    pub(super) performers: Performers,
+    pub(super) delivery: Delivery,
+    pub(super) control: RunControl,
+    pub(super) observers: Observers,
+    pub(super) channels: Channels,
+}
+
+/// What a loop hears.
+pub(super) struct Channels {
+    pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
     pub(super) reports: Reports,
     /// Kept, so that there is always somebody who could report.
     pub(super) reporter: Reporter,
-    pub(super) phases: PhaseClock,
-    pub(super) stopped: Option<Stopped>,
-    pub(super) held: Option<String>,
-    pub(super) paused: bool,
-    pub(super) tally: Tally,
-    pub(super) pace: Pace,
-    pub(super) rng: Rng,
-    /// Jobs that have ended and whose dependents do not know it yet.
-    pub(super) ended: VecDeque<(JobKey, bool)>,
-    pub(super) recording: Recording,
-    pub(super) outgoing: Outgoing,
-    pub(super) out: mpsc::Sender<Arc<Outcome>>,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
-    pub(super) sinks: Sinks,
-    pub(super) gauges: Arc<Gauges>,
-    /// What closures are called.
-    pub(super) closure: TaskName,
-    pub(super) limits: Vec<LimitId>,
-    /// A job that takes tokens has come.
-    pub(super) has_rates: bool,
-    /// The attempt that took tokens and of which it is not known whether it has begun.
-    pub(super) uncertain: Option<Ticket>,
-    /// How long the attempts of this turn ran, by kind.
-    pub(super) ran: Vec<(Kind, Duration)>,
-    /// When the scheduler wants to be asked again.
-    pub(super) wake: Option<Instant>,
 }
 
 /// What the loop waited for.
-enum Turn {
-    Order(Option<Order>),
+enum Heard {
+    Order(Option<RunOrder>),
     Reports,
     Talk(Option<Report>),
-    Reused(Option<super::reuse::Consulted>),
-    Recorded,
-    Room,
+    Consulted(Option<Consulted>),
+    Delivery,
     Jobs(Option<Vec<Arc<Job>>>),
-    Time,
-    More,
+    Nothing,
 }
 
 impl Orchestrator {
     /// Runs until every job has its outcome, and everybody has it who waits for it.
     pub(super) async fn run(mut self) -> Option<Stopped> {
         self.now = tokio::time::Instant::now().into_std();
-        let total = self.total;
+        let total = self.intake.total();
         self.tell(|| Event::RunStarted { total });
         // What was ordered before the first turn counts in it.
-        while let Ok(order) = self.orders.try_recv() {
+        while let Ok(order) = self.channels.orders.try_recv() {
             self.obey(order);
         }
-        let mut news = Vec::with_capacity(BATCH);
+        let mut news = Vec::with_capacity(REPORTS);
         let sleep = tokio::time::sleep_until(self.now.into());
         let mut sleep = std::pin::pin!(sleep);
         let mut heard_of_timer = None;
@@ -225,41 +116,39 @@ impl Orchestrator {
                 heard_of_timer = timer;
             }
             let room_left = self.has_room();
-            let submitted = match &mut self.source {
-                Source::Submitted { coming, here } if room_left && here.len() == 0 => Some(coming),
-                _ => None,
-            };
-            let turn = tokio::select! {
+            let Channels {
+                orders, reports, ..
+            } = &mut self.channels;
+            let heard = tokio::select! {
                 biased;
-                order = self.orders.recv() => Turn::Order(order),
-                _ = self.reports.news.recv_many(&mut news, BATCH) => Turn::Reports,
-                consulted = self.reuse.next(), if !self.reuse.is_idle() => Turn::Reused(consulted),
-                () = self.recording.done() => Turn::Recorded,
-                () = room(&self.out), if self.outgoing.is_ready() => Turn::Room,
-                () = &mut sleep, if timer.is_some() => Turn::Time,
-                talk = self.reports.talk.recv() => Turn::Talk(talk),
-                jobs = next_jobs(submitted) => Turn::Jobs(jobs),
-                () = tokio::task::yield_now(), if more => Turn::More,
+                order = orders.recv() => Heard::Order(order),
+                _ = reports.news.recv_many(&mut news, REPORTS) => Heard::Reports,
+                consulted = self.resolver.consulted(), if !self.resolver.is_idle() => {
+                    Heard::Consulted(consulted)
+                }
+                () = self.delivery.changed() => Heard::Delivery,
+                () = &mut sleep, if timer.is_some() => Heard::Nothing,
+                talk = reports.talk.recv() => Heard::Talk(talk),
+                jobs = self.intake.submitted(), if room_left => Heard::Jobs(jobs),
+                () = tokio::task::yield_now(), if more => Heard::Nothing,
             };
             self.now = self.now.max(tokio::time::Instant::now().into_std());
-            if timer.is_some_and(|timer| self.now.saturating_duration_since(timer) >= LATE) {
-                // This process was stopped. What has ended meanwhile is heard before anything is judged by the clock.
-                self.judges_from = self.now.checked_add(CATCH_UP);
+            if let Some(timer) = timer {
+                self.control.woke(timer, self.now);
             }
-            match turn {
-                Turn::Order(Some(order)) => self.obey(order),
+            match heard {
+                Heard::Order(Some(order)) => self.obey(order),
                 // Nobody can order anything any more.
-                Turn::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
-                Turn::Reports => {
+                Heard::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
+                Heard::Reports => {
                     news.drain(..).for_each(|report| self.hear(report));
-                    self.learn();
+                    self.dispatcher.learn();
                 }
-                Turn::Talk(Some(report)) => self.hear(report),
-                Turn::Reused(Some(consulted)) => self.consulted(consulted),
-                Turn::Recorded => self.recorded(),
-                Turn::Jobs(Some(jobs)) => self.source.received(jobs),
-                Turn::Jobs(None) => self.source = Source::Dry,
-                Turn::Reused(None) | Turn::Talk(None) | Turn::Room | Turn::Time | Turn::More => {}
+                Heard::Talk(Some(report)) => self.hear(report),
+                Heard::Consulted(Some(consulted)) => self.consulted(consulted),
+                Heard::Delivery => self.take_recorded(),
+                Heard::Jobs(jobs) => self.intake.received(jobs),
+                Heard::Consulted(None) | Heard::Talk(None) | Heard::Nothing => {}
             }
         }
         self.finish().await
@@ -268,186 +157,705 @@ impl Orchestrator {
     /// All that follows from what has come. Says whether there is more to do at once.
     fn turn(&mut self) -> bool {
         self.keep_time();
-        self.pace.ended(self.tally.ended, self.now);
+        self.intake
+            .note_ended(self.delivery.tally().ended, self.now);
         self.take_in();
         self.release_dependents();
         self.check_failures();
-        let clogged = self.is_clogged();
-        self.dispatch();
-        if self.may_recall() {
-            self.performers.recall(self.now);
+        let was_clogged = self.delivery.is_clogged();
+        self.start_jobs(was_clogged);
+        if self.control.may_start() {
+            self.dispatcher.recall(self.now);
         }
         self.tell_demand();
         self.tell_breakers();
-        self.recording.begin(self.living > 0, self.now);
-        self.recorded();
-        self.send_out();
-        self.gauge();
+        let more_to_record = self.intake.living() > 0;
+        self.delivery.record(more_to_record, self.now);
+        self.take_recorded();
+        self.delivery.send();
+        self.observers.show(
+            self.intake.taken(),
+            self.intake.living(),
+            &self.dispatcher.load(),
+            self.delivery.tally(),
+        );
         // What has left has made room, which nothing else will tell.
-        let unclogged = clogged && !self.is_clogged();
-        let released = !self.ended.is_empty();
-        unclogged || released || (self.source.has_more() && (self.has_room() || !self.is_running()))
+        let unclogged = was_clogged && !self.delivery.is_clogged();
+        let takes_in = self.has_room() || !self.control.is_running();
+        unclogged || self.intake.has_unreleased() || (self.intake.has_more() && takes_in)
     }
 
     /// Nothing lives, nothing comes, nothing is on its way.
     fn is_over(&self) -> bool {
-        let over = self.source.is_dry() && self.living == 0;
+        let over = self.intake.is_dry() && self.intake.living() == 0;
         if over {
-            self.gauges.set_quiet();
+            self.observers.show_quiet();
         }
-        over && self.recording.is_idle() && !self.outgoing.is_ready()
+        over && self.delivery.is_idle()
     }
 
     async fn finish(self) -> Option<Stopped> {
         let Self {
-            tally,
-            sinks,
             now,
-            mut stopped,
-            taken,
-            reuse,
-            recording,
-            performers,
-            reporter,
+            intake,
+            resolver,
+            dispatcher,
+            delivery,
+            control,
+            observers,
+            channels,
             ..
         } = self;
-        drop(performers);
-        if tally.ended != taken {
-            let reason = format!("{} jobs have no outcome", taken.abs_diff(tally.ended));
+        drop(dispatcher);
+        let tally = *delivery.tally();
+        let mut stopped = control.into_stopped();
+        if tally.ended != intake.taken() {
+            let reason = format!(
+                "{} jobs have no outcome",
+                intake.taken().abs_diff(tally.ended)
+            );
             stopped = Some(Stopped::Broken { reason });
         }
-        let dropped = reporter.dropped();
+        let dropped = channels.reporter.dropped();
         if dropped > 0 {
             tracing::warn!(dropped, "workers said more than could be listened to");
         }
-        reuse.finish().await;
-        recording.finish().await;
-        if !sinks.is_empty() {
-            let (total, succeeded) = (tally.ended, tally.succeeded);
-            sinks.tell(Event::RunEnded { total, succeeded }, now);
-            sinks.finish().await;
-        }
+        resolver.finish().await;
+        delivery.finish().await;
+        observers.finish(&tally, now).await;
         stopped
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.phases.phase() == Phase::Running
-    }
-
-    /// Whether another job may be taken in: memory follows the jobs that are somewhere between their source and
-    /// whoever takes their outcomes.
-    pub(super) fn has_room(&self) -> bool {
-        // The list that waits for its first outcome is there as a whole anyway.
-        let early = match self.total {
-            Some(_) => 0,
-            None => self.outgoing.held(),
-        };
-        let leaving = self.recording.len() + self.outgoing.ready() + self.reuse.storing();
-        // Something always has to be, or nothing would ever become less.
-        let is_light = self.weight + self.weight_out < IN_HAND || self.living == 0;
-        is_light
-            && self.living + early + leaving < self.rules.window
-            && self.enough_until().is_none()
-    }
-
-    /// Whether nobody takes the results that there are. Those that wait for an earlier job do not count: it has to
-    /// start for them to leave.
-    pub(super) fn is_clogged(&self) -> bool {
-        self.weight_out >= IN_HAND && self.outgoing.held() == 0
-    }
-
-    /// Whether what is asked back from a busy worker could begin on an idle one.
-    fn may_recall(&self) -> bool {
-        let load = self.scheduler.load();
-        self.is_running() && !self.paused && self.held.is_none() && load.slots_used < load.slots
-    }
-
-    /// Until when there are jobs enough, if they end faster than more could be of use.
-    fn enough_until(&self) -> Option<Instant> {
-        let pools = self.performers.pools();
-        let ahead = pools.fold(0, |sum: u32, (_, pool)| {
-            sum.saturating_add(pool.seats.room_ahead())
-        });
-        self.pace
-            .enough_until(self.scheduler.unclaimed(), ahead as usize, self.now)
-    }
-
     fn next_timer(&self) -> Option<Instant> {
-        if self.judges_from.is_some() {
-            return self.judges_from;
+        if self.control.judges_from().is_some() {
+            return self.control.judges_from();
         }
-        let stopping = !self.is_running();
-        let wake = self.wake.filter(|_| !stopping);
-        let deadline = self.rules.deadline.filter(|_| !stopping);
-        let patience = self.patience.first().map(|(when, _)| *when);
-        let recall = self.performers.recall_at().filter(|_| self.may_recall());
-        let recording = self.recording.due();
-        let enough = self.enough_until().filter(|_| !stopping);
+        let is_running = self.control.is_running();
         [
-            wake,
-            deadline,
-            patience,
-            recall,
-            recording,
-            enough,
-            self.provisional.deadline(),
-            self.phases.deadline(),
+            self.control.next_timer(),
+            self.dispatcher.wake().filter(|_| is_running),
+            self.dispatcher.next_impatience(),
+            self.dispatcher.recall_at().filter(|_| self.may_recall()),
+            self.delivery.record_at(),
+            self.enough_until().filter(|_| is_running),
+            self.provisional.next_retry(),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// Hands over what is on its way out, as far as there is room.
-    fn send_out(&mut self) {
-        while self.outgoing.is_ready() {
-            match self.out.try_reserve() {
-                Ok(permit) => {
-                    if let Some(outcome) = self.outgoing.pop() {
-                        self.weight_out -= outcome.weight();
-                        permit.send(outcome);
-                    }
+    // Jobs come in.
+
+    /// Pulls jobs as far as there is room, but no more than a batch.
+    fn take_in(&mut self) {
+        for _ in 0..JOBS {
+            // Those that were handed over have their outcomes, even if nothing is done any more.
+            if self.control.is_running() && !self.has_room() {
+                return;
+            }
+            match self.intake.pull() {
+                Pulled::Job { place, job } => {
+                    let arrival = self.intake.arrive(place, job, self.now);
+                    self.tell(|| Event::JobQueued {
+                        id: arrival.job.id.clone(),
+                        task: arrival.job.task_name().into(),
+                    });
+                    let admitted = self.intake.admit(arrival);
+                    self.go_on(admitted);
                 }
-                Err(mpsc::error::TrySendError::Full(())) => return,
-                // Nobody wants them any more; the run is about to be dropped.
-                Err(mpsc::error::TrySendError::Closed(())) => {
-                    let unwanted = self.outgoing.pop();
-                    self.weight_out -= unwanted.map_or(0, |outcome| outcome.weight());
+                Pulled::Nothing | Pulled::Dry => return,
+                Pulled::Panicked(reason) => {
+                    return self.stop(Phase::Draining, Stopped::Source { reason });
                 }
             }
         }
     }
-}
 
-/// The entry of a job that waits or runs.
-pub(super) fn entry_of(entries: &mut [Option<Entry>], ticket: Ticket) -> &mut Entry {
-    #[expect(
-        clippy::expect_used,
-        reason = "the scheduler gives out a ticket when its entry is made, and forgets it when the entry is taken out"
-    )]
-    entries[ticket.index()]
-        .as_mut()
-        .filter(|entry| entry.ticket == ticket)
-        .expect("a ticket that the scheduler knows has its entry")
-}
+    /// Whether another job may be taken in.
+    fn has_room(&self) -> bool {
+        let is_known = self.intake.total().is_some();
+        let out = self.delivery.on_the_way_out(is_known);
+        let out = OnTheWayOut {
+            outcomes: out.outcomes + self.resolver.storing(),
+            ..out
+        };
+        self.intake.has_room(out) && self.enough_until().is_none()
+    }
 
-/// What the scheduler says of a ticket whose entry is in the state that the call needs.
-pub(super) fn expect_known<T>(said: Result<T, crate::Error>) -> T {
-    #[expect(
-        clippy::expect_used,
-        reason = "entries and scheduler change state in the same step"
-    )]
-    said.expect("the scheduler knows each job of the loop in the state that the loop knows it in")
-}
+    /// Until when there are jobs enough, if they end faster than more could be of use.
+    fn enough_until(&self) -> Option<Instant> {
+        let (ready, ahead) = (self.dispatcher.ready(), self.dispatcher.room_ahead());
+        self.intake.enough_until(ready, ahead as usize, self.now)
+    }
 
-async fn room(out: &mpsc::Sender<Arc<Outcome>>) {
-    // An error says that nobody listens, which sending finds out.
-    let _ = out.reserve().await;
-}
+    /// Goes on with a job as its needs allow.
+    fn go_on(&mut self, admitted: Admitted) {
+        match admitted {
+            Admitted::Clear(arrival) => self.proceed(arrival),
+            Admitted::Waits => {}
+            Admitted::Refused(refused) => self.refuse(refused),
+        }
+    }
 
-async fn next_jobs(jobs: Option<&mut mpsc::Receiver<Vec<Arc<Job>>>>) -> Option<Vec<Arc<Job>>> {
-    match jobs {
-        Some(jobs) => jobs.recv().await,
-        None => std::future::pending().await,
+    /// Goes on with a job that needs nobody any more.
+    fn proceed(&mut self, arrival: Arrival) {
+        if let Work::Ended(outcome) = &arrival.job.work {
+            let leaving = self.delivery.pass_on(&arrival, Arc::clone(outcome));
+            self.intake.concluded(&arrival.job);
+            return self.leave(leaving);
+        }
+        if let Some(failure) = self.control.refusal() {
+            return self.refuse(Refused::new(arrival, failure));
+        }
+        match self.resolver.resolve(arrival) {
+            Resolution::Ready(arrival, kind) => self.enqueue(arrival, kind, None),
+            Resolution::Later => {}
+            Resolution::Refused(refused) => self.refuse(refused),
+        }
+    }
+
+    /// The cache has answered.
+    fn consulted(&mut self, consulted: Consulted) {
+        let Consulted {
+            arrival,
+            kind,
+            found,
+        } = consulted;
+        match found {
+            Found::Result(payload) => self.conclude(Done {
+                cached: true,
+                ..Done::unqueued(arrival, Ok(payload), self.now)
+            }),
+            Found::Share(share) => self.enqueue(arrival, kind, Some(share)),
+            Found::Nothing => self.enqueue(arrival, kind, None),
+            Found::Refused(failure) => self.refuse(Refused::new(arrival, failure)),
+        }
+    }
+
+    fn enqueue(&mut self, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
+        if let Some(failure) = self.control.refusal() {
+            return self.refuse(Refused::new(arrival, failure));
+        }
+        let (dispatcher, kinds) = (&mut self.dispatcher, self.resolver.kinds());
+        if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
+            self.refuse(refused);
+        }
+    }
+
+    /// A kind has introduced itself or is given up: some of those that waited for that can go on.
+    fn resolve_again(&mut self) {
+        for arrival in self.resolver.take_unresolved() {
+            self.proceed(arrival);
+        }
+    }
+
+    /// Jobs that needed one that has ended can go on, or cannot.
+    fn release_dependents(&mut self) {
+        while let Some(released) = self.intake.release() {
+            released.for_each(|admitted| self.go_on(admitted));
+        }
+    }
+
+    // Attempts begin and end.
+
+    fn start_jobs(&mut self, is_clogged: bool) {
+        if !self.control.may_start() || is_clogged {
+            return self.dispatcher.start_nothing();
+        }
+        let turn = Turn {
+            now: self.now,
+            observers: &self.observers,
+        };
+        self.dispatcher.start_jobs(self.resolver.kinds(), turn);
+    }
+
+    /// Whether what is asked back from a busy worker could begin on an idle one.
+    fn may_recall(&self) -> bool {
+        self.control.may_start() && self.dispatcher.has_free_slots()
+    }
+
+    /// Whoever works has something to say.
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Ended {
+                ticket,
+                result,
+                worker,
+                ran,
+                next,
+                provisional,
+            } => {
+                let attempted = Attempted {
+                    result,
+                    worker,
+                    ran,
+                    provisional,
+                };
+                self.attempt_ended(ticket, attempted, next);
+            }
+            Report::Confirmed { ticket, in_doubt } => {
+                if let Some((entry, attempted)) = self.provisional.confirm(ticket, in_doubt) {
+                    self.end(entry, attempted);
+                }
+            }
+            Report::Refuted { ticket, failure } => self.refuted(ticket, failure),
+            Report::Cleared { worker } => self.provisional.cleared(&worker),
+            Report::OutOfStep { worker, reason } => self.out_of_step(worker, reason),
+            Report::Filter { kind, worker, news } => {
+                self.dispatcher
+                    .change_seats(kind, |seats| seats.filter_changed(worker, news));
+            }
+            Report::Returned {
+                ticket,
+                next,
+                withdrawn,
+            } => self.returned(ticket, next, withdrawn),
+            Report::Step { ticket, step } => {
+                // One that was given up may go on for a moment.
+                if let Some(entry) = self.dispatcher.queue().find(ticket) {
+                    self.tell(|| Event::AttemptProgress {
+                        id: entry.job.id.clone(),
+                        done: step.done,
+                        total: step.total,
+                        message: step.message,
+                    });
+                }
+            }
+            Report::Log {
+                ticket,
+                worker,
+                level,
+                message,
+            } => {
+                let entry = ticket.and_then(|ticket| self.dispatcher.queue().find(ticket));
+                let id = entry.map(|entry| entry.job.id.clone());
+                self.tell(|| Event::Log {
+                    id,
+                    worker,
+                    level,
+                    message,
+                });
+            }
+            Report::Offered { kind, offer } => {
+                let now = self.now;
+                self.dispatcher
+                    .change_seats(kind, |seats| seats.offered(offer, now));
+            }
+            Report::Proven { kind, worker } => self.dispatcher.proven(kind, worker, self.now),
+            Report::Withdrawn { kind, worker } => {
+                self.dispatcher
+                    .change_seats(kind, |seats| seats.withdrawn(worker));
+            }
+            Report::DemandWanted { kind } => {
+                let (phase, comes) = (self.control.phase(), self.may_come());
+                let unresolved = self.resolver.unresolved_for(kind);
+                self.dispatcher
+                    .tell_demand_again(kind, phase, comes, unresolved);
+            }
+            Report::Introduced {
+                kind,
+                version,
+                tasks,
+            } => self.kind_introduced(kind, version, tasks),
+            Report::Broken { kind, failure } => self.kind_broke(kind, &failure),
+            Report::Worker(news) => self.tell(|| Event::Worker(news)),
+        }
+    }
+
+    fn attempt_ended(&mut self, ticket: Ticket, attempted: Attempted, next: Option<Ticket>) {
+        let turn = Turn {
+            now: self.now,
+            observers: &self.observers,
+        };
+        let settled = self
+            .dispatcher
+            .ended(ticket, attempted, next, &mut self.retries, turn);
+        match settled {
+            Settled::Ended(entry, attempted) => self.end(entry, attempted),
+            Settled::Provisional(entry, attempted) => self.provisional.hold(entry, attempted),
+            Settled::Returned => self.refuse_returned(ticket),
+            Settled::Again | Settled::Unknown => {}
+        }
+    }
+
+    /// An attempt comes back that never began. One that lay ahead may have begun in its place.
+    fn returned(&mut self, ticket: Ticket, next: Option<Ticket>, withdrawn: bool) {
+        let turn = Turn {
+            now: self.now,
+            observers: &self.observers,
+        };
+        if self.dispatcher.returned(ticket, next, withdrawn, turn) {
+            self.refuse_returned(ticket);
+        }
+    }
+
+    /// A job waits again that was given out already; it ends if nothing starts any more.
+    fn refuse_returned(&mut self, ticket: Ticket) {
+        if let Some(failure) = self.control.refusal() {
+            self.end_waiting(ticket, failure);
+        }
+    }
+
+    /// The answer to a job proved to be that to something else.
+    fn refuted(&mut self, ticket: Ticket, mut failure: Box<Failure>) {
+        let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
+            return; // It was given up and has its outcome already.
+        };
+        match self.retries.judge(&mut entry, &mut failure, self.now) {
+            End::Succeeded | End::Failed => {
+                let result = Err(failure);
+                self.end(
+                    entry,
+                    Attempted {
+                        result,
+                        ..attempted
+                    },
+                );
+            }
+            End::Again(when) => {
+                let turn = Turn {
+                    now: self.now,
+                    observers: &self.observers,
+                };
+                tell_retry(&entry, &failure, when, turn);
+                self.provisional.retry_at(when, entry, failure, self.now);
+            }
+        }
+    }
+
+    /// Jobs whose answers were refuted go into the queue again when their time has come.
+    fn retry_refuted(&mut self) {
+        while let Some(entry) = self.provisional.pop_retry(self.now) {
+            if let Err((entry, failure)) = self.enqueue_again(entry) {
+                self.end_refuted(*entry, failure);
+            }
+        }
+    }
+
+    fn enqueue_again(&mut self, entry: Entry) -> Result<(), (Box<Entry>, Failure)> {
+        let kinds = self.resolver.kinds();
+        // Its worker may be gone for good by now.
+        if let Err(failure) = kinds.check(&entry.job) {
+            return Err((Box::new(entry), failure));
+        }
+        self.dispatcher.enqueue_again(entry, kinds, self.now)
+    }
+
+    /// A job that was to be tried again ends without that.
+    fn end_refuted(&mut self, mut entry: Entry, failure: Failure) {
+        // What it came to last says more than why it is not tried again.
+        let failure = entry.failure.take().unwrap_or_else(|| Box::new(failure));
+        self.end(entry, Attempted::none(failure));
+    }
+
+    /// What this worker has answered since it was last beyond doubt may be the answers to other jobs.
+    fn out_of_step(&mut self, worker: WorkerName, reason: String) {
+        let Some(suspects) = self.provisional.out_of_step(&worker) else {
+            return;
+        };
+        let ids = suspects.ids;
+        self.resolver.withdraw(suspects.cached);
+        self.observers.show_suspects(&ids);
+        self.delivery.suspect(&ids);
+        self.tell(|| Event::JobsSuspect {
+            ids,
+            worker,
+            reason,
+        });
+    }
+
+    // Kinds of worker say what they do.
+
+    /// A kind has introduced itself, or has shown that it does not.
+    fn kind_introduced(
+        &mut self,
+        kind: Kind,
+        version: Option<String>,
+        tasks: Option<Vec<Introduction>>,
+    ) {
+        let unbound = self.unbound(kind);
+        if self.resolver.introduced(kind, version, tasks) {
+            let bound = |ticket: &&Ticket| {
+                let entry = self.dispatcher.queue().find(**ticket);
+                entry.is_some_and(|entry| !self.is_unbound(entry))
+            };
+            let too_late = unbound.iter().filter(bound).count();
+            if too_late > 0 {
+                tracing::warn!(
+                    worker = self.resolver.kinds().name(kind),
+                    jobs = too_late,
+                    "a worker declared hints only after jobs had been given out, which run without \
+                     them; `handshake: required` or a longer `handshake_wait` has jobs wait for its hello"
+                );
+            }
+            self.queue_anew(kind);
+        }
+        self.resolve_again();
+    }
+
+    /// Jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
+    fn unbound(&self, kind: Kind) -> Vec<Ticket> {
+        if !self.resolver.kinds().is_guessed(kind) {
+            return Vec::new();
+        }
+        let queue = self.dispatcher.queue();
+        queue.tickets(|entry| entry.kind == kind && !entry.is_at_start() && self.is_unbound(entry))
+    }
+
+    fn is_unbound(&self, entry: &Entry) -> bool {
+        let hint = self.resolver.kinds().hint(&entry.job);
+        hint.is_ok_and(|hint| *hint == ParallelizationHint::FullyParallel)
+    }
+
+    /// Takes the jobs of a kind that were never given to a worker out of the queue, and looks at them anew in the
+    /// order in which they came: their hints, their tasks and the cache may mean something else by now.
+    fn queue_anew(&mut self, kind: Kind) {
+        let queue = self.dispatcher.queue();
+        let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
+        waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).place);
+        // All are out before the first is back, or it would be bound by what those behind it declared.
+        let cancelled = waiting
+            .into_iter()
+            .map(|ticket| self.dispatcher.cancel(ticket, self.now));
+        let taken: Vec<Entry> = cancelled.collect();
+        for entry in taken {
+            // Its right to store a result goes to whoever asked for the same.
+            self.proceed(entry.into_arrival());
+        }
+    }
+
+    /// A kind of worker is not to be had any more, so those that wait for it wait in vain.
+    fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
+        self.resolver.broke(kind, failure.clone());
+        let queue = self.dispatcher.queue();
+        let waiting = queue.tickets(|entry| entry.kind == kind && entry.state == State::Waiting);
+        for ticket in waiting {
+            self.end_waiting(ticket, failure.clone());
+        }
+        self.resolve_again();
+    }
+
+    // Jobs end.
+
+    /// A job that was never queued ends.
+    fn refuse(&mut self, refused: Refused) {
+        self.conclude(Done::refused(refused, self.now));
+    }
+
+    /// A job that has left the queue ends with what its last attempt came to.
+    fn end(&mut self, mut entry: Entry, attempted: Attempted) {
+        // Without a result the right to store one passes to whoever waits for it.
+        if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
+            self.resolver
+                .store(*share, payload, attempted.worker.clone());
+        }
+        self.conclude(Done::attempted(entry, attempted));
+    }
+
+    /// A job that waits in the queue ends.
+    fn end_waiting(&mut self, ticket: Ticket, failure: Failure) {
+        let entry = self.dispatcher.cancel(ticket, self.now);
+        self.conclude(Done::waited(entry, Box::new(failure), self.now));
+    }
+
+    /// Every job comes here once: its outcome is made, and is on its way.
+    fn conclude(&mut self, done: Done) {
+        self.intake.concluded(&done.job);
+        let awaited = self.intake.awaits(&done.job.id);
+        if let Some(leaving) = self.delivery.conclude(done, awaited) {
+            self.leave(leaving);
+        }
+    }
+
+    /// An outcome is final: it may be heard of, and who needed it may go on. Not before it is recorded, or a run that is
+    /// taken up again would do a job once more upon which others have built already.
+    fn leave(&mut self, leaving: Leaving) {
+        let Leaving {
+            place,
+            outcome,
+            nameless,
+        } = leaving;
+        if !nameless {
+            self.intake.ended(&outcome.id, outcome.is_success());
+        }
+        self.tell(|| Event::JobEnded {
+            outcome: Arc::clone(&outcome),
+        });
+        self.delivery.push(place, outcome);
+    }
+
+    /// What the ledger has taken note of may be heard of.
+    fn take_recorded(&mut self) {
+        while let Some(leaving) = self.delivery.next_recorded() {
+            self.leave(leaving);
+        }
+        if let Some(reason) = self.delivery.recording_failure() {
+            self.stop(Phase::Cancelling, Stopped::Ledger { reason });
+        }
+    }
+
+    // The run stops.
+
+    /// Does what became due by the clock.
+    fn keep_time(&mut self) {
+        let now = self.now;
+        if !self.control.judges(now) {
+            return;
+        }
+        self.retry_refuted();
+        while let Some(entry) = self.dispatcher.cancel_impatient(now) {
+            let failure = Box::new(entry.impatience());
+            self.conclude(Done::waited(entry, failure, now));
+        }
+        if self.control.is_past_deadline(now) {
+            self.stop(Phase::Cancelling, Stopped::Deadline);
+        }
+        match self.control.poll(now) {
+            Some(PhaseChange::TimeIsOver) => self.give_up(),
+            Some(PhaseChange::Entered(phase)) => self.enter_phase(phase),
+            None => {}
+        }
+    }
+
+    /// Stops the run when too many jobs have failed.
+    fn check_failures(&mut self) {
+        let (tally, total) = (self.delivery.tally(), self.intake.total());
+        if let Some((phase, why)) = self.control.broken_rule(tally, total) {
+            self.stop(phase, why);
+        }
+    }
+
+    fn obey(&mut self, order: RunOrder) {
+        match order {
+            RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
+            RunOrder::Hold(reason) => {
+                self.control.hold(reason);
+                self.tell_admission();
+            }
+            RunOrder::Pause(is_paused) => {
+                self.control.pause(is_paused);
+                self.tell_admission();
+            }
+            RunOrder::Snapshot(answer) => {
+                // Who asked need not wait for the answer.
+                let _ = answer.send(self.snapshot());
+            }
+            RunOrder::SetSlots(slots, answer) => {
+                // Who asked need not wait for the answer.
+                let _ = answer.send(self.dispatcher.set_slots(slots));
+            }
+            RunOrder::SetLimit(name, limit, answer) => {
+                let result = self.dispatcher.set_limit(&name, limit, self.now);
+                if result.is_ok() {
+                    let limit = limit.to_string();
+                    self.tell(|| Event::LimitChanged { name, limit });
+                }
+                // Who asked need not wait for the answer.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let kinds = self.resolver.kinds();
+        let view = self.dispatcher.view(kinds, &self.control, self.now);
+        view.snapshot(self.intake.waiting(), self.resolver.unresolved())
+    }
+
+    /// Goes over to a later phase; nothing happens in one that is as late.
+    fn stop(&mut self, phase: Phase, why: Stopped) {
+        if let Some(phase) = self.control.stop(phase, why, self.now) {
+            self.enter_phase(phase);
+        }
+    }
+
+    fn enter_phase(&mut self, phase: Phase) {
+        let reason = self.control.reason();
+        self.observers.show_phase(phase, reason, self.now);
+        self.retries.end();
+        self.intake.close();
+        self.end_all_waiting();
+        self.dispatcher.stop_all(self.control.stop_of_phase());
+    }
+
+    fn end_all_waiting(&mut self) {
+        let Some(failure) = self.control.refusal() else {
+            return;
+        };
+        for entry in self.provisional.give_up_retries() {
+            self.end_refuted(entry, failure.clone());
+        }
+        let mut arrivals = self.intake.give_up();
+        arrivals.extend(self.resolver.give_up());
+        for arrival in arrivals {
+            self.refuse(Refused::new(arrival, failure.clone()));
+        }
+        let queue = self.dispatcher.queue();
+        for ticket in queue.tickets(|entry| entry.state == State::Waiting) {
+            let mut entry = self.dispatcher.cancel(ticket, self.now);
+            // One that was to be tried again has failed for good.
+            let last = entry.failure.take();
+            let failure = last.unwrap_or_else(|| Box::new(failure.clone()));
+            self.conclude(Done::waited(entry, failure, self.now));
+        }
+    }
+
+    /// The time for killing is over, and some would not die. They have their outcome all the same.
+    fn give_up(&mut self) {
+        for (entry, attempted) in self.provisional.give_up_held() {
+            let message =
+                "it had answered, and nothing could confirm its answer before the run ended";
+            let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
+            self.end(
+                entry,
+                Attempted {
+                    result,
+                    ..attempted
+                },
+            );
+        }
+        for ticket in self.dispatcher.queue().tickets(|_| true) {
+            let entry = self.dispatcher.give_up(ticket, self.now);
+            let message = "it was killed, and had not ended when the run did";
+            let failure = Box::new(Failure::new(Class::Cancelled, message));
+            let mut attempted = Attempted::none(failure);
+            if entry.state == State::Running {
+                attempted.ran = self.now.saturating_duration_since(entry.since);
+            }
+            self.conclude(Done::attempted(entry, attempted));
+        }
+    }
+
+    // Others are told.
+
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        self.observers.tell(self.now, event);
+    }
+
+    fn tell_admission(&self) {
+        let held = self.control.held().map(str::to_owned);
+        let held = held.or_else(|| self.control.is_paused().then(|| "paused".to_owned()));
+        self.observers.show_admission(held, self.now);
+    }
+
+    /// Whether jobs of any kind may still come to the queue.
+    fn may_come(&self) -> bool {
+        let settled = self.dispatcher.queue().len() + self.provisional.held();
+        !self.intake.is_dry() || self.intake.living() > settled
+    }
+
+    fn tell_demand(&mut self) {
+        let (phase, comes) = (self.control.phase(), self.may_come());
+        let resolver = &self.resolver;
+        self.dispatcher
+            .tell_demand(phase, comes, |kind| resolver.unresolved_for(kind));
+    }
+
+    fn tell_breakers(&mut self) {
+        for (name, state) in self.dispatcher.breaker_news() {
+            let state = state.to_owned();
+            self.tell(|| Event::BreakerChanged { name, state });
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Those who perform the attempts of a run, by the kind of worker that a job asks for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::local::LocalPerformer;
-use crate::dispatch::{Assignment, AttemptKey, Demand, Order, Reporter, Stop};
+use crate::dispatch::{Assignment, AttemptKey, Demand, Order, Stop};
 use crate::ids::Ticket;
 use crate::process::{Attachment, SeatId, Seats};
 use crate::scheduling::Kind;
@@ -43,6 +43,8 @@ pub(super) struct Performers {
     local: LocalPerformer,
     local_kinds: usize,
     pools: Vec<PoolPerformer>,
+    /// How long the attempts of this turn ran, by kind.
+    ran: Vec<(Kind, Duration)>,
 }
 
 impl Performers {
@@ -51,6 +53,7 @@ impl Performers {
             local,
             local_kinds,
             pools: Vec::new(),
+            ran: Vec::new(),
         }
     }
 
@@ -75,8 +78,31 @@ impl Performers {
         (self.local_kinds..).map(kind).zip(&self.pools)
     }
 
-    pub(super) fn pools_mut(&mut self) -> impl Iterator<Item = (Kind, &mut PoolPerformer)> {
-        (self.local_kinds..).map(kind).zip(&mut self.pools)
+    /// All kinds: those of this process, then those of pools.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        (0..self.local_kinds + self.pools.len()).map(kind)
+    }
+
+    /// The kinds that have pools.
+    pub(super) fn pool_kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        (self.local_kinds..self.local_kinds + self.pools.len()).map(kind)
+    }
+
+    /// An attempt of this kind has ended, and ran so long.
+    pub(super) fn note_ran(&mut self, kind: Kind, ran: Duration) {
+        self.ran.push((kind, ran));
+    }
+
+    /// Pools learn how long the attempts took that have ended since the last time.
+    pub(super) fn learn(&mut self) {
+        for (number, pool) in (self.local_kinds..).zip(&mut self.pools) {
+            let of_kind = self.ran.iter().filter(|(other, _)| *other == kind(number));
+            let (jobs, busy) = of_kind.fold((0, Duration::ZERO), |(jobs, busy), (_, ran)| {
+                (jobs + 1, busy + *ran)
+            });
+            pool.seats.learn(jobs, busy);
+        }
+        self.ran.clear();
     }
 
     /// Performs an attempt in this process.
@@ -127,19 +153,11 @@ impl Performers {
     }
 }
 
-/// There are at most 65,536 kinds, which is checked when the run is put together.
+/// A run has 32,767 kinds at most, which is checked when it is put together.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "checked where kinds are added"
 )]
 fn kind(number: usize) -> Kind {
     Kind(number as u16)
-}
-
-/// Tells how an attempt replies, which is the same for all of a run.
-pub(super) fn reply(ticket: Ticket, reporter: &Reporter) -> crate::dispatch::ReplyTo {
-    crate::dispatch::ReplyTo::Loop {
-        ticket,
-        reporter: reporter.clone(),
-    }
 }

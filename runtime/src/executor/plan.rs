@@ -1,31 +1,61 @@
 //! What an executor was told, checked once for all of its runs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ratchet_caching::{Clock, FileHasher, SystemClock};
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
+use tokio::sync::mpsc;
 
-use super::breakers::MakeBreaker;
-use super::builder::{ExecutorBuilder, PoolSource};
+use super::breakers::{Breakers, MakeBreaker};
 use super::command::Commands;
-use super::kinds::{KindOfWorker, Tasks};
+use super::control::{RunControl, StopRules};
+use super::delivery::Delivery;
+use super::dispatcher::Dispatcher;
+use super::intake::Intake;
+use super::kinds::{KindOfWorker, Kinds};
+use super::local::LocalPerformer;
 use super::needs::Memory;
-use super::order::Ordering;
-use super::recording::SharedLedger;
-use super::reuse::CacheUse;
-use super::run::Executor;
+use super::observers::Observers;
+use super::orchestrator::{Channels, Orchestrator};
+use super::order::{Ordering, Outgoing};
+use super::orders::RunOrder;
+use super::performers::Performers;
+use super::pools::PoolSource;
+use super::provisional::Provisional;
+use super::queue::Queue;
+use super::recording::{Recording, SharedLedger};
+use super::resolver::Resolver;
+use super::retries::Retries;
+use super::reuse::{CacheUse, Reuse};
 use super::runner::Runner;
-use super::sinks::SharedSink;
+use super::sinks::{SharedSink, Sinks};
+use super::source::Source;
+use super::status::Gauges;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
+use crate::dispatch::Reporter;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
-use crate::scheduling::{Scheduler, Settings};
+use crate::outcome::Outcome;
+use crate::scheduling::{Kind, Scheduler, Settings, Workers};
+
+/// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
+/// `uncertain.rs`.
+const MOST_KINDS: u16 = u16::MAX / 2;
 
 /// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
 /// megabytes of memory.
 const WINDOW: usize = 4096;
+
+/// What connects a loop with the rest.
+pub(super) struct Wiring {
+    pub(super) source: Source,
+    pub(super) ordering: Ordering,
+    pub(super) out: mpsc::Sender<Arc<Outcome>>,
+    pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
+    pub(super) gauges: Arc<Gauges>,
+}
 
 /// What every run of an executor is made with.
 pub(super) struct Plan {
@@ -53,8 +83,87 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The loop of a run.
+    pub(super) fn orchestrator(&self, wiring: Wiring) -> Result<Orchestrator, Error> {
+        let Wiring {
+            source,
+            ordering,
+            out,
+            orders,
+            gauges,
+        } = wiring;
+        let now = tokio::time::Instant::now().into_std();
+        let (reporter, reports) = Reporter::new();
+        let (kinds, dispatcher) = self.dispatcher(&reporter, now)?;
+        let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
+            setting: "grace",
+            reason: error.to_string(),
+        })?;
+        let rules = StopRules {
+            max_failures: self.max_failures,
+            deadline: self.deadline.and_then(|limit| now.checked_add(limit)),
+        };
+        let recording = Recording::start(self.ledger.clone()).map_err(|error| Error::NoThread {
+            reason: error.to_string(),
+        })?;
+        let sinks = Sinks::start(&self.sinks, now, self.clock.now());
+        Ok(Orchestrator {
+            now,
+            intake: Intake::new(source, self.memory, self.window, now),
+            resolver: Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone())),
+            dispatcher,
+            retries: Retries::new(self.crash_limit, self.rng()),
+            provisional: Provisional::default(),
+            delivery: Delivery::new(recording, Outgoing::new(ordering), out),
+            control: RunControl::new(phases, rules, self.grace.cancelling),
+            observers: Observers::new(sinks, gauges),
+            channels: Channels {
+                orders,
+                reports,
+                reporter,
+            },
+        })
+    }
+
+    /// The queue of a run and those who perform its jobs, with all kinds of worker.
+    fn dispatcher(
+        &self,
+        reporter: &Reporter,
+        now: Instant,
+    ) -> Result<(Vec<KindOfWorker>, Dispatcher), Error> {
+        let local = LocalPerformer::new(
+            reporter.clone(),
+            self.runner.clone(),
+            self.commands(),
+            self.commander.clone(),
+            self.grace.cancelling,
+        );
+        let mut kinds = self.kinds.clone();
+        let mut performers = Performers::new(local, kinds.len());
+        let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
+        let too_many = || Error::InvalidSetting {
+            setting: "pool",
+            reason: format!("is one too many: a run has at most {MOST_KINDS} kinds of worker"),
+        };
+        for pool in &self.pools {
+            let number = u16::try_from(kinds.len()).map_err(|_| too_many())?;
+            if number >= MOST_KINDS {
+                return Err(too_many());
+            }
+            // Nobody is there before a worker is offered.
+            scheduler.set_workers(Kind(number), Workers::Free(0));
+            performers.add(pool.attach(Kind(number), reporter.clone())?);
+            kinds.push(pool.kind());
+        }
+        let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
+        let queue = Queue::new(scheduler, count);
+        let breakers = Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone());
+        let dispatcher = Dispatcher::new(queue, performers, breakers, reporter.clone(), now);
+        Ok((kinds, dispatcher))
+    }
+
     /// How commands are run.
-    pub(super) fn commands(&self) -> Commands {
+    fn commands(&self) -> Commands {
         Commands {
             runner: CommandRunner::new(self.keeper.clone()),
             limits: CommandLimits {
@@ -65,7 +174,12 @@ impl Plan {
         }
     }
 
-    pub(super) fn rng(&self) -> Rng {
+    /// Whether there is anybody for jobs that name a task.
+    pub(super) fn does_tasks(&self) -> bool {
+        self.runner.is_some() || !self.pools.is_empty()
+    }
+
+    fn rng(&self) -> Rng {
         self.rng.map_or_else(Rng::new, Rng::seeded)
     }
 }
@@ -95,100 +209,5 @@ impl Default for Plan {
             clock: Arc::new(SystemClock),
             rng: None,
         }
-    }
-}
-
-impl ExecutorBuilder {
-    /// The executor, or the setting that makes no sense.
-    pub fn build(mut self) -> Result<Executor, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-        self.plan.scheduling.slots = self.slots.unwrap_or(cores);
-        // The window is what keeps the queue short.
-        self.plan.scheduling.capacity = usize::MAX;
-        self.check()?;
-        self.plan.kinds = self.kinds();
-        self.plan.runner = self.runner;
-        self.plan.cache = self.cache.map(|(cache, refresh)| CacheUse {
-            cache,
-            hasher: Arc::new(FileHasher::new(Arc::clone(&self.plan.clock))),
-            refresh,
-            salt: self.salt,
-            has_warned: Arc::default(),
-        });
-        Ok(Executor::new(self.plan))
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let plan = &self.plan;
-        let refuse = |setting, reason: &str| {
-            let reason = reason.to_owned();
-            Err(Error::InvalidSetting { setting, reason })
-        };
-        if plan.scheduling.slots == 0 {
-            return refuse("slots", "of 0 would run nothing; the least is 1");
-        }
-        if plan.window == 0 {
-            return refuse("window", "of 0 would take no job; the least is 1");
-        }
-        if plan.crash_limit == 0 {
-            return refuse("crash_limit", "of 0 would fail every job; the least is 1");
-        }
-        if plan.deadline.is_some_and(|deadline| deadline.is_zero()) {
-            return refuse("deadline", "of 0 leaves no time for any job");
-        }
-        if plan.capture_bytes == 0 {
-            return refuse(
-                "capture_bytes",
-                "of 0 would keep nothing of what commands print",
-            );
-        }
-        if !self.tasks.is_empty() && self.runner.is_none() {
-            return refuse("task", "is declared, and there is no runner to do it");
-        }
-        if self.salt.is_some() && self.cache.is_none() {
-            return refuse("cache_salt", "is given, and there is no cache to use it");
-        }
-        if let Some((rule, _)) = plan.max_failures {
-            rule.check()?;
-        }
-        for (_, hint) in &self.tasks {
-            hint.quota()?;
-        }
-        let wrong = |setting| {
-            move |error: ratchet_resilience::Error| Error::InvalidSetting {
-                setting,
-                reason: format!("is refused: {error}"),
-            }
-        };
-        PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
-        if let Some(make) = &plan.kind_breakers {
-            make().build().map_err(wrong("kind_breaker"))?;
-        }
-        if let Some(make) = &plan.host_breakers {
-            make().build().map_err(wrong("host_breaker"))?;
-        }
-        // Limits that contradict each other.
-        let now = tokio::time::Instant::now().into_std();
-        Scheduler::new(plan.scheduling.clone(), now).map(drop)
-    }
-
-    /// The kinds that are always there, in the order of their numbers.
-    fn kinds(&self) -> Vec<KindOfWorker> {
-        let kind = |name: &str, tasks| KindOfWorker {
-            name: name.to_owned(),
-            tasks,
-            process: None,
-            programs: None,
-        };
-        let runner = match (&self.runner, self.tasks.is_empty()) {
-            (Some(_), true) => Tasks::Any,
-            (Some(_), false) | (None, _) => Tasks::Declared(self.tasks.clone()),
-        };
-        vec![
-            kind("closures", Tasks::Declared(Vec::new())),
-            kind("commands", Tasks::Declared(Vec::new())),
-            kind("runner", runner),
-        ]
     }
 }

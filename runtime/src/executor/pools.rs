@@ -2,48 +2,21 @@
 
 use std::sync::Arc;
 
-use ratchet_ipc::TaskName;
-
-use super::builder::PoolSource;
 use super::kinds::{KindOfWorker, Tasks};
 use super::performers::PoolPerformer;
+use super::service::Service;
 use crate::Error;
 use crate::dispatch::Reporter;
 use crate::process::ProcessPool;
-use crate::scheduling::{Kind, ParallelizationHint};
+use crate::scheduling::Kind;
 
-/// A task that a pool's workers do, whether they name it or not.
-///
-/// What is not said here is as the worker declares it in its hello.
-///
-/// ```
-/// use ratchet_runtime::{ParallelizationHint, Service};
-///
-/// let service = Service {
-///     hint: Some(ParallelizationHint::HostExclusive),
-///     ..Service::new("resize")
-/// };
-/// assert_eq!(service.task.as_str(), "resize");
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Service {
-    /// Its name.
-    pub task: TaskName,
-    /// How parallel its jobs may be, where they do not say.
-    pub hint: Option<ParallelizationHint>,
-    /// Whether results may be used again, where jobs do not say.
-    pub cacheable: Option<bool>,
-}
+/// A pool that runs can have, one after the other.
+pub(crate) trait PoolSource: Send + Sync {
+    /// What the loop has to know of its workers.
+    fn kind(&self) -> KindOfWorker;
 
-impl Service {
-    /// A task of which only the name is known.
-    pub fn new(task: impl Into<TaskName>) -> Self {
-        Self {
-            task: task.into(),
-            hint: None,
-            cacheable: None,
-        }
-    }
+    /// Takes the pool for a run, which knows it as `kind`.
+    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error>;
 }
 
 /// A pool, and what its workers do.

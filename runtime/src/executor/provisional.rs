@@ -10,24 +10,19 @@
 //! cannot be withdrawn; if it proves wrong the run names it as suspect, and the journal takes note of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
 
-use super::kinds::Resolved;
-use super::orchestrator::{Arrival, Entry, Orchestrator, State};
-use super::settle::Attempted;
-use crate::event::Event;
-use crate::ids::Ticket;
-use crate::ids::WorkerName;
-use crate::outcome::{Class, Failure};
-use crate::scheduling::End;
+use super::entry::{Attempted, Entry};
+use crate::ids::{Ticket, WorkerName};
+use crate::outcome::Failure;
 
 /// Owns the jobs whose results are held, and knows which delivered results are in doubt.
 #[derive(Default)]
 pub(super) struct Provisional {
+    /// By the ticket that the job had.
     held: HashMap<Ticket, (Entry, Attempted)>,
     /// What each worker has answered since its answers were last beyond doubt.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
@@ -42,6 +37,14 @@ struct InDoubt {
     cached: Option<Box<Key>>,
 }
 
+/// Results that were delivered and may be wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Suspects {
+    pub(super) ids: Vec<JobKey>,
+    /// Where they are cached.
+    pub(super) cached: Vec<Key>,
+}
+
 impl Provisional {
     /// How many results are held.
     pub(super) fn held(&self) -> usize {
@@ -49,8 +52,52 @@ impl Provisional {
     }
 
     /// When the next job is tried again.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn next_retry(&self) -> Option<Instant> {
         self.again.first_key_value().map(|((when, _), _)| *when)
+    }
+
+    /// Holds the result of a job that has left the queue.
+    pub(super) fn hold(&mut self, entry: Entry, attempted: Attempted) {
+        self.held.insert(entry.ticket, (entry, attempted));
+    }
+
+    /// A result is the right one, as far as can be known. If it is `in_doubt`, it may still prove wrong. Gives the job,
+    /// unless it was given up and has its outcome already.
+    pub(super) fn confirm(&mut self, ticket: Ticket, in_doubt: bool) -> Option<(Entry, Attempted)> {
+        let (entry, attempted) = self.held.remove(&ticket)?;
+        if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
+            let in_doubt = InDoubt {
+                id: entry.job.id.clone(),
+                cached: entry.share.as_ref().map(|share| Box::new(share.key())),
+            };
+            let list = self.in_doubt.entry(worker.clone());
+            list.or_default().push(in_doubt);
+        }
+        Some((entry, attempted))
+    }
+
+    /// A result is the answer to something else. Gives the job, unless it was given up and has its outcome already.
+    pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(Entry, Attempted)> {
+        self.held.remove(&ticket)
+    }
+
+    /// A job whose answer was refuted is tried again at this moment.
+    pub(super) fn retry_at(
+        &mut self,
+        when: Instant,
+        mut entry: Entry,
+        failure: Box<Failure>,
+        now: Instant,
+    ) {
+        entry.failure = Some(failure);
+        entry.since = now;
+        self.again.insert((when, entry.place), entry);
+    }
+
+    /// The next job that is to be tried again by now.
+    pub(super) fn pop_retry(&mut self, now: Instant) -> Option<Entry> {
+        let first = self.again.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
     }
 
     /// No result of this worker is in doubt any more.
@@ -58,152 +105,91 @@ impl Provisional {
         self.in_doubt.remove(worker);
     }
 
-    fn due(&mut self, now: Instant) -> Option<Entry> {
-        let first = self.again.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+    /// What this worker has answered since it was last beyond doubt may be the answers to other jobs: gives those.
+    pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
+        let in_doubt = self.in_doubt.remove(worker)?;
+        let cached = in_doubt
+            .iter()
+            .filter_map(|one| one.cached.as_deref().copied());
+        Some(Suspects {
+            cached: cached.collect(),
+            ids: in_doubt.into_iter().map(|one| one.id).collect(),
+        })
+    }
+
+    /// Takes out the jobs that were to be tried again, because the run stops.
+    pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = Entry> + use<> {
+        std::mem::take(&mut self.again).into_values()
+    }
+
+    /// Takes out the jobs whose results are held, because the run does not wait for that any longer.
+    pub(super) fn give_up_held(&mut self) -> impl Iterator<Item = (Entry, Attempted)> + use<> {
+        std::mem::take(&mut self.held).into_values()
     }
 }
 
-impl Orchestrator {
-    /// An attempt has succeeded, if its result is confirmed.
-    pub(super) fn hold(&mut self, ticket: Ticket, attempted: Attempted) {
-        if let Some(entry) = self.forget(ticket) {
-            self.provisional.held.insert(ticket, (entry, attempted));
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    pub(super) fn confirmed(&mut self, ticket: Ticket, in_doubt: bool) {
-        // One that was given up has its outcome already.
-        let Some((entry, attempted)) = self.provisional.held.remove(&ticket) else {
-            return;
-        };
-        if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
-            let in_doubt = InDoubt {
-                id: entry.job.id.clone(),
-                cached: entry.share.as_ref().map(|share| Box::new(share.key())),
-            };
-            let list = self.provisional.in_doubt.entry(worker.clone());
-            list.or_default().push(in_doubt);
-        }
-        self.end_with(entry, attempted);
-    }
+    use ratchet_ipc::Payload;
 
-    pub(super) fn refuted(&mut self, ticket: Ticket, mut failure: Box<Failure>) {
-        let Some((mut entry, attempted)) = self.provisional.held.remove(&ticket) else {
-            return;
-        };
-        let (now, goes_on) = (self.now, self.is_running());
-        let crash_limit = self.rules.crash_limit;
-        match entry.judge(&mut failure, crash_limit, goes_on, now, &mut self.rng) {
-            End::Succeeded | End::Failed => {
-                let result = Err(failure);
-                self.end_with(
-                    entry,
-                    Attempted {
-                        result,
-                        ..attempted
-                    },
-                );
-            }
-            End::Again(when) => {
-                self.tell_retry(&entry, &failure, when);
-                entry.failure = Some(failure);
-                entry.since = now;
-                self.provisional.again.insert((when, entry.place), entry);
-            }
-        }
-    }
+    use super::*;
+    use crate::executor::entry::tests::entry;
+    use crate::job::Job;
+    use crate::outcome::Class;
 
-    /// What this worker has answered since it was last beyond doubt may be the answers to other jobs.
-    pub(super) fn out_of_step(&mut self, worker: &WorkerName, reason: String) {
-        let Some(in_doubt) = self.provisional.in_doubt.remove(worker) else {
-            return;
-        };
-        self.reuse.withdraw(
-            in_doubt
-                .iter()
-                .filter_map(|one| one.cached.as_deref().copied())
-                .collect(),
-        );
-        let ids: Vec<JobKey> = in_doubt.into_iter().map(|one| one.id).collect();
-        self.gauges
-            .set(|status| status.suspects.extend(ids.iter().cloned()));
-        self.recording.suspect(&ids);
-        let worker = worker.clone();
-        self.tell(|| Event::JobsSuspect {
-            ids,
-            worker,
-            reason,
-        });
-    }
-
-    /// Jobs whose answers were refuted go into the queue again when their time has come.
-    pub(super) fn try_refuted_again(&mut self) {
-        while let Some(entry) = self.provisional.due(self.now) {
-            self.enter_again(entry);
-        }
-    }
-
-    fn enter_again(&mut self, mut entry: Entry) {
-        let arrival = Arrival {
-            job: Arc::clone(&entry.job),
-            place: entry.place,
-            since: self.now,
-        };
-        if let Resolved::Refused(failure) = self.kinds.resolve(&entry.job) {
-            return self.end_refuted(entry, failure);
-        }
-        let (ticket, is_rated) = match self.push(&arrival, entry.kind) {
-            Ok(pushed) => pushed,
-            Err(failure) => return self.end_refuted(entry, failure),
-        };
-        let index = ticket.index();
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
-        }
-        self.breakers.arrived(&entry.job);
-        self.counts[usize::from(entry.kind.0)].waiting += 1;
-        entry.ticket = ticket;
-        entry.is_rated = is_rated;
-        entry.seat = None;
-        entry.state = State::Waiting;
-        entry.patience = None;
-        self.entries[index] = Some(entry);
-    }
-
-    /// A job that was to be tried again ends without that.
-    fn end_refuted(&mut self, mut entry: Entry, failure: Failure) {
-        // What it came to last says more than why it is not tried again.
-        let failure = entry.failure.take().unwrap_or_else(|| Box::new(failure));
+    fn held(provisional: &mut Provisional, id: &str) -> (Ticket, WorkerName) {
+        let now = tokio::time::Instant::now().into_std();
+        let entry = entry(Arc::new(Job::task(id, "t", Payload::null())), now);
+        let (ticket, worker) = (entry.ticket, WorkerName::new("filter", 1));
         let attempted = Attempted {
-            result: Err(failure),
-            worker: None,
-            ran: std::time::Duration::ZERO,
-            provisional: false,
+            result: Ok(Payload::null()),
+            worker: Some(worker.clone()),
+            ran: Duration::ZERO,
+            provisional: true,
         };
-        self.end_with(entry, attempted);
+        provisional.hold(entry, attempted);
+        (ticket, worker)
     }
 
-    /// The run stops, so nothing is tried again.
-    pub(super) fn end_all_refuted(&mut self, failure: &Failure) {
-        while let Some((_, entry)) = self.provisional.again.pop_first() {
-            self.end_refuted(entry, failure.clone());
+    #[test]
+    fn a_confirmed_result_is_in_doubt_until_its_worker_is_cleared() {
+        let mut provisional = Provisional::default();
+        for (in_doubt, clear, suspects) in [
+            (true, false, Some(vec!["a"])),
+            (true, true, None),
+            (false, false, None),
+        ] {
+            let (ticket, worker) = held(&mut provisional, "a");
+            assert_eq!(provisional.held(), 1);
+            assert!(provisional.confirm(ticket, in_doubt).is_some());
+            assert!(provisional.confirm(ticket, in_doubt).is_none());
+            if clear {
+                provisional.cleared(&worker);
+            }
+            let found = provisional.out_of_step(&worker);
+            let ids = found.map(|found| found.ids);
+            let expected =
+                suspects.map(|ids| ids.into_iter().map(JobKey::from).collect::<Vec<_>>());
+            assert_eq!(ids, expected, "{in_doubt} {clear}");
         }
     }
 
-    /// The run does not wait any longer for results to be confirmed.
-    pub(super) fn give_up_held(&mut self) {
-        for (_, (entry, attempted)) in std::mem::take(&mut self.provisional.held) {
-            let message =
-                "it had answered, and nothing could confirm its answer before the run ended";
-            let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
-            self.end_with(
-                entry,
-                Attempted {
-                    result,
-                    ..attempted
-                },
-            );
-        }
+    #[test]
+    fn a_refuted_job_is_tried_again_when_its_time_has_come() {
+        let mut provisional = Provisional::default();
+        let (ticket, _) = held(&mut provisional, "a");
+        let (entry, _) = provisional.refute(ticket).unwrap();
+        let now = entry.since;
+        let when = now + Duration::from_secs(2);
+        let failure = Box::new(Failure::new(Class::Protocol, "out of step"));
+        provisional.retry_at(when, entry, failure, now);
+        assert_eq!(provisional.next_retry(), Some(when));
+        assert!(provisional.pop_retry(now).is_none());
+        let again = provisional.pop_retry(when).unwrap();
+        assert_eq!(again.failure.unwrap().message, "out of step");
+        assert_eq!(provisional.next_retry(), None);
     }
 }

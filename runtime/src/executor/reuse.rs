@@ -12,7 +12,7 @@ use ratchet_caching::{
 use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
-use super::orchestrator::Arrival;
+use super::entry::Arrival;
 use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};
 use crate::os::ProcessConfig;

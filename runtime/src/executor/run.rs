@@ -6,14 +6,13 @@ use std::time::Duration;
 use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
-use super::builder::ExecutorBuilder;
-use super::handle::{Gauges, RunHandle, RunStatus, Submitter};
+use super::handle::{RunHandle, Submitter};
 use super::order::Ordering;
 use super::outcomes::Run;
-use super::plan::Plan;
-use super::source::Source;
+use super::plan::{Plan, Wiring};
+use super::source::{Source, check};
+use super::status::{Gauges, RunStatus};
 use super::stop::Stopped;
-use super::wiring::Wiring;
 use crate::Error;
 use crate::job::{Job, Work};
 use crate::outcome::Outcome;
@@ -73,11 +72,6 @@ struct Desk {
 }
 
 impl Executor {
-    /// Starts from the defaults, which each method of the builder names.
-    pub fn builder() -> ExecutorBuilder {
-        ExecutorBuilder::default()
-    }
-
     pub(super) fn new(plan: Plan) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -347,24 +341,6 @@ impl Desk {
             Some(run) if !run.is_over() => Err(Error::AlreadyRunning),
             _ => Ok(()),
         }
-    }
-}
-
-impl Plan {
-    /// Whether there is anybody for jobs that name a task.
-    fn does_tasks(&self) -> bool {
-        self.runner.is_some() || !self.pools.is_empty()
-    }
-}
-
-/// What a job must have, whoever it is for.
-pub(super) fn check(job: &Job) -> Result<(), Error> {
-    if job.id.as_str().is_empty() {
-        return Err(Error::NoName);
-    }
-    match &job.work {
-        Work::Command(config) if config.command.as_os_str().is_empty() => Err(Error::NoWork),
-        _ => Ok(()),
     }
 }
 

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratchet_ipc::JobKey;
 
-use super::orchestrator::{Entry, Orchestrator, State};
+use super::control::RunControl;
+use super::entry::{Arrival, Entry, State};
+use super::kinds::Kinds;
+use super::performers::Performers;
+use super::queue::Queue;
 use crate::job::{Job, Work};
 use crate::scheduling::ParallelizationHint;
 
@@ -164,40 +168,53 @@ struct Left<'a> {
     locked: HashMap<&'a str, bool>,
 }
 
-impl Orchestrator {
-    /// What runs now and what waits for what. It reads all that lives, so it is for a question, not for every turn.
-    pub(super) fn snapshot(&self) -> Snapshot {
+/// What the loop's owners know, for one snapshot.
+pub(super) struct View<'a> {
+    pub(super) now: Instant,
+    pub(super) queue: &'a Queue,
+    pub(super) performers: &'a Performers,
+    pub(super) kinds: &'a Kinds,
+    pub(super) control: &'a RunControl,
+}
+
+impl View<'_> {
+    /// What runs now and what waits for what, with the jobs that are not queued: those that wait for others, and those
+    /// whose worker is not known yet. It reads all that lives, so it is for a question, not for every turn.
+    pub(super) fn snapshot<'b>(
+        &self,
+        needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
+        unresolved: impl Iterator<Item = &'b Arrival>,
+    ) -> Snapshot {
         let now = self.now;
         let age = |since| now.saturating_duration_since(since);
         let mut running = Vec::new();
         let mut waiting = Vec::new();
         let mut holders = Holders::default();
-        for entry in self.entries.iter().flatten() {
+        for entry in self.queue.entries() {
             if entry.state == State::Running {
                 self.note_holder(entry, &mut holders);
                 running.push((entry.since, entry.place, entry));
             }
         }
+        let scheduler = self.queue.scheduler();
         let left = Left {
-            limits: self
-                .scheduler
+            limits: scheduler
                 .limits(now)
                 .map(|(name, state)| (name, state.left))
                 .collect(),
-            rates: self
-                .scheduler
+            rates: scheduler
                 .keys(now)
                 .map(|(key, state)| (key, state.tokens))
                 .collect(),
-            locked: self.scheduler.hosts().collect(),
+            locked: scheduler.hosts().collect(),
         };
-        for entry in self.entries.iter().flatten() {
+        for entry in self.queue.entries() {
             if entry.state != State::Running {
                 let cause = self.cause(entry, &holders, &left);
                 waiting.push((entry.since, entry.place, Arc::clone(&entry.job), cause));
             }
         }
-        for (arrival, needs) in self.needs.waiting() {
+        for (arrival, needs) in needing {
             let cause = WaitCause::Needs(needs);
             waiting.push((
                 arrival.since,
@@ -206,7 +223,7 @@ impl Orchestrator {
                 cause,
             ));
         }
-        for arrival in &self.unresolved {
+        for arrival in unresolved {
             let cause = WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name()));
             waiting.push((
                 arrival.since,
@@ -269,14 +286,14 @@ impl Orchestrator {
 
     fn cause(&self, entry: &Entry, holders: &Holders<'_>, left: &Left<'_>) -> WaitCause {
         let job = &entry.job;
-        if self.scheduler.is_delayed(entry.ticket) {
+        if self.queue.scheduler().is_delayed(entry.ticket) {
             return if entry.rejected {
                 WaitCause::Breaker
             } else {
                 WaitCause::Retry
             };
         }
-        if self.paused {
+        if self.control.is_paused() {
             return WaitCause::Paused;
         }
         let hint = self.kinds.hint(job).ok();
@@ -291,7 +308,8 @@ impl Orchestrator {
                 held_by: holders.hosts.get(host).cloned().unwrap_or_default(),
             };
         }
-        if hint == Some(&ParallelizationHint::GlobalExclusive) && !self.scheduler.global_available()
+        if hint == Some(&ParallelizationHint::GlobalExclusive)
+            && !self.queue.scheduler().global_available()
         {
             return WaitCause::Global {
                 held_by: holders.global.clone(),
@@ -321,8 +339,8 @@ impl Orchestrator {
                 return WaitCause::Rate(key.to_owned());
             }
         }
-        if let Some(reason) = &self.held {
-            return WaitCause::Held(reason.clone());
+        if let Some(reason) = self.control.held() {
+            return WaitCause::Held(reason.to_owned());
         }
         if let Some(alone) = &holders.alone {
             return WaitCause::Alone(alone.clone());
@@ -330,10 +348,10 @@ impl Orchestrator {
         let seats = self.performers.seats(entry.kind);
         let is_full = seats.is_some_and(|seats| seats.free() == 0);
         // One that takes tokens waits for a worker that is proven to read its requests.
-        if is_full || (entry.is_rated && self.uncertain.is_some()) {
+        if is_full || (entry.is_rated && self.queue.uncertain().is_some()) {
             return WaitCause::Worker(self.kinds.name(entry.kind).to_owned());
         }
-        let load = self.scheduler.load();
+        let load = self.queue.load();
         if hint == Some(&ParallelizationHint::Alone) && load.running > 0 {
             return WaitCause::Quiet;
         }

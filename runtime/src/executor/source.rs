@@ -8,9 +8,20 @@ use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use crate::Error;
-use crate::job::Job;
+use crate::job::{Job, Work};
 use crate::scheduling::order_by_needs;
 use crate::table::{Names, Table};
+
+/// What a job must have, whoever it is for.
+pub(super) fn check(job: &Job) -> Result<(), Error> {
+    if job.id.as_str().is_empty() {
+        return Err(Error::NoName);
+    }
+    match &job.work {
+        Work::Command(config) if config.command.as_os_str().is_empty() => Err(Error::NoWork),
+        _ => Ok(()),
+    }
+}
 
 /// Jobs that are pulled as there is room.
 pub(super) enum Source {

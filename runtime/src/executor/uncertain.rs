@@ -9,71 +9,77 @@
 //! The scheduler knows this as kinds: each kind of worker has a second number, which stands for its jobs that take tokens,
 //! and which has seats of its own.
 
-use super::orchestrator::{Orchestrator, expect_known};
 use crate::ids::Ticket;
 use crate::process::Seats;
 use crate::scheduling::{Kind, Workers};
 
-impl Orchestrator {
-    /// The kind by which the scheduler knows jobs that take tokens.
-    pub(super) fn rated(&self, kind: Kind) -> Kind {
-        let kinds = self.counts.len();
-        // Wiring checks that twice as many kinds have numbers.
-        Kind(u16::try_from(kinds).map_or(kind.0, |kinds| kind.0 + kinds))
+/// Knows which attempt has taken tokens without being known to have begun.
+#[derive(Debug)]
+pub(super) struct UncertainStart {
+    /// How many kinds there are without the second numbers.
+    kinds: u16,
+    /// A job that takes tokens has come.
+    has_rates: bool,
+    attempt: Option<Ticket>,
+}
+
+impl UncertainStart {
+    pub(super) fn new(kinds: u16) -> Self {
+        Self {
+            kinds,
+            has_rates: false,
+            attempt: None,
+        }
     }
 
-    /// Tells the scheduler how many attempts of a kind can begin.
-    pub(super) fn count_workers(&mut self, kind: Kind) {
-        if let Some(pool) = self.performers.pool(kind) {
-            let free = pool.seats.free();
-            self.scheduler.set_workers(kind, Workers::Free(free));
+    /// The kind by which the scheduler knows the jobs of a kind that take tokens.
+    pub(super) fn rated(&self, kind: Kind) -> Kind {
+        // A run has 32,767 kinds at most, which is checked where they are added.
+        Kind(self.kinds + kind.0)
+    }
+
+    pub(super) fn has_rates(&self) -> bool {
+        self.has_rates
+    }
+
+    /// A job that takes tokens has come.
+    pub(super) fn note_rate(&mut self) {
+        self.has_rates = true;
+    }
+
+    /// How many attempts that take tokens can begin on the workers of a kind; this process has no seats.
+    pub(super) fn workers(&self, seats: Option<&Seats>) -> Workers {
+        if self.attempt.is_some() {
+            return Workers::Free(0);
         }
-        if self.has_rates {
-            let workers = if self.uncertain.is_some() {
-                Workers::Free(0)
-            } else {
-                let pool = self.performers.pool(kind);
-                pool.map_or(Workers::Unlimited, |pool| {
-                    Workers::Free(seats_for_rates(&pool.seats))
-                })
-            };
-            self.scheduler.set_workers(self.rated(kind), workers);
-        }
+        seats.map_or(Workers::Unlimited, |seats| {
+            Workers::Free(match seats.free_and_proven() {
+                0 => seats.free().min(1),
+                proven => proven,
+            })
+        })
     }
 
     /// An attempt that takes tokens was given to a worker that may not read it at once.
-    pub(super) fn note_uncertain(&mut self, ticket: Ticket) {
-        self.uncertain = Some(ticket);
-        self.count_all_workers();
+    pub(super) fn begins_later(&mut self, ticket: Ticket) {
+        debug_assert!(
+            self.attempt.is_none(),
+            "no token is taken while it is not known when an attempt begins"
+        );
+        self.attempt = Some(ticket);
     }
 
-    /// It is known when an attempt has begun: now at the latest.
-    pub(super) fn began_by_now(&mut self, ticket: Ticket) {
-        if self.uncertain == Some(ticket) {
-            expect_known(self.scheduler.began_late(ticket, self.now));
-            self.forget_uncertain(ticket);
+    /// The attempt of which it is not known whether it has begun.
+    pub(super) fn attempt(&self) -> Option<Ticket> {
+        self.attempt
+    }
+
+    /// It is known of this attempt whether it has begun. Says whether that was in doubt.
+    pub(super) fn settle(&mut self, ticket: Ticket) -> bool {
+        let was_uncertain = self.attempt == Some(ticket);
+        if was_uncertain {
+            self.attempt = None;
         }
-    }
-
-    /// An attempt has not begun and will not, so that its tokens were not used.
-    pub(super) fn forget_uncertain(&mut self, ticket: Ticket) {
-        if self.uncertain == Some(ticket) {
-            self.uncertain = None;
-            self.count_all_workers();
-        }
-    }
-
-    pub(super) fn count_all_workers(&mut self) {
-        for number in 0..self.counts.len() {
-            self.count_workers(super::dispatch::kind(number));
-        }
-    }
-}
-
-/// How many attempts that take tokens can begin: on proven workers, or else one.
-fn seats_for_rates(seats: &Seats) -> u32 {
-    match seats.free_and_proven() {
-        0 => seats.free().min(1),
-        proven => proven,
+        was_uncertain
     }
 }

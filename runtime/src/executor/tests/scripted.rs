@@ -13,9 +13,9 @@ use crate::dispatch::{
     Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, Report, Reporter,
     Stop, WorkerLink, WorkerNumber,
 };
-use crate::executor::builder::PoolSource;
 use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::performers::{DemandLink, PoolPerformer};
+use crate::executor::pools::PoolSource;
 use crate::ids::WorkerName;
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};

@@ -1,0 +1,280 @@
+//! Whether a run goes on: how far it has come on the way to its end, why it stops, and what holds its starts back.
+
+use std::time::{Duration, Instant};
+
+use ratchet_resilience::shutdown::{Phase, PhaseClock};
+
+use super::stop::{Halt, MaxFailures, Stopped, Tally};
+use crate::dispatch::Stop;
+use crate::outcome::{Class, Failure};
+use crate::suspension::{CATCH_UP, LATE};
+
+/// When a run stops by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StopRules {
+    pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What has become due by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PhaseChange {
+    /// The run has entered this phase.
+    Entered(Phase),
+    /// The time for killing is over.
+    TimeIsOver,
+}
+
+/// Decides whether jobs may start, and when the run stops.
+pub(super) struct RunControl {
+    phases: PhaseClock,
+    rules: StopRules,
+    /// How long what is asked to stop has before it is killed.
+    grace: Duration,
+    stopped: Option<Stopped>,
+    /// Why nobody starts, as whoever watches the machine says.
+    held: Option<String>,
+    is_paused: bool,
+    /// Until then nothing is judged by the clock: this process was stopped, and what has ended meanwhile is heard first.
+    judges_from: Option<Instant>,
+}
+
+impl RunControl {
+    pub(super) fn new(phases: PhaseClock, rules: StopRules, grace: Duration) -> Self {
+        Self {
+            phases,
+            rules,
+            grace,
+            stopped: None,
+            held: None,
+            is_paused: false,
+            judges_from: None,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phases.phase()
+    }
+
+    /// Whether jobs are taken in and the run comes to its end by itself.
+    pub(super) fn is_running(&self) -> bool {
+        self.phases.phase() == Phase::Running
+    }
+
+    /// Whether jobs may start now.
+    pub(super) fn may_start(&self) -> bool {
+        self.is_running() && !self.is_paused && self.held.is_none()
+    }
+
+    /// Why nothing starts, where it is for a reason that people may want to know.
+    pub(super) fn held(&self) -> Option<&str> {
+        self.held.as_deref()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn hold(&mut self, reason: Option<String>) {
+        self.held = reason;
+    }
+
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    /// Goes over to a later phase, and says which; in one that is as late already nothing happens. The first reason stays.
+    pub(super) fn stop(&mut self, phase: Phase, why: Stopped, now: Instant) -> Option<Phase> {
+        self.stopped.get_or_insert(why);
+        self.phases.advance_to(phase, now)
+    }
+
+    /// The rule by which the run has to stop, if it is time.
+    pub(super) fn broken_rule(
+        &self,
+        tally: &Tally,
+        total: Option<u64>,
+    ) -> Option<(Phase, Stopped)> {
+        let (rule, halt) = self.rules.max_failures.filter(|_| self.is_running())?;
+        let failed = tally.failed;
+        tally
+            .breaks(rule, total)
+            .then(|| (halt.phase(), Stopped::Failures { failed }))
+    }
+
+    /// Whether the time of the run is over.
+    pub(super) fn is_past_deadline(&self, now: Instant) -> bool {
+        let deadline = self.rules.deadline.filter(|_| self.is_running());
+        deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The next phase, if the time of this one is over.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<PhaseChange> {
+        if self.phases.is_over(now) {
+            return Some(PhaseChange::TimeIsOver);
+        }
+        self.phases.poll(now).map(PhaseChange::Entered)
+    }
+
+    /// When the clock of this run has something to say.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let deadline = self.rules.deadline.filter(|_| self.is_running());
+        [deadline, self.phases.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The loop was to wake at `timer`, and has now. If that is much later, this process was stopped meanwhile.
+    pub(super) fn woke(&mut self, timer: Instant, now: Instant) {
+        if now.saturating_duration_since(timer) >= LATE {
+            self.judges_from = now.checked_add(CATCH_UP);
+        }
+    }
+
+    /// Whether what is due by the clock may be done by now.
+    pub(super) fn judges(&mut self, now: Instant) -> bool {
+        if self.judges_from.is_some_and(|from| now < from) {
+            return false;
+        }
+        self.judges_from = None;
+        true
+    }
+
+    /// From when on the clock counts again, if it does not.
+    pub(super) fn judges_from(&self) -> Option<Instant> {
+        self.judges_from
+    }
+
+    /// How what runs is to stop by now, if it is.
+    pub(super) fn stop_of_phase(&self) -> Option<Stop> {
+        match self.phases.phase() {
+            Phase::Running | Phase::Draining => None,
+            // Cancelling ends in killing by the clock of the phases, which is later than any grace here.
+            Phase::Cancelling => Some(Stop::Ask { grace: self.grace }),
+            Phase::Killing => Some(Stop::Kill),
+        }
+    }
+
+    /// Why a job that waits is not started any more, if it is not.
+    pub(super) fn refusal(&self) -> Option<Failure> {
+        if self.is_running() {
+            return None;
+        }
+        let message = format!("it was not started: {}", self.reason());
+        Some(Failure::new(Class::Cancelled, message))
+    }
+
+    /// Why the run stops, in words; empty if it does not.
+    pub(super) fn reason(&self) -> String {
+        self.stopped
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    /// Why the run stopped before its jobs were done, if it did.
+    pub(super) fn into_stopped(self) -> Option<Stopped> {
+        self.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratchet_resilience::shutdown::Grace;
+
+    use super::*;
+    use crate::outcome::Status;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn control(rules: StopRules) -> (RunControl, Instant) {
+        let grace = Grace {
+            draining: SECOND,
+            cancelling: SECOND,
+            killing: SECOND,
+        };
+        let phases = PhaseClock::new(grace).unwrap();
+        let now = tokio::time::Instant::now().into_std();
+        (RunControl::new(phases, rules, SECOND * 9), now)
+    }
+
+    #[test]
+    fn a_run_that_is_asked_to_stop_goes_through_its_phases_and_gives_up() {
+        let (mut control, now) = control(StopRules::default());
+        assert!(control.may_start() && control.refusal().is_none());
+        assert_eq!(control.next_timer(), None);
+        let entered = control.stop(Phase::Draining, Stopped::Asked, now);
+        assert_eq!(entered, Some(Phase::Draining));
+        assert_eq!(control.stop_of_phase(), None);
+        let message = control.refusal().unwrap().message;
+        assert_eq!(message, "it was not started: the run was asked to stop");
+        let mut at = now;
+        for (phase, stop) in [
+            (Phase::Cancelling, Stop::Ask { grace: SECOND * 9 }),
+            (Phase::Killing, Stop::Kill),
+        ] {
+            assert_eq!(control.poll(at), None);
+            at += SECOND;
+            assert_eq!(control.next_timer(), Some(at));
+            assert_eq!(control.poll(at), Some(PhaseChange::Entered(phase)));
+            assert_eq!(control.stop_of_phase(), Some(stop));
+        }
+        assert_eq!(control.poll(at + SECOND), Some(PhaseChange::TimeIsOver));
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stays_and_no_phase_comes_back() {
+        let (mut control, now) = control(StopRules::default());
+        control.stop(Phase::Cancelling, Stopped::Deadline, now);
+        assert_eq!(control.stop(Phase::Draining, Stopped::Asked, now), None);
+        assert_eq!(control.phase(), Phase::Cancelling);
+        assert_eq!(control.into_stopped(), Some(Stopped::Deadline));
+    }
+
+    #[test]
+    fn nothing_starts_while_a_run_is_paused_or_held() {
+        let (mut control, _) = control(StopRules::default());
+        control.pause(true);
+        assert!(!control.may_start());
+        control.hold(Some("memory".to_owned()));
+        control.pause(false);
+        assert!(!control.may_start());
+        assert_eq!(control.held(), Some("memory"));
+        control.hold(None);
+        assert!(control.may_start());
+    }
+
+    #[test]
+    fn rules_hold_only_while_the_run_goes_on() {
+        let (_, now) = control(StopRules::default());
+        let rules = StopRules {
+            max_failures: Some((MaxFailures::Count(1), Halt::Now)),
+            deadline: Some(now + SECOND),
+        };
+        let (mut control, _) = control(rules);
+        let mut tally = Tally::default();
+        assert_eq!(control.broken_rule(&tally, None), None);
+        tally.count(Status::Failed);
+        let broken = control.broken_rule(&tally, None);
+        let failures = Stopped::Failures { failed: 1 };
+        assert_eq!(broken, Some((Phase::Cancelling, failures)));
+        assert!(!control.is_past_deadline(now) && control.is_past_deadline(now + SECOND));
+        control.stop(Phase::Draining, Stopped::Asked, now);
+        assert_eq!(control.broken_rule(&tally, None), None);
+        assert!(!control.is_past_deadline(now + SECOND));
+    }
+
+    #[test]
+    fn a_loop_that_woke_late_judges_nothing_by_the_clock_for_a_moment() {
+        let (mut control, now) = control(StopRules::default());
+        control.woke(now, now + LATE / 2);
+        assert!(control.judges(now + LATE / 2));
+        control.woke(now, now + LATE);
+        let from = now + LATE + CATCH_UP;
+        assert_eq!(control.judges_from(), Some(from));
+        assert!(!control.judges(now + LATE));
+        assert!(control.judges(from));
+        assert_eq!(control.judges_from(), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! How outcomes leave: each is made once, counted, recorded, and handed over in order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::{Payload, TaskName};
+use tokio::sync::mpsc;
+
+use super::entry::{Arrival, Attempted, Entry, Refused};
+use super::in_hand::{MOST_BYTES, OnTheWayOut};
+use super::order::Outgoing;
+use super::recording::{Leaving, Recording};
+use super::stop::Tally;
+use crate::ids::WorkerName;
+use crate::job::{Job, Work};
+use crate::outcome::{Failure, Outcome};
+
+/// A job at its end.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) job: Arc<Job>,
+    pub(super) place: u64,
+    pub(super) result: Result<Payload, Box<Failure>>,
+    pub(super) attempts: u32,
+    pub(super) cached: bool,
+    pub(super) worker: Option<WorkerName>,
+    pub(super) queued: Duration,
+    pub(super) duration: Duration,
+    /// Its name is none, or another's.
+    pub(super) is_nameless: bool,
+}
+
+impl Done {
+    /// A job that was never queued.
+    pub(super) fn unqueued(
+        arrival: Arrival,
+        result: Result<Payload, Box<Failure>>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            job: arrival.job,
+            place: arrival.place,
+            result,
+            attempts: 0,
+            cached: false,
+            worker: None,
+            queued: now.saturating_duration_since(arrival.since),
+            duration: Duration::ZERO,
+            is_nameless: false,
+        }
+    }
+
+    /// A job that was refused before it was queued.
+    pub(super) fn refused(refused: Refused, now: Instant) -> Self {
+        Self {
+            is_nameless: refused.is_nameless,
+            ..Self::unqueued(refused.arrival, Err(refused.failure), now)
+        }
+    }
+
+    /// A job that has left the queue, with what its last attempt came to.
+    pub(super) fn attempted(entry: Entry, attempted: Attempted) -> Self {
+        Self {
+            job: entry.job,
+            place: entry.place,
+            result: attempted.result,
+            attempts: entry.attempts,
+            cached: false,
+            worker: attempted.worker,
+            queued: entry.queued,
+            duration: attempted.ran,
+            is_nameless: false,
+        }
+    }
+
+    /// A job that was taken out of the queue while it waited.
+    pub(super) fn waited(entry: Entry, failure: Box<Failure>, now: Instant) -> Self {
+        let waited = now.saturating_duration_since(entry.since);
+        let done = Self::attempted(entry, Attempted::none(failure));
+        Self {
+            queued: done.queued + waited,
+            ..done
+        }
+    }
+}
+
+/// Owns outcomes from their making until they are handed over: by way of the ledger, in the order that is wanted.
+pub(super) struct Delivery {
+    recording: Recording,
+    outgoing: Outgoing,
+    out: mpsc::Sender<Arc<Outcome>>,
+    /// How many bytes the outcomes carry that were not handed over yet.
+    bytes: usize,
+    tally: Tally,
+    /// What closures are called.
+    closure: TaskName,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        recording: Recording,
+        outgoing: Outgoing,
+        out: mpsc::Sender<Arc<Outcome>>,
+    ) -> Self {
+        Self {
+            recording,
+            outgoing,
+            out,
+            bytes: 0,
+            tally: Tally::default(),
+            closure: "closure".into(),
+        }
+    }
+
+    /// Makes the outcome of a job, and counts it. Gives it back if it is final; one that is to be recorded first comes by
+    /// [`next_recorded`](Self::next_recorded), the sooner if it is `awaited`.
+    pub(super) fn conclude(&mut self, done: Done, awaited: bool) -> Option<Leaving> {
+        let job = done.job;
+        let task = match &job.work {
+            Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
+            Work::Closure(_) => self.closure.clone(),
+            Work::Command(_) | Work::Ended(_) => job.task_name().into(),
+        };
+        let outcome = Arc::new(Outcome {
+            id: job.id.clone(),
+            item: job.item.as_ref().map(|item| item.name.clone()),
+            task,
+            host: job.host.clone(),
+            result: done.result,
+            attempts: done.attempts,
+            cached: done.cached,
+            worker: done.worker,
+            queued: done.queued,
+            duration: done.duration,
+        });
+        let leaving = self.count(done.place, outcome, done.is_nameless);
+        if self.recording.is_wanted() {
+            self.recording.push(job, leaving, awaited);
+            None
+        } else {
+            Some(leaving)
+        }
+    }
+
+    /// Counts the outcome of a job that had ended before it came. It was recorded then, so it is final.
+    pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) -> Leaving {
+        self.count(arrival.place, outcome, false)
+    }
+
+    fn count(&mut self, place: u64, outcome: Arc<Outcome>, nameless: bool) -> Leaving {
+        self.bytes += outcome.weight();
+        self.tally.count(outcome.status());
+        Leaving {
+            place,
+            outcome,
+            nameless,
+        }
+    }
+
+    /// An outcome that is final goes out in its turn.
+    pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
+        self.outgoing.push(place, outcome);
+    }
+
+    /// Records what has gathered, unless `more` is to come that a small batch is to wait for.
+    pub(super) fn record(&mut self, more: bool, now: Instant) {
+        self.recording.begin(more, now);
+    }
+
+    /// When to record again, if a small batch waits for that.
+    pub(super) fn record_at(&self) -> Option<Instant> {
+        self.recording.due()
+    }
+
+    /// The next outcome that was recorded, and so is final.
+    pub(super) fn next_recorded(&mut self) -> Option<Leaving> {
+        self.recording.pop()
+    }
+
+    /// Why outcomes could not be recorded, told once.
+    pub(super) fn recording_failure(&mut self) -> Option<String> {
+        self.recording.failure()
+    }
+
+    /// Takes note in the ledger that the outcomes of these jobs may be wrong.
+    pub(super) fn suspect(&mut self, ids: &[ratchet_ipc::JobKey]) {
+        self.recording.suspect(ids);
+    }
+
+    /// Returns when a batch was recorded, or somebody takes outcomes. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        let is_ready = self.outgoing.is_ready();
+        tokio::select! {
+            biased;
+            () = self.recording.done() => {}
+            // An error says that nobody listens, which sending finds out.
+            _ = self.out.reserve(), if is_ready => {}
+        }
+    }
+
+    /// Hands over what is on its way out, as far as there is room.
+    pub(super) fn send(&mut self) {
+        while self.outgoing.is_ready() {
+            match self.out.try_reserve() {
+                Ok(permit) => {
+                    if let Some(outcome) = self.outgoing.pop() {
+                        self.bytes -= outcome.weight();
+                        permit.send(outcome);
+                    }
+                }
+                Err(mpsc::error::TrySendError::Full(())) => return,
+                // Nobody wants them any more; the run is about to be dropped.
+                Err(mpsc::error::TrySendError::Closed(())) => {
+                    let unwanted = self.outgoing.pop();
+                    self.bytes -= unwanted.map_or(0, |outcome| outcome.weight());
+                }
+            }
+        }
+    }
+
+    /// How many jobs ended, and how.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// What counts as in hand. Outcomes that wait for those before them do not where all jobs are `known` beforehand: the
+    /// list that waits for its first outcome is there as a whole anyway.
+    pub(super) fn on_the_way_out(&self, known: bool) -> OnTheWayOut {
+        let early = if known { 0 } else { self.outgoing.held() };
+        OnTheWayOut {
+            outcomes: self.recording.len() + self.outgoing.ready() + early,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Whether nobody takes the results that there are. Those that wait for an earlier job do not count: it has to
+    /// start for them to leave.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.bytes >= MOST_BYTES && self.outgoing.held() == 0
+    }
+
+    /// Whether nothing is recorded and nothing could leave.
+    pub(super) fn is_idle(&self) -> bool {
+        self.recording.is_idle() && !self.outgoing.is_ready()
+    }
+
+    /// Returns when the ledger was let go.
+    pub(super) async fn finish(self) {
+        self.recording.finish().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::executor::ledger::Ledger;
+    use crate::executor::order::Ordering;
+    use crate::outcome::Class;
+
+    /// Takes note of everything, or of nothing.
+    struct Taking(bool);
+
+    impl Ledger for Taking {
+        fn append(&mut self, _job: &Job, _outcome: &Outcome) -> io::Result<()> {
+            if self.0 {
+                Ok(())
+            } else {
+                Err(io::Error::other("no room"))
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn delivery(
+        ledger: Option<Taking>,
+        ordering: Ordering,
+    ) -> (Delivery, mpsc::Receiver<Arc<Outcome>>) {
+        let ledger = ledger.map(|ledger| {
+            let ledger: Box<dyn Ledger> = Box::new(ledger);
+            Arc::new(Mutex::new(ledger))
+        });
+        let (out, taken) = mpsc::channel(2);
+        let recording = Recording::start(ledger).unwrap();
+        (
+            Delivery::new(recording, Outgoing::new(ordering), out),
+            taken,
+        )
+    }
+
+    fn done(place: u64, bytes: usize) -> Done {
+        let arrival = Arrival {
+            job: Arc::new(Job::task(place.to_string(), "t", Payload::null())),
+            place,
+            since: tokio::time::Instant::now().into_std(),
+        };
+        let since = arrival.since;
+        Done::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))), since)
+    }
+
+    fn leave(delivery: &mut Delivery, leaving: Leaving) {
+        delivery.push(leaving.place, leaving.outcome);
+    }
+
+    #[test]
+    fn an_outcome_without_a_ledger_is_final_at_once_and_leaves_as_there_is_room() {
+        let (mut delivery, mut taken) = delivery(None, Ordering::Completion);
+        for place in 0..3 {
+            let leaving = delivery.conclude(done(place, 10), false).unwrap();
+            leave(&mut delivery, leaving);
+        }
+        assert_eq!(delivery.tally().succeeded, 3);
+        assert_eq!(delivery.on_the_way_out(false).outcomes, 3);
+        delivery.send();
+        assert_eq!(delivery.on_the_way_out(false).outcomes, 1);
+        assert_eq!(taken.try_recv().unwrap().id.as_str(), "0");
+        delivery.send();
+        assert!(delivery.is_idle());
+        assert_eq!(delivery.on_the_way_out(false).bytes, 0);
+    }
+
+    #[test]
+    fn outcomes_that_wait_for_an_earlier_one_count_only_where_jobs_are_not_known() {
+        let (mut delivery, _taken) = delivery(None, Ordering::Submission);
+        let leaving = delivery.conclude(done(1, MOST_BYTES), false).unwrap();
+        leave(&mut delivery, leaving);
+        assert_eq!(delivery.on_the_way_out(false).outcomes, 1);
+        assert_eq!(delivery.on_the_way_out(true).outcomes, 0);
+        assert!(!delivery.is_clogged(), "job 0 has to start for it to leave");
+        let leaving = delivery.conclude(done(0, 1), false).unwrap();
+        leave(&mut delivery, leaving);
+        assert!(delivery.is_clogged());
+    }
+
+    #[tokio::test]
+    async fn an_outcome_is_final_when_it_is_recorded() {
+        let (mut delivery, _taken) = delivery(Some(Taking(true)), Ordering::Completion);
+        let now = tokio::time::Instant::now().into_std();
+        assert!(delivery.conclude(done(0, 1), false).is_none());
+        assert!(!delivery.is_idle() && delivery.next_recorded().is_none());
+        delivery.record(false, now);
+        delivery.changed().await;
+        let leaving = delivery.next_recorded().unwrap();
+        assert_eq!(leaving.outcome.id.as_str(), "0");
+        assert_eq!(delivery.recording_failure(), None);
+        leave(&mut delivery, leaving);
+        delivery.send();
+        assert!(delivery.is_idle());
+        delivery.finish().await;
+    }
+
+    #[tokio::test]
+    async fn an_outcome_that_cannot_be_recorded_leaves_all_the_same_and_the_reason_is_told_once() {
+        let (mut delivery, _taken) = delivery(Some(Taking(false)), Ordering::Completion);
+        let now = tokio::time::Instant::now().into_std();
+        assert!(delivery.conclude(done(0, 1), false).is_none());
+        delivery.record(false, now);
+        delivery.changed().await;
+        assert!(delivery.next_recorded().is_some());
+        assert_eq!(delivery.recording_failure().unwrap(), "no room");
+        assert_eq!(delivery.recording_failure(), None);
+    }
+
+    #[test]
+    fn a_job_that_waited_has_waited_until_it_was_taken_out() {
+        let now = tokio::time::Instant::now().into_std();
+        let failure = Failure::new(Class::Cancelled, "no");
+        let arrival = done(0, 1);
+        let entry = Entry {
+            queued: Duration::from_secs(2),
+            ..crate::executor::entry::tests::entry(arrival.job, now)
+        };
+        let waited = Done::waited(entry, Box::new(failure), now + Duration::from_secs(3));
+        assert_eq!(waited.queued, Duration::from_secs(5));
+        assert_eq!((waited.attempts, waited.duration), (0, Duration::ZERO));
+    }
+}

@@ -1,0 +1,167 @@
+//! A job on its way through the loop, as the owners hand it to each other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::Payload;
+use ratchet_resilience::retry::RetryHistory;
+
+use super::breakers::Admission;
+use super::reuse::Share;
+use crate::ids::{Ticket, WorkerName};
+use crate::job::Job;
+use crate::outcome::{Class, Failure};
+use crate::process::SeatId;
+use crate::scheduling::Kind;
+
+/// A job that has come and is not queued yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) job: Arc<Job>,
+    /// Its place in the order of submission.
+    pub(super) place: u64,
+    pub(super) since: Instant,
+}
+
+/// A job that ends without ever being queued.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) arrival: Arrival,
+    pub(super) failure: Box<Failure>,
+    /// Its name is none, or another's.
+    pub(super) is_nameless: bool,
+}
+
+impl Refused {
+    pub(super) fn new(arrival: Arrival, failure: Failure) -> Self {
+        Self {
+            arrival,
+            failure: Box::new(failure),
+            is_nameless: false,
+        }
+    }
+}
+
+/// A job that waits for its start, lies ahead, or runs.
+///
+/// There are as many as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) ticket: Ticket,
+    pub(super) job: Arc<Job>,
+    pub(super) place: u64,
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    /// Where it runs or lies ahead, if on a worker of a pool.
+    pub(super) seat: Option<SeatId>,
+    /// Attempts that count.
+    pub(super) attempts: u32,
+    pub(super) crashes: u32,
+    /// Since when it has been in its state.
+    pub(super) since: Instant,
+    pub(super) queued: Duration,
+    pub(super) history: Option<Box<RetryHistory>>,
+    /// What it came to last, if it is to be tried again.
+    pub(super) failure: Option<Box<Failure>>,
+    pub(super) first_start: Option<Instant>,
+    /// When its patience with the queue ends.
+    pub(super) patience: Option<Instant>,
+    /// It takes tokens of a rate.
+    pub(super) is_rated: bool,
+    /// A breaker has kept it from starting.
+    pub(super) rejected: bool,
+    pub(super) admission: Option<Box<Admission>>,
+    /// Its right to fill the cache.
+    pub(super) share: Option<Box<Share>>,
+}
+
+/// Where a queued job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    /// Sent to its worker before its turn.
+    Ahead,
+    Running,
+}
+
+impl Entry {
+    /// Whether it waits and no attempt at it has been made.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.state == State::Waiting && self.attempts == 0
+    }
+
+    /// The job as it came, so that it can be looked at anew.
+    pub(super) fn into_arrival(self) -> Arrival {
+        Arrival {
+            job: self.job,
+            place: self.place,
+            since: self.since.checked_sub(self.queued).unwrap_or(self.since),
+        }
+    }
+
+    /// Why a job ends that has waited for its first start for as long as it may.
+    pub(super) fn impatience(&self) -> Failure {
+        let limit = self.job.terms.timeouts.queue.unwrap_or_default();
+        let failure = if self.rejected {
+            let message = format!("its breaker was open for as long as it may wait, {limit:?}");
+            Failure::new(Class::Breaker, message)
+        } else {
+            let message = format!("it waited for its start for longer than {limit:?}");
+            Failure::new(Class::Timeout, message)
+        };
+        failure.retryable(false)
+    }
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(super) struct Attempted {
+    pub(super) result: Result<Payload, Box<Failure>>,
+    pub(super) worker: Option<WorkerName>,
+    pub(super) ran: Duration,
+    /// The result may yet be refuted.
+    pub(super) provisional: bool,
+}
+
+impl Attempted {
+    /// No attempt has been made, or none that counts.
+    pub(super) fn none(failure: Box<Failure>) -> Self {
+        Self {
+            result: Err(failure),
+            worker: None,
+            ran: Duration::ZERO,
+            provisional: false,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::scheduling::{Request, Scheduler, Settings};
+
+    /// An entry of a job that waits since this moment.
+    pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> Entry {
+        let mut scheduler = Scheduler::new(Settings::default(), since).unwrap();
+        Entry {
+            ticket: scheduler.push(Request::new("any"), since).unwrap(),
+            job,
+            place: 0,
+            kind: Kind(0),
+            state: State::Waiting,
+            seat: None,
+            attempts: 0,
+            crashes: 0,
+            since,
+            queued: Duration::ZERO,
+            history: None,
+            failure: None,
+            first_start: None,
+            patience: None,
+            is_rated: false,
+            rejected: false,
+            admission: None,
+            share: None,
+        }
+    }
+}

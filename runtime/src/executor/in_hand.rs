@@ -1,0 +1,106 @@
+//! How many jobs are in hand, and whether there is room for another one.
+
+use std::time::Instant;
+
+use super::pace::Pace;
+
+/// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
+/// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
+pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is on its way out of the run, which counts as in hand, too.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OnTheWayOut {
+    pub(super) outcomes: usize,
+    pub(super) bytes: usize,
+}
+
+/// Counts the jobs that are somewhere between their source and whoever takes their outcomes: memory follows them.
+pub(super) struct InHand {
+    window: usize,
+    /// Jobs that came and have no outcome yet.
+    living: usize,
+    /// How many bytes these carry.
+    bytes: usize,
+    pace: Pace,
+}
+
+impl InHand {
+    pub(super) fn new(window: usize, now: Instant) -> Self {
+        Self {
+            window,
+            living: 0,
+            bytes: 0,
+            pace: Pace::new(now),
+        }
+    }
+
+    /// A job of so many bytes has come.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.living += 1;
+        self.bytes += bytes;
+    }
+
+    /// A job of so many bytes has its outcome.
+    pub(super) fn remove(&mut self, bytes: usize) {
+        self.living -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// How many jobs came and have no outcome yet.
+    pub(super) fn living(&self) -> usize {
+        self.living
+    }
+
+    /// Whether another job may be taken in.
+    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+        // Something always has to be in hand, or nothing would ever become less.
+        let is_light = self.bytes + out.bytes < MOST_BYTES || self.living == 0;
+        is_light && self.living + out.outcomes < self.window
+    }
+
+    /// So many jobs have ended since the run began.
+    pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
+        self.pace.ended(ended, now);
+    }
+
+    /// Until when there are jobs enough, if they end faster than more could be of use: so many could start, and so many
+    /// can lie ahead.
+    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+        self.pace.enough_until(ready, ahead, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_hand(window: usize) -> InHand {
+        InHand::new(window, tokio::time::Instant::now().into_std())
+    }
+
+    #[test]
+    fn jobs_and_outcomes_share_the_window() {
+        let mut in_hand = in_hand(3);
+        in_hand.add(1);
+        let out = |outcomes| OnTheWayOut { outcomes, bytes: 0 };
+        assert!(in_hand.has_room(out(1)));
+        assert!(!in_hand.has_room(out(2)));
+        in_hand.remove(1);
+        assert!(in_hand.has_room(out(2)));
+    }
+
+    #[test]
+    fn heavy_jobs_leave_no_room_but_one_is_always_taken() {
+        let mut in_hand = in_hand(1000);
+        let out = OnTheWayOut {
+            outcomes: 1,
+            bytes: MOST_BYTES,
+        };
+        assert!(in_hand.has_room(out), "nothing else would make room");
+        in_hand.add(MOST_BYTES);
+        assert!(!in_hand.has_room(OnTheWayOut::default()));
+        in_hand.remove(MOST_BYTES);
+        assert!(in_hand.has_room(OnTheWayOut::default()));
+    }
+}

@@ -1,0 +1,97 @@
+//! Those who watch a run: sinks hear of each event, and gauges show how it stands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ratchet_ipc::JobKey;
+use ratchet_resilience::shutdown::Phase;
+
+use super::sinks::Sinks;
+use super::status::{Gauges, RunStatus};
+use super::stop::Tally;
+use crate::event::Event;
+use crate::scheduling::Load;
+
+/// Tells those who watch a run what happens.
+pub(super) struct Observers {
+    sinks: Sinks,
+    gauges: Arc<Gauges>,
+}
+
+/// One turn of the loop, for those who act in it: its time, and who is told of what they do.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) now: Instant,
+    pub(super) observers: &'a Observers,
+}
+
+impl Turn<'_> {
+    /// Tells sinks of an event, which is not even made where nobody listens.
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        self.observers.tell(self.now, event);
+    }
+}
+
+impl Observers {
+    pub(super) fn new(sinks: Sinks, gauges: Arc<Gauges>) -> Self {
+        Self { sinks, gauges }
+    }
+
+    /// Tells sinks of an event, which is not even made where nobody listens.
+    pub(super) fn tell(&self, now: Instant, event: impl FnOnce() -> Event) {
+        if !self.sinks.is_empty() {
+            self.sinks.tell(event(), now);
+        }
+    }
+
+    /// Shows how many jobs there are: so many came, and so many of them have not ended.
+    pub(super) fn show(&self, taken: u64, living: usize, load: &Load, tally: &Tally) {
+        self.gauges.set(|status| {
+            status.taken = taken;
+            status.waiting = living.saturating_sub(load.running);
+            status.running = load.running;
+            status.peak = status.peak.max(load.running);
+            status.ended = tally.ended;
+            status.succeeded = tally.succeeded;
+            status.failed = tally.failed;
+            status.slots = load.slots;
+            status.slots_used = load.slots_used;
+        });
+    }
+
+    /// Nothing starts for this reason, or things start again.
+    pub(super) fn show_admission(&self, held: Option<String>, now: Instant) {
+        self.set(|status| status.held.clone_from(&held));
+        self.tell(now, || Event::Admission { held });
+    }
+
+    pub(super) fn show_phase(&self, phase: Phase, reason: String, now: Instant) {
+        self.set(|status| status.phase = phase);
+        let phase = phase.to_string();
+        self.tell(now, || Event::RunStopping { phase, reason });
+    }
+
+    /// The results of these jobs may be wrong, though they were delivered.
+    pub(super) fn show_suspects(&self, ids: &[JobKey]) {
+        self.set(|status| status.suspects.extend(ids.iter().cloned()));
+    }
+
+    /// All jobs have their outcomes, and nothing is done any more.
+    pub(super) fn show_quiet(&self) {
+        self.gauges.set_quiet();
+    }
+
+    fn set(&self, change: impl FnOnce(&mut RunStatus)) {
+        self.gauges.set(change);
+    }
+
+    /// Tells the end of the run, and gives sinks a last look.
+    pub(super) async fn finish(self, tally: &Tally, now: Instant) {
+        if self.sinks.is_empty() {
+            return;
+        }
+        let (total, succeeded) = (tally.ended, tally.succeeded);
+        self.tell(now, || Event::RunEnded { total, succeeded });
+        self.sinks.finish().await;
+    }
+}

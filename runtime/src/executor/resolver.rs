@@ -1,0 +1,146 @@
+//! Who does a job, and whether its result is there already.
+
+use std::collections::VecDeque;
+
+use ratchet_caching::Key;
+use ratchet_ipc::Payload;
+
+use super::entry::{Arrival, Refused};
+use super::kinds::{Kinds, Resolved};
+use super::reuse::{Consulted, Reuse, Share};
+use crate::dispatch::Introduction;
+use crate::ids::WorkerName;
+use crate::outcome::Failure;
+use crate::scheduling::Kind;
+
+/// What is known of a job that needs nobody any more.
+#[derive(Debug)]
+pub(super) enum Resolution {
+    /// This kind of worker does it, and there is no result yet.
+    Ready(Arrival, Kind),
+    /// That will be known later: when a worker has introduced itself, or the cache has answered.
+    Later,
+    /// It ends here.
+    Refused(Refused),
+}
+
+/// Owns what is known of kinds of worker, and the cache: decides who does a job, unless its result is there already.
+pub(super) struct Resolver {
+    kinds: Kinds,
+    /// Jobs whose worker has not introduced itself yet.
+    unresolved: VecDeque<Arrival>,
+    reuse: Reuse,
+}
+
+impl Resolver {
+    pub(super) fn new(kinds: Kinds, reuse: Reuse) -> Self {
+        Self {
+            kinds,
+            unresolved: VecDeque::new(),
+            reuse,
+        }
+    }
+
+    /// What is known of kinds of worker.
+    pub(super) fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// Finds out who does a job.
+    pub(super) fn resolve(&mut self, arrival: Arrival) -> Resolution {
+        match self.kinds.resolve(&arrival.job) {
+            Resolved::Later => {
+                self.unresolved.push_back(arrival);
+                Resolution::Later
+            }
+            Resolved::Refused(failure) => Resolution::Refused(Refused::new(arrival, failure)),
+            Resolved::Known { kind, cacheable } => {
+                let doer = self.kinds.doer(kind);
+                match self.reuse.wants(&arrival.job, cacheable, doer) {
+                    Err(failure) => Resolution::Refused(Refused::new(arrival, failure)),
+                    Ok(None) => Resolution::Ready(arrival, kind),
+                    Ok(Some(question)) => {
+                        self.reuse.consult(arrival, kind, question);
+                        Resolution::Later
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out the jobs whose worker had not introduced itself: they are to be resolved anew.
+    pub(super) fn take_unresolved(&mut self) -> VecDeque<Arrival> {
+        std::mem::take(&mut self.unresolved)
+    }
+
+    /// The jobs whose worker has not introduced itself yet.
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
+        self.unresolved.iter()
+    }
+
+    /// How many jobs wait for the hello of a kind.
+    pub(super) fn unresolved_for(&self, kind: Kind) -> usize {
+        // Any kind that has said nothing yet may be the one.
+        if self.kinds.silent().contains(&kind) {
+            self.unresolved.len()
+        } else {
+            0
+        }
+    }
+
+    /// A kind has introduced itself, or has shown that it does not. Says whether it did so late: others were told of its
+    /// tasks what is not so.
+    pub(super) fn introduced(
+        &mut self,
+        kind: Kind,
+        version: Option<String>,
+        tasks: Option<Vec<Introduction>>,
+    ) -> bool {
+        if let Some(version) = version {
+            self.kinds.set_version(kind, version);
+        }
+        self.kinds.introduced(kind, tasks)
+    }
+
+    /// A kind is not to be had any more.
+    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+        self.kinds.broke(kind, failure);
+    }
+
+    /// Whether nothing is asked of the cache, and nothing is stored.
+    pub(super) fn is_idle(&self) -> bool {
+        self.reuse.is_idle()
+    }
+
+    /// The next answer of the cache; nothing if a result has been stored instead. Cancel safe.
+    pub(super) async fn consulted(&mut self) -> Option<Consulted> {
+        self.reuse.next().await
+    }
+
+    /// How many results are being stored.
+    pub(super) fn storing(&self) -> usize {
+        self.reuse.storing()
+    }
+
+    /// Stores a result of this worker, or of a command, beside the run.
+    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
+        self.reuse.store(share, payload, worker);
+    }
+
+    /// Takes results out of the cache that proved wrong after they were stored.
+    pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
+        self.reuse.withdraw(keys);
+    }
+
+    /// Takes out all jobs that wait for a worker's hello or for the cache, because the run stops.
+    pub(super) fn give_up(&mut self) -> Vec<Arrival> {
+        let mut arrivals: Vec<Arrival> = self.unresolved.drain(..).collect();
+        arrivals.extend(self.reuse.give_up());
+        arrivals
+    }
+
+    /// Lets results be stored to the end.
+    pub(super) async fn finish(self) {
+        self.reuse.finish().await;
+    }
+}
