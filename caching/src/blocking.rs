@@ -1,14 +1,183 @@
-//! Work that blocks.
+//! Runs blocking work on threads of this crate.
+//!
+//! `tokio::task::spawn_blocking` does not fit. It panics when the system can start no thread, for example at a limit of
+//! processes, and the refused work stays in its queue: a put that was reported as failed could take place later. Here the
+//! caller gets an error, and refused work never runs.
 
-use tokio::runtime::Handle;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-/// Does something that blocks on a thread that may; `None` if the runtime is going down.
+use tokio::sync::oneshot;
+
+/// Blocking work waits for a disk or for another process, so more threads than processors help, up to a point.
+const MAX_THREADS: usize = 16;
+/// How long a thread without work stays.
+const IDLE_TIME: Duration = Duration::from_secs(10);
+
+static POOL: Pool = Pool::new(|| {
+    let thread = thread::Builder::new().name("ratchet-cache".to_owned());
+    thread.spawn(|| POOL.work()).map(drop)
+});
+
+/// Does blocking work on a thread of the pool. It fails if the system can start no thread, or if the work panics.
 ///
-/// Without a runtime there is nobody whom blocking would hold up, so it is done here and now.
-pub(crate) async fn run<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match Handle::try_current() {
-        // It does not panic, so it can only be that the runtime is going down.
-        Ok(runtime) => runtime.spawn_blocking(act).await.ok(),
-        Err(_) => Some(act()),
+/// If the future is dropped, the work is done all the same.
+pub(crate) async fn run<T: Send + 'static>(
+    act: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    POOL.run(act).await
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+struct Pool {
+    state: Mutex<State>,
+    has_work: Condvar,
+    /// Starts a thread that calls [`Pool::work`].
+    start_thread: fn() -> io::Result<()>,
+}
+
+struct State {
+    waiting: VecDeque<Work>,
+    threads: usize,
+    /// Those of the threads that wait for work.
+    idle: usize,
+}
+
+impl Pool {
+    const fn new(start_thread: fn() -> io::Result<()>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                threads: 0,
+                idle: 0,
+            }),
+            has_work: Condvar::new(),
+            start_thread,
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(Box::new(move || {
+            // A caller that has gone away has no use for the result.
+            let _ = sender.send(act());
+        }))?;
+        // A panic drops the sender, and the panic hook has printed it. The caller only learns that there is no result.
+        receiver
+            .await
+            .map_err(|_| io::Error::other("the operation panicked"))
+    }
+
+    fn submit(&self, work: Work) -> io::Result<()> {
+        let mut state = self.state();
+        state.waiting.push_back(work);
+        if state.idle >= state.waiting.len() || state.threads == MAX_THREADS {
+            self.has_work.notify_one();
+            return Ok(());
+        }
+        match (self.start_thread)() {
+            Ok(()) => state.threads += 1,
+            // One of the other threads takes the work when it is done with its own.
+            Err(_) if state.threads > 0 => self.has_work.notify_one(),
+            Err(error) => {
+                let refused = state.waiting.pop_back();
+                // Work that is dropped may close a cache, which must not hold up everybody else.
+                drop(state);
+                drop(refused);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does work until there was none for a while.
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some(work) = state.waiting.pop_front() {
+                drop(state);
+                // A panic is the failure of this work only, and must not cost the pool a thread.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+                state = self.state();
+                continue;
+            }
+            state.idle += 1;
+            let (woken, waited) = self
+                .has_work
+                .wait_timeout(state, IDLE_TIME)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            // Work that came at the last moment counted on this thread.
+            if waited.timed_out() && state.waiting.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No statement that holds the lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_no_thread_can_do_is_an_error_and_is_never_done_later() {
+        static CAN_START: AtomicBool = AtomicBool::new(false);
+        static LIMITED: Pool = Pool::new(|| {
+            if CAN_START.load(Ordering::SeqCst) {
+                return thread::Builder::new().spawn(|| LIMITED.work()).map(drop);
+            }
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        let done = Arc::new(AtomicUsize::new(0));
+        let count = || {
+            let done = Arc::clone(&done);
+            LIMITED.run(move || done.fetch_add(1, Ordering::SeqCst))
+        };
+        let refused = count().await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+
+        CAN_START.store(true, Ordering::SeqCst);
+        assert_eq!(count().await.unwrap(), 0, "the refused work was not done");
+        // A thread that runs is enough, whether more can be started or not.
+        CAN_START.store(false, Ordering::SeqCst);
+        for expected in 1..4 {
+            assert_eq!(count().await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_work_is_an_error_of_its_caller_only() {
+        let panicked = run(|| -> () { panic!("boom") }).await.unwrap_err();
+        assert_eq!(panicked.to_string(), "the operation panicked");
+        assert_eq!(run(|| 42).await.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn many_callers_are_served_by_a_few_threads() {
+        let many: Vec<_> = (0..500_usize)
+            .map(|number| tokio::spawn(run(move || number)))
+            .collect();
+        for (expected, one) in many.into_iter().enumerate() {
+            assert_eq!(one.await.unwrap().unwrap(), expected);
+        }
+        assert!(POOL.state().threads <= MAX_THREADS);
     }
 }

@@ -1,19 +1,19 @@
-//! The time that decides what has expired.
+//! The clock that decides which entries have expired.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Tells the time of day.
 ///
-/// Entries outlive the process that wrote them, so their times are times of day and not readings of a
-/// monotonic clock. A clock that is set back makes entries live longer by as much, never shorter.
+/// Entries outlive the process that wrote them, so their times are times of day, not readings of a monotonic clock. If the
+/// clock is set back, entries live longer by as much, and never shorter.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// The system's clock.
+/// The clock of the system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -27,7 +27,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to.
+/// A clock for tests, which moves only when it is told to.
 ///
 /// ```
 /// use ratchet_caching::{Clock, ManualClock};
@@ -43,7 +43,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Makes a clock that shows `now`.
     pub fn at(now: SystemTime) -> Self {
         Self {
             now: Mutex::new(now),

@@ -1,12 +1,15 @@
-//! Results on disk, shared by processes.
+//! A cache on disk that processes share.
 
-mod files;
 mod index;
-mod journal;
+mod journal_mode;
 mod layout;
 mod ownership;
 mod record;
-mod shared;
+mod rows;
+mod sql_error;
+mod store;
+mod transaction;
+mod value_files;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,14 +18,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::blocking;
-use crate::cache::{Cache, Entry, Listing, Stats};
+use crate::cache::{Cache, Stats};
 use crate::clock::{Clock, SystemClock};
+use crate::entry::{Entry, Listing};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
-use shared::{Peek, Shared};
+use store::{DiskStore, Peek};
 
-/// Where a disk cache is and how large it may be.
+/// The folder and the limits of a disk cache.
 ///
 /// ```
 /// use ratchet_caching::{DiskCache, DiskOptions};
@@ -57,7 +61,7 @@ impl std::fmt::Debug for DiskOptions {
 }
 
 impl DiskOptions {
-    /// A cache in this folder: 1 GiB at most, values up to 16 KiB in the index, half a second of patience.
+    /// The options of a cache in this folder: 1 GiB at most, values up to 16 KiB in the index, half a second of patience.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -70,44 +74,45 @@ impl DiskOptions {
         }
     }
 
-    /// Keeps at most this many bytes. Above it, what has expired goes first, then what was not used for longest.
+    /// Stores at most this many bytes. Beyond that, expired entries are dropped first, then those that were not used for
+    /// longest.
     #[must_use]
     pub fn max_bytes(mut self, limit: u64) -> Self {
         self.max_bytes = limit;
         self
     }
 
-    /// Keeps values up to this size in the index, and larger ones in a file each.
+    /// Stores values up to this size in the index, and larger ones in a file each.
     #[must_use]
     pub fn inline_limit(mut self, limit: u64) -> Self {
         self.inline_limit = limit;
         self
     }
 
-    /// Waits this long for another process to finish writing before doing without the cache.
+    /// Waits at most this long for another process that is writing.
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
         self
     }
 
-    /// Never waits until the disk has what was put. Large values are put faster; a kill of the process loses no more than
-    /// before, because the system has the data, but a loss of power does.
+    /// Does not wait until values are on the disk. Puts of large values are faster. A kill of the process loses nothing more,
+    /// because the system has the data, but a loss of power does.
     #[must_use]
     pub fn without_sync(mut self) -> Self {
         self.sync = false;
         self
     }
 
-    /// Uses the folder whoever owns it and may write it. For a folder that the user has said to trust: whoever writes
-    /// there decides what jobs answer with.
+    /// Uses the folder even if other users own it or may write it. Only for a folder that the user has said to trust,
+    /// because a user who can write there decides the results of jobs.
     #[must_use]
     pub fn of_any_owner(mut self) -> Self {
         self.checks_owners = false;
         self
     }
 
-    /// Takes the time from this clock.
+    /// Reads the time from this clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -123,32 +128,33 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 
 /// A cache on disk, which outlives the process and is shared by all processes that use its folder.
 ///
-/// **Layout.** An index (`SQLite`) holds what is known about each entry, and small values. A large value is a file of its own,
-/// named by a BLAKE3 digest; it is written under a temporary name, synced and renamed before the index refers to it.
+/// **Layout.** An index (a `SQLite` database) contains what is known about each entry, and small values. A large value is a
+/// file, named by a BLAKE3 digest. The file is written under a temporary name, synced and renamed before the index refers to
+/// it.
 ///
-/// **Several processes.** Any number of them read and write at the same time. A writer waits for another one, though not
-/// longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) makes a miss of. On a local disk
-/// the index has a write-ahead log, and nobody waits to read. On a file system of the network, or one that is not known, it
-/// has a rollback journal, which is slower and needs nothing but locks.
+/// **Several processes.** Any number of processes read and write at the same time. A writer waits for another one, but not
+/// longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) treats as a miss. On a local
+/// disk the index has a write-ahead log, and readers never wait. On a network file system, or an unknown one, it has a
+/// rollback journal, which is slower and needs only locks.
 ///
-/// **Crashes.** A put that was acknowledged survives a kill of the process at any later instant. A put that was not is there
-/// as a whole or not at all. A loss of power may cost the latest entries; it makes none of them wrong.
+/// **Crashes.** A put that was acknowledged survives a kill of the process at any later time. A put that was not
+/// acknowledged took place as a whole or not at all. A loss of power may cost the latest entries, but makes none of them
+/// wrong.
 ///
-/// **Damage.** `SQLite`'s pages carry no digests, so every record and every value carries one, which is checked when it is
-/// read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that `SQLite` cannot
-/// read is set aside as a whole, and an empty one takes its place.
+/// **Damage.** The pages of `SQLite` carry no checksums, so every record and every value carries one, which is checked when
+/// it is read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that
+/// `SQLite` cannot read is set aside as a whole, and an empty one replaces it.
 ///
-/// **Owners.** The folders and files are readable by their owner only. A folder, an index or a value that belongs to
-/// another user than this one or root, or that others may write, is refused; under sudo, the user who called it
-/// is this one too.
+/// **Owners.** Only the owner can read the folders and files. The cache refuses a folder, an index or a value that belongs
+/// to a user other than this one or root, or that other users may write. Under sudo, the caller of sudo is trusted, too.
 ///
-/// **Threads.** A small value is read on the calling thread, which takes less than handing it to another. Everything else
-/// happens on tokio's blocking threads; outside a tokio runtime it blocks the thread that asks. Dropping the cache waits
-/// until the index is closed; [`close`](Self::close) does so without blocking.
+/// **Threads.** A small value is read on the calling thread, which takes less time than handing it to another. Everything
+/// else happens on threads of this crate, so no async runtime is needed. If the system can start none of them, the operation
+/// is an error. Dropping the cache blocks until the index is closed; [`close`](Self::close) does not block.
 ///
-/// Nothing here fails when the cache is made: a folder that cannot be used shows as an error of each operation.
+/// Making a cache does not fail: every operation on a folder that cannot be used returns an error.
 pub struct DiskCache {
-    shared: Arc<Shared>,
+    store: Arc<DiskStore>,
     inline_limit: u64,
 }
 
@@ -159,36 +165,39 @@ impl std::fmt::Debug for DiskCache {
 }
 
 impl DiskCache {
-    /// A cache in a folder, which is made when it is first needed.
+    /// Makes a cache. Its folder is made when it is first needed.
     pub fn new(options: impl Into<DiskOptions>) -> Self {
         let options = options.into();
         Self {
             inline_limit: options.inline_limit,
-            shared: Arc::new(Shared::new(options)),
+            store: Arc::new(DiskStore::new(options)),
         }
     }
 
     /// Closes the index, without blocking the calling thread.
     pub async fn close(self) {
-        // A runtime that is going down closes it by dropping it.
+        // If no thread can be started, the refused work drops the cache, which closes it here and now.
         let _ = blocking::run(move || drop(self)).await;
     }
 
-    /// Does something that blocks.
+    /// Performs an operation that may block, on another thread.
     async fn blocking<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Shared) -> Result<T, CacheError> + Send + 'static,
+        act: impl FnOnce(&DiskStore) -> Result<T, CacheError> + Send + 'static,
     ) -> Result<T, CacheError> {
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || act(&shared))
-            .await
-            .unwrap_or(Err(CacheError::Closed))
+        let store = Arc::clone(&self.store);
+        let done = blocking::run(move || act(&store)).await;
+        done.unwrap_or_else(|source| {
+            Err(CacheError::NotPerformed {
+                source: Arc::new(source),
+            })
+        })
     }
 }
 
 impl Drop for DiskCache {
     fn drop(&mut self) {
-        self.shared.close();
+        self.store.close();
     }
 }
 
@@ -196,37 +205,37 @@ impl Drop for DiskCache {
 impl Cache for DiskCache {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
         let key = *key;
-        let found = match self.shared.peek(&key) {
+        let found = match self.store.peek(&key) {
             Peek::Hit(entry) => Some(entry),
             Peek::Miss => None,
-            Peek::NotNow => self.blocking(move |shared| shared.find(&key)).await?,
+            Peek::MayBlock => self.blocking(move |store| store.find(&key)).await?,
         };
-        self.shared.count(found.is_some());
-        if self.shared.has_many_uses() {
-            // When entries were used decides only what is dropped first.
-            let _ = self.blocking(Shared::write_uses).await;
+        self.store.count(found.is_some());
+        if self.store.has_many_uses() {
+            // The uses decide only which entries are dropped first, so a failure costs nothing here.
+            let _ = self.blocking(DiskStore::write_uses).await;
         }
         Ok(found)
     }
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
-        let (key, inline) = (*key, entry.size() <= self.inline_limit);
-        self.blocking(move |shared| shared.put(&key, &entry, inline))
+        let (key, is_inline) = (*key, entry.size() <= self.inline_limit);
+        self.blocking(move |store| store.put(&key, &entry, is_inline))
             .await
     }
 
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         let selector = selector.clone();
-        self.blocking(move |shared| shared.drop_selected(&selector))
+        self.blocking(move |store| store.invalidate(&selector))
             .await
     }
 
     async fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
         let selector = selector.clone();
-        self.blocking(move |shared| shared.list(&selector)).await
+        self.blocking(move |store| store.list(&selector)).await
     }
 
     async fn stats(&self) -> Result<Stats, CacheError> {
-        self.blocking(Shared::stats).await
+        self.blocking(DiskStore::stats).await
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of this crate.
 
 use std::error::Error;
 use std::io;
@@ -6,40 +6,40 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a cache or a fingerprint could not do what was asked.
+/// The reason why an operation of a cache or a fingerprint failed.
 ///
-/// None of these ever reaches a job: [`TaskCache`](crate::TaskCache) turns a failing store into misses. They
-/// reach whoever talks to a [`Cache`](crate::Cache) directly, and whoever builds a fingerprint.
+/// None of these errors reaches a job, because [`TaskCache`](crate::TaskCache) treats a failing store as a miss. They reach
+/// code that calls a [`Cache`](crate::Cache) directly, and code that builds a fingerprint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The system refused something.
+    /// The system refused an operation on a file.
     #[error("could not {action} {}", path.display())]
     Io {
-        /// What was tried: "open", "write".
+        /// The operation, such as "open" or "write".
         action: &'static str,
-        /// With which file or folder.
+        /// The file or the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
-    /// The index of the cache could not be used.
+    /// The system does not let the index of the cache be used.
     #[error("the cache index {} cannot be used", path.display())]
     Index {
         /// The index file.
         path: PathBuf,
-        /// What the database said.
+        /// The error of the database.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The index was damaged; it has been set aside and the cache starts empty.
+    /// The index was damaged. It was set aside, and the cache starts empty.
     #[error("the cache index {} is damaged and was set aside", path.display())]
     Damaged {
         /// The index file.
         path: PathBuf,
     },
-    /// Another process is writing to the cache and does not come to an end.
+    /// Another process was writing to the cache for too long.
     #[error("another process was writing to the cache index {} for longer than {waited:?}", path.display())]
     Busy {
         /// The index file.
@@ -47,29 +47,29 @@ pub enum CacheError {
         /// How long this process waited.
         waited: Duration,
     },
-    /// A folder or file of the cache belongs to another user, who could put any result there.
+    /// A folder or a file of the cache belongs to another user, who could put any result there.
     #[error(
         "{} belongs to another user (uid {owner}), so the results in it are not used; choose another folder, or make it yours with chown",
         path.display()
     )]
-    Foreign {
-        /// The folder or file.
+    WrongOwner {
+        /// The folder or the file.
         path: PathBuf,
-        /// Whose it is.
+        /// The user id of the owner.
         owner: u32,
     },
-    /// A folder or file of the cache may be written by other users, who could put any result there.
+    /// Other users may write a folder or a file of the cache, so they could put any result there.
     #[error(
         "{} may be written by others (mode {mode:03o}), so the results in it are not used; remove that permission with `chmod go-w`",
         path.display()
     )]
-    Exposed {
-        /// The folder or file.
+    WritableByOthers {
+        /// The folder or the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits.
         mode: u32,
     },
-    /// The value is larger than the whole cache may be.
+    /// The value is larger than the limit of the whole cache.
     #[error("a value of {size} bytes does not fit into a cache of {limit} bytes")]
     TooLarge {
         /// The size of the value.
@@ -77,26 +77,30 @@ pub enum CacheError {
         /// The limit of the cache.
         limit: u64,
     },
-    /// The cache was closed.
-    #[error("the cache is closed")]
-    Closed,
+    /// An operation on the disk was not performed: the system could start no thread for it, or it panicked.
+    #[error("the operation of the cache was not performed")]
+    NotPerformed {
+        /// The reason.
+        #[source]
+        source: Arc<io::Error>,
+    },
     /// A declared input is neither a file nor a folder.
     #[error("{} is neither a file nor a folder, so it has no content to fingerprint", path.display())]
     NotAFile {
-        /// The declared input, or what was found inside it.
+        /// The declared input, or a path inside of it.
         path: PathBuf,
     },
-    /// A folder that a command line names holds so much that reading it for each job would take too long.
-    #[error("the folder {} holds more than {limit} files and folders", path.display())]
+    /// A folder that a command line names contains so many files that reading it for each job would take too long.
+    #[error("the folder {} contains more than {limit} files and folders", path.display())]
     TooManyFiles {
         /// The folder.
         path: PathBuf,
-        /// How many may be in it.
+        /// The largest number of files and folders.
         limit: usize,
     },
-    /// A declared input changed each time it was read.
+    /// A declared input changed during each attempt to read it.
     #[error("{} changes while it is read", path.display())]
-    Unsettled {
+    ChangesWhileRead {
         /// The file.
         path: PathBuf,
     },

@@ -1,9 +1,12 @@
-//! What a result depends on.
+//! Everything that a result depends on, as a key.
 
 mod builder;
 mod canonical;
 mod explain;
 mod files;
+mod hasher;
+mod programs;
+mod stamp;
 mod walk;
 
 use std::sync::Arc;
@@ -13,24 +16,26 @@ use canonical::canonical;
 
 pub use builder::FingerprintBuilder;
 pub use explain::{Change, Difference, explain};
-pub use files::{FileHasher, InputChanged, InputFiles, ProgramStamps};
+pub use files::{InputChanged, InputFiles};
+pub use hasher::FileHasher;
+pub use programs::ProgramStamps;
 
-/// Changes when the meaning of a part changes, so that no key of an older build is ever met again.
+/// The version of the keys. It changes when the meaning of a part changes, so that a key of an older build never matches.
 const SCHEMA: u32 = 2;
 
-/// A part of what a result depends on.
+/// The kind of a part of a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
-    /// The way fingerprints are made.
+    /// The version of the way in which fingerprints are made.
     Schema,
     /// The operating system and the kind of processor.
     Platform,
-    /// A text that users change to start afresh.
+    /// A text that users change so that no stored result is used.
     Salt,
     /// The command line of the worker.
     WorkerCommand,
-    /// A file that the command line runs or names.
+    /// A file that the command line of the worker runs or names.
     WorkerProgram,
     /// The version that the worker declares.
     WorkerVersion,
@@ -44,14 +49,14 @@ pub enum Component {
     Environment,
     /// A declared input file or folder.
     File,
-    /// The time the job may take.
+    /// The time that the job may take.
     Timeout,
-    /// Anything else that a caller knows to matter.
+    /// Anything else that the caller names.
     Extra,
 }
 
 impl Component {
-    /// The component whose discriminant this is. Discriminants are stored: a new component goes to the end.
+    /// Returns the component with this discriminant. Discriminants are stored, so a new component goes to the end.
     #[cfg(feature = "disk")]
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         const ALL: [Component; 13] = [
@@ -73,11 +78,11 @@ impl Component {
     }
 }
 
-/// A part and the digest of its content.
+/// A part of a fingerprint, and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) component: Component,
-    /// Which one, where there may be several.
+    /// The name of the variable, file or extra; empty for a component that occurs once.
     pub(crate) name: String,
     pub(crate) digest: [u8; 32],
 }
@@ -88,24 +93,23 @@ impl Part {
     }
 }
 
-/// What a result depends on, as a key and as the digests it was made of.
+/// Everything that a result depends on: the key, and the digests that it was made of.
 ///
-/// Contents are not kept, only their digests: neither inputs nor the values of environment variables can be read back.
-/// Cloning it is cheap.
+/// Only digests are kept, so neither inputs nor the values of environment variables can be read back. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     key: Key,
-    common: Arc<Common>,
+    common: Arc<CommonParts>,
     input: Option<Part>,
 }
 
 impl Fingerprint {
-    /// Begins a fingerprint with the schema and the platform.
+    /// Makes a builder that contains the schema and the platform.
     pub fn builder() -> FingerprintBuilder {
         FingerprintBuilder::new()
     }
 
-    /// The name of the result.
+    /// The key of the result.
     pub fn key(&self) -> Key {
         self.key
     }
@@ -118,35 +122,35 @@ impl Fingerprint {
         before.iter().chain(&self.input).chain(after)
     }
 
-    /// Makes the fingerprint of parts that are sorted.
+    /// Makes a fingerprint of parts that are sorted already.
     #[cfg(feature = "disk")]
     pub(crate) fn of_parts(mut parts: Vec<Part>) -> Self {
         let input = parts
             .iter()
             .position(|part| part.component == Component::Input)
             .map(|index| parts.remove(index));
-        Self::with_input(Arc::new(Common::of(parts)), input)
+        Self::with_input(Arc::new(CommonParts::of(parts)), input)
     }
 
-    /// The common parts are hashed once for many inputs, so that each job adds one block to what its input takes.
-    fn with_input(common: Arc<Common>, input: Option<Part>) -> Self {
+    /// Adds an input to common parts. Those are hashed once for many inputs, so each job hashes only its input and one block.
+    fn with_input(common: Arc<CommonParts>, input: Option<Part>) -> Self {
         let content = input.as_ref().map_or(&[][..], |input| &input.digest);
         let key = Key::from_bytes(*blake3::keyed_hash(&common.digest, content).as_bytes());
         Self { key, common, input }
     }
 }
 
-/// All parts but the input.
+/// All parts except for the input.
 #[derive(Debug, PartialEq, Eq)]
-struct Common {
+struct CommonParts {
     /// Sorted by component and name.
     parts: Vec<Part>,
     digest: [u8; 32],
 }
 
-impl Common {
+impl CommonParts {
     fn of(parts: Vec<Part>) -> Self {
-        // One buffer and one call, because a builder does this for every job.
+        // A builder does this for every job, and one large update is faster than many small ones.
         let mut buffer = Vec::with_capacity(parts.len() * 48);
         for part in &parts {
             buffer.push(part.component as u8);
@@ -159,7 +163,7 @@ impl Common {
     }
 }
 
-/// The fingerprints of jobs that differ in their input only.
+/// Makes the fingerprints of jobs that differ only in their input.
 ///
 /// ```
 /// use ratchet_caching::Fingerprint;
@@ -172,11 +176,11 @@ impl Common {
 /// ```
 #[derive(Debug, Clone)]
 pub struct FingerprintTemplate {
-    common: Arc<Common>,
+    common: Arc<CommonParts>,
 }
 
 impl FingerprintTemplate {
-    /// The fingerprint of a job with this input, see [`FingerprintBuilder::input`].
+    /// Returns the fingerprint of a job with this input, see [`FingerprintBuilder::input`].
     pub fn fingerprint(&self, json: &str) -> Fingerprint {
         Fingerprint::with_input(Arc::clone(&self.common), Some(input_part(json)))
     }
@@ -190,8 +194,8 @@ fn input_part(json: &str) -> Part {
     }
 }
 
-/// Hashes a field so that it cannot run into the next one.
-fn field<'a>(hash: &'a mut blake3::Hasher, bytes: &[u8]) -> &'a mut blake3::Hasher {
+/// Hashes a field with its length, so that no two sequences of fields give the same bytes.
+fn hash_field<'a>(hash: &'a mut blake3::Hasher, bytes: &[u8]) -> &'a mut blake3::Hasher {
     hash.update(&(bytes.len() as u64).to_le_bytes())
         .update(bytes)
 }

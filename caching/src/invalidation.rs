@@ -1,11 +1,11 @@
-//! Choosing the entries to drop.
+//! Selects the entries to drop.
 
 use std::time::{Duration, SystemTime};
 
-use crate::cache::Labels;
+use crate::entry::Labels;
 use crate::key::Key;
 
-/// Names a set of entries: those that meet every condition.
+/// Selects the entries that meet all of its conditions.
 ///
 /// ```
 /// use ratchet_caching::Selector;
@@ -25,12 +25,12 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Every entry.
+    /// Selects every entry.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// The one entry with this key.
+    /// Selects the entry with this key.
     pub fn key(key: Key) -> Self {
         Self {
             key: Some(key),
@@ -38,56 +38,56 @@ impl Selector {
         }
     }
 
-    /// The entries of a task.
+    /// Selects the entries of a task.
     pub fn task(task: impl Into<String>) -> Self {
         Self::all().and_task(task)
     }
 
-    /// The entries that a worker made.
+    /// Selects the entries that a worker made.
     pub fn worker(worker: impl Into<String>) -> Self {
         Self::all().and_worker(worker)
     }
 
-    /// The entries that carry a tag.
+    /// Selects the entries with a tag.
     pub fn tag(tag: impl Into<String>) -> Self {
         Self::all().and_tag(tag)
     }
 
-    /// The entries that were made longer than `age` before `now`.
+    /// Selects the entries that were made longer than `age` before `now`.
     pub fn older_than(age: Duration, now: SystemTime) -> Self {
         Self::all().and_older_than(age, now)
     }
 
-    /// Of these, the ones of a task.
+    /// Of these, selects the entries of a task.
     #[must_use]
     pub fn and_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// Of these, the ones that a worker made.
+    /// Of these, selects the entries that a worker made.
     #[must_use]
     pub fn and_worker(mut self, worker: impl Into<String>) -> Self {
         self.worker = Some(worker.into());
         self
     }
 
-    /// Of these, the ones that carry a tag; asked for twice, the ones that carry both.
+    /// Of these, selects the entries with a tag. Called twice, it selects the entries with both tags.
     #[must_use]
     pub fn and_tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Of these, the ones that were made longer than `age` before `now`.
+    /// Of these, selects the entries that were made longer than `age` before `now`.
     #[must_use]
     pub fn and_older_than(mut self, age: Duration, now: SystemTime) -> Self {
-        // Nothing is older than the beginning of time, so an age that reaches behind it selects nothing.
+        // No entry is older than 1970, so an age that reaches back further selects nothing.
         self.created_before = Some(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH));
         self
     }
 
-    /// Whether an entry with this key, these labels and this time of creation is one of them.
+    /// Whether an entry with this key, these labels and this time of creation is selected.
     pub fn matches(&self, key: &Key, labels: &Labels, created: SystemTime) -> bool {
         self.key.is_none_or(|wanted| wanted == *key)
             && self.task.as_ref().is_none_or(|task| *task == labels.task)
@@ -99,12 +99,12 @@ impl Selector {
             && self.created_before.is_none_or(|time| created < time)
     }
 
-    /// The key, if only one entry can be meant: a store need not look at the others.
+    /// Returns the key if only one entry can be selected, so that a store need not look at the others.
     pub fn single_key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// Whether there is no condition at all: a store may drop everything at once.
+    /// Whether every entry is selected, so that a store may drop everything at once.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }

@@ -1,11 +1,11 @@
-//! Names of entries and of values.
+//! Keys of entries and digests of values.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of an entry: what a result depends on, as 256 bits.
+/// The key of an entry: a digest of everything that a result depends on.
 ///
-/// Usually it comes from a [`Fingerprint`](crate::Fingerprint). It prints as 64 hexadecimal digits and reads back.
+/// Usually it comes from a [`Fingerprint`](crate::Fingerprint). It is printed as 64 hexadecimal digits, and can be parsed again.
 ///
 /// ```
 /// use ratchet_caching::Key;
@@ -20,18 +20,18 @@ pub struct Key([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-/// The text was not 64 hexadecimal digits.
+/// The error of a text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a key is 64 hexadecimal digits")]
 pub struct ParseKeyError;
 
 impl Key {
-    /// The key whose name is the BLAKE3 digest of these bytes.
+    /// Makes a key from the BLAKE3 digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The key with exactly these bytes.
+    /// Makes a key of exactly these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -43,12 +43,12 @@ impl Key {
 }
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Computes the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The digest with exactly these bytes.
+    /// Makes a digest of exactly these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_a_key_is_refused() {
+    fn a_text_that_is_no_key_is_refused() {
         let key = Key::of(b"x").to_string();
         for text in [
             "",

@@ -72,25 +72,27 @@ mod cache;
 mod clock;
 #[cfg(feature = "disk")]
 mod disk;
+mod entry;
 mod error;
 mod fingerprint;
 mod invalidation;
 mod key;
+#[cfg(test)]
+mod map_cache;
 #[cfg(feature = "memory")]
 mod memory;
-#[cfg(test)]
-mod stores;
 mod task_cache;
 mod tiered;
 
 #[cfg(feature = "mock")]
 pub use cache::MockCache;
-pub use cache::{Cache, Entry, EntryKind, Labels, Listing, Metadata, Stats};
+pub use cache::{Cache, Stats};
 #[cfg(feature = "mock")]
 pub use clock::MockClock;
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "disk")]
 pub use disk::{DiskCache, DiskOptions};
+pub use entry::{Entry, EntryKind, Labels, Listing, Metadata};
 pub use error::CacheError;
 pub use fingerprint::{
     Change, Component, Difference, FileHasher, Fingerprint, FingerprintBuilder,

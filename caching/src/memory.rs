@@ -1,4 +1,4 @@
-//! Results in memory.
+//! A cache in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,19 +8,20 @@ use async_trait::async_trait;
 use moka::notification::RemovalCause;
 use moka::sync::Cache as Moka;
 
-use crate::cache::{Cache, Entry, Listing, Metadata, Stats};
+use crate::cache::{Cache, Stats};
 use crate::clock::{Clock, SystemClock};
+use crate::entry::{Entry, Listing, Metadata};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// What an entry takes beside its value and its texts: keys, digests, links and queues.
+/// The bytes that an entry takes beside its value and its texts: keys, digests, links and queues.
 const OVERHEAD: u64 = 400;
 
-/// A cache in memory, bounded by bytes.
+/// A cache in memory with a limit in bytes.
 ///
-/// What is asked for often stays, what was asked for once gives way (`TinyLFU`). Beside the expiry that an entry brings
-/// along, the whole cache may limit how long entries live after they are put and after they are last asked for.
+/// Beyond the limit, entries that are read often stay, and those that were read once are dropped (`TinyLFU`). An entry
+/// expires at its own time, and the cache may also limit the time since it was put and since it was last read.
 ///
 /// ```
 /// use ratchet_caching::{Cache, Entry, Key, MemoryCache, Metadata};
@@ -44,14 +45,15 @@ pub struct MemoryCache {
     counters: Arc<Counters>,
 }
 
+/// An entry, and the times that the limits of the cache count from.
 struct Slot {
     entry: Entry,
     stored: SystemTime,
-    /// Nanoseconds after `stored`. Relaxed: it is one number, and nothing is read because of it.
+    /// Nanoseconds after `stored`. Relaxed: it is a single number, and nothing is ordered by it.
     last_used: AtomicU64,
 }
 
-/// Relaxed throughout: each is a count of its own.
+/// All accesses are relaxed: each counter is independent, and nothing is ordered by it.
 #[derive(Default)]
 struct Counters {
     hits: AtomicU64,
@@ -70,7 +72,7 @@ impl std::fmt::Debug for MemoryCache {
 }
 
 impl MemoryCache {
-    /// An empty cache that keeps at most this many bytes.
+    /// Makes an empty cache that stores at most this many bytes.
     pub fn new(max_bytes: u64) -> Self {
         let counters = Arc::<Counters>::default();
         let evictions = Arc::clone(&counters);
@@ -102,14 +104,14 @@ impl MemoryCache {
         self
     }
 
-    /// Drops entries this long after they were last asked for.
+    /// Drops entries this long after they were last read.
     #[must_use]
     pub fn time_to_idle(mut self, limit: Duration) -> Self {
         self.time_to_idle = Some(limit);
         self
     }
 
-    /// Takes the time from this clock.
+    /// Reads the time from this clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -142,7 +144,7 @@ impl MemoryCache {
         let age = now.duration_since(slot.stored).unwrap_or_default();
         if self.is_expired(&slot, age, now) {
             self.counters.expired.fetch_add(1, Ordering::Relaxed);
-            // A fresh entry that was put at this moment may go too, and is then computed again.
+            // This may remove a fresh entry that was put at this moment. Its result is then computed again.
             self.entries.invalidate(key);
             return None;
         }
@@ -154,7 +156,7 @@ impl MemoryCache {
     }
 }
 
-/// The bytes that an entry takes, about.
+/// The number of bytes that an entry takes, roughly.
 fn weight(entry: &Entry) -> u64 {
     let Metadata {
         labels,
@@ -185,9 +187,9 @@ impl Cache for MemoryCache {
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
         let size = weight(&entry);
-        // A weight is 32 bits to moka: what is larger would be counted too small.
+        // A weight in moka has 32 bits, so a larger entry would count as a smaller one.
         if size > self.max_bytes.min(u64::from(u32::MAX)) {
-            // The old entry is not to outlive the attempt to replace it.
+            // The caller replaces the old entry, so that must not be returned again.
             self.entries.invalidate(key);
             return Err(CacheError::TooLarge {
                 size,
@@ -205,7 +207,7 @@ impl Cache for MemoryCache {
     }
 
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
-        // Those that have expired as well: a clock that is set back brings them to life again.
+        // Expired entries count, too: they would come back if the clock were set back.
         let removed = self
             .selected(selector)
             .filter(|(key, _)| self.entries.remove(key).is_some())
@@ -232,7 +234,7 @@ impl Cache for MemoryCache {
     }
 
     async fn stats(&self) -> Result<Stats, CacheError> {
-        // moka evicts in the background of other calls; what is over the bound goes now.
+        // moka evicts during later calls. This evicts now, so that the figures are within the limit.
         self.entries.run_pending_tasks();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Stats {

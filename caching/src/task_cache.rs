@@ -1,7 +1,8 @@
-//! Results of tasks: looked up, computed once, stored if they may be.
+//! The cache for results of tasks: it looks them up, computes each once, and stores what may be stored.
 
 mod answer;
 mod flights;
+mod outcome;
 mod policy;
 mod wait;
 
@@ -14,33 +15,35 @@ use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 
 use crate::blocking;
-use crate::cache::{Cache, Entry, Metadata};
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
+use crate::entry::{Entry, Metadata};
 use crate::error::CacheError;
 use crate::fingerprint::{Fingerprint, explain};
 use crate::invalidation::Selector;
 use crate::key::Key;
-use flights::{Boarding, FlightName, Flights, Lead};
+use flights::{FlightId, Flights, Leader, Role};
 
-pub use answer::{Answer, Begin, Committed, Explanation, Hit, Lookup, Source, TaskStats};
-pub use policy::{Failure, FailureKind, NotStored, Outcome, Policy};
-pub use wait::{Permit, Waited, Waiter};
+pub use answer::{Answer, Committed, Explanation, Lookup, Source, TaskStats};
+pub use outcome::{Failure, FailureKind, Hit, Outcome};
+pub use policy::{NotStored, Policy};
+pub use wait::{Begin, Permit, Waited, Waiter};
 
-/// Computes what is not stored, once for everyone who asks at the same time.
+/// Looks up results, and computes each missing one once for all callers who ask at the same time.
 ///
-/// [`get_or_compute`](Self::get_or_compute) is for those who can wait in place. A scheduler, which must not hold
-/// anything while it waits, takes the steps one by one:
+/// [`get_or_compute`](Self::get_or_compute) is for callers who can wait in place. A scheduler must not hold a slot while it
+/// waits, so it takes the steps one by one:
 ///
 /// ```text
-/// lookup -> Hit      use it
+/// lookup -> Hit      use the result
 ///        -> Miss     queue the job; when it is about to run:
-/// begin  -> Hit      stored in the meantime: use it
-///        -> Lead     run it, then commit (dropping the permit lets another asker lead)
-///        -> Wait     put it aside; the waiter resolves to an outcome, a hit, or a permit
+/// begin  -> Hit      the result was stored meanwhile: use it
+///        -> Lead     run the job, then commit (dropping the permit lets another caller lead)
+///        -> Wait     put the job aside; the waiter returns an outcome, a hit, or a permit
 /// ```
 ///
-/// A store that fails never fails a job. It counts as a miss, is warned about once, and is counted in
-/// [`TaskStats::failures`]. Clones share everything.
+/// A store that fails never fails a job. The failure is treated as a miss, is counted in [`TaskStats::failures`], and the
+/// first one is logged as a warning. Clones share everything.
 #[derive(Clone)]
 pub struct TaskCache {
     core: Arc<Core>,
@@ -50,10 +53,10 @@ struct Core {
     store: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
     flights: Arc<Flights>,
-    /// Held to read while a result is put, and to write while entries are dropped: a put is either before an invalidation
-    /// and found by it, or after it and refused.
+    /// A put holds this lock for reading, and an invalidation for writing. So each put is either done before an
+    /// invalidation, which drops the entry, or checks after it whether the flight was invalidated, and stores nothing.
     puts: RwLock<()>,
-    warned: AtomicBool,
+    has_warned: AtomicBool,
     computed: AtomicU64,
     shared: AtomicU64,
     stored: AtomicU64,
@@ -69,19 +72,19 @@ impl fmt::Debug for TaskCache {
 }
 
 impl TaskCache {
-    /// A task cache over a store.
+    /// Makes a task cache over a store.
     pub fn new(store: Arc<dyn Cache>) -> Self {
         Self::with_clock(store, Arc::new(SystemClock))
     }
 
-    /// A task cache that takes the time from this clock.
+    /// Makes a task cache that reads the time from this clock.
     pub fn with_clock(store: Arc<dyn Cache>, clock: Arc<dyn Clock>) -> Self {
         let core = Core {
             store,
             clock,
             flights: Arc::default(),
             puts: RwLock::default(),
-            warned: AtomicBool::new(false),
+            has_warned: AtomicBool::new(false),
             computed: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             stored: AtomicU64::new(0),
@@ -92,10 +95,11 @@ impl TaskCache {
         }
     }
 
-    /// The stored outcome of a key, or else the computed one.
+    /// Returns the stored outcome of a key, or computes it.
     ///
-    /// Of those who ask for one key at the same time, one runs its `compute`; the others wait and have its outcome, be
-    /// it a result or a failure. If the one goes away, by cancellation or a panic, another takes its place. Cancel safe.
+    /// Of all callers who ask for one key at the same time, one runs its `compute`. The others wait and get its outcome,
+    /// whether it is a result or a failure. If that one goes away, by cancellation or a panic, another takes its place.
+    /// Cancel safe.
     ///
     /// ```
     /// # #[cfg(feature = "memory")] {
@@ -147,7 +151,7 @@ impl TaskCache {
         }
     }
 
-    /// The stored outcome of a key, if the policy lets it be used.
+    /// Returns the stored outcome of a key, if the policy lets it be used.
     pub async fn lookup(&self, key: &Key, policy: &Policy) -> Lookup {
         match self.core.look_up(key, policy).await {
             Some(hit) => Lookup::Hit(hit),
@@ -155,53 +159,53 @@ impl TaskCache {
         }
     }
 
-    /// Finds out who computes a key.
+    /// Decides who computes a key.
     ///
-    /// Looks it up once more, because it may have been stored since the last look. Cancel safe: dropped half-way, it hands
-    /// over to those who wait.
+    /// It looks the key up once more, because the result may have been stored since the last lookup. Cancel safe: if the
+    /// future is dropped half-way, one of those who wait leads.
     pub async fn begin(&self, key: &Key, policy: &Policy) -> Begin {
-        let name = FlightName {
+        let id = FlightId {
             key: *key,
-            refresh: policy.refresh,
+            is_refresh: policy.is_refresh,
         };
         let now = self.core.clock.now();
-        if !policy.cacheable {
-            let lead = self.core.flights.untracked(name, &policy.labels, now);
+        if !policy.is_cacheable {
+            let leader = self.core.flights.start_untracked(id, &policy.labels, now);
             return Begin::Lead(Permit {
-                lead,
+                leader,
                 policy: Box::new(policy.clone()),
             });
         }
-        let lead = match self.core.flights.board(name, &policy.labels, now) {
-            Boarding::Lead(lead) => lead,
-            Boarding::Join(phase) => {
+        let leader = match self.core.flights.join_or_start(id, &policy.labels, now) {
+            Role::Leader(leader) => leader,
+            Role::Waiter(state) => {
                 return Begin::Wait(Waiter {
                     cache: self.clone(),
-                    phase,
-                    name,
+                    state,
+                    id,
                     policy: Box::new(policy.clone()),
                 });
             }
         };
         match self.core.look_up(key, policy).await {
             Some(hit) => {
-                lead.found(&hit);
+                leader.found_stored(&hit);
                 Begin::Hit(hit)
             }
             None => Begin::Lead(Permit {
-                lead,
+                leader,
                 policy: Box::new(policy.clone()),
             }),
         }
     }
 
-    /// Ends a computation: everyone who waits has the outcome, and it is stored if it may be.
+    /// Ends a computation: everyone who waits gets the outcome, and it is stored if the policy allows that.
     ///
-    /// An outcome whose inputs changed is the leader's alone: those who wait compute for themselves. A cancelled one is
-    /// nobody's: one of those who wait computes next. Dropped before its end, it hands over like a dropped permit, unless
-    /// the outcome was given out already: then it is stored all the same.
+    /// If inputs changed meanwhile, only the leader may use the outcome, and those who wait compute for themselves. After a
+    /// cancellation, one of those who wait computes next. If the future is dropped before the outcome was shared, that is
+    /// like dropping the permit. If it is dropped later, the outcome is stored all the same.
     pub async fn commit(&self, permit: Permit, outcome: Outcome) -> Committed {
-        let Permit { lead, policy } = permit;
+        let Permit { leader, policy } = permit;
         let policy = *policy;
         let core = &self.core;
         core.computed.fetch_add(1, Ordering::Relaxed);
@@ -213,13 +217,13 @@ impl TaskCache {
             return Err(NotStored::Failed(FailureKind::Cancelled));
         }
         if let Err(changed) = verify_inputs(&policy).await {
-            tracing::warn!(key = %lead.name().key, task = policy.labels.task, reason = %changed, "a result is not cached");
-            lead.dissolve();
+            tracing::warn!(key = %leader.id().key, task = policy.labels.task, reason = %changed, "a result is not cached");
+            leader.refuse_to_share();
             return Err(changed);
         }
-        lead.land(&outcome);
+        leader.complete(&outcome);
         let now = core.clock.now();
-        let (kind, expires) = policy.storable(&outcome, now)?;
+        let (kind, expires) = policy.storage_of(&outcome, now)?;
         let value = match outcome {
             Ok(value) => value,
             Err(failure) => failure.description,
@@ -228,14 +232,14 @@ impl TaskCache {
             kind,
             created: now,
             expires,
-            cost: now.duration_since(lead.begun()).unwrap_or_default(),
+            cost: now.duration_since(leader.begun()).unwrap_or_default(),
             labels: policy.labels,
             fingerprint: policy.fingerprint,
         };
         let (core, entry) = (Arc::clone(core), Entry::new(value, metadata));
-        let storing = async move { core.store(&lead, entry).await };
-        // On a task of its own it is carried through even if this future is dropped: a put that nobody looks after could
-        // outlast an invalidation.
+        let storing = async move { core.store(&leader, entry).await };
+        // The put runs on a task of its own, which is not dropped with this future. A put that goes on without its guard of
+        // `puts` could be done after an invalidation.
         match Handle::try_current() {
             Ok(runtime) => runtime
                 .spawn(storing)
@@ -245,25 +249,25 @@ impl TaskCache {
         }
     }
 
-    /// Ends a computation whose outcome nobody else may have, because it is not known what it depends on: it is neither
-    /// stored nor shared, and those who wait compute for themselves.
+    /// Ends a computation whose outcome is neither stored nor shared, because nobody knows what it depends on. Those who
+    /// wait compute for themselves.
     pub fn withhold(&self, permit: Permit) {
         self.core.computed.fetch_add(1, Ordering::Relaxed);
-        permit.lead.dissolve();
+        permit.leader.refuse_to_share();
     }
 
-    /// Drops the selected entries and says how many there were.
+    /// Drops the selected entries, and returns how many there were.
     ///
-    /// What is being computed and would be selected is not stored when it is done. Unlike everything else here, this
-    /// reports a failing store: who asks for entries to be gone must know that they are not.
+    /// Results that are being computed and would be selected are not stored. Unlike the other methods, this one reports a
+    /// failing store, because the caller has to know that the entries are still there.
     pub async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         self.core.flights.invalidate(selector);
-        // Who looked at a flight before that puts first, and is found by the store.
+        // A put that saw its flight before it was marked holds this lock. It is done first, and the store drops its entry.
         let _no_puts = self.core.puts.write().await;
         self.core.store.invalidate(selector).await
     }
 
-    /// Says why a job with this fingerprint hits or misses.
+    /// Explains why a job with this fingerprint hits or misses.
     pub async fn explain(
         &self,
         task: &str,
@@ -284,7 +288,7 @@ impl TaskCache {
                 let differences = explain(listing.metadata.fingerprint.as_ref()?, fingerprint);
                 Some((listing, differences))
             })
-            // The fewest differences; among equals the most recent one.
+            // The nearest entry has the fewest differences, and among equals it is the latest.
             .min_by_key(|(listing, differences)| {
                 (
                     differences.len(),
@@ -300,7 +304,7 @@ impl TaskCache {
         })
     }
 
-    /// What is stored, and how the cache has fared since it was made.
+    /// Returns the counts of this cache and of its store.
     pub async fn stats(&self) -> Result<TaskStats, CacheError> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(TaskStats {
@@ -315,13 +319,13 @@ impl TaskCache {
 
 impl Core {
     async fn look_up(&self, key: &Key, policy: &Policy) -> Option<Hit> {
-        if !policy.cacheable || policy.refresh {
+        if !policy.is_cacheable || policy.is_refresh {
             return None;
         }
         let entry = match self.store.get(key).await {
             Ok(entry) => entry?,
             Err(error) => {
-                self.degrade("read", &error);
+                self.report_failure("read", &error);
                 return None;
             }
         };
@@ -330,31 +334,32 @@ impl Core {
             .then_some(Hit { entry })
     }
 
-    async fn store(&self, lead: &Lead, entry: Entry) -> Committed {
+    async fn store(&self, leader: &Leader, entry: Entry) -> Committed {
         let _no_invalidation = self.puts.read().await;
-        if lead.is_invalidated() {
+        if leader.is_invalidated() {
             return Err(NotStored::Invalidated);
         }
-        if let Err(error) = self.store.put(&lead.name().key, entry).await {
-            self.degrade("write", &error);
+        if let Err(error) = self.store.put(&leader.id().key, entry).await {
+            self.report_failure("write", &error);
             return Err(NotStored::StoreFailed);
         }
         self.stored.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Notes that the store failed. People hear of it once: a full disk would otherwise say so for every job.
-    fn degrade(&self, operation: &'static str, error: &CacheError) {
+    /// Counts a failure of the store. Only the first one is a warning, because a full disk would cause one for each job.
+    fn report_failure(&self, operation: &'static str, error: &CacheError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        if self.warned.swap(true, Ordering::Relaxed) {
+        if self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::debug!(operation, %error, cause, "the result cache failed again");
         } else {
-            tracing::warn!(operation, %error, cause, "the result cache failed; jobs run without it where it does");
+            tracing::warn!(operation, %error, cause, "the result cache failed; jobs run without it where it fails");
         }
     }
 }
 
+/// Checks that the inputs of a computation did not change while it ran.
 async fn verify_inputs(policy: &Policy) -> Result<(), NotStored> {
     let mut inputs = policy.inputs.clone();
     inputs.retain(|(files, _)| !files.is_empty());
@@ -367,8 +372,11 @@ async fn verify_inputs(policy: &Policy) -> Result<(), NotStored> {
             .try_for_each(|(files, hasher)| files.verify(hasher))
     };
     match blocking::run(verify).await {
-        Some(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
-        None => Err(NotStored::Unverified),
+        Ok(verified) => verified.map_err(|changed| NotStored::InputsChanged(changed.path)),
+        Err(error) => {
+            tracing::debug!(%error, "the inputs of a result could not be read again");
+            Err(NotStored::Unverified)
+        }
     }
 }
 

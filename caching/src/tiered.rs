@@ -1,22 +1,23 @@
-//! A near cache before a far one.
+//! A fast cache in front of a lasting one.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::RwLock;
 
-use crate::cache::{Cache, Entry, Listing, Stats};
+use crate::cache::{Cache, Stats};
+use crate::entry::{Entry, Listing};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// A near cache, small and fast, before a far one that keeps everything.
+/// A near cache, which is small and fast, in front of a far one, which stores everything.
 ///
-/// What is found far is kept near as well. Everything is put into both. One of them failing does not keep the other
-/// from serving; the failure is reported all the same.
+/// An entry that is found in the far cache is copied to the near one. An entry that is put goes into both. If one of the
+/// caches fails, the other one still serves, and the failure is reported.
 ///
-/// What another process drops from the far cache stays in the near one of this process until it expires there: give
-/// the near cache a time to live if processes run for long.
+/// An entry that another process drops from the far cache stays in the near cache of this process until it expires there.
+/// Give the near cache a time to live if processes run for long.
 ///
 /// ```no_run
 /// use ratchet_caching::TieredCache;
@@ -31,7 +32,8 @@ use crate::key::Key;
 pub struct TieredCache {
     near: Arc<dyn Cache>,
     far: Arc<dyn Cache>,
-    /// How often entries were put or dropped. What was found far before must not be kept near after it.
+    /// The number of puts and invalidations so far. An entry that was found in the far cache before one of them must not be
+    /// copied to the near cache after it.
     generation: RwLock<u64>,
 }
 
@@ -42,7 +44,7 @@ impl std::fmt::Debug for TieredCache {
 }
 
 impl TieredCache {
-    /// Puts `near` before `far`.
+    /// Puts `near` in front of `far`.
     pub fn new(near: Arc<dyn Cache>, far: Arc<dyn Cache>) -> Self {
         Self {
             near,
@@ -66,8 +68,8 @@ impl Cache for TieredCache {
             if *now == before
                 && let Err(error) = self.near.put(key, entry.clone()).await
             {
-                // A value may well be too large for memory. The answer stands without it.
-                tracing::debug!(%key, %error, "a result was not kept in the near cache");
+                // The value may be too large for the near cache. The lookup has its answer all the same.
+                tracing::debug!(%key, %error, "a result was not copied to the near cache");
             }
             return Ok(found);
         }
@@ -75,22 +77,24 @@ impl Cache for TieredCache {
     }
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
-        // In the order of `invalidate`, and for the same reason: what was found far before must not replace this near.
+        // The order is that of `invalidate`, for the same reason: an older entry that a lookup has found in the far cache
+        // must not replace this one in the near cache.
         let far = self.far.put(key, entry.clone()).await;
         *self.generation.write().await += 1;
         let near = self.near.put(key, entry).await;
         far?;
         match near {
-            // The far cache has it, and what is too large for the near one is found there.
+            // Lookups find the entry in the far cache.
             Err(CacheError::TooLarge { .. }) => Ok(()),
             near => near,
         }
     }
 
-    /// Drops the selected entries from both, and says how many the far cache had.
+    /// Drops the selected entries from both caches, and returns how many the far cache had.
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
-        // The far cache first: from then on nothing stale can be found there. Whoever found something before has kept it
-        // near by the time the generation changes, or will see that it changed. The near cache is emptied last.
+        // First the far cache, so that no later lookup finds a dropped entry there. An earlier lookup has either copied its
+        // entry to the near cache before the generation changes, or sees the change and copies nothing. So the near cache
+        // comes last.
         let far = self.far.invalidate(selector).await;
         *self.generation.write().await += 1;
         let near = self.near.invalidate(selector).await;
@@ -99,12 +103,12 @@ impl Cache for TieredCache {
         Ok(dropped)
     }
 
-    /// The entries of the far cache.
+    /// Lists the entries of the far cache.
     async fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
         self.far.list(selector).await
     }
 
-    /// What the far cache keeps; hits of either, misses of both.
+    /// Returns the size of the far cache, the hits of either cache, and the misses of both.
     async fn stats(&self) -> Result<Stats, CacheError> {
         let (near, far) = (self.near.stats().await?, self.far.stats().await?);
         Ok(Stats {

@@ -1,12 +1,12 @@
-//! Where things are in the folder of a cache.
+//! The files and folders of a cache.
 //!
 //! ```text
-//! CACHEDIR.TAG          tells backup programs to pass over the folder
-//! results-v2/           everything of this schema; older ones are removed
-//!   index-1.sqlite      the index; a damaged one is set aside and the next number is used
+//! CACHEDIR.TAG          tells backup programs to skip the folder
+//! results-v2/           everything of this schema; folders of older schemas are removed
+//!   index-1.sqlite      the index; a damaged one is set aside, and the next one has the next number
 //!   files/ab/cdef..     large values
-//!   incoming/           large values being written, and a mark of each process that has the index open
-//!   quarantine/         what did not match its digest, the last few
+//!   incoming/           large values that are being written, and an open marker of each process
+//!   quarantine/         the last few files that did not match their digests
 //! ```
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 use crate::disk::ownership;
 use crate::error::CacheError;
 
-/// Changes when files of an older build can no longer be read. Schema 1 kept its index in another database.
+/// The version of the folder, which changes when this build cannot read the files of an older one. Schema 1 kept its index
+/// in another kind of database.
 const SCHEMA: u32 = 2;
 const PREFIX: &str = "results-v";
-/// How many damaged files are kept for whoever wants to know what happened.
-const QUARANTINED: usize = 16;
+/// How many damaged files are kept for a person who investigates the damage.
+const MAX_QUARANTINED: usize = 16;
 const TAG: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Results that ratchet can compute again.\n";
 
@@ -58,7 +59,7 @@ impl Layout {
         self.folder.join(format!("index-{number}.sqlite"))
     }
 
-    /// The number of the newest index, or 1 if there is none.
+    /// Returns the number of the newest index, or 1 if there is none.
     fn newest_index(&self) -> u64 {
         let number = |name: &str| {
             let digits = name.strip_prefix("index-")?.strip_suffix(".sqlite")?;
@@ -69,11 +70,11 @@ impl Layout {
         numbers.max().unwrap_or(1)
     }
 
-    /// The newest index, which is made as an empty file if it is missing.
+    /// Returns the newest index, and makes an empty file if there is none.
     pub(super) fn current_index(&self) -> Result<PathBuf, CacheError> {
         let path = self.index(self.newest_index());
         match create_file(&path) {
-            // The database would make it readable by others. Its journals take over the mode and the owner.
+            // SQLite would make a file that others can read. It copies mode and owner of the index to the journals.
             Ok(_) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.check(&path)?;
@@ -83,14 +84,14 @@ impl Layout {
         }
     }
 
-    /// Sets a damaged index aside, and says whether it was still there.
+    /// Sets a damaged index aside, and returns whether it was still there.
     ///
-    /// Other processes may have the index open: they go on with it until they notice. The name of an index is therefore
-    /// never used again: `SQLite` finds a journal by its name, and would apply the journal of one index to another. For the
-    /// same reason the next index exists before the damaged one is moved, so that nobody begins anew with an old number.
+    /// Other processes may have the index open, and use it until they notice. So the name of an index is never used again:
+    /// `SQLite` finds a journal by its name, and would apply the journal of one index to another. For the same reason the
+    /// next index is made before the damaged one is moved, or another process could begin anew with the old number.
     pub(super) fn set_index_aside(&self, path: &Path) -> Result<bool, CacheError> {
         let newest = self.newest_index();
-        // Another process may have begun anew already.
+        // Otherwise another process has made the next index already.
         if *path == *self.index(newest) {
             let next = self.index(newest + 1);
             match create_file(&next) {
@@ -109,13 +110,13 @@ impl Layout {
         for suffix in ["-wal", "-shm", "-journal"] {
             let mut journal = path.as_os_str().to_owned();
             journal.push(suffix);
-            // Most of them do not exist, and one that stays belongs to a name that is not used again.
+            // Most of them do not exist. One that stays does no harm, because its name is not used again.
             let _ = fs::remove_file(journal);
         }
         Ok(true)
     }
 
-    /// Refuses what another user owns or may write, unless the whole cache is trusted.
+    /// Refuses a file that another user owns or may write, unless the user trusts the whole cache.
     pub(super) fn check_owner(&self, path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
         if self.checks_owners {
             ownership::check(path, metadata)
@@ -131,8 +132,8 @@ impl Layout {
         self.check_owner(path, &metadata)
     }
 
-    /// Makes the folders that are missing, and refuses those of other users.
-    pub(super) fn prepare(&self) -> Result<(), CacheError> {
+    /// Makes the folders that are missing, and refuses folders of other users.
+    pub(super) fn create_folders(&self) -> Result<(), CacheError> {
         create_folder(&self.root)?;
         self.check(&self.root)?;
         for folder in [
@@ -153,7 +154,7 @@ impl Layout {
         }
     }
 
-    /// Removes what older builds left, unless one of them is using it.
+    /// Removes the folders of older builds, unless an older build is using them.
     pub(super) fn remove_older_schemas(&self) {
         let Ok(entries) = fs::read_dir(&self.root) else {
             return;
@@ -165,7 +166,7 @@ impl Layout {
             if schema.is_none_or(|schema| schema >= SCHEMA) {
                 continue;
             }
-            // The process that used an index of schema 1 held a lock on this file.
+            // A process that uses an index of schema 1 has this file locked.
             let in_use =
                 File::open(path.join("turn.lock")).is_ok_and(|lock| lock.try_lock().is_err());
             if in_use {
@@ -174,16 +175,16 @@ impl Layout {
             match fs::remove_dir_all(&path) {
                 Ok(()) => tracing::warn!(
                     path = %path.display(),
-                    "removed the results of an older version of ratchet, which cannot be read any more; the jobs run once again"
+                    "removed the cached results of an older version of ratchet, which this version cannot read; their jobs run again"
                 ),
                 Err(error) => {
-                    tracing::debug!(path = %path.display(), %error, "the results of an older version stay");
+                    tracing::debug!(path = %path.display(), %error, "could not remove the cached results of an older version");
                 }
             }
         }
     }
 
-    /// Sets a damaged file aside, and forgets the oldest ones of those that were.
+    /// Sets a damaged file aside, and removes the oldest of the files that were set aside before.
     pub(super) fn quarantine(&self, path: &Path) -> Result<(), CacheError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let mut aside = name.to_os_string();
@@ -198,19 +199,19 @@ impl Layout {
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         kept.sort();
-        for (_, path) in kept.iter().rev().skip(QUARANTINED) {
+        for (_, path) in kept.iter().rev().skip(MAX_QUARANTINED) {
             if let Err(error) = fs::remove_file(path) {
-                tracing::debug!(path = %path.display(), %error, "a damaged file stays");
+                tracing::debug!(path = %path.display(), %error, "could not remove an old damaged file");
             }
         }
         Ok(())
     }
 }
 
-/// A name that nobody else has.
+/// Returns a name that no other process or thread uses.
 pub(super) fn unique_name() -> String {
     use std::hash::{BuildHasher, RandomState};
-    // A `RandomState` is random for each thread and differs from call to call.
+    // Each thread has random keys for `RandomState`, and each call changes them.
     format!(
         "{:08x}{:016x}",
         std::process::id(),
@@ -218,7 +219,7 @@ pub(super) fn unique_name() -> String {
     )
 }
 
-/// Makes a folder, and those it is in, that only its owner can enter.
+/// Makes a folder that only its owner can enter, and its missing parents.
 pub(super) fn create_folder(path: &Path) -> Result<(), CacheError> {
     if path.is_dir() {
         return Ok(());
@@ -227,23 +228,24 @@ pub(super) fn create_folder(path: &Path) -> Result<(), CacheError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .and_then(|()| hand_over(path))
+        .and_then(|()| give_to_parent_owner(path))
         .map_err(|error| CacheError::io("create", path, error))
 }
 
-/// Makes a new file that only its owner can read.
+/// Makes a new file that only its owner can read. It fails if the file exists.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    hand_over(path)?;
+    give_to_parent_owner(path)?;
     Ok(file)
 }
 
-/// Gives what root made in a user's cache (under sudo) to that user, who could not read it otherwise.
-fn hand_over(path: &Path) -> io::Result<()> {
+/// Gives a file that root made in the cache of a user to that user. After a run under sudo, the user could not read it
+/// otherwise.
+fn give_to_parent_owner(path: &Path) -> io::Result<()> {
     if rustix::process::geteuid().is_root()
         && let Some(parent) = path.parent().filter(|parent| *parent != Path::new(""))
     {

@@ -1,7 +1,7 @@
-//! Whose results may be believed.
+//! Checks that nobody else can put results into a cache.
 //!
-//! Whoever can write a cache decides what jobs answer with. So its folders, its index and its values have to belong to
-//! the user or to root, and nobody else may be allowed to write them.
+//! A user who can write a cache decides the results of jobs. So the folders, the index and the values have to belong to the
+//! user or to root, and nobody else may have the permission to write them.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -9,19 +9,19 @@ use std::path::Path;
 
 use crate::error::CacheError;
 
-/// Refuses a file or folder that another user owns or can write.
+/// Refuses a file or a folder that another user owns or can write.
 pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
     let user = rustix::process::geteuid().as_raw();
-    // Under sudo, the files of the user who called it are theirs. Without it, the variable is anybody's word.
+    // Root trusts the files of the user who called sudo. For other users the variable proves nothing.
     let caller = if user == 0 { sudo_user() } else { None };
     if !is_trusted(metadata.uid(), user, caller) {
-        return Err(CacheError::Foreign {
+        return Err(CacheError::WrongOwner {
             path: path.to_path_buf(),
             owner: metadata.uid(),
         });
     }
     if metadata.mode() & 0o022 != 0 {
-        return Err(CacheError::Exposed {
+        return Err(CacheError::WritableByOthers {
             path: path.to_path_buf(),
             mode: metadata.mode() & 0o7777,
         });
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_root_and_who_called_sudo_are_trusted_and_nobody_else() {
+    fn only_the_user_and_root_and_the_caller_of_sudo_are_trusted() {
         for (owner, user, caller, expected) in [
             (1000, 1000, None, true),
             (0, 1000, None, true),

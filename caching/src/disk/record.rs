@@ -1,36 +1,36 @@
-//! What the index says about an entry, as bytes with a seal.
+//! What the index stores about an entry, as bytes with a checksum.
 
 use std::time::{Duration, SystemTime};
 
-use crate::cache::{Entry, EntryKind, Labels, Metadata};
+use crate::entry::{Entry, EntryKind, Labels, Metadata};
 use crate::fingerprint::{Component, Fingerprint, Part};
 use crate::key::{Digest, Key};
 
-/// Records of another version are ignored and removed.
+/// The version of the encoding. A record of another version is treated as damaged.
 const VERSION: u8 = 1;
-const SEAL: usize = 16;
+const CHECKSUM_BYTES: usize = 16;
 
-/// What the index says about an entry.
+/// What the index stores about an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) digest: Digest,
     pub(super) size: u64,
-    /// The value stands in the index, not in a file.
-    pub(super) inline: bool,
+    /// Whether the value is in the index, not in a file.
+    pub(super) is_inline: bool,
     pub(super) metadata: Metadata,
 }
 
 impl Record {
-    pub(super) fn of(entry: &Entry, inline: bool) -> Self {
+    pub(super) fn of(entry: &Entry, is_inline: bool) -> Self {
         Self {
             digest: entry.digest(),
             size: entry.size(),
-            inline,
+            is_inline,
             metadata: entry.metadata().clone(),
         }
     }
 
-    /// The bytes of the record, sealed together with the key they stand under.
+    /// Encodes the record. The checksum covers the key, too, so a record is valid only under its own key.
     pub(super) fn encode(&self, key: &Key) -> Vec<u8> {
         let Metadata {
             kind,
@@ -42,7 +42,7 @@ impl Record {
         } = &self.metadata;
         let mut bytes = Vec::with_capacity(256);
         bytes.push(VERSION);
-        bytes.push(u8::from(self.inline));
+        bytes.push(u8::from(self.is_inline));
         bytes.push(match kind {
             EntryKind::Success => 0,
             EntryKind::PermanentFailure => 1,
@@ -68,19 +68,19 @@ impl Record {
             put_text(&mut bytes, &part.name);
             bytes.extend_from_slice(&part.digest);
         }
-        let seal = seal(key, &bytes);
-        bytes.extend_from_slice(&seal);
+        let checksum = checksum(key, &bytes);
+        bytes.extend_from_slice(&checksum);
         bytes
     }
 
-    /// Reads a record, if it is one of ours, of this version, whole, and stands under its own key.
+    /// Decodes a record, if it is complete, of this version, and stands under its own key.
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> Option<Self> {
-        let (mut body, found) = bytes.split_at_checked(bytes.len().checked_sub(SEAL)?)?;
-        if seal(key, body) != found || take(&mut body, 1)? != [VERSION] {
+        let (mut body, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+        if checksum(key, body) != found || take(&mut body, 1)? != [VERSION] {
             return None;
         }
         let body = &mut body;
-        let inline = take(body, 1)? == [1];
+        let is_inline = take(body, 1)? == [1];
         let kind = match take(body, 1)? {
             [0] => EntryKind::Success,
             [1] => EntryKind::PermanentFailure,
@@ -105,7 +105,7 @@ impl Record {
         Some(Self {
             digest,
             size,
-            inline,
+            is_inline,
             metadata: Metadata {
                 kind,
                 created,
@@ -118,14 +118,15 @@ impl Record {
     }
 }
 
-fn seal(key: &Key, body: &[u8]) -> [u8; SEAL] {
+fn checksum(key: &Key, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = blake3::keyed_hash(key.as_bytes(), body);
-    let mut seal = [0; SEAL];
-    seal.copy_from_slice(&digest.as_bytes()[..SEAL]);
-    seal
+    let mut checksum = [0; CHECKSUM_BYTES];
+    checksum.copy_from_slice(&digest.as_bytes()[..CHECKSUM_BYTES]);
+    checksum
 }
 
-/// Nanoseconds since 1970, which 64 bits hold until 2554. The largest number stands for "never".
+/// Returns the nanoseconds since 1970, which fit into 64 bits until 2554. The largest number stands for "never", so a later
+/// time becomes the second largest.
 pub(super) fn to_nanos(time: SystemTime) -> u64 {
     let nanos = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back() {
+    fn a_record_can_be_decoded() {
         let key = Key::of(b"k");
         let record = record();
         assert_eq!(Record::decode(&key, &record.encode(&key)), Some(record));
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_a_cut_and_another_key_are_noticed() {
+    fn a_record_with_a_flipped_bit_a_cut_or_another_key_is_refused() {
         let key = Key::of(b"k");
         let bytes = record().encode(&key);
         assert_eq!(Record::decode(&Key::of(b"other"), &bytes), None);
@@ -230,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_version_is_ignored_even_if_it_is_whole() {
+    fn a_record_of_another_version_is_refused_even_if_it_is_complete() {
         let key = Key::of(b"k");
         let mut bytes = record().encode(&key);
-        bytes.truncate(bytes.len() - SEAL);
+        bytes.truncate(bytes.len() - CHECKSUM_BYTES);
         bytes[0] = VERSION + 1;
-        let seal = seal(&key, &bytes);
-        bytes.extend_from_slice(&seal);
+        let checksum = checksum(&key, &bytes);
+        bytes.extend_from_slice(&checksum);
         assert_eq!(Record::decode(&key, &bytes), None);
     }
 }

@@ -1,15 +1,15 @@
-//! Gathering what a result depends on.
+//! Collects the parts of a fingerprint.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fingerprint::{
-    Common, Component, Fingerprint, FingerprintTemplate, InputFiles, Part, SCHEMA, field,
+    CommonParts, Component, Fingerprint, FingerprintTemplate, InputFiles, Part, SCHEMA, hash_field,
     input_part,
 };
 
-/// A name as people read it; names that are not valid Unicode stay apart from each other.
+/// Returns a name for people. The digest keeps two names apart that are not Unicode and are printed alike.
 fn printable(name: &OsStr) -> String {
     match name.to_str() {
         Some(name) => name.to_owned(),
@@ -21,11 +21,11 @@ fn printable(name: &OsStr) -> String {
     }
 }
 
-/// Gathers what a result depends on.
+/// Collects the parts of a fingerprint.
 ///
-/// A part that is set twice keeps what was set last. A part that is not set differs from one that is set to nothing.
-/// What is common to many jobs is set once: cloning a builder is much cheaper than filling it, and [`prepare`](Self::prepare)
-/// is for jobs that differ in their input only.
+/// If a part is set twice, the last value counts. A part that is not set differs from a part that is set to nothing. Set
+/// what many jobs have in common once, and clone the builder for each job, which is much cheaper. If the jobs differ only in
+/// their input, [`prepare`](Self::prepare) is cheaper still.
 ///
 /// ```
 /// use ratchet_caching::Fingerprint;
@@ -38,7 +38,7 @@ fn printable(name: &OsStr) -> String {
 /// ```
 #[derive(Debug, Clone)]
 pub struct FingerprintBuilder {
-    /// All but the input, sorted by component and name.
+    /// All parts except for the input, sorted by component and name.
     parts: Vec<Part>,
     input: Option<Part>,
 }
@@ -53,8 +53,8 @@ impl FingerprintBuilder {
             hash.update(&SCHEMA.to_le_bytes())
         });
         builder.set(Component::Platform, String::new(), |hash| {
-            field(hash, std::env::consts::OS.as_bytes());
-            field(hash, std::env::consts::ARCH.as_bytes())
+            hash_field(hash, std::env::consts::OS.as_bytes());
+            hash_field(hash, std::env::consts::ARCH.as_bytes())
         });
         builder
     }
@@ -94,13 +94,13 @@ impl FingerprintBuilder {
         self.with_bytes(component, text.as_bytes())
     }
 
-    /// A text that users change to start afresh.
+    /// Sets a text that users change so that no stored result is used.
     #[must_use]
     pub fn salt(self, salt: &str) -> Self {
         self.with_text(Component::Salt, salt)
     }
 
-    /// The command line of the worker.
+    /// Sets the command line of the worker.
     #[must_use]
     pub fn worker_command<I>(mut self, command: I) -> Self
     where
@@ -109,46 +109,46 @@ impl FingerprintBuilder {
     {
         self.set(Component::WorkerCommand, String::new(), |hash| {
             for argument in command {
-                field(hash, argument.into().as_encoded_bytes());
+                hash_field(hash, argument.into().as_encoded_bytes());
             }
             hash
         });
         self
     }
 
-    /// The files that the command line runs or names, see [`FileHasher::programs`](crate::FileHasher::programs).
+    /// Sets the files that the command line runs or names, see [`InputFiles::of_command`].
     #[must_use]
     pub fn worker_programs(self, programs: &InputFiles) -> Self {
         self.with_files(Component::WorkerProgram, programs)
     }
 
-    /// The version that the worker declares.
+    /// Sets the version that the worker declares.
     #[must_use]
     pub fn worker_version(self, version: &str) -> Self {
         self.with_text(Component::WorkerVersion, version)
     }
 
-    /// The name of the task.
+    /// Sets the name of the task.
     #[must_use]
     pub fn task(self, task: &str) -> Self {
         self.with_text(Component::Task, task)
     }
 
-    /// The version that the task declares.
+    /// Sets the version that the task declares.
     #[must_use]
     pub fn task_version(self, version: &str) -> Self {
         self.with_text(Component::TaskVersion, version)
     }
 
-    /// The JSON input. White space and the order of an object's members do not count; everything else does, as it is
-    /// spelled. What is no JSON counts as it stands, and so do objects that have a key twice.
+    /// Sets the JSON input. White space and the order of the members of an object do not count. Everything else counts as it
+    /// is spelled. A text that is no JSON counts byte for byte, and so does an object that has a key twice.
     #[must_use]
     pub fn input(mut self, json: &str) -> Self {
         self.input = Some(input_part(json));
         self
     }
 
-    /// A declared environment variable; `None` says that it is not set, which differs from being empty.
+    /// Sets a declared environment variable. `None` says that it is not set, which differs from an empty value.
     #[must_use]
     pub fn environment(
         mut self,
@@ -157,7 +157,7 @@ impl FingerprintBuilder {
     ) -> Self {
         let name = name.as_ref();
         self.set(Component::Environment, printable(name), |hash| {
-            field(hash, name.as_encoded_bytes());
+            hash_field(hash, name.as_encoded_bytes());
             match value {
                 Some(value) => hash.update(b"=").update(value.as_ref().as_encoded_bytes()),
                 None => hash.update(b"-"),
@@ -166,7 +166,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// Everything else that the work has in its environment, as one part: names and values, sorted by name.
+    /// Sets all other environment variables as one part. Pass them sorted by name.
     #[must_use]
     pub fn inherited_environment<I, N, V>(mut self, variables: I) -> Self
     where
@@ -176,15 +176,15 @@ impl FingerprintBuilder {
     {
         self.set(Component::Environment, String::new(), |hash| {
             for (name, value) in variables {
-                field(hash, name.as_ref().as_encoded_bytes());
-                field(hash, value.as_ref().as_encoded_bytes());
+                hash_field(hash, name.as_ref().as_encoded_bytes());
+                hash_field(hash, value.as_ref().as_encoded_bytes());
             }
             hash
         });
         self
     }
 
-    /// The declared input files, see [`FileHasher::snapshot`](crate::FileHasher::snapshot).
+    /// Sets the declared input files, see [`InputFiles::read`].
     #[must_use]
     pub fn files(self, files: &InputFiles) -> Self {
         self.with_files(Component::File, files)
@@ -193,13 +193,13 @@ impl FingerprintBuilder {
     fn with_files(mut self, component: Component, files: &InputFiles) -> Self {
         for file in files.iter() {
             self.set(component, printable(file.declared.as_os_str()), |hash| {
-                field(hash, file.declared.as_os_str().as_encoded_bytes()).update(&file.content)
+                hash_field(hash, file.declared.as_os_str().as_encoded_bytes()).update(&file.content)
             });
         }
         self
     }
 
-    /// The time the job may take: a result that took long may not be had in less.
+    /// Sets the time that the job may take. With less time, the job might have no result.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.set(Component::Timeout, String::new(), |hash| {
@@ -208,7 +208,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// Anything else that the result depends on, such as the folder a command runs in.
+    /// Sets anything else that the result depends on, such as the folder that a command runs in.
     #[must_use]
     pub fn extra(mut self, name: &str, content: &[u8]) -> Self {
         self.set_digest(
@@ -219,15 +219,15 @@ impl FingerprintBuilder {
         self
     }
 
-    /// The fingerprint of all that was set.
+    /// Makes the fingerprint of all parts.
     pub fn build(self) -> Fingerprint {
-        Fingerprint::with_input(Arc::new(Common::of(self.parts)), self.input)
+        Fingerprint::with_input(Arc::new(CommonParts::of(self.parts)), self.input)
     }
 
-    /// What jobs that differ in their input only have in common. An input that was set is left out.
+    /// Makes a template for jobs that differ only in their input. An input that was set is ignored.
     pub fn prepare(self) -> FingerprintTemplate {
         FingerprintTemplate {
-            common: Arc::new(Common::of(self.parts)),
+            common: Arc::new(CommonParts::of(self.parts)),
         }
     }
 }

@@ -1,16 +1,16 @@
-//! One text for inputs that differ in their layout only.
+//! Writes inputs that differ only in their layout as one text.
 
 use std::borrow::Cow;
 
-/// Deeper inputs count as they are spelled, so that recursion ends.
-const DEPTH: usize = 128;
+/// The nesting up to which an input is rewritten, which bounds the recursion.
+const MAX_DEPTH: usize = 128;
 
-/// The text of a JSON value without white space, and with the members of its objects sorted.
+/// Returns the text of a JSON value without white space, and with the members of its objects sorted.
 ///
-/// That is all: a number or a string that is spelled in another way is another one, which costs a run of its job. So no
-/// number is ever rounded, and `1` is never `1.0`. A text that is no JSON, or in which sorting could change what a reader
-/// sees, is answered as it stands: it is never an error. The latter are objects with a key twice, where readers
-/// disagree on which one counts, and those with an escape in a key, because two spellings may be one key.
+/// Numbers and strings stay as they are spelled, so no number is ever rounded, and `1` differs from `1.0`. Another spelling of
+/// the same value costs one more run of its job. A text that is no JSON is returned unchanged. So is a text in which sorting
+/// could change what a reader sees: an object with a key twice, because readers disagree on which one counts, and an object
+/// with an escape in a key, because two spellings may be one key.
 pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
     let mut writer = Writer {
         text: text.as_bytes(),
@@ -18,7 +18,7 @@ pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
         output: Vec::with_capacity(text.len()),
     };
     match writer.value(0) {
-        Some(()) if writer.next().is_none() => Cow::Owned(writer.output),
+        Some(()) if writer.peek().is_none() => Cow::Owned(writer.output),
         _ => Cow::Borrowed(text.as_bytes()),
     }
 }
@@ -29,7 +29,7 @@ struct Writer<'a> {
     output: Vec<u8>,
 }
 
-/// Where a member of an object is in the output.
+/// The position of a member of an object in the output.
 #[derive(Clone, Copy)]
 struct Member {
     start: usize,
@@ -38,8 +38,8 @@ struct Member {
 }
 
 impl Writer<'_> {
-    /// The next byte that is no white space.
-    fn next(&mut self) -> Option<u8> {
+    /// Skips white space, and returns the next byte without consuming it.
+    fn peek(&mut self) -> Option<u8> {
         let rest = &self.text[self.position..];
         let blank = rest
             .iter()
@@ -48,9 +48,9 @@ impl Writer<'_> {
         self.text.get(self.position).copied()
     }
 
-    /// Takes over this byte if it is the next one.
+    /// Copies this byte to the output if it is the next one.
     fn take(&mut self, wanted: u8) -> Option<()> {
-        (self.next()? == wanted).then(|| self.copy(1))
+        (self.peek()? == wanted).then(|| self.copy(1))
     }
 
     fn copy(&mut self, count: usize) {
@@ -60,12 +60,12 @@ impl Writer<'_> {
         self.position = end;
     }
 
-    /// Takes over a value; `None` if there is none, or none that can be sorted.
+    /// Copies a value to the output. Returns `None` if there is none, or if it cannot be sorted.
     fn value(&mut self, depth: usize) -> Option<()> {
-        if depth == DEPTH {
+        if depth == MAX_DEPTH {
             return None;
         }
-        match self.next()? {
+        match self.peek()? {
             b'"' => self.string().map(|_| ()),
             b'[' => {
                 self.copy(1);
@@ -98,7 +98,7 @@ impl Writer<'_> {
         }
         let mut members = Vec::new();
         loop {
-            self.next()?;
+            self.peek()?;
             let start = self.output.len();
             if self.string()? {
                 return None;
@@ -120,7 +120,7 @@ impl Writer<'_> {
         self.take(b'}')
     }
 
-    /// Puts the members of the object that ends here in order; `None` if a key occurs twice.
+    /// Sorts the members of the object that ends here. Returns `None` if a key occurs twice.
     fn sort(&mut self, mut members: Vec<Member>) -> Option<()> {
         let output = &self.output;
         let key = |member: &Member| &output[member.start..member.key_end];
@@ -145,7 +145,7 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// Takes over a string, and says whether there is an escape in it.
+    /// Copies a string to the output, and returns whether it contains an escape.
     fn string(&mut self) -> Option<bool> {
         let rest = self.text[self.position..].strip_prefix(b"\"")?;
         let (mut length, mut escapes) = (0, false);

@@ -1,32 +1,32 @@
-//! What makes one fingerprint differ from another.
+//! Explains how two fingerprints differ.
 
 use std::fmt;
 
 use crate::fingerprint::{Component, Fingerprint};
 
-/// A part in which two fingerprints differ.
+/// A difference between two fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which component.
+    /// The component that differs.
     pub component: Component,
-    /// Which variable, file or extra; empty for the components there is one of.
+    /// The name of the variable, file or extra; empty for a component that occurs once.
     pub name: String,
-    /// How it differs.
+    /// How the component differs.
     pub change: Change,
 }
 
 /// How a part differs between a first and a second fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Both have it, with different content.
+    /// Both fingerprints have the part, with different contents.
     Changed,
-    /// Only the first has it.
+    /// Only the first fingerprint has the part.
     Removed,
-    /// Only the second has it.
+    /// Only the second fingerprint has the part.
     Added,
 }
 
-/// Names every part in which `second` differs from `first`; nothing, if their keys are the same.
+/// Lists the parts in which `second` differs from `first`. The list is empty if their keys are equal.
 ///
 /// ```
 /// use ratchet_caching::{Change, Component, Fingerprint, explain};
@@ -42,7 +42,7 @@ pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
     let (mut left, mut right) = (first.parts().peekable(), second.parts().peekable());
     let mut differences = Vec::new();
     loop {
-        // Both lists are sorted, so that what one lacks shows as the other being ahead.
+        // Both lists are sorted, so the smaller of two names is missing in the other list.
         let (part, change) = match (left.peek(), right.peek()) {
             (None, None) => return differences,
             (Some(a), Some(b)) if a.name() == b.name() => {

@@ -1,4 +1,4 @@
-//! Reading a file, or a folder and all that is in it.
+//! Reads a file, or a folder and everything in it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,35 +6,46 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::CacheError;
-use crate::fingerprint::files::{FileHasher, InputFile, Stamp};
+use crate::fingerprint::hasher::FileHasher;
+use crate::fingerprint::stamp::Stamp;
 
 /// The bits of a mode that `chmod` sets.
-const PERMISSIONS: u32 = 0o7777;
+const PERMISSION_BITS: u32 = 0o7777;
 
-/// What of the files is looked at.
+/// What is read of each file.
 #[derive(Clone, Copy)]
 pub(super) enum Depth<'a> {
-    /// What the system says about them.
+    /// Only the stamp.
     Stamps,
-    /// Their contents as well.
+    /// The stamp and the content.
     Contents(&'a FileHasher),
 }
 
-/// Reads what was declared, file or folder, if no more than `limit` files and folders are in it.
+/// A declared file or folder, as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InputDigest {
+    pub(super) declared: PathBuf,
+    /// The digest of names, permission bits and contents, which is part of the key.
+    pub(super) content: [u8; 32],
+    /// The digest of the stamps, which shows that a file was changed and changed back.
+    pub(super) stamps: [u8; 32],
+}
+
+/// Reads a declared file or folder. More than `limit` files and folders are an error.
 pub(super) fn read(
     depth: Depth<'_>,
     base: &Path,
     declared: PathBuf,
     limit: usize,
-) -> Result<InputFile, CacheError> {
+) -> Result<InputDigest, CacheError> {
     let mut visited = 0;
     let mut walk = Walk {
         depth,
         content: blake3::Hasher::new(),
-        state: blake3::Hasher::new(),
-        seen: HashMap::new(),
+        stamps: blake3::Hasher::new(),
+        entered: HashMap::new(),
     };
-    // What is still to be read, in reverse order: the path on disk, and the name below what was declared.
+    // The paths that are still to be read, in reverse order, each with its name relative to the declared path.
     let mut pending = vec![(base.join(&declared), PathBuf::new())];
     while let Some((path, name)) = pending.pop() {
         let children = walk.visit(&path, &name)?;
@@ -52,28 +63,29 @@ pub(super) fn read(
                 .map(|child| (path.join(&child), name.join(child))),
         );
     }
-    Ok(InputFile {
+    Ok(InputDigest {
         declared,
         content: *walk.content.finalize().as_bytes(),
-        state: *walk.state.finalize().as_bytes(),
+        stamps: *walk.stamps.finalize().as_bytes(),
     })
 }
 
 struct Walk<'a> {
     depth: Depth<'a>,
     content: blake3::Hasher,
-    state: blake3::Hasher,
-    /// The folders that were entered. Links may lead to one again, even to one that they are in.
-    seen: HashMap<(u64, u64), PathBuf>,
+    stamps: blake3::Hasher,
+    /// The folders that were entered, by device and inode. A link may lead to one of them again, even to one that contains
+    /// the link.
+    entered: HashMap<(u64, u64), PathBuf>,
 }
 
 impl Walk<'_> {
-    /// Takes one name into the digests, and answers with the names in it if it is a folder to enter.
+    /// Adds one name to the digests. If it is a folder that was not entered yet, returns the names in it.
     fn visit(&mut self, path: &Path, name: &Path) -> Result<Vec<PathBuf>, CacheError> {
         let io_error = |source| CacheError::io("read", path, source);
         self.text(b'n', name);
-        let inside = !name.as_os_str().is_empty();
-        if inside && path.symlink_metadata().map_err(io_error)?.is_symlink() {
+        let is_inside = !name.as_os_str().is_empty();
+        if is_inside && path.symlink_metadata().map_err(io_error)?.is_symlink() {
             self.text(b'l', &fs::read_link(path).map_err(io_error)?);
             if matches!(path.try_exists(), Ok(false)) {
                 self.content.update(b"dangling");
@@ -85,15 +97,15 @@ impl Walk<'_> {
             let stamp = match self.depth {
                 Depth::Stamps => Stamp::of(&metadata),
                 Depth::Contents(hasher) => {
-                    let (stamp, digest) = hasher.file(path)?;
+                    let (stamp, digest) = hasher.digest(path)?;
                     self.content
                         .update(b"f")
-                        .update(&(stamp.mode() & PERMISSIONS).to_le_bytes())
+                        .update(&(stamp.mode() & PERMISSION_BITS).to_le_bytes())
                         .update(&digest);
                     stamp
                 }
             };
-            stamp.hash_into(&mut self.state);
+            stamp.hash_into(&mut self.stamps);
             return Ok(Vec::new());
         }
         if !metadata.is_dir() {
@@ -103,15 +115,15 @@ impl Walk<'_> {
         }
         self.content
             .update(b"d")
-            .update(&(metadata.mode() & PERMISSIONS).to_le_bytes());
-        if let Some(first) = self.seen.get(&(metadata.dev(), metadata.ino())).cloned() {
+            .update(&(metadata.mode() & PERMISSION_BITS).to_le_bytes());
+        if let Some(first) = self.entered.get(&(metadata.dev(), metadata.ino())).cloned() {
             self.text(b's', &first);
             return Ok(Vec::new());
         }
-        self.seen
+        self.entered
             .insert((metadata.dev(), metadata.ino()), name.to_path_buf());
-        // A file that appears and disappears again leaves its mark on the folder's stamp.
-        Stamp::of(&metadata).hash_into(&mut self.state);
+        // A file that appears and disappears again changes the stamp of its folder.
+        Stamp::of(&metadata).hash_into(&mut self.stamps);
         let mut children = fs::read_dir(path)
             .and_then(|entries| {
                 entries

@@ -4,8 +4,8 @@
 )]
 
 use super::*;
-use crate::cache::{EntryKind, Labels};
 use crate::clock::{ManualClock, MockClock};
+use crate::entry::{EntryKind, Labels};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -1,98 +1,70 @@
-//! What a task cache answers with.
+//! The return types of a task cache.
 
-use crate::cache::{Entry, EntryKind, Listing, Stats};
+use crate::cache::Stats;
+use crate::entry::Listing;
 use crate::fingerprint::Difference;
-use crate::task_cache::policy::{Failure, FailureKind, NotStored, Outcome};
-use crate::task_cache::wait::{Permit, Waiter};
+use crate::task_cache::outcome::{Hit, Outcome};
+use crate::task_cache::policy::NotStored;
 
-/// What [`TaskCache::lookup`](crate::TaskCache::lookup) found.
+/// The result of [`TaskCache::lookup`](crate::TaskCache::lookup).
 #[derive(Debug, Clone)]
 pub enum Lookup {
-    /// A result, or a permanent failure, that is stored.
+    /// A result or a permanent failure is stored, and the policy lets it be used.
     Hit(Hit),
-    /// Nothing that may be used.
+    /// Nothing is stored that may be used.
     Miss,
-}
-
-/// A stored outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hit {
-    /// The entry as it is stored.
-    pub entry: Entry,
-}
-
-impl Hit {
-    /// The outcome that was stored.
-    pub fn outcome(&self) -> Outcome {
-        let value = self.entry.shared_value();
-        match self.entry.metadata().kind {
-            EntryKind::Success => Ok(value),
-            EntryKind::PermanentFailure => Err(Failure::new(FailureKind::Permanent, value)),
-        }
-    }
-}
-
-/// What an asker has to do.
-#[derive(Debug)]
-pub enum Begin {
-    /// Nothing: the outcome is stored.
-    Hit(Hit),
-    /// Compute, and [`commit`](crate::TaskCache::commit).
-    Lead(Permit),
-    /// Wait for whoever computes.
-    Wait(Waiter),
 }
 
 /// Whether an outcome was stored.
 pub type Committed = Result<(), NotStored>;
 
-/// An outcome, and where it is from.
+/// An outcome and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The outcome.
     pub outcome: Outcome,
-    /// Where it is from.
+    /// Where the outcome came from.
     pub source: Source,
 }
 
-/// Where an outcome is from.
+/// Where an outcome came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// It was stored.
+    /// The outcome was stored before.
     Stored,
-    /// Someone else computed it while this asker waited.
+    /// Another caller computed the outcome while this one waited.
     Shared,
-    /// This asker computed it, and this is what became of storing it.
+    /// This caller computed the outcome. The field says whether it was stored.
     Computed(Committed),
 }
 
-/// How a task cache has fared.
+/// The counts of a task cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TaskStats {
-    /// The store's own figures.
+    /// The counts of the store.
     pub store: Stats,
-    /// Outcomes that were committed.
+    /// The outcomes that were committed.
     pub computed: u64,
-    /// Outcomes that an asker had from another one's computation.
+    /// The outcomes that a caller got from the computation of another one.
     pub shared: u64,
-    /// Outcomes that were stored.
+    /// The outcomes that were stored.
     pub stored: u64,
-    /// Times that the store failed.
+    /// The operations of the store that failed.
     pub failures: u64,
 }
 
 /// Why a fingerprint hits or misses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
-    /// It is stored.
+    /// An entry of this fingerprint is stored.
     Stored(Listing),
-    /// It is not; this stored entry of the same task is the most similar.
+    /// No entry of this fingerprint is stored. Another entry of the same task is the most similar one.
     Differs {
-        /// The stored entry.
+        /// The most similar entry.
         nearest: Listing,
-        /// In what the fingerprint differs from it.
+        /// How the fingerprint differs from that entry.
         differences: Vec<Difference>,
     },
-    /// Nothing comparable is stored for the task.
+    /// No entry of the task can be compared.
     Unknown,
 }

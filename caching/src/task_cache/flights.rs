@@ -1,16 +1,16 @@
-//! Single-flight: who computes, and who waits for whom.
+//! Single-flight: one caller computes, and the others wait for its outcome.
 //!
 //! A flight is one computation of one key. It ends in exactly one of four ways, and every waiter hears of it:
 //!
 //! ```text
-//! Running -> Landed(outcome)   the leader is done: everyone has the outcome
-//!         -> Found(hit)        there was nothing to do: everyone whose policy accepts it has what is stored
-//!         -> Lost              the leader was cancelled or panicked: those who wait begin anew, and one of them leads
-//!         -> Dissolved         the outcome is the leader's alone: everyone else computes, too
+//! Running -> Completed(outcome)   the leader is done: every waiter has the outcome
+//!         -> AlreadyStored(hit)   there was nothing to compute: the waiters whose policy accepts the entry have it
+//!         -> Abandoned            the leader was cancelled or panicked: the waiters begin anew, and one of them leads
+//!         -> NotShareable         only the leader may use the outcome: each waiter computes for itself
 //! ```
 //!
-//! A flight never goes back to running: a new leader means a new flight. So no waiter has to be chosen, woken and then
-//! trusted to take over, and there is nothing that a waiter which goes away could take with it.
+//! A flight never runs again: a new leader starts a new flight. So no waiter is chosen and woken to take over, and a waiter
+//! that goes away cannot take anything with it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,164 +19,169 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::cache::Labels;
+use crate::entry::Labels;
 use crate::invalidation::Selector;
 use crate::key::Key;
-use crate::task_cache::answer::Hit;
-use crate::task_cache::policy::Outcome;
+use crate::task_cache::outcome::{Hit, Outcome};
 
-/// What a flight is known by. Those who ask for a fresh result do not join those who take a stored one.
+/// The id of a flight. Callers who want a fresh result do not join the flights of those who take a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FlightName {
+pub(super) struct FlightId {
     pub(super) key: Key,
-    pub(super) refresh: bool,
+    pub(super) is_refresh: bool,
 }
 
+/// The state of a flight. All states but `Running` are final.
 #[derive(Debug, Clone)]
-pub(super) enum Phase {
+pub(super) enum FlightState {
     Running,
-    Landed(Outcome),
-    Found(Hit),
-    Lost,
-    Dissolved,
+    Completed(Outcome),
+    AlreadyStored(Hit),
+    Abandoned,
+    NotShareable,
 }
 
 #[derive(Debug)]
 struct Flight {
-    phase: watch::Sender<Phase>,
+    state: watch::Sender<FlightState>,
     labels: Labels,
     begun: SystemTime,
-    /// Results like it were dropped while it ran. Written under the table's lock; Acquire and Release, because whoever
-    /// stores the result looks at it without that lock.
-    invalidated: AtomicBool,
+    /// Entries like its result were dropped while it ran. It is set under the lock of the table, and read without that lock
+    /// before the result is stored, so it uses Acquire and Release.
+    is_invalidated: AtomicBool,
 }
 
 /// All flights whose results may be stored.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    table: Mutex<Table>,
+    table: Mutex<FlightTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    /// Those that can be joined.
-    open: HashMap<FlightName, Arc<Flight>>,
-    /// Those that cannot: after a flight was dissolved, each of its waiters has one of these.
-    closed: Vec<(FlightName, Arc<Flight>)>,
+struct FlightTable {
+    /// The flights that can be joined.
+    joinable: HashMap<FlightId, Arc<Flight>>,
+    /// The flights that cannot be joined: each waiter of a flight that was not shareable has one.
+    private: Vec<(FlightId, Arc<Flight>)>,
 }
 
-/// Either lead a flight or wait for one.
-pub(super) enum Boarding {
-    Lead(Lead),
-    Join(watch::Receiver<Phase>),
+/// The part of a caller in a flight.
+pub(super) enum Role {
+    /// The caller computes.
+    Leader(Leader),
+    /// The caller waits for the end of the flight.
+    Waiter(watch::Receiver<FlightState>),
 }
 
 impl Flights {
-    /// Joins the flight of this name, or begins it.
-    pub(super) fn board(
+    /// Joins the flight with this id, or starts it.
+    pub(super) fn join_or_start(
         self: &Arc<Self>,
-        name: FlightName,
+        id: FlightId,
         labels: &Labels,
         now: SystemTime,
-    ) -> Boarding {
+    ) -> Role {
         let mut table = self.table();
-        if let Some(flight) = table.open.get(&name) {
-            return Boarding::Join(flight.phase.subscribe());
+        if let Some(flight) = table.joinable.get(&id) {
+            return Role::Waiter(flight.state.subscribe());
         }
-        let lead = self.untracked(name, labels, now);
-        table.open.insert(name, Arc::clone(&lead.flight));
-        Boarding::Lead(lead)
+        let leader = self.start_untracked(id, labels, now);
+        table.joinable.insert(id, Arc::clone(&leader.flight));
+        Role::Leader(leader)
     }
 
-    /// Begins a flight that nobody can join.
-    pub(super) fn alone(
+    /// Starts a flight that nobody can join.
+    pub(super) fn start_private(
         self: &Arc<Self>,
-        name: FlightName,
+        id: FlightId,
         labels: &Labels,
         now: SystemTime,
-    ) -> Lead {
-        let lead = self.untracked(name, labels, now);
-        self.table().closed.push((name, Arc::clone(&lead.flight)));
-        lead
+    ) -> Leader {
+        let leader = self.start_untracked(id, labels, now);
+        let flight = Arc::clone(&leader.flight);
+        self.table().private.push((id, flight));
+        leader
     }
 
-    /// Begins a flight that nobody can join and whose result is not stored, so that no invalidation has to find it.
-    pub(super) fn untracked(
+    /// Starts a flight that nobody can join and whose result is not stored, so that no invalidation has to find it.
+    pub(super) fn start_untracked(
         self: &Arc<Self>,
-        name: FlightName,
+        id: FlightId,
         labels: &Labels,
         now: SystemTime,
-    ) -> Lead {
+    ) -> Leader {
         let flight = Flight {
-            phase: watch::Sender::new(Phase::Running),
+            state: watch::Sender::new(FlightState::Running),
             labels: labels.clone(),
             begun: now,
-            invalidated: AtomicBool::new(false),
+            is_invalidated: AtomicBool::new(false),
         };
-        Lead {
+        Leader {
             flights: Arc::clone(self),
             flight: Arc::new(flight),
-            name,
+            id,
         }
     }
 
-    /// Marks the flights whose results the selector would drop, so that they are not stored, and lets nobody else join
-    /// them.
+    /// Marks the flights whose results the selector would drop. Their results are not stored, and nobody joins them any
+    /// more.
     pub(super) fn invalidate(&self, selector: &Selector) {
         let mut table = self.table();
-        let stays = |name: &FlightName, flight: &Flight| {
-            let selected = selector.matches(&name.key, &flight.labels, flight.begun);
-            if selected {
-                flight.invalidated.store(true, Ordering::Release);
+        let stays = |id: &FlightId, flight: &Flight| {
+            let is_selected = selector.matches(&id.key, &flight.labels, flight.begun);
+            if is_selected {
+                flight.is_invalidated.store(true, Ordering::Release);
             }
-            !selected
+            !is_selected
         };
-        table.open.retain(|name, flight| stays(name, flight));
-        table.closed.retain(|(name, flight)| stays(name, flight));
+        table.joinable.retain(|id, flight| stays(id, flight));
+        table.private.retain(|(id, flight)| stays(id, flight));
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        // The table is whole between any two statements, so a panic elsewhere spoils nothing.
+    fn table(&self) -> MutexGuard<'_, FlightTable> {
+        // The table is consistent between any two statements, so a panic of another thread does no harm.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         let table = self.table();
-        table.open.len() + table.closed.len()
+        table.joinable.len() + table.private.len()
     }
 }
 
-/// The duty to end a flight. Dropping it before the flight has ended loses it, so that a cancelled or panicking leader
-/// strands nobody.
+/// The duty to end a flight.
+///
+/// Dropping it before the end abandons the flight, so a leader that is cancelled or panics leaves no waiter behind.
 #[derive(Debug)]
-pub(super) struct Lead {
+pub(super) struct Leader {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
-    name: FlightName,
+    id: FlightId,
 }
 
-impl Lead {
-    /// Gives everyone who waits, or joins before the lead is dropped, the outcome.
-    pub(super) fn land(&self, outcome: &Outcome) {
-        self.flight
-            .phase
-            .send_replace(Phase::Landed(outcome.clone()));
+impl Leader {
+    /// Gives the outcome to everyone who waits, or joins before the leader is dropped.
+    pub(super) fn complete(&self, outcome: &Outcome) {
+        let state = FlightState::Completed(outcome.clone());
+        self.flight.state.send_replace(state);
     }
 
-    /// Tells everyone who waits what was found in the store.
-    pub(super) fn found(&self, hit: &Hit) {
-        self.flight.phase.send_replace(Phase::Found(hit.clone()));
+    /// Gives the entry that was found in the store to everyone who waits.
+    pub(super) fn found_stored(&self, hit: &Hit) {
+        let state = FlightState::AlreadyStored(hit.clone());
+        self.flight.state.send_replace(state);
     }
 
-    /// Sends everyone who waits to compute, too.
-    pub(super) fn dissolve(self) {
+    /// Has everyone who waits compute for itself.
+    pub(super) fn refuse_to_share(self) {
+        // The flight leaves the table first, so that nobody joins it after its end.
         self.leave_table();
-        self.flight.phase.send_replace(Phase::Dissolved);
+        self.flight.state.send_replace(FlightState::NotShareable);
     }
 
-    pub(super) fn name(&self) -> FlightName {
-        self.name
+    pub(super) fn id(&self) -> FlightId {
+        self.id
     }
 
     pub(super) fn begun(&self) -> SystemTime {
@@ -184,37 +189,37 @@ impl Lead {
     }
 
     pub(super) fn is_invalidated(&self) -> bool {
-        self.flight.invalidated.load(Ordering::Acquire)
+        self.flight.is_invalidated.load(Ordering::Acquire)
     }
 
     fn leave_table(&self) {
         let mut table = self.flights.table();
-        // After an invalidation, another flight of this name may be in the air.
+        // After an invalidation there may be another flight with this id.
         if table
-            .open
-            .get(&self.name)
+            .joinable
+            .get(&self.id)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
-            table.open.remove(&self.name);
+            table.joinable.remove(&self.id);
         } else if let Some(index) = table
-            .closed
+            .private
             .iter()
             .position(|(_, flight)| Arc::ptr_eq(flight, &self.flight))
         {
-            table.closed.swap_remove(index);
+            table.private.swap_remove(index);
         }
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leader {
     fn drop(&mut self) {
         self.leave_table();
-        self.flight.phase.send_if_modified(|phase| {
-            let lost = matches!(phase, Phase::Running);
-            if lost {
-                *phase = Phase::Lost;
+        self.flight.state.send_if_modified(|state| {
+            let is_abandoned = matches!(state, FlightState::Running);
+            if is_abandoned {
+                *state = FlightState::Abandoned;
             }
-            lost
+            is_abandoned
         });
     }
 }

@@ -1,67 +1,13 @@
-//! What may be stored, and for how long.
+//! Which outcomes are stored and used again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::cache::{EntryKind, Labels, Metadata};
+use crate::entry::{EntryKind, Labels, Metadata};
 use crate::fingerprint::{FileHasher, Fingerprint, InputFiles};
+use crate::task_cache::outcome::{Failure, FailureKind, Outcome};
 
-/// How a computation ended: the bytes of its result, or its failure.
-pub type Outcome = Result<Arc<[u8]>, Failure>;
-
-/// Why a computation has no result.
-///
-/// The description is whatever the caller wants to hand to everyone who waits: a message, or a serialised error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}: {}", String::from_utf8_lossy(description))]
-pub struct Failure {
-    /// What kind of failure, which decides whether it may be stored.
-    pub kind: FailureKind,
-    /// What is to be said about it.
-    pub description: Arc<[u8]>,
-}
-
-impl Failure {
-    /// A failure of this kind.
-    pub fn new(kind: FailureKind, description: impl Into<Arc<[u8]>>) -> Self {
-        Self {
-            kind,
-            description: description.into(),
-        }
-    }
-}
-
-/// The kinds of failure that a cache tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// Trying again would fail the same way. Stored only if asked for.
-    Permanent,
-    /// Trying again may help.
-    Transient,
-    /// It took too long.
-    TimedOut,
-    /// Nobody wanted it any more. Those who wait still do, so one of them computes instead.
-    Cancelled,
-    /// The worker died.
-    Crashed,
-    /// It was never tried: a circuit breaker or a limit refused it.
-    Rejected,
-}
-
-impl std::fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Permanent => "permanent failure",
-            Self::Transient => "transient failure",
-            Self::TimedOut => "timed out",
-            Self::Cancelled => "cancelled",
-            Self::Crashed => "crashed",
-            Self::Rejected => "rejected",
-        })
-    }
-}
-
-/// Whether and how the result of a job may be used again.
+/// Whether the outcome of a job is stored, and which stored outcomes it may use.
 ///
 /// ```
 /// use ratchet_caching::{Labels, Policy};
@@ -72,22 +18,23 @@ impl std::fmt::Display for FailureKind {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
-    pub(super) cacheable: bool,
-    pub(super) refresh: bool,
+    pub(super) is_cacheable: bool,
+    pub(super) is_refresh: bool,
     pub(super) labels: Labels,
     pub(super) time_to_live: Option<Duration>,
+    /// The time to live of permanent failures, if they are stored at all.
     pub(super) failures: Option<Duration>,
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) inputs: Vec<(InputFiles, Arc<FileHasher>)>,
 }
 
 impl Policy {
-    /// The task is declared to give the same result for the same key: it may be stored, and shared with whoever asks
-    /// while it runs.
+    /// The policy of a task that gives the same result for the same key. Its result is stored, and shared with callers who
+    /// ask while it is computed.
     pub fn cacheable(labels: Labels) -> Self {
         Self {
-            cacheable: true,
-            refresh: false,
+            is_cacheable: true,
+            is_refresh: false,
             labels,
             time_to_live: None,
             failures: None,
@@ -96,73 +43,75 @@ impl Policy {
         }
     }
 
-    /// Nothing is declared: every asker computes, nothing is looked up, shared or stored.
+    /// The policy of any other task: every caller computes, and nothing is looked up, shared or stored.
     pub fn never() -> Self {
         Self {
-            cacheable: false,
+            is_cacheable: false,
             ..Self::cacheable(Labels::default())
         }
     }
 
-    /// Drops results this long after they were stored, and uses none that is older.
+    /// Drops results this long after they were stored, and uses no older ones.
     #[must_use]
     pub fn time_to_live(mut self, limit: Duration) -> Self {
         self.time_to_live = Some(limit);
         self
     }
 
-    /// Stores permanent failures as well, this long. Choose it short: a failure that was permanent may have been fixed.
+    /// Stores permanent failures, too, for this time. Choose a short one, because somebody may fix the cause.
     #[must_use]
     pub fn store_permanent_failures(mut self, time_to_live: Duration) -> Self {
         self.failures = Some(time_to_live);
         self
     }
 
-    /// Passes over what is stored, computes, and stores the new result.
+    /// Ignores stored outcomes, computes, and stores the new result.
     #[must_use]
     pub fn refresh(mut self) -> Self {
-        self.refresh = true;
+        self.is_refresh = true;
         self
     }
 
-    /// Keeps with the result what its key was made of, for [`TaskCache::explain`](crate::TaskCache::explain).
+    /// Stores the parts of the key with the result, for [`TaskCache::explain`](crate::TaskCache::explain).
     #[must_use]
     pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
         self.fingerprint = Some(fingerprint);
         self
     }
 
-    /// Reads these inputs again once the result is there: if they changed while the job ran, it is neither stored nor
-    /// shared. Asked for twice, both are read again.
+    /// Reads these inputs again after the computation. If they changed meanwhile, the result is neither stored nor shared.
+    /// Called twice, it reads both sets of inputs.
     #[must_use]
     pub fn verify_inputs(mut self, inputs: InputFiles, hasher: Arc<FileHasher>) -> Self {
         self.inputs.push((inputs, hasher));
         self
     }
 
-    /// Whether a stored entry answers an asker with this policy. The limits count from when it was stored, whatever the
-    /// policy was then: who shortens a limit does not mean only what is stored from now on.
+    /// Whether a stored entry may be used by a caller with this policy.
+    ///
+    /// The limits of this policy count, from the time at which the entry was stored. So a shorter limit also applies to
+    /// entries that were stored under a longer one.
     pub(super) fn accepts(&self, metadata: &Metadata, now: SystemTime) -> bool {
         let (may_answer, limit) = match metadata.kind {
             EntryKind::Success => (true, self.time_to_live),
             EntryKind::PermanentFailure => (self.failures.is_some(), self.failures),
         };
         let age = now.duration_since(metadata.created).unwrap_or_default();
-        self.cacheable
-            && !self.refresh
+        self.is_cacheable
+            && !self.is_refresh
             && may_answer
             && limit.is_none_or(|limit| age < limit)
             && !metadata.is_expired(now)
     }
 
-    /// As what an outcome is stored, and until when; or why it is not.
-    pub(super) fn storable(
+    /// Returns the kind and the expiry with which an outcome is stored, or why it is not stored.
+    pub(super) fn storage_of(
         &self,
         outcome: &Outcome,
         now: SystemTime,
     ) -> Result<(EntryKind, Option<SystemTime>), NotStored> {
         let (kind, limit) = match outcome {
-            _ if !self.cacheable => return Err(NotStored::NotCacheable),
+            _ if !self.is_cacheable => return Err(NotStored::NotCacheable),
             Ok(_) => (EntryKind::Success, self.time_to_live),
             Err(Failure {
                 kind: FailureKind::Permanent,
@@ -173,7 +122,7 @@ impl Policy {
             },
             Err(failure) => return Err(NotStored::Failed(failure.kind)),
         };
-        // A time beyond what the clock can say is for ever.
+        // An expiry beyond the range of the clock never comes.
         Ok((kind, limit.and_then(|limit| now.checked_add(limit))))
     }
 }
@@ -185,20 +134,20 @@ pub enum NotStored {
     /// The task is not declared cacheable.
     #[error("the task is not declared cacheable")]
     NotCacheable,
-    /// Failures of this kind are not stored.
+    /// A failure of this kind is not stored.
     #[error("a failure of this kind is not stored ({0})")]
     Failed(FailureKind),
-    /// An input changed while the job ran, so that nobody knows which content it read.
+    /// An input changed while the job ran, so nobody knows which content the job read.
     #[error("the input {} changed while the job ran", .0.display())]
     InputsChanged(std::path::PathBuf),
-    /// The inputs could not be read again, because the runtime is going down.
+    /// The inputs could not be read again, for example because the system can start no thread.
     #[error("the inputs could not be read again")]
     Unverified,
-    /// The entries that it belongs to were dropped while the job ran.
-    #[error("results like it were dropped while the job ran")]
+    /// An invalidation that would have dropped the result came while the job ran.
+    #[error("an invalidation that selects the result came while the job ran")]
     Invalidated,
     /// The store failed.
-    #[error("the cache could not store it")]
+    #[error("the cache could not store the result")]
     StoreFailed,
 }
 
@@ -218,21 +167,21 @@ mod tests {
         let policy = Policy::cacheable(Labels::default());
         let success = Ok(Arc::from(*b"x"));
         assert_eq!(
-            policy.storable(&success, NOW),
+            policy.storage_of(&success, NOW),
             Ok((EntryKind::Success, None))
         );
         let limited = policy.clone().time_to_live(MINUTE);
         assert_eq!(
-            limited.storable(&success, NOW),
+            limited.storage_of(&success, NOW),
             Ok((EntryKind::Success, Some(NOW + MINUTE)))
         );
         let for_ever = policy.time_to_live(Duration::MAX);
         assert_eq!(
-            for_ever.storable(&success, NOW),
+            for_ever.storage_of(&success, NOW),
             Ok((EntryKind::Success, None))
         );
         assert_eq!(
-            Policy::never().storable(&success, NOW),
+            Policy::never().storage_of(&success, NOW),
             Err(NotStored::NotCacheable)
         );
     }
@@ -244,7 +193,7 @@ mod tests {
         let asked = plain.clone().store_permanent_failures(MINUTE);
         for kind in [Permanent, Transient, TimedOut, Cancelled, Crashed, Rejected] {
             assert_eq!(
-                plain.storable(&failed(kind), NOW),
+                plain.storage_of(&failed(kind), NOW),
                 Err(NotStored::Failed(kind))
             );
             let expected = if kind == Permanent {
@@ -252,12 +201,12 @@ mod tests {
             } else {
                 Err(NotStored::Failed(kind))
             };
-            assert_eq!(asked.storable(&failed(kind), NOW), expected);
+            assert_eq!(asked.storage_of(&failed(kind), NOW), expected);
         }
     }
 
     #[test]
-    fn a_stored_failure_answers_only_those_who_asked_for_failures() {
+    fn a_stored_failure_is_used_only_by_a_policy_that_stores_failures() {
         let success = Metadata::new(NOW);
         let failure = Metadata {
             kind: EntryKind::PermanentFailure,
@@ -274,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_counts_for_what_was_stored_under_a_longer_one() {
+    fn a_limit_applies_to_entries_that_were_stored_under_a_longer_one() {
         let stored = Metadata {
             expires: Some(NOW + MINUTE * 10),
             ..Metadata::new(NOW)

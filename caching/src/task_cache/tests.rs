@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
 
 use super::*;
-use crate::cache::{EntryKind, Labels, MockCache, Stats};
+use crate::cache::{MockCache, Stats};
 use crate::clock::ManualClock;
+use crate::entry::{EntryKind, Labels};
 use crate::fingerprint::FileHasher;
-use crate::stores::MapCache;
+use crate::map_cache::MapCache;
 
 pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
@@ -48,6 +49,13 @@ pub(super) fn success(value: &[u8]) -> Outcome {
 
 pub(super) fn failure(kind: FailureKind) -> Outcome {
     Err(Failure::new(kind, *b"why"))
+}
+
+/// The error of a store that fails.
+pub(super) fn broken() -> CacheError {
+    CacheError::NotPerformed {
+        source: Arc::new(std::io::ErrorKind::WouldBlock.into()),
+    }
 }
 
 pub(super) async fn lead(cache: &TaskCache, policy: &Policy) -> Permit {

@@ -1,4 +1,4 @@
-//! Computing for others, and waiting for others.
+//! The duty to compute, and the wait for another caller who computes.
 
 use std::sync::atomic::Ordering;
 
@@ -6,18 +6,29 @@ use tokio::sync::watch;
 
 use crate::key::Key;
 use crate::task_cache::TaskCache;
-use crate::task_cache::answer::{Begin, Hit};
-use crate::task_cache::flights::{FlightName, Lead, Phase};
-use crate::task_cache::policy::{Outcome, Policy};
+use crate::task_cache::flights::{FlightId, FlightState, Leader};
+use crate::task_cache::outcome::{Hit, Outcome};
+use crate::task_cache::policy::Policy;
 
-/// What became of waiting.
+/// What a caller has to do, from [`TaskCache::begin`](crate::TaskCache::begin).
+#[derive(Debug)]
+pub enum Begin {
+    /// The outcome is stored: use it.
+    Hit(Hit),
+    /// Nobody computes: do it, and [`commit`](crate::TaskCache::commit) the outcome.
+    Lead(Permit),
+    /// Another caller computes: wait.
+    Wait(Waiter),
+}
+
+/// How a wait ended.
 #[derive(Debug)]
 pub enum Waited {
-    /// The outcome of the one who computed.
+    /// The other caller has computed this outcome.
     Done(Outcome),
-    /// An outcome that turned out to be stored.
+    /// The outcome turned out to be stored.
     Hit(Hit),
-    /// The one who computed went away, or has an outcome that is good for nobody else: compute, and commit.
+    /// The other caller went away, or only that caller may use its outcome: compute, and commit.
     Lead(Permit),
 }
 
@@ -25,63 +36,64 @@ pub enum Waited {
 ///
 /// Dropping it, by cancellation or by a panic, hands the duty to one of those who wait.
 #[derive(Debug)]
-#[must_use = "dropping a permit hands the computation to someone else"]
+#[must_use = "dropping a permit hands the computation to another caller"]
 pub struct Permit {
-    pub(super) lead: Lead,
+    pub(super) leader: Leader,
     pub(super) policy: Box<Policy>,
 }
 
 impl Permit {
     /// The key to compute.
     pub fn key(&self) -> Key {
-        self.lead.name().key
+        self.leader.id().key
     }
 }
 
-/// The place of one who waits for another's computation.
+/// A caller who waits while another one computes.
 #[derive(Debug)]
 pub struct Waiter {
     pub(super) cache: TaskCache,
-    pub(super) phase: watch::Receiver<Phase>,
-    pub(super) name: FlightName,
+    pub(super) state: watch::Receiver<FlightState>,
+    pub(super) id: FlightId,
     pub(super) policy: Box<Policy>,
 }
 
 impl Waiter {
-    /// Waits for the outcome, or for the duty to compute it. Cancel safe: giving up strands nobody.
+    /// Waits for the outcome, or for the duty to compute it. Cancel safe: dropping the future affects no other caller.
     pub async fn wait(mut self) -> Waited {
         loop {
             let ended = match self
-                .phase
-                .wait_for(|phase| !matches!(phase, Phase::Running))
+                .state
+                .wait_for(|state| !matches!(state, FlightState::Running))
                 .await
             {
-                Ok(phase) => phase.clone(),
-                // A flight ends before its sender goes away; a flight that is gone is lost.
-                Err(_) => Phase::Lost,
+                Ok(state) => state.clone(),
+                // A leader ends its flight when it is dropped, before its sender is. So the state is final, and this case
+                // costs nothing more than another lookup.
+                Err(_) => FlightState::Abandoned,
             };
             let core = &self.cache.core;
             match ended {
-                Phase::Landed(outcome) => {
+                FlightState::Completed(outcome) => {
                     core.shared.fetch_add(1, Ordering::Relaxed);
                     return Waited::Done(outcome);
                 }
-                Phase::Dissolved => {
-                    let lead = core
-                        .flights
-                        .alone(self.name, &self.policy.labels, core.clock.now());
+                FlightState::NotShareable => {
+                    let leader =
+                        core.flights
+                            .start_private(self.id, &self.policy.labels, core.clock.now());
                     return Waited::Lead(Permit {
-                        lead,
+                        leader,
                         policy: self.policy,
                     });
                 }
-                Phase::Found(hit)
+                FlightState::AlreadyStored(hit)
                     if self.policy.accepts(hit.entry.metadata(), core.clock.now()) =>
                 {
                     return Waited::Hit(hit);
                 }
-                Phase::Running | Phase::Lost | Phase::Found(_) => {
-                    match self.cache.begin(&self.name.key, &self.policy).await {
+                FlightState::Running | FlightState::Abandoned | FlightState::AlreadyStored(_) => {
+                    match self.cache.begin(&self.id.key, &self.policy).await {
                         Begin::Hit(hit) => return Waited::Hit(hit),
                         Begin::Lead(permit) => return Waited::Lead(permit),
                         Begin::Wait(next) => self = next,

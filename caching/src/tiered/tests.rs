@@ -10,8 +10,16 @@ use mockall::Sequence;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::cache::{Metadata, MockCache};
-use crate::stores::MapCache;
+use crate::cache::MockCache;
+use crate::entry::Metadata;
+use crate::map_cache::MapCache;
+
+/// The error of a cache that fails.
+fn broken() -> CacheError {
+    CacheError::NotPerformed {
+        source: Arc::new(std::io::ErrorKind::WouldBlock.into()),
+    }
+}
 
 fn key() -> Key {
     Key::of(b"k")
@@ -50,14 +58,17 @@ async fn a_far_hit_is_kept_near() {
 #[tokio::test]
 async fn a_failing_near_cache_keeps_no_hit_back() {
     let (mut near, mut far) = (MockCache::new(), MockCache::new());
-    near.expect_get().returning(|_| Err(CacheError::Closed));
-    near.expect_put().returning(|_, _| Err(CacheError::Closed));
+    near.expect_get().returning(|_| Err(broken()));
+    near.expect_put().returning(|_, _| Err(broken()));
     far.expect_get().once().returning(|_| Ok(Some(entry())));
     far.expect_get().once().returning(|_| Ok(None));
     let cache = tiered(near, far);
     assert_eq!(cache.get(&key()).await.unwrap(), Some(entry()));
     assert!(
-        matches!(cache.get(&key()).await, Err(CacheError::Closed)),
+        matches!(
+            cache.get(&key()).await,
+            Err(CacheError::NotPerformed { .. })
+        ),
         "a miss of one and a failure of the other"
     );
 }
@@ -81,8 +92,8 @@ async fn a_put_reaches_both_and_failures_are_reported() {
         "the far cache has it"
     );
     assert!(matches!(
-        put(Err(CacheError::Closed), Ok(())).await,
-        Err(CacheError::Closed)
+        put(Err(broken()), Ok(())).await,
+        Err(CacheError::NotPerformed { .. })
     ));
     assert!(matches!(
         put(Ok(()), Err(too_large())).await,
@@ -97,13 +108,7 @@ async fn an_invalidation_empties_far_first_and_near_even_if_far_fails() {
         far.expect_invalidate()
             .once()
             .in_sequence(&mut order)
-            .returning(move |_| {
-                if far_fails {
-                    Err(CacheError::Closed)
-                } else {
-                    Ok(3)
-                }
-            });
+            .returning(move |_| if far_fails { Err(broken()) } else { Ok(3) });
         near.expect_invalidate()
             .once()
             .in_sequence(&mut order)

@@ -33,7 +33,8 @@ impl CommandLine {
 
     /// Reads the files that the words name.
     pub(crate) fn read(&self, hasher: &FileHasher) -> Result<InputFiles, CacheError> {
-        hasher.programs(&self.folder, &self.words, self.search_path.as_deref())
+        let search_path = self.search_path.as_deref();
+        InputFiles::of_command(hasher, &self.folder, &self.words, search_path)
     }
 
     fn stamps(&self) -> Result<ProgramStamps, CacheError> {

@@ -1,8 +1,3 @@
-#![expect(
-    clippy::clone_on_ref_ptr,
-    reason = "`clone` also turns a concrete clock into a `dyn` one"
-)]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -10,7 +5,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Fingerprint;
-use crate::clock::ManualClock;
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -18,7 +12,7 @@ fn folder() -> TempDir {
 
 /// The key of one declared path, read afresh.
 fn key(base: &Path, declared: &str) -> crate::Key {
-    let inputs = FileHasher::default().snapshot(base, [declared]).unwrap();
+    let inputs = InputFiles::read(&FileHasher::default(), base, [declared]).unwrap();
     Fingerprint::builder().files(&inputs).build().key()
 }
 
@@ -123,14 +117,14 @@ fn what_has_no_content_is_refused() {
     let folder = folder();
     let base = folder.path();
     let hasher = FileHasher::default();
-    let missing = hasher.snapshot(base, ["missing"]).unwrap_err();
+    let missing = InputFiles::read(&hasher, base, ["missing"]).unwrap_err();
     assert_eq!(
         missing.to_string(),
         format!("could not read {}", base.join("missing").display())
     );
     fs::create_dir(base.join("d")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(base.join("d/socket")).unwrap();
-    let socket = hasher.snapshot(base, ["d"]).unwrap_err();
+    let socket = InputFiles::read(&hasher, base, ["d"]).unwrap_err();
     assert!(matches!(socket, CacheError::NotAFile { path } if path == base.join("d/socket")));
 }
 
@@ -141,13 +135,13 @@ fn a_change_and_a_change_back_is_a_change() {
     fs::create_dir(base.join("d")).unwrap();
     fs::write(base.join("d/x"), "1").unwrap();
     let hasher = FileHasher::default();
-    let inputs = hasher.snapshot(base, ["d"]).unwrap();
+    let inputs = InputFiles::read(&hasher, base, ["d"]).unwrap();
     assert_eq!(inputs.verify(&hasher), Ok(()));
     // Written beside and renamed: another inode, whatever the clock of the file system says.
     fs::write(base.join("d/new"), "1").unwrap();
     fs::rename(base.join("d/new"), base.join("d/x")).unwrap();
     assert_eq!(
-        hasher.snapshot(base, ["d"]).unwrap().files[0].content,
+        InputFiles::read(&hasher, base, ["d"]).unwrap().files[0].content,
         inputs.files[0].content
     );
     assert_eq!(
@@ -158,34 +152,6 @@ fn a_change_and_a_change_back_is_a_change() {
     assert_eq!(
         inputs.verify(&hasher),
         Err(InputChanged { path: "d".into() })
-    );
-}
-
-#[test]
-fn only_old_files_are_remembered() {
-    let folder = folder();
-    let path = folder.path().join("x");
-    fs::write(&path, "1").unwrap();
-    let written = path.metadata().unwrap().modified().unwrap();
-    let clock = Arc::new(ManualClock::at(written));
-    let hasher = FileHasher::new(clock.clone());
-    hasher.file(&path).unwrap();
-    assert!(
-        hasher.known().is_empty(),
-        "the file may change again within one tick"
-    );
-    clock.advance(YOUNG + Duration::from_secs(2));
-    let (stamp, digest) = hasher.file(&path).unwrap();
-    assert_eq!(hasher.known().get(&path), Some(&(stamp, digest)));
-    // Proof that the memory is used: what it says is what is answered.
-    hasher.known().insert(path.clone(), (stamp, [7; 32]));
-    assert_eq!(hasher.file(&path).unwrap(), (stamp, [7; 32]));
-    // And that it is not used once the stamp differs, even if the size does not.
-    fs::write(folder.path().join("y"), "2").unwrap();
-    fs::rename(folder.path().join("y"), &path).unwrap();
-    assert_eq!(
-        hasher.file(&path).unwrap().1,
-        *blake3::hash(b"2").as_bytes()
     );
 }
 
@@ -206,7 +172,7 @@ fn a_program_is_found_and_so_are_its_scripts() {
     let folders = ["nowhere", "passed", "bin"].map(|folder| base.join(folder));
     let search_path = std::env::join_paths(folders).unwrap();
     let hasher = FileHasher::default();
-    let found = hasher.programs(base, &command, Some(&search_path)).unwrap();
+    let found = InputFiles::of_command(&hasher, base, &command, Some(&search_path)).unwrap();
     let declared: Vec<_> = found.iter().map(|file| file.declared.clone()).collect();
     assert_eq!(
         declared,
@@ -216,7 +182,7 @@ fn a_program_is_found_and_so_are_its_scripts() {
             PathBuf::from("bin")
         ]
     );
-    let none = hasher.programs(base, &["tool".into()], None).unwrap();
+    let none = InputFiles::of_command(&hasher, base, &["tool".into()], None).unwrap();
     assert!(none.is_empty());
 }
 
@@ -230,7 +196,7 @@ fn every_file_and_folder_that_an_argument_names_counts() {
     }
     let hasher = FileHasher::default();
     let key = |command: &[OsString]| {
-        let programs = hasher.programs(base, command, None).unwrap();
+        let programs = InputFiles::of_command(&hasher, base, command, None).unwrap();
         Fingerprint::builder()
             .worker_programs(&programs)
             .build()
@@ -252,12 +218,12 @@ fn every_file_and_folder_that_an_argument_names_counts() {
             ProgramStamps::of(base, &command, None).unwrap(),
             key(&command),
         );
-        let read = hasher.programs(base, &command, None).unwrap();
+        let read = InputFiles::of_command(&hasher, base, &command, None).unwrap();
         assert!(read.have_stamps(&at_start), "{argument}");
         fs::write(base.join(file), "2").unwrap();
         assert_ne!(key(&command), before, "{argument}");
         assert!(read.verify(&hasher).is_err(), "{argument}");
-        let now = hasher.programs(base, &command, None).unwrap();
+        let now = InputFiles::of_command(&hasher, base, &command, None).unwrap();
         assert!(!now.have_stamps(&at_start), "{argument}");
         fs::write(base.join(file), "1").unwrap();
     }
@@ -272,13 +238,13 @@ fn a_folder_argument_with_too_many_files_is_refused_by_name() {
     let folder = folder();
     let base = folder.path();
     fs::create_dir(base.join("many")).unwrap();
-    for number in 0..=IN_A_FOLDER {
+    for number in 0..=MAX_FILES_IN_FOLDER {
         fs::write(base.join("many").join(number.to_string()), "").unwrap();
     }
     let command = ["tool".into(), "many".into()];
     let hasher = FileHasher::default();
     for refused in [
-        hasher.programs(base, &command, None).map(|_| ()),
+        InputFiles::of_command(&hasher, base, &command, None).map(|_| ()),
         ProgramStamps::of(base, &command, None).map(|_| ()),
     ] {
         assert!(
@@ -287,5 +253,5 @@ fn a_folder_argument_with_too_many_files_is_refused_by_name() {
         );
     }
     // A declared folder may be as large as it is.
-    assert!(hasher.snapshot(base, ["many"]).is_ok());
+    assert!(InputFiles::read(&hasher, base, ["many"]).is_ok());
 }

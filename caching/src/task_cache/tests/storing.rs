@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::fingerprint::InputFiles;
 
 #[tokio::test]
 async fn permanent_failures_are_stored_if_asked_for_and_answer_only_who_asked() {
@@ -113,7 +114,7 @@ async fn a_refresh_does_not_join_those_who_take_what_is_stored() {
 fn with_input(folder: &Path) -> Policy {
     std::fs::write(folder.join("in"), "before").unwrap();
     let hasher = Arc::new(FileHasher::default());
-    let inputs = hasher.snapshot(folder, ["in"]).unwrap();
+    let inputs = InputFiles::read(&hasher, folder, ["in"]).unwrap();
     policy().verify_inputs(inputs, hasher)
 }
 
@@ -245,11 +246,11 @@ async fn an_invalidation_during_the_put_drops_the_entry_even_if_nobody_waits_for
 }
 
 #[tokio::test]
-async fn those_who_compute_after_a_dissolved_flight_are_invalidated_like_others() {
+async fn a_private_flight_is_invalidated_like_any_other() {
     let cache = cache();
     let permit = lead(&cache, &policy()).await;
     let waiter = join(&cache, &policy()).await;
-    permit.lead.dissolve();
+    permit.leader.refuse_to_share();
     let Waited::Lead(permit) = waiter.wait().await else {
         panic!("there is no outcome")
     };
@@ -296,12 +297,10 @@ async fn a_stored_failure_does_not_reach_a_waiter_who_did_not_ask_for_failures()
 #[tokio::test]
 async fn a_failing_store_costs_hits_and_nothing_else() {
     let mut store = MockCache::new();
-    store.expect_get().returning(|_| Err(CacheError::Closed));
-    store.expect_put().returning(|_, _| Err(CacheError::Closed));
+    store.expect_get().returning(|_| Err(broken()));
+    store.expect_put().returning(|_, _| Err(broken()));
     store.expect_stats().returning(|| Ok(Stats::default()));
-    store
-        .expect_invalidate()
-        .returning(|_| Err(CacheError::Closed));
+    store.expect_invalidate().returning(|_| Err(broken()));
     let cache = TaskCache::new(Arc::new(store));
     for _ in 0..3 {
         let answer = cache
@@ -317,11 +316,11 @@ async fn a_failing_store_costs_hits_and_nothing_else() {
     }
     let stats = cache.stats().await.unwrap();
     assert_eq!((stats.failures, stats.computed, stats.stored), (6, 3, 0));
-    assert!(cache.core.warned.load(Ordering::Relaxed));
+    assert!(cache.core.has_warned.load(Ordering::Relaxed));
     assert!(
         matches!(
             cache.invalidate(&Selector::all()).await,
-            Err(CacheError::Closed)
+            Err(CacheError::NotPerformed { .. })
         ),
         "who clears must know"
     );

@@ -165,7 +165,9 @@ async fn what_matches_is_cleared() {
 
 #[test]
 fn a_cache_that_cannot_be_used_is_an_error_of_the_system() {
-    let error = CliError::from(CacheError::Closed);
+    let error = CliError::from(CacheError::NotPerformed {
+        source: Arc::new(io::ErrorKind::WouldBlock.into()),
+    });
     assert_eq!(error.exit_code(), crate::exit::INTERNAL);
 }
 

@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
-use ratchet_caching::{CacheError, FileHasher, Fingerprint, FingerprintBuilder, Labels, Policy};
+use ratchet_caching::{
+    CacheError, FileHasher, Fingerprint, FingerprintBuilder, InputFiles, Labels, Policy,
+};
 
 use crate::job::{CacheTerms, Job, Work};
 use crate::os::{Environment, ProcessConfig, umask};
@@ -162,9 +164,7 @@ impl Dependencies {
             };
             builder = builder.environment(name, value);
         }
-        let files = hasher
-            .snapshot(&base, inputs.iter().cloned())
-            .map_err(refused)?;
+        let files = InputFiles::read(hasher, &base, inputs.iter().cloned()).map_err(refused)?;
         let fingerprint = builder.files(&files).build();
         read_again.push(files);
         let labels = Labels {

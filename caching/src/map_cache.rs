@@ -1,16 +1,17 @@
-//! A store for the tests of what stands on one.
+//! A cache for tests.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 
-use crate::cache::{Cache, Entry, Listing, Stats};
+use crate::cache::{Cache, Stats};
+use crate::entry::{Entry, Listing};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// A map, as plain as can be.
+/// A cache that is a map behind a lock, without expiry and without limits.
 #[derive(Default)]
 pub(crate) struct MapCache {
     entries: Mutex<HashMap<Key, Entry>>,

@@ -11,17 +11,17 @@ use crate::disk::layout::{Layout, create_file, create_folder, unique_name};
 use crate::error::CacheError;
 use crate::key::{Digest, Key};
 
-/// The name of the file that holds a value for a key.
+/// The name of the file of one value under one key.
 ///
-/// The key is in it, so that no two entries share a file and dropping one needs no counting.
+/// No two entries share a file, because the key is part of the name. So an entry and its file go together, and nothing has
+/// to count references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileName(Key);
 
 impl FileName {
     pub(super) fn of(key: &Key, digest: &Digest) -> Self {
-        Self(Key::from_bytes(
-            *blake3::keyed_hash(key.as_bytes(), digest.as_bytes()).as_bytes(),
-        ))
+        let hash = blake3::keyed_hash(key.as_bytes(), digest.as_bytes());
+        Self(Key::from_bytes(*hash.as_bytes()))
     }
 
     fn path(self, layout: &Layout) -> PathBuf {
@@ -30,22 +30,22 @@ impl FileName {
     }
 }
 
-/// A value that is written and synced, under a name that means nothing yet.
+/// A value that is written and synced under a temporary name.
 ///
-/// Its file is locked while this lives. Whoever cleans up after a crash takes away only files that nobody has locked.
+/// The file is locked while this value lives. The cleaning after a crash removes only files that nobody has locked.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct PendingFile {
     path: PathBuf,
     _locked: File,
 }
 
-impl Incoming {
+impl PendingFile {
     pub(super) fn write(layout: &Layout, value: &[u8], sync: bool) -> Result<Self, CacheError> {
         loop {
             let path = layout.incoming().join(unique_name());
             let mut file = match create_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    layout.prepare()?;
+                    layout.create_folders()?;
                     create_file(&path)
                 }
                 other => other,
@@ -53,32 +53,32 @@ impl Incoming {
             .map_err(|error| CacheError::io("create", &path, error))?;
             match file.try_lock() {
                 Ok(()) => {}
-                // Between making and locking it, a cleaner has taken it for a leftover, and will remove it.
+                // Another process was cleaning between the two calls. It took the file for a leftover and will remove it.
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => {
                     let _ = fs::remove_file(&path);
                     return Err(CacheError::io("lock", &path, error));
                 }
             }
-            // Or it has removed it already.
+            // Or the cleaning process has removed it already.
             if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
                 continue;
             }
             let written = file
                 .write_all(value)
                 .and_then(|()| if sync { file.sync_all() } else { Ok(()) });
-            let incoming = Self {
+            let pending = Self {
                 path,
                 _locked: file,
             };
             return match written {
-                Ok(()) => Ok(incoming),
-                Err(error) => Err(CacheError::io("write", &incoming.path, error)),
+                Ok(()) => Ok(pending),
+                Err(error) => Err(CacheError::io("write", &pending.path, error)),
             };
         }
     }
 
-    /// Gives the file its name. Only whoever writes to the index may do so: a cleaner is then not at work.
+    /// Renames the file to its final name. Call it only within a transaction, because a cleaning runs within one, too.
     pub(super) fn install(self, layout: &Layout, name: FileName) -> Result<(), CacheError> {
         let path = name.path(layout);
         if let Some(folder) = path.parent() {
@@ -88,17 +88,17 @@ impl Incoming {
     }
 }
 
-impl Drop for Incoming {
+impl Drop for PendingFile {
     fn drop(&mut self) {
-        // Once installed, there is nothing left under this name.
+        // After `install` there is no file of this name. Otherwise the next cleaning removes what stays here.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// What a value file turned out to be.
+/// The result of reading a value file.
 #[derive(Debug)]
 pub(super) enum FileValue {
-    Whole(Arc<[u8]>),
+    Intact(Arc<[u8]>),
     Missing,
     Damaged,
 }
@@ -123,7 +123,7 @@ pub(super) fn read(
     else {
         return Ok(FileValue::Damaged);
     };
-    // Read into its place at once: a value of some megabytes is not to be copied.
+    // Read into the final buffer, because copying a value of some megabytes takes as long as reading it.
     let mut value: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
     if let Some(bytes) = Arc::get_mut(&mut value) {
         match file.read_exact(bytes) {
@@ -133,9 +133,8 @@ pub(super) fn read(
             other => other.map_err(io_error)?,
         }
     }
-    let whole = Digest::of(&value) == digest;
-    Ok(if whole {
-        FileValue::Whole(value)
+    Ok(if Digest::of(&value) == digest {
+        FileValue::Intact(value)
     } else {
         FileValue::Damaged
     })
@@ -146,7 +145,7 @@ pub(super) fn remove(layout: &Layout, name: FileName) {
     if let Err(error) = fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::debug!(path = %path.display(), %error, "the file of a dropped entry stays until the next cleaning");
+        tracing::debug!(path = %path.display(), %error, "the file of a removed cache entry stays until the next cleaning");
     }
 }
 
@@ -154,25 +153,28 @@ pub(super) fn quarantine(layout: &Layout, name: FileName) -> Result<(), CacheErr
     layout.quarantine(&name.path(layout))
 }
 
-/// Files being written, or marks of processes that have the index open, of processes that no longer live.
+/// Finds the files that killed processes left in the folder of pending files: values and open markers.
 pub(super) fn leftovers(layout: &Layout) -> Vec<PathBuf> {
     let mut found = files_in(&layout.incoming());
     found.retain(|path| File::open(path).is_ok_and(|file| file.try_lock().is_ok()));
     found
 }
 
-/// Removes the files that no entry refers to, which a crash may leave. Only whoever writes to the index may do so: a file
-/// gets its name before its entry is committed.
-pub(super) fn clean(layout: &Layout, referred: &HashSet<FileName>) {
+/// Removes the value files that belong to no entry, which a crash may leave.
+///
+/// Call it only within a transaction: a file gets its name before its entry is committed.
+pub(super) fn remove_all_but(layout: &Layout, referred: &HashSet<FileName>) {
     let referred: HashSet<PathBuf> = referred.iter().map(|name| name.path(layout)).collect();
     let folders = files_in(&layout.files());
     for path in folders.iter().flat_map(|folder| files_in(folder)) {
         if !referred.contains(&path) {
+            // A file that stays takes room, and the next cleaning tries again.
             let _ = fs::remove_file(&path);
         }
     }
 }
 
+/// The paths in a folder. A folder that cannot be read has none: cleaning is for a later process then.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

@@ -1,0 +1,62 @@
+//! The stamps of files, which show a change without the content being read.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+/// File systems stamp changes with a coarse clock, so a file may change twice within one tick and keep its stamp. The
+/// coarsest clock in use (FAT) ticks every two seconds.
+const COARSEST_TICK: Duration = Duration::from_secs(3);
+
+/// What the system says about a file without it being read. Any change of its content changes the stamp of an old file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            mode: metadata.mode(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    pub(super) fn hash_into(&self, hash: &mut blake3::Hasher) {
+        for number in [self.device, self.inode, self.size, u64::from(self.mode)] {
+            hash.update(&number.to_le_bytes());
+        }
+        for number in [
+            self.modified.0,
+            self.modified.1,
+            self.changed.0,
+            self.changed.1,
+        ] {
+            hash.update(&number.to_le_bytes());
+        }
+    }
+
+    /// Whether the file changed so recently that it could change again without a new stamp.
+    pub(super) fn is_too_young(&self, now: SystemTime) -> bool {
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        [self.modified, self.changed].iter().any(|(seconds, _)| {
+            u64::try_from(*seconds)
+                .is_ok_and(|seconds| Duration::from_secs(seconds) + COARSEST_TICK > now)
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! How a computation ended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::entry::{Entry, EntryKind};
+
+/// How a computation ended: the bytes of its result, or its failure.
+pub type Outcome = Result<Arc<[u8]>, Failure>;
+
+/// Why a computation has no result.
+///
+/// The description is whatever the caller wants to hand to everyone who waits: a message, or a serialised error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {}", String::from_utf8_lossy(description))]
+pub struct Failure {
+    /// The kind of the failure, which decides whether it may be stored.
+    pub kind: FailureKind,
+    /// The description of the failure.
+    pub description: Arc<[u8]>,
+}
+
+impl Failure {
+    /// Makes a failure of this kind.
+    pub fn new(kind: FailureKind, description: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            kind,
+            description: description.into(),
+        }
+    }
+}
+
+/// The kinds of failures that a cache distinguishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Another try would fail in the same way. Such a failure is stored only if the policy asks for it.
+    Permanent,
+    /// Another try may succeed.
+    Transient,
+    /// The computation took too long.
+    TimedOut,
+    /// The leader was cancelled. Those who wait were not, so one of them computes instead.
+    Cancelled,
+    /// The worker died.
+    Crashed,
+    /// A circuit breaker or a limit refused the computation, which never began.
+    Rejected,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Permanent => "permanent failure",
+            Self::Transient => "transient failure",
+            Self::TimedOut => "timed out",
+            Self::Cancelled => "cancelled",
+            Self::Crashed => "crashed",
+            Self::Rejected => "rejected",
+        })
+    }
+}
+
+/// A stored outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The entry as it is stored.
+    pub entry: Entry,
+}
+
+impl Hit {
+    /// The outcome that was stored.
+    pub fn outcome(&self) -> Outcome {
+        let value = self.entry.shared_value();
+        match self.entry.metadata().kind {
+            EntryKind::Success => Ok(value),
+            EntryKind::PermanentFailure => Err(Failure::new(FailureKind::Permanent, value)),
+        }
+    }
+}
