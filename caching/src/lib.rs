@@ -1,22 +1,22 @@
-//! Results that were computed once are not computed again, and nobody is served a wrong one.
+//! A cache for the results of jobs: each result is computed once, and a wrong one is never returned.
 //!
-//! Without it, a run that is repeated does all its work again, a thousand jobs that need the same thing do it a thousand
-//! times, and the usual remedy, a folder of files named by a hash of the arguments, goes wrong in ways that show late: the
-//! script changed and its old results are used; an input was edited while the job ran; a crash left half a file; a failure
-//! was kept as if it were a result; two processes wrote at once; another user put a result there.
+//! Without a cache, a repeated run does all of its work again, and a thousand jobs that need the same result compute it a
+//! thousand times. A folder of files named by a hash of the arguments is not enough. It returns wrong results after the script
+//! changed, after an input was edited while the job ran, after a crash left half a file, after a failure was stored as a
+//! result, after two processes wrote at once, and after another user put a file there.
 //!
-//! Three things stand on one another, and each can be used without the one above it:
+//! There are three parts. Each can be used without those below it in this list:
 //!
-//! * [`Cache`]: entries under keys. [`MemoryCache`] is fast, [`DiskCache`] lasts and is shared by processes,
-//!   [`TieredCache`] puts one before the other.
-//! * [`Fingerprint`]: everything a result depends on, as a key, and [`explain`], which says in what two of them differ.
-//! * [`TaskCache`]: looks up, computes once for all who ask, and stores what may be stored.
+//! * [`Fingerprint`]: everything that a result depends on, as a key. [`explain`] lists the differences of two fingerprints.
+//! * [`Cache`]: entries under keys. [`MemoryCache`] is fast, [`DiskCache`] lasts and is shared by processes, and
+//!   [`TieredCache`] puts one in front of the other.
+//! * [`TaskCache`]: looks results up, computes a missing one once for all callers, and stores what may be stored.
 //!
 //! # When not to use it
 //!
-//! For work that depends on anything that is not in the key: the time, the network, a database, files that were not
-//! declared. For work that is done for its effects. For results that are cheaper to compute than to read (a hit on disk
-//! takes some microseconds). And not as the only place of anything: a cache may forget at any time.
+//! Do not use a cache for work that depends on anything outside of the key (the time, the network, a database, files that
+//! were not declared), for work that is done for its effects, and for results that are cheaper to compute than to read (a
+//! hit on disk takes some microseconds). Do not store the only copy of anything: a cache may forget at any time.
 //!
 //! # Example
 //!
@@ -51,21 +51,36 @@
 //!
 //! | outcome | stored |
 //! |---|---|
-//! | success of a task that is declared cacheable | yes, for as long as the policy says |
+//! | success of a task that is declared cacheable | yes, for the time that the policy sets |
 //! | permanent failure | only if the policy asks for it, for a time of its own |
 //! | transient failure, time-out, crash, rejection, cancellation | never |
-//! | any, if a declared input changed while the job ran | never; nor is it shared with those who wait |
-//! | any, if entries like it were dropped while the job ran | never |
+//! | any outcome, if a declared input changed while the job ran | never, and it is not shared with those who wait |
+//! | any outcome, if an invalidation that selects it came while the job ran | never |
 //!
 //! # What a failing cache does
 //!
-//! It makes misses. A full disk, a folder that cannot be written, an index that is damaged or held by someone else: each
-//! is an [`error`](CacheError) of a [`Cache`], which [`TaskCache`] turns into a miss, counts, and warns about once.
+//! A cache that fails causes misses. A full disk, a folder that cannot be written, an index that is damaged or locked by
+//! another process, a system that can start no thread: each is an [error](CacheError) of a [`Cache`]. [`TaskCache`] treats it
+//! as a miss, counts it, and logs a warning for the first one.
+//!
+//! # The layers
+//!
+//! Each module uses only modules below it:
+//!
+//! ```text
+//! task_cache              looks up, computes once, stores
+//! memory, disk, tiered    the caches
+//! cache                   the trait of all caches
+//! invalidation            selects entries
+//! entry                   a value and what is known about it
+//! fingerprint             everything that a result depends on
+//! key, clock, error, blocking
+//! ```
 //!
 //! # Features
 //!
-//! `memory` and `disk` (both on by default) each bring one cache and its dependencies. `mock` brings `MockCache` and
-//! `MockClock`, for tests of what uses this crate.
+//! `memory` and `disk` (both on by default) each add one cache and its dependencies. `mock` adds `MockCache` and
+//! `MockClock`, for tests of code that uses this crate.
 
 mod blocking;
 mod cache;

@@ -68,7 +68,7 @@ fn flip(bytes: &[u8], position: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_index_serves_nothing_wrong_and_is_outlived() {
+async fn a_flipped_bit_in_the_index_causes_no_wrong_value_and_the_cache_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     let index = folder.path().join("results-v2/index-1.sqlite");
@@ -101,7 +101,7 @@ async fn a_flipped_bit_in_the_index_serves_nothing_wrong_and_is_outlived() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_log_serves_nothing_wrong_and_is_outlived() {
+async fn a_flipped_bit_in_the_log_causes_no_wrong_value_and_the_cache_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     put_all(&cache).await;

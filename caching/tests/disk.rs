@@ -29,7 +29,7 @@ fn clock() -> Arc<ManualClock> {
 }
 
 #[tokio::test]
-async fn small_and_large_values_come_back_also_after_a_restart() {
+async fn small_and_large_values_are_returned_even_after_a_restart() {
     let folder = folder();
     let labels = Labels {
         task: "t".into(),
@@ -123,7 +123,7 @@ async fn entries_expire_by_the_given_clock() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_can_be_chosen() {
+async fn an_invalidation_drops_the_selected_entries_only() {
     let (folder, clock) = (folder(), clock());
     let cache = DiskCache::new(options(&folder).clock(clock.clone()));
     for (name, task, worker, tag) in [
@@ -162,7 +162,7 @@ async fn what_is_dropped_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn the_bound_holds_and_the_least_recently_used_go_first() {
+async fn the_limit_holds_and_the_least_recently_used_entries_go_first() {
     let (folder, clock) = (folder(), clock());
     let cache = DiskCache::new(options(&folder).clock(clock.clone()).max_bytes(100_000));
     let tick = || clock.advance(Duration::from_secs(1));
@@ -205,7 +205,7 @@ async fn the_bound_holds_and_the_least_recently_used_go_first() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_takes_the_old_entry_along() {
+async fn a_value_that_is_too_large_is_refused_and_the_old_entry_dropped() {
     let folder = folder();
     let cache = DiskCache::new(options(&folder).max_bytes(10_000));
     cache.put(&key("a"), entry(b"old")).await.unwrap();
@@ -219,7 +219,7 @@ async fn what_is_too_large_is_refused_and_takes_the_old_entry_along() {
 }
 
 #[tokio::test]
-async fn only_the_owner_may_read() {
+async fn only_the_owner_can_read_the_files() {
     let folder = folder();
     let cache = DiskCache::new(options(&folder));
     cache.put(&key("a"), entry(b"small")).await.unwrap();
@@ -248,7 +248,7 @@ async fn only_the_owner_may_read() {
 }
 
 #[tokio::test]
-async fn two_caches_of_one_folder_see_what_the_other_does() {
+async fn two_caches_of_one_folder_see_the_changes_of_each_other() {
     let folder = folder();
     let (first, second) = (
         DiskCache::new(options(&folder)),

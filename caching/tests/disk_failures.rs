@@ -74,7 +74,7 @@ async fn a_damaged_value_file_is_a_miss_and_set_aside() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_none_is_set_aside() {
+async fn an_index_that_is_no_database_is_set_aside() {
     for content in ["", "not an index", &"x".repeat(100_000)] {
         let folder = folder();
         fs::create_dir_all(schema_folder(&folder)).unwrap();
@@ -113,7 +113,7 @@ async fn the_quarantine_does_not_grow_without_end() {
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_used_is_an_error_of_each_operation() {
+async fn a_folder_that_cannot_be_used_is_an_error_of_each_operation() {
     let folder = folder();
     fs::write(
         folder.path().join("cache"),
@@ -158,7 +158,7 @@ async fn a_folder_removed_under_a_running_cache_costs_entries_and_nothing_else()
 }
 
 #[tokio::test]
-async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
+async fn folders_of_older_schemas_are_removed_and_nothing_else() {
     let folder = folder();
     let root = folder.path().join("cache");
     for name in ["results-v1", "results-v3", "results-vx", "documents"] {
@@ -185,7 +185,7 @@ async fn older_schemas_are_cleaned_up_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn an_older_schema_in_use_stays() {
+async fn a_folder_of_an_older_schema_in_use_stays() {
     let folder = folder();
     let old = folder.path().join("cache/results-v1");
     fs::create_dir_all(&old).unwrap();
@@ -231,7 +231,7 @@ fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_that_does_not_end_costs_puts_and_no_hits() {
+async fn a_writer_that_does_not_end_costs_puts_but_no_hits() {
     let folder = folder();
     let patience = Duration::from_millis(50);
     let cache = DiskCache::new(options(&folder).patience(patience));
@@ -272,7 +272,7 @@ async fn a_job_whose_result_cannot_be_stored_in_time_succeeds_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_cache_that_others_may_write_is_refused_by_name() {
+async fn a_cache_that_other_users_may_write_is_refused_with_its_path() {
     for (number, exposed) in [
         "",
         "results-v2",
@@ -304,7 +304,7 @@ async fn a_cache_that_others_may_write_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_cache_of_another_user_is_refused_by_name() {
+async fn a_cache_of_another_user_is_refused_with_its_path() {
     // Only root can give files away; everyone else has the decision tested in `ownership`.
     if !rustix::process::geteuid().is_root() {
         return;
@@ -347,7 +347,7 @@ impl Clock for BreakingClock {
 }
 
 #[tokio::test]
-async fn a_panic_within_a_transaction_rolls_it_back_and_hangs_nobody() {
+async fn a_panic_within_a_transaction_rolls_it_back_and_blocks_nobody() {
     let folder = folder();
     let broken = Arc::new(AtomicBool::new(false));
     let clock = BreakingClock(Arc::clone(&broken));

@@ -179,7 +179,7 @@ async fn child() {
 }
 
 #[tokio::test]
-async fn two_processes_see_what_the_other_does() {
+async fn two_processes_see_the_changes_of_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let (mut a, mut b) = (Other::start(folder.path()), Other::start(folder.path()));
     for version in 0..10 {
@@ -223,7 +223,7 @@ async fn a_process_that_is_killed_leaves_every_entry_whole_or_absent() {
 }
 
 #[tokio::test]
-async fn so_does_one_that_is_killed_while_it_syncs() {
+async fn a_process_that_is_killed_while_it_syncs_leaves_every_entry_whole_or_absent() {
     kill_writers(70..100, true).await;
 }
 
@@ -291,7 +291,7 @@ fn walk(folder: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn a_process_that_is_stopped_keeps_nobody_from_the_cache() {
+async fn a_process_that_is_stopped_does_not_block_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = Other::start(folder.path());
     assert_eq!(other.ask("put x 1"), "put");
@@ -304,7 +304,7 @@ async fn a_process_that_is_stopped_keeps_nobody_from_the_cache() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_stopped_while_it_writes_costs_puts_and_no_hits_until_it_goes_on() {
+async fn a_process_that_is_stopped_while_it_writes_costs_puts_but_no_hits_until_it_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = Other::start(folder.path());
     assert_eq!(other.ask("put x 1"), "put");
@@ -321,7 +321,7 @@ async fn a_process_that_is_stopped_while_it_writes_costs_puts_and_no_hits_until_
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_puts_and_spares_what_is_there() {
+async fn a_full_disk_fails_puts_and_keeps_the_stored_entries() {
     let folder = tempfile::tempdir().unwrap();
     let run = |limit: &str, command: &str| {
         // A file size limit stands in for a full disk: both are writes that the system refuses.

@@ -1,44 +1,44 @@
-//! What can go wrong in a conversation.
+//! The errors of a conversation.
 
 use std::io;
 
 use thiserror::Error;
 
-/// Why a message could not be sent or received.
+/// The reason why a message could not be sent or received.
 ///
-/// What a worker says wrongly is no error of the conversation: it comes as an
-/// [`Incoming`](crate::Incoming), and the conversation goes on.
+/// A message that breaks the protocol is not an error: it is returned as an [`Incoming`](crate::Incoming), and the
+/// conversation goes on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IpcError {
-    /// The message is larger than either side has to accept; nothing of it was sent.
+    /// The message is larger than the limit. Nothing of it was sent.
     #[error("the message has {bytes} bytes, and no more than {limit} may be sent")]
     TooLarge {
-        /// What it would take on the wire.
+        /// The size of the message on the wire.
         bytes: usize,
-        /// The limit in force.
+        /// The limit.
         limit: usize,
     },
-    /// A text for a filter contains a line break, so that it would arrive as two.
-    #[error("the text has a line break in it, and this worker takes one line for one item")]
+    /// A text for a filter contains a line break, so it would arrive as two items.
+    #[error("the text contains a line break, and this worker takes one line for one item")]
     LineBreakInText,
-    /// A value of one's own could not be written as JSON.
+    /// A value of the caller could not be written as JSON.
     #[error("the message could not be written as JSON")]
     Encode(#[from] serde_json::Error),
     /// Reading from the peer failed.
     #[error("reading from the peer failed")]
     Read(#[source] io::Error),
-    /// Writing to the peer failed: it is gone, or it has closed its end.
+    /// Writing to the peer failed. The peer has ended, or has closed its stdin.
     #[error("writing to the peer failed")]
     Write(#[source] io::Error),
     /// The sending side was closed before.
     #[error("the sending side is closed")]
     Closed,
-    /// A worker could not take over its stdin and stdout.
+    /// A worker could not start: it could not take over its stdin and stdout, or make a runtime.
     #[cfg(feature = "serve")]
     #[error("the worker could not take over its stdin and stdout")]
     Start(#[source] io::Error),
-    /// What a worker does before its first request failed.
+    /// The preparation of a worker failed.
     #[cfg(feature = "serve")]
     #[error("the worker could not get ready")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,25 +1,23 @@
 //! The conversation between ratchet and its workers: one JSON object a line over stdio.
 //!
-//! A program that has to be called ten thousand times is mostly starting up. Keep it running and talk
-//! to it, and it does nothing but work; but then somebody has to frame messages, match answers to
-//! questions, notice cancels while busy, survive stray prints, half lines and lines of 100 MB, and
-//! never deadlock on two full pipes. This crate is that somebody, for both ends:
+//! A program that is started ten thousand times spends most of its time on starting. A worker starts once and then only
+//! works, but the conversation with it takes care: messages have to be framed, responses matched to requests, and cancels
+//! noticed during work. Stray prints, half lines and lines of 100 MB must do no harm, and two full pipes must not deadlock.
+//! This crate does that for both ends:
 //!
-//! - **You write a worker in Rust:** the module `serve` (a default feature) is all you need.
-//! - **You write a worker in Python or Node:** take `sdk/python/ratchet_worker.py` or
-//!   `sdk/node/ratchet-worker.mjs` from this crate's folder.
-//! - **You write a worker in anything else:** read [the protocol](self#the-protocol) below; a whole
-//!   worker has five lines.
-//! - **You write a host:** [`StdioTransport`] talks to a child, [`Handshake`] says when it may be given
-//!   work, and the mock of [`IpcTransport`] (feature `mock`) stands in for it
-//!   in your tests.
+//! - **A worker in Rust:** use the module `serve` (a default feature).
+//! - **A worker in Python or Node:** use `sdk/python/ratchet_worker.py` or `sdk/node/ratchet-worker.mjs` in the folder of
+//!   this crate.
+//! - **A worker in any other language:** read [the protocol](self#the-protocol) below. A whole worker has five lines.
+//! - **A host:** [`StdioTransport`] talks to a child process, [`Handshake`] decides when the child may be given work, and the
+//!   mock of [`IpcTransport`] (feature `mock`) replaces the child in tests.
 //!
 //! # When not to use it
 //!
-//! - To run many jobs on many workers, with restarts, retries and limits: that is `ratchet-runtime`, or
-//!   the `ratchet` command. This crate knows one conversation.
-//! - To move bulk data: a message is a line of JSON of at most 16 MiB. Send a path.
-//! - To talk over a network: there is no encryption and no reconnecting here.
+//! - To run many jobs on many workers, with restarts, retries and limits, use `ratchet-runtime` or the `ratchet` command.
+//!   This crate handles one conversation.
+//! - To move bulk data, send a path. A message is a line of JSON of at most 16 MiB.
+//! - To talk over a network, use something else. Here is no encryption, and no connection is made again.
 //!
 //! # A worker
 //!
@@ -100,14 +98,18 @@
 //! # }).unwrap();
 //! ```
 //!
-//! # The parts
+//! # The layers
+//!
+//! Each module uses only modules below it:
 //!
 //! ```text
-//! IpcMessage          what is said: Request, Response, Event           messages
-//!     | Dialect       how one message stands on a line                 serialization
-//!   Codec             bytes to messages and back, within limits
-//!     | IpcTransport  reads and writes both ways, whenever waited on   transport
-//! a child's pipes     or a pipe in memory
+//! serve           the worker's side: runs tasks and answers requests
+//! transport       IpcTransport, StdioTransport: reads and writes in both directions
+//! serialization   Codec: bytes to messages and back, within limits
+//!                 Dialect: one session with a peer that writes messages in its own way
+//! protocol        Handshake: when a worker may be given work, and with which profile
+//! messages        IpcMessage: Request, Response, Event
+//! error, json     errors, and how strings and numbers are written as JSON
 //! ```
 //!
 //! # The protocol
@@ -139,14 +141,14 @@ pub use serialization::{
 };
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 
-/// Mocks of the traits of this crate, for tests of one's own code.
+/// Mocks of the traits of this crate, for tests of code that uses it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// use ratchet_ipc::mock::MockIpcTransport;
 /// use ratchet_ipc::{Event, Incoming, IpcTransport, Nonce};
 ///
-/// /// Code of one's own, to be tested without a process.
+/// /// The code under test, which needs no process here.
 /// async fn is_alive(worker: &mut dyn IpcTransport) -> bool {
 ///     let ping = Event::Ping(Nonce { nonce: 1 });
 ///     worker.send(ping.into()).await.is_ok()

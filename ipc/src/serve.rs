@@ -1,9 +1,8 @@
 //! The worker's side of the conversation: a worker in ten lines.
 //!
-//! Without it, a Rust worker has to read lines, echo ids, flush, watch for cancels while it works, and
-//! never print: one `println!` in a library, or one child process that inherits stdout, spoils the
-//! stream. [`Worker`] does all of that. It moves the conversation to descriptors of its own, which no
-//! child inherits, and points stdout at stderr and stdin at `/dev/null`.
+//! A worker has to read lines, return ids, flush, notice cancels while it works, and never print: one `println!` in a
+//! library, or one child process that inherits stdout, would break the stream. [`Worker`] does all of that. It moves the
+//! conversation to new descriptors, which no child inherits, and redirects stdout to stderr and stdin to `/dev/null`.
 //!
 //! ```no_run
 //! use ratchet_ipc::serve::{Call, Json, Task, Worker};
@@ -22,9 +21,9 @@
 //! }
 //! ```
 //!
-//! A request that is cancelled drops the future of an async task at its next await; a blocking task
-//! sees [`Call::is_cancelled`]. A panic is the failure of that one request. After `drain`, or when
-//! stdin ends, what was asked for is still answered, and then [`Worker::run`] returns.
+//! When a request is cancelled, the future of an async task is dropped at its next await, and a blocking task sees
+//! [`Call::is_cancelled`]. A panic fails that one request. After `drain`, or when stdin ends, the requests that were received
+//! are still answered, and then [`Worker::run`] returns.
 
 mod call;
 mod conversation;
@@ -48,13 +47,13 @@ use crate::transport::{IpcTransport, StdioTransport};
 use conversation::Conversation;
 use task::Handler;
 
-/// Any error of the worker's own.
+/// Any error that a preparation may return.
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What has to happen before the first request.
+/// The future that runs before the first request.
 type Preparation = Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
 
-/// A worker: its tasks, and what it says of itself.
+/// A worker: its tasks and its hello.
 pub struct Worker {
     hello: Hello,
     tasks: HashMap<TaskName, Handler>,
@@ -63,7 +62,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker of this name, without tasks yet.
+    /// Makes a worker with this name and without tasks.
     pub fn new(name: impl Into<String>) -> Self {
         use Capability::{Cancel, Drain, Ping, Progress};
         let capabilities = [Cancel, Progress, Ping, Drain];
@@ -80,21 +79,21 @@ impl Worker {
         }
     }
 
-    /// The worker's own version; results that are kept for later are told apart by it.
+    /// Sets the worker's own version, which is part of the key of cached results.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.hello.version = Some(version.into());
         self
     }
 
-    /// How many requests may be worked on at the same time; one, unless said otherwise.
+    /// Sets how many requests the worker works on at the same time. The default is one.
     #[must_use]
     pub fn concurrency(mut self, requests: NonZeroU32) -> Self {
         self.hello.concurrency = requests;
         self
     }
 
-    /// Adds a task; one of the same name is replaced.
+    /// Adds a task, and replaces one of the same name.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
         let Task {
@@ -110,10 +109,10 @@ impl Worker {
         self
     }
 
-    /// Does something slow, such as loading a model, before the first request comes.
+    /// Sets work to do before the first request, such as loading a model.
     ///
-    /// The host learns at once that the worker lives, and sends work when this is done. A failure ends
-    /// the worker with [`IpcError::Prepare`].
+    /// The host learns at once that the worker is alive, and sends requests when the work is done. A failure ends the worker
+    /// with [`IpcError::Prepare`].
     #[must_use]
     pub fn prepare<F>(mut self, preparation: F) -> Self
     where
@@ -124,37 +123,37 @@ impl Worker {
         self
     }
 
-    /// The most bytes that one message may have, either way, for [`run`](Self::run) and
-    /// [`serve`](Self::serve); a transport of one's own has its own limits.
+    /// Sets the largest size of a message in either direction, for [`run`](Self::run) and [`serve`](Self::serve). The
+    /// transport of [`serve_on`](Self::serve_on) has its own limits.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_message_bytes = bytes;
         self
     }
 
-    /// Takes over stdin and stdout and serves until the host has no more work.
+    /// Takes over stdin and stdout, and serves until the host has no more work.
     ///
-    /// Starts an async runtime on this thread; within one, await [`serve`](Self::serve).
+    /// It starts an async runtime on this thread. Inside of a runtime, await [`serve`](Self::serve) instead.
     pub fn run(self) -> Result<(), IpcError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(IpcError::Start)?;
         let served = runtime.block_on(self.serve());
-        // A blocking task that nobody waits for any more must not keep the worker alive.
+        // A cancelled blocking task may still run, and must not keep the worker alive.
         runtime.shutdown_background();
         served
     }
 
-    /// Takes over stdin and stdout and serves until the host has no more work.
+    /// Takes over stdin and stdout, and serves until the host has no more work.
     pub async fn serve(self) -> Result<(), IpcError> {
-        let (reader, writer) = stdio::take().map_err(IpcError::Start)?;
+        let (reader, writer) = stdio::take_over().map_err(IpcError::Start)?;
         let limits = self.limits;
         self.serve_on(StdioTransport::with(reader, writer, Native, limits))
             .await
     }
 
-    /// Serves a conversation that is already there, in a test as a rule.
+    /// Serves on an existing transport, which is useful in tests.
     pub async fn serve_on(self, transport: impl IpcTransport) -> Result<(), IpcError> {
         let Self {
             hello,

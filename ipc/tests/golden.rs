@@ -133,7 +133,7 @@ fn events() -> Vec<IpcMessage> {
 }
 
 #[test]
-fn every_message_stands_on_the_wire_as_recorded() {
+fn every_message_is_written_as_recorded() {
     let messages: Vec<IpcMessage> = [requests(), responses(), events()].concat();
     let mut codec = Codec::new(Native, Limits::default());
     for message in &messages {

@@ -63,7 +63,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
 }
 
 #[tokio::test]
-async fn many_messages_cost_one_write_and_one_read() {
+async fn many_messages_take_one_write_and_one_read() {
     let (reads, writes) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (near, far) = duplex(1 << 20);
     let (near_reader, near) = tokio::io::split(near);
@@ -209,7 +209,7 @@ fn failing() -> Failing {
 }
 
 #[tokio::test]
-async fn an_error_of_reading_is_told_apart_from_the_end() {
+async fn a_failure_to_read_differs_from_the_end() {
     let mut host = StdioTransport::new(failing(), tokio::io::sink());
     assert_eq!(host.receive().await.unwrap(), Incoming::Message(request(1)));
     assert!(matches!(host.receive().await, Err(IpcError::Read(_))));
@@ -217,7 +217,7 @@ async fn an_error_of_reading_is_told_apart_from_the_end() {
 }
 
 #[tokio::test]
-async fn an_error_of_reading_found_while_writing_is_kept_for_the_reader() {
+async fn a_failure_to_read_during_a_write_is_reported_by_the_next_receive() {
     let (near, mut far) = duplex(16);
     let mut host = StdioTransport::new(failing(), near);
     host.queue(&large(2, 1000)).unwrap();
@@ -232,7 +232,7 @@ async fn an_error_of_reading_found_while_writing_is_kept_for_the_reader() {
 }
 
 #[tokio::test]
-async fn a_peer_that_closed_its_stdin_is_still_heard() {
+async fn a_peer_that_closed_its_stdin_is_still_read() {
     let (reader, mut far_writer) = duplex(1 << 16);
     let (writer, far_reader) = duplex(1 << 16);
     let mut host = StdioTransport::new(reader, writer);
@@ -251,7 +251,7 @@ async fn a_peer_that_closed_its_stdin_is_still_heard() {
 }
 
 #[tokio::test]
-async fn flushing_gets_past_a_line_that_is_too_long_to_keep() {
+async fn a_flush_gets_past_a_line_that_is_too_long_to_keep() {
     let limits = Limits {
         max_message_bytes: 2000,
         ..Limits::default()
@@ -275,7 +275,7 @@ async fn flushing_gets_past_a_line_that_is_too_long_to_keep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flushing_keeps_no_more_than_a_message_of_what_the_peer_says() {
+async fn a_flush_keeps_no_more_than_one_message_of_its_peer() {
     let limits = Limits {
         max_message_bytes: 2000,
         ..Limits::default()
@@ -323,7 +323,7 @@ impl AsyncWrite for Unflushable {
 }
 
 #[tokio::test]
-async fn a_failing_flush_is_told_once_and_reading_goes_on() {
+async fn a_failed_flush_is_reported_once_and_reading_goes_on() {
     let bytes = format!("{}\n", request(1)).into_bytes();
     let mut host = StdioTransport::new(io::Cursor::new(bytes), Unflushable);
     assert!(matches!(host.receive().await, Err(IpcError::Write(_))));
@@ -331,7 +331,7 @@ async fn a_failing_flush_is_told_once_and_reading_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_listens_to_endless_chatter_gets_to_look_up() {
+async fn a_receive_from_a_peer_that_prints_without_end_yields_to_timers() {
     /// Always has more to say, as `yes` does.
     struct Chatter(usize);
 

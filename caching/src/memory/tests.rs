@@ -26,7 +26,7 @@ fn plain(clock: &ManualClock) -> Metadata {
 }
 
 #[tokio::test]
-async fn what_is_put_is_got_until_it_is_replaced_or_dropped() {
+async fn an_entry_is_returned_until_it_is_replaced_or_dropped() {
     let clock = clock();
     let cache = MemoryCache::new(1 << 20).clock(clock.clone());
     assert_eq!(cache.get(&key("a")).await.unwrap(), None);
@@ -102,7 +102,7 @@ async fn entries_expire_by_their_own_time_by_age_and_by_idleness() {
 }
 
 #[tokio::test]
-async fn bytes_are_bounded_and_evictions_counted() {
+async fn the_limit_in_bytes_holds_and_evictions_are_counted() {
     let clock = clock();
     let cache = MemoryCache::new(100_000).clock(clock.clone());
     for number in 0..1_000 {
@@ -117,7 +117,7 @@ async fn bytes_are_bounded_and_evictions_counted() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_takes_the_old_entry_along() {
+async fn a_value_that_is_too_large_is_refused_and_the_old_entry_dropped() {
     let clock = clock();
     let cache = MemoryCache::new(10_000).clock(clock.clone());
     cache

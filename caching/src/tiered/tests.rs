@@ -34,7 +34,7 @@ fn tiered(near: MockCache, far: MockCache) -> TieredCache {
 }
 
 #[tokio::test]
-async fn a_near_hit_does_not_ask_far() {
+async fn a_hit_in_the_near_cache_does_not_read_the_far_one() {
     let mut near = MockCache::new();
     near.expect_get().once().returning(|_| Ok(Some(entry())));
     assert_eq!(
@@ -44,7 +44,7 @@ async fn a_near_hit_does_not_ask_far() {
 }
 
 #[tokio::test]
-async fn a_far_hit_is_kept_near() {
+async fn a_hit_in_the_far_cache_is_copied_to_the_near_one() {
     let (mut near, mut far) = (MockCache::new(), MockCache::new());
     near.expect_get().once().returning(|_| Ok(None));
     far.expect_get().once().returning(|_| Ok(Some(entry())));
@@ -56,7 +56,7 @@ async fn a_far_hit_is_kept_near() {
 }
 
 #[tokio::test]
-async fn a_failing_near_cache_keeps_no_hit_back() {
+async fn a_near_cache_that_fails_does_not_prevent_hits_in_the_far_one() {
     let (mut near, mut far) = (MockCache::new(), MockCache::new());
     near.expect_get().returning(|_| Err(broken()));
     near.expect_put().returning(|_, _| Err(broken()));
@@ -102,7 +102,7 @@ async fn a_put_reaches_both_and_failures_are_reported() {
 }
 
 #[tokio::test]
-async fn an_invalidation_empties_far_first_and_near_even_if_far_fails() {
+async fn an_invalidation_reaches_the_far_cache_first_and_the_near_one_in_any_case() {
     for far_fails in [false, true] {
         let (mut near, mut far, mut order) = (MockCache::new(), MockCache::new(), Sequence::new());
         far.expect_invalidate()
@@ -154,7 +154,7 @@ impl Cache for SlowFar {
 }
 
 #[tokio::test]
-async fn what_was_found_before_an_invalidation_is_not_kept_near_after_it() {
+async fn an_entry_found_before_an_invalidation_is_not_copied_after_it() {
     let mut near = MockCache::new();
     near.expect_get().returning(|_| Ok(None));
     near.expect_invalidate().once().returning(|_| Ok(0));
@@ -179,7 +179,7 @@ async fn what_was_found_before_an_invalidation_is_not_kept_near_after_it() {
 }
 
 #[tokio::test]
-async fn what_was_found_before_a_put_does_not_replace_it_near() {
+async fn an_entry_found_before_a_put_does_not_replace_the_new_one() {
     let new = Entry::new(*b"new", Metadata::new(SystemTime::UNIX_EPOCH));
     let near = Arc::new(MapCache::default());
     let far = Arc::new(SlowFar {

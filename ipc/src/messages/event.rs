@@ -1,4 +1,4 @@
-//! What either side says beside requests and responses.
+//! Events: all messages except requests and responses.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Hello, MessageId, Payload};
 
-/// What either side says beside requests and responses; `event` on the wire.
+/// A message that is neither a request nor a response. The field `event` on the wire says which event it is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -14,59 +14,59 @@ pub enum Event {
     Hello(Hello),
     /// The worker can take work now.
     Ready,
-    /// The worker has turned to a request.
+    /// The worker has begun to work on a request.
     Started(Started),
-    /// The worker has got so far.
+    /// The worker reports how far a request has got.
     Progress(Progress),
-    /// The worker has something to say.
+    /// The worker logs a message.
     Log(Log),
-    /// The worker's answer to a ping.
+    /// The worker answers a ping.
     Pong(Nonce),
-    /// The host no longer wants an answer to a request.
+    /// The host asks the worker to stop a request.
     Cancel(Cancel),
-    /// The host asks whether the worker is there.
+    /// The host asks whether the worker is alive.
     Ping(Nonce),
-    /// The host will send nothing more: finish and end.
+    /// The host will send no more requests, so the worker finishes its work and ends.
     Drain,
-    /// An event of a later version or of one's own, whole.
+    /// An event that this version does not know.
     Unknown(UnknownEvent),
 }
 
-/// The worker has turned to a request; what lies before it in the pipe has not begun.
+/// The worker has begun to work on a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The request.
     pub id: MessageId,
 }
 
-/// How far a request has got.
+/// The report of how far a request has got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The request.
     pub id: MessageId,
-    /// How much is done, in whatever unit the worker counts.
+    /// The amount that is done, in any unit.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         serialize_with = "plain_number"
     )]
     pub done: Option<f64>,
-    /// How much there is, where that is known.
+    /// The whole amount, if it is known.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         serialize_with = "plain_number"
     )]
     pub total: Option<f64>,
-    /// What is being done.
+    /// What the worker is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// Writes a count as `3`, where serde would write `3.0`.
+/// Writes a whole number as `3`, where serde would write `3.0`.
 #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 fn plain_number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    /// Up to here every whole number has a float of its own.
+    /// Below this number, every whole number is exact as a float.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number {
         #[expect(
@@ -81,37 +81,37 @@ fn plain_number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S:
     }
 }
 
-/// Something that a worker wants known.
+/// A log message of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
-    /// The request that it concerns, if any.
+    /// The request that the message is about, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// How much it matters.
+    /// The severity of the message.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub level: LogLevel,
-    /// What it says.
+    /// The text of the message.
     pub message: String,
 }
 
-/// How much a log line matters.
+/// The severity of a log message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum LogLevel {
-    /// Every step.
+    /// The message describes a single step.
     Trace,
-    /// Of use to the worker's author.
+    /// The message helps the author of the worker.
     Debug,
-    /// Of use to whoever runs the job; what an unknown level is taken for.
+    /// The message helps the user who runs the job. An unknown level is read as this one.
     #[default]
     Info,
-    /// Something is odd.
+    /// Something may be wrong.
     Warn,
     /// Something is wrong.
     Error,
 }
 
 impl LogLevel {
-    /// The level as it stands on the wire.
+    /// Returns the level as it is written on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trace => "trace",
@@ -130,7 +130,7 @@ impl Serialize for LogLevel {
 }
 
 impl<'de> Deserialize<'de> for LogLevel {
-    /// Reads the usual spellings of other languages too; a log line is not worth refusing for its level.
+    /// Reads the usual spellings of other languages, too. No message is refused for its level.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let level = Cow::<str>::deserialize(deserializer)?;
         Ok(match level.to_ascii_lowercase().as_str() {
@@ -143,17 +143,17 @@ impl<'de> Deserialize<'de> for LogLevel {
     }
 }
 
-/// The host no longer wants an answer; the worker still owes one, with the code `cancelled`.
+/// The host asks the worker to stop a request. The worker still answers it, with the code `cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The request.
     pub id: MessageId,
-    /// Why, as in `timeout`.
+    /// The reason, such as `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What a ping carries and its pong brings back.
+/// The number that connects a ping and its pong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nonce {
     /// Any number.
@@ -168,7 +168,7 @@ pub struct UnknownEvent {
 }
 
 impl UnknownEvent {
-    /// An event as it was read: the body is all of it, and is what stands on the wire.
+    /// Makes an event of the text that was read, which is the whole message.
     pub(crate) fn new(name: &str, body: Payload) -> Self {
         Self {
             name: name.to_owned(),
@@ -176,12 +176,12 @@ impl UnknownEvent {
         }
     }
 
-    /// Its name.
+    /// The name of the event.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The whole message.
+    /// The whole message as it was read.
     pub fn body(&self) -> &Payload {
         &self.body
     }

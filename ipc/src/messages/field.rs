@@ -1,15 +1,15 @@
-//! Fields that are read one by one, so that a wrong one is named in the words of the protocol.
+//! Reads the fields of a message one by one, so that an error names the field in the words of the protocol.
 
 use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// How much of a wrong value is shown.
-const SHOWN: usize = 40;
+/// How many characters of a wrong value an error shows.
+const MAX_SHOWN: usize = 40;
 
-/// Reads a field that may be absent; if it is not as `expected`, the error says so.
-pub(super) fn read<'a, T: Deserialize<'a>>(
+/// Reads a field that may be absent. The error says what was expected.
+pub(super) fn read_field<'a, T: Deserialize<'a>>(
     value: Option<&'a RawValue>,
     name: impl Display,
     expected: &str,
@@ -18,14 +18,14 @@ pub(super) fn read<'a, T: Deserialize<'a>>(
         return Ok(None);
     };
     let read = serde_json::from_str(value).map(Some);
-    read.map_err(|_| format!("{name} is {}, and has to be {expected}", shown(value)))
+    read.map_err(|_| format!("{name} is {}, and has to be {expected}", excerpt(value)))
 }
 
-/// The beginning of a value.
-pub(super) fn shown(value: &str) -> String {
-    let mut shown: String = value.chars().take(SHOWN).collect();
-    if shown.len() < value.len() {
-        shown.push_str("..");
+/// Returns the beginning of a value, for an error.
+pub(super) fn excerpt(value: &str) -> String {
+    let mut excerpt: String = value.chars().take(MAX_SHOWN).collect();
+    if excerpt.len() < value.len() {
+        excerpt.push_str("..");
     }
-    shown
+    excerpt
 }

@@ -1,4 +1,4 @@
-//! How a worker introduces itself.
+//! The introduction of a worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -6,33 +6,33 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::field::read;
+use super::field::read_field;
 use super::{Payload, ProtocolVersion, TaskName};
 
-/// What a worker says of itself before anything else.
+/// The introduction of a worker, which is its first message.
 ///
-/// Only the versions are needed; a worker that says no more takes one request at a time, of any task.
+/// Only the versions are needed. By default a worker takes one request at a time, of any task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hello {
-    /// The versions of the protocol that it speaks.
+    /// The versions of the protocol that the worker speaks.
     pub protocol: Vec<ProtocolVersion>,
-    /// What it is called, for people.
+    /// The name of the worker, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its own version; part of the key of cached results.
+    /// The worker's own version, which is part of the key of cached results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How many requests it works on at the same time.
+    /// The number of requests that the worker works on at the same time.
     pub concurrency: NonZeroU32,
-    /// What it can do beyond answering.
+    /// What the worker can do beyond answering.
     pub capabilities: Capabilities,
-    /// The tasks that it knows; absent means that it takes any.
+    /// The tasks that the worker knows; `None` means that it takes any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<BTreeMap<TaskName, TaskDeclaration>>,
 }
 
 impl Hello {
-    /// The least that a worker can say.
+    /// Makes a hello with nothing but the versions.
     pub fn new(protocol: impl IntoIterator<Item = ProtocolVersion>) -> Self {
         Self {
             protocol: protocol.into_iter().collect(),
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Hello {
         }
         let wire = Wire::deserialize(deserializer)?;
         let read = || {
-            let protocol = read(
+            let protocol = read_field(
                 wire.protocol,
                 "`protocol`",
                 "a list of version numbers, as in [1]",
@@ -70,11 +70,11 @@ impl<'de> Deserialize<'de> for Hello {
                 protocol: protocol.ok_or(
                     "`protocol` is missing: it lists the versions that the worker speaks, as in [1]",
                 )?,
-                name: read(wire.name, "`name`", "a text")?,
-                version: read(wire.version, "`version`", "a text")?,
-                concurrency: read(wire.concurrency, "`concurrency`", concurrency)?
+                name: read_field(wire.name, "`name`", "a text")?,
+                version: read_field(wire.version, "`version`", "a text")?,
+                concurrency: read_field(wire.concurrency, "`concurrency`", concurrency)?
                     .unwrap_or(NonZeroU32::MIN),
-                capabilities: read(wire.capabilities, "`capabilities`", capabilities)?
+                capabilities: read_field(wire.capabilities, "`capabilities`", capabilities)?
                     .unwrap_or_default(),
                 tasks: read_tasks(wire.tasks)?,
             })
@@ -94,18 +94,19 @@ fn read_tasks(
         description: Option<&'a RawValue>,
     }
     let expected = "an object with the name of each task as a key";
-    let tasks = read::<BTreeMap<TaskName, Option<&RawValue>>>(value, "`tasks`", expected)?;
+    let tasks = read_field::<BTreeMap<TaskName, Option<&RawValue>>>(value, "`tasks`", expected)?;
     let Some(tasks) = tasks else { return Ok(None) };
     let tasks = tasks.into_iter().map(|(task, value)| {
         let of = |field: &str| format!("`{field}` of the task `{task}`");
-        let wire = read::<Wire<'_>>(value, format!("what `tasks` says of `{task}`"), "an object")?;
+        let wire =
+            read_field::<Wire<'_>>(value, format!("what `tasks` says of `{task}`"), "an object")?;
         let declaration = match wire {
             None => TaskDeclaration::default(),
             Some(wire) => TaskDeclaration {
-                hint: read(wire.hint, of("hint"), "JSON")?,
-                cacheable: read(wire.cacheable, of("cacheable"), "true or false")?
+                hint: read_field(wire.hint, of("hint"), "JSON")?,
+                cacheable: read_field(wire.cacheable, of("cacheable"), "true or false")?
                     .unwrap_or_default(),
-                description: read(wire.description, of("description"), "a text")?,
+                description: read_field(wire.description, of("description"), "a text")?,
             },
         };
         Ok((task, declaration))
@@ -113,21 +114,21 @@ fn read_tasks(
     tasks.collect::<Result<_, String>>().map(Some)
 }
 
-/// What a worker says of one of its tasks.
+/// What a worker declares about one of its tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct TaskDeclaration {
-    /// How parallel it may be, as in a job file: a name, or an object with one.
+    /// How parallel the task may be, as in a job file: a name, or an object with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Payload>,
     /// Whether the same input always gives the same result.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cacheable: bool,
-    /// What it does, for people.
+    /// The description of the task, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 
-/// What a worker can do beyond answering requests.
+/// The capabilities of a worker.
 ///
 /// ```
 /// use ratchet_ipc::{Capabilities, Capability};
@@ -141,12 +142,12 @@ pub struct TaskDeclaration {
 pub struct Capabilities(BTreeSet<Capability>);
 
 impl Capabilities {
-    /// Whether this one is among them.
+    /// Whether the worker has this capability.
     pub fn has(&self, capability: &Capability) -> bool {
         self.0.contains(capability)
     }
 
-    /// Adds one.
+    /// Adds a capability.
     pub fn add(&mut self, capability: Capability) {
         self.0.insert(capability);
     }
@@ -158,22 +159,22 @@ impl FromIterator<Capability> for Capabilities {
     }
 }
 
-/// One thing that a worker can do beyond answering requests.
+/// Something that a worker can do beyond answering requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Capability {
-    /// It stops a request on `cancel`, and answers it.
+    /// The worker stops a request on `cancel`, and answers it.
     Cancel,
-    /// It reports `progress`.
+    /// The worker reports `progress`.
     Progress,
-    /// It answers `ping` at any time, while it works too.
+    /// The worker answers `ping` at any time, even while it works.
     Ping,
-    /// It says `ready` when it can take work, and wants none before.
+    /// The worker says `ready` when it can take work, and gets none before.
     Ready,
-    /// It ends by itself on `drain`.
+    /// The worker ends by itself on `drain`.
     Drain,
-    /// One that this version does not know.
+    /// A capability that this version does not know.
     #[serde(untagged)]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! The id that ties a reply to its request.
+//! The id that connects a response with its request.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use smol_str::SmolStr;
 use super::Payload;
 use crate::json::{write_decimal, write_string};
 
-/// Names one attempt; a worker echoes it as it came, text or number.
+/// The id of one attempt. The worker returns it unchanged, whether it is a text or a number.
 ///
-/// The host counts its attempts, so an id is nearly always a short decimal in quotes. That form is held without an
-/// allocation. Everything else a host may choose is kept to the letter, numbers beyond 64 bits included.
+/// The host counts its attempts, so an id is nearly always a short decimal in quotes. That form is stored without an
+/// allocation. Any other id is stored as it is spelled, including numbers beyond 64 bits.
 ///
 /// ```
 /// use ratchet_ipc::MessageId;
@@ -27,7 +27,7 @@ pub struct MessageId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
-    /// Text that is the canonical decimal of this counter.
+    /// A text that is the canonical decimal of this counter.
     Counter(u64),
     /// Any other text.
     Text(SmolStr),
@@ -36,15 +36,14 @@ enum Repr {
 }
 
 impl MessageId {
-    /// An id that is a number on the wire; `from` makes one that is text.
+    /// Makes an id that is a number on the wire. `from` makes one that is a text.
     pub fn number(number: u64) -> Self {
         Self(Repr::Number(Payload::from_checked(&number.to_string())))
     }
 
-    /// The counter that this id spells, whether as text or as a number.
+    /// Returns the counter that this id spells, as a text or as a number.
     ///
-    /// A worker in a shell may well drop the quotes of the id it echoes; a host that counts its attempts loses nothing
-    /// by reading both as the same attempt.
+    /// A worker in a shell may drop the quotes of an id. A host that counts its attempts can treat both forms as one.
     pub fn as_counter(&self) -> Option<u64> {
         match &self.0 {
             Repr::Counter(counter) => Some(*counter),
@@ -67,7 +66,7 @@ impl MessageId {
     }
 }
 
-/// Reads a decimal that prints again as it was read: no sign, no leading zero, 64 bits.
+/// Parses a decimal that would be printed in the same way: no sign, no leading zero, at most 64 bits.
 fn canonical_counter(text: &str) -> Option<u64> {
     let canonical = match text.as_bytes() {
         [b'0'] => true,
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_as_it_came() {
+    fn an_id_is_written_as_it_was_read() {
         for raw in [
             "\"7\"",
             "\"0\"",
@@ -181,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_neither_text_nor_number() {
+    fn an_id_that_is_neither_text_nor_number_is_refused() {
         for raw in ["null", "true", "[1]", "{}"] {
             assert!(serde_json::from_str::<MessageId>(raw).is_err(), "{raw}");
         }
     }
 
     #[test]
-    fn a_number_and_its_text_differ_but_name_one_counter() {
+    fn a_number_and_its_text_are_different_ids_of_one_counter() {
         let text: MessageId = serde_json::from_str("\"7\"").unwrap();
         let number: MessageId = serde_json::from_str("7").unwrap();
         assert_ne!(text, number);

@@ -1,4 +1,4 @@
-//! The names that travel with a request, each a type of its own.
+//! The names in a request, each with its own type.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// Defines an immutable name: a short one lies in its place, and cloning a long one costs a counter, not a copy.
+/// Defines an immutable name. A short one is stored in place, and cloning a long one copies only a pointer.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -48,16 +48,16 @@ macro_rules! name {
 }
 
 name! {
-    /// What a worker is asked to do, as in `resize`.
+    /// The name of a task that a worker can perform, such as `resize`.
     TaskName
 }
 
 name! {
-    /// The machine, tenant or other place that a job concerns, as in `web1`.
+    /// The name of the machine, tenant or other place that a job is about, such as `web1`.
     HostName
 }
 
 name! {
-    /// A job's own id: the same for every attempt, so that a worker can tell a repetition.
+    /// The id of a job. It is the same for every attempt, so a worker can recognise a repetition.
     JobKey
 }

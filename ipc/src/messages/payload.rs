@@ -1,4 +1,4 @@
-//! JSON that is carried, not read.
+//! JSON that is passed on without being parsed.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-/// A JSON value that travels as it was written: `input`, `result` and `data` of the protocol.
+/// A JSON value that is passed on as it was written: `input`, `result` and `data` of the protocol.
 ///
-/// The host neither parses nor prints it again, so numbers of any size, key order and spelling stay what they were.
-/// A payload is always one valid JSON value without line breaks, and cloning it copies nothing.
+/// The host neither parses nor prints it, so numbers of any size, the order of keys and their spelling do not change. A
+/// payload is always one valid JSON value without line breaks, and cloning it copies no text.
 ///
 /// ```
 /// use ratchet_ipc::Payload;
@@ -26,33 +26,33 @@ use smol_str::SmolStr;
 pub struct Payload(SmolStr);
 
 impl Payload {
-    /// Takes JSON text after checking that it is one valid value.
+    /// Makes a payload of JSON text, after a check that it is one valid value.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(json)?;
         Ok(Self::from_checked(raw.get()))
     }
 
-    /// Writes any serialisable value as JSON.
+    /// Makes a payload by serialising a value.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         serde_json::to_string(value).map(|json| Self::from_checked(&json))
     }
 
-    /// The JSON `null`.
+    /// Makes the JSON `null`.
     pub fn null() -> Self {
         Self("null".into())
     }
 
-    /// A JSON string with this text.
+    /// Makes a JSON string of this text.
     pub fn from_text(text: &str) -> Self {
         let mut json = Vec::with_capacity(text.len() + 2);
         crate::json::write_string(text, &mut json);
-        // The text was UTF-8 and only ASCII was added, so nothing is replaced here.
+        // The text is UTF-8 and only ASCII was added, so no character is replaced here.
         Self(String::from_utf8_lossy(&json).into())
     }
 
-    /// Takes text that is known to be one JSON value.
+    /// Makes a payload of text that is known to be one JSON value.
     ///
-    /// Line breaks can stand in JSON only between its tokens; there a blank means the same and cannot end the line.
+    /// In JSON, line breaks can stand only between tokens. A blank there has the same meaning and does not end the line.
     pub(crate) fn from_checked(json: &str) -> Self {
         if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
             return Self(json.replace(['\n', '\r'], " ").into());
@@ -65,12 +65,12 @@ impl Payload {
         &self.0
     }
 
-    /// Reads the payload as a type of one's own.
+    /// Deserialises the payload.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
 
-    /// Appends the JSON without the blanks between its tokens.
+    /// Appends the JSON without the white space between its tokens.
     pub(crate) fn write_compact(&self, out: &mut Vec<u8>) {
         let mut in_string = false;
         let mut escaped = false;
@@ -89,7 +89,7 @@ impl Payload {
 }
 
 impl From<&RawValue> for Payload {
-    /// Copies what a reader of JSON has found, without reading it again.
+    /// Copies text that a JSON parser has checked, without parsing it again.
     fn from(raw: &RawValue) -> Self {
         Self::from_checked(raw.get())
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_letter_of_what_it_carries() {
+    fn a_payload_keeps_its_spelling() {
         for json in [
             "-0",
             "1E+2",
@@ -144,20 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn never_holds_a_line_break() {
+    fn a_payload_never_contains_a_line_break() {
         let payload = Payload::from_json("{\r\n  \"a\": \"x\\ny\"\n}").unwrap();
         assert_eq!(payload.as_str(), "{    \"a\": \"x\\ny\" }");
     }
 
     #[test]
-    fn refuses_what_is_not_one_value() {
+    fn a_text_that_is_not_one_value_is_refused() {
         for json in ["", "{", "1 2", "nul", "'a'", "[1,]"] {
             assert!(Payload::from_json(json).is_err(), "{json:?}");
         }
     }
 
     #[test]
-    fn compacts_outside_of_strings_only() {
+    fn white_space_inside_of_strings_is_kept() {
         assert_eq!(
             compact(" { \"a b\" : [ 1 ,\t2 ], \"q\\\" \\\\\" : \" \" }\n"),
             r#"{"a b":[1,2],"q\" \\":" "}"#
@@ -165,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn text_is_escaped() {
+    fn a_text_is_escaped() {
         let text = "a\"b\\c\nd\u{1}é\u{2028}";
         assert_eq!(Payload::from_text(text).read::<String>().unwrap(), text);
     }
 
     #[test]
-    fn is_read_from_text_bytes_readers_and_values() {
+    fn a_payload_is_deserialised_from_text_bytes_readers_and_values() {
         let json = "{\"a\":[1,2.50]}";
         let expected = Payload::from_json(json).unwrap();
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_carried_at_any_depth() {
+    fn a_payload_may_be_nested_at_any_depth() {
         let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
         assert_eq!(Payload::from_json(&deep).unwrap().as_str(), deep);
     }

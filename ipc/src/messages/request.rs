@@ -1,4 +1,4 @@
-//! What a host asks for.
+//! The request for an attempt of a job.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +7,29 @@ use super::{HostName, JobKey, MessageId, Payload, TaskName, null_is_default};
 /// The host asks a worker for one attempt of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Names this attempt; the answer carries it.
+    /// The id of this attempt, which the response repeats.
     pub id: MessageId,
-    /// What is to be done.
+    /// The task to perform.
     pub task: TaskName,
-    /// What it is to be done with.
+    /// The input of the task.
     #[serde(default = "Payload::null")]
     pub input: Payload,
-    /// Counts the attempts of the job from 1.
+    /// The number of the attempt, counted from 1.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
-    /// How long the attempt may take, in milliseconds.
+    /// The time that the attempt may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// The place that the job concerns.
+    /// The machine or other place that the job is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
-    /// The job's own id: the worker's idempotency key.
+    /// The id of the job, which the worker can use as its idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<JobKey>,
-    /// Say what would change, and change nothing.
+    /// Whether the worker only reports what it would change.
     #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
-    /// Say how what changed differs from before.
+    /// Whether the worker reports the differences that it makes.
     #[serde(default, deserialize_with = "null_is_default")]
     pub diff: bool,
 }
@@ -39,7 +39,7 @@ fn first_attempt() -> u32 {
 }
 
 impl Request {
-    /// A first attempt with nothing but the necessary.
+    /// Makes the request for a first attempt, without optional fields.
     pub fn new(id: impl Into<MessageId>, task: impl Into<TaskName>, input: Payload) -> Self {
         Self {
             id: id.into(),

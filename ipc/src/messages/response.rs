@@ -1,4 +1,4 @@
-//! What a worker answers.
+//! The response to a request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::field::{read, shown};
+use super::field::{excerpt, read_field};
 use super::{MessageId, Payload};
 
 /// The worker's one answer to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// The request's id, as it came.
+    /// The id of the request, unchanged.
     pub id: MessageId,
-    /// What came of it.
+    /// The result or the error.
     pub outcome: Result<Payload, TaskError>,
 }
 
-/// Why a worker could not do what was asked.
+/// The reason why a worker has no result.
 ///
-/// Any error converts into one with `?`, as the code `error`; what should be told apart is built by hand. Like an
-/// error of `anyhow`, it is therefore no [`std::error::Error`] itself.
+/// Any error is converted by `?`, with the code `error`. To distinguish failures, make a `TaskError` with a code of your own.
+/// Because of the conversion, this type does not implement [`std::error::Error`], like the error of `anyhow`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,38 +38,38 @@ pub struct Response {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskError {
-    /// Tells kinds of failure apart, for programs.
+    /// The kind of the failure, for programs.
     pub code: Cow<'static, str>,
-    /// Says what happened, for people.
+    /// The description of the failure, for people.
     pub message: String,
-    /// `Some(false)` is final; otherwise the job's retry policy decides.
+    /// `Some(false)` rules out another attempt. Otherwise the retry policy of the job decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
-    /// How long to wait before the next attempt, in milliseconds.
+    /// The time to wait before the next attempt, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Whatever else the worker wants known.
+    /// Any further information.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Payload>,
 }
 
 impl TaskError {
-    /// The code of an error that has none of its own.
+    /// The code of an error without a code of its own.
     pub const UNNAMED: &'static str = "error";
-    /// The code of an answer to a cancelled request.
+    /// The code for a request that was cancelled.
     pub const CANCELLED: &'static str = "cancelled";
-    /// The code of an answer to a task that the worker does not know.
+    /// The code for a task that the worker does not know.
     pub const UNKNOWN_TASK: &'static str = "unknown_task";
-    /// The code of an answer to an input that the task cannot read.
+    /// The code for an input that the task cannot read.
     pub const INVALID_INPUT: &'static str = "invalid_input";
-    /// The code of an answer to a request that breaks the protocol.
+    /// The code for a request that breaks the protocol.
     pub const MALFORMED: &'static str = "malformed";
-    /// The code of an answer whose handler panicked or threw what it should not.
+    /// The code for a task that panicked or threw an unexpected exception.
     pub const PANIC: &'static str = "panic";
-    /// The code of an answer where the input or the result is too large to send.
+    /// The code for an input or a result that is too large to send.
     pub const TOO_LARGE: &'static str = "message_too_large";
 
-    /// An error with a code for programs and a message for people.
+    /// Makes an error with a code for programs and a message for people.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -80,21 +80,22 @@ impl TaskError {
         }
     }
 
-    /// Says whether another attempt could do better.
+    /// Sets whether another attempt may succeed.
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = Some(retryable);
         self
     }
 
-    /// Says how long to wait before the next attempt.
+    /// Sets the time to wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
+        // A longer delay would be half a billion years.
         self.retry_after_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Adds whatever else should be known.
+    /// Adds further information.
     #[must_use]
     pub fn data(mut self, data: Payload) -> Self {
         self.data = Some(data);
@@ -123,7 +124,7 @@ impl<E: std::error::Error> From<E> for TaskError {
 
 impl<'de> Deserialize<'de> for Response {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// `result: null` is a result; `error: null` is no error, as many libraries write both.
+        /// `result: null` is a result, but `error: null` is no error, because many libraries write both fields.
         #[derive(Deserialize)]
         struct Wire<'a> {
             id: MessageId,
@@ -157,7 +158,7 @@ impl<'de> Deserialize<'de> for TaskError {
     }
 }
 
-/// Reads an error; what is wrong with one is said in the words of the protocol.
+/// Reads an error. If it breaks the protocol, the returned text says how in the words of the protocol.
 fn read_error(value: &str) -> Result<TaskError, String> {
     #[derive(Deserialize)]
     struct Wire<'a> {
@@ -169,27 +170,27 @@ fn read_error(value: &str) -> Result<TaskError, String> {
         data: Option<&'a RawValue>,
     }
     if !value.starts_with('{') {
-        return Err(format!("`error` is not an object: {}", shown(value)));
+        return Err(format!("`error` is not an object: {}", excerpt(value)));
     }
     let wire: Wire<'_> = serde_json::from_str(value).map_err(|error| error.to_string())?;
-    let code = read(wire.code, "`code`", "a text")?.map(Cow::<str>::Owned);
+    let code = read_field(wire.code, "`code`", "a text")?.map(Cow::<str>::Owned);
     let retry_after = "a number of milliseconds that is not negative";
-    let retry_after = read(wire.retry_after_ms, "`retry_after_ms`", retry_after)?;
+    let retry_after = read_field(wire.retry_after_ms, "`retry_after_ms`", retry_after)?;
     Ok(TaskError {
         code: code.unwrap_or(Cow::Borrowed(TaskError::UNNAMED)),
-        message: read(wire.message, "`message`", "a text")?.unwrap_or_default(),
-        retryable: read(wire.retryable, "`retryable`", "true or false")?,
+        message: read_field(wire.message, "`message`", "a text")?.unwrap_or_default(),
+        retryable: read_field(wire.retryable, "`retryable`", "true or false")?,
         retry_after_ms: retry_after.map(|Milliseconds(whole)| whole),
         data: wire.data.map(|data| Payload::from_checked(data.get())),
     })
 }
 
-/// Keeps `null` as a value, where `Option` alone would read it as absent.
+/// Reads `null` as a value, which `Option` alone would read as absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// A whole number of milliseconds, however it is written: some languages know floats only.
+/// A number of milliseconds, rounded. Some languages write every number as a float.
 struct Milliseconds(u64);
 
 impl<'de> Deserialize<'de> for Milliseconds {
@@ -198,7 +199,7 @@ impl<'de> Deserialize<'de> for Milliseconds {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "checked not to be negative; beyond 64 bits it is for ever either way"
+            reason = "the number is not negative, and beyond 64 bits any number is for ever"
         )]
         let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
         let whole = number

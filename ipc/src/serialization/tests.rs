@@ -76,7 +76,7 @@ fn malformed_reason(incoming: &[Incoming]) -> (Option<MessageId>, &str) {
 const SEVEN: &str = r#"{"type":"response","id":"7","result":1}"#;
 
 #[test]
-fn blank_lines_and_carriage_returns_are_nothing() {
+fn blank_lines_and_carriage_returns_are_ignored() {
     let bytes = format!("\n\r\n  \t\n{SEVEN}\r\n\n");
     assert_eq!(decode(bytes), [response("7", "1")]);
 }
@@ -184,7 +184,7 @@ fn a_broken_response_is_found_beside_other_output() {
 }
 
 #[test]
-fn what_is_no_response_of_its_own_fails_no_attempt() {
+fn a_response_inside_of_other_text_fails_no_attempt() {
     let nan = r#"{"type":"response","id":"7","result":NaN}"#;
     for line in [
         format!("sent [{nan}]"),
@@ -203,7 +203,7 @@ fn what_is_no_response_of_its_own_fails_no_attempt() {
 }
 
 #[test]
-fn several_messages_on_one_line_all_count() {
+fn all_messages_of_one_line_are_read() {
     let line = format!("{SEVEN}{SEVEN} {SEVEN}tail\n{SEVEN}");
     let seven = || response("7", "1");
     assert_eq!(
@@ -213,7 +213,7 @@ fn several_messages_on_one_line_all_count() {
 }
 
 #[test]
-fn what_only_looks_like_a_message_is_stray() {
+fn a_line_that_only_looks_like_a_message_is_stray() {
     for line in [
         "hello",
         "{",
@@ -253,7 +253,7 @@ fn noise_on_both_sides_of_a_message_is_cut_off() {
 }
 
 #[test]
-fn a_line_full_of_beginnings_is_not_searched_for_ever() {
+fn a_line_with_many_beginnings_of_messages_is_searched_a_few_times_only() {
     let opening = r#"{"type":"response","id":"6" "#;
     let near = format!("{}{SEVEN}", opening.repeat(SEARCHES - 1));
     assert!(decode(near).contains(&response("7", "1")));
@@ -282,7 +282,7 @@ fn an_unknown_event_is_kept_whole() {
 }
 
 #[test]
-fn numbers_and_depth_are_carried_as_they_came() {
+fn numbers_and_nesting_are_passed_on_unchanged() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for result in ["123456789012345678901234567890.5e-400", "-0", &deep] {
         let line = format!(r#"{{"type":"response","id":1e99,"result":{result}}}"#);

@@ -1,4 +1,4 @@
-//! One request, as the task that works on it sees it.
+//! A request from the view of its task.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::messages::{
     Event, HostName, JobKey, Log, LogLevel, Payload, Progress, Request, TaskError, TaskName,
 };
 
-/// One request, as the task that works on it sees it.
+/// A request that a task works on: its fields, and ways to report to the host.
 pub struct Call {
     request: Request,
     outbox: Outbox,
@@ -26,9 +26,9 @@ impl Call {
         }
     }
 
-    /// Reads the input as a type of one's own.
+    /// Deserialises the input.
     ///
-    /// The error says what is wrong with it and that trying again will not help.
+    /// The error says what is wrong with the input, and rules out another attempt.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         self.request.input.read().map_err(|error| {
             TaskError::new(
@@ -39,49 +39,49 @@ impl Call {
         })
     }
 
-    /// The input as it came.
+    /// The input as JSON.
     pub fn input(&self) -> &Payload {
         &self.request.input
     }
 
-    /// What is asked for.
+    /// The task to perform.
     pub fn task(&self) -> &TaskName {
         &self.request.task
     }
 
-    /// The job's own id, the same for every attempt: ask for it before doing a thing twice.
+    /// The id of the job, which is the same for every attempt. Use it to avoid doing a thing twice.
     pub fn key(&self) -> Option<&JobKey> {
         self.request.key.as_ref()
     }
 
-    /// The place that the job concerns.
+    /// The machine or other place that the job is about.
     pub fn host(&self) -> Option<&HostName> {
         self.request.host.as_ref()
     }
 
-    /// Which attempt of the job this is, from 1.
+    /// The number of the attempt, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.request.attempt
     }
 
-    /// How long the attempt may take.
+    /// The time that the attempt may take.
     pub fn timeout(&self) -> Option<Duration> {
         self.request.timeout_ms.map(Duration::from_millis)
     }
 
-    /// Whether to say what would change, and change nothing.
+    /// Whether the task should only report what it would change.
     pub fn is_check(&self) -> bool {
         self.request.check
     }
 
-    /// Whether to say how what changed differs from before.
+    /// Whether the task should report the differences that it makes.
     pub fn is_diff(&self) -> bool {
         self.request.diff
     }
 
-    /// Tells how far the work has got, which also shows that it goes on.
+    /// Reports how far the work has got, which also resets the no-progress timer of the host.
     ///
-    /// A report that the host has no room for is dropped; the next one says more anyway.
+    /// If the host reads too slowly, the report is dropped, because the next one supersedes it.
     pub fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
         self.outbox.progress(Event::Progress(Progress {
             id: self.request.id.clone(),
@@ -91,10 +91,10 @@ impl Call {
         }));
     }
 
-    /// Tells something to whoever runs the job.
+    /// Logs a message for the user who runs the job.
     ///
-    /// Lines that the host has no room for are dropped and counted, and the count is told. A text of
-    /// more than 16 KiB is cut.
+    /// If the host reads too slowly, messages are dropped, and their number is logged later. A text of more than 16 KiB is
+    /// cut.
     pub fn log(&self, level: LogLevel, message: impl Into<String>) {
         let message = shorten(message.into());
         self.outbox.log(Log {
@@ -104,18 +104,17 @@ impl Call {
         });
     }
 
-    /// Whether the host no longer wants an answer; a blocking task should look now and then.
+    /// Whether the host has cancelled the request. A blocking task should check it regularly.
     pub fn is_cancelled(&self) -> bool {
         self.cancellation.is_cancelled()
     }
 
-    /// Waits until the host no longer wants an answer; for tasks that [stop by
-    /// themselves](super::Task::stops_itself).
+    /// Waits until the host cancels the request. It is for tasks that [stop by themselves](super::Task::stops_itself).
     pub async fn cancelled(&self) {
         self.cancellation.cancelled().await;
     }
 
-    /// The answer of a task that noticed.
+    /// Makes the error with which a task answers after a cancel.
     pub fn cancelled_error(&self) -> TaskError {
         TaskError::new(TaskError::CANCELLED, "cancelled by the host")
     }

@@ -1,4 +1,4 @@
-//! Takes the conversation off descriptors 0 and 1, where anybody may read and print.
+//! Moves the conversation away from descriptors 0 and 1, where any library may read and print.
 
 use std::fs::File;
 use std::io;
@@ -14,14 +14,13 @@ use tokio::net::unix::pipe;
 pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// The first descriptor that is none of the standard three.
+/// The first descriptor behind stdin, stdout and stderr.
 const FIRST_FREE: i32 = 3;
 
 /// Moves stdin and stdout to descriptors that no child inherits.
 ///
-/// From here on, stdin is empty and what is printed goes to stderr, by this process, by libraries in
-/// other languages, and by its children.
-pub(super) fn take() -> io::Result<(Reader, Writer)> {
+/// From then on stdin is empty, and everything that this process, its libraries and its children print goes to stderr.
+pub(super) fn take_over() -> io::Result<(Reader, Writer)> {
     let input = fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FREE)?;
     let output = fcntl_dupfd_cloexec(io::stdout().as_fd(), FIRST_FREE)?;
     dup2_stdin(File::open("/dev/null")?)?;
@@ -32,18 +31,18 @@ pub(super) fn take() -> io::Result<(Reader, Writer)> {
 fn reader(input: OwnedFd) -> io::Result<Reader> {
     Ok(match kind(&input)? {
         FileType::Fifo => {
-            let input = private(input, OFlags::RDONLY);
+            let input = reopen(input, OFlags::RDONLY);
             Box::new(pipe::Receiver::from_owned_fd(input)?)
         }
         FileType::Socket => Box::new(stream(input)?),
-        // A terminal or a file can only be waited for by a thread. One of our own may be left behind
-        // when the worker ends; the runtime would wait for one of its.
+        // Only a thread can wait for a terminal or a file. The runtime would wait at its end for a thread of its own, so this
+        // is another one, which the worker leaves behind.
         _ => {
             let (pipe, mut filler) = io::pipe()?;
             std::thread::Builder::new()
                 .name("stdin".to_owned())
                 .spawn(move || {
-                    // If nobody reads any more, nothing more has to be read.
+                    // It fails once the worker reads no more, and then the rest is not needed.
                     let _ = io::copy(&mut File::from(input), &mut filler);
                 })?;
             Box::new(pipe::Receiver::from_owned_fd(pipe.into())?)
@@ -54,7 +53,7 @@ fn reader(input: OwnedFd) -> io::Result<Reader> {
 fn writer(output: OwnedFd) -> io::Result<Writer> {
     Ok(match kind(&output)? {
         FileType::Fifo => {
-            let output = private(output, OFlags::WRONLY);
+            let output = reopen(output, OFlags::WRONLY);
             Box::new(pipe::Sender::from_owned_fd(output)?)
         }
         FileType::Socket => Box::new(stream(output)?),
@@ -74,14 +73,13 @@ fn stream(socket: OwnedFd) -> io::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::from_std(socket)
 }
 
-/// The same end of the same pipe, opened anew.
+/// Opens the same end of the same pipe again.
 ///
-/// Waiting for a pipe makes it non-blocking, and that shows to everybody who shares it: the next
-/// program of a shell's list, or this one's own stderr. Where a pipe cannot be opened by its name, it
-/// is shared after all.
-fn private(shared: OwnedFd, access: OFlags) -> OwnedFd {
+/// To wait for a pipe it has to be non-blocking, and every process that shares the open pipe would notice that: the next
+/// program of a shell's list, or this process itself by its stderr. If the pipe cannot be opened again, it is shared.
+fn reopen(shared: OwnedFd, access: OFlags) -> OwnedFd {
     let name = format!("/proc/self/fd/{}", shared.as_raw_fd());
-    // Without NONBLOCK, opening a pipe would wait for its other end, which may be gone.
+    // Without NONBLOCK, opening a pipe would wait for its other end, which may be closed.
     let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(name, flags, Mode::empty()).unwrap_or(shared)
 }

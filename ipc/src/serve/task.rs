@@ -1,4 +1,4 @@
-//! What a worker can be asked to do.
+//! The tasks of a worker.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,29 +12,30 @@ use serde::Serialize;
 use super::Call;
 use crate::messages::{Payload, TaskDeclaration, TaskError, TaskName};
 
-/// What comes of a request.
+/// The result or the error of a request.
 pub(super) type Reply = Result<Payload, TaskError>;
 
-/// One request being worked on. A panic of it is its failure.
-pub(super) struct Work(Pin<Box<dyn Future<Output = Reply> + Send>>);
+/// The future that works on one request. A panic becomes an error.
+pub(super) struct TaskFuture(Pin<Box<dyn Future<Output = Reply> + Send>>);
 
-/// How requests of one task are worked on.
+/// The function that works on the requests of one task.
 #[derive(Clone)]
 pub(super) struct Handler {
-    start: Arc<dyn Fn(Call) -> Work + Send + Sync>,
-    /// Whether dropping the work ends it; a thread goes on all the same.
+    start: Arc<dyn Fn(Call) -> TaskFuture + Send + Sync>,
+    /// Whether dropping the future ends the work. A thread would go on.
     pub(super) stops_when_dropped: bool,
 }
 
 impl Handler {
-    /// Begins to work; a panic before the first await is a failure like any other.
-    pub(super) fn start(&self, call: Call) -> Work {
-        catch_unwind(AssertUnwindSafe(|| (self.start)(call)))
-            .unwrap_or_else(|panic| Work(Box::pin(std::future::ready(Err(panicked(&*panic))))))
+    /// Starts the work. The function of the user may panic before it returns a future, so that is caught, too.
+    pub(super) fn start(&self, call: Call) -> TaskFuture {
+        catch_unwind(AssertUnwindSafe(|| (self.start)(call))).unwrap_or_else(|panic| {
+            TaskFuture(Box::pin(std::future::ready(Err(panicked(&*panic)))))
+        })
     }
 }
 
-impl Future for Work {
+impl Future for TaskFuture {
     type Output = Reply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
@@ -43,7 +44,7 @@ impl Future for Work {
     }
 }
 
-/// A panic as an answer.
+/// Makes an error of a panic.
 fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     let message = panic
         .downcast_ref::<&str>()
@@ -53,7 +54,7 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     TaskError::new(TaskError::PANIC, format!("the task panicked: {message}"))
 }
 
-/// One thing that a worker can be asked to do.
+/// Something that a worker can do.
 ///
 /// ```
 /// use ratchet_ipc::serve::{Call, Json, Task};
@@ -65,7 +66,7 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
 /// let shout = Task::blocking("shout", |call: &Call| Ok(Json(call.read::<String>()?.to_uppercase())))
 ///     .hint("host_exclusive")
 ///     .cacheable()
-///     .description("says it louder");
+///     .description("turns the text to upper case");
 /// ```
 pub struct Task {
     pub(super) name: TaskName,
@@ -74,7 +75,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task that waits more than it computes; it runs on the thread of the conversation.
+    /// Makes a task that waits more than it computes. It runs on the thread of the conversation.
     pub fn new<F, Fut, R>(name: impl Into<TaskName>, handler: F) -> Self
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,
@@ -83,7 +84,7 @@ impl Task {
     {
         let start = move |call| {
             let work = handler(call);
-            Work(Box::pin(async move { work.await?.into_reply() }))
+            TaskFuture(Box::pin(async move { work.await?.into_reply() }))
         };
         Self::with(
             name,
@@ -94,8 +95,8 @@ impl Task {
         )
     }
 
-    /// A task that computes or blocks; it runs on a thread of its own, so that pings are answered and
-    /// cancels are seen meanwhile.
+    /// Makes a task that computes or blocks. It runs on another thread, so the worker answers pings and sees cancels
+    /// meanwhile.
     pub fn blocking<F, R>(name: impl Into<TaskName>, handler: F) -> Self
     where
         F: Fn(&Call) -> Result<R, TaskError> + Send + Sync + 'static,
@@ -105,7 +106,7 @@ impl Task {
         let start = move |call: Call| {
             let handler = Arc::clone(&handler);
             let thread = tokio::task::spawn_blocking(move || handler(&call)?.into_reply());
-            Work(Box::pin(async move {
+            TaskFuture(Box::pin(async move {
                 thread
                     .await
                     .unwrap_or_else(|error| match error.try_into_panic() {
@@ -131,37 +132,37 @@ impl Task {
         }
     }
 
-    /// Has the task see its cancel and answer by itself, where it has to clean up first.
+    /// Lets an async task answer a cancel by itself, so that it can clean up first.
     ///
-    /// Otherwise an async task is dropped when it is cancelled. It should look at
-    /// [`Call::cancelled`], or the host will kill the worker when the grace is over.
+    /// By default its future is dropped when it is cancelled. The task has to watch [`Call::cancelled`], or the host kills the
+    /// worker after the grace.
     #[must_use]
     pub fn stops_itself(mut self) -> Self {
         self.handler.stops_when_dropped = false;
         self
     }
 
-    /// How parallel it may be, by name: `fully_parallel`, `host_exclusive`, `global_exclusive`.
+    /// Sets how parallel the task may be, by name: `fully_parallel`, `host_exclusive`, `global_exclusive`.
     #[must_use]
     pub fn hint(self, name: &str) -> Self {
         self.hint_json(Payload::from_text(name))
     }
 
-    /// How parallel it may be, as in a job file: `{"rate_limited": {"requests_per_second": 5}}`.
+    /// Sets how parallel the task may be, as in a job file: `{"rate_limited": {"requests_per_second": 5}}`.
     #[must_use]
     pub fn hint_json(mut self, hint: Payload) -> Self {
         self.declaration.hint = Some(hint);
         self
     }
 
-    /// Says that the same input always gives the same result, so that one may be kept for later.
+    /// Declares that the same input always gives the same result, so results may be cached.
     #[must_use]
     pub fn cacheable(mut self) -> Self {
         self.declaration.cacheable = true;
         self
     }
 
-    /// Says what it does, for people.
+    /// Sets the description of the task, for people.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.declaration.description = Some(description.into());
@@ -169,9 +170,9 @@ impl Task {
     }
 }
 
-/// What a task may return.
+/// A type that a task may return.
 pub trait IntoReply: Send + 'static {
-    /// The result as JSON.
+    /// Converts the value to JSON.
     fn into_reply(self) -> Result<Payload, TaskError>;
 }
 
@@ -191,7 +192,7 @@ impl IntoReply for Payload {
     }
 }
 
-/// Nothing is `null`.
+/// `()` becomes `null`.
 impl IntoReply for () {
     fn into_reply(self) -> Result<Payload, TaskError> {
         Ok(Payload::null())

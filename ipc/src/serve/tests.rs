@@ -95,7 +95,7 @@ fn forever(dropped: &Arc<AtomicBool>) -> Task {
 }
 
 #[tokio::test]
-async fn answers_and_ends_when_the_host_does() {
+async fn a_worker_answers_and_ends_when_the_host_closes_its_side() {
     let (mut host, served) = Host::of(Worker::new("w").task(double())).await;
     host.ask(1, "double", "21").await;
     assert_eq!(host.reply().await, (1, Ok("42".into())));
@@ -106,7 +106,7 @@ async fn answers_and_ends_when_the_host_does() {
 }
 
 #[tokio::test]
-async fn says_what_it_is() {
+async fn a_worker_says_hello_with_all_that_was_declared() {
     let (mut host, other) = memory_pair();
     let task = double()
         .hint("host_exclusive")
@@ -131,7 +131,7 @@ async fn says_what_it_is() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_do_and_goes_on() {
+async fn a_worker_refuses_an_unknown_task_or_a_wrong_input_and_goes_on() {
     let (mut host, _served) = Host::of(Worker::new("w").task(double())).await;
     host.ask(1, "treble", "1").await;
     let unknown = "there is no task `treble` here; known: double";
@@ -178,7 +178,7 @@ async fn a_panic_is_the_failure_of_one_request() {
 }
 
 #[tokio::test]
-async fn answers_pings_and_cancels_while_it_works() {
+async fn a_worker_answers_pings_and_cancels_while_it_works() {
     let dropped = Arc::default();
     let (mut host, _served) = Host::of(Worker::new("w").task(forever(&dropped))).await;
     host.ask(1, "forever", "1").await;
@@ -235,7 +235,7 @@ async fn a_blocking_task_sees_its_cancel_and_answers_itself() {
 }
 
 #[tokio::test]
-async fn what_a_task_says_comes_before_its_reply() {
+async fn the_events_of_a_task_come_before_its_reply() {
     let task = Task::new("talk", |call: Call| async move {
         call.progress(1.0, Some(2.0), Some("half"));
         call.log(LogLevel::Warn, "odd");
@@ -279,7 +279,7 @@ async fn a_chatty_task_cannot_fill_the_memory() {
 }
 
 #[tokio::test]
-async fn works_on_as_many_as_it_says_and_says_which() {
+async fn a_worker_works_on_as_many_requests_as_it_declares_and_reports_each_start() {
     let dropped = Arc::default();
     let two = NonZeroU32::new(2).unwrap();
     let worker = Worker::new("w")
@@ -304,7 +304,7 @@ async fn works_on_as_many_as_it_says_and_says_which() {
 }
 
 #[tokio::test]
-async fn drains_before_it_ends() {
+async fn a_worker_that_drains_answers_before_it_ends() {
     let (mut host, served) = Host::of(Worker::new("w").task(double())).await;
     host.0
         .queue(&Request::new(1, "double", Payload::from_json("1").unwrap()).into())
@@ -316,7 +316,7 @@ async fn drains_before_it_ends() {
 }
 
 #[tokio::test]
-async fn gets_ready_before_it_says_so() {
+async fn a_worker_prepares_before_it_says_that_it_is_ready() {
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let worker = Worker::new("w")
         .task(double())
@@ -331,7 +331,7 @@ async fn gets_ready_before_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_get_ready_ends_with_the_reason() {
+async fn a_worker_whose_preparation_fails_ends_with_the_reason() {
     let worker = Worker::new("w").prepare(async { Err("no model".into()) });
     let (_host, served) = Host::of(worker).await;
     let error = served.await.unwrap().unwrap_err();
@@ -339,7 +339,7 @@ async fn a_worker_that_cannot_get_ready_ends_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_result_too_large_is_the_failure_of_its_request() {
+async fn a_result_that_is_too_large_fails_its_request_only() {
     let task = Task::new("grow", |call: Call| async move {
         Ok(Json("x".repeat(call.read()?)))
     });
@@ -360,7 +360,7 @@ async fn a_result_too_large_is_the_failure_of_its_request() {
 }
 
 #[tokio::test]
-async fn a_broken_request_is_answered_or_complained_of() {
+async fn a_broken_request_is_answered_or_logged() {
     use tokio::io::AsyncWriteExt;
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let (reader, writer) = tokio::io::split(near);

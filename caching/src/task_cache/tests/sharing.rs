@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_thousand_askers_compute_once() {
+async fn a_thousand_callers_compute_once() {
     let cache = cache();
     let computed = Arc::new(AtomicUsize::new(0));
     let release = Arc::new(Notify::new());
@@ -43,7 +43,7 @@ async fn a_thousand_askers_compute_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_thousand_askers_on_many_threads_compute_once() {
+async fn a_thousand_callers_on_many_threads_compute_once() {
     for round in 0_u32..20 {
         let cache = cache();
         let computed = Arc::new(AtomicUsize::new(0));
@@ -89,7 +89,7 @@ async fn a_failure_reaches_every_waiter_and_is_not_stored() {
 }
 
 #[tokio::test]
-async fn hundreds_of_leaders_are_cancelled_and_nobody_is_stranded() {
+async fn waiters_of_hundreds_of_cancelled_leaders_all_get_an_outcome() {
     const ASKERS: usize = 300;
     const CANCELLED: usize = ASKERS - 2;
     let cache = cache();
@@ -131,7 +131,7 @@ async fn hundreds_of_leaders_are_cancelled_and_nobody_is_stranded() {
 }
 
 #[tokio::test]
-async fn a_panic_of_one_is_nobody_elses() {
+async fn a_panic_of_one_caller_does_not_reach_another() {
     let cache = cache();
     let started = Arc::new(Notify::new());
     let panicking = tokio::spawn({
@@ -161,7 +161,7 @@ async fn a_panic_of_one_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_panic_before_there_is_a_future_strands_nobody() {
+async fn a_panic_before_there_is_a_future_leaves_no_waiter_behind() {
     let cache = cache();
     let asker = cache.clone();
     let panicked = tokio::spawn(async move {
@@ -176,7 +176,7 @@ async fn a_panic_before_there_is_a_future_strands_nobody() {
 }
 
 #[tokio::test]
-async fn a_cancelled_outcome_is_handed_to_nobody() {
+async fn a_cancelled_outcome_is_shared_with_nobody() {
     let cache = cache();
     let permit = lead(&cache, &policy()).await;
     let (first, second) = (join(&cache, &policy()).await, join(&cache, &policy()).await);
@@ -192,7 +192,7 @@ async fn a_cancelled_outcome_is_handed_to_nobody() {
 }
 
 #[tokio::test]
-async fn waiters_that_give_up_take_nothing_along() {
+async fn waiters_that_give_up_do_not_affect_the_others() {
     let cache = cache();
     let permit = lead(&cache, &policy()).await;
     let (gone, staying) = (join(&cache, &policy()).await, join(&cache, &policy()).await);

@@ -6,7 +6,7 @@ use super::*;
 use crate::fingerprint::InputFiles;
 
 #[tokio::test]
-async fn permanent_failures_are_stored_if_asked_for_and_answer_only_who_asked() {
+async fn permanent_failures_are_stored_and_used_only_by_policies_that_ask_for_them() {
     let clock = clock();
     let cache = TaskCache::with_clock(Arc::new(MapCache::default()), clock.clone());
     let asking = policy().store_permanent_failures(MINUTE);
@@ -25,7 +25,7 @@ async fn permanent_failures_are_stored_if_asked_for_and_answer_only_who_asked() 
 }
 
 #[tokio::test]
-async fn a_stored_result_expires_and_keeps_what_is_known_about_it() {
+async fn a_stored_result_has_its_metadata_and_expires() {
     let clock = clock();
     let cache = TaskCache::with_clock(Arc::new(MapCache::default()), clock.clone());
     let fingerprint = Fingerprint::builder().task("resize").build();
@@ -52,7 +52,7 @@ async fn a_stored_result_expires_and_keeps_what_is_known_about_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_declared_cacheable_is_neither_shared_nor_stored() {
+async fn a_result_that_is_not_declared_cacheable_is_neither_shared_nor_stored() {
     let cache = cache();
     let permit = lead(&cache, &policy()).await;
     cache.commit(permit, success(b"stored")).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_refresh_computes_once_more_and_replaces() {
 }
 
 #[tokio::test]
-async fn a_refresh_does_not_join_those_who_take_what_is_stored() {
+async fn a_refresh_does_not_join_callers_who_take_stored_results() {
     let cache = cache();
     let _plain = lead(&cache, &policy()).await;
     let _fresh = lead(&cache, &policy().refresh()).await;
@@ -119,7 +119,7 @@ fn with_input(folder: &Path) -> Policy {
 }
 
 #[tokio::test]
-async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
+async fn a_result_whose_inputs_changed_is_neither_shared_nor_stored() {
     let folder = tempfile::tempdir().unwrap();
     let policy = with_input(folder.path());
     let cache = cache();
@@ -142,7 +142,7 @@ async fn inputs_that_change_while_the_job_runs_keep_its_result_from_everyone() {
 }
 
 #[tokio::test]
-async fn inputs_that_stay_are_no_obstacle() {
+async fn a_result_whose_inputs_did_not_change_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let policy = with_input(folder.path());
     let cache = cache();
@@ -151,7 +151,7 @@ async fn inputs_that_stay_are_no_obstacle() {
 }
 
 #[tokio::test]
-async fn what_is_invalidated_while_it_runs_is_not_stored_and_nobody_else_joins() {
+async fn a_computation_that_is_invalidated_is_neither_stored_nor_joined() {
     let selectors = [
         Selector::all(),
         Selector::key(key()),
@@ -295,7 +295,7 @@ async fn a_stored_failure_does_not_reach_a_waiter_who_did_not_ask_for_failures()
 }
 
 #[tokio::test]
-async fn a_failing_store_costs_hits_and_nothing_else() {
+async fn a_failing_store_causes_misses_and_nothing_else() {
     let mut store = MockCache::new();
     store.expect_get().returning(|_| Err(broken()));
     store.expect_put().returning(|_, _| Err(broken()));

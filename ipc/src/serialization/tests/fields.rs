@@ -4,7 +4,7 @@ use super::*;
 use crate::messages::{Log, LogLevel, TaskDeclaration, TaskError};
 
 #[test]
-fn a_broken_message_names_what_is_wrong_and_whose_it_is() {
+fn a_malformed_message_is_reported_with_its_fault_and_its_request() {
     for (line, id, reason) in [
         (
             r#"{"type":"response","result":1}"#,
@@ -75,7 +75,7 @@ fn a_broken_message_names_what_is_wrong_and_whose_it_is() {
 }
 
 #[test]
-fn a_wrong_hello_is_told_from_other_events_and_says_which_field_is_wrong() {
+fn a_malformed_hello_is_reported_as_one_with_the_field_that_is_wrong() {
     for (fields, reason) in [
         (
             r#""protocol":[1],"concurrency":0"#,
@@ -131,7 +131,7 @@ fn a_wrong_hello_is_told_from_other_events_and_says_which_field_is_wrong() {
 }
 
 #[test]
-fn a_failure_may_leave_out_what_it_does_not_know() {
+fn an_error_may_omit_every_field() {
     let line = r#"{"type":"response","id":"7","result":null,"error":{"message":"no"}}"#;
     let [Incoming::Message(IpcMessage::Response(response))] = &decode(line)[..] else {
         panic!()
@@ -144,7 +144,7 @@ fn a_failure_may_leave_out_what_it_does_not_know() {
 }
 
 #[test]
-fn null_is_absent_and_milliseconds_are_rounded() {
+fn a_null_field_is_absent_and_milliseconds_are_rounded() {
     let hello = r#"{"type":"event","event":"hello","protocol":[1],"name":null,"version":null,
         "concurrency":null,"capabilities":null,"tasks":null}"#
         .replace('\n', "");

@@ -17,7 +17,7 @@ fn answers(codec: &mut Codec, bytes: &[u8]) -> Vec<Incoming> {
 }
 
 #[test]
-fn text_goes_out_raw_and_the_rest_compact() {
+fn a_text_is_sent_raw_and_other_json_is_sent_compact() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     ask(&mut codec, 1, r#""a \"b\" \u00e9""#).unwrap();
     ask(&mut codec, 2, r#"{ "a b": [1, 2] }"#).unwrap();
@@ -41,7 +41,7 @@ fn a_line_break_in_a_text_is_an_error_of_that_item() {
 }
 
 #[test]
-fn answers_come_in_order_and_empty_ones_count() {
+fn answers_belong_to_items_in_order_and_empty_ones_count() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     for id in 1..=3 {
         ask(&mut codec, id, "\"x\"").unwrap();
@@ -78,7 +78,7 @@ fn json_answers_are_checked() {
 }
 
 #[test]
-fn half_an_answer_is_none() {
+fn an_answer_without_a_newline_at_the_end_is_malformed() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     ask(&mut codec, 1, "\"x\"").unwrap();
     codec.finish();
@@ -105,7 +105,7 @@ fn a_banner_is_passed_over_before_and_after_the_first_request() {
 }
 
 #[test]
-fn an_answer_too_long_fails_its_own_item_only() {
+fn an_answer_that_is_too_long_fails_its_own_item_only() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     ask(&mut codec, 1, "\"x\"").unwrap();
     ask(&mut codec, 2, "\"y\"").unwrap();
@@ -121,7 +121,7 @@ fn an_answer_too_long_fails_its_own_item_only() {
 }
 
 #[test]
-fn has_no_words_for_events() {
+fn an_event_to_a_filter_sends_nothing() {
     let mut codec = filter(LineFormat::Text, LineFormat::Text);
     codec.encode(&Event::Drain.into()).unwrap();
     assert!(codec.outgoing().is_empty());

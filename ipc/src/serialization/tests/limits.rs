@@ -10,7 +10,7 @@ pub(super) fn small(max_message_bytes: usize) -> Limits {
 }
 
 #[test]
-fn a_message_too_large_is_dropped_to_its_newline_and_named() {
+fn a_message_that_is_too_large_is_dropped_up_to_its_newline_and_reported() {
     let large = format!(
         r#"{{"type":"response","id":"6","result":"{}"}}"#,
         "x".repeat(5000)
@@ -33,7 +33,7 @@ fn a_message_too_large_is_dropped_to_its_newline_and_named() {
 }
 
 #[test]
-fn the_id_of_a_message_too_large_is_its_own_and_whole() {
+fn the_id_of_a_message_that_is_too_large_is_its_own_and_complete() {
     let told = |head: &str| {
         let line = format!("{head}{}", "x".repeat(2000));
         match &decode_within(line.as_bytes(), small(100))[..] {
@@ -84,7 +84,7 @@ fn a_long_line_of_noise_is_stray_not_a_message() {
 }
 
 #[test]
-fn strays_that_nobody_could_be_told_of_are_told_of_at_the_end() {
+fn dropped_stray_lines_are_reported_at_the_end_of_the_stream() {
     let limits = Limits {
         stray_lines_per_second: 2,
         ..Limits::default()
@@ -111,7 +111,7 @@ fn a_stream_that_breaks_off_leaves_no_half_message() {
 }
 
 #[test]
-fn what_is_too_large_to_send_leaves_nothing_behind() {
+fn a_message_that_is_too_large_to_send_leaves_no_bytes_behind() {
     let mut codec = Codec::new(Native, small(200));
     let request = |size: usize| Request::new(1, "t", Payload::from_text(&"x".repeat(size))).into();
     codec.encode(&request(1)).unwrap();
@@ -125,7 +125,7 @@ fn what_is_too_large_to_send_leaves_nothing_behind() {
 }
 
 #[test]
-fn written_bytes_leave_the_queue() {
+fn written_bytes_are_removed_from_the_outgoing_bytes() {
     let mut codec = Codec::new(Native, Limits::default());
     codec.encode(&Event::Drain.into()).unwrap();
     let line = codec.outgoing().to_vec();

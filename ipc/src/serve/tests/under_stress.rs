@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_is_too_large_to_say_does_not_end_the_worker() {
+async fn a_message_that_is_too_large_does_not_end_the_worker() {
     let task = Task::new("talk", |call: Call| async move {
         call.log(LogLevel::Info, "x".repeat(1000));
         call.progress(1.0, None, Some(&"x".repeat(1000)));
@@ -122,7 +122,7 @@ async fn a_task_may_clean_up_before_it_stops() {
 }
 
 #[tokio::test]
-async fn a_worker_with_its_hands_full_still_speaks() {
+async fn a_worker_with_a_full_queue_still_sends_events() {
     let task = Task::new("talk", |call: Call| async move {
         loop {
             call.progress(1.0, None, None);

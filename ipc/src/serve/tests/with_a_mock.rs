@@ -39,7 +39,7 @@ async fn a_host_that_is_gone_before_the_answer_ends_the_worker() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_read_gets_no_more_replies_than_fill_a_pipe() {
+async fn a_host_that_does_not_read_gets_at_most_a_pipe_full_of_replies() {
     use std::sync::atomic::AtomicUsize;
 
     let unsent = Arc::new(AtomicUsize::new(0));
