@@ -18,6 +18,7 @@ const MAX_THREADS: usize = 16;
 /// How long a thread without work stays.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
+/// The threads of this process, which all caches share.
 static POOL: Pool = Pool::new(|| {
     let thread = thread::Builder::new().name("ratchet-cache".to_owned());
     thread.spawn(|| POOL.work()).map(drop)
@@ -34,6 +35,7 @@ pub(crate) async fn run<T: Send + 'static>(
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// A pool of threads that is never empty while work waits.
 struct Pool {
     state: Mutex<State>,
     has_work: Condvar,
@@ -41,6 +43,7 @@ struct Pool {
     start_thread: fn() -> io::Result<()>,
 }
 
+/// What the lock of a pool protects.
 struct State {
     waiting: VecDeque<Work>,
     threads: usize,
@@ -61,6 +64,7 @@ impl Pool {
         }
     }
 
+    /// Does work on a thread, and waits for its result.
     async fn run<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> T + Send + 'static,
@@ -76,6 +80,7 @@ impl Pool {
             .map_err(|_| io::Error::other("the operation panicked"))
     }
 
+    /// Hands work to a thread, and starts one if all are busy. Refused work is dropped.
     fn submit(&self, work: Work) -> io::Result<()> {
         let mut state = self.state();
         state.waiting.push_back(work);

@@ -210,7 +210,7 @@ impl Cache for DiskCache {
             Peek::Miss => None,
             Peek::MayBlock => self.blocking(move |store| store.find(&key)).await?,
         };
-        self.store.count(found.is_some());
+        self.store.count_lookup(found.is_some());
         if self.store.has_many_uses() {
             // The uses decide only which entries are dropped first, so a failure costs nothing here.
             let _ = self.blocking(DiskStore::write_uses).await;

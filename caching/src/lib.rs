@@ -70,7 +70,7 @@
 //! ```text
 //! task_cache              looks up, computes once, stores
 //! memory, disk, tiered    the caches
-//! cache                   the trait of all caches
+//! cache, counters         the trait of all caches, and their counts
 //! invalidation            selects entries
 //! entry                   a value and what is known about it
 //! fingerprint             everything that a result depends on
@@ -85,6 +85,8 @@
 mod blocking;
 mod cache;
 mod clock;
+#[cfg(any(feature = "memory", feature = "disk"))]
+mod counters;
 #[cfg(feature = "disk")]
 mod disk;
 mod entry;

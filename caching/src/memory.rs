@@ -10,6 +10,7 @@ use moka::sync::Cache as Moka;
 
 use crate::cache::{Cache, Stats};
 use crate::clock::{Clock, SystemClock};
+use crate::counters::Counters;
 use crate::entry::{Entry, Listing, Metadata};
 use crate::error::CacheError;
 use crate::invalidation::Selector;
@@ -53,16 +54,6 @@ struct Slot {
     last_used: AtomicU64,
 }
 
-/// All accesses are relaxed: each counter is independent, and nothing is ordered by it.
-#[derive(Default)]
-struct Counters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    puts: AtomicU64,
-    expired: AtomicU64,
-    evicted: AtomicU64,
-}
-
 impl std::fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MemoryCache")
@@ -83,7 +74,7 @@ impl MemoryCache {
             })
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
-                    evictions.evicted.fetch_add(1, Ordering::Relaxed);
+                    evictions.count_evicted(1);
                 }
             })
             .build();
@@ -118,6 +109,7 @@ impl MemoryCache {
         self
     }
 
+    /// Whether an entry has expired, by its own time or by a limit of the cache.
     fn is_expired(&self, slot: &Slot, age: Duration, now: SystemTime) -> bool {
         let idle = age.saturating_sub(Duration::from_nanos(slot.last_used.load(Ordering::Relaxed)));
         slot.entry.metadata().is_expired(now)
@@ -125,6 +117,7 @@ impl MemoryCache {
             || self.time_to_idle.is_some_and(|limit| idle >= limit)
     }
 
+    /// The entries that a selector selects, expired ones included.
     fn selected(&self, selector: &Selector) -> impl Iterator<Item = (Key, Arc<Slot>)> {
         let single = selector.single_key();
         let all = single.is_none().then(|| self.entries.iter());
@@ -138,12 +131,13 @@ impl MemoryCache {
             })
     }
 
+    /// Finds a live entry, and notes its use.
     fn look_up(&self, key: &Key) -> Option<Entry> {
         let slot = self.entries.get(key)?;
         let now = self.clock.now();
         let age = now.duration_since(slot.stored).unwrap_or_default();
         if self.is_expired(&slot, age, now) {
-            self.counters.expired.fetch_add(1, Ordering::Relaxed);
+            self.counters.count_expired();
             // This may remove a fresh entry that was put at this moment. Its result is then computed again.
             self.entries.invalidate(key);
             return None;
@@ -176,12 +170,7 @@ fn weight(entry: &Entry) -> u64 {
 impl Cache for MemoryCache {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
         let entry = self.look_up(key);
-        let counter = if entry.is_some() {
-            &self.counters.hits
-        } else {
-            &self.counters.misses
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.counters.count_lookup(entry.is_some());
         Ok(entry)
     }
 
@@ -202,7 +191,7 @@ impl Cache for MemoryCache {
             last_used: AtomicU64::new(0),
         };
         self.entries.insert(*key, Arc::new(slot));
-        self.counters.puts.fetch_add(1, Ordering::Relaxed);
+        self.counters.count_put();
         Ok(())
     }
 
@@ -236,17 +225,8 @@ impl Cache for MemoryCache {
     async fn stats(&self) -> Result<Stats, CacheError> {
         // moka evicts during later calls. This evicts now, so that the figures are within the limit.
         self.entries.run_pending_tasks();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(Stats {
-            entries: self.entries.entry_count(),
-            bytes: self.entries.weighted_size(),
-            hits: count(&self.counters.hits),
-            misses: count(&self.counters.misses),
-            puts: count(&self.counters.puts),
-            expired: count(&self.counters.expired),
-            evicted: count(&self.counters.evicted),
-            quarantined: 0,
-        })
+        let (entries, bytes) = (self.entries.entry_count(), self.entries.weighted_size());
+        Ok(self.counters.stats(entries, bytes))
     }
 }
 

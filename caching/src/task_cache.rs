@@ -49,6 +49,7 @@ pub struct TaskCache {
     core: Arc<Core>,
 }
 
+/// What all clones of a cache share.
 struct Core {
     store: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
@@ -318,6 +319,7 @@ impl TaskCache {
 }
 
 impl Core {
+    /// Finds a stored entry that the policy lets a caller use.
     async fn look_up(&self, key: &Key, policy: &Policy) -> Option<Hit> {
         if !policy.is_cacheable || policy.is_refresh {
             return None;
@@ -334,6 +336,7 @@ impl Core {
             .then_some(Hit { entry })
     }
 
+    /// Stores the outcome of a flight, unless the flight was invalidated.
     async fn store(&self, leader: &Leader, entry: Entry) -> Committed {
         let _no_invalidation = self.puts.read().await;
         if leader.is_invalidated() {

@@ -114,10 +114,12 @@ impl Index {
         find(&connection, key).ok()
     }
 
+    /// Looks up a key, and waits for another process if necessary.
     pub(super) fn get(&self, key: &Key, patience: Duration) -> Result<FoundEntry, CacheError> {
         self.read(patience, |connection| find(connection, key))
     }
 
+    /// Lists the selected entries that have not expired.
     pub(super) fn list(
         &self,
         selector: &Selector,
@@ -151,6 +153,7 @@ impl Index {
         })
     }
 
+    /// Performs a read that may wait for another process.
     fn read<T>(
         &self,
         patience: Duration,
@@ -240,6 +243,7 @@ fn remove_orphaned_files(connection: &mut Connection, layout: &Layout) -> rusqli
     transaction.commit()
 }
 
+/// The device and the inode of a file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = path.metadata().ok()?;
     Some((metadata.dev(), metadata.ino()))

@@ -23,6 +23,7 @@ const SCHEMA: u32 = 2;
 const PREFIX: &str = "results-v";
 /// How many damaged files are kept for a person who investigates the damage.
 const MAX_QUARANTINED: usize = 16;
+/// The content of CACHEDIR.TAG, whose first line is fixed by its specification.
 const TAG: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Results that ratchet can compute again.\n";
 
@@ -125,6 +126,7 @@ impl Layout {
         }
     }
 
+    /// Refuses an existing path that another user owns or may write.
     fn check(&self, path: &Path) -> Result<(), CacheError> {
         let metadata = path
             .metadata()

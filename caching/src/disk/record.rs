@@ -118,6 +118,7 @@ impl Record {
     }
 }
 
+/// The first bytes of a BLAKE3 hash that is keyed with the key of the entry.
 fn checksum(key: &Key, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = blake3::keyed_hash(key.as_bytes(), body);
     let mut checksum = [0; CHECKSUM_BYTES];

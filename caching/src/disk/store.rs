@@ -1,12 +1,13 @@
 //! The disk cache behind its async interface. Everything here may block.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::cache::Stats;
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::disk::DiskOptions;
 use crate::disk::index::Index;
 use crate::disk::journal_mode::JournalMode;
@@ -51,21 +52,6 @@ pub(super) enum Peek {
     Miss,
     /// Only [`DiskStore::find`] can tell, which may block.
     MayBlock,
-}
-
-/// All accesses are relaxed: each counter is independent, and nothing is ordered by it.
-#[derive(Debug, Default)]
-struct Counters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    puts: AtomicU64,
-    expired: AtomicU64,
-    evicted: AtomicU64,
-    quarantined: AtomicU64,
-}
-
-fn add(counter: &AtomicU64, count: u64) {
-    counter.fetch_add(count, Ordering::Relaxed);
 }
 
 impl DiskStore {
@@ -139,7 +125,7 @@ impl DiskStore {
             }
             new_indexes += 1;
             if self.layout.set_index_aside(path)? {
-                add(&self.counters.quarantined, 1);
+                self.counters.count_quarantined();
                 tracing::warn!(path = %path.display(), "the cache index is damaged; it was set aside, and the cache starts empty");
             }
         }
@@ -200,17 +186,18 @@ impl DiskStore {
         }
     }
 
+    /// Looks up a key. It may wait for another process, and removes an entry that cannot be used.
     pub(super) fn find(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
         match self.with_index(|index| index.get(key, self.patience()))? {
             FoundEntry::Absent => Ok(None),
             FoundEntry::Damaged => {
-                add(&self.counters.quarantined, 1);
+                self.counters.count_quarantined();
                 tracing::debug!(%key, "a damaged cache entry is dropped");
                 self.remove_unusable(key, None);
                 Ok(None)
             }
             FoundEntry::Intact(record, _) if record.metadata.is_expired(self.clock.now()) => {
-                add(&self.counters.expired, 1);
+                self.counters.count_expired();
                 self.remove_unusable(key, Some(record.digest));
                 Ok(None)
             }
@@ -219,6 +206,7 @@ impl DiskStore {
         }
     }
 
+    /// Makes the entry of a hit, and remembers its use.
     fn hit(&self, key: &Key, record: Record, value: Arc<[u8]>) -> Entry {
         let now = to_nanos(self.clock.now());
         let mut uses = self
@@ -229,6 +217,7 @@ impl DiskStore {
         Entry::verified(value, record.digest, record.metadata)
     }
 
+    /// Reads the value of an entry from its file.
     fn read_file(&self, key: &Key, record: Record) -> Result<Option<Entry>, CacheError> {
         let name = FileName::of(key, &record.digest);
         match value_files::read(&self.layout, name, record.size, record.digest)? {
@@ -236,7 +225,7 @@ impl DiskStore {
             // Another process removed the entry since the lookup, or a loss of power cost the file.
             FileValue::Missing => {}
             FileValue::Damaged => {
-                add(&self.counters.quarantined, 1);
+                self.counters.count_quarantined();
                 tracing::debug!(%key, "a damaged cache entry is set aside");
                 if let Err(error) = value_files::quarantine(&self.layout, name) {
                     tracing::debug!(%key, %error, "a damaged cache entry could not be set aside and is removed");
@@ -256,6 +245,7 @@ impl DiskStore {
         }
     }
 
+    /// Stores an entry.
     pub(super) fn put(&self, key: &Key, entry: &Entry, is_inline: bool) -> Result<(), CacheError> {
         let record = Record::of(entry, is_inline);
         let size = stored_size(entry.size(), record.encode(key).len());
@@ -281,8 +271,8 @@ impl DiskStore {
             }
             Ok(transaction.evict(self.max_bytes, self.clock.now())?)
         })?;
-        add(&self.counters.evicted, evicted);
-        add(&self.counters.puts, 1);
+        self.counters.count_evicted(evicted);
+        self.counters.count_put();
         Ok(())
     }
 
@@ -296,27 +286,12 @@ impl DiskStore {
 
     pub(super) fn stats(&self) -> Result<Stats, CacheError> {
         let (entries, bytes) = self.with_index(|index| index.totals(self.patience()))?;
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(Stats {
-            entries,
-            bytes,
-            hits: count(&self.counters.hits),
-            misses: count(&self.counters.misses),
-            puts: count(&self.counters.puts),
-            expired: count(&self.counters.expired),
-            evicted: count(&self.counters.evicted),
-            quarantined: count(&self.counters.quarantined),
-        })
+        Ok(self.counters.stats(entries, bytes))
     }
 
     /// Counts a lookup.
-    pub(super) fn count(&self, is_hit: bool) {
-        let counter = if is_hit {
-            &self.counters.hits
-        } else {
-            &self.counters.misses
-        };
-        add(counter, 1);
+    pub(super) fn count_lookup(&self, is_hit: bool) {
+        self.counters.count_lookup(is_hit);
     }
 
     fn take_uses(&self) -> HashMap<Key, u64> {

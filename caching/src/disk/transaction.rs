@@ -48,6 +48,7 @@ pub(super) struct WriteTransaction<'c> {
 }
 
 impl<'c> WriteTransaction<'c> {
+    /// Begins a transaction, and waits while another process is writing.
     pub(super) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
         // Immediate: a transaction that begins as a reader cannot wait for its turn to write.
         let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -57,6 +58,7 @@ impl<'c> WriteTransaction<'c> {
         })
     }
 
+    /// Makes all changes take place, and then removes the files of removed entries.
     pub(super) fn commit(self, layout: &Layout) -> rusqlite::Result<()> {
         self.sql.commit()?;
         // A crash before the commit must not leave entries without their files, so the files go last.
@@ -184,6 +186,7 @@ impl<'c> WriteTransaction<'c> {
         statement.query_row([], |row| row.get(0))
     }
 
+    /// Removes the entry under a key, if there is one.
     fn remove(&mut self, key: &Key) -> rusqlite::Result<()> {
         let sql = "DELETE FROM entries WHERE key = ?1 RETURNING key, record";
         self.delete(sql, &&key.as_bytes()[..])

@@ -40,6 +40,7 @@ pub(super) struct PendingFile {
 }
 
 impl PendingFile {
+    /// Writes a value to a new temporary file.
     pub(super) fn write(layout: &Layout, value: &[u8], sync: bool) -> Result<Self, CacheError> {
         loop {
             let path = layout.incoming().join(unique_name());
@@ -103,6 +104,7 @@ pub(super) enum FileValue {
     Damaged,
 }
 
+/// Reads a value, and checks its owner, its size and its digest.
 pub(super) fn read(
     layout: &Layout,
     name: FileName,
@@ -140,6 +142,7 @@ pub(super) fn read(
     })
 }
 
+/// Removes the file of an entry that is gone.
 pub(super) fn remove(layout: &Layout, name: FileName) {
     let path = name.path(layout);
     if let Err(error) = fs::remove_file(&path)
@@ -149,6 +152,7 @@ pub(super) fn remove(layout: &Layout, name: FileName) {
     }
 }
 
+/// Sets a damaged file aside.
 pub(super) fn quarantine(layout: &Layout, name: FileName) -> Result<(), CacheError> {
     layout.quarantine(&name.path(layout))
 }

@@ -59,6 +59,7 @@ impl FingerprintBuilder {
         builder
     }
 
+    /// Sets a part to the digest of the content that a function hashes.
     fn set(
         &mut self,
         component: Component,
@@ -70,6 +71,7 @@ impl FingerprintBuilder {
         self.set_digest(component, name, digest);
     }
 
+    /// Sets a part, and keeps the parts sorted.
     fn set_digest(&mut self, component: Component, name: String, digest: [u8; 32]) {
         let part = Part {
             component,
@@ -190,6 +192,7 @@ impl FingerprintBuilder {
         self.with_files(Component::File, files)
     }
 
+    /// Sets a part for each file.
     fn with_files(mut self, component: Component, files: &InputFiles) -> Self {
         for file in files.iter() {
             self.set(component, printable(file.declared.as_os_str()), |hash| {

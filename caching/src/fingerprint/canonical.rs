@@ -23,6 +23,7 @@ pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
     }
 }
 
+/// Reads a JSON text and writes its canonical form.
 struct Writer<'a> {
     text: &'a [u8],
     position: usize,
@@ -53,6 +54,7 @@ impl Writer<'_> {
         (self.peek()? == wanted).then(|| self.copy(1))
     }
 
+    /// Copies bytes to the output without a change.
     fn copy(&mut self, count: usize) {
         let end = self.position + count;
         self.output
@@ -91,6 +93,7 @@ impl Writer<'_> {
         }
     }
 
+    /// Copies an object to the output, and sorts its members.
     fn object(&mut self, depth: usize) -> Option<()> {
         self.copy(1);
         if self.take(b'}').is_some() {

@@ -69,6 +69,7 @@ impl InputFiles {
         Self::read_within(MAX_FILES_IN_FOLDER, hasher, base, named)
     }
 
+    /// Reads files and folders, each with at most `limit` files in it.
     fn read_within(
         limit: usize,
         hasher: &FileHasher,

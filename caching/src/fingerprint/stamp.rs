@@ -31,10 +31,12 @@ impl Stamp {
         }
     }
 
+    /// The type and the permission bits of the file.
     pub(super) fn mode(&self) -> u32 {
         self.mode
     }
 
+    /// Adds the stamp to a digest.
     pub(super) fn hash_into(&self, hash: &mut blake3::Hasher) {
         for number in [self.device, self.inode, self.size, u64::from(self.mode)] {
             hash.update(&number.to_le_bytes());

@@ -70,6 +70,7 @@ pub(super) fn read(
     })
 }
 
+/// The digests of the names that were visited so far.
 struct Walk<'a> {
     depth: Depth<'a>,
     content: blake3::Hasher,
@@ -136,6 +137,7 @@ impl Walk<'_> {
         Ok(children)
     }
 
+    /// Adds a name or a link target to the digest of contents, with its length and its kind.
     fn text(&mut self, kind: u8, text: &Path) {
         let bytes = text.as_os_str().as_encoded_bytes();
         self.content

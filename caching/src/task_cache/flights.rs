@@ -41,6 +41,7 @@ pub(super) enum FlightState {
     NotShareable,
 }
 
+/// One computation.
 #[derive(Debug)]
 struct Flight {
     state: watch::Sender<FlightState>,
@@ -57,6 +58,7 @@ pub(super) struct Flights {
     table: Mutex<FlightTable>,
 }
 
+/// The flights that an invalidation has to find.
 #[derive(Debug, Default)]
 struct FlightTable {
     /// The flights that can be joined.
@@ -192,6 +194,7 @@ impl Leader {
         self.flight.is_invalidated.load(Ordering::Acquire)
     }
 
+    /// Takes the flight out of the table, so that nobody joins it.
     fn leave_table(&self) {
         let mut table = self.flights.table();
         // After an invalidation there may be another flight with this id.

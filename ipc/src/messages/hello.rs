@@ -83,6 +83,7 @@ impl<'de> Deserialize<'de> for Hello {
     }
 }
 
+/// Reads the declarations of all tasks. An error names the task and the field.
 fn read_tasks(
     value: Option<&RawValue>,
 ) -> Result<Option<BTreeMap<TaskName, TaskDeclaration>>, String> {

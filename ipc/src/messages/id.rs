@@ -25,6 +25,7 @@ use crate::json::{write_decimal, write_string};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(Repr);
 
+/// How an id is stored, so that it is written as it was read.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
     /// A text that is the canonical decimal of this counter.

@@ -83,6 +83,7 @@ pub struct Handshake {
     state: HandshakeState,
 }
 
+/// Whether a hello that counts is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelloRule {
     Optional,

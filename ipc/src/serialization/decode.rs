@@ -288,10 +288,12 @@ struct EventName<'a> {
     event: Cow<'a, str>,
 }
 
+/// Whether an event is a hello. The hello itself may be malformed.
 fn is_hello(value: &str) -> bool {
     serde_json::from_str::<EventName<'_>>(value).is_ok_and(|name| name.event == "hello")
 }
 
+/// Reads an event by its name. An unknown one is kept as a whole.
 fn read_event(value: &str) -> Result<Event, serde_json::Error> {
     let EventName { event: name } = serde_json::from_str(value)?;
     Ok(match &*name {

@@ -33,6 +33,7 @@ pub(super) struct LineBuffer {
     dropped: Option<DroppedLine>,
 }
 
+/// The beginning and the size of a line that is being dropped.
 #[derive(Default)]
 struct DroppedLine {
     head: Vec<u8>,
@@ -50,6 +51,7 @@ impl LineBuffer {
         }
     }
 
+    /// Adds bytes, cut anywhere.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.searched -= self.start;
         if self.start == self.bytes.len() {
@@ -80,6 +82,7 @@ impl LineBuffer {
         self.dropped = None;
     }
 
+    /// The number of bytes that were not returned as lines yet.
     pub(super) fn unread(&self) -> usize {
         self.bytes.len() - self.start
     }

@@ -65,6 +65,7 @@ impl Lines {
         is_banner
     }
 
+    /// Turns a line into the response of a request.
     fn answer(&self, id: MessageId, line: &[u8], decoded: &mut Decoded<'_>) {
         let Ok(text) = std::str::from_utf8(line) else {
             return decoded.malformed(RESPONSE, Some(id), "the answer is not UTF-8", line);

@@ -41,6 +41,7 @@ impl Dialect for Native {
     }
 }
 
+/// Reads a line, which is UTF-8 unless a worker is broken.
 fn read(line: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     match std::str::from_utf8(line) {
         Ok(text) => decode::read_line(text, broken, decoded),

@@ -85,6 +85,7 @@ impl StrayLimiter {
         (self.suppressed > 0).then(|| self.stray_line(b""))
     }
 
+    /// Makes a line that also reports the lines dropped before it.
     fn stray_line(&mut self, line: &[u8]) -> StrayLine {
         let (text, truncated) = excerpt(line);
         let suppressed = std::mem::take(&mut self.suppressed);

@@ -57,6 +57,7 @@ pub(super) struct Conversation<T> {
     has_host_ended: bool,
 }
 
+/// A request that a tokio task works on.
 struct RunningCall {
     id: MessageId,
     cancellation: CancellationToken,
@@ -85,6 +86,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
+    /// Says hello, prepares, and serves until the host needs the worker no more.
     pub(super) async fn run(
         mut self,
         hello: Hello,
@@ -126,11 +128,13 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
+    /// Whether all requests are answered and no more can come.
     fn is_done(&self) -> bool {
         let is_idle = self.queue.is_empty() && self.running.is_empty();
         is_idle && (self.is_draining || self.has_host_ended)
     }
 
+    /// Whether to read more from the host.
     fn accepts_input(&self) -> bool {
         !self.has_host_ended && !self.queue.is_full()
     }
@@ -190,6 +194,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(false)
     }
 
+    /// Starts one request, and answers it if it is done in its first poll.
     async fn start(&mut self, request: Request) -> Result<(), IpcError> {
         let id = request.id.clone();
         if self.concurrency > 1 {
@@ -229,6 +234,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(())
     }
 
+    /// Makes the error for a task that this worker does not have.
     fn unknown_task(&self, task: &TaskName) -> TaskError {
         let mut known: Vec<&str> = self.tasks.keys().map(TaskName::as_str).collect();
         known.sort_unstable();
@@ -239,6 +245,7 @@ impl<T: IpcTransport> Conversation<T> {
         TaskError::new(TaskError::UNKNOWN_TASK, message).retryable(false)
     }
 
+    /// Answers the request of a tokio task that has ended.
     #[expect(
         clippy::expect_used,
         reason = "a call is recorded when its tokio task is spawned"
@@ -279,6 +286,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
+    /// Logs a message of the worker itself, which concerns no request.
     fn log_error(&mut self, message: String) -> Result<(), IpcError> {
         self.send_or_drop(Event::Log(Log {
             id: None,

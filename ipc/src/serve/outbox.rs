@@ -27,6 +27,7 @@ pub(super) struct OutboxReceiver {
     dropped_lines: Arc<AtomicU64>,
 }
 
+/// Makes an outbox and its receiver.
 pub(super) fn channel() -> (Outbox, OutboxReceiver) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let dropped_lines = Arc::new(AtomicU64::new(0));
@@ -43,11 +44,13 @@ pub(super) fn channel() -> (Outbox, OutboxReceiver) {
 }
 
 impl Outbox {
+    /// Adds a progress event, or drops it if there is no room.
     pub(super) fn progress(&self, event: Event) {
         // The next progress supersedes one that is dropped here, so nobody has to know.
         let _ = self.sender.try_send(event);
     }
 
+    /// Adds a log message, or drops and counts it if there is no room.
     pub(super) fn log(&self, log: Log) {
         if self.sender.try_send(Event::Log(log)).is_err() {
             // Relaxed: the count orders nothing.
@@ -84,6 +87,7 @@ impl OutboxReceiver {
         self.receiver.len() + 1
     }
 
+    /// Makes a log message of the number of dropped ones, if there are any.
     fn report_dropped_lines(&self) -> Option<Event> {
         let dropped = self.dropped_lines.swap(0, Ordering::Relaxed);
         (dropped > 0).then(|| {

@@ -28,6 +28,7 @@ pub(super) fn take_over() -> io::Result<(Reader, Writer)> {
     Ok((reader(input)?, writer(output)?))
 }
 
+/// Makes an async reader of stdin, whatever kind of file it is.
 fn reader(input: OwnedFd) -> io::Result<Reader> {
     Ok(match kind(&input)? {
         FileType::Fifo => {
@@ -50,6 +51,7 @@ fn reader(input: OwnedFd) -> io::Result<Reader> {
     })
 }
 
+/// Makes an async writer of stdout, whatever kind of file it is.
 fn writer(output: OwnedFd) -> io::Result<Writer> {
     Ok(match kind(&output)? {
         FileType::Fifo => {

@@ -124,6 +124,7 @@ impl Task {
         )
     }
 
+    /// Makes a task without a declaration.
     fn with(name: impl Into<TaskName>, handler: Handler) -> Self {
         Self {
             name: name.into(),

@@ -130,6 +130,7 @@ where
         Poll::Ready(read)
     }
 
+    /// Writes what is queued, and reads until something comes in.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
         // Write first: what is queued is work that the peer could be doing.
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
@@ -161,6 +162,7 @@ where
         Some(error.map_or(Ok(next), |error| Err(IpcError::Read(error))))
     }
 
+    /// Writes everything that is queued, and reads meanwhile what the codec can hold.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
         loop {
             if let Poll::Ready(done) = self.poll_write(cx) {

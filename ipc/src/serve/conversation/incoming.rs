@@ -21,6 +21,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(())
     }
 
+    /// Handles one thing that came in.
     fn handle(&mut self, incoming: Incoming) -> Result<(), IpcError> {
         match incoming {
             Incoming::Message(IpcMessage::Request(request)) => {
@@ -56,6 +57,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
+    /// Handles an event of the host.
     fn handle_event(&mut self, event: Event) -> Result<(), IpcError> {
         match event {
             Event::Ping(nonce) => self.send_or_drop(Event::Pong(nonce)),
