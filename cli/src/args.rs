@@ -6,25 +6,29 @@
 //! elsewhere.
 
 pub(crate) mod cache;
+pub(crate) mod check;
 pub(crate) mod common;
 pub(crate) mod completions;
-pub(crate) mod crew;
+pub(crate) mod concurrency;
+pub(crate) mod config;
 pub(crate) mod display;
-pub(crate) mod foreign;
 pub(crate) mod man;
 pub(crate) mod map;
+pub(crate) mod other_programs;
 pub(crate) mod output;
 pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod stop;
 pub(crate) mod terms;
 pub(crate) mod worker;
 
 use clap::{Parser, Subcommand};
 
-use crate::{commands, exit};
+use crate::exit;
+use crate::style::When;
 
 const HELP: &str = "\
 Examples:
@@ -56,19 +60,17 @@ pub(crate) enum Verb {
     Runs(runs::RunsArguments),
     Cache(cache::CacheArguments),
     Worker(worker::WorkerArguments),
-    /// Reads a job file, resolves everything, and runs nothing.
-    Check(commands::check::Arguments),
-    /// Shows what is set, and where it comes from.
-    Config(commands::config::Arguments),
+    Check(check::CheckArguments),
+    Config(config::ConfigArguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
-    Schema(commands::schema::Arguments),
+    Schema(schema::SchemaArguments),
     Completions(completions::CompletionsArguments),
     Man(man::ManArguments),
 }
 
 impl Verb {
     /// When colours are to be used on stderr, if that was typed.
-    pub(crate) fn color(&self) -> Option<display::When> {
+    pub(crate) fn color(&self) -> Option<When> {
         match self {
             Self::Run(run) => run.common.display.color,
             Self::Map(map) => map.common.display.color,

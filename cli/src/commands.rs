@@ -1,13 +1,11 @@
-//! One verb a file.
+//! The verbs of `ratchet`, one a file.
 
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
-mod idle;
 pub(crate) mod man;
 pub(crate) mod map;
-mod overwrite;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -1,6 +1,6 @@
 //! What is wrong with a file, where, and what to do about it.
 //!
-//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and a [`Report`] is a source
+//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and a [`Diagnostics`] is a source
 //! with all that was found in it: several errors at once, not one by one.
 
 mod render;
@@ -8,8 +8,10 @@ mod source;
 
 use std::fmt;
 
-pub(crate) use render::Look;
 pub(crate) use source::{Source, Span};
+
+use crate::style::Style;
+use crate::value::closest;
 
 /// One thing that is wrong, or odd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Diagnostic {
     ) -> Self {
         const FEW: usize = 16;
         let names = names.into_iter();
-        if let Some(name) = crate::value::closest(typed, names.clone()) {
+        if let Some(name) = closest(typed, names.clone()) {
             return self.help(format!("did you mean `{name}`?"));
         }
         let known: Vec<_> = names.take(FEW + 1).collect();
@@ -95,12 +97,12 @@ pub(crate) type Problems = Vec<Diagnostic>;
 
 /// A text, and all that was found in it.
 #[derive(Debug, Clone)]
-pub(crate) struct Report {
+pub(crate) struct Diagnostics {
     pub(crate) source: Source,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-impl Report {
+impl Diagnostics {
     pub(crate) fn count(&self, severity: Severity) -> usize {
         self.diagnostics
             .iter()
@@ -113,12 +115,12 @@ impl Report {
     }
 
     /// All of it, as it is shown.
-    pub(crate) fn render(&self, look: Look) -> String {
-        render::report(self, look)
+    pub(crate) fn render(&self, style: Style) -> String {
+        render::render_all(self, style)
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Diagnostics {
     /// In one line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.source.name();

@@ -1,6 +1,6 @@
 //! Documents in YAML, JSON and TOML, from text to typed values in one pass.
 //!
-//! A [`Format`] gives [`Node`]s, each with its place. A type that a document can say is [`FromNode`]: it reads
+//! A [`DocumentFormat`] gives [`Node`]s, each with its place. A type that a document can say is [`FromNode`]: it reads
 //! itself from a node, adds what is wrong to the problems, and says how it is described in messages and in the
 //! JSON Schema. A map of known keys is defined by the macro `section!`, from which all three come. Unknown
 //! keys, wrong types and unreadable values are all found here, in every format alike.
@@ -9,6 +9,7 @@ mod format;
 mod from_node;
 mod json;
 mod node;
+mod part;
 mod scalar;
 mod schema;
 mod section;
@@ -19,13 +20,16 @@ mod toml;
 mod words;
 mod yaml;
 
-pub(crate) use format::{Extent, Format, Part, Sink, json_node, yaml_node};
-pub(crate) use from_node::{Anything, Either, Field, FromNode, Named, Plain, Spanned};
-pub(crate) use node::{Entry, Node, Value};
-pub(crate) use scalar::{
-    AnyByteSize, ByteSize, Command, Count, Factor, False, PositiveNumber, TimeSpan, Version,
+pub(crate) use format::{DocumentFormat, json_node, yaml_node};
+pub(crate) use from_node::{
+    AnyValue, Either, Field, FromNode, Named, ScalarText, Spanned, document_schema,
 };
-pub(crate) use schema::{DRAFT, Schemas, document_schema};
+pub(crate) use node::{Entry, Node, Value};
+pub(crate) use part::{Extent, Part};
+pub(crate) use scalar::{
+    AnyByteSize, ByteSize, Count, Factor, False, PositiveDuration, PositiveNumber, Version,
+};
+pub(crate) use schema::{DRAFT, Schemas};
 pub(crate) use section::{
     Section, SectionPlace, expected as expected_section, property, read as read_section,
     schema as schema_of_section, section, unknown_key,
@@ -35,6 +39,3 @@ pub(crate) use words::{
     ClapWord, Words, expected as expected_words, read as read_word, schema as schema_of_words,
     words,
 };
-
-/// How deep lists and maps may lie in each other in YAML and TOML: deeper is a mistake or an attack.
-const DEEPEST: usize = 128;

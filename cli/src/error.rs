@@ -1,177 +1,153 @@
-//! What can go wrong, which exit code it is, and what to do about it.
+//! The error that ends a call of `ratchet`: its message, its exit code, and what to do about it.
+//!
+//! This module knows no other module's errors. A module whose errors can end a call converts them into a
+//! [`CliError`] beside their definition, because only that module knows whether the user or the system is at fault.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use ratchet_caching::CacheError;
-use ratchet_ipc::IpcError;
 use ratchet_runtime::JournalError;
-use thiserror::Error;
 
-use crate::diagnostic::{Look, Report};
+use crate::diagnostic::Diagnostics;
 use crate::exit;
-use crate::job_file::FileError;
-use crate::settings::SettingsError;
-use crate::trust::Untrusted;
+use crate::style::Style;
+use crate::value::ValueError;
 
-#[derive(Debug, Error)]
-pub(crate) enum CliError {
-    /// What was typed makes no sense, in a way that the parser cannot see.
-    #[error("{message}")]
-    Usage {
-        message: String,
-        hint: Option<String>,
-    },
-    #[error("the built-in worker could not go on")]
-    Worker(#[source] IpcError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// Somebody else may have written what was to be used.
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    /// A line that is no job, where that ends the run.
-    #[error("a line of {} makes no job", .0.source.name())]
-    BadLine(Box<Report>),
-    #[error("{bad} of the lines of {file} make no job")]
-    BadLines { file: String, bad: u64 },
-    #[error("`{}` cannot be read", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// While jobs run that were read before.
-    #[error("`{name}` cannot be read further")]
-    ReadFurther {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
-    /// Before anything runs.
-    #[error("`{}` cannot be written", path.display())]
-    Create {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("`{}` cannot be written", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("stdout cannot be written")]
-    Output(#[source] io::Error),
-    /// A setting or a job that makes no sense, found out before anything runs.
-    #[error(transparent)]
-    Refused(#[from] ratchet_runtime::Error),
-    /// The record of a run.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error("the run cannot be recorded, so nothing was run")]
-    Unrecordable(#[source] JournalError),
-    #[error("the run was stopped because its results could not be recorded: {0}")]
-    Unrecorded(String),
-    #[error("{0}")]
-    Internal(String),
-    #[error("the runtime could not be started")]
-    Runtime(#[source] io::Error),
-    /// The result cache, where it was asked for and not only used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
+/// An error that ends the call, with the exit code that it leads to.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    exit_code: u8,
+    error: Box<dyn Error + Send + Sync>,
+    help: Option<String>,
+    /// What is wrong with files, with the places; printed before the message.
+    diagnostics: Vec<Diagnostics>,
 }
 
 impl CliError {
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::Usage {
-            message: message.into(),
-            hint: None,
+    /// An error whose message and causes are those of `error`.
+    pub(crate) fn new(exit_code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            exit_code,
+            error: error.into(),
+            help: None,
+            diagnostics: Vec::new(),
         }
     }
 
-    pub(crate) fn hint(self, text: impl Into<String>) -> Self {
-        match self {
-            Self::Usage { message, .. } => Self::Usage {
-                message,
-                hint: Some(text.into()),
-            },
-            other => other,
-        }
+    /// The user asked for something that makes no sense, in a way that the parser of arguments cannot see.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, message.into())
+    }
+
+    /// The machine or ratchet itself is at fault.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(exit::INTERNAL, message.into())
+    }
+
+    /// A file or folder cannot be read, which was noticed before anything ran.
+    pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
+        Self::usage(format!("`{}` cannot be read", path.display())).because(source)
+    }
+
+    /// A file or folder cannot be written, which was noticed before anything ran.
+    pub(crate) fn unwritable(path: &Path, source: io::Error) -> Self {
+        Self::usage(format!("`{}` cannot be written", path.display())).because(source)
+    }
+
+    /// Adds the cause.
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.error = Box::new(Caused {
+            message: self.error.to_string(),
+            source: source.into(),
+        });
+        self
+    }
+
+    /// Adds what the user can do about it.
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what is wrong with files.
+    pub(crate) fn with_diagnostics(mut self, diagnostics: Vec<Diagnostics>) -> Self {
+        self.diagnostics = diagnostics;
+        self
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::File(FileError::Nothing { .. }) => exit::NOTHING,
-            Self::Usage { .. }
-            | Self::File(_)
-            | Self::Settings(_)
-            | Self::Untrusted(_)
-            | Self::BadLine(_)
-            | Self::BadLines { .. }
-            | Self::Refused(_)
-            | Self::Create { .. }
-            | Self::Unrecordable(_)
-            | Self::Read { .. } => exit::USAGE,
-            Self::Journal(error) if is_for_the_user(error.kind()) => exit::USAGE,
-            Self::Output(_) if self.is_broken_pipe() => exit::UNREAD,
-            Self::Worker(_)
-            | Self::ReadFurther { .. }
-            | Self::Write { .. }
-            | Self::Output(_)
-            | Self::Unrecorded(_)
-            | Self::Internal(_)
-            | Self::Runtime(_)
-            | Self::Journal(_)
-            | Self::Cache(_) => exit::INTERNAL,
-        }
+        self.exit_code
     }
 
-    /// Whether the reader of stdout has gone. It had enough, so there is nothing to complain about.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    /// What the user can do about it.
+    pub(crate) fn help(&self) -> Option<&str> {
+        self.help.as_deref()
     }
 
-    /// What stands before the error itself: the places in the files.
-    pub(crate) fn reports(&self, look: Look) -> String {
-        match self {
-            Self::File(FileError::Refused(report)) | Self::BadLine(report) => report.render(look),
-            Self::Settings(SettingsError::Refused(reports)) => {
-                reports.iter().map(|report| report.render(look)).collect()
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// What to do about it.
-    pub(crate) fn help(&self) -> Option<String> {
-        match self {
-            Self::Usage { hint, .. } => hint.clone(),
-            Self::Untrusted(error) | Self::Settings(SettingsError::Untrusted(error)) => {
-                Some(error.help())
-            }
-            Self::Output(error) | Self::Write { source: error, .. }
-                if error.kind() == io::ErrorKind::StorageFull =>
-            {
-                Some(
-                    "the disk is full: make room and try again; a recorded run goes on with `ratchet resume`"
-                        .into(),
-                )
-            }
-            Self::Unrecorded(_) => Some(
-                "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record"
-                    .into(),
-            ),
-            Self::Unrecordable(_) => {
-                Some("say another folder by --state-dir, or run with --no-record".into())
-            }
-            _ => None,
-        }
+    /// The places in files that are wrong, as text.
+    pub(crate) fn render_diagnostics(&self, style: Style) -> String {
+        let rendered = self.diagnostics.iter().map(|found| found.render(style));
+        rendered.collect()
     }
 }
 
-/// Whether it was what somebody named, or may not read, rather than a machine that fails.
+impl fmt::Display for CliError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(out)
+    }
+}
+
+impl Error for CliError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// A message with its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Caused {
+    message: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl From<ValueError> for CliError {
+    fn from(error: ValueError) -> Self {
+        let mut usage = Self::usage(error.reason);
+        usage.help = error.hint;
+        usage
+    }
+}
+
+/// The executor refuses a setting or a job before anything runs.
+impl From<ratchet_runtime::Error> for CliError {
+    fn from(error: ratchet_runtime::Error) -> Self {
+        Self::new(exit::USAGE, error)
+    }
+}
+
+impl From<JournalError> for CliError {
+    fn from(error: JournalError) -> Self {
+        let exit_code = if is_for_the_user(error.kind()) {
+            exit::USAGE
+        } else {
+            exit::INTERNAL
+        };
+        Self::new(exit_code, error)
+    }
+}
+
+/// A command that is about the cache itself cannot use it.
+impl From<CacheError> for CliError {
+    fn from(error: CacheError) -> Self {
+        Self::new(exit::INTERNAL, error)
+    }
+}
+
+/// Whether an error is about what the user named or may not read, and not about a machine that fails.
 fn is_for_the_user(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -192,13 +168,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_breaks_off_after_jobs_ran_is_no_usage_error() {
-        let (path, name) = (PathBuf::from("jobs.jsonl"), "jobs.jsonl".to_owned());
-        let broken = || io::Error::from(io::ErrorKind::TimedOut);
-        let source = broken();
-        assert_eq!(CliError::Read { path, source }.exit_code(), exit::USAGE);
-        let source = broken();
-        let further = CliError::ReadFurther { name, source };
-        assert_eq!(further.exit_code(), exit::INTERNAL);
+    fn an_error_keeps_its_cause_and_its_exit_code() {
+        let cause = io::Error::from(io::ErrorKind::TimedOut);
+        let error = CliError::unreadable(Path::new("jobs.jsonl"), cause).with_help("try again");
+        assert_eq!(error.exit_code(), exit::USAGE);
+        assert_eq!(error.to_string(), "`jobs.jsonl` cannot be read");
+        assert_eq!(error.source().unwrap().to_string(), "timed out");
+        assert_eq!(error.help(), Some("try again"));
     }
 }

@@ -5,11 +5,11 @@ use ratchet_runtime::summary::Counts;
 /// All jobs succeeded, or were cached.
 pub(crate) const SUCCESS: u8 = 0;
 
-/// Something went wrong that is nobody's job to fail.
+/// The machine or ratchet itself failed, and not a job.
 pub(crate) const INTERNAL: u8 = 1;
 
-/// What was typed, or a file, makes no sense; nothing ran, unless `--strict` met a line that is no job after
-/// others had been run. It is clap's code too.
+/// The arguments or a file make no sense, and nothing ran. With `--strict`, jobs may have run before a line that is no
+/// job was met. clap uses the same code.
 pub(crate) const USAGE: u8 = 2;
 
 /// There was nothing to do.
@@ -18,20 +18,19 @@ pub(crate) const NOTHING: u8 = 4;
 /// Some jobs did not succeed.
 pub(crate) const UNSUCCESSFUL: u8 = 100;
 
-/// A stop rule, or the deadline, ended the run early. 101 is not used: it is the code of a Rust program that
-/// panicked.
+/// A stop rule or the deadline ended the run early. 101 is not used, because a Rust program that panics ends with it.
 pub(crate) const STOPPED: u8 = 102;
 
-/// SIGINT ended it, as shells have it.
+/// SIGINT ended the call; shells show the same code for a program that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Nobody reads stdout any more. It is the code that a shell shows for a program that SIGPIPE ended.
+/// The reader of stdout has gone; shells show the same code for a program that SIGPIPE ended.
 pub(crate) const UNREAD: u8 = 141;
 
-/// SIGTERM ended it.
+/// SIGTERM ended the call.
 pub(crate) const TERMINATED: u8 = 143;
 
-/// As `--help` has it.
+/// The list of codes in `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    all jobs succeeded, or were cached; or --halt had its successes
@@ -44,44 +43,45 @@ Exit codes:
   141  the reader of stdout has gone (SIGPIPE)
   143  terminated (SIGTERM)";
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunEnd {
     /// There were no more jobs.
     Done,
-    /// A stop rule said so.
-    Rule(Reached),
-    /// Somebody sent a signal.
+    /// A stop rule or the deadline ended it.
+    Halted(HaltReason),
+    /// SIGINT ended it.
     Interrupted,
+    /// SIGTERM ended it.
     Terminated,
-    /// Whoever read the results has gone, as `head` does when it has enough.
-    NobodyReads,
+    /// The reader of the results has gone, as `head` does when it has enough.
+    ReaderGone,
 }
 
-/// What a stop rule waits for.
+/// What a stop rule has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// Failures, or the end of the run's time.
+pub(crate) enum HaltReason {
+    /// Too many failures, or the deadline.
     Limit,
     /// As many successes as were wanted.
     Goal,
 }
 
-/// The code of a run that ended so, with so many jobs of each status.
+/// The exit code of a run, by how it ended and how many jobs have each status.
 ///
-/// A result that is in doubt is no success, though its job counts as succeeded.
+/// A suspect result is no success, although its job counts as succeeded.
 pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
     let total = counts.total();
     let all_succeeded = counts.succeeded == total && suspects == 0;
     match end {
         RunEnd::Interrupted => INTERRUPTED,
         RunEnd::Terminated => TERMINATED,
-        RunEnd::Rule(Reached::Limit) => STOPPED,
-        RunEnd::Rule(Reached::Goal) if suspects == 0 => SUCCESS,
+        RunEnd::Halted(HaltReason::Limit) => STOPPED,
+        RunEnd::Halted(HaltReason::Goal) if suspects == 0 => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
-        RunEnd::NobodyReads => UNREAD,
+        RunEnd::ReaderGone => UNREAD,
         RunEnd::Done if all_succeeded => SUCCESS,
-        RunEnd::Done | RunEnd::Rule(Reached::Goal) => UNSUCCESSFUL,
+        RunEnd::Done | RunEnd::Halted(HaltReason::Goal) => UNSUCCESSFUL,
     }
 }
 
@@ -105,9 +105,9 @@ mod tests {
         for (end, counts, expected) in [
             (RunEnd::Done, &good[..], 0),
             (RunEnd::Done, &[], 4),
-            (RunEnd::NobodyReads, &[], 141),
-            (RunEnd::NobodyReads, &good, 141),
-            (RunEnd::Rule(Reached::Limit), &good, 102),
+            (RunEnd::ReaderGone, &[], 141),
+            (RunEnd::ReaderGone, &good, 141),
+            (RunEnd::Halted(HaltReason::Limit), &good, 102),
             (RunEnd::Interrupted, &good, 130),
             (RunEnd::Terminated, &[], 143),
         ] {
@@ -119,8 +119,12 @@ mod tests {
         {
             let one_bad = [(Status::Succeeded, 9), (status, 1)];
             assert_eq!(code(RunEnd::Done, &one_bad), 100, "{status}");
-            assert_eq!(code(RunEnd::NobodyReads, &one_bad), 141, "{status}");
-            assert_eq!(code(RunEnd::Rule(Reached::Goal), &one_bad), 0, "{status}");
+            assert_eq!(code(RunEnd::ReaderGone, &one_bad), 141, "{status}");
+            assert_eq!(
+                code(RunEnd::Halted(HaltReason::Goal), &one_bad),
+                0,
+                "{status}"
+            );
         }
     }
 
@@ -128,7 +132,7 @@ mod tests {
     fn a_result_in_doubt_is_no_success() {
         let mut counts = Counts::default();
         counts.add(Status::Succeeded);
-        for end in [RunEnd::Done, RunEnd::Rule(Reached::Goal)] {
+        for end in [RunEnd::Done, RunEnd::Halted(HaltReason::Goal)] {
             assert_eq!(of_run(end, &counts, 1), 100, "{end:?}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`open()`] reads a file, refuses what can never work, and gives a [`Plan`]. Documents are read to their end, so
 //! that jobs can need each other in any order; JSON lines are read as they are wanted, in constant memory, and
-//! a bad line is a [`BadLine`] among good jobs.
+//! a bad line is a [`StreamError`] among good jobs.
 //!
 //! The sections of a file are defined in `spec`, and are read from text to typed values in one pass. A
 //! `JobReader` makes a [`Job`](ratchet_runtime::Job) of what one job says, and a `JobBuilder` settles what
@@ -18,22 +18,21 @@
 
 mod builder;
 mod error;
-mod ids;
 mod job;
 mod open;
-mod plan;
+mod options;
 mod pool;
 mod program;
+mod seen_ids;
 pub(crate) mod spec;
 mod stream;
 mod terms;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::FileError;
-pub(crate) use open::open;
-pub(crate) use plan::{Jobs, Options, Plan, PoolDefaults, Served, WorkerPlan};
-pub(crate) use program::{Protocol, cannot_start, command_worker};
-pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint};
-pub(crate) use stream::{BadLine, LONGEST, LineError, Lines, Read, read_until};
+pub(crate) use open::{Jobs, Plan, open};
+pub(crate) use options::{PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
+pub(crate) use program::{cannot_start, typed_worker};
+pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
+pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};
 pub(crate) use terms::{PartialRetry, PartialTerms, typed_hint};

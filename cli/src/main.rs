@@ -5,31 +5,57 @@
 //! ratchet run jobs.yaml
 //! ```
 //!
-//! What can be typed is in `args`, but for the few words of `check`, `config` and `schema`; what is done about it
-//! in `commands`, one verb a file. `run`, `map` and `resume` meet in `session`, which puts a run together of where its jobs come
-//! from (`job_file`, `map`), what it is made with, what people see of it (`progress`) and where its
-//! outcomes go (`report`). `settings` is what was set instead of typed, `diagnostic` says what is wrong
-//! where, `exit` has the codes that scripts may rely on. All the rest is `ratchet-runtime`.
+//! `args` defines what can be typed, and `commands` performs it, one verb a file. `run`, `map` and `resume` share
+//! `session`, which runs jobs from their source (`job_file`, `map`) to their report (`report`), shows how far the run
+//! is (`progress`), and ends with a code of `exit`. The engine under all of it is `ratchet-runtime`.
+//!
+//! # Layers
+//!
+//! Imports run one way. In this list, from the bottom to the top, a module imports only from lines above its own:
+//!
+//! ```text
+//! escape, value, exit, style, spool     text, values, exit codes, colours, output on disk: each stands alone
+//! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
+//! diagnostic                            what is wrong with a text, and where
+//! error                                 the error that ends a call
+//! output, environment                   writers that know their destination; variables and folders of the user
+//! report, trust, document               results as text; whose files may be used; YAML, JSON and TOML
+//! job_file                              job files: from text to jobs
+//! settings, map                         variables and config files; one command over many items
+//! schema, args                          JSON Schemas; what can be typed
+//! folders, progress                     where runs and results are kept; bars and lines that show how far a run is
+//! session, preflight                    a run from its jobs to its exit code; calls that are refused at once
+//! commands                              the verbs
+//! parse, print_error                    the first and the last step of a call
+//! ```
 
-mod about;
 mod args;
 mod commands;
-mod complaint;
 mod diagnostic;
 mod document;
+mod environment;
 mod error;
 mod escape;
 mod exit;
+mod folders;
+mod invocation;
 mod job_file;
 mod map;
-mod places;
+mod output;
+mod parse;
+mod preflight;
+mod print_error;
 mod progress;
+mod readable;
 mod report;
 mod schema;
-#[cfg(test)]
-mod seen;
 mod session;
 mod settings;
+#[cfg(test)]
+mod shared_buffer;
+mod shell_quote;
+mod spool;
+mod style;
 mod trust;
 mod value;
 
@@ -38,15 +64,16 @@ use std::process::ExitCode;
 
 use args::{Arguments, Verb};
 
-/// Jobs and outcomes are made on one thread and dropped on another.
+/// The allocator. Jobs and outcomes are allocated on one thread and freed on another by the million, which mimalloc
+/// does faster than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Arguments { verb } = complaint::arguments();
+    let Arguments { verb } = parse::parse_or_exit();
     let mut color = verb.color();
     let out = &mut io::stdout();
-    let done = match verb {
+    let result = match verb {
         Verb::Run(run) => commands::run::run(&run, None),
         Verb::Map(map) => commands::map::run(&map, None),
         Verb::Resume(resume) => commands::resume::run(*resume, &mut color),
@@ -61,7 +88,7 @@ fn main() -> ExitCode {
         }
         Verb::Man(man) => commands::man::run(&man, out).map(success),
     };
-    ExitCode::from(done.unwrap_or_else(|error| complaint::report(&error, color)))
+    ExitCode::from(result.unwrap_or_else(|error| print_error::print_error(&error, color)))
 }
 
 fn success((): ()) -> u8 {

@@ -3,39 +3,42 @@
 //! ```text
 //! stdin, files, lists --Items--> Item --Template--> Job --(the executor)--> Outcome
 //!                                                    |                         |
-//!                                     MapRunner -> Shelf (what was printed) -> Printer, joblog, results
+//!             MapRunner -> OutputCollector -> PendingOutputs -> MapReport -> stdout, joblog, results folder
 //! ```
 //!
-//! Items are bytes from end to end: a file name that is no UTF-8 reaches its command as it is.
+//! Items are bytes from end to end: a file name that is not UTF-8 reaches its command unchanged.
 
+mod captured_output;
+mod collector;
 mod halt;
 mod identity;
+mod item;
 mod items;
 mod joblog;
 mod jobs;
 mod lists;
-mod mistakes;
-mod parts;
+mod live;
+mod outputs;
+mod path_part;
+mod placeholder;
 mod print;
-mod printout;
-mod quote;
-mod recipient;
+mod report;
 mod results;
 mod runner;
 mod shell;
-mod spool;
+mod shell_mistakes;
 mod template;
 
-pub(crate) use halt::{HaltRule, Limit, Verdict};
-pub(crate) use items::{End, Item, Items};
+pub(crate) use halt::{HaltDecision, HaltRule};
+pub(crate) use items::{ItemEnd, Items};
 pub(crate) use joblog::Joblog;
 pub(crate) use jobs::{MapJobs, MapWork, warm_pool};
 pub(crate) use lists::{Lists, split_words};
-pub(crate) use mistakes::{refuse_line, shell_operator};
+pub(crate) use live::LiveOutput;
+pub(crate) use outputs::PendingOutputs;
 pub(crate) use print::Printer;
-pub(crate) use quote::shell_line;
-pub(crate) use recipient::{MapRecipient, What, open_joblog, open_results};
+pub(crate) use report::{MapOutput, MapReport};
 pub(crate) use results::ResultsFolder;
-pub(crate) use runner::{Live, MapRunner, Shelf};
-pub(crate) use spool::Spool;
+pub(crate) use runner::MapRunner;
+pub(crate) use shell_mistakes::{refuse_shell_line, shell_operator};
 pub(crate) use template::{Columns, Template};

@@ -1,17 +1,16 @@
-//! How far a run is, for people who watch.
+//! Shows how far a run is.
 //!
 //! ```text
-//! events --observe(now)--> View (a plain value) --> Picture --draw(now)--> Bars on a terminal, or Lines elsewhere
+//! events --observe(now)--> View (a plain value) --> ProgressFrame --draw(now)--> Bars on a terminal, or LineDisplay
 //! ```
 //!
-//! The view decides what is to be seen; bars and lines only show it. On a terminal it is redrawn a few
-//! times a second, however many events there are; elsewhere a line is printed every few seconds. Only
-//! who draws may have to wait for whoever reads it.
+//! The view decides what is shown; bars and lines only show it. A terminal is redrawn a few times a second, however many
+//! events there are; elsewhere a line is printed every few seconds. Only `draw` may wait for whoever reads.
 
 mod bars;
 mod canvas;
+mod frame;
 mod lines;
-mod picture;
 mod view;
 
 use std::io;
@@ -19,121 +18,130 @@ use std::time::Instant;
 
 use ratchet_runtime::event::Event;
 
-use crate::args::display::When;
-use crate::report::{Style, describe};
+use crate::report::describe;
+use crate::style::{Style, When};
 use bars::Bars;
-use lines::{Lines, is_news};
+use lines::{LineDisplay, is_reported_at_once};
 use view::View;
 
-pub(crate) use picture::Picture;
+pub(crate) use frame::ProgressFrame;
 
-/// Where progress is shown.
+/// In which form progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Display {
+pub(crate) enum ProgressMode {
     None,
     Bars,
     Lines,
 }
 
-impl Display {
-    /// Bars on a terminal that can draw them; lines elsewhere, but only if asked for.
-    pub(crate) fn decide(asked: When, quiet: bool, terminal: bool, dumb: bool) -> Self {
-        match asked {
+impl ProgressMode {
+    /// Chooses bars on a terminal that can draw them, and lines elsewhere if progress was asked for.
+    pub(crate) fn decide(when: When, quiet: bool, is_terminal: bool, is_dumb: bool) -> Self {
+        match when {
             When::Auto | When::Always if quiet => Self::None,
-            When::Auto | When::Always if terminal && !dumb => Self::Bars,
+            When::Auto | When::Always if is_terminal && !is_dumb => Self::Bars,
             When::Always => Self::Lines,
-            When::Auto if terminal => Self::Lines,
+            When::Auto if is_terminal => Self::Lines,
             When::Auto | When::Never => Self::None,
         }
     }
 }
 
-/// Knows how far a run is, from its events.
+/// Follows the events of a run.
 pub(crate) struct Progress {
     view: View,
-    display: Display,
+    mode: ProgressMode,
     style: Style,
     tells_failures: bool,
-    begun: bool,
+    has_begun: bool,
 }
 
 impl Progress {
-    /// `tells_failures` if nothing else does on the same terminal.
-    pub(crate) fn new(display: Display, style: Style, tells_failures: bool, now: Instant) -> Self {
+    /// `tells_failures` says whether failed jobs are reported, because no results on the same terminal do.
+    pub(crate) fn new(
+        mode: ProgressMode,
+        style: Style,
+        tells_failures: bool,
+        now: Instant,
+    ) -> Self {
         Self {
             view: View::new(now),
-            display,
-            // What stands in a log has no colours.
-            style: match display {
-                Display::Lines => Style::PLAIN,
-                Display::Bars | Display::None => style,
+            mode,
+            // Lines often go to a file, where colours would be noise.
+            style: match mode {
+                ProgressMode::Lines => Style::PLAIN,
+                ProgressMode::Bars | ProgressMode::None => style,
             },
             tells_failures,
-            begun: false,
+            has_begun: false,
         }
     }
 
-    /// It has become known how many jobs there will be.
+    /// Sets how many jobs there will be, because that has become known.
     pub(crate) fn announce(&mut self, total: u64) {
         self.view.announce(total);
     }
 
-    /// Something has happened; gives what is to be told of it at once.
+    /// Takes an event. Returns a message that has to be printed at once, if there is one.
     pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Option<String> {
-        if self.display == Display::None {
+        if self.mode == ProgressMode::None {
             return None;
         }
-        self.begun = true;
+        self.has_begun = true;
         self.view.observe(event, now);
         match event {
-            Event::JobEnded { outcome } if self.tells_failures && is_news(outcome.status()) => {
+            Event::JobEnded { outcome }
+                if self.tells_failures && is_reported_at_once(outcome.status()) =>
+            {
                 Some(describe(outcome, self.style))
             }
             _ => None,
         }
     }
 
-    /// What is to be seen now, once there is something to be seen.
-    pub(crate) fn picture(&self, now: Instant) -> Option<Picture> {
-        self.begun.then(|| Picture::of(&self.view, now))
+    /// What is shown now; nothing before the first event.
+    pub(crate) fn frame(&self, now: Instant) -> Option<ProgressFrame> {
+        self.has_begun.then(|| ProgressFrame::of(&self.view, now))
     }
 }
 
-/// Where it is seen.
-pub(crate) enum Stage {
-    Empty,
+/// The place where progress is drawn.
+pub(crate) enum ProgressDisplay {
+    None,
     Bars(Bars),
-    Lines(Lines),
+    Lines(LineDisplay),
 }
 
-impl Stage {
-    pub(crate) fn new(display: Display, now: Instant) -> Self {
-        match display {
-            Display::None => Self::Empty,
-            Display::Bars => Self::Bars(Bars::on_stderr()),
-            Display::Lines => Self::Lines(Lines::new(Box::new(io::stderr()), now)),
+impl ProgressDisplay {
+    pub(crate) fn new(mode: ProgressMode, now: Instant) -> Self {
+        match mode {
+            ProgressMode::None => Self::None,
+            ProgressMode::Bars => Self::Bars(Bars::on_stderr()),
+            ProgressMode::Lines => Self::Lines(LineDisplay::new(Box::new(io::stderr()), now)),
         }
     }
 
-    /// To be called several times a second.
-    pub(crate) fn draw(&mut self, picture: Picture, now: Instant) {
+    /// Draws a frame. The caller calls it several times a second.
+    pub(crate) fn draw(&mut self, frame: ProgressFrame, now: Instant) {
         match self {
-            Self::Empty => {}
-            Self::Bars(bars) => bars.draw(picture, now),
-            Self::Lines(lines) => lines.draw(&picture, now),
+            Self::None => {}
+            Self::Bars(bars) => bars.draw(frame, now),
+            Self::Lines(lines) => lines.draw(&frame, now),
         }
     }
 
-    /// Writes to the terminal without the bars in the way, as a report on the same terminal has to. What is written
-    /// may end without a newline if `ends_line` says so: then there are no bars until something ends the line.
-    pub(crate) fn suspend<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+    /// Writes to the same terminal while the bars are hidden.
+    ///
+    /// `ends_line` says whether the written text ends with a newline. If it does not, no bars are drawn until a later
+    /// text ends the line, because they would overwrite it.
+    pub(crate) fn hide_while<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         match self {
-            Self::Bars(bars) => bars.suspend(ends_line, write),
-            Self::Empty | Self::Lines(_) => write(),
+            Self::Bars(bars) => bars.hide_while(ends_line, write),
+            Self::None | Self::Lines(_) => write(),
         }
     }
 
-    /// The run has ended: bars are taken away.
+    /// Removes the bars, because the run has ended.
     pub(crate) fn clear(&mut self) {
         if let Self::Bars(bars) = self {
             bars.clear();
@@ -146,14 +154,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_display_suits_the_terminal() {
-        let decide = Display::decide;
-        assert_eq!(decide(When::Auto, false, true, false), Display::Bars);
-        assert_eq!(decide(When::Auto, false, false, false), Display::None);
-        assert_eq!(decide(When::Auto, false, true, true), Display::Lines);
-        assert_eq!(decide(When::Always, false, false, false), Display::Lines);
-        assert_eq!(decide(When::Always, false, true, false), Display::Bars);
-        assert_eq!(decide(When::Never, false, true, false), Display::None);
-        assert_eq!(decide(When::Always, true, true, false), Display::None);
+    fn the_mode_suits_the_terminal() {
+        let decide = ProgressMode::decide;
+        assert_eq!(decide(When::Auto, false, true, false), ProgressMode::Bars);
+        assert_eq!(decide(When::Auto, false, false, false), ProgressMode::None);
+        assert_eq!(decide(When::Auto, false, true, true), ProgressMode::Lines);
+        assert_eq!(
+            decide(When::Always, false, false, false),
+            ProgressMode::Lines
+        );
+        assert_eq!(decide(When::Always, false, true, false), ProgressMode::Bars);
+        assert_eq!(decide(When::Never, false, true, false), ProgressMode::None);
+        assert_eq!(decide(When::Always, true, true, false), ProgressMode::None);
     }
 }

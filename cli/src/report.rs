@@ -1,63 +1,64 @@
-//! What comes of a run, for people and for programs.
+//! Writes the outcomes of a run, for people and for programs.
 //!
-//! A [`Report`] writes results and nothing else; what is said to people besides goes to stderr, the
-//! [`Digest`] at the end among it.
+//! A [`Report`] writes results and nothing else. Messages for people go to stderr, and so does the [`HumanSummary`] at
+//! the end of a run.
 
-mod digest;
-mod figures;
 mod human;
+mod human_summary;
 mod json;
 mod jsonl;
 mod junit;
-mod moment;
-mod name;
-mod reported;
-mod style;
+mod statistics;
 
-use std::io::{self, Write};
 use std::time::SystemTime;
 
+use clap::ValueEnum;
 use ratchet_runtime::{Outcome, Summary};
 
-pub(crate) use digest::Digest;
-pub(crate) use figures::figures;
 pub(crate) use human::describe;
-pub(crate) use moment::{ago, timestamp};
-pub(crate) use name::job_name;
-pub(crate) use reported::{Place, stdout};
-pub(crate) use style::{Style, Tone, span};
+pub(crate) use human_summary::HumanSummary;
+pub(crate) use statistics::statistics;
 
-use crate::args::output::Format;
-pub(crate) use crate::escape::{plain, plain_lines};
+use crate::output::{Output, OutputError};
+use crate::style::Style;
 
-/// How much is written at once; a result is a few hundred bytes.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Writes outcomes as they come.
-pub(crate) trait Report: Send {
-    /// A job has ended.
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()>;
-
-    /// Nothing happens for the moment: what was held for the sake of speed is written.
-    fn idle(&mut self) -> io::Result<()>;
-
-    /// The run has ended.
-    fn finish(&mut self, summary: &Summary) -> io::Result<()>;
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultFormat {
+    /// For people: a line a job, and why it failed.
+    Human,
+    /// One JSON object a line.
+    Jsonl,
+    /// One JSON document with a summary.
+    Json,
+    /// Test results in XML, as build servers read them.
+    Junit,
 }
 
-/// A report in a format; `started` is when the run was.
+/// Takes the outcomes of a run as its jobs end, and writes them.
+pub(crate) trait Report: Send {
+    /// Takes the outcome of a job.
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError>;
+
+    /// Writes what is buffered, because no further outcome is there yet.
+    fn idle(&mut self) -> Result<(), OutputError>;
+
+    /// Writes what stands at the end, because the run has ended.
+    fn finish(&mut self, summary: &Summary) -> Result<(), OutputError>;
+}
+
+/// A report in a format; `started` is when the run was started.
 pub(crate) fn report<'a>(
-    format: Format,
-    out: Box<dyn Write + Send + 'a>,
+    format: ResultFormat,
+    out: Output<'a>,
     style: Style,
     started: SystemTime,
-) -> io::Result<Box<dyn Report + 'a>> {
-    let out = io::BufWriter::with_capacity(BUFFER_BYTES, out);
+) -> Result<Box<dyn Report + 'a>, OutputError> {
     Ok(match format {
-        Format::Human => Box::new(human::Human::new(out, style)),
-        Format::Jsonl => Box::new(jsonl::JsonLines::new(out)),
-        Format::Json => Box::new(json::Document::begin(out)?),
-        Format::Junit => Box::new(junit::Junit::new(out, started)),
+        ResultFormat::Human => Box::new(human::HumanReport::new(out, style)),
+        ResultFormat::Jsonl => Box::new(jsonl::JsonLinesReport::new(out)),
+        ResultFormat::Json => Box::new(json::JsonReport::begin(out)?),
+        ResultFormat::Junit => Box::new(junit::JunitReport::new(out, started)),
     })
 }
 

@@ -1,27 +1,28 @@
 //! A run from its jobs to its exit code: what `run`, `map` and `resume` have in common.
 //!
 //! ```text
-//!        thread `jobs`          the loop                       thread `results`
-//! file, stdin --Feed--> Executor --outcomes--> Delivery --> Recipient (a report, or what commands print)
-//!                        |    |                                |
-//!                 workers    journal                     Summary, Digest
+//!        thread `jobs`              the loop                   thread `results`
+//! file, stdin --JobSource--> Executor --outcomes--> Delivery --> Report (results, or what commands print)
+//!                             |    |                    |
+//!                      workers    journal          Summary, HumanSummary
 //! ```
 //!
-//! Jobs are read and results are written on threads of their own, and so is all that is said to people
-//! meanwhile: the loop, which hears signals and minds the workers, waits for nobody who writes or reads.
+//! Jobs are read and results are written on threads of their own, and so is everything that people are told meanwhile.
+//! The loop handles signals and watches workers, so it never waits for anybody who writes or reads.
 
+mod conclusion;
+mod console;
 mod delivery;
-mod ending;
-mod feed;
-mod inspection;
-mod limits;
+mod executor;
+mod job_source;
 mod log;
+mod options;
+mod output;
 mod record;
-mod rules;
-mod screen;
-mod setting;
 mod signals;
+mod status_signal;
 mod suspend;
+mod system_limits;
 mod terminal;
 
 use std::io::{self, IsTerminal};
@@ -31,215 +32,258 @@ use std::time::Duration;
 use ratchet_runtime::journal::Source;
 use ratchet_runtime::process::{Keeper, LocalProcesses, ProcessPool, ProcessSupervisor};
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Limit, Run, RunHandle, Stopped};
+use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::args::common::CommonArguments;
 use crate::args::record::RecordArguments;
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{Options, WorkerPlan};
-use crate::map::{HaltRule, MapRunner, Verdict};
-use crate::places::{CacheOwner, check_state};
-use crate::progress::Display;
-use crate::report::{Style, span};
-use crate::settings::{Settings, Surroundings};
-use delivery::{Closing, Delivered, Delivery};
-use ending::{conclude, interrupted};
-use feed::{Earlier, Gone};
-use record::Record;
-use setting::{admit, executor, needed, probe, staff};
-use signals::Heard;
+use crate::folders::{CacheOwner, check_state};
+use crate::job_file::{PlanOptions, WorkerPlan};
+use crate::map::{HaltDecision, HaltRule, MapRunner};
+use crate::progress::ProgressMode;
+use crate::readable::duration;
+use crate::report::Report;
+use crate::settings::Settings;
+use conclusion::{CompletedRun, conclude, interrupted};
+use delivery::{Delivery, RunFigures};
+use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machine};
+use job_source::{EarlierOutcomes, SourceEnd};
+use record::RunRecord;
+use signals::SignalHandler;
 
-pub(crate) use delivery::Recipient;
-pub(crate) use feed::Feed;
-pub(crate) use record::{Again, source_of};
-pub(crate) use rules::{Rules, cores};
-pub(crate) use screen::Screen;
+pub(crate) use console::Console;
+pub(crate) use job_source::JobSource;
+pub(crate) use options::{RunOptions, cores};
+pub(crate) use output::{open_output, open_report, stdout};
+pub(crate) use record::{ResumedRun, job_file_source};
 pub(crate) use terminal::TerminalUse;
 
 /// How many outcomes are handed over together.
 const BATCH: usize = 256;
 
-/// How long results, and then what is said of them, may take to be written after the third signal.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long writing results, and then the last messages, may take after the third signal.
+const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A run that is about to begin.
+/// A call that is about to run jobs: its options, its console, and its signal handlers.
 pub(crate) struct Session {
-    pub(crate) rules: Rules,
-    pub(crate) screen: Screen,
-    surroundings: Surroundings,
-    again: Option<Again>,
-    display: Display,
+    pub(crate) options: RunOptions,
+    pub(crate) console: Console,
+    environment: UserEnvironment,
+    resumed_run: Option<ResumedRun>,
+    progress_mode: ProgressMode,
+    runtime: Runtime,
+    signals: SignalHandler,
 }
 
-/// What is to be done.
-pub(crate) struct Errand {
-    pub(crate) feed: Feed,
+/// The jobs of a run, and who performs and reports them.
+pub(crate) struct RunSetup {
+    pub(crate) jobs: JobSource,
+    /// The file that the jobs come from, as the journal records it.
     pub(crate) source: Option<Source>,
-    /// What is read from stdin, as the name of a file; nothing if nothing is.
+    /// What is read from stdin, as the name of a file in messages; nothing if stdin is not read.
     pub(crate) stdin: Option<&'static str>,
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) limits: Vec<(String, Limit)>,
-    pub(crate) recipient: Box<dyn Recipient>,
-    /// Who runs commands, if not the executor.
-    pub(crate) commander: Option<MapRunner>,
+    pub(crate) report: Box<dyn Report>,
+    /// Runs the commands instead of the executor.
+    pub(crate) command_runner: Option<MapRunner>,
     pub(crate) keeper: Keeper,
     pub(crate) halt: Option<HaltRule>,
 }
 
-/// How a run went.
-struct Went {
-    delivered: Delivered,
-    stopped: Option<Stopped>,
-    /// As many successes as were wanted.
-    reached: bool,
-    fed: Result<(), CliError>,
-    differences: Option<Gone>,
-}
-
 impl Session {
-    /// Reads the settings, and begins to log.
+    /// Reads the settings, begins to log, and installs the signal handlers.
     pub(crate) fn open(
         typed: &CommonArguments,
         record: &RecordArguments,
         terminal: TerminalUse,
-        again: Option<Again>,
+        resumed_run: Option<ResumedRun>,
     ) -> Result<Self, CliError> {
-        let surroundings = Surroundings::current().map_err(|source| CliError::Read {
-            path: ".".into(),
-            source,
-        })?;
-        let settings = Settings::load(&surroundings)?;
-        let mut rules = Rules::of(typed, record, &settings, &surroundings);
+        let environment = UserEnvironment::current()?;
+        let settings = Settings::load(&environment)?;
+        let mut options = RunOptions::of(typed, record, &settings, &environment);
         if terminal == TerminalUse::Job {
-            rules.leave_terminal_to_jobs();
+            options.leave_terminal_to_jobs();
         }
-        let trust = settings.trust(&surroundings);
-        if let Some(state) = rules.state_dir.as_ref().filter(|_| !rules.no_record) {
+        let trust = settings.trust(&environment);
+        if let Some(state) = options.state_dir.as_ref().filter(|_| !options.no_record) {
             check_state(&trust, state)?;
         }
-        if let Some(cache) = &rules.cache_dir {
+        if let Some(cache) = &options.cache_dir {
             trust.folder(cache)?;
-            rules.cache_owner = CacheOwner::of(cache, &trust);
+            options.cache_owner = CacheOwner::of(cache, &trust);
         }
-        let stderr = io::stderr().is_terminal();
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let display = Display::decide(rules.progress, rules.quiet, stderr, dumb);
-        let screen = Screen::new(display, rules.err_style(), !rules.is_for_people());
-        log::begin(&rules, &screen)?;
-        let fit = limits::prepare(rules.slots, rules.workers)?;
-        if fit < rules.slots {
-            if !rules.quiet {
-                let slots = rules.slots;
-                screen.say(&format!(
+        let is_terminal = io::stderr().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let progress_mode =
+            ProgressMode::decide(options.progress, options.quiet, is_terminal, is_dumb);
+        let tells_failures = !options.writes_results_for_people();
+        let console = Console::new(progress_mode, options.stderr_style(), tells_failures);
+        log::begin(&options, &console)?;
+        let fit = system_limits::prepare(options.slots, options.workers)?;
+        if fit < options.slots {
+            if !options.quiet {
+                let slots = options.slots;
+                console.say(&format!(
                     "ratchet: {fit} jobs run at once and not {slots}: the hard limit of open files is too low for more \
                      (`ulimit -Hn`)\n"
                 ));
             }
-            rules.slots = fit;
+            options.slots = fit;
         }
+        let runtime = system_limits::event_loop()?;
+        let signals = {
+            // tokio delivers signals through the event loop that is entered when a handler is installed.
+            let _entered = runtime.enter();
+            SignalHandler::install()?
+        };
         Ok(Self {
-            rules,
-            screen,
-            surroundings,
-            again,
-            display,
+            options,
+            console,
+            environment,
+            resumed_run,
+            progress_mode,
+            runtime,
+            signals,
         })
     }
 
-    /// Whether it is shown how far the run is.
+    /// Whether people see how far the run is.
     pub(crate) fn shows_progress(&self) -> bool {
-        self.display != Display::None
+        self.progress_mode != ProgressMode::None
     }
 
     /// What a job file is read with.
-    pub(crate) fn options(&self) -> Options {
-        Options {
-            flags: self.rules.flags.clone(),
-            settings: self.rules.settings.clone(),
+    pub(crate) fn plan_options(&self) -> PlanOptions {
+        PlanOptions {
+            flags: self.options.flags.clone(),
+            settings: self.options.settings.clone(),
             worker: None,
-            pools: self.rules.pools(),
-            slots: Some(self.rules.slots),
+            pools: self.options.pool_defaults(),
+            slots: Some(self.options.slots),
         }
     }
 
-    /// Runs it all, and says how it ended by an exit code.
-    pub(crate) fn perform(self, errand: Errand) -> Result<u8, CliError> {
-        let runtime = limits::event_loop()?;
-        let code = runtime.block_on(self.run_shown(errand));
-        // Whoever is stuck in a system call of ours is not waited for.
+    /// Reads what the run needs before it can begin, such as a job file. `what` is how messages call it.
+    ///
+    /// It is read on a thread of its own, because a large file takes seconds and a pipe may stay silent for ever, and
+    /// the event loop handles signals meanwhile. SIGINT and SIGTERM end the call at once: the thread holds nothing
+    /// that has to be given back.
+    pub(crate) fn read<T: Send + 'static>(
+        &mut self,
+        what: &str,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CliError> {
+        let (send, reading) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || {
+                // A signal may have ended the wait for this.
+                let _ = send.send(read());
+            })
+            .map_err(|error| CliError::internal("a thread cannot be started").because(error))?;
+        let signals = &mut self.signals;
+        self.runtime
+            .block_on(signals.wait_for_reader(what, reading, &self.console))
+    }
+
+    /// Runs all jobs. Returns the exit code.
+    pub(crate) fn perform(self, setup: RunSetup) -> Result<u8, CliError> {
+        let Self {
+            options,
+            console,
+            environment,
+            resumed_run,
+            progress_mode,
+            runtime,
+            signals,
+        } = self;
+        let running = Running {
+            options,
+            console,
+            environment,
+            resumed_run,
+            progress_mode,
+            signals,
+        };
+        let code = runtime.block_on(running.run_shown(setup));
+        // A thread of ours that is stuck in a system call must not keep the process from ending.
         runtime.shutdown_background();
         code
     }
+}
 
-    /// Runs it all, and waits until people have been told of it, if anybody reads that.
-    async fn run_shown(self, errand: Errand) -> Result<u8, CliError> {
-        let mut heard = Heard::install()?;
-        suspend::install(self.screen.clone())?;
-        let showing = self.screen.begin()?;
-        let code = self.run(errand, &mut heard).await;
+/// A session inside the event loop.
+struct Running {
+    options: RunOptions,
+    console: Console,
+    environment: UserEnvironment,
+    resumed_run: Option<ResumedRun>,
+    progress_mode: ProgressMode,
+    signals: SignalHandler,
+}
+
+/// A run whose jobs are being read and performed.
+struct StartedRun {
+    supervisor: ProcessSupervisor,
+    executor: Executor,
+    pools: Vec<ProcessPool>,
+    run: Run,
+    source: SourceEnd,
+    report: Box<dyn Report>,
+}
+
+impl Running {
+    /// Runs all jobs, and waits until the last message is written, if anybody reads it.
+    async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
+        suspend::install(self.console.clone())?;
+        let thread = self.console.start_thread()?;
+        let code = self.run(setup).await;
         tokio::select! {
-            () = showing.end() => code,
-            () = heard.third(LAST_WORDS) => Ok(heard.code().unwrap_or(exit::INTERNAL)),
+            () = thread.end() => code,
+            () = self.signals.third(FINAL_WRITE_LIMIT) => {
+                Ok(self.signals.exit_code().unwrap_or(exit::INTERNAL))
+            }
         }
     }
 
-    async fn run(self, errand: Errand, heard: &mut Heard) -> Result<u8, CliError> {
-        let Self {
-            rules,
-            screen,
-            surroundings,
-            again,
-            display,
-        } = self;
+    async fn run(&mut self, setup: RunSetup) -> Result<u8, CliError> {
         let began = Instant::now();
-        let Errand {
-            feed,
-            source,
-            stdin,
-            workers,
-            limits,
-            recipient,
-            commander,
-            keeper,
-            halt,
-        } = errand;
-        let resumed = again.is_some();
-        let record = Record::begin(&rules, &surroundings.folder, source.clone(), stdin, again)?;
+        let resumed_run = self.resumed_run.take();
+        let is_resumed = resumed_run.is_some();
+        let goal = setup.halt.filter(HaltRule::is_goal);
+        let record = RunRecord::begin(
+            &self.options,
+            &self.environment.folder,
+            setup.source.clone(),
+            setup.stdin,
+            resumed_run,
+        )?;
         let (record, earlier) = match record {
             None => (None, None),
             Some((record, history)) => {
-                let earlier =
-                    history.map(|history| Earlier::new(history, source.as_ref(), &record.journal));
+                let earlier = history.map(|history| {
+                    EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal)
+                });
                 (Some(record), earlier)
             }
         };
-
-        let start = async {
-            let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
-            let supervisor = ProcessSupervisor::start(Arc::new(processes));
-            let builder = executor(&rules, limits, halt).keeper(keeper);
-            let needed = needed(workers, &feed);
-            let (mut builder, pools) = staff(builder, &supervisor, needed).await?;
-            if let Some(commander) = commander {
-                builder = builder.command_runner(commander);
-            }
-            if let Some(record) = &record {
-                builder = builder.ledger(Arc::clone(&record.journal));
-            }
-            if display != Display::None {
-                builder = builder.sink(screen.clone());
-            }
-            let executor = builder.build()?;
-            let probe = probe(&rules.admission)?;
-            let started = feed.begin(&executor, earlier, announcer(&screen))?;
-            Ok::<_, CliError>((supervisor, executor, pools, probe, started))
-        };
-        let (supervisor, executor, pools, probe, (run, fed)) = match start.await {
+        let StartedRun {
+            supervisor,
+            executor,
+            pools,
+            run,
+            source,
+            report,
+        } = match self.start(setup, record.as_ref(), earlier).await {
             Ok(started) => started,
             Err(error) => {
-                // Nothing has run, so there is nothing to go on with.
+                // No job has run, so there is nothing that could be resumed.
                 if let Some(record) = record {
                     record.withdraw();
                 }
@@ -247,90 +291,157 @@ impl Session {
             }
         };
         let handle = run.handle();
-        if let Some(probe) = probe {
-            admit(rules.admission, probe, handle.clone())?;
-        }
-        heard.attend(handle.clone(), &rules, &screen);
-        let delivery = Delivery::begin(recipient)?;
-        drain_when_unwritable(&delivery, &handle, &rules, &screen);
+        let delivery = Delivery::begin(report)?;
+        self.drain_when_unwritable(&delivery, &handle);
 
-        let consuming = async {
-            let (stopped, reached) = consume(run, &delivery, halt.filter(HaltRule::is_goal)).await;
-            let closing = closing(&handle, &pools, began).await;
-            let delivered = delivery.end(closing).await?;
-            let (fed, differences) = fed.end();
-            Ok::<_, CliError>(Went {
-                delivered,
+        let completion = async {
+            let (stopped, reached_goal) = consume(run, &delivery, goal).await;
+            let figures = run_figures(&handle, &pools, began).await;
+            let delivery = delivery.end(figures).await?;
+            let (source, differences) = source.end();
+            Ok::<_, CliError>(CompletedRun {
+                delivery,
                 stopped,
-                reached,
-                fed,
+                reached_goal,
+                source,
                 differences,
             })
         };
-        let went = tokio::select! {
-            went = consuming => Some(went?),
-            () = heard.third(LAST_WORDS) => None,
+        let signals = &self.signals;
+        let completed = tokio::select! {
+            completed = completion => Some(completed?),
+            () = signals.third(FINAL_WRITE_LIMIT) => None,
         };
-        if went.is_some() {
+        if completed.is_some() {
             tokio::select! {
                 () = supervisor.shutdown() => {}
-                // What is left is killed when this process ends.
-                () = heard.next() => {}
+                // The keeper kills what is left when this process ends.
+                () = signals.next() => {}
             }
         }
-        // It has the journal, too, which is to be closed.
+        // The executor holds the journal too, which is closed when its last owner goes.
         drop(executor);
-        screen.finish();
-        let Some(went) = went else {
-            let rerun = record.as_ref().map(|record| record.rerun(&rules));
-            screen.say(&interrupted(rerun.as_deref()));
-            return Ok(heard.code().unwrap_or(exit::INTERNAL));
+        self.console.end_display();
+        let Some(completed) = completed else {
+            let resume = record
+                .as_ref()
+                .map(|record| record.resume_command(&self.options));
+            self.console.say(&interrupted(resume.as_deref()));
+            return Ok(signals.exit_code().unwrap_or(exit::INTERNAL));
         };
-        conclude(went, heard, &rules, &screen, record, resumed)
+        conclude(
+            completed,
+            signals,
+            &self.options,
+            &self.console,
+            record,
+            is_resumed,
+        )
+    }
+
+    /// Starts the workers and the executor. From then on, signals and the machine steer the run.
+    async fn start(
+        &mut self,
+        setup: RunSetup,
+        record: Option<&RunRecord>,
+        earlier: Option<EarlierOutcomes>,
+    ) -> Result<StartedRun, CliError> {
+        let RunSetup {
+            jobs,
+            workers,
+            limits,
+            report,
+            command_runner,
+            keeper,
+            halt,
+            ..
+        } = setup;
+        let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
+        let supervisor = ProcessSupervisor::start(Arc::new(processes));
+        let builder = executor(&self.options, limits, halt).keeper(keeper);
+        let workers = needed_workers(workers, &jobs);
+        let (mut builder, pools) = add_pools(builder, &supervisor, workers).await?;
+        if let Some(runner) = command_runner {
+            builder = builder.command_runner(runner);
+        }
+        if let Some(record) = record {
+            builder = builder.ledger(Arc::clone(&record.journal));
+        }
+        if self.progress_mode != ProgressMode::None {
+            builder = builder.sink(self.console.clone());
+        }
+        let executor = builder.build()?;
+        let sampler = machine_sampler(&self.options.admission)?;
+        let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console))?;
+        let handle = run.handle();
+        if let Some(sampler) = sampler {
+            watch_machine(self.options.admission, sampler, handle.clone())?;
+        }
+        self.signals.steer(&handle, &self.options, &self.console);
+        Ok(StartedRun {
+            supervisor,
+            executor,
+            pools,
+            run,
+            source,
+            report,
+        })
+    }
+
+    /// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
+    /// outcomes are recorded, and `resume` delivers them.
+    fn drain_when_unwritable(&self, delivery: &Delivery, handle: &RunHandle) {
+        let (failed, handle, grace) = (delivery.failed(), handle.clone(), self.options.grace);
+        let console = (!self.options.quiet).then(|| self.console.clone());
+        tokio::spawn(async move {
+            let why = failed.await;
+            handle.drain();
+            if let Some(console) = console.filter(|_| handle.status().running > 0) {
+                console.say(&format!(
+                    "ratchet: {why}: no new jobs; running jobs have {} to finish\n",
+                    duration(grace)
+                ));
+            }
+        });
     }
 }
 
-/// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
-/// outcomes are recorded, and `resume` delivers them.
-fn drain_when_unwritable(delivery: &Delivery, handle: &RunHandle, rules: &Rules, screen: &Screen) {
-    let (failed, handle, grace) = (delivery.failed(), handle.clone(), rules.grace);
-    let screen = (!rules.quiet).then(|| screen.clone());
-    tokio::spawn(async move {
-        let why = failed.await;
-        handle.drain();
-        if let Some(screen) = screen.filter(|_| handle.status().running > 0) {
-            screen.say(&format!(
-                "ratchet: {why}: no new jobs; what runs has {} to finish\n",
-                span(grace)
-            ));
-        }
-    });
+/// Starts the process that kills what is left of the jobs if this process is killed.
+pub(crate) fn start_keeper() -> Result<Keeper, CliError> {
+    Keeper::start().map_err(|error| {
+        CliError::internal(format!(
+            "the process that guards the jobs cannot be started: {error}; the limits of open files (`ulimit -n`) and of \
+             processes (`ulimit -u`) may be too low"
+        ))
+    })
 }
 
-/// Shows how many jobs a stream has, once that is known.
-fn announcer(screen: &Screen) -> impl Fn(u64) + Send + use<> {
-    let screen = screen.clone();
-    move |total| screen.announce(total)
+/// Tells the progress display how many jobs a stream has, once that is known.
+fn announcer(console: &Console) -> impl Fn(u64) + Send + use<> {
+    let console = console.clone();
+    move |total| console.announce(total)
 }
 
-/// Takes outcomes to the last. Says why there were no more, if it was before all jobs were done, and
-/// whether that is because there were enough.
+/// Delivers outcomes until the last. Returns why the run stopped before all jobs were done, if it did, and whether that
+/// is because enough jobs succeeded.
 async fn consume(
     mut run: Run,
     delivery: &Delivery,
     goal: Option<HaltRule>,
 ) -> (Option<Stopped>, bool) {
     let mut counts = Counts::default();
-    let mut reached = false;
+    let mut reached_goal = false;
     loop {
         let mut batch = Vec::with_capacity(BATCH);
         if run.next_many(&mut batch, BATCH).await == 0 {
-            return (run.stopped().cloned(), reached);
+            return (run.stopped().cloned(), reached_goal);
         }
-        if let Some(rule) = goal.filter(|_| !reached) {
-            delivery::count(&mut counts, &batch);
-            if rule.judge(&counts) == Verdict::GoodEnough {
-                reached = true;
+        if let Some(rule) = goal.filter(|_| !reached_goal) {
+            for outcome in &batch {
+                counts.add(outcome.status());
+            }
+            if rule.decide(&counts) == HaltDecision::EnoughSuccesses {
+                reached_goal = true;
                 if rule.now {
                     run.handle().cancel();
                 } else {
@@ -342,11 +453,11 @@ async fn consume(
     }
 }
 
-/// What there is to say of a run beside its outcomes, once it has ended.
-async fn closing(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> Closing {
+/// The figures of a run that has ended which its outcomes do not tell.
+async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> RunFigures {
     let status = handle.status();
-    Closing {
-        restarts: restarts(pools).await,
+    RunFigures {
+        restarts: worker_restarts(pools).await,
         elapsed: began.elapsed(),
         peak: status.peak as u64,
         suspects: status.suspects,
@@ -354,20 +465,15 @@ async fn closing(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> C
 }
 
 /// How many workers were started in the place of one that had failed.
-async fn restarts(pools: &[ProcessPool]) -> u64 {
+async fn worker_restarts(pools: &[ProcessPool]) -> u64 {
     let mut restarts = 0;
     for pool in pools {
+        // A pool whose supervisor has ended has no figures; the run itself is complete all the same.
         if let Ok(metrics) = pool.metrics().await {
             let failures: u64 = metrics.failures.values().sum();
+            // The first start replaces nobody.
             restarts += failures.min(metrics.spawned.saturating_sub(1));
         }
     }
     restarts
-}
-
-impl Rules {
-    /// How texts look on stderr.
-    pub(crate) fn err_style(&self) -> Style {
-        Style::of_stderr(self.color)
-    }
 }

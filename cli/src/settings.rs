@@ -6,7 +6,6 @@
 //! value knows where it comes from; what is unknown or unreadable is refused, whether or not it
 //! would be used.
 
-mod folders;
 mod keys;
 mod load;
 mod origin;
@@ -20,14 +19,14 @@ use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::{Durability, Timeouts};
 
-use crate::args::display::When;
-use crate::args::output::Format;
 use crate::document::{Count, Either, Field, Section as _};
+use crate::environment::UserEnvironment;
 use crate::job_file::{PartialRetry, PartialTerms};
+use crate::report::ResultFormat;
+use crate::style::When;
 use crate::trust::Trust;
 use crate::value::Amount;
 
-pub(crate) use folders::Surroundings;
 pub(crate) use keys::SettingsSpec;
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
@@ -50,13 +49,16 @@ struct Written {
 
 impl Settings {
     /// Reads the environment and the config files.
-    pub(crate) fn load(surroundings: &Surroundings) -> Result<Self, SettingsError> {
-        load::load(surroundings)
+    pub(crate) fn load(environment: &UserEnvironment) -> Result<Self, SettingsError> {
+        load::load(environment)
     }
 
-    /// What is right of them, for whoever is about to tell what is not.
-    pub(crate) fn without_errors(surroundings: &Surroundings) -> Self {
-        load::without_errors(surroundings)
+    /// Takes what one source says, key by key. Sources are added by precedence, so an earlier value stays.
+    fn add(&mut self, spec: SettingsSpec, written: HashMap<String, Written>) {
+        self.spec.or(spec);
+        for (key, written) in written {
+            self.written.entry(key).or_insert(written);
+        }
     }
 
     pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
@@ -76,28 +78,34 @@ impl Settings {
     }
 
     /// Where runs are recorded: as set, or the XDG state folder.
-    pub(crate) fn state_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+    pub(crate) fn state_dir(
+        &self,
+        environment: &UserEnvironment,
+    ) -> Result<PathBuf, SettingsError> {
         match self.path("state-dir", &self.spec.state_dir) {
             Some(folder) => Ok(folder),
-            None => surroundings
+            None => environment
                 .state_folder()
                 .ok_or(SettingsError::NoStateFolder),
         }
     }
 
     /// Where results are kept: as set, or beside the records.
-    pub(crate) fn cache_dir(&self, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+    pub(crate) fn cache_dir(
+        &self,
+        environment: &UserEnvironment,
+    ) -> Result<PathBuf, SettingsError> {
         match self.path("cache-dir", &self.spec.cache_dir) {
             Some(folder) => Ok(folder),
             None => self
-                .state_dir(surroundings)
+                .state_dir(environment)
                 .map(|folder| folder.join("cache")),
         }
     }
 
     /// Decides which files and folders of others may be used.
-    pub(crate) fn trust(&self, surroundings: &Surroundings) -> Trust {
-        Trust::new(surroundings, &self.trusted)
+    pub(crate) fn trust(&self, environment: &UserEnvironment) -> Trust {
+        Trust::new(environment, &self.trusted)
     }
 
     /// What holds for jobs that say nothing.
@@ -117,11 +125,11 @@ impl Settings {
     /// Each key with its value and where it comes from, in the order of the documentation.
     pub(crate) fn origins(
         &self,
-        surroundings: &Surroundings,
+        environment: &UserEnvironment,
     ) -> Vec<(&'static str, String, Origin)> {
         let with_origin = |key| match self.written.get(key) {
             Some(written) => (key, written.text.clone(), written.origin.clone()),
-            None => (key, keys::default(key, self, surroundings), Origin::Default),
+            None => (key, keys::default(key, self, environment), Origin::Default),
         };
         SettingsSpec::keys().into_iter().map(with_origin).collect()
     }
@@ -168,7 +176,7 @@ impl Settings {
         self.spec.load.get().map(|load| load.0)
     }
 
-    pub(crate) fn format(&self) -> Option<Format> {
+    pub(crate) fn format(&self) -> Option<ResultFormat> {
         self.spec.format.get().map(|format| format.0)
     }
 
@@ -200,6 +208,13 @@ impl Settings {
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
         self.path("log-file", &self.spec.log_file)
     }
+}
+
+/// The typed value of `--color`, else the setting, as far as the settings can be read. For messages outside of a run:
+/// an error in the settings must not keep another error from being shown.
+pub(crate) fn color_or_default(typed: Option<When>) -> When {
+    let set = || load::load_valid(&UserEnvironment::current().ok()?).color();
+    typed.or_else(set).unwrap_or_default()
 }
 
 fn positive(field: &Field<Count<1>>) -> Option<NonZeroU32> {

@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::settings::Surroundings;
+use crate::environment::UserEnvironment;
+use crate::error::CliError;
+use crate::exit;
 
 /// The variable that names trusted folders.
 pub(crate) const TRUST_VARIABLE: &str = "RATCHET_TRUST";
@@ -50,11 +52,11 @@ pub(crate) struct Untrusted {
     pub(crate) path: PathBuf,
     /// What breaks the rule: `path`, its folder, or what it is a link to.
     culprit: PathBuf,
-    why: Why,
+    why: Objection,
 }
 
 #[derive(Debug)]
-enum Why {
+enum Objection {
     /// It belongs to this other user.
     Owner(u32),
     /// This group may write it.
@@ -67,8 +69,8 @@ enum Why {
 
 impl Trust {
     /// Trusts the user of this process, and the folders of `RATCHET_TRUST` and of the user's own config file.
-    pub(crate) fn new(surroundings: &Surroundings, configured: &[PathBuf]) -> Self {
-        let variable = |name: &str| surroundings.variables.get(OsStr::new(name));
+    pub(crate) fn new(environment: &UserEnvironment, configured: &[PathBuf]) -> Self {
+        let variable = |name: &str| environment.variables.get(OsStr::new(name));
         let mut users = vec![rustix::process::geteuid().as_raw()];
         let caller = variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse::<u32>().ok());
         users.extend(caller);
@@ -81,7 +83,7 @@ impl Trust {
             users,
             folders: folders
                 .filter(|folder| !folder.as_os_str().is_empty())
-                .map(|folder| surroundings.folder.join(folder))
+                .map(|folder| environment.folder.join(folder))
                 .collect(),
         }
     }
@@ -110,7 +112,7 @@ impl Trust {
             {
                 return Ok(());
             }
-            Err(error) => return Err(refused(path, Why::Unknown(error))),
+            Err(error) => return Err(refused(path, Objection::Unknown(error))),
         };
         if self.is_exempt(path, &real) {
             return Ok(());
@@ -125,7 +127,8 @@ impl Trust {
             }));
         }
         for part in parts {
-            let known = fs::metadata(part).map_err(|error| refused(part, Why::Unknown(error)))?;
+            let known =
+                fs::metadata(part).map_err(|error| refused(part, Objection::Unknown(error)))?;
             if let Some(why) = self.objection(&known) {
                 let is_itself = part == real && !path.is_symlink();
                 return Err(refused(if is_itself { path } else { part }, why));
@@ -151,14 +154,14 @@ impl Trust {
         })
     }
 
-    fn objection(&self, known: &Metadata) -> Option<Why> {
+    fn objection(&self, known: &Metadata) -> Option<Objection> {
         let (owner, group, mode) = (known.uid(), known.gid(), known.mode());
         if owner != ROOT && !self.users.contains(&owner) {
-            Some(Why::Owner(owner))
+            Some(Objection::Owner(owner))
         } else if mode & OTHERS_WRITE != 0 {
-            Some(Why::AllWrite)
+            Some(Objection::AllWrite)
         } else if mode & GROUP_WRITE != 0 && !is_private_group(group, owner) {
-            Some(Why::GroupWrites(group))
+            Some(Objection::GroupWrites(group))
         } else {
             None
         }
@@ -176,6 +179,13 @@ fn is_private_group(group: u32, owner: u32) -> bool {
     user.gid == group.gid && user.name == group.name && !has_others
 }
 
+impl From<Untrusted> for CliError {
+    fn from(error: Untrusted) -> Self {
+        let help = error.help();
+        Self::new(exit::USAGE, error).with_help(help)
+    }
+}
+
 impl Untrusted {
     /// What the user can do about it.
     pub(crate) fn help(&self) -> String {
@@ -187,7 +197,9 @@ impl Untrusted {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
         let owner = rustix::process::geteuid().as_raw();
         let mend = match self.why {
-            Why::GroupWrites(_) | Why::AllWrite if is_owned_by(&self.culprit, owner) => {
+            Objection::GroupWrites(_) | Objection::AllWrite
+                if is_owned_by(&self.culprit, owner) =>
+            {
                 format!("run `chmod go-w {}`; or, ", self.culprit.display())
             }
             _ => String::new(),
@@ -205,10 +217,10 @@ impl Untrusted {
             format!("`{}`", self.culprit.display())
         };
         match &self.why {
-            Why::Owner(uid) => format!("{what} belongs to {}", UserName(*uid)),
-            Why::GroupWrites(gid) => format!("{what} is writable by {}", GroupName(*gid)),
-            Why::AllWrite => format!("{what} is writable by everybody"),
-            Why::Unknown(error) => format!("{what} cannot be looked at: {error}"),
+            Objection::Owner(uid) => format!("{what} belongs to {}", UserName(*uid)),
+            Objection::GroupWrites(gid) => format!("{what} is writable by {}", GroupName(*gid)),
+            Objection::AllWrite => format!("{what} is writable by everybody"),
+            Objection::Unknown(error) => format!("{what} cannot be looked at: {error}"),
         }
     }
 }
@@ -268,13 +280,13 @@ mod tests {
 
     fn trust(variables: &[(&str, &str)]) -> Trust {
         let variables = variables.iter();
-        let surroundings = Surroundings {
+        let environment = UserEnvironment {
             variables: variables
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             folder: "/".into(),
         };
-        Trust::new(&surroundings, &[])
+        Trust::new(&environment, &[])
     }
 
     /// One to whom what this process writes belongs to somebody else; root's files are everybody's, so they are
@@ -417,7 +429,7 @@ mod tests {
         assert!(!passes("/nowhere"));
         assert!(!passes(&path[..path.len() - 1]));
         let configured = [folder.path().to_path_buf()];
-        Trust::new(&Surroundings::default(), &configured)
+        Trust::new(&UserEnvironment::default(), &configured)
             .file(&file)
             .unwrap();
     }

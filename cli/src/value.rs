@@ -14,16 +14,16 @@ pub(crate) use amount::{Amount, amount, count, positive, prefetch};
 pub(crate) use duration::{duration, show_duration};
 pub(crate) use ratchet_runtime::closest;
 pub(crate) use size::{show_size, size, units as size_units};
-pub(crate) use words::split_words;
+pub(crate) use words::{CommandLine, split_words};
 
 /// Why a value cannot be read, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub(crate) struct ValueError {
     pub(crate) reason: String,
     pub(crate) hint: Option<String>,
 }
 
-impl Unreadable {
+impl ValueError {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -37,7 +37,7 @@ impl Unreadable {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for ValueError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.reason)?;
         match &self.hint {
@@ -47,7 +47,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for ValueError {}
 
 /// The digits at the start of a text, with at most one point among them, and what follows.
 fn split_number(text: &str) -> (&str, &str) {

@@ -45,6 +45,7 @@ mod tests;
 mod uncertain;
 
 pub use builder::ExecutorBuilder;
+pub use command::command_failure;
 pub use handle::{RunHandle, Submitter};
 pub use ledger::Ledger;
 pub use order::Ordering;

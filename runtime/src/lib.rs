@@ -108,12 +108,12 @@ mod table;
 pub mod worker;
 
 pub use context::{Context, Step};
-pub use error::Error;
+pub use error::{Error, error_chain};
 pub use executor::{
     Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
     Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
     RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
-    WaitingJob,
+    WaitingJob, command_failure,
 };
 pub use ids::Ticket;
 pub use item::{ItemName, JobIdentity, JobItem};

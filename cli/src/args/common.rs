@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::crew::CrewArguments;
+use super::concurrency::ConcurrencyArguments;
 use super::display::DisplayArguments;
 use super::output::OutputArguments;
 use super::stop::StopArguments;
@@ -12,7 +12,7 @@ use super::terms::TermsArguments;
 #[derive(Debug, Args)]
 pub(crate) struct CommonArguments {
     #[command(flatten)]
-    pub(crate) crew: CrewArguments,
+    pub(crate) concurrency: ConcurrencyArguments,
     #[command(flatten)]
     pub(crate) terms: TermsArguments,
     #[command(flatten)]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
+
+use crate::style::When;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is shown on stderr")]
@@ -22,13 +24,4 @@ pub(crate) struct DisplayArguments {
     /// Write the log to a file instead of stderr.
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
-}
-
-/// When something is done that depends on where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum When {
-    #[default]
-    Auto,
-    Always,
-    Never,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::output::Format;
 use super::record::StateArguments;
+use crate::report::ResultFormat;
 use crate::value;
 
 const HELP: &str = "\
@@ -102,7 +102,7 @@ pub(crate) struct ShowArguments {
     pub(crate) run: Option<String>,
     /// How it is written (default: for people).
     #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<ResultFormat>,
     /// Write to a file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -38,7 +38,10 @@ fn a_map_takes_its_command_as_it_is() {
             ["convert", "-x", "{}", "--", "--jobs", ":::", "a", "-j9"],
             "{line}"
         );
-        assert_eq!(map.common.crew.jobs.map(std::num::NonZero::get), Some(4));
+        assert_eq!(
+            map.common.concurrency.jobs.map(std::num::NonZero::get),
+            Some(4)
+        );
     }
 }
 
@@ -72,7 +75,9 @@ fn what_was_not_typed_is_not_there() {
         panic!("nothing is required")
     };
     assert!(
-        run.file.is_none() && run.common.crew.jobs.is_none() && run.common.terms.cache.is_none()
+        run.file.is_none()
+            && run.common.concurrency.jobs.is_none()
+            && run.common.terms.cache.is_none()
     );
     let Ok(Verb::Run(run)) = parse("ratchet run --cache jobs.yaml") else {
         panic!("a file may follow")

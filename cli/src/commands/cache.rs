@@ -11,15 +11,16 @@ use ratchet_caching::{Cache, Clock, DiskCache, Selector, SystemClock};
 use crate::args::cache::{CacheAction, CacheArguments};
 use crate::args::record::StateArguments;
 use crate::error::CliError;
-use crate::places::Places;
-use crate::report::{ago, timestamp};
+use crate::folders::Folders;
+use crate::output::Destination;
+use crate::readable::{ago, timestamp};
 use crate::value;
 
 pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(CliError::Runtime)?;
+        .map_err(|error| CliError::internal("the event loop cannot be started").because(error))?;
     let text = runtime.block_on(async {
         match &arguments.action {
             None => stats(&arguments.state).await,
@@ -30,32 +31,29 @@ pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
                 older_than,
                 state,
             }) => {
-                let (places, _) = Places::load(state)?;
-                clear(existing(&places)?, task.as_deref(), *older_than).await
+                let (folders, _) = Folders::load(state)?;
+                clear(existing(&folders)?, task.as_deref(), *older_than).await
             }
         }
     })?;
     io::stdout()
         .write_all(text.as_bytes())
-        .map_err(CliError::Output)
+        .map_err(|error| Destination::Stdout.error(error).into())
 }
 
 /// The cache in a folder, if there is one: whoever only looks makes none.
-fn existing(places: &Places) -> Result<Option<DiskCache>, CliError> {
-    let folder = &places.cache;
+fn existing(folders: &Folders) -> Result<Option<DiskCache>, CliError> {
+    let folder = &folders.cache;
     match std::fs::metadata(folder) {
-        Ok(_) => Ok(Some(places.cache_owner.cache(folder))),
+        Ok(_) => Ok(Some(folders.cache_owner.cache(folder))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CliError::Read {
-            path: folder.to_owned(),
-            source,
-        }),
+        Err(error) => Err(CliError::unreadable(folder, error)),
     }
 }
 
 async fn stats(typed: &StateArguments) -> Result<String, CliError> {
-    let (places, _) = Places::load(typed)?;
-    let (kept, listings) = match existing(&places)? {
+    let (folders, _) = Folders::load(typed)?;
+    let (kept, listings) = match existing(&folders)? {
         None => (None, Vec::new()),
         Some(cache) => {
             let kept = cache.stats().await?;
@@ -67,7 +65,7 @@ async fn stats(typed: &StateArguments) -> Result<String, CliError> {
     if io::stdout().is_terminal() {
         let bytes = kept.unwrap_or_default().bytes;
         Ok(stats::table(
-            &places.cache,
+            &folders.cache,
             bytes,
             &listings,
             SystemClock.now(),
@@ -134,28 +132,6 @@ fn when(then: SystemTime, now: Option<SystemTime>) -> String {
     match now {
         Some(now) => ago(now, then),
         None => format!("{}Z", timestamp(then)),
-    }
-}
-
-/// An amount of memory as people read it.
-fn bytes(count: u64) -> String {
-    let mut unit = "B";
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "it is shown with one digit after the point"
-    )]
-    let mut amount = count as f64;
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if amount < 1024.0 {
-            break;
-        }
-        amount /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" {
-        format!("{count} B")
-    } else {
-        format!("{amount:.1} {unit}")
     }
 }
 

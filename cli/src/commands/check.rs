@@ -4,79 +4,37 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, ValueEnum};
 use ratchet_runtime::process::Size;
 use ratchet_runtime::{Job, Work};
 use serde::Serialize;
 
-use crate::args::display::When;
-use crate::diagnostic::Look;
+use crate::args::check::{CheckArguments, SummaryFormat};
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::job_file::{
-    self, BadLine, Jobs, Lines, Options, Plan, PoolDefaults, Protocol, Served, WorkerPlan,
+    self, JobLines, Jobs, Plan, PlanOptions, PoolDefaults, ServedTasks, StreamError, WorkerPlan,
 };
-use crate::report::Style;
+use crate::output::Destination;
 use crate::session::cores;
-use crate::settings::{Settings, Surroundings};
-use crate::value;
+use crate::settings::Settings;
+use crate::style::Style;
 
-/// Reads a job file, resolves everything, and runs nothing.
-///
-/// All that is wrong with it is told at once, each with its place and what to do about it. What
-/// would run is summed up on stdout.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    ratchet check jobs.yaml\n  \
-    ratchet check --worker 'python3 resize.py' jobs.jsonl\n  \
-    ratchet check --format json jobs.toml | jq .tasks")]
-pub(crate) struct Arguments {
-    /// The job file; `-` is JSON lines from stdin.
-    file: PathBuf,
-    /// One worker command for every task, where the file has no `workers`.
-    #[arg(short, long, value_name = "COMMAND")]
-    worker: Option<String>,
-    /// What that worker speaks.
-    #[arg(long, value_enum, default_value_t, requires = "worker")]
-    protocol: Protocol,
-    /// How many slots there would be (default: as many as cores): a job that needs more is refused.
-    #[arg(short, long, value_name = "N", value_parser = value::positive)]
-    jobs: Option<NonZeroU32>,
-    /// How the summary is written.
-    #[arg(long, value_enum, default_value_t)]
-    format: SummaryFormat,
-    /// Use colours on stderr: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) color: Option<When>,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum SummaryFormat {
-    /// For people.
-    #[default]
-    Human,
-    /// One JSON document.
-    Json,
-}
-
-pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
     let worker = arguments
         .worker
         .as_deref()
-        .map(|command| super::run::worker(command, arguments.protocol))
+        .map(|command| job_file::typed_worker(command, arguments.protocol))
         .transpose()?;
-    let surroundings = Surroundings::current().map_err(|source| CliError::Read {
-        path: PathBuf::from("."),
-        source,
-    })?;
-    let settings = Settings::load(&surroundings)?;
+    let environment = UserEnvironment::current()?;
+    let settings = Settings::load(&environment)?;
     let slots = arguments
         .jobs
         .or(settings.jobs())
         .map_or_else(cores, NonZeroU32::get);
     let workers = settings.workers().map_or(slots, NonZeroU32::get);
-    let options = Options {
+    let options = PlanOptions {
         settings: settings.terms(),
         worker,
         pools: PoolDefaults {
@@ -85,26 +43,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
             grace: settings.grace(),
         },
         slots: Some(slots),
-        ..Options::default()
+        ..PlanOptions::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
     let color = arguments.color.or(settings.color());
-    let look = Style::of_stderr(color.unwrap_or_default()).look();
-    let warnings = plan.warnings.render(look);
+    let style = Style::of_stderr(color.unwrap_or_default());
+    let warnings = plan.warnings.render(style);
     let _ = io::stderr().write_all(warnings.as_bytes());
-    let summary = Summary::of(&arguments.file, plan, look)?;
+    let summary = FileSummary::of(&arguments.file, plan, style)?;
     let text = match arguments.format {
         SummaryFormat::Human => summary.human(),
         SummaryFormat::Json => summary.json(),
     };
     io::stdout()
         .write_all(text.as_bytes())
-        .map_err(CliError::Output)
+        .map_err(|error| Destination::Stdout.error(error).into())
 }
 
 /// What would run.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct FileSummary {
     v: u32,
     file: String,
     jobs: u64,
@@ -131,8 +89,8 @@ struct WorkerSummary {
     tasks: Option<Vec<String>>,
 }
 
-impl Summary {
-    fn of(file: &Path, plan: Plan, look: Look) -> Result<Self, CliError> {
+impl FileSummary {
+    fn of(file: &Path, plan: Plan, style: Style) -> Result<Self, CliError> {
         let mut summary = Self {
             v: 1,
             file: file.display().to_string(),
@@ -155,35 +113,34 @@ impl Summary {
                 }
                 summary.depth = Some(depth(&jobs, &order));
             }
-            Jobs::Streamed(lines) => summary.read(*lines, look)?,
+            Jobs::Streamed(lines) => summary.read(*lines, style)?,
         }
         Ok(summary)
     }
 
     /// Reads a stream to its end. All bad lines are told, not only the first.
-    fn read(&mut self, lines: Lines, look: Look) -> Result<(), CliError> {
+    fn read(&mut self, lines: JobLines, style: Style) -> Result<(), CliError> {
         let mut bad = 0;
         for line in lines {
             match line {
                 Ok(job) => self.count(&job),
-                Err(BadLine::Unreadable(error)) => {
-                    return Err(CliError::Read {
-                        path: PathBuf::from(&self.file),
-                        source: error,
-                    });
+                Err(StreamError::Unreadable(error)) => {
+                    return Err(CliError::unreadable(Path::new(&self.file), error));
                 }
-                Err(BadLine::Refused(error)) => {
+                Err(StreamError::Refused(error)) => {
                     bad += 1;
                     if bad <= SHOWN {
-                        let shown = error.report.render(look);
+                        let shown = error.diagnostics.render(style);
                         let _ = io::stderr().write_all(shown.as_bytes());
                     }
                 }
             }
         }
         if bad > 0 {
-            let file = self.file.clone();
-            return Err(CliError::BadLines { file, bad });
+            let file = &self.file;
+            return Err(CliError::usage(format!(
+                "{bad} of the lines of {file} make no job"
+            )));
         }
         Ok(())
     }
@@ -262,8 +219,8 @@ impl WorkerSummary {
             min: worker.pool.size.min,
             max: worker.pool.size.max,
             tasks: match &worker.serves {
-                Served::Everything => None,
-                Served::Tasks(tasks) => Some(tasks.iter().map(ToString::to_string).collect()),
+                ServedTasks::Everything => None,
+                ServedTasks::Named(tasks) => Some(tasks.iter().map(ToString::to_string).collect()),
             },
         }
     }

@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use crate::args::Arguments;
 use crate::args::completions::CompletionsArguments;
 use crate::error::CliError;
+use crate::output::Destination;
 
 pub(crate) fn run(arguments: &CompletionsArguments, out: &mut dyn Write) -> Result<(), CliError> {
     // Generated in memory: the generator panics on a pipe that is closed.
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &CompletionsArguments, out: &mut dyn Write) -> Resu
     );
     out.write_all(&script)
         .and_then(|()| out.flush())
-        .map_err(CliError::Output)
+        .map_err(|error| Destination::Stdout.error(error).into())
 }
 
 #[cfg(test)]

@@ -2,45 +2,17 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, Subcommand};
-
+use crate::args::config::{ConfigAction, ConfigArguments};
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
-use crate::settings::{Settings, Surroundings};
+use crate::output::Destination;
+use crate::settings::Settings;
 
-/// Shows what is set, and where it comes from.
-///
-/// A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest
-/// one in this folder or above, up to the root of the repository or your home folder), then the
-/// user's `ratchet/config.toml` in the XDG config folder, then the default.
-///
-/// A project's file is used only if it and its folder belong to you or root, and nobody else may
-/// write them (your private group may). `RATCHET_TRUST` names folders that are used all the same,
-/// with colons between them, and so does `trust` in your own config file.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ratchet config show\n  RATCHET_JOBS=4 ratchet config show")]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Shows each setting, its value, and where it comes from.
-    Show {
-        /// One JSON document instead of a table.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let surroundings = Surroundings::current().map_err(|source| CliError::Read {
-        path: ".".into(),
-        source,
-    })?;
-    let settings = Settings::load(&surroundings)?;
-    let origins = settings.origins(&surroundings);
-    let Action::Show { json } = arguments.action;
+pub(crate) fn run(arguments: &ConfigArguments) -> Result<(), CliError> {
+    let environment = UserEnvironment::current()?;
+    let settings = Settings::load(&environment)?;
+    let origins = settings.origins(&environment);
+    let ConfigAction::Show { json } = arguments.action;
     let text = if json {
         let all: serde_json::Map<_, _> = origins
             .iter()
@@ -61,5 +33,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         origins.iter().map(line).collect()
     };
     let written = io::stdout().write_all(text.as_bytes());
-    written.map_err(CliError::Output)
+    written.map_err(|error| Destination::Stdout.error(error).into())
 }

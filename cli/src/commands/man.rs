@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use crate::args::Arguments;
 use crate::args::man::ManArguments;
 use crate::error::CliError;
+use crate::output::Destination;
 use crate::value::closest;
 
 pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), CliError> {
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), C
     if let Some((verb, name)) = named(&root, &arguments.what) {
         return page(verb.clone(), name)
             .and_then(|page| out.write_all(&page).and_then(|()| out.flush()))
-            .map_err(CliError::Output);
+            .map_err(|error| Destination::Stdout.error(error).into());
     }
     match &arguments.what[..] {
         [folder] if folder.is_dir() || folder.as_os_str().as_bytes().contains(&b'/') => {
@@ -54,7 +55,7 @@ fn no_verb(root: &Command, words: &[PathBuf]) -> CliError {
     CliError::usage(format!(
         "there is no verb `{typed}`, and no folder of that name"
     ))
-    .hint(hint)
+    .with_help(hint)
 }
 
 /// One page a verb, and a verb's own verbs after it: `ratchet-runs-show.1`.
@@ -62,7 +63,7 @@ fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliEr
     let path = folder.join(format!("{name}.1"));
     page(command.clone(), name.to_owned())
         .and_then(|page| fs::create_dir_all(folder).and_then(|()| fs::write(&path, page)))
-        .map_err(|source| CliError::Create { path, source })?;
+        .map_err(|error| CliError::unwritable(&path, error))?;
     for verb in command
         .get_subcommands()
         .filter(|verb| verb.get_name() != "help")

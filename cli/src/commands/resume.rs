@@ -8,38 +8,36 @@ use ratchet_runtime::RunStore;
 use ratchet_runtime::journal::RunState;
 
 use super::{map, run};
-use crate::about::About;
 use crate::args::common::CommonArguments;
-use crate::args::display::When;
 use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
+use crate::folders::check_state;
+use crate::invocation::Invocation;
 use crate::map::HaltRule;
-use crate::places::check_state;
-use crate::session::Again;
-use crate::settings::{Settings, Surroundings};
+use crate::session::ResumedRun;
+use crate::settings::Settings;
+use crate::style::When;
 
 /// `color` becomes what the run was begun with, unless something else is typed now.
 pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Result<u8, CliError> {
-    let surroundings = Surroundings::current().map_err(|source| CliError::Read {
-        path: ".".into(),
-        source,
-    })?;
-    let here = surroundings.folder.clone();
-    let settings = Settings::load(&surroundings)?;
+    let environment = UserEnvironment::current()?;
+    let here = environment.folder.clone();
+    let settings = Settings::load(&environment)?;
     let state_dir = match &arguments.state.state_dir {
         Some(folder) => here.join(folder),
-        None => settings.state_dir(&surroundings)?,
+        None => settings.state_dir(&environment)?,
     };
-    let trust = settings.trust(&surroundings);
+    let trust = settings.trust(&environment);
     check_state(&trust, &state_dir)?;
     let store = RunStore::at(&state_dir);
     let id = match &arguments.run {
         Some(run) => super::runs::find(&store, run)?,
         None => store.latest()?.ok_or_else(|| {
             CliError::usage("there is no run to go on with")
-                .hint(format!("none is recorded in `{}`", state_dir.display()))
+                .with_help(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
     // It says which commands are run, so nobody else may have written it.
@@ -48,27 +46,24 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     if let RunState::Unreadable(error) = kept.state {
         return Err(error.into());
     }
-    let about = kept
+    let invocation = kept
         .header
-        .and_then(|header| About::read(&header.about))
+        .and_then(|header| Invocation::read(&header.about))
         .ok_or_else(|| CliError::usage(format!("run {id} does not say how it was begun")))?;
-    let words = std::iter::once("ratchet".into()).chain(about.args);
+    let words = std::iter::once("ratchet".into()).chain(invocation.args);
     let begun = Arguments::try_parse_from(words).map_err(|error| {
         CliError::usage(format!(
             "run {id} was begun by words that make no sense now: {error}"
         ))
     })?;
-    let over = Over {
+    let over = Overrides {
         arguments,
         here,
         state_dir,
     };
-    let folder = about.cwd;
-    std::env::set_current_dir(&folder).map_err(|source| CliError::Read {
-        path: folder,
-        source,
-    })?;
-    let again = Again { store, id };
+    let folder = invocation.cwd;
+    std::env::set_current_dir(&folder).map_err(|error| CliError::unreadable(&folder, error))?;
+    let again = ResumedRun { store, id };
     match begun.verb {
         Verb::Run(mut typed) => {
             if typed.file.is_none() || typed.file.as_deref() == Some("-".as_ref()) {
@@ -93,7 +88,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     }
 }
 
-fn refuse_terminal(again: &Again) -> Result<(), CliError> {
+fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Ok(());
     }
@@ -101,13 +96,13 @@ fn refuse_terminal(again: &Again) -> Result<(), CliError> {
     Err(CliError::usage(format!(
         "the jobs of run {id} came from stdin, which is a terminal now"
     ))
-    .hint(format!(
+    .with_help(format!(
         "give them once more, as in: ratchet resume {id} < jobs.jsonl"
     )))
 }
 
 /// What was typed now comes before what was typed then.
-struct Over {
+struct Overrides {
     arguments: ResumeArguments,
     here: PathBuf,
     state_dir: PathBuf,
@@ -122,12 +117,12 @@ macro_rules! over {
     };
 }
 
-impl Over {
+impl Overrides {
     fn write(&self, then: &mut CommonArguments, state: &mut StateArguments) {
         let now = &self.arguments.common;
         over!(
-            now.crew,
-            then.crew,
+            now.concurrency,
+            then.concurrency,
             jobs,
             workers,
             prefetch,

@@ -4,18 +4,18 @@ mod list;
 mod remove;
 mod show;
 
-use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use ratchet_runtime::journal::Header;
 use ratchet_runtime::{JournalError, RunId, RunStore};
 
-use crate::about::About;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
-use crate::map::shell_line;
-use crate::report::Style;
+use crate::escape::plain;
+use crate::invocation::Invocation;
 use crate::settings::Settings;
+use crate::shell_quote::shell_line;
+use crate::style::Style;
 use crate::value;
 
 pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
@@ -33,7 +33,7 @@ pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<Ru
         Some(wanted) => find(store, wanted),
         None => store.latest()?.ok_or_else(|| {
             CliError::usage("no run is recorded")
-                .hint(format!("it is looked for in `{}`", folder(store.folder())))
+                .with_help(format!("it is looked for in `{}`", folder(store.folder())))
         }),
     }
 }
@@ -48,7 +48,7 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
         error,
         JournalError::NoSuchRun { .. } | JournalError::InvalidRun { .. }
     ) {
-        return Err(CliError::Journal(error));
+        return Err(error.into());
     }
     let ids: Vec<String> = store
         .ids()
@@ -61,28 +61,25 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
         None if ids.is_empty() => "no runs are recorded there".to_owned(),
         None => "`ratchet runs` lists them".to_owned(),
     };
-    Err(CliError::usage(error.to_string()).hint(hint))
+    Err(CliError::usage(error.to_string()).with_help(hint))
 }
 
 /// What was run: its command line, or at least where its jobs came from.
 fn what(header: &Header) -> String {
-    let Some(about) = About::read(&header.about) else {
+    let Some(invocation) = Invocation::read(&header.about) else {
         let source = header.source.as_ref();
         return source.map_or_else(|| "-".to_owned(), |source| source.name.clone());
     };
-    String::from_utf8_lossy(&shell_line(&about.args)).into_owned()
+    String::from_utf8_lossy(&shell_line(&invocation.args)).into_owned()
 }
 
 fn style(settings: &Settings) -> Style {
-    let asked = settings.color().unwrap_or_default();
-    Style::decide(asked, io::stdout().is_terminal(), |name| {
-        std::env::var_os(name)
-    })
+    Style::of_stdout(settings.color().unwrap_or_default())
 }
 
 /// A folder as a person would name it.
 fn folder(path: &Path) -> String {
-    crate::report::plain(&path.display().to_string()).into_owned()
+    plain(&path.display().to_string()).into_owned()
 }
 
 #[cfg(test)]

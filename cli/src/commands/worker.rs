@@ -13,5 +13,5 @@ pub(crate) fn run(arguments: &WorkerArguments) -> Result<(), CliError> {
     builtin(tasks.iter().copied())
         .concurrency(arguments.concurrency)
         .run()
-        .map_err(CliError::Worker)
+        .map_err(|error| CliError::internal("the built-in worker could not go on").because(error))
 }

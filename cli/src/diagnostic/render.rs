@@ -7,8 +7,9 @@ use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-use super::{Diagnostic, Report, Severity, Source, Span};
+use super::{Diagnostic, Diagnostics, Severity, Source, Span};
 use crate::escape::{is_unsafe, plain};
+use crate::style::Style;
 
 /// More than these are counted, not shown.
 const MOST: usize = 20;
@@ -20,25 +21,19 @@ const WIDTH: usize = 140;
 /// seconds for a line of some megabytes.
 const AROUND: usize = 2048;
 
-/// Whether colours are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    Plain,
-    Coloured,
-}
-
-pub(super) fn report(report: &Report, look: Look) -> String {
-    let renderer = match look {
-        Look::Plain => Renderer::plain(),
-        Look::Coloured => Renderer::styled(),
+pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
+    let renderer = if style.is_coloured() {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
     };
     let renderer = renderer.term_width(WIDTH);
     let mut out = String::new();
-    for diagnostic in report.diagnostics.iter().take(MOST) {
-        out.push_str(&render(&report.source, diagnostic, &renderer));
+    for diagnostic in all.diagnostics.iter().take(MOST) {
+        out.push_str(&render(&all.source, diagnostic, &renderer));
         out.push_str("\n\n");
     }
-    if let Some(more @ 1..) = report.diagnostics.len().checked_sub(MOST) {
+    if let Some(more @ 1..) = all.diagnostics.len().checked_sub(MOST) {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "and {more} more\n");
     }
@@ -181,11 +176,11 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, diagnostic: Diagnostic) -> String {
-        let report = Report {
+        let report = Diagnostics {
             source: Source::new("jobs.yaml", text.to_owned()),
             diagnostics: vec![diagnostic],
         };
-        report.render(Look::Plain)
+        report.render(Style::PLAIN)
     }
 
     #[test]
@@ -240,21 +235,21 @@ mod tests {
 
     #[test]
     fn colours_only_where_they_are_wanted() {
-        let report = Report {
+        let report = Diagnostics {
             source: Source::new("f", "x".to_owned()),
             diagnostics: vec![Diagnostic::error(Span::new(1, 1), "no\u{1b}[31m")],
         };
-        assert!(!report.render(Look::Plain).contains('\u{1b}'));
-        assert!(report.render(Look::Coloured).contains("\u{1b}[1m"));
+        assert!(!report.render(Style::PLAIN).contains('\u{1b}'));
+        assert!(report.render(Style::COLOURED).contains("\u{1b}[1m"));
     }
 
     #[test]
     fn beyond_twenty_errors_only_their_number_is_told() {
         let diagnostic = Diagnostic::error(Span::default(), "no");
-        let report = Report {
+        let report = Diagnostics {
             source: Source::new("f", String::new()),
             diagnostics: vec![diagnostic; 25],
         };
-        assert!(report.render(Look::Plain).ends_with("and 5 more\n\n"));
+        assert!(report.render(Style::PLAIN).ends_with("and 5 more\n\n"));
     }
 }

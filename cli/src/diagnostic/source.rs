@@ -83,11 +83,11 @@ impl Source {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    pub(crate) fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> LineColumn {
         let offset = self.text.floor_char_boundary(offset);
         let index = self.line_index(offset);
         let before = &self.text[self.line_starts[index] as usize..offset];
-        Place {
+        LineColumn {
             line: self.first_line + index as u64,
             column: before.chars().count() + 1,
         }
@@ -125,12 +125,12 @@ impl Source {
 
 /// A line, and a column in characters; both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LineColumn {
     pub(crate) line: u64,
     pub(crate) column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LineColumn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}", self.line, self.column)
     }

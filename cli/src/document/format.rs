@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::node::{Entry, Node};
+use super::node::Node;
+use super::part::{Extent, Sink};
 use super::{json, toml, yaml};
 use crate::diagnostic::{Problems, Source};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum DocumentFormat {
     Yaml,
     Json,
     Toml,
@@ -15,32 +16,7 @@ pub(crate) enum Format {
     JsonLines,
 }
 
-/// A part of a document, in the order of the file.
-#[derive(Debug)]
-pub(crate) enum Part<'a> {
-    /// A key of the document and its value.
-    Entry(Entry<'a>),
-    /// One member of the list that is taken member by member.
-    Member(Node<'a>),
-    /// All of a document that is no map.
-    Whole(Node<'a>),
-}
-
-/// How much of a document was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// All, and there is nothing in it but blanks and comments.
-    Nothing,
-    /// All of it.
-    Whole,
-    /// The parts before an error of syntax, which is the last of the problems.
-    BrokenOff,
-}
-
-/// What takes the parts of a document as they are read. It may find further problems.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(Part<'_>, &mut Problems);
-
-impl Format {
+impl DocumentFormat {
     /// By the end of the name, whatever its case.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();

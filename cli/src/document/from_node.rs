@@ -6,9 +6,9 @@ use ratchet_runtime::Payload;
 use serde_json::{Value as Json, json};
 
 use super::node::{Entry, Node, Value};
-use super::schema::Schemas;
+use super::schema::{DRAFT, Schemas};
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::value::Unreadable;
+use crate::value::ValueError;
 
 /// A type that a document can say.
 pub(crate) trait FromNode: Sized {
@@ -29,6 +29,18 @@ pub(crate) trait FromNode: Sized {
     fn schema(schemas: &mut Schemas) -> Json;
 }
 
+/// The schema of a document of this type.
+pub(crate) fn document_schema<T: FromNode>(title: &str) -> Json {
+    let mut schemas = Schemas::default();
+    let mut schema = T::schema(&mut schemas);
+    if let Json::Object(schema) = &mut schema {
+        schema.insert("$schema".to_owned(), DRAFT.into());
+        schema.insert("title".to_owned(), title.into());
+        schema.insert("$defs".to_owned(), Json::Object(schemas.all));
+    }
+    schema
+}
+
 /// Refuses a value of another type.
 pub(crate) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
     let message = format!("expected {}, found {}", T::expected(), node.kind());
@@ -40,7 +52,7 @@ pub(crate) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
 }
 
 /// Refuses a value that is of the right type and cannot be read.
-pub(crate) fn refuse(span: Span, error: Unreadable) -> Diagnostic {
+pub(crate) fn refuse(span: Span, error: ValueError) -> Diagnostic {
     let found = Diagnostic::error(span, error.reason);
     match error.hint {
         Some(hint) => found.help(hint),
@@ -50,10 +62,10 @@ pub(crate) fn refuse(span: Span, error: Unreadable) -> Diagnostic {
 
 /// What a section says under a key.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Field<T>(Option<Said<T>>);
+pub(crate) struct Field<T>(Option<PresentField<T>>);
 
 #[derive(Debug, Clone, PartialEq)]
-struct Said<T> {
+struct PresentField<T> {
     key: Span,
     span: Span,
     /// Nothing where the value was refused.
@@ -68,7 +80,7 @@ impl<T> Default for Field<T> {
 
 impl<T> Field<T> {
     /// Whether the key is there, with a good value or not.
-    pub(crate) fn is_said(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.0.is_some()
     }
 
@@ -113,7 +125,7 @@ impl<T: FromNode> Field<T> {
                 }
             }
         }
-        self.0 = Some(Said {
+        self.0 = Some(PresentField {
             key: entry.place,
             span,
             value,
@@ -257,9 +269,9 @@ impl<A: FromNode, B: FromNode> FromNode for Either<A, B> {
 
 /// Any value at all, kept as JSON.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Anything(pub(crate) Payload);
+pub(crate) struct AnyValue(pub(crate) Payload);
 
-impl FromNode for Anything {
+impl FromNode for AnyValue {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
         match node.payload() {
             Ok(payload) => Some(Self(payload)),
@@ -286,9 +298,9 @@ impl FromNode for Anything {
 
 /// Text, or a number, or `true` and `false`, each as its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plain(pub(crate) String);
+pub(crate) struct ScalarText(pub(crate) String);
 
-impl FromNode for Plain {
+impl FromNode for ScalarText {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
         let text = match &node.value {
             Value::Bool(value) => Some(if *value { "true" } else { "false" }),

@@ -3,7 +3,6 @@
 //! A [`RawValue`] borrows from the document, so its address tells its place. A value that is asked for
 //! nothing, as an input is, keeps its bytes and may be of any depth; of it only the syntax is checked.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -11,8 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visito
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error};
 
+use super::node::raw::{Entries, key_span, name, offset, value};
 use super::node::{Entry, Node, Value, refuse_duplicates};
-use super::{Extent, Part, Sink};
+use super::part::{Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
 /// Reads one document that is no more than a line or two; nothing if there are only blanks.
@@ -72,118 +72,6 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
 
 /// What may stand between the tokens of JSON.
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
-
-/// Where a value begins in the text that it was read from.
-fn offset(text: &str, raw: &RawValue) -> usize {
-    raw.get().as_ptr().addr() - text.as_ptr().addr()
-}
-
-/// A value, whose text is in the document from `start`.
-fn value(raw: &RawValue, start: usize) -> Node<'_> {
-    let text = raw.get();
-    let value = match text.as_bytes().first() {
-        Some(b'n') => Value::Null,
-        Some(b't') => Value::Bool(true),
-        Some(b'f') => Value::Bool(false),
-        Some(b'[') => Value::UnreadList,
-        Some(b'{') => Value::UnreadMap,
-        Some(b'"') => string(text).map_or(Value::HalfText, Value::Text),
-        _ => Value::Number(text.into()),
-    };
-    Node {
-        value,
-        span: Span::new(start, start + text.len()),
-        json: Some(raw),
-    }
-}
-
-/// The text of a string; nothing if half of a character is in it.
-fn string(json: &str) -> Option<Cow<'_, str>> {
-    if !json.contains('\\') {
-        return Some(Cow::Borrowed(&json[1..json.len() - 1]));
-    }
-    serde_json::from_str(json).ok().map(Cow::Owned)
-}
-
-/// The members of a list that was checked when the document was read.
-pub(super) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
-    let Some(raw) = node.json else {
-        return Vec::new();
-    };
-    let raws: Vec<&RawValue> = checked(serde_json::from_str(raw.get()));
-    let place = |member| node.span.start() + offset(raw.get(), member);
-    raws.into_iter()
-        .map(|member| value(member, place(member)))
-        .collect()
-}
-
-/// The entries of a map that was checked when the document was read.
-pub(super) fn entries<'a>(node: &Node<'a>, problems: &mut Problems) -> Vec<Entry<'a>> {
-    let Some(raw) = node.json else {
-        return Vec::new();
-    };
-    let entries = checked(Deserializer::from_str(raw.get()).deserialize_map(Entries {
-        text: raw.get(),
-        start: node.span.start(),
-        problems,
-    }));
-    refuse_duplicates(&entries, problems);
-    entries
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "the same reader took the same text for JSON before"
-)]
-fn checked<T>(read: Result<T, Error>) -> T {
-    read.expect("a raw value is JSON")
-}
-
-fn key_span(key: &RawValue, start: usize) -> Span {
-    Span::new(start, start + key.get().len())
-}
-
-fn name<'a>(key: &'a RawValue, start: usize, problems: &mut Problems) -> Option<Cow<'a, str>> {
-    let name = string(key.get());
-    if name.is_none() {
-        let message = "half of a character (a lone surrogate) in a key";
-        problems.push(Diagnostic::error(key_span(key, start), message));
-    }
-    name
-}
-
-/// Reads the entries of a map.
-struct Entries<'a, 'p> {
-    /// The text that is read, and where it begins in the document.
-    text: &'a str,
-    start: usize,
-    problems: &'p mut Problems,
-}
-
-impl<'a> Visitor<'a> for Entries<'a, '_> {
-    type Value = Vec<Entry<'a>>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        /// Jobs have few keys more.
-        const USUAL: usize = 8;
-        let place = |part| self.start + offset(self.text, part);
-        let mut entries = Vec::with_capacity(USUAL);
-        while let Some((key, raw)) = map.next_entry::<&RawValue, &RawValue>()? {
-            if let Some(name) = name(key, place(key), self.problems) {
-                entries.push(Entry {
-                    name,
-                    place: key_span(key, place(key)),
-                    node: value(raw, place(raw)),
-                });
-            }
-        }
-        Ok(entries)
-    }
-}
 
 /// What takes the parts of a document, and what is wrong with them.
 type Receiver<'r, 's> = RefCell<(Sink<'s>, &'r mut Problems)>;

@@ -1,5 +1,7 @@
 //! A value of any format with its place, before it is known what it means.
 
+pub(super) mod raw;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -8,7 +10,6 @@ use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::json;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
 /// A value and its place.
@@ -17,7 +18,7 @@ pub(crate) struct Node<'a> {
     pub(crate) value: Value<'a>,
     pub(crate) span: Span,
     /// The value as it is written, where the document is JSON.
-    pub(super) json: Option<&'a RawValue>,
+    json: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,7 +88,7 @@ impl<'a> Node<'a> {
     pub(crate) fn into_list(self) -> Result<Vec<Node<'a>>, Self> {
         match self.value {
             Value::List(members) => Ok(members),
-            Value::UnreadList => Ok(json::members(&self)),
+            Value::UnreadList => Ok(raw::members(&self)),
             _ => Err(self),
         }
     }
@@ -96,7 +97,7 @@ impl<'a> Node<'a> {
     pub(crate) fn into_map(self, problems: &mut Problems) -> Result<Vec<Entry<'a>>, Self> {
         match self.value {
             Value::Map(entries) => Ok(entries),
-            Value::UnreadMap => Ok(json::entries(&self, problems)),
+            Value::UnreadMap => Ok(raw::entries(&self, problems)),
             _ => Err(self),
         }
     }

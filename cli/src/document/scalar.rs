@@ -11,12 +11,12 @@ use super::from_node::{FromNode, mismatch, refuse};
 use super::node::{Node, Value};
 use super::schema::Schemas;
 use crate::diagnostic::{Diagnostic, Problems};
-use crate::value::{self, Amount, Unreadable};
+use crate::value::{self, Amount, CommandLine, ValueError};
 
 /// A value that has no others in it.
 trait Scalar: Sized {
     /// Nothing where the value is of another type.
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>>;
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>>;
 
     fn expected() -> Cow<'static, str>;
 
@@ -70,7 +70,7 @@ scalars! {
     PositiveNumber;
     Factor;
     Duration;
-    TimeSpan;
+    PositiveDuration;
     ByteSize;
     AnyByteSize;
     Rate;
@@ -78,16 +78,16 @@ scalars! {
     Amount;
 }
 
-fn not_empty(text: &str) -> Result<&str, Unreadable> {
+fn not_empty(text: &str) -> Result<&str, ValueError> {
     if text.is_empty() {
-        return Err(Unreadable::new("there is nothing here"));
+        return Err(ValueError::new("there is nothing here"));
     }
     Ok(text)
 }
 
 /// Text that is not empty.
 impl Scalar for String {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         Some(not_empty(node.text()?).map(str::to_owned))
     }
 
@@ -101,7 +101,7 @@ impl Scalar for String {
 }
 
 impl Scalar for TaskName {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         Some(not_empty(node.text()?).map(Self::from))
     }
 
@@ -115,7 +115,7 @@ impl Scalar for TaskName {
 }
 
 /// The text of a name: text that is not empty, or a whole number.
-fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, Unreadable>> {
+fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, ValueError>> {
     if let Some(text) = node.text() {
         return Some(not_empty(text));
     }
@@ -126,7 +126,7 @@ fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, Unreadable>> {
 macro_rules! names {
     ($($type:ty),*) => {$(
         impl Scalar for $type {
-            fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+            fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
                 Some(name(node)?.map(Self::from))
             }
 
@@ -147,7 +147,7 @@ macro_rules! names {
 names!(JobKey, HostName);
 
 impl Scalar for bool {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         match node.value {
             Value::Bool(value) => Some(Ok(value)),
             _ => None,
@@ -176,7 +176,7 @@ impl Scalar for bool {
 pub(crate) struct False;
 
 impl Scalar for False {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         match node.value {
             Value::Bool(false) => Some(Ok(Self)),
             _ => None,
@@ -201,14 +201,14 @@ impl Scalar for False {
 pub(crate) struct Count<const LEAST: u32>(pub(crate) u32);
 
 impl<const LEAST: u32> Scalar for Count<LEAST> {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
         let read = value::count(text).map_err(|error| error.hint("write a whole number"));
         Some(read.and_then(|number| {
             let number = u32::try_from(number)
-                .map_err(|_| Unreadable::new(format!("`{text}` is too large")))?;
+                .map_err(|_| ValueError::new(format!("`{text}` is too large")))?;
             if number < LEAST {
-                let error = Unreadable::new(format!("{text} is too few"));
+                let error = ValueError::new(format!("{text} is too few"));
                 return Err(error.hint(format!("at least {LEAST}")));
             }
             Ok(Self(number))
@@ -237,12 +237,12 @@ impl<const LEAST: u32> Scalar for Count<LEAST> {
 pub(crate) struct Version;
 
 impl Scalar for Version {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
         Some(if text == "1" {
             Ok(Self)
         } else {
-            Err(Unreadable::new(format!("{text} is not known here"))
+            Err(ValueError::new(format!("{text} is not known here"))
                 .hint("the only version there is, is 1"))
         })
     }
@@ -265,11 +265,11 @@ fn number(text: &str) -> Option<f64> {
 pub(crate) struct PositiveNumber(pub(crate) f64);
 
 impl Scalar for PositiveNumber {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
         let number = number(text).filter(|number| *number > 0.0);
         Some(number.map(Self).ok_or_else(|| {
-            Unreadable::new(format!("{text} would never let anything start"))
+            ValueError::new(format!("{text} would never let anything start"))
                 .hint("a number above 0")
         }))
     }
@@ -288,13 +288,13 @@ impl Scalar for PositiveNumber {
 pub(crate) struct Factor(pub(crate) f64);
 
 impl Scalar for Factor {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
         let number = number(text).filter(|number| *number >= 1.0);
         Some(
             number
                 .map(Self)
-                .ok_or_else(|| Unreadable::new(format!("{text} is less than 1"))),
+                .ok_or_else(|| ValueError::new(format!("{text} is less than 1"))),
         )
     }
 
@@ -314,7 +314,7 @@ const DURATION: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(d|h|m|s|ms|us|µs|μs|ns
 const SOME: &str = r"^[^1-9]*[1-9]";
 
 impl Scalar for Duration {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         node.text_or_number().map(value::duration)
     }
 
@@ -329,14 +329,14 @@ impl Scalar for Duration {
 
 /// A duration that is longer than nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimeSpan(pub(crate) Duration);
+pub(crate) struct PositiveDuration(pub(crate) Duration);
 
-impl Scalar for TimeSpan {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+impl Scalar for PositiveDuration {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let read = <Duration as Scalar>::read(node)?;
         Some(read.and_then(|duration| {
             if duration.is_zero() {
-                return Err(Unreadable::new("no time at all").hint("leave it out for no limit"));
+                return Err(ValueError::new("no time at all").hint("leave it out for no limit"));
             }
             Ok(Self(duration))
         }))
@@ -362,9 +362,9 @@ fn size_pattern() -> String {
 pub(crate) struct ByteSize(pub(crate) u64);
 
 impl Scalar for ByteSize {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         Some(match value::size(node.text_or_number()?) {
-            Ok(0) => Err(Unreadable::new("a size of 0 leaves nothing")),
+            Ok(0) => Err(ValueError::new("a size of 0 leaves nothing")),
             read => read.map(Self),
         })
     }
@@ -384,7 +384,7 @@ impl Scalar for ByteSize {
 pub(crate) struct AnyByteSize(pub(crate) u64);
 
 impl Scalar for AnyByteSize {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         node.text_or_number()
             .map(|text| value::size(text).map(Self))
     }
@@ -399,16 +399,16 @@ impl Scalar for AnyByteSize {
 }
 
 impl Scalar for Rate {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         if let Some(text) = node.text() {
             return Some(text.parse().map_err(|error: ratchet_runtime::Error| {
                 let message = error.to_string();
                 let message = message.strip_prefix("rate ").unwrap_or(&message);
-                Unreadable::new(message).hint("write as in 10/s")
+                ValueError::new(message).hint("write as in 10/s")
             }));
         }
         let text = node.number()?;
-        Some(Err(Unreadable::new(format!("{text} has no period"))
+        Some(Err(ValueError::new(format!("{text} has no period"))
             .hint(format!("write `{text}/s` for so many a second"))))
     }
 
@@ -423,7 +423,7 @@ impl Scalar for Rate {
 }
 
 impl Scalar for Prefetch {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         node.text_or_number().map(value::prefetch)
     }
 
@@ -440,7 +440,7 @@ impl Scalar for Prefetch {
 }
 
 impl Scalar for Amount {
-    fn read(node: &Node<'_>) -> Option<Result<Self, Unreadable>> {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         node.text_or_number().map(value::amount)
     }
 
@@ -456,22 +456,14 @@ impl Scalar for Amount {
     }
 }
 
-/// A command: a list of words, or one string that is split as a shell would.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Command {
-    /// The program and its arguments; there is a program, and its name is not empty.
-    pub(crate) words: Vec<String>,
-    /// What in a string only a shell would understand.
-    pub(crate) shell: Option<String>,
-}
-
-impl FromNode for Command {
+/// A list of words, or one string that is split as a shell would. The program is there, and its name is not empty.
+impl FromNode for CommandLine {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let span = node.span;
-        let (words, shell) = if let Some(text) = node.text() {
+        let command = if let Some(text) = node.text() {
             match value::split_words(text) {
-                Ok(split) => (split.words, split.shell),
+                Ok(command) => command,
                 Err(error) => {
                     problems.push(refuse(span, error));
                     return None;
@@ -479,7 +471,10 @@ impl FromNode for Command {
             }
         } else {
             match node.into_list() {
-                Ok(members) => (words(members, problems), None),
+                Ok(members) => Self {
+                    words: words(members, problems),
+                    shell_syntax: None,
+                },
                 Err(node) => {
                     problems.push(mismatch::<Self>(&node));
                     return None;
@@ -489,20 +484,20 @@ impl FromNode for Command {
         if problems.len() > before {
             return None;
         }
-        if words.first().is_none_or(String::is_empty) {
-            let error = Unreadable::new("the command is empty");
+        if command.words.first().is_none_or(String::is_empty) {
+            let error = ValueError::new("the command is empty");
             let error = error.hint("name a program, as in [python3, worker.py]");
             problems.push(refuse(span, error));
             return None;
         }
-        if words.iter().any(|word| word.contains('\0')) {
+        if command.words.iter().any(|word| word.contains('\0')) {
             problems.push(Diagnostic::error(
                 span,
                 "a word of a command cannot contain a NUL character",
             ));
             return None;
         }
-        Some(Self { words, shell })
+        Some(command)
     }
 
     fn accepts(node: &Node<'_>) -> bool {

@@ -222,12 +222,12 @@ macro_rules! section {
             }
 
             fn missing(&self) -> Vec<(&'static str, std::borrow::Cow<'static, str>)> {
-                let missing = |is_required: bool, is_said: bool, key, expected: fn() -> _| {
-                    (is_required && !is_said).then(|| (key, expected()))
+                let missing = |is_required: bool, is_present: bool, key, expected: fn() -> _| {
+                    (is_required && !is_present).then(|| (key, expected()))
                 };
                 let missing = [$(missing(
                     $crate::document::section!(@is_required $($required)?),
-                    self.$key.is_said(),
+                    self.$key.is_present(),
                     $crate::document::section!(@name $key $($name)?),
                     <$type as $crate::document::FromNode>::expected,
                 )),*];

@@ -2,10 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::{Extent, Format, Node, Part, json_node};
-use crate::diagnostic::{Diagnostic, Look, Problems, Report, Source, Span};
+use super::{DocumentFormat, Extent, Node, Part, json_node};
+use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
+use crate::style::Style;
 
-const FORMATS: [Format; 3] = [Format::Yaml, Format::Json, Format::Toml];
+const FORMATS: [DocumentFormat; 3] = [
+    DocumentFormat::Yaml,
+    DocumentFormat::Json,
+    DocumentFormat::Toml,
+];
 
 /// Text that looks a little like a document, so that it gets further than the first character.
 fn scraps() -> impl Strategy<Value = String> {
@@ -80,7 +85,7 @@ fn lies_within(node: Node<'_>, text: &str) {
 
 /// Reads a text as a document whose list `a` is taken member by member; calls for each value of it.
 fn values(
-    format: Format,
+    format: DocumentFormat,
     source: &Source,
     problems: &mut Problems,
     mut take: impl FnMut(Node<'_>),
@@ -107,7 +112,7 @@ proptest! {
             });
             prop_assert!(extent != Extent::BrokenOff || !problems.is_empty());
             if !problems.is_empty() {
-                let shown = Report { source, diagnostics: problems }.render(Look::Plain);
+                let shown = Diagnostics { source, diagnostics: problems }.render(Style::PLAIN);
                 prop_assert!(shown.contains(" f:"), "{shown}");
             }
         }
@@ -118,7 +123,7 @@ proptest! {
         let source = Source::new("f", text.clone());
         let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
         let mut problems = Vec::new();
-        let extent = values(Format::Json, &source, &mut problems, |_| ());
+        let extent = values(DocumentFormat::Json, &source, &mut problems, |_| ());
         prop_assert_eq!(extent == Extent::Whole, theirs, "{:?}", problems);
         let mut problems = Vec::new();
         prop_assert_eq!(json_node(&text, &mut problems).is_some(), theirs, "{:?}", problems);
@@ -127,7 +132,7 @@ proptest! {
     #[test]
     fn any_place_can_be_shown(text in "(.|\n|\t|日){0,300}", start in 0usize..400, length in 0usize..400) {
         let diagnostic = Diagnostic::error(Span::new(start, start + length), "no").other(Span::new(length, start), "here");
-        let report = Report { source: Source::new("f", text), diagnostics: vec![diagnostic] };
-        prop_assert!(report.render(Look::Coloured).contains("no"));
+        let report = Diagnostics { source: Source::new("f", text), diagnostics: vec![diagnostic] };
+        prop_assert!(report.render(Style::COLOURED).contains("no"));
     }
 }

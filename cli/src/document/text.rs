@@ -1,9 +1,9 @@
 //! The text of a file.
 
-use crate::diagnostic::{Diagnostic, Report, Source, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 
 /// The text of a file, without a byte order mark, or where it is none.
-pub(crate) fn source(name: &str, mut bytes: Vec<u8>) -> Result<Source, Box<Report>> {
+pub(crate) fn source(name: &str, mut bytes: Vec<u8>) -> Result<Source, Box<Diagnostics>> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }
@@ -22,7 +22,7 @@ pub(crate) fn source(name: &str, mut bytes: Vec<u8>) -> Result<Source, Box<Repor
     };
     let wide = shown[at..].chars().next().map_or(0, char::len_utf8);
     let found = Diagnostic::error(Span::new(at, at + wide), "this is not UTF-8").help(help);
-    Err(Box::new(Report {
+    Err(Box::new(Diagnostics {
         source: Source::new(name, shown),
         diagnostics: vec![found],
     }))

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::node::{Entry, Node, Value};
-use super::{DEEPEST, Extent, Part, Sink};
+use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
 /// Reads a document part by part. Several errors are found at once.

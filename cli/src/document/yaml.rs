@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as Marks
 
 use self::number::{Number, number};
 use super::node::{Entry, Node, Value, refuse_duplicates};
-use super::{DEEPEST, Extent, Part, Sink};
+use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
 /// How many values aliases may stand for in all. A few lines of aliases can stand for billions.

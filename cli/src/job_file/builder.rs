@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ratchet_runtime::{Job, Limit, ParallelizationHint, TaskName, Terms, Work};
 
 use super::job::JobPlaces;
-use super::plan::{Options, Served, WorkerPlan};
+use super::options::{PlanOptions, ServedTasks, WorkerPlan};
 use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
 use super::{pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Named, Spanned};
-use crate::value::Unreadable;
+use crate::value::ValueError;
 
 /// Names and terms beyond these are made anew each time, so that a stream's memory stays bounded.
 const MOST_KEPT: usize = 4096;
@@ -48,7 +48,7 @@ impl JobBuilder {
     pub(super) fn new(
         header: HeaderSpec,
         folder: Option<&Path>,
-        options: &Options,
+        options: &PlanOptions,
         problems: &mut Problems,
     ) -> Self {
         let limits = header.limits.into_value().unwrap_or_default();
@@ -106,7 +106,7 @@ impl JobBuilder {
                 let message = format!("worker `{name}` cannot start: {missing}");
                 problems.push(Diagnostic::error(command.unwrap_or(span), message));
             }
-            let serves = Served::Tasks(tasks);
+            let serves = ServedTasks::Named(tasks);
             builder.workers.push(WorkerPlan { pool, serves });
         }
         if let Some(pool) = &options.worker {
@@ -120,7 +120,7 @@ impl JobBuilder {
             options.pools.apply(&mut pool);
             builder.workers.push(WorkerPlan {
                 pool,
-                serves: Served::Everything,
+                serves: ServedTasks::Everything,
             });
         }
         builder
@@ -189,7 +189,7 @@ impl JobBuilder {
         };
         match settled {
             Ok(terms) => job.terms = terms,
-            Err(Unsettled { error, place }) => {
+            Err(TermsError { error, place }) => {
                 let mut found = Diagnostic::error(place.unwrap_or(places.head), error.reason);
                 found.help = error.hint;
                 // Said once for all jobs that it holds for.
@@ -288,13 +288,13 @@ impl JobBuilder {
     }
 
     /// The terms of a job that says nothing itself.
-    fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, Unsettled> {
+    fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, TermsError> {
         let shared = self.shared(task);
         if let Some(terms) = &shared.plain {
             return Ok(Arc::clone(terms));
         }
         let terms = shared.terms.clone().settle();
-        let terms = Arc::new(terms.map_err(|error| Unsettled {
+        let terms = Arc::new(terms.map_err(|error| TermsError {
             error,
             place: shared.retry,
         })?);
@@ -308,7 +308,7 @@ impl JobBuilder {
         task: Option<&str>,
         own: &PartialTerms,
         retry: Option<Span>,
-    ) -> Result<Arc<Terms>, Unsettled> {
+    ) -> Result<Arc<Terms>, TermsError> {
         let shared = self.shared(task);
         let place = retry.or(shared.retry);
         let terms = own.clone().or(&shared.terms);
@@ -316,7 +316,7 @@ impl JobBuilder {
             return Ok(Arc::clone(settled));
         }
         let settled = terms.clone().settle();
-        let settled = Arc::new(settled.map_err(|error| Unsettled { error, place })?);
+        let settled = Arc::new(settled.map_err(|error| TermsError { error, place })?);
         if self.settled.len() >= MOST_KEPT {
             self.settled.clear();
         }
@@ -326,8 +326,8 @@ impl JobBuilder {
 }
 
 /// Terms that do not go together, and where they are, if they are in the file.
-struct Unsettled {
-    error: Unreadable,
+struct TermsError {
+    error: ValueError,
     place: Option<Span>,
 }
 
@@ -353,14 +353,14 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     let name = &named.name;
     let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);
     let made = named.value.and_then(|spec| match (&spec.max, &spec.rate) {
-        (max, rate) if max.is_said() && rate.is_said() => {
+        (max, rate) if max.is_present() && rate.is_present() => {
             problems.push(refuse(
                 format!("limit `{name}` has both a max and a rate"),
                 "make it two limits; a job can name both",
             ));
             None
         }
-        (max, rate) if !max.is_said() && !rate.is_said() => {
+        (max, rate) if !max.is_present() && !rate.is_present() => {
             // One that has another word for it was told of that already.
             if !spec.place.has_unknown {
                 problems.push(refuse(
@@ -370,7 +370,7 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
             }
             None
         }
-        (max, _) if max.is_said() => {
+        (max, _) if max.is_present() => {
             if let Some(burst) = spec.burst.key() {
                 problems.push(
                     Diagnostic::error(burst, "`burst` belongs to a rate")
@@ -390,10 +390,10 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
         };
         made.map_err(refused).ok()
     });
-    made.unwrap_or_else(placeholder)
+    made.unwrap_or_else(stand_in_limit)
 }
 
 #[expect(clippy::expect_used, reason = "a limit of one is a limit")]
-fn placeholder() -> Limit {
+fn stand_in_limit() -> Limit {
     Limit::max(1).expect("one is at least one")
 }

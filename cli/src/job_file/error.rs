@@ -4,7 +4,9 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::diagnostic::Report;
+use crate::diagnostic::Diagnostics;
+use crate::error::CliError;
+use crate::exit;
 
 #[derive(Debug, Error)]
 pub(crate) enum FileError {
@@ -30,7 +32,19 @@ pub(crate) enum FileError {
     )]
     TooLarge { name: String, limit: String },
     #[error("{0}")]
-    Refused(Box<Report>),
+    Refused(Box<Diagnostics>),
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Refused(diagnostics) => {
+                Self::usage(diagnostics.to_string()).with_diagnostics(vec![*diagnostics])
+            }
+            FileError::Nothing { .. } => Self::new(exit::NOTHING, error),
+            _ => Self::new(exit::USAGE, error),
+        }
+    }
 }

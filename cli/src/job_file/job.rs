@@ -177,7 +177,7 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
                     format!("put `{key}` into the worker's section, or what it needs into `input`");
                 problems.push(Diagnostic::error(place, message).help(help));
             }
-            let input = if spec.input.is_said() {
+            let input = if spec.input.is_present() {
                 spec.input.into_value()?.0
             } else {
                 Payload::null()

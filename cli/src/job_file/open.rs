@@ -5,17 +5,17 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use ratchet_runtime::{Error, Job, Work, order_by_needs};
+use ratchet_runtime::{Error, Job, Limit, Work, order_by_needs};
 
 use super::builder::JobBuilder;
 use super::error::FileError;
 use super::job::{JobPlaces, JobReader};
-use super::plan::{Jobs, Options, Plan};
-use super::program::Search;
+use super::options::{PlanOptions, WorkerPlan};
+use super::program::ProgramSearch;
 use super::spec::{FileSpec, JobSpec};
-use super::stream::Lines;
-use crate::diagnostic::{Diagnostic, Problems, Report, Source, Span};
-use crate::document::{Extent, Format, FromNode, Part, Section, source, unknown_key};
+use super::stream::JobLines;
+use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
+use crate::document::{DocumentFormat, Extent, FromNode, Part, Section, source, unknown_key};
 use crate::value;
 
 /// A larger document would take several times its size of memory.
@@ -24,8 +24,27 @@ const LARGEST: u64 = 256 << 20;
 /// Larger reads make fewer of them; beyond this it makes no difference.
 const BUFFER: usize = 256 * 1024;
 
+/// A job file that was read and found sound, as far as one can tell without running it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The kinds of workers, in the order of the file.
+    pub(crate) workers: Vec<WorkerPlan>,
+    pub(crate) limits: Vec<(String, Limit)>,
+    pub(crate) jobs: Jobs,
+    /// What is odd, but no reason to stop.
+    pub(crate) warnings: Diagnostics,
+}
+
+#[derive(Debug)]
+pub(crate) enum Jobs {
+    /// All of them, in the order of the file, and that in which each comes after its needs.
+    Listed { jobs: Vec<Job>, order: Vec<usize> },
+    /// One after the other. A need names an earlier one.
+    Streamed(Box<JobLines>),
+}
+
 /// Reads a job file, or JSON lines from stdin where the path is `-`.
-pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
+pub(crate) fn open(path: &Path, options: &PlanOptions) -> Result<Plan, FileError> {
     if path == Path::new("-") {
         return stream("<stdin>", Box::new(io::stdin()), None, options);
     }
@@ -45,7 +64,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
     if found.is_dir() {
         return Err(FileError::Folder { name });
     }
-    let Some(format) = Format::of(path) else {
+    let Some(format) = DocumentFormat::of(path) else {
         return Err(FileError::Format { name });
     };
     let folder = std::path::absolute(path)
@@ -53,7 +72,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Plan, FileError> {
         .parent()
         .map(Path::to_path_buf);
     let file = File::open(path).map_err(unreadable)?;
-    if format == Format::JsonLines {
+    if format == DocumentFormat::JsonLines {
         return stream(&name, Box::new(file), folder.as_deref(), options);
     }
     let mut bytes = Vec::new();
@@ -72,10 +91,10 @@ fn stream(
     name: &str,
     reader: Box<dyn Read + Send>,
     folder: Option<&Path>,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Plan, FileError> {
     let reader = BufReader::with_capacity(BUFFER, reader);
-    let lines = Lines::open(name, reader, folder, options)?;
+    let lines = JobLines::open(name, reader, folder, options)?;
     Ok(Plan {
         workers: lines.workers().to_vec(),
         limits: lines.limits().to_vec(),
@@ -85,7 +104,7 @@ fn stream(
 }
 
 fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {
-    FileError::Refused(Box::new(Report {
+    FileError::Refused(Box::new(Diagnostics {
         source,
         diagnostics,
     }))
@@ -93,12 +112,12 @@ fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {
 
 fn document(
     source: Source,
-    format: Format,
+    format: DocumentFormat,
     folder: Option<&Path>,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Plan, FileError> {
     let mut problems = Vec::new();
-    let mut document = Document::new(folder);
+    let mut document = DocumentReader::new(folder);
     let mut take = |part: Part<'_>, problems: &mut Problems| document.take(part, problems);
     match format.parts(&source, "jobs", &mut take, &mut problems) {
         Extent::Nothing => {
@@ -109,7 +128,7 @@ fn document(
         Extent::BrokenOff => return Err(refused(source, problems)),
         Extent::Whole => {}
     }
-    let Document {
+    let DocumentReader {
         file,
         mut jobs,
         mut places,
@@ -123,7 +142,7 @@ fn document(
         }
     }
     let mut builder = JobBuilder::new(file.header, folder, options, &mut problems);
-    let mut programs = Search::new();
+    let mut programs = ProgramSearch::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
         problems.extend(missing(job, place.work, &mut programs));
@@ -136,7 +155,7 @@ fn document(
     );
     problems.sort_by_key(|problem| problem.span.map(Span::start));
     problems.dedup();
-    let report = Report {
+    let report = Diagnostics {
         source,
         diagnostics: problems,
     };
@@ -156,14 +175,14 @@ fn document(
 }
 
 /// What was read of a document. What jobs need of the sections is settled at the end, as sections may come last.
-struct Document {
+struct DocumentReader {
     file: FileSpec,
     jobs: Vec<Job>,
     places: Vec<JobPlaces>,
     reader: JobReader,
 }
 
-impl Document {
+impl DocumentReader {
     fn new(folder: Option<&Path>) -> Self {
         Self {
             file: FileSpec::default(),
@@ -205,7 +224,7 @@ impl Document {
 }
 
 /// A program that is not there may be by then, if another job makes it; it is odd if nothing comes first.
-fn missing(job: &Job, place: Span, programs: &mut Search) -> Option<Diagnostic> {
+fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagnostic> {
     let Work::Command(process) = &job.work else {
         return None;
     };
@@ -320,7 +339,7 @@ fn similar(path: &Path) -> Option<String> {
     let names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| Format::of(Path::new(name)).is_some())
+        .filter(|name| DocumentFormat::of(Path::new(name)).is_some())
         .collect();
     let near = value::closest(name, names.iter().map(String::as_str))?;
     Some(path.with_file_name(near).display().to_string())

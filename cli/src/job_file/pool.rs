@@ -8,10 +8,9 @@ use ratchet_runtime::process::{
     Language, PoolConfig, ProcessConfig, Recycling, RestartPolicy, Size,
 };
 
-use super::Protocol;
-use super::plan::Options;
+use super::options::PlanOptions;
 use super::program;
-use super::spec::{RestartSpec, SizeSpec, WorkerSpec};
+use super::spec::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
 use crate::diagnostic::{Diagnostic, Problems, Severity, Span};
 use crate::document::{self, ClapWord, Count, Either, Field};
 
@@ -24,7 +23,7 @@ pub(super) fn from_spec(
     spec: WorkerSpec,
     is_refused: bool,
     folder: Option<&Path>,
-    options: &Options,
+    options: &PlanOptions,
     problems: &mut Problems,
 ) -> Option<PoolConfig> {
     let before = problems.len();
@@ -39,7 +38,7 @@ pub(super) fn from_spec(
     if let (Language::Lines { .. }, Some(lines)) = (language, spec.skip_lines.into_value()) {
         pool.skip_lines = lines.0.into();
     }
-    let span = |field: Field<document::TimeSpan>| field.into_value().map(|span| span.0);
+    let span = |field: Field<document::PositiveDuration>| field.into_value().map(|span| span.0);
     pool.handshake = spec.handshake.into_value().unwrap_or_default();
     pool.balance = spec.balance.into_value().unwrap_or_default();
     pool.limits.stray = spec.stray.into_value().unwrap_or_default();
@@ -107,7 +106,7 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
             output: format(&spec.output),
         },
         // It cannot be known what was meant.
-        None if spec.protocol.is_said() => Language::Native,
+        None if spec.protocol.is_present() => Language::Native,
         Some(ClapWord(Protocol::Ratchet)) | None => {
             for (key, place) in [
                 ("input", spec.input.key()),
@@ -143,7 +142,7 @@ fn size(spec: SizeSpec, problems: &mut Problems) -> Option<Size> {
 }
 
 fn restart(spec: RestartSpec, policy: &mut RestartPolicy) {
-    let span = |field: Field<document::TimeSpan>| field.into_value().map(|span| span.0);
+    let span = |field: Field<document::PositiveDuration>| field.into_value().map(|span| span.0);
     let max = spec.max.into_value();
     policy.intensity = max.map_or(policy.intensity, |max| max.0);
     policy.period = span(spec.within).unwrap_or(policy.period);

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Environment, Language, PoolConfig, ProcessConfig};
 
+use super::spec::Protocol;
 use super::terms::within;
 use crate::diagnostic::{Diagnostic, Problems};
-use crate::document::{Command, Field, Named, Plain};
-use crate::value::{self, Unreadable};
+use crate::document::{Field, Named, ScalarText};
+use crate::error::CliError;
+use crate::value::{self, CommandLine, ValueError};
 
 /// The process of a section's command, with its `env` and `cwd`.
 pub(super) fn process(
-    command: Field<Command>,
-    env: Field<Vec<Named<Plain>>>,
+    command: Field<CommandLine>,
+    env: Field<Vec<Named<ScalarText>>>,
     cwd: Field<String>,
     folder: Option<&Path>,
     problems: &mut Problems,
@@ -23,7 +25,7 @@ pub(super) fn process(
     let place = command.span()?;
     let environment = env.into_value().map(|env| environment(env, problems));
     let command = command.into_value()?;
-    if let Some(shell) = command.shell {
+    if let Some(shell) = command.shell_syntax {
         problems.push(
             Diagnostic::warning(place, format!("no shell sees `{shell}`"))
                 .label("the program gets it as one of its words")
@@ -40,25 +42,31 @@ pub(super) fn process(
     Some(config)
 }
 
-/// What a worker speaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Protocol {
-    /// The worker protocol.
-    #[default]
-    Ratchet,
-    /// A filter, which answers each line with a line.
-    Lines,
+/// The pool of a worker command that was typed as a flag.
+pub(crate) fn typed_worker(command: &str, protocol: Protocol) -> Result<PoolConfig, CliError> {
+    let pool = worker_of(command, protocol).map_err(|error| {
+        let message = format!("the worker's command cannot be read: {}", error.reason);
+        match error.hint {
+            Some(hint) => CliError::usage(message).with_help(hint),
+            None => CliError::usage(message),
+        }
+    })?;
+    match cannot_start(&pool.process) {
+        Some(missing) => Err(CliError::usage(format!(
+            "the worker cannot start: {missing}"
+        ))),
+        None => Ok(pool),
+    }
 }
 
-/// A worker from a command that was typed.
-pub(crate) fn command_worker(command: &str, protocol: Protocol) -> Result<PoolConfig, Unreadable> {
+fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError> {
     let words = value::split_words(command)?.words;
     let program = words.first().filter(|program| !program.is_empty());
     let (Some(program), Some(process)) = (program, from_words(&words, None)) else {
-        return Err(Unreadable::new("it is empty").hint("name a program"));
+        return Err(ValueError::new("it is empty").hint("name a program"));
     };
     if command.contains('\0') {
-        return Err(Unreadable::new("it contains a NUL character"));
+        return Err(ValueError::new("it contains a NUL character"));
     }
     let name = Path::new(program)
         .file_name()
@@ -86,10 +94,10 @@ pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<Proc
     Some(config)
 }
 
-fn environment(env: Vec<Named<Plain>>, problems: &mut Problems) -> Environment {
+fn environment(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Environment {
     let mut environment = Environment::inherited();
     for variable in env {
-        let Some(Plain(value)) = variable.value else {
+        let Some(ScalarText(value)) = variable.value else {
             continue;
         };
         if variable.name.contains(['=', '\0']) {
@@ -139,12 +147,12 @@ pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option
 
 /// Looks for the programs of commands, for each once.
 #[derive(Debug)]
-pub(super) struct Search {
+pub(super) struct ProgramSearch {
     path: Option<OsString>,
     sought: HashSet<(PathBuf, Option<OsString>)>,
 }
 
-impl Search {
+impl ProgramSearch {
     pub(super) fn new() -> Self {
         Self {
             path: std::env::var_os("PATH"),
@@ -162,13 +170,7 @@ impl Search {
     }
 }
 
-#[cfg(unix)]
 fn may_run(found: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     found.permissions().mode() & 0o111 != 0
-}
-
-#[cfg(not(unix))]
-fn may_run(_: &std::fs::Metadata) -> bool {
-    true
 }

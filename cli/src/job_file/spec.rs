@@ -6,7 +6,8 @@ mod worker;
 use ratchet_runtime::{HostName, JobKey, Rate, TaskName};
 use serde_json::json;
 
-use crate::document::{Anything, Command, Count, Named, Node, Plain, Spanned, Version, section};
+use crate::document::{AnyValue, Count, Named, Node, ScalarText, Spanned, Version, section};
+use crate::value::CommandLine;
 
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
@@ -16,7 +17,7 @@ pub(crate) use self::terms::{
 };
 #[cfg(test)]
 pub(crate) use self::worker::MemorySpec;
-pub(crate) use self::worker::{RestartSpec, SizeSpec, WorkerSpec};
+pub(crate) use self::worker::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
 
 section! {
     /// What stands before the jobs, in a file or in the first line of a stream.
@@ -55,15 +56,15 @@ section! {
         /// What to ask a worker for; either this or `run`.
         task: TaskName,
         /// A program to run once; either this or `task`. No shell sees it.
-        run: Command,
+        run: CommandLine,
         /// What the worker gets: any value.
-        input: Anything,
+        input: AnyValue,
         /// The machine, tenant or other place that it concerns.
         host: HostName,
         /// The jobs that have to succeed first.
         needs: Vec<Spanned<JobKey>>,
         /// Variables for the program of `run`, besides those that are there.
-        env: Vec<Named<Plain>>,
+        env: Vec<Named<ScalarText>>,
         /// The folder for the program of `run`; the file's own by default.
         cwd: String,
         ..terms: TermsSpec,

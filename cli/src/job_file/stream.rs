@@ -1,55 +1,53 @@
 //! JSON lines: a job a line, read as they are wanted.
 
-mod bad;
 mod read;
+mod refused;
 
 use std::io::{self, BufReader};
 use std::path::Path;
 
 use ratchet_runtime::{Job, JobKey, Limit, TaskName};
 
-pub(crate) use self::bad::{BadLine, LineError};
-pub(crate) use self::read::{LONGEST, Read, read_until};
+pub(crate) use self::read::{LONGEST, LineRead, read_until};
+pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
-use super::ids::Ids;
 use super::job::{JobPlaces, JobReader};
-use super::plan::{Options, WorkerPlan};
+use super::options::{PlanOptions, WorkerPlan};
+use super::seen_ids::SeenIds;
 use super::spec::{HeaderSpec, JobSpec};
-use crate::diagnostic::{Diagnostic, Problems, Report, Severity, Source, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source, Span};
 use crate::document::{Entry, FromNode, Node, Value, json_node};
 use crate::value;
 
 /// What lines come from.
-pub(super) type Stream = BufReader<Box<dyn io::Read + Send>>;
+pub(super) type LineReader = BufReader<Box<dyn io::Read + Send>>;
 
 /// A buffer that one huge line has made larger than this is given back.
 const KEPT: usize = 1 << 20;
 
 /// The jobs of a stream, each as it is asked for.
-pub(crate) struct Lines {
+pub(crate) struct JobLines {
     name: String,
-    reader: Stream,
+    reader: LineReader,
     jobs: JobReader,
     builder: JobBuilder,
-    warnings: Report,
+    warnings: Diagnostics,
     number: u64,
     buffer: Vec<u8>,
     /// The job of the first line, which was read to see whether it is about all of them.
-    first: Option<Item>,
-    ids: Ids,
+    first: Option<Result<Job, StreamError>>,
+    ids: SeenIds,
     ended: bool,
 }
 
-type Item = Result<Job, BadLine>;
-
-impl Lines {
+impl JobLines {
     /// Reads the header, if there is one.
     pub(super) fn open(
         name: &str,
-        reader: Stream,
+        reader: LineReader,
         folder: Option<&Path>,
-        options: &Options,
+        options: &PlanOptions,
     ) -> Result<Self, FileError> {
         let mut problems = Vec::new();
         let no_header = HeaderSpec::default();
@@ -58,14 +56,14 @@ impl Lines {
             reader,
             jobs: JobReader::new(folder.map(Path::to_path_buf)),
             builder: JobBuilder::new(no_header, folder, options, &mut problems),
-            warnings: Report {
+            warnings: Diagnostics {
                 source: Source::new(name, String::new()),
                 diagnostics: Vec::new(),
             },
             number: 0,
             buffer: Vec::new(),
             first: None,
-            ids: Ids::new(),
+            ids: SeenIds::new(),
             ended: false,
         };
         let unreadable = |source| FileError::Unreadable {
@@ -73,7 +71,7 @@ impl Lines {
             source,
         };
         let read = lines.next_line().map_err(unreadable)?;
-        if matches!(read, Read::End) {
+        if matches!(read, LineRead::End) {
             let name = name.to_owned();
             return Err(FileError::Nothing { name });
         }
@@ -81,21 +79,25 @@ impl Lines {
             lines.buffer.drain(..3);
         }
         let buffer = std::mem::take(&mut lines.buffer);
-        let (Read::Line, Ok(text)) = (&read, std::str::from_utf8(&buffer)) else {
+        let (LineRead::Line, Ok(text)) = (&read, std::str::from_utf8(&buffer)) else {
             lines.buffer = buffer;
             lines.first = lines.item(&read);
             return Ok(lines);
         };
         let node = json_node(text, &mut problems);
         if !node.as_ref().is_some_and(is_header) {
-            lines.first = Some(lines.job_of(text, node, problems).map_err(BadLine::Refused));
+            lines.first = Some(
+                lines
+                    .job_of(text, node, problems)
+                    .map_err(StreamError::Refused),
+            );
             lines.buffer = buffer;
             return Ok(lines);
         }
         let header = node.and_then(|node| HeaderSpec::from_node(node, &mut problems));
         let header = header.unwrap_or_default();
         lines.builder = JobBuilder::new(header, folder, options, &mut problems);
-        lines.warnings = Report {
+        lines.warnings = Diagnostics {
             source: Source::from_line(name, text.to_owned(), lines.number),
             diagnostics: problems,
         };
@@ -123,45 +125,45 @@ impl Lines {
         &self.builder.limits
     }
 
-    pub(super) fn warnings(&self) -> &Report {
+    pub(super) fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }
 
     /// Reads the next line that is not blank into the buffer.
-    fn next_line(&mut self) -> io::Result<Read> {
+    fn next_line(&mut self) -> io::Result<LineRead> {
         loop {
             if self.buffer.capacity() > KEPT {
                 self.buffer = Vec::new();
             }
             self.buffer.clear();
             let read = read_until(&mut self.reader, b'\n', &mut self.buffer)?;
-            self.number += u64::from(!matches!(read, Read::End));
-            if !matches!(read, Read::Line) || !self.buffer.trim_ascii().is_empty() {
+            self.number += u64::from(!matches!(read, LineRead::End));
+            if !matches!(read, LineRead::Line) || !self.buffer.trim_ascii().is_empty() {
                 return Ok(read);
             }
         }
     }
 
     /// What a line comes to; nothing at the end.
-    fn item(&mut self, read: &Read) -> Option<Item> {
+    fn item(&mut self, read: &LineRead) -> Option<Result<Job, StreamError>> {
         match read {
-            Read::End => {
+            LineRead::End => {
                 self.ended = true;
                 None
             }
-            Read::TooLong => Some(Err(BadLine::Refused(self.too_long()))),
-            Read::Line => {
+            LineRead::TooLong => Some(Err(StreamError::Refused(self.too_long()))),
+            LineRead::Line => {
                 // The line is borrowed while the rest of the stream changes.
                 let buffer = std::mem::take(&mut self.buffer);
                 let job = self.job(&buffer);
                 self.buffer = buffer;
-                Some(job.map_err(BadLine::Refused))
+                Some(job.map_err(StreamError::Refused))
             }
         }
     }
 
     /// The job of a line.
-    fn job(&mut self, line: &[u8]) -> Result<Job, Box<LineError>> {
+    fn job(&mut self, line: &[u8]) -> Result<Job, Box<RefusedLine>> {
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(error) => {
@@ -183,7 +185,7 @@ impl Lines {
         text: &str,
         node: Option<Node<'_>>,
         mut problems: Problems,
-    ) -> Result<Job, Box<LineError>> {
+    ) -> Result<Job, Box<RefusedLine>> {
         let spec = node.and_then(|node| JobSpec::from_node(node, &mut problems));
         let Some(spec) = spec else {
             return Err(self.refuse(text.to_owned(), problems, None, None));
@@ -231,19 +233,19 @@ impl Lines {
         diagnostics: Vec<Diagnostic>,
         id: Option<JobKey>,
         task: Option<TaskName>,
-    ) -> Box<LineError> {
-        Box::new(LineError {
+    ) -> Box<RefusedLine> {
+        Box::new(RefusedLine {
             line: self.number,
             id: id.unwrap_or_else(|| self.number.to_string().into()),
             task,
-            report: Report {
+            diagnostics: Diagnostics {
                 source: Source::from_line(&self.name, text, self.number),
                 diagnostics,
             },
         })
     }
 
-    fn too_long(&self) -> Box<LineError> {
+    fn too_long(&self) -> Box<RefusedLine> {
         let head = String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(200)]).into_owned();
         let message = format!(
             "the line is longer than {}",
@@ -274,8 +276,8 @@ fn has_errors(problems: &[Diagnostic]) -> bool {
     found.any(|found| found.severity == Severity::Error)
 }
 
-impl Iterator for Lines {
-    type Item = Item;
+impl Iterator for JobLines {
+    type Item = Result<Job, StreamError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(first) = self.first.take() {
@@ -288,14 +290,14 @@ impl Iterator for Lines {
             Ok(read) => self.item(&read),
             Err(error) => {
                 self.ended = true;
-                Some(Err(BadLine::Unreadable(error)))
+                Some(Err(StreamError::Unreadable(error)))
             }
         }
     }
 }
 
-impl std::fmt::Debug for Lines {
+impl std::fmt::Debug for JobLines {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Lines({} at {})", self.name, self.number)
+        write!(out, "JobLines({} at {})", self.name, self.number)
     }
 }

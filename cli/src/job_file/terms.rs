@@ -12,7 +12,7 @@ use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts
 use super::spec::{Backoff, CacheSpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
-use crate::value::{self, Unreadable};
+use crate::value::{self, ValueError};
 
 /// What a job, a worker's section, the defaults or the flags say of the terms; the rest is left to others.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,7 +49,7 @@ impl PartialTerms {
         problems: &mut Problems,
     ) -> Self {
         let place = spec.hint.span();
-        let timeouts = |timeout: Either<crate::document::TimeSpan, _>| match timeout {
+        let timeouts = |timeout: Either<crate::document::PositiveDuration, _>| match timeout {
             Either::First(limit) => Timeouts::after(limit.0),
             Either::Second(clocks) => timeouts(clocks, problems),
         };
@@ -89,7 +89,7 @@ impl PartialTerms {
     }
 
     /// The terms that come of it, once all have spoken.
-    pub(crate) fn settle(self) -> Result<Terms, Unreadable> {
+    pub(crate) fn settle(self) -> Result<Terms, ValueError> {
         let standard = Terms::default();
         Ok(Terms {
             hint: self.hint,
@@ -150,12 +150,12 @@ impl PartialRetry {
     }
 
     /// The policy; nothing is one attempt.
-    fn settle(self) -> Result<Option<BackoffPolicy>, Unreadable> {
+    fn settle(self) -> Result<Option<BackoffPolicy>, ValueError> {
         let Some(max) = self.max else {
             if self == Self::default() {
                 return Ok(None);
             }
-            return Err(Unreadable::new("retry says how, but not how often")
+            return Err(ValueError::new("retry says how, but not how often")
                 .hint("add `max`, as in {max: 3}"));
         };
         if max == 0 {
@@ -168,13 +168,13 @@ impl PartialRetry {
         let cap = self.cap.unwrap_or(CAP.max(base));
         if base > cap {
             let (base, cap) = (value::show_duration(base), value::show_duration(cap));
-            return Err(Unreadable::new(format!(
+            return Err(ValueError::new(format!(
                 "the first wait ({base}) is longer than the longest ({cap})"
             ))
             .hint("raise `cap` or lower `base`"));
         }
         if base.is_zero() && backoff != Backoff::Fixed {
-            return Err(Unreadable::new("a wait of 0s never grows")
+            return Err(ValueError::new("a wait of 0s never grows")
                 .hint("write `backoff: fixed` to try again at once"));
         }
         let mut policy = BackoffPolicy::builder()
@@ -204,21 +204,21 @@ impl PartialRetry {
         }
         let policy = policy
             .build()
-            .map_err(|error| Unreadable::new(error.to_string()))?;
+            .map_err(|error| ValueError::new(error.to_string()))?;
         Ok(Some(policy))
     }
 
     /// A figure that would mean nothing is a misunderstanding.
-    fn refuse_idle_figures(&self, backoff: Backoff) -> Result<(), Unreadable> {
+    fn refuse_idle_figures(&self, backoff: Backoff) -> Result<(), ValueError> {
         let idle = match backoff {
             _ if self.on.as_ref().is_some_and(Vec::is_empty) => {
                 return Err(
-                    Unreadable::new("`on` is empty, so nothing is ever tried again")
+                    ValueError::new("`on` is empty, so nothing is ever tried again")
                         .hint("write `max: 0`, or name classes"),
                 );
             }
             Backoff::Decorrelated if self.jitter.is_some() => {
-                return Err(Unreadable::new("a decorrelated wait is random by itself")
+                return Err(ValueError::new("a decorrelated wait is random by itself")
                     .hint("leave `jitter` out"));
             }
             Backoff::Exponential => self.step.map(|_| ("step", "linear")),
@@ -230,7 +230,7 @@ impl PartialRetry {
         };
         match idle {
             None => Ok(()),
-            Some((key, backoff)) => Err(Unreadable::new(format!("`{key}` has no effect here"))
+            Some((key, backoff)) => Err(ValueError::new(format!("`{key}` has no effect here"))
                 .hint(format!("it belongs to `backoff: {backoff}`"))),
         }
     }
@@ -294,7 +294,8 @@ fn hint(
 
 fn timeouts(spec: TimeoutSpec, problems: &mut Problems) -> Timeouts {
     let place = spec.soft.span();
-    let clock = |clock: Field<crate::document::TimeSpan>| clock.into_value().map(|clock| clock.0);
+    let clock =
+        |clock: Field<crate::document::PositiveDuration>| clock.into_value().map(|clock| clock.0);
     let timeouts = Timeouts {
         queue: clock(spec.queue),
         soft: clock(spec.soft),

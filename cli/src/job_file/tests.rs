@@ -8,8 +8,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::error::FileError;
 use super::*;
-use crate::diagnostic::Look;
+use crate::style::Style;
 
 /// A folder with one file in it.
 struct Written {
@@ -25,10 +26,10 @@ fn write(name: &'static str, text: impl AsRef<[u8]>) -> Written {
 
 impl Written {
     fn open(&self) -> Result<Plan, FileError> {
-        self.open_with(&Options::default())
+        self.open_with(&PlanOptions::default())
     }
 
-    fn open_with(&self, options: &Options) -> Result<Plan, FileError> {
+    fn open_with(&self, options: &PlanOptions) -> Result<Plan, FileError> {
         open(&self.folder.path().join(self.name), options)
     }
 
@@ -39,7 +40,7 @@ impl Written {
 
     fn shown(&self, error: FileError) -> String {
         let text = match error {
-            FileError::Refused(report) => report.render(Look::Plain),
+            FileError::Refused(report) => report.render(Style::PLAIN),
             other => other.to_string(),
         };
         text.replace(&format!("{}/", self.path().display()), "")

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use ratchet_runtime::summary::Counts;
+use ratchet_runtime::{Halt, MaxFailures};
 
 use crate::value::{Amount, amount};
 
@@ -11,12 +12,12 @@ use crate::value::{Amount, amount};
 pub(crate) struct HaltRule {
     /// What runs is asked to stop; else it may finish.
     pub(crate) now: bool,
-    pub(crate) limit: Limit,
+    limit: HaltLimit,
 }
 
 /// What is counted until when.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Limit {
+enum HaltLimit {
     /// Nothing: everything runs.
     Never,
     /// Jobs that failed, timed out or crashed.
@@ -27,20 +28,34 @@ pub(crate) enum Limit {
 
 /// What a rule says after another outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    GoOn,
+pub(crate) enum HaltDecision {
+    Continue,
     /// Too many failures.
-    TooBad,
+    TooManyFailures,
     /// Enough successes.
-    GoodEnough,
+    EnoughSuccesses,
 }
 
 /// How many jobs have to have ended before a share of them says anything.
 const SHARE_OF_AT_LEAST: u64 = 3;
 
 impl HaltRule {
-    /// What it says when so many have succeeded and failed.
-    pub(crate) fn judge(self, counts: &Counts) -> Verdict {
+    /// Whether the rule waits for successes.
+    pub(crate) fn is_goal(&self) -> bool {
+        matches!(self.limit, HaltLimit::Successes(_))
+    }
+
+    /// The rule of failures that an executor enforces, if it is one.
+    pub(crate) fn failure_limit(self) -> Option<(MaxFailures, Halt)> {
+        let HaltLimit::Failures(amount) = self.limit else {
+            return None;
+        };
+        let how = if self.now { Halt::Now } else { Halt::Soon };
+        Some((amount.max_failures()?, how))
+    }
+
+    /// Decides by how many jobs have succeeded and failed.
+    pub(crate) fn decide(self, counts: &Counts) -> HaltDecision {
         let (failed, succeeded) = (counts.failures(), counts.succeeded);
         let ended = failed + succeeded;
         let reached = |part: u64, amount: Amount| match amount {
@@ -52,9 +67,13 @@ impl HaltRule {
             }
         };
         match self.limit {
-            Limit::Failures(amount) if reached(failed, amount) => Verdict::TooBad,
-            Limit::Successes(amount) if reached(succeeded, amount) => Verdict::GoodEnough,
-            Limit::Never | Limit::Failures(_) | Limit::Successes(_) => Verdict::GoOn,
+            HaltLimit::Failures(amount) if reached(failed, amount) => HaltDecision::TooManyFailures,
+            HaltLimit::Successes(amount) if reached(succeeded, amount) => {
+                HaltDecision::EnoughSuccesses
+            }
+            HaltLimit::Never | HaltLimit::Failures(_) | HaltLimit::Successes(_) => {
+                HaltDecision::Continue
+            }
         }
     }
 }
@@ -66,7 +85,7 @@ impl FromStr for HaltRule {
         if text == "never" {
             return Ok(Self {
                 now: false,
-                limit: Limit::Never,
+                limit: HaltLimit::Never,
             });
         }
         let refused = || {
@@ -86,8 +105,8 @@ impl FromStr for HaltRule {
             return Err("0 would stop the run before its first job; the least is 1".to_owned());
         }
         let limit = match what {
-            "fail" => Limit::Failures(number),
-            "success" => Limit::Successes(number),
+            "fail" => HaltLimit::Failures(number),
+            "success" => HaltLimit::Successes(number),
             _ => return Err(refused()),
         };
         Ok(Self { now, limit })
@@ -98,7 +117,7 @@ impl FromStr for HaltRule {
 mod tests {
     use super::*;
 
-    fn verdict(rule: &str, succeeded: u64, failed: u64) -> Verdict {
+    fn decision(rule: &str, succeeded: u64, failed: u64) -> HaltDecision {
         let counts = Counts {
             succeeded,
             crashed: failed,
@@ -106,23 +125,23 @@ mod tests {
             cancelled: 1000,
             ..Counts::default()
         };
-        rule.parse::<HaltRule>().unwrap().judge(&counts)
+        rule.parse::<HaltRule>().unwrap().decide(&counts)
     }
 
     #[test]
     fn counts_and_shares_stop_a_run() {
         for (rule, succeeded, failed, expected) in [
-            ("now,fail=2", 100, 1, Verdict::GoOn),
-            ("now,fail=2", 0, 2, Verdict::TooBad),
-            ("soon,fail=50%", 0, 2, Verdict::GoOn),
-            ("soon,fail=50%", 2, 2, Verdict::TooBad),
-            ("soon,fail=50%", 3, 2, Verdict::GoOn),
-            ("now,success=1", 0, 50, Verdict::GoOn),
-            ("now,success=1", 1, 50, Verdict::GoodEnough),
-            ("never", 0, 50, Verdict::GoOn),
+            ("now,fail=2", 100, 1, HaltDecision::Continue),
+            ("now,fail=2", 0, 2, HaltDecision::TooManyFailures),
+            ("soon,fail=50%", 0, 2, HaltDecision::Continue),
+            ("soon,fail=50%", 2, 2, HaltDecision::TooManyFailures),
+            ("soon,fail=50%", 3, 2, HaltDecision::Continue),
+            ("now,success=1", 0, 50, HaltDecision::Continue),
+            ("now,success=1", 1, 50, HaltDecision::EnoughSuccesses),
+            ("never", 0, 50, HaltDecision::Continue),
         ] {
             assert_eq!(
-                verdict(rule, succeeded, failed),
+                decision(rule, succeeded, failed),
                 expected,
                 "{rule} {succeeded} {failed}"
             );

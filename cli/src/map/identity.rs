@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use ratchet_runtime::JobIdentity;
 
-use super::Item;
+use super::item::Item;
 
 /// How many bits tell whether an item may have come before: 8 MiB, touched as far as they are needed. Lists are as long
 /// as they like, so the items themselves are not kept.

@@ -1,7 +1,6 @@
 //! Items: read one after the other as there is room, never held.
 
-mod ahead;
-mod item;
+mod read_ahead;
 mod records;
 
 use std::collections::VecDeque;
@@ -9,12 +8,12 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use self::ahead::Ahead;
-pub(crate) use self::item::Item;
+use self::read_ahead::ReadAhead;
 use self::records::Records;
+use super::item::Item;
 use super::lists::Lists;
 use crate::error::CliError;
-use crate::job_file::{self, LONGEST, read_until};
+use crate::job_file::{LONGEST, LineRead, read_until};
 use crate::value;
 
 /// How much of a source is read at once.
@@ -25,19 +24,19 @@ const KEPT: usize = 1 << 20;
 
 /// Why there is no item where one should be; it counts as a failed job, and the rest goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BadItem(pub(crate) String);
+pub(crate) struct ItemError(pub(crate) String);
 
 /// Where items come from.
 pub(crate) enum Items {
-    Lines(Lines),
+    LineItems(LineItems),
     Csv(Box<Records>),
     Lists(Lists),
 }
 
 impl Items {
     /// Items of these files, one file after the other, or of stdin if there are none.
-    pub(crate) fn lines(files: &[PathBuf], end: End) -> Result<Self, CliError> {
-        Ok(Self::Lines(Lines {
+    pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
+        Ok(Self::LineItems(LineItems {
             sources: open(files)?,
             end,
             line: Vec::new(),
@@ -53,7 +52,7 @@ impl Items {
     /// How many columns each item has.
     pub(crate) fn column_count(&self) -> usize {
         match self {
-            Self::Lines(_) => 1,
+            Self::LineItems(_) => 1,
             Self::Csv(records) => records.columns,
             Self::Lists(lists) => lists.columns(),
         }
@@ -63,7 +62,7 @@ impl Items {
     pub(crate) fn column_names(&self) -> &[Vec<u8>] {
         match self {
             Self::Csv(records) => &records.names,
-            Self::Lines(_) | Self::Lists(_) => &[],
+            Self::LineItems(_) | Self::Lists(_) => &[],
         }
     }
 
@@ -71,7 +70,7 @@ impl Items {
     pub(crate) fn total(&self) -> Option<u64> {
         match self {
             Self::Lists(lists) => Some(lists.total()),
-            Self::Lines(_) | Self::Csv(_) => None,
+            Self::LineItems(_) | Self::Csv(_) => None,
         }
     }
 
@@ -81,7 +80,7 @@ impl Items {
         &mut self,
         announce: impl FnOnce(u64) + Send + 'static,
     ) -> io::Result<()> {
-        let Self::Lines(lines) = self else {
+        let Self::LineItems(lines) = self else {
             return Ok(());
         };
         let end = lines.end;
@@ -91,7 +90,7 @@ impl Items {
             // Nothing was read from it yet, so its buffer is empty and may be replaced.
             let reader =
                 std::mem::replace(&mut source.reader, BufReader::new(Box::new(io::empty())));
-            let ahead = Ahead::start(reader.into_inner(), end, announce)?;
+            let ahead = ReadAhead::start(reader.into_inner(), end, announce)?;
             source.reader = BufReader::with_capacity(BUFFER_BYTES, Box::new(ahead));
         }
         Ok(())
@@ -102,18 +101,18 @@ impl Items {
     pub(crate) fn may_wait(&self) -> bool {
         match self {
             Self::Lists(_) => false,
-            Self::Lines(lines) => lines.may_wait(),
+            Self::LineItems(lines) => lines.may_wait(),
             Self::Csv(_) => true,
         }
     }
 }
 
 impl Iterator for Items {
-    type Item = Result<Item, BadItem>;
+    type Item = Result<Item, ItemError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Lines(lines) => lines.next(),
+            Self::LineItems(lines) => lines.next(),
             Self::Csv(records) => records.next(),
             Self::Lists(lists) => lists.next().map(Ok),
         }
@@ -122,14 +121,14 @@ impl Iterator for Items {
 
 /// What an item ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ItemEnd {
     /// A newline, with or without a carriage return; empty lines are no items.
     Line,
     /// NUL; items are as they are, the empty ones too.
     Null,
 }
 
-impl End {
+impl ItemEnd {
     /// What there is one of in a source for each.
     fn word(self) -> &'static str {
         match self {
@@ -147,60 +146,57 @@ impl End {
 }
 
 /// A file that is read from, and what it is called.
-struct Source {
+struct ItemFile {
     name: String,
-    reader: Reading,
+    reader: ItemReader,
 }
 
 /// A buffer whose content can be looked at.
-type Reading = BufReader<Box<dyn Read + Send>>;
+type ItemReader = BufReader<Box<dyn Read + Send>>;
 
-fn open(files: &[PathBuf]) -> Result<VecDeque<Source>, CliError> {
+fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
     let stdin = [PathBuf::from("-")];
     let files = if files.is_empty() { &stdin } else { files };
     files.iter().map(|path| open_one(path)).collect()
 }
 
-fn open_one(path: &Path) -> Result<Source, CliError> {
+fn open_one(path: &Path) -> Result<ItemFile, CliError> {
     if path.as_os_str() == "-" {
-        return Ok(Source {
+        return Ok(ItemFile {
             name: "stdin".to_owned(),
             reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(io::stdin())),
         });
     }
-    let unreadable = |source| CliError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |error| CliError::unreadable(path, error);
     let file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
-    Ok(Source {
+    Ok(ItemFile {
         name: format!("`{}`", path.display()),
         reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(file)),
     })
 }
 
-/// Lines of the sources, one source after the other.
-pub(crate) struct Lines {
-    sources: VecDeque<Source>,
-    end: End,
+/// The lines of the sources, one source after the other.
+pub(crate) struct LineItems {
+    sources: VecDeque<ItemFile>,
+    end: ItemEnd,
     line: Vec<u8>,
     /// How many were read of the first source.
     number: u64,
 }
 
-impl Lines {
+impl LineItems {
     fn may_wait(&self) -> bool {
-        let ends = |source: &Source| {
+        let ends = |source: &ItemFile| {
             let buffered = source.reader.buffer();
             memchr::memchr(self.end.delimiter(), buffered).is_some()
         };
         !self.sources.front().is_some_and(ends)
     }
 
-    fn next(&mut self) -> Option<Result<Item, BadItem>> {
+    fn next(&mut self) -> Option<Result<Item, ItemError>> {
         loop {
             let source = self.sources.front_mut()?;
             self.line.clear();
@@ -208,12 +204,12 @@ impl Lines {
             self.number += 1;
             let delimiter = self.end.delimiter();
             match read_until(&mut source.reader, delimiter, &mut self.line) {
-                Ok(job_file::Read::End) => {
+                Ok(LineRead::End) => {
                     self.sources.pop_front();
                     self.number = 0;
                 }
-                Ok(job_file::Read::TooLong) => {
-                    return Some(Err(BadItem(format!(
+                Ok(LineRead::TooLong) => {
+                    return Some(Err(ItemError(format!(
                         "{} {} of {} is longer than {}",
                         self.end.word(),
                         self.number,
@@ -221,16 +217,16 @@ impl Lines {
                         value::show_size(LONGEST as u64)
                     ))));
                 }
-                Ok(job_file::Read::Line) => {
-                    if self.end == End::Line && self.line.last() == Some(&b'\r') {
+                Ok(LineRead::Line) => {
+                    if self.end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }
-                    if self.end == End::Null || !self.line.is_empty() {
+                    if self.end == ItemEnd::Null || !self.line.is_empty() {
                         return Some(Ok(Item::from(self.line.as_slice())));
                     }
                 }
                 Err(error) => {
-                    let bad = BadItem(format!("{} cannot be read further: {error}", source.name));
+                    let bad = ItemError(format!("{} cannot be read further: {error}", source.name));
                     self.sources.pop_front();
                     self.number = 0;
                     return Some(Err(bad));
@@ -246,15 +242,15 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn source(text: &[u8]) -> Source {
-        Source {
+    pub(super) fn source(text: &[u8]) -> ItemFile {
+        ItemFile {
             name: "stdin".to_owned(),
             reader: BufReader::new(Box::new(Cursor::new(text.to_vec()))),
         }
     }
 
-    fn lines(texts: &[&[u8]], end: End) -> Vec<Item> {
-        let mut items = Items::Lines(Lines {
+    fn lines(texts: &[&[u8]], end: ItemEnd) -> Vec<Item> {
+        let mut items = Items::LineItems(LineItems {
             sources: texts.iter().map(|text| source(text)).collect(),
             end,
             line: Vec::new(),
@@ -265,14 +261,14 @@ mod tests {
 
     #[test]
     fn lines_end_as_they_may_and_empty_ones_are_skipped() {
-        let items = lines(&[b"a\r\n\n  b \n\xff", b"c\n"], End::Line);
+        let items = lines(&[b"a\r\n\n  b \n\xff", b"c\n"], ItemEnd::Line);
         assert_eq!(items, [&b"a"[..], b"  b ", b"\xff", b"c"].map(Item::from));
-        assert_eq!(lines(&[b"", b"\n\r\n"], End::Line), []);
+        assert_eq!(lines(&[b"", b"\n\r\n"], ItemEnd::Line), []);
     }
 
     #[test]
     fn nul_keeps_items_as_they_are() {
-        let items = lines(&[b"a\n\r\0\0b"], End::Null);
+        let items = lines(&[b"a\n\r\0\0b"], ItemEnd::Null);
         assert_eq!(items, [&b"a\n\r"[..], b"", b"b"].map(Item::from));
     }
 
@@ -284,13 +280,13 @@ mod tests {
                 Err(io::ErrorKind::PermissionDenied.into())
             }
         }
-        let broken = Source {
+        let broken = ItemFile {
             name: "`x`".to_owned(),
             reader: BufReader::new(Box::new(Broken)),
         };
-        let mut items = Items::Lines(Lines {
+        let mut items = Items::LineItems(LineItems {
             sources: [broken, source(b"a\n")].into(),
-            end: End::Line,
+            end: ItemEnd::Line,
             line: Vec::new(),
             number: 0,
         });
@@ -306,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_endless_item_is_refused_in_bounded_memory() {
-        let endless = |before: &'static [u8], after: &'static [u8]| Source {
+        let endless = |before: &'static [u8], after: &'static [u8]| ItemFile {
             name: "stdin".to_owned(),
             reader: BufReader::new(Box::new(
                 before
@@ -314,9 +310,9 @@ mod tests {
                     .chain(after),
             )),
         };
-        let mut lines = Lines {
+        let mut lines = LineItems {
             sources: [endless(b"a\n", b"\nb\n")].into(),
-            end: End::Line,
+            end: ItemEnd::Line,
             line: Vec::new(),
             number: 0,
         };
@@ -391,10 +387,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error_that_names_it() {
-        let Err(error) = Items::lines(&["/no/such/file".into()], End::Line) else {
+        let Err(error) = Items::lines(&["/no/such/file".into()], ItemEnd::Line) else {
             panic!("it cannot be there")
         };
         assert_eq!(error.to_string(), "`/no/such/file` cannot be read");
-        assert!(Items::lines(&["/".into()], End::Line).is_err());
+        assert!(Items::lines(&["/".into()], ItemEnd::Line).is_err());
     }
 }

@@ -1,60 +1,97 @@
 //! `--joblog`: a line for each command that has ended, in GNU parallel's columns.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ratchet_runtime::process::Exit;
 
-use super::quote::shell_line;
-use super::runner::Printed;
+use super::outputs::CommandRecord;
+use crate::error::CliError;
+use crate::output::{Destination, OutputError};
+use crate::shell_quote::shell_line;
 
-/// Writes the lines.
-pub(crate) struct Joblog<W>(W);
+const COLUMNS: &[u8] =
+    b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
-impl<W: Write> Joblog<W> {
-    /// Begins with the names of the columns.
-    pub(crate) fn begin(mut out: W) -> io::Result<Self> {
-        out.write_all(
-            b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n",
-        )?;
-        Ok(Self(out))
-    }
+/// The log of a run.
+pub(crate) struct Joblog {
+    out: Box<dyn Write + Send>,
+    destination: Destination,
+}
 
-    /// Goes on with a log that has its columns.
-    pub(crate) fn go_on(out: W) -> Self {
-        Self(out)
-    }
-
-    /// A command has ended. Each line is there at once: the log is read while the run goes on.
-    pub(crate) fn ended(&mut self, printed: &Printed) -> io::Result<()> {
-        let started = printed
-            .started
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let (exit, signal) = match printed.exit {
-            Exit::Code(code) => (code, 0),
-            Exit::Signal(signal) => (0, signal),
-            Exit::Unknown => (-1, 0),
+impl Joblog {
+    /// Opens a log; `-` is `stdout`. A run that is resumed continues its log.
+    pub(crate) fn open(
+        path: PathBuf,
+        stdout: impl FnOnce() -> Box<dyn Write + Send>,
+        is_resumed: bool,
+    ) -> Result<Self, CliError> {
+        let destination = Destination::of(path);
+        let Destination::File(path) = &destination else {
+            let begun = Self::begin(stdout(), destination);
+            return begun.map_err(|error| Destination::Stdout.error(error).into());
         };
-        let mut line = format!(
-            "{}\t:\t{:.3}\t{:10.3}\t0\t{}\t{exit}\t{signal}\t",
-            printed.number,
-            started.as_secs_f64(),
-            printed.ran.as_secs_f64(),
-            printed.stdout.len(),
-        )
-        .into_bytes();
-        for byte in shell_line(&printed.command) {
-            match byte {
-                // A line is a line, also where a word is no UTF-8.
-                b'\n' => line.extend_from_slice(b"\\n"),
-                byte => line.push(byte),
+        let opened = if is_resumed {
+            File::options().append(true).create(true).open(path)
+        } else {
+            File::create(path)
+        };
+        let begun = opened.and_then(|file| {
+            let is_empty = file.metadata()?.len() == 0;
+            let (out, destination) = (Box::new(file), destination.clone());
+            if is_empty {
+                Self::begin(out, destination)
+            } else {
+                Ok(Self { out, destination })
             }
-        }
-        line.push(b'\n');
-        self.0.write_all(&line)?;
-        self.0.flush()
+        });
+        begun.map_err(|error| CliError::unwritable(path, error))
     }
+
+    /// Begins a log with the names of the columns.
+    fn begin(mut out: Box<dyn Write + Send>, destination: Destination) -> io::Result<Self> {
+        out.write_all(COLUMNS)?;
+        Ok(Self { out, destination })
+    }
+
+    /// Writes the line of a command. It is not buffered, because people read the log while the run goes on.
+    pub(super) fn write(&mut self, record: &CommandRecord) -> Result<(), OutputError> {
+        let written = self.out.write_all(&line(record));
+        written
+            .and_then(|()| self.out.flush())
+            .map_err(|error| self.destination.error(error))
+    }
+}
+
+fn line(record: &CommandRecord) -> Vec<u8> {
+    let started = record
+        .started
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (exit, signal) = match record.exit {
+        Exit::Code(code) => (code, 0),
+        Exit::Signal(signal) => (0, signal),
+        Exit::Unknown => (-1, 0),
+    };
+    let mut line = format!(
+        "{}\t:\t{:.3}\t{:10.3}\t0\t{}\t{exit}\t{signal}\t",
+        record.number,
+        started.as_secs_f64(),
+        record.ran.as_secs_f64(),
+        record.stdout.len(),
+    )
+    .into_bytes();
+    for byte in shell_line(&record.command) {
+        match byte {
+            // The quoting leaves a newline as it is where a word is not UTF-8.
+            b'\n' => line.extend_from_slice(b"\\n"),
+            byte => line.push(byte),
+        }
+    }
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
@@ -63,13 +100,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::map::{Item, Spool};
+    use crate::map::item::Item;
+    use crate::shared_buffer::SharedBuffer;
+    use crate::spool::Spool;
 
     #[test]
     fn has_the_columns_of_gnu_parallel() {
         let mut stdout = Spool::default();
         stdout.push(b"12345");
-        let mut printed = Printed {
+        let mut record = CommandRecord {
             number: 3,
             item: Arc::new(Item::from("a b")),
             command: ["gzip", "a b\nc"].map(Into::into).into(),
@@ -79,13 +118,13 @@ mod tests {
             stdout,
             stderr: Spool::default(),
         };
-        let mut out = Vec::new();
-        let mut log = Joblog::begin(&mut out).unwrap();
-        log.ended(&printed).unwrap();
-        printed.exit = Exit::Signal(9);
-        log.ended(&printed).unwrap();
+        let out = SharedBuffer::default();
+        let mut log = Joblog::begin(Box::new(out.clone()), Destination::Stdout).unwrap();
+        log.write(&record).unwrap();
+        record.exit = Exit::Signal(9);
+        log.write(&record).unwrap();
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            out.text(),
             "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n\
              3\t:\t1700000000.250\t     1.500\t0\t5\t2\t0\tgzip $'a b\\nc'\n\
              3\t:\t1700000000.250\t     1.500\t0\t5\t0\t9\tgzip $'a b\\nc'\n"

@@ -9,8 +9,9 @@ use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
 use ratchet_runtime::{Class, Failure, ItemName, Job, JobItem, Payload, TaskName, Terms};
 
 use super::identity::Identities;
-use super::items::{BadItem, Item, Items};
-use super::runner::Shelf;
+use super::item::Item;
+use super::items::{ItemError, Items};
+use super::outputs::PendingOutputs;
 use super::template::{Columns, Template};
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
@@ -28,7 +29,7 @@ pub(crate) struct MapJobs {
     items: Items,
     work: MapWork,
     terms: Arc<Terms>,
-    shelf: Arc<Shelf>,
+    outputs: Arc<PendingOutputs>,
     identities: Identities,
     number: u64,
 }
@@ -40,14 +41,14 @@ impl MapJobs {
         command: &[OsString],
         work: MapWork,
         terms: Arc<Terms>,
-        shelf: Arc<Shelf>,
+        outputs: Arc<PendingOutputs>,
     ) -> Self {
         Self {
             items,
             identities: Identities::of_command(command),
             work,
             terms,
-            shelf,
+            outputs,
             number: 0,
         }
     }
@@ -62,10 +63,10 @@ impl MapJobs {
         self.items.may_wait()
     }
 
-    fn job(&mut self, id: String, item: Result<Item, BadItem>) -> Job {
+    fn job(&mut self, id: String, item: Result<Item, ItemError>) -> Job {
         let item = match item {
             Ok(item) => item,
-            Err(BadItem(reason)) => return bad(id, reason),
+            Err(ItemError(reason)) => return bad(id, reason),
         };
         let of_item = JobItem {
             name: ItemName::new(&text_of(&item.joined())),
@@ -74,13 +75,13 @@ impl MapJobs {
         let job = match &self.work {
             MapWork::Command(template) => {
                 let config = process(template.expand(&item, self.number));
-                self.shelf.expect(id.as_str().into(), self.number, item);
+                self.outputs.add(id.as_str().into(), self.number, item);
                 Job::command(id, config)
             }
             MapWork::Warm(task) => match String::from_utf8(item.joined()) {
                 Ok(text) => {
                     let input = Payload::from_text(&text);
-                    self.shelf.expect(id.as_str().into(), self.number, item);
+                    self.outputs.add(id.as_str().into(), self.number, item);
                     Job::task(id, task.clone(), input)
                 }
                 Err(error) => bad(
@@ -127,7 +128,7 @@ pub(crate) fn warm_pool(
 ) -> Result<(PoolConfig, TaskName), CliError> {
     if Template::has_placeholder(words, columns)? {
         return Err(CliError::usage("a warm command starts before the first item, so it has no placeholder")
-            .hint("it reads each item as a line from its stdin; leave out --warm to start it for every item"));
+            .with_help("it reads each item as a line from its stdin; leave out --warm to start it for every item"));
     }
     let process = process(words.to_vec());
     let name = process.command.file_name().map_or_else(
@@ -156,8 +157,8 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (command, lists) = split_words(&words).unwrap();
         let items = Items::Lists(lists.unwrap());
-        let shelf = Arc::default();
-        MapJobs::new(items, command, work(command), Terms::standard(), shelf).collect()
+        let outputs = Arc::default();
+        MapJobs::new(items, command, work(command), Terms::standard(), outputs).collect()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use super::items::Item;
+use super::item::Item;
 use crate::error::CliError;
 
 /// Lists that are combined each with each; the last one changes fastest.
@@ -32,13 +32,13 @@ pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lis
     let is_mark = |word: &OsString| word == ":::" || word == ":::+";
     if words.iter().any(|word| word == "::::") {
         return Err(CliError::usage("`::::` is no mark here")
-            .hint("name a file of items by -a, as in: ratchet map -a items -- echo {}"));
+            .with_help("name a file of items by -a, as in: ratchet map -a items -- echo {}"));
     }
     let end = words.iter().position(is_mark).unwrap_or(words.len());
     let (command, rest) = words.split_at(end);
     if command.is_empty() {
         return Err(CliError::usage("there is no command before the items")
-            .hint("write the command first, as in: ratchet map -- echo {} ::: a b"));
+            .with_help("write the command first, as in: ratchet map -- echo {} ::: a b"));
     }
     let mut groups: Vec<Group> = Vec::new();
     for word in rest {
@@ -50,7 +50,7 @@ pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lis
             let Some(group) = groups.last_mut() else {
                 return Err(
                     CliError::usage("`:::+` has no list before it to go along with")
-                        .hint("begin the first list with `:::`"),
+                        .with_help("begin the first list with `:::`"),
                 );
             };
             group.lists.push(Vec::new());

@@ -2,20 +2,28 @@
 
 use std::io::{self, Write};
 
-use super::runner::Printed;
-use super::spool::Spool;
+use super::outputs::CommandRecord;
+use crate::spool::Spool;
 
 /// Writes the outputs of commands that have ended: stdout to stdout, stderr to stderr.
-pub(crate) struct Printer<O, E> {
-    out: O,
-    err: E,
-    /// Each line begins with the item.
-    tag: bool,
+pub(crate) struct Printer {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    /// Whether each line begins with the item.
+    tags_lines: bool,
 }
 
-impl<O: Write, E: Write> Printer<O, E> {
-    pub(crate) fn new(tag: bool, out: O, err: E) -> Self {
-        Self { out, err, tag }
+impl Printer {
+    pub(crate) fn new(
+        tags_lines: bool,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+    ) -> Self {
+        Self {
+            out,
+            err,
+            tags_lines,
+        }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -29,8 +37,8 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 
     /// A command has ended, and has printed this.
-    pub(crate) fn write(&mut self, printed: &Printed) -> io::Result<()> {
-        if self.tag {
+    pub(crate) fn write(&mut self, printed: &CommandRecord) -> io::Result<()> {
+        if self.tags_lines {
             let tag = printed.item.tag();
             tagged(&tag, &printed.stdout, &mut self.out)?;
             tagged(&tag, &printed.stderr, &mut self.err)
@@ -85,10 +93,11 @@ mod tests {
     use ratchet_runtime::process::Exit;
 
     use super::*;
-    use crate::map::Item;
+    use crate::map::item::Item;
+    use crate::shared_buffer::SharedBuffer;
 
-    fn printed(number: u64, stdout: &str) -> Printed {
-        let mut printed = Printed {
+    fn printed(number: u64, stdout: &str) -> CommandRecord {
+        let mut printed = CommandRecord {
             number,
             item: Arc::new(Item::from(format!("i{number}").as_str())),
             command: Vec::new(),
@@ -104,14 +113,13 @@ mod tests {
     }
 
     fn written(tag: bool) -> (String, String) {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut printer = Printer::new(tag, &mut out, &mut err);
+        let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
+        let mut printer = Printer::new(tag, Box::new(out.clone()), Box::new(err.clone()));
         for (number, stdout) in [(2, "two\nzwei"), (1, "one\n"), (5, "")] {
             printer.write(&printed(number, stdout)).unwrap();
         }
         printer.flush().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (text(out), text(err))
+        (out.text(), err.text())
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::items::Item;
-use super::runner::Printed;
-use super::spool::Spool;
+use super::item::Item;
+use super::outputs::CommandRecord;
+use crate::error::CliError;
+use crate::output::{Destination, OutputError};
+use crate::spool::Spool;
 
 /// No name in a folder may be longer.
 const NAME_BYTES: usize = 255;
@@ -21,21 +23,27 @@ const INNER: &[u8] = b"/+-";
 pub(crate) struct ResultsFolder(PathBuf);
 
 impl ResultsFolder {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+    pub(crate) fn create(path: &Path) -> Result<Self, CliError> {
+        fs::create_dir_all(path).map_err(|error| CliError::unwritable(path, error))?;
         Ok(Self(path.to_owned()))
     }
 
-    /// A command has ended. An error names no file; the folder is where to look.
-    pub(crate) fn ended(&self, printed: &Printed) -> io::Result<()> {
-        let folder = self.folder(&printed.item);
+    /// Writes the files of a command. An error names the folder and not the file.
+    pub(super) fn write(&self, record: &CommandRecord) -> Result<(), OutputError> {
+        let destination = || Destination::File(self.0.clone());
+        self.write_files(record)
+            .map_err(|error| destination().error(error))
+    }
+
+    fn write_files(&self, record: &CommandRecord) -> io::Result<()> {
+        let folder = self.folder(&record.item);
         fs::create_dir_all(&folder)?;
         let write = |name: &str, spool: &Spool| {
             File::create(folder.join(name)).and_then(|mut file| spool.write_to(&mut file))
         };
-        write("stdout", &printed.stdout)?;
-        write("stderr", &printed.stderr)?;
-        fs::write(folder.join("seq"), printed.number.to_string())
+        write("stdout", &record.stdout)?;
+        write("stderr", &record.stderr)?;
+        fs::write(folder.join("seq"), record.number.to_string())
     }
 
     fn folder(&self, item: &Item) -> PathBuf {
@@ -114,7 +122,7 @@ mod tests {
     #[test]
     fn writes_both_outputs_and_the_number() {
         let folder = tempfile::tempdir().unwrap();
-        let mut printed = Printed {
+        let mut record = CommandRecord {
             number: 7,
             item: Arc::new(Item::from_columns([b"a/b".as_slice(), b"\xff"])),
             command: Vec::new(),
@@ -124,10 +132,10 @@ mod tests {
             stdout: Spool::default(),
             stderr: Spool::default(),
         };
-        printed.stdout.push(b"out");
-        printed.stderr.push(b"err");
+        record.stdout.push(b"out");
+        record.stderr.push(b"err");
         let results = ResultsFolder::create(&folder.path().join("r")).unwrap();
-        results.ended(&printed).unwrap();
+        results.write(&record).unwrap();
         let item = folder
             .path()
             .join("r/1/a+zb/2")

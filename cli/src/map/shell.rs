@@ -5,7 +5,7 @@
 //! shell, and the placeholder becomes `"${1}"`. The worst that odd surroundings can do is to split it
 //! at blanks.
 
-use super::template::{Piece, Placeholder};
+use super::placeholder::{Piece, Placeholder};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quotes {
@@ -73,7 +73,7 @@ mod tests {
     use std::ffi::OsString;
     use std::process::Command;
 
-    use crate::map::Item;
+    use crate::map::item::Item;
     use crate::map::template::{Columns, Template};
 
     fn printed(script: &str, item: &str) -> String {

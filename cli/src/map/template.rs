@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::items::Item;
-use super::parts::Part;
+use super::item::Item;
+use super::path_part::PathPart;
+use super::placeholder::{Piece, Placeholder};
 use super::shell;
 use crate::error::CliError;
 use crate::value::closest;
@@ -17,22 +18,6 @@ pub(crate) struct Template {
 
 /// A word of the command, in pieces.
 type Word = Vec<Piece>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
-    Literal(Vec<u8>),
-    Placeholder(Placeholder),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placeholder {
-    /// All columns, with blanks between them.
-    All(Part),
-    /// One column, from 0.
-    Column(usize, Part),
-    /// The item's number.
-    Number,
-}
 
 /// What is known of the columns before the first item.
 #[derive(Debug, Clone, Copy)]
@@ -59,11 +44,12 @@ impl Template {
             .map(|word| parse_word(word.as_bytes(), columns))
             .collect::<Result<_, _>>()?;
         if !words.iter().any(|word| has_placeholder(word)) {
-            words.extend(
-                (0..columns.count).map(|column| {
-                    vec![Piece::Placeholder(Placeholder::Column(column, Part::Whole))]
-                }),
-            );
+            words.extend((0..columns.count).map(|column| {
+                vec![Piece::Placeholder(Placeholder::Column(
+                    column,
+                    PathPart::Whole,
+                ))]
+            }));
         }
         Ok(Self { words })
     }
@@ -76,7 +62,10 @@ impl Template {
         if !has_placeholder(&pieces) {
             for column in 0..columns.count {
                 pieces.push(Piece::Literal(b" ".to_vec()));
-                pieces.push(Piece::Placeholder(Placeholder::Column(column, Part::Whole)));
+                pieces.push(Piece::Placeholder(Placeholder::Column(
+                    column,
+                    PathPart::Whole,
+                )));
             }
         }
         let (script, parameters) = shell::script(pieces);
@@ -200,14 +189,14 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
         return Err(CliError::usage(
             "{%} is not offered: a job learns no slot number before it runs",
         )
-        .hint("write {#} for the item's number, or {{%}} for the characters"));
+        .with_help("write {#} for the item's number, or {{%}} for the characters"));
     }
-    if let Some(part) = Part::from_suffix(inner) {
+    if let Some(part) = PathPart::from_suffix(inner) {
         return Ok(Some(Placeholder::All(part)));
     }
     let named = columns.names.iter().enumerate().find_map(|(column, name)| {
         let suffix = inner.strip_prefix(name.as_slice())?;
-        Some(Placeholder::Column(column, Part::from_suffix(suffix)?))
+        Some(Placeholder::Column(column, PathPart::from_suffix(suffix)?))
     });
     if named.is_some() {
         return Ok(named);
@@ -220,7 +209,7 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
     let number = std::str::from_utf8(number)
         .ok()
         .and_then(|text| text.parse::<usize>().ok());
-    if let (Some(number), Some(part)) = (number, Part::from_suffix(suffix)) {
+    if let (Some(number), Some(part)) = (number, PathPart::from_suffix(suffix)) {
         return match number
             .checked_sub(1)
             .filter(|column| *column < columns.count)
@@ -241,7 +230,7 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     CliError::usage(format!(
         "there is no {{{number}}}: {there_are}, and the first is {{1}}"
     ))
-    .hint(format!(
+    .with_help(format!(
         "write {{{{{number}}}}} for the characters {{{number}}}"
     ))
 }
@@ -259,7 +248,7 @@ fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
         return Ok(());
     };
     Err(CliError::usage(format!("there is no column `{typed}`"))
-        .hint(format!("did you mean {{{meant}}}?")))
+        .with_help(format!("did you mean {{{meant}}}?")))
 }
 
 #[cfg(test)]

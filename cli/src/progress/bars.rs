@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::canvas::Canvas;
-use super::picture::{Change, Picture};
+use super::frame::{Change, ProgressFrame};
 
 /// How often what is to be seen is put together; asked more often, nothing happens.
-const EVERY: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often a second the terminal may be written to: as often as something is changed, which [`EVERY`] bounds.
+/// How often a second the terminal may be written to: as often as something is changed, which [`REDRAW_INTERVAL`] bounds.
 /// A change that were held back here would not be seen until the next one.
 const REDRAWS: u8 = u8::MAX;
 
@@ -26,7 +26,7 @@ pub(crate) struct Bars {
     is_narrow: Option<bool>,
     running: Vec<ProgressBar>,
     last: Option<Instant>,
-    seen: Picture,
+    seen: ProgressFrame,
 }
 
 impl Bars {
@@ -45,18 +45,18 @@ impl Bars {
             is_narrow: None,
             running: Vec::new(),
             last: None,
-            seen: Picture::default(),
+            seen: ProgressFrame::default(),
         }
     }
 
-    pub(super) fn draw(&mut self, picture: Picture, now: Instant) {
-        let is_early = |last: Instant| now.saturating_duration_since(last) < EVERY;
+    pub(super) fn draw(&mut self, frame: ProgressFrame, now: Instant) {
+        let is_early = |last: Instant| now.saturating_duration_since(last) < REDRAW_INTERVAL;
         if self.last.is_some_and(is_early) {
             return;
         }
         self.last = Some(now);
         self.fit_width();
-        for change in picture.changes(&self.seen) {
+        for change in frame.changes(&self.seen) {
             match change {
                 // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
                 Change::Total(total) => self.run.set_length(total.max(1)),
@@ -65,7 +65,7 @@ impl Bars {
                 Change::Line(index, line) => self.line(index).set_message(line.to_owned()),
             }
         }
-        self.seen = picture;
+        self.seen = frame;
     }
 
     /// Leaves out the bar where it would leave no room for the figures.
@@ -99,7 +99,7 @@ impl Bars {
         &self.running[index]
     }
 
-    pub(super) fn suspend<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+    pub(super) fn hide_while<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         self.all.suspend(|| {
             self.canvas.output_ends_line(ends_line);
             write()
@@ -174,13 +174,13 @@ mod tests {
             },
             later,
         );
-        bars.draw(Picture::of(&view, later), later);
+        bars.draw(ProgressFrame::of(&view, later), later);
         let shown = term.contents();
         assert!(shown.contains("0/4  2 running  3 s"), "{shown}");
         assert!(shown.contains("  a  3 s  25%  reading"), "{shown}");
         assert!(shown.contains("b\\u{1b}[2J"), "{shown}");
 
-        bars.suspend(true, || term.write_str("failed    a\r\n"))
+        bars.hide_while(true, || term.write_str("failed    a\r\n"))
             .expect("it takes everything");
         let shown = term.contents();
         let (failure, bar) = (shown.find("failed    a"), shown.find("0/4  2 running"));
@@ -201,17 +201,17 @@ mod tests {
         let (mut bars, mut view) = (bars_on(&term), View::new(begin));
         view.observe(&Event::RunStarted { total: Some(4) }, begin);
         view.observe(&started("a"), begin);
-        bars.draw(Picture::of(&view, begin), begin);
+        bars.draw(ProgressFrame::of(&view, begin), begin);
         assert_ne!(term.moves_since_last_check(), "");
         for tenth in 1..10 {
             bars.draw(
-                Picture::of(&view, begin + Duration::from_millis(tenth * 100)),
+                ProgressFrame::of(&view, begin + Duration::from_millis(tenth * 100)),
                 begin + Duration::from_millis(tenth * 100),
             );
         }
         assert_eq!(term.moves_since_last_check(), "");
         bars.draw(
-            Picture::of(&view, begin + Duration::from_secs(1)),
+            ProgressFrame::of(&view, begin + Duration::from_secs(1)),
             begin + Duration::from_secs(1),
         );
         assert!(term.contents().contains("  a  1 s"), "{}", term.contents());
@@ -222,7 +222,7 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let begin = tokio::time::Instant::now().into_std();
         let (mut bars, view) = (bars_on(&term), View::new(begin));
-        bars.draw(Picture::of(&view, begin), begin);
+        bars.draw(ProgressFrame::of(&view, begin), begin);
         let shown = term.contents();
         assert!(shown.contains("] 0/0") && !shown.contains('='), "{shown}");
     }
@@ -236,7 +236,7 @@ mod tests {
             let later = begin + Duration::from_millis(number as u64);
             view.observe(&started(&format!("job-{number}")), later);
         }
-        bars.draw(Picture::of(&view, begin), begin);
+        bars.draw(ProgressFrame::of(&view, begin), begin);
         let shown = term.contents();
         assert!(shown.contains("12 running"), "{shown}");
         assert!(shown.contains("  job-0  0 s\n"), "{shown}");
@@ -250,12 +250,14 @@ mod tests {
         let begin = tokio::time::Instant::now().into_std();
         let (mut bars, mut view) = (bars_on(&term), View::new(begin));
         view.observe(&started("a"), begin);
-        bars.draw(Picture::of(&view, begin), begin);
-        bars.suspend(false, || term.write_str("half a ")).unwrap();
+        bars.draw(ProgressFrame::of(&view, begin), begin);
+        bars.hide_while(false, || term.write_str("half a "))
+            .unwrap();
         let later = begin + Duration::from_secs(1);
-        bars.draw(Picture::of(&view, later), later);
+        bars.draw(ProgressFrame::of(&view, later), later);
         assert_eq!(term.contents(), "half a");
-        bars.suspend(true, || term.write_str("line\r\n")).unwrap();
+        bars.hide_while(true, || term.write_str("line\r\n"))
+            .unwrap();
         let shown = term.contents();
         assert!(shown.starts_with("half a line\n["), "{shown}");
         bars.clear();
@@ -391,9 +393,9 @@ mod tests {
         for (second, columns) in (0..).zip([80, 40, 80, 23, 120, 40, 80]) {
             term.model().columns = columns;
             let now = begin + Duration::from_secs(second);
-            bars.draw(Picture::of(&view, now), now);
+            bars.draw(ProgressFrame::of(&view, now), now);
             let line = format!("line {second}");
-            bars.suspend(true, || term.write_all(format!("{line}\r\n").as_bytes()))
+            bars.hide_while(true, || term.write_all(format!("{line}\r\n").as_bytes()))
                 .unwrap();
             printed.push_str(&line);
             printed.push('\n');

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indicatif::TermLike;
 use unicode_width::UnicodeWidthStr;
 
-/// Erases from the cursor to the end of its row, and to the end of the screen.
+/// Erases from the cursor to the end of its row, and to the end of the console.
 const ERASE_ROW: &str = "\x1b[K";
 const ERASE_BELOW: &str = "\x1b[J";
 
 /// Erases the block from its first character. The blank comes first because tmux keeps in its history what is erased
-/// from the very first character of the screen.
+/// from the very first character of the console.
 const ERASE: &str = "\r \x1b[J\r\x1b[K";
 
 /// The size of a terminal, as columns and rows.
@@ -23,7 +23,7 @@ pub(super) type Size = (u16, u16);
 /// A terminal whose width changes breaks long lines anew, so how many rows the block has afterwards cannot be known.
 /// Drawing it anew by moving up by as many rows as were drawn would then erase output above it, or leave rows of it
 /// behind. So the cursor rests at the block's first character: terminals keep it there when they break lines, and
-/// erasing from there to the end of the screen erases the block and nothing else.
+/// erasing from there to the end of the console erases the block and nothing else.
 ///
 /// `indicatif` draws by moving up over what it drew before, and writes each line and then the blanks after it. Here
 /// its movements and blanks are ignored, and its lines are kept until it flushes them.

@@ -5,33 +5,33 @@ use std::time::{Duration, Instant};
 
 use ratchet_runtime::Status;
 
-use super::picture::Picture;
+use super::frame::ProgressFrame;
 
 /// Often enough to see that it lives, seldom enough for a log.
-const EVERY: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 
-pub(crate) struct Lines {
+pub(crate) struct LineDisplay {
     err: Box<dyn Write + Send>,
     last: Instant,
 }
 
-impl Lines {
+impl LineDisplay {
     pub(super) fn new(err: Box<dyn Write + Send>, now: Instant) -> Self {
         Self { err, last: now }
     }
 
-    pub(super) fn draw(&mut self, picture: &Picture, now: Instant) {
-        if now.saturating_duration_since(self.last) >= EVERY {
+    pub(super) fn draw(&mut self, frame: &ProgressFrame, now: Instant) {
+        if now.saturating_duration_since(self.last) >= INTERVAL {
             self.last = now;
             // Progress nobody can see is no reason to end a run.
-            let _ = writeln!(self.err, "ratchet: {}", picture.figures);
+            let _ = writeln!(self.err, "ratchet: {}", frame.figures);
         }
     }
 }
 
 /// Whether an outcome is told of at once. What was cancelled or skipped is a consequence of something
 /// else, which was.
-pub(super) fn is_news(status: Status) -> bool {
+pub(super) fn is_reported_at_once(status: Status) -> bool {
     matches!(status, Status::Failed | Status::TimedOut | Status::Crashed)
 }
 
@@ -41,17 +41,20 @@ mod tests {
 
     use super::*;
     use crate::progress::view::View;
-    use crate::seen::Seen;
+    use crate::shared_buffer::SharedBuffer;
 
     #[test]
     fn a_line_every_few_seconds_however_often_it_is_asked() {
         let begin = tokio::time::Instant::now().into_std();
-        let seen = Seen::default();
-        let (mut lines, mut view) = (Lines::new(Box::new(seen.clone()), begin), View::new(begin));
+        let seen = SharedBuffer::default();
+        let (mut lines, mut view) = (
+            LineDisplay::new(Box::new(seen.clone()), begin),
+            View::new(begin),
+        );
         view.observe(&Event::RunStarted { total: Some(3) }, begin);
         for tenth in 0..=120 {
             let now = begin + Duration::from_millis(tenth * 100);
-            lines.draw(&Picture::of(&view, now), now);
+            lines.draw(&ProgressFrame::of(&view, now), now);
         }
         assert_eq!(
             seen.text(),

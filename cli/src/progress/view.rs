@@ -7,7 +7,8 @@ use ratchet_runtime::JobKey;
 use ratchet_runtime::event::Event;
 use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 
-use crate::report::{job_name, plain, span};
+use crate::escape::plain;
+use crate::readable::{duration, job_name};
 
 /// How many lines running jobs get. Where there are more jobs, the last line tells how many have none.
 pub(super) const LINES: usize = 8;
@@ -171,7 +172,7 @@ impl View {
 fn whole(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),
-        _ => span(duration),
+        _ => self::duration(duration),
     }
 }
 

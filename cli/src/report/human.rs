@@ -1,20 +1,20 @@
 //! Results for people: a line a job, and why it failed.
 
-use std::io::{self, Write};
-
 use ratchet_runtime::{Outcome, OutputExcerpt, Status, Summary};
 
-use super::name::name_of;
-use super::style::Tone;
-use super::{Report, Style, plain, plain_lines, span};
+use super::Report;
+use crate::escape::{plain, plain_lines};
+use crate::output::{Output, OutputError};
+use crate::readable::{duration, name_of};
+use crate::style::{Style, Tone};
 
-pub(super) struct Human<W> {
-    out: W,
+pub(super) struct HumanReport<'a> {
+    out: Output<'a>,
     style: Style,
 }
 
-impl<W: Write> Human<W> {
-    pub(super) fn new(out: W, style: Style) -> Self {
+impl<'a> HumanReport<'a> {
+    pub(super) fn new(out: Output<'a>, style: Style) -> Self {
         Self { out, style }
     }
 }
@@ -40,7 +40,7 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     }
     let mut parts = vec![format!("{name} {}", name_of(outcome)), task];
     if outcome.attempts > 0 {
-        parts.push(span(outcome.duration));
+        parts.push(duration(outcome.duration));
     }
     if outcome.attempts > 1 {
         parts.push(format!("{} attempts", outcome.attempts));
@@ -92,16 +92,16 @@ fn indent(lines: &str, margin: &str, text: &mut String) {
     }
 }
 
-impl<W: Write + Send> Report for Human<W> {
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        self.out.write_all(describe(outcome, self.style).as_bytes())
+impl Report for HumanReport<'_> {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
+        self.out.write(describe(outcome, self.style).as_bytes())
     }
 
-    fn idle(&mut self) -> io::Result<()> {
+    fn idle(&mut self) -> Result<(), OutputError> {
         self.out.flush()
     }
 
-    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+    fn finish(&mut self, _: &Summary) -> Result<(), OutputError> {
         self.out.flush()
     }
 }

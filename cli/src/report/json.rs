@@ -1,52 +1,53 @@
-//! Results as one JSON document, which is written as they come: the summary stands at its end.
-
-use std::io::{self, Write};
+//! Results as one JSON document. It is written as the results come, so the summary stands at its end.
 
 use ratchet_runtime::{Outcome, Summary};
 
 use super::Report;
-use super::jsonl::LINE_KEPT;
+use super::jsonl::KEPT_LINE_BYTES;
 use crate::escape::plain_json;
+use crate::output::{Output, OutputError};
 
-pub(super) struct Document<W> {
-    out: W,
-    empty: bool,
-    /// The result that is being written, kept for its memory.
+pub(super) struct JsonReport<'a> {
+    out: Output<'a>,
+    is_empty: bool,
+    /// The result that is being written; it is kept so that its memory is reused.
     line: Vec<u8>,
 }
 
-impl<W: Write> Document<W> {
-    pub(super) fn begin(mut out: W) -> io::Result<Self> {
-        out.write_all(b"{\"v\":1,\"results\":[")?;
+impl<'a> JsonReport<'a> {
+    pub(super) fn begin(mut out: Output<'a>) -> Result<Self, OutputError> {
+        out.write(b"{\"v\":1,\"results\":[")?;
         Ok(Self {
             out,
-            empty: true,
+            is_empty: true,
             line: Vec::new(),
         })
     }
 }
 
-impl<W: Write + Send> Report for Document<W> {
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let separator: &[u8] = if self.empty { b"\n" } else { b",\n" };
-        self.out.write_all(separator)?;
-        self.empty = false;
+impl Report for JsonReport<'_> {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
+        let separator: &[u8] = if self.is_empty { b"\n" } else { b",\n" };
+        self.out.write(separator)?;
+        self.is_empty = false;
         self.line.clear();
         outcome.write_line(&mut self.line);
-        let written = self.out.write_all(&plain_json(&self.line));
-        self.line.shrink_to(LINE_KEPT);
+        let written = self.out.write(&plain_json(&self.line));
+        self.line.shrink_to(KEPT_LINE_BYTES);
         written
     }
 
-    fn idle(&mut self) -> io::Result<()> {
+    fn idle(&mut self) -> Result<(), OutputError> {
         self.out.flush()
     }
 
-    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        self.out.write_all(b"\n],\"summary\":")?;
-        let summary = serde_json::to_vec(summary)?;
-        self.out.write_all(&plain_json(&summary))?;
-        self.out.write_all(b"}\n")?;
+    fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
+        self.out.write(b"\n],\"summary\":")?;
+        self.out.write_by(|out| {
+            let summary = serde_json::to_vec(summary)?;
+            out.write_all(&plain_json(&summary))
+        })?;
+        self.out.write(b"}\n")?;
         self.out.flush()
     }
 }

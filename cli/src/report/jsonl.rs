@@ -1,23 +1,22 @@
 //! Results as JSON lines.
 
-use std::io::{self, Write};
-
 use ratchet_runtime::{Outcome, Summary};
 
 use super::Report;
 use crate::escape::plain_json;
+use crate::output::{Output, OutputError};
 
-/// A line that had to be longer than this once does not keep its memory.
-pub(super) const LINE_KEPT: usize = 64 * 1024;
+/// How much memory the buffer of a line keeps after a longer line was written.
+pub(super) const KEPT_LINE_BYTES: usize = 64 * 1024;
 
-pub(super) struct JsonLines<W> {
-    out: W,
-    /// The line that is being made, kept for its memory.
+pub(super) struct JsonLinesReport<'a> {
+    out: Output<'a>,
+    /// The line that is being made; it is kept so that its memory is reused.
     line: Vec<u8>,
 }
 
-impl<W: Write> JsonLines<W> {
-    pub(super) fn new(out: W) -> Self {
+impl<'a> JsonLinesReport<'a> {
+    pub(super) fn new(out: Output<'a>) -> Self {
         Self {
             out,
             line: Vec::new(),
@@ -25,21 +24,21 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
-impl<W: Write + Send> Report for JsonLines<W> {
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+impl Report for JsonLinesReport<'_> {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
         self.line.clear();
         outcome.write_line(&mut self.line);
         self.line.push(b'\n');
-        let written = self.out.write_all(&plain_json(&self.line));
-        self.line.shrink_to(LINE_KEPT);
+        let written = self.out.write(&plain_json(&self.line));
+        self.line.shrink_to(KEPT_LINE_BYTES);
         written
     }
 
-    fn idle(&mut self) -> io::Result<()> {
+    fn idle(&mut self) -> Result<(), OutputError> {
         self.out.flush()
     }
 
-    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+    fn finish(&mut self, _: &Summary) -> Result<(), OutputError> {
         self.out.flush()
     }
 }

@@ -4,23 +4,24 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::time::SystemTime;
 
 use ratchet_runtime::{CommandResult, Failure, Outcome, OutputExcerpt, Payload, Status, Summary};
 
-use super::{Report, timestamp};
+use super::Report;
 use crate::escape::is_unsafe;
-use crate::map::Spool;
+use crate::output::{Output, OutputError};
+use crate::readable::timestamp;
+use crate::spool::Spool;
 
-pub(super) struct Junit<W> {
-    out: W,
+pub(super) struct JunitReport<'a> {
+    out: Output<'a>,
     started: SystemTime,
     cases: Spool,
 }
 
-impl<W: Write> Junit<W> {
-    pub(super) fn new(out: W, started: SystemTime) -> Self {
+impl<'a> JunitReport<'a> {
+    pub(super) fn new(out: Output<'a>, started: SystemTime) -> Self {
         Self {
             out,
             started,
@@ -29,17 +30,17 @@ impl<W: Write> Junit<W> {
     }
 }
 
-impl<W: Write + Send> Report for Junit<W> {
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+impl Report for JunitReport<'_> {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
         self.cases.push(case(outcome).as_bytes());
         Ok(())
     }
 
-    fn idle(&mut self) -> io::Result<()> {
+    fn idle(&mut self) -> Result<(), OutputError> {
         Ok(())
     }
 
-    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+    fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
         let counts = &summary.counts;
         let figures = format!(
             "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{:.3}\"",
@@ -49,16 +50,16 @@ impl<W: Write + Send> Report for Junit<W> {
             counts.cancelled + counts.skipped,
             summary.elapsed.as_secs_f64(),
         );
-        write!(
-            self.out,
+        let head = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n\
              <testsuite id=\"0\" package=\"ratchet\" name=\"ratchet\" hostname=\"localhost\" timestamp=\"{}\" {figures}>\n\
              <properties/>\n",
             timestamp(self.started)
-        )?;
-        self.cases.write_to(&mut self.out)?;
+        );
+        self.out.write(head.as_bytes())?;
+        self.out.write_by(|out| self.cases.write_to(out))?;
         self.out
-            .write_all(b"<system-out/>\n<system-err/>\n</testsuite>\n</testsuites>\n")?;
+            .write(b"<system-out/>\n<system-err/>\n</testsuite>\n</testsuites>\n")?;
         self.out.flush()
     }
 }

@@ -4,6 +4,7 @@ use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{Class, Failure, ItemName, OutputExcerpt, Payload};
 
 use super::*;
+use crate::output::Destination;
 
 fn outcome(id: &str, result: Result<&str, Failure>) -> Outcome {
     Outcome {
@@ -56,10 +57,20 @@ fn summary(outcomes: &[Outcome]) -> Summary {
     tally.summary(Duration::from_millis(2_500))
 }
 
-fn written(format: Format) -> String {
+/// A report that writes to memory.
+fn report_to<'a>(
+    format: ResultFormat,
+    out: &'a mut Vec<u8>,
+    started: SystemTime,
+) -> Box<dyn Report + 'a> {
+    let out = Output::new(Box::new(out), Destination::Stdout);
+    report(format, out, Style::PLAIN, started).unwrap()
+}
+
+fn written(format: ResultFormat) -> String {
     let started = SystemTime::UNIX_EPOCH + Duration::from_hours(492_586);
     let (outcomes, mut out) = (outcomes(), Vec::new());
-    let mut report = report(format, Box::new(&mut out), Style::PLAIN, started).unwrap();
+    let mut report = report_to(format, &mut out, started);
     for outcome in &outcomes {
         report.outcome(outcome).unwrap();
     }
@@ -71,22 +82,22 @@ fn written(format: Format) -> String {
 
 #[test]
 fn people_see_what_failed_and_why() {
-    insta::assert_snapshot!("human", written(Format::Human));
+    insta::assert_snapshot!("human", written(ResultFormat::Human));
 }
 
 #[test]
 fn build_servers_read_junit() {
-    insta::assert_snapshot!("junit", written(Format::Junit));
+    insta::assert_snapshot!("junit", written(ResultFormat::Junit));
 }
 
 #[test]
 fn programs_read_lines_and_documents() {
-    let lines: Vec<Outcome> = written(Format::Jsonl)
+    let lines: Vec<Outcome> = written(ResultFormat::Jsonl)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines, outcomes());
-    let document: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&written(ResultFormat::Json)).unwrap();
     assert_eq!(document["v"], 1);
     assert_eq!(document["summary"]["timed_out"], 2);
     assert_eq!(document["results"].as_array().unwrap().len(), lines.len());
@@ -95,13 +106,7 @@ fn programs_read_lines_and_documents() {
 #[test]
 fn a_document_without_results_is_one_too() {
     let mut out = Vec::new();
-    let mut report = report(
-        Format::Json,
-        Box::new(&mut out),
-        Style::PLAIN,
-        SystemTime::UNIX_EPOCH,
-    )
-    .unwrap();
+    let mut report = report_to(ResultFormat::Json, &mut out, SystemTime::UNIX_EPOCH);
     report.finish(&summary(&[])).unwrap();
     drop(report);
     let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -110,55 +115,55 @@ fn a_document_without_results_is_one_too() {
 
 #[test]
 fn the_end_says_what_failed_first() {
-    let (outcomes, mut digest) = (outcomes(), Digest::default());
+    let (outcomes, mut human_summary) = (outcomes(), HumanSummary::default());
     for outcome in &outcomes {
-        digest.outcome(outcome);
+        human_summary.add(outcome);
     }
     let rerun = Some("ratchet resume 20260312-101500-3f");
     insta::assert_snapshot!(
-        "digest",
-        digest.render(&summary(&outcomes), Style::PLAIN, rerun)
+        "human_summary",
+        human_summary.render(&summary(&outcomes), Style::PLAIN, rerun)
     );
 
     let good = &outcomes[..2];
-    let mut digest = Digest::default();
+    let mut human_summary = HumanSummary::default();
     for outcome in good {
-        digest.outcome(outcome);
+        human_summary.add(outcome);
     }
     insta::assert_snapshot!(
-        "digest of success",
-        digest.render(&summary(good), Style::PLAIN, rerun)
+        "human_summary of success",
+        human_summary.render(&summary(good), Style::PLAIN, rerun)
     );
 }
 
 #[test]
 fn all_figures_are_there_for_who_asks() {
-    insta::assert_snapshot!("figures", figures(&summary(&outcomes())));
+    insta::assert_snapshot!("statistics", statistics(&summary(&outcomes())));
 }
 
 #[test]
 fn a_thousand_reasons_stay_ten_lines() {
-    let mut digest = Digest::default();
+    let mut human_summary = HumanSummary::default();
     for number in 0..5_000 {
         let failure = Failure::new(Class::Task, format!("reason {number} {}", "x".repeat(1000)));
-        digest.outcome(&outcome(&number.to_string(), Err(failure)));
+        human_summary.add(&outcome(&number.to_string(), Err(failure)));
     }
-    let text = digest.render(&summary(&[]), Style::PLAIN, None);
+    let text = human_summary.render(&summary(&[]), Style::PLAIN, None);
     assert_eq!(text.lines().count(), 12, "{text}");
     assert!(text.contains("  4990 x other reasons"), "{text}");
 }
 
 #[test]
 fn a_reader_that_has_gone_is_an_error_that_says_so() {
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut report = report(
-        Format::Jsonl,
-        Box::new(writer),
+        ResultFormat::Jsonl,
+        Output::new(Box::new(writer), Destination::Stdout),
         Style::PLAIN,
         SystemTime::UNIX_EPOCH,
     )
     .unwrap();
     report.outcome(&outcome("a", Ok("1"))).unwrap();
-    assert_eq!(report.idle().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert!(report.idle().unwrap_err().is_reader_gone());
 }

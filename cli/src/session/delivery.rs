@@ -1,5 +1,5 @@
-//! Outcomes on their way out, on a thread of their own: a reader that is stuck holds up results, and in
-//! time new jobs, but neither signals nor workers.
+//! Delivers outcomes to the report on a thread of its own. A reader that is stuck holds up results, and in time new
+//! jobs, but neither signals nor workers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,38 +7,27 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ratchet_ipc::JobKey;
-use ratchet_runtime::summary::{Counts, Tally};
+use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{Outcome, Summary};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::error::CliError;
-use crate::report::Digest;
+use crate::output::OutputError;
+use crate::report::{HumanSummary, Report};
 
-/// How many batches lie between the run and whoever writes them.
-const BATCHES: usize = 4;
+/// How many batches may wait for the thread: enough that it never waits for the loop.
+const WAITING_BATCHES: usize = 4;
 
-/// How many KiB of results lie there at the most, or one batch.
-const KIB: u32 = 32 * 1024;
+/// How many KiB of results may wait for the thread. One batch may always wait, however large it is.
+const WAITING_KIB: u32 = 32 * 1024;
 
-/// Who takes outcomes.
-pub(crate) trait Recipient: Send {
-    /// A job has ended.
-    fn outcome(&mut self, outcome: &Outcome) -> Result<(), CliError>;
-
-    /// Nothing happens for the moment: what was held for the sake of speed is written.
-    fn idle(&mut self) -> Result<(), CliError>;
-
-    /// The run has ended.
-    fn finish(&mut self, summary: &Summary) -> Result<(), CliError>;
-}
-
-/// The end of the run that outcomes go into.
+/// The loop's end of the delivery.
 pub(super) struct Delivery {
     outcomes: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     thread: JoinHandle<()>,
-    /// What came of it, when the thread ends.
-    delivered: oneshot::Receiver<Delivered>,
+    /// Sent when the thread ends.
+    result: oneshot::Receiver<DeliveryResult>,
     /// Set when nothing more can be written.
     failed: watch::Receiver<Option<Unwritable>>,
 }
@@ -48,7 +37,7 @@ pub(super) struct Delivery {
 pub(super) enum Unwritable {
     /// The reader of stdout has closed it.
     ReaderGone,
-    /// Anything else; the end of the run says what.
+    /// Any other error; the end of the run tells it.
     Failed,
 }
 
@@ -62,57 +51,67 @@ impl fmt::Display for Unwritable {
 }
 
 enum Message {
-    Outcomes(Vec<Arc<Outcome>>, Option<OwnedSemaphorePermit>),
+    /// The permit is for the memory of the outcomes, and is given back when they are dropped.
+    Outcomes(Vec<Arc<Outcome>>, OwnedSemaphorePermit),
     /// The run has ended.
-    End(Closing),
+    End(RunFigures),
 }
 
-/// What outcomes do not tell of a run.
-pub(super) struct Closing {
+/// The figures of a run that its outcomes do not tell.
+pub(super) struct RunFigures {
     pub(super) elapsed: Duration,
-    /// How many attempts ran at once at the most.
+    /// The highest number of attempts that ran at once.
     pub(super) peak: u64,
     /// How many workers were replaced.
     pub(super) restarts: u64,
-    /// Jobs whose results may be wrong.
+    /// The jobs whose results may be wrong.
     pub(super) suspects: Vec<JobKey>,
 }
 
-/// What came of it.
-pub(super) struct Delivered {
-    pub(super) digest: Digest,
-    pub(super) summary: Option<Summary>,
-    pub(super) result: Result<(), CliError>,
+/// What was delivered.
+pub(super) struct DeliveryResult {
+    pub(super) human_summary: HumanSummary,
+    pub(super) summary: Summary,
+    /// The first error of the report.
+    pub(super) written: Result<(), OutputError>,
 }
 
 impl Delivery {
-    pub(super) fn begin(recipient: Box<dyn Recipient>) -> Result<Self, CliError> {
-        let (outcomes, messages) = mpsc::channel(BATCHES);
+    pub(super) fn begin(report: Box<dyn Report>) -> Result<Self, CliError> {
+        let (outcomes, messages) = mpsc::channel(WAITING_BATCHES);
         let (fail, failed) = watch::channel(None);
-        let (tell, delivered) = oneshot::channel();
+        let (send, result) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("results".to_owned())
             .spawn(move || {
-                // Nobody waits for the end of a run that was given up.
-                let _ = tell.send(deliver(recipient, messages, &fail));
+                if let Some(delivered) = deliver(report, messages, &fail) {
+                    // After a third signal, nobody waits for the result.
+                    let _ = send.send(delivered);
+                }
             })
-            .map_err(|error| CliError::Internal(format!("no thread for results: {error}")))?;
+            .map_err(|error| {
+                CliError::internal("the thread for results cannot be started").because(error)
+            })?;
         Ok(Self {
             outcomes,
-            room: Arc::new(Semaphore::new(KIB as usize)),
+            room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
             thread,
-            delivered,
+            result,
             failed,
         })
     }
 
-    /// Hands over what has ended; waits while the writer is behind.
+    /// Hands over outcomes. Waits while the thread is behind.
+    #[expect(
+        clippy::expect_used,
+        reason = "the semaphore has no other owner that could close it"
+    )]
     pub(super) async fn send(&self, outcomes: Vec<Arc<Outcome>>) {
         let bytes: usize = outcomes.iter().map(|outcome| outcome.weight()).sum();
-        let kib = u32::try_from(bytes / 1024).unwrap_or(KIB).min(KIB);
-        // Nobody closes it.
-        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.ok();
-        // The thread takes everything until it is told of the end, whatever happens to what it writes.
+        let kib = u32::try_from(bytes / 1024).map_or(WAITING_KIB, |kib| kib.min(WAITING_KIB));
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
+        let room = room.expect("the semaphore is never closed");
+        // Fails only where the thread has panicked, which `end` reports.
         let _ = self.outcomes.send(Message::Outcomes(outcomes, room)).await;
     }
 
@@ -123,97 +122,82 @@ impl Delivery {
             let why = failed.wait_for(Option::is_some).await.ok();
             match why.and_then(|why| *why) {
                 Some(why) => why,
-                // All results were written: the writer has ended, and it did not fail.
+                // The thread has ended without an error: all results were written.
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// The run has ended: waits until all is written.
-    pub(super) async fn end(self, closing: Closing) -> Result<Delivered, CliError> {
-        let _ = self.outcomes.send(Message::End(closing)).await;
-        let delivered = self.delivered.await;
-        // The thread has nothing left to do, so this does not block: either it has told, or it has panicked.
+    /// Tells the thread that the run has ended, and waits until everything is written.
+    pub(super) async fn end(self, figures: RunFigures) -> Result<DeliveryResult, CliError> {
+        // Fails only where the thread has panicked, which the next lines report.
+        let _ = self.outcomes.send(Message::End(figures)).await;
+        let result = self.result.await;
+        // This does not block: the thread has sent its result as its last act, or it has panicked.
         let _ = self.thread.join();
-        delivered.map_err(|_| {
-            CliError::Internal("the thread that writes the results has panicked".to_owned())
-        })
+        result.map_err(|_| CliError::internal("the thread that writes the results has panicked"))
     }
 }
 
+/// Takes messages until the run has ended. Returns nothing where the run was given up before.
 fn deliver(
-    mut recipient: Box<dyn Recipient>,
+    mut report: Box<dyn Report>,
     mut messages: mpsc::Receiver<Message>,
     fail: &watch::Sender<Option<Unwritable>>,
-) -> Delivered {
+) -> Option<DeliveryResult> {
     let mut tally = Tally::default();
-    let mut digest = Digest::default();
-    let mut result = Ok(());
-    let note = |result: &mut Result<(), CliError>, written: Result<(), CliError>| {
-        if let Err(error) = written {
-            let why = if error.is_broken_pipe() {
+    let mut human_summary = HumanSummary::default();
+    let mut written = Ok(());
+    let note = |written: &mut Result<(), OutputError>, result: Result<(), OutputError>| {
+        if let Err(error) = result {
+            let why = if error.is_reader_gone() {
                 Unwritable::ReaderGone
             } else {
                 Unwritable::Failed
             };
-            *result = Err(error);
+            *written = Err(error);
             fail.send_replace(Some(why));
         }
     };
     loop {
         let message = if let Ok(message) = messages.try_recv() {
-            Some(message)
+            message
         } else {
-            if result.is_ok() {
-                note(&mut result, recipient.idle());
+            if written.is_ok() {
+                note(&mut written, report.idle());
             }
-            messages.blocking_recv()
+            messages.blocking_recv()?
         };
         match message {
-            Some(Message::Outcomes(outcomes, _room)) => {
+            Message::Outcomes(outcomes, _room) => {
                 for outcome in outcomes {
                     tally.record(&outcome);
-                    digest.outcome(&outcome);
-                    if result.is_ok() {
-                        note(&mut result, recipient.outcome(&outcome));
+                    human_summary.add(&outcome);
+                    if written.is_ok() {
+                        note(&mut written, report.outcome(&outcome));
                     }
                 }
             }
-            Some(Message::End(closing)) => {
-                let Closing {
+            Message::End(figures) => {
+                let RunFigures {
                     elapsed,
                     peak,
                     restarts,
                     suspects,
-                } = closing;
+                } = figures;
                 tally.suspect(suspects);
                 tally.concurrency(peak);
                 (0..restarts).for_each(|_| tally.restart());
                 let summary = tally.summary(elapsed);
-                if result.is_ok() {
-                    note(&mut result, recipient.finish(&summary));
+                if written.is_ok() {
+                    note(&mut written, report.finish(&summary));
                 }
-                return Delivered {
-                    digest,
-                    summary: Some(summary),
-                    result,
-                };
-            }
-            // The run was given up.
-            None => {
-                return Delivered {
-                    digest,
-                    summary: None,
-                    result,
-                };
+                return Some(DeliveryResult {
+                    human_summary,
+                    summary,
+                    written,
+                });
             }
         }
-    }
-}
-
-/// Counts as they are known while the run goes on.
-pub(super) fn count(counts: &mut Counts, outcomes: &[Arc<Outcome>]) {
-    for outcome in outcomes {
-        counts.add(outcome.status());
     }
 }

@@ -9,23 +9,23 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::rules::Rules;
-use super::screen::{Log, Screen};
+use super::console::{Console, LogWriter};
+use super::options::RunOptions;
 use crate::error::CliError;
-use crate::report::plain;
+use crate::escape::plain;
 
 /// The variable that says what is logged, as in many programs.
 const VARIABLE: &str = "RUST_LOG";
 
 /// Begins to log: to stderr, or to the file that was asked for.
-pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
-    let wanted = filter(rules)?;
+pub(super) fn begin(options: &RunOptions, console: &Console) -> Result<(), CliError> {
+    let wanted = filter(options)?;
     let log = tracing_subscriber::registry().with(wanted);
-    let begun = match &rules.log_file {
+    let begun = match &options.log_file {
         None => {
-            let screen = screen.clone();
+            let console = console.clone();
             let lines = fmt::layer()
-                .with_writer(move || OneLine(Log(screen.clone())))
+                .with_writer(move || OneLine(LogWriter(console.clone())))
                 .with_ansi(false)
                 .without_time()
                 .with_target(false)
@@ -34,18 +34,14 @@ pub(super) fn begin(rules: &Rules, screen: &Screen) -> Result<(), CliError> {
         }
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
-            let file = file.map_err(|source| CliError::Create {
-                path: path.clone(),
-                source,
-            })?;
+            let file = file.map_err(|error| CliError::unwritable(path, error))?;
             let lines = fmt::layer()
                 .with_writer(Mutex::new(OneLine(file)))
                 .with_ansi(false);
             log.with(lines).try_init()
         }
     };
-    // A process has one log, and this is the only place that begins it.
-    begun.map_err(|error| CliError::Internal(error.to_string()))
+    begun.map_err(|error| CliError::internal("the log cannot be set up").because(error))
 }
 
 /// Writes each event of a log in one line, in which nothing acts on a terminal: what workers say stands in it.
@@ -65,9 +61,9 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-fn filter(rules: &Rules) -> Result<Targets, CliError> {
-    let level = match rules.verbose {
-        0 if rules.quiet => LevelFilter::ERROR,
+fn filter(options: &RunOptions) -> Result<Targets, CliError> {
+    let level = match options.verbose {
+        0 if options.quiet => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -77,7 +73,7 @@ fn filter(rules: &Rules) -> Result<Targets, CliError> {
         return Ok(Targets::new().with_default(level));
     };
     let refused = |reason: String| {
-        CliError::usage(format!("the variable {VARIABLE} cannot be read: {reason}")).hint(
+        CliError::usage(format!("the variable {VARIABLE} cannot be read: {reason}")).with_help(
             "write a level, or targets with levels, as in `debug` or `info,ratchet_runtime=trace`",
         )
     };

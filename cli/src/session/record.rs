@@ -1,150 +1,150 @@
-//! The record of a run: what is needed to go on with it.
+//! The record of a run: the journal from which it can be resumed.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::rules::Rules;
-use crate::about::About;
-use crate::error::CliError;
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{JournalError, Pruned, Retention, Source};
 use ratchet_runtime::{History, Journal, RunId, RunStore, Summary};
 
-/// A run that is written down.
+use super::options::RunOptions;
+use crate::error::CliError;
+use crate::invocation::Invocation;
+use crate::shell_quote::shell_line;
+
+/// A run that is recorded.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct RunRecord {
     store: RunStore,
     id: RunId,
     pub(super) journal: Arc<Mutex<Journal>>,
-    /// It is gone on with.
-    is_again: bool,
-    /// What was read from stdin, which has to be given again.
+    /// Whether the journal has an earlier part of the run.
+    is_resumed: bool,
+    /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
 }
 
-/// A run that is gone on with.
+/// An earlier run that this call resumes.
 #[derive(Debug)]
-pub(crate) struct Again {
+pub(crate) struct ResumedRun {
     pub(crate) store: RunStore,
     pub(crate) id: RunId,
 }
 
-impl Record {
-    /// Begins the record of a run, unless none is wanted; of one that is gone on with, gives what it has
-    /// come to so far.
+impl RunRecord {
+    /// Begins the record of a run, unless none is wanted. Of a resumed run, it also returns the earlier part.
     pub(super) fn begin(
-        rules: &Rules,
+        options: &RunOptions,
         folder: &Path,
         source: Option<Source>,
         stdin: Option<&'static str>,
-        again: Option<Again>,
+        resumed_run: Option<ResumedRun>,
     ) -> Result<Option<(Self, Option<History>)>, CliError> {
-        let about = About {
+        let invocation = Invocation {
             args: std::env::args_os().skip(1).collect(),
             cwd: folder.to_path_buf(),
         };
-        let about = about
-            .to_payload()
-            .map_err(|error| CliError::Internal(error.to_string()))?;
-        if let Some(Again { store, id }) = again {
+        let invocation = invocation.to_payload();
+        if let Some(ResumedRun { store, id }) = resumed_run {
             let path = store.journal(id);
             let (journal, history) =
-                Journal::resume(path, SystemClock.now(), &about, rules.durability)?;
+                Journal::resume(path, SystemClock.now(), &invocation, options.durability)?;
             let record = Self {
                 store,
                 id,
                 journal: Arc::new(Mutex::new(journal)),
-                is_again: true,
+                is_resumed: true,
                 stdin,
             };
             return Ok(Some((record, Some(history))));
         }
-        if rules.no_record {
+        if options.no_record {
             return Ok(None);
         }
-        let store = RunStore::at(rules.state_dir()?);
+        let store = RunStore::at(options.state_dir()?);
         let (id, journal) = store
-            .create(SystemClock.now(), source, about, rules.durability)
-            .map_err(CliError::Unrecordable)?;
+            .create(SystemClock.now(), source, invocation, options.durability)
+            .map_err(|error| {
+                CliError::usage("the run cannot be recorded, so nothing was run")
+                    .because(error)
+                    .with_help("say another folder by --state-dir, or run with --no-record")
+            })?;
         let record = Self {
             store,
             id,
             journal: Arc::new(Mutex::new(journal)),
-            is_again: false,
+            is_resumed: false,
             stdin,
         };
         Ok(Some((record, None)))
     }
 
-    /// The command that goes on with it.
-    pub(super) fn rerun(&self, rules: &Rules) -> String {
+    /// The command that resumes the run.
+    pub(super) fn resume_command(&self, options: &RunOptions) -> String {
         let mut words = vec![OsString::from("ratchet"), "resume".into()];
         words.push(self.id.to_string().into());
-        if let Some(folder) = &rules.typed_state_dir {
+        if let Some(folder) = &options.typed_state_dir {
             words.extend(["--state-dir".into(), folder.clone().into_os_string()]);
         }
-        let line = String::from_utf8_lossy(&crate::map::shell_line(&words)).into_owned();
+        let line = String::from_utf8_lossy(&shell_line(&words)).into_owned();
         match self.stdin {
             Some(what) => format!("{line} < {what}"),
             None => line,
         }
     }
 
-    /// The run could not begin: no record is kept of it, unless an earlier part is recorded.
+    /// Removes the record of a run that could not begin, unless it has an earlier part.
     pub(super) fn withdraw(self) {
-        if self.is_again {
+        if self.is_resumed {
             return;
         }
         drop(self.journal);
         if let Err(error) = self.store.remove(self.id) {
-            tracing::warn!(%error, run = %self.id, "the record of a run that did not begin is still there");
+            tracing::warn!(%error, run = %self.id, "the record of a run that did not begin cannot be removed");
         }
     }
 
-    /// The run has come to its end, or to a stop from which it can be gone on with. One without jobs is
-    /// not kept.
+    /// Ends the record of a run that came to its end, or that stopped and can be resumed. A run without jobs is not
+    /// kept.
     ///
-    /// Where jobs have to be given again, and some of those before are not among them, the run has not come to
-    /// its end: somebody gave fewer, or none.
+    /// `gone` is how many recorded jobs are no longer among the jobs. Where jobs have to be given again on stdin, and
+    /// some are gone, the run has not come to its end: somebody gave fewer of them, or none.
     ///
-    /// Then the runs go that are no longer kept; these are told.
+    /// Then old runs are removed. Returns those that were.
     pub(super) fn end(
         self,
         summary: &Summary,
-        done: bool,
+        is_done: bool,
         gone: u64,
         retention: &Retention,
     ) -> Result<Vec<Pruned>, JournalError> {
-        let done = done && (self.stdin.is_none() || gone == 0);
-        if summary.total == 0 && !self.is_again {
+        let is_done = is_done && (self.stdin.is_none() || gone == 0);
+        if summary.total == 0 && !self.is_resumed {
             drop(self.journal);
             self.store.remove(self.id)?;
             return Ok(Vec::new());
         }
-        let mut journal = self
-            .journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         // Only this line makes a run a finished one: whatever else ends this process leaves it interrupted.
-        if done {
+        if is_done {
             journal.end(SystemClock.now(), summary)?;
             if let Err(error) = journal.compact() {
-                tracing::warn!(%error, "the record of the run is longer than it has to be");
+                tracing::warn!(%error, "the record of the run cannot be compacted");
             }
         } else {
             journal.save()?;
         }
         let pruned = self.store.prune(retention, SystemClock.now(), self.id);
         Ok(pruned.unwrap_or_else(|error| {
-            tracing::warn!(%error, "old runs are still there");
+            tracing::warn!(%error, "old runs cannot be removed");
             Vec::new()
         }))
     }
 }
 
-/// A file as a source of jobs: by its size and its time one tells whether it is still the same.
-pub(crate) fn source_of(path: &Path) -> Option<Source> {
+/// A job file as the journal records it. Its size and its time of modification tell whether it is still the same.
+pub(crate) fn job_file_source(path: &Path) -> Option<Source> {
     let path = std::path::absolute(path).ok()?;
     let known = std::fs::metadata(&path).ok()?;
     if !known.is_file() {
@@ -155,19 +155,4 @@ pub(crate) fn source_of(path: &Path) -> Option<Source> {
         name: path.display().to_string(),
         digest: format!("{}-{}", known.len(), changed.ok()?.as_nanos()),
     })
-}
-
-impl Rules {
-    /// Where runs are recorded.
-    fn state_dir(&self) -> Result<PathBuf, CliError> {
-        match &self.state_dir {
-            Some(folder) => Ok(folder.clone()),
-            None => Err(CliError::usage(
-                "there is no place to record this run: neither HOME nor XDG_STATE_HOME is set to a folder",
-            )
-            .hint(
-                "set one of them or RATCHET_STATE_DIR, say --state-dir, or run with --no-record: then the run cannot be resumed",
-            )),
-        }
-    }
 }

@@ -1,72 +1,107 @@
 //! SIGINT and SIGTERM: the first lets running jobs finish, the second asks them to stop, the third kills them.
+//!
+//! The handlers are installed before anything is read, so that no signal ends the process in a way that is not its own.
+//! Until the run begins, SIGINT and SIGTERM end the call at once.
 
 use std::time::Duration;
 
 use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signal, Signals};
 use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::oneshot;
 
-use super::inspection::Inspection;
-use super::rules::Rules;
-use super::screen::Screen;
+use super::console::Console;
+use super::options::RunOptions;
+use super::status_signal::StatusSignal;
 use crate::error::CliError;
 use crate::exit::{self, RunEnd};
-use crate::report::span;
+use crate::readable::duration;
 
-/// The signals that this process has received, and the shutdown that they drive.
-pub(super) struct Heard {
-    signals: Option<Signals>,
-    inspection: Option<Inspection>,
+/// Receives the signals of a call, and decides what they do.
+pub(super) struct SignalHandler {
+    /// Nothing once they steer a run.
+    listeners: Option<Listeners>,
     shutdown: ShutdownCoordinator,
 }
 
-impl Heard {
+struct Listeners {
+    stop: Signals,
+    status: StatusSignal,
+}
+
+impl SignalHandler {
     pub(super) fn install() -> Result<Self, CliError> {
-        // A file that may not become longer is an error where it is written, not the end of this process. Programs
-        // that are started get the signal as ever.
+        let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
+            CliError::internal("a signal handler cannot be installed").because(error)
+        };
+        // SIGXFSZ would end this process where a file may not become longer. With a handler, the write fails instead.
+        // A program that is started gets the default action again.
         let too_long = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        let caught = unix::signal(too_long);
-        drop(caught.map_err(|error| CliError::Internal(error.to_string()))?);
-        let signals = Signals::install().map_err(|error| CliError::Internal(error.to_string()))?;
+        drop(unix::signal(too_long).map_err(|error| refused(error.into()))?);
+        let listeners = Listeners {
+            stop: Signals::install().map_err(|error| refused(error.into()))?,
+            status: StatusSignal::install().map_err(|error| refused(error.into()))?,
+        };
         Ok(Self {
-            signals: Some(signals),
-            inspection: Some(Inspection::install()?),
+            listeners: Some(listeners),
             shutdown: ShutdownCoordinator::new(),
         })
     }
 
-    /// From now on, signals steer this run. Those that arrived since `install` are handled at once.
-    pub(super) fn attend(&mut self, handle: RunHandle, rules: &Rules, screen: &Screen) {
-        if let Some(inspection) = self.inspection.take() {
-            inspection.answer(handle.clone(), screen.clone());
+    /// Waits for a thread that reads `what`. SIGINT and SIGTERM end the wait, and SIGUSR1 tells what is waited for.
+    pub(super) async fn wait_for_reader<T>(
+        &mut self,
+        what: &str,
+        mut reading: oneshot::Receiver<T>,
+        console: &Console,
+    ) -> Result<T, CliError> {
+        let Some(listeners) = &mut self.listeners else {
+            return reading.await.map_err(|_| reader_panicked(what));
+        };
+        loop {
+            tokio::select! {
+                read = &mut reading => return read.map_err(|_| reader_panicked(what)),
+                signal = listeners.stop.recv() => {
+                    let message = format!("{signal}: {what} was still being read, and nothing was run");
+                    return Err(CliError::new(exit_code(signal), message));
+                }
+                () = listeners.status.recv() => {
+                    console.say(&format!("ratchet: no job runs yet: {what} is still being read\n"));
+                }
+            }
         }
-        let Some(mut signals) = self.signals.take() else {
+    }
+
+    /// From now on, signals steer this run. Those that arrived since `install` are handled at once.
+    pub(super) fn steer(&mut self, handle: &RunHandle, options: &RunOptions, console: &Console) {
+        let Some(Listeners { mut stop, status }) = self.listeners.take() else {
             return;
         };
-        let (shutdown, screen) = (self.shutdown.clone(), screen.clone());
-        let (grace, quiet) = (rules.grace, rules.quiet);
+        status.answer(handle.clone(), console.clone());
+        let (shutdown, handle, console) = (self.shutdown.clone(), handle.clone(), console.clone());
+        let (grace, quiet) = (options.grace, options.quiet);
         tokio::spawn(async move {
             loop {
-                let signal = signals.recv().await;
-                let said = match shutdown.signalled(signal) {
+                let signal = stop.recv().await;
+                let message = match shutdown.signalled(signal) {
                     Phase::Running | Phase::Draining => {
                         handle.drain();
-                        let grace = span(grace);
+                        let grace = duration(grace);
                         format!(
-                            "{signal}: no new jobs; what runs has {grace} to finish; again to stop it now"
+                            "{signal}: no new jobs; running jobs have {grace} to finish; again to stop them now"
                         )
                     }
                     Phase::Cancelling => {
                         handle.cancel();
-                        format!("{signal}: what runs is asked to stop; again to kill it")
+                        format!("{signal}: running jobs are asked to stop; again to kill them")
                     }
                     Phase::Killing => {
                         handle.kill();
-                        format!("{signal}: what runs is killed")
+                        format!("{signal}: running jobs are killed")
                     }
                 };
                 if !quiet {
-                    screen.say(&format!("ratchet: {said}\n"));
+                    console.say(&format!("ratchet: {message}\n"));
                 }
             }
         });
@@ -83,19 +118,27 @@ impl Heard {
         self.shutdown.next_signal().await;
     }
 
-    /// How the run ended, if by a signal.
-    pub(super) fn end(&self) -> Option<RunEnd> {
+    /// How the run ended, if a signal ended it.
+    pub(super) fn run_end(&self) -> Option<RunEnd> {
         self.shutdown.first_signal().map(|signal| match signal {
             Signal::Interrupt => RunEnd::Interrupted,
             Signal::Terminate => RunEnd::Terminated,
         })
     }
 
-    /// The exit code of that.
-    pub(super) fn code(&self) -> Option<u8> {
-        self.end().map(|end| match end {
-            RunEnd::Terminated => exit::TERMINATED,
-            _ => exit::INTERRUPTED,
-        })
+    /// The exit code of the first signal, if there was one.
+    pub(super) fn exit_code(&self) -> Option<u8> {
+        self.shutdown.first_signal().map(exit_code)
     }
+}
+
+fn exit_code(signal: Signal) -> u8 {
+    match signal {
+        Signal::Interrupt => exit::INTERRUPTED,
+        Signal::Terminate => exit::TERMINATED,
+    }
+}
+
+fn reader_panicked(what: &str) -> CliError {
+    CliError::internal(format!("the thread that reads {what} has panicked"))
 }

@@ -6,18 +6,19 @@ use ratchet_runtime::process::suspend_while;
 use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 
-use super::screen::Screen;
+use super::console::Console;
 use crate::error::CliError;
 
 /// From now on, SIGTSTP stops the jobs as well.
-pub(super) fn install(screen: Screen) -> Result<(), CliError> {
+pub(super) fn install(console: Console) -> Result<(), CliError> {
     let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
-    let mut signals =
-        unix::signal(kind).map_err(|error| CliError::Internal(format!("SIGTSTP: {error}")))?;
+    let mut signals = unix::signal(kind).map_err(|error| {
+        CliError::internal("a handler for SIGTSTP cannot be installed").because(error)
+    })?;
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
             if is_under_job_control() {
-                screen.hidden_while(stop);
+                console.while_hidden(stop);
             } else {
                 tracing::info!(
                     "SIGTSTP is ignored: there is no shell that could continue this process"
@@ -31,7 +32,7 @@ pub(super) fn install(screen: Screen) -> Result<(), CliError> {
 /// Stops the jobs and this process; returns when somebody has continued it.
 fn stop() {
     suspend_while(|| {
-        // SIGTSTP itself has a handler here. This call returns after SIGCONT: a signal that a process sends to itself
+        // SIGTSTP itself has a handler, so this process is stopped by SIGSTOP. This call returns after SIGCONT: a signal that a process sends to itself
         // is delivered to its main thread first, and this is the main thread. Signals that came meanwhile are handled
         // by the event loop, and so after the jobs were continued.
         if let Err(error) = kill_process(getpid(), Signal::STOP) {

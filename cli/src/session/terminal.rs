@@ -3,9 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 
-use super::rules::Rules;
 use crate::args::common::CommonArguments;
-use crate::args::display::When;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 
@@ -28,40 +26,30 @@ impl TerminalUse {
         if !tty {
             return Ok(Self::Progress);
         }
-        if typed.crew.jobs.is_some_and(|jobs| jobs.get() > 1) {
+        if typed.concurrency.jobs.is_some_and(|jobs| jobs.get() > 1) {
             return Err(
                 CliError::usage("--tty gives the terminal to one job at a time")
-                    .hint("leave out -j, or --tty"),
+                    .with_help("leave out -j, or --tty"),
             );
         }
         if matches!(typed.terms.cache, Some(CacheMode::On | CacheMode::Refresh)) {
             return Err(CliError::usage(
                 "results of jobs that read from the terminal are not cached: nobody knows what will be typed",
             )
-            .hint("leave out --cache, or --tty"));
+            .with_help("leave out --cache, or --tty"));
         }
         File::open("/dev/tty").map_err(|error| {
             CliError::usage(format!(
                 "--tty needs a terminal, and there is none: {error}"
             ))
-            .hint("run it in a terminal, or leave out --tty")
+            .with_help("run it in a terminal, or leave out --tty")
         })?;
         if reads_stdin && io::stdin().is_terminal() {
             return Err(CliError::usage(
                 "stdin is the terminal that --tty gives to the jobs, so nothing else is read from it",
             )
-            .hint("name a file, or write items after `:::`"));
+            .with_help("name a file, or write items after `:::`"));
         }
         Ok(Self::Job)
-    }
-}
-
-impl Rules {
-    /// One job at a time, and nothing is drawn on the terminal, unless that is asked for.
-    pub(super) fn leave_terminal_to_jobs(&mut self) {
-        self.slots = 1;
-        if self.progress == When::Auto {
-            self.progress = When::Never;
-        }
     }
 }

@@ -6,14 +6,15 @@ use ratchet_runtime::Durability;
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 
-use super::{Settings, Surroundings};
-use crate::args::display::When;
-use crate::args::output::Format;
+use super::Settings;
 use crate::document::{
-    AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveNumber, Spanned, TimeSpan, section,
-    words,
+    AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveDuration, PositiveNumber, Spanned,
+    section, words,
 };
+use crate::environment::UserEnvironment;
 use crate::job_file::PlainHint;
+use crate::report::ResultFormat;
+use crate::style::When;
 use crate::value::{Amount, show_duration, show_size};
 
 section! {
@@ -26,7 +27,7 @@ section! {
         /// How many requests lie in a worker's pipe beyond what it works on.
         prefetch: Prefetch,
         /// How long a job may take that says nothing.
-        timeout: TimeSpan,
+        timeout: PositiveDuration,
         /// How often a job that says nothing is tried again.
         retries: Count<0>,
         /// How parallel a job may be that says nothing.
@@ -34,7 +35,7 @@ section! {
         /// How long running jobs have after the first signal.
         grace: Duration,
         /// How long a run may take.
-        deadline: TimeSpan,
+        deadline: PositiveDuration,
         /// How many jobs may fail before a run stops; 0 is any number.
         max_fail = "max-fail": Amount,
         /// New jobs wait while those that run use more memory.
@@ -44,7 +45,7 @@ section! {
         /// New jobs wait while the machine's load is above this.
         load: PositiveNumber,
         /// How results are written.
-        format: ClapWord<Format>,
+        format: ClapWord<ResultFormat>,
         /// Whether it is shown how far a run is.
         progress: ClapWord<When>,
         /// Whether colours are used.
@@ -87,10 +88,10 @@ fn kept(key: &str) -> String {
 }
 
 /// What holds where nothing is set, for people.
-pub(super) fn default(key: &str, settings: &Settings, surroundings: &Surroundings) -> String {
+pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironment) -> String {
     let folder = match key {
-        "state-dir" => settings.state_dir(surroundings),
-        "cache-dir" => settings.cache_dir(surroundings),
+        "state-dir" => settings.state_dir(environment),
+        "cache-dir" => settings.cache_dir(environment),
         _ => {
             return match key {
                 "jobs" => match std::thread::available_parallelism() {

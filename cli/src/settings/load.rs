@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::keys::{SettingsSpec, variable};
-use super::{Origin, Settings, Surroundings, Written};
-use crate::diagnostic::{Diagnostic, Problems, Report, Source, Span};
-use crate::document::{Entry, Format, Node, Part, Section, Value, source, unknown_key};
+use super::{Origin, Settings, Written};
+use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
+use crate::document::{DocumentFormat, Entry, Node, Part, Section, Value, source, unknown_key};
+use crate::environment::UserEnvironment;
+use crate::error::CliError;
+use crate::exit;
 use crate::trust::Untrusted;
 use crate::value;
 
@@ -17,7 +20,7 @@ use crate::value;
 pub(crate) enum SettingsError {
     /// All that is wrong, a report a file or variable.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
-    Refused(Vec<Report>),
+    Refused(Vec<Diagnostics>),
     #[error("the config file `{name}` cannot be read")]
     Unreadable {
         name: String,
@@ -40,9 +43,9 @@ pub(crate) enum SettingsError {
     NoStateFolder,
 }
 
-pub(super) fn load(surroundings: &Surroundings) -> Result<Settings, SettingsError> {
+pub(super) fn load(environment: &UserEnvironment) -> Result<Settings, SettingsError> {
     let mut refused = Vec::new();
-    let (settings, read) = gather(surroundings, &mut refused);
+    let (settings, read) = gather(environment, &mut refused);
     read?;
     if refused.is_empty() {
         Ok(settings)
@@ -51,30 +54,30 @@ pub(super) fn load(surroundings: &Surroundings) -> Result<Settings, SettingsErro
     }
 }
 
-/// What is right, whatever else is not.
-pub(super) fn without_errors(surroundings: &Surroundings) -> Settings {
-    gather(surroundings, &mut Vec::new()).0
+/// Reads the settings that are valid, and passes over the others.
+pub(super) fn load_valid(environment: &UserEnvironment) -> Settings {
+    gather(environment, &mut Vec::new()).0
 }
 
 fn gather(
-    surroundings: &Surroundings,
-    refused: &mut Vec<Report>,
+    environment: &UserEnvironment,
+    refused: &mut Vec<Diagnostics>,
 ) -> (Settings, Result<(), SettingsError>) {
     let mut settings = Settings::default();
-    variables(surroundings, &mut settings, refused);
+    variables(environment, &mut settings, refused);
     // The user's file says which project files of others may be used, so it is read first. The project's file comes
     // before it all the same: of each key the first value counts.
     let (mut users, mut users_refused) = (Settings::default(), Vec::new());
-    let read_users = surroundings
+    let read_users = environment
         .user_file()
         .map_or(Ok(()), |path| file(&path, &mut users, &mut users_refused));
     settings.trusted = users.trust_folders();
-    let trust = settings.trust(surroundings);
+    let trust = settings.trust(environment);
     let mut project = Settings::default();
-    let read_project = surroundings.project_file().map_or(Ok(()), |path| {
+    let read_project = environment.project_file().map_or(Ok(()), |path| {
         trust.file(&path)?;
         file(&path, &mut project, refused)?;
-        if project.spec.trust.is_said() {
+        if project.spec.trust.is_present() {
             return Err(SettingsError::ProjectTrusts { path });
         }
         Ok(())
@@ -84,13 +87,13 @@ fn gather(
     refused.append(&mut users_refused);
     let read = read_project
         .and(read_users)
-        .and(refuse_other_formats(surroundings));
+        .and(refuse_other_formats(environment));
     (settings, read)
 }
 
 /// The user's settings in another format than ours would be ignored without a word.
-fn refuse_other_formats(surroundings: &Surroundings) -> Result<(), SettingsError> {
-    let file = surroundings.user_file();
+fn refuse_other_formats(environment: &UserEnvironment) -> Result<(), SettingsError> {
+    let file = environment.user_file();
     let others = ["yaml", "yml", "json"].map(|ending| Some(file.as_ref()?.with_extension(ending)));
     match others.into_iter().flatten().find(|other| other.is_file()) {
         Some(other) => Err(SettingsError::NotToml {
@@ -100,24 +103,27 @@ fn refuse_other_formats(surroundings: &Surroundings) -> Result<(), SettingsError
     }
 }
 
-impl Settings {
-    /// Takes what one source says, key by key; what an earlier source said counts.
-    fn add(&mut self, spec: SettingsSpec, written: HashMap<String, Written>) {
-        self.spec.or(spec);
-        for (key, written) in written {
-            self.written.entry(key).or_insert(written);
+impl From<SettingsError> for CliError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Untrusted(error) => error.into(),
+            SettingsError::Refused(refused) => {
+                let message = SettingsError::Refused(refused.clone()).to_string();
+                Self::usage(message).with_diagnostics(refused)
+            }
+            other => Self::new(exit::USAGE, other),
         }
     }
 }
 
 /// One source of settings, as far as it was read.
 #[derive(Default)]
-struct Read {
+struct SourceSettings {
     spec: SettingsSpec,
     written: HashMap<String, Written>,
 }
 
-impl Read {
+impl SourceSettings {
     /// Reads the value of a key.
     fn entry(&mut self, entry: Entry<'_>, origin: Origin, problems: &mut Problems) {
         let before = problems.len();
@@ -144,12 +150,16 @@ fn written(node: &Node<'_>) -> String {
     }
 }
 
-fn variables(surroundings: &Surroundings, settings: &mut Settings, refused: &mut Vec<Report>) {
+fn variables(
+    environment: &UserEnvironment,
+    settings: &mut Settings,
+    refused: &mut Vec<Diagnostics>,
+) {
     let keys = SettingsSpec::keys();
     let names: Vec<String> = keys.iter().map(|key| variable(key)).collect();
-    let mut read = Read::default();
+    let mut read = SourceSettings::default();
     for (key, name) in keys.iter().zip(&names) {
-        let Some(value) = surroundings.variable(name) else {
+        let Some(value) = environment.variable(name) else {
             continue;
         };
         let mut problems = Vec::new();
@@ -166,21 +176,25 @@ fn variables(surroundings: &Surroundings, settings: &mut Settings, refused: &mut
             read.entry(entry, Origin::Variable(name.clone()), &mut problems);
         }
         if !problems.is_empty() {
-            refused.push(Report {
+            refused.push(Diagnostics {
                 source: Source::new(name.as_str(), text),
                 diagnostics: problems,
             });
         }
     }
     settings.add(read.spec, read.written);
-    refuse_misspelt(surroundings, &names, refused);
+    refuse_misspelt(environment, &names, refused);
 }
 
 /// Others may have variables that begin like ours; one that is nearly ours is meant for us.
-fn refuse_misspelt(surroundings: &Surroundings, names: &[String], refused: &mut Vec<Report>) {
+fn refuse_misspelt(
+    environment: &UserEnvironment,
+    names: &[String],
+    refused: &mut Vec<Diagnostics>,
+) {
     /// What ratchet tells its workers, one of which may be a ratchet.
     const TOLD: [&str; 2] = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
-    for name in surroundings
+    for name in environment
         .variables
         .keys()
         .filter_map(|name| name.to_str())
@@ -197,7 +211,7 @@ fn refuse_misspelt(surroundings: &Surroundings, names: &[String], refused: &mut 
                 Span::new(0, name.len()),
                 format!("there is no setting `{name}`"),
             );
-            refused.push(Report {
+            refused.push(Diagnostics {
                 source: Source::new("the environment", name.to_owned()),
                 diagnostics: vec![error.help(format!("did you mean `RATCHET_{meant}`?"))],
             });
@@ -208,7 +222,7 @@ fn refuse_misspelt(surroundings: &Surroundings, names: &[String], refused: &mut 
 fn file(
     path: &Path,
     settings: &mut Settings,
-    refused: &mut Vec<Report>,
+    refused: &mut Vec<Diagnostics>,
 ) -> Result<(), SettingsError> {
     let name = path.display().to_string();
     let bytes = match std::fs::read(path) {
@@ -224,7 +238,7 @@ fn file(
         }
     };
     let mut problems = Vec::new();
-    let mut read = Read::default();
+    let mut read = SourceSettings::default();
     let mut take = |part: Part<'_>, problems: &mut Problems| match part {
         Part::Entry(entry) => {
             let origin = Origin::File {
@@ -236,10 +250,10 @@ fn file(
         // TOML is always a map, and no list is asked for member by member.
         Part::Member(_) | Part::Whole(_) => {}
     };
-    Format::Toml.parts(&source, "", &mut take, &mut problems);
+    DocumentFormat::Toml.parts(&source, "", &mut take, &mut problems);
     settings.add(read.spec, read.written);
     if !problems.is_empty() {
-        refused.push(Report {
+        refused.push(Diagnostics {
             source,
             diagnostics: problems,
         });

@@ -3,24 +3,24 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::diagnostic::Look;
+use crate::style::Style;
 
-fn around(folder: &Path, variables: &[(&str, &str)]) -> Surroundings {
+fn around(folder: &Path, variables: &[(&str, &str)]) -> UserEnvironment {
     let set = variables
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
-    Surroundings {
+    UserEnvironment {
         variables: set.collect(),
         folder: folder.to_path_buf(),
     }
 }
 
-fn refusal(surroundings: &Surroundings) -> String {
-    match Settings::load(surroundings).unwrap_err() {
+fn refusal(environment: &UserEnvironment) -> String {
+    match Settings::load(environment).unwrap_err() {
         SettingsError::Refused(reports) => {
-            let shown = reports.iter().map(|report| report.render(Look::Plain));
+            let shown = reports.iter().map(|report| report.render(Style::PLAIN));
             let shown: String = shown.collect();
-            shown.replace(&format!("{}/", surroundings.folder.display()), "")
+            shown.replace(&format!("{}/", environment.folder.display()), "")
         }
         other => other.to_string(),
     }
@@ -50,8 +50,8 @@ fn who_is_nearer_wins_and_each_value_knows_its_origin() {
         ("RATCHET_GRACE", ""),
         ("RATCHET_WORKER_ID", "w/1"),
     ];
-    let surroundings = around(&project.join("deep/er"), &variables);
-    let settings = Settings::load(&surroundings).unwrap();
+    let environment = around(&project.join("deep/er"), &variables);
+    let settings = Settings::load(&environment).unwrap();
 
     assert_eq!(settings.jobs().map(NonZeroU32::get), Some(1));
     assert_eq!(
@@ -61,15 +61,15 @@ fn who_is_nearer_wins_and_each_value_knows_its_origin() {
     assert_eq!(settings.terms().retry.max, Some(7));
     assert_eq!(settings.grace(), None, "set to nothing is not set");
     assert_eq!(
-        settings.state_dir(&surroundings).unwrap(),
+        settings.state_dir(&environment).unwrap(),
         project.join("runs")
     );
     assert_eq!(
-        settings.cache_dir(&surroundings).unwrap(),
+        settings.cache_dir(&environment).unwrap(),
         project.join("runs/cache")
     );
 
-    let origins = settings.origins(&surroundings);
+    let origins = settings.origins(&environment);
     let of = |key| {
         let (_, value, origin) = origins.iter().find(|(name, _, _)| *name == key).unwrap();
         (value.as_str(), origin.to_string().replace(&home_text, "~"))
@@ -108,11 +108,11 @@ fn a_config_file_in_another_format_is_not_passed_over() {
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("config.yaml"), "jobs: 4\n").unwrap();
     let home_text = home.path().display().to_string();
-    let surroundings = around(home.path(), &[("HOME", &home_text)]);
-    let refused = refusal(&surroundings);
+    let environment = around(home.path(), &[("HOME", &home_text)]);
+    let refused = refusal(&environment);
     assert!(refused.contains("config.yaml` is not read"), "{refused}");
     std::fs::rename(config.join("config.yaml"), config.join("yaml")).unwrap();
-    assert!(Settings::load(&surroundings).is_ok());
+    assert!(Settings::load(&environment).is_ok());
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn every_key_can_be_set_both_ways() {
         };
         let folder = TempDir::new().unwrap();
         let name = keys::variable(key);
-        let said = |surroundings: &Surroundings| {
-            let origins = Settings::load(surroundings).unwrap().origins(surroundings);
+        let said = |environment: &UserEnvironment| {
+            let origins = Settings::load(environment).unwrap().origins(environment);
             let (_, said, origin) = origins
                 .into_iter()
                 .find(|(name, _, _)| *name == key)
@@ -164,9 +164,9 @@ fn every_key_can_be_set_both_ways() {
 
 #[test]
 fn without_a_home_it_is_said_what_to_set() {
-    let surroundings = around(Path::new("/nowhere"), &[]);
-    let settings = Settings::load(&surroundings).unwrap();
-    let error = settings.state_dir(&surroundings).unwrap_err().to_string();
+    let environment = around(Path::new("/nowhere"), &[]);
+    let settings = Settings::load(&environment).unwrap();
+    let error = settings.state_dir(&environment).unwrap_err().to_string();
     assert!(
         error.contains("XDG_STATE_HOME") && error.contains("--state-dir"),
         "{error}"

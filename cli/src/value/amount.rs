@@ -3,9 +3,10 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use ratchet_runtime::MaxFailures;
 use ratchet_runtime::process::Prefetch;
 
-use super::Unreadable;
+use super::ValueError;
 
 /// So many, or such a share of all.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +14,18 @@ pub(crate) enum Amount {
     Count(u64),
     /// From 0 to 100.
     Percent(f64),
+}
+
+impl Amount {
+    /// The rule that stops a run after so many failures; 0 stops none.
+    pub(crate) fn max_failures(self) -> Option<MaxFailures> {
+        match self {
+            Self::Count(0) => None,
+            Self::Count(count) => Some(MaxFailures::Count(count)),
+            Self::Percent(percent) if percent > 0.0 => Some(MaxFailures::percent(percent)),
+            Self::Percent(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Amount {
@@ -25,50 +38,50 @@ impl fmt::Display for Amount {
 }
 
 /// Reads `3` or `10%`.
-pub(crate) fn amount(text: &str) -> Result<Amount, Unreadable> {
+pub(crate) fn amount(text: &str) -> Result<Amount, ValueError> {
     let written = text.trim();
     let Some(number) = written.strip_suffix('%') else {
         return count(written).map(Amount::Count);
     };
     match number.trim_end().parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Amount::Percent(percent)),
-        Ok(_) => Err(Unreadable::new(format!(
+        Ok(_) => Err(ValueError::new(format!(
             "`{written}` is not between 0% and 100%"
         ))),
         Err(_) => {
-            Err(Unreadable::new(format!("`{written}` is no percentage")).hint("write as in 10%"))
+            Err(ValueError::new(format!("`{written}` is no percentage")).hint("write as in 10%"))
         }
     }
 }
 
 /// Reads a whole number, 0 included.
-pub(crate) fn count(text: &str) -> Result<u64, Unreadable> {
+pub(crate) fn count(text: &str) -> Result<u64, ValueError> {
     let written = text.trim();
     if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
         return written
             .parse()
-            .map_err(|_| Unreadable::new(format!("`{written}` is too large")));
+            .map_err(|_| ValueError::new(format!("`{written}` is too large")));
     }
-    Err(Unreadable::new(format!("`{written}` is no whole number")))
+    Err(ValueError::new(format!("`{written}` is no whole number")))
 }
 
 /// Reads a whole number of at least 1.
-pub(crate) fn positive(text: &str) -> Result<NonZeroU32, Unreadable> {
+pub(crate) fn positive(text: &str) -> Result<NonZeroU32, ValueError> {
     let number = count(text)?;
     let number =
-        u32::try_from(number).map_err(|_| Unreadable::new(format!("`{number}` is too large")))?;
-    NonZeroU32::new(number).ok_or_else(|| Unreadable::new("0 is too few").hint("at least 1"))
+        u32::try_from(number).map_err(|_| ValueError::new(format!("`{number}` is too large")))?;
+    NonZeroU32::new(number).ok_or_else(|| ValueError::new("0 is too few").hint("at least 1"))
 }
 
 /// Reads `auto` or a number.
-pub(crate) fn prefetch(text: &str) -> Result<Prefetch, Unreadable> {
+pub(crate) fn prefetch(text: &str) -> Result<Prefetch, ValueError> {
     if text.trim() == "auto" {
         return Ok(Prefetch::Auto);
     }
     let number = count(text).map_err(|error| error.hint("write `auto` or a number"))?;
     u32::try_from(number)
         .map(Prefetch::Fixed)
-        .map_err(|_| Unreadable::new(format!("`{number}` is too large")))
+        .map_err(|_| ValueError::new(format!("`{number}` is too large")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Unreadable, split_number};
+use super::{ValueError, split_number};
 
 /// Largest first, as they stand in one duration, in nanoseconds.
 const UNITS: [(&str, u128); 7] = [
@@ -21,20 +21,20 @@ const NANOS: u128 = 1_000_000_000;
 const LONGEST: u128 = 36_525 * 86_400 * NANOS;
 
 /// Reads a duration. A plain number is refused: nothing says what it counts.
-pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
+pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     read(text).map_err(|error| match meant(text.trim()) {
-        Some(meant) => Unreadable::new(error.reason).hint(format!("did you mean `{meant}`?")),
+        Some(meant) => ValueError::new(error.reason).hint(format!("did you mean `{meant}`?")),
         None => error,
     })
 }
 
-fn read(text: &str) -> Result<Duration, Unreadable> {
+fn read(text: &str) -> Result<Duration, ValueError> {
     let written = text.trim();
     if written.is_empty() {
-        return Err(Unreadable::new("there is no duration here").hint(EXAMPLES));
+        return Err(ValueError::new("there is no duration here").hint(EXAMPLES));
     }
     if written.starts_with('-') {
-        return Err(Unreadable::new(format!("`{written}` is negative")).hint(EXAMPLES));
+        return Err(ValueError::new(format!("`{written}` is negative")).hint(EXAMPLES));
     }
     let mut rest = written;
     let mut nanos: u128 = 0;
@@ -46,14 +46,14 @@ fn read(text: &str) -> Result<Duration, Unreadable> {
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         if number.is_empty() || number == "." {
-            return Err(Unreadable::new(format!("`{written}` is no duration")).hint(EXAMPLES));
+            return Err(ValueError::new(format!("`{written}` is no duration")).hint(EXAMPLES));
         }
         if unit.is_empty() {
             return Err(plain(written, rest == written, after));
         }
         let place = place(unit).ok_or_else(|| unknown(written, unit))?;
         if before.is_some_and(|before| before >= place) {
-            return Err(Unreadable::new(format!("`{written}` is no duration"))
+            return Err(ValueError::new(format!("`{written}` is no duration"))
                 .hint("each unit once, the largest first, as in 1h30m"));
         }
         before = Some(place);
@@ -61,7 +61,7 @@ fn read(text: &str) -> Result<Duration, Unreadable> {
             .and_then(|more| nanos.checked_add(more))
             .filter(|nanos| *nanos <= LONGEST)
             .ok_or_else(|| {
-                Unreadable::new(format!("`{written}` is longer than a hundred years"))
+                ValueError::new(format!("`{written}` is longer than a hundred years"))
             })?;
         rest = after;
     }
@@ -98,16 +98,16 @@ fn place(unit: &str) -> Option<usize> {
     UNITS.iter().position(|(name, _)| *name == unit)
 }
 
-fn plain(written: &str, whole: bool, after: &str) -> Unreadable {
+fn plain(written: &str, whole: bool, after: &str) -> ValueError {
     let reason = format!("`{written}` has no unit");
     if whole && after.is_empty() {
-        return Unreadable::new(reason).hint(format!("write `{written}s` for seconds"));
+        return ValueError::new(reason).hint(format!("write `{written}s` for seconds"));
     }
-    Unreadable::new(reason).hint(EXAMPLES)
+    ValueError::new(reason).hint(EXAMPLES)
 }
 
-fn unknown(written: &str, unit: &str) -> Unreadable {
-    Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"))
+fn unknown(written: &str, unit: &str) -> ValueError {
+    ValueError::new(format!("`{written}` has an unknown unit `{unit}`"))
         .hint("the units are d, h, m, s, ms, us and ns")
 }
 

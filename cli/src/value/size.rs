@@ -1,6 +1,6 @@
 //! Sizes of memory and messages: `500MB`, `2GiB`.
 
-use super::{Unreadable, split_number};
+use super::{ValueError, split_number};
 
 /// Powers of 1000 with the plain names, powers of 1024 with an i. The short forms are those of the
 /// usual tools: `512M` is 512 MiB.
@@ -29,22 +29,22 @@ pub(crate) fn units() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads a size, in bytes.
-pub(crate) fn size(text: &str) -> Result<u64, Unreadable> {
+pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
     let written = text.trim();
     let (number, unit) = split_number(written);
     let unit = unit.trim_start();
     if number.is_empty() || number == "." {
-        return Err(Unreadable::new(format!("`{written}` is no size")).hint(EXAMPLES));
+        return Err(ValueError::new(format!("`{written}` is no size")).hint(EXAMPLES));
     }
     if unit.is_empty() {
         return Err(
-            Unreadable::new(format!("`{written}` has no unit")).hint(format!(
+            ValueError::new(format!("`{written}` has no unit")).hint(format!(
                 "write `{written}B` for bytes, or as in 500MB or 2GiB"
             )),
         );
     }
     let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-        let error = Unreadable::new(format!("`{written}` has an unknown unit `{unit}`"));
+        let error = ValueError::new(format!("`{written}` has an unknown unit `{unit}`"));
         let near = UNITS
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(unit));
@@ -53,7 +53,7 @@ pub(crate) fn size(text: &str) -> Result<u64, Unreadable> {
             None => error.hint("the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB"),
         });
     };
-    scaled(number, *factor).ok_or_else(|| Unreadable::new(format!("`{written}` is too large")))
+    scaled(number, *factor).ok_or_else(|| ValueError::new(format!("`{written}` is too large")))
 }
 
 /// In the largest unit that measures it exactly.

@@ -1,24 +1,24 @@
 //! A command in one string, split as a shell splits words, without a shell.
 
-use super::Unreadable;
+use super::ValueError;
 
-/// The words of a command, and what in it looks like work for a shell.
+/// The words of a command, and what in it only a shell would understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Words {
+pub(crate) struct CommandLine {
     pub(crate) words: Vec<String>,
-    /// The first word without quotes that only a shell would understand.
-    pub(crate) shell: Option<String>,
+    /// The first unquoted word that only a shell would understand, such as `|` or `$HOME`.
+    pub(crate) shell_syntax: Option<String>,
 }
 
 /// Splits at blanks. Quotes and backslashes hide them as in a shell; all else is as it stands.
-pub(crate) fn split_words(text: &str) -> Result<Words, Unreadable> {
+pub(crate) fn split_words(text: &str) -> Result<CommandLine, ValueError> {
     let mut words = Vec::new();
-    let mut shell = None;
+    let mut shell_syntax = None;
     let mut word = Word::default();
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
-            ' ' | '\t' | '\n' | '\r' => word.end(&mut words, &mut shell),
+            ' ' | '\t' | '\n' | '\r' => word.end(&mut words, &mut shell_syntax),
             '\'' => {
                 word.quote();
                 loop {
@@ -52,7 +52,7 @@ pub(crate) fn split_words(text: &str) -> Result<Words, Unreadable> {
                     word.text.push(escaped);
                 }
                 None => {
-                    return Err(Unreadable::new("the command ends with a backslash")
+                    return Err(ValueError::new("the command ends with a backslash")
                         .hint("write `\\\\` for a backslash"));
                 }
             },
@@ -62,8 +62,11 @@ pub(crate) fn split_words(text: &str) -> Result<Words, Unreadable> {
             }
         }
     }
-    word.end(&mut words, &mut shell);
-    Ok(Words { words, shell })
+    word.end(&mut words, &mut shell_syntax);
+    Ok(CommandLine {
+        words,
+        shell_syntax,
+    })
 }
 
 #[derive(Default)]
@@ -79,7 +82,7 @@ impl Word {
         self.quoted = true;
     }
 
-    fn end(&mut self, words: &mut Vec<String>, shell: &mut Option<String>) {
+    fn end(&mut self, words: &mut Vec<String>, shell_syntax: &mut Option<String>) {
         let Self {
             text,
             begun,
@@ -88,15 +91,15 @@ impl Word {
         if !begun {
             return;
         }
-        if shell.is_none() && !quoted && is_for_a_shell(&text) {
-            *shell = Some(text.clone());
+        if shell_syntax.is_none() && !quoted && is_shell_syntax(&text) {
+            *shell_syntax = Some(text.clone());
         }
         words.push(text);
     }
 }
 
 /// Operators on their own, redirections, `;` at the end of a word, and variables.
-pub(super) fn is_for_a_shell(word: &str) -> bool {
+fn is_shell_syntax(word: &str) -> bool {
     const OPERATORS: [&str; 6] = ["|", "||", "&&", "&", ";", "|&"];
     let redirection = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
     let variable = word.strip_prefix('$').and_then(|name| name.chars().next());
@@ -106,8 +109,8 @@ pub(super) fn is_for_a_shell(word: &str) -> bool {
         || variable.is_some_and(|c| c.is_ascii_alphabetic() || "_{(".contains(c))
 }
 
-fn unclosed(quote: char) -> Unreadable {
-    Unreadable::new(format!("a quote ({quote}) is opened and never closed"))
+fn unclosed(quote: char) -> ValueError {
+    ValueError::new(format!("a quote ({quote}) is opened and never closed"))
         .hint("close it, or write the command as a list of words")
 }
 
@@ -156,7 +159,11 @@ mod tests {
             ("a x|y", None),
             ("price 5$", None),
         ] {
-            assert_eq!(split_words(text).unwrap().shell.as_deref(), shell, "{text}");
+            assert_eq!(
+                split_words(text).unwrap().shell_syntax.as_deref(),
+                shell,
+                "{text}"
+            );
         }
     }
 }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptResult;
 use crate::context::AttemptOutput;
+use crate::error::error_chain;
 use crate::job::Timeouts;
 use crate::os::{
     Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig,
-    ProcessError, StopCause, Stream,
+    StopCause, Stream,
 };
 use crate::outcome::{Class, CommandResult, Failure};
 
@@ -69,7 +70,7 @@ impl Commands {
         let taken = Arc::<CommandSink>::clone(&sink);
         match self.runner.run_into(config, limits, asked, taken).await {
             Ok(end) => judge(&end, &sink, timeouts),
-            Err(error) => Err(Failure::new(Class::Spawn, chain(&error))),
+            Err(error) => Err(Failure::new(Class::Spawn, error_chain(&error))),
         }
     }
 }
@@ -88,8 +89,13 @@ fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptRes
         return Payload::from_value(&result)
             .map_err(|error| Failure::new(Class::Protocol, error.to_string()));
     }
+    Err(command_failure(end, timeouts))
+}
+
+/// The failure of a command that did not end with exit code 0. `timeouts` are those that it ran under.
+pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     let exit = end.ended.exit;
-    Err(match end.stopped {
+    match end.stopped {
         Some(StopCause::Timeout) => {
             let limit = timeouts.soft.or(timeouts.hard).unwrap_or_default();
             let message = format!("it ran for longer than {limit:?}, and {exit}");
@@ -103,7 +109,7 @@ fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptRes
             Failure::new(Class::Exit, StopCause::WANTED_TERMINAL).code("terminal")
         }
         None => Failure::new(Class::Exit, format!("it {exit}")).code(word(exit)),
-    })
+    }
 }
 
 /// The exit as a code, as in `exit_3` or `signal_9`.
@@ -113,18 +119,6 @@ fn word(exit: Exit) -> String {
         Exit::Signal(signal) => format!("signal_{signal}"),
         Exit::Unknown => "exit_unknown".to_owned(),
     }
-}
-
-/// An error with all that lies behind it.
-fn chain(error: &ProcessError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

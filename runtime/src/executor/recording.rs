@@ -9,6 +9,7 @@ use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
+use crate::error::error_chain;
 use crate::job::Job;
 use crate::outcome::Outcome;
 
@@ -165,7 +166,7 @@ impl Recording {
                 self.is_writing = false;
                 self.written.extend(written);
                 if let Err(error) = result {
-                    self.fail(with_causes(&error));
+                    self.fail(error_chain(&error));
                 }
             }
             // It contains panics of the ledger, so this is a bug; what it had is lost.
@@ -209,18 +210,6 @@ impl Recording {
 
 fn without_jobs(batch: Batch) -> Vec<Leaving> {
     batch.into_iter().map(|(_, leaving)| leaving).collect()
-}
-
-/// Why, and why that: a file that cannot be written is one thing, a full disk another.
-fn with_causes(error: &io::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Result<()> {

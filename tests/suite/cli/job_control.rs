@@ -99,7 +99,7 @@ fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
     shell.wait_for_screen("SIGINT: no new jobs");
     shell.type_on_terminal(CTRL_C);
     let said = shell.wait().with_code(130).screen();
-    assert!(said.contains("what runs is asked to stop"), "{said}");
+    assert!(said.contains("running jobs are asked to stop"), "{said}");
 }
 
 #[test]

@@ -97,6 +97,6 @@ fn an_output_too_long_to_be_remembered_is_told_and_never_cut() {
     assert_eq!(ended.stdout.len(), 100_000);
     assert_eq!(
         ended.stderr(),
-        "ratchet: what `a` printed before was too long to be kept, so it is not printed again\n"
+        "ratchet: the earlier output of `a` was too long to be kept, so it is not printed again\n"
     );
 }

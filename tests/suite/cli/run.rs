@@ -1,6 +1,7 @@
 //! `ratchet run`.
 
 mod inspection;
+mod reading;
 mod stopping;
 mod stream;
 mod telling;

@@ -11,24 +11,28 @@ use ratchet_caching::{
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Unkeyed, Work};
 
-use super::{bytes, existing, when};
+use super::{existing, when};
 use crate::args::cache::ExplainArguments;
 use crate::error::CliError;
-use crate::job_file::{self, BadLine, Jobs, Options, PartialTerms, Plan, Served, WorkerPlan};
-use crate::places::Places;
-use crate::report::{plain, span};
+use crate::escape::plain;
+use crate::folders::Folders;
+use crate::job_file::{
+    self, Jobs, PartialTerms, Plan, PlanOptions, ServedTasks, StreamError, WorkerPlan,
+};
+
+use crate::readable::{bytes, duration};
 use crate::value;
 
 /// What nobody looks at, where people may wonder why an earlier result is used.
 const UNSEEN: &str = "a change of stdin, the clock, the network, a variable of the terminal, or a file that no argument \
      names goes unnoticed; `ratchet help run` has the list";
 
-/// Ids beyond these are not compared with one that does not exist.
+/// How many ids are compared with one that does not exist.
 const COMPARED: usize = 10_000;
 
 /// What would become of a job, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Reusability {
     /// Its result is there.
     Reused(Listing),
     /// It is there and may not be used.
@@ -42,24 +46,20 @@ pub(super) enum Verdict {
 }
 
 pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
-    let (places, settings) = Places::load(&arguments.state)?;
+    let (folders, settings) = Folders::load(&arguments.state)?;
     let worker = arguments
         .worker
         .as_deref()
-        .map(|command| job_file::command_worker(command, arguments.protocol))
-        .transpose()
-        .map_err(|error| CliError::Usage {
-            message: format!("the worker's command cannot be read: {}", error.reason),
-            hint: error.hint,
-        })?;
-    let options = Options {
+        .map(|command| job_file::typed_worker(command, arguments.protocol))
+        .transpose()?;
+    let options = PlanOptions {
         flags: PartialTerms {
             timeouts: arguments.timeout.map(Timeouts::after),
             ..PartialTerms::default()
         },
         settings: settings.terms(),
         worker,
-        ..Options::default()
+        ..PlanOptions::default()
     };
     let Plan { workers, jobs, .. } = job_file::open(&arguments.file, &options)?;
     let job = find(jobs, arguments)?;
@@ -69,14 +69,14 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
         let id = plain(job.id.as_str());
         return Ok(format!("{id}: would run: its cache is off\n"));
     }
-    let verdict = match existing(&places)? {
-        None => Verdict::Nothing,
+    let reusability = match existing(&folders)? {
+        None => Reusability::Nothing,
         Some(disk) => {
             let cache = TaskCache::new(Arc::new(disk));
-            judge(&job, process(&job, &workers), &cache).await?
+            reusability(&job, process(&job, &workers), &cache).await?
         }
     };
-    Ok(render(&job, &verdict, shown))
+    Ok(render(&job, &reusability, shown))
 }
 
 /// The job of this id.
@@ -101,12 +101,9 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
                         break;
                     }
                     // A bad line is no job, so it is not the one that is wanted.
-                    Ok(_) | Err(BadLine::Refused(_)) => {}
-                    Err(BadLine::Unreadable(source)) => {
-                        return Err(CliError::Read {
-                            path: arguments.file.clone(),
-                            source,
-                        });
+                    Ok(_) | Err(StreamError::Refused(_)) => {}
+                    Err(StreamError::Unreadable(source)) => {
+                        return Err(CliError::unreadable(&arguments.file, source));
                     }
                 }
             }
@@ -117,7 +114,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
         let file = arguments.file.display();
         let error = CliError::usage(format!("there is no job `{wanted}` in {file}"));
         match value::closest(wanted, ids.iter().map(String::as_str)) {
-            Some(id) => error.hint(format!("did you mean `{id}`?")),
+            Some(id) => error.with_help(format!("did you mean `{id}`?")),
             None => error,
         }
     })
@@ -129,21 +126,21 @@ fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig
         return None;
     };
     let serves = |worker: &&WorkerPlan| match &worker.serves {
-        Served::Tasks(tasks) => tasks.contains(task),
-        Served::Everything => true,
+        ServedTasks::Named(tasks) => tasks.contains(task),
+        ServedTasks::Everything => true,
     };
     Some(&workers.iter().find(serves)?.pool.process)
 }
 
-pub(super) async fn judge(
+pub(super) async fn reusability(
     job: &Job,
     process: Option<&ProcessConfig>,
     cache: &TaskCache,
-) -> Result<Verdict, CliError> {
+) -> Result<Reusability, CliError> {
     let hasher = Arc::new(FileHasher::new(Arc::new(SystemClock)));
     let dependencies = match Dependencies::of(job, process, &hasher, None) {
         Ok(dependencies) => dependencies,
-        Err(Unkeyed::Uncached(reason)) => return Ok(Verdict::Uncached(reason)),
+        Err(Unkeyed::Uncached(reason)) => return Ok(Reusability::Uncached(reason)),
         Err(Unkeyed::Refused(Failure { message, .. })) => {
             return Err(CliError::usage(format!(
                 "what job `{}` depends on cannot be read: {message}",
@@ -158,29 +155,29 @@ pub(super) async fn judge(
                 .lookup(&fingerprint.key(), dependencies.policy())
                 .await
             {
-                Lookup::Hit(_) => Verdict::Reused(listing),
-                Lookup::Miss => Verdict::Unusable(listing),
+                Lookup::Hit(_) => Reusability::Reused(listing),
+                Lookup::Miss => Reusability::Unusable(listing),
             }
         }
         Explanation::Differs {
             nearest,
             differences,
-        } => Verdict::Differs(nearest, differences),
-        Explanation::Unknown => Verdict::Nothing,
+        } => Reusability::Differs(nearest, differences),
+        Explanation::Unknown => Reusability::Nothing,
     })
 }
 
-/// The verdict first, then what speaks for it, a line each.
-pub(super) fn render(job: &Job, verdict: &Verdict, now: Option<SystemTime>) -> String {
+/// The reusability first, then what speaks for it, a line each.
+pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTime>) -> String {
     let id = plain(job.id.as_str());
     let task = plain(job.task_name());
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = match verdict {
-        Verdict::Reused(listing) => {
+    let _ = match reusability {
+        Reusability::Reused(listing) => {
             let (stored, cost) = (
                 when(listing.metadata.created, now),
-                span(listing.metadata.cost),
+                duration(listing.metadata.cost),
             );
             let size = bytes(listing.size);
             writeln!(
@@ -189,22 +186,22 @@ pub(super) fn render(job: &Job, verdict: &Verdict, now: Option<SystemTime>) -> S
                  note: {UNSEEN}"
             )
         }
-        Verdict::Unusable(listing) => {
+        Reusability::Unusable(listing) => {
             let stored = when(listing.metadata.created, now);
             writeln!(
                 out,
                 "{id}: would run: its result, stored {stored}, is too old, or damaged"
             )
         }
-        Verdict::Uncached(reason) => {
+        Reusability::Uncached(reason) => {
             let reason = plain(reason);
             writeln!(
                 out,
                 "{id}: would run, and its result would not be kept: {reason}"
             )
         }
-        Verdict::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),
-        Verdict::Differs(nearest, differences) => {
+        Reusability::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),
+        Reusability::Differs(nearest, differences) => {
             let stored = when(nearest.metadata.created, now);
             let _ = writeln!(
                 out,

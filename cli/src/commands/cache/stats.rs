@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use ratchet_caching::Listing;
 
-use super::{bytes, results, when};
-use crate::report::{plain, span};
+use super::{results, when};
+use crate::escape::plain;
+use crate::readable::{bytes, duration};
 
 /// What is stored of a task.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemT
             "  {task:<width$}  {}, {}, computed in {}, {} to {}",
             results(share.results),
             bytes(share.bytes),
-            span(share.cost),
+            duration(share.cost),
             when(share.oldest, Some(now)),
             when(share.newest, Some(now))
         );

@@ -5,7 +5,7 @@ use ratchet_caching::{CacheError, ManualClock, MemoryCache, TaskCache};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{CacheTerms, Executor, Job, Payload, Terms};
 
-use super::explain::{Verdict, judge, render};
+use super::explain::{Reusability, render, reusability};
 use super::*;
 
 /// When everything is stored.
@@ -51,8 +51,8 @@ async fn what_the_executor_keeps_is_what_is_explained() {
     let job =
         |colour: &str, ttl| Job::command("a", command(folder.path(), colour)).terms(cached(ttl));
     let explain = async |job: &Job| {
-        let verdict = judge(job, None, &cache).await.unwrap();
-        render(job, &verdict, Some(stored() + Duration::from_mins(5)))
+        let found = reusability(job, None, &cache).await.unwrap();
+        render(job, &found, Some(stored() + Duration::from_mins(5)))
     };
     let red = job("red", None);
     assert_eq!(
@@ -79,14 +79,16 @@ async fn what_the_executor_keeps_is_what_is_explained() {
 
     std::fs::write(&input, "one").unwrap();
     clock.advance(day);
-    let verdict = judge(&job("red", Some(day)), None, &cache).await.unwrap();
-    assert!(matches!(verdict, Verdict::Unusable(_)), "{verdict:?}");
+    let found = reusability(&job("red", Some(day)), None, &cache)
+        .await
+        .unwrap();
+    assert!(matches!(found, Reusability::Unusable(_)), "{found:?}");
     assert_eq!(
-        render(&red, &verdict, None),
+        render(&red, &found, None),
         "a: would run: its result, stored 2026-09-21T14:13:20Z, is too old, or damaged\n"
     );
     std::fs::remove_file(&input).unwrap();
-    let error = judge(&red, None, &cache).await.unwrap_err();
+    let error = reusability(&red, None, &cache).await.unwrap_err();
     assert!(
         error
             .to_string()
@@ -96,10 +98,10 @@ async fn what_the_executor_keeps_is_what_is_explained() {
 }
 
 #[test]
-fn who_says_nothing_of_the_cache_is_told_so() {
+fn a_job_without_cache_terms_is_told_so() {
     let job = Job::task("\x1b[31m1", "resize", Payload::null());
     assert_eq!(
-        render(&job, &Verdict::Nothing, None),
+        render(&job, &Reusability::Nothing, None),
         "\\u{1b}[31m1: would run: no result of `resize` is stored\n  \
          note: nothing in the file says `cache` of it: its worker may declare that it is cached; else it always runs\n"
     );
@@ -143,10 +145,10 @@ async fn what_is_stored_is_counted_by_task() {
 #[tokio::test]
 async fn what_matches_is_cleared() {
     let (folder, _) = filled().await;
-    let at = |folder: &Path| Places {
+    let at = |folder: &Path| Folders {
         state: folder.to_owned(),
         cache: folder.to_owned(),
-        cache_owner: crate::places::CacheOwner::default(),
+        cache_owner: crate::folders::CacheOwner::default(),
     };
     let clear = async |task, age| {
         let cache = existing(&at(folder.path())).unwrap();
@@ -169,17 +171,4 @@ fn a_cache_that_cannot_be_used_is_an_error_of_the_system() {
         source: Arc::new(io::ErrorKind::WouldBlock.into()),
     });
     assert_eq!(error.exit_code(), crate::exit::INTERNAL);
-}
-
-#[test]
-fn bytes_are_told_in_units_of_1024() {
-    for (count, expected) in [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (6 << 20, "6.0 MiB"),
-        (u64::MAX, "16777216.0 TiB"),
-    ] {
-        assert_eq!(bytes(count), expected);
-    }
 }

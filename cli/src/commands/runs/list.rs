@@ -10,11 +10,14 @@ use ratchet_runtime::{RunId, RunStore, Status, Summary};
 use serde::Serialize;
 
 use super::{folder, style, what};
-use crate::about::About;
 use crate::args::runs::{ListArguments, ListFormat};
 use crate::error::CliError;
-use crate::places::Places;
-use crate::report::{Style, Tone, ago, plain, timestamp};
+use crate::escape::plain;
+use crate::folders::Folders;
+use crate::invocation::Invocation;
+use crate::output::Destination;
+use crate::readable::{ago, timestamp};
+use crate::style::{Style, Tone};
 
 /// Longer command lines are cut on a terminal, and shorter ones on one that is not wide enough.
 const LONGEST: usize = 60;
@@ -23,8 +26,8 @@ const LONGEST: usize = 60;
 const SHORTEST: usize = 8;
 
 pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
-    let (places, settings) = Places::load(&arguments.state)?;
-    let store = RunStore::at(&places.state);
+    let (folders, settings) = Folders::load(&arguments.state)?;
+    let store = RunStore::at(&folders.state);
     let mut ids = store.ids()?;
     ids.reverse();
     let most = arguments
@@ -40,7 +43,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
     };
     let format = arguments.format.unwrap_or(usual);
     if runs.is_empty() && format != ListFormat::Json {
-        let path = folder(&places.state);
+        let path = folder(&folders.state);
         // What is said to people has no place to be reported to.
         let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{path}`");
         return Ok(());
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
     };
     io::stdout()
         .write_all(text.as_bytes())
-        .map_err(CliError::Output)
+        .map_err(|error| Destination::Stdout.error(error).into())
 }
 
 /// A run as an object.
@@ -81,7 +84,7 @@ struct Listed<'a> {
 impl<'a> From<&'a Run> for Listed<'a> {
     fn from(run: &'a Run) -> Self {
         let header = run.header.as_ref();
-        let about = header.and_then(|header| About::read(&header.about));
+        let invocation = header.and_then(|header| Invocation::read(&header.about));
         let (mut recorded, mut ended_at, mut summary, mut error) = (None, None, None, None);
         match &run.state {
             RunState::Running { recorded: count } | RunState::Interrupted { recorded: count } => {
@@ -99,7 +102,7 @@ impl<'a> From<&'a Run> for Listed<'a> {
             state: word(&run.state),
             started_at: header.map(|header| moment(header.started)),
             command: header.map(what),
-            cwd: about.map(|about| about.cwd.to_string_lossy().into_owned()),
+            cwd: invocation.map(|invocation| invocation.cwd.to_string_lossy().into_owned()),
             recorded,
             ended_at,
             summary,
@@ -112,7 +115,8 @@ impl<'a> From<&'a Run> for Listed<'a> {
 pub(super) fn document(runs: &[Run]) -> Result<String, CliError> {
     let listed: Vec<Listed<'_>> = runs.iter().map(Listed::from).collect();
     let text = serde_json::to_string(&listed);
-    let text = text.map_err(|error| CliError::Internal(error.to_string()))?;
+    let text = text
+        .map_err(|error| CliError::internal("the list cannot be written as JSON").because(error))?;
     Ok(text + "\n")
 }
 

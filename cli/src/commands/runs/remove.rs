@@ -11,12 +11,13 @@ use ratchet_runtime::{JournalError, RunId, RunStore};
 use super::{find, folder};
 use crate::args::runs::RemoveArguments;
 use crate::error::CliError;
-use crate::places::Places;
+use crate::folders::Folders;
+use crate::output::Destination;
 use crate::value::show_duration;
 
 pub(super) fn run(arguments: &RemoveArguments) -> Result<(), CliError> {
-    let (places, _) = Places::load(&arguments.state)?;
-    let store = RunStore::at(&places.state);
+    let (folders, _) = Folders::load(&arguments.state)?;
+    let store = RunStore::at(&folders.state);
     if !arguments.all && arguments.older_than.is_none() {
         return named(&store, &arguments.runs, &mut io::stdout());
     }
@@ -42,7 +43,7 @@ pub(super) fn named(
         let id = find(store, wanted)?;
         if matches!(store.run(id).state, RunState::Running { .. }) {
             return Err(CliError::usage(format!("run {id} is still running"))
-                .hint("stop it with Ctrl-C, or a SIGTERM, and remove it then"));
+                .with_help("stop it with Ctrl-C, or a SIGTERM, and remove it then"));
         }
         if !ids.contains(&id) {
             ids.push(id);
@@ -144,7 +145,9 @@ fn remove(
         Ok::<_, CliError>(())
     });
     // What is gone is said, even if the next could not be removed.
-    let said = out.write_all(text.as_bytes()).map_err(CliError::Output);
+    let said = out
+        .write_all(text.as_bytes())
+        .map_err(|error| Destination::Stdout.error(error).into());
     removed.and(said)?;
     Ok(count)
 }

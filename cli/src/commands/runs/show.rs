@@ -13,35 +13,38 @@ use ratchet_runtime::{History, RunStore, Summary};
 
 use super::list::{tone, word};
 use super::{folder, named_or_last, style, what};
-use crate::about::About;
-use crate::args::output::Format;
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
-use crate::places::Places;
-use crate::report::{self, Digest, Place, Style, ago, describe, plain, timestamp};
+use crate::escape::plain;
+use crate::folders::Folders;
+use crate::invocation::Invocation;
+use crate::output::{Destination, Output};
+use crate::readable::{ago, timestamp};
+use crate::report::{HumanSummary, ResultFormat, describe, report};
+use crate::style::Style;
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
-    let (places, settings, trust) = Places::open(&arguments.state)?;
-    let store = RunStore::at(&places.state);
+    let (folders, settings, trust) = Folders::load_with_trust(&arguments.state)?;
+    let store = RunStore::at(&folders.state);
     let id = named_or_last(&store, arguments.run.as_deref())?;
     trust.file(&store.journal(id))?;
     let run = store.run(id);
     if let RunState::Unreadable(error) = run.state {
-        return Err(CliError::Journal(error));
+        return Err(error.into());
     }
-    let history = History::load(&run.journal).map_err(CliError::from)?;
+    let history = History::load(&run.journal)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
     let format = arguments
         .format
         .or(settings.format())
-        .unwrap_or(Format::Human);
-    let (out, place): (Box<dyn Write + Send>, _) = match &arguments.output {
-        Some(path) => (Box::new(create(path)?), Place::File(path.clone())),
-        None => (Box::new(io::stdout()), Place::Stdout),
+        .unwrap_or(ResultFormat::Human);
+    let out = match &arguments.output {
+        Some(path) => Output::new(Box::new(create(path)?), Destination::File(path.clone())),
+        None => Output::new(Box::new(io::stdout()), Destination::Stdout),
     };
     let now = SystemClock.now();
-    let shown = match format {
-        Format::Human => {
+    match format {
+        ResultFormat::Human => {
             let look = if arguments.output.is_none() {
                 style(&settings)
             } else {
@@ -50,31 +53,11 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
             human(&run, &history, now, look, out)
         }
         format => results(&run, &history, now, format, out),
-    };
-    shown.map_err(|error| match error {
-        Unshown::Journal(error) => CliError::Journal(error),
-        Unshown::Output(error) => place.error(error),
-    })
+    }
 }
 
 fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|source| CliError::Create {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Why a run was not shown to its end.
-#[derive(Debug)]
-pub(super) enum Unshown {
-    Journal(ratchet_runtime::JournalError),
-    Output(io::Error),
-}
-
-impl From<io::Error> for Unshown {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
+    File::create(path).map_err(|error| CliError::unwritable(path, error))
 }
 
 /// What is wrong with the record itself.
@@ -102,18 +85,18 @@ fn complaints(run: &Run, history: &History) -> String {
 }
 
 /// Every result, as the run itself would have written it.
-pub(super) fn results<'a>(
+pub(super) fn results(
     run: &Run,
     history: &History,
     now: SystemTime,
-    format: Format,
-    out: Box<dyn Write + Send + 'a>,
-) -> Result<(), Unshown> {
+    format: ResultFormat,
+    out: Output<'_>,
+) -> Result<(), CliError> {
     let started = history.header().started;
-    let mut report = report::report(format, out, Style::PLAIN, started)?;
+    let mut report = report(format, out, Style::PLAIN, started)?;
     let mut tally = Tally::default();
     for outcome in history.outcomes() {
-        let outcome = outcome.map_err(Unshown::Journal)?;
+        let outcome = outcome?;
         tally.record(&outcome);
         report.outcome(&outcome)?;
     }
@@ -122,22 +105,21 @@ pub(super) fn results<'a>(
 }
 
 /// For people: what run it was, what did not succeed, and the sum of it.
-pub(super) fn human<'a>(
+pub(super) fn human(
     run: &Run,
     history: &History,
     now: SystemTime,
     style: Style,
-    out: Box<dyn Write + Send + 'a>,
-) -> Result<(), Unshown> {
-    let mut out = io::BufWriter::new(out);
-    out.write_all(head(run, history, now, style).as_bytes())?;
-    let (mut tally, mut digest) = (Tally::default(), Digest::default());
+    mut out: Output<'_>,
+) -> Result<(), CliError> {
+    out.write(head(run, history, now, style).as_bytes())?;
+    let (mut tally, mut human_summary) = (Tally::default(), HumanSummary::default());
     for outcome in history.outcomes() {
-        let outcome = outcome.map_err(Unshown::Journal)?;
+        let outcome = outcome?;
         tally.record(&outcome);
-        digest.outcome(&outcome);
+        human_summary.add(&outcome);
         if !outcome.is_success() {
-            out.write_all(describe(&outcome, style).as_bytes())?;
+            out.write(describe(&outcome, style).as_bytes())?;
         }
     }
     let rerun = format!("ratchet resume {}", run.id);
@@ -150,10 +132,10 @@ pub(super) fn human<'a>(
     let summary = summary(run, history, now, &tally);
     let goes_on = matches!(run.state, RunState::Running { .. });
     if goes_on && summary.total == 0 {
-        writeln!(out, "still running: no job has ended yet")?;
+        out.write(b"still running: no job has ended yet\n")?;
         return Ok(out.flush()?);
     }
-    out.write_all(digest.render(&summary, style, rerun).as_bytes())?;
+    out.write(human_summary.render(&summary, style, rerun).as_bytes())?;
     if goes_on {
         let (count, jobs) = (
             summary.total,
@@ -163,13 +145,13 @@ pub(super) fn human<'a>(
                 "jobs have"
             },
         );
-        writeln!(out, "still running: {count} {jobs} ended so far")?;
+        out.write(format!("still running: {count} {jobs} ended so far\n").as_bytes())?;
     }
     // Of an interrupted run all that ended may have succeeded, and yet it is not done.
     if let (RunState::Interrupted { .. }, true, Some(rerun)) =
         (&run.state, summary.all_successful(), rerun)
     {
-        writeln!(out, "go on with it: {rerun}")?;
+        out.write(format!("go on with it: {rerun}\n").as_bytes())?;
     }
     Ok(out.flush()?)
 }
@@ -190,8 +172,8 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
     }
     out.push('\n');
     let _ = write!(out, "{}", plain(&what(header)));
-    if let Some(about) = About::read(&header.about) {
-        let _ = write!(out, "  in {}", folder(&about.cwd));
+    if let Some(invocation) = Invocation::read(&header.about) {
+        let _ = write!(out, "  in {}", folder(&invocation.cwd));
     }
     out.push('\n');
     out

@@ -7,9 +7,11 @@ use ratchet_runtime::{Class, Durability, Failure, Job, Journal, Outcome, Payload
 use tempfile::TempDir;
 
 use super::*;
-use crate::args::output::Format;
 use crate::error::CliError;
 use crate::exit;
+use crate::output::{Destination, Output};
+use crate::report::ResultFormat;
+use crate::style::Style;
 
 /// The state folder, its runs, and what keeps one of them running.
 struct Records {
@@ -112,13 +114,13 @@ impl Records {
         self.store.ids().unwrap()[nth]
     }
 
-    fn shown(&self, nth: usize, format: Format) -> String {
+    fn shown(&self, nth: usize, format: ResultFormat) -> String {
         let run = self.store.run(self.id(nth));
         let history = ratchet_runtime::History::load(&run.journal).unwrap();
         let mut out = Vec::new();
-        let writer = Box::new(&mut out);
+        let writer = Output::new(Box::new(&mut out), Destination::Stdout);
         match format {
-            Format::Human => show::human(&run, &history, at(60), Style::PLAIN, writer),
+            ResultFormat::Human => show::human(&run, &history, at(60), Style::PLAIN, writer),
             format => show::results(&run, &history, at(60), format, writer),
         }
         .unwrap();
@@ -150,15 +152,15 @@ fn runs_are_listed_for_programs_and_for_people() {
 #[test]
 fn what_did_not_succeed_is_shown_to_people() {
     let records = records();
-    insta::assert_snapshot!("finished", records.shown(0, Format::Human));
-    insta::assert_snapshot!("failed", records.shown(1, Format::Human));
-    insta::assert_snapshot!("running", records.shown(4, Format::Human));
+    insta::assert_snapshot!("finished", records.shown(0, ResultFormat::Human));
+    insta::assert_snapshot!("failed", records.shown(1, ResultFormat::Human));
+    insta::assert_snapshot!("running", records.shown(4, ResultFormat::Human));
 }
 
 #[test]
 fn an_interrupted_run_says_how_to_go_on_with_it() {
     let records = records();
-    let shown = records.shown(2, Format::Human);
+    let shown = records.shown(2, ResultFormat::Human);
     let id = records.id(2);
     assert!(shown.starts_with(&format!("{id} interrupted, began ")));
     assert!(
@@ -170,7 +172,7 @@ fn an_interrupted_run_says_how_to_go_on_with_it() {
 #[test]
 fn every_result_is_shown_to_programs_in_the_order_they_ended() {
     let records = records();
-    let lines = records.shown(1, Format::Jsonl);
+    let lines = records.shown(1, ResultFormat::Jsonl);
     let ids: Vec<String> = lines
         .lines()
         .map(|line| {
@@ -182,11 +184,15 @@ fn every_result_is_shown_to_programs_in_the_order_they_ended() {
         .collect();
     assert_eq!(ids, ["b", "a", "c"]);
     let document: serde_json::Value =
-        serde_json::from_str(&records.shown(1, Format::Json)).unwrap();
+        serde_json::from_str(&records.shown(1, ResultFormat::Json)).unwrap();
     assert_eq!(document["summary"]["skipped"], 1);
     assert_eq!(document["summary"]["elapsed_ms"], 3000.0);
     assert_eq!(document["results"][2]["id"], "c");
-    assert!(records.shown(1, Format::Junit).contains("failures=\"1\""));
+    assert!(
+        records
+            .shown(1, ResultFormat::Junit)
+            .contains("failures=\"1\"")
+    );
 }
 
 #[test]

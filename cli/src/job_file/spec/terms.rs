@@ -7,7 +7,7 @@ use ratchet_resilience::retry::Jitter;
 use ratchet_runtime::{Class, ParallelizationHint, Priority};
 
 use crate::document::{
-    Count, Either, Factor, PositiveNumber, Spanned, TimeSpan, Words, section, words,
+    Count, Either, Factor, PositiveDuration, PositiveNumber, Spanned, Words, section, words,
 };
 
 section! {
@@ -22,7 +22,7 @@ section! {
         /// How urgent it is; `normal` by default.
         priority: Priority,
         /// How long it may take: one figure, after which it is asked to stop and a second later killed, or several.
-        timeout: Either<TimeSpan, TimeoutSpec>,
+        timeout: Either<PositiveDuration, TimeoutSpec>,
         /// How often it is tried again after its first attempt, or that and how.
         retry: Either<Count<0>, RetrySpec>,
         /// Whether its result may be used again.
@@ -54,13 +54,13 @@ section! {
     /// The clocks of an attempt.
     pub(crate) struct TimeoutSpec("timeout") {
         /// How long it may wait for its first start.
-        queue: TimeSpan,
+        queue: PositiveDuration,
         /// When to ask it to stop.
-        soft: TimeSpan,
+        soft: PositiveDuration,
         /// When to kill it.
-        hard: TimeSpan,
+        hard: PositiveDuration,
         /// How long it may go without telling of progress.
-        idle: TimeSpan,
+        idle: PositiveDuration,
     }
 }
 
@@ -74,17 +74,17 @@ section! {
         /// The first wait; 100ms by default.
         base: Duration,
         /// The longest wait; 30s by default.
-        cap: TimeSpan,
+        cap: PositiveDuration,
         /// With `exponential`: what each wait multiplies the one before by; 2 by default.
         factor: Factor,
         /// With `linear`: what each wait adds to the one before; `base` by default.
-        step: TimeSpan,
+        step: PositiveDuration,
         /// How much of the wait is left to chance; `full` by default.
         jitter: Jitter,
         /// The classes of failures that are tried again; all that may go better, by default.
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
-        within: TimeSpan,
+        within: PositiveDuration,
     }
 }
 
@@ -96,7 +96,7 @@ section! {
         /// Names of variables that it depends on.
         env: Vec<Spanned<String>>,
         /// For how long; for ever by default.
-        ttl: TimeSpan,
+        ttl: PositiveDuration,
     }
 }
 

@@ -8,16 +8,16 @@ use ratchet_runtime::{Balance, TaskName};
 
 use super::terms::TermsSpec;
 use crate::document::{
-    ByteSize, ClapWord, Command, Count, Either, False, Named, Plain, Spanned, TimeSpan, section,
-    words,
+    ByteSize, ClapWord, Count, Either, False, Named, PositiveDuration, ScalarText, Spanned,
+    section, words,
 };
-use crate::job_file::Protocol;
+use crate::value::CommandLine;
 
 section! {
     /// A kind of worker.
     pub(crate) struct WorkerSpec("a worker") {
         /// What to start. No shell sees it.
-        command (required): Command,
+        command (required): CommandLine,
         /// `ratchet` (default), or `lines` for a filter that answers each line with a line.
         protocol: ClapWord<Protocol>,
         /// With `lines`: whether texts go out without quotes (`text`, default) or all as JSON.
@@ -31,7 +31,7 @@ section! {
         /// How many of them there are.
         size: Either<Count<1>, SizeSpec>,
         /// Variables for it, besides those that are there.
-        env: Vec<Named<Plain>>,
+        env: Vec<Named<ScalarText>>,
         /// The folder it starts in; the file's own by default.
         cwd: String,
         /// How many requests lie in its pipe beyond what it works on; `auto` by default.
@@ -43,15 +43,15 @@ section! {
         /// Whether it has to introduce itself; `auto` by default.
         handshake: HandshakeMode,
         /// How long its hello is waited for; 250ms by default.
-        handshake_wait: TimeSpan,
+        handshake_wait: PositiveDuration,
         /// How long it may take to be ready; 1m by default.
-        start_timeout: TimeSpan,
+        start_timeout: PositiveDuration,
         /// It is replaced after about so many jobs.
         max_jobs: Count<1>,
         /// It is replaced at this age.
-        ttl: TimeSpan,
+        ttl: PositiveDuration,
         /// It is ended after so long without a job, down to the least size.
-        idle_ttl: TimeSpan,
+        idle_ttl: PositiveDuration,
         /// When it is killed for its memory (one figure, or `hard`), and when it is replaced (`soft`).
         memory: Either<ByteSize, MemorySpec>,
         /// How often it may fail before its kind is given up.
@@ -70,8 +70,18 @@ section! {
     }
 }
 
+/// The protocol that a worker speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// The worker protocol.
+    #[default]
+    Ratchet,
+    /// A filter, which answers each line with a line.
+    Lines,
+}
+
 /// No pings, or how often.
-pub(crate) type PingSpec = Either<False, TimeSpan>;
+pub(crate) type PingSpec = Either<False, PositiveDuration>;
 
 section! {
     /// How many workers of a kind there are.
@@ -101,11 +111,11 @@ section! {
         /// So many failures..; 5 by default.
         max: Count<1>,
         /// ..within this time are too many; 10s by default.
-        within: TimeSpan,
+        within: PositiveDuration,
         /// The wait after a failed start, doubled for each that follows; 50ms by default.
-        base: TimeSpan,
+        base: PositiveDuration,
         /// The longest wait; 5s by default.
-        cap: TimeSpan,
+        cap: PositiveDuration,
     }
 }
 

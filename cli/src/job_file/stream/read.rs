@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 pub(crate) const LONGEST: usize = 32 << 20;
 
 /// What was read.
-pub(crate) enum Read {
+pub(crate) enum LineRead {
     Line,
     /// Only its beginning was kept.
     TooLong,
@@ -19,7 +19,7 @@ pub(crate) fn read_until(
     reader: &mut impl BufRead,
     delimiter: u8,
     line: &mut Vec<u8>,
-) -> io::Result<Read> {
+) -> io::Result<LineRead> {
     let mut any = false;
     loop {
         let bytes = match reader.fill_buf() {
@@ -42,8 +42,8 @@ pub(crate) fn read_until(
         }
     }
     Ok(match any {
-        false => Read::End,
-        true if line.len() > LONGEST => Read::TooLong,
-        true => Read::Line,
+        false => LineRead::End,
+        true if line.len() > LONGEST => LineRead::TooLong,
+        true => LineRead::Line,
     })
 }

@@ -108,9 +108,9 @@ jobs:
 #[test]
 fn slots_that_nobody_has() {
     let file = write("jobs.yaml", "jobs:\n  - { run: ls, slots: 9 }\n");
-    let options = Options {
+    let options = PlanOptions {
         slots: Some(8),
-        ..Options::default()
+        ..PlanOptions::default()
     };
     insta::assert_snapshot!(file.shown(file.open_with(&options).unwrap_err()));
     assert!(file.open().is_ok());
@@ -132,13 +132,13 @@ fn files_that_are_none() {
         assert!(said_now.contains(said), "{name}: {said_now}");
     }
     let file = write("jobs.yaml", "x");
-    let missing = open(&file.path().join("jbos.yaml"), &Options::default()).unwrap_err();
+    let missing = open(&file.path().join("jbos.yaml"), &PlanOptions::default()).unwrap_err();
     let missing = file.shown(missing);
     assert_eq!(
         missing,
         "there is no file `jbos.yaml`; did you mean `jobs.yaml`?"
     );
-    let folder = open(file.path(), &Options::default()).unwrap_err();
+    let folder = open(file.path(), &PlanOptions::default()).unwrap_err();
     assert!(matches!(folder, FileError::Folder { .. }));
 }
 

@@ -91,7 +91,7 @@ fn every_key_of_the_contract_arrives() {
         resize.pool.process.working_dir.as_deref(),
         Some(file.path())
     );
-    assert_eq!(resize.serves, Served::Tasks(vec!["resize".into()]));
+    assert_eq!(resize.serves, ServedTasks::Named(vec!["resize".into()]));
     assert!(matches!(
         plan.workers[1].pool.language,
         Language::Lines { .. }
@@ -161,26 +161,26 @@ defaults: { timeout: 4s, retry: { max: 1, base: 4s }, priority: low }
 jobs: [{ task: w, timeout: 1s }, { task: w }, { task: v }, { run: ls }]
 ";
     let file = write("jobs.yaml", text);
-    let seconds = |options: &Options| -> Vec<u64> {
+    let seconds = |options: &PlanOptions| -> Vec<u64> {
         let jobs = listed(file.open_with(options).unwrap());
         jobs.iter()
             .map(|job| job.terms.timeouts.soft.unwrap().as_secs())
             .collect()
     };
-    assert_eq!(seconds(&Options::default()), [1, 2, 4, 4]);
+    assert_eq!(seconds(&PlanOptions::default()), [1, 2, 4, 4]);
     let timeouts = |seconds| PartialTerms {
         timeouts: Some(Timeouts::after(Duration::from_secs(seconds))),
         ..PartialTerms::default()
     };
-    let options = Options {
+    let options = PlanOptions {
         flags: timeouts(3),
         settings: timeouts(5),
-        ..Options::default()
+        ..PlanOptions::default()
     };
     assert_eq!(seconds(&options), [1, 2, 3, 3]);
-    let options = Options {
+    let options = PlanOptions {
         settings: timeouts(5),
-        ..Options::default()
+        ..PlanOptions::default()
     };
     assert_eq!(seconds(&options), [1, 2, 4, 4]);
 }
@@ -278,7 +278,7 @@ fn what_looks_like_a_shell_is_warned_of() {
         "jobs: [{run: 'cat a | wc -l'}, {run: [sh, -c, 'a | b']}]",
     );
     let plan = file.open().unwrap();
-    let shown = plan.warnings.render(Look::Plain);
+    let shown = plan.warnings.render(Style::PLAIN);
     insta::assert_snapshot!(shown.replace(&format!("{}/", file.path().display()), ""));
     let Work::Command(cat) = &listed(plan)[0].work.clone() else {
         panic!("a command")
@@ -301,6 +301,6 @@ jobs:
 ",
     );
     let plan = file.open().unwrap();
-    let shown = plan.warnings.render(Look::Plain);
+    let shown = plan.warnings.render(Style::PLAIN);
     insta::assert_snapshot!(shown.replace(&format!("{}/", file.path().display()), ""));
 }

@@ -7,22 +7,22 @@ use ratchet_runtime::Work;
 use super::*;
 
 /// A worker for every task, as it is typed.
-fn typed() -> Options {
-    Options {
-        worker: Some(command_worker("cat", Protocol::Ratchet).unwrap()),
-        ..Options::default()
+fn typed() -> PlanOptions {
+    PlanOptions {
+        worker: Some(typed_worker("cat", Protocol::Ratchet).unwrap()),
+        ..PlanOptions::default()
     }
 }
 
-fn lines(file: &Written, options: &Options) -> Vec<Result<ratchet_runtime::Job, String>> {
+fn lines(file: &Written, options: &PlanOptions) -> Vec<Result<ratchet_runtime::Job, String>> {
     let Jobs::Streamed(lines) = file.open_with(options).unwrap().jobs else {
         panic!("a stream")
     };
     lines
         .map(|line| {
             line.map_err(|bad| match bad {
-                BadLine::Refused(error) => error.message(),
-                BadLine::Unreadable(error) => error.to_string(),
+                StreamError::Refused(error) => error.message(),
+                StreamError::Unreadable(error) => error.to_string(),
             })
         })
         .collect()
@@ -66,7 +66,7 @@ fn a_bad_line_is_a_failed_result() {
     };
     let results: Vec<String> = lines
         .map(|line| match line {
-            Err(BadLine::Refused(error)) => {
+            Err(StreamError::Refused(error)) => {
                 let job = error.job();
                 let Work::Refused { task, failure } = &job.work else {
                     panic!("{job:?}")
@@ -90,7 +90,7 @@ fn the_first_line_may_be_about_all_of_them() {
     let plan = file.open().unwrap();
     assert_eq!(plan.workers[0].pool.name, "e");
     assert_eq!(plan.limits.len(), 1);
-    let jobs = lines(&file, &Options::default());
+    let jobs = lines(&file, &PlanOptions::default());
     let job = jobs[0].as_ref().unwrap();
     assert_eq!(job.id.as_str(), "2", "lines count, not jobs");
     assert_eq!(job.terms.limits, ["db"]);
@@ -105,7 +105,7 @@ fn the_first_line_may_be_about_all_of_them() {
 #[test]
 fn unknown_tasks_are_refused_where_workers_are_known() {
     let text = "{\"workers\":{\"echo\":{\"command\":\"cat\"}}}\n{\"task\":\"ehco\"}\n";
-    let found = lines(&write("jobs.jsonl", text), &Options::default());
+    let found = lines(&write("jobs.jsonl", text), &PlanOptions::default());
     assert_eq!(
         found[0].as_ref().unwrap_err(),
         "line 2, column 9: no worker serves `ehco`; did you mean `echo`?"

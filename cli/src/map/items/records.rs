@@ -1,20 +1,21 @@
 //! Items from CSV files.
 
-mod quotes;
+mod quote_tracker;
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 
-use self::quotes::Quotes;
-use super::{BadItem, Item, Reading, Source};
+use self::quote_tracker::QuoteTracker;
+use super::{ItemError, ItemFile, ItemReader};
 use crate::error::CliError;
 use crate::job_file::LONGEST;
+use crate::map::item::Item;
 use crate::value;
 
 /// The records of CSV files, one file after the other.
 pub(crate) struct Records {
     current: Option<Reader>,
-    waiting: VecDeque<Source>,
+    waiting: VecDeque<ItemFile>,
     header: bool,
     pub(super) names: Vec<Vec<u8>>,
     pub(super) columns: usize,
@@ -28,9 +29,9 @@ struct Reader {
 
 /// Gives no more bytes than a record may have, and no end within a quote.
 struct Bounded {
-    reader: Reading,
+    reader: ItemReader,
     left: usize,
-    quotes: Quotes,
+    quotes: QuoteTracker,
 }
 
 impl Read for Bounded {
@@ -53,7 +54,7 @@ impl Read for Bounded {
 
 impl Records {
     /// Reads as far as the first record, which says how many columns there are.
-    pub(super) fn open(sources: VecDeque<Source>, header: bool) -> Result<Self, CliError> {
+    pub(super) fn open(sources: VecDeque<ItemFile>, header: bool) -> Result<Self, CliError> {
         let mut records = Self {
             current: None,
             waiting: sources,
@@ -73,7 +74,9 @@ impl Records {
                 if let Some(twice) = first.iter().find(|column| !seen.insert(*column)) {
                     let twice = twice.escape_ascii();
                     let message = format!("the first record of {name} names two columns `{twice}`");
-                    return Err(CliError::usage(message).hint("give each column a name of its own"));
+                    return Err(
+                        CliError::usage(message).with_help("give each column a name of its own")
+                    );
                 }
                 records.names = first.iter().map(<[u8]>::to_vec).collect();
             }
@@ -85,7 +88,7 @@ impl Records {
         self.current = self
             .waiting
             .pop_front()
-            .map(|Source { name, reader }| Reader {
+            .map(|ItemFile { name, reader }| Reader {
                 name,
                 csv: csv::ReaderBuilder::new()
                     .has_headers(self.header)
@@ -93,12 +96,12 @@ impl Records {
                     .from_reader(Bounded {
                         reader,
                         left: LONGEST,
-                        quotes: Quotes::default(),
+                        quotes: QuoteTracker::default(),
                     }),
             });
     }
 
-    pub(super) fn next(&mut self) -> Option<Result<Item, BadItem>> {
+    pub(super) fn next(&mut self) -> Option<Result<Item, ItemError>> {
         loop {
             let Reader { name, csv } = self.current.as_mut()?;
             csv.get_mut().left = LONGEST;
@@ -109,14 +112,14 @@ impl Records {
                 }
                 Ok(true) => {
                     let line = self.record.position().map_or(0, csv::Position::line);
-                    return Some(Err(BadItem(format!(
+                    return Some(Err(ItemError(format!(
                         "line {line} of {name} has {} columns, and the first record has {}",
                         self.record.len(),
                         self.columns
                     ))));
                 }
                 Err(error) => {
-                    let bad = BadItem(format!("{name} cannot be read further: {error}"));
+                    let bad = ItemError(format!("{name} cannot be read further: {error}"));
                     self.advance();
                     return Some(Err(bad));
                 }

@@ -1,12 +1,19 @@
-use ratchet_runtime::Job;
+use std::io;
+
+use ratchet_runtime::process::{OutputSink, Stream};
+use ratchet_runtime::{Job, JobKey};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::seen::Seen;
+use crate::map::collector::HELD_LINE_BYTES;
+use crate::map::item::Item;
+use crate::map::outputs::PendingOutput;
+use crate::shared_buffer::SharedBuffer;
+use crate::spool::Spool;
 
-async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, Printed) {
+async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, CommandRecord) {
     let id = JobKey::from("1");
-    runner.shelf.expect(id.clone(), 1, Item::from("it"));
+    runner.outputs.add(id.clone(), 1, Item::from("it"));
     let config = ProcessConfig::new("sh").args(["-c", script]);
     let attempt = Attempt {
         job: Arc::new(Job::command(id.clone(), config)),
@@ -14,24 +21,24 @@ async fn run(runner: &MapRunner, script: &str) -> (Result<Payload, Failure>, Pri
     };
     let context = Context::new(1, CancellationToken::new(), |_| {});
     let result = runner.run(attempt, context).await;
-    (result, taken(&runner.shelf, &id))
+    (result, taken(&runner.outputs, &id))
 }
 
-fn taken(shelf: &Shelf, id: &JobKey) -> Printed {
-    match shelf.take(id) {
-        Some(Kept::Printed(printed)) => *printed,
+fn taken(outputs: &PendingOutputs, id: &JobKey) -> CommandRecord {
+    match outputs.take(id) {
+        Some(PendingOutput::Command(record)) => *record,
         _ => panic!("nothing was printed"),
     }
 }
 
-fn runner(live: Option<Live>) -> MapRunner {
+fn runner(live: Option<LiveOutput>) -> MapRunner {
     MapRunner {
         commands: CommandRunner::new(None),
         grace: Duration::from_secs(10),
-        shelf: Arc::default(),
+        outputs: Arc::default(),
         live: live.map(Arc::new),
         keeps: false,
-        tells: 8,
+        result_bytes: 8,
         clock: || SystemTime::UNIX_EPOCH,
     }
 }
@@ -71,7 +78,7 @@ async fn a_failure_has_its_exit_and_what_was_printed() {
 #[tokio::test]
 async fn what_cannot_be_started_is_a_failure_too() {
     let runner = runner(None);
-    runner.shelf.expect("1".into(), 1, Item::from("it"));
+    runner.outputs.add("1".into(), 1, Item::from("it"));
     let attempt = Attempt {
         job: Arc::new(Job::command("1", ProcessConfig::new("/no/such/program"))),
         number: 1,
@@ -79,13 +86,13 @@ async fn what_cannot_be_started_is_a_failure_too() {
     let context = Context::new(1, CancellationToken::new(), |_| {});
     let failure = runner.run(attempt, context).await.unwrap_err();
     assert_eq!(failure.class, Class::Spawn);
-    assert_eq!(taken(&runner.shelf, &"1".into()).exit, Exit::Code(127));
+    assert_eq!(taken(&runner.outputs, &"1".into()).exit, Exit::Code(127));
 }
 
 #[tokio::test]
 async fn live_lines_are_whole_and_tagged() {
-    let (out, err) = (Seen::default(), Seen::default());
-    let live = Live::new(true, Box::new(out.clone()), Box::new(err.clone()));
+    let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
+    let live = LiveOutput::new(true, Box::new(out.clone()), Box::new(err.clone()));
     let (_, printed) = run(
         &runner(Some(live)),
         "printf 'a\\nb'; echo oops >&2; printf c",
@@ -106,35 +113,35 @@ async fn live_lines_are_whole_and_tagged() {
 async fn who_prints_into_a_closed_stdout_ends_as_in_a_pipeline() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let runner = runner(Some(Live::new(
+    let runner = runner(Some(LiveOutput::new(
         false,
         Box::new(writer),
-        Box::new(Seen::default()),
+        Box::new(SharedBuffer::default()),
     )));
     let (result, printed) = run(&runner, "while echo y; do :; done; kill -PIPE $$").await;
     assert!(result.is_err());
     assert_eq!(printed.exit, Exit::Signal(13));
-    let broken = runner.live.unwrap().broken().unwrap();
+    let broken = runner.live.unwrap().take_error().unwrap();
     assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
 }
 
 /// Takes what two commands print, in any order that a test likes.
-fn sink(live: &Arc<Live>, number: u64, item: &str) -> Arc<MapSink> {
-    Arc::new(MapSink {
+fn sink(live: &Arc<LiveOutput>, number: u64, item: &str) -> Arc<OutputCollector> {
+    Arc::new(OutputCollector {
         live: Some(Arc::clone(live)),
         context: Context::new(1, CancellationToken::new(), |_| {}),
         number,
         item: Arc::new(Item::from(item)),
         keeps: false,
-        tells: 8,
-        kept: Mutex::default(),
+        result_bytes: 8,
+        collected: Mutex::default(),
     })
 }
 
 #[test]
 fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
-    let (out, err) = (Seen::default(), Seen::default());
-    let live = Arc::new(Live::new(
+    let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
+    let live = Arc::new(LiveOutput::new(
         true,
         Box::new(out.clone()),
         Box::new(err.clone()),
@@ -145,10 +152,10 @@ fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
     for _ in 0..20 {
         assert!(long.receive(Stream::Stdout, &chunk).is_continue());
         length += chunk.len();
-        assert!(long.lock().lines[0].begun.len() < LINE_BYTES);
+        assert!(long.lock().lines[0].unwritten.len() < HELD_LINE_BYTES);
     }
     assert!(
-        out.text().len() > 4 * LINE_BYTES,
+        out.text().len() > 4 * HELD_LINE_BYTES,
         "it is written before it ends"
     );
 
@@ -173,14 +180,14 @@ fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
 
 #[test]
 fn who_is_killed_within_a_long_line_holds_nobody_up() {
-    let (out, err) = (Seen::default(), Seen::default());
-    let live = Arc::new(Live::new(
+    let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
+    let live = Arc::new(LiveOutput::new(
         false,
         Box::new(out.clone()),
         Box::new(err.clone()),
     ));
     let (long, short) = (sink(&live, 1, "long"), sink(&live, 2, "short"));
-    let bytes = vec![b'x'; LINE_BYTES];
+    let bytes = vec![b'x'; HELD_LINE_BYTES];
     assert!(long.receive(Stream::Stdout, &bytes).is_continue());
     drop((long.cut_off(), long.finish()));
     assert!(long.receive(Stream::Stdout, &bytes).is_break());

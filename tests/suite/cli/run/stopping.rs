@@ -34,8 +34,8 @@ fn signals_drain_then_cancel_then_kill() {
     });
     for (signal, said) in [
         (Signal::Interrupt, "SIGINT: no new jobs"),
-        (Signal::Interrupt, "SIGINT: what runs is asked to stop"),
-        (Signal::Terminate, "SIGTERM: what runs is killed"),
+        (Signal::Interrupt, "SIGINT: running jobs are asked to stop"),
+        (Signal::Terminate, "SIGTERM: running jobs are killed"),
     ] {
         running.signal(signal);
         running.wait_for_stderr(said);
@@ -93,7 +93,7 @@ fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
     running.until("one waits and one is deaf", || {
         folder.at("ran").exists() && deaf().ends_with('\n')
     });
-    for said in ["no new jobs", "is asked to stop", "is killed"] {
+    for said in ["no new jobs", "are asked to stop", "are killed"] {
         running.signal(Signal::Terminate);
         running.wait_for_stderr(said);
     }

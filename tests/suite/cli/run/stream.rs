@@ -98,7 +98,7 @@ fn a_filter_that_was_not_declared_as_one_is_not_waited_for_without_a_word() {
         let written = running.stdin().write_all(b"{\"task\":\"t\"}\n");
         written.expect("it reads");
         running.wait_for_stderr("prints what is no answer; a filter needs protocol `lines`");
-        for told in ["no new jobs", "is asked to stop", "is killed"] {
+        for told in ["no new jobs", "are asked to stop", "are killed"] {
             running.signal(Signal::Terminate);
             running.wait_for_stderr(told);
         }

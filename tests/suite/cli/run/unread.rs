@@ -93,7 +93,7 @@ fn a_running_job_gets_its_grace_when_the_reader_of_stdout_has_gone() {
     running.until("a job runs", || folder.at("begun").exists());
     drop(reader);
     std::fs::write(folder.at("next"), "").expect("it is written");
-    running.wait_for_stderr("the reader of stdout has gone: no new jobs; what runs has");
+    running.wait_for_stderr("the reader of stdout has gone: no new jobs; running jobs have");
     assert!(!folder.at("done").exists());
     std::fs::write(folder.at("go"), "").expect("it is written");
     let said = running.wait().with_code(141).stderr();

@@ -1,0 +1,49 @@
+//! `ratchet check`.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::job_file::Protocol;
+use crate::style::When;
+use crate::value;
+
+/// Reads a job file, resolves everything, and runs nothing.
+///
+/// All errors are reported at once, each with its place and what to do about it. A summary of what
+/// would run is printed to stdout.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    ratchet check jobs.yaml\n  \
+    ratchet check --worker 'python3 resize.py' jobs.jsonl\n  \
+    ratchet check --format json jobs.toml | jq .tasks")]
+pub(crate) struct CheckArguments {
+    /// The job file; `-` is JSON lines from stdin.
+    pub(crate) file: PathBuf,
+    /// One worker command for every task, where the file has no `workers`.
+    #[arg(short, long, value_name = "COMMAND")]
+    pub(crate) worker: Option<String>,
+    /// The protocol of that worker.
+    #[arg(long, value_enum, default_value_t, requires = "worker")]
+    pub(crate) protocol: Protocol,
+    /// How many slots a run would have (default: as many as cores); a job that needs more is refused.
+    #[arg(short, long, value_name = "N", value_parser = value::positive)]
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// How the summary is written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: SummaryFormat,
+    /// Use colours on stderr: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) color: Option<When>,
+}
+
+/// How the summary of a job file is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum SummaryFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+}

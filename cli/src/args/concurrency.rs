@@ -1,0 +1,39 @@
+//! Options that say how much runs at once.
+
+use std::num::NonZeroU32;
+
+use clap::Args;
+use ratchet_runtime::process::Prefetch;
+
+use crate::value;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How much at once")]
+pub(crate) struct ConcurrencyArguments {
+    /// How many jobs run at once (default: as many as there are cores).
+    #[arg(short, long, value_name = "N", value_parser = value::positive)]
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// How many processes a kind of worker has that says no `size` (default: as many as jobs run at once).
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub(crate) workers: Option<NonZeroU32>,
+    /// How many requests lie in a worker's pipe beyond the one it works on: `auto` or a number.
+    #[arg(long, value_name = "auto|N", value_parser = value::prefetch)]
+    pub(crate) prefetch: Option<Prefetch>,
+    /// Hold back new jobs while those that run use more memory than this, as in 4GiB.
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    pub(crate) memory_limit: Option<u64>,
+    /// Hold back new jobs while the machine has less free memory than this, as in 500MB.
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    pub(crate) memory_free: Option<u64>,
+    /// Hold back new jobs while the machine's load is above this.
+    #[arg(long, value_name = "LOAD", value_parser = load)]
+    pub(crate) load: Option<f64>,
+}
+
+fn load(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(load) if load > 0.0 && load.is_finite() => Ok(load),
+        Ok(_) => Err("a load is more than 0".to_owned()),
+        Err(_) => Err("write a load as a number, as in 3.5".to_owned()),
+    }
+}

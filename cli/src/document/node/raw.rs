@@ -1,0 +1,130 @@
+//! Values of a JSON document, whose members are read only when they are asked for.
+//!
+//! A [`RawValue`] borrows from the document, so its address tells its place. The syntax of a raw value was checked when
+//! the document was read.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Error};
+
+use super::{Entry, Node, Value, refuse_duplicates};
+use crate::diagnostic::{Diagnostic, Problems, Span};
+
+/// Where a value begins in the text that it was read from.
+pub(in crate::document) fn offset(text: &str, raw: &RawValue) -> usize {
+    raw.get().as_ptr().addr() - text.as_ptr().addr()
+}
+
+/// A value, whose text is in the document from `start`.
+pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
+    let text = raw.get();
+    let value = match text.as_bytes().first() {
+        Some(b'n') => Value::Null,
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'[') => Value::UnreadList,
+        Some(b'{') => Value::UnreadMap,
+        Some(b'"') => string(text).map_or(Value::HalfText, Value::Text),
+        _ => Value::Number(text.into()),
+    };
+    Node {
+        value,
+        span: Span::new(start, start + text.len()),
+        json: Some(raw),
+    }
+}
+
+/// The text of a string; nothing if half of a character is in it.
+fn string(json: &str) -> Option<Cow<'_, str>> {
+    if !json.contains('\\') {
+        return Some(Cow::Borrowed(&json[1..json.len() - 1]));
+    }
+    serde_json::from_str(json).ok().map(Cow::Owned)
+}
+
+/// The members of a list that was checked when the document was read.
+pub(in crate::document) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
+    let Some(raw) = node.json else {
+        return Vec::new();
+    };
+    let raws: Vec<&RawValue> = checked(serde_json::from_str(raw.get()));
+    let place = |member| node.span.start() + offset(raw.get(), member);
+    raws.into_iter()
+        .map(|member| value(member, place(member)))
+        .collect()
+}
+
+/// The entries of a map that was checked when the document was read.
+pub(in crate::document) fn entries<'a>(node: &Node<'a>, problems: &mut Problems) -> Vec<Entry<'a>> {
+    let Some(raw) = node.json else {
+        return Vec::new();
+    };
+    let entries = checked(Deserializer::from_str(raw.get()).deserialize_map(Entries {
+        text: raw.get(),
+        start: node.span.start(),
+        problems,
+    }));
+    refuse_duplicates(&entries, problems);
+    entries
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the same reader took the same text for JSON before"
+)]
+fn checked<T>(read: Result<T, Error>) -> T {
+    read.expect("a raw value is JSON")
+}
+
+pub(in crate::document) fn key_span(key: &RawValue, start: usize) -> Span {
+    Span::new(start, start + key.get().len())
+}
+
+pub(in crate::document) fn name<'a>(
+    key: &'a RawValue,
+    start: usize,
+    problems: &mut Problems,
+) -> Option<Cow<'a, str>> {
+    let name = string(key.get());
+    if name.is_none() {
+        let message = "half of a character (a lone surrogate) in a key";
+        problems.push(Diagnostic::error(key_span(key, start), message));
+    }
+    name
+}
+
+/// Reads the entries of a map.
+pub(in crate::document) struct Entries<'a, 'p> {
+    /// The text that is read, and where it begins in the document.
+    pub(in crate::document) text: &'a str,
+    pub(in crate::document) start: usize,
+    pub(in crate::document) problems: &'p mut Problems,
+}
+
+impl<'a> Visitor<'a> for Entries<'a, '_> {
+    type Value = Vec<Entry<'a>>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        /// Jobs have few keys more.
+        const USUAL: usize = 8;
+        let place = |part| self.start + offset(self.text, part);
+        let mut entries = Vec::with_capacity(USUAL);
+        while let Some((key, raw)) = map.next_entry::<&RawValue, &RawValue>()? {
+            if let Some(name) = name(key, place(key), self.problems) {
+                entries.push(Entry {
+                    name,
+                    place: key_span(key, place(key)),
+                    node: value(raw, place(raw)),
+                });
+            }
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,104 @@
+//! What a run was called with: the part of its record that says how to go on with it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use ratchet_runtime::Payload;
+use serde::{Deserialize, Serialize};
+
+/// A command line and the folder it was typed in, without loss: neither has to be UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    /// What was typed after `ratchet`.
+    pub(crate) args: Vec<OsString>,
+    pub(crate) cwd: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    args: Vec<Word>,
+    cwd: Word,
+}
+
+/// A text, or bytes that are none.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<&OsStr> for Word {
+    fn from(word: &OsStr) -> Self {
+        match word.to_str() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Bytes(word.as_bytes().to_vec()),
+        }
+    }
+}
+
+impl From<Word> for OsString {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Text(text) => text.into(),
+            Word::Bytes(bytes) => Self::from_vec(bytes),
+        }
+    }
+}
+
+impl Invocation {
+    #[expect(
+        clippy::expect_used,
+        reason = "texts and lists of numbers have a JSON form"
+    )]
+    pub(crate) fn to_payload(&self) -> Payload {
+        let wire = Wire {
+            args: self.args.iter().map(|arg| arg.as_os_str().into()).collect(),
+            cwd: self.cwd.as_os_str().into(),
+        };
+        Payload::from_value(&wire).expect("a command line can be written as JSON")
+    }
+
+    /// Nothing, if somebody else has written it.
+    pub(crate) fn read(payload: &Payload) -> Option<Self> {
+        let wire: Wire = serde_json::from_str(payload.as_str()).ok()?;
+        Some(Self {
+            args: wire.args.into_iter().map(OsString::from).collect(),
+            cwd: OsString::from(wire.cwd).into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_read_back_as_it_was_typed() {
+        let invocation = Invocation {
+            args: vec![
+                "run".into(),
+                "a \"b\".yaml".into(),
+                OsString::from_vec(b"\xff\xfe".to_vec()),
+            ],
+            cwd: OsString::from_vec(b"/srv/\xff".to_vec()).into(),
+        };
+        let payload = invocation.to_payload();
+        assert_eq!(Invocation::read(&payload), Some(invocation));
+        assert_eq!(Invocation::read(&Payload::null()), None);
+    }
+
+    #[test]
+    fn plain_words_are_plain_in_the_record() {
+        let invocation = Invocation {
+            args: vec!["run".into(), "jobs.yaml".into()],
+            cwd: "/srv".into(),
+        };
+        let payload = invocation.to_payload();
+        assert_eq!(
+            payload.as_str(),
+            r#"{"args":["run","jobs.yaml"],"cwd":"/srv"}"#
+        );
+    }
+}

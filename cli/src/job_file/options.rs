@@ -1,0 +1,52 @@
+//! What a job file is read with, and the workers that it asks for.
+
+use std::time::Duration;
+
+use ratchet_runtime::TaskName;
+use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
+
+use super::terms::PartialTerms;
+
+/// What was said outside the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PlanOptions {
+    /// What was typed: before the file's defaults, after its jobs and workers.
+    pub(crate) flags: PartialTerms,
+    /// What the environment and the config files say: after the file's defaults.
+    pub(crate) settings: PartialTerms,
+    /// One worker for every task, where the file has no `workers`.
+    pub(crate) worker: Option<PoolConfig>,
+    /// What holds for workers that say nothing.
+    pub(crate) pools: PoolDefaults,
+    /// How many slots there are, if it is known: a job that needs more can never run.
+    pub(crate) slots: Option<u32>,
+}
+
+/// What holds for workers that say nothing of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PoolDefaults {
+    pub(crate) size: Option<Size>,
+    pub(crate) prefetch: Option<Prefetch>,
+    pub(crate) grace: Option<Duration>,
+}
+
+impl PoolDefaults {
+    pub(crate) fn apply(&self, pool: &mut PoolConfig) {
+        pool.size = self.size.unwrap_or(pool.size);
+        pool.prefetch = self.prefetch.unwrap_or(pool.prefetch);
+        pool.grace = self.grace.unwrap_or(pool.grace);
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerPlan {
+    pub(crate) pool: PoolConfig,
+    pub(crate) serves: ServedTasks,
+}
+
+/// Which tasks a kind of worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ServedTasks {
+    Named(Vec<TaskName>),
+    Everything,
+}

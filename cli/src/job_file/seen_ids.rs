@@ -1,0 +1,151 @@
+//! Which ids were used, in a stream that may be endless.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+/// So many ids are remembered at least, and twice as many at most. A digest of each takes eight
+/// bytes, so that this stays below 16 MiB.
+const WINDOW: usize = 500_000;
+
+/// The ids of a stream: exact over its last half a million, constant in memory.
+///
+/// Lines without an id are called by their number and need no memory: they are a range.
+pub(super) struct SeenIds {
+    hasher: RandomState,
+    young: Digests,
+    old: Digests,
+    /// Whether something was forgotten.
+    forgot: bool,
+    /// The first and the last line that is called by its number.
+    numbered: Option<(u64, u64)>,
+}
+
+/// Digests are as good as hashes already.
+type Digests = HashSet<u64, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+}
+
+impl SeenIds {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            young: Digests::default(),
+            old: Digests::default(),
+            forgot: false,
+            numbered: None,
+        }
+    }
+
+    /// Enters an id, or says why it cannot be one.
+    pub(super) fn take(&mut self, id: &str) -> Result<(), String> {
+        if let (Some(number), Some((first, last))) = (as_number(id), self.numbered)
+            && (first..=last).contains(&number)
+        {
+            return Err(format!(
+                "id `{id}` is the number of an earlier line, and lines without an id are called by their number"
+            ));
+        }
+        if self.insert(id) {
+            return Ok(());
+        }
+        Err(format!("id `{id}` is used twice"))
+    }
+
+    /// Enters a line that is called by its number.
+    pub(super) fn number(&mut self, number: u64) -> Result<(), String> {
+        let first = self.numbered.map_or(number, |(first, _)| first);
+        self.numbered = Some((first, number));
+        let taken = !(self.young.is_empty() && self.old.is_empty()) && {
+            let digest = self.hasher.hash_one(number.to_string().as_str());
+            self.has(digest)
+        };
+        if taken {
+            return Err(format!(
+                "this line has no id, and its number {number} is the id of an earlier one"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether there is surely no such earlier job.
+    pub(super) fn lacks(&self, id: &str) -> bool {
+        let numbered = self.numbered.zip(as_number(id));
+        let is_number = numbered.is_some_and(|((first, last), id)| (first..=last).contains(&id));
+        !self.forgot && !is_number && !self.has(self.hasher.hash_one(id))
+    }
+
+    fn has(&self, digest: u64) -> bool {
+        self.young.contains(&digest) || self.old.contains(&digest)
+    }
+
+    fn insert(&mut self, id: &str) -> bool {
+        let digest = self.hasher.hash_one(id);
+        if self.has(digest) {
+            return false;
+        }
+        if self.young.len() == WINDOW {
+            self.forgot |= !self.old.is_empty();
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(digest)
+    }
+}
+
+/// The number that is written exactly so.
+fn as_number(id: &str) -> Option<u64> {
+    let number: u64 = id.parse().ok()?;
+    (number.to_string() == id).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_used_once() {
+        let mut ids = SeenIds::new();
+        assert_eq!(ids.take("a"), Ok(()));
+        assert!(ids.take("a").unwrap_err().contains("twice"));
+        assert!(ids.lacks("b") && !ids.lacks("a"));
+    }
+
+    #[test]
+    fn numbers_and_ids_do_not_clash() {
+        let mut ids = SeenIds::new();
+        assert_eq!(ids.take("3"), Ok(()));
+        assert_eq!(ids.number(2), Ok(()));
+        assert!(ids.number(3).unwrap_err().contains("its number 3"));
+        assert_eq!(ids.number(4), Ok(()));
+        assert!(ids.take("4").unwrap_err().contains("an earlier line"));
+        assert_eq!(ids.take("04"), Ok(()), "not the same text");
+        assert!(!ids.lacks("2") && ids.lacks("5"));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_recent_ones_are_exact() {
+        let mut ids = SeenIds::new();
+        for number in 0..3 * WINDOW {
+            assert_eq!(ids.take(&format!("job-{number}")), Ok(()));
+        }
+        assert!(ids.young.len() + ids.old.len() <= 2 * WINDOW);
+        assert!(ids.take(&format!("job-{}", 2 * WINDOW + 1)).is_err());
+        assert!(!ids.lacks("job-0"), "it may have been forgotten");
+    }
+}

@@ -1,0 +1,206 @@
+//! Takes what one command prints: keeps it, and writes its lines as they come where that is wanted.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use ratchet_runtime::process::{OutputSink, Stream};
+use ratchet_runtime::{Class, Context, Failure};
+
+use super::captured_output::CapturedOutput;
+use super::item::Item;
+use super::live::{LiveOutput, OutputPiece};
+use crate::spool::Spool;
+
+/// How many bytes of a line are held back until it ends. A longer line is written in pieces.
+pub(super) const HELD_LINE_BYTES: usize = 256 * 1024;
+
+/// The output of one command.
+///
+/// Two threads may call it at once: the one that reads the pipes of the command, and the executor's loop, which drops
+/// the attempt when it kills the command. The first may wait for a slow reader while it holds the lock, so the loop
+/// never waits for the lock.
+pub(super) struct OutputCollector {
+    pub(super) live: Option<Arc<LiveOutput>>,
+    /// The attempt, which keeps the excerpt that goes with a failure.
+    pub(super) context: Context,
+    pub(super) number: u64,
+    pub(super) item: Arc<Item>,
+    /// Whether the whole output is kept.
+    pub(super) keeps: bool,
+    /// How many bytes of stdout, and of stderr, become part of the result.
+    pub(super) result_bytes: usize,
+    pub(super) collected: Mutex<CollectedOutput>,
+}
+
+/// What a command has printed so far.
+#[derive(Default)]
+pub(super) struct CollectedOutput {
+    pub(super) stdout: Spool,
+    pub(super) stderr: Spool,
+    pub(super) captured: CapturedOutput,
+    /// The lines of stdout and stderr that have not ended.
+    pub(super) lines: [PartialLine; 2],
+    /// Whether no more is taken. What a killed command still prints must not follow the newline that ended its last line.
+    is_closed: bool,
+}
+
+/// A line that has begun.
+#[derive(Default)]
+pub(super) struct PartialLine {
+    /// The bytes that have not been written.
+    pub(super) unwritten: Vec<u8>,
+    /// Whether the beginning of the line has been written.
+    is_begun: bool,
+}
+
+impl PartialLine {
+    fn is_open(&self) -> bool {
+        self.is_begun || !self.unwritten.is_empty()
+    }
+}
+
+/// Where a piece of output ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PieceEnd {
+    AtNewline,
+    /// Inside a line that is too long to be held back.
+    InsideLine,
+}
+
+impl OutputCollector {
+    /// Ends the last lines, and returns what was printed. It may wait for whoever reads the lines.
+    pub(super) fn finish(&self) -> CollectedOutput {
+        let mut collected = self.lock();
+        collected.is_closed = true;
+        if let Some(live) = &self.live {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let line = &mut collected.lines[index(stream)];
+                if line.is_open() {
+                    // Without a newline, the next command's line would continue this one.
+                    line.unwritten.push(b'\n');
+                    // `LiveOutput` remembers an error of stdout and reports it at the end.
+                    let _ = self.write(live, stream, &mut collected.lines, PieceEnd::AtNewline);
+                }
+            }
+        }
+        std::mem::replace(
+            &mut *collected,
+            CollectedOutput {
+                is_closed: true,
+                ..CollectedOutput::default()
+            },
+        )
+    }
+
+    /// Does the same on a thread where it may wait.
+    pub(super) async fn finish_without_blocking(
+        self: Arc<Self>,
+    ) -> Result<CollectedOutput, Failure> {
+        if !self.has_open_line() {
+            return Ok(self.finish());
+        }
+        let finished = tokio::task::spawn_blocking(move || self.finish());
+        finished
+            .await
+            .map_err(|error| Failure::new(Class::Crash, error.to_string()))
+    }
+
+    /// Whether the last line of a stream is still to be ended.
+    fn has_open_line(&self) -> bool {
+        self.live.is_some()
+            && match self.collected.try_lock() {
+                Ok(collected) => collected.lines.iter().any(PartialLine::is_open),
+                Err(_) => true,
+            }
+    }
+
+    /// Takes what was printed until now; nothing if it is being written at this moment.
+    pub(super) fn cut_off(&self) -> Option<CollectedOutput> {
+        let mut collected = match self.collected.try_lock() {
+            Ok(collected) => collected,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        collected.is_closed = true;
+        Some(CollectedOutput {
+            stdout: std::mem::take(&mut collected.stdout),
+            stderr: std::mem::take(&mut collected.stderr),
+            ..CollectedOutput::default()
+        })
+    }
+
+    /// Writes the unwritten bytes of a stream's line.
+    fn write(
+        &self,
+        live: &LiveOutput,
+        stream: Stream,
+        lines: &mut [PartialLine; 2],
+        end: PieceEnd,
+    ) -> ControlFlow<()> {
+        let [stdout, stderr] = lines;
+        let (current, other) = match stream {
+            Stream::Stdout => (stdout, stderr),
+            Stream::Stderr => (stderr, stdout),
+        };
+        let flow = live.write(&OutputPiece {
+            stream,
+            bytes: &current.unwritten,
+            number: self.number,
+            item: &self.item,
+            starts_line: !current.is_begun,
+            leaves_line_open: end == PieceEnd::InsideLine || other.is_begun,
+        });
+        current.unwritten.clear();
+        current.unwritten.shrink_to(2 * HELD_LINE_BYTES);
+        current.is_begun = end == PieceEnd::InsideLine;
+        flow
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, CollectedOutput> {
+        self.collected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutputSink for OutputCollector {
+    fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        let mut collected = self.lock();
+        if collected.is_closed {
+            return ControlFlow::Break(());
+        }
+        self.context.printed(stream, bytes);
+        collected.captured.push(stream, bytes, self.result_bytes);
+        if self.keeps {
+            match stream {
+                Stream::Stdout => collected.stdout.push(bytes),
+                Stream::Stderr => collected.stderr.push(bytes),
+            }
+        }
+        let Some(live) = &self.live else {
+            return ControlFlow::Continue(());
+        };
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        let (whole, rest) = bytes.split_at(end.map_or(0, |end| end + 1));
+        let index = index(stream);
+        if !whole.is_empty() {
+            collected.lines[index].unwritten.extend_from_slice(whole);
+            let flow = self.write(live, stream, &mut collected.lines, PieceEnd::AtNewline);
+            if flow.is_break() {
+                return flow;
+            }
+        }
+        collected.lines[index].unwritten.extend_from_slice(rest);
+        if collected.lines[index].unwritten.len() < HELD_LINE_BYTES {
+            return ControlFlow::Continue(());
+        }
+        self.write(live, stream, &mut collected.lines, PieceEnd::InsideLine)
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}

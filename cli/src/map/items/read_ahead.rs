@@ -1,0 +1,189 @@
+//! Reading ahead, so that it is known early how many items there are.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+
+use super::ItemEnd;
+
+/// How much is read at once, and how many times that lies ready: 4 MiB, some hundred thousand items.
+const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNKS: usize = 64;
+
+/// A source that a thread reads ahead of its reader.
+///
+/// The thread counts items as it reads, so that at the end of the source their number is known, though most of them
+/// may still lie here. It ends with the source or with its reader; where it waits for whoever writes, it ends with
+/// the process.
+pub(super) struct ReadAhead {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    /// How much of the chunk was given out.
+    given: usize,
+}
+
+impl ReadAhead {
+    /// Begins to read. `announce` is told how many items there are, unless the source breaks off before its end.
+    pub(super) fn start(
+        source: Box<dyn Read + Send>,
+        end: ItemEnd,
+        announce: impl FnOnce(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (send, chunks) = mpsc::sync_channel(CHUNKS);
+        std::thread::Builder::new()
+            .name("items".to_owned())
+            .spawn(move || {
+                if let Some(count) = read(source, end, &send) {
+                    announce(count);
+                }
+            })?;
+        Ok(Self {
+            chunks,
+            chunk: Vec::new(),
+            given: 0,
+        })
+    }
+}
+
+/// Reads to the end, and gives the number of items; nothing if it did not come to the end.
+fn read(
+    mut source: Box<dyn Read + Send>,
+    end: ItemEnd,
+    chunks: &SyncSender<io::Result<Vec<u8>>>,
+) -> Option<u64> {
+    let mut counter = Counter::new(end);
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        match source.read(&mut chunk) {
+            Ok(0) => return Some(counter.count()),
+            Ok(length) => {
+                chunk.truncate(length);
+                counter.take(&chunk);
+                // An error says that nobody reads any more.
+                chunks.send(Ok(chunk)).ok()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let _ = chunks.send(Err(error));
+                return None;
+            }
+        }
+    }
+}
+
+/// Counts items as [`LineItems`](super::LineItems) tells them apart.
+struct Counter {
+    end: ItemEnd,
+    count: u64,
+    /// Whether the item that is being read has any bytes, a carriage return that may be part of its end aside.
+    has_bytes: bool,
+    /// A carriage return came last.
+    held_return: bool,
+}
+
+impl Counter {
+    fn new(end: ItemEnd) -> Self {
+        Self {
+            end,
+            count: 0,
+            has_bytes: false,
+            held_return: false,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(at) = memchr::memchr(self.end.delimiter(), rest) {
+            self.part(&rest[..at]);
+            if self.has_bytes || self.end == ItemEnd::Null {
+                self.count += 1;
+            }
+            (self.has_bytes, self.held_return) = (false, false);
+            rest = &rest[at + 1..];
+        }
+        self.part(rest);
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        let Some(last) = bytes.last() else {
+            return;
+        };
+        // One that was held is followed by something, so it is part of the item.
+        self.has_bytes |= self.held_return || bytes.len() > 1 || *last != b'\r';
+        self.held_return = *last == b'\r';
+    }
+
+    /// What stands behind the last delimiter is an item, too, unless it is nothing.
+    fn count(&self) -> u64 {
+        let is_some = match self.end {
+            ItemEnd::Line => self.has_bytes,
+            ItemEnd::Null => self.has_bytes || self.held_return,
+        };
+        self.count + u64::from(is_some)
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.chunk.len() {
+            match self.chunks.recv() {
+                Ok(chunk) => (self.chunk, self.given) = (chunk?, 0),
+                // The thread has come to the end.
+                Err(mpsc::RecvError) => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len() - self.given);
+        buffer[..length].copy_from_slice(&self.chunk[self.given..self.given + length]);
+        self.given += length;
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::{Items, LineItems, tests::source};
+    use super::*;
+
+    #[test]
+    fn as_many_items_are_announced_as_there_are() {
+        let many = "item\n".repeat(100_000);
+        for (end, text) in [
+            (ItemEnd::Line, &b""[..]),
+            (ItemEnd::Line, b"a"),
+            (ItemEnd::Line, b"a\n\nb\r\n\r\n\rc"),
+            (ItemEnd::Line, b"a\n\r"),
+            (ItemEnd::Line, b"\r\r\n"),
+            (ItemEnd::Null, b"a\0\0b"),
+            (ItemEnd::Null, b"\r"),
+            (ItemEnd::Null, b"a\0"),
+            (ItemEnd::Line, many.as_bytes()),
+        ] {
+            let sources = [source(text)].into_iter().collect();
+            let (line, number) = (Vec::new(), 0);
+            let mut items = Items::LineItems(LineItems {
+                sources,
+                end,
+                line,
+                number,
+            });
+            let (tell, told) = mpsc::channel();
+            items
+                .count_ahead(move |count| tell.send(count).unwrap())
+                .unwrap();
+            let read = items.by_ref().map(Result::unwrap).count() as u64;
+            assert_eq!(told.recv(), Ok(read), "{:?}", &text[..text.len().min(20)]);
+        }
+    }
+
+    #[test]
+    fn the_number_is_told_before_the_items_are_used_up() {
+        let text = Cursor::new("item\n".repeat(100_000));
+        let (tell, told) = mpsc::channel();
+        let ahead = ReadAhead::start(Box::new(text), ItemEnd::Line, move |count| {
+            tell.send(count).unwrap();
+        });
+        assert_eq!(told.recv(), Ok(100_000));
+        drop(ahead);
+    }
+}

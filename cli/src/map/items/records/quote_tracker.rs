@@ -1,0 +1,79 @@
+//! Whether a CSV text ends within a quote, which its reader does not tell.
+
+/// What has been seen of a text.
+#[derive(Debug)]
+pub(super) struct QuoteTracker {
+    place: QuoteState,
+    line: u64,
+    opened: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QuoteState {
+    /// Where a quote opens a field.
+    Start,
+    Field,
+    Quoted,
+    /// Behind a quote in a quoted field: another makes it a quote, anything else was its end.
+    Quote,
+}
+
+impl Default for QuoteTracker {
+    fn default() -> Self {
+        Self {
+            place: QuoteState::Start,
+            line: 1,
+            opened: 0,
+        }
+    }
+}
+
+impl QuoteTracker {
+    /// These bytes come next.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.place = match (self.place, byte) {
+                (QuoteState::Start, b'"') => {
+                    self.opened = self.line;
+                    QuoteState::Quoted
+                }
+                (QuoteState::Quoted, b'"') => QuoteState::Quote,
+                (QuoteState::Quote, b'"') | (QuoteState::Quoted, _) => QuoteState::Quoted,
+                (_, b',' | b'\r' | b'\n') => QuoteState::Start,
+                _ => QuoteState::Field,
+            };
+            self.line += u64::from(*byte == b'\n');
+        }
+    }
+
+    /// The line of the quote that is still open.
+    pub(super) fn open(&self) -> Option<u64> {
+        (self.place == QuoteState::Quoted).then_some(self.opened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_open_until_another_closes_it() {
+        for (text, open) in [
+            ("a,b\n", None),
+            ("a,\"b\nc\"\n", None),
+            ("a\n1,\"b\nc\n", Some(2)),
+            ("\"a\"\"", Some(1)),
+            ("\"a\"\"\"", None),
+            ("a\"b\n", None),
+            ("\"a\"b\"\n", None),
+            ("a\r\n\"", Some(2)),
+        ] {
+            let mut whole = QuoteTracker::default();
+            whole.pass(text.as_bytes());
+            assert_eq!(whole.open(), open, "{text:?}");
+            let mut pieces = QuoteTracker::default();
+            text.bytes().for_each(|byte| pieces.pass(&[byte]));
+            assert_eq!(pieces.open(), open, "{text:?}");
+        }
+    }
+}

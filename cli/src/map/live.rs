@@ -1,0 +1,146 @@
+//! Writes the lines of running commands as they come: one writer at a time, and never two jobs within one line.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use ratchet_runtime::process::Stream;
+
+use super::item::Item;
+use super::print::tagged_lines;
+
+/// Stdout and stderr of this process, which the running commands share.
+///
+/// A line that is too long to be held back is written in pieces. Until it has ended, no other job writes to either
+/// stream, since both may be the same terminal. The other commands wait then, as they do for a slow reader.
+pub(crate) struct LiveOutput {
+    tags_lines: bool,
+    streams: Mutex<Streams>,
+    /// Notified when the job that was inside a line has ended it.
+    released: Condvar,
+}
+
+struct Streams {
+    stdout: Box<dyn Write + Send>,
+    stderr: Box<dyn Write + Send>,
+    /// The number of the job that is inside a line.
+    line_owner: Option<u64>,
+    /// The error that ended writing to stdout, until somebody takes it.
+    error: Option<io::Error>,
+    /// Whether nothing more is written to stdout.
+    is_closed: bool,
+}
+
+/// Bytes that are written at once.
+pub(super) struct OutputPiece<'a> {
+    pub(super) stream: Stream,
+    pub(super) bytes: &'a [u8],
+    /// The number of the job.
+    pub(super) number: u64,
+    pub(super) item: &'a Item,
+    /// Whether it begins with the beginning of a line.
+    pub(super) starts_line: bool,
+    /// Whether the job is inside a line afterwards, on either stream.
+    pub(super) leaves_line_open: bool,
+}
+
+impl LiveOutput {
+    pub(crate) fn new(
+        tags_lines: bool,
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+    ) -> Self {
+        let streams = Mutex::new(Streams {
+            stdout,
+            stderr,
+            line_owner: None,
+            error: None,
+            is_closed: false,
+        });
+        Self {
+            tags_lines,
+            streams,
+            released: Condvar::new(),
+        }
+    }
+
+    /// Writes a message about an output to stderr.
+    pub(super) fn note(&self, text: &[u8]) {
+        // Where stderr is closed, nobody can be told.
+        let _ = self.wait_for_turn(None).stderr.write_all(text);
+    }
+
+    /// Takes the error that ended writing to stdout.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.lock().error.take()
+    }
+
+    /// Writes whole lines of an item, unless stdout takes no more.
+    pub(super) fn write_lines(
+        &self,
+        stream: Stream,
+        lines: &[u8],
+        number: u64,
+        item: &Item,
+    ) -> ControlFlow<()> {
+        self.write(&OutputPiece {
+            stream,
+            bytes: lines,
+            number,
+            item,
+            starts_line: true,
+            leaves_line_open: false,
+        })
+    }
+
+    /// Writes a piece when no other job is inside a line. Breaks where nobody reads what the job prints.
+    pub(super) fn write(&self, piece: &OutputPiece<'_>) -> ControlFlow<()> {
+        let mut streams = self.wait_for_turn(Some(piece.number));
+        // Cleared before anything is written: a job whose line cannot be written must not hold up the others.
+        streams.line_owner = None;
+        if piece.stream == Stream::Stdout && streams.is_closed {
+            self.released.notify_all();
+            return ControlFlow::Break(());
+        }
+        let out: &mut dyn Write = match piece.stream {
+            Stream::Stdout => &mut streams.stdout,
+            Stream::Stderr => &mut streams.stderr,
+        };
+        let written = if self.tags_lines {
+            tagged_lines(&piece.item.tag(), piece.bytes, piece.starts_line, out)
+        } else {
+            out.write_all(piece.bytes)
+        };
+        let written = written.and_then(|()| out.flush());
+        if written.is_ok() && piece.leaves_line_open {
+            streams.line_owner = Some(piece.number);
+        } else {
+            self.released.notify_all();
+        }
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                if piece.stream == Stream::Stdout {
+                    streams.error = Some(error);
+                    streams.is_closed = true;
+                }
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Waits until no job but this one is inside a line.
+    fn wait_for_turn(&self, number: Option<u64>) -> MutexGuard<'_, Streams> {
+        let is_taken = |streams: &mut Streams| {
+            let owner = streams.line_owner;
+            owner.is_some() && owner != number
+        };
+        self.released
+            .wait_while(self.lock(), is_taken)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,91 @@
+//! The outputs of commands that have ended, until the outcomes of their jobs arrive.
+//!
+//! A result line has room for text; what a command prints is bytes, and as many as it likes. So the output does not
+//! travel with the outcome: the runner stores it here under the job's id, and the report takes it from here when it
+//! hears of the outcome. The output of a retried attempt replaces the one before.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use ratchet_runtime::JobKey;
+use ratchet_runtime::process::Exit;
+
+use super::item::Item;
+use crate::spool::Spool;
+
+/// A command that has ended: what it was, when and how it ran, and what it printed.
+#[derive(Debug)]
+pub(crate) struct CommandRecord {
+    pub(crate) number: u64,
+    pub(crate) item: Arc<Item>,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) started: SystemTime,
+    pub(crate) ran: Duration,
+    pub(crate) exit: Exit,
+    pub(crate) stdout: Spool,
+    pub(crate) stderr: Spool,
+}
+
+/// The items and outputs of jobs whose outcomes have not arrived: as many as there are jobs in flight.
+#[derive(Debug, Default)]
+pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    item: Arc<Item>,
+    record: Option<CommandRecord>,
+}
+
+/// What is stored for a job when its outcome arrives.
+pub(super) enum PendingOutput {
+    /// A command ran in this part of the run.
+    Command(Box<CommandRecord>),
+    /// No command ran: the number and the item of the job.
+    Item(u64, Arc<Item>),
+}
+
+impl PendingOutputs {
+    /// Adds a job that was made from an item.
+    pub(super) fn add(&self, id: JobKey, number: u64, item: Item) {
+        let entry = Entry {
+            number,
+            item: Arc::new(item),
+            record: None,
+        };
+        self.lock().insert(id, entry);
+    }
+
+    /// The number and the item of a job.
+    pub(super) fn item(&self, id: &JobKey) -> Option<(u64, Arc<Item>)> {
+        let entries = self.lock();
+        let entry = entries.get(id)?;
+        Some((entry.number, Arc::clone(&entry.item)))
+    }
+
+    /// Stores what an attempt of a job printed.
+    pub(super) fn put(&self, id: &JobKey, record: CommandRecord) {
+        let before = match self.lock().get_mut(id) {
+            Some(entry) => entry.record.replace(record),
+            None => Some(record),
+        };
+        // It may have a file to close, so it is dropped after the lock is released.
+        drop(before);
+    }
+
+    /// Removes a job, because its outcome has arrived.
+    pub(super) fn take(&self, id: &JobKey) -> Option<PendingOutput> {
+        let entry = self.lock().remove(id)?;
+        Some(match entry.record {
+            Some(record) => PendingOutput::Command(Box::new(record)),
+            None => PendingOutput::Item(entry.number, entry.item),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, Entry>> {
+        // The map is whole between two calls, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,98 @@
+//! Parts of an item, read as a path.
+
+/// Which part of an item a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PathPart {
+    /// `{}`
+    Whole,
+    /// `{.}`: without its extension.
+    Stem,
+    /// `{/}`: its last component.
+    Name,
+    /// `{//}`: its folder.
+    Folder,
+    /// `{/.}`: its last component without extension.
+    NameStem,
+}
+
+impl PathPart {
+    /// What stands in the braces for it.
+    pub(super) fn from_suffix(suffix: &[u8]) -> Option<Self> {
+        Some(match suffix {
+            b"" => Self::Whole,
+            b"." => Self::Stem,
+            b"/" => Self::Name,
+            b"//" => Self::Folder,
+            b"/." => Self::NameStem,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn of(self, item: &[u8]) -> &[u8] {
+        match self {
+            Self::Whole => item,
+            Self::Stem => stem(item),
+            Self::Name => name(item),
+            Self::Folder => folder(item),
+            Self::NameStem => stem(name(item)),
+        }
+    }
+}
+
+/// Without the last dot of the last component and what follows it. A leading dot begins a hidden name
+/// and no extension.
+fn stem(path: &[u8]) -> &[u8] {
+    let start = path.len() - name(path).len();
+    match path.iter().rposition(|byte| *byte == b'.') {
+        Some(dot) if dot > start => &path[..dot],
+        _ => path,
+    }
+}
+
+/// What follows the last slash.
+fn name(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => &path[slash + 1..],
+        None => path,
+    }
+}
+
+/// What stands before the last slash, as `dirname` has it.
+fn folder(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => b"/",
+        Some(slash) => &path[..slash],
+        None => b".",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_paths_as_people_expect() {
+        let parts = [
+            PathPart::Stem,
+            PathPart::Name,
+            PathPart::Folder,
+            PathPart::NameStem,
+        ];
+        for (path, expected) in [
+            ("a.png", ["a", "a.png", ".", "a"]),
+            (
+                "dir.d/a.tar.gz",
+                ["dir.d/a.tar", "a.tar.gz", "dir.d", "a.tar"],
+            ),
+            ("dir.d/a", ["dir.d/a", "a", "dir.d", "a"]),
+            (".bashrc", [".bashrc", ".bashrc", ".", ".bashrc"]),
+            ("x/.bashrc", ["x/.bashrc", ".bashrc", "x", ".bashrc"]),
+            ("/a.png", ["/a", "a.png", "/", "a"]),
+            ("dir/", ["dir/", "", "dir", ""]),
+            ("", ["", "", ".", ""]),
+        ] {
+            let got = parts.map(|part| part.of(path.as_bytes()));
+            assert_eq!(got, expected.map(str::as_bytes), "{path}");
+        }
+    }
+}

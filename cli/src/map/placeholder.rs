@@ -1,0 +1,21 @@
+//! The parts of a command: literal text, and placeholders for an item.
+
+use super::path_part::PathPart;
+
+/// A piece of a word of the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Literal(Vec<u8>),
+    Placeholder(Placeholder),
+}
+
+/// What is filled in for each item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeholder {
+    /// All columns, with blanks between them.
+    All(PathPart),
+    /// One column, from 0.
+    Column(usize, PathPart),
+    /// The number of the item.
+    Number,
+}

@@ -1,0 +1,190 @@
+//! Writes what comes of a map: outputs to stdout and stderr, a line each into the joblog, files into the results folder.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ratchet_runtime::process::{Exit, Stream};
+use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
+
+use super::captured_output::RecordedOutput;
+use super::item::Item;
+use super::joblog::Joblog;
+use super::live::LiveOutput;
+use super::outputs::{CommandRecord, PendingOutput, PendingOutputs};
+use super::print::Printer;
+use super::results::ResultsFolder;
+use super::template::Template;
+use crate::escape::{plain, text_of};
+use crate::output::{Destination, OutputError};
+use crate::report::{Report, describe};
+use crate::spool::Spool;
+use crate::style::Style;
+
+/// The report of a map.
+pub(crate) struct MapReport {
+    pub(crate) outputs: Arc<PendingOutputs>,
+    /// Whether items whose command could not be run are reported on stderr, because no summary reports them.
+    pub(crate) reports_errors: bool,
+    pub(crate) written: MapOutput,
+    /// The command of an item, unless a filter takes the items.
+    pub(crate) template: Option<Template>,
+    pub(crate) clock: fn() -> SystemTime,
+    pub(crate) joblog: Option<Joblog>,
+    pub(crate) results: Option<ResultsFolder>,
+}
+
+/// What a map writes to its output.
+pub(crate) enum MapOutput {
+    /// What each command printed, once it has ended.
+    Whole {
+        printer: Printer,
+        destination: Destination,
+    },
+    /// Nothing: lines were written as they came.
+    Live {
+        live: Arc<LiveOutput>,
+        destination: Destination,
+    },
+    /// Results in a format.
+    Report(Box<dyn Report>),
+}
+
+impl Report for MapReport {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
+        let (record, ran) = match self.outputs.take(&outcome.id) {
+            Some(PendingOutput::Command(record)) => (Some(*record), true),
+            Some(PendingOutput::Item(number, item)) => {
+                (self.record_of(number, item, outcome)?, false)
+            }
+            None => (None, false),
+        };
+        // A result of an earlier part of the run is in the joblog and in the results folder already.
+        let is_new = ran || outcome.cached;
+        if let Some(record) = record.as_ref().filter(|_| is_new) {
+            self.keep(record)?;
+        }
+        let never_ran = |failure: &Failure| matches!(failure.class, Class::Input | Class::Spawn);
+        if self.reports_errors && outcome.failure().is_some_and(never_ran) {
+            self.note(&describe(outcome, Style::PLAIN))?;
+        }
+        match &mut self.written {
+            MapOutput::Whole {
+                printer,
+                destination,
+            } => match record {
+                Some(record) => printer
+                    .write(&record)
+                    .map_err(|error| destination.error(error)),
+                None => Ok(()),
+            },
+            MapOutput::Live { live, destination } => live
+                .take_error()
+                .map_or(Ok(()), |error| Err(destination.error(error))),
+            MapOutput::Report(report) => report.outcome(outcome),
+        }
+    }
+
+    fn idle(&mut self) -> Result<(), OutputError> {
+        match &mut self.written {
+            MapOutput::Whole {
+                printer,
+                destination,
+            } => printer.flush().map_err(|error| destination.error(error)),
+            MapOutput::Live { .. } => Ok(()),
+            MapOutput::Report(report) => report.idle(),
+        }
+    }
+
+    fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
+        match &mut self.written {
+            MapOutput::Whole { .. } | MapOutput::Live { .. } => self.idle(),
+            MapOutput::Report(report) => report.finish(summary),
+        }
+    }
+}
+
+impl MapReport {
+    /// Writes a command into the joblog and into the results folder.
+    fn keep(&mut self, record: &CommandRecord) -> Result<(), OutputError> {
+        if let Some(joblog) = &mut self.joblog {
+            joblog.write(record)?;
+        }
+        if let Some(results) = &mut self.results {
+            results.write(record)?;
+        }
+        Ok(())
+    }
+
+    /// The record of a job that ran no command now, because a filter answered it or because it was done before.
+    fn record_of(
+        &mut self,
+        number: u64,
+        item: Arc<Item>,
+        outcome: &Outcome,
+    ) -> Result<Option<CommandRecord>, OutputError> {
+        let Ok(answer) = &outcome.result else {
+            return Ok(None);
+        };
+        let (stdout, stderr) = match RecordedOutput::read(answer) {
+            Some(RecordedOutput::Whole { stdout, stderr }) => (stdout, stderr),
+            Some(RecordedOutput::TooLong) => {
+                self.note(&format!(
+                    "ratchet: the earlier output of `{}` was too long to be kept, so it is not printed again\n",
+                    plain(&text_of(&item.joined()))
+                ))?;
+                return Ok(None);
+            }
+            None => (answer_line(answer), Vec::new()),
+        };
+        if let MapOutput::Live { live, .. } = &self.written {
+            // `LiveOutput` remembers an error of stdout, and `outcome` returns it.
+            let _ = live.write_lines(Stream::Stdout, &stdout, number, &item);
+            let _ = live.write_lines(Stream::Stderr, &stderr, number, &item);
+        }
+        let spool = |bytes: Vec<u8>| {
+            let mut spool = Spool::default();
+            spool.push(&bytes);
+            spool
+        };
+        let template = self.template.as_ref();
+        let command = template.map(|template| template.expand(&item, number));
+        Ok(Some(CommandRecord {
+            number,
+            item,
+            command: command.unwrap_or_default(),
+            // It is not known when the command was started, so this is when its result was used.
+            started: (self.clock)(),
+            ran: outcome.duration,
+            exit: Exit::Code(0),
+            stdout: spool(stdout),
+            stderr: spool(stderr),
+        }))
+    }
+
+    /// Writes a message about an output to stderr. A report has it in its results instead.
+    fn note(&mut self, text: &str) -> Result<(), OutputError> {
+        match &mut self.written {
+            MapOutput::Whole {
+                printer,
+                destination,
+            } => printer
+                .note(text.as_bytes())
+                .map_err(|error| destination.error(error)),
+            MapOutput::Live { live, .. } => {
+                live.note(text.as_bytes());
+                Ok(())
+            }
+            MapOutput::Report(_) => Ok(()),
+        }
+    }
+}
+
+/// The answer of a filter as a line.
+fn answer_line(answer: &Payload) -> Vec<u8> {
+    let mut line = match answer.read::<String>() {
+        Ok(text) => text.into_bytes(),
+        Err(_) => answer.as_str().as_bytes().to_vec(),
+    };
+    line.push(b'\n');
+    line
+}

@@ -1,0 +1,106 @@
+//! Flags that could have no effect, which are refused instead.
+//!
+//! Only what was typed for this very call: what the environment or a config file says is for every run.
+
+use ratchet_runtime::Work;
+use ratchet_runtime::process::PoolConfig;
+
+use crate::args::concurrency::ConcurrencyArguments;
+use crate::args::map::MapArguments;
+use crate::args::run::RunArguments;
+use crate::error::CliError;
+use crate::job_file::{Jobs, Plan, PoolDefaults};
+
+/// Of a run with these workers.
+pub(crate) fn refuse_of_run(
+    arguments: &RunArguments,
+    plan: &Plan,
+    defaults: &PoolDefaults,
+) -> Result<(), CliError> {
+    if arguments.tty && wants_workers(plan) {
+        return Err(CliError::usage(
+            "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
+        )
+        .with_help("leave --tty out, or run the commands by themselves"));
+    }
+    let ConcurrencyArguments {
+        workers, prefetch, ..
+    } = arguments.common.concurrency;
+    let typed = [
+        ("--worker", arguments.worker.is_some()),
+        ("--workers", workers.is_some()),
+        ("--prefetch", prefetch.is_some()),
+    ];
+    if !wants_workers(plan) {
+        let Some(flag) = first(typed) else {
+            return Ok(());
+        };
+        let error = CliError::usage(format!(
+            "{flag} is for worker processes, and no job has a `task` that one would do"
+        ));
+        return Err(error.with_help(hint(
+            flag,
+            "leave it out; -j says how many commands run at once",
+        )));
+    }
+    let follows = |follows: &dyn Fn(&PoolConfig) -> bool| {
+        let mut pools = plan.workers.iter().map(|worker| &worker.pool);
+        pools.any(follows)
+    };
+    if workers.is_some() && !follows(&|pool| Some(pool.size) == defaults.size) {
+        return Err(said("--workers", "size"));
+    }
+    if prefetch.is_some() && !follows(&|pool| Some(pool.prefetch) == defaults.prefetch) {
+        return Err(said("--prefetch", "prefetch"));
+    }
+    Ok(())
+}
+
+fn said(flag: &str, key: &str) -> CliError {
+    CliError::usage(format!(
+        "{flag} is for workers that say no `{key}`, and in this file each does"
+    ))
+    .with_help(format!("leave {flag} out, or change `{key}` in the file"))
+}
+
+/// Of a map.
+pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
+    let ConcurrencyArguments {
+        workers, prefetch, ..
+    } = arguments.common.concurrency;
+    let typed = [
+        ("--workers", workers.is_some()),
+        ("--prefetch", prefetch.is_some()),
+    ];
+    let Some(flag) = first(typed).filter(|_| !arguments.warm) else {
+        return Ok(());
+    };
+    let error = CliError::usage(format!(
+        "{flag} is for commands that are kept running, and this one is started for every item"
+    ));
+    Err(error.with_help(hint(
+        flag,
+        "say -j for how many run at once, or --warm to keep them running",
+    )))
+}
+
+fn hint(flag: &str, otherwise: &str) -> String {
+    match flag {
+        "--workers" => otherwise.to_owned(),
+        _ => format!("leave {flag} out"),
+    }
+}
+
+fn first<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'static str> {
+    typed
+        .into_iter()
+        .find_map(|(flag, is_typed)| is_typed.then_some(flag))
+}
+
+/// Whether a worker could have anything to do. Of a stream nobody knows before its end.
+fn wants_workers(plan: &Plan) -> bool {
+    match &plan.jobs {
+        Jobs::Listed { jobs, .. } => jobs.iter().any(|job| matches!(job.work, Work::Task { .. })),
+        Jobs::Streamed(_) => !plan.workers.is_empty(),
+    }
+}

@@ -1,0 +1,243 @@
+//! The end of a run, for people: what failed and why first, in three seconds.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use ratchet_ipc::JobKey;
+use ratchet_runtime::{Class, Outcome, Status, Summary};
+
+use super::human::tone;
+use crate::escape::{plain, plain_lines};
+use crate::readable::{duration, name_of};
+use crate::style::{Style, Tone};
+
+/// How many reasons are told.
+const REASONS: usize = 10;
+
+/// How many reasons are told apart; beyond that they count as others, so that memory stays bounded.
+const KNOWN_REASONS: usize = 1000;
+
+/// How many jobs are named for a reason.
+const NAMED: usize = 3;
+
+/// How many of the slowest are named.
+const SLOWEST: usize = 3;
+
+/// How many jobs are named whose results are in doubt.
+const SUSPECTS: usize = 20;
+
+/// Collects what the end has to say, outcome by outcome, in bounded memory.
+#[derive(Debug, Default)]
+pub(crate) struct HumanSummary {
+    reasons: BTreeMap<Reason, Group>,
+    others: u64,
+    slowest: BinaryHeap<Reverse<(Duration, String)>>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reason {
+    class: Class,
+    /// What jobs that failed alike have in common.
+    said: String,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    count: u64,
+    /// The first ones.
+    named: Vec<String>,
+    /// What the first one that printed anything printed last.
+    last_line: Option<String>,
+}
+
+impl HumanSummary {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
+        if outcome.attempts > 0 && !outcome.cached {
+            let slow = Reverse((outcome.duration, name_of(outcome)));
+            if self.slowest.len() < SLOWEST {
+                self.slowest.push(slow);
+            } else if self.slowest.peek().is_some_and(|least| slow < *least) {
+                self.slowest.pop();
+                self.slowest.push(slow);
+            }
+        }
+        let (Some(failure), Status::Failed | Status::TimedOut | Status::Crashed) =
+            (outcome.failure(), outcome.status())
+        else {
+            return;
+        };
+        let reason = Reason {
+            class: failure.class,
+            said: first_line(&failure.message),
+        };
+        if self.reasons.len() >= KNOWN_REASONS && !self.reasons.contains_key(&reason) {
+            self.others += 1;
+            return;
+        }
+        let group = self.reasons.entry(reason).or_default();
+        group.count += 1;
+        if group.named.len() < NAMED {
+            group.named.push(name_of(outcome));
+        }
+        if group.last_line.is_none() {
+            // Many programs complain on stdout, and say nothing on stderr.
+            let outputs = [failure.stderr.as_deref(), failure.stdout.as_deref()];
+            let last = outputs
+                .into_iter()
+                .flatten()
+                .find_map(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
+            group.last_line = last.map(first_line);
+        }
+    }
+
+    /// The text; `rerun` is the command that runs again what did not succeed.
+    pub(crate) fn render(&self, summary: &Summary, style: Style, rerun: Option<&str>) -> String {
+        let mut text = String::new();
+        self.render_reasons(style, &mut text);
+        self.render_slowest(summary, &mut text);
+        render_suspects(&summary.suspects, style, &mut text);
+        render_counts(summary, style, &mut text);
+        if let Some(rerun) = rerun.filter(|_| !summary.all_successful()) {
+            line(
+                &mut text,
+                format_args!("run again what did not succeed: {rerun}"),
+            );
+        }
+        text
+    }
+
+    fn render_reasons(&self, style: Style, text: &mut String) {
+        let mut reasons: Vec<(&Reason, &Group)> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(_, group)| Reverse(group.count));
+        for (reason, group) in reasons.iter().take(REASONS) {
+            let mut named = group.named.join(", ");
+            let more = group.count - group.named.len() as u64;
+            if more > 0 {
+                // Writing to a string does not fail.
+                let _ = write!(named, " and {more} more");
+            }
+            let count = format!("{:>6} x", group.count);
+            line(
+                text,
+                format_args!(
+                    "{} {}: {}  {}",
+                    style.paint(Tone::Bad, &count),
+                    reason.class,
+                    plain(&reason.said),
+                    style.paint(Tone::Quiet, &named)
+                ),
+            );
+            for last in group.last_line.iter().flat_map(|last| plain_lines(last)) {
+                line(text, format_args!("         | {last}"));
+            }
+        }
+        let hidden = reasons
+            .iter()
+            .skip(REASONS)
+            .map(|(_, group)| group.count)
+            .sum::<u64>()
+            + self.others;
+        if hidden > 0 {
+            line(text, format_args!("{hidden:>6} x other reasons"));
+        }
+    }
+
+    fn render_slowest(&self, summary: &Summary, text: &mut String) {
+        // Of a handful of jobs everybody knows which is slow.
+        if summary.total <= SLOWEST as u64 {
+            return;
+        }
+        let mut slowest: Vec<_> = self.slowest.iter().map(|Reverse(slow)| slow).collect();
+        slowest.sort_by(|left, right| right.cmp(left));
+        let named: Vec<String> = slowest
+            .into_iter()
+            .map(|(duration, name)| format!("{name} {}", self::duration(*duration)))
+            .collect();
+        if !named.is_empty() {
+            line(text, format_args!("slowest: {}", named.join(", ")));
+        }
+    }
+}
+
+/// Names the jobs whose results were reported before they proved to be in doubt.
+fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
+    if suspects.is_empty() {
+        return;
+    }
+    let mut named: Vec<String> = suspects
+        .iter()
+        .take(SUSPECTS)
+        .map(|id| plain(id.as_str()).into())
+        .collect();
+    let more = suspects.len() - named.len();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    let count = style
+        .paint(Tone::Bad, &format!("{:>6} x", suspects.len()))
+        .into_owned();
+    line(
+        text,
+        format_args!(
+            "{count} suspect: a filter proved to be out of step after it gave these results, and any of them may be \
+             the answer to another item: {}",
+            named.join(", ")
+        ),
+    );
+}
+
+fn render_counts(summary: &Summary, style: Style, text: &mut String) {
+    let mut parts = Vec::new();
+    for status in Status::ALL {
+        let count = summary.counts.of(status);
+        if count > 0 || (status == Status::Succeeded && summary.total > 0) {
+            let word = status.as_str().replace('_', " ");
+            let mut part = style
+                .paint(tone(status), &format!("{count} {word}"))
+                .into_owned();
+            if status == Status::Succeeded && summary.cached > 0 {
+                let _ = write!(part, " ({} cached)", summary.cached);
+            }
+            parts.push(part);
+        }
+    }
+    if parts.is_empty() {
+        parts.push("no jobs".to_owned());
+    }
+    for (count, one, many) in [
+        (summary.retries, "retry", "retries"),
+        (
+            summary.worker_restarts,
+            "worker restarted",
+            "workers restarted",
+        ),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {}", if count == 1 { one } else { many }));
+        }
+    }
+    let mut said = format!("{} in {}", parts.join(", "), duration(summary.elapsed));
+    // Of a run that was stopped the time is the time until the stop, and no measure of its jobs.
+    if summary.counts.cancelled == 0 {
+        // Writing to a string does not fail.
+        let _ = write!(said, ", {:.1} jobs/s", summary.throughput);
+    }
+    line(text, format_args!("{said}"));
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// The first line of a text, cut where nobody reads on.
+fn first_line(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= LONGEST {
+        return line.to_owned();
+    }
+    line.chars().take(LONGEST).chain("..".chars()).collect()
+}

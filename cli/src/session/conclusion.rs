@@ -1,0 +1,227 @@
+//! The end of a run: its last messages, the end of its record, and its exit code.
+
+use ratchet_runtime::Stopped;
+use ratchet_runtime::journal::Pruned;
+
+use super::console::Console;
+use super::delivery::DeliveryResult;
+use super::job_source::ResumeDifferences;
+use super::options::RunOptions;
+use super::record::RunRecord;
+use super::signals::SignalHandler;
+use crate::error::CliError;
+use crate::exit::{self, HaltReason, RunEnd};
+use crate::report::statistics;
+
+/// What is known of a run after its last outcome.
+pub(super) struct CompletedRun {
+    pub(super) delivery: DeliveryResult,
+    pub(super) stopped: Option<Stopped>,
+    /// Whether as many jobs succeeded as `--halt` wanted.
+    pub(super) reached_goal: bool,
+    /// Whether all jobs could be read.
+    pub(super) source: Result<(), CliError>,
+    pub(super) differences: Option<ResumeDifferences>,
+}
+
+/// Ends the record, prints the last messages, and returns the exit code.
+pub(super) fn conclude(
+    completed: CompletedRun,
+    signals: &SignalHandler,
+    options: &RunOptions,
+    console: &Console,
+    record: Option<RunRecord>,
+    is_resumed: bool,
+) -> Result<u8, CliError> {
+    let CompletedRun {
+        delivery,
+        stopped,
+        reached_goal,
+        source,
+        differences,
+    } = completed;
+    let summary = delivery.summary;
+    let rerun = record.as_ref().map(|record| record.resume_command(options));
+    let end = run_end(stopped.as_ref(), reached_goal, signals);
+    let is_reader_gone = matches!(&delivery.written, Err(error) if error.is_reader_gone());
+    let is_done = is_finished(&end, stopped.as_ref()) && delivery.written.is_ok() && source.is_ok();
+    let gone = differences
+        .as_ref()
+        .map_or(0, |differences| differences.gone);
+    let recorded = record.map_or(Ok(Vec::new()), |record| {
+        record.end(&summary, is_done, gone, &options.retention)
+    });
+    if let Some(text) = recorded
+        .as_ref()
+        .ok()
+        .and_then(|pruned| describe_pruned(pruned))
+    {
+        // Printed in spite of `--quiet`, because nobody can resume these runs any more.
+        console.say(&text);
+    }
+    if let Some(differences) = differences.filter(|_| is_resumed && !options.quiet) {
+        console.say(&describe_differences(&differences));
+    }
+    let is_interrupted = matches!(end, Ok(RunEnd::Interrupted | RunEnd::Terminated));
+    if !options.quiet && summary.total > 0 {
+        let rerun = rerun
+            .as_deref()
+            .filter(|_| !is_interrupted && !is_reader_gone);
+        if options.verbose > 0 {
+            console.say(&statistics(&summary));
+        }
+        let human_summary = delivery.human_summary;
+        console.say(&human_summary.render(&summary, options.stderr_style(), rerun));
+    }
+    if is_interrupted {
+        console.say(&interrupted(rerun.as_deref()));
+    } else if is_reader_gone {
+        let cause = "stopped: the reader of stdout has gone";
+        console.say(&stopped_by(cause, rerun.as_deref()));
+    } else if let Ok(RunEnd::Halted(HaltReason::Limit)) = end
+        && let Some(stopped) = &stopped
+    {
+        console.say(&format!("ratchet: stopped early: {stopped}\n"));
+    }
+    if !is_reader_gone {
+        delivery.written?;
+    }
+    source?;
+    // Where a failing record ended the run, `end` is that error. It comes before what `recorded` says, which is only a
+    // consequence.
+    let end = end?;
+    recorded?;
+    let end = match end {
+        RunEnd::Done | RunEnd::Halted(_) if is_reader_gone => RunEnd::ReaderGone,
+        end => end,
+    };
+    Ok(exit::of_run(end, &summary.counts, summary.suspects.len()))
+}
+
+/// Whether the run came to its end by itself. A run that stopped, for whatever reason, may have jobs without outcomes,
+/// so its record says that it was interrupted, whatever its exit code is.
+fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>) -> bool {
+    matches!(end, Ok(RunEnd::Done)) && stopped.is_none()
+}
+
+fn run_end(
+    stopped: Option<&Stopped>,
+    reached_goal: bool,
+    signals: &SignalHandler,
+) -> Result<RunEnd, CliError> {
+    if let Some(end) = signals.run_end() {
+        return Ok(end);
+    }
+    match stopped {
+        Some(Stopped::Failures { .. } | Stopped::Deadline) => {
+            Ok(RunEnd::Halted(HaltReason::Limit))
+        }
+        Some(Stopped::Ledger { reason }) => Err(CliError::internal(format!(
+            "the run was stopped because its results could not be recorded: {reason}"
+        ))
+        .with_help(
+            "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record",
+        )),
+        Some(_) if reached_goal => Ok(RunEnd::Halted(HaltReason::Goal)),
+        // The run is also asked to stop where nobody reads its results.
+        None | Some(Stopped::Asked) => Ok(RunEnd::Done),
+        Some(other) => Err(CliError::internal(other.to_string())),
+    }
+}
+
+/// The last line of a run that signals ended.
+pub(super) fn interrupted(rerun: Option<&str>) -> String {
+    stopped_by("interrupted", rerun)
+}
+
+/// The last line of a run that was stopped from outside: the cause, and the command that resumes it.
+fn stopped_by(cause: &str, rerun: Option<&str>) -> String {
+    match rerun {
+        Some(rerun) => format!("ratchet: {cause}; go on with: {rerun}\n"),
+        None => format!("ratchet: {cause}\n"),
+    }
+}
+
+/// Names the runs that were removed although they could have been resumed.
+fn describe_pruned(pruned: &[Pruned]) -> Option<String> {
+    /// How many runs are named.
+    const NAMED: usize = 10;
+    let resumable = pruned.iter().filter(|run| run.was_resumable);
+    let ids: Vec<String> = resumable.map(|run| run.id.to_string()).collect();
+    let runs = match ids.len() {
+        0 => return None,
+        1 => "the record of an old run".to_owned(),
+        count => format!("the records of {count} old runs"),
+    };
+    let named = &ids[..ids.len().min(NAMED)];
+    let more = match ids.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = named.join(", ");
+    Some(format!(
+        "ratchet: removed {runs} that could still have been resumed: {named}{more}; \
+         the settings keep-age, keep-runs and keep-size say how much is kept\n"
+    ))
+}
+
+/// Tells how the jobs of a resumed run differ from those of its earlier part.
+fn describe_differences(
+    ResumeDifferences {
+        jobs: differences,
+        gone,
+    }: &ResumeDifferences,
+) -> String {
+    let mut parts = vec![format!("{} had succeeded before", differences.kept)];
+    for (count, what) in [
+        (differences.failed, "had failed"),
+        (differences.not_ended, "had not ended"),
+        (differences.changed, "changed since"),
+        (differences.dependents, "dependent on what is redone"),
+        (differences.new, "new"),
+        (*gone, "no longer there"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    format!("ratchet: resumed: {}\n", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ratchet_runtime::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_finished_only_if_nothing_stopped_it() {
+        assert!(is_finished(&Ok(RunEnd::Done), None));
+        // The executor says so where its loop ended before the jobs did.
+        assert!(!is_finished(&Ok(RunEnd::Done), Some(&Stopped::Asked)));
+        assert!(!is_finished(&Ok(RunEnd::Interrupted), None));
+        let broken = Err(CliError::internal("the loop panicked"));
+        assert!(!is_finished(&broken, None));
+    }
+
+    #[test]
+    fn only_runs_that_could_be_resumed_are_named_and_not_all_of_many() {
+        let pruned = |was_resumable| Pruned {
+            id: RunId::at(SystemTime::UNIX_EPOCH),
+            was_resumable,
+        };
+        assert_eq!(describe_pruned(&[pruned(false)]), None);
+        let said = describe_pruned(&[pruned(false), pruned(true)]).unwrap();
+        assert!(
+            said.starts_with(
+                "ratchet: removed the record of an old run that could still have been resumed: 0000000; "
+            ),
+            "{said}"
+        );
+        let said = describe_pruned(&[pruned(true); 12]).unwrap();
+        assert!(said.contains("the records of 12 old runs"), "{said}");
+        assert!(said.contains("0000000 and 2 more; "), "{said}");
+    }
+}

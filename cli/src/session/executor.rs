@@ -1,0 +1,144 @@
+//! Builds what a run needs: the executor, its pools, and the monitor of the machine.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
+use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Probe, Sampler};
+use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
+use ratchet_runtime::{
+    Executor, ExecutorBuilder, Limit, Ordering, RunHandle, Service, TaskName, Work,
+};
+
+use super::job_source::JobSource;
+use super::options::RunOptions;
+use crate::args::terms::CacheMode;
+use crate::error::CliError;
+use crate::job_file::{ServedTasks, WorkerPlan};
+use crate::map::HaltRule;
+
+/// How often memory and load are measured, where new jobs depend on them.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many bytes of cached results a run keeps in memory: the small results of some ten thousand jobs. A hit in memory
+/// takes a tenth of the time of a hit on disk, and is possible while another process keeps the disk cache locked.
+const MEMORY_CACHE_BYTES: u64 = 16 << 20;
+
+/// The executor without its pools.
+pub(super) fn executor(
+    options: &RunOptions,
+    limits: Vec<(String, Limit)>,
+    halt: Option<HaltRule>,
+) -> ExecutorBuilder {
+    let mut builder = Executor::builder()
+        .slots(options.slots)
+        .needs_are_checked()
+        .grace(options.phases());
+    for (name, limit) in limits {
+        builder = builder.limit(name, limit);
+    }
+    if let Some((rule, how)) = halt.and_then(HaltRule::failure_limit) {
+        builder = builder.halt(rule, how);
+    } else if let Some(rule) = options.max_failures {
+        builder = builder.max_failures(rule);
+    }
+    if let Some(deadline) = options.deadline {
+        builder = builder.deadline(deadline);
+    }
+    if options.keep_order {
+        builder = builder.ordering(Ordering::Submission);
+    }
+    if let Some(folder) = &options.cache_dir {
+        let cache = || {
+            let memory = Arc::new(MemoryCache::new(MEMORY_CACHE_BYTES));
+            let disk = Arc::new(options.cache_owner.cache(folder));
+            TaskCache::new(Arc::new(TieredCache::new(memory, disk)))
+        };
+        match options.cache {
+            CacheMode::On => builder = builder.cache(cache()),
+            CacheMode::Refresh => builder = builder.refresh_cache(cache()),
+            CacheMode::Off => {}
+        }
+    }
+    builder
+}
+
+/// The workers whose tasks the jobs name. Of a stream that is not known, so all are needed.
+pub(super) fn needed_workers(workers: Vec<WorkerPlan>, jobs: &JobSource) -> Vec<WorkerPlan> {
+    let JobSource::List(jobs) = jobs else {
+        return workers;
+    };
+    let tasks: HashSet<&TaskName> = jobs
+        .iter()
+        .filter_map(|job| match &job.work {
+            Work::Task { task, .. } => Some(task),
+            _ => None,
+        })
+        .collect();
+    let is_needed = |worker: &WorkerPlan| match &worker.serves {
+        ServedTasks::Everything => !tasks.is_empty(),
+        ServedTasks::Named(served) => served.iter().any(|task| tasks.contains(task)),
+    };
+    workers.into_iter().filter(is_needed).collect()
+}
+
+/// Adds a pool for each kind of worker.
+pub(super) async fn add_pools(
+    mut builder: ExecutorBuilder,
+    supervisor: &ProcessSupervisor,
+    workers: Vec<WorkerPlan>,
+) -> Result<(ExecutorBuilder, Vec<ProcessPool>), CliError> {
+    let mut pools = Vec::new();
+    for worker in workers {
+        let pool = supervisor.add(worker.pool).await?;
+        builder = builder.pool(pool.clone(), services(worker.serves));
+        pools.push(pool);
+    }
+    Ok((builder, pools))
+}
+
+fn services(serves: ServedTasks) -> Vec<Service> {
+    match serves {
+        ServedTasks::Everything => Vec::new(),
+        ServedTasks::Named(tasks) => tasks.into_iter().map(Service::new).collect(),
+    }
+}
+
+/// The sampler of memory and load, if new jobs depend on them. A limit that this machine can never meet is refused.
+pub(super) fn machine_sampler(admission: &Admission) -> Result<Option<Sampler>, CliError> {
+    if *admission == Admission::default() {
+        return Ok(None);
+    }
+    let unsupported = |error: ratchet_runtime::monitor::MonitorError| {
+        CliError::usage(error.to_string())
+            .with_help("leave out --memory-limit, --memory-free and --load")
+    };
+    let mut sampler = Sampler::new().map_err(unsupported)?;
+    match admission.never(&sampler.read()) {
+        Some(shortage) => Err(CliError::usage(format!(
+            "no job would ever start: {shortage}"
+        ))),
+        None => Ok(Some(sampler)),
+    }
+}
+
+/// Holds new jobs back while the machine has too little memory or too much load.
+pub(super) fn watch_machine(
+    admission: Admission,
+    sampler: Sampler,
+    handle: RunHandle,
+) -> Result<(), CliError> {
+    let monitor = Monitor::new(sampler, SAMPLE_INTERVAL)
+        .map_err(|error| CliError::internal("the machine cannot be watched").because(error))?;
+    let mut gate = Gate::new(admission);
+    handle.hold(Some("memory and load are being measured".to_owned()));
+    tokio::spawn(monitor.watch(move |reading| {
+        let running = handle.status().running as u64;
+        handle.hold(match gate.decide(reading, running) {
+            Admit::Go => None,
+            Admit::Hold(shortage) => Some(shortage.to_string()),
+        });
+    }));
+    Ok(())
+}

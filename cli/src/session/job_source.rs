@@ -1,0 +1,331 @@
+//! The source of the jobs of a run: a list, or a stream that is read as there is room.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ratchet_runtime::journal::{Differences, Source, Verdict};
+use ratchet_runtime::{
+    Executor, History, Job, JobKey, Journal, Outcome, Resume, Run, Submitter, Work, order_by_needs,
+};
+use tokio::sync::oneshot;
+
+use super::terminal::TerminalUse;
+use crate::error::CliError;
+use crate::job_file::{JobLines, Jobs, StreamError};
+use crate::map::MapJobs;
+
+/// How many jobs are handed over together.
+const BATCH: usize = 128;
+
+/// Large jobs are handed over before there are so many, when they have as many bytes as this together.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Where the jobs of a run come from.
+pub(crate) enum JobSource {
+    /// All jobs are known.
+    List(Vec<Job>),
+    /// Jobs are read as there is room.
+    Stream(Box<dyn JobStream>),
+}
+
+/// Jobs that are read one by one. They are read on a thread of their own, so reading may wait.
+pub(crate) trait JobStream: Send {
+    fn next(&mut self) -> Option<Result<Job, CliError>>;
+
+    /// Whether asking for the next job may wait for whoever writes it.
+    fn may_wait(&self) -> bool;
+
+    /// How many jobs there are, if that is known before they are read.
+    fn total(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl JobSource {
+    pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
+        match jobs {
+            Jobs::Listed { jobs, .. } => Self::List(jobs),
+            Jobs::Streamed(lines) => Self::Stream(Box::new(FileLines { lines, strict })),
+        }
+    }
+
+    pub(crate) fn of_map(jobs: MapJobs) -> Self {
+        Self::Stream(Box::new(jobs))
+    }
+
+    /// Gives the terminal to the jobs that are commands, if `terminal` says so.
+    pub(crate) fn with_terminal(self, terminal: TerminalUse) -> Self {
+        match (terminal, self) {
+            (TerminalUse::Progress, feed) => feed,
+            (TerminalUse::Job, Self::List(jobs)) => {
+                Self::List(jobs.into_iter().map(on_terminal).collect())
+            }
+            (TerminalUse::Job, Self::Stream(stream)) => {
+                Self::Stream(Box::new(TerminalJobs(stream)))
+            }
+        }
+    }
+
+    /// Begins the run. The second part of the result tells, once the run has ended, how the source ended. `announce` is
+    /// called with the number of jobs of a stream, as soon as that is known.
+    pub(super) fn begin(
+        self,
+        executor: &Executor,
+        earlier: Option<EarlierOutcomes>,
+        announce: impl Fn(u64) + Send + 'static,
+    ) -> Result<(Run, SourceEnd), CliError> {
+        let mut earlier = earlier;
+        match self {
+            Self::List(jobs) => {
+                let jobs = match &mut earlier {
+                    Some(earlier) => earlier.look_up_all(jobs),
+                    None => jobs,
+                };
+                let run = executor.run_list(jobs)?;
+                let differences = earlier.map(EarlierOutcomes::differences);
+                Ok((run, SourceEnd::Known(differences)))
+            }
+            Self::Stream(stream) => {
+                let (submitter, run) = executor.open()?;
+                let (send, ended) = oneshot::channel();
+                let runtime = tokio::runtime::Handle::current();
+                if let Some(total) = stream.total() {
+                    announce(total);
+                }
+                std::thread::Builder::new()
+                    .name("jobs".to_owned())
+                    .spawn(move || {
+                        let result =
+                            submit_all(stream, &submitter, &runtime, &mut earlier, announce);
+                        let differences = earlier.map(EarlierOutcomes::differences);
+                        // A run that was stopped has ended without waiting for this.
+                        let _ = send.send((result, differences));
+                    })
+                    .map_err(|error| {
+                        CliError::internal("the thread for jobs cannot be started").because(error)
+                    })?;
+                Ok((run, SourceEnd::Thread(ended)))
+            }
+        }
+    }
+}
+
+/// Tells how the source of the jobs ended.
+pub(super) enum SourceEnd {
+    /// A list ends when it is handed over.
+    Known(Option<ResumeDifferences>),
+    /// The thread that reads a stream sends it.
+    Thread(oneshot::Receiver<(Result<(), CliError>, Option<ResumeDifferences>)>),
+}
+
+/// How the jobs of a resumed run differ from those of its earlier part.
+pub(super) struct ResumeDifferences {
+    pub(super) jobs: Differences,
+    /// How many jobs of the earlier part are not among the jobs any more.
+    pub(super) gone: u64,
+}
+
+impl SourceEnd {
+    /// The error and the differences of a source whose run has ended. A stream that still waits for jobs has neither.
+    pub(super) fn end(self) -> (Result<(), CliError>, Option<ResumeDifferences>) {
+        match self {
+            Self::Known(differences) => (Ok(()), differences),
+            Self::Thread(mut ended) => ended.try_recv().unwrap_or((Ok(()), None)),
+        }
+    }
+}
+
+/// The outcomes of an earlier part of the run.
+pub(super) struct EarlierOutcomes {
+    resume: Resume,
+    /// The journal, which this part of the run continues.
+    journal: Arc<Mutex<Journal>>,
+}
+
+impl EarlierOutcomes {
+    pub(super) fn new(
+        history: History,
+        source: Option<&Source>,
+        journal: &Arc<Mutex<Journal>>,
+    ) -> Self {
+        Self {
+            resume: Resume::new(Arc::new(history), source),
+            journal: Arc::clone(journal),
+        }
+    }
+
+    /// Looks each job up after the jobs that it needs, and leaves all in their order.
+    #[expect(clippy::expect_used, reason = "the order has each index once")]
+    fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        let order = needs_first(&jobs);
+        let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+        for index in order {
+            let job = jobs[index].take().expect("a job is looked up once");
+            jobs[index] = Some(self.look_up(job));
+        }
+        jobs.into_iter().flatten().collect()
+    }
+
+    /// Turns a job that has succeeded before into one that has ended, unless a job that it needs is run again.
+    fn look_up(&mut self, job: Job) -> Job {
+        let Verdict::Skip(recorded) = self.resume.decide(&job) else {
+            return job;
+        };
+        match self.resume.history().outcome(&recorded) {
+            Ok(mut outcome) => {
+                if outcome.id != job.id {
+                    outcome.id = job.id.clone();
+                    self.renumber(&job, &outcome);
+                }
+                Job {
+                    needs: job.needs,
+                    item: job.item,
+                    ..Job::ended(outcome)
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, job = %job.id, "the result of a job cannot be read, so the job is run again");
+                self.resume.redo(&recorded);
+                job
+            }
+        }
+    }
+
+    /// Records the new number of a kept result, because its item stands elsewhere in the list now.
+    fn renumber(&self, job: &Job, outcome: &Outcome) {
+        // A journal is whole between two calls, so a panic elsewhere does not spoil it.
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = journal.append(job, outcome) {
+            // A journal that failed once fails at every further call, so the run itself ends with this error.
+            tracing::warn!(%error, job = %job.id, "the new number of a job cannot be recorded");
+        }
+    }
+
+    fn differences(self) -> ResumeDifferences {
+        ResumeDifferences {
+            jobs: self.resume.differences(),
+            gone: self.resume.gone(),
+        }
+    }
+}
+
+/// The indexes of jobs, in an order in which each job comes after the jobs that it needs.
+fn needs_first(jobs: &[Job]) -> Vec<usize> {
+    let in_file = || (0..jobs.len()).collect();
+    if jobs.iter().all(|job| job.needs.is_empty()) {
+        return in_file();
+    }
+    let names: Vec<(&str, Vec<&str>)> = jobs
+        .iter()
+        .map(|job| {
+            let needs = job.needs.iter().map(JobKey::as_str);
+            (job.id.as_str(), needs.collect())
+        })
+        .collect();
+    // The executor refuses jobs that cannot be ordered when the run begins.
+    order_by_needs(&names).unwrap_or_else(|_| in_file())
+}
+
+/// Submits the jobs of a stream, in batches as long as the next job is there without waiting.
+fn submit_all(
+    mut stream: Box<dyn JobStream>,
+    submitter: &Submitter,
+    runtime: &tokio::runtime::Handle,
+    earlier: &mut Option<EarlierOutcomes>,
+    announce: impl Fn(u64),
+) -> Result<(), CliError> {
+    let mut total = 0;
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut bytes = 0;
+    let mut result = Ok(());
+    while let Some(job) = stream.next() {
+        match job {
+            Ok(job) => {
+                total += 1;
+                if let Work::Task { input, .. } = &job.work {
+                    bytes += input.as_str().len();
+                }
+                batch.push(match earlier {
+                    Some(earlier) => earlier.look_up(job),
+                    None => job,
+                });
+            }
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+        if batch.len() == BATCH || bytes >= BATCH_BYTES || stream.may_wait() {
+            bytes = 0;
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if runtime.block_on(submitter.submit_many(full)).is_err() {
+                // The run takes no more jobs; it knows why.
+                return Ok(());
+            }
+        }
+    }
+    announce(total);
+    if !batch.is_empty() {
+        // If the run takes no more jobs, it knows why.
+        let _ = runtime.block_on(submitter.submit_many(batch));
+    }
+    result
+}
+
+/// Jobs to which the terminal is given.
+struct TerminalJobs(Box<dyn JobStream>);
+
+impl JobStream for TerminalJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Some(self.0.next()?.map(on_terminal))
+    }
+
+    fn may_wait(&self) -> bool {
+        self.0.may_wait()
+    }
+}
+
+fn on_terminal(mut job: Job) -> Job {
+    if let Work::Command(config) = &mut job.work {
+        Arc::make_mut(config).terminal = true;
+    }
+    job
+}
+
+/// The jobs of a JSON lines file. A line that makes no job is a failed job, or an error with `--strict`.
+struct FileLines {
+    lines: Box<JobLines>,
+    strict: bool,
+}
+
+impl JobStream for FileLines {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Some(match self.lines.next()? {
+            Ok(job) => Ok(job),
+            Err(StreamError::Refused(line)) if self.strict => Err((*line).into()),
+            Err(StreamError::Refused(line)) => Ok(line.job()),
+            Err(StreamError::Unreadable(source)) => {
+                let name = self.lines.name();
+                // Jobs have run already, so this is no usage error.
+                Err(CliError::internal(format!("`{name}` cannot be read further")).because(source))
+            }
+        })
+    }
+
+    fn may_wait(&self) -> bool {
+        self.lines.may_wait()
+    }
+}
+
+impl JobStream for MapJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        Iterator::next(self).map(Ok)
+    }
+
+    fn may_wait(&self) -> bool {
+        Self::may_wait(self)
+    }
+
+    fn total(&self) -> Option<u64> {
+        Self::total(self)
+    }
+}

@@ -1,0 +1,206 @@
+//! What holds for a run: what was typed, else what was set, else the default.
+
+use std::io::{self, IsTerminal};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ratchet_resilience::shutdown::Grace;
+use ratchet_runtime::journal::Retention;
+use ratchet_runtime::monitor::Admission;
+use ratchet_runtime::process::{Prefetch, Size};
+use ratchet_runtime::{CacheTerms, Durability, MaxFailures, Timeouts};
+
+use crate::args::common::CommonArguments;
+use crate::args::record::RecordArguments;
+use crate::args::terms::{CacheMode, TermsArguments};
+use crate::environment::UserEnvironment;
+use crate::error::CliError;
+use crate::folders::CacheOwner;
+use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults};
+use crate::report::ResultFormat;
+use crate::settings::Settings;
+use crate::style::{Style, When};
+use crate::value::Amount;
+
+/// How long a job has at least that is asked to stop.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// How long running jobs have after the first signal, where nobody says it.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What holds.
+#[derive(Debug)]
+pub(crate) struct RunOptions {
+    pub(crate) slots: u32,
+    pub(crate) workers: u32,
+    pub(crate) prefetch: Option<Prefetch>,
+    pub(crate) admission: Admission,
+    /// For jobs that say nothing: what was typed, and what was set.
+    pub(crate) flags: PartialTerms,
+    pub(crate) settings: PartialTerms,
+    pub(crate) cache: CacheMode,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) cache_owner: CacheOwner,
+    pub(crate) max_failures: Option<MaxFailures>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) format: Option<ResultFormat>,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) keep_order: bool,
+    pub(crate) progress: When,
+    pub(crate) color: When,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) no_record: bool,
+    /// Where runs are recorded, if there is a place.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// It was typed, so whoever goes on with the run has to type it too.
+    pub(crate) typed_state_dir: Option<PathBuf>,
+    pub(crate) durability: Durability,
+    /// Which runs are kept.
+    pub(crate) retention: Retention,
+}
+
+impl RunOptions {
+    pub(crate) fn of(
+        typed: &CommonArguments,
+        record: &RecordArguments,
+        settings: &Settings,
+        environment: &UserEnvironment,
+    ) -> Self {
+        let CommonArguments {
+            concurrency,
+            terms,
+            stop,
+            output,
+            display,
+        } = typed;
+        let slots = concurrency
+            .jobs
+            .or(settings.jobs())
+            .map_or_else(cores, NonZeroU32::get);
+        let workers = concurrency.workers.or(settings.workers());
+        let typed_state_dir = record.state.state_dir.clone();
+        let state_dir = match &typed_state_dir {
+            Some(folder) => Some(folder.clone()),
+            None => settings.state_dir(environment).ok(),
+        };
+        let cache_dir = match &typed_state_dir {
+            Some(folder) => Some(folder.join("cache")),
+            None => settings.cache_dir(environment).ok(),
+        };
+        Self {
+            slots,
+            workers: workers.map_or(slots, NonZeroU32::get),
+            prefetch: concurrency.prefetch.or(settings.prefetch()),
+            admission: Admission {
+                memory_free: concurrency.memory_free.or(settings.memory_free()),
+                load: concurrency.load.or(settings.load_limit()),
+                memory_limit: concurrency.memory_limit.or(settings.memory_limit()),
+            },
+            flags: typed_terms(terms),
+            settings: settings.terms(),
+            cache: terms.cache.unwrap_or(CacheMode::On),
+            cache_dir,
+            cache_owner: CacheOwner::default(),
+            max_failures: stop
+                .max_fail
+                .or(settings.max_fail())
+                .and_then(Amount::max_failures),
+            deadline: stop.deadline.or(settings.deadline()),
+            grace: stop.grace.or(settings.grace()).unwrap_or(GRACE),
+            format: output.format.or(settings.format()),
+            output: output.output.clone(),
+            keep_order: output.keep_order,
+            progress: display.progress.or(settings.progress()).unwrap_or_default(),
+            color: display.color.or(settings.color()).unwrap_or_default(),
+            quiet: display.quiet,
+            verbose: display.verbose,
+            log_file: display.log_file.clone().or_else(|| settings.log_file()),
+            no_record: record.no_record,
+            state_dir,
+            typed_state_dir,
+            durability: settings.durability().unwrap_or_default(),
+            retention: settings.retention(),
+        }
+    }
+
+    /// What holds for workers that say nothing of it.
+    pub(crate) fn pool_defaults(&self) -> PoolDefaults {
+        PoolDefaults {
+            size: Some(Size::between(1, self.workers)),
+            prefetch: self.prefetch,
+            grace: Some(self.grace),
+        }
+    }
+
+    /// The style of text on stderr.
+    pub(crate) fn stderr_style(&self) -> Style {
+        Style::of_stderr(self.color)
+    }
+
+    /// Whether results are lines for people on the terminal that they look at.
+    pub(crate) fn writes_results_for_people(&self) -> bool {
+        self.output.is_none()
+            && io::stdout().is_terminal()
+            && matches!(self.format, None | Some(ResultFormat::Human))
+    }
+
+    /// Gives the terminal to the jobs, one at a time. Progress is shown on it only if that was asked for.
+    pub(super) fn leave_terminal_to_jobs(&mut self) {
+        self.slots = 1;
+        if self.progress == When::Auto {
+            self.progress = When::Never;
+        }
+    }
+
+    /// The folder in which the run is recorded.
+    pub(super) fn state_dir(&self) -> Result<PathBuf, CliError> {
+        match &self.state_dir {
+            Some(folder) => Ok(folder.clone()),
+            None => Err(CliError::usage(
+                "there is no place to record this run: neither HOME nor XDG_STATE_HOME is set to a folder",
+            )
+            .with_help(
+                "set one of them or RATCHET_STATE_DIR, say --state-dir, or run with --no-record: then the run cannot be resumed",
+            )),
+        }
+    }
+
+    /// The phases of a run that is asked to stop.
+    pub(crate) fn phases(&self) -> Grace {
+        let usual = Grace::default();
+        Grace {
+            draining: self.grace,
+            // Who has less time to finish has no more to obey, but a moment for that.
+            cancelling: self.grace.clamp(MOMENT, usual.cancelling),
+            ..usual
+        }
+    }
+}
+
+/// How many slots there are where nobody says it.
+pub(crate) fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
+}
+
+fn typed_terms(terms: &TermsArguments) -> PartialTerms {
+    let cache = matches!(terms.cache, Some(CacheMode::On | CacheMode::Refresh));
+    PartialTerms {
+        hint: terms.hint.clone(),
+        timeouts: terms.timeout.map(Timeouts::after),
+        retry: PartialRetry {
+            max: terms.retries,
+            ..PartialRetry::default()
+        },
+        cache: cache.then(|| CacheTerms::On {
+            inputs: Vec::new(),
+            env: Vec::new(),
+            ttl: None,
+        }),
+        ..PartialTerms::default()
+    }
+}

@@ -1,0 +1,81 @@
+//! Where the results of a run are written: a file or stdout, beside whatever else is on the same terminal.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+
+use ratchet_caching::{Clock, SystemClock};
+
+use super::console::Console;
+use super::options::RunOptions;
+use crate::error::CliError;
+use crate::output::{Destination, Output};
+use crate::report::{Report, ResultFormat, report};
+use crate::style::Style;
+
+/// Opens the output of a run.
+pub(crate) fn open_output(
+    options: &RunOptions,
+    console: &Console,
+) -> Result<(Box<dyn Write + Send>, Destination), CliError> {
+    let destination = options.output.clone().map(Destination::of);
+    match destination {
+        Some(Destination::File(path)) => match File::create(&path) {
+            Ok(file) => Ok((Box::new(file), Destination::File(path))),
+            Err(error) => Err(CliError::unwritable(&path, error)),
+        },
+        Some(Destination::Stdout) | None => Ok((stdout(console), Destination::Stdout)),
+    }
+}
+
+/// Opens the report of a run: in the format that was asked for, else in the one that suits its reader.
+pub(crate) fn open_report(
+    options: &RunOptions,
+    console: &Console,
+) -> Result<Box<dyn Report>, CliError> {
+    let is_terminal = options.output.is_none() && io::stdout().is_terminal();
+    let format = options.format.unwrap_or(if is_terminal {
+        ResultFormat::Human
+    } else {
+        ResultFormat::Jsonl
+    });
+    let style = Style::decide(options.color, is_terminal, |name| std::env::var_os(name));
+    let (out, destination) = open_output(options, console)?;
+    let out = Output::new(out, destination);
+    Ok(report(format, out, style, SystemClock.now())?)
+}
+
+/// Stdout. On a terminal, the bars are hidden while it is written.
+pub(crate) fn stdout(console: &Console) -> Box<dyn Write + Send> {
+    if io::stdout().is_terminal() {
+        Box::new(TerminalStdout {
+            console: console.clone(),
+            ends_line: true,
+        })
+    } else {
+        Box::new(io::stdout())
+    }
+}
+
+/// Stdout on a terminal that may show bars.
+struct TerminalStdout {
+    console: Console,
+    /// Whether what was written so far ends with a newline.
+    ends_line: bool,
+}
+
+impl Write for TerminalStdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self
+            .console
+            .write_aside(bytes.ends_with(b"\n"), || io::stdout().write(bytes))?;
+        if written > 0 {
+            self.ends_line = bytes[..written].ends_with(b"\n");
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.console
+            .write_aside(self.ends_line, || io::stdout().flush())
+    }
+}

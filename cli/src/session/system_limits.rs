@@ -1,0 +1,67 @@
+//! Prepares what the system limits, descriptors and threads, before anything runs.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use ratchet_runtime::process::raise_descriptor_limit;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::CliError;
+
+/// How many descriptors this process needs besides its jobs: files, journal, cache, event loop, keeper.
+const OWN: u64 = 48;
+
+/// How many descriptors a running job needs: two pipes, the notice of its end, and two files where it prints much; or
+/// the three pipes of a worker and the notice.
+const PER_JOB: u64 = 5;
+
+/// How many descriptors a job needs while it starts.
+const PER_START: u64 = 8;
+
+/// How long an idle thread stays: longer than any run takes.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// Raises the limit of descriptors as far as the jobs and workers need, and returns how many jobs fit into it.
+pub(super) fn prepare(slots: u32, workers: u32) -> Result<u32, CliError> {
+    let wanted = u64::from(slots) + u64::from(workers);
+    let limit = raise_descriptor_limit(OWN + wanted * PER_START).map_err(|error| {
+        CliError::internal("the limit of open files cannot be raised").because(error)
+    })?;
+    let fit = limit.saturating_sub(OWN) / PER_JOB;
+    if fit == 0 {
+        let least = OWN + PER_JOB;
+        return Err(CliError::usage(format!(
+            "this process may open {limit} files at once, and needs at least {least}"
+        ))
+        .with_help("raise the limit, as by `ulimit -n 1024`"));
+    }
+    Ok(u32::try_from(fit).map_or(slots, |fit| fit.min(slots)))
+}
+
+/// Starts the event loop.
+///
+/// tokio gives blocking work to a pool of threads, and panics where the system refuses the first thread of that pool. So
+/// the first thread is started here, where a refusal is an error, and never ends. Once it exists, blocking work waits
+/// for it where the system refuses further threads.
+pub(super) fn event_loop() -> Result<Runtime, CliError> {
+    let no_loop = |error: io::Error| {
+        CliError::internal("the event loop cannot be started")
+            .because(error)
+            .with_help("the limit of processes and threads may be too low (`ulimit -u`)")
+    };
+    // This asks for a thread in a way that returns an error instead of a panic.
+    let thread = std::thread::Builder::new().spawn(|| ()).map_err(no_loop)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(FOR_EVER)
+        .build()
+        .map_err(no_loop)?;
+    let first = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
+    // The thread does nothing, so it has not panicked.
+    let _ = thread.join();
+    match first {
+        Ok(_) => Ok(runtime),
+        Err(_) => Err(no_loop(io::ErrorKind::WouldBlock.into())),
+    }
+}

@@ -1,0 +1,107 @@
+//! When and how text is coloured.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+/// When something is done that depends on whether the output is a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    is_coloured: bool,
+}
+
+/// What a colour means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Doubtful,
+    Quiet,
+}
+
+impl Style {
+    pub(crate) const PLAIN: Self = Self { is_coloured: false };
+    #[cfg(test)]
+    pub(crate) const COLOURED: Self = Self { is_coloured: true };
+
+    /// Decides by the setting, then by `NO_COLOR` and `TERM`, then by whether the text goes to a terminal.
+    pub(crate) fn decide(
+        when: When,
+        is_terminal: bool,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let is_coloured = match when {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let dumb = variable("TERM").is_some_and(|value| value == "dumb");
+                is_terminal && !refused && !dumb
+            }
+        };
+        Self { is_coloured }
+    }
+
+    /// The style of text on this process's stdout, if it is a terminal.
+    pub(crate) fn of_stdout(when: When) -> Self {
+        let is_terminal = std::io::stdout().is_terminal();
+        Self::decide(when, is_terminal, |name| std::env::var_os(name))
+    }
+
+    /// The style of text on this process's stderr.
+    pub(crate) fn of_stderr(when: When) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self::decide(when, is_terminal, |name| std::env::var_os(name))
+    }
+
+    pub(crate) fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> Cow<'_, str> {
+        if !self.is_coloured || text.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let code = match tone {
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Doubtful => 33,
+            Tone::Quiet => 2,
+        };
+        Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        let decide = |asked, terminal, set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).into())
+            };
+            Style::decide(asked, terminal, variable).is_coloured
+        };
+        assert!(decide(When::Auto, true, &[("TERM", "xterm")]));
+        assert!(decide(When::Auto, true, &[("NO_COLOR", "")]));
+        assert!(!decide(When::Auto, true, &[("NO_COLOR", "1")]));
+        assert!(!decide(When::Auto, true, &[("TERM", "dumb")]));
+        assert!(!decide(When::Auto, false, &[]));
+        assert!(decide(When::Always, false, &[("NO_COLOR", "1")]));
+        assert!(!decide(When::Never, true, &[]));
+    }
+}

@@ -1,0 +1,94 @@
+//! Signals that come while a call still reads its jobs or its first item.
+
+use std::fs::File;
+use std::io::Write;
+
+use ratchet_tests::{Folder, Ratchet, Running, Signal};
+use rustix::fs::{CWD, Mode, mkfifoat};
+
+/// A folder with a job file that is a pipe, and a call that reads it. The pipe is open when this returns.
+fn reads_pipe() -> (Running, File) {
+    let folder = Folder::new();
+    let path = folder.at("jobs.yaml");
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe can be made");
+    let running = Ratchet::within(&folder)
+        .args(["run", "jobs.yaml", "-q"])
+        .start();
+    // Opening a pipe to write waits until somebody has opened it to read. Then the handlers are installed, because
+    // they are before anything is read.
+    let writer = File::options().write(true).open(path);
+    (running, writer.expect("the pipe can be opened"))
+}
+
+/// Waits until a process handles SIGUSR1, which would end it before.
+fn until_it_handles_signals(running: &Running) {
+    const USR1: u64 = 1 << (10 - 1);
+    running.until("it handles SIGUSR1", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.id()));
+        let status = status.expect("a process has a status");
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"))
+            .expect("the status has the mask of caught signals");
+        u64::from_str_radix(caught, 16).expect("the mask is a number") & USR1 != 0
+    });
+}
+
+#[test]
+fn sigint_and_sigterm_end_a_call_that_still_reads_its_job_file_with_the_usual_codes() {
+    for (signal, name, code) in [
+        (Signal::Interrupt, "SIGINT", 130),
+        (Signal::Terminate, "SIGTERM", 143),
+    ] {
+        let (running, mut writer) = reads_pipe();
+        writer.write_all(b"jobs:\n").expect("it is read");
+        running.signal(signal);
+        let ended = running.wait().with_code(code);
+        assert_eq!(
+            ended.stderr(),
+            format!("ratchet: {name}: `jobs.yaml` was still being read, and nothing was run\n")
+        );
+        assert_eq!(ended.stdout(), "");
+    }
+}
+
+#[test]
+fn sigusr1_tells_that_the_job_file_is_still_being_read_and_the_run_goes_on() {
+    let (running, mut writer) = reads_pipe();
+    writer
+        .write_all(b"jobs:\n  - run: [echo, hello]\n")
+        .expect("it is read");
+    running.signal(Signal::User1);
+    running.wait_for_stderr("ratchet: no job runs yet: `jobs.yaml` is still being read\n");
+    drop(writer);
+    let ended = running.wait().with_code(0);
+    assert!(ended.stdout().contains("hello"), "{}", ended.stdout());
+}
+
+#[test]
+fn sigusr1_does_not_end_a_call_that_waits_for_its_first_line_or_record() {
+    for (words, what, line) in [
+        (
+            &["run", "-q"][..],
+            "stdin",
+            "{\"run\": [\"echo\", \"hello\"]}\n",
+        ),
+        (
+            &["map", "-q", "--csv", "--", "echo"],
+            "the first item",
+            "hello\n",
+        ),
+    ] {
+        let mut running = Ratchet::new().args(words).stdin_open().start();
+        until_it_handles_signals(&running);
+        running.signal(Signal::User1);
+        running.wait_for_stderr(&format!(
+            "ratchet: no job runs yet: {what} is still being read\n"
+        ));
+        let written = running.stdin().write_all(line.as_bytes());
+        written.expect("it is read");
+        running.close_stdin();
+        let ended = running.wait().with_code(0);
+        assert!(ended.stdout().contains("hello"), "{}", ended.stdout());
+    }
+}
