@@ -1,9 +1,7 @@
-//! What can be typed: a file for a verb, or beside what is done about it (`check`, `config`, `schema`), and one for
-//! each group of options that several verbs share.
+//! The arguments of every verb, a file each, and the groups of options that several verbs share.
 //!
-//! Nothing here is a decision. An option that was not typed is `None`, so that the environment, the
-//! configuration and the defaults have their say afterwards; what was meant is made of all of them
-//! elsewhere.
+//! Nothing is decided here. An option that was not typed is `None`, so that the environment, the config files and the
+//! defaults apply. `session` puts them together.
 
 pub(crate) mod cache;
 pub(crate) mod check;
@@ -51,7 +49,7 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
-/// What is to be done.
+/// The verb of a call.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Run(Box<run::RunArguments>),
@@ -69,7 +67,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// When colours are to be used on stderr, if that was typed.
+    /// The value of `--color`, if the verb has that option and it was typed.
     pub(crate) fn color(&self) -> Option<When> {
         match self {
             Self::Run(run) => run.common.display.color,

@@ -1,7 +1,7 @@
-//! What is wrong with a file, where, and what to do about it.
+//! What is wrong with a text, where, and what to do about it.
 //!
-//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and a [`Diagnostics`] is a source
-//! with all that was found in it: several errors at once, not one by one.
+//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and [`Diagnostics`] are a source with
+//! everything that was found in it, so that several errors are shown at once.
 
 mod render;
 mod source;
@@ -13,19 +13,19 @@ pub(crate) use source::{Source, Span};
 use crate::style::Style;
 use crate::value::closest;
 
-/// One thing that is wrong, or odd.
+/// One error or warning about a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
     /// What is wrong, in one line.
     pub(crate) message: String,
-    /// Where; nothing when it is about the whole file.
+    /// Where it is; nothing when it is about the whole text.
     pub(crate) span: Option<Span>,
-    /// What stands beside the caret: the cause, where the message does not say it.
+    /// The text beside the caret: the cause, if the message does not tell it.
     pub(crate) label: String,
     /// Another place that has to do with it, and how.
     pub(crate) other: Option<(Span, String)>,
-    /// What to do.
+    /// What the user can do.
     pub(crate) help: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Diagnostic {
 pub(crate) enum Severity {
     /// Nothing runs.
     Error,
-    /// It runs, but perhaps not as it was meant.
+    /// The jobs run, but perhaps not as they were meant to.
     Warning,
 }
 
@@ -92,10 +92,10 @@ impl Diagnostic {
     }
 }
 
-/// What was found so far.
+/// The diagnostics that were found so far.
 pub(crate) type Problems = Vec<Diagnostic>;
 
-/// A text, and all that was found in it.
+/// A text with everything that was found in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnostics {
     pub(crate) source: Source,
@@ -114,14 +114,14 @@ impl Diagnostics {
         self.count(Severity::Error) > 0
     }
 
-    /// All of it, as it is shown.
+    /// All diagnostics as text, with the lines that they point to.
     pub(crate) fn render(&self, style: Style) -> String {
         render::render_all(self, style)
     }
 }
 
 impl fmt::Display for Diagnostics {
-    /// In one line.
+    /// A summary in one line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.source.name();
         match self.count(Severity::Error) {

@@ -1,9 +1,9 @@
-//! Documents in YAML, JSON and TOML, from text to typed values in one pass.
+//! Reads documents in YAML, JSON and TOML from text into typed values, in one pass.
 //!
-//! A [`DocumentFormat`] gives [`Node`]s, each with its place. A type that a document can say is [`FromNode`]: it reads
-//! itself from a node, adds what is wrong to the problems, and says how it is described in messages and in the
-//! JSON Schema. A map of known keys is defined by the macro `section!`, from which all three come. Unknown
-//! keys, wrong types and unreadable values are all found here, in every format alike.
+//! A [`DocumentFormat`] turns text into [`Node`]s, each with its place. A type that can stand in a document implements
+//! [`FromNode`]: it reads itself from a node, adds what is wrong to the problems, and describes itself for messages and
+//! for the JSON Schema. The macro `section!` defines a map of known keys, and all three follow from the definition. So
+//! unknown keys, wrong types and unreadable values are found in the same way in every format.
 
 mod format;
 mod from_node;

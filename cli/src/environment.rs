@@ -23,7 +23,7 @@ impl UserEnvironment {
         })
     }
 
-    /// A variable that is set to something.
+    /// The value of a variable, unless it is empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsString> {
         let value = self.variables.get(std::ffi::OsStr::new(name))?;
         (!value.is_empty()).then_some(value)
@@ -31,13 +31,13 @@ impl UserEnvironment {
 
     /// The project's config file: the nearest one in this folder or above.
     ///
-    /// The search ends with the root of the repository or with the home folder, whichever comes first: what lies
-    /// above is another project's, or somebody else's. Where there is neither, it ends with the root folder.
+    /// The search ends with the root of the repository or with the home folder, whichever comes first: what lies above
+    /// belongs to another project or to somebody else. Without either, it ends with the root folder.
     pub(crate) fn project_file(&self) -> Option<PathBuf> {
-        /// What marks the root of a repository: a folder, or a file in a worktree or submodule.
+        /// Names that exist only in the root of a repository: a folder, or a file in a worktree or submodule.
         const MARKS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
         let home = self.variable("HOME").map(PathBuf::from);
-        // Of two names of one folder, as with a link, the current folder has the one without links.
+        // `HOME` may contain a link, and the current folder never does.
         let home = home.map(|home| home.canonicalize().unwrap_or(home));
         let is_boundary = |folder: &Path| {
             home.as_deref() == Some(folder) || MARKS.iter().any(|mark| folder.join(mark).exists())
@@ -54,18 +54,18 @@ impl UserEnvironment {
         None
     }
 
-    /// The user's config file, if there can be one.
+    /// The user's config file, if there is a folder for it.
     pub(crate) fn user_file(&self) -> Option<PathBuf> {
         let folder = self.xdg("XDG_CONFIG_HOME", ".config")?;
         Some(folder.join("config.toml"))
     }
 
-    /// Where programs keep what they remember.
+    /// The folder for state, by the XDG standard.
     pub(crate) fn state_folder(&self) -> Option<PathBuf> {
         self.xdg("XDG_STATE_HOME", ".local/state")
     }
 
-    /// Ratchet's part of a folder of the XDG standard, by which relative ones count as not set.
+    /// Ratchet's part of an XDG folder. The standard says that relative paths have to be ignored.
     fn xdg(&self, name: &str, below_home: &str) -> Option<PathBuf> {
         let absolute = |name| {
             let folder = self.variable(name).map(Path::new);

@@ -1,14 +1,14 @@
-//! Texts of others, made safe for where they are shown.
+//! Makes text of others safe to show.
 //!
-//! Ids, hosts, items, messages and logs come from job files, file names and workers. On a terminal a control character
-//! in them could move the cursor, rename the window or hide text; a bidirectional control could show a text in another
-//! order than it has; a newline could make up a line that ratchet never wrote. Everything that people read goes through
-//! [`plain`] or [`plain_lines`]; JSON goes through [`plain_json`].
+//! Ids, hosts, items, messages and logs come from job files, file names and workers. On a terminal, a control character
+//! in them could move the cursor, rename the window or hide text; a bidirectional control could show text in another
+//! order; a newline could fake a line of ratchet. Everything that people read goes through [`plain`] or
+//! [`plain_lines`], and JSON goes through [`plain_json`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character acts on a terminal, on the order of what is around it, or on where lines end.
+/// Whether a character affects a terminal, the order of the text around it, or the end of a line.
 pub(crate) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -18,7 +18,7 @@ pub(crate) fn is_unsafe(character: char) -> bool {
         )
 }
 
-/// A text in one line that acts on nothing: control characters, newlines and tabs included, are spelt out.
+/// A text in one line without effects: control characters, newlines and tabs are written as escapes.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -34,8 +34,8 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(spelt)
 }
 
-/// The lines of a text that may have several, each [plain] but for its tabs. The caller puts a margin before each, so
-/// that none passes for a line of ratchet's own.
+/// The lines of a text, each [plain] except for its tabs. The caller puts a margin before each line, so that none looks
+/// like a line of ratchet.
 pub(crate) fn plain_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.lines().map(|line| {
         if !line.contains('\t') {
@@ -46,7 +46,7 @@ pub(crate) fn plain_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// Bytes that may be no UTF-8 as text: bytes that are none are written as in `\xff`.
+/// Bytes as text. Those that are not UTF-8 are written as in `\xff`.
 pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -59,16 +59,16 @@ pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// JSON without characters that act on a terminal: they are escaped, and the JSON means the same.
+/// JSON with the same meaning, in which characters that affect a terminal are escaped.
 pub(crate) fn plain_json(json: &[u8]) -> Cow<'_, [u8]> {
-    // Control characters below U+0020 are escaped in JSON anyway, so nearly all lines end here.
+    // JSON always escapes control characters below U+0020, so nearly all lines end here.
     if json.iter().all(|byte| *byte < 0x7f) {
         return Cow::Borrowed(json);
     }
     let Ok(text) = std::str::from_utf8(json) else {
         return Cow::Borrowed(json);
     };
-    // A line break between values is no character of a text.
+    // A line break between values is not part of a text.
     let is_unsafe = |character: char| character >= '\u{7f}' && is_unsafe(character);
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(json);

@@ -1,4 +1,4 @@
-//! What a run was called with: the part of its record that says how to go on with it.
+//! The command line of a run, as its record keeps it for `resume`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use ratchet_runtime::Payload;
 use serde::{Deserialize, Serialize};
 
-/// A command line and the folder it was typed in, without loss: neither has to be UTF-8.
+/// A command line and the folder it was typed in. Neither has to be UTF-8, and nothing is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// What was typed after `ratchet`.
+    /// The arguments after `ratchet`.
     pub(crate) args: Vec<OsString>,
     pub(crate) cwd: PathBuf,
 }
@@ -21,7 +21,7 @@ struct Wire {
     cwd: Word,
 }
 
-/// A text, or bytes that are none.
+/// A word as text, or as bytes if it is not UTF-8.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Word {
@@ -60,7 +60,7 @@ impl Invocation {
         Payload::from_value(&wire).expect("a command line can be written as JSON")
     }
 
-    /// Nothing, if somebody else has written it.
+    /// Reads a command line. Returns nothing if the record was not written by this command.
     pub(crate) fn read(payload: &Payload) -> Option<Self> {
         let wire: Wire = serde_json::from_str(payload.as_str()).ok()?;
         Some(Self {

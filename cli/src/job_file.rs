@@ -1,20 +1,20 @@
-//! Job files: what is to be done, in YAML, JSON, TOML or as JSON lines.
+//! Reads job files in YAML, JSON, TOML or as JSON lines.
 //!
-//! [`open()`] reads a file, refuses what can never work, and gives a [`Plan`]. Documents are read to their end, so
-//! that jobs can need each other in any order; JSON lines are read as they are wanted, in constant memory, and
-//! a bad line is a [`StreamError`] among good jobs.
+//! [`open()`] reads a file, refuses what can never work, and returns a [`Plan`]. Documents are read to their end, so
+//! that jobs can need each other in any order. JSON lines are read on demand in constant memory, and a line that makes
+//! no job is a [`StreamError`] among good jobs.
 //!
-//! The sections of a file are defined in `spec`, and are read from text to typed values in one pass. A
-//! `JobReader` makes a [`Job`](ratchet_runtime::Job) of what one job says, and a `JobBuilder` settles what
-//! depends on the rest of the file: its terms, and whether its task, limits and needs exist.
+//! The sections of a file are defined in `spec`, and are read from text to typed values in one pass. A `JobReader`
+//! turns the section of one job into a [`Job`](ratchet_runtime::Job). A `JobBuilder` then adds what depends on the rest
+//! of the file: the terms, and whether the task, the limits and the needs exist.
 //!
-//! The terms of a job are looked for in this order: what it says itself, what its worker's section says, what was
-//! typed as a flag, the file's `defaults`, the settings, and at last what the worker declares in its hello.
-//! `retry` is put together key by key, everything else is taken as one.
+//! The terms of a job are taken from the first of these that sets them: the job, the section of its worker, the flags,
+//! the `defaults` of the file, the settings, the hello of its worker. `retry` is merged key by key; everything else is
+//! taken as a whole.
 //!
-//! Relative paths are relative to the file: its workers and commands start in its folder, a `cwd` is looked for
-//! from there, and so is a program that is named with a slash. One without a slash is looked for in `PATH`, as
-//! everywhere. What comes from stdin has no folder, and is relative to the current one.
+//! Relative paths are relative to the file. Its workers and commands start in its folder; a `cwd` and a program with a
+//! slash in its name are looked for from there. A program without a slash is looked for in `PATH`. What comes from
+//! stdin has no folder, and is relative to the current one.
 
 mod builder;
 mod error;

@@ -1,5 +1,5 @@
-//! JSON Schemas (draft 2020-12): of job files and config files, from the same definitions that they are read
-//! with, and of the lines that ratchet writes.
+//! JSON Schemas (draft 2020-12) of what ratchet reads and writes. Those of job files and config files come from the
+//! definitions by which these are read.
 
 mod lines;
 
@@ -14,17 +14,17 @@ use crate::settings::SettingsSpec;
 
 pub(crate) use lines::{events, results};
 
-/// Of job files.
+/// The schema of job files.
 pub(crate) fn jobs() -> Value {
     document_schema::<FileSpec>("A ratchet job file")
 }
 
-/// Of one line of a stream of jobs: a job, or the first line, about all of them.
+/// The schema of a line of a stream: a job, or the header in the first line.
 pub(crate) fn job_lines() -> Value {
     document_schema::<Either<JobSpec, HeaderSpec>>("A line of a ratchet job stream")
 }
 
-/// Of config files.
+/// The schema of config files.
 pub(crate) fn config() -> Value {
     document_schema::<SettingsSpec>("A ratchet config file")
 }

@@ -1,10 +1,9 @@
-//! Settings that hold for every run: from the environment and from config files.
+//! Settings that apply to every run, from the environment and from config files.
 //!
-//! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest
-//! one in this folder or above, up to the root of the repository or the home folder, and only if nobody
-//! else may have written it), then the user's own `ratchet/config.toml`, then the default. A
-//! value knows where it comes from; what is unknown or unreadable is refused, whether or not it
-//! would be used.
+//! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest one in this folder
+//! or above, up to the root of the repository or the home folder, and only if nobody else may have written it), then
+//! the user's own `ratchet/config.toml`, then the default. Each value knows where it comes from. Unknown and unreadable
+//! settings are refused, whether or not they would be used.
 
 mod keys;
 mod load;
@@ -31,13 +30,13 @@ pub(crate) use keys::SettingsSpec;
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 
-/// What was set, by key. What was refused is not in it.
+/// The settings by key. Refused ones are not among them.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     spec: SettingsSpec,
-    /// What each key says, as it is written, and where.
+    /// The text of each setting, and where it was written.
     written: HashMap<String, Written>,
-    /// Folders that the user's own config file trusts.
+    /// The folders that the user's own config file trusts.
     trusted: Vec<PathBuf>,
 }
 
@@ -77,7 +76,7 @@ impl Settings {
         self.spec.grace.get().copied()
     }
 
-    /// Where runs are recorded: as set, or the XDG state folder.
+    /// The folder for the records of runs: the setting, or the XDG state folder.
     pub(crate) fn state_dir(
         &self,
         environment: &UserEnvironment,
@@ -90,7 +89,7 @@ impl Settings {
         }
     }
 
-    /// Where results are kept: as set, or beside the records.
+    /// The folder for cached results: the setting, or a folder beside the records.
     pub(crate) fn cache_dir(
         &self,
         environment: &UserEnvironment,
@@ -103,12 +102,12 @@ impl Settings {
         }
     }
 
-    /// Decides which files and folders of others may be used.
+    /// The rule that decides which files and folders may be used.
     pub(crate) fn trust(&self, environment: &UserEnvironment) -> Trust {
         Trust::new(environment, &self.trusted)
     }
 
-    /// What holds for jobs that say nothing.
+    /// The terms of jobs that do not set them themselves.
     pub(crate) fn terms(&self) -> PartialTerms {
         let timeout = self.spec.timeout.get();
         PartialTerms {
@@ -122,7 +121,7 @@ impl Settings {
         }
     }
 
-    /// Each key with its value and where it comes from, in the order of the documentation.
+    /// Each setting with its value and its origin, in the order of the documentation.
     pub(crate) fn origins(
         &self,
         environment: &UserEnvironment,
@@ -146,7 +145,7 @@ impl Settings {
         paths.into_iter().map(|path| base.join(path)).collect()
     }
 
-    /// In a file, a path is relative to the file.
+    /// The path of a setting. In a file, it is relative to the file.
     fn path(&self, key: &str, field: &Field<String>) -> Option<PathBuf> {
         let path = field.get()?;
         let origin = self.written.get(key).map(|written| &written.origin);
@@ -192,7 +191,7 @@ impl Settings {
         self.spec.durability.get().copied()
     }
 
-    /// Which runs are kept; 0 is no limit.
+    /// Which runs are kept. In the settings, 0 is no limit.
     pub(crate) fn retention(&self) -> Retention {
         let usual = Retention::default();
         let age = self.spec.keep_age.get().copied();
@@ -210,8 +209,8 @@ impl Settings {
     }
 }
 
-/// The typed value of `--color`, else the setting, as far as the settings can be read. For messages outside of a run:
-/// an error in the settings must not keep another error from being shown.
+/// The typed value of `--color`, else the setting. For messages outside of a run: an invalid setting is ignored,
+/// because it must not keep another error from being shown.
 pub(crate) fn color_or_default(typed: Option<When>) -> When {
     let set = || load::load_valid(&UserEnvironment::current().ok()?).color();
     typed.or_else(set).unwrap_or_default()

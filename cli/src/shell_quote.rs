@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::escape::is_unsafe;
 
-/// The words of a command as one line, quoted where a shell would read them otherwise.
+/// The words of a command as one line that a shell splits into the same words.
 pub(crate) fn shell_line(words: &[OsString]) -> Vec<u8> {
     let mut line = Vec::new();
     for (index, word) in words.iter().enumerate() {
@@ -19,7 +19,7 @@ pub(crate) fn shell_line(words: &[OsString]) -> Vec<u8> {
 
 fn quote(word: &[u8], line: &mut Vec<u8>) {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:,+@%=".contains(byte);
-    // A word with `=` in front of the command would be an assignment.
+    // In front of the command, a word with `=` would be an assignment.
     if !word.is_empty() && word.iter().all(harmless) && !(line.is_empty() && word.contains(&b'=')) {
         line.extend_from_slice(word);
         return;
@@ -39,8 +39,8 @@ fn quote(word: &[u8], line: &mut Vec<u8>) {
     line.push(b'\'');
 }
 
-/// A word in the quotes in which bash, zsh, ksh and POSIX since 2024 read escapes: what a terminal would act on is
-/// written by its bytes, and the line stays one line.
+/// Quotes a word with `$'..'`, in which bash, zsh, ksh and POSIX since 2024 read escapes. Characters that act on a
+/// terminal are written as escapes, so the line stays one line.
 fn spell_out(word: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(b"$'");
     for character in word.chars() {
@@ -51,7 +51,7 @@ fn spell_out(word: &str, line: &mut Vec<u8>) {
             '\n' => line.extend_from_slice(b"\\n"),
             '\t' => line.extend_from_slice(b"\\t"),
             '\r' => line.extend_from_slice(b"\\r"),
-            // Three octal digits, for a digit that follows would belong to a shorter number.
+            // Always three octal digits: a digit that follows would otherwise belong to the number.
             character if is_unsafe(character) => {
                 for byte in bytes {
                     line.extend_from_slice(format!("\\{byte:03o}").as_bytes());
@@ -99,7 +99,7 @@ mod tests {
         let line = String::from_utf8(shell_line(&words)).unwrap();
         assert!(!line.contains(is_unsafe), "{line}");
         let output = Command::new("bash").arg("-c").arg(line).output();
-        // Not every machine has it, and other shells need not know these quotes.
+        // Not every machine has bash, and other shells may not know these quotes.
         if let Ok(output) = output {
             let printed = String::from_utf8(output.stdout).unwrap();
             assert_eq!(

@@ -1,21 +1,20 @@
-//! What a command printed, kept until it can be written: short outputs in memory, long ones in a file
-//! without a name.
+//! Bytes that wait to be written: few in memory, many in an unnamed file.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-/// From here on it goes to a file.
+/// How many bytes stay in memory; further ones go to a file.
 const MEMORY_BYTES: usize = 256 * 1024;
 
-/// Bytes in the order they came, however many.
+/// Any number of bytes, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Spool {
-    /// The file, and how much of it counts.
+    /// The file, and how many of its bytes count.
     file: Option<(File, u64)>,
-    /// What comes after it.
+    /// The bytes after those in the file.
     memory: Vec<u8>,
-    /// There is no room for a file: all stays in memory.
+    /// Whether everything stays in memory, because no file can be written.
     full: bool,
 }
 
@@ -23,7 +22,7 @@ impl Spool {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.memory.extend_from_slice(bytes);
         if self.memory.len() >= MEMORY_BYTES && !self.full {
-            // Nothing may be lost because a disk is full or descriptors are short.
+            // A full disk or a lack of descriptors must not lose output.
             self.full = self.spill().is_err();
         }
     }
@@ -44,7 +43,7 @@ impl Spool {
         in_file + self.memory.len() as u64
     }
 
-    /// Hands on all of it, in pieces.
+    /// Passes all bytes to a function, in pieces.
     pub(crate) fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         if let Some((file, length)) = &self.file {
             let mut chunk = vec![0; MEMORY_BYTES];

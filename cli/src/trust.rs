@@ -1,4 +1,4 @@
-//! Who may be trusted with what ratchet reads and then acts on: settings, recorded runs, kept results.
+//! Decides whose files ratchet uses: settings, recorded runs and cached results.
 //!
 //! A recorded run says which commands `resume` runs, and a settings file may name the folder with such runs. So
 //! whoever can write one of these files can run code as the user. ratchet therefore uses a file or a folder only if
@@ -38,32 +38,32 @@ const OTHERS_WRITE: u32 = 0o002;
 /// Decides which files and folders may be used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust {
-    /// Whose files may be used, beside those of root.
+    /// The users whose files may be used, besides root.
     users: Vec<u32>,
-    /// What is at or below these may be used whoever it belongs to.
+    /// Folders whose contents may be used whoever owns them.
     folders: Vec<PathBuf>,
 }
 
-/// A file or folder that may not be used, and why.
+/// A file or folder that may not be used, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` is not used: {}", path.display(), self.reason())]
 pub(crate) struct Untrusted {
-    /// What was to be used.
+    /// The path that was to be used.
     pub(crate) path: PathBuf,
-    /// What breaks the rule: `path`, its folder, or what it is a link to.
+    /// The path that breaks the rule: `path`, its folder, or the target of a link.
     culprit: PathBuf,
     why: Objection,
 }
 
 #[derive(Debug)]
 enum Objection {
-    /// It belongs to this other user.
+    /// It belongs to another user.
     Owner(u32),
-    /// This group may write it.
+    /// A group may write it.
     GroupWrites(u32),
     /// Everybody may write it.
     AllWrite,
-    /// Whose it is cannot be told.
+    /// Its owner cannot be found out.
     Unknown(io::Error),
 }
 
@@ -88,12 +88,12 @@ impl Trust {
         }
     }
 
-    /// Refuses a file that somebody else may have written.
+    /// Refuses a file that another user may have written.
     pub(crate) fn file(&self, path: &Path) -> Result<(), Untrusted> {
         self.check(path, true)
     }
 
-    /// Refuses a folder that somebody else may have put something into.
+    /// Refuses a folder into which another user may have put something.
     pub(crate) fn folder(&self, path: &Path) -> Result<(), Untrusted> {
         self.check(path, false)
     }
@@ -106,7 +106,7 @@ impl Trust {
         };
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
-            // Nothing can be read from below a file either, and whoever tries says what is wrong.
+            // Nothing can be read below a file either. Whoever tries gets an error that tells it.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
@@ -120,7 +120,7 @@ impl Trust {
         let mut parts = vec![real.as_path()];
         if is_file {
             parts.extend(real.parent());
-            // Whoever may write this one may replace the link.
+            // Whoever may write this folder may replace the link.
             parts.extend(path.parent().map(|folder| match folder.as_os_str() {
                 empty if empty.is_empty() => Path::new("."),
                 _ => folder,
@@ -137,13 +137,13 @@ impl Trust {
         Ok(())
     }
 
-    /// Whether a folder passes only because it is at or below one that the user trusts, whoever it belongs to.
+    /// Whether a folder may be used only because it is in a folder that the user trusts, whoever owns it.
     pub(crate) fn exempts(&self, folder: &Path) -> bool {
         let real = fs::canonicalize(folder);
         self.is_exempt(folder, real.as_deref().unwrap_or(folder))
     }
 
-    /// Whether it is at or below a folder that the user trusts.
+    /// Whether a path is in a folder that the user trusts.
     fn is_exempt(&self, path: &Path, real: &Path) -> bool {
         let absolute = std::path::absolute(path).ok();
         self.folders.iter().any(|folder| {
@@ -168,7 +168,7 @@ impl Trust {
     }
 }
 
-/// Whether a group is nobody's but this user's. One that the system does not know is not.
+/// Whether a group has no other member than its owner. A group that the system does not know is not private.
 fn is_private_group(group: u32, owner: u32) -> bool {
     let user = User::from_uid(Uid::from_raw(owner));
     let group = Group::from_gid(Gid::from_raw(group));
@@ -259,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// No user has this id, nor a group.
+    /// An id that no user and no group has.
     const NOBODY_KNOWN: u32 = 3_999_999_999;
 
     fn folder() -> TempDir {
@@ -289,8 +289,8 @@ mod tests {
         Trust::new(&environment, &[])
     }
 
-    /// One to whom what this process writes belongs to somebody else; root's files are everybody's, so they are
-    /// given away.
+    /// A rule to which a file belongs to somebody else. The files of root are accepted everywhere, so root gives the
+    /// file away instead.
     fn stranger(path: &Path) -> Trust {
         if me() == ROOT {
             chown(path, Some(NOBODY_KNOWN), None).unwrap();

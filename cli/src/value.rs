@@ -1,7 +1,7 @@
-//! Values as people write them, in flags, in the environment and in files: one reader each.
+//! Reads values as people write them in flags, variables and files.
 //!
-//! Durations, sizes and the words of a command are read here and not by a crate: those that are kept take `30` for
-//! seconds, `1M` for a million or `a | b` for five words, and none says what was meant instead.
+//! Durations, sizes and the words of a command are read here and not by a crate. The kept crates take `30` for seconds,
+//! `1M` for a million or `a | b` for five words, and none of them suggests what was meant.
 
 mod amount;
 mod duration;
@@ -16,7 +16,7 @@ pub(crate) use ratchet_runtime::closest;
 pub(crate) use size::{show_size, size, units as size_units};
 pub(crate) use words::{CommandLine, split_words};
 
-/// Why a value cannot be read, and what to write instead.
+/// A value that cannot be read: the reason, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueError {
     pub(crate) reason: String,
@@ -49,7 +49,7 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// The digits at the start of a text, with at most one point among them, and what follows.
+/// Splits a text behind its leading digits, which may have one point among them.
 fn split_number(text: &str) -> (&str, &str) {
     let mut points = 0;
     let end = text

@@ -43,7 +43,7 @@ pub(crate) enum CacheAction {
         #[command(flatten)]
         state: StateArguments,
     },
-    /// Says whether a job's result would be used again, and if not, what differs.
+    /// Tells whether a job's result would be used again, and if not, what differs.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArguments),
     /// Removes results: all of them, or those that match.
@@ -68,10 +68,10 @@ pub(crate) struct ExplainArguments {
     /// One worker command for every task, where the file has no `workers`.
     #[arg(short, long, value_name = "COMMAND")]
     pub(crate) worker: Option<String>,
-    /// What that worker speaks.
+    /// The protocol of that worker.
     #[arg(long, value_enum, default_value_t, requires = "worker")]
     pub(crate) protocol: Protocol,
-    /// How long an attempt may run that says nothing.
+    /// How long an attempt may run, for jobs that do not set it.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use super::output::OutputArguments;
 use super::stop::StopArguments;
 use super::terms::TermsArguments;
 
-/// How jobs are run, and what is shown of it.
+/// The options for how jobs are run and reported.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArguments {
     #[command(flatten)]

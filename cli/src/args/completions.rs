@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-/// Prints what makes a shell complete ratchet's verbs and options.
+/// Prints a script by which a shell completes verbs and options.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -11,6 +11,6 @@ Examples:
   ratchet completions zsh > ~/.zfunc/_ratchet
   ratchet completions fish > ~/.config/fish/completions/ratchet.fish")]
 pub(crate) struct CompletionsArguments {
-    /// Which shell.
+    /// The shell.
     pub(crate) shell: Shell,
 }

@@ -13,13 +13,13 @@ pub(crate) struct ConcurrencyArguments {
     /// How many jobs run at once (default: as many as there are cores).
     #[arg(short, long, value_name = "N", value_parser = value::positive)]
     pub(crate) jobs: Option<NonZeroU32>,
-    /// How many processes a kind of worker has that says no `size` (default: as many as jobs run at once).
+    /// How many processes each kind of worker has, if its section sets no `size` (default: as many as jobs run at once).
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub(crate) workers: Option<NonZeroU32>,
-    /// How many requests lie in a worker's pipe beyond the one it works on: `auto` or a number.
+    /// How many requests may wait in a worker's pipe, beyond those that it works on: `auto` or a number.
     #[arg(long, value_name = "auto|N", value_parser = value::prefetch)]
     pub(crate) prefetch: Option<Prefetch>,
-    /// Hold back new jobs while those that run use more memory than this, as in 4GiB.
+    /// Hold back new jobs while the running ones use more memory than this, as in 4GiB.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) memory_limit: Option<u64>,
     /// Hold back new jobs while the machine has less free memory than this, as in 500MB.

@@ -9,16 +9,16 @@ use crate::style::When;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is shown on stderr")]
 pub(crate) struct DisplayArguments {
-    /// Show how far the run is: `auto` does where stderr is a terminal; `always` prints plain lines elsewhere.
+    /// Show progress: `auto` does if stderr is a terminal; `always` prints plain lines elsewhere.
     #[arg(long, value_name = "WHEN")]
     pub(crate) progress: Option<When>,
     /// Use colours: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
     #[arg(long, value_name = "WHEN")]
     pub(crate) color: Option<When>,
-    /// No progress and no summary; only errors.
+    /// Show no progress and no summary, only errors.
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log more, and sum up all figures at the end; again for even more.
+    /// Log more, and show all figures at the end; repeat it for even more.
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Write the log to a file instead of stderr.

@@ -10,8 +10,8 @@ use clap::Args;
     after_help = "Examples:\n  ratchet man | man -l -\n  ratchet man run | man -l -\n  ratchet man ~/.local/share/man/man1"
 )]
 pub(crate) struct ManArguments {
-    /// The verb whose page is printed, as in `run` or `runs show`; or the folder, with a `/` in it or one that is
-    /// there. Nothing prints ratchet's own page.
+    /// The verb whose page is printed, as in `run` or `runs show`; or a folder that exists or has a `/` in its name,
+    /// into which all pages are written. Without it, ratchet's own page is printed.
     #[arg(value_name = "VERB|FOLDER")]
     pub(crate) what: Vec<PathBuf>,
 }

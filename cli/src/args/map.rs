@@ -19,7 +19,7 @@ Placeholders:
   {#}  its number, from 1          {{}}  a literal {}
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
   {name} {name.} .. of the column of that name, with --csv --header
-Anything else in braces stands as it is: {print $1} is for awk.
+Anything else in braces stays as it is: {print $1} is for awk.
 Without a placeholder, the item becomes the last argument.
 
 Examples:
@@ -32,9 +32,9 @@ Examples:
 
 /// Runs one command, or one warm filter, over many items.
 ///
-/// Items are the lines of stdin, of files, or the words after `:::`. The output of a command is never
-/// mixed with another's: it is written whole when the command has ended. No shell is in between, so
-/// items need no quoting.
+/// Items are the lines of stdin or of files, or the words after `:::`. The outputs of two commands are
+/// never mixed: each is written as a whole when its command has ended. No shell is in between, so items
+/// need no quoting.
 #[derive(Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -48,11 +48,11 @@ Examples:
 pub(crate) struct MapArguments {
     /// The command with its placeholders, and the items after `:::`.
     ///
-    /// More lists, each after a `:::`, are combined each with each; a list after `:::+` goes along with
+    /// Several lists, each after a `:::`, are combined with each other; a list after `:::+` is joined to
     /// the one before it.
     #[arg(value_name = "COMMAND", required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) words: Vec<OsString>,
-    /// Read items from a file instead of stdin; several are read one after the other. `-` is stdin.
+    /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin.
     #[arg(short, long, value_name = "FILE", help_heading = "Items")]
     pub(crate) arg_file: Vec<PathBuf>,
     /// Items end with NUL, as `find -print0` writes them.
@@ -64,8 +64,8 @@ pub(crate) struct MapArguments {
     /// The first record names the columns: {email} is the column of that name.
     #[arg(long, requires = "csv", help_heading = "Items")]
     pub(crate) header: bool,
-    /// Keep the command running as a filter: each item is a line to its stdin, each line it answers a result. It
-    /// has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
+    /// Keep the command running as a filter: each item is a line to its stdin, and each line of its stdout a result.
+    /// It has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
     #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run"], help_heading = "The command")]
     pub(crate) warm: bool,
     /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
@@ -100,7 +100,7 @@ pub(crate) struct MapArguments {
     /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq.
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub(crate) results: Option<PathBuf>,
-    /// When to stop: `soon,fail=3`, `now,fail=10%`, `now,success=1`; `soon` lets finish what runs, `now` does not.
+    /// When to stop: `soon,fail=3`, `now,fail=10%`, `now,success=1`; `soon` lets running jobs finish, `now` does not.
     #[arg(
         long,
         value_name = "RULE",

@@ -1,10 +1,10 @@
 //! Flags of xargs, GNU parallel and make that ratchet spells differently.
 
-/// What is typed here instead of a flag of another program.
+/// What to type instead of a flag of another program.
 ///
-/// Flags that ratchet has are no business of this list, whatever they mean elsewhere.
+/// A flag that ratchet has itself is never listed, whatever it means elsewhere.
 pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
-    // As in `--max-procs=4` and `-P4`.
+    // The value may follow directly, as in `--max-procs=4` and `-P4`.
     let name = match flag.split_once('=') {
         Some((name, _)) => name,
         None if flag.starts_with("--") => flag,
@@ -129,7 +129,7 @@ mod tests {
     fn no_flag_of_ours_is_said_to_be_spelled_differently() {
         let root = Arguments::command();
         for verb in root.get_subcommands() {
-            // `run` and `map` are the ones that people come to from other programs.
+            // Only `run` and `map` replace these programs.
             if !["run", "map"].contains(&verb.get_name()) {
                 continue;
             }

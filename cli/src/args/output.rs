@@ -9,7 +9,7 @@ use crate::report::ResultFormat;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArguments {
-    /// How results are written (default: for people on a terminal, else JSON lines; by `map`, what the
+    /// How results are written (default: for people on a terminal, else JSON lines; `map` writes what the
     /// commands print).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ResultFormat>,

@@ -1,4 +1,4 @@
-//! Options for the record of runs.
+//! Options for the records of runs.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The record of runs")]
 pub(crate) struct RecordArguments {
-    /// Keep no record of this run: it cannot be resumed.
+    /// Do not record this run. It cannot be resumed.
     #[arg(long)]
     pub(crate) no_record: bool,
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }
 
-/// Where the record and the cache are.
+/// The option for the folder of records and cache.
 #[derive(Debug, Args)]
 pub(crate) struct StateArguments {
     /// Where runs are recorded and results are cached (default: the XDG state folder).

@@ -11,11 +11,11 @@ Examples:
   ratchet resume
   ratchet resume 1rtfzfx -j 2 --retries 3";
 
-/// Goes on with a run that was interrupted, or whose jobs failed.
+/// Continues a run that was interrupted, or whose jobs failed.
 ///
-/// Jobs that succeeded are not run again, unless a job that they need is; all others are. What was typed for the run holds again, unless
-/// it is typed anew. Jobs or items that came from stdin have to be given again, all of them, as in
-/// `ratchet resume 1rtfzfx < items`.
+/// Jobs that succeeded are not run again, unless a job that they need is; all others are. The options of the run
+/// apply again, unless they are typed anew. Jobs or items that came from stdin have to be given again, all of
+/// them, as in `ratchet resume 1rtfzfx < items`.
 #[derive(Debug, Args)]
 #[command(after_help = [HELP, exit::HELP].join("\n\n"))]
 pub(crate) struct ResumeArguments {

@@ -20,8 +20,8 @@ Examples:
 
 /// Runs the jobs of a file, or jobs as JSON lines from stdin.
 ///
-/// A file is YAML, JSON or TOML, or JSON lines by its name. Everything that is wrong with one is said at
-/// once, and nothing runs; in a stream of JSON lines, a bad line is a failed result and the rest goes on.
+/// The name of a file tells whether it is YAML, JSON, TOML or JSON lines. All errors of a file are reported
+/// at once, and nothing runs. In JSON lines, a line that makes no job is a failed result, and the rest goes on.
 #[derive(Debug, Args)]
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
@@ -33,7 +33,7 @@ pub(crate) struct RunArguments {
     /// One worker command for every task of a stream, split into words as a shell does.
     #[arg(short, long, value_name = "COMMAND")]
     pub(crate) worker: Option<String>,
-    /// What that worker speaks.
+    /// The protocol of that worker.
     #[arg(long, requires = "worker", value_name = "PROTOCOL")]
     pub(crate) protocol: Option<Protocol>,
     /// With `--protocol lines`: how many lines that worker prints before it answers anything, as a banner does.
@@ -44,7 +44,7 @@ pub(crate) struct RunArguments {
     /// once.
     #[arg(long, conflicts_with = "worker")]
     pub(crate) tty: bool,
-    /// Stop at the first line of a stream that is no job; the exit code is 2.
+    /// Stop at the first line of a stream that makes no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,
     #[command(flatten)]

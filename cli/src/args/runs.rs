@@ -21,22 +21,22 @@ Examples:
 
 A run may be named by the beginning of its id.
 
-When a run ends, old ones are removed: those that nothing was written to for 30 days (the setting keep-age), and, \
-where there are more than 200 runs (keep-runs) or they take more than 512MiB (keep-size), the oldest of those that \
-finished, first those that succeeded. Runs that go on stay, and interrupted ones are removed by their age alone. \
-Where a run is removed that could still have been resumed, stderr names it. 0 is no limit, as in keep-age=0s.";
+When a run ends, old records are removed: those that were not written to for 30 days (the setting keep-age), and, \
+if there are more than 200 runs (keep-runs) or they take more than 512MiB (keep-size), the oldest of those that \
+finished, first those that succeeded. Running ones stay, and interrupted ones are removed by their age alone. \
+If a removed run could still have been resumed, stderr names it. 0 is no limit, as in keep-age=0s.";
 
 const LIST_HELP: &str = "\
-Where stdout is no terminal, there is a line a run of these fields, with tabs between them; `-` is a field \
-that nobody knows:
+Where stdout is no terminal, there is a line a run of these fields, with tabs between them; `-` stands for \
+an unknown field:
   id, when it began (UTC), state, jobs that ended, succeeded, failed, not done, what was run
 The states are running, finished, interrupted and unreadable. `failed` counts those that failed, timed out \
 or crashed, `not done` those that were cancelled or skipped.
 
 As JSON, a list of objects is printed, the last run first: id, state, started_at, command, cwd, recorded (how many \
-outcomes), summary and ended_at (of a finished run), error (of an unreadable one). What nobody knows is null.";
+outcomes), summary and ended_at (of a finished run), error (of an unreadable one). Unknown fields are null.";
 
-/// Lists what was run, shows a run, or removes its record.
+/// Lists the recorded runs, shows one, or removes records.
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArguments {
@@ -51,7 +51,7 @@ pub(crate) enum RunsAction {
     /// Lists the runs, the last one first.
     #[command(after_help = LIST_HELP)]
     List(ListArguments),
-    /// Shows what came of a run, or what has come of it so far: for people what did not succeed, for programs every
+    /// Shows the results of a run, or those that it has so far: for people what did not succeed, for programs every
     /// result.
     Show(ShowArguments),
     /// Removes the records of runs; those that are named have to exist, and none may be running.
@@ -60,10 +60,10 @@ pub(crate) enum RunsAction {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// List so many runs at most, the last ones.
+    /// List at most so many runs, the last ones.
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub(crate) limit: Option<NonZeroU32>,
-    /// How they are listed (default: for people on a terminal, else fields with tabs between them).
+    /// How runs are listed (default: for people on a terminal, else fields with tabs between them).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ListFormat>,
     #[command(flatten)]
@@ -83,13 +83,13 @@ pub(crate) enum ListFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArguments {
-    /// Which runs.
+    /// The runs to remove.
     #[arg(value_name = "RUN", required_unless_present_any = ["older_than", "all"], conflicts_with_all = ["older_than", "all"])]
     pub(crate) runs: Vec<String>,
-    /// All that began longer ago than this, as in 7d, but those that are running.
+    /// Remove all runs that began longer ago than this, as in 7d, except those that are running.
     #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "all")]
     pub(crate) older_than: Option<Duration>,
-    /// All but those that are running.
+    /// Remove all runs, except those that are running.
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(crate) struct RemoveArguments {
 pub(crate) struct ShowArguments {
     /// Which run; the last one, if none is named.
     pub(crate) run: Option<String>,
-    /// How it is written (default: for people).
+    /// How the results are written (default: for people).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ResultFormat>,
     /// Write to a file instead of stdout.

@@ -1,4 +1,4 @@
-//! Options for jobs that say nothing themselves.
+//! Options for jobs that do not set them themselves.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::job_file;
 use crate::value;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Jobs that say nothing themselves")]
+#[command(next_help_heading = "Defaults for jobs")]
 pub(crate) struct TermsArguments {
     /// How long an attempt may run, as in 30s or 1m30s.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
@@ -26,7 +26,7 @@ pub(crate) struct TermsArguments {
     pub(crate) cache: Option<CacheMode>,
 }
 
-/// What `--cache` goes by, for the help of the verbs that have it.
+/// The help on what a cached result depends on, for the verbs that have `--cache`.
 pub(crate) fn cache_help() -> String {
     format!(
         "\
@@ -49,7 +49,7 @@ tells in what a job differs from an earlier one.",
     )
 }
 
-/// Words in lines that fit a terminal.
+/// Lists words in lines that fit a terminal.
 fn listed(words: &[&str]) -> String {
     let mut lines = vec![String::from(" ")];
     for word in words {
@@ -83,7 +83,7 @@ fn hint(text: &str) -> Result<ParallelizationHint, String> {
     })
 }
 
-/// The hints, for those who have typed another.
+/// The list of hints, which is printed where an unknown one was typed.
 const HINTS: &str = "  the hints are:
     fully_parallel    no restriction (the default)
     host_exclusive    one such job at a time on each host

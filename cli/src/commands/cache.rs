@@ -1,4 +1,4 @@
-//! `ratchet cache`: results that are there already.
+//! `ratchet cache`: shows, explains and clears the result cache.
 
 mod explain;
 mod stats;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// The cache in a folder, if there is one: whoever only looks makes none.
+/// The cache in a folder, if there is one. A command that only looks must not create one.
 fn existing(folders: &Folders) -> Result<Option<DiskCache>, CliError> {
     let folder = &folders.cache;
     match std::fs::metadata(folder) {
@@ -98,7 +98,7 @@ async fn clear(
     Ok(removed(count))
 }
 
-/// Nothing was removed: perhaps because no such task has results.
+/// Tells on stderr that no result of a task is stored, because its name may be misspelt.
 async fn note_misspelt(cache: &DiskCache, task: &str) -> Result<(), CliError> {
     let listings = cache.list(&Selector::all()).await?;
     let tasks = listings
@@ -127,7 +127,7 @@ fn results(count: u64) -> String {
     }
 }
 
-/// When something was: for people how long ago, for programs the time itself.
+/// A time: for people as how long ago it was, for programs as it is.
 fn when(then: SystemTime, now: Option<SystemTime>) -> String {
     match now {
         Some(now) => ago(now, then),

@@ -1,4 +1,4 @@
-//! `ratchet check`: reads a job file, resolves everything, runs nothing.
+//! `ratchet check`: reads a job file, resolves everything, and runs nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -60,17 +60,17 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// What would run.
+/// What a job file would run.
 #[derive(Debug, Serialize)]
 struct FileSummary {
     v: u32,
     file: String,
     jobs: u64,
-    /// How many jobs ask for it, by task.
+    /// How many jobs name each task.
     tasks: BTreeMap<String, u64>,
-    /// How many jobs start it, by program.
+    /// How many jobs start each program.
     commands: BTreeMap<String, u64>,
-    /// How many jobs have needs, and how many wait one after the other in the longest chain.
+    /// How many jobs have needs.
     with_needs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u64>,
@@ -84,7 +84,7 @@ struct WorkerSummary {
     command: String,
     min: u32,
     max: u32,
-    /// Nothing where it serves every task.
+    /// Nothing if the worker serves every task.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<Vec<String>>,
 }
@@ -118,7 +118,7 @@ impl FileSummary {
         Ok(summary)
     }
 
-    /// Reads a stream to its end. All bad lines are told, not only the first.
+    /// Reads a stream to its end. All lines that make no job are reported, not only the first.
     fn read(&mut self, lines: JobLines, style: Style) -> Result<(), CliError> {
         let mut bad = 0;
         for line in lines {
@@ -208,7 +208,7 @@ impl FileSummary {
     }
 }
 
-/// Bad lines beyond these are counted, not shown.
+/// How many lines that make no job are shown; the others are counted.
 const SHOWN: u64 = 20;
 
 impl WorkerSummary {
@@ -233,7 +233,7 @@ fn jobs(count: u64) -> String {
     }
 }
 
-/// How many jobs wait one after the other, at most.
+/// The length of the longest chain of jobs that wait for each other. `order` lists each job after its needs.
 fn depth(jobs: &[Job], order: &[usize]) -> u64 {
     let mut depths: std::collections::HashMap<&str, u64> = std::collections::HashMap::new();
     for job in order.iter().filter_map(|index| jobs.get(*index)) {

@@ -1,4 +1,4 @@
-//! `ratchet completions`: what makes a shell complete.
+//! `ratchet completions`: prints the completions of a shell.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use crate::error::CliError;
 use crate::output::Destination;
 
 pub(crate) fn run(arguments: &CompletionsArguments, out: &mut dyn Write) -> Result<(), CliError> {
-    // Generated in memory: the generator panics on a pipe that is closed.
+    // Generated in memory, because the generator panics on a pipe that is closed.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

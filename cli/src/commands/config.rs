@@ -1,4 +1,4 @@
-//! `ratchet config`: what is set, and where it comes from.
+//! `ratchet config`: shows the settings, and where each comes from.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! `ratchet man`: the man pages.
+//! `ratchet man`: prints man pages, or writes them to a folder.
 
 use std::fs;
 use std::io::{self, Write};
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), C
     }
 }
 
-/// The command that these words name, and the name of its page; without words, `ratchet` itself.
+/// The command that the words name, and the name of its page. Without words, it is `ratchet` itself.
 fn named<'a>(root: &'a Command, words: &[PathBuf]) -> Option<(&'a Command, String)> {
     let mut found = (root, "ratchet".to_owned());
     for word in words {
@@ -58,7 +58,7 @@ fn no_verb(root: &Command, words: &[PathBuf]) -> CliError {
     .with_help(hint)
 }
 
-/// One page a verb, and a verb's own verbs after it: `ratchet-runs-show.1`.
+/// Writes a page for a verb and for each of its own verbs, as in `ratchet-runs-show.1`.
 fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliError> {
     let path = folder.join(format!("{name}.1"));
     page(command.clone(), name.to_owned())

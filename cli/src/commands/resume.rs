@@ -1,4 +1,4 @@
-//! `ratchet resume`: goes on with a run.
+//! `ratchet resume`: continues an interrupted or failed run.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::session::ResumedRun;
 use crate::settings::Settings;
 use crate::style::When;
 
-/// `color` becomes what the run was begun with, unless something else is typed now.
+/// Sets `color` to the value that was typed when the run was begun, unless another one is typed now.
 pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Result<u8, CliError> {
     let environment = UserEnvironment::current()?;
     let here = environment.folder.clone();
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
                 .with_help(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
-    // It says which commands are run, so nobody else may have written it.
+    // The journal says which commands are run, so nobody else may have written it.
     trust.file(&store.journal(id))?;
     let kept = store.run(id);
     if let RunState::Unreadable(error) = kept.state {
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         Verb::Map(mut typed) => {
             over.write(&mut typed.common, &mut typed.record.state);
             if over.arguments.common.stop.max_fail.is_some() {
-                // Another rule of failures takes its place.
+                // --max-fail and a --halt that counts failures exclude each other, and what is typed now wins.
                 typed.halt = typed.halt.filter(HaltRule::is_goal);
             }
             *color = typed.common.display.color;
@@ -101,14 +101,14 @@ fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
     )))
 }
 
-/// What was typed now comes before what was typed then.
+/// What was typed for `resume`, which overrides what was typed when the run was begun.
 struct Overrides {
     arguments: ResumeArguments,
     here: PathBuf,
     state_dir: PathBuf,
 }
 
-/// Replaces what stands there by what was typed, if it was.
+/// Replaces each option that was typed for `resume`.
 macro_rules! over {
     ($typed:expr, $then:expr, $($field:ident),+) => {
         $(if $typed.$field.is_some() {
@@ -138,7 +138,7 @@ impl Overrides {
         if now.display.quiet || now.display.verbose > 0 {
             (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);
         }
-        // Paths that were typed now are relative to where that was.
+        // A path that was typed now is relative to the folder of this call, not to that of the run.
         if let Some(path) = &now.output.output {
             then.output.output = Some(self.here.join(path));
         }

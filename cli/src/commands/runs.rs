@@ -1,4 +1,4 @@
-//! `ratchet runs`: what was run.
+//! `ratchet runs`: lists, shows and removes the records of runs.
 
 mod list;
 mod remove;
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
     }
 }
 
-/// The run that is named, or the last one.
+/// The run that was named, or the last run where none was.
 pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<RunId, CliError> {
     match wanted {
         Some(wanted) => find(store, wanted),
@@ -38,7 +38,7 @@ pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<Ru
     }
 }
 
-/// The run that somebody means, by its id or the beginning of it.
+/// Finds a run by its id or the beginning of its id.
 pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
     let error = match store.find(wanted) {
         Ok(id) => return Ok(id),
@@ -64,7 +64,7 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
     Err(CliError::usage(error.to_string()).with_help(hint))
 }
 
-/// What was run: its command line, or at least where its jobs came from.
+/// The command line of a run, or at least the file that its jobs came from.
 fn what(header: &Header) -> String {
     let Some(invocation) = Invocation::read(&header.about) else {
         let source = header.source.as_ref();
@@ -77,7 +77,7 @@ fn style(settings: &Settings) -> Style {
     Style::of_stdout(settings.color().unwrap_or_default())
 }
 
-/// A folder as a person would name it.
+/// The path of a folder, safe to print.
 fn folder(path: &Path) -> String {
     plain(&path.display().to_string()).into_owned()
 }

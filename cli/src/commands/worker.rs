@@ -1,4 +1,4 @@
-//! `ratchet worker`: the built-in worker.
+//! `ratchet worker`: runs the built-in worker.
 
 use ratchet_runtime::builtin::{BuiltinTask, builtin};
 

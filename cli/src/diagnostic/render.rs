@@ -1,5 +1,7 @@
-//! How diagnostics look: place, line, caret, cause, suggestion. The `annotate-snippets` crate draws them;
-//! what is done here is to give it harmless text, and no more of a long line than is shown.
+//! Draws diagnostics: place, line, caret, cause and help.
+//!
+//! The crate `annotate-snippets` draws them. This module gives it text without control characters, and of a long line
+//! no more than is shown.
 
 use std::fmt::Write as _;
 
@@ -11,14 +13,14 @@ use super::{Diagnostic, Diagnostics, Severity, Source, Span};
 use crate::escape::{is_unsafe, plain};
 use crate::style::Style;
 
-/// More than these are counted, not shown.
+/// How many diagnostics are shown; the others are counted.
 const MOST: usize = 20;
 
-/// The columns of a line that are shown.
+/// How many columns of a line are shown.
 const WIDTH: usize = 140;
 
-/// The bytes on each side of a mark that the renderer gets to see. It measures all that it gets, which takes
-/// seconds for a line of some megabytes.
+/// How many bytes on each side of a mark the renderer gets. It measures everything that it gets, which takes seconds
+/// for a line of some megabytes.
 const AROUND: usize = 2048;
 
 pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
@@ -74,22 +76,22 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
     for (wrong, right) in cropped {
         text = text.replacen(&wrong, &right, 1);
     }
-    // An empty line is printed with the blanks between it and its number.
+    // The renderer prints an empty line with the blanks between the line and its number.
     let lines = text.lines().map(str::trim_end);
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// As much of a line as is needed to show its marks.
+/// The part of a line that is needed to show its marks.
 struct Excerpt {
     number: usize,
-    /// What of the source it shows.
+    /// The range of the source that it covers, with `end`.
     start: usize,
     end: usize,
-    /// The bytes of the line before it.
+    /// How many bytes of the line come before it.
     left_out: usize,
     text: String,
     marks: Vec<annotate_snippets::Annotation<'static>>,
-    /// Where the first mark begins in the text.
+    /// Where the first mark begins in `text`, and its span in the source.
     first: Option<(usize, Span)>,
 }
 
@@ -120,7 +122,7 @@ impl Excerpt {
     }
 
     fn mark(&mut self, source: &Source, span: Span, kind: AnnotationKind, label: &str) {
-        // Some characters are shown as others of another length, so offsets in the text are counted anew.
+        // Some characters are replaced by ones of another length, so offsets in the text are counted anew.
         let offset = |at: usize| -> usize {
             let at = source
                 .text()
@@ -137,7 +139,7 @@ impl Excerpt {
         });
     }
 
-    /// The place that the renderer makes of a line whose beginning it did not see, and the true one.
+    /// The place that the renderer prints for a line whose beginning it did not get, and the right place.
     fn wrong_place(&self, source: &Source, name: &str) -> Option<(String, String)> {
         let (from, span) = self.first.filter(|_| self.left_out > 0)?;
         let column = self.text[..from].chars().count() + 1;
@@ -153,14 +155,14 @@ impl Excerpt {
     }
 }
 
-/// A character of a line as it is shown: one column for one character, or the caret would stand beside what it means.
+/// A character of a line as it is shown. Each takes one column, so that the caret stands under the right one.
 fn harmless(character: char) -> char {
-    // The renderer drops the joiner of characters, and then the caret would stand too far to the right.
+    // The renderer drops U+200D, and the caret would then stand too far to the right.
     let is_harmful = is_unsafe(character) && character != '\t' || character == '\u{200d}';
     if is_harmful { '\u{fffd}' } else { character }
 }
 
-/// A text in one line that changes neither the terminal nor the layout, and is not endless.
+/// A text in one line that affects neither the terminal nor the layout, and that has a bounded length.
 fn visible(text: &str) -> String {
     const LONGEST: usize = 400;
     let shown: String = text.chars().take(LONGEST).collect();

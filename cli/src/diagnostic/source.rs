@@ -1,11 +1,11 @@
-//! A text with a name, and places in it.
+//! Texts with names, and places in them.
 
 use std::fmt;
 use std::ops::Range;
 
-/// A piece of a source, in bytes.
+/// A range of bytes in a source.
 ///
-/// Job files hold a span for each job and each need, so a span takes eight bytes, not sixteen.
+/// A job file has a span for each job and each need, so a span takes eight bytes and not sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
     start: u32,
@@ -42,14 +42,14 @@ impl Span {
     }
 }
 
-/// A file's text, or one line of a stream.
+/// The text of a file, or of one line of a stream, with its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     name: String,
     text: String,
-    /// Where lines begin.
+    /// The offsets at which lines begin.
     line_starts: Vec<u32>,
-    /// The number of its first line.
+    /// The number of the first line.
     first_line: u64,
 }
 
@@ -58,7 +58,7 @@ impl Source {
         Self::from_line(name, text, 1)
     }
 
-    /// A piece of a file that begins with the line of this number.
+    /// A part of a file that begins with the line of this number.
     pub(crate) fn from_line(name: impl Into<String>, text: String, first_line: u64) -> Self {
         let after = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
         let starts = std::iter::once(0).chain(after);
@@ -78,7 +78,7 @@ impl Source {
         &self.text
     }
 
-    /// The text of a span; empty where the span is not of this source.
+    /// The text of a span; empty if the span is not in this source.
     pub(crate) fn slice(&self, span: Span) -> &str {
         self.text.get(span.range()).unwrap_or_default()
     }
@@ -93,7 +93,7 @@ impl Source {
         }
     }
 
-    /// The line that an offset is in, without its end, and where the line begins.
+    /// The line that contains an offset, without its end, and the offset at which the line begins.
     pub(super) fn line(&self, offset: usize) -> (usize, &str) {
         let index = self.line_index(self.text.floor_char_boundary(offset));
         let start = self.line_starts[index] as usize;
@@ -105,13 +105,13 @@ impl Source {
     }
 
     fn line_index(&self, offset: usize) -> usize {
-        // The first line starts at 0, so there is always one before.
+        // The first line starts at 0, so at least one start is not after the offset.
         self.line_starts
             .partition_point(|start| *start as usize <= offset)
             - 1
     }
 
-    /// The byte at a line (from 1) and a column in characters (from 0).
+    /// The offset of a line (from 1) and a column in characters (from 0).
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
         let Some(&start) = self.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
@@ -123,7 +123,7 @@ impl Source {
     }
 }
 
-/// A line, and a column in characters; both from 1.
+/// A line, and a column in characters, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineColumn {
     pub(crate) line: u64,

@@ -1,4 +1,4 @@
-//! The formats, by the ends of files' names.
+//! The formats of documents.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ pub(crate) enum DocumentFormat {
     Yaml,
     Json,
     Toml,
-    /// A JSON document a line.
+    /// A JSON document on each line.
     JsonLines,
 }
 
 impl DocumentFormat {
-    /// By the end of the name, whatever its case.
+    /// The format of a file, by the extension of its name in any case.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -31,8 +31,8 @@ impl DocumentFormat {
 
     /// Reads a document part by part.
     ///
-    /// The list under the key `streamed` comes one member at a time, so that a file of many jobs is never in
-    /// memory as a tree.
+    /// The list under the key `streamed` comes one member at a time, so that a file of many jobs is never in memory as
+    /// a tree.
     pub(crate) fn parts(
         self,
         source: &Source,
@@ -48,12 +48,12 @@ impl DocumentFormat {
     }
 }
 
-/// Reads a short JSON document, such as a line of a stream; nothing if there is none, or none that is JSON.
+/// Reads a short JSON document, such as a line of a stream. Returns nothing if the text is blank or refused.
 pub(crate) fn json_node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     json::node(text, problems)
 }
 
-/// Reads a short YAML document, such as a value that was typed; nothing if there is none, or none that is YAML.
+/// Reads a short YAML document, such as a value that was typed. Returns nothing if the text is blank or refused.
 pub(crate) fn yaml_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
     yaml::node(source, problems)
 }

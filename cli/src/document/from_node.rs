@@ -1,4 +1,4 @@
-//! Types that a document can say.
+//! Types that can stand in a document.
 
 use std::borrow::Cow;
 
@@ -10,18 +10,18 @@ use super::schema::{DRAFT, Schemas};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::value::ValueError;
 
-/// A type that a document can say.
+/// A type that can stand in a document.
 pub(crate) trait FromNode: Sized {
-    /// Reads a value. Where there is none, what is wrong with the node was added to the problems.
+    /// Reads a value. Where it returns nothing, it has added to the problems what is wrong with the node.
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self>;
 
-    /// Whether a value is of the type that this is about, right or wrong.
+    /// Whether a node has the type that this reads, even if its value is refused.
     fn accepts(node: &Node<'_>) -> bool;
 
-    /// What is expected, for people.
+    /// What is expected, in messages.
     fn expected() -> Cow<'static, str>;
 
-    /// What to write instead of a value of another type.
+    /// What to write instead of a value of another type, in messages.
     fn hint(_node: &Node<'_>) -> Option<String> {
         None
     }
@@ -41,7 +41,7 @@ pub(crate) fn document_schema<T: FromNode>(title: &str) -> Json {
     schema
 }
 
-/// Refuses a value of another type.
+/// The error of a value of another type.
 pub(crate) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
     let message = format!("expected {}, found {}", T::expected(), node.kind());
     let error = Diagnostic::error(node.span, message);
@@ -51,7 +51,7 @@ pub(crate) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
     }
 }
 
-/// Refuses a value that is of the right type and cannot be read.
+/// The error of a value that has the right type and cannot be read.
 pub(crate) fn refuse(span: Span, error: ValueError) -> Diagnostic {
     let found = Diagnostic::error(span, error.reason);
     match error.hint {
@@ -60,7 +60,7 @@ pub(crate) fn refuse(span: Span, error: ValueError) -> Diagnostic {
     }
 }
 
-/// What a section says under a key.
+/// The value of a key in a section, if the key is there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field<T>(Option<PresentField<T>>);
 
@@ -79,7 +79,7 @@ impl<T> Default for Field<T> {
 }
 
 impl<T> Field<T> {
-    /// Whether the key is there, with a good value or not.
+    /// Whether the key is there, even if its value was refused.
     pub(crate) fn is_present(&self) -> bool {
         self.0.is_some()
     }
@@ -92,17 +92,17 @@ impl<T> Field<T> {
         self.0?.value
     }
 
-    /// Where the key stands.
+    /// The place of the key.
     pub(crate) fn key(&self) -> Option<Span> {
         self.0.as_ref().map(|said| said.key)
     }
 
-    /// Where the value stands.
+    /// The place of the value.
     pub(crate) fn span(&self) -> Option<Span> {
         self.0.as_ref().map(|said| said.span)
     }
 
-    /// Keeps the value there is, and takes the other one where there is none.
+    /// Takes the other value if this one is missing.
     pub(crate) fn or(&mut self, other: Self) {
         if self.get().is_none() {
             *self = other;
@@ -118,7 +118,7 @@ impl<T: FromNode> Field<T> {
         let before = problems.len();
         let value = T::from_node(entry.node, problems);
         if !is_map {
-            // A message about a single value has to say which value it is about.
+            // A message about a single value has to name its key.
             for problem in &mut problems[before..] {
                 if problem.span == Some(span) {
                     problem.message = format!("`{}`: {}", entry.name, problem.message);
@@ -155,7 +155,7 @@ impl<T: FromNode> FromNode for Vec<Spanned<T>> {
             let span = member.span;
             read.extend(T::from_node(member, problems).map(|value| Spanned { value, span }));
         }
-        // A list of which nothing is left is not an empty list, of which more would be said.
+        // A list whose members were all refused is not an empty list, about which more would be reported.
         (is_empty || !read.is_empty()).then_some(read)
     }
 
@@ -187,7 +187,7 @@ pub(crate) struct Named<T> {
     pub(crate) name: String,
     pub(crate) place: Span,
     pub(crate) span: Span,
-    /// Nothing where the value was refused: the name is known all the same.
+    /// Nothing where the value was refused. The name is known all the same.
     pub(crate) value: Option<T>,
 }
 
@@ -231,7 +231,7 @@ impl<T: FromNode> FromNode for Vec<Named<T>> {
     }
 }
 
-/// One of two types that a value tells apart, as text and maps are.
+/// One of two types that can be told apart, as text and a map can.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Either<A, B> {
     First(A),
@@ -267,7 +267,7 @@ impl<A: FromNode, B: FromNode> FromNode for Either<A, B> {
     }
 }
 
-/// Any value at all, kept as JSON.
+/// Any value, kept as JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AnyValue(pub(crate) Payload);
 
@@ -296,7 +296,7 @@ impl FromNode for AnyValue {
     }
 }
 
-/// Text, or a number, or `true` and `false`, each as its text.
+/// Text, a number, `true` or `false`, kept as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScalarText(pub(crate) String);
 

@@ -1,7 +1,7 @@
-//! JSON, by `serde_json`: it is fast with lines of megabytes, and gives the text of each value as it stands.
+//! Reads JSON by `serde_json`, which is fast with lines of megabytes and keeps the text of each value.
 //!
-//! A [`RawValue`] borrows from the document, so its address tells its place. A value that is asked for
-//! nothing, as an input is, keeps its bytes and may be of any depth; of it only the syntax is checked.
+//! A [`RawValue`] borrows from the document, so its address tells its place. A value that nobody looks into, such as an
+//! input, keeps its bytes and may be nested to any depth; only its syntax is checked.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,11 +15,11 @@ use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Reads one document that is no more than a line or two; nothing if there are only blanks.
+/// Reads a document of a line or two. Returns nothing if there are only blanks.
 pub(super) fn node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     let start = text.len() - text.trim_start_matches(BLANKS).len();
     let read = match text.as_bytes().get(start)? {
-        // As most are maps whose keys are wanted, these are read at once.
+        // Most documents are maps whose keys are needed, so those are read in the same pass.
         b'{' => {
             let mut reader = Deserializer::from_str(text);
             let entries = reader.deserialize_map(Entries {
@@ -70,13 +70,13 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
     }
 }
 
-/// What may stand between the tokens of JSON.
+/// The characters that may stand between the tokens of JSON.
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// What takes the parts of a document, and what is wrong with them.
+/// The sink of the parts, and the problems that are found.
 type Receiver<'r, 's> = RefCell<(Sink<'s>, &'r mut Problems)>;
 
-/// The map that a document is.
+/// Reads the map that the document is.
 struct Root<'r, 's, 't> {
     text: &'r str,
     streamed: &'r str,
@@ -123,7 +123,7 @@ impl<'a> Visitor<'a> for Root<'a, '_, '_> {
     }
 }
 
-/// The list that is taken member by member.
+/// Reads the list whose members are delivered one by one.
 struct Members<'q, 'r, 's, 't>(&'q Root<'r, 's, 't>);
 
 impl<'a> DeserializeSeed<'a> for Members<'_, 'a, '_, '_> {
@@ -151,7 +151,7 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
     }
 }
 
-/// What `serde_json` refuses, with the character that it refuses and what to do about it.
+/// An error of `serde_json` as a diagnostic that points to the refused character.
 fn refuse(text: &str, error: &Error) -> Diagnostic {
     let line_start = match error.line() {
         0 | 1 => 0,
@@ -159,7 +159,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
             .nth(line - 2)
             .map_or(text.len(), |at| at + 1),
     };
-    // A line break that is refused was counted already: it is before the first column of the next line.
+    // A refused line break was counted already, so it is before the first column of the next line.
     let at = (line_start + error.column()).saturating_sub(1);
     let at = text.floor_char_boundary(if error.is_eof() { text.len() } else { at });
     let said = error.to_string();
@@ -168,7 +168,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
         None => &said,
     };
     let at = if said.starts_with("control character") {
-        // The error is told of this character or of the one before.
+        // `serde_json` reports this error at the character or at the one before it.
         let found = text[at..].find(|character| character < ' ');
         found.map_or(at, |more| at + more)
     } else {
@@ -202,7 +202,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
     Diagnostic::error(span, message).help(help)
 }
 
-/// What stands where a value should be: a word as a whole, or the comma before the end of a list or map.
+/// The error where a value should be. It points to a whole word, or to the comma before the end of a list or map.
 fn no_value(text: &str, at: usize) -> Diagnostic {
     let before = text[..at].trim_end_matches(BLANKS);
     if before.ends_with(',') && text[at..].starts_with([']', '}']) {
@@ -213,7 +213,7 @@ fn no_value(text: &str, at: usize) -> Diagnostic {
     let start = text[..at].trim_end_matches(is_of_word).len();
     let rest = &text[start..];
     let end = match rest.find(|character| !is_of_word(character)) {
-        // What is no word is one character.
+        // Anything but a word is one character.
         Some(0) => rest.chars().next().map_or(0, char::len_utf8),
         Some(end) => end,
         None => rest.len(),

@@ -1,4 +1,4 @@
-//! A value of any format with its place, before it is known what it means.
+//! Values of any format with their places, before their types are known.
 
 pub(super) mod raw;
 
@@ -17,7 +17,7 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 pub(crate) struct Node<'a> {
     pub(crate) value: Value<'a>,
     pub(crate) span: Span,
-    /// The value as it is written, where the document is JSON.
+    /// The value as it is written, if the document is JSON.
     json: Option<&'a RawValue>,
 }
 
@@ -25,15 +25,15 @@ pub(crate) struct Node<'a> {
 pub(crate) enum Value<'a> {
     Null,
     Bool(bool),
-    /// As JSON writes it, with all its digits.
+    /// A number as JSON writes it, with all its digits.
     Number(Cow<'a, str>),
     Text(Cow<'a, str>),
-    /// The value of a variable, which says no type: text, and a number where it looks like one.
+    /// The value of a variable, which has no type: it is text, and also a number if it looks like one.
     Variable(&'a str),
-    /// A JSON string that is no text because half of a character (a lone surrogate) is in it.
+    /// A JSON string with half of a character (a lone surrogate), which cannot become text.
     HalfText,
     List(Vec<Node<'a>>),
-    /// In the order of the file.
+    /// The entries in the order of the file.
     Map(Vec<Entry<'a>>),
     /// A JSON list whose members are read when they are asked for.
     UnreadList,
@@ -71,7 +71,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Text, or a number as it is written.
+    /// The text, or a number as it is written.
     pub(crate) fn text_or_number(&self) -> Option<&str> {
         self.text().or_else(|| self.number())
     }
@@ -84,7 +84,7 @@ impl<'a> Node<'a> {
         matches!(self.value, Value::Map(_) | Value::UnreadMap)
     }
 
-    /// The members of a list; the node itself where it is none.
+    /// The members of a list. Returns the node itself if it is no list.
     pub(crate) fn into_list(self) -> Result<Vec<Node<'a>>, Self> {
         match self.value {
             Value::List(members) => Ok(members),
@@ -93,7 +93,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The entries of a map; the node itself where it is none.
+    /// The entries of a map. Returns the node itself if it is no map.
     pub(crate) fn into_map(self, problems: &mut Problems) -> Result<Vec<Entry<'a>>, Self> {
         match self.value {
             Value::Map(entries) => Ok(entries),
@@ -102,7 +102,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What it is, for people.
+    /// What the value is, in messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing (null)",
@@ -116,7 +116,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The value as JSON: as it stands, where it is JSON already.
+    /// The value as JSON. A value of a JSON document is kept as it is written.
     pub(crate) fn payload(&self) -> Result<Payload, serde_json::Error> {
         match self.json {
             Some(json) => Ok(Payload::from(json)),
@@ -124,7 +124,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many values it is made of.
+    /// How many values it consists of.
     pub(super) fn weight(&self) -> usize {
         1 + match &self.value {
             Value::List(members) => members.iter().map(Self::weight).sum(),
@@ -133,7 +133,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many bytes its texts and keys are.
+    /// How many bytes of text and keys it contains.
     pub(super) fn text_bytes(&self) -> usize {
         let entry = |entry: &Entry<'_>| entry.name.len() + entry.node.text_bytes();
         match &self.value {
@@ -144,7 +144,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How deep lists and maps lie in each other.
+    /// How deep lists and maps are nested.
     pub(super) fn depth(&self) -> usize {
         let deepest = |nodes: &mut dyn Iterator<Item = &Self>| nodes.map(Self::depth).max();
         match &self.value {
@@ -157,9 +157,9 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Refuses keys that stand twice: which of the two was meant?
+/// Refuses keys that are there twice.
 pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) {
-    /// Comparing all with all is faster than hashing for the few keys that a map has as a rule.
+    /// Most maps have few keys, and comparing those with each other is faster than hashing them.
     const FEW: usize = 16;
     if entries.len() <= FEW {
         for (at, entry) in entries.iter().enumerate() {
@@ -192,7 +192,7 @@ impl Serialize for Node<'_> {
         }
         match &self.value {
             Value::Bool(value) => serializer.serialize_bool(*value),
-            // All digits are kept: an integer or a float would drop some.
+            // An integer or a float would drop digits, so the text is kept.
             Value::Number(text) => RawValue::from_string(text.clone().into_owned())
                 .map_err(S::Error::custom)?
                 .serialize(serializer),
@@ -212,7 +212,7 @@ impl Serialize for Node<'_> {
                 }
                 map.end()
             }
-            // The others are JSON, which was written above.
+            // The other kinds exist only in JSON documents, which are written above.
             Value::Null | Value::HalfText | Value::UnreadList | Value::UnreadMap => {
                 serializer.serialize_unit()
             }

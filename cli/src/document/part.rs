@@ -6,27 +6,27 @@ use crate::diagnostic::Problems;
 /// How deep lists and maps may be nested in YAML and TOML: deeper nesting is a mistake or an attack.
 pub(super) const DEEPEST: usize = 128;
 
-/// A part of a document, in the order of the file.
+/// A part of a document. Parts come in the order of the file.
 #[derive(Debug)]
 pub(crate) enum Part<'a> {
     /// A key of the document and its value.
     Entry(Entry<'a>),
-    /// One member of the list that is taken member by member.
+    /// A member of the list that is delivered member by member.
     Member(Node<'a>),
-    /// All of a document that is no map.
+    /// The whole document, if it is no map.
     Whole(Node<'a>),
 }
 
 /// How much of a document was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All, and there is nothing in it but blanks and comments.
+    /// The whole document, which has only blanks and comments.
     Nothing,
-    /// All of it.
+    /// The whole document.
     Whole,
     /// The parts before an error of syntax, which is the last of the problems.
     BrokenOff,
 }
 
-/// What takes the parts of a document as they are read. It may find further problems.
+/// Takes the parts of a document as they are read, and may add to the problems.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(Part<'_>, &mut Problems);

@@ -13,9 +13,9 @@ use super::schema::Schemas;
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::value::{self, Amount, CommandLine, ValueError};
 
-/// A value that has no others in it.
+/// A type without other values in it.
 trait Scalar: Sized {
-    /// Nothing where the value is of another type.
+    /// Reads the value. Returns nothing if the node has another type.
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>>;
 
     fn expected() -> Cow<'static, str>;
@@ -171,7 +171,7 @@ impl Scalar for bool {
     }
 }
 
-/// The word `false`, where `true` would say nothing.
+/// The word `false`, where `true` would have no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct False;
 
@@ -196,7 +196,7 @@ impl Scalar for False {
     }
 }
 
-/// A whole number of at least so many.
+/// A whole number that is at least `LEAST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count<const LEAST: u32>(pub(crate) u32);
 
@@ -232,7 +232,7 @@ impl<const LEAST: u32> Scalar for Count<LEAST> {
     }
 }
 
-/// The number 1: the only version of the format that there is.
+/// The version of the format, of which there is only 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version;
 
@@ -307,10 +307,10 @@ impl Scalar for Factor {
     }
 }
 
-/// What `value::duration` reads, for editors.
+/// The pattern of what `value::duration` reads, for the JSON Schema.
 const DURATION: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(d|h|m|s|ms|us|µs|μs|ns)(([0-9]+\.?[0-9]*|\.[0-9]+)(h|m|s|ms|us|µs|μs|ns))*\s*$";
 
-/// A figure that is not all noughts.
+/// The pattern of a number that is not 0.
 const SOME: &str = r"^[^1-9]*[1-9]";
 
 impl Scalar for Duration {
@@ -327,7 +327,7 @@ impl Scalar for Duration {
     }
 }
 
-/// A duration that is longer than nothing.
+/// A duration above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PositiveDuration(pub(crate) Duration);
 
@@ -351,7 +351,7 @@ impl Scalar for PositiveDuration {
     }
 }
 
-/// What `value::size` reads, for editors.
+/// The pattern of what `value::size` reads, for the JSON Schema.
 fn size_pattern() -> String {
     let units = value::size_units().collect::<Vec<_>>().join("|");
     format!(r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*({units})\s*$")

@@ -1,13 +1,13 @@
-//! JSON Schemas (draft 2020-12) of what a document can say.
+//! Builds JSON Schemas (draft 2020-12) of documents.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-/// The draft that all schemas here are of.
+/// The draft of all schemas.
 pub(crate) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schemas of sections, each of which is written once and then referred to.
+/// The schemas of sections. Each is written once and then referred to.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
     pub(super) all: Map<String, Json>,
@@ -15,7 +15,7 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
-    /// A reference to a section, whose schema is made where it is the first.
+    /// A reference to a section. The schema of the section is made on the first call.
     pub(crate) fn section(
         &mut self,
         title: &'static str,

@@ -11,25 +11,25 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 
 /// A map of known keys. The macro `section!` defines them.
 pub(crate) trait Section: Default {
-    /// What it is called, with its article, as in `a job`.
+    /// The name of the section in messages, with its article, as in `a job`.
     const TITLE: &'static str;
 
     fn keys() -> Vec<&'static str>;
 
-    /// Takes the value of a key; gives it back where the key is unknown.
+    /// Reads the value of a key. Returns the entry if the key is unknown.
     fn read_entry<'a>(
         &mut self,
         entry: Entry<'a>,
         problems: &mut Problems,
     ) -> Result<(), Entry<'a>>;
 
-    /// Keeps each value there is, and takes the other section's where there is none.
+    /// Takes the values of the other section for keys that are missing here.
     fn or(&mut self, other: Self);
 
-    /// The keys that have to be there and are not, with what each is.
+    /// The required keys that are missing, with what is expected of each.
     fn missing(&self) -> Vec<(&'static str, Cow<'static, str>)>;
 
-    /// Where the section stands, and whether it has keys that are unknown.
+    /// Sets where the section stands, and whether it has unknown keys.
     fn set_place(&mut self, place: SectionPlace);
 
     /// What to write instead of a value that is no map.
@@ -44,7 +44,7 @@ pub(crate) trait Section: Default {
         schemas: &mut Schemas,
     );
 
-    /// What the keys of a map have to do with each other, as further words of its schema.
+    /// How the keys depend on each other, as further keywords of the schema.
     fn relations() -> Json {
         json!({})
     }
@@ -53,13 +53,13 @@ pub(crate) trait Section: Default {
 /// Where a section stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SectionPlace {
-    /// Its first key: all of a section would underline too much.
+    /// The place of its first key: underlining a whole section would be too much.
     pub(crate) head: Span,
-    /// It has keys that are unknown, which was told.
+    /// Whether it has unknown keys, which were reported.
     pub(crate) has_unknown: bool,
 }
 
-/// Words of other programs for the keys that we have.
+/// Keys of other programs, and our key for the same thing.
 const FOREIGN: [(&str, &str); 20] = [
     ("after", "needs"),
     ("args", "run"),
@@ -113,7 +113,7 @@ pub(crate) fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problem
     Some(section)
 }
 
-/// Refuses a key, and says which one was meant.
+/// The error of an unknown key, with the key that was probably meant.
 pub(crate) fn unknown_key<T: Section>(entry: &Entry<'_>) -> Diagnostic {
     let keys = T::keys();
     let name = entry.name.as_ref();

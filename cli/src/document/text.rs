@@ -1,8 +1,9 @@
-//! The text of a file.
+//! The text of files.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 
-/// The text of a file, without a byte order mark, or where it is none.
+/// Turns the bytes of a file into a source, without the byte order mark. Bytes that are not UTF-8 are refused with
+/// their place.
 pub(crate) fn source(name: &str, mut bytes: Vec<u8>) -> Result<Source, Box<Diagnostics>> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);

@@ -1,4 +1,4 @@
-//! TOML, with the place of every value.
+//! Reads TOML with the place of every value.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -7,7 +7,7 @@ use super::node::{Entry, Node, Value};
 use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Reads a document part by part. Several errors are found at once.
+/// Reads a document part by part. It finds several errors of syntax at once.
 pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut Problems) -> Extent {
     let (table, errors) = DeTable::parse_recoverable(text);
     problems.extend(errors.iter().map(|error| {
@@ -21,12 +21,12 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
         (true, false) => Extent::Whole,
     };
     let mut deliver = |part: Part<'_>, problems: &mut Problems| {
-        // What the parser makes of a text with errors may be something else than was meant.
+        // What the parser recovers from a text with errors may not be what was meant.
         if extent == Extent::Whole {
             sink(part, problems);
         }
     };
-    // The table is ordered by name; a file is read from its top.
+    // The table is ordered by name, and parts are delivered in the order of the file.
     let mut entries: Vec<_> = root.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
@@ -56,7 +56,8 @@ fn span<T>(spanned: &Spanned<T>) -> Span {
     Span::new(span.start, span.end)
 }
 
-/// Keys with many dots lie deeper than the parser itself would go, and what drops them goes as deep again.
+/// Drops a table without recursion. Keys with many dots nest deeper than the parser itself would, and the destructor
+/// would recurse as deep.
 fn take_apart(table: DeTable<'_>) {
     let mut left = vec![DeValue::Table(table)];
     while let Some(value) = left.pop() {
@@ -93,7 +94,7 @@ fn node<'t>(value: &'t Spanned<DeValue<'_>>, depth: usize, errors: &mut Problems
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.as_ref().into()),
         DeValue::Boolean(value) => Value::Bool(*value),
-        // JSON has no dates; their text is what everybody writes instead.
+        // JSON has no dates, so they become text.
         DeValue::Datetime(date) => Value::Text(date.to_string().into()),
         DeValue::Integer(integer) => {
             let number = i64::from_str_radix(integer.as_str(), integer.radix());

@@ -1,4 +1,4 @@
-//! Words of a fixed list, each of which is a value.
+//! Types whose values are the words of a fixed list.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,8 @@ pub(crate) fn read<T: FromNode>(
     found.map(|(_, value)| value)
 }
 
-/// Makes types of words readable. Types of this crate list their words here; for the others, the words follow.
+/// Implements `FromNode` for types whose values are words. The words stand here for plain enums, and in an own `impl
+/// Words` for the others.
 macro_rules! words {
     ($($type:ty $({ $($value:ident = $word:literal),* $(,)? })?;)*) => {$(
         $(impl $crate::document::Words for $type {
@@ -80,7 +81,7 @@ pub(crate) fn schema<T>(words: &[(Cow<'static, str>, T)]) -> Json {
     json!({"enum": words})
 }
 
-/// A word that is the value of a flag as well.
+/// A word that is also the value of a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClapWord<T>(pub(crate) T);
 

@@ -1,8 +1,8 @@
-//! YAML 1.2, with the place of every value, from the events of saphyr-parser: no kept reader of YAML into types
-//! tells places, and none takes a document of many jobs member by member.
+//! Reads YAML 1.2 with the place of every value, from the events of saphyr-parser. No kept crate that reads YAML into
+//! types tells places, and none delivers a document of many jobs member by member.
 //!
-//! Only `true` and `false` are truth values, so that `no` is Norway; numbers with leading zeros,
-//! which readers take differently, are refused; aliases are expanded within bounds.
+//! Only `true` and `false` are truth values, so `no` is Norway. Numbers with leading zeros are refused, because readers
+//! differ in what they mean. Aliases are expanded within bounds.
 
 mod number;
 
@@ -16,15 +16,15 @@ use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
-/// How many values aliases may stand for in all. A few lines of aliases can stand for billions.
+/// How many values all aliases together may stand for. A few lines of aliases can stand for billions.
 const MOST_EXPANDED: usize = 100_000;
 
-/// How many bytes of text they may stand for: a few lines can repeat a long one.
+/// How many bytes of text all aliases together may stand for. A few lines can repeat a long text.
 const MOST_EXPANDED_BYTES: usize = 16 << 20;
 
 type Reading<T> = Result<T, Box<Diagnostic>>;
 
-/// Reads one document as a tree; nothing if there is none, or if it is refused.
+/// Reads a document as a tree. Returns nothing if there is none, or if it is refused.
 pub(super) fn node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
     let mut whole = None;
     let mut take = |part: Part<'a>, _: &mut Problems| {
@@ -48,11 +48,11 @@ pub(super) fn parts(
 
 struct Reader<'a, 's> {
     source: &'a Source,
-    /// The key of the list that is taken member by member; without one, all is one tree.
+    /// The key of the list that is delivered member by member. Without one, the whole document is one tree.
     streamed: Option<&'s str>,
     sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
     open: Vec<Open<'a>>,
-    /// The members of the streamed list are read.
+    /// Whether the members of the streamed list are being read.
     is_in_list: bool,
     anchors: HashMap<usize, Node<'a>>,
     expanded: usize,
@@ -66,12 +66,12 @@ struct Reader<'a, 's> {
 enum Document {
     NotBegun,
     Begun,
-    /// There is something in it.
+    /// It has content.
     Found,
 }
 
-/// The last place that was looked up. Places come in order, so the next one is near, also in a
-/// document that is one endless line.
+/// The last place that was looked up. Places come in order, so the next one is near, even in a document that is one
+/// endless line.
 #[derive(Default)]
 struct Cursor {
     line: usize,
@@ -79,12 +79,12 @@ struct Cursor {
     offset: usize,
 }
 
-/// A list or a map whose end is not seen yet.
+/// A list or a map whose end has not been read.
 struct Open<'a> {
     start: Span,
     anchor: usize,
     value: Value<'a>,
-    /// The key whose value comes next, in a map.
+    /// In a map, the key whose value comes next.
     key: Option<(Cow<'a, str>, Span)>,
 }
 
@@ -108,7 +108,7 @@ impl<'a, 's> Reader<'a, 's> {
         }
     }
 
-    /// Reads to the end, or to what cannot be read.
+    /// Reads to the end, or to the first error.
     fn read(mut self, problems: &mut Problems) -> Extent {
         for event in Parser::new_from_str(self.source.text()) {
             let read = match event {
@@ -129,7 +129,7 @@ impl<'a, 's> Reader<'a, 's> {
         }
     }
 
-    /// The parser counts lines and columns in characters.
+    /// The span of an event. The parser counts lines and columns in characters, and spans count bytes.
     fn span(&mut self, marks: Marks) -> Span {
         let start = self.offset(marks.start);
         Span::new(start, self.offset(marks.end))
@@ -173,7 +173,7 @@ impl<'a, 's> Reader<'a, 's> {
             )
             .help("YAML wants blanks to indent with");
         }
-        // The words are the parser's own; as a rule it is the shape of the lines that is wrong.
+        // The words of the parser are of little help; most errors are in the shape of the lines.
         found
             .help("look at how far this line and the one before it are indented, and for a quote or bracket left open")
     }
@@ -219,7 +219,8 @@ impl<'a, 's> Reader<'a, 's> {
                     return Ok(());
                 };
                 let end = match &open.value {
-                    // A block ends where the next begins; its text ends with its last value.
+                    // The parser reports the end of a block where the next block begins. Its text ends with its last
+                    // value.
                     Value::List(members) if span.is_empty() => {
                         members.last().map(|member| member.span.end())
                     }
@@ -235,7 +236,7 @@ impl<'a, 's> Reader<'a, 's> {
                     && self.streamed.is_some()
                     && matches!(open.value, Value::Map(_))
                 {
-                    // Its parts were taken already.
+                    // The parts of the document were delivered already.
                     return Ok(());
                 }
                 let end = end.unwrap_or(open.start.end());
@@ -297,7 +298,7 @@ impl<'a, 's> Reader<'a, 's> {
         Ok(())
     }
 
-    /// A list or a map cannot be a key.
+    /// Refuses a list or a map as a key.
     fn refuse_as_key(&self, span: Span, value: &Value<'_>) -> Reading<()> {
         if self.is_key() && matches!(value, Value::List(_) | Value::Map(_)) {
             return Err(Diagnostic::error(span, "a key has to be text").into());
@@ -305,7 +306,7 @@ impl<'a, 's> Reader<'a, 's> {
         Ok(())
     }
 
-    /// Takes in a finished value.
+    /// Adds a finished value to the list or map that contains it, or delivers it.
     fn put(&mut self, node: Node<'a>, anchor: usize, problems: &mut Problems) -> Reading<()> {
         if !self.is_in_list || self.open.len() > 1 {
             self.refuse_as_key(node.span, &node.value)?;
@@ -316,7 +317,7 @@ impl<'a, 's> Reader<'a, 's> {
         let is_root = self.open.len() == 1 && self.streamed.is_some();
         let node_span = node.span;
         let Some(open) = self.open.last_mut() else {
-            // What is empty is read as null, at no place.
+            // An empty document is read as null with an empty span.
             if !matches!(node.value, Value::Null) || !node.span.is_empty() {
                 self.document = Document::Found;
                 (self.sink)(Part::Whole(node), problems);
@@ -342,7 +343,7 @@ impl<'a, 's> Reader<'a, 's> {
         Ok(())
     }
 
-    /// Whether what comes next is the value of the key whose list is taken member by member.
+    /// Whether the next value is the list that is delivered member by member.
     fn is_streamed(&self) -> bool {
         let [root] = &self.open[..] else {
             return false;
@@ -351,7 +352,7 @@ impl<'a, 's> Reader<'a, 's> {
         !self.is_in_list && key.is_some() && key == self.streamed
     }
 
-    /// What a word without quotes is, by the core schema of YAML 1.2.
+    /// The value of a word without quotes, by the core schema of YAML 1.2.
     fn plain(&self, text: Cow<'a, str>, span: Span) -> Reading<Value<'a>> {
         Ok(match text.as_ref() {
             "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -361,7 +362,7 @@ impl<'a, 's> Reader<'a, 's> {
                 Number::Is(number) if number == written => Value::Number(text),
                 Number::Is(number) => Value::Number(number.into()),
                 Number::Not => Value::Text(text),
-                // A key is text whatever it looks like.
+                // A key is text, even if it looks like a number.
                 Number::Odd(_) if self.is_key() => Value::Text(text),
                 Number::Odd(why) => {
                     return Err(Diagnostic::error(span, why)
@@ -379,7 +380,7 @@ impl<'a, 's> Reader<'a, 's> {
     }
 }
 
-/// A key as text: what is no text is taken as it is written.
+/// A key as text. A key that is no text is taken as it is written.
 fn key<'a>(node: Node<'a>, source: &'a Source) -> Reading<Cow<'a, str>> {
     match node.value {
         Value::Text(text) if text == "<<" => {
@@ -392,7 +393,7 @@ fn key<'a>(node: Node<'a>, source: &'a Source) -> Reading<Cow<'a, str>> {
     }
 }
 
-/// What is kept of a key of the document, so that one that stands twice is found.
+/// A delivered key of the document, kept to find one that is there twice.
 fn said(name: Cow<'_, str>, place: Span) -> Entry<'_> {
     let node = Node::new(Value::Null, place);
     Entry { name, place, node }

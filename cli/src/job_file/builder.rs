@@ -1,4 +1,4 @@
-//! What all jobs of a file share: workers, limits, and the terms they have in common.
+//! Adds to jobs what the sections of their file set for all of them: workers, limits and terms.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,36 +15,36 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Named, Spanned};
 use crate::value::ValueError;
 
-/// Names and terms beyond these are made anew each time, so that a stream's memory stays bounded.
+/// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
 const MOST_KEPT: usize = 4096;
 
-/// Settles on what terms jobs run, and whether what they name exists.
+/// Sets the terms of jobs, and checks whether what they name exists.
 pub(super) struct JobBuilder {
     pub(super) workers: Vec<WorkerPlan>,
     pub(super) limits: Vec<(String, Limit)>,
     slots: Option<u32>,
     tasks: HashMap<TaskName, SharedTerms>,
-    /// For tasks that nobody names, if a worker serves every task.
+    /// The terms of tasks without a worker of their own, if one worker serves every task.
     other_tasks: Option<SharedTerms>,
-    /// For jobs without a worker.
+    /// The terms of commands.
     commands: SharedTerms,
     settled: HashMap<PartialTerms, Arc<Terms>>,
-    /// The figures of rate keys, and where they were written.
+    /// The rate and burst of each rate key, and where they were written first.
     rates: HashMap<String, (f64, u32, Span)>,
 }
 
-/// What holds for the jobs of a worker, or for commands.
+/// The terms that the jobs of a worker, or all commands, have in common.
 #[derive(Clone)]
 struct SharedTerms {
     terms: PartialTerms,
-    /// Where `retry` is said for all of them, if it is.
+    /// Where `retry` is set for all of them, if it is in the file.
     retry: Option<Span>,
-    /// The terms of a job that says nothing, once one was wanted.
+    /// The terms of a job that sets none itself, once such a job was met.
     plain: Option<Arc<Terms>>,
 }
 
 impl JobBuilder {
-    /// Takes what stands before the jobs.
+    /// Reads the sections before the jobs.
     pub(super) fn new(
         header: HeaderSpec,
         folder: Option<&Path>,
@@ -126,7 +126,7 @@ impl JobBuilder {
         builder
     }
 
-    /// Enters the tasks of a worker.
+    /// Registers the tasks of a worker.
     fn serve(
         &mut self,
         name: &str,
@@ -162,7 +162,7 @@ impl JobBuilder {
         tasks.into_iter().map(|task| task.value).collect()
     }
 
-    /// Gives a job its terms, and refuses what it names and is not there.
+    /// Sets the terms of a job, and refuses names that do not exist.
     pub(super) fn settle(&mut self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         if let Some(own) = &places.terms {
             let limits = own.terms.limits.iter().flatten().zip(&own.limits);
@@ -192,7 +192,7 @@ impl JobBuilder {
             Err(TermsError { error, place }) => {
                 let mut found = Diagnostic::error(place.unwrap_or(places.head), error.reason);
                 found.help = error.hint;
-                // Said once for all jobs that it holds for.
+                // An error in shared terms is reported once, not for every job.
                 if !problems.contains(&found) {
                     problems.push(found);
                 }
@@ -212,7 +212,7 @@ impl JobBuilder {
         self.check_rate(&job.terms, task, place, problems);
     }
 
-    /// Jobs that share a bucket have to agree on it.
+    /// Refuses jobs that share a rate key and set different rates.
     fn check_rate(
         &mut self,
         terms: &Terms,
@@ -228,7 +228,7 @@ impl JobBuilder {
         else {
             return;
         };
-        // A command has no task's name; its bucket is its program's, which is told at its start.
+        // The key of a command is the name of its program, which the executor checks.
         let Some(key) = key.as_deref().or(task) else {
             return;
         };
@@ -252,7 +252,7 @@ impl JobBuilder {
         }
     }
 
-    /// The task of this name, if somebody serves it. Jobs with one task share its name.
+    /// The name of a task that is served, as it is shared by all jobs of the task.
     fn task(&mut self, name: &TaskName) -> Option<TaskName> {
         if let Some((known, _)) = self.tasks.get_key_value(name) {
             return Some(known.clone());
@@ -276,7 +276,7 @@ impl JobBuilder {
         error.did_you_mean(name.as_str(), names, "known tasks")
     }
 
-    /// What holds for a task, or for commands.
+    /// The shared terms of a task, or of commands.
     fn shared(&mut self, task: Option<&str>) -> &mut SharedTerms {
         let Some(task) = task else {
             return &mut self.commands;
@@ -287,7 +287,7 @@ impl JobBuilder {
         }
     }
 
-    /// The terms of a job that says nothing itself.
+    /// The terms of a job that sets none itself.
     fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, TermsError> {
         let shared = self.shared(task);
         if let Some(terms) = &shared.plain {
@@ -302,7 +302,7 @@ impl JobBuilder {
         Ok(terms)
     }
 
-    /// The terms of a job that says something. Equal terms are one.
+    /// The terms of a job that sets some. Jobs with equal terms share them.
     fn terms(
         &mut self,
         task: Option<&str>,
@@ -325,13 +325,13 @@ impl JobBuilder {
     }
 }
 
-/// Terms that do not go together, and where they are, if they are in the file.
+/// Terms that contradict each other, and where they stand, if they are in the file.
 struct TermsError {
     error: ValueError,
     place: Option<Span>,
 }
 
-/// Refuses limits that nobody declared.
+/// Refuses limits that are not declared.
 fn check_limits(known: &[(String, Limit)], terms: &TermsSpec, problems: &mut Problems) {
     for limit in terms.limits.get().into_iter().flatten() {
         check_limit(known, &limit.value, limit.span, problems);
@@ -348,7 +348,7 @@ fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &m
     problems.push(error.did_you_mean(limit, names, "known limits"));
 }
 
-/// The limit of a section. One that was refused is known all the same, so that its users are not refused too.
+/// The limit of a section. A refused limit counts as declared, so that the jobs that name it are not refused as well.
 fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     let name = &named.name;
     let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);
@@ -361,7 +361,7 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
             None
         }
         (max, rate) if !max.is_present() && !rate.is_present() => {
-            // One that has another word for it was told of that already.
+            // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
                 problems.push(refuse(
                     format!("limit `{name}` limits nothing"),

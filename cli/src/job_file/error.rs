@@ -1,4 +1,4 @@
-//! Why a job file cannot be used.
+//! The errors for which a job file is refused.
 
 use std::io;
 

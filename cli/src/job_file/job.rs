@@ -1,4 +1,4 @@
-//! One job, as far as it can be made without knowing the rest of its file.
+//! Turns the section of a job into a job, as far as that is possible without the rest of the file.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use super::spec::{JobSpec, TermsSpec};
 use super::terms::PartialTerms;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Where a job says what, for what is checked once the whole file is known.
+/// The places of the parts of a job, for what is checked when the whole file is known.
 #[derive(Debug)]
 pub(super) struct JobPlaces {
-    /// Its first key: all of a job would underline too much.
+    /// Its first key: underlining a whole job would be too much.
     pub(super) head: Span,
-    /// Its id, if it says one.
+    /// Its id, if it has one.
     pub(super) id: Option<Span>,
-    /// Its task, or the command that it runs.
+    /// Its task, or its command.
     pub(super) work: Span,
-    /// Its needs, in the order of the job's.
+    /// Its needs, in the order of `Job::needs`.
     pub(super) needs: Box<[Span]>,
-    /// What it says of its terms, if anything.
+    /// The terms that it sets itself, if any.
     pub(super) terms: Option<Box<OwnTerms>>,
 }
 
-/// What a job says of its terms.
+/// The terms that a job sets itself.
 #[derive(Debug)]
 pub(super) struct OwnTerms {
     pub(super) terms: Arc<PartialTerms>,
@@ -36,15 +36,15 @@ pub(super) struct OwnTerms {
     pub(super) retry: Option<Span>,
 }
 
-/// Makes jobs of what is written. Equal terms are kept once, as most jobs of a file say the same.
+/// Turns sections into jobs. Equal terms are kept once, because most jobs of a file have the same.
 pub(super) struct JobReader {
-    /// What paths are relative to; nothing for what has no folder.
+    /// The folder that paths are relative to; nothing for stdin.
     folder: Option<PathBuf>,
     known: HashSet<Arc<PartialTerms>>,
 }
 
 impl JobReader {
-    /// Different terms beyond these are not compared any more, so that the memory of a stream stays bounded.
+    /// How many different terms are kept, so that the memory of a stream stays bounded.
     const MOST_KNOWN: usize = 4096;
 
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
@@ -54,10 +54,10 @@ impl JobReader {
         }
     }
 
-    /// Makes a job; `number` is its id where it says none. Its terms are still the standard ones, and it is
-    /// still unknown whether its task, its limits and its needs exist.
+    /// Makes a job. `number` is its id if it has none. It has the standard terms, and it is not known yet whether its
+    /// task, its limits and its needs exist.
     ///
-    /// A job that was refused is made all the same, so that what it has to do with others is checked too.
+    /// A refused job is made too, so that its relations to other jobs are checked.
     pub(super) fn read(
         &mut self,
         mut spec: JobSpec,
@@ -117,7 +117,7 @@ impl JobReader {
     }
 }
 
-/// A stand-in for the work of a job whose error was told: it never runs.
+/// The work of a refused job, which is never run.
 fn refused() -> Work {
     Work::Refused {
         task: TaskName::from("unknown"),
@@ -125,13 +125,13 @@ fn refused() -> Work {
     }
 }
 
-/// Needs, each once, and where they stand.
+/// Needs without duplicates, and where they stand.
 fn each_once(said: Vec<crate::document::Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
     let mut needs: Vec<JobKey> = Vec::with_capacity(said.len());
     let mut places = Vec::with_capacity(said.len());
     let mut seen = HashSet::new();
     for need in said {
-        // A job has few needs as a rule, and hashing them would take longer than comparing them.
+        // Most jobs have few needs, and comparing those is faster than hashing them.
         let is_new = match needs.len() {
             0..8 => !needs.contains(&need.value),
             8 => {
@@ -159,7 +159,7 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
             None
         }
         (None, None) => {
-            // One that has another word for it was told of that already.
+            // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
                 problems.push(
                     Diagnostic::error(spec.place.head, "a job that does nothing")

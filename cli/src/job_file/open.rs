@@ -1,4 +1,4 @@
-//! Opening a job file, of whatever format.
+//! Opens job files of every format.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,13 +18,13 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
 use crate::document::{DocumentFormat, Extent, FromNode, Part, Section, source, unknown_key};
 use crate::value;
 
-/// A larger document would take several times its size of memory.
+/// The largest document: it takes several times its size in memory.
 const LARGEST: u64 = 256 << 20;
 
-/// Larger reads make fewer of them; beyond this it makes no difference.
+/// How much is read at once; larger reads are not faster.
 const BUFFER: usize = 256 * 1024;
 
-/// A job file that was read and found sound, as far as one can tell without running it.
+/// A job file that can be run, as far as that can be told without running it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The kinds of workers, in the order of the file.
@@ -37,13 +37,13 @@ pub(crate) struct Plan {
 
 #[derive(Debug)]
 pub(crate) enum Jobs {
-    /// All of them, in the order of the file, and that in which each comes after its needs.
+    /// All jobs in the order of the file, and their indexes in an order in which each comes after its needs.
     Listed { jobs: Vec<Job>, order: Vec<usize> },
-    /// One after the other. A need names an earlier one.
+    /// Jobs that are read on demand. A job can need only earlier ones.
     Streamed(Box<JobLines>),
 }
 
-/// Reads a job file, or JSON lines from stdin where the path is `-`.
+/// Reads a job file. If the path is `-`, it reads JSON lines from stdin.
 pub(crate) fn open(path: &Path, options: &PlanOptions) -> Result<Plan, FileError> {
     if path == Path::new("-") {
         return stream("<stdin>", Box::new(io::stdin()), None, options);
@@ -124,7 +124,7 @@ fn document(
             let name = source.name().to_owned();
             return Err(FileError::Nothing { name });
         }
-        // What has to do with the missing rest cannot be checked.
+        // Relations to the part that could not be read cannot be checked.
         Extent::BrokenOff => return Err(refused(source, problems)),
         Extent::Whole => {}
     }
@@ -174,7 +174,7 @@ fn document(
     })
 }
 
-/// What was read of a document. What jobs need of the sections is settled at the end, as sections may come last.
+/// Collects the parts of a document. The sections may come after the jobs, so jobs are completed at the end.
 struct DocumentReader {
     file: FileSpec,
     jobs: Vec<Job>,
@@ -216,14 +216,14 @@ impl DocumentReader {
                 );
             }
             Part::Whole(node) => {
-                // It is no map, so this refuses it.
+                // The document is no map, so this adds the error.
                 FileSpec::from_node(node, problems);
             }
         }
     }
 }
 
-/// A program that is not there may be by then, if another job makes it; it is odd if nothing comes first.
+/// Warns of a program that does not exist. Another job may create it, so a job with needs is not checked.
 fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagnostic> {
     let Work::Command(process) = &job.work else {
         return None;
@@ -236,10 +236,10 @@ fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagn
     Some(warning.help("the job fails, unless the program is there by then"))
 }
 
-/// Jobs by their ids, of which there may be hundreds of thousands: the standard hash takes three times as long.
+/// Indexes of jobs by their ids. There may be hundreds of thousands, and the standard hash takes three times as long.
 type ById<'a> = HashMap<&'a str, usize, foldhash::fast::RandomState>;
 
-/// Enters each job by its id; an id that is used twice is refused.
+/// Indexes the jobs by their ids, and refuses ids that are used twice.
 fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> ById<'a> {
     let mut used =
         ById::with_capacity_and_hasher(jobs.len(), foldhash::fast::RandomState::default());
@@ -249,7 +249,7 @@ fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> 
             continue;
         };
         let first = &places[first];
-        // Of a number and an id, the id is what can be changed.
+        // Of an id and a number, only the id can be changed.
         let (here, other) = match (place.id, first.id) {
             (Some(here), other) => (here, other.unwrap_or(first.head)),
             (None, Some(here)) => (here, place.head),
@@ -267,14 +267,14 @@ fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> 
     used
 }
 
-/// The order in which each job comes after its needs, if there is one.
+/// An order of the jobs in which each comes after its needs. If there is none, the circles are reported.
 fn order(
     all: &[Job],
     places: &[JobPlaces],
     known: ById<'_>,
     problems: &mut Problems,
 ) -> Vec<usize> {
-    /// Comparing names takes time, and nobody reads more suggestions.
+    /// Finding a similar name takes time, and nobody reads more suggestions.
     const SUGGESTED: usize = 50;
     let mut names: Option<Vec<&str>> = None;
     let mut jobs = Vec::with_capacity(all.len());
@@ -301,7 +301,7 @@ fn order(
         jobs.push((job.id.as_str(), needs));
     }
     drop(known);
-    // Each circle is told; a handful of them is enough to see what is wrong.
+    // Each circle is reported, up to a handful.
     for _ in 0..5 {
         let names = match order_by_needs(&jobs) {
             Ok(order) => return order,
@@ -329,7 +329,7 @@ fn order(
     Vec::new()
 }
 
-/// A file of nearly this name in the same folder.
+/// A job file in the same folder with almost this name.
 fn similar(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = match path.parent() {

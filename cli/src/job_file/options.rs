@@ -7,22 +7,22 @@ use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
 
 use super::terms::PartialTerms;
 
-/// What was said outside the file.
+/// What was set outside the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PlanOptions {
-    /// What was typed: before the file's defaults, after its jobs and workers.
+    /// The flags, which come before the file's defaults and after its jobs and workers.
     pub(crate) flags: PartialTerms,
-    /// What the environment and the config files say: after the file's defaults.
+    /// The settings, which come after the file's defaults.
     pub(crate) settings: PartialTerms,
-    /// One worker for every task, where the file has no `workers`.
+    /// One worker for every task of a file without `workers`.
     pub(crate) worker: Option<PoolConfig>,
-    /// What holds for workers that say nothing.
+    /// The settings of pools whose workers do not set them.
     pub(crate) pools: PoolDefaults,
-    /// How many slots there are, if it is known: a job that needs more can never run.
+    /// How many slots there are, if it is known. A job that needs more can never run.
     pub(crate) slots: Option<u32>,
 }
 
-/// What holds for workers that say nothing of it.
+/// The settings of pools whose workers do not set them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PoolDefaults {
     pub(crate) size: Option<Size>,
@@ -44,7 +44,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) serves: ServedTasks,
 }
 
-/// Which tasks a kind of worker serves.
+/// The tasks that a kind of worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServedTasks {
     Named(Vec<TaskName>),

@@ -1,4 +1,4 @@
-//! A worker's section as the settings of a pool.
+//! Turns the section of a worker into the settings of a pool.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -14,7 +14,8 @@ use super::spec::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
 use crate::diagnostic::{Diagnostic, Problems, Severity, Span};
 use crate::document::{self, ClapWord, Count, Either, Field};
 
-/// The pool of a section. What is wrong was told when the section was read, or is told here.
+/// Makes the pool of a section. Errors of single values were reported when the section was read, and the others are
+/// reported here.
 ///
 /// `is_refused` is whether something was wrong with the section before.
 pub(super) fn from_spec(
@@ -29,7 +30,7 @@ pub(super) fn from_spec(
     let before = problems.len();
     let language = language(&spec, problems);
     let process = program::process(spec.command, spec.env, spec.cwd, folder, problems);
-    // Without a command there is no pool, but the rest can be wrong all the same.
+    // Without a command there is no pool, but the rest is checked all the same.
     let is_whole = process.is_some();
     let process = process.unwrap_or_else(|| ProcessConfig::new("none"));
     let mut pool = PoolConfig::new(name, process);
@@ -78,7 +79,7 @@ pub(super) fn from_spec(
     if let Some(spec) = spec.restart.into_value() {
         restart(spec, &mut pool.restart);
     }
-    // What is wrong by itself was told; the rest is said where the worker is named.
+    // Errors of single values were reported. The remaining ones are reported where the worker is named.
     let mut found = problems[before..].iter();
     let is_told = is_refused || found.any(|found| found.severity == Severity::Error);
     if !is_told && let Err(error) = pool.check() {
@@ -87,7 +88,7 @@ pub(super) fn from_spec(
     is_whole.then_some(pool)
 }
 
-/// A size as this machine can count it.
+/// A size as a number of bytes in memory.
 fn bytes(field: Field<document::ByteSize>, problems: &mut Problems) -> Option<usize> {
     let place = field.span();
     let bytes = usize::try_from(field.into_value()?.0);
@@ -105,7 +106,7 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
             input: format(&spec.input),
             output: format(&spec.output),
         },
-        // It cannot be known what was meant.
+        // The refused protocol may have been either of the two.
         None if spec.protocol.is_present() => Language::Native,
         Some(ClapWord(Protocol::Ratchet)) | None => {
             for (key, place) in [
@@ -114,7 +115,7 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
                 ("skip_lines", spec.skip_lines.key()),
             ] {
                 let Some(place) = place else { continue };
-                let message = format!("`{key}` says nothing to a worker that speaks the protocol");
+                let message = format!("`{key}` has no effect on a worker that speaks the protocol");
                 problems.push(
                     Diagnostic::error(place, message)
                         .help("add `protocol: lines` if it is a filter"),

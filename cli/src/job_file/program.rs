@@ -1,4 +1,4 @@
-//! Commands as processes that can be started.
+//! Turns commands into processes that can be started.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use crate::document::{Field, Named, ScalarText};
 use crate::error::CliError;
 use crate::value::{self, CommandLine, ValueError};
 
-/// The process of a section's command, with its `env` and `cwd`.
+/// Makes the process of a section from its command, `env` and `cwd`.
 pub(super) fn process(
     command: Field<CommandLine>,
     env: Field<Vec<Named<ScalarText>>>,
@@ -81,7 +81,7 @@ fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError
     Ok(pool)
 }
 
-/// Words as a process in a folder. A program with a slash in its name is looked for from there.
+/// Makes a process in a folder. A program with a slash in its name is looked for from there.
 pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<ProcessConfig> {
     let (program, args) = words.split_first()?;
     let program = if program.contains('/') {
@@ -113,12 +113,12 @@ fn environment(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Environm
     environment
 }
 
-/// Why a program cannot be started that was typed, if one can see that without starting it.
+/// Why a typed program cannot be started, if that can be told without starting it.
 pub(crate) fn cannot_start(config: &ProcessConfig) -> Option<String> {
     missing(config, std::env::var_os("PATH").as_ref())
 }
 
-/// Why a program cannot be started, as far as one can see without starting it.
+/// Why a program cannot be started, if that can be told without starting it.
 pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option<String> {
     let program = &config.command;
     if program.components().count() > 1 || program.is_absolute() {
@@ -145,7 +145,7 @@ pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option
     (!found).then(|| format!("there is no program `{}` in PATH", program.display()))
 }
 
-/// Looks for the programs of commands, for each once.
+/// Looks for the programs of commands, once for each.
 #[derive(Debug)]
 pub(super) struct ProgramSearch {
     path: Option<OsString>,
@@ -160,7 +160,7 @@ impl ProgramSearch {
         }
     }
 
-    /// Why a command could not be started now, where that is new.
+    /// Why a program cannot be started. Returns nothing for a program that was looked for before.
     pub(super) fn missing(&mut self, config: &ProcessConfig) -> Option<String> {
         let mut declared = config.env.declared();
         let own = declared.find(|(name, _)| *name == "PATH");

@@ -1,26 +1,26 @@
-//! Which ids were used, in a stream that may be endless.
+//! Remembers which ids a stream has used. A stream may be endless.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
-/// So many ids are remembered at least, and twice as many at most. A digest of each takes eight
-/// bytes, so that this stays below 16 MiB.
+/// How many ids are remembered at least; at most, it is twice as many. A digest of each takes eight bytes, so the
+/// memory stays below 16 MiB.
 const WINDOW: usize = 500_000;
 
-/// The ids of a stream: exact over its last half a million, constant in memory.
+/// The ids of a stream: exact for the last half a million, in constant memory.
 ///
-/// Lines without an id are called by their number and need no memory: they are a range.
+/// Lines without an id are called by their number. They are a range and need no memory.
 pub(super) struct SeenIds {
     hasher: RandomState,
     young: Digests,
     old: Digests,
-    /// Whether something was forgotten.
+    /// Whether ids were forgotten.
     forgot: bool,
-    /// The first and the last line that is called by its number.
+    /// The first and the last line that are called by their number.
     numbered: Option<(u64, u64)>,
 }
 
-/// Digests are as good as hashes already.
+/// A set of digests, which need no further hashing.
 type Digests = HashSet<u64, BuildHasherDefault<AsItIs>>;
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl SeenIds {
         }
     }
 
-    /// Enters an id, or says why it cannot be one.
+    /// Adds an id, or returns why it is refused.
     pub(super) fn take(&mut self, id: &str) -> Result<(), String> {
         if let (Some(number), Some((first, last))) = (as_number(id), self.numbered)
             && (first..=last).contains(&number)
@@ -68,7 +68,7 @@ impl SeenIds {
         Err(format!("id `{id}` is used twice"))
     }
 
-    /// Enters a line that is called by its number.
+    /// Adds a line without an id, or returns why its number is refused.
     pub(super) fn number(&mut self, number: u64) -> Result<(), String> {
         let first = self.numbered.map_or(number, |(first, _)| first);
         self.numbered = Some((first, number));
@@ -84,7 +84,7 @@ impl SeenIds {
         Ok(())
     }
 
-    /// Whether there is surely no such earlier job.
+    /// Whether there is surely no earlier job with this id.
     pub(super) fn lacks(&self, id: &str) -> bool {
         let numbered = self.numbered.zip(as_number(id));
         let is_number = numbered.is_some_and(|((first, last), id)| (first..=last).contains(&id));
@@ -108,7 +108,7 @@ impl SeenIds {
     }
 }
 
-/// The number that is written exactly so.
+/// The number of an id that is the usual spelling of a number.
 fn as_number(id: &str) -> Option<u64> {
     let number: u64 = id.parse().ok()?;
     (number.to_string() == id).then_some(number)

@@ -1,4 +1,4 @@
-//! What a job file can say: the sections and their keys, from which it is read and the schema is made.
+//! Defines the sections of a job file and their keys. The reader and the JSON Schema follow from these definitions.
 
 mod terms;
 mod worker;
@@ -20,15 +20,15 @@ pub(crate) use self::worker::MemorySpec;
 pub(crate) use self::worker::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
 
 section! {
-    /// What stands before the jobs, in a file or in the first line of a stream.
+    /// The sections before the jobs, in a file or in the first line of a stream.
     pub(crate) struct HeaderSpec("the first line of a stream") {
         /// The version of the format: 1.
         version: Version,
         /// The kinds of workers, by name. A worker serves the task of its own name.
         workers: Vec<Named<WorkerSpec>>,
-        /// Named limits that jobs count against.
+        /// Named limits, which jobs refer to.
         limits: Vec<Named<LimitSpec>>,
-        /// What holds where neither a job nor its worker says anything.
+        /// The terms of jobs, where neither a job nor its worker sets them.
         defaults: TermsSpec,
     }
 }
@@ -36,7 +36,7 @@ section! {
 section! {
     /// A document of jobs.
     pub(crate) struct FileSpec("a job file") {
-        /// What is to be done.
+        /// The jobs.
         jobs: Vec<Spanned<JobSpec>>,
         ..header: HeaderSpec,
     }
@@ -51,21 +51,21 @@ section! {
             "dependentRequired": {"env": ["run"], "cwd": ["run"], "input": ["task"]},
         })
     ) {
-        /// Its name in results and in `needs`. Without one it has its number.
+        /// The name of the job in results and in `needs`; its number by default.
         id: JobKey,
-        /// What to ask a worker for; either this or `run`.
+        /// The task that a worker performs; either this or `run`.
         task: TaskName,
-        /// A program to run once; either this or `task`. No shell sees it.
+        /// A program to run once, without a shell; either this or `task`.
         run: CommandLine,
         /// What the worker gets: any value.
         input: AnyValue,
-        /// The machine, tenant or other place that it concerns.
+        /// The machine, tenant or other place that the job concerns.
         host: HostName,
         /// The jobs that have to succeed first.
         needs: Vec<Spanned<JobKey>>,
-        /// Variables for the program of `run`, besides those that are there.
+        /// Variables for the program of `run`, added to those of the environment.
         env: Vec<Named<ScalarText>>,
-        /// The folder for the program of `run`; the file's own by default.
+        /// The folder in which the program of `run` starts; that of the file by default.
         cwd: String,
         ..terms: TermsSpec,
     }
@@ -74,16 +74,16 @@ section! {
 section! {
     /// A named limit.
     pub(crate) struct LimitSpec("a limit", hint = instead_of_a_limit) {
-        /// At most so many at a time; either this or `rate`.
+        /// How many jobs may run at once; either this or `rate`.
         max: Count<1>,
-        /// At most so many starts a time, as in 10/s; either this or `max`.
+        /// How many attempts may start in a time, as in 10/s; either this or `max`.
         rate: Rate,
-        /// With `rate`: how many may start together after a pause; 1 by default.
+        /// With `rate`: how many attempts may start together after a pause; 1 by default.
         burst: Count<1>,
     }
 }
 
-/// A figure alone is what people write first.
+/// What to write instead of a number or a rate, which people often write first.
 fn instead_of_a_limit(node: &Node<'_>) -> Option<String> {
     if let Some(rate) = node.text().filter(|text| text.contains('/')) {
         return Some(format!("write `{{rate: {rate}}}`"));

@@ -1,4 +1,4 @@
-//! JSON lines: a job a line, read as they are wanted.
+//! Reads jobs as JSON lines, on demand.
 
 mod read;
 mod refused;
@@ -20,13 +20,13 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source, Spa
 use crate::document::{Entry, FromNode, Node, Value, json_node};
 use crate::value;
 
-/// What lines come from.
+/// The reader of the lines.
 pub(super) type LineReader = BufReader<Box<dyn io::Read + Send>>;
 
-/// A buffer that one huge line has made larger than this is given back.
+/// The capacity that the buffer keeps after a longer line.
 const KEPT: usize = 1 << 20;
 
-/// The jobs of a stream, each as it is asked for.
+/// The jobs of a stream, which are read on demand.
 pub(crate) struct JobLines {
     name: String,
     reader: LineReader,
@@ -35,14 +35,14 @@ pub(crate) struct JobLines {
     warnings: Diagnostics,
     number: u64,
     buffer: Vec<u8>,
-    /// The job of the first line, which was read to see whether it is about all of them.
+    /// The job of the first line, which was read to see whether it is a header.
     first: Option<Result<Job, StreamError>>,
     ids: SeenIds,
     ended: bool,
 }
 
 impl JobLines {
-    /// Reads the header, if there is one.
+    /// Opens a stream, and reads its header if it has one.
     pub(super) fn open(
         name: &str,
         reader: LineReader,
@@ -107,12 +107,12 @@ impl JobLines {
         Ok(lines)
     }
 
-    /// What it is called.
+    /// The name of the stream in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether the next line may have to be waited for.
+    /// Whether reading the next line may wait.
     pub(crate) fn may_wait(&self) -> bool {
         self.first.is_none() && memchr::memchr(b'\n', self.reader.buffer()).is_none()
     }
@@ -144,7 +144,7 @@ impl JobLines {
         }
     }
 
-    /// What a line comes to; nothing at the end.
+    /// The job of what was read; nothing at the end.
     fn item(&mut self, read: &LineRead) -> Option<Result<Job, StreamError>> {
         match read {
             LineRead::End => {
@@ -153,7 +153,7 @@ impl JobLines {
             }
             LineRead::TooLong => Some(Err(StreamError::Refused(self.too_long()))),
             LineRead::Line => {
-                // The line is borrowed while the rest of the stream changes.
+                // The buffer is taken out, because the line is borrowed while `self` is changed.
                 let buffer = std::mem::take(&mut self.buffer);
                 let job = self.job(&buffer);
                 self.buffer = buffer;
@@ -179,7 +179,7 @@ impl JobLines {
         self.job_of(text, node, problems)
     }
 
-    /// The job of a line whose JSON was read.
+    /// The job of a line that was parsed as JSON.
     fn job_of(
         &mut self,
         text: &str,
@@ -202,7 +202,7 @@ impl JobLines {
         Ok(job)
     }
 
-    /// What has to do with other lines: its id and its needs.
+    /// Checks the id and the needs of a job, which depend on the lines before.
     fn check_relations(&mut self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         let mut lacks_one = false;
         for (need, place) in job.needs.iter().zip(&places.needs) {
@@ -257,7 +257,7 @@ impl JobLines {
     }
 }
 
-/// Whether a line is about all of them: it has sections, and does nothing itself.
+/// Whether a line is a header: it has sections, and neither a task nor a command.
 fn is_header(node: &Node<'_>) -> bool {
     let Value::Map(entries) = &node.value else {
         return false;

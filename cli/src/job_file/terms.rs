@@ -1,4 +1,4 @@
-//! On what terms jobs run, as far as each place says it.
+//! The terms of jobs, as far as each part of a file or the flags set them.
 
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
@@ -14,7 +14,8 @@ use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
 use crate::value::{self, ValueError};
 
-/// What a job, a worker's section, the defaults or the flags say of the terms; the rest is left to others.
+/// The terms that a job, a worker, the defaults, the flags or the settings set. The others are taken from the next of
+/// these.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PartialTerms {
     pub(crate) hint: Option<ParallelizationHint>,
@@ -26,10 +27,10 @@ pub(crate) struct PartialTerms {
     pub(crate) cache: Option<CacheTerms>,
 }
 
-/// How often and how to try again, as far as it is said.
+/// The parts of a retry policy that are set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PartialRetry {
-    /// After the first attempt.
+    /// How many attempts may follow the first one.
     pub(crate) max: Option<u32>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) base: Option<Duration>,
@@ -42,7 +43,7 @@ pub(crate) struct PartialRetry {
 }
 
 impl PartialTerms {
-    /// Takes what a section says; what contradicts itself is refused.
+    /// Reads the terms of a section, and refuses contradictions.
     pub(super) fn from_spec(
         spec: TermsSpec,
         folder: Option<&Path>,
@@ -75,7 +76,7 @@ impl PartialTerms {
         }
     }
 
-    /// This, and where it says nothing, that.
+    /// Adds the terms of another part, where none are set here.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             hint: self.hint.or_else(|| other.hint.clone()),
@@ -88,7 +89,7 @@ impl PartialTerms {
         }
     }
 
-    /// The terms that come of it, once all have spoken.
+    /// The terms of a job, after all parts were added.
     pub(crate) fn settle(self) -> Result<Terms, ValueError> {
         let standard = Terms::default();
         Ok(Terms {
@@ -149,14 +150,16 @@ impl PartialRetry {
         }
     }
 
-    /// The policy; nothing is one attempt.
+    /// The retry policy; nothing for a single attempt.
     fn settle(self) -> Result<Option<BackoffPolicy>, ValueError> {
         let Some(max) = self.max else {
             if self == Self::default() {
                 return Ok(None);
             }
-            return Err(ValueError::new("retry says how, but not how often")
-                .hint("add `max`, as in {max: 3}"));
+            return Err(
+                ValueError::new("`retry` has no `max`, so nothing is tried again")
+                    .hint("add `max`, as in {max: 3}"),
+            );
         };
         if max == 0 {
             return Ok(None);
@@ -164,7 +167,7 @@ impl PartialRetry {
         let backoff = self.backoff.unwrap_or(Backoff::Exponential);
         self.refuse_idle_figures(backoff)?;
         let base = self.base.unwrap_or(BASE);
-        // A first wait that is longer than the usual cap is meant as it is written.
+        // If the first delay is longer than the usual cap, the user wants that delay.
         let cap = self.cap.unwrap_or(CAP.max(base));
         if base > cap {
             let (base, cap) = (value::show_duration(base), value::show_duration(cap));
@@ -208,7 +211,7 @@ impl PartialRetry {
         Ok(Some(policy))
     }
 
-    /// A figure that would mean nothing is a misunderstanding.
+    /// Refuses parameters that have no effect with the chosen backoff.
     fn refuse_idle_figures(&self, backoff: Backoff) -> Result<(), ValueError> {
         let idle = match backoff {
             _ if self.on.as_ref().is_some_and(Vec::is_empty) => {
@@ -236,13 +239,13 @@ impl PartialRetry {
     }
 }
 
-/// The first wait where none is said.
+/// The default of the first delay.
 const BASE: Duration = Duration::from_millis(100);
 
-/// The longest wait where none is said.
+/// The default of the longest delay.
 const CAP: Duration = Duration::from_secs(30);
 
-/// A hint with its figures that was typed, as it would stand in a file.
+/// Parses a typed hint with parameters, which is written as in a file.
 pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
     let mut problems = Vec::new();
     let source = Source::new("--hint", text.to_owned());
@@ -332,7 +335,7 @@ fn values<T>(list: Vec<Spanned<T>>) -> Vec<T> {
     list.into_iter().map(|member| member.value).collect()
 }
 
-/// A path as a file means it.
+/// A path of a file, relative to the folder of the file.
 pub(super) fn within(folder: Option<&Path>, path: impl Into<PathBuf>) -> PathBuf {
     let path = path.into();
     match folder {
@@ -341,10 +344,10 @@ pub(super) fn within(folder: Option<&Path>, path: impl Into<PathBuf>) -> PathBuf
     }
 }
 
-/// The figures are read from texts that have no NaN, so equality is reflexive.
+/// The numbers are parsed from texts that cannot be NaN, so equality is reflexive.
 impl Eq for PartialTerms {}
 
-/// Equal terms become one, so they are the keys of a map.
+/// Terms are keys of a map, so that equal ones are shared.
 impl Hash for PartialTerms {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self {
@@ -396,7 +399,7 @@ impl Hash for PartialTerms {
     }
 }
 
-/// The same bits for equal figures: there are two zeros.
+/// The bits of a number, the same for both zeros, which are equal.
 fn bits(figure: f64) -> u64 {
     (figure + 0.0).to_bits()
 }

@@ -1,26 +1,26 @@
-//! What a command printed, as it stands in its job's result.
+//! What a command printed, as part of the result of its job.
 //!
-//! A result is read by programs, kept in the record of the run, and perhaps in the cache. So a job that is not
-//! run again can print once more what it printed then, to the byte: beside the text there are the bytes in
-//! hexadecimal digits, where it is no UTF-8.
+//! Programs read results, the journal keeps them, and perhaps the cache. So a job that is not run again can print to
+//! the byte what it printed before: a result has the text, and also the bytes in hexadecimal digits if they are not
+//! UTF-8.
 
 use ratchet_runtime::Payload;
 use ratchet_runtime::process::{Captured, Stream};
 use serde::{Deserialize, Serialize};
 
-/// The beginning of what was printed, as much as there is room for.
+/// The beginning of what a command prints, up to a limit.
 #[derive(Debug, Default)]
 pub(super) struct CapturedOutput {
     stdout: Captured,
     stderr: Captured,
 }
 
-/// What is known of a job that was done before.
+/// The output in the result of an earlier job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RecordedOutput {
-    /// All that it printed.
+    /// The whole output.
     Whole { stdout: Vec<u8>, stderr: Vec<u8> },
-    /// It printed more than was kept.
+    /// The command printed more than was kept.
     TooLong,
 }
 
@@ -33,12 +33,12 @@ struct Wire {
     stdout_hex: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr_hex: Option<String>,
-    /// How many bytes after what was kept were dropped.
+    /// How many bytes were dropped after those that were kept.
     #[serde(default, skip_serializing_if = "is_none")]
     stdout_dropped: u64,
     #[serde(default, skip_serializing_if = "is_none")]
     stderr_dropped: u64,
-    /// How many were dropped from both, in results of earlier versions.
+    /// How many bytes were dropped from both streams, in results of earlier versions.
     #[serde(default, skip_serializing)]
     dropped: u64,
 }
@@ -57,7 +57,7 @@ impl CapturedOutput {
         captured.push(bytes, most);
     }
 
-    /// The result of a command that has ended well.
+    /// The result of a command that succeeded.
     pub(super) fn to_payload(&self) -> serde_json::Result<Payload> {
         let hex = |captured: &Captured| {
             let is_text = captured.dropped > 0 || std::str::from_utf8(&captured.bytes).is_ok();
@@ -77,7 +77,7 @@ impl CapturedOutput {
 }
 
 impl RecordedOutput {
-    /// Nothing where it is no result of a command.
+    /// Reads the output from a result. Returns nothing if it is not the result of a command.
     pub(super) fn read(result: &Payload) -> Option<Self> {
         let wire: Wire = result.read().ok()?;
         let bytes = |text: Option<String>, hex: Option<String>| match hex {

@@ -1,4 +1,4 @@
-//! `--halt`: when a run has seen enough.
+//! `--halt`: when a run stops early.
 
 use std::str::FromStr;
 
@@ -7,18 +7,18 @@ use ratchet_runtime::{Halt, MaxFailures};
 
 use crate::value::{Amount, amount};
 
-/// When to stop, and how.
+/// A rule that stops a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HaltRule {
-    /// What runs is asked to stop; else it may finish.
+    /// Whether running jobs are asked to stop. Otherwise they may finish.
     pub(crate) now: bool,
     limit: HaltLimit,
 }
 
-/// What is counted until when.
+/// What is counted, and up to which limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum HaltLimit {
-    /// Nothing: everything runs.
+    /// Nothing is counted, and all jobs run.
     Never,
     /// Jobs that failed, timed out or crashed.
     Failures(Amount),
@@ -26,7 +26,7 @@ enum HaltLimit {
     Successes(Amount),
 }
 
-/// What a rule says after another outcome.
+/// What a rule decides after an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HaltDecision {
     Continue,
@@ -36,7 +36,7 @@ pub(crate) enum HaltDecision {
     EnoughSuccesses,
 }
 
-/// How many jobs have to have ended before a share of them says anything.
+/// How many jobs have to have ended before a percentage is meaningful.
 const SHARE_OF_AT_LEAST: u64 = 3;
 
 impl HaltRule {

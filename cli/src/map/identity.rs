@@ -1,5 +1,6 @@
-//! What a job of a map is known by in a later part of its run: its command, its item, and how many equal items came
-//! before it. Its number is not part of that, or a line put at the top of a list would make all jobs new ones.
+//! The identity by which a resumed run recognises a job of a map: its command, its item, and how many equal items came
+//! before it. The number of the job is not part of it, because a line that is inserted at the top of a list would
+//! change all numbers.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,19 +10,19 @@ use ratchet_runtime::JobIdentity;
 
 use super::item::Item;
 
-/// How many bits tell whether an item may have come before: 8 MiB, touched as far as they are needed. Lists are as long
-/// as they like, so the items themselves are not kept.
+/// How many bits the filter has that tells whether an item is surely new: 8 MiB, of which pages are used as needed.
+/// Lists may have any length, so the items themselves are not kept.
 const FILTER_BITS: u32 = 1 << 26;
 
-/// How many items that came more than once are counted.
+/// How many repeated items are counted.
 const MOST_COUNTED: usize = 1 << 18;
 
-/// Gives the jobs of a map their identities, in the order of the list.
+/// Assigns identities to the jobs of a map, in the order of the list.
 pub(super) struct Identities {
     command: [u8; 16],
     filter: Vec<u64>,
-    /// How often items came that may have come before. A new item gets into it when the filter takes it for an old one,
-    /// which costs its place in this map and nothing else: its count still differs from that of every equal item.
+    /// How often each item came that may have come before. If the filter takes a new item for an old one, the item is
+    /// counted here and nothing else happens: equal items still have different counts.
     counts: HashMap<[u8; 16], u64>,
 }
 
@@ -35,7 +36,7 @@ impl Identities {
         }
     }
 
-    /// The identity of the next item, which has this number.
+    /// The identity of the next item, whose job has this number.
     pub(super) fn next(&mut self, item: &Item, number: u64) -> JobIdentity {
         let command = self.command;
         let parts = || std::iter::once(&command[..]).chain(item.columns());
@@ -56,18 +57,18 @@ impl Identities {
             return *count;
         }
         if self.counts.len() >= MOST_COUNTED {
-            // Beyond so many repeated items they are told apart by their numbers, to keep memory bounded: where the
-            // list changes before them they are done again. No count is as high as this.
+            // To keep memory bounded, further repeated items are told apart by their numbers. If the list changes
+            // before them, they are run again. No count is as high as this number.
             return 1 << 63 | number;
         }
         self.counts.insert(item, 1);
         1
     }
 
-    /// Whether the item has certainly not come before; from now on it has.
+    /// Whether the item is surely new. From then on it is not.
     fn is_new(&mut self, item: [u8; 16]) -> bool {
         if self.filter.is_empty() {
-            // Pages of zeros take no memory before they are written to.
+            // Pages of zeros take no memory before they are written.
             self.filter = vec![0_u64; (FILTER_BITS / 64) as usize];
         }
         let mut is_new = false;

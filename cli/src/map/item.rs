@@ -1,12 +1,12 @@
-//! One item.
+//! The items of a map.
 
 use crate::escape::plain;
 
-/// What a command is run for: one column or several, as bytes.
+/// What a command is run for: bytes in one or more columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     bytes: Vec<u8>,
-    /// Where the second column and those after it begin.
+    /// The offsets at which the second and later columns begin.
     cuts: Vec<usize>,
 }
 
@@ -35,8 +35,8 @@ impl Item {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
     }
 
-    /// What stands in front of its lines: the item in one line, in which nothing acts on a terminal. Bytes that are no
-    /// UTF-8 stay as they are.
+    /// The tag before its lines: the item in one line without control characters. Bytes that are not UTF-8 stay as they
+    /// are.
     pub(crate) fn tag(&self) -> Vec<u8> {
         let bytes = self.joined();
         let mut tag = Vec::with_capacity(bytes.len());

@@ -1,4 +1,4 @@
-//! Items: read one after the other as there is room, never held.
+//! Reads items one by one, as there is room for their jobs.
 
 mod read_ahead;
 mod records;
@@ -16,17 +16,17 @@ use crate::error::CliError;
 use crate::job_file::{LONGEST, LineRead, read_until};
 use crate::value;
 
-/// How much of a source is read at once.
+/// How much of a file is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A buffer that one huge item has made larger than this is given back.
+/// The capacity that the buffer of a line keeps after a longer line.
 const KEPT: usize = 1 << 20;
 
-/// Why there is no item where one should be; it counts as a failed job, and the rest goes on.
+/// Why an item cannot be had. It becomes a failed job, and the other items go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ItemError(pub(crate) String);
 
-/// Where items come from.
+/// The items of a map.
 pub(crate) enum Items {
     LineItems(LineItems),
     Csv(Box<Records>),
@@ -34,7 +34,7 @@ pub(crate) enum Items {
 }
 
 impl Items {
-    /// Items of these files, one file after the other, or of stdin if there are none.
+    /// The items in these files, one file after the other, or in stdin if no file is named.
     pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
         Ok(Self::LineItems(LineItems {
             sources: open(files)?,
@@ -44,7 +44,7 @@ impl Items {
         }))
     }
 
-    /// The records of these CSV files; the first of each names the columns, if that was said.
+    /// The records of these CSV files. With `header`, the first record of each names the columns.
     pub(crate) fn csv(files: &[PathBuf], header: bool) -> Result<Self, CliError> {
         Records::open(open(files)?, header).map(|records| Self::Csv(Box::new(records)))
     }
@@ -58,7 +58,7 @@ impl Items {
         }
     }
 
-    /// The names of the columns, where they have any.
+    /// The names of the columns, if they have any.
     pub(crate) fn column_names(&self) -> &[Vec<u8>] {
         match self {
             Self::Csv(records) => &records.names,
@@ -66,7 +66,7 @@ impl Items {
         }
     }
 
-    /// How many there are, where that is known before they are read.
+    /// How many items there are, if that is known before they are read.
     pub(crate) fn total(&self) -> Option<u64> {
         match self {
             Self::Lists(lists) => Some(lists.total()),
@@ -74,8 +74,8 @@ impl Items {
         }
     }
 
-    /// Reads ahead to tell how many items there are before they are used up, for people who watch. Of several files
-    /// and of records it is told only when all were read.
+    /// Reads ahead on a thread of its own, so that the number of items is known early. Several files and CSV files are
+    /// not read ahead, because their number is known only when all of them are read.
     pub(crate) fn count_ahead(
         &mut self,
         announce: impl FnOnce(u64) + Send + 'static,
@@ -96,8 +96,7 @@ impl Items {
         Ok(())
     }
 
-    /// Whether the next one may have to be waited for. Who waits for records cannot be told, so they count as
-    /// if one did.
+    /// Whether reading the next item may wait. Nobody can tell for CSV, so it counts as if it did.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
             Self::Lists(_) => false,
@@ -119,17 +118,17 @@ impl Iterator for Items {
     }
 }
 
-/// What an item ends with.
+/// The character that ends an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemEnd {
-    /// A newline, with or without a carriage return; empty lines are no items.
+    /// A newline, with or without a carriage return. Empty lines are no items.
     Line,
-    /// NUL; items are as they are, the empty ones too.
+    /// NUL. Items are taken as they are, even empty ones.
     Null,
 }
 
 impl ItemEnd {
-    /// What there is one of in a source for each.
+    /// The name of what is counted in messages.
     fn word(self) -> &'static str {
         match self {
             Self::Line => "line",
@@ -145,13 +144,13 @@ impl ItemEnd {
     }
 }
 
-/// A file that is read from, and what it is called.
+/// A file with items, and its name in messages.
 struct ItemFile {
     name: String,
     reader: ItemReader,
 }
 
-/// A buffer whose content can be looked at.
+/// A reader whose buffered bytes can be looked at.
 type ItemReader = BufReader<Box<dyn Read + Send>>;
 
 fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
@@ -183,7 +182,7 @@ pub(crate) struct LineItems {
     sources: VecDeque<ItemFile>,
     end: ItemEnd,
     line: Vec<u8>,
-    /// How many were read of the first source.
+    /// The number of the last line in the first source.
     number: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Items become jobs.
+//! Turns items into jobs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ use super::template::{Columns, Template};
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
-/// What is done for each item.
+/// What is done with each item.
 pub(crate) enum MapWork {
-    /// A command is run.
+    /// A command is started for it.
     Command(Template),
     /// A filter that keeps running gets it as a line.
     Warm(TaskName),
 }
 
-/// The jobs of a map: numbered from 1, pulled from the items one by one.
+/// The jobs of a map, numbered from 1. They are made one by one, as there is room.
 pub(crate) struct MapJobs {
     items: Items,
     work: MapWork,
@@ -35,7 +35,7 @@ pub(crate) struct MapJobs {
 }
 
 impl MapJobs {
-    /// `command` is what is done with each item, as it was typed.
+    /// `command` is the command as it was typed, which is part of the identities of the jobs.
     pub(crate) fn new(
         items: Items,
         command: &[OsString],
@@ -53,12 +53,12 @@ impl MapJobs {
         }
     }
 
-    /// How many jobs there will be, where that is known before the items are read.
+    /// How many jobs there will be, if that is known before the items are read.
     pub(crate) fn total(&self) -> Option<u64> {
         self.items.total()
     }
 
-    /// Whether the next item may have to be waited for.
+    /// Whether reading the next item may wait.
     pub(crate) fn may_wait(&self) -> bool {
         self.items.may_wait()
     }
@@ -108,7 +108,7 @@ impl Iterator for MapJobs {
     }
 }
 
-/// A job that can only fail, in the place of an item that could not be had.
+/// A job that fails at once, in the place of an item that cannot be had.
 fn bad(id: String, reason: String) -> Job {
     Job::refused(id, "item", Failure::new(Class::Input, reason))
 }

@@ -1,4 +1,4 @@
-//! Items after `:::`: each of one list with each of the others.
+//! Items after `:::`: the combinations of several lists.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -6,28 +6,28 @@ use std::os::unix::ffi::OsStrExt;
 use super::item::Item;
 use crate::error::CliError;
 
-/// Lists that are combined each with each; the last one changes fastest.
+/// Lists that are combined with each other. The last one changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lists {
     groups: Vec<Group>,
-    /// Where each group stands; nothing when all combinations are used up.
+    /// The position in each group; nothing when all combinations are used up.
     next: Option<Vec<usize>>,
 }
 
-/// A list, and those that go along with it: `:::+`.
+/// A list, and the lists that are joined to it by `:::+`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Group {
     lists: Vec<Vec<OsString>>,
 }
 
 impl Group {
-    /// The shortest list says how far they go.
+    /// Joined lists end with the shortest.
     fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).min().unwrap_or(0)
     }
 }
 
-/// Splits what was typed into the command and the lists, if there are any.
+/// Splits the arguments into the command and the lists, if there are any.
 pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lists>), CliError> {
     let is_mark = |word: &OsString| word == ":::" || word == ":::+";
     if words.iter().any(|word| word == "::::") {

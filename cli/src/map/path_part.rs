@@ -1,6 +1,6 @@
-//! Parts of an item, read as a path.
+//! The parts of an item that is a path.
 
-/// Which part of an item a placeholder stands for.
+/// The part of an item that a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathPart {
     /// `{}`
@@ -16,7 +16,7 @@ pub(super) enum PathPart {
 }
 
 impl PathPart {
-    /// What stands in the braces for it.
+    /// The part that a suffix in a placeholder stands for.
     pub(super) fn from_suffix(suffix: &[u8]) -> Option<Self> {
         Some(match suffix {
             b"" => Self::Whole,
@@ -39,8 +39,7 @@ impl PathPart {
     }
 }
 
-/// Without the last dot of the last component and what follows it. A leading dot begins a hidden name
-/// and no extension.
+/// The path without its extension. A dot at the beginning of a name makes it hidden and begins no extension.
 fn stem(path: &[u8]) -> &[u8] {
     let start = path.len() - name(path).len();
     match path.iter().rposition(|byte| *byte == b'.') {
@@ -57,7 +56,7 @@ fn name(path: &[u8]) -> &[u8] {
     }
 }
 
-/// What stands before the last slash, as `dirname` has it.
+/// What comes before the last slash, as with `dirname`.
 fn folder(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(0) => b"/",

@@ -1,11 +1,11 @@
-//! Writes what commands printed: whole, never mixed.
+//! Prints the outputs of commands that have ended, each as a whole.
 
 use std::io::{self, Write};
 
 use super::outputs::CommandRecord;
 use crate::spool::Spool;
 
-/// Writes the outputs of commands that have ended: stdout to stdout, stderr to stderr.
+/// Prints outputs: stdout to stdout, and stderr to stderr.
 pub(crate) struct Printer {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
@@ -31,12 +31,12 @@ impl Printer {
         self.err.flush()
     }
 
-    /// Something that is said of an output.
+    /// Prints a message about an output to stderr.
     pub(crate) fn note(&mut self, text: &[u8]) -> io::Result<()> {
         self.err.write_all(text)
     }
 
-    /// A command has ended, and has printed this.
+    /// Prints the output of a command.
     pub(crate) fn write(&mut self, printed: &CommandRecord) -> io::Result<()> {
         if self.tags_lines {
             let tag = printed.item.tag();
@@ -59,7 +59,7 @@ fn tagged(tag: &[u8], spool: &Spool, out: &mut dyn Write) -> io::Result<()> {
         (starts, empty) = (bytes.ends_with(b"\n"), false);
         Ok(())
     })?;
-    // A last line without an end would run into the next tag.
+    // A last line without a newline would run into the next tag.
     if empty || starts {
         Ok(())
     } else {
@@ -67,7 +67,7 @@ fn tagged(tag: &[u8], spool: &Spool, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Writes lines, each behind a tag and a tab; `starts` if the first is the beginning of a line.
+/// Writes lines, each after a tag and a tab. `starts` is whether the bytes begin with the beginning of a line.
 pub(super) fn tagged_lines(
     tag: &[u8],
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! `--results`: each command's output in files of its own, in GNU parallel's folders.
+//! `--results`: the output of each command in files of its own, in the folders of GNU parallel.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,13 +12,13 @@ use crate::error::CliError;
 use crate::output::{Destination, OutputError};
 use crate::spool::Spool;
 
-/// No name in a folder may be longer.
+/// The longest name in a folder.
 const NAME_BYTES: usize = 255;
 
-/// What stands between the parts of a name that is too long.
+/// What separates the parts of a name that is too long.
 const INNER: &[u8] = b"/+-";
 
-/// Writes `DIR/1/ITEM/stdout`, `stderr` and `seq`; a second column adds `/2/COLUMN`.
+/// The folder of results: `DIR/1/ITEM/stdout`, `stderr` and `seq`. A second column adds `/2/COLUMN`.
 #[derive(Debug, Clone)]
 pub(crate) struct ResultsFolder(PathBuf);
 
@@ -56,10 +56,10 @@ impl ResultsFolder {
     }
 }
 
-/// A column as the name of a folder: what cannot stand in one is written with a plus.
+/// A column as the name of a folder. Characters that cannot stand in a name are escaped with a plus.
 ///
-/// What is too long is cut into folders inside each other. Each but the first begins with `+-`, which stands in no
-/// column: a folder inside another is never called as the files there are, nor as the number of the next column.
+/// A name that is too long is cut into nested folders. Each but the first begins with `+-`, which escaping never
+/// produces. So a nested folder never has the name of one of the files, nor the number of the next column.
 fn name(column: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(column.len());
     let mut length = 0;

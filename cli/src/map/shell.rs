@@ -1,9 +1,8 @@
-//! Scripts for `sh -c`, into which nothing can be injected.
+//! Scripts for `sh -c` into which nothing can be injected.
 //!
-//! Quoting an item and pasting it into a script goes wrong wherever the script has quotes of its own, a
-//! command substitution or a here-document. So the item is never pasted: it is a parameter of the
-//! shell, and the placeholder becomes `"${1}"`. The worst that odd surroundings can do is to split it
-//! at blanks.
+//! Quoting an item and pasting it into a script goes wrong if the script has quotes of its own, a command substitution
+//! or a here-document. So an item is never pasted: it is a parameter of the shell, and the placeholder becomes
+//! `"${1}"`. The worst that unusual quoting around it can do is to split the item at blanks.
 
 use super::placeholder::{Piece, Placeholder};
 
@@ -14,7 +13,7 @@ enum Quotes {
     Double,
 }
 
-/// The script, and what its parameters stand for.
+/// The script, and the placeholders that its parameters stand for.
 pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
     let (mut script, mut parameters) = (Vec::new(), Vec::new());
     let mut open = Vec::new();
@@ -47,7 +46,8 @@ pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
     (script, parameters)
 }
 
-/// Follows a script as far as its quotes: the innermost is the last. A parenthesis begins afresh.
+/// Follows the quotes of a script. The last of `open` is the innermost. A parenthesis begins a new level without
+/// quotes.
 fn follow(open: &mut Vec<Quotes>, text: &[u8]) {
     let mut bytes = text.iter().peekable();
     while let Some(byte) = bytes.next() {

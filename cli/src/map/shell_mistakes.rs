@@ -1,4 +1,4 @@
-//! Commands that were meant for a shell.
+//! Detects commands that were meant for a shell.
 
 use std::ffi::OsString;
 
@@ -9,11 +9,10 @@ use crate::job_file::cannot_start;
 use crate::shell_quote::shell_line;
 use crate::value;
 
-/// Words that are operators to a shell, and hardly ever arguments of a program. `;`, `<` and `&` are: of `find` and
-/// of `test`.
+/// Words that are operators to a shell and hardly ever arguments. `;`, `<` and `&` are arguments of `find` and `test`.
 const OPERATORS: [&str; 8] = ["|", "||", "&&", ">", ">>", "2>", "2>&1", "|&"];
 
-/// Refuses a command that is a whole line in one word, as in `map 'echo {} | wc -c'`: no program has that name.
+/// Refuses a whole command line in one word, as in `map 'echo {} | wc -c'`.
 pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result<(), CliError> {
     let [line] = command else {
         return Ok(());
@@ -28,7 +27,7 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
         return Ok(());
     };
     let is_program = |word: &str| cannot_start(&ProcessConfig::new(word)).is_none();
-    // A program may have blanks in its name, and an item may be part of it.
+    // The name of a program may contain blanks, and an item may be part of it.
     if is_program(text) {
         return Ok(());
     }
@@ -54,7 +53,7 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
     }))
 }
 
-/// The first word that a shell would have acted on, had it not been quoted or escaped.
+/// The first word on which a shell would have acted, if it had not been quoted or escaped.
 pub(crate) fn shell_operator(command: &[OsString]) -> Option<&str> {
     let mut words = command.iter().filter_map(|word| word.to_str());
     words.find(|word| OPERATORS.contains(word))

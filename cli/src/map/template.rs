@@ -1,4 +1,4 @@
-//! The command with its placeholders: parsed once, filled in for every item.
+//! The command with its placeholders: it is parsed once, and filled in for every item.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -16,20 +16,20 @@ pub(crate) struct Template {
     words: Vec<Word>,
 }
 
-/// A word of the command, in pieces.
+/// A word of the command.
 type Word = Vec<Piece>;
 
-/// What is known of the columns before the first item.
+/// What is known about the columns before the first item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
     pub(crate) count: usize,
-    /// Their names, where they have any.
+    /// The names of the columns, if they have any.
     pub(crate) names: &'a [Vec<u8>],
 }
 
 #[cfg(test)]
 impl Columns<'static> {
-    /// Plain items.
+    /// Items of one column.
     pub(crate) const ONE: Self = Self {
         count: 1,
         names: &[],
@@ -37,7 +37,7 @@ impl Columns<'static> {
 }
 
 impl Template {
-    /// Reads a command; where it names no placeholder, each column becomes one more argument.
+    /// Parses a command. If it has no placeholder, each column becomes an argument at its end.
     pub(crate) fn parse(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
         let mut words: Vec<Word> = words
             .iter()
@@ -54,8 +54,8 @@ impl Template {
         Ok(Self { words })
     }
 
-    /// Reads a script for `sh -c`. The shell gets what placeholders stand for as parameters, so that
-    /// nothing in an item is ever read as a part of the script.
+    /// Parses a script for `sh -c`. The shell gets the values of placeholders as parameters, so nothing in an item is
+    /// ever read as part of the script.
     pub(crate) fn shell(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
         let script = words.join(OsStr::new(" "));
         let mut pieces = parse_word(script.as_bytes(), columns)?;
@@ -80,7 +80,7 @@ impl Template {
         Ok(Self { words })
     }
 
-    /// Whether it is the same for every item.
+    /// Whether a command has a placeholder.
     pub(crate) fn has_placeholder(
         words: &[OsString],
         columns: Columns<'_>,
@@ -93,7 +93,7 @@ impl Template {
         Ok(false)
     }
 
-    /// The program, where it is the same for every item.
+    /// The program, if it is the same for every item.
     pub(crate) fn program(&self) -> Option<&OsStr> {
         match self.words.first()?.as_slice() {
             [Piece::Literal(program)] => Some(OsStr::from_bytes(program)),
@@ -101,7 +101,7 @@ impl Template {
         }
     }
 
-    /// The command for an item: the program and its arguments.
+    /// The command for an item: its program and its arguments.
     pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
         self.words
             .iter()
@@ -125,7 +125,7 @@ fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
                 text.extend_from_slice(number.to_string().as_bytes());
             }
             Piece::Placeholder(Placeholder::Column(column, part)) => {
-                // Templates name only columns that every item has.
+                // A template names only columns that every item has.
                 text.extend_from_slice(part.of(item.column(*column).unwrap_or_default()));
             }
             Piece::Placeholder(Placeholder::All(part)) => {
@@ -148,7 +148,7 @@ fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError>
     while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
         literal.extend_from_slice(&rest[..open]);
         rest = &rest[open..];
-        // `{{x}}` is `{x}` for every x that would be a placeholder.
+        // `{{x}}` stands for `{x}` if `{x}` would be a placeholder.
         if let Some(inner) = rest.strip_prefix(b"{{")
             && let Some(close) = inner.windows(2).position(|two| two == b"}}")
             && placeholder(&inner[..close], columns)?.is_some()
@@ -180,7 +180,7 @@ fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError>
     Ok(pieces)
 }
 
-/// What stands between braces, if it is a placeholder.
+/// Parses the text between braces. Returns nothing if it is no placeholder.
 fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
     if inner == b"#" {
         return Ok(Some(Placeholder::Number));
@@ -235,7 +235,7 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     ))
 }
 
-/// Braces that are almost the name of a column were meant to be.
+/// Refuses braces whose text is almost the name of a column.
 fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
     let names = columns
         .names

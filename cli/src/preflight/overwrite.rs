@@ -1,4 +1,4 @@
-//! What is read is not written over: the output begins empty, before the input is read to its end.
+//! Refuses an output that is also an input: an output is truncated before the input has been read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,13 +10,13 @@ use crate::args::map::MapArguments;
 use crate::args::run::RunArguments;
 use crate::error::CliError;
 
-/// Of a run.
+/// Checks a `run`.
 pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(), CliError> {
     let output = arguments.common.output.output.as_deref();
     refuse(&[file], [("--output", output)])
 }
 
-/// Of a map, whose items may stand among its words.
+/// Checks a `map`. `has_lists` is whether its items stand among the arguments.
 pub(crate) fn refuse_of_map(arguments: &MapArguments, has_lists: bool) -> Result<(), CliError> {
     let inputs: Vec<&Path> = match &arguments.arg_file[..] {
         _ if has_lists => Vec::new(),
@@ -39,7 +39,7 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments, has_lists: bool) -> Result
     Ok(())
 }
 
-/// Refuses an output that is one of the inputs, by whatever name. `-` is stdin, or stdout.
+/// Refuses an output that is the same file as one of the inputs. `-` is stdin, or stdout.
 fn refuse<const N: usize>(
     inputs: &[&Path],
     outputs: [(&str, Option<&Path>); N],
@@ -48,7 +48,7 @@ fn refuse<const N: usize>(
         let Some(output) = output.filter(|output| *output != Path::new("-")) else {
             continue;
         };
-        // What is not there yet is nobody's input, and what cannot be looked at is told when it is opened.
+        // A file that does not exist is no input. An error of `metadata` is reported when the output is opened.
         let Some(written) = std::fs::metadata(output).ok().filter(Metadata::is_file) else {
             continue;
         };
@@ -69,7 +69,7 @@ fn refuse<const N: usize>(
     Ok(())
 }
 
-/// Whether two outputs are the same, be they there already or not.
+/// Whether two outputs are the same file, whether it exists or not.
 fn are_one(one: &Path, other: &Path) -> bool {
     let known = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino()));
     match (known(one), known(other)) {

@@ -1,6 +1,7 @@
-//! Flags that could have no effect, which are refused instead.
+//! Refuses flags that would have no effect.
 //!
-//! Only what was typed for this very call: what the environment or a config file says is for every run.
+//! Only flags are checked. A setting of the environment or of a config file applies to every run, and may well have no
+//! effect on one.
 
 use ratchet_runtime::Work;
 use ratchet_runtime::process::PoolConfig;
@@ -11,7 +12,7 @@ use crate::args::run::RunArguments;
 use crate::error::CliError;
 use crate::job_file::{Jobs, Plan, PoolDefaults};
 
-/// Of a run with these workers.
+/// Checks a `run` of this plan.
 pub(crate) fn refuse_of_run(
     arguments: &RunArguments,
     plan: &Plan,
@@ -58,12 +59,12 @@ pub(crate) fn refuse_of_run(
 
 fn said(flag: &str, key: &str) -> CliError {
     CliError::usage(format!(
-        "{flag} is for workers that say no `{key}`, and in this file each does"
+        "{flag} is for workers that set no `{key}`, and in this file each sets it"
     ))
     .with_help(format!("leave {flag} out, or change `{key}` in the file"))
 }
 
-/// Of a map.
+/// Checks a `map`.
 pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
     let ConcurrencyArguments {
         workers, prefetch, ..
@@ -97,7 +98,7 @@ fn first<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'static st
         .find_map(|(flag, is_typed)| is_typed.then_some(flag))
 }
 
-/// Whether a worker could have anything to do. Of a stream nobody knows before its end.
+/// Whether a worker could get a job. The jobs of a stream are not known yet, so its workers could.
 fn wants_workers(plan: &Plan) -> bool {
     match &plan.jobs {
         Jobs::Listed { jobs, .. } => jobs.iter().any(|job| matches!(job.work, Work::Task { .. })),

@@ -1,4 +1,4 @@
-//! Progress on a terminal.
+//! Draws progress as bars on a terminal.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,22 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, T
 use super::canvas::Canvas;
 use super::frame::{Change, ProgressFrame};
 
-/// How often what is to be seen is put together; asked more often, nothing happens.
+/// How often a frame is drawn; frames that come sooner are skipped.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often a second the terminal may be written to: as often as something is changed, which [`REDRAW_INTERVAL`] bounds.
-/// A change that were held back here would not be seen until the next one.
+/// The redraws per second that `indicatif` may make. [`REDRAW_INTERVAL`] bounds them already, and a redraw that
+/// `indicatif` held back would not be made up before the next frame.
 const REDRAWS: u8 = u8::MAX;
 
-/// How many columns the bar and some figures need.
+/// The width below which the bar leaves no room for the figures.
 const NARROW: u16 = 60;
 
-/// A bar for the run, and a line a running job below it.
+/// The bar of the run, and a line for each running job below it.
 pub(crate) struct Bars {
     canvas: Canvas,
     all: MultiProgress,
     run: ProgressBar,
-    /// Whether the run is shown without its bar; nothing before it is shown.
+    /// Whether the bar is left out; nothing before the first frame.
     is_narrow: Option<bool>,
     running: Vec<ProgressBar>,
     last: Option<Instant>,
@@ -58,7 +58,7 @@ impl Bars {
         self.fit_width();
         for change in frame.changes(&self.seen) {
             match change {
-                // Of nothing, everything is done; a bar that is full at first would say the wrong thing.
+                // `indicatif` draws a bar of length 0 as full.
                 Change::Total(total) => self.run.set_length(total.max(1)),
                 Change::Ended(ended) => self.run.set_position(ended),
                 Change::Figures(figures) => self.run.set_message(figures.to_owned()),
@@ -68,7 +68,7 @@ impl Bars {
         self.seen = frame;
     }
 
-    /// Leaves out the bar where it would leave no room for the figures.
+    /// Leaves out the bar on a narrow terminal, so that the figures fit.
     fn fit_width(&mut self) {
         let is_narrow = self.canvas.width() < NARROW;
         if self.is_narrow == Some(is_narrow) {
@@ -80,14 +80,14 @@ impl Bars {
         } else {
             "[{bar:24}] {wide_msg}"
         };
-        // Templates of our own are right, and a plain bar is no reason to end a run.
+        // A template is refused only if it is malformed. A plain bar is better than a run that ends.
         if let Ok(template) = ProgressStyle::with_template(template) {
             self.run.set_style(template.progress_chars("=> "));
         }
     }
 
-    /// The bar of a line. Lines are added when needed and emptied when not: a display that shrinks and grows
-    /// flickers.
+    /// The line of a running job. Lines are added on demand and emptied instead of removed, because a display that
+    /// shrinks and grows flickers.
     fn line(&mut self, index: usize) -> &ProgressBar {
         while self.running.len() <= index {
             let bar = self.all.add(ProgressBar::no_length());

@@ -1,4 +1,4 @@
-//! The part of a terminal that the bars stand on.
+//! The rows at the bottom of a terminal on which the bars are drawn.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indicatif::TermLike;
 use unicode_width::UnicodeWidthStr;
 
-/// Erases from the cursor to the end of its row, and to the end of the console.
+/// Erases from the cursor to the end of its row, or to the end of the screen.
 const ERASE_ROW: &str = "\x1b[K";
 const ERASE_BELOW: &str = "\x1b[J";
 
 /// Erases the block from its first character. The blank comes first because tmux keeps in its history what is erased
-/// from the very first character of the console.
+/// from the very first character of the screen.
 const ERASE: &str = "\r \x1b[J\r\x1b[K";
 
 /// The size of a terminal, as columns and rows.
 pub(super) type Size = (u16, u16);
 
-/// Draws a block of lines below all other output, whatever becomes of the terminal's size.
+/// Draws a block of lines below all other output, and survives a change of the terminal's size.
 ///
-/// A terminal whose width changes breaks long lines anew, so how many rows the block has afterwards cannot be known.
-/// Drawing it anew by moving up by as many rows as were drawn would then erase output above it, or leave rows of it
-/// behind. So the cursor rests at the block's first character: terminals keep it there when they break lines, and
-/// erasing from there to the end of the console erases the block and nothing else.
+/// A terminal whose width changes wraps long lines anew, so it cannot be known how many rows the block has afterwards.
+/// Moving up by the number of rows that were drawn would then erase output above the block, or leave rows of it behind.
+/// So the cursor rests at the first character of the block. Terminals keep it there when they wrap lines, and erasing
+/// from there to the end of the screen erases the block and nothing else.
 ///
-/// `indicatif` draws by moving up over what it drew before, and writes each line and then the blanks after it. Here
-/// its movements and blanks are ignored, and its lines are kept until it flushes them.
+/// `indicatif` moves up over what it drew before, and writes each line and then the blanks after it. This type ignores
+/// its movements and blanks, and keeps its lines until it flushes them.
 ///
-/// Clones are the same part of the same terminal.
+/// Clones draw on the same rows of the same terminal.
 #[derive(Clone)]
 pub(super) struct Canvas {
     size: Arc<dyn Fn() -> Size + Send + Sync>,
@@ -39,10 +39,10 @@ struct Block {
     out: Box<dyn Write + Send>,
     /// The lines of the next frame.
     lines: Vec<String>,
-    /// The last line was written, and the blanks after it come next.
+    /// Whether a line was written last, so that the blanks after it come next.
     is_open: bool,
     is_drawn: bool,
-    /// Output above ends without a newline: a block would overwrite it, so none is drawn.
+    /// Whether the output above ends without a newline. A block would overwrite it, so none is drawn.
     is_mid_line: bool,
 }
 
@@ -66,13 +66,13 @@ impl Canvas {
     pub(super) fn on_stderr() -> Self {
         Self::new(Box::new(io::stderr()), || {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
-            // A terminal that does not know its size says 0.
+            // A terminal that does not know its size reports 0.
             let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
             size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
         })
     }
 
-    /// Says whether the output above the block ends with a newline.
+    /// Sets whether the output above the block ends with a newline.
     pub(super) fn output_ends_line(&self, ends_line: bool) {
         self.block().is_mid_line = !ends_line;
     }
@@ -83,7 +83,7 @@ impl Canvas {
 }
 
 impl Block {
-    /// What makes the block look as it is now wanted.
+    /// The bytes that turn the drawn block into the wanted one.
     fn frame(&mut self, columns: usize) -> String {
         let mut lines = std::mem::take(&mut self.lines);
         self.is_open = false;
@@ -120,13 +120,13 @@ impl fmt::Debug for Canvas {
 }
 
 impl TermLike for Canvas {
-    /// One column less than there is: a terminal that has filled its last column may or may not begin a new row.
+    /// One column less than there is. Terminals differ in whether they begin a new row when the last column is filled.
     fn width(&self) -> u16 {
         let (columns, _) = (self.size)();
         columns.saturating_sub(1).max(1)
     }
 
-    /// One row less than there is, so that the block never scrolls its own first row away.
+    /// One row less than there is, so that the block never scrolls its first row away.
     fn height(&self) -> u16 {
         let (_, rows) = (self.size)();
         rows.saturating_sub(1).max(1)
@@ -168,7 +168,7 @@ impl TermLike for Canvas {
         Ok(())
     }
 
-    /// Never fails: `indicatif` would panic, and bars that nobody can see are no reason to end a run.
+    /// Never fails, because `indicatif` would panic. Bars that nobody can see are no reason to end a run.
     fn flush(&self) -> io::Result<()> {
         let (columns, _) = (self.size)();
         let mut block = self.block();

@@ -1,20 +1,20 @@
-//! What a terminal shows, and how one frame becomes the next.
+//! What the progress display shows at one time, and how it differs from what was shown before.
 
 use std::time::Instant;
 
 use super::view::View;
 
-/// What is to be seen at a time.
+/// What is shown at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ProgressFrame {
     ended: u64,
     total: u64,
     pub(super) figures: String,
-    /// Of running jobs.
+    /// The lines of running jobs.
     lines: Vec<String>,
 }
 
-/// Something that is to be shown anew.
+/// A part of the display that has to be drawn again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change<'a> {
     Total(u64),
@@ -34,7 +34,7 @@ impl ProgressFrame {
         }
     }
 
-    /// What differs from what was seen before; lines that are gone are empty.
+    /// The differences from the frame before. A line that is gone becomes an empty one.
     pub(super) fn changes<'a>(&'a self, before: &Self) -> Vec<Change<'a>> {
         let mut changes = Vec::new();
         if self.total != before.total {

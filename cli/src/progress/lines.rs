@@ -1,4 +1,4 @@
-//! Progress where nothing can be redrawn: a line every few seconds.
+//! Prints progress as a line every few seconds, where nothing can be redrawn.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use ratchet_runtime::Status;
 
 use super::frame::ProgressFrame;
 
-/// Often enough to see that it lives, seldom enough for a log.
+/// How often a line is printed: often enough to show that the run is alive, seldom enough for a log.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) struct LineDisplay {
@@ -23,14 +23,14 @@ impl LineDisplay {
     pub(super) fn draw(&mut self, frame: &ProgressFrame, now: Instant) {
         if now.saturating_duration_since(self.last) >= INTERVAL {
             self.last = now;
-            // Progress nobody can see is no reason to end a run.
+            // Progress that nobody can see is no reason to end a run.
             let _ = writeln!(self.err, "ratchet: {}", frame.figures);
         }
     }
 }
 
-/// Whether an outcome is told of at once. What was cancelled or skipped is a consequence of something
-/// else, which was.
+/// Whether an outcome is reported as soon as its job has ended. A cancelled or skipped job is the consequence of
+/// another event, which was reported.
 pub(super) fn is_reported_at_once(status: Status) -> bool {
     matches!(status, Status::Failed | Status::TimedOut | Status::Crashed)
 }

@@ -1,4 +1,4 @@
-//! What is to be seen of a run: a plain value that is told the time.
+//! What people see of a run, as a plain value that takes the time as an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 use crate::escape::plain;
 use crate::readable::{duration, job_name};
 
-/// How many lines running jobs get. Where there are more jobs, the last line tells how many have none.
+/// How many lines show running jobs. If more jobs run, the last line shows how many have no line.
 pub(super) const LINES: usize = 8;
 
 pub(super) struct View {
@@ -23,7 +23,7 @@ pub(super) struct View {
 }
 
 struct Running {
-    /// What people call the job.
+    /// The id of the job with its item.
     name: String,
     since: Instant,
     worker: Option<String>,
@@ -78,12 +78,12 @@ impl View {
         }
     }
 
-    /// It has become known how many jobs there will be.
+    /// Sets how many jobs there will be.
     pub(super) fn announce(&mut self, total: u64) {
         self.stats.announce(total);
     }
 
-    /// How many have ended, and of how many. Those that were cancelled are still to be done: by `resume`.
+    /// How many jobs have ended, and of how many. Cancelled jobs do not count as ended, because `resume` runs them.
     pub(super) fn position(&self, now: Instant) -> (u64, u64) {
         let queue = self.stats.stats(now).queue;
         (queue.ended - self.cancelled(), queue.total)
@@ -93,7 +93,7 @@ impl View {
         self.stats.tally().counts().cancelled
     }
 
-    /// What stands behind the bar, and is all there is where there are no bars.
+    /// The figures behind the bar, or all of a line where there are no bars.
     pub(super) fn figures(&self, now: Instant) -> String {
         let ExecutionStats {
             failed_jobs,
@@ -128,7 +128,7 @@ impl View {
         parts.join("  ")
     }
 
-    /// A line a running job, the longest running first.
+    /// A line for each running job, the longest running first.
     pub(super) fn running(&self, now: Instant) -> Vec<String> {
         let mut running: Vec<(&JobKey, &Running)> = self.running.iter().collect();
         let shown = if running.len() > LINES {
@@ -138,7 +138,7 @@ impl View {
         };
         let by_start = |job: &(&JobKey, &Running)| job.1.since;
         if shown < running.len() {
-            // There may be thousands of them, and this is done several times a second.
+            // Thousands of jobs may run, and this is called several times a second, so not all of them are sorted.
             running.select_nth_unstable_by_key(shown, by_start);
         }
         let others = running.split_off(shown).len();
@@ -168,7 +168,7 @@ impl View {
     }
 }
 
-/// A span that does not flicker in its last digit.
+/// A duration without digits that change with every frame.
 fn whole(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),

@@ -1,10 +1,10 @@
-//! What people call a job.
+//! The names of jobs.
 
 use ratchet_runtime::{ItemName, JobKey, Outcome};
 
 use crate::escape::plain;
 
-/// How many characters of an item stand in a line.
+/// How many characters of an item are shown.
 const LONGEST_ITEM: usize = 60;
 
 /// The id of a job, and its item where it has one, as in `17 (a.png)`.
@@ -12,7 +12,7 @@ pub(crate) fn job_name(id: &JobKey, item: Option<&ItemName>) -> String {
     let id = plain(id.as_str()).into_owned();
     match item {
         Some(item) if item.as_str() != id => {
-            // Shortened before it is escaped, so that no escape is cut in two.
+            // The item is shortened before it is escaped, so that no escape is cut in two.
             let item = item.shortened(LONGEST_ITEM);
             format!("{id} ({})", plain(&item))
         }
@@ -20,7 +20,7 @@ pub(crate) fn job_name(id: &JobKey, item: Option<&ItemName>) -> String {
     }
 }
 
-/// The name of the job that an outcome is of.
+/// The name of the job of an outcome.
 pub(crate) fn name_of(outcome: &Outcome) -> String {
     job_name(&outcome.id, outcome.item.as_ref())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// As `2026-03-12T10:15:00`, in UTC: the schema has no zone.
+/// A time in UTC without its zone, as in `2026-03-12T10:15:00`: the schema of `JUnit` has no zone.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let seconds = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -18,7 +18,7 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
     )
 }
 
-/// The date of a day since 1970. Years begin in March here, so that the odd day is the last of one.
+/// The date of a day since 1970. Years begin in March in this calculation, so that a leap day is the last day of one.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -34,9 +34,9 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + later, month, date)
 }
 
-/// How long ago something was, as in `5m ago`: one unit is enough to tell runs apart.
+/// How long ago a time was, as in `5m ago`. One unit is enough to tell runs apart.
 pub(crate) fn ago(now: SystemTime, then: SystemTime) -> String {
-    // A clock that was set back makes things happen now, not later.
+    // After the clock was set back, a time may be in the future. It is shown as now.
     let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     match seconds {
         0..60 => format!("{seconds}s ago"),

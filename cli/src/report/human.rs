@@ -19,7 +19,7 @@ impl<'a> HumanReport<'a> {
     }
 }
 
-/// How a status looks.
+/// The colour of a status.
 pub(super) fn tone(status: Status) -> Tone {
     match status {
         Status::Succeeded => Tone::Good,
@@ -28,7 +28,7 @@ pub(super) fn tone(status: Status) -> Tone {
     }
 }
 
-/// The line and what belongs to it, as they are printed above a progress bar too.
+/// The lines of an outcome. They are printed above the progress bar, too.
 pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     let status = outcome.status();
     let name = style
@@ -72,7 +72,7 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     text
 }
 
-/// What was printed to a stream, and where something was dropped, how much.
+/// The output of a stream, with a line where bytes were dropped.
 fn excerpt(output: &OutputExcerpt, stream: &str, margin: &str, style: Style, text: &mut String) {
     let (head, tail) = output.parts();
     indent(head, margin, text);

@@ -1,4 +1,4 @@
-//! The end of a run, for people: what failed and why first, in three seconds.
+//! The summary at the end of a run for people: what failed and why comes first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -13,22 +13,22 @@ use crate::escape::{plain, plain_lines};
 use crate::readable::{duration, name_of};
 use crate::style::{Style, Tone};
 
-/// How many reasons are told.
+/// How many reasons of failures are shown.
 const REASONS: usize = 10;
 
-/// How many reasons are told apart; beyond that they count as others, so that memory stays bounded.
+/// How many reasons are counted separately. Further ones are counted together, so that memory stays bounded.
 const KNOWN_REASONS: usize = 1000;
 
-/// How many jobs are named for a reason.
+/// How many jobs are named for each reason.
 const NAMED: usize = 3;
 
-/// How many of the slowest are named.
+/// How many of the slowest jobs are named.
 const SLOWEST: usize = 3;
 
-/// How many jobs are named whose results are in doubt.
+/// How many suspect jobs are named.
 const SUSPECTS: usize = 20;
 
-/// Collects what the end has to say, outcome by outcome, in bounded memory.
+/// Collects the summary of a run, outcome by outcome, in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct HumanSummary {
     reasons: BTreeMap<Reason, Group>,
@@ -39,16 +39,16 @@ pub(crate) struct HumanSummary {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Reason {
     class: Class,
-    /// What jobs that failed alike have in common.
+    /// The first line of the message, which jobs that failed alike have in common.
     said: String,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     count: u64,
-    /// The first ones.
+    /// The names of the first jobs.
     named: Vec<String>,
-    /// What the first one that printed anything printed last.
+    /// The last line of output of the first job that has any.
     last_line: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl HumanSummary {
             group.named.push(name_of(outcome));
         }
         if group.last_line.is_none() {
-            // Many programs complain on stdout, and say nothing on stderr.
+            // Many programs report errors on stdout and print nothing to stderr.
             let outputs = [failure.stderr.as_deref(), failure.stdout.as_deref()];
             let last = outputs
                 .into_iter()
@@ -92,7 +92,7 @@ impl HumanSummary {
         }
     }
 
-    /// The text; `rerun` is the command that runs again what did not succeed.
+    /// The summary as text. `rerun` is the command that runs again what did not succeed.
     pub(crate) fn render(&self, summary: &Summary, style: Style, rerun: Option<&str>) -> String {
         let mut text = String::new();
         self.render_reasons(style, &mut text);
@@ -145,7 +145,7 @@ impl HumanSummary {
     }
 
     fn render_slowest(&self, summary: &Summary, text: &mut String) {
-        // Of a handful of jobs everybody knows which is slow.
+        // Of a handful of jobs, everybody knows which is slow.
         if summary.total <= SLOWEST as u64 {
             return;
         }
@@ -161,7 +161,7 @@ impl HumanSummary {
     }
 }
 
-/// Names the jobs whose results were reported before they proved to be in doubt.
+/// Names the jobs whose results were reported before they proved to be suspect.
 fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
     if suspects.is_empty() {
         return;
@@ -219,7 +219,7 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
         }
     }
     let mut said = format!("{} in {}", parts.join(", "), duration(summary.elapsed));
-    // Of a run that was stopped the time is the time until the stop, and no measure of its jobs.
+    // The time of a run that was stopped says nothing about its jobs.
     if summary.counts.cancelled == 0 {
         // Writing to a string does not fail.
         let _ = write!(said, ", {:.1} jobs/s", summary.throughput);
@@ -232,7 +232,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-/// The first line of a text, cut where nobody reads on.
+/// The first line of a text, shortened.
 fn first_line(text: &str) -> String {
     const LONGEST: usize = 160;
     let line = text.lines().next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Results as `JUnit` XML, as build servers read it.
 //!
-//! The first element has to say how many test cases follow, so they are spooled until all are known.
+//! The first element has to say how many test cases follow, so the cases are spooled until all are known.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -66,7 +66,7 @@ impl Report for JunitReport<'_> {
 
 fn case(outcome: &Outcome) -> String {
     let name = match &outcome.item {
-        // It stays the same when lines are put before it, and its number does not.
+        // An item stays the same when lines are inserted before it; its number does not.
         Some(item) => item.as_str(),
         None => outcome.id.as_str(),
     };
@@ -93,7 +93,7 @@ fn case(outcome: &Outcome) -> String {
     text
 }
 
-/// The element that says why a job did not succeed.
+/// The element that tells why a job did not succeed.
 fn ending(status: Status, failure: &Failure) -> String {
     let Failure {
         class,
@@ -112,7 +112,7 @@ fn ending(status: Status, failure: &Failure) -> String {
     let kind = code
         .as_deref()
         .map_or_else(|| class.to_string(), |code| format!("{class}.{code}"));
-    // Some build servers show nothing but this text.
+    // Some build servers show only this text, so it is what the job printed where it printed anything.
     let printed = stderr.as_deref().or(stdout.as_deref());
     let details = Content(printed.unwrap_or(message.0));
     format!(
@@ -140,7 +140,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// Nothing where the result is not that of a command.
+    /// The outputs in the result of a command; none where the result is not that of a command.
     fn of_result(result: &Payload) -> Self {
         let Ok(result) = result.read::<CommandResult<'static>>() else {
             return Self::default();
@@ -154,7 +154,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// How much was dropped, where anything was.
+    /// The elements that tell how many bytes were dropped, if any were.
     fn properties(&self) -> String {
         let mut counts = String::new();
         for (stream, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -183,10 +183,10 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// A text between tags. XML has no way to write most control characters, not even escaped.
+/// A text between tags. XML cannot represent most control characters, not even escaped, so they are replaced.
 struct Content<'a>(&'a str);
 
-/// A text in quotes, whose newlines a reader would make blanks.
+/// A text in quotes. A reader would turn its newlines into blanks, so they are escaped.
 struct Attribute<'a>(&'a str);
 
 impl std::fmt::Display for Content<'_> {

@@ -1,4 +1,4 @@
-//! All figures of a run, for people who ask for them.
+//! The figures of a run that `-v` adds to the summary.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use ratchet_runtime::summary::Spread;
 
 use crate::readable::duration;
 
-/// A line for each time that jobs have, and one for the rest that the short summary leaves out.
+/// A line for each kind of time, and a line with the figures that the short summary leaves out.
 pub(crate) fn statistics(summary: &Summary) -> String {
     let mut text = String::new();
     for (name, spread) in [("run", &summary.run), ("queue", &summary.queue)] {

@@ -1,4 +1,4 @@
-//! The lines that ratchet writes: results and events.
+//! The schemas of the lines that ratchet writes: results and events.
 
 use ratchet_runtime::event::Record;
 use ratchet_runtime::{Class, Outcome, Status};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::DRAFT;
 
-/// Of one line of results.
+/// The schema of a line of results.
 pub(crate) fn results() -> Value {
     let mut schema = result();
     if let Value::Object(schema) = &mut schema {
@@ -67,7 +67,7 @@ fn result() -> Value {
     })
 }
 
-/// Of one line of an event log. Readers ignore events and fields that they do not know.
+/// The schema of a line of an event log. Readers have to ignore events and fields that they do not know.
 pub(crate) fn events() -> Value {
     let kinds: Vec<_> = of_jobs()
         .into_iter()
@@ -233,7 +233,7 @@ fn kind<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N
     json!({"properties": properties, "required": required})
 }
 
-/// What became of a worker.
+/// The schema of an event of a worker.
 fn news<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
     let required: Vec<_> = ["news"].iter().chain(required).copied().collect();
     let mut schema = kind("worker", &required, fields);

@@ -1,4 +1,4 @@
-//! The log: never on stdout.
+//! Sets up the log, which is never written to stdout.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use super::options::RunOptions;
 use crate::error::CliError;
 use crate::escape::plain;
 
-/// The variable that says what is logged, as in many programs.
+/// The variable that selects what is logged, as in many Rust programs.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Begins to log: to stderr, or to the file that was asked for.
+/// Starts the log: to the console, or to the file that was asked for.
 pub(super) fn begin(options: &RunOptions, console: &Console) -> Result<(), CliError> {
     let wanted = filter(options)?;
     let log = tracing_subscriber::registry().with(wanted);
@@ -44,11 +44,11 @@ pub(super) fn begin(options: &RunOptions, console: &Console) -> Result<(), CliEr
     begun.map_err(|error| CliError::internal("the log cannot be set up").because(error))
 }
 
-/// Writes each event of a log in one line, in which nothing acts on a terminal: what workers say stands in it.
+/// Writes each event of the log as one line without control characters, because events contain text of workers.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    /// The log hands over one whole event at a time.
+    /// The formatter hands over one whole event at a time.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = format!("{}\n", plain(text.trim_end_matches('\n')));

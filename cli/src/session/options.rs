@@ -1,4 +1,4 @@
-//! What holds for a run: what was typed, else what was set, else the default.
+//! The options of a run: each is the flag, else the setting, else the default.
 
 use std::io::{self, IsTerminal};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -23,21 +23,22 @@ use crate::settings::Settings;
 use crate::style::{Style, When};
 use crate::value::Amount;
 
-/// How long a job has at least that is asked to stop.
-const MOMENT: Duration = Duration::from_secs(1);
+/// The least time that a job has after it was asked to stop.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
-/// How long running jobs have after the first signal, where nobody says it.
-const GRACE: Duration = Duration::from_secs(10);
+/// The default of how long running jobs have to finish after the first signal.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
-/// What holds.
+/// The options of a run.
 #[derive(Debug)]
 pub(crate) struct RunOptions {
     pub(crate) slots: u32,
     pub(crate) workers: u32,
     pub(crate) prefetch: Option<Prefetch>,
     pub(crate) admission: Admission,
-    /// For jobs that say nothing: what was typed, and what was set.
+    /// The terms of jobs, as flags set them.
     pub(crate) flags: PartialTerms,
+    /// The terms of jobs, as settings set them.
     pub(crate) settings: PartialTerms,
     pub(crate) cache: CacheMode,
     pub(crate) cache_dir: Option<PathBuf>,
@@ -54,12 +55,12 @@ pub(crate) struct RunOptions {
     pub(crate) verbose: u8,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) no_record: bool,
-    /// Where runs are recorded, if there is a place.
+    /// The folder for the records of runs, if there is one.
     pub(crate) state_dir: Option<PathBuf>,
-    /// It was typed, so whoever goes on with the run has to type it too.
+    /// The folder that was typed, which has to be typed again to resume the run.
     pub(crate) typed_state_dir: Option<PathBuf>,
     pub(crate) durability: Durability,
-    /// Which runs are kept.
+    /// Which records are kept when the run ends.
     pub(crate) retention: Retention,
 }
 
@@ -110,7 +111,7 @@ impl RunOptions {
                 .or(settings.max_fail())
                 .and_then(Amount::max_failures),
             deadline: stop.deadline.or(settings.deadline()),
-            grace: stop.grace.or(settings.grace()).unwrap_or(GRACE),
+            grace: stop.grace.or(settings.grace()).unwrap_or(DEFAULT_GRACE),
             format: output.format.or(settings.format()),
             output: output.output.clone(),
             keep_order: output.keep_order,
@@ -127,7 +128,7 @@ impl RunOptions {
         }
     }
 
-    /// What holds for workers that say nothing of it.
+    /// The settings of pools whose workers do not set them.
     pub(crate) fn pool_defaults(&self) -> PoolDefaults {
         PoolDefaults {
             size: Some(Size::between(1, self.workers)),
@@ -169,19 +170,19 @@ impl RunOptions {
         }
     }
 
-    /// The phases of a run that is asked to stop.
+    /// How long each phase of a stop takes.
     pub(crate) fn phases(&self) -> Grace {
         let usual = Grace::default();
         Grace {
             draining: self.grace,
-            // Who has less time to finish has no more to obey, but a moment for that.
-            cancelling: self.grace.clamp(MOMENT, usual.cancelling),
+            // A grace that was shortened also shortens the time to obey, but not to nothing.
+            cancelling: self.grace.clamp(LEAST_GRACE, usual.cancelling),
             ..usual
         }
     }
 }
 
-/// How many slots there are where nobody says it.
+/// The default of how many jobs run at once.
 pub(crate) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     u32::try_from(cores).unwrap_or(u32::MAX)

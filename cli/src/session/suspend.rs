@@ -9,7 +9,7 @@ use tokio::signal::unix::{self, SignalKind};
 use super::console::Console;
 use crate::error::CliError;
 
-/// From now on, SIGTSTP stops the jobs as well.
+/// Installs the handler of SIGTSTP. From then on, the signal stops the jobs as well.
 pub(super) fn install(console: Console) -> Result<(), CliError> {
     let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
     let mut signals = unix::signal(kind).map_err(|error| {
@@ -29,12 +29,12 @@ pub(super) fn install(console: Console) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Stops the jobs and this process; returns when somebody has continued it.
+/// Stops the jobs and this process. Returns when somebody has continued it.
 fn stop() {
     suspend_while(|| {
-        // SIGTSTP itself has a handler, so this process is stopped by SIGSTOP. This call returns after SIGCONT: a signal that a process sends to itself
-        // is delivered to its main thread first, and this is the main thread. Signals that came meanwhile are handled
-        // by the event loop, and so after the jobs were continued.
+        // SIGTSTP itself has a handler, so this process is stopped by SIGSTOP. The call returns after SIGCONT: a signal
+        // that a process sends to itself is delivered to its main thread first, and this is the main thread. The event
+        // loop handles signals that came meanwhile, after the jobs were continued.
         if let Err(error) = kill_process(getpid(), Signal::STOP) {
             tracing::warn!(%error, "this process cannot be stopped");
         }
@@ -43,12 +43,12 @@ fn stop() {
 
 /// Whether a shell could continue this process.
 ///
-/// The kernel discards SIGTSTP where nobody in the session could continue the group (an orphaned group). It does not
-/// discard SIGSTOP, by which this process would stop for ever.
+/// The kernel discards SIGTSTP where nobody in the session could continue the process group (an orphaned group). It
+/// does not discard SIGSTOP, which would stop this process for ever.
 fn is_under_job_control() -> bool {
     let Ok(session) = getsid(None) else {
         return false;
     };
-    // The parents of the group of a session's leader are outside of the session.
+    // The parent of a session's leader is outside of the session.
     getpgrp() != session && getppid().is_some_and(|parent| getsid(Some(parent)) == Ok(session))
 }

@@ -1,4 +1,4 @@
-//! `--tty`: jobs have the terminal, one at a time.
+//! `--tty`: gives the terminal to the jobs, one at a time.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -12,12 +12,13 @@ use crate::error::CliError;
 pub(crate) enum TerminalUse {
     /// This process shows progress on it.
     Progress,
-    /// The job that runs reads from it.
+    /// The running job reads from it.
     Job,
 }
 
 impl TerminalUse {
-    /// Refuses what cannot be had together with `--tty`. `reads_stdin` is true where the items or jobs come from there.
+    /// Decides who uses the terminal, and refuses options that exclude `--tty`. `reads_stdin` is whether the items or
+    /// jobs come from stdin.
     pub(crate) fn of(
         tty: bool,
         typed: &CommonArguments,

@@ -1,4 +1,4 @@
-//! The keys of a config file; each is a variable `RATCHET_..`, too.
+//! The keys of a config file. Each is a variable `RATCHET_..`, too.
 
 use std::time::Duration;
 
@@ -22,49 +22,50 @@ section! {
     pub(crate) struct SettingsSpec("a config file") {
         /// How many jobs run at once.
         jobs: Count<1>,
-        /// How many processes a kind of worker has.
+        /// How many processes each kind of worker has.
         workers: Count<1>,
-        /// How many requests lie in a worker's pipe beyond what it works on.
+        /// How many requests may wait in the pipe of a worker, beyond those that it works on.
         prefetch: Prefetch,
-        /// How long a job may take that says nothing.
+        /// How long an attempt may take, for jobs that do not set it.
         timeout: PositiveDuration,
-        /// How often a job that says nothing is tried again.
+        /// How many attempts may follow a failed first one, for jobs that do not set it.
         retries: Count<0>,
-        /// How parallel a job may be that says nothing.
+        /// How parallel a job may be, for jobs that do not set it.
         hint: PlainHint,
-        /// How long running jobs have after the first signal.
+        /// How long running jobs have to finish after the first signal.
         grace: Duration,
         /// How long a run may take.
         deadline: PositiveDuration,
         /// How many jobs may fail before a run stops; 0 is any number.
         max_fail = "max-fail": Amount,
-        /// New jobs wait while those that run use more memory.
+        /// New jobs wait while the running ones use more memory than this.
         memory_limit = "memory-limit": ByteSize,
-        /// New jobs wait while the machine has less free memory.
+        /// New jobs wait while the machine has less free memory than this.
         memory_free = "memory-free": ByteSize,
         /// New jobs wait while the machine's load is above this.
         load: PositiveNumber,
         /// How results are written.
         format: ClapWord<ResultFormat>,
-        /// Whether it is shown how far a run is.
+        /// When progress is shown.
         progress: ClapWord<When>,
-        /// Whether colours are used.
+        /// When colours are used.
         color: ClapWord<When>,
-        /// Where runs are recorded.
+        /// The folder for the records of runs.
         state_dir = "state-dir": String,
-        /// Where results are kept.
+        /// The folder for cached results.
         cache_dir = "cache-dir": String,
-        /// How soon the record of a run is safe from a power cut.
+        /// When the record of a run is safe from a power cut.
         durability: Durability,
-        /// How long a run is kept after it was last written to; 0s is for ever.
+        /// How long the record of a run is kept after the last write; 0s is for ever.
         keep_age = "keep-age": Duration,
-        /// How many runs are kept; 0 is any number.
+        /// How many records of runs are kept; 0 is any number.
         keep_runs = "keep-runs": Count<0>,
-        /// How much room the records of runs may take; 0B is any.
+        /// How much space the records of runs may take; 0B is any.
         keep_size = "keep-size": AnyByteSize,
-        /// Where the log is written.
+        /// The file for the log.
         log_file = "log-file": String,
-        /// Folders whose settings and records are used, whoever may write them; only in the user's own config file.
+        /// Folders whose settings and records are used, whoever may write them. Only the user's own config file may set
+        /// it.
         trust: Either<String, Vec<Spanned<String>>>,
     }
 }
@@ -76,7 +77,7 @@ pub(super) fn variable(key: &str) -> String {
     format!("RATCHET_{}", key.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// How much is kept of runs where nothing is set.
+/// The default of a setting that limits how many runs are kept.
 fn kept(key: &str) -> String {
     let usual = Retention::default();
     let kept = match key {
@@ -87,7 +88,7 @@ fn kept(key: &str) -> String {
     kept.unwrap_or_else(|| "0 (no limit)".to_owned())
 }
 
-/// What holds where nothing is set, for people.
+/// The default of a setting, for people.
 pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironment) -> String {
     let folder = match key {
         "state-dir" => settings.state_dir(environment),

@@ -1,4 +1,4 @@
-//! Reading the environment and the config files.
+//! Reads the environment and the config files.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +18,7 @@ use crate::value;
 
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
-    /// All that is wrong, a report a file or variable.
+    /// All settings that were refused: the diagnostics of each file or variable.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Refused(Vec<Diagnostics>),
     #[error("the config file `{name}` cannot be read")]
@@ -54,7 +54,7 @@ pub(super) fn load(environment: &UserEnvironment) -> Result<Settings, SettingsEr
     }
 }
 
-/// Reads the settings that are valid, and passes over the others.
+/// Reads the valid settings, and ignores the others.
 pub(super) fn load_valid(environment: &UserEnvironment) -> Settings {
     gather(environment, &mut Vec::new()).0
 }
@@ -65,8 +65,8 @@ fn gather(
 ) -> (Settings, Result<(), SettingsError>) {
     let mut settings = Settings::default();
     variables(environment, &mut settings, refused);
-    // The user's file says which project files of others may be used, so it is read first. The project's file comes
-    // before it all the same: of each key the first value counts.
+    // The user's file is read first, because it says which project files of other users may be used. The project's file
+    // takes precedence all the same, so its settings are added first.
     let (mut users, mut users_refused) = (Settings::default(), Vec::new());
     let read_users = environment
         .user_file()
@@ -91,7 +91,7 @@ fn gather(
     (settings, read)
 }
 
-/// The user's settings in another format than ours would be ignored without a word.
+/// Refuses a config file of the user in another format, which would be ignored without a word.
 fn refuse_other_formats(environment: &UserEnvironment) -> Result<(), SettingsError> {
     let file = environment.user_file();
     let others = ["yaml", "yml", "json"].map(|ending| Some(file.as_ref()?.with_extension(ending)));
@@ -116,7 +116,7 @@ impl From<SettingsError> for CliError {
     }
 }
 
-/// One source of settings, as far as it was read.
+/// The settings of one source.
 #[derive(Default)]
 struct SourceSettings {
     spec: SettingsSpec,
@@ -139,7 +139,7 @@ impl SourceSettings {
     }
 }
 
-/// A value as text; the members of a list stand as in a variable, with colons between them.
+/// A value as text. The members of a list are joined with colons, as in a variable.
 fn written(node: &Node<'_>) -> String {
     match node.clone().into_list() {
         Ok(members) => {
@@ -186,13 +186,14 @@ fn variables(
     refuse_misspelt(environment, &names, refused);
 }
 
-/// Others may have variables that begin like ours; one that is nearly ours is meant for us.
+/// Refuses variables whose names are almost those of settings. Other programs may have variables that begin with
+/// `RATCHET_`.
 fn refuse_misspelt(
     environment: &UserEnvironment,
     names: &[String],
     refused: &mut Vec<Diagnostics>,
 ) {
-    /// What ratchet tells its workers, one of which may be a ratchet.
+    /// The variables that ratchet sets for its workers. A worker may be a ratchet itself.
     const TOLD: [&str; 2] = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
     for name in environment
         .variables
@@ -247,7 +248,7 @@ fn file(
             };
             read.entry(entry, origin, problems);
         }
-        // TOML is always a map, and no list is asked for member by member.
+        // A TOML document is always a map, and no list is streamed.
         Part::Member(_) | Part::Whole(_) => {}
     };
     DocumentFormat::Toml.parts(&source, "", &mut take, &mut problems);

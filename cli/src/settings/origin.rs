@@ -1,4 +1,4 @@
-//! Where a value comes from.
+//! Where a setting comes from.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The folder of its file.
+    /// The folder of the file.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::File { path, .. } => path.parent(),

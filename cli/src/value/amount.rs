@@ -1,4 +1,4 @@
-//! Counts, and shares of a whole.
+//! Counts and percentages.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use ratchet_runtime::process::Prefetch;
 
 use super::ValueError;
 
-/// So many, or such a share of all.
+/// A number of jobs, or a percentage of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Amount {
     Count(u64),

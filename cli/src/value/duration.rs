@@ -1,10 +1,10 @@
-//! Spans of time: `30s`, `100ms`, `1m30s`, `1.5h`.
+//! Durations such as `30s`, `100ms`, `1m30s` and `1.5h`.
 
 use std::time::Duration;
 
 use super::{ValueError, split_number};
 
-/// Largest first, as they stand in one duration, in nanoseconds.
+/// The units in nanoseconds. They have to stand in this order in a duration.
 const UNITS: [(&str, u128); 7] = [
     ("d", 86_400 * NANOS),
     ("h", 3_600 * NANOS),
@@ -17,10 +17,10 @@ const UNITS: [(&str, u128); 7] = [
 
 const NANOS: u128 = 1_000_000_000;
 
-/// A century: nothing that is waited for takes longer, and no clock overflows by it.
+/// The longest duration, a century: nobody waits longer, and no clock overflows by it.
 const LONGEST: u128 = 36_525 * 86_400 * NANOS;
 
-/// Reads a duration. A plain number is refused: nothing says what it counts.
+/// Reads a duration. A number without a unit is refused, because its meaning would be a guess.
 pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     read(text).map_err(|error| match meant(text.trim()) {
         Some(meant) => ValueError::new(error.reason).hint(format!("did you mean `{meant}`?")),
@@ -70,7 +70,7 @@ fn read(text: &str) -> Result<Duration, ValueError> {
     Ok(Duration::new(seconds, nanos))
 }
 
-/// The shortest way to write it, such that it is read back as it is.
+/// The shortest text that is read back as the same duration.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let mut left = duration.as_nanos();
     if left == 0 {
@@ -111,7 +111,7 @@ fn unknown(written: &str, unit: &str) -> ValueError {
         .hint("the units are d, h, m, s, ms, us and ns")
 }
 
-/// The duration that a text says in whole words, in capitals or with blanks, as in `1 minute`.
+/// A valid duration for a text with whole words, capitals or blanks, as in `1 minute`.
 fn meant(written: &str) -> Option<String> {
     let mut meant = String::new();
     let mut rest = written;
@@ -140,7 +140,7 @@ fn meant(written: &str) -> Option<String> {
     (meant != written && read(&meant).is_ok()).then_some(meant)
 }
 
-/// A decimal number times a whole one, exactly, down to the nanosecond.
+/// Multiplies a decimal number by a whole one, exactly, down to the nanosecond.
 fn scaled(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole = if whole.is_empty() { "0" } else { whole };

@@ -1,9 +1,9 @@
-//! Sizes of memory and messages: `500MB`, `2GiB`.
+//! Sizes such as `500MB` and `2GiB`.
 
 use super::{ValueError, split_number};
 
-/// Powers of 1000 with the plain names, powers of 1024 with an i. The short forms are those of the
-/// usual tools: `512M` is 512 MiB.
+/// The units: powers of 1000 without an i, powers of 1024 with one. A single letter is a power of 1024, as with most
+/// tools: `512M` is 512 MiB.
 const UNITS: [(&str, u64); 14] = [
     ("B", 1),
     ("kB", 1_000),
@@ -56,7 +56,7 @@ pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
     scaled(number, *factor).ok_or_else(|| ValueError::new(format!("`{written}` is too large")))
 }
 
-/// In the largest unit that measures it exactly.
+/// The size in the largest unit that represents it exactly.
 pub(crate) fn show_size(bytes: u64) -> String {
     let exact = ["TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB"]
         .into_iter()
@@ -72,7 +72,7 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole = if whole.is_empty() { "0" } else { whole };
     let mut bytes = whole.parse::<u64>().ok()?.checked_mul(factor)?;
-    // Beyond twelve digits no unit leaves a byte.
+    // Beyond twelve digits, no unit has a whole byte.
     let fraction = &fraction[..fraction.len().min(12)];
     if !fraction.is_empty() {
         let digits: u128 = fraction.parse().ok()?;

@@ -1,4 +1,4 @@
-//! A command in one string, split as a shell splits words, without a shell.
+//! Splits a command in one string into words as a shell does, without a shell.
 
 use super::ValueError;
 
@@ -10,7 +10,7 @@ pub(crate) struct CommandLine {
     pub(crate) shell_syntax: Option<String>,
 }
 
-/// Splits at blanks. Quotes and backslashes hide them as in a shell; all else is as it stands.
+/// Splits at blanks. Quotes and backslashes hide blanks as in a shell; nothing else has a meaning.
 pub(crate) fn split_words(text: &str) -> Result<CommandLine, ValueError> {
     let mut words = Vec::new();
     let mut shell_syntax = None;
@@ -98,7 +98,7 @@ impl Word {
     }
 }
 
-/// Operators on their own, redirections, `;` at the end of a word, and variables.
+/// Whether a word is shell syntax: an operator, a redirection, a word that ends with `;`, or a variable.
 fn is_shell_syntax(word: &str) -> bool {
     const OPERATORS: [&str; 6] = ["|", "||", "&&", "&", ";", "|&"];
     let redirection = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');

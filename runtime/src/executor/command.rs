@@ -11,8 +11,8 @@ use crate::context::AttemptOutput;
 use crate::error::error_chain;
 use crate::job::Timeouts;
 use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig,
-    StopCause, Stream,
+    Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig, StopCause,
+    Stream,
 };
 use crate::outcome::{Class, CommandResult, Failure};
 

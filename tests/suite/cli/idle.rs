@@ -56,7 +56,7 @@ fn flags_for_workers_that_say_nothing_are_refused_where_all_say_it() {
         let said = call(&["run", "said.yaml", flag, value])
             .with_code(2)
             .stderr();
-        let expected = format!("{flag} is for workers that say no `{key}`");
+        let expected = format!("{flag} is for workers that set no `{key}`");
         assert!(said.contains(&expected), "{said}");
         let _ = call(&["run", "open.yaml", flag, value]).with_code(0);
     }

@@ -1,4 +1,4 @@
-//! Why a job's result would be used again, or not.
+//! `ratchet cache explain`: tells whether a job's result would be reused, and if not, why.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -23,25 +23,25 @@ use crate::job_file::{
 use crate::readable::{bytes, duration};
 use crate::value;
 
-/// What nobody looks at, where people may wonder why an earlier result is used.
+/// What the key of a result does not cover, for people who wonder why an earlier result is used.
 const UNSEEN: &str = "a change of stdin, the clock, the network, a variable of the terminal, or a file that no argument \
      names goes unnoticed; `ratchet help run` has the list";
 
 /// How many ids are compared with one that does not exist.
 const COMPARED: usize = 10_000;
 
-/// What would become of a job, and why.
+/// Whether the result of a job can be reused, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reusability {
-    /// Its result is there.
+    /// Its result is stored and would be used.
     Reused(Listing),
-    /// It is there and may not be used.
+    /// Its result is stored but too old or damaged.
     Unusable(Listing),
-    /// What is stored is of something else; the nearest, and in what it differs.
+    /// Only results with other dependencies are stored: the nearest of them, and in what it differs.
     Differs(Listing, Vec<Difference>),
-    /// Nothing of its task is stored.
+    /// No result of its task is stored.
     Nothing,
-    /// It is not known what it depends on, so its result is not kept.
+    /// Its dependencies cannot be known, for this reason, so its result would not be stored.
     Uncached(String),
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
     Ok(render(&job, &reusability, shown))
 }
 
-/// The job of this id.
+/// Finds the job with the id that was typed.
 fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
     let wanted = arguments.job.as_str();
     let mut ids = Vec::new();
@@ -100,7 +100,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
                         found = Some(job);
                         break;
                     }
-                    // A bad line is no job, so it is not the one that is wanted.
+                    // A line that makes no job cannot be the wanted one.
                     Ok(_) | Err(StreamError::Refused(_)) => {}
                     Err(StreamError::Unreadable(source)) => {
                         return Err(CliError::unreadable(&arguments.file, source));
@@ -120,7 +120,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
     })
 }
 
-/// What the worker runs that would do the job, if one would.
+/// The process of the worker that would perform the job, unless it is a command.
 fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig> {
     let Work::Task { task, .. } = &job.work else {
         return None;
@@ -167,7 +167,7 @@ pub(super) async fn reusability(
     })
 }
 
-/// The reusability first, then what speaks for it, a line each.
+/// The answer as text: first whether the job would run, then the reasons, a line each.
 pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTime>) -> String {
     let id = plain(job.id.as_str());
     let task = plain(job.task_name());

@@ -1,4 +1,4 @@
-//! How much is stored, by task.
+//! `ratchet cache stats`: how much is stored, by task.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +11,12 @@ use super::{results, when};
 use crate::escape::plain;
 use crate::readable::{bytes, duration};
 
-/// What is stored of a task.
+/// How much is stored of a task.
 #[derive(Debug)]
 struct Share {
     results: u64,
     bytes: u64,
-    /// How long it took to compute them.
+    /// How long the jobs took to compute the results.
     cost: Duration,
     oldest: SystemTime,
     newest: SystemTime,
@@ -44,7 +44,7 @@ fn by_task(listings: &[Listing]) -> BTreeMap<&str, Share> {
     shares
 }
 
-/// For programs: fields with tabs between them.
+/// The statistics for programs: fields with tabs between them.
 pub(super) fn lines(listings: &[Listing]) -> String {
     let mut out = String::new();
     for (task, share) in by_task(listings) {
@@ -63,12 +63,12 @@ pub(super) fn lines(listings: &[Listing]) -> String {
     out
 }
 
-/// A task's name in one line, without a tab, and without a say over the terminal.
+/// The name of a task as a field: in one line, without tabs and control characters.
 fn field(task: &str) -> String {
     plain(task).into_owned()
 }
 
-/// For people. `kept` is what all of it takes on disk.
+/// The statistics for people. `kept` is how many bytes the whole cache takes on disk.
 pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemTime) -> String {
     let folder = folder.display().to_string();
     let count = results(listings.len() as u64);

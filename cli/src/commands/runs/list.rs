@@ -1,4 +1,4 @@
-//! The runs, a line or an object each.
+//! `ratchet runs list`: a line or an object for each run.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -19,10 +19,10 @@ use crate::output::Destination;
 use crate::readable::{ago, timestamp};
 use crate::style::{Style, Tone};
 
-/// Longer command lines are cut on a terminal, and shorter ones on one that is not wide enough.
+/// The length to which command lines are cut on a terminal that is wide enough.
 const LONGEST: usize = 60;
 
-/// So much of a command line is there on the narrowest terminal.
+/// The length to which command lines are cut on the narrowest terminal.
 const SHORTEST: usize = 8;
 
 pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
@@ -44,14 +44,15 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
     let format = arguments.format.unwrap_or(usual);
     if runs.is_empty() && format != ListFormat::Json {
         let path = folder(&folders.state);
-        // What is said to people has no place to be reported to.
+        // If stderr is closed, nobody can be told.
         let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{path}`");
         return Ok(());
     }
     let text = match format {
         ListFormat::Human => {
             let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
-            // A terminal that does not know its size is as wide as it wants, and so is a file.
+            // A terminal that does not know its size reports 0 columns. Its lines are not cut, and neither are those of
+            // a file.
             let columns = columns.ok().filter(|columns| *columns > 0);
             let columns = columns.map_or(usize::MAX, usize::from);
             table(&runs, SystemClock.now(), style(&settings), columns)
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// A run as an object.
+/// A run as a JSON object.
 #[derive(Serialize)]
 struct Listed<'a> {
     id: RunId,
@@ -111,7 +112,7 @@ impl<'a> From<&'a Run> for Listed<'a> {
     }
 }
 
-/// For programs: a list of objects.
+/// The runs for programs: a JSON list of objects.
 pub(super) fn document(runs: &[Run]) -> Result<String, CliError> {
     let listed: Vec<Listed<'_>> = runs.iter().map(Listed::from).collect();
     let text = serde_json::to_string(&listed);
@@ -120,7 +121,7 @@ pub(super) fn document(runs: &[Run]) -> Result<String, CliError> {
     Ok(text + "\n")
 }
 
-/// As `2026-03-12T10:15:00.250Z`.
+/// A time with milliseconds, as in `2026-03-12T10:15:00.250Z`.
 fn moment(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -128,7 +129,7 @@ fn moment(time: SystemTime) -> String {
     format!("{}.{:03}Z", timestamp(time), since.subsec_millis())
 }
 
-/// For programs: fields with tabs between them.
+/// The runs for programs: fields with tabs between them.
 pub(super) fn lines(runs: &[Run]) -> String {
     let mut out = String::new();
     for run in runs {
@@ -161,7 +162,8 @@ pub(super) fn lines(runs: &[Run]) -> String {
     out
 }
 
-/// For people: aligned, with colours where they are wanted, and a line a run where so many columns have room for it.
+/// The runs for people: an aligned table with colours. Command lines are cut so that each run fits into one line of
+/// `columns`.
 pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize) -> String {
     let mut out = String::new();
     for run in runs {
@@ -172,7 +174,7 @@ pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize)
         let counts = format!("{:<32}", counts(&run.state));
         let began = format!("{began:>8}");
         let id = run.id.to_string();
-        // Four times two blanks, and the state, which has 11 columns.
+        // Four gaps of two blanks, and the state, which has 11 columns.
         let before = id.len() + began.len() + 11 + counts.len() + 8;
         let room = columns.saturating_sub(before).clamp(SHORTEST, LONGEST);
         let what = match (&run.state, header) {
@@ -187,7 +189,7 @@ pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize)
     out
 }
 
-/// A run's state in a word.
+/// The state of a run in a word.
 pub(super) fn word(state: &RunState) -> &'static str {
     match state {
         RunState::Running { .. } => "running",
@@ -197,7 +199,7 @@ pub(super) fn word(state: &RunState) -> &'static str {
     }
 }
 
-/// How a state looks: what did not succeed is to be seen.
+/// The colour of a state: a run that did not succeed has to stand out.
 pub(super) fn tone(state: &RunState) -> Tone {
     match state {
         RunState::Ended { summary, .. } if summary.all_successful() => Tone::Good,
@@ -229,7 +231,7 @@ fn in_words(summary: &Summary) -> String {
     }
 }
 
-/// A text as a field: in one line, without a tab, and without a say over the terminal.
+/// A text as a field: in one line, without tabs and control characters.
 fn field(text: &str) -> String {
     plain(text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Removing the records of runs.
+//! `ratchet runs rm`: removes the records of runs.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -27,12 +27,12 @@ pub(super) fn run(arguments: &RemoveArguments) -> Result<(), CliError> {
         SystemClock.now(),
         &mut io::stdout(),
     )?;
-    // What is said to people has no place to be reported to.
+    // If stderr is closed, nobody can be told.
     let _ = io::stderr().write_all(said.as_bytes());
     Ok(())
 }
 
-/// Removes all that are named, or says why one cannot be removed and leaves all as they are.
+/// Removes the named runs. If one of them cannot be removed, none is.
 pub(super) fn named(
     store: &RunStore,
     wanted: &[String],
@@ -53,7 +53,7 @@ pub(super) fn named(
     remove(&ids, removed, out).map(drop)
 }
 
-/// Removes all, or all that are older, and leaves those that go on. Gives what is to be said to people.
+/// Removes all runs, or all older ones, except those that are running. Returns a message for people.
 pub(super) fn all(
     store: &RunStore,
     older_than: Option<Duration>,
@@ -81,7 +81,7 @@ pub(super) fn all(
         &ids,
         |id| match store.remove(*id) {
             Ok(()) => Ok(true),
-            // It goes on since a moment ago, or somebody else has removed it.
+            // The run was resumed a moment ago, or somebody else has removed it.
             Err(JournalError::InUse { .. }) => {
                 running += 1;
                 Ok(false)
@@ -120,16 +120,17 @@ pub(super) fn all(
     Ok(said)
 }
 
-/// Whether a run began so long ago: as its record says, or its file, which is never written before that.
+/// Whether a run began longer ago than `age`, by its record or by the time of its journal, which is never written
+/// before the run begins.
 fn is_older(run: &Run, age: Duration, now: SystemTime) -> bool {
     let written = std::fs::metadata(&run.journal).and_then(|journal| journal.modified());
     let began = run.header.as_ref().map(|header| header.started);
     let since = began.into_iter().chain(written.ok()).min();
-    // A clock that was set back makes nothing old.
+    // After the clock was set back, a run may begin in the future. It is not old.
     since.is_some_and(|since| now.duration_since(since).is_ok_and(|since| since > age))
 }
 
-/// Removes runs one by one, and says which were.
+/// Removes runs one by one, and prints which were removed.
 fn remove(
     ids: &[RunId],
     mut remove: impl FnMut(&RunId) -> Result<bool, JournalError>,
@@ -144,7 +145,7 @@ fn remove(
         }
         Ok::<_, CliError>(())
     });
-    // What is gone is said, even if the next could not be removed.
+    // The removed runs are printed even if the next one could not be removed.
     let said = out
         .write_all(text.as_bytes())
         .map_err(|error| Destination::Stdout.error(error).into());

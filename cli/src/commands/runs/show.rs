@@ -1,4 +1,4 @@
-//! What came of a run.
+//! `ratchet runs show`: shows the results of a run.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -60,7 +60,7 @@ fn create(path: &Path) -> Result<File, CliError> {
     File::create(path).map_err(|error| CliError::unwritable(path, error))
 }
 
-/// What is wrong with the record itself.
+/// Messages about damage in the record itself.
 fn complaints(run: &Run, history: &History) -> String {
     let mut out = String::new();
     let path = folder(&run.journal);
@@ -73,7 +73,7 @@ fn complaints(run: &Run, history: &History) -> String {
             plain(&first.to_string())
         );
     }
-    // While it runs, its last line is one that is being written.
+    // While a run goes on, its last line may be one that is being written.
     if let (Some(torn), RunState::Interrupted { .. }) = (history.torn(), &run.state) {
         let bytes = torn.bytes;
         let _ = writeln!(
@@ -84,7 +84,7 @@ fn complaints(run: &Run, history: &History) -> String {
     out
 }
 
-/// Every result, as the run itself would have written it.
+/// Writes every result in the format in which the run itself would have written it.
 pub(super) fn results(
     run: &Run,
     history: &History,
@@ -104,7 +104,7 @@ pub(super) fn results(
     Ok(())
 }
 
-/// For people: what run it was, what did not succeed, and the sum of it.
+/// Writes for people which run it was, what did not succeed, and the summary.
 pub(super) fn human(
     run: &Run,
     history: &History,
@@ -147,7 +147,7 @@ pub(super) fn human(
         );
         out.write(format!("still running: {count} {jobs} ended so far\n").as_bytes())?;
     }
-    // Of an interrupted run all that ended may have succeeded, and yet it is not done.
+    // All jobs that ended before the interruption may have succeeded, and yet the run is not done.
     if let (RunState::Interrupted { .. }, true, Some(rerun)) =
         (&run.state, summary.all_successful(), rerun)
     {
@@ -179,7 +179,7 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
     out
 }
 
-/// The sum as it was recorded, if it is of all jobs; else what their outcomes tell.
+/// The recorded summary if it covers all jobs, else one that is made from the outcomes.
 fn summary(run: &Run, history: &History, now: SystemTime, tally: &Tally) -> Summary {
     let jobs = history.jobs() as u64;
     if let Some((_, summary)) = history.ended().filter(|(_, summary)| summary.total == jobs) {
@@ -188,7 +188,7 @@ fn summary(run: &Run, history: &History, now: SystemTime, tally: &Tally) -> Summ
     let last = match &run.state {
         RunState::Running { .. } => Some(now),
         RunState::Ended { at, .. } => Some(*at),
-        // Its last record was written just before it was interrupted.
+        // The last record was written just before the interruption.
         RunState::Interrupted { .. } | RunState::Unreadable(_) => {
             let journal = std::fs::metadata(&run.journal);
             journal.and_then(|journal| journal.modified()).ok()

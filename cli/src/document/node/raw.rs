@@ -1,7 +1,7 @@
-//! Values of a JSON document, whose members are read only when they are asked for.
+//! Values of a JSON document whose members are read only when somebody asks for them.
 //!
-//! A [`RawValue`] borrows from the document, so its address tells its place. The syntax of a raw value was checked when
-//! the document was read.
+//! A [`RawValue`] borrows from the document, so its address tells its place. Its syntax was checked when the document
+//! was read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,12 @@ use serde_json::{Deserializer, Error};
 use super::{Entry, Node, Value, refuse_duplicates};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Where a value begins in the text that it was read from.
+/// The offset of a value in the text that it was read from.
 pub(in crate::document) fn offset(text: &str, raw: &RawValue) -> usize {
     raw.get().as_ptr().addr() - text.as_ptr().addr()
 }
 
-/// A value, whose text is in the document from `start`.
+/// The node of a value whose text begins at the offset `start` of the document.
 pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
     let text = raw.get();
     let value = match text.as_bytes().first() {
@@ -37,7 +37,7 @@ pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
     }
 }
 
-/// The text of a string; nothing if half of a character is in it.
+/// The text of a JSON string; nothing if it contains half of a character.
 fn string(json: &str) -> Option<Cow<'_, str>> {
     if !json.contains('\\') {
         return Some(Cow::Borrowed(&json[1..json.len() - 1]));
@@ -45,7 +45,7 @@ fn string(json: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(json).ok().map(Cow::Owned)
 }
 
-/// The members of a list that was checked when the document was read.
+/// The members of an unread list.
 pub(in crate::document) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
     let Some(raw) = node.json else {
         return Vec::new();
@@ -57,7 +57,7 @@ pub(in crate::document) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
         .collect()
 }
 
-/// The entries of a map that was checked when the document was read.
+/// The entries of an unread map.
 pub(in crate::document) fn entries<'a>(node: &Node<'a>, problems: &mut Problems) -> Vec<Entry<'a>> {
     let Some(raw) = node.json else {
         return Vec::new();
@@ -98,7 +98,7 @@ pub(in crate::document) fn name<'a>(
 
 /// Reads the entries of a map.
 pub(in crate::document) struct Entries<'a, 'p> {
-    /// The text that is read, and where it begins in the document.
+    /// The text that is read, and its offset in the document.
     pub(in crate::document) text: &'a str,
     pub(in crate::document) start: usize,
     pub(in crate::document) problems: &'p mut Problems,
@@ -112,7 +112,7 @@ impl<'a> Visitor<'a> for Entries<'a, '_> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        /// Jobs have few keys more.
+        /// Few jobs have more keys.
         const USUAL: usize = 8;
         let place = |part| self.start + offset(self.text, part);
         let mut entries = Vec::with_capacity(USUAL);

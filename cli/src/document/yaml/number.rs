@@ -1,15 +1,15 @@
-//! Numbers, by the core schema of YAML 1.2.
+//! Reads numbers by the core schema of YAML 1.2.
 
-/// What a word without quotes is.
+/// What a word without quotes is as a number.
 pub(super) enum Number {
-    /// As JSON writes it.
+    /// A number, as JSON writes it.
     Is(String),
     Not,
-    /// A number to some readers and not to others, or to all but JSON.
+    /// A number that some readers take for something else, or that JSON cannot represent. The text says why.
     Odd(&'static str),
 }
 
-/// Reads it as a number.
+/// Reads a word as a number.
 pub(super) fn number(text: &str) -> Number {
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => ("-", &text[1..]),

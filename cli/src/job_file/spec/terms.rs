@@ -1,4 +1,4 @@
-//! On what terms: the keys that jobs, workers and defaults have in common.
+//! The keys for the terms of jobs, which jobs, workers and defaults have in common.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,77 +11,78 @@ use crate::document::{
 };
 
 section! {
-    /// What jobs, workers and defaults can all say.
+    /// The terms that jobs, workers and defaults can set.
     pub(crate) struct TermsSpec("defaults") {
-        /// How parallel it may be.
+        /// How parallel the job may be.
         hint: Either<HintWord, HintSpec>,
-        /// The named limits it counts against.
+        /// The named limits that the job counts against.
         limits: Vec<Spanned<String>>,
-        /// How many slots it fills; 1 by default.
+        /// How many slots the job takes; 1 by default.
         slots: Count<1>,
-        /// How urgent it is; `normal` by default.
+        /// Which of the waiting jobs start first; `normal` by default.
         priority: Priority,
-        /// How long it may take: one figure, after which it is asked to stop and a second later killed, or several.
+        /// How long an attempt may take: one duration, after which it is asked to stop and a second later killed, or
+        /// several.
         timeout: Either<PositiveDuration, TimeoutSpec>,
-        /// How often it is tried again after its first attempt, or that and how.
+        /// How many attempts may follow a failed first one, or that and when they start.
         retry: Either<Count<0>, RetrySpec>,
-        /// Whether its result may be used again.
+        /// Whether an earlier result may be used again.
         cache: Either<bool, CacheSpec>,
     }
 }
 
 section! {
-    /// A hint that has figures.
+    /// A hint with parameters.
     pub(crate) struct HintSpec("a hint") {
-        /// At most so many starts a second.
+        /// At most so many attempts start in a second.
         rate_limited (required): RateSpec,
     }
 }
 
 section! {
-    /// The figures of a rate.
+    /// The parameters of a rate.
     pub(crate) struct RateSpec("rate_limited") {
-        /// Starts a second; fractions are fine.
+        /// How many attempts may start in a second; fractions are allowed.
         requests_per_second (required): PositiveNumber,
-        /// Starts that may come together after a pause; 1 by default.
+        /// How many attempts may start together after a pause; 1 by default.
         burst: Count<1>,
-        /// Jobs with one key share one bucket; the task's name by default.
+        /// Jobs with the same key share the rate; the name of the task by default.
         key: String,
     }
 }
 
 section! {
-    /// The clocks of an attempt.
+    /// The timeouts of an attempt.
     pub(crate) struct TimeoutSpec("timeout") {
-        /// How long it may wait for its first start.
+        /// How long the job may wait for its first start.
         queue: PositiveDuration,
-        /// When to ask it to stop.
+        /// When the attempt is asked to stop.
         soft: PositiveDuration,
-        /// When to kill it.
+        /// When the attempt is killed.
         hard: PositiveDuration,
-        /// How long it may go without telling of progress.
+        /// How long the attempt may run without reporting progress.
         idle: PositiveDuration,
     }
 }
 
 section! {
-    /// How often and how to try again.
+    /// How often and when a failed job is tried again.
     pub(crate) struct RetrySpec("retry") {
-        /// How often, after the first attempt.
+        /// How many attempts may follow a failed first one.
         max: Count<0>,
-        /// How the wait grows; `exponential` by default.
+        /// How the delays grow; `exponential` by default.
         backoff: Backoff,
-        /// The first wait; 100ms by default.
+        /// The first delay; 100ms by default.
         base: Duration,
-        /// The longest wait; 30s by default.
+        /// The longest delay; 30s by default.
         cap: PositiveDuration,
-        /// With `exponential`: what each wait multiplies the one before by; 2 by default.
+        /// With `exponential`: the factor from each delay to the next; 2 by default.
         factor: Factor,
-        /// With `linear`: what each wait adds to the one before; `base` by default.
+        /// With `linear`: the difference from each delay to the next; `base` by default.
         step: PositiveDuration,
-        /// How much of the wait is left to chance; `full` by default.
+        /// How much of a delay is random; `full` by default.
         jitter: Jitter,
-        /// The classes of failures that are tried again; all that may go better, by default.
+        /// The classes of failures that are tried again; by default all that another attempt may cure.
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
         within: PositiveDuration,
@@ -89,18 +90,18 @@ section! {
 }
 
 section! {
-    /// What a cached result depends on besides its input.
+    /// What a cached result depends on besides the input of the job.
     pub(crate) struct CacheSpec("cache") {
-        /// Files it reads besides its input.
+        /// Files that the job reads.
         inputs: Vec<Spanned<String>>,
-        /// Names of variables that it depends on.
+        /// Names of variables that the job depends on.
         env: Vec<Spanned<String>>,
-        /// For how long; for ever by default.
+        /// How long a result may be used; for ever by default.
         ttl: PositiveDuration,
     }
 }
 
-/// How the wait before another attempt grows.
+/// How the delays before further attempts grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Backoff {
     Exponential,
@@ -110,11 +111,11 @@ pub(crate) enum Backoff {
     Decorrelated,
 }
 
-/// A hint that is said by its name.
+/// A hint that is written as a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum HintWord {
     Plain(ParallelizationHint),
-    /// It needs figures besides.
+    /// The hint needs parameters, so the name alone is refused.
     RateLimited,
 }
 
@@ -164,7 +165,7 @@ impl Words for Priority {
     }
 }
 
-/// The hints that are said by a name alone, which is all that settings have room for.
+/// A hint without parameters, which is all that a setting can hold.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PlainHint(pub(crate) ParallelizationHint);
 

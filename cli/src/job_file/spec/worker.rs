@@ -1,4 +1,4 @@
-//! The keys of a worker.
+//! The keys of a worker's section.
 
 use std::time::Duration;
 
@@ -16,55 +16,57 @@ use crate::value::CommandLine;
 section! {
     /// A kind of worker.
     pub(crate) struct WorkerSpec("a worker") {
-        /// What to start. No shell sees it.
+        /// The command to start, without a shell.
         command (required): CommandLine,
         /// `ratchet` (default), or `lines` for a filter that answers each line with a line.
         protocol: ClapWord<Protocol>,
-        /// With `lines`: whether texts go out without quotes (`text`, default) or all as JSON.
+        /// With `lines`: whether a text is sent without quotes (`text`, default) or every input as JSON.
         input: LineFormat,
         /// With `lines`: whether an answer is text (default) or JSON.
         output: LineFormat,
-        /// With `lines`: how many lines it prints before it answers anything, as a banner does.
+        /// With `lines`: how many lines the worker prints before it answers anything, as a banner does.
         skip_lines: Count<0>,
-        /// The tasks it serves, if not the one of its own name.
+        /// The tasks that the worker serves; its own name by default.
         tasks: Vec<Spanned<TaskName>>,
-        /// How many of them there are.
+        /// How many workers there are.
         size: Either<Count<1>, SizeSpec>,
-        /// Variables for it, besides those that are there.
+        /// Variables for the worker, added to those of the environment.
         env: Vec<Named<ScalarText>>,
-        /// The folder it starts in; the file's own by default.
+        /// The folder in which the worker starts; that of the file by default.
         cwd: String,
-        /// How many requests lie in its pipe beyond what it works on; `auto` by default.
+        /// How many requests may wait in the worker's pipe, beyond those that it works on; `auto` by default.
         prefetch: Prefetch,
-        /// Which of them gets the next job, where several have room; `least_loaded` by default. With `affinity`, jobs of one host go to one worker.
+        /// Which worker gets the next job, if several have room; `least_loaded` by default. With `affinity`, the jobs
+        /// of one host go to one worker.
         balance: Balance,
-        /// How many requests it works on at once, if that is not left to what it says.
+        /// How many requests the worker performs at once; what its hello says by default.
         concurrency: Count<1>,
-        /// Whether it has to introduce itself; `auto` by default.
+        /// Whether the worker has to send a hello; `auto` by default.
         handshake: HandshakeMode,
-        /// How long its hello is waited for; 250ms by default.
+        /// How long ratchet waits for the hello; 250ms by default.
         handshake_wait: PositiveDuration,
-        /// How long it may take to be ready; 1m by default.
+        /// How long the worker may take to be ready; 1m by default.
         start_timeout: PositiveDuration,
-        /// It is replaced after about so many jobs.
+        /// The worker is replaced after about so many jobs.
         max_jobs: Count<1>,
-        /// It is replaced at this age.
+        /// The worker is replaced at this age.
         ttl: PositiveDuration,
-        /// It is ended after so long without a job, down to the least size.
+        /// The worker is ended after so long without a job, unless there would be fewer than the least size.
         idle_ttl: PositiveDuration,
-        /// When it is killed for its memory (one figure, or `hard`), and when it is replaced (`soft`).
+        /// How much memory the worker may have before it is killed (one size, or `hard`), and before it is replaced
+        /// (`soft`).
         memory: Either<ByteSize, MemorySpec>,
-        /// How often it may fail before its kind is given up.
+        /// How often workers of this kind may fail before no more are started.
         restart: RestartSpec,
-        /// How often it is asked whether it lives, if it can answer; 30s by default.
+        /// How often the worker is asked whether it is alive, if it can answer; 30s by default.
         ping: PingSpec,
-        /// How long it has for each step of ending; 5s by default.
+        /// How long the worker has for each step of its end; 5s by default.
         grace: Duration,
-        /// What output that is no message leads to; `log` by default.
+        /// What happens on output that is no message; `log` by default.
         stray: StrayMode,
-        /// The largest message, either way; 16MiB by default.
+        /// The largest message in either direction; 16MiB by default.
         max_message: ByteSize,
-        /// How much of its stderr is kept for when it dies; 16KiB by default.
+        /// How much of the worker's stderr is kept for a failure; 16KiB by default.
         stderr: ByteSize,
         ..terms: TermsSpec,
     }
@@ -76,45 +78,45 @@ pub(crate) enum Protocol {
     /// The worker protocol.
     #[default]
     Ratchet,
-    /// A filter, which answers each line with a line.
+    /// The protocol of filters, which answer each line with a line.
     Lines,
 }
 
-/// No pings, or how often.
+/// `false` for no pings, or how often they are sent.
 pub(crate) type PingSpec = Either<False, PositiveDuration>;
 
 section! {
     /// How many workers of a kind there are.
     pub(crate) struct SizeSpec("a size") {
-        /// At least so many; 0 by default.
+        /// The least number of workers; 0 by default.
         min: Count<0>,
-        /// At most so many.
+        /// The greatest number of workers.
         max (required): Count<1>,
-        /// How old the oldest waiting job has to be for another one to start; 50ms by default.
+        /// How long a job has to wait before another worker starts; 50ms by default.
         grow_after: Duration,
     }
 }
 
 section! {
-    /// The memory of a worker.
+    /// The memory that a worker may have.
     pub(crate) struct MemorySpec("memory") {
-        /// It is replaced when a job has left it with more.
+        /// The worker is replaced if it has more after a job.
         soft: ByteSize,
-        /// It is killed when it has more, with all that it has started.
+        /// The worker is killed with all that it has started if it has more.
         hard: ByteSize,
     }
 }
 
 section! {
-    /// How often a kind of worker may fail.
+    /// How often the workers of a kind may fail.
     pub(crate) struct RestartSpec("restart") {
-        /// So many failures..; 5 by default.
+        /// How many failures within the time `within` end the kind; 5 by default.
         max: Count<1>,
-        /// ..within this time are too many; 10s by default.
+        /// The time within which failures are counted; 10s by default.
         within: PositiveDuration,
-        /// The wait after a failed start, doubled for each that follows; 50ms by default.
+        /// The delay after a failed start, which doubles with each further one; 50ms by default.
         base: PositiveDuration,
-        /// The longest wait; 5s by default.
+        /// The longest delay; 5s by default.
         cap: PositiveDuration,
     }
 }

@@ -1,20 +1,20 @@
-//! Reading lines in bounded memory.
+//! Reads lines in bounded memory.
 
 use std::io::{self, BufRead};
 
-/// A longer line is refused and passed over. It is twice the largest message there may be, so that
-/// no job that could be sent is.
+/// The longest line; longer ones are refused and skipped. It is twice the largest message, so no job that could be sent
+/// is refused.
 pub(crate) const LONGEST: usize = 32 << 20;
 
 /// What was read.
 pub(crate) enum LineRead {
     Line,
-    /// Only its beginning was kept.
+    /// The line is too long, and only its beginning was kept.
     TooLong,
     End,
 }
 
-/// Reads up to a delimiter, which is left out, in bounded memory.
+/// Reads a line without its delimiter.
 pub(crate) fn read_until(
     reader: &mut impl BufRead,
     delimiter: u8,
@@ -33,7 +33,7 @@ pub(crate) fn read_until(
         any = true;
         let end = memchr::memchr(delimiter, bytes);
         let taken = end.unwrap_or(bytes.len());
-        // One byte more than is allowed shows that it is too long; the rest is passed over.
+        // One byte more than allowed is kept, which shows that the line is too long.
         let room = (LONGEST + 1).saturating_sub(line.len());
         line.extend_from_slice(&bytes[..taken.min(room)]);
         reader.consume(taken + usize::from(end.is_some()));

@@ -7,25 +7,25 @@ use ratchet_runtime::{Class, Failure, Job, JobKey, TaskName};
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::error::CliError;
 
-/// Why there is no job.
+/// Why the next line of a stream makes no job.
 #[derive(Debug)]
 pub(crate) enum StreamError {
-    /// The line makes none; the next one may.
+    /// The line is refused; later ones may make jobs.
     Refused(Box<RefusedLine>),
-    /// There is nothing more to be read.
+    /// The stream cannot be read any further.
     Unreadable(io::Error),
 }
 
-/// A line that makes no job.
+/// A line that was refused.
 #[derive(Debug)]
 pub(crate) struct RefusedLine {
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub(crate) line: u64,
-    /// The id that its result goes by: what it says, or its number.
+    /// The id of its result: that of the line, or its number.
     pub(crate) id: JobKey,
-    /// The task it names, if it does.
+    /// The task of the line, if it names one.
     pub(crate) task: Option<TaskName>,
-    /// All that is wrong with it.
+    /// What is wrong with the line.
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -56,8 +56,7 @@ impl RefusedLine {
         message
     }
 
-    /// The job that it is all the same: one that ends as a failure of class `input`, so that it
-    /// stands among the results of the others.
+    /// A job that fails at once with the class `input`, so that the line has its place among the results.
     pub(crate) fn job(&self) -> Job {
         let failure = Failure::new(Class::Input, self.message());
         let task = self.task.clone().unwrap_or_else(|| "unknown".into());
@@ -65,7 +64,7 @@ impl RefusedLine {
     }
 }
 
-/// The error of a run that a line without a job ends.
+/// The error of a run that stops at a refused line.
 impl From<RefusedLine> for CliError {
     fn from(line: RefusedLine) -> Self {
         let name = line.diagnostics.source.name();

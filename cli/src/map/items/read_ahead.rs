@@ -1,28 +1,28 @@
-//! Reading ahead, so that it is known early how many items there are.
+//! Reads items ahead, so that their number is known early.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use super::ItemEnd;
 
-/// How much is read at once, and how many times that lies ready: 4 MiB, some hundred thousand items.
+/// The size of a chunk, and how many chunks may wait: 4 MiB, some hundred thousand items.
 const CHUNK_BYTES: usize = 64 * 1024;
 const CHUNKS: usize = 64;
 
 /// A source that a thread reads ahead of its reader.
 ///
-/// The thread counts items as it reads, so that at the end of the source their number is known, though most of them
-/// may still lie here. It ends with the source or with its reader; where it waits for whoever writes, it ends with
-/// the process.
+/// The thread counts items as it reads. At the end of the source their number is known, although most of the items may
+/// still wait in chunks. The thread ends with the source or when its reader is dropped. If it waits for a writer, it
+/// ends with the process.
 pub(super) struct ReadAhead {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
-    /// How much of the chunk was given out.
+    /// How many bytes of the chunk were read.
     given: usize,
 }
 
 impl ReadAhead {
-    /// Begins to read. `announce` is told how many items there are, unless the source breaks off before its end.
+    /// Starts the thread. `announce` is called with the number of items, unless reading fails before the end.
     pub(super) fn start(
         source: Box<dyn Read + Send>,
         end: ItemEnd,
@@ -44,7 +44,7 @@ impl ReadAhead {
     }
 }
 
-/// Reads to the end, and gives the number of items; nothing if it did not come to the end.
+/// Reads to the end. Returns the number of items, or nothing if it did not reach the end.
 fn read(
     mut source: Box<dyn Read + Send>,
     end: ItemEnd,
@@ -58,7 +58,7 @@ fn read(
             Ok(length) => {
                 chunk.truncate(length);
                 counter.take(&chunk);
-                // An error says that nobody reads any more.
+                // This fails if the reader was dropped.
                 chunks.send(Ok(chunk)).ok()?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -70,13 +70,13 @@ fn read(
     }
 }
 
-/// Counts items as [`LineItems`](super::LineItems) tells them apart.
+/// Counts items by the same rules as [`LineItems`](super::LineItems).
 struct Counter {
     end: ItemEnd,
     count: u64,
-    /// Whether the item that is being read has any bytes, a carriage return that may be part of its end aside.
+    /// Whether the current item has bytes, apart from a carriage return that may belong to its end.
     has_bytes: bool,
-    /// A carriage return came last.
+    /// Whether the last byte was a carriage return.
     held_return: bool,
 }
 
@@ -107,12 +107,12 @@ impl Counter {
         let Some(last) = bytes.last() else {
             return;
         };
-        // One that was held is followed by something, so it is part of the item.
+        // A carriage return that is followed by another byte belongs to the item.
         self.has_bytes |= self.held_return || bytes.len() > 1 || *last != b'\r';
         self.held_return = *last == b'\r';
     }
 
-    /// What stands behind the last delimiter is an item, too, unless it is nothing.
+    /// The number of items, including one after the last delimiter.
     fn count(&self) -> u64 {
         let is_some = match self.end {
             ItemEnd::Line => self.has_bytes,
@@ -127,7 +127,7 @@ impl Read for ReadAhead {
         if self.given == self.chunk.len() {
             match self.chunks.recv() {
                 Ok(chunk) => (self.chunk, self.given) = (chunk?, 0),
-                // The thread has come to the end.
+                // The thread has reached the end.
                 Err(mpsc::RecvError) => return Ok(0),
             }
         }

@@ -1,4 +1,4 @@
-//! Items from CSV files.
+//! Items from the records of CSV files.
 
 mod quote_tracker;
 
@@ -27,7 +27,7 @@ struct Reader {
     csv: csv::Reader<Bounded>,
 }
 
-/// Gives no more bytes than a record may have, and no end within a quote.
+/// Limits the bytes of a record, and refuses an end within quotes.
 struct Bounded {
     reader: ItemReader,
     left: usize,
@@ -53,7 +53,7 @@ impl Read for Bounded {
 }
 
 impl Records {
-    /// Reads as far as the first record, which says how many columns there are.
+    /// Opens the files, and reads the first record, which tells how many columns there are.
     pub(super) fn open(sources: VecDeque<ItemFile>, header: bool) -> Result<Self, CliError> {
         let mut records = Self {
             current: None,

@@ -1,6 +1,6 @@
-//! Whether a CSV text ends within a quote, which its reader does not tell.
+//! Tells whether a CSV text ends within quotes, which the crate `csv` does not report.
 
-/// What has been seen of a text.
+/// Follows the quotes of a text.
 #[derive(Debug)]
 pub(super) struct QuoteTracker {
     place: QuoteState,
@@ -10,11 +10,12 @@ pub(super) struct QuoteTracker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QuoteState {
-    /// Where a quote opens a field.
+    /// At the start of a field, where a quote opens it.
     Start,
     Field,
     Quoted,
-    /// Behind a quote in a quoted field: another makes it a quote, anything else was its end.
+    /// After a quote in a quoted field: another quote stands for itself, and anything else follows the end of the
+    /// quotes.
     Quote,
 }
 
@@ -29,7 +30,7 @@ impl Default for QuoteTracker {
 }
 
 impl QuoteTracker {
-    /// These bytes come next.
+    /// Follows the next bytes.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.place = match (self.place, byte) {
@@ -46,7 +47,7 @@ impl QuoteTracker {
         }
     }
 
-    /// The line of the quote that is still open.
+    /// The line of the quote that is still open, if one is.
     pub(super) fn open(&self) -> Option<u64> {
         (self.place == QuoteState::Quoted).then_some(self.opened)
     }
