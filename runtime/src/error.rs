@@ -32,9 +32,11 @@ pub enum Error {
         /// Its ticket.
         ticket: Ticket,
     },
-    /// The system gives no thread for the ledger, without which a run must not begin.
-    #[error("the thread that writes outcomes cannot be started: {reason}")]
+    /// The system starts no thread for work without which nothing must begin.
+    #[error("the thread that {purpose} cannot be started: {reason}")]
     NoThread {
+        /// What the thread is for, as in `writes outcomes`.
+        purpose: &'static str,
         /// What the system says.
         reason: String,
     },

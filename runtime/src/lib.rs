@@ -87,6 +87,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 mod alarm;
+mod blocking;
 pub mod builtin;
 mod context;
 mod dispatch;

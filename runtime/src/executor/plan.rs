@@ -104,6 +104,7 @@ impl Plan {
             deadline: self.deadline.and_then(|limit| now.checked_add(limit)),
         };
         let recording = Recording::start(self.ledger.clone()).map_err(|error| Error::NoThread {
+            purpose: "writes outcomes",
             reason: error.to_string(),
         })?;
         let sinks = Sinks::start(&self.sinks, now, self.clock.now());

@@ -13,6 +13,7 @@ use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
 use super::entry::Arrival;
+use crate::blocking::run_blocking;
 use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};
 use crate::os::ProcessConfig;
@@ -245,13 +246,10 @@ impl Reuse {
                 programs,
             } = share;
             if let Some(programs) = programs
-                && !runs_what_is_in_the_key(programs, worker, &cache.hasher).await
+                && let Err(reason) = check_started_content(programs, worker, &cache.hasher).await
             {
                 cache.cache.withhold(permit);
-                cache.warn(
-                    &job,
-                    "the files of its worker changed around the worker's start",
-                );
+                cache.warn(&job, &reason);
                 return;
             }
             match cache.cache.commit(permit, Ok(bytes)).await {
@@ -324,21 +322,28 @@ fn told<T>(
     })
 }
 
-/// Whether a worker was started from the content that is in the key.
-async fn runs_what_is_in_the_key(
+/// Checks that a worker was started from the content that is in the key, or says why its result must not be stored.
+async fn check_started_content(
     programs: Arc<StartedPrograms>,
     worker: Option<WorkerName>,
     hasher: &Arc<FileHasher>,
-) -> bool {
-    // Nobody does the job of a pool without having a name.
-    let Some(worker) = worker else { return false };
+) -> Result<(), String> {
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever performs the job of a pool is a worker, and each worker has a name"
+    )]
+    let worker = worker.expect("the result of a pool's job comes from a worker");
     if programs.is_known(&worker) {
-        return true;
+        return Ok(());
     }
     let hasher = Arc::clone(hasher);
-    let found = task::spawn_blocking(move || programs.find_out(&worker, &hasher));
-    // A runtime that is going down finds out nothing.
-    found.await.unwrap_or(false)
+    match run_blocking(move || programs.find_out(&worker, &hasher)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the files of its worker changed around the worker's start".to_owned()),
+        Err(error) => Err(format!(
+            "nobody could look at the files of its worker: {error}"
+        )),
+    }
 }
 
 impl Question {
@@ -354,15 +359,20 @@ impl Question {
             let CacheUse { hasher, salt, .. } = &self.cache;
             Dependencies::on(&self.job, doer, hasher, salt.as_deref())
         };
-        let dependencies = match task::spawn_blocking(looking).await {
+        let dependencies = match run_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
             Ok(Err(Unkeyed::Refused(failure))) => return Answer::Found(Found::Refused(failure)),
             Ok(Err(Unkeyed::Uncached(reason))) => {
                 using.warn(&id, &reason);
                 return Answer::Found(Found::Nothing);
             }
-            // The runtime is going down.
-            Err(_) => return Answer::Found(Found::Nothing),
+            Err(error) => {
+                using.warn(
+                    &id,
+                    &format!("nobody could look at what it depends on: {error}"),
+                );
+                return Answer::Found(Found::Nothing);
+            }
         };
         let key = dependencies.fingerprint().key();
         let mut policy = dependencies.into_policy();

@@ -39,6 +39,7 @@ use pool_state::PoolState;
 
 use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
+use crate::blocking::run_blocking;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Stop, WorkerNumber};
 use crate::os::ProcessManager;
 use crate::outcome::Failure;
@@ -144,9 +145,11 @@ impl ProcessSupervisor {
         let known = Arc::new(config.clone());
         // Before the first worker starts: what is looked at later may not be what it was started from.
         let process = config.process.clone();
-        let programs =
-            tokio::task::spawn_blocking(move || StartedPrograms::about_to_start(&process));
-        let programs = programs.await.map_err(|_| Error::SupervisorEnded)?;
+        let programs = run_blocking(move || StartedPrograms::about_to_start(&process)).await;
+        let programs = programs.map_err(|error| Error::NoThread {
+            purpose: "looks at the program of a worker",
+            reason: error.to_string(),
+        })?;
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Add(Box::new(config), answer))

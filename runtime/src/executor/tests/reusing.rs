@@ -198,3 +198,29 @@ async fn what_another_version_of_the_worker_did_is_not_used_again() {
     }
     assert_eq!(done, [true, false, true, false, true, false]);
 }
+
+/// Counts jobs, which take no time.
+struct CountsAtOnce(Arc<AtomicU32>);
+
+#[async_trait::async_trait]
+impl Runner for CountsAtOnce {
+    async fn run(&self, _attempt: Attempt, _context: Context) -> Result<Payload, Failure> {
+        self.0.fetch_add(1, Relaxed);
+        Ok(Payload::null())
+    }
+}
+
+#[test]
+fn without_a_thread_that_looks_at_what_jobs_depend_on_they_run_uncached() {
+    let count = Arc::<AtomicU32>::default();
+    crate::blocking::tests::runtime_without_threads().block_on(async {
+        let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+        let executor = Executor::builder().runner(CountsAtOnce(Arc::clone(&count)));
+        let executor = executor.cache(cache).build().unwrap();
+        for _ in 0..2 {
+            let outcomes = executor.run_all([cached("a", "x")]).await.unwrap();
+            assert!(outcomes[0].is_success() && !outcomes[0].cached);
+        }
+    });
+    assert_eq!(count.load(Relaxed), 2);
+}

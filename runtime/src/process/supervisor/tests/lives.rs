@@ -8,7 +8,8 @@ use std::time::Duration;
 use ratchet_ipc::{Capability, HandshakeMode};
 
 use super::fake::{config, job, manager, pass, serve_all, submit};
-use crate::os::{Exit, MockProcessManager, ProcessError};
+use crate::Error;
+use crate::os::{Exit, MockProcessManager, ProcessConfig, ProcessError};
 use crate::outcome::{Class, Status};
 use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy};
 
@@ -298,4 +299,15 @@ async fn shutting_down_lets_jobs_finish_and_returns_when_all_are_gone() {
     assert_eq!(worker.heard().await, None);
     worker.die(Exit::Code(0));
     closing.await.unwrap();
+}
+
+#[test]
+fn a_pool_is_refused_where_no_thread_can_look_at_its_program() {
+    crate::blocking::tests::runtime_without_threads().block_on(async {
+        let supervisor = ProcessSupervisor::start(Arc::new(MockProcessManager::new()));
+        let added = supervisor
+            .add(PoolConfig::new("a", ProcessConfig::new("a")))
+            .await;
+        assert!(matches!(added, Err(Error::NoThread { .. })));
+    });
 }
