@@ -27,15 +27,16 @@ mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratchet_runtime::journal::Source;
-use ratchet_runtime::process::{Keeper, LocalProcesses, ProcessPool, ProcessSupervisor};
+use ratchet_runtime::process::{
+    Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
+};
 use ratchet_runtime::summary::Counts;
 use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::args::common::CommonArguments;
 use crate::args::record::RecordArguments;
@@ -253,7 +254,7 @@ impl Running {
     }
 
     async fn run(&mut self, setup: RunSetup) -> Result<u8, CliError> {
-        let began = Instant::now();
+        let began = working_now();
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
         let goal = setup.halt.filter(HaltRule::is_goal);
@@ -458,7 +459,7 @@ async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) 
     let status = handle.status();
     RunFigures {
         restarts: worker_restarts(pools).await,
-        elapsed: began.elapsed(),
+        elapsed: working_now().saturating_duration_since(began),
         peak: status.peak as u64,
         suspects: status.suspects,
     }

@@ -252,7 +252,7 @@ impl Terms {
 /// How long a job may wait, and an attempt may run. An attempt's clocks start when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
-    /// How long it may wait for its first start.
+    /// How long it may wait for its first start. Like all timeouts it does not count the time of a suspension.
     pub queue: Option<Duration>,
     /// When to ask it to stop.
     pub soft: Option<Duration>,

@@ -86,7 +86,6 @@
 //!
 #![doc = include_str!("../ARCHITECTURE.md")]
 
-mod alarm;
 mod blocking;
 pub mod builtin;
 mod context;

@@ -15,6 +15,7 @@ pub use crate::os::{
     ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo, ProcessManager, StopCause,
     Stream, Tail, raise_descriptor_limit, suspend_while,
 };
+pub use crate::suspension::working_now;
 pub use crate::worker::config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
 pub use pool::{Lease, ProcessPool};
 pub(crate) use pool::{SeatId, Seats};

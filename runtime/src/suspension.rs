@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// A timer that rings so much too late was not late by itself: the whole process was stopped, or starved.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
@@ -22,11 +22,20 @@ const STANDS: u64 = 1 << 63;
 /// The clock of this process.
 static CLOCK: WorkClock = WorkClock::new();
 
-/// Now, by the clock of work: the time of tokio's clock without all the time that this process was suspended.
+/// The time by the clock of work: the system's time without all the time that [`suspend_while`] has taken so far.
 ///
-/// Deadlines of jobs are kept in this time. A deadline and `now` have to come from the same clock.
-pub(crate) fn working_now() -> Instant {
+/// Deadlines, waits and durations of jobs and runs are kept in this time, so whoever compares a time of their own with one
+/// of these takes it from here. It is no time of day.
+///
+/// [`suspend_while`]: crate::process::suspend_while
+pub fn working_now() -> Instant {
     CLOCK.now()
+}
+
+/// What the system's clock shows when the clock of work shows this time, if the clock of work does not stand still
+/// between now and then.
+pub(crate) fn system_time_of(time: Instant) -> Instant {
+    CLOCK.system_time_of(time)
 }
 
 /// Waits until the clock of work shows this time, or for ever where there is no such time.
@@ -43,7 +52,7 @@ pub(crate) async fn until(time: Option<Instant>) {
 /// Lets the clock of work stand still until this is dropped. There is only one at a time.
 #[must_use]
 pub(crate) fn stand_still() -> StandStill {
-    CLOCK.stop(Instant::now());
+    CLOCK.stop(system_now());
     StandStill(())
 }
 
@@ -53,7 +62,7 @@ pub(crate) struct StandStill(());
 
 impl Drop for StandStill {
     fn drop(&mut self) {
-        CLOCK.go_on(Instant::now());
+        CLOCK.go_on(system_now());
     }
 }
 
@@ -84,12 +93,29 @@ impl WorkClock {
             {
                 return *origin + Duration::from_nanos(state & !STANDS);
             }
-            let now = Instant::now();
+            let now = system_now();
             // The process may have been stopped and continued between the two: then the time is that of after the
             // stop, and the state that of before, and their difference would lie far ahead.
             if self.state.load(Ordering::Acquire) == state {
+                #[expect(
+                    clippy::unchecked_time_subtraction,
+                    reason = "the clock has stood still for no longer than the system's clock has run"
+                )]
                 return now - Duration::from_nanos(state);
             }
+        }
+    }
+
+    fn system_time_of(&self, time: Instant) -> Instant {
+        // Acquire: pairs with the store in `stop`, which comes after `origin` was set.
+        let state = self.state.load(Ordering::Acquire);
+        match self.origin.get() {
+            Some(origin) if state & STANDS != 0 => {
+                let shown = *origin + Duration::from_nanos(state & !STANDS);
+                // What it shows now it has shown since it was stopped.
+                system_now() + time.saturating_duration_since(shown)
+            }
+            _ => time + Duration::from_nanos(state & !STANDS),
         }
     }
 
@@ -122,6 +148,11 @@ impl WorkClock {
     }
 }
 
+/// Now, by the system's clock, or by the paused clock of a test.
+fn system_now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Nanoseconds. They last for 292 years, longer than any process.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) & !STANDS
@@ -138,16 +169,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_clock_of_work_leaves_out_the_time_that_it_stood_still() {
         let clock = WorkClock::new();
-        let start = Instant::now();
+        let start = system_now();
         assert_eq!(clock.now(), start);
         for round in 1..=3 {
             advance(SECOND).await;
-            clock.stop(Instant::now());
+            clock.stop(system_now());
             let shown = clock.now();
             assert_eq!(shown, start + SECOND * round);
             advance(SECOND * 100).await;
             assert_eq!(clock.now(), shown);
-            clock.go_on(Instant::now());
+            clock.go_on(system_now());
             assert_eq!(clock.now(), shown);
         }
     }
@@ -155,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_is_waited_for_again_when_the_clock_of_work_stood_still() {
         let clock = WorkClock::new();
-        let start = Instant::now();
+        let start = system_now();
         let waits = clock.until(clock.now() + SECOND * 10);
         tokio::pin!(waits);
         tokio::select! {
@@ -163,10 +194,26 @@ mod tests {
             () = &mut waits => panic!("it is too early"),
             () = sleep(SECOND * 4) => {}
         }
-        clock.stop(Instant::now());
+        clock.stop(system_now());
         advance(SECOND * 100).await;
-        clock.go_on(Instant::now());
+        clock.go_on(system_now());
         waits.await;
-        assert_eq!(start.elapsed(), SECOND * 110);
+        assert_eq!(system_now() - start, SECOND * 110);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_of_the_clock_of_work_is_later_by_the_systems_clock_by_all_that_it_stood_still()
+    {
+        let clock = WorkClock::new();
+        let deadline = clock.now() + SECOND * 10;
+        assert_eq!(clock.system_time_of(deadline), deadline);
+        advance(SECOND).await;
+        clock.stop(system_now());
+        advance(SECOND * 100).await;
+        assert_eq!(clock.system_time_of(deadline), deadline + SECOND * 100);
+        clock.go_on(system_now());
+        advance(SECOND).await;
+        assert_eq!(clock.system_time_of(deadline), deadline + SECOND * 100);
+        assert_eq!(clock.system_time_of(clock.now()), system_now());
     }
 }

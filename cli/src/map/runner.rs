@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use ratchet_runtime::process::{CommandLimits, CommandRunner, Exit, ProcessConfig};
+use ratchet_runtime::process::{CommandLimits, CommandRunner, Exit, ProcessConfig, working_now};
 use ratchet_runtime::{
     Attempt, Class, Context, Failure, Job, Payload, Runner, Work, command_failure, error_chain,
 };
@@ -61,7 +61,7 @@ impl Runner for MapRunner {
             collector: Some(Arc::clone(&collector)),
             command: words(config),
             started: (self.clock)(),
-            start: tokio::time::Instant::now(),
+            start: working_now(),
         };
         let result = self
             .commands
@@ -123,7 +123,7 @@ struct KillGuard<'a> {
     collector: Option<Arc<OutputCollector>>,
     command: Vec<OsString>,
     started: SystemTime,
-    start: tokio::time::Instant,
+    start: Instant,
 }
 
 impl KillGuard<'_> {
@@ -131,7 +131,11 @@ impl KillGuard<'_> {
     fn disarm(mut self) -> (Vec<OsString>, SystemTime, Duration) {
         self.collector = None;
         let command = std::mem::take(&mut self.command);
-        (command, self.started, self.start.elapsed())
+        (
+            command,
+            self.started,
+            working_now().saturating_duration_since(self.start),
+        )
     }
 }
 
@@ -146,7 +150,7 @@ impl Drop for KillGuard<'_> {
                 item: Arc::clone(&collector.item),
                 command: std::mem::take(&mut self.command),
                 started: self.started,
-                ran: self.start.elapsed(),
+                ran: working_now().saturating_duration_since(self.start),
                 exit: Exit::Signal(SIGKILL),
                 stdout: collected.stdout,
                 stderr: collected.stderr,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_runtime::Sink;
 use ratchet_runtime::event::Record;
+use ratchet_runtime::process::working_now;
 use tokio::sync::oneshot;
 
 use crate::error::CliError;
@@ -305,7 +306,7 @@ impl Shared {
 }
 
 fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    working_now()
 }
 
 impl Sink for Console {

@@ -1,9 +1,7 @@
 //! When an attempt last told of progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::suspension::working_now;
 

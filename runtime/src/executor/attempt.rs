@@ -6,10 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratchet_ipc::Payload;
-use tokio::time::Instant;
 
 use crate::context::{AttemptOutput, LastProgress, StopSignal};
 use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
@@ -26,6 +25,7 @@ pub(super) type AttemptResult = Result<Payload, Failure>;
 pub(super) struct AttemptGuard {
     reporter: Reporter,
     ticket: Ticket,
+    /// By the clock of work.
     started: Instant,
     /// What the attempt prints, if it is a program.
     output: Option<Arc<AttemptOutput>>,
@@ -37,7 +37,7 @@ impl AttemptGuard {
         Self {
             reporter,
             ticket,
-            started: Instant::now(),
+            started: working_now(),
             output: None,
             is_open: true,
         }
@@ -62,7 +62,7 @@ impl AttemptGuard {
             ticket: self.ticket,
             result: result.map_err(|failure| Box::new(with_output(failure))),
             worker: None,
-            ran: self.started.elapsed(),
+            ran: working_now().saturating_duration_since(self.started),
             next: None,
             provisional: false,
         });
@@ -118,7 +118,7 @@ impl TimeLimits {
     /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
     pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let mut work = std::pin::pin!(work);
-        let mut clock = AttemptClock::new(working_now().into_std());
+        let mut clock = AttemptClock::new(working_now());
         loop {
             let next = clock.next(&self.timeouts, Stoppable::Dropped);
             tokio::select! {
@@ -130,12 +130,12 @@ impl TimeLimits {
                         (result, _) => result,
                     };
                 }
-                () = until(next.map(|(at, _)| at.into())) => {}
+                () = until(next.map(|(at, _)| at)) => {}
             }
             if let Some(last) = &self.last_progress {
-                clock.sign(last.at().into_std());
+                clock.sign(last.at());
             }
-            let now = working_now().into_std();
+            let now = working_now();
             match clock.next(&self.timeouts, Stoppable::Dropped) {
                 // There has been progress meanwhile.
                 Some((at, _)) if at > now => {}

@@ -12,6 +12,7 @@ use crate::dispatch::{Assignment, Reporter, Stop};
 use crate::ids::Ticket;
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
+use crate::suspension::{until, working_now};
 
 /// Performs as many attempts at once as it is given, each on a task of its own.
 pub(super) struct LocalPerformer {
@@ -101,7 +102,7 @@ impl LocalPerformer {
                 running.stop.ask();
                 let task = Arc::clone(&running.task);
                 tokio::spawn(async move {
-                    tokio::time::sleep(grace).await;
+                    until(working_now().checked_add(grace)).await;
                     task.kill(ticket);
                 });
             }

@@ -17,7 +17,7 @@
 //! may yet prove wrong, [`Delivery`] how outcomes leave, [`RunControl`] whether the run goes on. None of them knows another.
 //!
 //! The loop waits for the first of many things, does all that follows from it in one turn, and waits again. A
-//! turn reads the clock once. Nothing in it waits for anybody: performers report, the cache and the ledger work
+//! turn reads the clock of work once. Nothing in it waits for anybody: performers report, the cache and the ledger work
 //! beside it, sinks have backlogs.
 
 use std::sync::Arc;
@@ -48,6 +48,7 @@ use crate::ids::{Ticket, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::scheduling::{End, Kind, ParallelizationHint};
+use crate::suspension::{system_time_of, working_now};
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
 /// that what they free starts again at once.
@@ -86,13 +87,14 @@ enum Heard {
     Consulted(Option<Consulted>),
     Delivery,
     Jobs(Option<Vec<Arc<Job>>>),
+    Time,
     Nothing,
 }
 
 impl Orchestrator {
     /// Runs until every job has its outcome, and everybody has it who waits for it.
     pub(super) async fn run(mut self) -> Option<Stopped> {
-        self.now = tokio::time::Instant::now().into_std();
+        self.now = working_now();
         let total = self.intake.total();
         self.tell(|| Event::RunStarted { total });
         // What was ordered before the first turn counts in it.
@@ -100,7 +102,7 @@ impl Orchestrator {
             self.obey(order);
         }
         let mut news = Vec::with_capacity(REPORTS);
-        let sleep = tokio::time::sleep_until(self.now.into());
+        let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
         let mut sleep = std::pin::pin!(sleep);
         let mut heard_of_timer = None;
         loop {
@@ -111,7 +113,7 @@ impl Orchestrator {
             let timer = self.next_timer();
             if timer != heard_of_timer {
                 if let Some(timer) = timer {
-                    sleep.as_mut().reset(timer.into());
+                    sleep.as_mut().reset(system_time_of(timer).into());
                 }
                 heard_of_timer = timer;
             }
@@ -127,12 +129,12 @@ impl Orchestrator {
                     Heard::Consulted(consulted)
                 }
                 () = self.delivery.changed() => Heard::Delivery,
-                () = &mut sleep, if timer.is_some() => Heard::Nothing,
+                () = &mut sleep, if timer.is_some() => Heard::Time,
                 talk = reports.talk.recv() => Heard::Talk(talk),
                 jobs = self.intake.submitted(), if room_left => Heard::Jobs(jobs),
                 () = tokio::task::yield_now(), if more => Heard::Nothing,
             };
-            self.now = self.now.max(tokio::time::Instant::now().into_std());
+            self.now = self.now.max(working_now());
             if let Some(timer) = timer {
                 self.control.woke(timer, self.now);
             }
@@ -148,6 +150,8 @@ impl Orchestrator {
                 Heard::Consulted(Some(consulted)) => self.consulted(consulted),
                 Heard::Delivery => self.take_recorded(),
                 Heard::Jobs(jobs) => self.intake.received(jobs),
+                // The timer is set anew: it rings too early if the clock of work stood still meanwhile.
+                Heard::Time => heard_of_timer = None,
                 Heard::Consulted(None) | Heard::Talk(None) | Heard::Nothing => {}
             }
         }

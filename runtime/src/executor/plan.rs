@@ -39,6 +39,7 @@ use crate::dispatch::Reporter;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
 use crate::scheduling::{Kind, Scheduler, Settings, Workers};
+use crate::suspension::working_now;
 
 /// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
 /// `uncertain.rs`.
@@ -92,7 +93,7 @@ impl Plan {
             orders,
             gauges,
         } = wiring;
-        let now = tokio::time::Instant::now().into_std();
+        let now = working_now();
         let (reporter, reports) = Reporter::new();
         let (kinds, dispatcher) = self.dispatcher(&reporter, now)?;
         let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
@@ -107,7 +108,7 @@ impl Plan {
             purpose: "writes outcomes",
             reason: error.to_string(),
         })?;
-        let sinks = Sinks::start(&self.sinks, now, self.clock.now());
+        let sinks = Sinks::start(&self.sinks, self.clock.now());
         Ok(Orchestrator {
             now,
             intake: Intake::new(source, self.memory, self.window, now),

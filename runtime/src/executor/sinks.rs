@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::panic_message;
 use crate::event::{Event, Record};
+use crate::suspension::system_time_of;
 
 /// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
 /// would be a hundred times that, so who cannot keep up at all costs no more than this.
@@ -67,7 +68,7 @@ struct Records {
 }
 
 impl Sinks {
-    pub(super) fn start(sinks: &[SharedSink], now: Instant, time_of_day: SystemTime) -> Self {
+    pub(super) fn start(sinks: &[SharedSink], time_of_day: SystemTime) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
             let backlog = Arc::new(Backlog::default());
@@ -79,7 +80,7 @@ impl Sinks {
         Self {
             backlogs,
             tasks,
-            began: (since_epoch, now),
+            began: (since_epoch, tokio::time::Instant::now().into_std()),
         }
     }
 
@@ -88,8 +89,11 @@ impl Sinks {
         self.backlogs.is_empty()
     }
 
+    /// Tells all sinks of an event of this turn, in which the clock of work shows `now`.
     pub(super) fn tell(&self, event: Event, now: Instant) {
         let (time_of_day, began) = self.began;
+        // Records carry the time of day, which does not stand still while this process is stopped.
+        let now = system_time_of(now);
         let at = time_of_day + now.saturating_duration_since(began);
         let record = Arc::new(Record {
             v: Record::VERSION,

@@ -1,9 +1,8 @@
 //! The end of a process: by itself, asked, or killed, and always with all that it had started.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::child::Child;
 use super::group::ProcessGroup;

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
+
+use crate::suspension::working_now;
 
 /// How long a shortage may last, while nothing of ours runs whose end could relieve it, before a start fails.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -72,7 +74,8 @@ impl Retry<'_> {
         if !is_shortage(error) {
             return false;
         }
-        let now = Instant::now();
+        // By the clock of work: a process that was stopped meanwhile has not waited.
+        let now = working_now();
         let is_being_written = error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error());
         let has_hope = !is_being_written && self.starts.running.load(Ordering::Relaxed) > 0;
         let since = *self.since.get_or_insert(now);
@@ -122,9 +125,9 @@ mod tests {
             Errno::TXTBSY,
         ] {
             let starts = Starts::default();
-            let (mut retry, start) = (starts.retry(), Instant::now());
+            let (mut retry, start) = (starts.retry(), working_now());
             while retry.wait(&error(errno)).await {}
-            assert!(start.elapsed() >= LIMIT, "{errno:?}");
+            assert!(working_now() - start >= LIMIT, "{errno:?}");
         }
     }
 
@@ -144,8 +147,8 @@ mod tests {
             assert!(retry.wait(&error(Errno::MFILE)).await);
         }
         starts.ended();
-        let before = Instant::now();
+        let before = working_now();
         assert!(retry.wait(&error(Errno::MFILE)).await);
-        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert_eq!(working_now() - before, Duration::ZERO);
     }
 }

@@ -552,7 +552,7 @@ async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) 
 
 /// Now, by the clock of work: it stands still while jobs are suspended.
 fn now() -> Instant {
-    working_now().into_std()
+    working_now()
 }
 
 #[cfg(test)]

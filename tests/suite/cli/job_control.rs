@@ -77,6 +77,37 @@ fn ctrl_z_stops_the_workers_too_and_fg_continues_them() {
 }
 
 #[test]
+fn deadline_queue_timeout_and_durations_do_not_count_the_time_from_ctrl_z_to_fg() {
+    let folder = Folder::new();
+    let job = "touch began; until [ -e go ]; do sleep 0.05; done";
+    let jobs = format!(
+        "{}\n{}\n",
+        serde_json::json!({"id": "a", "run": ["sh", "-c", job]}),
+        serde_json::json!({"id": "b", "run": ["true"], "timeout": {"queue": "5s"}})
+    );
+    fs::write(folder.path().join("jobs.jsonl"), jobs).expect("they are written");
+    // All that follows may take 5 s, and everything is stopped for longer.
+    let shell = in_shell(&folder, "sleep 6; touch go; fg")
+        .args(["run", "jobs.jsonl", "-j1", "-k", "--deadline", "5s"])
+        .args(["--format", "json", "-o", "out.json"])
+        .start();
+    let began = folder.path().join("began");
+    shell.until("the job runs", || began.exists());
+    shell.type_on_terminal(CTRL_Z);
+    wait_for_stop(&shell, &folder);
+    let _ended = shell.wait().with_code(0);
+    let report = fs::read(folder.path().join("out.json")).expect("it is written");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("it is JSON");
+    let within = |time: &serde_json::Value| {
+        let time = time.as_f64().expect("it is a number");
+        assert!(time < 5000.0, "{report:#}");
+    };
+    within(&report["summary"]["elapsed_ms"]);
+    within(&report["results"][0]["duration_ms"]);
+    within(&report["results"][1]["queued_ms"]);
+}
+
+#[test]
 fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
     let folder = Folder::new();
     let shell = in_shell(&folder, "read answer; kill -INT %1; kill -INT %1; fg")

@@ -9,7 +9,6 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::os::child::reap;
 use crate::os::group::ProcessGroup;
@@ -175,10 +174,13 @@ impl Order {
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
         let look = if self.terminal { TERMINAL_LOOK } else { LOOK };
         let look_after = platform::has_terminal().then_some(look);
-        let mut looked = Instant::now();
+        let mut looked = working_now();
         while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
-            if look_after.is_some() && looked.elapsed() >= look && !wanted_terminal {
-                looked = Instant::now();
+            if look_after.is_some()
+                && working_now().saturating_duration_since(looked) >= look
+                && !wanted_terminal
+            {
+                looked = working_now();
                 let wants_terminal = match &mut loan {
                     Some(loan) => loan.look(leader) == Look::Lost,
                     None => is_stopped_by_terminal(leader),

@@ -14,11 +14,11 @@ use super::pool_state::PoolState;
 use super::worker::SupervisedWorker;
 use super::{Command, PoolId};
 use crate::Error;
-use crate::alarm::until;
 use crate::dispatch::{Report, WorkerLink, WorkerNumber};
 use crate::event::WorkerNews;
 use crate::ids::WorkerName;
 use crate::os::ProcessManager;
+use crate::suspension::{until, working_now};
 use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
 use crate::worker::news::News;
@@ -261,6 +261,7 @@ fn jittered(most: u64, rng: &mut Rng) -> u64 {
     u64::try_from(nanos.as_nanos()).unwrap_or(most).max(1)
 }
 
+/// Now, by the clock of work: the ages and delays of workers do not grow while they are stopped.
 fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    working_now()
 }
