@@ -16,7 +16,7 @@ use super::handle::Pipes;
 use super::platform::PreparedProcess;
 use super::spawn::{Started, Stdin};
 use super::stdin_pipe::{StdinPipe, UnreadStdin};
-use super::{Exit, Keeper, ProcessConfig, groups};
+use super::{Exit, Keeper, ProcessConfig, groups, terminal};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
 /// zombies do not pile up.
@@ -81,6 +81,11 @@ impl Child {
                 Err(error)
             }
         }
+    }
+
+    /// Whether the terminal has stopped it. It is not reaped yet, so its number is still its own.
+    pub(super) fn is_stopped_by_terminal(&self) -> bool {
+        self.exit.is_none() && terminal::is_stopped_by_terminal(self.leader)
     }
 
     /// Waits until it has ended, and reaps it; cancel safe.

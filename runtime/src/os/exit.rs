@@ -86,6 +86,8 @@ pub enum Ending {
     Asked,
     /// It had to be killed.
     Killed,
+    /// It was killed because the terminal had stopped it: it used the terminal without having it.
+    WantedTerminal,
 }
 
 /// A process that has ended, with all that it had started.

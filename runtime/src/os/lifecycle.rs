@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::child::Child;
 use super::group::ProcessGroup;
-use super::{Ended, Ending, Exit};
+use super::terminal::STOP_CHECK_INTERVAL;
+use super::{Ended, Ending, Exit, platform};
 use crate::suspension::{until, working_now};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
@@ -31,6 +33,8 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
     let mut ending = Ending::ByItself;
     let mut asked = None;
     let mut has_owner = true;
+    // Without a terminal nothing is stopped by one, and there is nothing to check.
+    let has_terminal = platform::has_terminal();
     let exit = loop {
         tokio::select! {
             biased;
@@ -45,13 +49,18 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
                 }
             }
             () = until(asked) => {
-                group.kill();
                 ending = Ending::Killed;
-                break tokio::select! {
-                    biased;
-                    exit = child.wait() => exit,
-                    () = until(Some(working_now() + REAP_LIMIT)) => Exit::Unknown,
-                };
+                break kill(&group, &mut child).await;
+            }
+            // Each check sleeps anew. The other events are so few that they cannot put it off for ever.
+            () = sleep(STOP_CHECK_INTERVAL), if has_terminal => {
+                if child.is_stopped_by_terminal() {
+                    ending = match ending {
+                        Ending::ByItself => Ending::WantedTerminal,
+                        _ => Ending::Killed,
+                    };
+                    break kill(&group, &mut child).await;
+                }
             }
         }
     };
@@ -61,6 +70,16 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
         ending,
         left_behind,
         survivors,
+    }
+}
+
+/// Kills a process with its group and reaps it, unless the kernel does not let go of it.
+async fn kill(group: &ProcessGroup, child: &mut Child) -> Exit {
+    group.kill();
+    tokio::select! {
+        biased;
+        exit = child.wait() => exit,
+        () = until(Some(working_now() + REAP_LIMIT)) => Exit::Unknown,
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as Blocked};
 use rustix::fs::OFlags;
@@ -21,6 +22,10 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 use super::groups;
 
 const PATH: &str = "/dev/tty";
+
+/// How often a process that does not have the terminal is checked for a stop by it. The kernel reports stops only to a
+/// handler of SIGCHLD, which a library must not install.
+pub(super) const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After so many looks at a program that Ctrl-Z has stopped while this process runs on, the program is continued: nobody
 /// in this process has handled the SIGTSTP, or there is no shell that could continue it.
@@ -84,7 +89,7 @@ impl Loan {
         let _no_suspension = groups::begin_start();
         let owner = tcgetpgrp(&self.terminal).ok();
         let stopped_by = stopping_signal(program);
-        let wants_terminal = is(stopped_by, Signal::TTIN) || is(stopped_by, Signal::TTOU);
+        let wants_terminal = stopped_by.is_some_and(is_of_terminal);
         if stopped_by.is_some() && !wants_terminal {
             if owner == Some(program) {
                 self.program_modes = tcgetattr(&self.terminal).ok();
@@ -197,12 +202,21 @@ fn unstoppable(action: impl FnOnce()) {
     }
 }
 
+/// Whether the kernel has stopped a child because it reads from the terminal, or changes it, in the background.
+///
+/// Nobody would ever continue such a child: job control is for shells. A child that another signal has stopped was stopped
+/// on purpose, for example by [`suspend_while`](super::suspend_while), which sends SIGSTOP.
+pub(super) fn is_stopped_by_terminal(child: Pid) -> bool {
+    stopping_signal(child).is_some_and(is_of_terminal)
+}
+
 /// The signal that has stopped a child, if it is stopped.
-pub(super) fn stopping_signal(child: Pid) -> Option<i32> {
+fn stopping_signal(child: Pid) -> Option<i32> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(child), options).ok()??.stopping_signal()
 }
 
-fn is(number: Option<i32>, signal: Signal) -> bool {
-    number == Some(signal.as_raw())
+/// Whether the terminal sends this signal to a background process that uses it.
+fn is_of_terminal(signal: i32) -> bool {
+    signal == Signal::TTIN.as_raw() || signal == Signal::TTOU.as_raw()
 }

@@ -27,6 +27,8 @@ pub(crate) enum Cause {
     OutOfTime,
     /// It was killed to stop a job that nobody wanted any more.
     Unwanted,
+    /// The terminal stopped it because it used the terminal in the background, so it was killed.
+    WantedTerminal,
     /// It was killed for its memory.
     Memory { used: u64, limit: u64 },
     /// It did not answer a ping.
@@ -69,6 +71,7 @@ impl Cause {
             | Self::Exited(_)
             | Self::ClosedOutput
             | Self::ClosedInput
+            | Self::WantedTerminal
             | Self::Memory { .. }
             | Self::NoPong(_)
             | Self::Stray(_)
@@ -104,6 +107,7 @@ impl Cause {
             Self::Exited(_) => "exit",
             Self::ClosedOutput => "closed_output",
             Self::ClosedInput => "closed_input",
+            Self::WantedTerminal => "terminal",
             Self::OutOfTime => "timeout",
             Self::Unwanted => "cancelled",
             Self::Memory { .. } => "memory",
@@ -134,6 +138,10 @@ impl fmt::Display for Cause {
             ),
             Self::ClosedInput => f.write_str(
                 "closed its stdin, so that it could not be asked any more, and was ended",
+            ),
+            Self::WantedTerminal => f.write_str(
+                "was stopped because it wants the terminal (/dev/tty), which workers do not get, and was killed: give it \
+                 what it asks for by an option, a variable or a file",
             ),
             Self::OutOfTime => f.write_str("was killed to stop a job that was out of time"),
             Self::Unwanted => f.write_str("was killed to stop a job that was cancelled"),

@@ -63,6 +63,58 @@ fn commands_of_a_job_file_read_what_is_typed() {
     assert!(said.contains("got first"), "{said}");
 }
 
+/// A worker whose first process reads from the terminal when it gets a job, and whose successor answers.
+const READS_TERMINAL_ONCE: &str = "import json, os, sys\n\
+    for line in sys.stdin:\n\
+    \x20   request = json.loads(line)\n\
+    \x20   if request['key'] == 'asks':\n\
+    \x20       open('/dev/tty').readline()\n\
+    \x20   print(json.dumps({'type': 'response', 'id': request['id'], 'result': 1}), flush=True)\n";
+
+#[test]
+fn a_worker_that_reads_from_the_terminal_is_killed_and_replaced_and_its_attempt_says_why() {
+    let folder = Folder::new().file("worker.py", READS_TERMINAL_ONCE).file(
+        "jobs.jsonl",
+        "{\"id\": \"asks\", \"task\": \"t\"}\n{\"id\": \"next\", \"task\": \"t\"}\n",
+    );
+    let running = on_terminal(&folder)
+        .args([
+            "run",
+            "jobs.jsonl",
+            "-w",
+            "python3 worker.py",
+            "-j1",
+            "-o",
+            "out",
+        ])
+        .args(["--format", "jsonl"])
+        .start();
+    let _ended = running.wait().with_code(100);
+    let out = std::fs::read_to_string(folder.path().join("out")).expect("it is written");
+    let [asks, next] = out.lines().collect::<Vec<_>>()[..] else {
+        panic!("two results: {out}");
+    };
+    assert!(asks.contains("wants the terminal"), "{asks}");
+    assert!(asks.contains("\"code\":\"terminal\""), "{asks}");
+    assert!(next.contains("\"status\":\"succeeded\""), "{next}");
+    assert!(next.contains("/2\""), "the second worker: {next}");
+}
+
+#[test]
+fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_says_why() {
+    let folder = Folder::new();
+    let script = "while read line; do \
+        if [ \"$line\" = asks ]; then read answer </dev/tty; fi; echo \"got $line\"; done";
+    let running = on_terminal(&folder)
+        .args(["map", "--warm", "-j1", "--", "sh", "-c", script, ":::"])
+        .args(["asks", "next"])
+        .start();
+    let said = running.wait().with_code(100).screen();
+    assert!(said.contains("wants the terminal"), "{said}");
+    assert!(said.contains("got next"), "{said}");
+    assert!(!said.contains("got asks"), "{said}");
+}
+
 #[test]
 fn a_job_with_the_terminal_is_in_its_foreground_and_its_modes_are_undone() {
     let running = on_terminal(&Folder::new())

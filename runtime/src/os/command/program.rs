@@ -15,15 +15,12 @@ use crate::os::group::ProcessGroup;
 use crate::os::platform::{self, PreparedProcess};
 use crate::os::shortage::Starts;
 use crate::os::spawn::Started;
-use crate::os::terminal::{Loan, Look, stopping_signal};
+use crate::os::terminal::{Loan, Look, STOP_CHECK_INTERVAL, is_stopped_by_terminal};
 use crate::os::{Exit, Keeper, OutputSink, Stream, groups};
 use crate::suspension::working_now;
 
 /// How long a program that has ended may still be heard, if somebody holds its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
-
-/// How often a program is looked at that the terminal may have stopped. The kernel tells only whoever handles SIGCHLD.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How often a program is looked at that has the terminal: somebody who has typed Ctrl-Z waits for that.
 const TERMINAL_LOOK: Duration = Duration::from_millis(100);
@@ -172,7 +169,11 @@ impl Order {
         ];
         let mut wanted_terminal = false;
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
-        let look = if self.terminal { TERMINAL_LOOK } else { LOOK };
+        let look = if self.terminal {
+            TERMINAL_LOOK
+        } else {
+            STOP_CHECK_INTERVAL
+        };
         let look_after = platform::has_terminal().then_some(look);
         let mut looked = working_now();
         while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
@@ -208,16 +209,6 @@ impl Order {
             ..reaped
         })
     }
-}
-
-/// Whether the kernel has stopped a child because it reads from the terminal, or changes it, in the background.
-///
-/// Nobody would ever continue it: job control is for shells. Stopped in another way, it was stopped on purpose.
-fn is_stopped_by_terminal(child: Pid) -> bool {
-    let stopped_by = stopping_signal(child);
-    [Signal::TTIN, Signal::TTOU]
-        .iter()
-        .any(|signal| stopped_by == Some(signal.as_raw()))
 }
 
 /// A child that runs. Dropped before its end, as when a sink panics, it is killed and reaped: nobody would do so later.

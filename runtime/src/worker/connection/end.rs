@@ -121,7 +121,13 @@ impl Live {
         self.close_to_work();
         let _ = timeout(DRAIN_LIMIT, self.hear_out()).await;
         self.stderr.finish(&self.name);
+        let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
+        self.killed |= was_stopped_by_terminal;
         let cause = match self.dying.take() {
+            // Its pipes may have broken before its end was seen.
+            None | Some(Cause::ClosedInput | Cause::ClosedOutput) if was_stopped_by_terminal => {
+                Cause::WantedTerminal
+            }
             // Pipes break before an end is seen.
             Some(Cause::ClosedInput | Cause::ClosedOutput) if ended.ending == Ending::ByItself => {
                 Cause::Exited(ended.exit)
@@ -168,6 +174,9 @@ impl Live {
                     Class::Crash,
                     format!("{} {cause} before it answered", self.who()),
                 ),
+                (None, Cause::WantedTerminal) => {
+                    Failure::new(Class::Crash, format!("{} {cause}", self.who())).code("terminal")
+                }
                 (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.who())),
             };
             charged += 1;
