@@ -30,9 +30,14 @@ use store::{DiskStore, Peek};
 ///
 /// ```
 /// use ratchet_caching::{DiskCache, DiskOptions};
+/// use std::time::Duration;
 /// # let folder = tempfile::tempdir()?;
 ///
-/// let options = DiskOptions::at(folder.path()).max_bytes(10 << 30);
+/// let options = DiskOptions::at(folder.path())
+///     .max_bytes(10 << 30)
+///     .inline_limit(4 << 10)
+///     .patience(Duration::from_secs(2))
+///     .without_sync();
 /// let cache = DiskCache::new(options);
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -14,6 +14,7 @@ use crate::key::Key;
 /// # let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
 /// let everything = Selector::all();
 /// let stale_thumbnails = Selector::task("resize").and_tag("thumbnail").and_older_than(Duration::from_secs(3600), now);
+/// let old_results_of_one_worker = Selector::older_than(Duration::from_secs(3600), now).and_worker("resize/1");
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector {

@@ -69,9 +69,7 @@ impl MemoryCache {
         let evictions = Arc::clone(&counters);
         let entries = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(|_: &Key, slot: &Arc<Slot>| {
-                u32::try_from(weight(&slot.entry)).unwrap_or(u32::MAX)
-            })
+            .weigher(weigh)
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
                     evictions.count_evicted(1);
@@ -148,6 +146,15 @@ impl MemoryCache {
         );
         Some(slot.entry.clone())
     }
+}
+
+/// The weight of an entry for moka.
+#[expect(
+    clippy::expect_used,
+    reason = "`put` refuses every entry whose weight has more than 32 bits"
+)]
+fn weigh(_: &Key, slot: &Arc<Slot>) -> u32 {
+    u32::try_from(weight(&slot.entry)).expect("`put` refuses larger entries")
 }
 
 /// The number of bytes that an entry takes, roughly.

@@ -127,13 +127,16 @@ pub(super) fn read(
     };
     // Read into the final buffer, because copying a value of some megabytes takes as long as reading it.
     let mut value: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
-    if let Some(bytes) = Arc::get_mut(&mut value) {
-        match file.read_exact(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok(FileValue::Damaged);
-            }
-            other => other.map_err(io_error)?,
+    #[expect(
+        clippy::expect_used,
+        reason = "the pointer was made above and was not shared"
+    )]
+    let bytes = Arc::get_mut(&mut value).expect("nobody else has the value yet");
+    match file.read_exact(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Ok(FileValue::Damaged);
         }
+        other => other.map_err(io_error)?,
     }
     Ok(if Digest::of(&value) == digest {
         FileValue::Intact(value)

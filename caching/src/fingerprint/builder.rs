@@ -31,7 +31,7 @@ fn printable(name: &OsStr) -> String {
 /// use ratchet_caching::Fingerprint;
 ///
 /// let worker = Fingerprint::builder().worker_command(["python3", "resize.py"]).worker_version("2");
-/// let job = |input: &str| worker.clone().task("resize").input(input).build();
+/// let job = |input: &str| worker.clone().task("resize").task_version("3").input(input).build();
 ///
 /// assert_eq!(job(r#"{"path": "a.png", "width": 100}"#).key(), job(r#"{"width":100,"path":"a.png"}"#).key());
 /// assert_ne!(job(r#"{"width": 100}"#).key(), job(r#"{"width": 101}"#).key());

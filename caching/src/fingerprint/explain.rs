@@ -1,5 +1,6 @@
 //! Explains how two fingerprints differ.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::fingerprint::{Component, Fingerprint};
@@ -43,25 +44,20 @@ pub fn explain(first: &Fingerprint, second: &Fingerprint) -> Vec<Difference> {
     let mut differences = Vec::new();
     loop {
         // Both lists are sorted, so the smaller of two names is missing in the other list.
-        let (part, change) = match (left.peek(), right.peek()) {
+        let order = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) => a.name().cmp(&b.name()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
             (None, None) => return differences,
-            (Some(a), Some(b)) if a.name() == b.name() => {
-                let same = a.digest == b.digest;
-                right.next();
-                let Some(part) = left.next() else { continue };
-                if same {
-                    continue;
-                }
-                (part, Change::Changed)
-            }
-            (Some(a), b) if b.is_none_or(|b| a.name() < b.name()) => {
-                let Some(part) = left.next() else { continue };
-                (part, Change::Removed)
-            }
-            _ => {
-                let Some(part) = right.next() else { continue };
-                (part, Change::Added)
-            }
+        };
+        let a = if order.is_le() { left.next() } else { None };
+        let b = if order.is_ge() { right.next() } else { None };
+        let (part, change) = match (a, b) {
+            (Some(a), Some(b)) if a.digest == b.digest => continue,
+            (Some(a), Some(_)) => (a, Change::Changed),
+            (Some(a), None) => (a, Change::Removed),
+            (None, Some(b)) => (b, Change::Added),
+            (None, None) => return differences,
         };
         differences.push(Difference {
             component: part.component,

@@ -13,7 +13,7 @@ use crate::fingerprint::stamp::Stamp;
 
 /// How many digests are remembered. At about 200 bytes each that is some 13 MB. Beyond it, all are forgotten.
 const MAX_REMEMBERED: usize = 65_536;
-/// How often a file that changes during the read is read again.
+/// How often a file is read before it counts as one that changes all the time.
 const MAX_READS: usize = 3;
 
 /// Computes the digests of files, and remembers those of files that have not changed.

@@ -14,7 +14,9 @@ use crate::task_cache::outcome::{Failure, FailureKind, Outcome};
 /// use std::time::Duration;
 ///
 /// let labels = Labels { task: "resize".into(), worker: "resize".into(), tags: vec![] };
-/// let policy = Policy::cacheable(labels).time_to_live(Duration::from_secs(3600));
+/// let policy = Policy::cacheable(labels)
+///     .time_to_live(Duration::from_secs(3600))
+///     .store_permanent_failures(Duration::from_secs(60));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {

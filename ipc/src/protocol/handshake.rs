@@ -152,7 +152,7 @@ impl Handshake {
         };
     }
 
-    /// The worker said a hello that breaks the protocol. It is refused, unless no hello counts.
+    /// The worker said a hello that breaks the protocol. It is refused, unless a hello does not count or came before.
     pub fn on_malformed_hello(&mut self, reason: impl Into<String>) {
         if self.accept_hello() {
             let reason = reason.into();

@@ -146,7 +146,8 @@ fn is_message(value: &str) -> bool {
     kind_of(value).is_some()
 }
 
-/// Reads text with a message behind it: cuts the text off as stray where the message begins.
+/// Reads text with a message behind it: cuts the text off as stray where the message begins. If there is no message, the
+/// whole line is a broken response or stray.
 ///
 /// A message that is followed by `}`, `]` or `,` stands inside another JSON value. Then somebody printed a value that
 /// contains a message, and no message was sent.

@@ -11,6 +11,26 @@ use crate::messages::{
 };
 
 /// A request that a task works on: its fields, and ways to report to the host.
+///
+/// ```
+/// use ratchet_ipc::serve::{Call, Json, Task, Worker};
+/// use ratchet_ipc::{LogLevel, Payload};
+///
+/// let remove = Task::new("remove", |call: Call| async move {
+///     let path: String = call.read()?;
+///     if call.is_diff() {
+///         call.log(LogLevel::Info, format!("- {path}"));
+///     }
+///     if call.is_check() {
+///         return Ok(Json(format!("would remove {path}")));
+///     }
+///     std::fs::remove_file(&path)?;
+///     Ok(Json(format!("removed {path}")))
+/// });
+/// let hint = Payload::from_json(r#"{"rate_limited": {"requests_per_second": 5}}"#)?;
+/// let worker = Worker::new("files").max_message_bytes(1 << 20).task(remove.hint_json(hint));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub struct Call {
     request: Request,
     outbox: Outbox,

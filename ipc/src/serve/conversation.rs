@@ -187,9 +187,10 @@ impl<T: IpcTransport> Conversation<T> {
             {
                 return Ok(true);
             }
-            if let Some(request) = self.queue.pop() {
-                self.start(request).await?;
-            }
+            let Some(request) = self.queue.pop() else {
+                break;
+            };
+            self.start(request).await?;
         }
         Ok(false)
     }

@@ -137,6 +137,21 @@ impl Task {
     ///
     /// By default its future is dropped when it is cancelled. The task has to watch [`Call::cancelled`], or the host kills the
     /// worker after the grace.
+    ///
+    /// ```
+    /// use ratchet_ipc::serve::{Call, Task};
+    ///
+    /// let upload = Task::new("upload", |call: Call| async move {
+    ///     tokio::select! {
+    ///         () = call.cancelled() => {
+    ///             // Remove what was uploaded so far, and then answer.
+    ///             Err(call.cancelled_error())
+    ///         }
+    ///         () = async { /* upload */ } => Ok(()),
+    ///     }
+    /// });
+    /// let upload = upload.stops_itself();
+    /// ```
     #[must_use]
     pub fn stops_itself(mut self) -> Self {
         self.handler.stops_when_dropped = false;

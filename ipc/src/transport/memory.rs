@@ -19,6 +19,15 @@ pub fn memory_pair() -> (MemoryTransport, MemoryTransport) {
 }
 
 /// Makes both ends of a conversation over a pipe of this size, within these limits.
+///
+/// ```
+/// use ratchet_ipc::{IpcError, IpcTransport, Limits, Payload, Request, memory_pair_with};
+///
+/// let limits = Limits { max_message_bytes: 100, ..Limits::default() };
+/// let (mut host, _worker) = memory_pair_with(1024, limits);
+/// let request = Request::new(1, "t", Payload::from_text(&"x".repeat(200)));
+/// assert!(matches!(host.queue(&request.into()), Err(IpcError::TooLarge { .. })));
+/// ```
 pub fn memory_pair_with(pipe_bytes: usize, limits: Limits) -> (MemoryTransport, MemoryTransport) {
     let (host, worker) = duplex(pipe_bytes);
     let end = |stream| {

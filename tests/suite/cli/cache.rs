@@ -273,6 +273,28 @@ fn a_job_of_a_stream_is_explained_with_its_worker() {
 }
 
 #[test]
+fn a_result_is_reused_from_memory_while_the_disk_cache_cannot_be_used() {
+    let jobs = "\
+jobs:
+  - { id: first, run: [sh, -c, 'echo >> ran; echo done'], cache: true }
+  - { id: between, run: [sleep, '0.2'], needs: [first] }
+  - { id: second, run: [sh, -c, 'echo >> ran; echo done'], cache: true, needs: [between] }
+";
+    // A file is where the folder of the disk cache should be.
+    let folder = Folder::new()
+        .file("jobs.yaml", jobs)
+        .file("state/cache", "");
+    for expected in 1..=2 {
+        let run = Ratchet::within(&folder).args(["run", "jobs.yaml", "--state-dir", "state"]);
+        let said = run.run().with_code(0).stderr();
+        assert!(said.contains("the result cache failed"), "{said}");
+        let ran = std::fs::read_to_string(folder.at("ran")).expect("a job has run");
+        // Each run has a memory of its own, so the first job runs each time and the second never.
+        assert_eq!(ran.lines().count(), expected);
+    }
+}
+
+#[test]
 fn a_cache_that_cannot_be_used_is_an_error() {
     let folder = folder().file("file", "");
     for words in [

@@ -350,7 +350,7 @@ fn results_of_the_former_database_are_removed_with_one_message() {
     };
     let said = map();
     assert_eq!(
-        said.matches("removed the results of an older version")
+        said.matches("removed the cached results of an older version")
             .count(),
         1,
         "{said}"
