@@ -38,7 +38,7 @@ mod manager;
 mod output;
 mod platform;
 mod shortage;
-mod spawn;
+mod start;
 mod stdin_pipe;
 mod terminal;
 

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{self, ExitStatus};
+use std::process;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -11,10 +10,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::exit::reap;
 use super::group::ProcessGroup;
 use super::handle::Pipes;
-use super::platform::PreparedProcess;
-use super::spawn::{Started, Stdin};
+use super::start::{PreparedProcess, Started, Stdin};
 use super::stdin_pipe::{StdinPipe, UnreadStdin};
 use super::{Exit, Keeper, ProcessConfig, groups, terminal};
 
@@ -114,16 +113,4 @@ fn reap_dropped(another: Option<Pid>) {
     let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
     dropped.extend(another);
     dropped.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
-}
-
-/// Waits for a child that has ended, or is about to, and takes its exit.
-pub(super) fn reap(child: Pid) -> Exit {
-    loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Exit::from(ExitStatus::from_raw(status.as_raw())),
-            Err(rustix::io::Errno::INTR) => {}
-            // Somebody else has reaped it.
-            Ok(None) | Err(_) => return Exit::Unknown,
-        }
-    }
 }

@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use self::program::{Order, Program, Reaped};
 use self::threads::Threads;
 use super::output::Capture;
-use super::platform::PreparedProcess;
+
 use super::shortage::Starts;
-use super::spawn::Stdin;
+use super::start::{PreparedProcess, Stdin};
 use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
 use crate::suspension::{until, working_now};

@@ -14,8 +14,7 @@ const MOST_ON_MACOS: u64 = 10_240;
 /// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
 /// the limit that holds now. It is never lowered.
 ///
-/// Where the system allows it (Linux), processes that are started get the soft limit back that this process was
-/// started with: programs that use `select` break with descriptors above 1024, and some close every descriptor up to
+/// Processes that are started get the soft limit back that this process was started with: programs that use `select` break with descriptors above 1024, and some close every descriptor up to
 /// the limit before they do anything.
 ///
 /// ```
@@ -57,12 +56,6 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
 }
 
 /// The limit that processes are started with, if it is not this process's own.
-#[cfg(target_os = "linux")]
-pub(super) fn original() -> Option<libc::rlimit> {
-    let limit = ORIGINAL.get()?;
-    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
-    Some(libc::rlimit {
-        rlim_cur: number(limit.current),
-        rlim_max: number(limit.maximum),
-    })
+pub(super) fn original() -> Option<Rlimit> {
+    ORIGINAL.get().cloned()
 }

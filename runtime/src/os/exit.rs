@@ -4,6 +4,8 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 /// What a process left when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -101,6 +103,18 @@ pub struct Ended {
     pub left_behind: bool,
     /// System ids of what could not even be killed in time.
     pub survivors: Vec<u32>,
+}
+
+/// Waits for a child that has ended, or is about to, and takes its exit.
+pub(super) fn reap(child: Pid) -> Exit {
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Exit::from(ExitStatus::from_raw(status.as_raw())),
+            Err(rustix::io::Errno::INTR) => {}
+            // Somebody else has reaped it.
+            Ok(None) | Err(_) => return Exit::Unknown,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! Three facts together leave no gap, whenever the host is killed:
 //!
 //! - A child writes its own line of the list after it has made its group and before it executes its program
-//!   (`system/linux/start.rs`). The host reserves the line before.
+//!   (`start/linux.rs`, `start/portable.rs`). The host reserves the line before.
 //! - A child that has not executed its program yet holds a copy of the write end of the pipe, which closes
 //!   on exec. So the pipe ends only when every child is on the list or has ended.
 //! - The host takes a line off the list only when the group is empty.
@@ -178,8 +178,8 @@ impl Listing {
         (self.line * LINE_BYTES) as u64
     }
 
-    /// Writes the group on its line, for systems on which the child cannot do so itself.
-    #[cfg(any(test, not(target_os = "linux")))]
+    /// Writes a group on its line, as its child does otherwise.
+    #[cfg(test)]
     pub(super) fn write(&self, leader: Pid) -> io::Result<()> {
         self.keeper
             .0

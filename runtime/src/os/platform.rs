@@ -3,14 +3,14 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(super) use linux::{PreparedProcess, file_without_a_name, living_members};
+pub(super) use linux::{file_without_a_name, living_members};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{memory_of_groups, umask};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{PreparedProcess, file_without_a_name, living_members};
+pub(super) use portable::{file_without_a_name, living_members};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{memory_of_groups, umask};
 

@@ -10,11 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
 
-use crate::os::child::reap;
+use crate::os::exit::reap;
 use crate::os::group::ProcessGroup;
-use crate::os::platform::{self, PreparedProcess};
+use crate::os::platform;
 use crate::os::shortage::Starts;
-use crate::os::spawn::Started;
+use crate::os::start::{PreparedProcess, Started};
 use crate::os::terminal::{Loan, Look, STOP_CHECK_INTERVAL, is_stopped_by_terminal};
 use crate::os::{Exit, Keeper, OutputSink, Stream, groups};
 use crate::suspension::working_now;

@@ -1,14 +1,10 @@
-//! Linux: what `/proc` knows, files in memory, and processes as descriptors.
-
-mod start;
+//! What `/proc` knows, and files in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-
-pub(in crate::os) use start::PreparedProcess;
 
 /// A file that no folder knows.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {

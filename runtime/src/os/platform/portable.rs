@@ -3,81 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-
-use crate::os::spawn::{Started, Stdin};
-use crate::os::{Keeper, ProcessConfig, terminal};
-
-/// A program with all that it is started with.
-pub(in crate::os) struct PreparedProcess {
-    config: ProcessConfig,
-    stdin: Stdin,
-}
-
-impl PreparedProcess {
-    /// What cannot be started is an error of [`start`](Self::start).
-    #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-    pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
-        let config = config.clone();
-        Ok(Self { config, stdin })
-    }
-
-    /// Starts it, and waits until its program is loaded.
-    ///
-    /// The standard library has no step between fork and exec that would not cost a whole `fork`, so the process is on
-    /// the keeper's list a moment after its start: should this process be killed in that moment, it lives on. It
-    /// inherits a raised limit of descriptors.
-    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
-        let listing = keeper.map(Keeper::reserve).transpose()?;
-        let config = &self.config;
-        let mut command = Command::new(&config.command);
-        command
-            .args(&config.args)
-            .stdin(match self.stdin {
-                Stdin::Empty => Stdio::null(),
-                Stdin::Piped => Stdio::piped(),
-                Stdin::Terminal => terminal::open()?.into(),
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        if !config.env.inherits() {
-            command.env_clear();
-        }
-        command.envs(config.env.declared());
-        if let Some(folder) = &config.working_dir {
-            command.current_dir(folder);
-        }
-        let mut child = command.spawn()?;
-        let leader = Pid::from_child(&child);
-        let ended = exit_notice(leader);
-        let written = listing
-            .as_ref()
-            .map_or(Ok(()), |listing| listing.write(leader));
-        let pipes = (child.stdout.take(), child.stderr.take());
-        let (Ok(ended), Ok(()), (Some(stdout), Some(stderr))) = (ended, written, pipes) else {
-            // It cannot be watched, so it must not run.
-            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
-            child.wait()?;
-            return Err(io::ErrorKind::OutOfMemory.into());
-        };
-        Ok(Started {
-            leader,
-            ended,
-            listing,
-            stdin: child.stdin.take().map(OwnedFd::from),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        })
-    }
-}
 
 /// A file that no folder knows.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
@@ -114,22 +42,6 @@ pub(crate) fn umask() -> u32 {
         rustix::process::umask(mask);
         u32::from(mask.as_raw_mode())
     })
-}
-
-/// Something to poll that becomes readable when a child has ended and waits to be reaped.
-fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
-    let (reader, writer) = io::pipe()?;
-    thread::Builder::new()
-        .stack_size(64 * 1024)
-        .spawn(move || {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while matches!(
-                waitid(WaitId::Pid(child), options),
-                Err(rustix::io::Errno::INTR)
-            ) {}
-            drop(writer);
-        })?;
-    Ok(reader.into())
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.

@@ -1,8 +1,18 @@
-//! Starts a process in a group of its own.
+//! How a process is started in a group of its own: by Linux's `clone`, or by what the standard library offers.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod portable;
 
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::PreparedProcess;
+#[cfg(not(target_os = "linux"))]
+pub(super) use portable::PreparedProcess;
 
 use super::keeper::Listing;
 

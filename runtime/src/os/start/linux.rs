@@ -30,11 +30,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Rlimit};
 
-use crate::os::child::reap;
+use crate::os::exit::reap;
 use crate::os::keeper::{LINE_BYTES, line_of};
-use crate::os::spawn::{Started, Stdin};
+use crate::os::start::{Started, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
 /// Where programs are looked for if there is no `PATH`, as in the C library.
@@ -105,7 +105,7 @@ impl PreparedProcess {
                 Some(stderr.as_raw_fd()),
             ],
             takes_terminal: self.stdin == Stdin::Terminal,
-            descriptors: descriptors::original(),
+            descriptors: descriptors::original().map(rlimit),
             list: listing
                 .as_ref()
                 .map(|listing| (listing.file().as_raw_fd(), listing.offset().cast_signed())),
@@ -127,6 +127,15 @@ impl PreparedProcess {
                 Err(io::Error::from_raw_os_error(error))
             }
         }
+    }
+}
+
+/// A limit as the system call takes it.
+fn rlimit(limit: Rlimit) -> libc::rlimit {
+    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+    libc::rlimit {
+        rlim_cur: number(limit.current),
+        rlim_max: number(limit.maximum),
     }
 }
 
