@@ -1,4 +1,4 @@
-//! The worker that comes with ratchet: tasks to try things out with, to test with and to measure with.
+//! The worker that comes with ratchet, whose tasks serve for trials, tests and measurements.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,22 +18,22 @@ use crate::outcome::CommandResult;
 /// A task of the built-in worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltinTask {
-    /// Gives back its input.
+    /// The task returns its input.
     Echo,
-    /// Waits for `{"ms": n}`, and gives back the input.
+    /// The task waits for `{"ms": n}` and returns its input.
     Sleep,
-    /// Fails, with whatever of `code`, `message`, `retryable`, `retry_after_ms` and `data` it is given.
+    /// The task fails, with whatever of `code`, `message`, `retryable`, `retry_after_ms` and `data` it is given.
     Fail,
-    /// Fails the first `{"failures": n}` attempts of a job, then says which attempt it was.
+    /// The task fails the first `{"failures": n}` attempts of a job, and then returns the number of the attempt.
     Flaky,
-    /// Keeps a core busy for `{"ms": n}`, and says how many rounds that were.
+    /// The task keeps a core busy for `{"ms": n}` and returns the number of rounds.
     Burn,
     /// Runs `{"run": [program, argument..], "env": {..}, "cwd": ".."}` and gives back its output.
     Command,
 }
 
 impl BuiltinTask {
-    /// All of them.
+    /// All tasks of the built-in worker.
     pub const ALL: [Self; 6] = [
         Self::Echo,
         Self::Sleep,
@@ -43,7 +43,7 @@ impl BuiltinTask {
         Self::Command,
     ];
 
-    /// What it is called on the wire.
+    /// The name of the task in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -55,12 +55,12 @@ impl BuiltinTask {
         }
     }
 
-    /// The task that is called so.
+    /// The task with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
 
-    /// What it does, in a line.
+    /// One line that says what the task does.
     pub fn description(self) -> &'static str {
         match self {
             Self::Echo => "give back the input",
@@ -103,7 +103,7 @@ impl fmt::Display for BuiltinTask {
     }
 }
 
-/// The built-in worker with these tasks.
+/// Makes the built-in worker with these tasks.
 ///
 /// ```no_run
 /// use ratchet_runtime::builtin::{BuiltinTask, builtin};
@@ -118,7 +118,7 @@ pub fn builtin(tasks: impl IntoIterator<Item = BuiltinTask>) -> Worker {
         .fold(worker, |worker, task| worker.task(task.task()))
 }
 
-/// Inputs say what they mean and nothing else: a misspelled key is refused.
+/// The input of the tasks that take a time. A misspelled key is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Span {

@@ -1,4 +1,4 @@
-//! What a run does to the machine, and when it has to hold back.
+//! Watches the machine, and decides when a run has to hold back new jobs.
 //!
 //! A [`Monitor`] takes a [`Reading`] at its own interval, off the run's loop. What follows from a reading is
 //! decided by two values without a clock: [`Warnings`] says when memory or processors run short, and the
@@ -22,28 +22,28 @@ pub use admission::{Admission, Admit, Gate, Shortage};
 pub use sampler::Sampler;
 pub use warnings::{Resource, Warning, Warnings};
 
-/// What the machine is doing.
+/// One reading of the machine: its memory, its processors and its load.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Reading {
-    /// How many bytes of memory may be used in all.
+    /// How many bytes of memory the machine, or the control group, may use in all.
     pub memory_total: u64,
-    /// How many of them are free, or could be.
+    /// How many bytes of memory are free, or could be freed at once.
     pub memory_available: u64,
-    /// How much of the processors is used, in percent of what may be; nothing at the first look, for it
-    /// takes two.
+    /// How much of the processors is used, in percent of what may be used. The first reading has no figure, since that takes
+    /// two.
     pub cpu_percent: Option<f64>,
     /// How many processes ran or wanted to, on average over the last minute.
     pub load: f64,
-    /// What this process has started, and all of what that has started.
+    /// The processes that this process has started, and all that those have started.
     pub workers: Usage,
 }
 
-/// What a group of processes uses.
+/// The memory and the processor time that a group of processes uses.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Usage {
-    /// How many there are.
+    /// How many processes there are.
     pub processes: u64,
-    /// Their memory in bytes. What they share is counted for each of them.
+    /// How many bytes of memory they use. Memory that they share is counted for each of them.
     pub memory: u64,
     /// Their share of the processors, in percent of one.
     pub cpu_percent: f64,
@@ -61,30 +61,30 @@ impl Reading {
     }
 }
 
-/// Why there is no monitor.
+/// The errors of making a monitor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MonitorError {
-    /// The system cannot be asked.
+    /// The system gives no figures.
     #[error("this system cannot be asked for its memory and processors")]
     Unsupported(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Looking without a pause would be all that it does.
+    /// The interval is so short that the monitor would do nothing but take readings.
     #[error("an interval of {given:?} is too short to look at the machine: {least:?} is the least")]
     IntervalTooShort {
-        /// What was asked for.
+        /// The interval that was asked for.
         given: Duration,
-        /// What is possible.
+        /// The shortest interval that is possible.
         least: Duration,
     },
 }
 
 /// Takes readings; the [`Sampler`] takes real ones.
 pub trait Probe: Send + 'static {
-    /// Takes a reading, which may wait for the system.
+    /// Takes a reading. It may block on the system.
     fn read(&mut self) -> Reading;
 }
 
-/// Looks at the machine again and again.
+/// Takes a reading of the machine at a fixed interval.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -115,10 +115,10 @@ pub struct Monitor<P> {
 }
 
 impl<P: Probe> Monitor<P> {
-    /// The system's figures of how busy the processors are say nothing about shorter times.
+    /// The shortest interval. The system's figures about processors are too coarse for shorter ones.
     pub const LEAST_INTERVAL: Duration = Duration::from_millis(200);
 
-    /// Looks this often.
+    /// Makes a monitor that takes a reading at this interval.
     pub fn new(probe: P, interval: Duration) -> Result<Self, MonitorError> {
         if interval < Self::LEAST_INTERVAL {
             return Err(MonitorError::IntervalTooShort {
@@ -129,7 +129,7 @@ impl<P: Probe> Monitor<P> {
         Ok(Self { probe, interval })
     }
 
-    /// Takes readings for ever, the first one at once, each on a thread on which it is fine to wait.
+    /// Takes readings for ever, the first one at once. Each is taken on a thread of its own, because it may block.
     /// Dropping the future ends it. It ends by itself only when the probe has panicked.
     pub async fn watch(self, mut on_reading: impl FnMut(&Reading)) {
         let mut probe = self.probe;

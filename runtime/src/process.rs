@@ -4,9 +4,9 @@
 //! all pools. Both start their processes through a [`ProcessManager`], which is the seam for tests: [`LocalProcesses`]
 //! starts real ones.
 
-mod health;
 mod pool;
 mod programs;
+mod restart_limiter;
 mod supervisor;
 
 pub use crate::os::{

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// A timer that rings so much too late was not late by itself: the whole process was stopped, or starved.
+/// A timer that rings later than this by so much was held up together with the whole process, which was stopped or starved.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// How long whoever was late looks at what has ended meanwhile before it judges by the clock. What a process printed
-/// while this one was stopped lies in pipes that the system tells of only now.
+/// How long to take in what has ended meanwhile, after such a delay, before any timeout is judged. What a process printed while
+/// this one was stopped lies in pipes that the system reports only now.
 pub(crate) const CATCH_UP: Duration = Duration::from_millis(20);
 
-/// Set while the clock stands still.
+/// The bit that is set while the clock stands still.
 const STANDS: u64 = 1 << 63;
 
-/// The clock of this process.
+/// The clock of this process. Every deadline of work is kept by this one.
 static CLOCK: WorkClock = WorkClock::new();
 
 /// The time by the clock of work: the system's time without all the time that [`suspend_while`] has taken so far.
@@ -153,7 +153,7 @@ fn system_now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Nanoseconds. They last for 292 years, longer than any process.
+/// The nanoseconds of a duration. They last for 292 years, longer than any process runs.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) & !STANDS
 }

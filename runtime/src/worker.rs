@@ -1,11 +1,11 @@
 //! Workers, as their host sees them: the connection to each, its state, and why it ended.
 
-mod cause;
 pub(crate) mod config;
 pub(crate) mod connection;
-pub(crate) mod news;
+mod end_cause;
+pub(crate) mod event;
 pub(crate) mod state;
 
 pub use crate::dispatch::{Reply, Retirement};
 pub use crate::ids::WorkerName;
-pub(crate) use cause::Cause;
+pub(crate) use end_cause::EndCause;

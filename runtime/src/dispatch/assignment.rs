@@ -1,4 +1,4 @@
-//! What a connection to a worker is told.
+//! Attempts on their way to a worker, and the orders that a connection takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::job::Job;
 use crate::outcome::Failure;
 pub(crate) use crate::scheduling::WorkerNumber;
 
-/// An attempt on its way to whoever performs it.
+/// An attempt on its way to a worker, or to a performer in this process.
 #[derive(Debug)]
 pub(crate) struct Assignment {
     pub(crate) job: Arc<Job>,
     /// Which attempt this is; the first is 1.
     pub(crate) attempt: u32,
-    /// It may only begin in the place of another one.
+    /// The attempt was sent ahead: it holds no slot, and begins only in the place of one that ends.
     pub(crate) ahead: bool,
     pub(crate) reply: ReplyTo,
 }
 
-/// Identifies an attempt between those who pass it on.
+/// Identifies an attempt between the loop or a caller, the supervisor and a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttemptKey {
     /// An attempt of the run that has the pool.
@@ -44,12 +44,12 @@ impl AttemptKey {
     }
 }
 
-/// Who hears what came of an attempt.
+/// Who gets the result of an attempt.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
-    /// The loop of a run.
+    /// The loop of a run gets it as a report.
     Loop { ticket: Ticket, reporter: Reporter },
-    /// Somebody who called the pool directly.
+    /// A caller of [`ProcessPool::run`](crate::process::ProcessPool::run) gets it as a reply.
     Caller {
         call: u64,
         reply: oneshot::Sender<Reply>,
@@ -69,7 +69,7 @@ impl Assignment {
         matches!(self.reply, ReplyTo::Loop { .. })
     }
 
-    /// Whether somebody still waits for what comes of it; a run always does.
+    /// Whether somebody still waits for the result. A run always does.
     pub(crate) fn is_wanted(&self) -> bool {
         match &self.reply {
             ReplyTo::Loop { .. } => true,
@@ -77,7 +77,7 @@ impl Assignment {
         }
     }
 
-    /// Tells whoever asked what came of the attempt.
+    /// Sends the final result of the attempt to whoever waits for it.
     pub(crate) fn answer(
         self,
         result: Result<Payload, Box<Failure>>,
@@ -105,7 +105,8 @@ impl Assignment {
         }
     }
 
-    /// Tells a run an answer that is not confirmed yet; a caller is told nothing before it is.
+    /// Sends a result that is not confirmed yet to a run. A caller gets nothing before it is confirmed, so its assignment
+    /// and result come back.
     pub(crate) fn answer_provisionally(
         self,
         result: Payload,
@@ -145,7 +146,7 @@ impl Assignment {
         }
     }
 
-    /// Tells the run something about the attempt; callers hear only its end.
+    /// Reports something about the attempt to its run. Callers get only the result.
     pub(crate) fn report(&self, report: impl FnOnce(Ticket) -> Report) {
         if let ReplyTo::Loop { ticket, reporter } = &self.reply {
             reporter.tell(report(*ticket));
@@ -153,7 +154,7 @@ impl Assignment {
     }
 }
 
-/// What came of a job that was run on a pool without an executor.
+/// The result of a job that a pool performed without an executor.
 #[derive(Debug)]
 pub struct Reply {
     /// The result, or why there is none.
@@ -174,18 +175,19 @@ impl Reply {
     }
 }
 
-/// What a connection to a worker is told.
+/// An order to the connection of a worker.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Perform this attempt.
     Perform(Assignment),
     /// Stop an attempt.
     Stop(AttemptKey, Stop),
-    /// Ask back what was sent ahead, because another worker is idle.
+    /// Ask the worker to give back what was sent ahead, because another worker is idle.
     Recall,
-    /// Nothing more will come for the pool of this worker, as far as anybody knows; or something will after all.
+    /// With `true`, the pool of this worker gets nothing more as far as anybody knows, so a filter that buffers may be told by
+    /// the end of its input. With `false`, something may come after all.
     Last(bool),
-    /// Stop all attempts: whoever had the worker is gone.
+    /// Stop all attempts of the run that used the worker: the run is gone.
     Abandon,
     /// Finish what the worker has, then end it.
     Retire(Retirement),
@@ -193,30 +195,30 @@ pub(crate) enum Order {
     Kill(Kill),
 }
 
-/// Why a supervisor has a worker killed.
+/// The reason for which the supervisor has a worker killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kill {
-    /// It uses more memory than its pool allows.
+    /// The worker uses more memory than its pool allows.
     Memory { used: u64, limit: u64 },
-    /// Nobody waits for it to end by itself.
+    /// All workers are ended at once, and nobody waits for them to end by themselves.
     Shutdown,
 }
 
-/// Why a worker is asked to end though nothing is wrong with it.
+/// The reason for which a worker is asked to end although nothing is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Retirement {
-    /// It has done as many jobs as a worker may.
+    /// The worker has done as many jobs as its pool allows one worker.
     MaxJobs,
-    /// It has reached its age.
+    /// The worker is as old as its pool allows.
     Age,
-    /// It had nothing to do for long.
+    /// The worker was idle for as long as its pool allows.
     Idle,
-    /// It uses more memory than it should.
+    /// The worker uses more memory than the soft limit of its pool.
     Memory,
-    /// Its pool is made smaller, or another pool needs the room.
+    /// The pool was made smaller, or another pool needs the room.
     Shrunk,
-    /// All workers end.
+    /// The pool or its supervisor shuts down.
     Shutdown,
 }
 
@@ -234,7 +236,7 @@ impl Retirement {
     }
 }
 
-/// The way to the connection of one worker.
+/// The sending end of the channel of orders to the connection of one worker.
 ///
 /// The channel has no bound of its own: what lies in it is bounded by the seats of the worker.
 #[derive(Debug, Clone)]
@@ -246,7 +248,7 @@ impl WorkerLink {
         (Self(orders), received)
     }
 
-    /// Hands over an attempt. It comes back if the worker's connection has ended.
+    /// Sends an attempt to the worker, or returns it if the worker's connection has ended.
     pub(crate) fn perform(&self, assignment: Assignment) -> Result<(), Assignment> {
         match self.0.send(Order::Perform(assignment)) {
             Err(mpsc::error::SendError(Order::Perform(assignment))) => Err(assignment),
@@ -255,39 +257,39 @@ impl WorkerLink {
         }
     }
 
-    /// Tells the connection something else. One that has ended has no worker left that it could concern.
+    /// Sends any other order. A connection that has ended has no worker left that the order could concern.
     pub(crate) fn order(&self, order: Order) {
         let _ = self.0.send(order);
     }
 }
 
-/// A worker that takes attempts, as its supervisor offers it.
+/// A worker that takes attempts, with all that is needed to send it some.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) number: WorkerNumber,
     pub(crate) name: WorkerName,
     pub(crate) link: WorkerLink,
-    /// How many attempts it works on at once.
+    /// How many attempts the worker works on at once.
     pub(crate) concurrency: u32,
-    /// It can be asked to give back what was sent ahead.
+    /// The worker can be asked to give back what was sent ahead.
     pub(crate) gives_back: bool,
-    /// It has shown that it reads its requests: by its hello, or by having read one.
+    /// The worker has shown that it reads its requests: by its hello, or by having read one.
     pub(crate) is_proven: bool,
-    /// What is known of it as a filter; of other workers nothing is.
+    /// What is known of the worker if it is a filter.
     pub(crate) filter: FilterState,
 }
 
-/// What is known of a worker as a filter.
+/// Whether the answers of a filter can be counted on, which decides how many items it is sent ahead.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FilterState {
-    /// Its count of lines has matched, so that it may be sent items ahead.
+    /// The filter's count of lines has matched, so it may be sent items ahead.
     pub(crate) is_aligned: bool,
-    /// How many items it may be sent ahead because it answers nothing.
+    /// How many items the filter may be sent ahead because it answers nothing.
     pub(crate) silent_ahead: u32,
 }
 
 impl FilterState {
-    /// Something was found out about it.
+    /// Takes in what the connection has found out.
     pub(crate) fn learn(&mut self, news: FilterNews) {
         match news {
             FilterNews::Aligned => self.is_aligned = true,
@@ -297,13 +299,13 @@ impl FilterState {
     }
 }
 
-/// What was found out about a filter.
+/// A fact that a connection has found out about its filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FilterNews {
-    /// The count of its lines matches, so it may be sent items ahead.
+    /// The count of the filter's lines matches, so it may be sent items ahead.
     Aligned,
-    /// It is to be asked for one item at a time until the count of its lines has matched.
+    /// The filter is to be sent one item at a time until the count of its lines has matched.
     Unaligned,
-    /// It answers nothing, so it may be sent so many items ahead.
+    /// The filter answers nothing. It may buffer its output, so it may be sent this many items ahead.
     Silent { ahead: u32 },
 }

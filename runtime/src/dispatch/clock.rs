@@ -1,54 +1,54 @@
-//! The clocks of an attempt: when it is asked to stop, and when it is killed.
+//! The timeouts of one attempt: when the attempt is asked to stop, and when it is killed.
 
 use std::time::{Duration, Instant};
 
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 
-/// The clocks of an attempt that has begun. A plain value: whoever performs the attempt asks it what is due.
+/// Keeps the timeouts of an attempt that has begun. It is a plain value: whoever performs the attempt asks it what is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttemptClock {
     started: Instant,
-    /// When the attempt last showed that it is alive.
-    last_sign: Instant,
+    /// When the attempt last reported progress. The idle timeout counts from then.
+    last_activity: Instant,
     stopping: Option<Stopping>,
 }
 
-/// An attempt that was asked to stop.
+/// That an attempt was asked to stop, and when it is killed if it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stopping {
     reason: StopReason,
     kill_at: Option<Instant>,
 }
 
-/// Why an attempt is to stop.
+/// The reason for which an attempt has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    /// It ran this long.
+    /// The attempt ran for as long as its soft or hard timeout.
     Time(Duration),
-    /// It showed no progress for this long.
+    /// The attempt reported no progress for as long as its idle timeout.
     Silence(Duration),
-    /// Nobody wants it any more.
+    /// The attempt was cancelled.
     Unwanted,
 }
 
-/// What is to be done with an attempt next.
+/// The next step that the timeouts of an attempt demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Ask it to stop.
+    /// Ask the attempt to stop.
     Ask(StopReason),
-    /// Kill it.
+    /// Kill the attempt.
     Kill(StopReason),
 }
 
-/// How an attempt can be stopped.
+/// The ways in which an attempt can be stopped, which depend on who performs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stoppable {
-    /// It can be asked, and has [a moment](Timeouts::LAST_MOMENT) at least before it is killed.
+    /// The attempt can be asked, and has [a moment](Timeouts::LAST_MOMENT) at least before it is killed.
     Asked,
-    /// It can be asked, and is killed at its hard time whether it has been asked or not: killing it costs nothing.
+    /// The attempt can be asked, and is killed at its hard timeout whether it was asked or not: killing it costs nothing.
     Dropped,
-    /// It can only be killed, which is done as late as its timeouts allow.
+    /// The attempt can only be killed, which costs its worker, so it is killed as late as its timeouts allow.
     Killed,
 }
 
@@ -56,27 +56,27 @@ impl AttemptClock {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             started: now,
-            last_sign: now,
+            last_activity: now,
             stopping: None,
         }
     }
 
-    /// How long the attempt has run.
+    /// Returns how long the attempt has run.
     pub(crate) fn ran(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
 
-    /// The attempt has shown that it is alive.
-    pub(crate) fn sign(&mut self, at: Instant) {
-        self.last_sign = self.last_sign.max(at);
+    /// Notes that the attempt has reported progress.
+    pub(crate) fn note_activity(&mut self, at: Instant) {
+        self.last_activity = self.last_activity.max(at);
     }
 
-    /// Why it was asked to stop, if it was.
+    /// Returns the reason for which the attempt was asked to stop, if it was.
     pub(crate) fn asked(&self) -> Option<StopReason> {
         self.stopping.map(|stopping| stopping.reason)
     }
 
-    /// The attempt was asked to stop. The first reason stays, and the nearest end counts.
+    /// Notes that the attempt was asked to stop. If it is asked again, the first reason stays and the earlier kill time counts.
     pub(crate) fn ask(
         &mut self,
         reason: StopReason,
@@ -106,7 +106,7 @@ impl AttemptClock {
         });
     }
 
-    /// What is to be done next, and when.
+    /// Returns what is to be done next, and when.
     pub(crate) fn next(&self, timeouts: &Timeouts, stoppable: Stoppable) -> Option<(Instant, Due)> {
         if let Some(Stopping { reason, kill_at }) = self.stopping {
             return Some((kill_at?, Due::Kill(reason)));
@@ -116,7 +116,7 @@ impl AttemptClock {
         };
         let soft = after(self.started, timeouts.soft, StopReason::Time);
         let hard = after(self.started, timeouts.hard, StopReason::Time);
-        let idle = after(self.last_sign, timeouts.idle, StopReason::Silence);
+        let idle = after(self.last_activity, timeouts.idle, StopReason::Silence);
         if stoppable == Stoppable::Killed {
             let (at, reason) = first(hard.or(soft), idle)?;
             return Some((at, Due::Kill(reason)));
@@ -147,7 +147,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 impl StopReason {
-    /// What an attempt comes to that stops for this reason.
+    /// The failure of an attempt that stops for this reason.
     pub(crate) fn failure(self) -> Failure {
         match self {
             Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),
@@ -159,7 +159,7 @@ impl StopReason {
         }
     }
 
-    /// What a worker is told.
+    /// The word for the reason in a `cancel` message to a worker.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Time(_) | Self::Silence(_) => "timeout",
@@ -225,7 +225,7 @@ mod tests {
             ..Timeouts::default()
         };
         let mut clock = AttemptClock::new(start);
-        clock.sign(start + SECOND * 4);
+        clock.note_activity(start + SECOND * 4);
         let due = clock.next(&timeouts, Stoppable::Killed);
         let hard = Due::Kill(StopReason::Time(SECOND * 5));
         assert_eq!(due, Some((start + SECOND * 5, hard)));

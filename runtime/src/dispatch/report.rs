@@ -1,4 +1,4 @@
-//! What the executor's loop hears, and what it says in return.
+//! The reports to the executor's loop, and what the loop says in return.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ pub(crate) enum Stop {
     Recall,
 }
 
-/// How much work a run has left for a pool.
+/// How much work a run has left for a pool, which decides whether the pool starts workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// Attempts run or may come. So many jobs wait for which no seat is free: pools grow by that.
+    /// Attempts run or may come. Pools grow by the number of jobs that wait without a free seat.
     Open { unseated: usize },
-    /// Nothing waits and nothing comes: what workers have is all that is left, if none of it fails.
+    /// Nothing waits and nothing comes. Only what workers have is left, unless an attempt fails and is tried again.
     Last,
-    /// No attempt begins any more, so a worker that ends needs no successor.
+    /// No attempt begins any more, so a worker that ends is not replaced.
     Over,
-    /// No attempt begins any more, and nobody waits for a worker to end well.
+    /// No attempt begins any more, and workers are killed instead of waited for.
     Killed,
 }
 
@@ -51,7 +51,7 @@ impl Demand {
     }
 }
 
-/// What the loop hears.
+/// A report to the executor's loop, from a connection, the supervisor or a local performer.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// An attempt has ended.
@@ -59,7 +59,7 @@ pub(crate) enum Report {
         ticket: Ticket,
         result: Result<Payload, Box<Failure>>,
         worker: Option<WorkerName>,
-        /// How long it ran.
+        /// How long the attempt ran, by the clock of work.
         ran: Duration,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
@@ -78,12 +78,12 @@ pub(crate) enum Report {
     Cleared { worker: WorkerName },
     /// Any result that this worker has given since [`Report::Cleared`] may be wrong.
     OutOfStep { worker: WorkerName, reason: String },
-    /// An attempt comes back that never began, so nobody is charged with it.
+    /// An attempt comes back that never began. It does not count as an attempt of its job.
     Returned {
         ticket: Ticket,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
-        /// Its worker takes no more attempts.
+        /// The worker that had it takes no more attempts.
         withdrawn: bool,
     },
     /// An attempt tells how far it has come.
@@ -97,7 +97,7 @@ pub(crate) enum Report {
     },
     /// A worker takes attempts from now on, or has said more of itself.
     Offered { kind: Kind, offer: Offer },
-    /// A worker has read a request, so it reads requests as they come.
+    /// A worker has read a request, which shows that it reads requests as they come.
     Proven { kind: Kind, worker: WorkerNumber },
     /// Something was found out about a filter.
     Filter {
@@ -107,7 +107,7 @@ pub(crate) enum Report {
     },
     /// A worker takes no more attempts. What it has goes on, and ends or comes back as ever.
     Withdrawn { kind: Kind, worker: WorkerNumber },
-    /// The supervisor has to know whether a worker that ends needs a successor: the loop says its demand anew.
+    /// The supervisor asks for the demand anew: it has to know whether a worker that has ended needs a successor.
     DemandWanted { kind: Kind },
     /// A pool's worker has introduced itself.
     Introduced {
@@ -123,7 +123,7 @@ pub(crate) enum Report {
     Worker(crate::event::WorkerNews),
 }
 
-/// A task, as its worker declares it.
+/// A task that a worker declares in its hello.
 #[derive(Debug, Clone)]
 pub(crate) struct Introduction {
     pub(crate) task: TaskName,

@@ -1,4 +1,4 @@
-//! The way of reports to the loop.
+//! The channels by which reports reach the loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,25 +9,25 @@ use super::report::Report;
 use crate::context::{Step, StepListener};
 use crate::ids::Ticket;
 
-/// How many steps and log lines may be on their way. What comes beyond that is counted and dropped: it is for people
+/// The capacity of the channel of steps and log lines. What comes beyond that is counted and dropped: it is for people
 /// to read, and nobody reads faster.
-const TALK: usize = 4096;
+const MESSAGE_CAPACITY: usize = 4096;
 
-/// Brings reports to the loop; a clone costs a counter.
+/// Sends reports to the loop of a run. A clone costs one reference count.
 ///
 /// A report on what became of an attempt is never dropped and never waits, since there are no more of them than there are
 /// attempts. A worker can talk without end, so steps and logs can be dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Reporter(Arc<Lines>);
+pub(crate) struct Reporter(Arc<Channels>);
 
 #[derive(Debug)]
-struct Lines {
+struct Channels {
     news: mpsc::UnboundedSender<Report>,
     talk: mpsc::Sender<Report>,
     dropped: AtomicU64,
 }
 
-/// The loop's end of it.
+/// The receiving ends of a [`Reporter`], which the loop has.
 #[derive(Debug)]
 pub(crate) struct Reports {
     pub(crate) news: mpsc::UnboundedReceiver<Report>,
@@ -37,8 +37,8 @@ pub(crate) struct Reports {
 impl Reporter {
     pub(crate) fn new() -> (Self, Reports) {
         let (news, heard_news) = mpsc::unbounded_channel();
-        let (talk, heard_talk) = mpsc::channel(TALK);
-        let lines = Lines {
+        let (talk, heard_talk) = mpsc::channel(MESSAGE_CAPACITY);
+        let channels = Channels {
             news,
             talk,
             dropped: AtomicU64::new(0),
@@ -47,20 +47,20 @@ impl Reporter {
             news: heard_news,
             talk: heard_talk,
         };
-        (Self(Arc::new(lines)), reports)
+        (Self(Arc::new(channels)), reports)
     }
 
-    /// Reports something. After the run has ended nobody listens, which is fine.
+    /// Sends a report. It is dropped without a word once the run has ended.
     pub(crate) fn tell(&self, report: Report) {
         self.0.tell(report);
     }
 
-    /// Takes the steps of attempts and brings them to the loop.
+    /// Returns a listener that sends the steps of attempts to the loop.
     pub(crate) fn step_listener(&self) -> Arc<dyn StepListener> {
         Arc::clone(&self.0) as Arc<dyn StepListener>
     }
 
-    /// Whether both bring reports to the same run.
+    /// Whether both reporters send to the same run.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -71,7 +71,7 @@ impl Reporter {
     }
 }
 
-impl Lines {
+impl Channels {
     fn tell(&self, report: Report) {
         match report {
             Report::Step { .. } | Report::Log { .. } => {
@@ -81,14 +81,14 @@ impl Lines {
                 }
             }
             news => {
-                // The run has ended, and with it the interest in this.
+                // An error means that the run has ended, so nobody waits for the report.
                 let _ = self.news.send(news);
             }
         }
     }
 }
 
-impl StepListener for Lines {
+impl StepListener for Channels {
     fn step(&self, ticket: Ticket, step: Step) {
         self.tell(Report::Step { ticket, step });
     }

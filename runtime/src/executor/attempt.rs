@@ -133,7 +133,7 @@ impl TimeLimits {
                 () = until(next.map(|(at, _)| at)) => {}
             }
             if let Some(last) = &self.last_progress {
-                clock.sign(last.at());
+                clock.note_activity(last.at());
             }
             let now = working_now();
             match clock.next(&self.timeouts, Stoppable::Dropped) {

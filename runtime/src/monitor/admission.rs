@@ -1,60 +1,59 @@
-//! Whether new jobs may start, as far as the machine is concerned.
+//! Decides whether the state of the machine allows new jobs to start.
 
 use std::fmt;
 
 use super::Reading;
 
-/// What has to be so for a new job to start. What is not said does not matter.
+/// The limits within which new jobs may start. A limit that is not set does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Admission {
-    /// So many bytes of memory have to be free.
+    /// How many bytes of memory have to be free.
     pub memory_free: Option<u64>,
-    /// The machine's load may be no higher. It is an average over a minute and follows late: with many short
-    /// jobs it overshoots.
+    /// The highest load of the machine. The load is an average over a minute and follows late, so many short jobs overshoot it.
     pub load: Option<f64>,
-    /// All workers together may use no more bytes of memory.
+    /// How many bytes of memory all workers may use together.
     pub memory_limit: Option<u64>,
 }
 
-/// Why no job may start.
+/// The limit that keeps new jobs from starting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shortage {
     /// Too little memory is free.
     MemoryFree {
-        /// How much is.
+        /// How many bytes are free.
         free: u64,
-        /// How much has to be.
+        /// How many bytes have to be free.
         wanted: u64,
     },
     /// The load is too high.
     Load {
-        /// What it is.
+        /// The load.
         load: f64,
-        /// What it may be.
+        /// The highest load that is allowed.
         limit: f64,
     },
     /// The workers use too much memory.
     MemoryLimit {
-        /// How much.
+        /// How many bytes the workers use.
         used: u64,
-        /// How much they may.
+        /// How many bytes the workers may use.
         limit: u64,
     },
 }
 
-/// Whether a job may start.
+/// The decision whether new jobs may start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Admit {
-    /// It may.
+    /// New jobs may start.
     Go,
-    /// It waits.
+    /// New jobs have to wait, because of this shortage.
     Hold(Shortage),
 }
 
-/// Decides for an [`Admission`], and remembers whether it is holding.
+/// Decides by the limits of an [`Admission`] whether new jobs may start, and remembers whether it holds them back.
 ///
-/// It holds when a limit is passed, and lets go when there is a tenth to spare: a job that starts at the very
-/// limit would only make it hold again.
+/// It holds jobs back when a limit is passed, and lets them start again when there is a tenth to spare. A job that starts
+/// right at the limit would only pass it again.
 ///
 /// ```
 /// use ratchet_runtime::monitor::{Admission, Admit, Gate, Reading};
@@ -73,7 +72,7 @@ pub struct Gate {
 }
 
 impl Admission {
-    /// What will never be so on this machine, if anything: more memory is to be free than there is.
+    /// The limit that this machine can never keep, if there is one: more memory has to be free than there is.
     pub fn never(&self, reading: &Reading) -> Option<Shortage> {
         let wanted = self.memory_free?;
         (wanted > reading.memory_total).then_some(Shortage::MemoryFree {
@@ -82,7 +81,7 @@ impl Admission {
         })
     }
 
-    /// What is wrong, with a margin or without.
+    /// The limit that is passed, with the margin or without it.
     fn shortage(&self, reading: &Reading, running: u64, spare: bool) -> Option<Shortage> {
         if let Some(wanted) = self.memory_free {
             let free = reading.memory_available;
@@ -121,7 +120,7 @@ impl Gate {
         }
     }
 
-    /// Whether new jobs may start while so many attempts run.
+    /// Decides whether new jobs may start while so many attempts run.
     pub fn decide(&mut self, reading: &Reading, running: u64) -> Admit {
         let shortage = self.admission.shortage(reading, running, self.holding);
         self.holding = shortage.is_some();
@@ -151,7 +150,7 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// A size for people.
+/// Formats a number of bytes for people.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {

@@ -1,4 +1,4 @@
-//! What the control group this process is in may use, and does: version 1 and 2, side by side if need be.
+//! The limits and the usage of the control group of this process, in version 1 and 2, and in a mixture of both.
 //!
 //! A group's limit holds for all below it, so the way up to the root is walked, and the tightest counts. In
 //! a container the path that `/proc/self/cgroup` tells may be that of the host, which is not there; then
@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is left to a control group, as its files tell.
+/// The limits and the usage of a control group, as its files say.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Cgroup {
     /// The tightest memory limit and what is used of it.
@@ -34,7 +34,7 @@ pub(super) struct Cpu {
     pub(super) used_seconds: f64,
 }
 
-/// Where this process's groups are.
+/// The folders of the control groups of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Groups {
     memory: Option<Group>,
@@ -47,7 +47,7 @@ struct Group {
     version: Version,
     mount: PathBuf,
     path: PathBuf,
-    /// In version 1 the time that is used is told by another controller.
+    /// The group of the controller `cpuacct`, which has the used time in version 1.
     usage_mount: PathBuf,
 }
 
@@ -58,13 +58,13 @@ enum Version {
 }
 
 impl Groups {
-    /// The groups of this process; none where the system has none.
+    /// Finds the groups of this process. There are none where the system has none.
     pub(super) fn find() -> Self {
         let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::of(&memberships, Path::new("/sys/fs/cgroup"))
     }
 
-    /// The groups that `/proc/self/cgroup` tells, where they are mounted.
+    /// The groups that `/proc/self/cgroup` names, below the folders where they are mounted.
     fn of(memberships: &str, mounts: &Path) -> Self {
         let one = |controller: &str| {
             let path = membership(memberships, controller)?;
@@ -95,7 +95,7 @@ impl Groups {
         }
     }
 
-    /// What the files tell now.
+    /// Reads the files of the groups.
     pub(super) fn read(&self) -> Cgroup {
         Cgroup {
             memory: self.memory.as_ref().and_then(Group::memory),
@@ -160,7 +160,7 @@ impl Group {
 /// Version 1 writes no limit as the greatest number of pages.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// The path of a controller's group; of version 2, which has no names, with an empty one.
+/// The path of the group of a controller. The empty name stands for version 2, which has one group for all controllers.
 fn membership<'a>(memberships: &'a str, controller: &str) -> Option<&'a str> {
     memberships.lines().find_map(|line| {
         let (number, rest) = line.split_once(':')?;
@@ -186,7 +186,7 @@ fn below(mount: &Path, path: &str) -> PathBuf {
     }
 }
 
-/// A file that is not there says nothing: not every group has every file.
+/// The text of a file, or nothing if it is not there: not every group has every file.
 fn text(folder: &Path, file: &str) -> Option<String> {
     fs::read_to_string(folder.join(file)).ok()
 }

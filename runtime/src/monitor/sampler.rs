@@ -1,4 +1,4 @@
-//! Real readings of this machine.
+//! Takes real readings of this machine.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -8,18 +8,18 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use super::cgroup::{Cgroup, Cpu, Groups};
 use super::{MonitorError, Probe, Reading, Usage};
 
-/// Asks the system.
+/// Takes readings of this machine and of the processes that this process has started.
 #[derive(Debug)]
 pub struct Sampler {
     system: System,
     own: Pid,
     groups: Groups,
-    /// When the processors were last looked at, and how much of them the control group had used.
+    /// The time of the last reading, and how much processor time the control group had used by then.
     last: Option<(Instant, Option<Cpu>)>,
 }
 
 impl Sampler {
-    /// Asks for this process and those it starts.
+    /// Makes a sampler for this process and those that it starts.
     pub fn new() -> Result<Self, MonitorError> {
         let system = System::new().map_err(|error| MonitorError::Unsupported(error.into()))?;
         Ok(Self {

@@ -1,10 +1,10 @@
-//! When to say that the machine runs short.
+//! Decides when to warn that the machine runs short of something.
 
 use std::fmt;
 
 use super::Reading;
 
-/// What may run short.
+/// A resource that can run short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Memory.
@@ -14,7 +14,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Its name in events.
+    /// The name of the resource in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -29,12 +29,12 @@ impl fmt::Display for Resource {
     }
 }
 
-/// The machine is short of something.
+/// A warning that the machine is short of a resource.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Warning {
-    /// Of what.
+    /// The resource that is short.
     pub resource: Resource,
-    /// How much of it is used.
+    /// How much of the resource is used, in percent.
     pub percent: f64,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Says once that a resource runs short, and again only after it did not for a while.
+/// Warns once when a resource runs short, and again only after its usage has fallen in between.
 ///
 /// ```
 /// use ratchet_runtime::monitor::{Reading, Warnings};
@@ -70,14 +70,14 @@ struct Level {
 const MARGIN: f64 = 5.0;
 
 impl Default for Warnings {
-    /// At 80 % of memory and 90 % of the processors.
+    /// Warns at 80 % of memory and 90 % of the processors.
     fn default() -> Self {
         Self::at(80.0, 90.0)
     }
 }
 
 impl Warnings {
-    /// At so many percent of memory and of the processors.
+    /// Warns at these percentages of memory and of the processors.
     pub fn at(memory: f64, cpu: f64) -> Self {
         let level = |threshold| Level {
             threshold,
@@ -89,7 +89,7 @@ impl Warnings {
         }
     }
 
-    /// What is to be said after this reading.
+    /// Returns the warnings that a reading gives rise to.
     pub fn observe(&mut self, reading: &Reading) -> Vec<Warning> {
         let memory = self.memory.observe(reading.memory_percent());
         let cpu = reading.cpu_percent.and_then(|cpu| self.cpu.observe(cpu));

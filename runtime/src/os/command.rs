@@ -1,7 +1,7 @@
 //! Runs a program once and gives back what it printed.
 //!
 //! ```text
-//! run() --Order--> a thread of its own --bytes--> OutputSink
+//! run() --ProgramRun--> a thread of its own --bytes--> OutputSink
 //!   | asks, kills          | starts it, reads, reaps
 //!   '------> Program <-----'
 //! ```
@@ -21,11 +21,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::program::{Order, Program, Reaped};
+use self::program::{Program, ProgramRun, Reaped};
 use self::threads::Threads;
 use super::output::Capture;
-
-use super::shortage::Starts;
+use super::shortage::RunningProcesses;
 use super::start::{PreparedProcess, Stdin};
 use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
@@ -34,16 +33,16 @@ use crate::suspension::{until, working_now};
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a run of a program is limited to.
+/// The limits of one run of a program: its time, and how much of its output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandLimits {
-    /// When to ask it to end.
+    /// How long the program may run before it is asked to end.
     pub soft: Option<Duration>,
-    /// When to kill it.
+    /// How long the program may run before it is killed.
     pub hard: Option<Duration>,
-    /// How long it may take to end once it was asked.
+    /// How long the program may take to end once it was asked.
     pub grace: Duration,
-    /// How many bytes to keep of its stdout, and of its stderr.
+    /// How many bytes to keep of each of stdout and stderr.
     pub capture_bytes: usize,
 }
 
@@ -58,34 +57,34 @@ impl Default for CommandLimits {
     }
 }
 
-/// Why a program was made to end.
+/// The reason for which a program was made to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopCause {
-    /// It ran beyond its soft or hard limit.
+    /// The program ran for longer than its soft or hard limit.
     Timeout,
-    /// Nobody wants its output any more.
+    /// The run of the program was cancelled.
     Cancelled,
-    /// It wanted to read from the terminal, or to change it, and the system stopped it for that.
+    /// The system stopped the program because it read from the terminal or changed it, so it was killed.
     Terminal,
 }
 
 /// How a program ended, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandEnd {
-    /// How it ended.
+    /// How the process ended.
     pub ended: Ended,
-    /// Why it was made to end, if it was.
+    /// The reason for which the program was made to end, if it was.
     pub stopped: Option<StopCause>,
 }
 
 impl StopCause {
-    /// What is said of a program that the terminal stopped.
+    /// The message of the failure of a program that the terminal stopped.
     pub const WANTED_TERMINAL: &str = "it was stopped because it wants the terminal (/dev/tty), which jobs do not get, \
          and was killed: give it what it asks for by an option, a variable or a file, or give it the terminal (--tty)";
 }
 
 impl CommandEnd {
-    /// It was cancelled while it waited for its start.
+    /// The end of a program that was cancelled while it waited for its start.
     fn never_started() -> Self {
         Self {
             ended: Ended {
@@ -98,36 +97,36 @@ impl CommandEnd {
         }
     }
 
-    /// Whether it ended well and by itself.
+    /// Whether the program ended by itself, with exit code 0.
     pub fn is_success(&self) -> bool {
         self.ended.exit.is_success() && self.stopped.is_none()
     }
 }
 
-/// What came of a program.
+/// How a program ended, and what it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutput {
-    /// How it ended.
+    /// How the process ended.
     pub ended: Ended,
-    /// Why it was made to end, if it was.
+    /// The reason for which the program was made to end, if it was.
     pub stopped: Option<StopCause>,
-    /// What it printed to stdout.
+    /// The beginning of what the program printed to stdout.
     pub stdout: Captured,
-    /// What it printed to stderr.
+    /// The beginning of what the program printed to stderr.
     pub stderr: Captured,
 }
 
 impl CommandOutput {
-    /// Whether it ended well and by itself.
+    /// Whether the program ended by itself, with exit code 0.
     pub fn is_success(&self) -> bool {
         self.ended.exit.is_success() && self.stopped.is_none()
     }
 }
 
-/// Runs programs.
+/// Runs programs to their ends, each on a thread of its own.
 ///
-/// A program's stdin is empty, unless it has the [terminal](ProcessConfig::terminal). What it leaves running in its group is killed when it ends. Dropping the
-/// future of a run kills the program.
+/// A program's stdin is empty, unless it has the [terminal](ProcessConfig::terminal). What it leaves running in its group is
+/// killed when it ends. Dropping the future of a run kills the program.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -142,13 +141,12 @@ impl CommandOutput {
 /// # }).unwrap();
 /// ```
 ///
-/// Cheap to clone; all clones share their threads, one a program that runs. Threads that find nothing to
-/// do for a while end.
+/// Cheap to clone; all clones share their threads. A thread that has had no program to run for a while ends.
 #[derive(Clone)]
 pub struct CommandRunner {
     keeper: Option<Keeper>,
     threads: Arc<Threads>,
-    starts: Arc<Starts>,
+    starts: Arc<RunningProcesses>,
 }
 
 impl fmt::Debug for CommandRunner {
@@ -160,7 +158,7 @@ impl fmt::Debug for CommandRunner {
 }
 
 impl CommandRunner {
-    /// A runner whose programs this keeper kills, should this process be killed.
+    /// Makes a runner. If this process is killed, the keeper kills the programs that run.
     pub fn new(keeper: Option<Keeper>) -> Self {
         Self {
             keeper,
@@ -188,9 +186,9 @@ impl CommandRunner {
         })
     }
 
-    /// Runs a program to its end and hands on what it prints, as it comes and without a limit.
+    /// Runs a program to its end and passes what it prints to a sink, as it comes and without a limit.
     ///
-    /// The sink has had everything when this is done.
+    /// The sink has received everything when this returns.
     ///
     /// Where the system is short of descriptors, processes or memory, or the program is just being written, this waits
     /// and tries again, and the limits count from the try that succeeds. Only a shortage that lasts is an error.
@@ -220,7 +218,7 @@ impl CommandRunner {
         }
     }
 
-    /// Runs a program to its end. An error means that it has not been started.
+    /// Runs a program to its end. An error means that it was not started.
     async fn try_run(
         &self,
         config: &ProcessConfig,
@@ -236,7 +234,7 @@ impl CommandRunner {
         };
         let (reply, replied) = oneshot::channel();
         let program = Arc::new(Program::default());
-        let order = Order {
+        let run = ProgramRun {
             process: PreparedProcess::new(config, stdin)?,
             terminal: config.terminal,
             keeper: self.keeper.clone(),
@@ -245,8 +243,8 @@ impl CommandRunner {
             sink,
             reply,
         };
-        self.threads.take(order)?;
-        let run = Run {
+        self.threads.take(run)?;
+        let run = CommandRun {
             ask_at: limits.soft.and_then(|soft| start.checked_add(soft)),
             kill_at: limits.hard.and_then(|hard| start.checked_add(hard)),
             grace: limits.grace,
@@ -259,8 +257,8 @@ impl CommandRunner {
     }
 }
 
-/// A program that runs; dropping it kills the program.
-struct Run {
+/// A program that runs on its thread. Dropping this kills the program.
+struct CommandRun {
     grace: Duration,
     program: Arc<Program>,
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
@@ -271,7 +269,7 @@ struct Run {
     ending: Ending,
 }
 
-impl Run {
+impl CommandRun {
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
             tokio::select! {
@@ -318,8 +316,8 @@ impl Run {
                 (ended.left_behind, ended.survivors) = group.clear().await;
             }
         } else {
-            // Killed, and either still not to be reaped, as it is stuck in the kernel, or together with its thread,
-            // in which the sink has panicked.
+            // The program was killed. Either the kernel has not let go of it within the limit, or its thread is gone because
+            // the sink has panicked.
             ended.ending = Ending::Killed;
             ended.survivors.extend(self.program.number());
         }
@@ -340,7 +338,7 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for CommandRun {
     fn drop(&mut self) {
         self.program.kill();
     }

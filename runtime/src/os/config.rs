@@ -1,10 +1,10 @@
-//! What to start, and how.
+//! The configuration of a process: program, arguments, environment and folder.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// A program with all that it is started with.
+/// A program with the arguments, the environment and the folder that it is started with.
 ///
 /// ```
 /// use ratchet_runtime::process::{Environment, ProcessConfig};

@@ -57,5 +57,5 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
 
 /// The limit that processes are started with, if it is not this process's own.
 pub(super) fn original() -> Option<Rlimit> {
-    ORIGINAL.get().cloned()
+    ORIGINAL.get().copied()
 }

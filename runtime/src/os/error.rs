@@ -1,4 +1,4 @@
-//! Why a process could not be had.
+//! The errors of starting processes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::ProcessConfig;
 
-/// Why a process could not be had.
+/// The reason for which a process could not be started or found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProcessError {

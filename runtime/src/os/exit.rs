@@ -6,24 +6,24 @@ use std::process::ExitStatus;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-/// What a process left when it ended.
+/// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It ended by itself with this code.
+    /// The process ended by itself with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended the process.
     Signal(i32),
-    /// Nobody can tell: somebody else took its status, or it would not die.
+    /// The status is not known: somebody else has reaped the process, or the kernel did not let go of it.
     Unknown,
 }
 
 impl Exit {
-    /// Whether it ended well.
+    /// Whether the exit code is 0.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
 
-    /// The code, or as shells have it, 128 and the signal.
+    /// The exit code, or 128 plus the number of the signal, as shells have it.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -84,24 +84,24 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 pub enum Ending {
     /// Nobody asked.
     ByItself,
-    /// It was asked, and ended.
+    /// The process was asked to end, and did.
     Asked,
-    /// It had to be killed.
+    /// The process had to be killed.
     Killed,
-    /// It was killed because the terminal had stopped it: it used the terminal without having it.
+    /// The process was killed because the terminal had stopped it: it used the terminal in the background.
     WantedTerminal,
 }
 
 /// A process that has ended, with all that it had started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// What it left.
+    /// The exit status of the process.
     pub exit: Exit,
-    /// How far somebody had to go.
+    /// Whether the process ended by itself, was asked to, or was killed.
     pub ending: Ending,
-    /// Whether something that it had started was still there, and was killed.
+    /// Whether a process of its group was still there after it, and was killed.
     pub left_behind: bool,
-    /// System ids of what could not even be killed in time.
+    /// The process ids of those that could not be killed in time.
     pub survivors: Vec<u32>,
 }
 

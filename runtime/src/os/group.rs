@@ -1,4 +1,4 @@
-//! A process group: one process that we started, and what it started in turn.
+//! A process group: a process that this process has started, and all that it has started in turn.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::suspension::working_now;
 /// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
-/// The system tells nobody that a group has become empty, so it is asked, at growing intervals.
+/// The first pause between two checks whether a killed group is empty, which the system reports to nobody. The pause doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -22,19 +22,20 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
     leader: Pid,
-    /// Its place on the list of the keeper, until it is known to be empty.
+    /// The group's line of the keeper's list, until the group is known to be empty.
     listing: Option<Listing>,
-    gone: bool,
+    /// The group is known to be empty, so its number may belong to another group.
+    is_known_empty: bool,
 }
 
 impl ProcessGroup {
-    /// The group that a process, just started, leads.
+    /// Makes the group of a process that was just started and leads it.
     pub(super) fn led_by(leader: Pid, listing: Option<Listing>) -> Self {
         groups::add(leader);
         Self {
             leader,
             listing,
-            gone: false,
+            is_known_empty: false,
         }
     }
 
@@ -51,7 +52,7 @@ impl ProcessGroup {
     }
 
     fn signal(&self, signal: Signal) {
-        if !self.gone {
+        if !self.is_known_empty {
             // It fails if nobody is left, which is what signals are sent for, or if all members have
             // changed their user, which puts them out of reach; `clear` reports those.
             let _ = kill_process_group(self.leader, signal);
@@ -67,7 +68,7 @@ impl ProcessGroup {
         self.leader.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// After its leader was reaped: the group, if somebody in it lives on.
+    /// Returns the group if a member of it lives on after its leader was reaped.
     pub(super) fn unless_empty(mut self) -> Option<Self> {
         if self.is_empty() {
             self.forget();
@@ -76,7 +77,7 @@ impl ProcessGroup {
         Some(self)
     }
 
-    /// Kills whoever is left after the leader was reaped, until nobody is.
+    /// Kills the members that are left after the leader was reaped, until there is none.
     ///
     /// Says whether there was anybody, and who could not be killed in time.
     pub(super) async fn clear(mut self) -> (bool, Vec<u32>) {
@@ -112,7 +113,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Who lives; if the system does not say, who lived before, or somebody.
+    /// The members that live. If the system does not say, those of the last check, or at least the leader.
     fn living(&self, before: Vec<u32>) -> Vec<u32> {
         let leader = self.number();
         match platform::living_members(leader) {
@@ -124,14 +125,14 @@ impl ProcessGroup {
 
     fn forget(&mut self) {
         groups::remove(self.leader);
-        self.gone = true;
+        self.is_known_empty = true;
         self.listing = None;
     }
 }
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        if !self.gone {
+        if !self.is_known_empty {
             self.kill();
             self.forget();
         }

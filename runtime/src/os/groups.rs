@@ -1,5 +1,5 @@
-//! Every process group that this process has started and that is not known to be empty: what is to be stopped while
-//! this process itself is stopped.
+//! The list of all process groups that this process has started and that may have members. They are stopped while this process
+//! itself is stopped.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::suspension::stand_still;
 /// file system that does not answer; who has typed Ctrl-Z does not wait for that.
 const START_LIMIT: Duration = Duration::from_secs(1);
 
-/// The groups of this process.
+/// The list of this process. It is global because Ctrl-Z stops everything that the process has started.
 static GROUPS: Groups = Groups::new();
 
 /// Stops every process group that this process has started, commands and workers alike, performs an action, and
@@ -31,23 +31,23 @@ pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
     action()
 }
 
-/// A process is being started: see [`begin_start`].
+/// Marks that a process is being started. See [`begin_start`].
 #[derive(Debug)]
 pub(super) struct Start<'a>(&'a Groups);
 
-/// To be had before a process is started and kept until its [`ProcessGroup`](super::group::ProcessGroup) exists.
+/// Call it before a process is started, and keep the result until its [`ProcessGroup`](super::group::ProcessGroup) exists.
 ///
 /// Without it, a process could start while all others are stopped, and run on. This blocks while they are.
 pub(super) fn begin_start() -> Start<'static> {
     GROUPS.begin_start()
 }
 
-/// A group exists. One that comes while all others are stopped is stopped as well.
+/// Adds a group to the list. If all others are stopped just now, it is stopped as well.
 pub(super) fn add(leader: Pid) {
     GROUPS.add(leader);
 }
 
-/// A group is empty, and its number no longer its own.
+/// Removes a group that is empty. From now on its number may belong to another group.
 pub(super) fn remove(leader: Pid) {
     GROUPS.remove(leader);
 }
@@ -55,7 +55,7 @@ pub(super) fn remove(leader: Pid) {
 #[derive(Debug)]
 struct Groups {
     state: Mutex<State>,
-    /// Told of the end of the last start, and of the end of a suspension.
+    /// Signalled at the end of the last start, and at the end of a suspension.
     changed: Condvar,
 }
 
@@ -66,7 +66,7 @@ struct State {
     is_suspended: bool,
 }
 
-/// All groups are stopped; they are continued when this is dropped.
+/// Keeps all groups stopped until it is dropped.
 #[derive(Debug)]
 struct Suspended<'a>(&'a Groups);
 
@@ -120,14 +120,14 @@ impl Groups {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing that runs under this lock can panic half way.
+    /// A poisoned lock is used all the same: no change under it can panic half way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Under the lock: a group leaves the list before its number can be another's.
+    /// Sends a signal to all groups. It is called under the lock, since a group is removed before another can get its number.
     fn signal(&self, to_all: Signal) {
         for leader in self
             .living

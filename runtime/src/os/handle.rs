@@ -1,4 +1,4 @@
-//! A process, as whoever talks to it has it.
+//! The handle on a process, for whoever talks to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Ended, Ending, Exit};
 
-/// Names a process of one manager; unlike the system's ids, it is never used again.
+/// The id of a process within one manager. Unlike the system's process ids it is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId(u64);
 
@@ -25,18 +25,18 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// What is known of a process that lives.
+/// The description of a process that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessInfo {
-    /// Its id here.
+    /// The id of the process within its manager.
     pub id: ProcessId,
-    /// The system's id of it, which is that of its group too.
+    /// The system's id of the process, which is the id of its group, too.
     pub system_id: u32,
     /// The program and its arguments.
     pub command: Arc<str>,
 }
 
-/// A process, as whoever talks to it has it: its pipes, and word of its end.
+/// The handle on a process: its pipes, and a watch on its end.
 ///
 /// Dropping it closes the pipes and does not end the process; the manager does that.
 pub struct ProcessHandle {
@@ -58,7 +58,7 @@ pub type Pipes = (
 );
 
 impl ProcessHandle {
-    /// A handle on pipes of any kind; in tests, on pipes in memory.
+    /// Makes a handle with pipes of any kind. In tests these are pipes in memory.
     pub fn new(id: ProcessId, pipes: Pipes, exit: ExitWatch) -> Self {
         Self {
             id,
@@ -69,24 +69,24 @@ impl ProcessHandle {
         }
     }
 
-    /// Which process it is.
+    /// The id of the process within its manager.
     pub fn id(&self) -> ProcessId {
         self.id
     }
 
-    /// Says how the system numbers it.
+    /// Sets the system's id of the process.
     #[must_use]
     pub fn with_system_id(mut self, system_id: u32) -> Self {
         self.system_id = Some(system_id);
         self
     }
 
-    /// How the system numbers it, if it is a process of this system.
+    /// The system's id of the process, if it is a process of this system.
     pub fn system_id(&self) -> Option<u32> {
         self.system_id
     }
 
-    /// Says how to learn what of its stdin the process has not read yet.
+    /// Sets the function that tells how much of its stdin the process has not read yet.
     #[must_use]
     pub fn with_unread_input(
         mut self,
@@ -108,12 +108,12 @@ impl ProcessHandle {
         self.unread.as_ref()?()
     }
 
-    /// Its stdin, stdout and stderr, for the one who asks first.
+    /// Takes the pipes to stdin, stdout and stderr. Only the first call gets them.
     pub fn take_pipes(&mut self) -> Option<Pipes> {
         self.pipes.take()
     }
 
-    /// Word of its end.
+    /// The watch on the end of the process.
     pub fn exit(&mut self) -> &mut ExitWatch {
         &mut self.exit
     }
@@ -136,7 +136,7 @@ pub struct ExitNotice(watch::Sender<Option<Ended>>);
 pub struct ExitWatch(watch::Receiver<Option<Ended>>);
 
 impl ExitWatch {
-    /// Both ends of the word.
+    /// Makes a notice and a watch for one process.
     pub fn channel() -> (ExitNotice, Self) {
         let (sender, receiver) = watch::channel(None);
         (ExitNotice(sender), Self(receiver))
@@ -156,14 +156,14 @@ impl ExitWatch {
         }
     }
 
-    /// How it has ended, if it has.
+    /// How the process has ended, if it has.
     pub fn ended(&self) -> Option<Ended> {
         self.0.borrow().clone()
     }
 }
 
 impl ExitNotice {
-    /// Says that it has ended.
+    /// Tells all watches that the process has ended.
     pub fn send(self, ended: Ended) {
         // Nobody has to be watching.
         self.0.send_replace(Some(ended));

@@ -37,8 +37,8 @@ use tokio::time::Instant;
 
 use super::platform;
 
-/// Its stdin is the pipe, on which nothing is ever said, and its stdout is the list.
-const PROGRAM: &str = r#"
+/// The script of the keeper. Its stdin is the pipe, on which nothing is ever written, and its stdout is the list.
+const SCRIPT: &str = r#"
 while read -r _; do :; done
 while read -r group; do
     [ -z "$group" ] || kill -s KILL -- "-$group"
@@ -55,10 +55,11 @@ const BLANK: [u8; LINE_BYTES] = *b"           \n";
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A keeper that lived this long was killed, and is no sign that keepers cannot live here.
-const LIVED: Duration = Duration::from_secs(10);
+/// A keeper that lived this long was killed by somebody. One that ends sooner may be unable to live on this system, so its
+/// successor is started after a pause.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Enough for waiting and for starting a process.
+/// The stack of the thread, which waits and starts processes.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Kills what this process leaves behind, should it be killed itself.
@@ -85,7 +86,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    keeper: Running,
+    keeper: KeeperProcess,
     /// How many lines the file has.
     lines: usize,
     /// Those of them that are reserved for nobody.
@@ -95,7 +96,7 @@ struct State {
 
 /// A keeper's process, and the pipe whose end it waits for.
 #[derive(Debug)]
-struct Running {
+struct KeeperProcess {
     process: Child,
     pipe: Option<ChildStdin>,
     since: Instant,
@@ -115,7 +116,7 @@ impl Keeper {
     /// this is an error, and one may go on without.
     pub fn start() -> io::Result<Self> {
         let file = platform::file_without_a_name()?;
-        let keeper = Running::start(&file)?;
+        let keeper = KeeperProcess::start(&file)?;
         let shared = Arc::new(Shared {
             file,
             state: Mutex::new(State {
@@ -222,10 +223,10 @@ pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
     line
 }
 
-impl Running {
+impl KeeperProcess {
     fn start(list: &File) -> io::Result<Self> {
         let mut process = Command::new("sh")
-            .args(["-c", PROGRAM])
+            .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
             .stdout(list.try_clone()?)
             .stderr(Stdio::null())
@@ -278,11 +279,11 @@ impl Shared {
                 return;
             }
             tracing::warn!("the keeper has ended, and is replaced");
-            if state.keeper.since.elapsed() > LIVED {
+            if state.keeper.since.elapsed() > STABLE_AFTER {
                 pause = FIRST_PAUSE;
             }
             loop {
-                match Running::start(&self.file) {
+                match KeeperProcess::start(&self.file) {
                     Ok(keeper) => {
                         state.keeper = keeper;
                         break;

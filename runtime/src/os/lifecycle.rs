@@ -1,4 +1,4 @@
-//! The end of a process: by itself, asked, or killed, and always with all that it had started.
+//! Watches a process until it has ended, and ends it when asked to, always with all that it has started.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// When a process is to be killed, by the clock of work, once it was asked to end; it only ever comes nearer.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
-/// Brings the time of the kill nearer; the first call asks the process to end.
+/// Moves the time of the kill to an earlier one. The first call also asks the process to end.
 pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Instant) {
     kill_at.send_if_modified(|known| {
         let nearer = known.is_none_or(|known| time < known);
@@ -28,7 +28,7 @@ pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Insta
     });
 }
 
-/// Waits for a process to end, ends it when asked to, and clears away what it leaves.
+/// Waits for the end of a process, ends it when asked to, and kills what it leaves behind in its group.
 pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: KillTime) -> Ended {
     let mut ending = Ending::ByItself;
     let mut asked = None;
@@ -40,7 +40,7 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
             biased;
             exit = child.wait() => break exit,
             changed = kill_at.changed(), if has_owner => {
-                // Without a sender nobody can ask any more: whoever owned the process is gone.
+                // The sender is gone, and with it the owner of the process: nobody wants it any more.
                 has_owner = changed.is_ok();
                 asked = if has_owner { *kill_at.borrow_and_update() } else { Some(working_now()) };
                 if ending == Ending::ByItself {

@@ -1,7 +1,7 @@
-//! Real processes on this machine: one actor owns them, everybody else sends it messages.
+//! Real processes on this machine. One actor owns them, and everybody else sends it orders.
 //!
 //! ```text
-//! LocalProcesses --Order--> actor --owns--> a watch task a process --Ended--> actor, ExitWatch
+//! LocalProcesses --ProcessOrder--> actor --owns--> a watch task a process --Ended--> actor, ExitWatch
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,26 +14,26 @@ use tokio::task::JoinSet;
 
 use super::child::Child;
 use super::lifecycle;
-use super::shortage::Starts;
+use super::shortage::RunningProcesses;
 use super::{
     ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
     ProcessManager,
 };
 use crate::suspension::working_now;
 
-/// Orders are few and answered at once; a caller that finds the queue full waits its turn.
-const ORDERS: usize = 64;
+/// The capacity of the channel of orders. They are few and answered at once, and a caller waits while it is full.
+const ORDER_CAPACITY: usize = 64;
 
 /// Processes on this machine.
 ///
 /// Dropping it kills them all, with everything that they started.
 #[derive(Debug)]
 pub struct LocalProcesses {
-    orders: mpsc::Sender<Order>,
-    starts: Arc<Starts>,
+    orders: mpsc::Sender<ProcessOrder>,
+    starts: Arc<RunningProcesses>,
 }
 
-enum Order {
+enum ProcessOrder {
     Spawn(
         ProcessConfig,
         oneshot::Sender<Result<ProcessHandle, ProcessError>>,
@@ -55,8 +55,8 @@ impl LocalProcesses {
 
     /// Starts the actor with a keeper that is there already, or with none.
     pub fn with_keeper(keeper: Option<Keeper>) -> Self {
-        let (orders, received) = mpsc::channel(ORDERS);
-        let starts = Arc::<Starts>::default();
+        let (orders, received) = mpsc::channel(ORDER_CAPACITY);
+        let starts = Arc::<RunningProcesses>::default();
         let actor = Actor {
             keeper,
             starts: Arc::clone(&starts),
@@ -70,7 +70,7 @@ impl LocalProcesses {
 
     async fn order<T>(
         &self,
-        order: impl FnOnce(oneshot::Sender<T>) -> Order + Send,
+        order: impl FnOnce(oneshot::Sender<T>) -> ProcessOrder + Send,
     ) -> Result<T, ProcessError> {
         let (answer, answered) = oneshot::channel();
         self.orders
@@ -86,7 +86,7 @@ impl ProcessManager for LocalProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let mut retry = self.starts.retry();
         loop {
-            let order = |answer| Order::Spawn(config.clone(), answer);
+            let order = |answer| ProcessOrder::Spawn(config.clone(), answer);
             match self.order(order).await? {
                 Err(ProcessError::Spawn { source, .. }) if retry.wait(&source).await => {}
                 started => return started,
@@ -103,12 +103,12 @@ impl ProcessManager for LocalProcesses {
     }
 
     async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError> {
-        self.order(Order::List).await
+        self.order(ProcessOrder::List).await
     }
 
     async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
         self.orders
-            .send(Order::Terminate(id, grace))
+            .send(ProcessOrder::Terminate(id, grace))
             .await
             .map_err(|_| ProcessError::Ended)
     }
@@ -117,23 +117,23 @@ impl ProcessManager for LocalProcesses {
 /// Owns the processes.
 struct Actor {
     keeper: Option<Keeper>,
-    starts: Arc<Starts>,
+    starts: Arc<RunningProcesses>,
     next: u64,
-    living: BTreeMap<ProcessId, Living>,
+    living: BTreeMap<ProcessId, LiveProcess>,
     watches: JoinSet<ProcessId>,
 }
 
-struct Living {
+struct LiveProcess {
     info: ProcessInfo,
     kill_at: watch::Sender<Option<Instant>>,
 }
 
 impl Actor {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::Receiver<ProcessOrder>) {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order),
+                    Some(order) => self.handle_order(order),
                     // Nobody is left to give orders; dropping the watches kills what they watch.
                     None => return,
                 },
@@ -145,15 +145,15 @@ impl Actor {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        // Whoever asked may have gone away; a process whose handle nobody takes is ended again.
+    fn handle_order(&mut self, order: ProcessOrder) {
+        // The caller may have gone away. A process whose handle nobody takes is ended again.
         match order {
-            Order::Spawn(config, answer) => {
+            ProcessOrder::Spawn(config, answer) => {
                 if let Err(Ok(handle)) = answer.send(self.spawn(&config)) {
                     self.terminate(handle.id(), Duration::ZERO);
                 }
             }
-            Order::List(answer) => {
+            ProcessOrder::List(answer) => {
                 let _ = answer.send(
                     self.living
                         .values()
@@ -161,7 +161,7 @@ impl Actor {
                         .collect(),
                 );
             }
-            Order::Terminate(id, grace) => self.terminate(id, grace),
+            ProcessOrder::Terminate(id, grace) => self.terminate(id, grace),
         }
     }
 
@@ -179,7 +179,7 @@ impl Actor {
             command: Arc::from(config.to_string()),
         };
         self.starts.started();
-        self.living.insert(id, Living { info, kill_at });
+        self.living.insert(id, LiveProcess { info, kill_at });
         self.watches.spawn(async move {
             notice.send(lifecycle::watch(child, group, kill_time).await);
             id

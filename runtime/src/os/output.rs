@@ -1,4 +1,4 @@
-//! What a process printed, within limits.
+//! Keeps what a process has printed, within limits.
 
 mod excerpt;
 
@@ -11,9 +11,9 @@ pub use excerpt::OutputExcerpt;
 /// One of the two pipes that a program prints into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
-    /// For results.
+    /// The standard output, for results.
     Stdout,
-    /// For everything else.
+    /// The standard error, for everything else.
     Stderr,
 }
 
@@ -64,14 +64,14 @@ impl OutputSink for Capture {
 /// The beginning of what a process printed, and how much more there was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
-    /// What was kept.
+    /// The bytes that were kept.
     pub bytes: Vec<u8>,
-    /// How many bytes were not.
+    /// How many bytes were not kept.
     pub dropped: u64,
 }
 
 impl Captured {
-    /// Adds what was printed next, as far as there is room.
+    /// Adds what was printed next, up to the limit.
     pub fn push(&mut self, bytes: &[u8], limit: usize) {
         let room = limit.saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
@@ -165,7 +165,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// A ring of so many bytes.
+    /// Makes a ring of so many bytes.
     pub fn new(size: usize) -> Self {
         Self {
             bytes: VecDeque::new(),
@@ -189,18 +189,18 @@ impl Tail {
         self.dropped + self.start() as u64
     }
 
-    /// As an excerpt, which has no beginning where something was forgotten.
+    /// Makes an excerpt. If something was forgotten, it has only an end and no beginning.
     pub fn to_excerpt(&self) -> OutputExcerpt {
         OutputExcerpt::with_gap(String::new(), self.dropped(), &self.to_text())
     }
 
-    /// As text, from the first whole line on: what is not UTF-8 is replaced.
+    /// The kept text from the first whole line on. What is not UTF-8 is replaced.
     pub fn to_text(&self) -> String {
         let bytes: Vec<u8> = self.bytes.range(self.start()..).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Where the first whole line begins.
+    /// The index at which the first whole line begins.
     fn start(&self) -> usize {
         if self.dropped == 0 {
             return 0;

@@ -1,4 +1,4 @@
-//! Starts that fail because the system is short of something for the moment: they are tried again.
+//! Tries again to start a process when the system is short of descriptors, processes or memory.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,31 +11,33 @@ use tokio::time::timeout;
 use crate::suspension::working_now;
 
 /// How long a shortage may last, while nothing of ours runs whose end could relieve it, before a start fails.
-const LIMIT: Duration = Duration::from_secs(30);
+const SHORTAGE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two tries, unless something ends before that.
+/// The first pause between two tries. The pause doubles, and ends early when a process of ours ends.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The starts and ends of one runner or manager: a shortage is waited out together.
+/// Counts the processes of one runner or manager. All starts that wait for a shortage share it.
 #[derive(Debug, Default)]
-pub(super) struct Starts {
-    /// How many processes run. The count decides only whether there is hope, so it orders nothing.
+pub(super) struct RunningProcesses {
+    /// How many processes run. Relaxed accesses are enough: the count decides only whether waiting may help, and orders
+    /// nothing.
     running: AtomicUsize,
     /// Wakes one start that waits.
     ended: Notify,
-    told: AtomicBool,
+    /// The shortage was logged.
+    is_logged: AtomicBool,
 }
 
-/// A start that has failed for want of something, and how long it has been tried.
+/// The tries of one start: how long it has failed, and how long to pause before the next try.
 #[derive(Debug)]
-pub(super) struct Retry<'a> {
-    starts: &'a Starts,
+pub(super) struct StartRetry<'a> {
+    starts: &'a RunningProcesses,
     since: Option<Instant>,
     pause: Duration,
 }
 
-impl Starts {
+impl RunningProcesses {
     pub(super) fn started(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
     }
@@ -45,9 +47,9 @@ impl Starts {
         self.ended.notify_one();
     }
 
-    /// For one start.
-    pub(super) fn retry(&self) -> Retry<'_> {
-        Retry {
+    /// Begins the tries of one start.
+    pub(super) fn retry(&self) -> StartRetry<'_> {
+        StartRetry {
             starts: self,
             since: None,
             pause: FIRST_PAUSE,
@@ -55,7 +57,7 @@ impl Starts {
     }
 
     fn tell(&self, error: &io::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %error,
                 "a process cannot be started for the moment: fewer run at once, and it is tried again"
@@ -64,10 +66,10 @@ impl Starts {
     }
 }
 
-impl Retry<'_> {
-    /// Waits until it is worth another try, and says whether it is.
+impl StartRetry<'_> {
+    /// Waits until another try is worthwhile, and returns whether it is.
     ///
-    /// It is not if the error is no shortage, or if the shortage lasts. While processes run, their ends may
+    /// It is not worthwhile if the error is no shortage, or if the shortage lasts. While processes run, their ends may
     /// relieve a shortage of descriptors, processes or memory; nothing but time relieves a program that is being
     /// written.
     pub(super) async fn wait(&mut self, error: &io::Error) -> bool {
@@ -81,18 +83,18 @@ impl Retry<'_> {
         let since = *self.since.get_or_insert(now);
         if has_hope {
             self.since = Some(now);
-        } else if now.duration_since(since) >= LIMIT {
+        } else if now.duration_since(since) >= SHORTAGE_LIMIT {
             return false;
         }
         self.starts.tell(error);
-        // Whether something has ended or the pause is over: it is tried again.
+        // It is tried again whether a process has ended or the pause is over.
         let _ = timeout(self.pause, self.starts.ended.notified()).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
     }
 }
 
-/// Whether an error says that the system is short of something, which may soon be otherwise.
+/// Whether an error says that the system is short of something for the moment.
 fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [Errno; 5] = [
         Errno::MFILE,
@@ -124,23 +126,23 @@ mod tests {
             Errno::NOMEM,
             Errno::TXTBSY,
         ] {
-            let starts = Starts::default();
+            let starts = RunningProcesses::default();
             let (mut retry, start) = (starts.retry(), working_now());
             while retry.wait(&error(errno)).await {}
-            assert!(working_now() - start >= LIMIT, "{errno:?}");
+            assert!(working_now() - start >= SHORTAGE_LIMIT, "{errno:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_no_shortage_fails_a_start_at_once() {
-        let starts = Starts::default();
+        let starts = RunningProcesses::default();
         assert!(!starts.retry().wait(&error(Errno::NOENT)).await);
         assert!(!starts.retry().wait(&error(Errno::TOOBIG)).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_start_waits_as_long_as_something_runs_and_is_woken_by_its_end() {
-        let starts = Starts::default();
+        let starts = RunningProcesses::default();
         starts.started();
         let mut retry = starts.retry();
         for _ in 0..1000 {

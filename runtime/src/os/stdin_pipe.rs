@@ -1,4 +1,4 @@
-//! The stdin of a process, of which it can be known what the process has not read yet.
+//! The stdin of a process, which tells how much of it the process has not read yet.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::process::ChildStdin;
 /// The writing end of the pipe to a process.
 pub(super) struct StdinPipe(Arc<Mutex<ChildStdin>>);
 
-/// Sees the pipe without keeping it open: the process reads its end when the writer is dropped.
+/// Tells how much of the pipe is unread. It does not keep the pipe open, or the process would never read its end.
 pub(super) struct UnreadStdin(Weak<Mutex<ChildStdin>>);
 
 impl StdinPipe {

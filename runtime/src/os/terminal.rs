@@ -1,4 +1,4 @@
-//! The terminal, lent to one program at a time.
+//! Gives the terminal to one program at a time.
 //!
 //! A terminal has one foreground group, which may read from it and gets Ctrl-C and Ctrl-Z. A program with
 //! [`ProcessConfig::terminal`](super::ProcessConfig::terminal) leads that group while it runs; afterwards this process's
@@ -27,38 +27,39 @@ const PATH: &str = "/dev/tty";
 /// handler of SIGCHLD, which a library must not install.
 pub(super) const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After so many looks at a program that Ctrl-Z has stopped while this process runs on, the program is continued: nobody
-/// in this process has handled the SIGTSTP, or there is no shell that could continue it.
-const LOOKS_AT_STOPPED: u32 = 10;
+/// After so many checks of a program that Ctrl-Z has stopped while this process runs on, the program is continued: nobody in
+/// this process has handled the SIGTSTP, or there is no shell that could continue it.
+const CHECKS_BEFORE_CONTINUE: u32 = 10;
 
-/// Whoever holds it lends the terminal to a program.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held by the thread whose program has the terminal.
+static TERMINAL_LOCK: Mutex<()> = Mutex::new(());
 
-/// The terminal while a program has it. Dropping this takes it back, with the modes that it had.
+/// Keeps the terminal given to a program. Dropping it gives the terminal back to this process, with the modes of before.
 #[derive(Debug)]
-pub(super) struct Loan {
+pub(super) struct TerminalGuard {
     terminal: File,
     modes: Termios,
     /// The modes that the program had set when it was stopped.
     program_modes: Option<Termios>,
     group: Option<Pid>,
-    looks_at_stopped: u32,
+    checks_while_stopped: u32,
     // The last to be dropped.
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Why a program cannot go on with the terminal.
+/// The result of a check of a program that has the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum TerminalCheck {
+    /// The program goes on.
     GoesOn,
-    /// The terminal cannot be had, and the program is stopped because it wants it.
+    /// The program is stopped because it wants the terminal, which cannot be had any more.
     Lost,
 }
 
-impl Loan {
+impl TerminalGuard {
     /// Waits until no other program has the terminal and this process is in its foreground.
     pub(super) fn take() -> io::Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TERMINAL_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let no_terminal = |error: io::Error| {
             io::Error::new(
                 error.kind(),
@@ -72,20 +73,20 @@ impl Loan {
             terminal,
             program_modes: None,
             group: None,
-            looks_at_stopped: 0,
+            checks_while_stopped: 0,
             _turn: turn,
         })
     }
 
-    /// A program was started. On Linux it has taken the terminal by itself before it began.
+    /// Gives the terminal to a program that was started. On Linux the program has taken it before its exec.
     pub(super) fn begin(&mut self, group: Pid) {
         self.group = Some(group);
         self.give(group);
     }
 
-    /// Looks at a program, as it may have been stopped: by Ctrl-Z, or because another process had the terminal.
-    pub(super) fn look(&mut self, program: Pid) -> Look {
-        // While everything is suspended, a stopped program means nothing.
+    /// Checks whether the program was stopped, by Ctrl-Z or because another process had the terminal, and acts on it.
+    pub(super) fn check(&mut self, program: Pid) -> TerminalCheck {
+        // Waits for the end of a suspension: while everything is stopped, a stopped program means nothing.
         let _no_suspension = groups::begin_start();
         let owner = tcgetpgrp(&self.terminal).ok();
         let stopped_by = stopping_signal(program);
@@ -97,31 +98,31 @@ impl Loan {
                 // As if Ctrl-Z had been typed at this process, too: it stops everything, and itself. It fails only for
                 // processes of others.
                 let _ = kill_process(getpid(), Signal::TSTP);
-                self.looks_at_stopped = 0;
-                return Look::GoesOn;
+                self.checks_while_stopped = 0;
+                return TerminalCheck::GoesOn;
             }
-            self.looks_at_stopped += 1;
-            if self.looks_at_stopped < LOOKS_AT_STOPPED {
-                return Look::GoesOn;
+            self.checks_while_stopped += 1;
+            if self.checks_while_stopped < CHECKS_BEFORE_CONTINUE {
+                return TerminalCheck::GoesOn;
             }
         }
         if owner == Some(program) {
-            return Look::GoesOn;
+            return TerminalCheck::GoesOn;
         }
         // This process was continued, and so was the program, which is not in the foreground. `fg` has put this process
         // there; after `bg` this stops it again.
         if stopped_by.is_some() || owner == Some(getpgrp()) {
             if wait_for_foreground(&self.terminal).is_err() {
                 return if wants_terminal {
-                    Look::Lost
+                    TerminalCheck::Lost
                 } else {
-                    Look::GoesOn
+                    TerminalCheck::GoesOn
                 };
             }
-            self.looks_at_stopped = 0;
+            self.checks_while_stopped = 0;
             self.give(program);
         }
-        Look::GoesOn
+        TerminalCheck::GoesOn
     }
 
     fn give(&mut self, group: Pid) {
@@ -148,7 +149,7 @@ impl Loan {
     }
 }
 
-impl Drop for Loan {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         let Ok(owner) = tcgetpgrp(&self.terminal) else {
             return;

@@ -12,7 +12,9 @@ use ahead::Estimate;
 pub use lease::Lease;
 pub(crate) use seats::{SeatId, Seats};
 
-use super::supervisor::{Acquirer, Attachment, Call, Command, InUse, PoolId, supervisor_ended};
+use super::supervisor::{
+    Attachment, Call, Command, InUseFlag, LeaseRequest, PoolId, supervisor_ended,
+};
 use super::{PoolMetrics, ProcessSupervisor, StartedPrograms};
 use crate::Error;
 use crate::dispatch::{Reply, Reporter};
@@ -52,7 +54,7 @@ pub struct ProcessPool {
     config: Arc<PoolConfig>,
     programs: Arc<StartedPrograms>,
     supervisor: mpsc::UnboundedSender<Command>,
-    in_use: InUse,
+    in_use: InUseFlag,
 }
 
 impl ProcessPool {
@@ -72,21 +74,21 @@ impl ProcessPool {
             config,
             programs,
             supervisor,
-            in_use: InUse::default(),
+            in_use: InUseFlag::default(),
         }
     }
 
-    /// What it was made with.
+    /// The configuration of the pool.
     pub fn config(&self) -> &PoolConfig {
         &self.config
     }
 
-    /// What its workers run, as it was before the first of them started.
+    /// The stamps of the files that the workers run, taken before the first worker started.
     pub(crate) fn programs(&self) -> &Arc<StartedPrograms> {
         &self.programs
     }
 
-    /// Takes the pool for a run, which knows it as `kind`. Refused while another run has it.
+    /// Attaches a run, which knows the pool as `kind`. It is refused while another run uses the pool.
     pub(crate) fn attach(&self, kind: Kind, reporter: Reporter) -> Result<Attachment, Error> {
         let (supervisor, in_use) = (self.supervisor.clone(), self.in_use.clone());
         Attachment::new(self.id, self.name(), supervisor, in_use, kind, reporter)
@@ -97,25 +99,25 @@ impl ProcessPool {
         Seats::new(Arc::clone(&self.config))
     }
 
-    /// Its name.
+    /// The name of the pool.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// Has some worker do a job. Dropping the future cancels the job.
+    /// Runs a task on one of the workers. Dropping the future cancels the job.
     pub async fn run(&self, job: Job) -> Reply {
         Call::make(&self.supervisor, self.id, None, job).await
     }
 
-    /// Waits for a worker of one's own.
+    /// Waits until a worker is idle, and leases it.
     pub async fn acquire(&self) -> Result<Lease, Box<Failure>> {
         let (answer, answered) = oneshot::channel();
         let supervisor = self.supervisor.downgrade();
-        let acquirer = Acquirer { answer, supervisor };
-        let asked = self.supervisor.send(Command::Acquire(self.id, acquirer));
+        let request = LeaseRequest { answer, supervisor };
+        let asked = self.supervisor.send(Command::Acquire(self.id, request));
         match asked.ok() {
             Some(()) => match answered.await {
-                Ok(lease) => Ok(lease?.of(self.supervisor.clone())),
+                Ok(lease) => Ok(lease?.arrived(self.supervisor.clone())),
                 Err(_) => Err(Box::new(supervisor_ended())),
             },
             None => Err(Box::new(supervisor_ended())),
@@ -130,12 +132,12 @@ impl ProcessPool {
             .await
     }
 
-    /// How many workers it has: those that start and those that work, without those that leave.
+    /// How many workers the pool has: those that start and those that work, without those that leave.
     pub async fn size(&self) -> Result<u32, Error> {
         Ok(self.metrics().await?.size)
     }
 
-    /// What it has done so far.
+    /// The figures of the pool: how many workers it has started, how many jobs they have done, and so on.
     pub async fn metrics(&self) -> Result<PoolMetrics, Error> {
         self.ask(|answer| Command::Metrics(self.id, answer)).await
     }

@@ -1,4 +1,4 @@
-//! The files that a process is started from: what a cached result depends on beside its input.
+//! The files that workers and commands are started from. Cached results depend on their content.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use ratchet_caching::{CacheError, FileHasher, InputFiles, ProgramStamps};
 use crate::ids::WorkerName;
 use crate::os::ProcessConfig;
 
-/// The words of a command, and where the files that they name are looked for.
+/// The words of a command, and the folders in which the files that they name are looked for.
 #[derive(Debug)]
 pub(crate) struct CommandLine {
     pub(crate) words: Vec<OsString>,
@@ -31,7 +31,7 @@ impl CommandLine {
         })
     }
 
-    /// Reads the files that the words name.
+    /// Hashes the files that the words name.
     pub(crate) fn read(&self, hasher: &FileHasher) -> Result<InputFiles, CacheError> {
         let search_path = self.search_path.as_deref();
         InputFiles::of_command(hasher, &self.folder, &self.words, search_path)
@@ -42,7 +42,7 @@ impl CommandLine {
     }
 }
 
-/// A folder as the system calls it, wherever this process is.
+/// The absolute path of a folder.
 pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
     std::path::absolute(folder).map_err(|error| CacheError::Io {
         action: "find the folder of",
@@ -51,7 +51,7 @@ pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
     })
 }
 
-/// What the workers of a pool run, as it was when the pool was made.
+/// The content of the files that the workers of a pool run, as it was when the pool was made.
 ///
 /// A worker reads its program once, when it starts, and then works for a long time. A script that is edited meanwhile does
 /// not change what the worker answers, so its results belong to the content of then. A worker that replaces another one
@@ -70,7 +70,7 @@ pub(crate) struct StartedPrograms {
 }
 
 impl StartedPrograms {
-    /// Looks at the files of a process that is about to be started.
+    /// Takes the stamps of the files of a process. Call it before the first worker starts.
     pub(crate) fn about_to_start(process: &ProcessConfig) -> Self {
         let look = || {
             let command = CommandLine::of(process)?;
@@ -105,7 +105,7 @@ impl StartedPrograms {
             .contains(worker)
     }
 
-    /// Finds out whether a worker that has a result was started from that content. Reads files.
+    /// Finds out whether a worker that has a result was started from that content. It reads files, so it blocks.
     pub(crate) fn find_out(&self, worker: &WorkerName, hasher: &FileHasher) -> bool {
         let unchanged = self
             .content

@@ -1,10 +1,10 @@
 //! The supervisor: one actor that owns all workers.
 //!
 //! ```text
-//! pools, runs --Command--> supervisor --Order--> a connection a worker ==pipes== worker
-//!                 ^            ^                     |    |
-//!                 |            +---------News--------+    |
-//!                 +--Report (who there is)--+             +--Report, Reply (what came of it)--> whoever asked
+//! pools, runs --Command--> supervisor --Order--> connection (one a worker) ==pipes== worker
+//!      ^                    |      ^                 |    |
+//!      |                    |      +--WorkerEvent----+    +--Report, Reply: results--> runs, callers
+//!      +--Report: workers---+
 //! ```
 //!
 //! The supervisor starts, watches, replaces and ends workers, and offers them to whoever has their pool. It gives attempts
@@ -29,13 +29,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use actor::Actor;
 pub(crate) use attachment::Attachment;
-pub(super) use attachment::InUse;
+pub(super) use attachment::InUseFlag;
 pub(super) use call::{Call, supervisor_ended};
 pub(crate) use memory::MemoryProbe;
 pub use metrics::PoolMetrics;
-pub(super) use pool_state::Holder;
 #[cfg(doc)]
 use pool_state::PoolState;
+pub(super) use pool_state::PoolUser;
 
 use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
@@ -85,28 +85,28 @@ impl RunId {
     }
 }
 
-/// What others ask of the supervisor. None of the channel's users waits, so it has no bound of its own:
+/// A command to the supervisor. None of the channel's users waits, so it has no bound of its own:
 /// what is in it is bounded by what they have in flight.
 pub(super) enum Command {
     Add(Box<PoolConfig>, oneshot::Sender<Result<PoolId, Error>>),
-    Attach(PoolId, Holder),
+    Attach(PoolId, PoolUser),
     Detach(PoolId, RunId),
     Demand(PoolId, RunId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
     Stop(PoolId, AttemptKey, Stop),
-    Acquire(PoolId, Acquirer),
+    Acquire(PoolId, LeaseRequest),
     Release(PoolId, WorkerNumber),
     ScaleTo(PoolId, u32, oneshot::Sender<()>),
     Metrics(PoolId, oneshot::Sender<PoolMetrics>),
-    Weighed(BTreeMap<u32, u64>),
+    MemoryMeasured(BTreeMap<u32, u64>),
     Close(oneshot::Sender<()>),
 }
 
-/// Somebody who wants a worker for themselves.
-pub(super) struct Acquirer {
+/// The request of a caller for a lease.
+pub(super) struct LeaseRequest {
     pub(super) answer: oneshot::Sender<Result<Lease, Box<Failure>>>,
-    /// Whom the lease tells of its drop. Waiting for a worker must not keep the supervisor alive.
+    /// The supervisor that the lease tells of its drop. A request that waits must not keep the supervisor alive, so this is weak.
     pub(super) supervisor: mpsc::WeakUnboundedSender<Command>,
 }
 

@@ -1,13 +1,13 @@
-//! One worker, from its start to its end: a task that owns its process, its pipes and its attempts.
+//! The connection to one worker: a task that owns the worker's process, its pipes and its attempts, from start to end.
 //!
 //! ```text
 //! run, supervisor --Order--> connection <==bytes==> worker process
 //!                                |  |
-//!          supervisor <--News----+  +--Report, Reply--> whoever asked for the attempt
+//!     supervisor <--WorkerEvent--+  +--Report, Reply--> whoever gave the attempt
 //! ```
 //!
-//! Attempts come straight from the run that has the pool, and their answers go straight back to it; the supervisor hears
-//! numbers. Whatever happens to the worker, each attempt that was given to it is answered or given back, once.
+//! Attempts come straight from the run that uses the pool, and their results go straight back to it. The supervisor gets
+//! only figures. Whatever happens to the worker, each attempt that was given to it is answered or given back exactly once.
 
 mod alignment;
 mod asking;
@@ -33,8 +33,8 @@ use tokio::time::{Sleep, sleep_until};
 use self::filter::Filter;
 use self::in_flight::InFlight;
 use self::stderr::Stderr;
-use super::cause::Cause;
-use super::news::{Death, Load, News};
+use super::end_cause::EndCause;
+use super::event::{WorkUpdate, WorkerEnd, WorkerEvent};
 use crate::dispatch::{Assignment, AttemptKey, Due, Kill, Order, Retirement, Stop, StopReason};
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
@@ -42,33 +42,33 @@ use crate::os::{ExitWatch, ProcessHandle, ProcessManager};
 use crate::suspension::{CATCH_UP, LATE, working_now};
 use crate::worker::config::{Language, PoolConfig};
 
-/// How many orders are taken at once: they leave in one write.
+/// How many orders are taken from the channel at once. Their requests leave in one write.
 const ORDERS: usize = 256;
 
-/// How many ended attempts the supervisor hears of at once while the worker is busy all the time.
-const TOLD_AT_ONCE: u32 = 1024;
+/// How many attempts of a worker that is never idle may end before the supervisor is sent an update.
+const MAX_UNREPORTED: u32 = 1024;
 
 /// How often to look whether a worker that says no hello has read its first request. Until it has, no other attempt
 /// may take a token of the rate that this one has taken.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const PROOF_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a connection is made with.
+/// A connection that has not started its worker yet.
 pub(crate) struct Connection {
     pub(crate) name: WorkerName,
     pub(crate) config: Arc<PoolConfig>,
     pub(crate) manager: Arc<dyn ProcessManager>,
-    /// A worker of its kind has shown that it says no hello; nobody waits for one again.
+    /// An earlier worker of the pool has shown that these workers say no hello, so this one is not waited for.
     pub(crate) expect_silence: bool,
-    /// The number of jobs after which the supervisor wants to replace it.
+    /// The number of jobs after which the supervisor replaces the worker.
     pub(crate) max_jobs: Option<u64>,
-    /// The worker's number, with which its news are marked.
+    /// The number of the worker over all pools, which marks its events.
     pub(crate) number: u64,
-    pub(crate) news: mpsc::UnboundedSender<(u64, News)>,
+    pub(crate) events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
 }
 
 impl Connection {
-    /// Starts the worker and stays with it to its end.
+    /// Starts the worker and serves it until it has ended.
     pub(crate) async fn run(self) {
         let dialect: Box<dyn Dialect> = match self.config.language {
             Language::Native => Box::new(Native),
@@ -81,29 +81,30 @@ impl Connection {
 
     /// Does the same with a worker that speaks this dialect.
     async fn run_in(mut self, dialect: Box<dyn Dialect>) {
-        let death = match self.start().await {
-            Ok(handle) => match Live::new(&self, handle, dialect) {
-                Some(live) => live.run(&mut self.orders).await,
-                None => Death::before_work(Cause::ClosedInput),
+        let end = match self.start().await {
+            Ok(handle) => match RunningWorker::new(&self, handle, dialect) {
+                Some(worker) => worker.run(&mut self.orders).await,
+                None => WorkerEnd::before_work(EndCause::ClosedInput),
             },
-            Err(cause) => Death::before_work(cause),
+            Err(cause) => WorkerEnd::before_work(cause),
         };
-        // What was given to it too late goes back, after the channel is closed: nothing can come in between.
+        // Orders may have crossed the end of the worker. The channel is closed before they are taken out, so that none can
+        // come in between and be lost.
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
             if let Order::Perform(assignment) = order
                 && let Err(assignment) = assignment.give_back(None, true)
             {
-                self.tell(News::Back {
+                self.tell(WorkerEvent::CallReturned {
                     assignment,
                     begun: false,
                 });
             }
         }
-        self.tell(News::Dead(Box::new(death)));
+        self.tell(WorkerEvent::Ended(Box::new(end)));
     }
 
-    async fn start(&self) -> Result<ProcessHandle, Cause> {
+    async fn start(&self) -> Result<ProcessHandle, EndCause> {
         let mut process = self.config.process.clone();
         process.env = process
             .env
@@ -113,84 +114,84 @@ impl Connection {
             )
             .set(WORKER_ID_ENV, self.name.as_str());
         let handle = self.manager.spawn_process(&process).await;
-        let handle = handle.map_err(Cause::Spawn)?;
-        self.tell(News::Started {
+        let handle = handle.map_err(EndCause::StartFailed)?;
+        self.tell(WorkerEvent::Started {
             process: handle.id(),
             system_id: handle.system_id(),
         });
         Ok(handle)
     }
 
-    fn tell(&self, news: News) {
-        // Without a supervisor there is nobody left to care.
-        let _ = self.news.send((self.number, news));
+    fn tell(&self, event: WorkerEvent) {
+        // An error means that the supervisor is gone, so nobody waits for events.
+        let _ = self.events.send((self.number, event));
     }
 }
 
-/// A worker whose process runs.
+/// A worker whose process runs, with all that its connection knows of it.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts that have nothing to do with each other"
 )]
-struct Live {
+struct RunningWorker {
     name: WorkerName,
     config: Arc<PoolConfig>,
     manager: Arc<dyn ProcessManager>,
     number: u64,
-    news: mpsc::UnboundedSender<(u64, News)>,
+    events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
 
-    /// Its pipes are taken; it still tells what of its stdin was not read.
+    /// The handle on the process. Its pipes are taken; it still tells how much of stdin was not read.
     process: ProcessHandle,
     exit: ExitWatch,
     transport: Box<dyn IpcTransport>,
     stderr: Stderr,
     handshake: Handshake,
-    /// It has said hello, or has taken part in the handshake of its dialect.
+    /// The worker has said hello, or has taken part in the handshake of its dialect.
     introduced: bool,
-    /// It has shown that it reads its requests, and its supervisor knows.
+    /// The worker has shown that it reads its requests, and the supervisor was told.
     is_proven: bool,
-    /// When to look whether it has read its first request.
-    look_at: Option<Instant>,
-    /// Nothing that it printed was a message yet, and nobody was warned of that.
-    doubtful: bool,
-    /// What it said of itself, once it takes work.
+    /// When to check whether the worker has read its first request.
+    check_proof_at: Option<Instant>,
+    /// Nothing that the worker printed was a message yet, and no warning has said so.
+    has_sent_no_message: bool,
+    /// The profile of the worker, from the moment on that it takes work.
     profile: Option<Profile>,
-    /// By when it has to be ready.
+    /// The deadline by which the worker has to be ready.
     ready_by: Option<Instant>,
     jobs: InFlight,
-    /// What is known of it as a filter, if it is one.
+    /// What is known of the filter, if the worker is one.
     filter: Option<Filter>,
-    /// What it did since the supervisor was told.
-    load: Load,
-    /// Whether the supervisor takes it to have something to do.
+    /// What the worker has done since the last update to the supervisor.
+    update: WorkUpdate,
+    /// Whether the last update to the supervisor said that the worker has attempts.
     told_busy: bool,
-    /// How many jobs it has left until the supervisor wants to replace it.
+    /// How many jobs are left until the supervisor replaces the worker.
     jobs_left: Option<u64>,
-    /// Until when nothing is judged by the clock, because this process was stopped.
+    /// Until then no deadline is judged: this process was stopped, and what the worker did meanwhile is read first.
     catching_up: Option<Instant>,
-    /// When the attempt that ended last did.
+    /// When the last attempt ended. What the worker does is busy time from then on.
     ended_at: Instant,
-    pinged: Option<Ping>,
-    /// How many pings it was sent: no two are the same, or a late answer to one would answer the next.
+    open_ping: Option<Ping>,
+    /// How many pings were sent. The number is the nonce of the next, so a late pong never answers another ping.
     pings: u64,
     ping_at: Option<Instant>,
-    /// Nothing more can be read from it.
-    mute: bool,
-    /// By when it has to end, having closed its stdout.
+    /// The worker's stdout has ended or cannot be read.
+    is_output_closed: bool,
+    /// The deadline by which the worker has to end after it has closed its stdout.
     ends_by: Option<Instant>,
-    /// It gets no more work, and its supervisor knows.
-    closed: bool,
-    /// The run that had it is gone, and the supervisor waits for the last of its attempts to end.
+    /// The worker gets no more attempts, and the supervisor was told.
+    takes_no_work: bool,
+    /// The run that used the worker is gone, and the supervisor waits for the end of the last attempt of that run.
     awaits_vacancy: bool,
-    leaving: Leaving,
-    /// Of what it is dying, once that is decided.
-    dying: Option<Cause>,
-    /// It is being killed: there is nothing left to decide.
-    killed: bool,
-    /// For whose sake it is killed, and why.
+    exit_stage: ExitStage,
+    /// The cause of the worker's end, once it is decided.
+    end_cause: Option<EndCause>,
+    /// The worker is being killed, so no deadline matters any more.
+    is_killed: bool,
+    /// The attempt for which the worker is killed, and the reason. The other attempts are given back uncharged.
     killed_for: Option<(u64, StopReason)>,
-    /// Unknown and repeated answers, not all of which are worth a line.
-    unasked: u64,
+    /// How many answers had an unknown id, or an id that was answered before. Only the first few are logged.
+    unknown_answers: u64,
 }
 
 struct Ping {
@@ -198,20 +199,20 @@ struct Ping {
     by: Instant,
 }
 
-/// How far it is on its way out.
+/// How far a worker is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leaving {
-    /// It is not.
-    Stays,
-    /// It leaves when it has finished what it has.
-    When(Retirement),
-    /// It was told, and its stdin is closed; by then its group is asked to end.
-    By(Instant),
-    /// Its group was asked, and is killed in time.
-    Asked,
+enum ExitStage {
+    /// The worker works on.
+    Working,
+    /// The worker is asked to end once it has finished the attempts that it has.
+    AfterWork(Retirement),
+    /// The worker's stdin is closed. Its process group gets SIGTERM if it has not ended by this time.
+    InputClosed(Instant),
+    /// The worker's process group got SIGTERM, and the process manager kills it after the grace.
+    Terminated,
 }
 
-impl Live {
+impl RunningWorker {
     fn new(
         connection: &Connection,
         mut handle: ProcessHandle,
@@ -237,7 +238,7 @@ impl Live {
             name: connection.name.clone(),
             manager: Arc::clone(&connection.manager),
             number: connection.number,
-            news: connection.news.clone(),
+            events: connection.events.clone(),
             exit: handle.exit().clone(),
             process: handle,
             transport: Box::new(transport),
@@ -245,59 +246,59 @@ impl Live {
             handshake,
             introduced: false,
             is_proven: false,
-            look_at: None,
-            doubtful: true,
+            check_proof_at: None,
+            has_sent_no_message: true,
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
             filter: Filter::of(&config),
-            load: Load::default(),
+            update: WorkUpdate::default(),
             told_busy: false,
             catching_up: None,
             jobs_left: connection.max_jobs,
             ended_at: now,
-            pinged: None,
+            open_ping: None,
             pings: 0,
             ping_at: None,
-            mute: false,
+            is_output_closed: false,
             ends_by: None,
-            closed: false,
+            takes_no_work: false,
             awaits_vacancy: false,
-            leaving: Leaving::Stays,
-            dying: None,
-            killed: false,
+            exit_stage: ExitStage::Working,
+            end_cause: None,
+            is_killed: false,
             killed_for: None,
-            unasked: 0,
+            unknown_answers: 0,
             config,
         })
     }
 
-    /// The conversation, until the process has ended.
-    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Death {
+    /// Serves the worker until its process has ended, and says how it ended.
+    async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> WorkerEnd {
         let mut batch = Vec::with_capacity(ORDERS);
         let mut alarm = Box::pin(sleep_until(tokio::time::Instant::now()));
         self.handshake.on_time(now());
-        self.shake_hands().await;
+        self.follow_handshake().await;
         let ended = loop {
             let deadline = self.deadline();
             tokio::select! {
                 biased;
                 taken = orders.recv_many(&mut batch, ORDERS) => {
                     if taken == 0 {
-                        // The supervisor is gone, and with it whoever wanted this worker.
-                        self.kill(Cause::Retired(Retirement::Shutdown)).await;
+                        // All senders are gone: the supervisor has ended, and nobody can want this worker again.
+                        self.kill(EndCause::Retired(Retirement::Shutdown)).await;
                         break self.exit.wait().await;
                     }
                     let now = now();
                     for order in batch.drain(..) {
-                        self.obey(order, now).await;
+                        self.handle_order(order, now).await;
                     }
                 }
-                // Before what it says, which somebody who left its group may go on with for ever.
+                // Before the output: a descendant that left the group can hold the pipe open and print for ever.
                 ended = self.exit.wait() => break ended,
-                incoming = self.transport.receive(), if !self.mute => {
+                incoming = self.transport.receive(), if !self.is_output_closed => {
                     self.take_all(incoming).await;
-                    self.look_up(deadline).await;
+                    self.check_deadlines(deadline).await;
                 }
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
@@ -309,14 +310,15 @@ impl Live {
                     }
                 }
             }
-            self.leave_if_done().await;
-            self.tell_load();
+            self.exit_if_done().await;
+            self.send_update();
         };
-        self.bury(ended).await
+        self.conclude(ended).await
     }
 
-    /// A worker that never stops talking must not talk its deadlines away, nor fill its stderr.
-    async fn look_up(&mut self, deadline: Option<Instant>) {
+    /// Judges deadlines and reads stderr between two reads of stdout. The select prefers stdout, so a worker that prints
+    /// without a pause would otherwise never meet a deadline, or would block on a full stderr.
+    async fn check_deadlines(&mut self, deadline: Option<Instant>) {
         if self.stderr.read_now() {
             self.stderr.stream(&self.name, self.jobs.oldest());
         }
@@ -326,8 +328,8 @@ impl Live {
         }
     }
 
-    /// Whether what is due by the clock may be judged now. After this process was stopped, what the worker has done
-    /// meanwhile is taken in first.
+    /// Whether deadlines may be judged now. If a timer rang much too late, this process was stopped: then the answers that lie
+    /// in the pipes are read first, for [`CATCH_UP`], so that no attempt that has ended counts as timed out.
     fn may_judge(&mut self, deadline: Option<Instant>, now: Instant) -> bool {
         let is_late = deadline.is_some_and(|at| now.saturating_duration_since(at) >= LATE);
         let is_over = self.catching_up.is_some_and(|until| until <= now);
@@ -339,23 +341,23 @@ impl Live {
         true
     }
 
-    /// When something is to be looked at again.
+    /// The earliest time at which something is due by the clock.
     fn deadline(&self) -> Option<Instant> {
         if self.catching_up.is_some() {
             return self.catching_up;
         }
-        let leaving = match self.leaving {
-            Leaving::By(at) => Some(at),
-            Leaving::Stays | Leaving::When(_) | Leaving::Asked => None,
+        let leaving = match self.exit_stage {
+            ExitStage::InputClosed(at) => Some(at),
+            ExitStage::Working | ExitStage::AfterWork(_) | ExitStage::Terminated => None,
         };
         let ready_by = self.ready_by.filter(|_| self.profile.is_none());
         [
             self.handshake.deadline(),
             ready_by,
             self.jobs.deadline(self.can(&Capability::Cancel)),
-            self.pinged.as_ref().map(|ping| ping.by),
+            self.open_ping.as_ref().map(|ping| ping.by),
             self.ping_at,
-            self.look_at,
+            self.check_proof_at,
             self.ends_by,
             leaving,
             self.filter_deadline(),
@@ -363,12 +365,15 @@ impl Live {
         .into_iter()
         .flatten()
         .min()
-        .filter(|_| !self.killed)
+        .filter(|_| !self.is_killed)
     }
 
     /// When to look at the filter. Once its stdin is closed, the end of its output tells all there is to know.
     fn filter_deadline(&self) -> Option<Instant> {
-        let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
+        let leaves = matches!(
+            self.exit_stage,
+            ExitStage::InputClosed(_) | ExitStage::Terminated
+        );
         let filter = self.filter.as_ref().filter(|_| !leaves)?;
         filter.deadline()
     }
@@ -378,9 +383,10 @@ impl Live {
             self.watch_filter(now);
         }
         self.handshake.on_time(now);
-        self.shake_hands().await;
+        self.follow_handshake().await;
         if self.profile.is_none() && self.ready_by.is_some_and(|by| by <= now) {
-            self.kill(Cause::NotReady(self.config.start_timeout)).await;
+            self.kill(EndCause::NotReady(self.config.start_timeout))
+                .await;
         }
         while let Some((id, due)) = self.jobs.due(self.can(&Capability::Cancel), now) {
             match due {
@@ -391,28 +397,28 @@ impl Live {
                 }
             }
         }
-        if let Some(ping) = &self.pinged
+        if let Some(ping) = &self.open_ping
             && ping.by <= now
         {
             let limit = self.config.ping.unwrap_or_default();
-            self.kill(Cause::NoPong(limit)).await;
+            self.kill(EndCause::PingUnanswered(limit)).await;
         }
         if self.ping_at.is_some_and(|at| at <= now) {
             self.ping(now);
         }
-        if self.look_at.is_some_and(|at| at <= now) {
-            self.look_for_proof(now);
+        if self.check_proof_at.is_some_and(|at| at <= now) {
+            self.check_proof(now);
         }
         if self.ends_by.is_some_and(|by| by <= now) {
-            self.kill(Cause::ClosedOutput).await;
+            self.kill(EndCause::ClosedOutput).await;
         }
-        if matches!(self.leaving, Leaving::By(at) if at <= now) {
-            self.leaving = Leaving::Asked;
+        if matches!(self.exit_stage, ExitStage::InputClosed(at) if at <= now) {
+            self.exit_stage = ExitStage::Terminated;
             self.terminate(self.config.grace).await;
         }
     }
 
-    async fn obey(&mut self, order: Order, now: Instant) {
+    async fn handle_order(&mut self, order: Order, now: Instant) {
         match order {
             Order::Perform(assignment) => self.send(assignment, now),
             Order::Stop(key, stop) => self.stop(key, stop, now).await,
@@ -431,22 +437,22 @@ impl Live {
             }
             Order::Retire(why) => {
                 self.close_to_work();
-                if self.leaving == Leaving::Stays {
-                    self.leaving = Leaving::When(why);
+                if self.exit_stage == ExitStage::Working {
+                    self.exit_stage = ExitStage::AfterWork(why);
                 }
             }
             Order::Kill(Kill::Memory { used, limit }) => {
-                self.kill(Cause::Memory { used, limit }).await;
+                self.kill(EndCause::Memory { used, limit }).await;
             }
             Order::Kill(Kill::Shutdown) => {
-                self.kill(Cause::Retired(Retirement::Shutdown)).await;
+                self.kill(EndCause::Retired(Retirement::Shutdown)).await;
             }
         }
     }
 
     async fn stop(&mut self, key: AttemptKey, stop: Stop, now: Instant) {
         let Some(entry) = self.jobs.find(key) else {
-            return; // It has ended meanwhile.
+            return; // The attempt ended while this order was on its way.
         };
         let id = entry.id;
         if entry.begun.is_none() {
@@ -455,84 +461,86 @@ impl Live {
         match stop {
             Stop::Ask { grace } => self.ask(id, StopReason::Unwanted, grace, now),
             Stop::Kill => self.kill_for(id, StopReason::Unwanted).await,
-            // Too late: whoever wants it stopped hears that it has begun.
+            // The attempt has begun meanwhile, of which the loop has been told. It goes on.
             Stop::Recall => {}
         }
     }
 
-    /// Takes no more attempts, and tells the supervisor at once.
+    /// Takes no more attempts, and tells the supervisor so.
     fn close_to_work(&mut self) {
-        if !self.closed {
-            self.closed = true;
-            self.tell(News::Withdrawn);
+        if !self.takes_no_work {
+            self.takes_no_work = true;
+            self.tell(WorkerEvent::Withdrawn);
         }
     }
 
     /// Gives back an attempt that never began, or that was only begun to be given back.
     fn give_back(&self, assignment: Assignment, begun: bool, next: Option<Ticket>) {
-        if let Err(assignment) = assignment.give_back(next, self.closed) {
-            self.tell(News::Back { assignment, begun });
+        if let Err(assignment) = assignment.give_back(next, self.takes_no_work) {
+            self.tell(WorkerEvent::CallReturned { assignment, begun });
         }
     }
 
-    /// Tells the supervisor how the worker does, where the supervisor has to know: when it has something to do or has
-    /// nothing any more, when it has done its share, and of each call, whose seat the supervisor has.
-    fn tell_load(&mut self) {
+    /// Sends the supervisor an update where it has to know: when the worker becomes busy or idle, when it has done as many jobs
+    /// as it may, after many jobs, and for each call, because the supervisor owns the seats of calls.
+    fn send_update(&mut self) {
         let in_hand = self.jobs.len();
         let is_busy = in_hand > 0;
         let has_done_its_share = self
             .jobs_left
-            .is_some_and(|left| u64::from(self.load.ended) >= left);
-        let has_calls = self.load.calls_begun > 0 || self.load.calls_ended > 0;
+            .is_some_and(|left| u64::from(self.update.ended) >= left);
+        let has_calls = self.update.calls_begun > 0 || self.update.calls_ended > 0;
         if is_busy != self.told_busy
             || has_calls
-            || (has_done_its_share && self.load.ended > 0)
-            || self.load.ended >= TOLD_AT_ONCE
-            // It did something and is idle again.
-            || (!is_busy && self.load.ended > 0)
+            || (has_done_its_share && self.update.ended > 0)
+            || self.update.ended >= MAX_UNREPORTED
+            // It became busy and idle again since the last update.
+            || (!is_busy && self.update.ended > 0)
         {
-            let load = Load {
+            let update = WorkUpdate {
                 in_hand,
-                ..std::mem::take(&mut self.load)
+                ..std::mem::take(&mut self.update)
             };
-            let ended = u64::from(load.ended);
+            let ended = u64::from(update.ended);
             self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(ended));
             self.told_busy = is_busy;
-            self.tell(News::Load(load));
+            self.tell(WorkerEvent::Updated(update));
         }
         if self.awaits_vacancy && self.jobs.of_run().is_empty() {
             self.awaits_vacancy = false;
-            self.tell(News::Vacant);
+            self.tell(WorkerEvent::Vacated);
         }
     }
 
     /// Tells the supervisor that the worker reads its requests.
     fn prove(&mut self) {
-        self.look_at = None;
+        self.check_proof_at = None;
         if !self.is_proven {
             self.is_proven = true;
-            self.tell(News::Proven);
+            self.tell(WorkerEvent::Proven);
         }
     }
 
-    /// Looks whether the worker has read all that it was sent. A worker that says no hello shows only so that it is ready.
-    fn look_for_proof(&mut self, now: Instant) {
+    /// Checks whether the worker has read all that it was sent. Only this shows that a worker without a hello is ready.
+    fn check_proof(&mut self, now: Instant) {
         let all_read = self.transport.unsent_bytes() == 0 && self.process.unread_input() == Some(0);
         if all_read {
             self.prove();
         } else {
-            self.look_at = now.checked_add(LOOK_EVERY);
+            self.check_proof_at = now.checked_add(PROOF_CHECK_INTERVAL);
         }
     }
 
-    fn tell(&self, news: News) {
-        // Without a supervisor there is nobody left to care.
-        let _ = self.news.send((self.number, news));
+    fn tell(&self, event: WorkerEvent) {
+        // An error means that the supervisor is gone, so nobody waits for events.
+        let _ = self.events.send((self.number, event));
     }
 }
 
-/// Waits until the clock of work shows a time. The timer is moved only when it rings too early, since deadlines mostly go
-/// back as jobs end and begin.
+/// Waits until the clock of work shows a time.
+///
+/// The timer is moved only when it would ring too late. As jobs end and begin, their deadlines mostly move away, and a timer that
+/// rings too early now and then costs less than one that is moved for each job.
 async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
     let Some(deadline) = deadline else {
         return pending().await;

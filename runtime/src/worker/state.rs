@@ -1,4 +1,4 @@
-//! The states of a worker, and every legal move between them.
+//! The states of a worker, and every legal transition between them.
 //!
 //! ```text
 //! Starting --ready--> Idle <--began, emptied--> Busy
@@ -16,87 +16,87 @@ use thiserror::Error;
 
 use crate::dispatch::Retirement;
 
-/// The state of a worker, as its supervisor knows it.
+/// The state of a worker in the records of its supervisor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum WorkerState {
-    /// Its process was asked for, or has not said yet that it takes work.
+    /// The process is being started, or has not shown yet that it takes work.
     Starting { since: Instant },
-    /// It takes work and has none.
+    /// The worker takes work and has none.
     Idle { since: Instant },
-    /// It has work.
+    /// The worker has work.
     Busy { since: Instant },
-    /// It finishes what it has and gets nothing new.
+    /// The worker finishes what it has and gets nothing new.
     Draining { why: Retirement },
-    /// It was asked to end.
+    /// The worker was asked to end and has nothing left to finish.
     Stopping { why: Retirement },
-    /// Its process has ended.
+    /// The process has ended.
     Dead,
 }
 
-/// Something that happens to a worker.
+/// A change that happens to a worker.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Move {
-    /// It takes work from now on.
+pub(crate) enum Transition {
+    /// The worker takes work from now on.
     Readied,
-    /// It was given work.
+    /// The worker was given work.
     Began,
-    /// It has nothing left to do.
+    /// The worker has nothing left to do.
     Emptied,
-    /// It is to end when it has finished what it has.
+    /// The worker is to end when it has finished what it has.
     Retire(Retirement),
-    /// Its process has ended.
+    /// The process has ended.
     Died,
 }
 
-/// A move that a worker cannot make from its state.
+/// A transition that is not legal from the state of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
-#[error("a worker in state {from:?} cannot make the move {to:?}")]
-pub(crate) struct IllegalMove {
+#[error("a worker in state {from:?} cannot make the transition {to:?}")]
+pub(crate) struct IllegalTransition {
     from: WorkerState,
-    to: Move,
+    to: Transition,
 }
 
 impl WorkerState {
-    /// The state after a move; every move that is not legal is refused.
+    /// Returns the state after a transition, and refuses every transition that is not legal.
     #[expect(
         clippy::match_same_arms,
         reason = "the arms stand in the order of the states that they are for"
     )]
-    pub(crate) fn after(self, to: Move, now: Instant) -> Result<Self, IllegalMove> {
-        let illegal = Err(IllegalMove { from: self, to });
+    pub(crate) fn after(self, to: Transition, now: Instant) -> Result<Self, IllegalTransition> {
+        let illegal = Err(IllegalTransition { from: self, to });
         Ok(match (self, to) {
             (Self::Dead, _) => return illegal,
-            (_, Move::Died) => Self::Dead,
-            (Self::Starting { .. }, Move::Readied) => Self::Idle { since: now },
-            (Self::Starting { .. } | Self::Idle { .. }, Move::Retire(why)) => {
+            (_, Transition::Died) => Self::Dead,
+            (Self::Starting { .. }, Transition::Readied) => Self::Idle { since: now },
+            (Self::Starting { .. } | Self::Idle { .. }, Transition::Retire(why)) => {
                 Self::Stopping { why }
             }
-            (Self::Idle { .. }, Move::Began) => Self::Busy { since: now },
-            (Self::Busy { .. }, Move::Emptied) => Self::Idle { since: now },
-            (Self::Busy { .. }, Move::Retire(why)) => Self::Draining { why },
-            (Self::Draining { why }, Move::Emptied) => Self::Stopping { why },
+            (Self::Idle { .. }, Transition::Began) => Self::Busy { since: now },
+            (Self::Busy { .. }, Transition::Emptied) => Self::Idle { since: now },
+            (Self::Busy { .. }, Transition::Retire(why)) => Self::Draining { why },
+            (Self::Draining { why }, Transition::Emptied) => Self::Stopping { why },
             // What was sent before the worker was asked to end may reach it after that.
-            (Self::Busy { .. } | Self::Draining { .. } | Self::Stopping { .. }, Move::Began)
-            | (Self::Idle { .. } | Self::Stopping { .. }, Move::Emptied)
+            (Self::Busy { .. } | Self::Draining { .. } | Self::Stopping { .. }, Transition::Began)
+            | (Self::Idle { .. } | Self::Stopping { .. }, Transition::Emptied)
             // Asked twice, it ends for the first reason.
-            | (Self::Draining { .. } | Self::Stopping { .. }, Move::Retire(_)) => self,
-            (Self::Starting { .. }, Move::Began | Move::Emptied)
+            | (Self::Draining { .. } | Self::Stopping { .. }, Transition::Retire(_)) => self,
+            (Self::Starting { .. }, Transition::Began | Transition::Emptied)
             | (
                 Self::Idle { .. }
                 | Self::Busy { .. }
                 | Self::Draining { .. }
                 | Self::Stopping { .. },
-                Move::Readied,
+                Transition::Readied,
             ) => return illegal,
         })
     }
 
-    /// Whether it takes work.
+    /// Whether the worker takes work.
     pub(crate) fn takes_work(self) -> bool {
         matches!(self, Self::Idle { .. } | Self::Busy { .. })
     }
 
-    /// Whether it has work.
+    /// Whether the worker has work.
     pub(crate) fn is_busy(self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Draining { .. })
     }
@@ -106,7 +106,7 @@ impl WorkerState {
 mod tests {
     use super::*;
 
-    fn walk(moves: &[Move]) -> Result<WorkerState, IllegalMove> {
+    fn walk(moves: &[Transition]) -> Result<WorkerState, IllegalTransition> {
         let now = tokio::time::Instant::now().into_std();
         moves
             .iter()
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_life_is_a_chain_of_legal_moves() {
-        use Move::{Began, Died, Emptied, Readied, Retire};
+        use Transition::{Began, Died, Emptied, Readied, Retire};
         assert!(matches!(walk(&[Readied]), Ok(WorkerState::Idle { .. })));
         let busy = walk(&[Readied, Began, Began]).unwrap();
         assert!(busy.is_busy() && busy.takes_work());
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_attempt_that_crosses_the_request_to_end_changes_nothing() {
-        use Move::{Began, Emptied, Readied, Retire};
+        use Transition::{Began, Emptied, Readied, Retire};
         let stopping = walk(&[Readied, Retire(Retirement::Idle), Began, Emptied]).unwrap();
         assert_eq!(
             stopping,
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        use Move::{Began, Died, Emptied, Readied, Retire};
+        use Transition::{Began, Died, Emptied, Readied, Retire};
         for moves in [
             &[Began][..],
             &[Emptied],

@@ -13,54 +13,56 @@ use tokio::sync::oneshot;
 use crate::os::exit::reap;
 use crate::os::group::ProcessGroup;
 use crate::os::platform;
-use crate::os::shortage::Starts;
+use crate::os::shortage::RunningProcesses;
 use crate::os::start::{PreparedProcess, Started};
-use crate::os::terminal::{Loan, Look, STOP_CHECK_INTERVAL, is_stopped_by_terminal};
+use crate::os::terminal::{
+    STOP_CHECK_INTERVAL, TerminalCheck, TerminalGuard, is_stopped_by_terminal,
+};
 use crate::os::{Exit, Keeper, OutputSink, Stream, groups};
 use crate::suspension::working_now;
 
-/// How long a program that has ended may still be heard, if somebody holds its pipes.
+/// How long the pipes of a program that has ended are read if a descendant still holds them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
-/// How often a program is looked at that has the terminal: somebody who has typed Ctrl-Z waits for that.
-const TERMINAL_LOOK: Duration = Duration::from_millis(100);
+/// How often a program that has the terminal is checked for a stop. Whoever has typed Ctrl-Z waits for this check.
+const TERMINAL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is to be run, where its output goes, and who waits for its end.
-pub(super) struct Order {
+/// One run of a program, as its thread gets it: what to start, where the output goes, and who waits for the end.
+pub(super) struct ProgramRun {
     pub(super) process: PreparedProcess,
-    /// It has the terminal.
+    /// The program is to have the terminal.
     pub(super) terminal: bool,
     pub(super) keeper: Option<Keeper>,
-    pub(super) starts: Arc<Starts>,
+    pub(super) starts: Arc<RunningProcesses>,
     pub(super) program: Arc<Program>,
     pub(super) sink: Arc<dyn OutputSink>,
     pub(super) reply: oneshot::Sender<io::Result<Reaped>>,
 }
 
-/// What is left of a program.
+/// The result of a program that was reaped.
 pub(super) struct Reaped {
     pub(super) exit: Exit,
-    /// Its group, if somebody in it lives on.
+    /// The program's group, if a member of it lives on.
     pub(super) left: Option<ProcessGroup>,
-    /// It was killed because the terminal had stopped it.
+    /// The program was killed because the terminal had stopped it.
     pub(super) wanted_terminal: bool,
-    /// It had the terminal, and Ctrl-C ended it.
+    /// The program had the terminal, and Ctrl-C ended it.
     pub(super) interrupted: bool,
 }
 
-/// A program as both sides know it: who waits for it signals it, the thread reaps it.
+/// A program that two threads share: the one that waits for it signals it, and its own thread reaps it.
 ///
-/// The lock is what keeps a signal from meeting another process: the number of one that is reaped is
-/// free to be given to the next.
+/// The lock keeps a signal from reaching another process: once a process is reaped, its number can be given to the next one.
 #[derive(Debug, Default)]
 pub(super) struct Program(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// There while it runs.
+    /// The group while the program runs.
     group: Option<ProcessGroup>,
-    /// What it is to get at its start, if that comes later.
+    /// The program was asked to end. If it has not started yet, it gets the signal at its start.
     asked: bool,
+    /// The program was killed. If it has not started yet, it is not started, or is killed at its start.
     killed: bool,
 }
 
@@ -83,7 +85,7 @@ impl Program {
         });
     }
 
-    /// Its number, while it runs.
+    /// The process id of the program while it runs.
     pub(super) fn number(&self) -> Option<u32> {
         self.with(|state| state.group.as_ref().map(ProcessGroup::number))
     }
@@ -122,26 +124,27 @@ impl Program {
     }
 }
 
-impl Order {
-    /// Runs it to its end; `chunk` is for reading into. Says whether it was started.
+impl ProgramRun {
+    /// Runs the program to its end. `chunk` is the buffer to read into. Returns whether the program was started.
     pub(super) fn carry_out(mut self, chunk: &mut [u8]) -> bool {
         let result = self.run(chunk);
         let was_started = result.is_ok();
-        // Who has stopped waiting has killed it, and dropping what is left kills that too.
+        // An error means that nobody waits any more. Whoever stopped waiting has killed the program, and dropping the rest
+        // kills what it has left behind.
         let _ = self.reply.send(result);
         was_started
     }
 
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {
         // Given back after the program was reaped: locals are dropped in reverse order.
-        let mut loan = if self.terminal {
-            Some(Loan::take()?)
+        let mut terminal_guard = if self.terminal {
+            Some(TerminalGuard::take()?)
         } else {
             None
         };
         let start = groups::begin_start();
         if self.program.is_killed() {
-            // Perhaps while it waited for the terminal, or for the end of a suspension.
+            // It may have been killed while it waited for the terminal, or for the end of a suspension.
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;
@@ -153,11 +156,11 @@ impl Order {
         } = started;
         self.program.begin(ProcessGroup::led_by(leader, listing));
         drop(start);
-        if let Some(loan) = &mut loan {
-            loan.begin(leader);
+        if let Some(terminal_guard) = &mut terminal_guard {
+            terminal_guard.begin(leader);
         }
         self.starts.started();
-        let mut ward = Ward {
+        let mut guard = ReapGuard {
             program: &self.program,
             starts: &self.starts,
             child: leader,
@@ -170,20 +173,20 @@ impl Order {
         let mut wanted_terminal = false;
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
         let look = if self.terminal {
-            TERMINAL_LOOK
+            TERMINAL_CHECK_INTERVAL
         } else {
             STOP_CHECK_INTERVAL
         };
         let look_after = platform::has_terminal().then_some(look);
         let mut looked = working_now();
-        while !hear(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
+        while !read_outputs(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
             if look_after.is_some()
                 && working_now().saturating_duration_since(looked) >= look
                 && !wanted_terminal
             {
                 looked = working_now();
-                let wants_terminal = match &mut loan {
-                    Some(loan) => loan.look(leader) == Look::Lost,
+                let wants_terminal = match &mut terminal_guard {
+                    Some(terminal_guard) => terminal_guard.check(leader) == TerminalCheck::Lost,
                     None => is_stopped_by_terminal(leader),
                 };
                 if wants_terminal {
@@ -192,41 +195,43 @@ impl Order {
                 }
             }
         }
-        // Its end is what counts; but what it has printed is still in the pipes, and somebody that it
-        // has started may hold them.
+        // The program has ended, and what it has printed may still lie in the pipes. A descendant can hold them open, so they
+        // are read for a limited time.
         let deadline = working_now() + DRAIN_LIMIT;
         while outputs.iter().any(|output| output.pipe.is_some()) {
             let left = deadline.saturating_duration_since(working_now());
             if left.is_zero() {
                 break;
             }
-            hear(&mut outputs, None, Some(left), &*self.sink, chunk);
+            read_outputs(&mut outputs, None, Some(left), &*self.sink, chunk);
         }
-        let reaped = ward.reap();
+        let reaped = guard.reap();
         Ok(Reaped {
             wanted_terminal,
-            interrupted: loan.is_some() && reaped.exit == Exit::Signal(Signal::INT.as_raw()),
+            interrupted: terminal_guard.is_some()
+                && reaped.exit == Exit::Signal(Signal::INT.as_raw()),
             ..reaped
         })
     }
 }
 
-/// A child that runs. Dropped before its end, as when a sink panics, it is killed and reaped: nobody would do so later.
-struct Ward<'a> {
+/// Makes sure that a child is reaped. If it is dropped before the child has ended, as when a sink panics, it kills and reaps
+/// the child: nobody else would.
+struct ReapGuard<'a> {
     program: &'a Program,
-    starts: &'a Starts,
+    starts: &'a RunningProcesses,
     child: Pid,
     reaped: bool,
 }
 
-impl Ward<'_> {
+impl ReapGuard<'_> {
     fn reap(&mut self) -> Reaped {
         self.reaped = true;
         self.program.reap(self.child)
     }
 }
 
-impl Drop for Ward<'_> {
+impl Drop for ReapGuard<'_> {
     fn drop(&mut self) {
         if !self.reaped {
             self.program.kill();
@@ -268,7 +273,7 @@ impl Output {
 }
 
 /// Waits until there is something to read, reads it, and says whether the program has ended.
-fn hear(
+fn read_outputs(
     outputs: &mut [Output; 2],
     ended: Option<&OwnedFd>,
     limit: Option<Duration>,

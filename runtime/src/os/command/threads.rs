@@ -1,4 +1,4 @@
-//! Threads, one a program that runs; they stay for the next.
+//! The threads of a runner, one for each program that runs. They stay for the next program.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,15 +6,15 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::program::Order;
+use super::program::ProgramRun;
 
 /// How long a thread waits for another program before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Enough for reading into a buffer on the heap; as many threads as programs have to fit.
+/// The stack of a thread. It reads into a buffer on the heap, so little is enough, and there is a thread for each program.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How much one read takes: what a pipe holds.
+/// The size of one read: as much as a pipe holds.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The threads of a runner. Dropping them lets each finish what it does, and no more.
@@ -24,24 +24,24 @@ pub(super) struct Threads(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Told of orders, and of the end.
+    /// Told of runs, and of the end.
     news: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     /// Never more than there are idle threads.
-    orders: VecDeque<Order>,
+    runs: VecDeque<ProgramRun>,
     idle: usize,
     closed: bool,
 }
 
 impl Threads {
-    /// Gives an order to a thread, a new one if none is idle.
-    pub(super) fn take(&self, order: Order) -> io::Result<()> {
+    /// Hands a program to a thread, a new one if none is idle.
+    pub(super) fn take(&self, run: ProgramRun) -> io::Result<()> {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.idle > queue.orders.len() {
-            queue.orders.push_back(order);
+        if queue.idle > queue.runs.len() {
+            queue.runs.push_back(run);
             drop(queue);
             self.0.news.notify_one();
             return Ok(());
@@ -51,7 +51,7 @@ impl Threads {
         thread::Builder::new()
             .name("command".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || shared.work(order))?;
+            .spawn(move || shared.work(run))?;
         Ok(())
     }
 }
@@ -66,11 +66,11 @@ impl Drop for Threads {
 }
 
 impl Shared {
-    fn work(&self, first: Order) {
+    fn work(&self, first: ProgramRun) {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut next = Some(first);
-        while let Some(order) = next {
-            if !order.carry_out(&mut chunk) {
+        while let Some(run) = next {
+            if !run.carry_out(&mut chunk) {
                 // The system may have no room for a process because it has given it to threads like this one. One that
                 // stayed would be in the way of what it is for.
                 return;
@@ -79,16 +79,16 @@ impl Shared {
         }
     }
 
-    /// The next order; nothing if none comes for a while, or ever.
-    fn next(&self) -> Option<Order> {
+    /// The next program; nothing if none comes for a while, or ever.
+    fn next(&self) -> Option<ProgramRun> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.idle += 1;
-        let waiting = |queue: &mut Queue| queue.orders.is_empty() && !queue.closed;
+        let waiting = |queue: &mut Queue| queue.runs.is_empty() && !queue.closed;
         let (mut queue, _) = self
             .news
             .wait_timeout_while(queue, IDLE, waiting)
             .unwrap_or_else(PoisonError::into_inner);
         queue.idle -= 1;
-        queue.orders.pop_front()
+        queue.runs.pop_front()
     }
 }

@@ -43,7 +43,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The child's stack. Its deepest call is a system call.
 const STACK_BYTES: usize = 32 * 1024;
 
-/// A program with all that it is started with, as the system calls take it.
+/// A program with its arguments, environment and folder, in the form that system calls take.
 pub(in crate::os) struct PreparedProcess {
     /// The files to try, in this order.
     programs: Vec<CString>,
@@ -180,7 +180,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     pointers.chain([ptr::null()]).collect()
 }
 
-/// What the child does, as both sides see it while the child shares this memory.
+/// All that the child needs between fork and exec. Parent and child share it, since they share memory until the exec.
 struct Plan<'a> {
     programs: &'a [CString],
     args: &'a [*const c_char],
@@ -199,7 +199,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The child, and something to poll that becomes readable when it has ended.
+    /// Clones the child. Returns its id and a descriptor that becomes readable when it has ended.
     fn clone_process(&self) -> io::Result<(Pid, OwnedFd)> {
         let mut stack: Vec<MaybeUninit<u8>> = Vec::with_capacity(STACK_BYTES);
         let stack = stack.spare_capacity_mut().as_mut_ptr_range();
@@ -335,7 +335,7 @@ impl Plan<'_> {
     }
 }
 
-/// What the child begins with.
+/// The function with which the child begins.
 extern "C" fn run(plan: *mut c_void) -> c_int {
     // SAFETY: `clone_process` passes a plan that lives until this process has executed its program or has ended, and
     // calls this between fork and exec with all signals blocked.

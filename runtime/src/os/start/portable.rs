@@ -18,7 +18,7 @@ use crate::os::keeper::line_of;
 use crate::os::start::{Started, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
-/// A program with all that it is started with.
+/// A program with its configuration and the kind of its stdin.
 pub(in crate::os) struct PreparedProcess {
     config: ProcessConfig,
     stdin: Stdin,
@@ -63,7 +63,7 @@ impl PreparedProcess {
                 write_own_line(file, *offset)?;
             }
             if let Some(limit) = &limit {
-                setrlimit(Resource::Nofile, limit.clone())?;
+                setrlimit(Resource::Nofile, *limit)?;
             }
             Ok(())
         };
@@ -113,7 +113,7 @@ fn write_own_line(file: &OwnedFd, offset: u64) -> io::Result<()> {
     }
 }
 
-/// Something to poll that becomes readable when a child has ended and waits to be reaped.
+/// Makes a descriptor that becomes readable when a child has ended and waits to be reaped.
 fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
     thread::Builder::new()

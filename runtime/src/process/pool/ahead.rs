@@ -1,23 +1,23 @@
-//! How much work to send ahead.
+//! Decides how many attempts to send ahead to a worker of a pool.
 
 use std::time::Duration;
 
 use crate::worker::config::{Language, PoolConfig, Prefetch};
 
-/// How much work lies ready for a worker: enough to cover a round trip many times over, and little
-/// enough that nobody notices how long a job lies there.
+/// How much work lies in a worker's pipe: enough to cover a round trip many times over, and so little that nobody notices
+/// how long a job lies there.
 const BUDGET: Duration = Duration::from_millis(2);
 
-/// More than this hides no round trip better.
+/// How many attempts are sent ahead at most. More hide no round trip better.
 const MOST: u32 = 256;
 
-/// A worker that cannot be asked to give back what was sent ahead gets only so much..
-const MOST_FOR_KEEPS: u32 = 4;
+/// How many attempts are sent ahead at most to a worker that cannot be asked to give them back.
+const MOST_WITHOUT_RECALL: u32 = 4;
 
-/// ..and only of jobs that have taken less than this.
-const LONGEST_FOR_KEEPS: Duration = Duration::from_micros(500);
+/// How long jobs may take at most to be sent ahead to a worker that cannot be asked to give them back.
+const LONGEST_WITHOUT_RECALL: Duration = Duration::from_micros(500);
 
-/// How much the latest jobs count in the estimate.
+/// The weight of the latest jobs in the estimate.
 const WEIGHT: f64 = 0.2;
 
 /// The running estimate of how long the jobs of a kind take.
@@ -25,7 +25,7 @@ const WEIGHT: f64 = 0.2;
 pub(in crate::process) struct Estimate(Option<f64>);
 
 impl Estimate {
-    /// So many jobs have taken this long together.
+    /// Takes in that this many jobs have taken this long together.
     pub(in crate::process) fn learn(&mut self, jobs: u32, busy: Duration) {
         if jobs == 0 {
             return;
@@ -35,7 +35,7 @@ impl Estimate {
         self.0 = Some(known + WEIGHT * (each - known));
     }
 
-    /// How many jobs to send ahead of what a worker works on.
+    /// How many jobs to send ahead to a worker, beyond those that it works on.
     pub(in crate::process) fn ahead(
         &self,
         config: &PoolConfig,
@@ -44,9 +44,9 @@ impl Estimate {
     ) -> u32 {
         match (config.prefetch, config.language) {
             (Prefetch::Fixed(ahead), _) => ahead,
-            // A filter cannot be asked to give back, nor does it say anything of itself.
+            // A filter cannot be asked to give anything back, and declares nothing.
             (Prefetch::Auto, Language::Lines { .. }) => 0,
-            // What works on several at once hides the round trip by that.
+            // A worker that works on several attempts at once hides the round trip by that.
             (Prefetch::Auto, Language::Native) if concurrency > 1 => 0,
             (Prefetch::Auto, Language::Native) => self.within_budget(gives_back),
         }
@@ -54,10 +54,14 @@ impl Estimate {
 
     fn within_budget(&self, gives_back: bool) -> u32 {
         let Some(each) = self.0 else { return 0 };
-        if !gives_back && each > LONGEST_FOR_KEEPS.as_secs_f64() {
+        if !gives_back && each > LONGEST_WITHOUT_RECALL.as_secs_f64() {
             return 0;
         }
-        let most = if gives_back { MOST } else { MOST_FOR_KEEPS };
+        let most = if gives_back {
+            MOST
+        } else {
+            MOST_WITHOUT_RECALL
+        };
         let fits = BUDGET.as_secs_f64() / each.max(1e-9);
         #[expect(
             clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! One worker for oneself, for a while.
+//! Leases: a caller has one worker for itself for a while.
 
 use tokio::sync::mpsc;
 
@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::supervisor::{Call, Command, PoolId};
 
-/// A worker that nobody else gets, until this is dropped.
+/// Keeps a worker for one caller until it is dropped.
 ///
 /// It goes back to its pool on drop, whatever happens: after a panic, out of a cancelled future, or
 /// with the worker dead.
@@ -18,9 +18,10 @@ pub struct Lease {
     pool: PoolId,
     number: WorkerNumber,
     worker: WorkerName,
-    /// Nothing once there is nothing to give back. On its way to whoever asked for it, a lease does not
-    /// keep the supervisor alive.
-    home: Option<mpsc::WeakUnboundedSender<Command>>,
+    /// The supervisor that gets the worker back, unless nobody took the lease. A lease on its way to the caller must not keep
+    /// the supervisor alive, so this reference is weak.
+    owner: Option<mpsc::WeakUnboundedSender<Command>>,
+    /// Keeps the supervisor alive once the lease has arrived.
     supervisor: Option<mpsc::UnboundedSender<Command>>,
 }
 
@@ -29,34 +30,37 @@ impl Lease {
         pool: PoolId,
         number: WorkerNumber,
         worker: WorkerName,
-        home: mpsc::WeakUnboundedSender<Command>,
+        owner: mpsc::WeakUnboundedSender<Command>,
     ) -> Self {
         Self {
             pool,
             number,
             worker,
-            home: Some(home),
+            owner: Some(owner),
             supervisor: None,
         }
     }
 
-    /// It has arrived, and keeps the supervisor alive from now on.
-    pub(in crate::process) fn of(mut self, supervisor: mpsc::UnboundedSender<Command>) -> Self {
+    /// Keeps the supervisor alive from now on, because the lease has arrived at its caller.
+    pub(in crate::process) fn arrived(
+        mut self,
+        supervisor: mpsc::UnboundedSender<Command>,
+    ) -> Self {
         self.supervisor = Some(supervisor);
         self
     }
 
-    /// Nobody took it, so nothing has to be given back.
+    /// Drops a lease that nobody took. The supervisor knows that already, so nothing is given back.
     pub(in crate::process) fn forget(mut self) {
-        self.home = None;
+        self.owner = None;
     }
 
-    /// Which worker it is.
+    /// The name of the worker.
     pub fn worker(&self) -> &WorkerName {
         &self.worker
     }
 
-    /// Has this worker do a job. Dropping the future cancels the job.
+    /// Runs a job on this worker. Dropping the future cancels the job.
     pub async fn run(&mut self, job: Job) -> Reply {
         let Some(supervisor) = &self.supervisor else {
             return Reply::failed(Failure::new(Class::Crash, "the lease has ended"));
@@ -67,10 +71,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Also where whoever asked for it went away before it arrived.
-        let home = self.home.take().and_then(|home| home.upgrade());
-        if let Some(supervisor) = home {
-            // A supervisor that is gone has taken the worker with it.
+        // This also runs where the caller went away before the lease arrived.
+        let owner = self.owner.take().and_then(|owner| owner.upgrade());
+        if let Some(supervisor) = owner {
+            // An error means that the supervisor has ended, and with it the worker.
             let _ = supervisor.send(Command::Release(self.pool, self.number));
         }
     }

@@ -1,4 +1,4 @@
-//! The seats of a pool: which of its workers gets an attempt, and how much lies ahead of each.
+//! The seats of a pool: which of its workers gets the next attempt, and how many attempts lie in each worker's pipe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,46 +12,47 @@ use crate::worker::config::{Language, PoolConfig};
 /// How long a worker may be idle while another one has attempts in its pipe that it has not begun.
 const RECALL_AFTER: Duration = Duration::from_millis(2);
 
-/// Identifies a worker among those that were offered; small, and used again once the worker is forgotten.
+/// Identifies an offered worker by its index. The index is used again once the worker has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SeatId(u32);
 
-/// The workers of a pool that were offered, with the attempts that each has.
+/// Counts the attempts of each offered worker of a pool, and chooses a worker for the next attempt.
 ///
 /// A plain value with one owner at a time: the loop of the run that has the pool, or the supervisor while callers use the
 /// pool directly. The owner tells it what begins and ends, and asks it where the next attempt goes.
 #[derive(Debug)]
 pub(crate) struct Seats {
     config: Arc<PoolConfig>,
-    workers: Vec<Option<Seated>>,
-    /// Seats that are free, over all workers.
+    workers: Vec<Option<OfferedWorker>>,
+    /// How many seats are free, over all workers.
     free: u64,
-    /// Free seats of workers that are proven to read their requests.
+    /// How many of the free seats belong to workers that have shown that they read their requests.
     proven: u64,
     balancer: Box<dyn Balancer>,
-    /// Kept between choices, for its memory.
+    /// The candidates of the last choice, kept to save an allocation.
     candidates: Vec<Candidate>,
     estimate: Estimate,
     /// When attempts were last asked back.
     recalled_at: Option<Instant>,
 }
 
+/// An offered worker with the attempts that it has.
 #[derive(Debug)]
-struct Seated {
+struct OfferedWorker {
     offer: Offer,
-    /// How many attempts it works on.
+    /// How many attempts the worker works on.
     running: u32,
-    /// How many lie in its pipe.
+    /// How many attempts lie in the worker's pipe and have not begun.
     staged: u32,
     is_withdrawn: bool,
     is_leased: bool,
-    /// It was asked to give back what was staged, and has not given back all of it.
+    /// The worker was asked to give back what was staged, and has not given back all of it.
     is_recalled: bool,
-    /// Since when it has had nothing at all.
+    /// The time since which the worker has had no attempt at all.
     idle_since: Option<Instant>,
 }
 
-impl Seated {
+impl OfferedWorker {
     fn takes_attempts(&self) -> bool {
         !self.is_withdrawn && !self.is_leased
     }
@@ -68,7 +69,7 @@ impl Seated {
         self.running == 0 && self.staged == 0
     }
 
-    /// Whether it has attempts in its pipe that it can be asked to give back.
+    /// Whether the worker has attempts in its pipe that it can be asked to give back.
     fn can_give_back(&self) -> bool {
         self.staged > 0 && self.offer.gives_back && !self.is_recalled && !self.is_leased
     }
@@ -88,28 +89,28 @@ impl Seats {
         }
     }
 
-    /// Changes one worker and keeps the counts of free seats true.
+    /// Changes one worker and keeps both counts of free seats true. A withdrawn worker is forgotten when it is empty.
     #[expect(
         clippy::expect_used,
         reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
     )]
-    fn change<T>(&mut self, seat: SeatId, change: impl FnOnce(&mut Seated) -> T) -> T {
-        let seated = self.workers[seat.0 as usize]
+    fn change<T>(&mut self, seat: SeatId, change: impl FnOnce(&mut OfferedWorker) -> T) -> T {
+        let worker = self.workers[seat.0 as usize]
             .as_mut()
             .expect("a seat is asked for only while its worker is known");
-        let before = u64::from(seated.room());
-        let was_proven = seated.offer.is_proven;
-        let result = change(seated);
-        let after = u64::from(seated.room());
+        let before = u64::from(worker.room());
+        let was_proven = worker.offer.is_proven;
+        let result = change(worker);
+        let after = u64::from(worker.room());
         self.free = self.free - before + after;
         if was_proven {
             self.proven -= before;
         }
-        if seated.offer.is_proven {
+        if worker.offer.is_proven {
             self.proven += after;
         }
-        if seated.is_withdrawn && seated.is_empty() {
-            let number = seated.offer.number;
+        if worker.is_withdrawn && worker.is_empty() {
+            let number = worker.offer.number;
             self.workers[seat.0 as usize] = None;
             self.balancer.forget(number);
         }
@@ -120,112 +121,113 @@ impl Seats {
         clippy::expect_used,
         reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
     )]
-    fn get(&self, seat: SeatId) -> &Seated {
+    fn get(&self, seat: SeatId) -> &OfferedWorker {
         self.workers[seat.0 as usize]
             .as_ref()
             .expect("a seat is asked for only while its worker is known")
     }
 
-    fn ids(&self) -> impl Iterator<Item = (SeatId, &Seated)> {
-        let seated = (0..).map(SeatId).zip(&self.workers);
-        seated.filter_map(|(id, worker)| Some((id, worker.as_ref()?)))
+    fn ids(&self) -> impl Iterator<Item = (SeatId, &OfferedWorker)> {
+        let worker = (0..).map(SeatId).zip(&self.workers);
+        worker.filter_map(|(id, worker)| Some((id, worker.as_ref()?)))
     }
 
     fn find(&self, number: WorkerNumber) -> Option<SeatId> {
-        let mut seated = self.ids();
-        seated.find_map(|(id, one)| (one.offer.number == number).then_some(id))
+        let mut worker = self.ids();
+        worker.find_map(|(id, one)| (one.offer.number == number).then_some(id))
     }
 
-    /// A worker takes attempts from now on, or has said more of itself.
+    /// Adds a worker that takes attempts, or takes in what a known worker has declared.
     #[expect(
         clippy::expect_used,
         reason = "the workers of a pool are counted by a u32"
     )]
     pub(crate) fn offered(&mut self, offer: Offer, now: Instant) {
         if let Some(seat) = self.find(offer.number) {
-            return self.change(seat, |seated| {
-                let is_proven = seated.offer.is_proven || offer.is_proven;
-                seated.offer = Offer { is_proven, ..offer };
+            return self.change(seat, |worker| {
+                let is_proven = worker.offer.is_proven || offer.is_proven;
+                worker.offer = Offer { is_proven, ..offer };
             });
         }
         let vacant = self.workers.iter().position(Option::is_none);
         let at = vacant.unwrap_or(self.workers.len());
-        let seated = Seated {
+        let worker = OfferedWorker {
             offer,
             running: 0,
             staged: 0,
-            // The counts of free seats change when it is let in below.
+            // Withdrawn at first: `change` below counts its seats when it is let in.
             is_withdrawn: true,
             is_leased: false,
             is_recalled: false,
             idle_since: Some(now),
         };
         if at == self.workers.len() {
-            self.workers.push(Some(seated));
+            self.workers.push(Some(worker));
         } else {
-            self.workers[at] = Some(seated);
+            self.workers[at] = Some(worker);
         }
         let seat = u32::try_from(at).expect("a pool has fewer than four thousand million workers");
-        self.change(SeatId(seat), |seated| seated.is_withdrawn = false);
+        self.change(SeatId(seat), |worker| worker.is_withdrawn = false);
     }
 
-    /// A worker has shown that it reads its requests.
+    /// Notes that a worker has shown that it reads its requests.
     pub(crate) fn proven(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |seated| seated.offer.is_proven = true);
+            self.change(seat, |worker| worker.offer.is_proven = true);
         }
     }
 
-    /// Something was found out about a filter.
+    /// Takes in what was found out about a filter.
     pub(crate) fn filter_changed(&mut self, number: WorkerNumber, news: FilterNews) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |seated| seated.offer.filter.learn(news));
+            self.change(seat, |worker| worker.offer.filter.learn(news));
         }
     }
 
-    /// A worker takes no more attempts; it is forgotten once it has none.
+    /// Notes that a worker takes no more attempts. It is forgotten once it has none.
     pub(crate) fn withdrawn(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |seated| seated.is_withdrawn = true);
+            self.change(seat, |worker| worker.is_withdrawn = true);
         }
     }
 
     /// How many attempts can begin at once.
     pub(crate) fn free(&self) -> u32 {
+        // Workers may declare any concurrency, so the sum is capped.
         u32::try_from(self.free).unwrap_or(u32::MAX)
     }
 
-    /// How many of them surely begin as soon as they are sent.
+    /// How many attempts surely begin as soon as they are sent.
     pub(crate) fn free_and_proven(&self) -> u32 {
         u32::try_from(self.proven).unwrap_or(u32::MAX)
     }
 
-    /// Takes a seat for an attempt that begins now. Attempts of one `key` do better on one worker.
+    /// Takes a seat for an attempt that begins now. The balancer may prefer one worker for all attempts of a `key`.
     ///
-    /// A worker that is proven goes before one that is not: whether the latter turns to the attempt at once is not known.
+    /// Workers that are proven to read their requests go before others, which may still be loading.
     pub(crate) fn take(&mut self, key: Option<&str>) -> Option<SeatId> {
         let only_proven = self.proven > 0;
         self.candidates.clear();
-        for seated in self.workers.iter().flatten() {
-            if seated.room() > 0 && (seated.offer.is_proven || !only_proven) {
+        for worker in self.workers.iter().flatten() {
+            if worker.room() > 0 && (worker.offer.is_proven || !only_proven) {
                 self.candidates.push(Candidate {
-                    worker: seated.offer.number,
-                    in_flight: seated.running,
-                    capacity: seated.offer.concurrency,
+                    worker: worker.offer.number,
+                    in_flight: worker.running,
+                    capacity: worker.offer.concurrency,
                     weight: 1,
                 });
             }
         }
         let chosen = self.balancer.choose(&self.candidates, key)?;
         let seat = self.find(self.candidates[chosen].worker)?;
-        self.change(seat, |seated| {
-            seated.running += 1;
-            seated.idle_since = None;
+        self.change(seat, |worker| {
+            worker.running += 1;
+            worker.idle_since = None;
         });
         Some(seat)
     }
 
-    /// Takes a place in the pipe of a busy worker.
+    /// Takes a place in the pipe of a busy worker, for an attempt that is sent ahead.
     pub(crate) fn take_ahead(&mut self) -> Option<SeatId> {
         let (seat, _) = self
             .ids()
@@ -234,18 +236,19 @@ impl Seats {
                 is_busy && !one.is_recalled && one.staged < self.most_ahead(one)
             })
             .min_by_key(|(_, one)| one.staged)?;
-        self.change(seat, |seated| seated.staged += 1);
+        self.change(seat, |worker| worker.staged += 1);
         Some(seat)
     }
 
-    fn most_ahead(&self, seated: &Seated) -> u32 {
+    fn most_ahead(&self, worker: &OfferedWorker) -> u32 {
         let Offer {
             concurrency,
             gives_back,
             filter,
             ..
-        } = seated.offer;
-        // The first answer of a filter tells whether its lines can be counted at all, so nothing follows it closely.
+        } = worker.offer;
+        // Until the first answer of a filter is confirmed, nobody knows whether its lines can be counted, so it gets only
+        // what its silence demands.
         if matches!(self.config.language, Language::Lines { .. }) && !filter.is_aligned {
             return filter.silent_ahead;
         }
@@ -253,11 +256,11 @@ impl Seats {
         wanted.max(filter.silent_ahead)
     }
 
-    /// How many attempts could lie in pipes at most.
+    /// How many attempts may lie in the pipes of all workers at most.
     pub(crate) fn room_ahead(&self) -> u32 {
-        let seated = self.ids().filter(|(_, one)| one.takes_attempts());
-        // What workers say of themselves can be any number.
-        seated.fold(0, |sum, (_, one)| sum.saturating_add(self.most_ahead(one)))
+        let worker = self.ids().filter(|(_, one)| one.takes_attempts());
+        // Workers may declare any concurrency, so the sum is capped.
+        worker.fold(0, |sum, (_, one)| sum.saturating_add(self.most_ahead(one)))
     }
 
     pub(crate) fn link(&self, seat: SeatId) -> &WorkerLink {
@@ -276,60 +279,66 @@ impl Seats {
         self.get(seat).offer.is_proven
     }
 
-    /// An attempt that was performed has ended or come back, and `next` of those in the pipe began in its place.
+    /// Gives back the seat of an attempt that has ended or come back. With `next`, one from the pipe has begun in its place.
     pub(crate) fn ended(&mut self, seat: SeatId, next: bool, now: Instant) {
-        self.change(seat, |seated| {
-            seated.running -= 1;
+        self.change(seat, |worker| {
+            worker.running -= 1;
             if next {
-                seated.begin_staged();
+                worker.begin_staged();
             }
-            seated.note_idle(now);
+            worker.note_idle(now);
         });
     }
 
-    /// An attempt that lay in the pipe has come back.
+    /// Gives back the place of an attempt that lay in the pipe and has come back.
     pub(crate) fn unstaged(&mut self, seat: SeatId, now: Instant) {
-        self.change(seat, |seated| {
-            seated.staged -= 1;
-            seated.is_recalled &= seated.staged > 0;
-            seated.note_idle(now);
+        self.change(seat, |worker| {
+            worker.staged -= 1;
+            worker.is_recalled &= worker.staged > 0;
+            worker.note_idle(now);
         });
     }
 
-    /// The worker of a seat takes no more attempts.
+    /// Notes that the worker of a seat takes no more attempts.
     pub(crate) fn withdraw(&mut self, seat: SeatId) {
-        self.change(seat, |seated| seated.is_withdrawn = true);
+        self.change(seat, |worker| worker.is_withdrawn = true);
     }
 
-    /// So many attempts have ended, on which workers worked so long in all.
+    /// Takes in how many attempts have ended, and how long workers have worked on them in all.
     pub(crate) fn learn(&mut self, jobs: u32, busy: Duration) {
         self.estimate.learn(jobs, busy);
     }
 
-    /// When [`recall`](Self::recall) has something to do.
+    /// When [`recall`](Self::recall) has something to do, if it has.
     pub(crate) fn recall_at(&self) -> Option<Instant> {
-        if !self.workers.iter().flatten().any(Seated::can_give_back) {
+        if !self
+            .workers
+            .iter()
+            .flatten()
+            .any(OfferedWorker::can_give_back)
+        {
             return None;
         }
-        let seated = self.workers.iter().flatten();
-        let idle = seated.filter(|one| one.takes_attempts());
+        let worker = self.workers.iter().flatten();
+        let idle = worker.filter(|one| one.takes_attempts());
         let since = idle.filter_map(|one| one.idle_since).min()?;
-        // Not at once again, should the same attempts have been sent ahead once more.
+        // Not again at once: the same attempts may have been sent ahead once more.
         since
             .max(self.recalled_at.unwrap_or(since))
             .checked_add(RECALL_AFTER)
     }
 
-    /// Asks back what lies in pipes while another worker is idle: a short job must not lie behind a long one.
+    /// Asks workers to give back what lies in their pipes while another worker is idle: a short job must not wait behind a long
+    /// one.
     pub(crate) fn recall(&mut self, now: Instant) {
         if self.recall_at().is_none_or(|at| now < at) {
             return;
         }
         self.recalled_at = Some(now);
-        for seated in self.workers.iter_mut().flatten() {
-            if seated.can_give_back() {
-                seated.is_recalled = true;
-                seated.offer.link.order(Order::Recall);
+        for worker in self.workers.iter_mut().flatten() {
+            if worker.can_give_back() {
+                worker.is_recalled = true;
+                worker.offer.link.order(Order::Recall);
             }
         }
     }
@@ -339,26 +348,26 @@ impl Seats {
         let (seat, _) = self.ids().find(|(_, one)| {
             one.takes_attempts() && one.is_empty() && !may_leave(one.offer.number)
         })?;
-        self.change(seat, |seated| seated.is_leased = true);
+        self.change(seat, |worker| worker.is_leased = true);
         Some(self.get(seat).offer.clone())
     }
 
-    /// A lease has ended.
+    /// Takes back a worker whose lease has ended. The worker may have ended before.
     pub(crate) fn release(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |seated| seated.is_leased = false);
+            self.change(seat, |worker| worker.is_leased = false);
         }
     }
 
-    /// Takes a seat of a leased worker for its holder.
+    /// Takes a seat of a leased worker for the caller that has leased it.
     pub(crate) fn take_leased(&mut self, number: WorkerNumber) -> Option<SeatId> {
         let seat = self.find(number)?;
         if self.get(seat).is_withdrawn {
             return None;
         }
-        self.change(seat, |seated| {
-            seated.running += 1;
-            seated.idle_since = None;
+        self.change(seat, |worker| {
+            worker.running += 1;
+            worker.idle_since = None;
         });
         Some(seat)
     }
@@ -374,7 +383,7 @@ impl Seats {
             .is_some_and(|seat| !self.get(seat).is_empty())
     }
 
-    /// So many of the attempts in the pipe of a worker have begun, and then so many have ended.
+    /// Takes in how many attempts in the pipe of a worker have begun, and how many attempts have ended after that.
     pub(crate) fn calls_changed(
         &mut self,
         number: WorkerNumber,
@@ -386,15 +395,15 @@ impl Seats {
             return;
         }
         if let Some(seat) = self.find(number) {
-            self.change(seat, |seated| {
-                (0..begun).for_each(|_| seated.begin_staged());
-                seated.running -= ended;
-                seated.note_idle(now);
+            self.change(seat, |worker| {
+                (0..begun).for_each(|_| worker.begin_staged());
+                worker.running -= ended;
+                worker.note_idle(now);
             });
         }
     }
 
-    /// An attempt has come back from a worker, which had turned to it or not.
+    /// Gives back the seat or the place of a call that has come back. `begun` says whether it had begun.
     pub(crate) fn call_returned(&mut self, number: WorkerNumber, begun: bool, now: Instant) {
         match self.find(number) {
             Some(seat) if begun => self.ended(seat, false, now),
@@ -404,7 +413,7 @@ impl Seats {
     }
 }
 
-impl Seated {
+impl OfferedWorker {
     fn begin_staged(&mut self) {
         self.staged -= 1;
         self.running += 1;

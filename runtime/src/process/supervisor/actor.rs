@@ -1,4 +1,4 @@
-//! The one task in which everything happens that concerns workers.
+//! The actor of the supervisor: the one task that owns the workers of all pools.
 
 mod memory_limits;
 
@@ -21,12 +21,12 @@ use crate::os::ProcessManager;
 use crate::suspension::{until, working_now};
 use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
-use crate::worker::news::News;
+use crate::worker::event::WorkerEvent;
 
-/// `max_jobs` varies by this part of it, so that not all workers leave at once.
+/// The divisor of `max_jobs` by which it varies from worker to worker, so that not all of them leave at once.
 const JITTER: u64 = 7;
 
-/// How much is taken from a channel at once.
+/// How many commands or events are taken from a channel at once.
 const BATCH: usize = 256;
 
 /// Owns the workers of all pools.
@@ -35,16 +35,17 @@ pub(super) struct Actor {
     most: Option<u32>,
     probe: Arc<MemoryProbe>,
     commands: mpsc::WeakUnboundedSender<Command>,
-    weighing: bool,
-    weigh_at: Option<Instant>,
+    is_measuring: bool,
+    measure_at: Option<Instant>,
     pools: Vec<PoolState>,
-    news: mpsc::UnboundedSender<(u64, News)>,
+    events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     /// The pool and the number in it of each worker, by the worker's number over all pools.
     workers: BTreeMap<u64, (PoolId, WorkerNumber)>,
     next_worker: u64,
     rng: Rng,
     closing: Vec<oneshot::Sender<()>>,
-    closed: bool,
+    /// All workers are to end, and no pool is added any more.
+    is_closing: bool,
 }
 
 impl Actor {
@@ -53,67 +54,67 @@ impl Actor {
         most: Option<u32>,
         probe: Arc<MemoryProbe>,
         commands: mpsc::WeakUnboundedSender<Command>,
-        news: mpsc::UnboundedSender<(u64, News)>,
+        events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     ) -> Self {
         Self {
             manager,
             most,
             probe,
             commands,
-            weighing: false,
-            weigh_at: None,
+            is_measuring: false,
+            measure_at: None,
             pools: Vec::new(),
-            news,
+            events,
             workers: BTreeMap::new(),
             next_worker: 0,
             rng: Rng::seeded(0x7261_7463_6865_7421),
             closing: Vec::new(),
-            closed: false,
+            is_closing: false,
         }
     }
 
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut told: mpsc::UnboundedReceiver<(u64, News)>,
+        mut events: mpsc::UnboundedReceiver<(u64, WorkerEvent)>,
     ) {
-        let mut ordered = Vec::with_capacity(BATCH);
-        let mut heard = Vec::with_capacity(BATCH);
+        let mut received_commands = Vec::with_capacity(BATCH);
+        let mut received_events = Vec::with_capacity(BATCH);
         let mut next = None;
         loop {
             tokio::select! {
                 biased;
-                // News first: they free the workers that commands ask for.
-                _ = told.recv_many(&mut heard, BATCH) => {}
-                taken = commands.recv_many(&mut ordered, BATCH) => {
+                // Events of workers first: they free the workers that commands ask for.
+                _ = events.recv_many(&mut received_events, BATCH) => {}
+                taken = commands.recv_many(&mut received_commands, BATCH) => {
                     if taken == 0 {
-                        // Nobody is left. Dropping the links ends the workers.
+                        // All handles on the supervisor and its pools are gone. Dropping the links ends the workers.
                         return;
                     }
                 }
                 () = until(next) => {}
             }
             let now = now();
-            for (worker, news) in heard.drain(..) {
-                self.hear(worker, news, now);
+            for (worker, event) in received_events.drain(..) {
+                self.handle_event(worker, event, now);
             }
-            for command in ordered.drain(..) {
-                self.obey(command, now);
+            for command in received_commands.drain(..) {
+                self.handle_command(command, now);
             }
-            next = self.tend(now);
+            next = self.maintain(now);
         }
     }
 
-    /// Pools are never removed, so whoever has the id of one finds it.
+    /// The pool with this id. Pools are never removed, so an id stays valid.
     fn pool(&mut self, id: PoolId) -> &mut PoolState {
         &mut self.pools[id.0]
     }
 
-    fn obey(&mut self, command: Command, now: Instant) {
-        // Whoever asked may have gone away, which is no reason to stop.
+    fn handle_command(&mut self, command: Command, now: Instant) {
+        // Whoever asked may have gone away before the answer, so errors of `send` are ignored.
         match command {
             Command::Add(config, answer) => drop(answer.send(self.add(*config))),
-            Command::Attach(pool, holder) => self.pool(pool).attach(holder, now),
+            Command::Attach(pool, user) => self.pool(pool).attach(user, now),
             Command::Detach(pool, run) => self.pool(pool).detach(run),
             Command::Demand(pool, run, demand) => self.pool(pool).demanded(run, demand),
             Command::Perform(pool, to, assignment) => self.pool(pool).call(to, assignment, now),
@@ -122,13 +123,13 @@ impl Actor {
             Command::Release(pool, number) => self.pool(pool).release(number, now),
             Command::ScaleTo(pool, size, answer) => {
                 self.pool(pool).scale_to(size);
-                self.tend(now);
+                self.maintain(now);
                 let _ = answer.send(());
             }
             Command::Metrics(pool, answer) => drop(answer.send(self.pool(pool).metrics(now))),
-            Command::Weighed(weights) => self.weighed(&weights),
+            Command::MemoryMeasured(usage) => self.memory_measured(&usage),
             Command::Close(answer) => {
-                self.closed = true;
+                self.is_closing = true;
                 self.closing.push(answer);
                 for pool in &mut self.pools {
                     pool.close(now);
@@ -138,7 +139,7 @@ impl Actor {
     }
 
     fn add(&mut self, config: PoolConfig) -> Result<PoolId, Error> {
-        if self.closed {
+        if self.is_closing {
             return Err(Error::SupervisorEnded);
         }
         if self
@@ -156,13 +157,16 @@ impl Actor {
         Ok(id)
     }
 
-    fn hear(&mut self, from: u64, news: News, now: Instant) {
-        let Some(&(id, number)) = self.workers.get(&from) else {
-            return; // Its death was the last that it had to tell.
-        };
+    fn handle_event(&mut self, from: u64, event: WorkerEvent, now: Instant) {
+        #[expect(
+            clippy::expect_used,
+            reason = "the end of a worker is its last event, and takes it off the list"
+        )]
+        let &(id, number) =
+            (self.workers.get(&from)).expect("a worker that has not ended is known");
         let pool = &mut self.pools[id.0];
-        match news {
-            News::Started { process, system_id } => {
+        match event {
+            WorkerEvent::Started { process, system_id } => {
                 if let Some(worker) = pool.worker(number) {
                     worker.system_id = system_id;
                     tracing::debug!(worker = %worker.name, %process, "a worker started");
@@ -173,27 +177,28 @@ impl Actor {
                     pool.tell(|_| Report::Worker(news));
                 }
             }
-            News::Ready {
+            WorkerEvent::Ready {
                 profile,
                 introduced,
             } => pool.ready(number, &profile, introduced, now),
-            News::Proven => pool.proven(number),
-            News::Withdrawn => pool.withdraw(number),
-            News::Filter(news) => pool.filter_changed(number, news, now),
-            News::Load(load) => pool.loaded(number, load, now),
-            News::Back { assignment, begun } => pool.call_returned(number, assignment, begun, now),
-            News::Vacant => pool.vacated(number, now),
-            News::Dead(death) => {
+            WorkerEvent::Proven => pool.proven(number),
+            WorkerEvent::Withdrawn => pool.withdraw(number),
+            WorkerEvent::Filter(news) => pool.filter_changed(number, news, now),
+            WorkerEvent::Updated(update) => pool.worker_updated(number, update, now),
+            WorkerEvent::CallReturned { assignment, begun } => {
+                pool.call_returned(number, assignment, begun, now);
+            }
+            WorkerEvent::Vacated => pool.vacated(number, now),
+            WorkerEvent::Ended(end) => {
                 self.workers.remove(&from);
-                if let Some(worker) = pool.died(number, &death, now) {
-                    tracing::debug!(worker = %worker.name, cause = %death.cause, "a worker ended");
-                }
+                let worker = pool.ended(number, &end, now);
+                tracing::debug!(worker = %worker.name, cause = %end.cause, "a worker ended");
             }
         }
     }
 
-    /// Sees to all pools. Says when to do so again.
-    fn tend(&mut self, now: Instant) -> Option<Instant> {
+    /// Starts and ends workers as all pools need it. Returns when to do so again, if nothing happens before.
+    fn maintain(&mut self, now: Instant) -> Option<Instant> {
         for place in 0..self.pools.len() {
             for replaces in self.pools[place].plan_starts(now) {
                 // A successor takes the place of one that leaves, so it is within the cap.
@@ -202,16 +207,16 @@ impl Actor {
                 }
             }
         }
-        self.weigh(now);
-        if self.closed && self.pools.iter().all(|pool| pool.workers.is_empty()) {
+        self.measure_memory(now);
+        if self.is_closing && self.pools.iter().all(|pool| pool.workers.is_empty()) {
             for answer in self.closing.drain(..) {
                 let _ = answer.send(());
             }
         }
         let checks = self.pools.iter().filter_map(|pool| pool.next_check(now));
         // A reading that is under way wakes the supervisor when it is there.
-        let weigh_at = self.weigh_at.filter(|_| !self.weighing);
-        checks.chain(weigh_at).min()
+        let measure_at = self.measure_at.filter(|_| !self.is_measuring);
+        checks.chain(measure_at).min()
     }
 
     fn has_room(&mut self, place: usize, now: Instant) -> bool {
@@ -220,9 +225,9 @@ impl Actor {
         if size < most {
             return true;
         }
-        // When the one that leaves is gone, there is room.
+        // There is room once the worker of the other pool has ended, which wakes the actor.
         let mut others = self.pools.iter_mut().enumerate();
-        others.any(|(other, pool)| other != place && pool.yield_one(now));
+        others.any(|(other, pool)| other != place && pool.retire_one_idle(now));
         false
     }
 
@@ -243,7 +248,7 @@ impl Actor {
             expect_silence: pool.is_silent,
             max_jobs: worker.max_jobs,
             number: self.next_worker,
-            news: self.news.clone(),
+            events: self.events.clone(),
             orders,
         };
         pool.counts.spawned += 1;
@@ -253,11 +258,12 @@ impl Actor {
     }
 }
 
-/// About so many: a share more or less.
+/// Varies a number by at most one part in [`JITTER`].
 fn jittered(most: u64, rng: &mut Rng) -> u64 {
     let share = most / JITTER;
     let (low, high) = (most - share, most.saturating_add(share));
     let nanos = rng.between(Duration::from_nanos(low), Duration::from_nanos(high));
+    // A duration of that many nanoseconds, so the number fits.
     u64::try_from(nanos.as_nanos()).unwrap_or(most).max(1)
 }
 

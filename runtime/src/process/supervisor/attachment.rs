@@ -1,4 +1,4 @@
-//! A pool, as the run that has it knows it.
+//! The attachment of a run to a pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,46 +10,47 @@ use crate::Error;
 use crate::dispatch::{Demand, Reporter};
 use crate::scheduling::Kind;
 
-/// Whether a run has a pool. All handles on the pool share it.
+/// Whether a run uses a pool. All handles on the pool share this flag.
 #[derive(Debug, Clone, Default)]
-pub(in crate::process) struct InUse(Arc<AtomicBool>);
+pub(in crate::process) struct InUseFlag(Arc<AtomicBool>);
 
-/// A run's hold on a pool: while it lives, the pool's workers are offered to that run and to nobody else.
+/// Keeps a pool for one run: until it is dropped, the pool's workers are offered to that run and to nobody else.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pool: PoolId,
     run: RunId,
     supervisor: mpsc::UnboundedSender<Command>,
-    in_use: InUse,
+    in_use: InUseFlag,
 }
 
 impl Attachment {
-    /// Takes the pool for a run, which knows it as `kind`. Refused while another run has it.
+    /// Attaches a run, which knows the pool as `kind`. It is refused while another run uses the pool.
     pub(in crate::process) fn new(
         pool: PoolId,
         name: &str,
         supervisor: mpsc::UnboundedSender<Command>,
-        in_use: InUse,
+        in_use: InUseFlag,
         kind: Kind,
         reporter: Reporter,
     ) -> Result<Self, Error> {
-        // AcqRel: what the run before has sent to the supervisor is sent before what this one sends.
+        // AcqRel pairs with the Release in `drop`: the supervisor gets the `Detach` of the run before first, and then the
+        // `Attach` of this one.
         if in_use.0.swap(true, Ordering::AcqRel) {
             return Err(Error::PoolInUse {
                 pool: name.to_owned(),
             });
         }
         let run = RunId::next();
-        let holder = super::Holder::Run {
+        let user = super::PoolUser::Run {
             run,
             reporter,
             kind,
         };
-        if let Err(refused) = supervisor.send(Command::Attach(pool, holder))
-            && let Command::Attach(_, super::Holder::Run { reporter, .. }) = refused.0
+        if let Err(refused) = supervisor.send(Command::Attach(pool, user))
+            && let Command::Attach(_, super::PoolUser::Run { reporter, .. }) = refused.0
         {
-            // Nobody will ever offer a worker.
-            reporter.tell(super::pool_state::ended(kind));
+            // The supervisor has ended, so no worker will ever be offered. The run hears it as it would from the supervisor.
+            reporter.tell(super::pool_state::supervisor_ended_report(kind));
         }
         Ok(Self {
             pool,
@@ -59,7 +60,7 @@ impl Attachment {
         })
     }
 
-    /// Says how much work is left for the pool.
+    /// Tells the supervisor how much work the run has left for the pool.
     pub(crate) fn demand(&self, demand: Demand) {
         // A supervisor that is gone has no workers.
         let _ = self
@@ -69,11 +70,11 @@ impl Attachment {
 }
 
 impl Drop for Attachment {
-    /// Stops what the run has given to the pool's workers, and lets others have them.
+    /// Stops the attempts that the run has given to the pool's workers, and lets others use the pool.
     fn drop(&mut self) {
         // A supervisor that is gone has stopped everything.
         let _ = self.supervisor.send(Command::Detach(self.pool, self.run));
-        // Release: see `new`.
+        // Release pairs with the swap in `new`. It comes after the `Detach` was sent.
         self.in_use.0.store(false, Ordering::Release);
     }
 }

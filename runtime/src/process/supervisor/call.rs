@@ -1,4 +1,4 @@
-//! A job that somebody runs on a pool without an executor.
+//! Calls: jobs that a caller runs on a pool without an executor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, PoolId};
 use crate::dispatch::{Assignment, AttemptKey, Reply, ReplyTo, Stop, WorkerNumber};
-use crate::job::Job;
+use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 
-/// How long a job that nobody waits for any more has to stop before it is killed.
+/// How long the job of a caller that has gone away has to stop before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A job under way. Dropping it before its end cancels the job.
+/// A call that waits for its reply. Dropping it cancels the job.
 pub(in crate::process) struct Call<'a> {
     pool: PoolId,
     number: u64,
@@ -29,9 +29,13 @@ impl<'a> Call<'a> {
         to: Option<WorkerNumber>,
         job: Job,
     ) -> Reply {
-        // Relaxed: only uniqueness matters, no order with anything else.
+        // Relaxed: the number has to be unique, and orders nothing.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        if !matches!(job.work, Work::Task { .. }) {
+            let message = "a pool performs tasks only, and this job is a command or a closure";
+            return Reply::failed(Failure::new(Class::Input, message));
+        }
         let (reply, replied) = oneshot::channel();
         let assignment = Assignment {
             job: Arc::new(job),
@@ -64,7 +68,7 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.answered {
             let stop = Stop::Ask { grace: GRACE };
-            // A supervisor that is gone has stopped everything.
+            // An error means that the supervisor has ended, and with it every worker.
             let _ = self.supervisor.send(Command::Stop(
                 self.pool,
                 AttemptKey::Call(self.number),
@@ -78,8 +82,8 @@ pub(in crate::process) fn supervisor_ended() -> Failure {
     Failure::new(Class::Cancelled, "the workers' supervisor has ended")
 }
 
-/// Fails a call: the leased worker is no more.
-pub(super) fn without_worker(assignment: Assignment) {
+/// Fails a call whose leased worker has ended.
+pub(super) fn fail_without_worker(assignment: Assignment) {
     let failure = Failure::new(Class::Crash, "the leased worker has ended");
     assignment.answer(Err(Box::new(failure)), None, Duration::ZERO, None);
 }

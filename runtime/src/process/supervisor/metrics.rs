@@ -1,4 +1,4 @@
-//! What a pool has done so far, in numbers.
+//! The figures of a pool.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,33 +7,33 @@ use super::pool_state::PoolState;
 use super::worker::SupervisedWorker;
 use crate::ids::WorkerName;
 
-/// What a pool has done so far, and how it is.
+/// The figures of a pool: what it has done so far, and what it has now.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PoolMetrics {
     /// How many workers were started.
     pub spawned: u64,
     /// How many workers there are.
     pub size: u32,
-    /// How many of them are busy.
+    /// How many of the workers are busy.
     pub busy: u32,
-    /// How many ended that nobody wanted to end, by cause.
+    /// How many workers ended although nobody wanted it, by cause.
     pub failures: BTreeMap<&'static str, u64>,
-    /// How many were ended on purpose, by cause.
+    /// How many workers were ended on purpose, by cause.
     pub retired: BTreeMap<&'static str, u64>,
     /// How many jobs were done.
     pub jobs: u64,
-    /// How many of them each living worker did.
+    /// How many jobs each living worker has done.
     pub jobs_by_worker: Vec<(WorkerName, u64)>,
-    /// Which share of their lives the living workers were busy, from 0 to 1.
+    /// The share of their lives in which the living workers were busy, from 0 to 1.
     pub busy_share: f64,
-    /// For how long there has been more to do than workers for it.
+    /// How long there has been more work than workers for it.
     pub queue_age: Duration,
-    /// How much memory the living workers use, with all that they have started, in bytes; as far as it
-    /// was measured, which it is where a limit is set.
+    /// How many bytes of memory the living workers use, with all that they have started. It is measured only where a memory
+    /// limit is set, and 0 elsewhere.
     pub rss: u64,
 }
 
-/// What is counted over the life of a pool.
+/// The counters of a pool that cover its whole life.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) spawned: u64,
@@ -56,7 +56,7 @@ impl Counts {
 impl PoolState {
     pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
         let busy = self.workers.iter().filter(|worker| worker.state.is_busy());
-        let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.born);
+        let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.started_at);
         let lives: Duration = self.workers.iter().map(age).sum();
         let worked: Duration = self.workers.iter().map(|worker| worker.busy).sum();
         PoolMetrics {

@@ -1,12 +1,12 @@
-//! The workers of one pool: who is started, who is offered to whom, and who has to go.
+//! The state of one pool: which workers are started, to whom they are offered, and which of them have to end.
 //!
-//! A plain value: it is told what happens and when, and says by [`PoolState::plan_starts`] how many workers to start. It
-//! gives attempts to workers only while callers use the pool directly; otherwise the run that has the pool does.
+//! It is a plain value: it is told what happens and when, and [`PoolState::plan_starts`] returns which workers to start. It
+//! gives attempts to workers only while callers use the pool directly. Otherwise the run that uses the pool does.
 
 mod callers;
 mod filters;
-mod holder;
 mod sizing;
+mod user;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,63 +14,63 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::Profile;
 
-pub(in crate::process) use holder::Holder;
-pub(super) use holder::ended;
+pub(in crate::process) use user::PoolUser;
+pub(super) use user::supervisor_ended_report;
 
 use super::metrics::Counts;
 use super::worker::SupervisedWorker;
-use super::{Acquirer, PoolId};
+use super::{LeaseRequest, PoolId};
 use crate::dispatch::{Assignment, Demand, Introduction, Order, Report, Retirement, WorkerNumber};
 use crate::event::WorkerNews;
 use crate::outcome::{Class, Failure};
-use crate::process::health::{Health, Restart};
 use crate::process::pool::Seats;
-use crate::worker::Cause;
+use crate::process::restart_limiter::{RestartDecision, RestartLimiter};
+use crate::worker::EndCause;
 use crate::worker::config::PoolConfig;
-use crate::worker::news::{Death, Load};
-use crate::worker::state::Move;
+use crate::worker::event::{WorkUpdate, WorkerEnd};
+use crate::worker::state::Transition;
 
-/// What workers say of themselves.
+/// What the workers of a pool have declared in their hellos.
 #[derive(Clone)]
 struct Introduced {
     version: Option<String>,
-    /// The tasks that they know.
+    /// The tasks that the workers know, if they list them.
     tasks: Option<Vec<Introduction>>,
 }
 
-/// The workers of one pool.
+/// The state of one pool, which decides what happens to its workers.
 pub(super) struct PoolState {
     pub(super) id: PoolId,
     pub(super) config: Arc<PoolConfig>,
     pub(super) workers: Vec<SupervisedWorker>,
-    /// Bounds of the size that hold now; `scale_to` moves them.
+    /// The bounds of the size that hold now. `scale_to` moves both.
     min: u32,
     max: u32,
-    /// Who gives attempts to the workers.
-    holder: Holder,
-    /// How much work the run has left that has the pool, or had it last.
+    /// The user of the pool, who gives attempts to its workers.
+    user: PoolUser,
+    /// How much work the run has left that uses the pool, or used it last.
     demand: Demand,
     /// The run has been asked for its demand and has not answered. Until then no worker is started: what has just
     /// ended may have been the last.
     awaits_demand: bool,
-    /// Somebody uses the pool directly, and may do so at any time.
+    /// A caller has used the pool directly, and may do so again at any time.
     is_called: bool,
-    /// The seats, as far as callers have them.
+    /// The seats of the workers that are offered to callers.
     seats: Seats,
     /// Callers' attempts for which no seat is free.
     pending: VecDeque<Assignment>,
-    /// Those who want a worker for themselves.
-    acquirers: VecDeque<Acquirer>,
-    health: Health,
-    /// Why the pool was given up.
+    /// The requests for a lease that wait for an idle worker.
+    lease_requests: VecDeque<LeaseRequest>,
+    restarts: RestartLimiter,
+    /// The failure for which the pool was given up.
     pub(super) broken: Option<Box<Failure>>,
-    /// Since when there has been more to do than workers for it.
+    /// The time since which there has been more work than workers for it.
     short_since: Option<Instant>,
-    /// What was said to its filters, and of them.
+    /// What filters were told, and whether a warning was logged for them.
     told_filters: filters::ToldFilters,
-    /// Its workers say no hello.
+    /// The workers of the pool say no hello, as far as is known.
     pub(super) is_silent: bool,
-    /// What its workers can do, once one has said it or has shown that it says nothing.
+    /// What the workers have declared, once one has said hello or has shown that it says none.
     introduced: Option<Introduced>,
     pub(super) counts: Counts,
     next_number: u64,
@@ -84,14 +84,14 @@ impl PoolState {
             min: config.size.min,
             max: config.size.max,
             workers: Vec::new(),
-            holder: Holder::Callers,
+            user: PoolUser::Callers,
             demand: Demand::default(),
             awaits_demand: false,
             is_called: false,
             seats: Seats::new(Arc::clone(&config)),
             pending: VecDeque::new(),
-            acquirers: VecDeque::new(),
-            health: Health::new(config.restart),
+            lease_requests: VecDeque::new(),
+            restarts: RestartLimiter::new(config.restart),
             broken: None,
             short_since: None,
             told_filters: filters::ToldFilters::default(),
@@ -103,19 +103,31 @@ impl PoolState {
         }
     }
 
+    /// A worker that may have ended meanwhile.
     pub(super) fn worker(&mut self, number: WorkerNumber) -> Option<&mut SupervisedWorker> {
         self.workers
             .iter_mut()
             .find(|worker| worker.number == number)
     }
 
+    /// A worker that is in the list: it has reported an event, and leaves the list only with its last one.
+    #[expect(
+        clippy::expect_used,
+        reason = "a worker leaves the list with the event of its end, which is its last one"
+    )]
+    fn known_worker(&mut self, number: WorkerNumber) -> &mut SupervisedWorker {
+        self.worker(number)
+            .expect("a worker that has not ended is in the list of its pool")
+    }
+
+    /// Returns the number for a new worker.
     pub(super) fn next_number(&mut self) -> WorkerNumber {
         let number = self.next_number;
         self.next_number += 1;
         WorkerNumber(number)
     }
 
-    /// How many workers there are that stay.
+    /// How many workers there are, without those that leave and those that are to replace a worker that stays.
     pub(super) fn size(&self) -> u32 {
         count(self.workers.iter().filter(|worker| {
             worker.stays() && worker.replaces.is_none_or(|old| !self.is_staying(old))
@@ -128,12 +140,13 @@ impl PoolState {
             .any(|worker| worker.number == number && worker.stays())
     }
 
+    /// Keeps the pool at this size from now on.
     pub(super) fn scale_to(&mut self, size: u32) {
         (self.min, self.max) = (size, size);
         self.is_called = true;
     }
 
-    /// A worker takes attempts from now on, or has said more of itself.
+    /// Handles a worker that takes attempts from now on, or has declared more of itself.
     pub(super) fn ready(
         &mut self,
         number: WorkerNumber,
@@ -144,13 +157,11 @@ impl PoolState {
         let concurrency = self.config.concurrency.unwrap_or(profile.concurrency).get();
         // Filters have no hello; they are proven by what they read.
         self.is_silent = !introduced;
-        let Some(worker) = self.worker(number) else {
-            return;
-        };
+        let worker = self.known_worker(number);
         worker.introduce(profile, introduced, concurrency);
         let replaced = if worker.is_starting() {
-            worker.make(Move::Readied, now);
-            let after = now.saturating_duration_since(worker.born);
+            worker.apply(Transition::Readied, now);
+            let after = now.saturating_duration_since(worker.started_at);
             let news = WorkerNews::Ready {
                 worker: worker.name.clone(),
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
@@ -161,10 +172,8 @@ impl PoolState {
         } else {
             None
         };
-        if self.told_filters.last
-            && let Some(worker) = self.worker(number)
-        {
-            worker.order(Order::Last(true));
+        if self.told_filters.last {
+            self.known_worker(number).order(Order::Last(true));
         }
         let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
         if self.introduced.is_none() || says_more {
@@ -175,15 +184,13 @@ impl PoolState {
         }
         self.offer(number, now);
         if let Some(old) = replaced {
-            self.retire_worn(old, now);
+            self.retire_if_due(old, now);
         }
     }
 
-    /// A worker has read a request.
+    /// Handles that a worker has read a request.
     pub(super) fn proven(&mut self, number: WorkerNumber) {
-        if let Some(worker) = self.worker(number) {
-            worker.prove();
-        }
+        self.known_worker(number).prove();
         self.seats.proven(number);
         self.tell(|kind| Report::Proven {
             kind,
@@ -191,12 +198,13 @@ impl PoolState {
         });
     }
 
-    fn retire_worn(&mut self, number: WorkerNumber, now: Instant) {
+    fn retire_if_due(&mut self, number: WorkerNumber, now: Instant) {
         let ttl = self.config.recycling.ttl;
         if let Some(worker) = self.worker(number) {
             let why = if worker.is_over_memory {
                 Retirement::Memory
-            } else if ttl.is_some_and(|ttl| now.saturating_duration_since(worker.born) >= ttl) {
+            } else if ttl.is_some_and(|ttl| now.saturating_duration_since(worker.started_at) >= ttl)
+            {
                 Retirement::Age
             } else {
                 Retirement::MaxJobs
@@ -207,96 +215,101 @@ impl PoolState {
 
     /// Asks a worker to end once it has finished what it has.
     fn retire(&mut self, number: WorkerNumber, why: Retirement, now: Instant) {
-        if let Some(worker) = self.worker(number) {
-            worker.make(Move::Retire(why), now);
-            worker.order(Order::Retire(why));
-            self.withdraw(number);
-        }
+        let worker = self.known_worker(number);
+        worker.apply(Transition::Retire(why), now);
+        worker.order(Order::Retire(why));
+        self.withdraw(number);
     }
 
-    /// A worker has done something, or has something to do.
-    pub(super) fn loaded(&mut self, number: WorkerNumber, load: Load, now: Instant) {
-        let Some(worker) = self.worker(number) else {
-            return;
-        };
-        worker.make(
-            if load.in_hand > 0 {
-                Move::Began
+    /// Handles that a worker has begun or ended attempts.
+    pub(super) fn worker_updated(
+        &mut self,
+        number: WorkerNumber,
+        update: WorkUpdate,
+        now: Instant,
+    ) {
+        let worker = self.known_worker(number);
+        worker.apply(
+            if update.in_hand > 0 {
+                Transition::Began
             } else {
-                Move::Emptied
+                Transition::Emptied
             },
             now,
         );
-        worker.jobs_done += u64::from(load.ended);
-        worker.busy += load.busy;
-        let is_worn = !worker.has_successor && worker.is_worn(None, now);
-        if load.ended > 0 && is_worn {
+        worker.jobs_done += u64::from(update.ended);
+        worker.busy += update.busy;
+        let is_due_for_replacement =
+            !worker.has_successor && worker.is_due_for_replacement(None, now);
+        if update.ended > 0 && is_due_for_replacement {
             self.ask_for_demand();
         }
-        self.counts.jobs += u64::from(load.ended);
-        if load.ended > 0 {
-            self.health.did_well();
+        self.counts.jobs += u64::from(update.ended);
+        if update.ended > 0 {
+            self.restarts.record_success();
         }
-        self.calls_loaded(number, load, now);
+        self.calls_updated(number, update, now);
     }
 
-    /// The process of a worker has ended. Gives the worker back, which the pool has forgotten.
-    pub(super) fn died(
+    /// Handles that the process of a worker has ended. Removes the worker from the pool and returns it.
+    pub(super) fn ended(
         &mut self,
         number: WorkerNumber,
-        death: &Death,
+        end: &WorkerEnd,
         now: Instant,
-    ) -> Option<SupervisedWorker> {
+    ) -> SupervisedWorker {
+        #[expect(clippy::expect_used, reason = "the end is the last event of a worker")]
         let place = self
             .workers
             .iter()
-            .position(|worker| worker.number == number)?;
+            .position(|worker| worker.number == number)
+            .expect("a worker is in the list of its pool until it has ended");
         self.withdraw(number);
         let mut worker = self.workers.remove(place);
-        // If it died with nothing to do, or before it was ready, its pool is to blame and not a job.
-        let blames_pool = death.charged == 0 || death.cause.blames_kind();
-        worker.make(Move::Died, now);
-        let unexpected = death.cause.is_unexpected();
-        self.counts.ended(death.cause.name(), unexpected);
-        if death.charged > 0 {
+        // If no attempt is charged, it ended idle or before it was ready: the pool is to blame and not a job.
+        let blames_pool = end.charged == 0 || end.cause.blames_kind();
+        worker.apply(Transition::Died, now);
+        let unexpected = end.cause.is_unexpected();
+        self.counts.ended(end.cause.name(), unexpected);
+        if end.charged > 0 {
             self.ask_for_demand();
         }
         let news = WorkerNews::Ended {
             worker: worker.name.clone(),
-            cause: death.cause.to_string(),
+            cause: end.cause.to_string(),
             unexpected,
         };
         self.tell(|_| Report::Worker(news));
         if let Some(old) = worker.replaces.and_then(|old| self.worker(old)) {
-            // The old one stays until another successor is there.
+            // The worker that was to be replaced stays until another successor is ready.
             old.has_successor = false;
         }
         if unexpected && blames_pool {
-            self.failed(&worker, death, now);
+            self.failed(&worker, end, now);
         }
-        Some(worker)
+        worker
     }
 
-    fn failed(&mut self, worker: &SupervisedWorker, death: &Death, now: Instant) {
-        let restart = if death.cause.is_final() {
-            Restart::GiveUp
+    fn failed(&mut self, worker: &SupervisedWorker, end: &WorkerEnd, now: Instant) {
+        let restart = if end.cause.is_final() {
+            RestartDecision::GiveUp
         } else {
-            self.health.failed(now)
+            self.restarts.record_failure(now)
         };
         match restart {
-            Restart::After(delay) => {
-                tracing::warn!(worker = %worker.name, cause = %death.cause, ?delay, "a worker failed");
+            RestartDecision::After(delay) => {
+                tracing::warn!(worker = %worker.name, cause = %end.cause, ?delay, "a worker failed");
                 let kind = self.config.name.clone();
                 self.tell(|_| Report::Worker(WorkerNews::Waiting { kind, delay }));
             }
-            Restart::GiveUp => self.give_up(worker, death),
+            RestartDecision::GiveUp => self.give_up(worker, end),
         }
     }
 
-    /// The pool has no workers any more: whoever waits for it is told why.
-    fn give_up(&mut self, worker: &SupervisedWorker, death: &Death) {
+    /// Gives the pool up: it starts no more workers, and everybody who waits for one is told why.
+    fn give_up(&mut self, worker: &SupervisedWorker, end: &WorkerEnd) {
         let policy = self.config.restart;
-        let reason = match &death.cause {
+        let reason = match &end.cause {
             cause if cause.is_final() => format!("worker {} {cause}", worker.name),
             cause => format!(
                 "worker `{}` is given up: {} of its workers failed within {:?}; the last, {}, {cause}",
@@ -304,13 +317,13 @@ impl PoolState {
             ),
         };
         tracing::error!(kind = %self.config.name, %reason, "a kind of worker is given up");
-        let class = match death.cause {
-            Cause::Refused(_) | Cause::Surplus { .. } => Class::Protocol,
+        let class = match end.cause {
+            EndCause::HandshakeFailed(_) | EndCause::SurplusLine { .. } => Class::Protocol,
             _ => Class::Spawn,
         };
         let failure = Failure::new(class, reason.clone())
             .retryable(false)
-            .stderr(death.stderr.clone());
+            .stderr(end.stderr.clone());
         self.broken = Some(Box::new(failure.clone()));
         self.refuse_callers(&failure);
         let news = WorkerNews::Broken {
@@ -324,7 +337,7 @@ impl PoolState {
         });
     }
 
-    /// All workers are to end; who waits is told so.
+    /// Ends all workers, and tells everybody who waits for one.
     pub(super) fn close(&mut self, now: Instant) {
         (self.min, self.max) = (0, 0);
         let failure = Failure::new(Class::Cancelled, "the workers are shutting down");
@@ -340,7 +353,7 @@ impl PoolState {
         }
     }
 
-    /// How long there has been more to do than workers for it.
+    /// How long there has been more work than workers for it.
     pub(super) fn queue_age(&self, now: Instant) -> Duration {
         self.short_since
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))

@@ -1,4 +1,4 @@
-//! A worker, as its supervisor knows it.
+//! The record that the supervisor keeps of a worker.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use ratchet_ipc::{Capability, Profile};
 
 use crate::dispatch::{FilterState, Offer, Order, WorkerLink, WorkerNumber};
 use crate::ids::WorkerName;
-use crate::worker::state::{Move, WorkerState};
+use crate::worker::state::{Transition, WorkerState};
 
-/// A worker, as its supervisor knows it.
+/// The record that the supervisor keeps of a worker.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -22,24 +22,24 @@ pub(super) struct SupervisedWorker {
     pub(super) concurrency: u32,
     gives_back: bool,
     is_proven: bool,
-    pub(super) born: Instant,
+    pub(super) started_at: Instant,
     pub(super) system_id: Option<u32>,
     pub(super) jobs_done: u64,
     pub(super) busy: Duration,
-    /// The number of jobs after which it is replaced.
+    /// The number of jobs after which the worker is replaced.
     pub(super) max_jobs: Option<u64>,
-    /// It uses more memory than it should.
+    /// The worker uses more memory than the soft limit of its pool.
     pub(super) is_over_memory: bool,
     pub(super) rss: u64,
-    /// Its connection takes no more attempts: its process has ended, or is about to.
+    /// The connection takes no more attempts: the process has ended, or is about to.
     pub(super) is_withdrawn: bool,
-    /// It has nothing left of whoever had it before, so it can be offered.
+    /// The worker has no attempt left of a former user of the pool, so it can be offered.
     pub(super) is_vacant: bool,
-    /// The worker that it is to replace.
+    /// The worker that this one is to replace once it is ready.
     pub(super) replaces: Option<WorkerNumber>,
-    /// A successor was started for it.
+    /// A successor was started for the worker.
     pub(super) has_successor: bool,
-    /// What is known of it as a filter.
+    /// What is known of the worker if it is a filter.
     pub(super) filter: FilterState,
 }
 
@@ -58,7 +58,7 @@ impl SupervisedWorker {
             concurrency: 1,
             gives_back: false,
             is_proven: false,
-            born: now,
+            started_at: now,
             system_id: None,
             jobs_done: 0,
             busy: Duration::ZERO,
@@ -73,35 +73,36 @@ impl SupervisedWorker {
         }
     }
 
-    /// Makes a move. One that is not legal is a bug in the supervisor or in a connection.
+    /// Changes the state of the worker. A transition that is not legal is a bug in the supervisor or in a connection.
     #[expect(
         clippy::panic,
-        reason = "the supervisor and its connections make only legal moves"
+        reason = "the supervisor and its connections make only legal transitions"
     )]
-    pub(super) fn make(&mut self, to: Move, now: Instant) {
+    pub(super) fn apply(&mut self, to: Transition, now: Instant) {
         match self.state.after(to, now) {
             Ok(state) => self.state = state,
             Err(error) => panic!("worker {}: {error}", self.name),
         }
     }
 
-    /// It has introduced itself, or has shown that it does not.
+    /// Takes in the profile of the worker, which it has declared or which stands for a worker that says no hello.
     pub(super) fn introduce(&mut self, profile: &Profile, introduced: bool, concurrency: u32) {
         self.concurrency = concurrency;
         self.gives_back = profile.capabilities.has(&Capability::Cancel);
         self.is_proven |= introduced;
     }
 
+    /// Notes that the worker has read a request.
     pub(super) fn prove(&mut self) {
         self.is_proven = true;
     }
 
-    /// Whether it can be given attempts.
+    /// Whether the worker can be given attempts.
     pub(super) fn takes_work(&self) -> bool {
         self.state.takes_work() && !self.is_withdrawn
     }
 
-    /// What it is to whoever gives it attempts.
+    /// The offer of this worker to the user of its pool.
     pub(super) fn offer(&self) -> Offer {
         Offer {
             number: self.number,
@@ -114,7 +115,7 @@ impl SupervisedWorker {
         }
     }
 
-    /// Whether it is, or will be, of use to its pool.
+    /// Whether the worker counts for the size of its pool, which workers that leave do not.
     pub(super) fn stays(&self) -> bool {
         match self.state {
             WorkerState::Starting { .. } | WorkerState::Idle { .. } | WorkerState::Busy { .. } => {
@@ -130,7 +131,7 @@ impl SupervisedWorker {
         matches!(self.state, WorkerState::Starting { .. })
     }
 
-    /// Since when it has had nothing to do.
+    /// The time since which the worker has been idle, if it is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         match self.state {
             WorkerState::Idle { since } => Some(since),
@@ -142,10 +143,10 @@ impl SupervisedWorker {
         self.link.order(order);
     }
 
-    /// Whether it has done its share, by jobs, age or memory.
-    pub(super) fn is_worn(&self, ttl: Option<Duration>, now: Instant) -> bool {
+    /// Whether the worker has to be replaced because of its jobs, its age or its memory.
+    pub(super) fn is_due_for_replacement(&self, ttl: Option<Duration>, now: Instant) -> bool {
         self.is_over_memory
             || self.max_jobs.is_some_and(|most| self.jobs_done >= most)
-            || ttl.is_some_and(|ttl| now.saturating_duration_since(self.born) >= ttl)
+            || ttl.is_some_and(|ttl| now.saturating_duration_since(self.started_at) >= ttl)
     }
 }

@@ -22,20 +22,20 @@ const UNSURE_AT_MOST: u64 = 1 << 17;
 #[derive(Debug)]
 pub(super) struct Alignment<H> {
     held: Option<H>,
-    /// When the moment of quiet after the last line is over.
+    /// The time at which the filter has been quiet for long enough after its last line.
     quiet_at: Option<Instant>,
-    /// The filter has answered something and was quiet after it.
+    /// The filter was quiet after an answer, so the next item may be sent before the last answer is confirmed.
     proven: bool,
-    /// The count has matched at least once: the filter is not a fresh one.
+    /// The count has matched at least once, so the filter is not a fresh one.
     matched_once: bool,
     /// How many answers came since the count last surely matched.
     unsure: u64,
 }
 
-/// What a moment of quiet tells.
+/// The conclusions from a moment of quiet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Quiet<H> {
-    /// The answer that is believed now.
+    /// The answer that was held and is confirmed now.
     pub(super) confirmed: Option<H>,
     /// The count of lines surely matches.
     pub(super) matches: bool,
@@ -52,7 +52,7 @@ impl<H> Alignment<H> {
         }
     }
 
-    /// Whether the filter may be asked for the next answer before the last one is believed.
+    /// Whether the filter may be sent the next item before its last answer is confirmed.
     pub(super) fn is_proven(&self) -> bool {
         self.proven
     }
@@ -67,7 +67,7 @@ impl<H> Alignment<H> {
         self.unsure > 0
     }
 
-    /// An answer came, and so the one before it is believed.
+    /// Takes in an answer and returns the one before it, which is confirmed by that.
     pub(super) fn answered(&mut self, answer: Option<H>, now: Instant) -> Option<H> {
         self.unsure += 1;
         if self.unsure >= UNSURE_AT_MOST {
@@ -77,7 +77,7 @@ impl<H> Alignment<H> {
         std::mem::replace(&mut self.held, answer)
     }
 
-    /// The answer that came last is told, and from now on held in this form.
+    /// Holds the last answer in another form, after it was told.
     pub(super) fn hold(&mut self, answer: H, now: Instant) {
         // It may still be refuted, even if the count matched when it came.
         self.unsure = self.unsure.max(1);
@@ -90,7 +90,7 @@ impl<H> Alignment<H> {
         self.quiet_at
     }
 
-    /// Time has passed. `is_idle` says that the filter has nothing left to answer.
+    /// Returns what follows if the moment of quiet is over. `is_idle` says that the filter has nothing left to answer.
     pub(super) fn quiet(&mut self, is_idle: bool, now: Instant) -> Option<Quiet<H>> {
         self.quiet_at.filter(|at| *at <= now)?;
         self.quiet_at = None;
@@ -104,7 +104,7 @@ impl<H> Alignment<H> {
         })
     }
 
-    /// The stream has ended with as many lines as there should be. What was held is believed.
+    /// Handles the end of a stream that had as many lines as it should. The answer that was held is confirmed.
     pub(super) fn ended(&mut self) -> Quiet<H> {
         self.quiet_at = None;
         let matches = self.unsure > 0;
@@ -121,7 +121,7 @@ impl<H> Alignment<H> {
         self.matched_once = true;
     }
 
-    /// The count does not match. Returns what was held, which is refuted.
+    /// Handles a count that does not match. Returns the answer that was held, which is refuted.
     pub(super) fn lost(&mut self) -> Option<H> {
         self.quiet_at = None;
         self.unsure = 0;

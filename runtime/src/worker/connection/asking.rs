@@ -1,20 +1,20 @@
-//! What a worker is told: work, and what else it understands.
+//! How a connection sends requests and events to the worker.
 
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Request, TaskName};
+use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Request};
 
-use super::{Live, Ping};
+use super::{Ping, RunningWorker};
 use crate::dispatch::{Assignment, StopReason};
-use crate::job;
+use crate::job::Work;
 use crate::outcome::{Class, Failure};
 
-impl Live {
+impl RunningWorker {
     /// Sends an attempt to the worker.
     pub(super) fn send(&mut self, assignment: Assignment, now: Instant) {
         let begins = self.jobs.has_room();
-        if self.closed || (assignment.ahead && begins && assignment.is_of_run()) {
-            // It came too late, or there is none in whose place it could begin.
+        if self.takes_no_work || (assignment.ahead && begins && assignment.is_of_run()) {
+            // It came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
             return self.give_back(assignment, false, None);
         }
         match self
@@ -26,13 +26,13 @@ impl Live {
             Err(error) => return self.refuse(assignment, &error),
         }
         if begins && assignment.ahead {
-            self.load.calls_begun += 1;
+            self.update.calls_begun += 1;
         }
         if self.jobs.is_empty() {
             self.ended_at = now;
         }
-        if !self.is_proven && self.look_at.is_none() && self.process.knows_unread_input() {
-            self.look_at = now.checked_add(super::LOOK_EVERY);
+        if !self.is_proven && self.check_proof_at.is_none() && self.process.knows_unread_input() {
+            self.check_proof_at = now.checked_add(super::PROOF_CHECK_INTERVAL);
         }
         self.jobs.push(assignment, now);
         if let Some(filter) = &mut self.filter {
@@ -40,17 +40,17 @@ impl Live {
         }
     }
 
-    /// Fails an attempt that cannot be sent, which is its own fault.
+    /// Fails an attempt whose request cannot be written, for example because its input is too large.
     fn refuse(&mut self, assignment: Assignment, error: &IpcError) {
         let failure = match error {
             IpcError::TooLarge { .. } => Failure::new(Class::TooLarge, error.to_string())
                 .code(ratchet_ipc::TaskError::TOO_LARGE),
             _ => Failure::new(Class::Input, error.to_string()),
         };
-        self.load.ended += 1;
+        self.update.ended += 1;
         if !assignment.is_of_run() {
-            self.load.calls_begun += u32::from(assignment.ahead);
-            self.load.calls_ended += 1;
+            self.update.calls_begun += u32::from(assignment.ahead);
+            self.update.calls_ended += 1;
         }
         assignment.answer(
             Err(Box::new(failure)),
@@ -60,7 +60,7 @@ impl Live {
         );
     }
 
-    /// Asks an attempt to stop, where the worker understands that; else it has its grace all the same.
+    /// Asks an attempt to stop if the worker understands `cancel`. The grace until the kill begins in any case.
     pub(super) fn ask(&mut self, id: u64, why: StopReason, grace: Duration, now: Instant) {
         let can_ask = self.can(&Capability::Cancel);
         let Some(entry) = self.jobs.get_mut(id) else {
@@ -76,8 +76,8 @@ impl Live {
         }
     }
 
-    /// Asks back what was sent ahead, all of it or one. It comes back answered as cancelled, or done
-    /// after all.
+    /// Asks the worker to give back all attempts that were sent ahead, or only one. Each comes back answered as cancelled, or
+    /// is done after all.
     pub(super) fn recall(&mut self, only: Option<u64>) {
         if !self.can(&Capability::Cancel) {
             return;
@@ -106,12 +106,11 @@ impl Live {
         self.pings += 1;
         let nonce = self.pings;
         self.ping_at = None;
-        self.pinged = now.checked_add(every).map(|by| Ping { nonce, by });
+        self.open_ping = now.checked_add(every).map(|by| Ping { nonce, by });
         self.queue(Event::Ping(Nonce { nonce }));
     }
 
-    /// Queues an event. One that cannot be said is not missed: the writer is broken, and whoever
-    /// receives next is told.
+    /// Queues an event for the worker. If that fails, the pipe is broken, and the next read reports it.
     pub(super) fn queue(&mut self, event: Event) {
         if let Err(error) = self.transport.queue(&event.into()) {
             tracing::debug!(worker = %self.name, %error, "the worker could not be told");
@@ -120,16 +119,8 @@ impl Live {
 }
 
 fn request(assignment: &Assignment, id: u64) -> Request {
-    let (task, input) = match &assignment.job.work {
-        job::Work::Task { task, input } => (task.clone(), input.clone()),
-        // Only tasks are given to workers.
-        job::Work::Command(_)
-        | job::Work::Closure(_)
-        | job::Work::Refused { .. }
-        | job::Work::Ended(_) => (
-            TaskName::from(assignment.job.task_name()),
-            ratchet_ipc::Payload::null(),
-        ),
+    let Work::Task { task, input } = &assignment.job.work else {
+        unreachable!("a run gives workers tasks alone, and a pool refuses other jobs of callers")
     };
     let timeouts = assignment.job.terms.timeouts;
     let limit = timeouts.soft.or(timeouts.hard);
@@ -138,11 +129,11 @@ fn request(assignment: &Assignment, id: u64) -> Request {
         timeout_ms: limit.map(milliseconds),
         host: assignment.job.host.clone(),
         key: Some(assignment.job.id.clone()),
-        ..Request::new(id, task, input)
+        ..Request::new(id, task.clone(), input.clone())
     }
 }
 
-/// As many as there are at least: none would be no time at all.
+/// Whole milliseconds, rounded up and at least one: a timeout of 0 ms would mean no time at all.
 fn milliseconds(limit: Duration) -> u64 {
     let whole = limit.as_nanos().div_ceil(1_000_000).max(1);
     u64::try_from(whole).unwrap_or(u64::MAX)

@@ -6,24 +6,23 @@ use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
 use super::filter::Filter;
-use super::{Cause, Leaving, Live, now};
+use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
 use crate::os::OutputExcerpt;
 use crate::os::{Ended, Ending};
 use crate::outcome::{Class, Failure};
-use crate::worker::news::Death;
+use crate::worker::event::WorkerEnd;
 
-/// How long what a dead worker has printed is read. Only somebody who left its group can still hold
-/// its pipes.
+/// How long the pipes of a worker that has ended are read. Only a descendant that left its group can still hold them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a worker that closed its stdout has to end by itself, which tells more than killing it, and one
-/// that has not come as far as to take work, once it was asked.
-const LAST_BREATH: Duration = Duration::from_millis(500);
+/// How long a worker that closed its stdout has to end by itself, because an exit code tells more than a kill does. A worker
+/// that is not ready yet has as long when it is asked to end.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
 
-impl Death {
-    /// It never got any work.
-    pub(super) fn before_work(cause: Cause) -> Self {
+impl WorkerEnd {
+    /// The end of a worker that never got any work.
+    pub(super) fn before_work(cause: EndCause) -> Self {
         Self {
             cause,
             charged: 0,
@@ -32,25 +31,25 @@ impl Death {
     }
 }
 
-impl Live {
-    /// Kills the worker for this reason; it is dead when its exit is seen.
-    pub(super) async fn kill(&mut self, cause: Cause) {
-        if !self.killed {
-            self.killed = true;
+impl RunningWorker {
+    /// Has the worker killed for this cause. It has ended only when its exit is seen.
+    pub(super) async fn kill(&mut self, cause: EndCause) {
+        if !self.is_killed {
+            self.is_killed = true;
             self.close_to_work();
-            self.dying.get_or_insert(cause);
+            self.end_cause.get_or_insert(cause);
             self.terminate(Duration::ZERO).await;
         }
     }
 
     /// Kills the worker to stop one attempt.
     pub(super) async fn kill_for(&mut self, id: u64, why: StopReason) {
-        if !self.killed {
+        if !self.is_killed {
             self.killed_for = Some((id, why));
         }
         self.kill(match why {
-            StopReason::Time(_) | StopReason::Silence(_) => Cause::OutOfTime,
-            StopReason::Unwanted => Cause::Unwanted,
+            StopReason::Time(_) | StopReason::Silence(_) => EndCause::AttemptTimedOut,
+            StopReason::Unwanted => EndCause::AttemptCancelled,
         })
         .await;
     }
@@ -65,79 +64,83 @@ impl Live {
         }
     }
 
-    /// Ends the worker by degrees, though not for nothing.
-    pub(super) async fn leave_for(&mut self, cause: Cause) {
-        self.dying = Some(cause);
-        self.leaving = now()
+    /// Begins to end the worker for this cause: it has its grace to end by itself before it gets SIGTERM.
+    pub(super) async fn start_exit(&mut self, cause: EndCause) {
+        self.end_cause = Some(cause);
+        self.exit_stage = now()
             .checked_add(self.config.grace)
-            .map_or(Leaving::Asked, Leaving::By);
-        if self.leaving == Leaving::Asked {
+            .map_or(ExitStage::Terminated, ExitStage::InputClosed);
+        if self.exit_stage == ExitStage::Terminated {
             self.terminate(self.config.grace).await;
         }
     }
 
-    /// It has closed its stdout, and is given a moment to end by itself.
-    pub(super) fn expect_end(&mut self) {
-        self.ends_by = now().checked_add(LAST_BREATH);
+    /// Gives a worker that has closed its stdout a moment to end by itself.
+    pub(super) fn await_exit(&mut self) {
+        self.ends_by = now().checked_add(EXIT_WAIT);
     }
 
-    /// A worker that is to leave and has nothing left to do is told so.
-    pub(super) async fn leave_if_done(&mut self) {
+    /// Asks the worker to end if it is to end and has no attempt left.
+    pub(super) async fn exit_if_done(&mut self) {
         if self.jobs.is_empty()
-            && matches!(self.leaving, Leaving::By(_))
-            && matches!(self.dying, Some(Cause::ClosedInput))
+            && matches!(self.exit_stage, ExitStage::InputClosed(_))
+            && matches!(self.end_cause, Some(EndCause::ClosedInput))
         {
-            // Nothing more can come of it.
-            self.leaving = Leaving::Asked;
+            // It can be sent nothing and has nothing to answer, so waiting longer is of no use.
+            self.exit_stage = ExitStage::Terminated;
             self.terminate(self.config.grace).await;
         }
-        let Leaving::When(why) = self.leaving else {
+        let ExitStage::AfterWork(why) = self.exit_stage else {
             return;
         };
-        if !self.jobs.is_empty() || self.dying.is_some() {
+        if !self.jobs.is_empty() || self.end_cause.is_some() {
             return;
         }
-        self.dying = Some(Cause::Retired(why));
+        self.end_cause = Some(EndCause::Retired(why));
         if self.profile.is_none() {
-            // It has nothing to finish, and may heed nothing for as long as it loads.
-            self.leaving = Leaving::Asked;
-            return self.terminate(LAST_BREATH.min(self.config.grace)).await;
+            // It has nothing to finish, and a program that is still loading may react to nothing but a signal.
+            self.exit_stage = ExitStage::Terminated;
+            return self.terminate(EXIT_WAIT.min(self.config.grace)).await;
         }
         if self.can(&Capability::Drain) {
             self.queue(Event::Drain);
         }
-        // What it does not read in time it need not read at all: it is told by other means.
+        // A worker that does not read on in time gets SIGTERM below, so an error or a timeout here changes nothing.
         let _ = timeout(self.config.grace, self.transport.close()).await;
-        self.leaving = now()
+        self.exit_stage = now()
             .checked_add(self.config.grace)
-            .map_or(Leaving::Asked, Leaving::By);
-        if self.leaving == Leaving::Asked {
+            .map_or(ExitStage::Terminated, ExitStage::InputClosed);
+        if self.exit_stage == ExitStage::Terminated {
             self.terminate(self.config.grace).await;
         }
     }
 
-    /// The process has ended: what it still said counts, and the rest is settled.
-    pub(super) async fn bury(mut self, ended: Ended) -> Death {
+    /// Settles everything after the process has ended: reads the rest of its output, and answers or gives back each attempt.
+    pub(super) async fn conclude(mut self, ended: Ended) -> WorkerEnd {
         self.close_to_work();
-        let _ = timeout(DRAIN_LIMIT, self.hear_out()).await;
+        let _ = timeout(DRAIN_LIMIT, self.drain_output()).await;
         self.stderr.finish(&self.name);
         let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
-        self.killed |= was_stopped_by_terminal;
-        let cause = match self.dying.take() {
+        self.is_killed |= was_stopped_by_terminal;
+        let cause = match self.end_cause.take() {
             // Its pipes may have broken before its end was seen.
-            None | Some(Cause::ClosedInput | Cause::ClosedOutput) if was_stopped_by_terminal => {
-                Cause::WantedTerminal
+            None | Some(EndCause::ClosedInput | EndCause::ClosedOutput)
+                if was_stopped_by_terminal =>
+            {
+                EndCause::WantedTerminal
             }
-            // Pipes break before an end is seen.
-            Some(Cause::ClosedInput | Cause::ClosedOutput) if ended.ending == Ending::ByItself => {
-                Cause::Exited(ended.exit)
+            // A pipe of a process that ends breaks before its exit is seen.
+            Some(EndCause::ClosedInput | EndCause::ClosedOutput)
+                if ended.ending == Ending::ByItself =>
+            {
+                EndCause::Exited(ended.exit)
             }
             Some(cause) => cause,
             // A filter that was sent all there is ends by the end of its input.
             None if self.filter.as_ref().is_some_and(Filter::was_closed) => {
-                Cause::Retired(Retirement::Shutdown)
+                EndCause::Retired(Retirement::Shutdown)
             }
-            None => Cause::Exited(ended.exit),
+            None => EndCause::Exited(ended.exit),
         };
         if !ended.survivors.is_empty() {
             tracing::error!(
@@ -145,7 +148,7 @@ impl Live {
                 "processes of this worker could not be killed"
             );
         }
-        // What came so far is all that will ever come.
+        // Nothing more can be read: what was read so far is all that the attempts get.
         self.end_output(now());
         let stderr = self.stderr.tail();
         let now = now();
@@ -158,51 +161,52 @@ impl Live {
             };
             let asked = entry.asked();
             if !begun || (!mine && asked.is_none()) {
-                // It never began, or the worker was killed for another's sake.
+                // It never began, or the worker was killed because of another attempt.
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }
             let failure = match (why.filter(|_| mine).or(asked), &cause) {
                 (Some(why), _) => why.failure(),
-                (None, Cause::Memory { .. }) => {
-                    Failure::new(Class::Memory, format!("{} {cause}", self.who()))
+                (None, EndCause::Memory { .. }) => {
+                    Failure::new(Class::Memory, format!("{} {cause}", self.display_name()))
                 }
-                (None, Cause::Stray(_) | Cause::Surplus { .. }) => {
-                    Failure::new(Class::Protocol, format!("{} {cause}", self.who()))
+                (None, EndCause::StrayOutput(_) | EndCause::SurplusLine { .. }) => {
+                    Failure::new(Class::Protocol, format!("{} {cause}", self.display_name()))
                 }
-                (None, Cause::Exited(_)) => Failure::new(
+                (None, EndCause::Exited(_)) => Failure::new(
                     Class::Crash,
-                    format!("{} {cause} before it answered", self.who()),
+                    format!("{} {cause} before it answered", self.display_name()),
                 ),
-                (None, Cause::WantedTerminal) => {
-                    Failure::new(Class::Crash, format!("{} {cause}", self.who())).code("terminal")
+                (None, EndCause::WantedTerminal) => {
+                    Failure::new(Class::Crash, format!("{} {cause}", self.display_name()))
+                        .code("terminal")
                 }
-                (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.who())),
+                (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.display_name())),
             };
             charged += 1;
-            self.load.ended += 1;
-            self.load.calls_ended += u32::from(!entry.assignment.is_of_run());
+            self.update.ended += 1;
+            self.update.calls_ended += u32::from(!entry.assignment.is_of_run());
             let ran = entry.ran(now);
             let failure = Box::new(failure.stderr(stderr.clone()));
             let worker = Some(self.name.clone());
             entry.assignment.answer(Err(failure), worker, ran, None);
         }
-        self.tell_load();
-        Death {
+        self.send_update();
+        WorkerEnd {
             cause,
             charged,
             stderr,
         }
     }
 
-    /// Reads what is still in the pipes.
-    async fn hear_out(&mut self) {
-        while !self.mute || self.stderr.is_open() {
+    /// Reads what is left in the pipes.
+    async fn drain_output(&mut self) {
+        while !self.is_output_closed || self.stderr.is_open() {
             tokio::select! {
-                incoming = self.transport.receive(), if !self.mute => match incoming {
-                    // That it takes nothing more says nothing of what it has answered.
+                incoming = self.transport.receive(), if !self.is_output_closed => match incoming {
+                    // A broken stdin says nothing about the answers that lie in stdout.
                     Err(IpcError::Write(_)) => {}
-                    Ok(Incoming::End) | Err(_) => self.mute = true,
+                    Ok(Incoming::End) | Err(_) => self.is_output_closed = true,
                     incoming => self.take_all(incoming).await,
                 },
                 () = self.stderr.read(), if self.stderr.is_open() => {

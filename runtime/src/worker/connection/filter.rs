@@ -1,4 +1,4 @@
-//! Filters: answers that are held until they can be believed, and programs that buffer what they print.
+//! Filters: holds each answer until it is confirmed, and serves programs that buffer their output.
 //!
 //! ```text
 //!              answer k     answer k+1 or quiet
@@ -16,44 +16,44 @@ use ratchet_ipc::Payload;
 use super::alignment::{Alignment, Quiet};
 use super::in_flight::Entry;
 use super::silence::Silence;
-use super::{Cause, Leaving, Live, News};
+use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
 use crate::dispatch::{Assignment, FilterNews, Report, Reporter, Retirement};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::worker::config::{Language, PoolConfig};
 
-/// What a connection knows of a filter.
+/// The state of a filter in its connection.
 pub(super) struct Filter {
     alignment: Alignment<Held>,
     silence: Silence,
-    /// How many items it was sent, and how many lines it has printed for them.
+    /// How many items the filter was sent, and how many lines it has printed for them.
     asked: u64,
     answered: u64,
-    /// Whom its answers went to since the count of its lines last surely matched.
-    heard_by: Vec<Reporter>,
-    /// Nothing more will come, as far as anybody knows.
+    /// The runs that got answers since the count of lines last surely matched. They are told if the count proves wrong.
+    answered_to: Vec<Reporter>,
+    /// The pool gets nothing more, as far as anybody knows.
     is_last: bool,
-    /// Its stdin was closed while it still had items to answer.
+    /// The filter's stdin was closed while it still had items to answer.
     input_closed: bool,
-    /// Its stdout has ended.
+    /// The filter's stdout has ended.
     output_ended: bool,
-    /// How many attempts were failed because it was out of step.
+    /// How many attempts have failed because the filter was out of step.
     pub(super) charged: u32,
 }
 
-/// An answer that may yet be refuted.
+/// An answer that is held because it may yet be refuted.
 #[derive(Debug)]
 enum Held {
-    /// Told to nobody: its attempt counts as running, so that the filter is sent nothing meanwhile.
+    /// Nobody was told. The attempt counts as running, so that the filter is sent nothing meanwhile.
     Whole(Box<Answer>),
-    /// Its executor has it, and waits for it to be confirmed.
+    /// The run was told provisionally, and waits for the confirmation.
     Reported {
         ticket: Ticket,
         reporter: Reporter,
         /// The count of lines had not surely matched when it came.
         in_doubt: bool,
     },
-    /// A caller waits for it.
+    /// A caller waits for the answer.
     Awaited {
         assignment: Assignment,
         result: Payload,
@@ -68,16 +68,16 @@ struct Answer {
     at: Instant,
 }
 
-/// How a filter's count of lines is wrong.
+/// The two ways in which a filter's count of lines can be wrong.
 enum Mismatch<'a> {
-    /// It printed a line that answers nothing.
+    /// The filter printed a line that answers nothing.
     Surplus(&'a str),
-    /// Its output ended before it had answered everything.
+    /// The filter's output ended before it had answered everything.
     Missing { asked: u64, answered: u64 },
 }
 
 impl Filter {
-    /// What there is to know of a worker, if it is a filter.
+    /// The state for a worker of this pool, if it is a filter.
     pub(super) fn of(config: &PoolConfig) -> Option<Self> {
         match config.language {
             Language::Native => None,
@@ -86,7 +86,7 @@ impl Filter {
                 silence: Silence::default(),
                 asked: 0,
                 answered: 0,
-                heard_by: Vec::new(),
+                answered_to: Vec::new(),
                 is_last: false,
                 input_closed: false,
                 output_ended: false,
@@ -95,7 +95,7 @@ impl Filter {
         }
     }
 
-    /// It was sent an item.
+    /// Notes that the filter was sent an item.
     pub(super) fn asked(&mut self, now: Instant) {
         self.asked += 1;
         self.silence.asked(now);
@@ -108,20 +108,20 @@ impl Filter {
             .min()
     }
 
-    /// Whether it was sent all there is, and its stdin closed for it.
+    /// Whether the filter was sent all items and its stdin was closed.
     pub(super) fn was_closed(&self) -> bool {
         self.input_closed
     }
 
-    fn heard_by(&mut self, reporter: &Reporter) {
-        if !self.heard_by.iter().any(|other| other.is(reporter)) {
-            self.heard_by.push(reporter.clone());
+    fn answered_to(&mut self, reporter: &Reporter) {
+        if !self.answered_to.iter().any(|other| other.is(reporter)) {
+            self.answered_to.push(reporter.clone());
         }
     }
 }
 
-impl Live {
-    /// An attempt ends with this. An answer of a filter is held; what is left to be told now is returned.
+impl RunningWorker {
+    /// Holds the answer of a fresh filter whole, with its slot. Returns every other answer, which is to be told now.
     pub(super) fn hold(
         &mut self,
         entry: Entry,
@@ -149,13 +149,13 @@ impl Live {
         };
         let confirmed = filter.alignment.answered(held, now);
         if was_proven && !filter.alignment.is_proven() {
-            self.tell(News::Filter(FilterNews::Unaligned));
+            self.tell(WorkerEvent::Filter(FilterNews::Unaligned));
         }
         self.confirm(confirmed, now);
         told
     }
 
-    /// The attempt's end is told. An answer of a filter is told provisionally.
+    /// Sends the result of an attempt to whoever waits for it. The answer of a filter is sent provisionally, and held.
     pub(super) fn tell_end(
         &mut self,
         assignment: Assignment,
@@ -178,7 +178,7 @@ impl Live {
         };
         let held = match assignment.answer_provisionally(result, worker, ran, next) {
             Ok((ticket, reporter)) => {
-                filter.heard_by(&reporter);
+                filter.answered_to(&reporter);
                 Held::Reported {
                     ticket,
                     reporter,
@@ -194,7 +194,7 @@ impl Live {
         filter.alignment.hold(held, now);
     }
 
-    /// What was held is believed.
+    /// Confirms the answer that was held.
     fn confirm(&mut self, held: Option<Held>, now: Instant) {
         match held {
             None => {}
@@ -218,7 +218,7 @@ impl Live {
         }
     }
 
-    /// What was held is the answer to something else.
+    /// Refutes the answer that was held: it may belong to another item.
     fn refute(&mut self, held: Option<Held>, failure: Failure, now: Instant) {
         let failure = Box::new(failure);
         match held {
@@ -244,7 +244,7 @@ impl Live {
         }
     }
 
-    fn settled(&mut self, quiet: Quiet<Held>, now: Instant) {
+    fn apply_quiet(&mut self, quiet: Quiet<Held>, now: Instant) {
         // An answer that is told only now is in doubt again, and stays so until the next moment of quiet.
         let is_told = !matches!(quiet.confirmed, Some(Held::Whole(_)));
         if quiet.matches && !is_told {
@@ -256,18 +256,18 @@ impl Live {
         }
     }
 
-    /// None of the answers given so far can prove wrong any more, or none ever will.
+    /// Tells all runs that no answer that they have can prove wrong any more.
     fn tell_cleared(&mut self) {
         let Some(filter) = &mut self.filter else {
             return;
         };
-        for reporter in filter.heard_by.drain(..) {
+        for reporter in filter.answered_to.drain(..) {
             let worker = self.name.clone();
             reporter.tell(Report::Cleared { worker });
         }
     }
 
-    /// Time has passed.
+    /// Does what is due by the clock: confirms an answer after a moment of quiet, and sends more items to a silent filter.
     pub(super) fn watch_filter(&mut self, now: Instant) {
         let is_idle = self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
@@ -277,20 +277,20 @@ impl Live {
         if let Some(quiet) = filter.alignment.quiet(is_idle, now) {
             // The answer that was held whole gives its slot back by this, so the filter has to count as proven first.
             if is_idle && !was_proven {
-                self.tell(News::Filter(FilterNews::Aligned));
+                self.tell(WorkerEvent::Filter(FilterNews::Aligned));
             }
-            self.settled(quiet, now);
+            self.apply_quiet(quiet, now);
         }
         let Some(filter) = &mut self.filter else {
             return;
         };
         if let Some(ahead) = filter.silence.on_time(now) {
-            self.tell(News::Filter(FilterNews::Silent { ahead }));
+            self.tell(WorkerEvent::Filter(FilterNews::Silent { ahead }));
         }
         self.close_if_last();
     }
 
-    /// Nothing more will come for this worker, or something will after all.
+    /// Notes whether the pool gets nothing more.
     pub(super) fn expect_last(&mut self, is_last: bool) {
         if let Some(filter) = &mut self.filter {
             filter.is_last = is_last;
@@ -298,7 +298,7 @@ impl Live {
         self.close_if_last();
     }
 
-    /// A filter that buffers, and has been sent all there is, prints what it has once its input ends.
+    /// Closes the stdin of a filter that buffers and was sent all items: then it prints the rest.
     fn close_if_last(&mut self) {
         let has_items = !self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
@@ -306,24 +306,24 @@ impl Live {
         };
         let closes = filter.is_last && filter.silence.is_long() && has_items;
         let has_ended = filter.input_closed || filter.output_ended;
-        if !closes || has_ended || self.leaving != Leaving::Stays {
+        if !closes || has_ended || self.exit_stage != ExitStage::Working {
             return;
         }
         filter.input_closed = true;
         filter.silence.end();
         self.close_to_work();
-        // What it has yet to answer keeps it alive; then it leaves like any other that is not needed.
-        self.leaving = Leaving::When(Retirement::Shutdown);
-        // It may not read on before it is read, so this must not wait.
+        // The items that it has yet to answer keep it alive. After them it is retired like any idle worker.
+        self.exit_stage = ExitStage::AfterWork(Retirement::Shutdown);
+        // This must not wait: the filter may not read on before its output is read.
         self.transport.finish();
     }
 
-    /// The filter's answers do not match what it was asked. What is held fails, what was told may be wrong.
-    fn lose_step(&mut self, mismatch: &Mismatch<'_>, now: Instant) -> Option<Failure> {
-        let who = self.who();
+    /// Marks the filter as out of step. The answer that is held fails, and runs are told that earlier answers may be wrong.
+    fn mark_out_of_step(&mut self, mismatch: &Mismatch<'_>, now: Instant) -> Option<Failure> {
+        let who = self.display_name();
         let filter = self.filter.as_mut()?;
         let said = match mismatch {
-            Mismatch::Surplus(line) => format!("{who} {}", Cause::surplus(line, false)),
+            Mismatch::Surplus(line) => format!("{who} {}", EndCause::surplus_line(line, false)),
             Mismatch::Missing { asked, answered } => format!(
                 "{who} printed {answered} lines for {asked} items, so nobody can tell which answers what; a filter has \
                  to answer each line with one line: leave out --warm (`protocol: lines`)"
@@ -331,9 +331,9 @@ impl Live {
         };
         let failure = Failure::new(Class::Protocol, said);
         let held = filter.alignment.lost();
-        let heard_by = std::mem::take(&mut filter.heard_by);
+        let answered_to = std::mem::take(&mut filter.answered_to);
         self.refute(held, failure.clone(), now);
-        for reporter in heard_by {
+        for reporter in answered_to {
             reporter.tell(Report::OutOfStep {
                 worker: self.name.clone(),
                 reason: failure.message.clone(),
@@ -342,14 +342,14 @@ impl Live {
         Some(failure)
     }
 
-    /// The filter printed a line that answers nothing: nobody can tell any more which line answers what.
-    pub(super) async fn take_surplus(&mut self, line: String, now: Instant) {
+    /// Handles a line that answers no item: no line can be matched to an item any more, so the filter is killed.
+    pub(super) async fn take_surplus_line(&mut self, line: String, now: Instant) {
         let is_fresh = (self.filter.as_ref()).is_some_and(|filter| filter.alignment.is_fresh());
-        self.lose_step(&Mismatch::Surplus(&line), now);
-        self.kill(Cause::surplus(&line, is_fresh)).await;
+        self.mark_out_of_step(&Mismatch::Surplus(&line), now);
+        self.kill(EndCause::surplus_line(&line, is_fresh)).await;
     }
 
-    /// The filter's output has ended. What it has not answered yet it never will.
+    /// Handles the end of the filter's output. Items that it has not answered yet will never be answered.
     pub(super) fn end_output(&mut self, now: Instant) {
         let Some(filter) = &mut self.filter else {
             return;
@@ -358,14 +358,15 @@ impl Live {
             return;
         }
         let (asked, answered) = (filter.asked, filter.answered);
-        if !filter.input_closed || self.jobs.is_empty() || self.killed {
+        if !filter.input_closed || self.jobs.is_empty() || self.is_killed {
             let quiet = filter.alignment.ended();
-            return self.settled(quiet, now);
+            return self.apply_quiet(quiet, now);
         }
-        let Some(failure) = self.lose_step(&Mismatch::Missing { asked, answered }, now) else {
+        let Some(failure) = self.mark_out_of_step(&Mismatch::Missing { asked, answered }, now)
+        else {
             return;
         };
-        // Each takes the place of the one before it, as if it had been answered.
+        // Each attempt begins in the place of the one before it, as if that had been answered, so that the slots add up.
         while let Some(entry) = self.jobs.oldest().and_then(|id| self.jobs.remove(id)) {
             if let Some(filter) = &mut self.filter {
                 filter.charged += 1;

@@ -1,4 +1,4 @@
-//! The attempts that a worker has: which of them it works on, and how much time they have left.
+//! The attempts that a worker has: which of them have begun, and when their timeouts are due.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::dispatch::{Assignment, AttemptClock, AttemptKey, Due, StopReason, Stoppable};
 
-/// All attempts of one worker, in the order they were sent.
+/// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
-/// The oldest that are unanswered are what it works on, as many as it works on at once; the others lie
-/// in its pipe. The clocks of an attempt start when the worker turns to it.
+/// The worker works on the oldest of them, up to its concurrency. The others lie in its pipe. The timeouts of an attempt
+/// count from the moment when it becomes one of the oldest.
 #[derive(Debug)]
 pub(super) struct InFlight {
     entries: VecDeque<Entry>,
@@ -18,15 +18,15 @@ pub(super) struct InFlight {
     concurrency: usize,
 }
 
-/// One attempt.
+/// An attempt that was sent to a worker and is not answered.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// What it is called on the wire.
+    /// The id of its request.
     pub(super) id: u64,
     pub(super) assignment: Assignment,
-    /// Its clocks, once the worker has turned to it.
+    /// The clock of the attempt once it has begun.
     pub(super) begun: Option<AttemptClock>,
-    /// It was asked back.
+    /// The worker was asked to give it back.
     pub(super) recalled: bool,
 }
 
@@ -40,7 +40,7 @@ impl InFlight {
         }
     }
 
-    /// How many attempts the worker works on at once.
+    /// Sets how many attempts the worker works on at once.
     pub(super) fn set_concurrency(&mut self, concurrency: NonZeroU32) {
         self.concurrency = usize::try_from(concurrency.get()).unwrap_or(usize::MAX);
     }
@@ -53,17 +53,17 @@ impl InFlight {
         self.entries.is_empty()
     }
 
-    /// Whether the worker turns at once to what it is sent next.
+    /// Whether the next attempt that is sent begins at once.
     pub(super) fn has_room(&self) -> bool {
         self.begun < self.concurrency
     }
 
-    /// What the next attempt is called on the wire.
+    /// The id of the next request.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// An attempt was sent. Says whether the worker turns to it at once.
+    /// Adds an attempt that was sent. Returns whether it begins at once.
     pub(super) fn push(&mut self, assignment: Assignment, now: Instant) -> bool {
         let begins = self.has_room();
         self.begun += usize::from(begins);
@@ -77,13 +77,13 @@ impl InFlight {
         begins
     }
 
-    /// The oldest attempt that the worker works on: what is meant where no id is given.
+    /// The id of the oldest attempt. It is meant where the worker gives no id.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.id)
     }
 
     fn place(&self, id: u64) -> Option<usize> {
-        // Answers come in order, as a rule.
+        // Answers mostly come in order. Ids only grow, so a binary search finds the others.
         if self.entries.front()?.id == id {
             return Some(0);
         }
@@ -127,7 +127,7 @@ impl InFlight {
         Some(entry)
     }
 
-    /// The worker turns to the next attempt, if it has one and room for it.
+    /// Begins the oldest attempt that has not begun, if there is one and the worker has room for it.
     pub(super) fn begin_next(&mut self, now: Instant) -> Option<&Entry> {
         if !self.has_room() || self.begun >= self.entries.len() {
             return None;
@@ -145,21 +145,21 @@ impl InFlight {
         self.entries.get(next)
     }
 
-    /// Those that were sent ahead and have neither begun nor been asked back yet.
+    /// The attempts that were sent ahead and have neither begun nor been asked back yet.
     pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries
             .iter_mut()
             .filter(|entry| entry.begun.is_none() && !entry.recalled)
     }
 
-    /// When to look at [`due`](Self::due) again.
+    /// The earliest time at which [`due`](Self::due) returns something.
     pub(super) fn deadline(&self, can_ask: bool) -> Option<Instant> {
         self.running()
             .filter_map(|(entry, clock)| entry.next(clock, can_ask).map(|(at, _)| at))
             .min()
     }
 
-    /// What is to be done by now, and with which attempt.
+    /// The first step that timeouts demand by now, with the id of its attempt.
     pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<(u64, Due)> {
         self.running().find_map(|(entry, clock)| {
             let (at, due) = entry.next(clock, can_ask)?;
@@ -175,7 +175,7 @@ impl InFlight {
         running.filter_map(|entry| Some((entry, entry.begun.as_ref()?)))
     }
 
-    /// Takes out everything that is left, the worker being no more.
+    /// Takes out all attempts, because the worker has ended.
     pub(super) fn take_all(&mut self) -> VecDeque<Entry> {
         self.begun = 0;
         std::mem::take(&mut self.entries)
@@ -183,14 +183,14 @@ impl InFlight {
 }
 
 impl Entry {
-    /// It told of progress.
-    pub(super) fn sign(&mut self, now: Instant) {
+    /// Notes that the attempt has reported progress.
+    pub(super) fn note_activity(&mut self, now: Instant) {
         if let Some(clock) = &mut self.begun {
-            clock.sign(now);
+            clock.note_activity(now);
         }
     }
 
-    /// It was asked to stop, by a worker that understands that or not.
+    /// Starts the time until the kill. It runs whether the worker understands `cancel` or not.
     pub(super) fn ask(&mut self, why: StopReason, grace: Duration, now: Instant) {
         let timeouts = self.assignment.job.terms.timeouts;
         if let Some(clock) = &mut self.begun {
@@ -207,12 +207,12 @@ impl Entry {
         clock.next(&self.assignment.job.terms.timeouts, stoppable)
     }
 
-    /// How long it has run.
+    /// Returns how long the attempt has run, or zero if it has not begun.
     pub(super) fn ran(&self, now: Instant) -> Duration {
         self.begun.map_or(Duration::ZERO, |clock| clock.ran(now))
     }
 
-    /// Why it was asked to stop, if it was.
+    /// Returns the reason for which the attempt was asked to stop, if it was.
     pub(super) fn asked(&self) -> Option<StopReason> {
         self.begun?.asked()
     }

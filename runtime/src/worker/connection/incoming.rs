@@ -1,4 +1,4 @@
-//! What a worker says, and what follows from it.
+//! How a connection handles what the worker prints to stdout.
 
 use std::time::Instant;
 
@@ -8,35 +8,35 @@ use ratchet_ipc::{
 };
 
 use super::in_flight::Entry;
-use super::{Cause, Leaving, Live, now};
+use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::context::Step;
 use crate::dispatch::{AttemptKey, Report, StopReason};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::worker::config::Language;
 
-/// Of answers that nobody asked for, so many are worth a line each.
-const UNASKED_LINES: u64 = 10;
+/// How many answers with an unknown id are logged. A worker that prints more could fill the log.
+const LOGGED_UNKNOWN_ANSWERS: u64 = 10;
 
-impl Live {
-    /// Takes what came in, and what came in with it.
+impl RunningWorker {
+    /// Handles one incoming message and all others that can be read without waiting.
     pub(super) async fn take_all(&mut self, first: Result<Incoming, IpcError>) {
         let now = now();
         let mut next = Some(first);
         while let Some(incoming) = next {
             match incoming {
                 Ok(Incoming::Message(IpcMessage::Response(response))) => {
-                    self.doubtful = false;
+                    self.has_sent_no_message = false;
                     if self.profile.is_none() {
                         self.handshake.on_response();
-                        self.shake_hands().await;
+                        self.follow_handshake().await;
                     }
                     self.take_answer(&response.id, response.outcome, now);
                 }
-                Ok(Incoming::End) => return self.fall_silent(None),
+                Ok(Incoming::End) => return self.on_output_end(None),
                 Ok(incoming) => self.take(incoming, now).await,
-                Err(IpcError::Write(_)) => self.lose_ears().await,
-                Err(error) => return self.fall_silent(Some(error)),
+                Err(IpcError::Write(_)) => self.on_input_closed().await,
+                Err(error) => return self.on_output_end(Some(error)),
             }
             next = self.transport.try_receive().map(Ok);
         }
@@ -45,11 +45,11 @@ impl Live {
     async fn take(&mut self, incoming: Incoming, now: Instant) {
         match incoming {
             Incoming::Message(IpcMessage::Event(event)) => {
-                self.doubtful = false;
+                self.has_sent_no_message = false;
                 self.take_event(event, now).await;
             }
             Incoming::Message(IpcMessage::Request(request)) => {
-                self.doubt("a request");
+                self.warn_of_no_messages("a request");
                 self.log(
                     None,
                     LogLevel::Warn,
@@ -57,10 +57,10 @@ impl Live {
                 );
             }
             Incoming::Readiness(readiness) => {
-                self.doubtful = false;
+                self.has_sent_no_message = false;
                 self.introduced = true;
                 self.handshake.on_readiness(readiness);
-                self.shake_hands().await;
+                self.follow_handshake().await;
             }
             Incoming::Stray(stray) => self.take_stray(stray, now).await,
             Incoming::Malformed(malformed) if malformed.kind == MessageKind::Response => {
@@ -68,17 +68,17 @@ impl Live {
                     Class::Protocol,
                     format!(
                         "{} gave a malformed answer: {} ({})",
-                        self.who(),
+                        self.display_name(),
                         malformed.reason,
                         malformed.line
                     ),
                 );
-                self.take_wreck(malformed.id.as_ref(), failure, now);
+                self.fail_unreadable_answer(malformed.id.as_ref(), failure, now);
             }
             Incoming::Malformed(malformed) => {
                 if malformed.is_hello {
                     self.handshake.on_malformed_hello(&*malformed.reason);
-                    self.shake_hands().await;
+                    self.follow_handshake().await;
                 }
                 let message = format!("not understood: {} ({})", malformed.reason, malformed.line);
                 self.log(None, LogLevel::Warn, message);
@@ -94,14 +94,14 @@ impl Live {
                         ),
                     )
                     .code(TaskError::TOO_LARGE);
-                    self.take_wreck(large.id.as_ref(), failure, now);
+                    self.fail_unreadable_answer(large.id.as_ref(), failure, now);
                 }
                 Some(MessageKind::Request | MessageKind::Event) => {
                     let message = format!("an event of {} bytes was dropped", large.bytes);
                     self.log(None, LogLevel::Warn, message);
                 }
             },
-            // Both were dealt with before; what later versions may bring is not for us.
+            // Responses and the end are handled by `take_all`. Kinds of later versions are ignored, as the protocol demands.
             _ => {}
         }
     }
@@ -111,11 +111,11 @@ impl Live {
             Event::Hello(hello) => {
                 self.introduced = true;
                 self.handshake.on_hello(hello);
-                self.shake_hands().await;
+                self.follow_handshake().await;
             }
             Event::Ready => {
                 self.handshake.on_ready();
-                self.shake_hands().await;
+                self.follow_handshake().await;
             }
             Event::Progress(progress) => {
                 let Some(id) = progress.id.as_counter() else {
@@ -124,7 +124,7 @@ impl Live {
                 let Some(entry) = self.jobs.get_mut(id) else {
                     return;
                 };
-                entry.sign(now);
+                entry.note_activity(now);
                 let step = Step {
                     done: progress.done,
                     total: progress.total,
@@ -136,21 +136,21 @@ impl Live {
             }
             Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
             Event::Pong(nonce) if self.awaits(nonce) => {
-                self.pinged = None;
+                self.open_ping = None;
                 self.ping_at = self.config.ping.and_then(|every| now.checked_add(every));
             }
-            // What a worker works on is known by what it has answered. The others are a host's own
-            // words, or those of a later version.
+            // `started` tells nothing that the order of answers does not. The other events are those of a host, or of a later
+            // version.
             _ => {}
         }
     }
 
     fn awaits(&self, pong: Nonce) -> bool {
-        let asked = self.pinged.as_ref();
+        let asked = self.open_ping.as_ref();
         asked.is_some_and(|asked| asked.nonce == pong.nonce)
     }
 
-    /// An attempt was answered.
+    /// Handles an answer to an attempt.
     pub(super) fn take_answer(
         &mut self,
         id: &MessageId,
@@ -160,15 +160,15 @@ impl Live {
         self.prove();
         match id.as_counter().and_then(|id| self.jobs.remove(id)) {
             Some(entry) => self.settle(entry, outcome.map_err(|error| Box::new(error.into())), now),
-            None => self.take_unasked(id),
+            None => self.take_unknown_answer(id),
         }
     }
 
-    /// What came is no answer that anybody could use, and all that the attempt will get.
-    fn take_wreck(&mut self, id: Option<&MessageId>, failure: Failure, now: Instant) {
+    /// Fails the attempt to which an unreadable answer belongs: it will get no other.
+    fn fail_unreadable_answer(&mut self, id: Option<&MessageId>, failure: Failure, now: Instant) {
         let id = match id {
             Some(id) => id.as_counter(),
-            // Of a serial worker it can only be the one that it works on.
+            // A serial worker can only mean the attempt that it works on.
             None if self.jobs.is_serial() => self.jobs.oldest(),
             None => None,
         };
@@ -178,15 +178,15 @@ impl Live {
         }
     }
 
-    fn take_unasked(&mut self, id: &MessageId) {
-        self.unasked += 1;
-        if self.unasked <= UNASKED_LINES {
+    fn take_unknown_answer(&mut self, id: &MessageId) {
+        self.unknown_answers += 1;
+        if self.unknown_answers <= LOGGED_UNKNOWN_ANSWERS {
             let message = format!("answered {id}, which nobody had asked, or answered it twice");
             self.log(None, LogLevel::Warn, message);
         }
     }
 
-    /// An attempt was answered, or is not going to be.
+    /// Decides what the answer to an attempt means, and ends the attempt or gives it back.
     pub(super) fn settle(
         &mut self,
         entry: Entry,
@@ -198,13 +198,13 @@ impl Live {
         let cancelled = matches!(&result, Err(failure) if is_cancelled(failure));
         if entry.recalled && cancelled && entry.asked().is_none() {
             let begun = entry.begun.is_some();
-            // Its slot passes on, as it does where an attempt ends.
+            // Its slot passes to the next attempt in the same step, as it does where an attempt ends.
             let next = begun.then(|| self.begin_next(now)).flatten();
             return self.give_back(entry.assignment, begun, next);
         }
         let killed_for = self.killed_for.filter(|(id, _)| *id == entry.id);
         let result = match killed_for.map(|(_, why)| why).or(entry.asked()) {
-            // Out of time is out of time, whatever it says in its last moment.
+            // The timeout decides, whatever the worker still answers after it was asked to stop.
             Some(why @ (StopReason::Time(_) | StopReason::Silence(_))) => {
                 Err(Box::new(why.failure()))
             }
@@ -218,7 +218,7 @@ impl Live {
         }
     }
 
-    /// An attempt that ran until `at` has ended; the next one begins in its place.
+    /// Ends an attempt that ran until `at`, and begins the next one in its place.
     pub(super) fn end_attempt(
         &mut self,
         entry: Entry,
@@ -233,31 +233,31 @@ impl Live {
     }
 
     fn count(&mut self, entry: &Entry, now: Instant) {
-        self.load.ended += 1;
+        self.update.ended += 1;
         if !entry.assignment.is_of_run() {
-            self.load.calls_begun += u32::from(entry.assignment.ahead && entry.begun.is_none());
-            self.load.calls_ended += 1;
+            self.update.calls_begun += u32::from(entry.assignment.ahead && entry.begun.is_none());
+            self.update.calls_ended += 1;
         }
-        self.load.busy += now.saturating_duration_since(self.ended_at);
+        self.update.busy += now.saturating_duration_since(self.ended_at);
         self.ended_at = now;
     }
 
-    /// The worker turns to what was sent ahead. Says what that is, if it is an attempt of a run.
+    /// Notes that the worker begins the next attempt that was sent ahead. Returns its ticket if it belongs to a run.
     fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
         let next = self.jobs.begin_next(now)?;
         let assignment = &next.assignment;
-        self.load.calls_begun += u32::from(assignment.ahead && !assignment.is_of_run());
+        self.update.calls_begun += u32::from(assignment.ahead && !assignment.is_of_run());
         AttemptKey::ticket(assignment.key())
     }
 
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
         if matches!(self.config.language, Language::Lines { .. }) {
-            // Worse than no answer is the answer to something else.
-            return self.take_surplus(stray.text, now).await;
+            // Its next line would be taken for the answer to this item, so the filter must not go on.
+            return self.take_surplus_line(stray.text, now).await;
         }
         match stray.mode {
             StrayMode::Log => {
-                self.doubt(&stray.text);
+                self.warn_of_no_messages(&stray.text);
                 if stray.suppressed > 0 {
                     let message = format!(
                         "{} lines that are no messages were dropped",
@@ -270,16 +270,19 @@ impl Live {
                 }
             }
             StrayMode::Fail => self.fail_for(stray.text, now).await,
-            StrayMode::Kill => self.kill(Cause::Stray(stray.text)).await,
+            StrayMode::Kill => self.kill(EndCause::StrayOutput(stray.text)).await,
         }
     }
 
-    /// The worker printed what is no message, at the cost of what it works on. It works on that all the same, so
-    /// it is replaced: nobody else's time is to pass meanwhile.
+    /// Fails the attempt during which the worker printed a line that is no message (`stray: fail`), and replaces the worker. It
+    /// may go on with the failed attempt for long, and the time of another attempt must not pass meanwhile.
     async fn fail_for(&mut self, printed: String, now: Instant) {
         let failure = Failure::new(
             Class::Protocol,
-            format!("{} printed what is no message: {printed}", self.who()),
+            format!(
+                "{} printed what is no message: {printed}",
+                self.display_name()
+            ),
         );
         let works_on = self.jobs.oldest().filter(|_| self.jobs.is_serial());
         let Some(entry) = works_on.and_then(|id| self.jobs.remove(id)) else {
@@ -287,7 +290,7 @@ impl Live {
         };
         self.killed_for
             .get_or_insert((entry.id, StopReason::Unwanted));
-        self.kill(Cause::Spoiled(printed)).await;
+        self.kill(EndCause::StrayOutputDuringJob(printed)).await;
         self.count(&entry, now);
         let (ran, worker) = (entry.ran(now), Some(self.name.clone()));
         entry
@@ -295,11 +298,11 @@ impl Live {
             .answer(Err(Box::new(failure)), worker, ran, None);
     }
 
-    /// Says once of a worker that never made sense that it makes none: else a filter that was not declared
-    /// as one would be waited for without a word.
-    fn doubt(&mut self, printed: &str) {
-        if self.doubtful && self.jobs.oldest().is_some() {
-            self.doubtful = false;
+    /// Warns once if a worker with a job has printed no message so far. Without it, a filter that was not declared as one would
+    /// be waited for in silence.
+    fn warn_of_no_messages(&mut self, printed: &str) {
+        if self.has_sent_no_message && self.jobs.oldest().is_some() {
+            self.has_sent_no_message = false;
             tracing::warn!(
                 worker = %self.name,
                 printed,
@@ -308,17 +311,22 @@ impl Live {
         }
     }
 
-    /// The worker closed its stdin: it gets nothing more. What it has it may still answer.
-    async fn lose_ears(&mut self) {
+    /// Handles that the worker closed its stdin. It gets no more attempts, and may still answer those that it has.
+    async fn on_input_closed(&mut self) {
         self.close_to_work();
-        if self.dying.is_none() && matches!(self.leaving, Leaving::Stays | Leaving::When(_)) {
-            self.leave_for(Cause::ClosedInput).await;
+        if self.end_cause.is_none()
+            && matches!(
+                self.exit_stage,
+                ExitStage::Working | ExitStage::AfterWork(_)
+            )
+        {
+            self.start_exit(EndCause::ClosedInput).await;
         }
     }
 
-    /// Nothing more can be read from the worker.
-    fn fall_silent(&mut self, error: Option<IpcError>) {
-        self.mute = true;
+    /// Handles that the worker's stdout has ended, or cannot be read any more.
+    fn on_output_end(&mut self, error: Option<IpcError>) {
+        self.is_output_closed = true;
         self.close_to_work();
         if error.is_none() {
             self.end_output(now());
@@ -326,14 +334,17 @@ impl Live {
         if let Some(error) = error {
             tracing::warn!(worker = %self.name, %error, "the worker's stdout cannot be read");
         }
-        // As a rule it is about to end; one that lives on without a voice is of no use.
-        let leaves = matches!(self.leaving, Leaving::By(_) | Leaving::Asked);
-        if self.dying.is_none() && !leaves {
-            self.expect_end();
+        // The process is mostly about to end. One that lives on without a stdout is of no use, and is killed.
+        let leaves = matches!(
+            self.exit_stage,
+            ExitStage::InputClosed(_) | ExitStage::Terminated
+        );
+        if self.end_cause.is_none() && !leaves {
+            self.await_exit();
         }
     }
 
-    /// Tells those who are interested what the worker says.
+    /// Logs what the worker says, and reports it to the run if it is about an attempt.
     pub(super) fn log(&mut self, id: Option<&MessageId>, level: LogLevel, message: String) {
         let (worker, word) = (&self.name, level.as_str());
         match level {
@@ -343,7 +354,7 @@ impl Live {
             LogLevel::Error => {
                 tracing::error!(%worker, level = word, %message, "the worker says");
             }
-            // As seen as what it prints to stderr.
+            // At the same level as what the worker prints to stderr.
             LogLevel::Info | LogLevel::Warn => {
                 tracing::info!(%worker, level = word, %message, "the worker says");
             }
@@ -363,7 +374,7 @@ impl Live {
         });
     }
 
-    pub(super) fn who(&self) -> String {
+    pub(super) fn display_name(&self) -> String {
         format!("worker {}", self.name)
     }
 }

@@ -1,14 +1,14 @@
-//! How a worker introduces itself, and what it can do by its own word.
+//! The handshake of a worker, and the capabilities that it declares.
 
 use ratchet_ipc::{Capability, HandshakeState};
 
-use super::{Live, now};
-use crate::worker::Cause;
-use crate::worker::news::News;
+use super::{RunningWorker, now};
+use crate::worker::EndCause;
+use crate::worker::event::WorkerEvent;
 
-impl Live {
-    /// Looks whether the worker has become ready, or is refused.
-    pub(super) async fn shake_hands(&mut self) {
+impl RunningWorker {
+    /// Acts on the state of the handshake: announces a worker that is ready, and kills one that is refused.
+    pub(super) async fn follow_handshake(&mut self) {
         match self.handshake.state() {
             HandshakeState::AwaitingHello
             | HandshakeState::AwaitingReady(_)
@@ -27,19 +27,19 @@ impl Live {
                 self.profile = Some(profile.clone());
                 let introduced = self.introduced;
                 self.is_proven |= introduced;
-                self.tell(News::Ready {
+                self.tell(WorkerEvent::Ready {
                     profile: Box::new(profile),
                     introduced,
                 });
             }
             HandshakeState::Refused(error) => {
                 let error = error.clone();
-                self.kill(Cause::Refused(error)).await;
+                self.kill(EndCause::HandshakeFailed(error)).await;
             }
         }
     }
 
-    /// Whether it has said that it understands this.
+    /// Whether the worker has declared this capability.
     pub(super) fn can(&self, capability: &Capability) -> bool {
         self.profile
             .as_ref()

@@ -1,11 +1,11 @@
-//! A filter that says nothing: it may keep its output in a buffer until it has read more, or its input ends.
+//! Filters that print nothing: they may buffer their output until they have read more, or until their input ends.
 
 use std::time::{Duration, Instant};
 
 /// How long a filter may be silent before it is taken for one that buffers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often it is sent more, as long as it stays silent.
+/// How long a silent filter gets before it is sent more again.
 const STEP: Duration = Duration::from_secs(1);
 
 /// Decides how much a filter is sent ahead because it is silent.
@@ -14,27 +14,27 @@ const STEP: Duration = Duration::from_secs(1);
 /// One that answers in blocks is sent more again when its next block is late.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// When it has been silent for too long.
+    /// The time at which the filter has been silent for too long.
     due: Option<Instant>,
-    /// When it last printed a line.
+    /// When the filter last printed a line.
     spoke: Option<Instant>,
-    /// Several answers came at once.
+    /// Several answers have come at once, so the filter prints in blocks.
     in_blocks: bool,
-    /// How many items it may be sent ahead.
+    /// How many items the filter may be sent ahead.
     ahead: u32,
-    /// How many more it is sent next time.
+    /// How many more items the filter was sent the last time. The number doubles each time.
     more: u32,
 }
 
 impl Silence {
-    /// The filter was sent an item.
+    /// Notes that the filter was sent an item.
     pub(super) fn asked(&mut self, now: Instant) {
         if self.due.is_none() && self.may_buffer() {
             self.due = now.checked_add(PATIENCE);
         }
     }
 
-    /// The filter printed an answer; `left` says whether it has more to answer.
+    /// Notes that the filter printed an answer. `left` says whether it has more to answer.
     pub(super) fn answered(&mut self, left: bool, now: Instant) {
         self.in_blocks |= self.spoke == Some(now);
         self.spoke = Some(now);
@@ -49,12 +49,12 @@ impl Silence {
         self.spoke.is_none() || (self.in_blocks && self.ahead > 0)
     }
 
-    /// When to ask for [`on_time`](Self::on_time).
+    /// When to call [`on_time`](Self::on_time).
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Time has passed. Says how many items it may be sent ahead from now on, if that has changed.
+    /// Returns how many items the filter may be sent ahead from now on, if it has been silent for long enough to change that.
     pub(super) fn on_time(&mut self, now: Instant) -> Option<u32> {
         self.due.filter(|due| *due <= now)?;
         self.due = now.checked_add(STEP);
@@ -63,12 +63,12 @@ impl Silence {
         Some(self.ahead)
     }
 
-    /// Whether it has been silent for so long that it is taken for one that buffers.
+    /// Whether the filter has been silent for so long that it is taken for one that buffers.
     pub(super) fn is_long(&self) -> bool {
         self.ahead > 0
     }
 
-    /// Nothing more is sent to it, so nothing follows from its silence any more.
+    /// Stops the timer: nothing more is sent to the filter, so nothing follows from its silence.
     pub(super) fn end(&mut self) {
         self.due = None;
     }

@@ -1,4 +1,4 @@
-//! A worker's stderr: always read, its end kept, its lines passed on to the log.
+//! A worker's stderr: it is always read, its end is kept for failures, and its lines go to the log.
 
 use std::task::{Context, Waker};
 
@@ -16,11 +16,12 @@ const LINE_BYTES: usize = 4 * 1024;
 
 type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 
+/// The stderr of one worker.
 pub(super) struct Stderr {
     pipe: Option<Pipe>,
     chunk: Vec<u8>,
     tail: Tail,
-    /// The line that has begun.
+    /// The beginning of a line that has not ended yet.
     line: Vec<u8>,
 }
 
@@ -47,12 +48,12 @@ impl Stderr {
         self.chunk.clear();
         match pipe.read_buf(&mut self.chunk).await {
             Ok(1..) => self.tail.push(&self.chunk),
-            // A pipe that cannot be read has no more to say than one that has ended.
+            // A pipe that cannot be read gives no more than one that has ended.
             Ok(0) | Err(_) => self.pipe = None,
         }
     }
 
-    /// Reads once if there is something to be read. Says whether there was.
+    /// Reads once if that needs no waiting. Returns whether it has read.
     pub(super) fn read_now(&mut self) -> bool {
         if !self.is_open() {
             return false;
@@ -62,7 +63,7 @@ impl Stderr {
         read.as_mut().poll(&mut nobody).is_ready()
     }
 
-    /// Passes on to the log what was read last.
+    /// Logs the lines that were read last.
     pub(super) fn stream(&mut self, worker: &WorkerName, request: Option<u64>) {
         if tracing::enabled!(target: "ratchet::stderr", tracing::Level::INFO) {
             for line in self.lines() {
@@ -71,14 +72,14 @@ impl Stderr {
         }
     }
 
-    /// Nothing more is read, whoever else still holds the pipe.
+    /// Closes the pipe, even if a descendant of the worker still holds it, and logs the last line.
     pub(super) fn finish(&mut self, worker: &WorkerName) {
         self.pipe = None;
         self.chunk.clear();
         self.stream(worker, None);
     }
 
-    /// The lines that what was read last has ended. The last one of all needs no newline.
+    /// The lines that have ended with what was read last. At the end of the pipe the last line needs no newline.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut end = |line: &mut Vec<u8>| {
@@ -98,7 +99,7 @@ impl Stderr {
         lines
     }
 
-    /// Its last lines, and how much was dropped before them.
+    /// The end of what was printed, and how much was dropped before it.
     pub(super) fn tail(&self) -> OutputExcerpt {
         self.tail.to_excerpt()
     }

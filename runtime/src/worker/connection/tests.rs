@@ -56,7 +56,7 @@ impl Dialect for Telegraph {
 struct Played {
     stdin: BufReader<DuplexStream>,
     stdout: DuplexStream,
-    news: mpsc::UnboundedReceiver<(u64, News)>,
+    events: mpsc::UnboundedReceiver<(u64, WorkerEvent)>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -82,7 +82,7 @@ impl Played {
             notice.take();
             Ok(())
         });
-        let (news_sender, news) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
         let (orders, order_receiver) = mpsc::unbounded_channel();
         let connection = Connection {
             name: WorkerName::new("telegraph", 1),
@@ -94,14 +94,14 @@ impl Played {
             expect_silence: false,
             max_jobs: None,
             number: 1,
-            news: news_sender,
+            events: event_sender,
             orders: order_receiver,
         };
         tokio::spawn(connection.run_in(Box::new(Telegraph)));
         Self {
             stdin: BufReader::new(worker_stdin),
             stdout,
-            news,
+            events,
             orders,
         }
     }
@@ -116,8 +116,8 @@ impl Played {
         self.stdout.write_all(line.as_bytes()).await.unwrap();
     }
 
-    async fn news(&mut self) -> News {
-        let next = tokio::time::timeout(Duration::from_hours(1), self.news.recv());
+    async fn event(&mut self) -> WorkerEvent {
+        let next = tokio::time::timeout(Duration::from_hours(1), self.events.recv());
         next.await.unwrap().unwrap().1
     }
 }
@@ -125,18 +125,18 @@ impl Played {
 #[tokio::test(start_paused = true)]
 async fn a_worker_is_ready_when_the_session_of_its_dialect_says_so() {
     let mut worker = Played::start();
-    assert!(matches!(worker.news().await, News::Started { .. }));
+    assert!(matches!(worker.event().await, WorkerEvent::Started { .. }));
     assert_eq!(worker.line().await, "hi\n");
     worker.print("are you there?\n").await;
     assert_eq!(worker.line().await, "yes\n", "before it is ready, too");
-    assert!(worker.news.try_recv().is_err());
+    assert!(worker.events.try_recv().is_err());
 
     worker.print("hi\n").await;
     assert_eq!(worker.line().await, "go\n");
-    let ready = worker.news().await;
+    let ready = worker.event().await;
     let introduced = true;
     assert!(
-        matches!(&ready, News::Ready { profile, introduced: i } if **profile == Profile::minimal() && *i == introduced),
+        matches!(&ready, WorkerEvent::Ready { profile, introduced: i } if **profile == Profile::minimal() && *i == introduced),
         "{ready:?}"
     );
 
@@ -160,11 +160,11 @@ async fn a_worker_is_ready_when_the_session_of_its_dialect_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_its_session_refuses_is_killed_with_the_reason() {
     let mut worker = Played::start();
-    assert!(matches!(worker.news().await, News::Started { .. }));
+    assert!(matches!(worker.event().await, WorkerEvent::Started { .. }));
     worker.print("wrong\n").await;
     loop {
-        if let News::Dead(death) = worker.news().await {
-            let cause = death.cause.to_string();
+        if let WorkerEvent::Ended(end) = worker.event().await {
+            let cause = end.cause.to_string();
             assert!(
                 cause.contains("the handshake failed: it is no telegraph"),
                 "{cause}"
@@ -177,10 +177,10 @@ async fn a_worker_that_its_session_refuses_is_killed_with_the_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_whose_session_never_says_that_it_is_ready_is_killed_in_time() {
     let mut worker = Played::start();
-    assert!(matches!(worker.news().await, News::Started { .. }));
+    assert!(matches!(worker.event().await, WorkerEvent::Started { .. }));
     loop {
-        if let News::Dead(death) = worker.news().await {
-            assert!(matches!(death.cause, Cause::NotReady(_)), "{death:?}");
+        if let WorkerEvent::Ended(end) = worker.event().await {
+            assert!(matches!(end.cause, EndCause::NotReady(_)), "{end:?}");
             return;
         }
     }

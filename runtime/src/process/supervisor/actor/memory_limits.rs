@@ -1,4 +1,4 @@
-//! How much memory workers use, and what follows from it.
+//! Measures the memory of workers, and kills or replaces those that use too much.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::Actor;
 use crate::dispatch::{Kill, Order};
 
 impl Actor {
-    /// Has the workers' memory read, where a limit is set and the last reading is old.
-    pub(super) fn weigh(&mut self, now: Instant) {
+    /// Starts a measurement of the workers' memory if a limit is set and the last measurement is old.
+    pub(super) fn measure_memory(&mut self, now: Instant) {
         let limited = |pool: &&PoolState| {
             pool.config.hard_memory.is_some() || pool.config.recycling.soft_memory.is_some()
         };
@@ -19,40 +19,40 @@ impl Actor {
         let workers = limited.flat_map(|pool| &pool.workers);
         let groups: Vec<u32> = workers.filter_map(|worker| worker.system_id).collect();
         if groups.is_empty() {
-            self.weigh_at = None;
+            self.measure_at = None;
             return;
         }
-        let due = *self.weigh_at.get_or_insert(now);
-        if self.weighing || due > now {
+        let due = *self.measure_at.get_or_insert(now);
+        if self.is_measuring || due > now {
             return;
         }
-        self.weighing = true;
-        self.weigh_at = now.checked_add(memory::INTERVAL);
+        self.is_measuring = true;
+        self.measure_at = now.checked_add(memory::INTERVAL);
         let (probe, commands) = (Arc::clone(&self.probe), self.commands.clone());
         let reading = std::thread::Builder::new()
             .name("memory".into())
             .spawn(move || {
-                let weights = probe(&groups).unwrap_or_else(|error| {
+                let usage = probe(&groups).unwrap_or_else(|error| {
                     tracing::warn!(%error, "the memory of the workers cannot be read");
                     BTreeMap::new()
                 });
                 if let Some(commands) = commands.upgrade() {
-                    // A supervisor that has just ended needs no weights.
-                    let _ = commands.send(Command::Weighed(weights));
+                    // A supervisor that has just ended needs no measurement.
+                    let _ = commands.send(Command::MemoryMeasured(usage));
                 }
             });
         if let Err(error) = reading {
             tracing::debug!(%error, "the memory of the workers is read later: there is no thread for it");
-            self.weighing = false;
+            self.is_measuring = false;
         }
     }
 
-    pub(super) fn weighed(&mut self, weights: &BTreeMap<u32, u64>) {
-        self.weighing = false;
+    pub(super) fn memory_measured(&mut self, usage: &BTreeMap<u32, u64>) {
+        self.is_measuring = false;
         for pool in &mut self.pools {
             let (soft, hard) = (pool.config.recycling.soft_memory, pool.config.hard_memory);
             for worker in &mut pool.workers {
-                let weight = worker.system_id.and_then(|id| weights.get(&id));
+                let weight = worker.system_id.and_then(|id| usage.get(&id));
                 let Some(&used) = weight else { continue };
                 worker.rss = used;
                 if let Some(limit) = hard.filter(|limit| used > *limit) {
@@ -103,17 +103,17 @@ mod tests {
         worker.system_id = Some(1);
         actor.pools[0].workers.push(worker);
 
-        assert_eq!(actor.tend(now), None);
+        assert_eq!(actor.maintain(now), None);
         let late = now + memory::INTERVAL * 2;
-        assert_eq!(actor.tend(late), None);
+        assert_eq!(actor.maintain(late), None);
 
         go.send(()).unwrap();
-        let Some(Command::Weighed(weights)) = received.recv().await else {
+        let Some(Command::MemoryMeasured(usage)) = received.recv().await else {
             panic!("there is a reading");
         };
-        actor.weighed(&weights);
+        actor.memory_measured(&usage);
         // The next one is due, begins at once, and can be waited for in the same way.
-        assert_eq!(actor.tend(late), None);
+        assert_eq!(actor.maintain(late), None);
         go.send(()).unwrap();
     }
 }

@@ -1,17 +1,17 @@
-//! Callers' attempts on their way to workers, and back.
+//! What a pool does for callers: it sends their attempts to workers, and leases workers to them.
 
 use std::time::{Duration, Instant};
 
-use super::super::Acquirer;
-use super::super::call::without_worker;
+use super::super::LeaseRequest;
+use super::super::call::fail_without_worker;
 use super::PoolState;
 use crate::dispatch::{Assignment, AttemptKey, Order, Stop, WorkerNumber};
 use crate::outcome::{Class, Failure};
 use crate::process::Lease;
-use crate::worker::news::Load;
+use crate::worker::event::WorkUpdate;
 
 impl PoolState {
-    /// Somebody calls the pool, or a worker of it that they have leased.
+    /// Handles the attempt of a caller, for any worker or for one that the caller has leased.
     pub(in crate::process::supervisor) fn call(
         &mut self,
         to: Option<WorkerNumber>,
@@ -23,10 +23,10 @@ impl PoolState {
                 Some(seat) => {
                     if let Err(assignment) = self.seats.link(seat).perform(assignment) {
                         self.seats.ended(seat, false, now);
-                        without_worker(assignment);
+                        fail_without_worker(assignment);
                     }
                 }
-                None => without_worker(assignment),
+                None => fail_without_worker(assignment),
             };
         }
         if let Some(failure) = self.refusal() {
@@ -37,12 +37,12 @@ impl PoolState {
         self.hand_out(now);
     }
 
-    /// Why callers cannot use the pool, if they cannot.
+    /// The failure that callers get if they cannot use the pool.
     fn refusal(&self) -> Option<Box<Failure>> {
         if let Some(failure) = &self.broken {
             return Some(failure.clone());
         }
-        self.is_held_by_run().then(|| {
+        self.is_used_by_run().then(|| {
             let message = format!(
                 "a run has the pool `{}`: its workers take no calls until it has ended",
                 self.config.name
@@ -51,41 +51,41 @@ impl PoolState {
         })
     }
 
-    /// Somebody wants a worker for themselves.
-    pub(in crate::process::supervisor) fn acquire(&mut self, acquirer: Acquirer, now: Instant) {
+    /// Handles the request for a lease.
+    pub(in crate::process::supervisor) fn acquire(&mut self, request: LeaseRequest, now: Instant) {
         if let Some(failure) = self.refusal() {
-            // Who asked may be gone.
-            return drop(acquirer.answer.send(Err(failure)));
+            // The caller may be gone, so an error of `send` is ignored.
+            return drop(request.answer.send(Err(failure)));
         }
         self.is_called = true;
-        self.acquirers.push_back(acquirer);
+        self.lease_requests.push_back(request);
         self.hand_out(now);
     }
 
-    /// A lease has ended.
+    /// Takes back a worker whose lease has ended.
     pub(in crate::process::supervisor) fn release(&mut self, number: WorkerNumber, now: Instant) {
         self.seats.release(number);
         self.vacate_if_empty(number, now);
         self.hand_out(now);
     }
 
-    /// Tells all who wait that they wait in vain.
+    /// Fails all attempts and lease requests of callers that wait.
     pub(super) fn refuse_callers(&mut self, failure: &Failure) {
         for assignment in self.pending.drain(..) {
             assignment.answer(Err(Box::new(failure.clone())), None, Duration::ZERO, None);
         }
-        for acquirer in self.acquirers.drain(..) {
+        for request in self.lease_requests.drain(..) {
             // Who asked may be gone.
-            drop(acquirer.answer.send(Err(Box::new(failure.clone()))));
+            drop(request.answer.send(Err(Box::new(failure.clone()))));
         }
     }
 
-    /// Calls have begun or ended on a worker.
-    pub(super) fn calls_loaded(&mut self, number: WorkerNumber, load: Load, now: Instant) {
+    /// Takes in how many calls have begun and ended on a worker.
+    pub(super) fn calls_updated(&mut self, number: WorkerNumber, update: WorkUpdate, now: Instant) {
         self.seats
-            .calls_changed(number, load.calls_begun, load.calls_ended, now);
-        if load.calls_ended > 0 {
-            self.seats.learn(load.ended, load.busy);
+            .calls_changed(number, update.calls_begun, update.calls_ended, now);
+        if update.calls_ended > 0 {
+            self.seats.learn(update.ended, update.busy);
             self.vacate_if_empty(number, now);
             self.hand_out(now);
         }
@@ -94,13 +94,13 @@ impl PoolState {
     /// A worker on which calls had gone on when a run took the pool is offered to the run when they have ended.
     fn vacate_if_empty(&mut self, number: WorkerNumber, now: Instant) {
         let is_free = !self.seats.has_attempts(number) && !self.seats.is_leased(number);
-        if is_free && self.is_held_by_run() && self.worker(number).is_some_and(|one| !one.is_vacant)
+        if is_free && self.is_used_by_run() && self.worker(number).is_some_and(|one| !one.is_vacant)
         {
             self.vacated(number, now);
         }
     }
 
-    /// A call comes back with which nobody is charged.
+    /// Handles a call that comes back without a result: another worker gets it.
     pub(in crate::process::supervisor) fn call_returned(
         &mut self,
         number: WorkerNumber,
@@ -112,11 +112,11 @@ impl PoolState {
         self.seats.call_returned(number, begun, now);
         self.vacate_if_empty(number, now);
         if !assignment.is_wanted() {
-            // Its cancellation may have missed it on the way.
+            // The caller has gone away while it was on its way back.
             self.hand_out(now);
         } else if was_leased {
-            // It was meant for this worker and no other.
-            without_worker(assignment);
+            // The caller has leased this worker, so no other may have the call.
+            fail_without_worker(assignment);
         } else {
             let ahead = false;
             self.call(
@@ -130,9 +130,9 @@ impl PoolState {
         }
     }
 
-    /// Gives what waits to whoever has room.
+    /// Gives the attempts that wait to workers that have room.
     pub(super) fn hand_out(&mut self, now: Instant) {
-        if self.is_held_by_run() {
+        if self.is_used_by_run() {
             return;
         }
         self.lease_out();
@@ -152,7 +152,7 @@ impl PoolState {
                 ..assignment
             };
             if let Err(assignment) = self.seats.link(seat).perform(assignment) {
-                // Its connection has ended, and will say so.
+                // The connection has ended, of which its event is on the way.
                 self.seats.withdraw(seat);
                 if ahead {
                     self.seats.unstaged(seat, now);
@@ -165,21 +165,21 @@ impl PoolState {
     }
 
     fn lease_out(&mut self) {
-        while let Some(acquirer) = self.acquirers.pop_front() {
-            if acquirer.answer.is_closed() {
+        while let Some(request) = self.lease_requests.pop_front() {
+            if request.answer.is_closed() {
                 continue;
             }
-            // One whose successor is on the way would leave during its lease.
+            // A worker whose successor is being started would be retired during its lease.
             let workers = &self.workers;
             let may_leave = |number| {
                 let mut workers = workers.iter();
                 workers.any(|worker| worker.number == number && worker.has_successor)
             };
             let Some(offer) = self.seats.lease(may_leave) else {
-                self.acquirers.push_front(acquirer);
+                self.lease_requests.push_front(request);
                 break;
             };
-            let Acquirer { answer, supervisor } = acquirer;
+            let LeaseRequest { answer, supervisor } = request;
             let lease = Lease::new(self.id, offer.number, offer.name, supervisor);
             if let Err(Ok(unwanted)) = answer.send(Ok(lease)) {
                 unwanted.forget();
@@ -188,7 +188,7 @@ impl PoolState {
         }
     }
 
-    /// A caller has gone away.
+    /// Stops the call of a caller that has gone away.
     pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey, stop: Stop) {
         let place = self.pending.iter().position(|one| one.key() == key);
         if let Some(assignment) = place.and_then(|place| self.pending.remove(place)) {

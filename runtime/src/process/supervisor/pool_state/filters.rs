@@ -1,4 +1,4 @@
-//! Filters: how many items they may be sent ahead, and when their input ends.
+//! What a pool does for filters: it sends silent ones more items ahead, and tells them when nothing more comes.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use super::PoolState;
 use crate::dispatch::{Demand, FilterNews, Order, Report, Retirement, WorkerNumber};
 use crate::process::Language;
 
-/// What was said to the filters of a pool, and of them.
+/// What the filters of a pool were told, and whether a warning was logged for them.
 #[derive(Debug, Default)]
 pub(super) struct ToldFilters {
-    /// They know that nothing more comes for them.
+    /// The filters were told that nothing more comes.
     pub(super) last: bool,
-    /// It was said that they answer nothing.
+    /// The warning that they may buffer their output was logged.
     silent: bool,
 }
 
@@ -20,17 +20,14 @@ impl PoolState {
         matches!(self.config.language, Language::Lines { .. })
     }
 
-    /// A connection has found out something about its filter.
+    /// Takes in what a connection has found out about its filter.
     pub(in crate::process::supervisor) fn filter_changed(
         &mut self,
         number: WorkerNumber,
         news: FilterNews,
         now: Instant,
     ) {
-        let Some(worker) = self.worker(number) else {
-            return;
-        };
-        worker.filter.learn(news);
+        self.known_worker(number).filter.learn(news);
         self.seats.filter_changed(number, news);
         self.tell(|kind| Report::Filter {
             kind,
@@ -43,7 +40,7 @@ impl PoolState {
         self.hand_out(now);
     }
 
-    /// Says once that filters of this pool may buffer their output: they all run the same program.
+    /// Warns once that the filters of this pool may buffer their output. They all run the same program.
     fn tell_silent(&mut self) {
         if !std::mem::replace(&mut self.told_filters.silent, true) {
             tracing::warn!(
@@ -55,7 +52,7 @@ impl PoolState {
         }
     }
 
-    /// Filters learn when nothing more comes for them: one that buffers prints the rest when its input ends.
+    /// Tells the filters when nothing more comes for them: one that buffers prints the rest once its input ends.
     pub(super) fn tell_filters(&mut self) {
         let is_last = self.demand == Demand::Last;
         if !self.has_filters() || std::mem::replace(&mut self.told_filters.last, is_last) == is_last
@@ -67,11 +64,11 @@ impl PoolState {
         }
     }
 
-    /// Filters that nobody needs any more are ended at once: the end of their output tells whether the last answer
-    /// was one, and a run waits for that.
+    /// Ends filters that nobody needs any more at once. Only the end of their output confirms the last answer, for which a run
+    /// waits.
     pub(super) fn retire_filters(&mut self, now: Instant) {
         let is_over = matches!(self.demand, Demand::Over | Demand::Killed);
-        if !self.has_filters() || !is_over || !self.rests() {
+        if !self.has_filters() || !is_over || !self.needs_no_worker() {
             return;
         }
         let idle = self.workers.iter().filter(|one| one.idle_since().is_some());

@@ -1,4 +1,4 @@
-//! How many workers there are: who is started, and who may leave.
+//! The size of a pool: which workers are started, and which are retired.
 
 use std::time::Instant;
 
@@ -7,7 +7,8 @@ use super::{PoolState, count};
 use crate::dispatch::{Demand, Kill, Order, Retirement, WorkerNumber};
 
 impl PoolState {
-    /// Sees to the size of the pool. Says which workers are to be started now, each with the worker that it replaces.
+    /// Retires workers that are not needed, and returns the workers to start now: one entry each, with the worker that it
+    /// replaces, if it replaces one.
     pub(in crate::process::supervisor) fn plan_starts(
         &mut self,
         now: Instant,
@@ -18,10 +19,10 @@ impl PoolState {
         }
         self.shrink(now);
         self.retire_filters(now);
-        if !self.is_held_by_run() {
+        if !self.is_used_by_run() {
             self.seats.recall(now);
         }
-        if self.rests() {
+        if self.needs_no_worker() {
             self.short_since = None;
             return Vec::new();
         }
@@ -32,13 +33,14 @@ impl PoolState {
         let size = self.size();
         let missing = self.min.saturating_sub(size);
         let wanted = missing.max(self.growth(size, now));
-        let may_start = self.health.not_before(now).is_none();
+        let may_start = self.restarts.not_before(now).is_none();
         if wanted > 0 && may_start {
             starts.extend((0..wanted).map(|_| None));
         }
         let ttl = self.config.recycling.ttl;
         for worker in &mut self.workers {
-            let worn = worker.stays() && !worker.is_starting() && worker.is_worn(ttl, now);
+            let worn =
+                worker.stays() && !worker.is_starting() && worker.is_due_for_replacement(ttl, now);
             if worn && may_start && !worker.has_successor && !self.seats.is_leased(worker.number) {
                 worker.has_successor = true;
                 starts.push(Some(worker.number));
@@ -47,10 +49,10 @@ impl PoolState {
         starts
     }
 
-    /// How many more workers there should be, by what waits and for how long.
+    /// How many workers to add, by how much work waits and for how long.
     fn growth(&mut self, size: u32, now: Instant) -> u32 {
         let waiting = self.demand.unseated();
-        let waiting = waiting.saturating_add(self.pending.len() + self.acquirers.len());
+        let waiting = waiting.saturating_add(self.pending.len() + self.lease_requests.len());
         let coming = count(self.workers.iter().filter(|worker| worker.is_starting()));
         let short = waiting.saturating_sub(coming as usize);
         if short == 0 || size >= self.max {
@@ -63,7 +65,7 @@ impl PoolState {
         if self.config.size.grow_after.is_zero() {
             return step.min(self.max - size);
         }
-        // With nobody there, there is nothing to wait for.
+        // Without any worker the waiting work would wait for nothing.
         if size > 0 && waited < self.config.size.grow_after {
             return 0;
         }
@@ -71,7 +73,7 @@ impl PoolState {
         1
     }
 
-    /// Once what a run had is killed, no worker is let end well. Those that have work are killed for it.
+    /// Kills idle workers once the work of the run was killed. Busy workers are killed with their attempts.
     fn kill_unwanted(&self) {
         if self.is_called || self.demand != Demand::Killed {
             return;
@@ -81,7 +83,7 @@ impl PoolState {
         }
     }
 
-    /// Workers beyond the most there may be leave, and so do those that have long been idle.
+    /// Retires the workers beyond the maximum, and those that have been idle for too long.
     fn shrink(&mut self, now: Instant) {
         let mut surplus = self.size().saturating_sub(self.max);
         while surplus > 0 {
@@ -120,8 +122,8 @@ impl PoolState {
         free.filter_map(|worker| Some((worker.number, worker.idle_since()?)))
     }
 
-    /// Makes room for another pool: the worker that has been idle longest leaves.
-    pub(in crate::process::supervisor) fn yield_one(&mut self, now: Instant) -> bool {
+    /// Retires the worker that has been idle for longest, to make room for another pool. Returns whether there was one.
+    pub(in crate::process::supervisor) fn retire_one_idle(&mut self, now: Instant) -> bool {
         if self.size() <= self.min || self.demand.unseated() > 0 {
             return false;
         }
@@ -132,7 +134,7 @@ impl PoolState {
         longest.is_some()
     }
 
-    /// When to look at the pool again, if nothing happens before.
+    /// When to call [`plan_starts`](Self::plan_starts) again, if nothing happens before.
     pub(in crate::process::supervisor) fn next_check(&self, now: Instant) -> Option<Instant> {
         if self.broken.is_some() {
             return None;
@@ -143,7 +145,7 @@ impl PoolState {
                 .workers
                 .iter()
                 .filter(|worker| worker.stays() && !worker.has_successor);
-            living.filter_map(move |worker: &SupervisedWorker| worker.born.checked_add(ttl))
+            living.filter_map(move |worker: &SupervisedWorker| worker.started_at.checked_add(ttl))
         });
         let spare = self.size() > self.min;
         let idles = recycling
@@ -157,9 +159,9 @@ impl PoolState {
         let grow = self
             .short_since
             .and_then(|since| since.checked_add(self.config.size.grow_after));
-        let recall = self.seats.recall_at().filter(|_| !self.is_held_by_run());
-        let restart = self.health.not_before(now);
-        // What is past was seen to, or waits for something that will happen.
+        let recall = self.seats.recall_at().filter(|_| !self.is_used_by_run());
+        let restart = self.restarts.not_before(now);
+        // A time that is past was handled by `plan_starts`, or waits for an event that wakes the actor.
         let times = [grow, recall, restart].into_iter().flatten();
         let times = times.chain(ages).chain(idles);
         times.filter(|at| *at > now).min()

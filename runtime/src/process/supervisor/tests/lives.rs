@@ -109,7 +109,7 @@ async fn max_jobs_vary_a_little() {
     assert!(shares.len() > 1, "{shares:?}");
 }
 
-fn weighed(soft: Option<u64>, hard: Option<u64>) -> PoolConfig {
+fn memory_measured(soft: Option<u64>, hard: Option<u64>) -> PoolConfig {
     PoolConfig {
         recycling: Recycling {
             soft_memory: soft,
@@ -126,8 +126,11 @@ fn scales(manager: Arc<MockProcessManager>) -> (ProcessSupervisor, Arc<AtomicU64
     let scales = Arc::clone(&weight);
     let probe = move |groups: &[u32]| {
         let used = scales.load(Ordering::Relaxed);
-        let weigh = |group: &u32| (*group, if *group == 1 { used } else { 1 });
-        Ok(groups.iter().map(weigh).collect::<BTreeMap<_, _>>())
+        let measure_memory = |group: &u32| (*group, if *group == 1 { used } else { 1 });
+        Ok(groups
+            .iter()
+            .map(measure_memory)
+            .collect::<BTreeMap<_, _>>())
     };
     (
         ProcessSupervisor::probing(manager, None, Arc::new(probe)),
@@ -139,7 +142,10 @@ fn scales(manager: Arc<MockProcessManager>) -> (ProcessSupervisor, Arc<AtomicU64
 async fn a_worker_over_its_soft_memory_finishes_its_job_and_is_replaced() {
     let (manager, mut workers) = manager();
     let (supervisor, weight) = scales(manager);
-    let pool = supervisor.add(weighed(Some(100), None)).await.unwrap();
+    let pool = supervisor
+        .add(memory_measured(Some(100), None))
+        .await
+        .unwrap();
     let mut old = workers.recv().await.unwrap();
     old.hello(&[]).await;
     let run = submit(&pool, job("a"));
@@ -161,7 +167,10 @@ async fn a_worker_over_its_soft_memory_finishes_its_job_and_is_replaced() {
 async fn a_worker_over_its_hard_memory_is_killed_and_its_job_says_so() {
     let (manager, mut workers) = manager();
     let (supervisor, weight) = scales(manager);
-    let pool = supervisor.add(weighed(None, Some(64 << 20))).await.unwrap();
+    let pool = supervisor
+        .add(memory_measured(None, Some(64 << 20)))
+        .await
+        .unwrap();
     let mut worker = workers.recv().await.unwrap();
     worker.hello(&[]).await;
     weight.store(100 << 20, Ordering::Relaxed);

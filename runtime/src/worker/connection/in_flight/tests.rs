@@ -215,11 +215,11 @@ fn signs_of_life_put_off_the_idle_clock_and_no_other() {
     };
     let (mut jobs, now) = sent(2, 1, timeouts);
     for (sign, deadline) in [(1, 3), (3, 5), (4, 5)] {
-        jobs.get_mut(1).unwrap().sign(now + SECOND * sign);
+        jobs.get_mut(1).unwrap().note_activity(now + SECOND * sign);
         assert_eq!(jobs.deadline(false), Some(now + SECOND * deadline));
     }
     // One that has not begun shows none.
-    jobs.get_mut(2).unwrap().sign(now);
+    jobs.get_mut(2).unwrap().note_activity(now);
     assert!(jobs.get_mut(2).unwrap().begun.is_none());
 }
 

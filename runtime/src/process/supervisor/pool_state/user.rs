@@ -1,4 +1,4 @@
-//! Who gives attempts to the workers of a pool: a run, or callers.
+//! The users of a pool, who give attempts to its workers: one run, or callers.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::dispatch::{Demand, Introduction, Order, Report, Reporter, WorkerNumbe
 use crate::outcome::{Class, Failure};
 use crate::scheduling::{Kind, ParallelizationHint};
 
-/// Who gives attempts to the workers of a pool.
+/// The user of a pool: whoever gives attempts to its workers.
 #[derive(Debug, Clone)]
-pub(in crate::process) enum Holder {
-    /// Those who call the pool directly.
+pub(in crate::process) enum PoolUser {
+    /// Callers use the pool directly, by [`ProcessPool::run`](crate::process::ProcessPool::run) and leases.
     Callers,
-    /// A run, which hears of the pool as `kind`.
+    /// A run uses the pool, which reports to it as `kind`.
     Run {
         run: RunId,
         reporter: Reporter,
@@ -23,21 +23,21 @@ pub(in crate::process) enum Holder {
     },
 }
 
-/// Says that a pool's supervisor has ended.
-pub(in crate::process::supervisor) fn ended(kind: Kind) -> Report {
+/// Makes the report that the supervisor of a pool has ended.
+pub(in crate::process::supervisor) fn supervisor_ended_report(kind: Kind) -> Report {
     let failure = Box::new(call::supervisor_ended());
     Report::Broken { kind, failure }
 }
 
 impl PoolState {
-    /// A run has the pool from now on. Callers who wait are told so; what they have under way goes on.
-    pub(in crate::process::supervisor) fn attach(&mut self, holder: Holder, now: Instant) {
+    /// Gives the pool to a run. Callers that wait are refused; their attempts that have begun go on.
+    pub(in crate::process::supervisor) fn attach(&mut self, user: PoolUser, now: Instant) {
         let message = format!(
             "a run has the pool `{}`: its workers take no calls until it has ended",
             self.config.name
         );
         self.refuse_callers(&Failure::new(Class::Spawn, message));
-        self.holder = holder;
+        self.user = user;
         self.demand = Demand::default();
         self.awaits_demand = false;
         self.tell_filters();
@@ -50,95 +50,87 @@ impl PoolState {
         let numbers: Vec<_> = self.workers.iter().map(|worker| worker.number).collect();
         for number in numbers {
             let is_vacant = !self.seats.has_attempts(number) && !self.seats.is_leased(number);
-            if let Some(worker) = self.worker(number) {
-                worker.is_vacant &= is_vacant;
-            }
+            self.known_worker(number).is_vacant &= is_vacant;
             self.offer(number, now);
         }
     }
 
-    /// A run has ended or was dropped, and nobody wants its attempts any more.
+    /// Takes the pool from a run that has ended or was dropped, and stops the attempts of that run.
     pub(in crate::process::supervisor) fn detach(&mut self, run: RunId) {
-        if !self.is_held_by(run) {
+        if !self.is_used_by(run) {
             return;
         }
-        self.holder = Holder::Callers;
+        self.user = PoolUser::Callers;
         self.awaits_demand = false;
-        // What was killed stays so until somebody else comes.
+        // `Killed` stays until another user comes, or workers that are being killed would be let end well.
         if self.demand != Demand::Killed {
             self.demand = Demand::Over;
         }
         for worker in &mut self.workers {
-            // Its connection may have attempts of the run on their way to it, and says when it has none.
+            // Attempts of the run may still be on their way to the connection, which says when it has none.
             worker.is_vacant = false;
             worker.order(Order::Abandon);
         }
         self.tell_filters();
     }
 
-    /// The run that has the pool says how much work is left.
+    /// Takes in how much work the run that uses the pool has left.
     pub(in crate::process::supervisor) fn demanded(&mut self, run: RunId, demand: Demand) {
-        if self.is_held_by(run) {
+        if self.is_used_by(run) {
             self.demand = demand;
             self.awaits_demand = false;
             self.tell_filters();
         }
     }
 
-    fn is_held_by(&self, other: RunId) -> bool {
-        matches!(self.holder, Holder::Run { run, .. } if run == other)
+    fn is_used_by(&self, other: RunId) -> bool {
+        matches!(self.user, PoolUser::Run { run, .. } if run == other)
     }
 
-    pub(super) fn is_held_by_run(&self) -> bool {
-        matches!(self.holder, Holder::Run { .. })
+    pub(super) fn is_used_by_run(&self) -> bool {
+        matches!(self.user, PoolUser::Run { .. })
     }
 
-    /// Asks the run whether anything is left, before a worker is started in the place of another one.
+    /// Asks the run whether any work is left before a worker that has ended is replaced.
     pub(super) fn ask_for_demand(&mut self) {
-        if self.is_held_by_run() && !self.is_called {
+        if self.is_used_by_run() && !self.is_called {
             self.awaits_demand = true;
             self.tell(|kind| Report::DemandWanted { kind });
         }
     }
 
-    /// Whether nobody needs a worker: only runs did, and the last has nothing left.
-    pub(super) fn rests(&self) -> bool {
+    /// Whether no worker is needed: only runs have used the pool, and the last of them has no work left.
+    pub(super) fn needs_no_worker(&self) -> bool {
         !self.is_called && !matches!(self.demand, Demand::Open { .. })
     }
 
-    /// Whoever had a worker is gone, with all that the worker had for them.
+    /// Offers a worker anew after the last attempt of its former user has ended.
     pub(in crate::process::supervisor) fn vacated(&mut self, number: WorkerNumber, now: Instant) {
-        if let Some(worker) = self.worker(number) {
-            worker.is_vacant = true;
-        }
+        self.known_worker(number).is_vacant = true;
         self.offer(number, now);
     }
 
-    /// Offers a worker to whoever has the pool, if the worker takes attempts.
+    /// Offers a worker to the user of the pool if the worker takes attempts.
     pub(super) fn offer(&mut self, number: WorkerNumber, now: Instant) {
-        let Some(worker) = self.worker(number) else {
-            return;
-        };
+        let worker = self.known_worker(number);
         if !worker.takes_work() || !worker.is_vacant {
             return;
         }
         let offer = worker.offer();
-        match &self.holder {
-            Holder::Run { reporter, kind, .. } => {
+        match &self.user {
+            PoolUser::Run { reporter, kind, .. } => {
                 reporter.tell(Report::Offered { kind: *kind, offer });
             }
-            Holder::Callers => {
+            PoolUser::Callers => {
                 self.seats.offered(offer, now);
                 self.hand_out(now);
             }
         }
     }
 
-    /// A worker takes no more attempts.
+    /// Tells the user of the pool, once, that a worker takes no more attempts.
     pub(in crate::process::supervisor) fn withdraw(&mut self, number: WorkerNumber) {
-        let Some(worker) = self.worker(number) else {
-            return;
-        };
+        let worker = self.known_worker(number);
         if !std::mem::replace(&mut worker.is_withdrawn, true) {
             self.seats.withdrawn(number);
             self.tell(|kind| Report::Withdrawn {
@@ -148,19 +140,19 @@ impl PoolState {
         }
     }
 
-    /// Tells the run that has the pool, if one has.
+    /// Sends a report to the run that uses the pool, if one does.
     pub(in crate::process::supervisor) fn tell(&self, report: impl FnOnce(Kind) -> Report) {
-        if let Holder::Run { reporter, kind, .. } = &self.holder {
+        if let PoolUser::Run { reporter, kind, .. } = &self.user {
             reporter.tell(report(*kind));
         }
     }
 }
 
 impl Drop for PoolState {
-    /// A run must not wait for workers that nobody starts any more.
+    /// Tells the run that the pool is gone, or it would wait for ever for workers that nobody starts.
     fn drop(&mut self) {
         if self.broken.is_none() {
-            self.tell(ended);
+            self.tell(supervisor_ended_report);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why workers end.
+//! The causes for which workers end.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,89 +8,92 @@ use ratchet_ipc::HandshakeError;
 use crate::dispatch::Retirement;
 use crate::os::{Exit, ProcessError};
 
-/// Why a worker is no more.
+/// The cause for which a worker has ended.
 #[derive(Debug)]
-pub(crate) enum Cause {
-    /// It could not be started at all.
-    Spawn(ProcessError),
-    /// Host and worker cannot talk.
-    Refused(HandshakeError),
-    /// It took too long to be ready.
+pub(crate) enum EndCause {
+    /// The worker's process could not be started.
+    StartFailed(ProcessError),
+    /// The handshake failed: host and worker have no common version, or the hello is malformed.
+    HandshakeFailed(HandshakeError),
+    /// The worker was not ready within its pool's `start_timeout`.
     NotReady(Duration),
-    /// It ended by itself.
+    /// The process ended by itself.
     Exited(Exit),
-    /// It lived on, and closed the pipe it answers into.
+    /// The process closed its stdout and lived on, so it was killed.
     ClosedOutput,
-    /// It lived on, and closed the pipe it is asked through.
+    /// The process closed its stdin and lived on, so it was ended.
     ClosedInput,
-    /// It was killed to stop a job that was out of time.
-    OutOfTime,
-    /// It was killed to stop a job that nobody wanted any more.
-    Unwanted,
-    /// The terminal stopped it because it used the terminal in the background, so it was killed.
+    /// The worker was killed to stop an attempt whose timeout was over.
+    AttemptTimedOut,
+    /// The worker was killed to stop an attempt that was cancelled.
+    AttemptCancelled,
+    /// The terminal stopped the process, which used it in the background, so the process was killed.
     WantedTerminal,
-    /// It was killed for its memory.
+    /// The worker used more memory than its pool allows, so it was killed.
     Memory { used: u64, limit: u64 },
-    /// It did not answer a ping.
-    NoPong(Duration),
-    /// It printed what is no message, which its pool does not forgive.
-    Stray(String),
-    /// It printed what is no message, which failed the job that it worked on.
-    Spoiled(String),
-    /// A filter printed more lines than it was given: nobody can tell any more which answers what.
-    Surplus {
-        /// The line that was one too many.
+    /// The worker did not answer a ping in time, so it was killed.
+    PingUnanswered(Duration),
+    /// The worker printed a line that is no message, and its pool says `stray: kill`.
+    StrayOutput(String),
+    /// The worker printed a line that is no message while it had a job, and its pool says `stray: fail`.
+    StrayOutputDuringJob(String),
+    /// A filter printed more lines than it was given, so its lines can no longer be matched to items.
+    SurplusLine {
+        /// The first line that answers no item.
         line: String,
-        /// It has never answered as it should, so that its successors will not either.
+        /// The filter has never answered as it should. Its successors would not either, so the pool is given up.
         is_fresh: bool,
     },
-    /// It was asked to end, nothing being wrong with it.
+    /// The worker was asked to end although nothing was wrong with it.
     Retired(Retirement),
 }
 
-impl Cause {
-    /// A filter printed this line too many. It is fresh if it has never answered as it should.
-    pub(crate) fn surplus(line: &str, is_fresh: bool) -> Self {
-        Self::Surplus {
+impl EndCause {
+    /// Makes the cause for a filter that printed a line too many; see [`SurplusLine`](Self::SurplusLine).
+    pub(crate) fn surplus_line(line: &str, is_fresh: bool) -> Self {
+        Self::SurplusLine {
             line: line.to_owned(),
             is_fresh,
         }
     }
 
-    /// Whether its kind is to blame, whatever job the worker had: the next worker would end like it.
+    /// Whether the pool is to blame, whatever job the worker had: the next worker would end in the same way.
     pub(crate) fn blames_kind(&self) -> bool {
-        matches!(self, Self::Surplus { is_fresh: true, .. }) || self.is_final()
+        matches!(self, Self::SurplusLine { is_fresh: true, .. }) || self.is_final()
     }
 
-    /// Whether nobody wanted it to end.
+    /// Whether the end counts as a failure of the pool, because nobody wanted it.
     pub(crate) fn is_unexpected(&self) -> bool {
         match self {
-            Self::Spawn(_)
-            | Self::Refused(_)
+            Self::StartFailed(_)
+            | Self::HandshakeFailed(_)
             | Self::NotReady(_)
             | Self::Exited(_)
             | Self::ClosedOutput
             | Self::ClosedInput
             | Self::WantedTerminal
             | Self::Memory { .. }
-            | Self::NoPong(_)
-            | Self::Stray(_)
-            | Self::Surplus { .. } => true,
-            Self::OutOfTime | Self::Unwanted | Self::Spoiled(_) | Self::Retired(_) => false,
+            | Self::PingUnanswered(_)
+            | Self::StrayOutput(_)
+            | Self::SurplusLine { .. } => true,
+            Self::AttemptTimedOut
+            | Self::AttemptCancelled
+            | Self::StrayOutputDuringJob(_)
+            | Self::Retired(_) => false,
         }
     }
 
-    /// Whether trying again is of no use: the next start ends like this one.
+    /// Whether another start would fail in the same way, so that the pool is given up at once.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Spawn(error) => matches!(
+            Self::StartFailed(error) => matches!(
                 error,
                 ProcessError::NotFound { .. }
                     | ProcessError::NotExecutable { .. }
                     | ProcessError::WrongFormat { .. }
                     | ProcessError::NoFolder { .. }
             ),
-            Self::Refused(error) => matches!(
+            Self::HandshakeFailed(error) => matches!(
                 error,
                 HandshakeError::NoCommonVersion { .. } | HandshakeError::MalformedHello { .. }
             ),
@@ -98,39 +101,39 @@ impl Cause {
         }
     }
 
-    /// What a count of such ends is called.
+    /// The name under which metrics count ends of this cause.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Spawn(_) => "spawn",
-            Self::Refused(_) => "handshake",
+            Self::StartFailed(_) => "spawn",
+            Self::HandshakeFailed(_) => "handshake",
             Self::NotReady(_) => "not_ready",
             Self::Exited(_) => "exit",
             Self::ClosedOutput => "closed_output",
             Self::ClosedInput => "closed_input",
             Self::WantedTerminal => "terminal",
-            Self::OutOfTime => "timeout",
-            Self::Unwanted => "cancelled",
+            Self::AttemptTimedOut => "timeout",
+            Self::AttemptCancelled => "cancelled",
             Self::Memory { .. } => "memory",
-            Self::NoPong(_) => "no_pong",
-            Self::Stray(_) | Self::Spoiled(_) => "stray",
-            Self::Surplus { .. } => "surplus",
+            Self::PingUnanswered(_) => "no_pong",
+            Self::StrayOutput(_) | Self::StrayOutputDuringJob(_) => "stray",
+            Self::SurplusLine { .. } => "surplus",
             Self::Retired(why) => why.name(),
         }
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for EndCause {
     /// Completes "worker resize/2 ..".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spawn(error) => {
+            Self::StartFailed(error) => {
                 write!(f, "could not be started: {error}")?;
                 match std::error::Error::source(error) {
                     Some(source) => write!(f, ": {source}"),
                     None => Ok(()),
                 }
             }
-            Self::Refused(error) => write!(f, "cannot be talked to: {error}"),
+            Self::HandshakeFailed(error) => write!(f, "cannot be talked to: {error}"),
             Self::NotReady(limit) => write!(f, "was not ready within {limit:?}"),
             Self::Exited(exit) => exit.fmt(f),
             Self::ClosedOutput => f.write_str(
@@ -143,26 +146,26 @@ impl fmt::Display for Cause {
                 "was stopped because it wants the terminal (/dev/tty), which workers do not get, and was killed: give it \
                  what it asks for by an option, a variable or a file",
             ),
-            Self::OutOfTime => f.write_str("was killed to stop a job that was out of time"),
-            Self::Unwanted => f.write_str("was killed to stop a job that was cancelled"),
+            Self::AttemptTimedOut => f.write_str("was killed to stop a job that was out of time"),
+            Self::AttemptCancelled => f.write_str("was killed to stop a job that was cancelled"),
             Self::Memory { used, limit } => write!(
                 f,
                 "was killed for its memory: {} MiB, and {} MiB are allowed",
                 used >> 20,
                 limit >> 20
             ),
-            Self::NoPong(limit) => {
+            Self::PingUnanswered(limit) => {
                 write!(f, "did not answer a ping within {limit:?} and was killed")
             }
-            Self::Stray(line) => write!(
+            Self::StrayOutput(line) => write!(
                 f,
                 "was killed because it printed what is no message (`stray: kill`): {line}"
             ),
-            Self::Spoiled(line) => write!(
+            Self::StrayOutputDuringJob(line) => write!(
                 f,
                 "was replaced because it printed what is no message while it had a job (`stray: fail`): {line}"
             ),
-            Self::Surplus { line, .. } => write!(
+            Self::SurplusLine { line, .. } => write!(
                 f,
                 "was killed: it printed a line that answers nothing (`{line}`); a filter has to answer each line \
                  with one line: leave out --warm (`protocol: lines`), or pass over a banner with --skip-lines N \
