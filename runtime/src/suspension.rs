@@ -119,6 +119,7 @@ impl WorkClock {
         }
     }
 
+    /// Lets the clock stand still from now on.
     fn stop(&self, now: Instant) {
         let origin = *self.origin.get_or_init(|| now);
         let stood_still = Duration::from_nanos(self.state.load(Ordering::Relaxed));
@@ -126,6 +127,7 @@ impl WorkClock {
         self.state.store(STANDS | nanos(shown), Ordering::Release);
     }
 
+    /// Lets the clock go on from what it shows.
     fn go_on(&self, now: Instant) {
         let shown = Duration::from_nanos(self.state.load(Ordering::Relaxed) & !STANDS);
         let since_origin = self.origin.get().map(|origin| now.duration_since(*origin));

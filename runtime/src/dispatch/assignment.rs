@@ -57,6 +57,7 @@ pub(crate) enum ReplyTo {
 }
 
 impl Assignment {
+    /// The key of the attempt.
     pub(crate) fn key(&self) -> AttemptKey {
         match self.reply {
             ReplyTo::Loop { ticket, .. } => AttemptKey::Ticket(ticket),
@@ -166,6 +167,7 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A reply without a result.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self {
             result: Err(Box::new(failure)),
@@ -243,6 +245,7 @@ impl Retirement {
 pub(crate) struct WorkerLink(mpsc::UnboundedSender<Order>);
 
 impl WorkerLink {
+    /// Makes a link and the receiving end of its channel.
     pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Order>) {
         let (orders, received) = mpsc::unbounded_channel();
         (Self(orders), received)

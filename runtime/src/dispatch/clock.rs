@@ -130,8 +130,10 @@ impl AttemptClock {
     }
 }
 
+/// When a timeout is over, and the reason to stop that it gives.
 type Limit = Option<(Instant, StopReason)>;
 
+/// The limit that is over first.
 fn first(one: Limit, other: Limit) -> Limit {
     match (one, other) {
         (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),

@@ -20,6 +20,7 @@ const MESSAGE_CAPACITY: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter(Arc<Channels>);
 
+/// The channels to the loop of one run, which all clones of its reporter share.
 #[derive(Debug)]
 struct Channels {
     news: mpsc::UnboundedSender<Report>,

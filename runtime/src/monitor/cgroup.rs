@@ -16,6 +16,7 @@ pub(super) struct Cgroup {
     pub(super) cpu: Option<Cpu>,
 }
 
+/// The memory limit of a group, and what is used of it, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) limit: u64,
@@ -28,6 +29,7 @@ impl Memory {
     }
 }
 
+/// The processor limit of a group, and the processor time that was used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cpu {
     pub(super) processors: f64,

@@ -60,6 +60,7 @@ pub struct Warnings {
     cpu: Level,
 }
 
+/// The threshold of a resource, and whether a warning was given for it.
 #[derive(Debug, Clone)]
 struct Level {
     threshold: f64,

@@ -270,6 +270,7 @@ struct CommandRun {
 }
 
 impl CommandRun {
+    /// Waits for the end of the program, and asks or kills it when its limits or a cancellation demand that.
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
             tokio::select! {

@@ -39,6 +39,7 @@ impl ProcessGroup {
         }
     }
 
+    /// Asks all members to end, by SIGTERM.
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
         // A stopped process would sleep through it.
@@ -123,6 +124,7 @@ impl ProcessGroup {
         }
     }
 
+    /// Gives up the group: its number may belong to another group from now on.
     fn forget(&mut self) {
         groups::remove(self.leader);
         self.is_known_empty = true;

@@ -52,6 +52,7 @@ pub(super) fn remove(leader: Pid) {
     GROUPS.remove(leader);
 }
 
+/// The list of groups, with what is needed to stop them all.
 #[derive(Debug)]
 struct Groups {
     state: Mutex<State>,
@@ -100,6 +101,7 @@ impl Groups {
         self.state().living.remove(&leader.as_raw_nonzero().get());
     }
 
+    /// Stops all groups, after the starts that have begun.
     fn suspend(&self) -> Suspended<'_> {
         let mut state = self.unless_suspended();
         // Set before the starts are waited for, so that no further ones begin.

@@ -75,6 +75,7 @@ struct Owner {
     replacer: Option<JoinHandle<()>>,
 }
 
+/// The part that the handles share with the thread that replaces the keeper.
 #[derive(Debug)]
 struct Shared {
     /// The list. Children write their own lines through a copy of its descriptor.

@@ -33,6 +33,7 @@ pub struct LocalProcesses {
     starts: Arc<RunningProcesses>,
 }
 
+/// An order to the actor that owns the processes.
 enum ProcessOrder {
     Spawn(
         ProcessConfig,
@@ -68,6 +69,7 @@ impl LocalProcesses {
         Self { orders, starts }
     }
 
+    /// Sends an order to the actor and waits for the answer.
     async fn order<T>(
         &self,
         order: impl FnOnce(oneshot::Sender<T>) -> ProcessOrder + Send,
@@ -123,6 +125,7 @@ struct Actor {
     watches: JoinSet<ProcessId>,
 }
 
+/// A process that has not ended, and the way to have it killed.
 struct LiveProcess {
     info: ProcessInfo,
     kill_at: watch::Sender<Option<Instant>>,

@@ -38,10 +38,12 @@ pub(super) struct StartRetry<'a> {
 }
 
 impl RunningProcesses {
+    /// Counts a process that was started.
     pub(super) fn started(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a process that has ended, and wakes a start that waits.
     pub(super) fn ended(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
         self.ended.notify_one();
@@ -56,6 +58,7 @@ impl RunningProcesses {
         }
     }
 
+    /// Logs the first shortage.
     fn tell(&self, error: &io::Error) {
         if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(

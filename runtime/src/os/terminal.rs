@@ -125,6 +125,7 @@ impl TerminalGuard {
         TerminalCheck::GoesOn
     }
 
+    /// Makes a group the foreground group, with the modes that it had set before it was stopped.
     fn give(&mut self, group: Pid) {
         let modes = self.program_modes.take();
         unstoppable(|| {
@@ -139,6 +140,7 @@ impl TerminalGuard {
         let _ = kill_process_group(group, Signal::CONT);
     }
 
+    /// Makes the group of this process the foreground group again, with the modes of before.
     fn take_back(&self) {
         unstoppable(|| {
             // It fails where the terminal is gone, and then nobody needs it.

@@ -142,6 +142,7 @@ impl ProcessPool {
         self.ask(|answer| Command::Metrics(self.id, answer)).await
     }
 
+    /// Sends a command to the supervisor and waits for the answer.
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,

@@ -122,10 +122,12 @@ impl ProcessSupervisor {
         Self::with(manager, Some(most))
     }
 
+    /// Starts a supervisor with a cap on the number of workers.
     fn with(manager: Arc<dyn ProcessManager>, most: Option<u32>) -> Self {
         Self::probing(manager, most, Arc::new(memory::probe))
     }
 
+    /// Starts a supervisor that measures memory by this probe.
     pub(crate) fn probing(
         manager: Arc<dyn ProcessManager>,
         most: Option<u32>,

@@ -104,6 +104,7 @@ impl Connection {
         self.tell(WorkerEvent::Ended(Box::new(end)));
     }
 
+    /// Starts the process of the worker.
     async fn start(&self) -> Result<ProcessHandle, EndCause> {
         let mut process = self.config.process.clone();
         process.env = process
@@ -194,6 +195,7 @@ struct RunningWorker {
     unknown_answers: u64,
 }
 
+/// A ping that was sent and not answered yet.
 struct Ping {
     nonce: u64,
     by: Instant,
@@ -378,6 +380,7 @@ impl RunningWorker {
         filter.deadline()
     }
 
+    /// Does all that is due by the clock.
     async fn on_time(&mut self, now: Instant) {
         if self.filter_deadline().is_some_and(|at| at <= now) {
             self.watch_filter(now);
@@ -450,6 +453,7 @@ impl RunningWorker {
         }
     }
 
+    /// Stops an attempt as the order says. An attempt that has not begun is asked back instead.
     async fn stop(&mut self, key: AttemptKey, stop: Stop, now: Instant) {
         let Some(entry) = self.jobs.find(key) else {
             return; // The attempt ended while this order was on its way.

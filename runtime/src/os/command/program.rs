@@ -67,6 +67,7 @@ struct State {
 }
 
 impl Program {
+    /// Asks the program to end, now or at its start.
     pub(super) fn ask(&self) {
         self.with(|state| {
             state.asked = true;
@@ -76,6 +77,7 @@ impl Program {
         });
     }
 
+    /// Kills the program, now or at its start.
     pub(super) fn kill(&self) {
         self.with(|state| {
             state.killed = true;
@@ -94,6 +96,7 @@ impl Program {
         self.with(|state| state.killed)
     }
 
+    /// Takes in the group of the program that was just started, and sends it the signals that came before.
     fn begin(&self, group: ProcessGroup) {
         self.with(|state| {
             if state.killed {

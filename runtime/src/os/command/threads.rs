@@ -21,6 +21,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(super) struct Threads(Arc<Shared>);
 
+/// The part that the threads share with the runner.
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
@@ -66,6 +67,7 @@ impl Drop for Threads {
 }
 
 impl Shared {
+    /// Runs one program after another until none comes for a while.
     fn work(&self, first: ProgramRun) {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut next = Some(first);

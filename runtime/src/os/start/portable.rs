@@ -122,7 +122,7 @@ fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(
                 waitid(WaitId::Pid(child), options),
-                Err(rustix::io::Errno::INTR)
+                Err(Errno::INTR)
             ) {}
             drop(writer);
         })?;

@@ -52,6 +52,7 @@ impl Estimate {
         }
     }
 
+    /// How many jobs of the estimated length fit into the budget.
     fn within_budget(&self, gives_back: bool) -> u32 {
         let Some(each) = self.0 else { return 0 };
         if !gives_back && each > LONGEST_WITHOUT_RECALL.as_secs_f64() {

@@ -57,6 +57,7 @@ impl OfferedWorker {
         !self.is_withdrawn && !self.is_leased
     }
 
+    /// How many more attempts the worker can begin at once.
     fn room(&self) -> u32 {
         if self.takes_attempts() {
             self.offer.concurrency.saturating_sub(self.running)
@@ -240,6 +241,7 @@ impl Seats {
         Some(seat)
     }
 
+    /// How many attempts may lie in the pipe of a worker at most.
     fn most_ahead(&self, worker: &OfferedWorker) -> u32 {
         let Offer {
             concurrency,
@@ -414,12 +416,14 @@ impl Seats {
 }
 
 impl OfferedWorker {
+    /// Notes that the oldest attempt in the pipe has begun.
     fn begin_staged(&mut self) {
         self.staged -= 1;
         self.running += 1;
         self.is_recalled &= self.staged > 0;
     }
 
+    /// Notes the time if the worker has no attempt any more.
     fn note_idle(&mut self, now: Instant) {
         if self.is_empty() && self.idle_since.is_none() {
             self.idle_since = Some(now);

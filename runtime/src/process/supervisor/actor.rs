@@ -73,6 +73,7 @@ impl Actor {
         }
     }
 
+    /// Handles commands and events until all handles on the supervisor are gone.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
@@ -138,6 +139,7 @@ impl Actor {
         }
     }
 
+    /// Adds a pool.
     fn add(&mut self, config: PoolConfig) -> Result<PoolId, Error> {
         if self.is_closing {
             return Err(Error::SupervisorEnded);
@@ -219,6 +221,7 @@ impl Actor {
         checks.chain(measure_at).min()
     }
 
+    /// Whether the cap allows another worker. If not, it retires an idle worker of another pool.
     fn has_room(&mut self, place: usize, now: Instant) -> bool {
         let Some(most) = self.most else { return true };
         let size: u32 = self.pools.iter().map(PoolState::size).sum();
@@ -231,6 +234,7 @@ impl Actor {
         false
     }
 
+    /// Starts a worker of a pool, with a connection of its own.
     fn start(&mut self, place: usize, replaces: Option<WorkerNumber>, now: Instant) {
         let pool = &mut self.pools[place];
         let number = pool.next_number();

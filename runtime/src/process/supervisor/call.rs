@@ -23,6 +23,7 @@ pub(in crate::process) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// Sends a job to the pool, or to one worker of it, and waits for the reply.
     pub(in crate::process) async fn make(
         supervisor: &'a mpsc::UnboundedSender<Command>,
         pool: PoolId,
@@ -78,6 +79,7 @@ impl Drop for Call<'_> {
     }
 }
 
+/// The failure of whoever waits for a supervisor that has ended.
 pub(in crate::process) fn supervisor_ended() -> Failure {
     Failure::new(Class::Cancelled, "the workers' supervisor has ended")
 }

@@ -198,6 +198,7 @@ impl PoolState {
         });
     }
 
+    /// Retires a worker whose successor is ready.
     fn retire_if_due(&mut self, number: WorkerNumber, now: Instant) {
         let ttl = self.config.recycling.ttl;
         if let Some(worker) = self.worker(number) {
@@ -290,6 +291,7 @@ impl PoolState {
         worker
     }
 
+    /// Records a failure that the pool is to blame for, and gives the pool up if there were too many.
     fn failed(&mut self, worker: &SupervisedWorker, end: &WorkerEnd, now: Instant) {
         let restart = if end.cause.is_final() {
             RestartDecision::GiveUp

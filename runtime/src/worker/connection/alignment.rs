@@ -115,6 +115,7 @@ impl<H> Alignment<H> {
         }
     }
 
+    /// Notes that the count of lines surely matches.
     fn matched(&mut self) {
         self.unsure = 0;
         self.proven = true;

@@ -99,6 +99,7 @@ impl RunningWorker {
         }
     }
 
+    /// Sends a ping, and notes by when its pong has to come.
     pub(super) fn ping(&mut self, now: Instant) {
         let Some(every) = self.config.ping else {
             return;
@@ -118,6 +119,7 @@ impl RunningWorker {
     }
 }
 
+/// Makes the request for an attempt.
 fn request(assignment: &Assignment, id: u64) -> Request {
     let Work::Task { task, input } = &assignment.job.work else {
         unreachable!("a run gives workers tasks alone, and a pool refuses other jobs of callers")

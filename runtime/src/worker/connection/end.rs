@@ -54,6 +54,7 @@ impl RunningWorker {
         .await;
     }
 
+    /// Has the process manager ask the process group to end, and kill it after the grace.
     pub(super) async fn terminate(&mut self, grace: Duration) {
         if let Err(error) = self
             .manager

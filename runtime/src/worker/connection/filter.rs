@@ -61,6 +61,7 @@ enum Held {
     },
 }
 
+/// The answer of a fresh filter, held with its attempt.
 #[derive(Debug)]
 struct Answer {
     entry: Entry,
@@ -244,6 +245,7 @@ impl RunningWorker {
         }
     }
 
+    /// Confirms the answer that was held, and clears earlier ones if the count surely matches.
     fn apply_quiet(&mut self, quiet: Quiet<Held>, now: Instant) {
         // An answer that is told only now is in doubt again, and stays so until the next moment of quiet.
         let is_told = !matches!(quiet.confirmed, Some(Held::Whole(_)));

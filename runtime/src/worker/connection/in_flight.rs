@@ -82,6 +82,7 @@ impl InFlight {
         self.entries.front().map(|entry| entry.id)
     }
 
+    /// The index of the attempt with this id.
     fn place(&self, id: u64) -> Option<usize> {
         // Answers mostly come in order. Ids only grow, so a binary search finds the others.
         if self.entries.front()?.id == id {
@@ -167,6 +168,7 @@ impl InFlight {
         })
     }
 
+    /// The attempts that have begun, with their clocks.
     fn running(&self) -> impl Iterator<Item = (&Entry, &AttemptClock)> {
         let running = self
             .entries
@@ -198,6 +200,7 @@ impl Entry {
         }
     }
 
+    /// The next step that the timeouts of the attempt demand.
     fn next(&self, clock: &AttemptClock, can_ask: bool) -> Option<(Instant, Due)> {
         let stoppable = if can_ask {
             Stoppable::Asked

@@ -42,6 +42,7 @@ impl RunningWorker {
         }
     }
 
+    /// Handles a message that is no response, or a line that is no message.
     async fn take(&mut self, incoming: Incoming, now: Instant) {
         match incoming {
             Incoming::Message(IpcMessage::Event(event)) => {
@@ -106,6 +107,7 @@ impl RunningWorker {
         }
     }
 
+    /// Handles an event of the worker.
     async fn take_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Hello(hello) => {
@@ -145,6 +147,7 @@ impl RunningWorker {
         }
     }
 
+    /// Whether a pong answers the ping that was sent last.
     fn awaits(&self, pong: Nonce) -> bool {
         let asked = self.open_ping.as_ref();
         asked.is_some_and(|asked| asked.nonce == pong.nonce)
@@ -178,6 +181,7 @@ impl RunningWorker {
         }
     }
 
+    /// Handles an answer that belongs to no attempt.
     fn take_unknown_answer(&mut self, id: &MessageId) {
         self.unknown_answers += 1;
         if self.unknown_answers <= LOGGED_UNKNOWN_ANSWERS {
@@ -232,6 +236,7 @@ impl RunningWorker {
         self.tell_end(entry.assignment, result, ran, next, now);
     }
 
+    /// Counts an attempt that has ended for the next update.
     fn count(&mut self, entry: &Entry, now: Instant) {
         self.update.ended += 1;
         if !entry.assignment.is_of_run() {
@@ -250,6 +255,7 @@ impl RunningWorker {
         AttemptKey::ticket(assignment.key())
     }
 
+    /// Handles a line that is no message, as the pool says.
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
         if matches!(self.config.language, Language::Lines { .. }) {
             // Its next line would be taken for the answer to this item, so the filter must not go on.
@@ -374,6 +380,7 @@ impl RunningWorker {
         });
     }
 
+    /// The name of the worker for messages.
     pub(super) fn display_name(&self) -> String {
         format!("worker {}", self.name)
     }

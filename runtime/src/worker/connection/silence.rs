@@ -45,6 +45,7 @@ impl Silence {
         };
     }
 
+    /// Whether silence may mean that the filter buffers: it has not answered yet, or answers in blocks.
     fn may_buffer(&self) -> bool {
         self.spoke.is_none() || (self.in_blocks && self.ahead > 0)
     }

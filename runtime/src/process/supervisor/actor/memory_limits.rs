@@ -47,6 +47,7 @@ impl Actor {
         }
     }
 
+    /// Takes in a measurement: kills workers over the hard limit, and marks those over the soft one.
     pub(super) fn memory_measured(&mut self, usage: &BTreeMap<u32, u64>) {
         self.is_measuring = false;
         for pool in &mut self.pools {

@@ -164,6 +164,7 @@ impl PoolState {
         }
     }
 
+    /// Leases idle workers to the callers that wait for one.
     fn lease_out(&mut self) {
         while let Some(request) = self.lease_requests.pop_front() {
             if request.answer.is_closed() {

@@ -158,6 +158,7 @@ impl Drop for PoolState {
 }
 
 impl Introduced {
+    /// The report of it to a run.
     pub(super) fn report(self, kind: Kind) -> Report {
         let Self { version, tasks } = self;
         Report::Introduced {
@@ -167,6 +168,7 @@ impl Introduced {
         }
     }
 
+    /// What a worker with this profile has declared.
     pub(super) fn by(profile: &Profile) -> Self {
         let introductions = profile.tasks.iter().flatten();
         let introductions = introductions.map(|(task, declaration)| Introduction {
