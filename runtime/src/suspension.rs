@@ -156,8 +156,11 @@ fn system_now() -> Instant {
 }
 
 /// The nanoseconds of a duration. They last for 292 years, longer than any process runs.
+#[expect(clippy::expect_used, reason = "no process runs for 292 years")]
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) & !STANDS
+    let nanos = u64::try_from(duration.as_nanos()).ok();
+    let nanos = nanos.filter(|nanos| nanos & STANDS == 0);
+    nanos.expect("a process runs for less than 292 years")
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Group {
     }
 }
 
-/// Version 1 writes no limit as the greatest number of pages.
+/// A memory limit from which on there is none: version 1 writes no limit as the greatest number of pages.
 const NO_LIMIT: u64 = 1 << 60;
 
 /// The path of the group of a controller. The empty name stands for version 2, which has one group for all controllers.

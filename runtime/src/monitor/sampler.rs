@@ -30,6 +30,7 @@ impl Sampler {
         })
     }
 
+    /// How much of the processors is used, in percent.
     fn cpu_percent(&mut self, now: Instant, group: Option<Cpu>) -> Option<f64> {
         self.system.refresh_cpu_usage();
         let (then, before) = self.last.replace((now, group))?;
@@ -41,6 +42,7 @@ impl Sampler {
         Some(share.map_or(host, |share| host.max(share)))
     }
 
+    /// What the processes use that this process has started.
     fn workers(&mut self) -> Usage {
         let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
         self.system

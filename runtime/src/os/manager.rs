@@ -132,6 +132,7 @@ struct LiveProcess {
 }
 
 impl Actor {
+    /// Handles orders until all handles on the manager are gone.
     async fn run(mut self, mut orders: mpsc::Receiver<ProcessOrder>) {
         loop {
             tokio::select! {

@@ -63,6 +63,7 @@ impl ProcessPool {
         ProcessSupervisor::start(manager).add(config).await
     }
 
+    /// Makes the handle on a pool that the supervisor has added.
     pub(super) fn of(
         id: PoolId,
         config: Arc<PoolConfig>,

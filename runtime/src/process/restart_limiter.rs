@@ -41,7 +41,7 @@ impl RestartLimiter {
         self.failures
             .retain(|then| now.saturating_duration_since(*then) < period);
         self.failures.push_back(now);
-        if self.failures.len() >= usize::try_from(self.policy.intensity).unwrap_or(usize::MAX) {
+        if self.failures.len() as u64 >= u64::from(self.policy.intensity) {
             return RestartDecision::GiveUp;
         }
         let doubled = self.policy.base.saturating_mul(1 << self.in_a_row.min(20));

@@ -120,10 +120,7 @@ fn exit_notice(child: Pid) -> io::Result<OwnedFd> {
         .stack_size(64 * 1024)
         .spawn(move || {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while matches!(
-                waitid(WaitId::Pid(child), options),
-                Err(Errno::INTR)
-            ) {}
+            while matches!(waitid(WaitId::Pid(child), options), Err(Errno::INTR)) {}
             drop(writer);
         })?;
     Ok(reader.into())

@@ -10,7 +10,7 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// Reads how much memory the processes of each of these groups use together, in bytes.
 pub(crate) type MemoryProbe = dyn Fn(&[u32]) -> io::Result<BTreeMap<u32, u64>> + Send + Sync;
 
-/// What the system says.
+/// Measures by what the system says; see [`MemoryProbe`].
 pub(super) fn probe(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
     crate::os::memory_of_groups(groups)
 }

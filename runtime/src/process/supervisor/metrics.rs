@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::pool_state::PoolState;
+use super::pool_state::{PoolState, count};
 use super::worker::SupervisedWorker;
 use crate::ids::WorkerName;
 
@@ -62,7 +62,7 @@ impl PoolState {
         PoolMetrics {
             spawned: self.counts.spawned,
             size: self.size(),
-            busy: u32::try_from(busy.count()).unwrap_or(u32::MAX),
+            busy: count(busy),
             failures: self.counts.failures.clone(),
             retired: self.counts.retired.clone(),
             jobs: self.counts.jobs,

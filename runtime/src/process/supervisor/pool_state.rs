@@ -362,6 +362,10 @@ impl PoolState {
     }
 }
 
-fn count<'a>(workers: impl Iterator<Item = &'a SupervisedWorker>) -> u32 {
-    u32::try_from(workers.count()).unwrap_or(u32::MAX)
+#[expect(
+    clippy::expect_used,
+    reason = "so many processes do not fit on a machine"
+)]
+pub(super) fn count<'a>(workers: impl Iterator<Item = &'a SupervisedWorker>) -> u32 {
+    u32::try_from(workers.count()).expect("a pool has fewer than four thousand million workers")
 }

@@ -61,11 +61,14 @@ impl RunningWorker {
     }
 
     /// Asks an attempt to stop if the worker understands `cancel`. The grace until the kill begins in any case.
+    #[expect(
+        clippy::expect_used,
+        reason = "callers take the id from the list of attempts in the same step"
+    )]
     pub(super) fn ask(&mut self, id: u64, why: StopReason, grace: Duration, now: Instant) {
         let can_ask = self.can(&Capability::Cancel);
-        let Some(entry) = self.jobs.get_mut(id) else {
-            return;
-        };
+        let entry =
+            (self.jobs.get_mut(id)).expect("only an attempt that the worker has is asked to stop");
         let again = entry.asked().is_some();
         entry.ask(why, grace, now);
         if can_ask && !again {
@@ -100,10 +103,12 @@ impl RunningWorker {
     }
 
     /// Sends a ping, and notes by when its pong has to come.
+    #[expect(
+        clippy::expect_used,
+        reason = "`ping_at` is set only where the pool has an interval for pings"
+    )]
     pub(super) fn ping(&mut self, now: Instant) {
-        let Some(every) = self.config.ping else {
-            return;
-        };
+        let every = (self.config.ping).expect("a ping is due only where the pool pings");
         self.pings += 1;
         let nonce = self.pings;
         self.ping_at = None;

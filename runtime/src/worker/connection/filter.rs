@@ -157,6 +157,7 @@ impl RunningWorker {
     }
 
     /// Sends the result of an attempt to whoever waits for it. The answer of a filter is sent provisionally, and held.
+    #[expect(clippy::expect_used, reason = "the answers of other workers are final")]
     pub(super) fn tell_end(
         &mut self,
         assignment: Assignment,
@@ -174,9 +175,7 @@ impl RunningWorker {
             Ok(result) if !is_final => result,
             result => return assignment.answer(result, worker, ran, next),
         };
-        let Some(filter) = &mut self.filter else {
-            return;
-        };
+        let filter = (self.filter.as_mut()).expect("only the answer of a filter is not final");
         let held = match assignment.answer_provisionally(result, worker, ran, next) {
             Ok((ticket, reporter)) => {
                 filter.answered_to(&reporter);

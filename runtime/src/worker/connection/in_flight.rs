@@ -41,8 +41,9 @@ impl InFlight {
     }
 
     /// Sets how many attempts the worker works on at once.
+    #[expect(clippy::expect_used, reason = "a usize has at least 32 bits here")]
     pub(super) fn set_concurrency(&mut self, concurrency: NonZeroU32) {
-        self.concurrency = usize::try_from(concurrency.get()).unwrap_or(usize::MAX);
+        self.concurrency = usize::try_from(concurrency.get()).expect("a u32 fits into a usize");
     }
 
     pub(super) fn is_serial(&self) -> bool {
@@ -116,8 +117,13 @@ impl InFlight {
     }
 
     /// How many attempts the worker has.
+    #[expect(
+        clippy::expect_used,
+        reason = "so many attempts do not fit into memory"
+    )]
     pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.entries.len())
+            .expect("a worker has fewer than four thousand million attempts")
     }
 
     /// Takes out an attempt that was answered.

@@ -42,13 +42,16 @@ impl PoolState {
         if let Some(failure) = &self.broken {
             return Some(failure.clone());
         }
-        self.is_used_by_run().then(|| {
-            let message = format!(
-                "a run has the pool `{}`: its workers take no calls until it has ended",
-                self.config.name
-            );
-            Box::new(Failure::new(Class::Spawn, message))
-        })
+        self.is_used_by_run().then(|| Box::new(self.used_by_run()))
+    }
+
+    /// The failure of callers while a run uses the pool.
+    pub(super) fn used_by_run(&self) -> Failure {
+        let message = format!(
+            "a run has the pool `{}`: its workers take no calls until it has ended",
+            self.config.name
+        );
+        Failure::new(Class::Spawn, message)
     }
 
     /// Handles the request for a lease.

@@ -7,7 +7,6 @@ use ratchet_ipc::Profile;
 use super::super::{RunId, call};
 use super::{Introduced, PoolState};
 use crate::dispatch::{Demand, Introduction, Order, Report, Reporter, WorkerNumber};
-use crate::outcome::{Class, Failure};
 use crate::scheduling::{Kind, ParallelizationHint};
 
 /// The user of a pool: whoever gives attempts to its workers.
@@ -32,11 +31,7 @@ pub(in crate::process::supervisor) fn supervisor_ended_report(kind: Kind) -> Rep
 impl PoolState {
     /// Gives the pool to a run. Callers that wait are refused; their attempts that have begun go on.
     pub(in crate::process::supervisor) fn attach(&mut self, user: PoolUser, now: Instant) {
-        let message = format!(
-            "a run has the pool `{}`: its workers take no calls until it has ended",
-            self.config.name
-        );
-        self.refuse_callers(&Failure::new(Class::Spawn, message));
+        self.refuse_callers(&self.used_by_run());
         self.user = user;
         self.demand = Demand::default();
         self.awaits_demand = false;

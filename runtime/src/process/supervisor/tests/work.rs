@@ -284,3 +284,12 @@ async fn a_recall_that_comes_too_late_kills_nobody() {
     );
     assert!(pool.metrics().await.unwrap().retired.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_refuses_the_call_of_a_job_that_is_no_task() {
+    let (manager, _workers) = manager();
+    let pool = ProcessPool::new(manager, config()).await.unwrap();
+    let closure = crate::Job::closure("a", |_| async { Ok(ratchet_ipc::Payload::null()) });
+    let failure = pool.run(closure).await.result.unwrap_err();
+    assert_eq!(failure.class, Class::Input, "{failure}");
+}
