@@ -18,7 +18,7 @@ type Layers = &'static [&'static [&'static str]];
 const CRATES: [(&str, Layers); 1] = [(
     "runtime",
     &[
-        &["alarm", "suspension", "table", "ids", "item"],
+        &["blocking", "suspension", "table", "ids", "item"],
         &["error", "monitor", "os"],
         &["outcome", "scheduling"],
         &["context", "event"],
