@@ -32,6 +32,12 @@ pub enum Error {
         /// Its ticket.
         ticket: Ticket,
     },
+    /// Only a job that waits for its turn or for its not-before time can be postponed.
+    #[error("{ticket} does not wait for its turn")]
+    NotWaiting {
+        /// Its ticket.
+        ticket: Ticket,
+    },
     /// The system starts no thread for work without which nothing must begin.
     #[error("the thread that {purpose} cannot be started: {reason}")]
     NoThread {

@@ -27,8 +27,6 @@ pub(super) struct Group {
     pub(super) plain: u32,
     /// How many lanes there are.
     pub(super) lane_count: u32,
-    /// Its kind has lost its workers: the group stands in no line.
-    pub(super) away: bool,
     /// The first group of its kind, which stays for the next fully parallel job.
     pub(super) lasting: bool,
 }
@@ -46,7 +44,6 @@ impl Default for Group {
             seat: NOWHERE,
             plain: NOWHERE,
             lane_count: 0,
-            away: false,
             lasting: false,
         }
     }

@@ -46,8 +46,6 @@ pub enum Workers {
     Unlimited,
     /// So many are free. Each start takes one; what the caller says next replaces the count.
     Free(u32),
-    /// None, and none is expected soon: the jobs of this kind stand aside and keep nothing.
-    Away,
 }
 
 /// What a scheduler is made with.
@@ -119,15 +117,14 @@ struct KindOfWorker {
 /// 3. Once it lacks nothing but slots, or quiet if it must be alone, nothing behind it starts.
 ///
 /// Nothing else is held back. A due job behind a busy host keeps no slot, no unit and no worker,
-/// so a backlog on one host, however old, costs the others nothing. While a job's kind is
-/// [`Away`](Workers::Away), it keeps nothing at all.
+/// so a backlog on one host, however old, costs the others nothing.
 ///
 /// # The bound on waiting, and its proof
 ///
 /// Let *T* be longer than any job runs, than any token takes to come, and than any kind of worker
 /// stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
 /// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
-/// for its needs or its not-before time, or its kind is away.
+/// for its needs or its not-before time.
 ///
 /// *Proof.* After *S* the job *J* is due, and whatever is pushed from then on has a later due
 /// time, so the jobs ahead are among the *n*. First, *n* = 0: nobody is ahead. Its place is free

@@ -49,11 +49,6 @@ impl<T: Default> Slab<T> {
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
-
-    /// Every slot, free ones (in their default state) included.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.slots)
-    }
 }
 
 impl<T> Index<u32> for Slab<T> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::ParallelizationHint::{Alone, GlobalExclusive, HostExclusive};
-use ratchet_runtime::{Kind, Priority, Request, Scheduler, Ticket, Workers};
+use ratchet_runtime::{Priority, Request, Scheduler, Ticket};
 
 use crate::{naming, now, on, plain, scheduler, starts};
 
@@ -173,31 +173,4 @@ fn an_aged_job_holds_back_only_what_would_take_what_it_needs() {
     assert_eq!(starts(&mut scheduler, later), [aged]);
     scheduler.finish(aged).unwrap();
     assert_eq!(starts(&mut scheduler, later), [would_overtake, last_unit]);
-}
-
-/// A kind that lost its workers keeps nothing from the others, however long its jobs have waited.
-#[test]
-fn a_kind_without_workers_never_holds_up_another() {
-    let start = now();
-    let mut scheduler = scheduler(10, start);
-    let api = scheduler.limit("api").unwrap();
-    scheduler.set_workers(Kind(1), Workers::Away);
-    let stuck = Request {
-        kind: Kind(1),
-        limits: &[api],
-        ..on("h", &HostExclusive)
-    };
-    let stuck = scheduler.push(stuck, start).unwrap();
-    let later = start + Duration::from_mins(1);
-    let others = [
-        scheduler.push(on("h", &HostExclusive), later).unwrap(),
-        scheduler.push(naming(&[api]), later).unwrap(),
-    ];
-    assert_eq!(starts(&mut scheduler, later), others);
-    for other in others {
-        scheduler.finish(other).unwrap();
-    }
-    assert_eq!(starts(&mut scheduler, later), []);
-    scheduler.set_workers(Kind(1), Workers::Free(1));
-    assert_eq!(starts(&mut scheduler, later), [stuck]);
 }

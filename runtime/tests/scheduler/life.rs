@@ -141,8 +141,29 @@ impl Life {
     }
 
     fn pop(&mut self) -> bool {
+        self.pop_refusing(0, 0)
+    }
+
+    /// Refuses so many jobs that could start, until so much later, and lets the next one start.
+    fn pop_refusing(&mut self, refused: u8, delay: u64) -> bool {
+        let mut wrong = Vec::new();
+        for _ in 0..refused {
+            let Some(id) = self.model.would_start(self.now) else {
+                break;
+            };
+            wrong.push(self.tickets[id]);
+            self.model.jobs[id].state = State::Delayed(self.now + delay.max(1));
+        }
         let expected = self.model.would_start(self.now);
-        let decision = self.scheduler.pop(self.instant());
+        let (not_before, mut asked) = (self.instant() + Duration::from_nanos(delay), Vec::new());
+        let decision = self.scheduler.pop_if(self.instant(), |ticket| {
+            if asked.len() < refused.into() {
+                asked.push(ticket);
+                return Err(not_before);
+            }
+            Ok(())
+        });
+        assert_eq!(asked, wrong, "in order, and none that lacks anything");
         let Some(expected) = expected else {
             match decision {
                 Decision::Start(ticket) => panic!("{} must not start", self.ids[&ticket]),

@@ -123,9 +123,6 @@ impl Model {
         let mut kept: BTreeSet<Thing> = BTreeSet::new();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
-            if self.workers[job.kind] == Workers::Away {
-                continue;
-            }
             let due = job.due <= now;
             let (place, limits) = self.has_claims(job, &kept, now);
             if place && limits {
@@ -164,9 +161,6 @@ impl Model {
         let mut kept: BTreeSet<Thing> = BTreeSet::new();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
-            if self.workers[job.kind] == Workers::Away {
-                continue;
-            }
             let due = job.due <= now;
             let (place, limits) = self.has_claims(job, &kept, now);
             let worker = self.workers[job.kind] != Workers::Free(0);

@@ -28,6 +28,10 @@ pub(crate) enum Step {
         needs: Vec<prop::sample::Index>,
     },
     Pop(u8),
+    /// So many are refused until so much later, and the next one starts.
+    PopRefusing(u8, u64),
+    /// One that waits is to wait for so long from now.
+    Postpone(prop::sample::Index, u64),
     Finish(prop::sample::Index),
     Fail(prop::sample::Index),
     Retry(prop::sample::Index, u64),
@@ -64,7 +68,6 @@ fn workers() -> impl Strategy<Value = Workers> {
     prop_oneof![
         2 => Just(Workers::Unlimited),
         3 => (0u32..3).prop_map(Workers::Free),
-        1 => Just(Workers::Away),
     ]
 }
 
@@ -91,6 +94,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             Step::Push { hint, kind, priority, slots, limits, needs }
         }),
         6 => (1u8..5).prop_map(Step::Pop),
+        2 => (1u8..4, 0u64..200).prop_map(|(refused, delay)| Step::PopRefusing(refused, delay)),
+        1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Postpone(job, delay)),
         5 => index().prop_map(Step::Finish),
         1 => index().prop_map(Step::Fail),
         1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Retry(job, delay)),

@@ -6,7 +6,7 @@ use super::super::claims::Kind;
 use super::super::gates::Barred;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
-use super::{End, Scheduler, Workers};
+use super::{End, Scheduler};
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -46,7 +46,7 @@ impl Scheduler {
         self.tell_time(now);
         self.catch_up();
         let worker = self.kinds.get(usize::from(kind.0))?;
-        if self.hushed || worker.workers == Workers::Away {
+        if self.hushed {
             return None;
         }
         let (gate, base) = (worker.gate, worker.base);

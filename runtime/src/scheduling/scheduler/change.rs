@@ -29,31 +29,9 @@ impl Scheduler {
     /// Say how many workers of a kind are free. A kind nobody spoke of has any number.
     pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
         let kind = self.kind(kind.0);
-        let before = std::mem::replace(&mut self.kinds[kind].workers, workers);
-        let (was_away, is_away) = (before == Workers::Away, workers == Workers::Away);
-        if was_away != is_away {
-            self.set_away(kind, is_away);
-        }
-        if !matches!(workers, Workers::Free(0) | Workers::Away) {
+        self.kinds[kind].workers = workers;
+        if workers != Workers::Free(0) {
             self.reopen(self.kinds[kind].gate);
-        }
-    }
-
-    /// Rare, so it may look at everything there is.
-    fn set_away(&mut self, kind: usize, away: bool) {
-        let mine = self.groups.slots().filter(|(_, group)| {
-            usize::from(group.kind) == kind && (group.lasting || group.lane_count > 0)
-        });
-        let mine: Vec<u32> = mine.map(|(id, _)| id).collect();
-        for group in mine {
-            self.groups[group].away = away;
-            self.seat_group(group);
-        }
-        let touched = self.lanes.slots().filter(|(_, lane)| lane.jobs > 0);
-        let touched = touched.filter(|(_, lane)| usize::from(self.groups[lane.group].kind) == kind);
-        let touched: Vec<u32> = touched.map(|(id, _)| id).collect();
-        for lane in touched {
-            self.refresh_lane(lane);
         }
     }
 

@@ -55,10 +55,7 @@ impl Scheduler {
     /// of its limits.
     pub(super) fn seat_group(&mut self, id: u32) {
         let group = &self.groups[id];
-        let rank = match group.lanes.top() {
-            Some((rank, _)) if !group.away => Some(rank),
-            _ => None,
-        };
+        let rank = group.lanes.top().map(|(rank, _)| rank);
         let (gate, seat) = (group.gate, group.seat);
         for number in 0..self.groups[id].limits.len() {
             self.seat_in_line(id, number, rank);
@@ -166,10 +163,7 @@ impl Scheduler {
         let mut first: Option<(Rank, u32)> = None;
         let mut waiting = 0;
         for lane in self.lanes_of(id) {
-            let (Some((rank, _)), false) = (
-                self.lanes[lane].head(),
-                self.groups[self.lanes[lane].group].away,
-            ) else {
+            let Some((rank, _)) = self.lanes[lane].head() else {
                 continue;
             };
             waiting += 1;

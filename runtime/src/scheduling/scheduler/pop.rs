@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use super::super::bucket::since;
 use super::super::gates::Barred;
 use super::super::queue::Standing;
 use super::{Decision, Scheduler, Workers};
+use crate::ids::Ticket;
 
 impl Scheduler {
     /// Decide what happens now: one job starts, or until when nothing can.
@@ -12,6 +14,39 @@ impl Scheduler {
     /// Call it until it starts no more. Call it again whenever something has been pushed, has
     /// ended, was changed, or the moment it named has come.
     pub fn pop(&mut self, now: Instant) -> Decision {
+        self.pop_if(now, |_| Ok(()))
+    }
+
+    /// Decide what happens now, and ask before a job starts whether it may.
+    ///
+    /// `admit` is asked about a job that lacks nothing, before any of its claims is taken. If it names a moment, the
+    /// job waits for that moment and holds nothing until then, no token of a rate either, and the next job is looked
+    /// at. A job that is admitted starts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Decision, Request, Scheduler, Settings};
+    ///
+    /// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
+    /// let now = std::time::Instant::now();
+    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
+    /// let first = scheduler.push(Request::new("fetch"), now)?;
+    /// let second = scheduler.push(Request::new("resize"), now)?;
+    ///
+    /// // What the first one calls is down for a second.
+    /// let back = now + Duration::from_secs(1);
+    /// let admit = |ticket| if ticket == first { Err(back) } else { Ok(()) };
+    /// assert_eq!(scheduler.pop_if(now, admit), Decision::Start(second));
+    /// scheduler.finish(second)?;
+    /// assert_eq!(scheduler.pop(now), Decision::WaitUntil(back));
+    /// assert_eq!(scheduler.pop(back), Decision::Start(first));
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn pop_if(
+        &mut self,
+        now: Instant,
+        mut admit: impl FnMut(Ticket) -> Result<(), Instant>,
+    ) -> Decision {
         self.tell_time(now);
         self.catch_up();
         if self.hushed || self.free() == 0 {
@@ -23,7 +58,15 @@ impl Scheduler {
                 break; // An empty gate is never listed.
             };
             let Some(barred) = self.obstacle(group) else {
-                let job = self.start(group);
+                let job = self.first_job(group);
+                if let Err(not_before) = admit(self.ticket(job)) {
+                    self.leave_lane(job);
+                    // Later than now in any case, or this loop would ask about the same job for ever.
+                    let due = since(self.epoch, not_before).max(self.now.saturating_add(1));
+                    self.delay(job, due);
+                    continue;
+                }
+                self.start(group, job);
                 return Decision::Start(self.ticket(job));
             };
             let slots_only = matches!(self.gates[barred].barred, Barred::Slots | Barred::Quiet);
@@ -75,7 +118,7 @@ impl Scheduler {
         }
         let kind = &self.kinds[usize::from(group.kind)];
         match kind.workers {
-            Workers::Free(0) | Workers::Away => return Some(kind.gate),
+            Workers::Free(0) => return Some(kind.gate),
             Workers::Free(_) | Workers::Unlimited => {}
         }
         if group.alone && self.running + self.ahead > 0 {
@@ -105,16 +148,27 @@ impl Scheduler {
         self.relist(gate);
     }
 
+    /// The first job of a group that waits at a gate.
+    #[expect(
+        clippy::expect_used,
+        reason = "a group waits at a gate only while a lane of it has a job that could go on from its place"
+    )]
+    fn first_job(&self, group: u32) -> u32 {
+        let (_, lane) = self.groups[group]
+            .lanes
+            .top()
+            .expect("a group without a lane waits at no gate");
+        let (_, job) = self.lanes[lane]
+            .head()
+            .expect("a lane without a job is in no group's heap");
+        job
+    }
+
     /// Take everything the group's first job claims, in one step.
-    fn start(&mut self, id: u32) -> u32 {
+    fn start(&mut self, id: u32, job: u32) {
         let now = self.now;
+        let lane = self.jobs[job].lane;
         let group = &self.groups[id];
-        let Some((_, lane)) = group.lanes.top() else {
-            return 0; // A group without a job waits at no gate.
-        };
-        let Some((_, job)) = self.lanes[lane].head() else {
-            return 0; // A lane without a job is in no group's heap.
-        };
         for &limit in &group.limits {
             self.limits[limit as usize].level.take(now);
         }
@@ -132,6 +186,5 @@ impl Scheduler {
             self.places[place].take(now);
         }
         self.refresh_lane(lane);
-        job
     }
 }

@@ -140,10 +140,6 @@ impl Scheduler {
 
     fn add_group(&mut self, kind: u16, slots: u32, alone: bool, limits: &[u32]) -> u32 {
         let gate = self.weight_gate(slots);
-        let away = self
-            .kinds
-            .get(usize::from(kind))
-            .is_some_and(|kind| kind.workers == Workers::Away);
         self.groups.insert(Group {
             kind,
             slots,
@@ -151,7 +147,6 @@ impl Scheduler {
             limits: limits.into(),
             line_seats: vec![NOWHERE; limits.len()].into(),
             gate,
-            away,
             ..Group::default()
         })
     }

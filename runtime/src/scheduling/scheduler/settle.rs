@@ -104,11 +104,37 @@ impl Scheduler {
         let id = self.find_running(ticket)?;
         self.release(id);
         self.waiting += 1;
+        self.enter_at(id, not_before);
+        Ok(())
+    }
+
+    /// A job that waits for its turn, or for its not-before time, waits for another not-before time from now on. One
+    /// that lies in the past lets it go on at once. It keeps its place.
+    pub fn postpone(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
+        let id = self.find(ticket)?;
+        match self.jobs[id].standing {
+            Standing::Listed | Standing::Late => self.leave_lane(id),
+            Standing::Delayed => self.leave_delayed(id),
+            Standing::Needs | Standing::Free | Standing::Ahead | Standing::Running => {
+                return Err(Error::NotWaiting { ticket });
+            }
+        }
+        self.enter_at(id, not_before);
+        Ok(())
+    }
+
+    /// A job waits for its turn, from this moment on.
+    fn enter_at(&mut self, id: u32, not_before: Instant) {
         let due = since(self.epoch, not_before);
         if due <= self.now {
             self.enter(id);
-            return Ok(());
+        } else {
+            self.delay(id, due);
         }
+    }
+
+    /// A job that is in no lane waits for a moment that is yet to come.
+    pub(super) fn delay(&mut self, id: u32, due: u64) {
         let job = &mut self.jobs[id];
         job.standing = Standing::Delayed;
         let rank = Rank {
@@ -117,7 +143,21 @@ impl Scheduler {
         };
         let jobs = &mut self.jobs;
         self.delayed.push(rank, id, |id, at| jobs[id].set_seat(at));
-        Ok(())
+    }
+
+    fn leave_delayed(&mut self, id: u32) {
+        let (seat, jobs) = (self.jobs[id].seat(), &mut self.jobs);
+        self.delayed.remove(seat, |id, at| jobs[id].set_seat(at));
+    }
+
+    /// Takes a waiting job out of its lane.
+    pub(super) fn leave_lane(&mut self, id: u32) {
+        let lane = self.jobs[id].lane;
+        let first = self.lanes[lane].head();
+        self.lanes[lane].remove(id, &mut self.jobs);
+        if self.lanes[lane].head() != first {
+            self.refresh_lane(lane);
+        }
     }
 
     /// Take a waiting job out, and everything that needs it.
@@ -125,18 +165,8 @@ impl Scheduler {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
             Standing::Running | Standing::Ahead => return Ok(Cancelled::Running),
-            Standing::Listed | Standing::Late => {
-                let lane = self.jobs[id].lane;
-                let first = self.lanes[lane].head();
-                self.lanes[lane].remove(id, &mut self.jobs);
-                if self.lanes[lane].head() != first {
-                    self.refresh_lane(lane);
-                }
-            }
-            Standing::Delayed => {
-                let (seat, jobs) = (self.jobs[id].seat(), &mut self.jobs);
-                self.delayed.remove(seat, |id, at| jobs[id].set_seat(at));
-            }
+            Standing::Listed | Standing::Late => self.leave_lane(id),
+            Standing::Delayed => self.leave_delayed(id),
             Standing::Needs | Standing::Free => {}
         }
         self.waiting -= 1;

@@ -33,6 +33,14 @@ impl Life {
                     }
                 }
             }
+            Step::PopRefusing(refused, delay) => {
+                self.pop_refusing(refused, delay);
+            }
+            Step::Postpone(index, delay) => {
+                if let Some(id) = self.pick(index, |state| state != State::Gone) {
+                    self.postpone(id, self.now + delay);
+                }
+            }
             Step::Finish(index) => {
                 if let Some(id) = self.pick(index, running) {
                     self.finish(id);
@@ -93,21 +101,34 @@ impl Life {
                     .unwrap();
                 self.model.maxima[usize::from(limit)] = max;
             }
-            Step::Slots(slots) => {
-                let alive = self
-                    .model
-                    .jobs
-                    .iter()
-                    .filter(|job| job.state != State::Gone);
-                let heaviest = alive.map(|job| job.slots).max().unwrap_or(1);
-                let answer = self.scheduler.set_slots(slots);
-                assert_eq!(answer.is_ok(), slots >= heaviest);
-                if answer.is_ok() {
-                    self.model.slots = slots;
-                }
-            }
+            Step::Slots(slots) => self.set_slots(slots),
         }
         self.same_load();
+    }
+
+    fn set_slots(&mut self, slots: u32) {
+        let alive = self
+            .model
+            .jobs
+            .iter()
+            .filter(|job| job.state != State::Gone);
+        let heaviest = alive.map(|job| job.slots).max().unwrap_or(1);
+        let answer = self.scheduler.set_slots(slots);
+        assert_eq!(answer.is_ok(), slots >= heaviest);
+        if answer.is_ok() {
+            self.model.slots = slots;
+        }
+    }
+
+    fn postpone(&mut self, id: usize, until: u64) {
+        let moment = self.epoch + Duration::from_nanos(until);
+        let postponed = self.scheduler.postpone(self.tickets[id], moment);
+        let state = &mut self.model.jobs[id].state;
+        let waits = matches!(state, State::Ready | State::Delayed(_));
+        assert_eq!(postponed.is_ok(), waits);
+        if waits {
+            *state = State::Delayed(until);
+        }
     }
 
     fn cancel(&mut self, id: usize) {
