@@ -110,6 +110,12 @@ impl CircuitBreaker {
         self.0.lock().state()
     }
 
+    /// Returns the latest change of state, if there was one. A caller without a listener compares its generation with
+    /// that of the change it knows.
+    pub fn last_transition(&self) -> Option<Transition> {
+        self.0.lock().last_transition()
+    }
+
     /// Returns the state and the counts, for people and metrics.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.0.lock().snapshot(now)

@@ -44,6 +44,7 @@ pub(super) struct StateMachine {
     openings: u32,
     rng: Rng,
     transitions: TransitionQueue,
+    last_transition: Option<Transition>,
 }
 
 /// The current state with its data, which [`State`] does not show.
@@ -69,11 +70,16 @@ impl StateMachine {
             openings: 0,
             rng,
             transitions: TransitionQueue::default(),
+            last_transition: None,
         }
     }
 
     pub(super) fn transitions(&mut self) -> &mut TransitionQueue {
         &mut self.transitions
+    }
+
+    pub(super) fn last_transition(&self) -> Option<Transition> {
+        self.last_transition
     }
 
     pub(super) fn state(&self) -> State {
@@ -263,13 +269,15 @@ impl StateMachine {
         ) {
             self.openings = 0;
         }
-        self.transitions.push(Transition {
+        let transition = Transition {
             generation: self.generation,
             at: now,
             from,
             to: self.state(),
             cause,
-        });
+        };
+        self.last_transition = Some(transition);
+        self.transitions.push(transition);
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::validate::{check_duration, check_range, invalid_setting};
+use crate::validate::{LONGEST, check_duration, check_range, invalid_setting};
 
 /// How many slices the window slides by.
 ///
@@ -58,7 +58,7 @@ impl RetryBudget {
     pub fn builder() -> RetryBudgetBuilder {
         RetryBudgetBuilder {
             share: 0.2,
-            floor_per_second: 10.0,
+            floor: Floor::PerSecond(10.0),
             window: Duration::from_secs(10),
         }
     }
@@ -138,8 +138,15 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[must_use = "nothing is checked or made before `build`"]
 pub struct RetryBudgetBuilder {
     share: f64,
-    floor_per_second: f64,
+    floor: Floor,
     window: Duration,
+}
+
+/// How many retries are allowed without any call.
+#[derive(Debug, Clone, Copy)]
+enum Floor {
+    PerSecond(f64),
+    InAll(u32),
 }
 
 impl RetryBudgetBuilder {
@@ -151,7 +158,7 @@ impl RetryBudgetBuilder {
 
     /// Sets how many retries a second are allowed without any call: 0 to a million.
     pub fn floor_per_second(mut self, floor_per_second: f64) -> Self {
-        self.floor_per_second = floor_per_second;
+        self.floor = Floor::PerSecond(floor_per_second);
         self
     }
 
@@ -161,24 +168,52 @@ impl RetryBudgetBuilder {
         self
     }
 
+    /// Counts all calls and retries of a run that ends, and allows `minimum` retries without any call.
+    ///
+    /// A window suits a service: it forgets. A run of jobs must not, since an attempt may last longer than any window.
+    /// This replaces the window and the floor.
+    ///
+    /// ```
+    /// use ratchet_resilience::retry::RetryBudget;
+    /// let now = std::time::Instant::now();
+    ///
+    /// let budget = RetryBudget::builder().share(0.5).whole_run(1).build()?;
+    /// budget.deposit(now);
+    /// budget.deposit(now);
+    /// let days_later = now + std::time::Duration::from_secs(3 * 24 * 60 * 60);
+    /// assert!(budget.withdraw(days_later) && budget.withdraw(days_later));
+    /// assert!(!budget.withdraw(days_later));
+    /// # Ok::<(), ratchet_resilience::Error>(())
+    /// ```
+    pub fn whole_run(mut self, minimum: u32) -> Self {
+        self.window = LONGEST;
+        self.floor = Floor::InAll(minimum);
+        self
+    }
+
     /// Makes the budget, or names the setting that is out of range.
     pub fn build(self) -> Result<RetryBudget, Error> {
         check_range("share", self.share, 0.0..=1.0, "between 0 and 1")?;
-        check_range(
-            "floor_per_second",
-            self.floor_per_second,
-            0.0..=1e6,
-            "between 0 and 1000000",
-        )?;
         check_duration("window", self.window, Duration::from_millis(1))?;
-        let reserve = self.floor_per_second * self.window.as_secs_f64();
+        let reserve = match self.floor {
+            Floor::InAll(minimum) => f64::from(minimum),
+            Floor::PerSecond(floor) => {
+                check_range(
+                    "floor_per_second",
+                    floor,
+                    0.0..=1e6,
+                    "between 0 and 1000000",
+                )?;
+                floor * self.window.as_secs_f64()
+            }
+        };
         if self.share == 0.0 && reserve < 1.0 {
+            let (field, floor) = match self.floor {
+                Floor::InAll(minimum) => ("minimum", minimum.to_string()),
+                Floor::PerSecond(floor) => ("floor_per_second", floor.to_string()),
+            };
             let allowed = "enough for one retry in a window while share is 0";
-            return Err(invalid_setting(
-                "floor_per_second",
-                self.floor_per_second,
-                allowed,
-            ));
+            return Err(invalid_setting(field, floor, allowed));
         }
         Ok(RetryBudget {
             share: self.share,

@@ -24,7 +24,13 @@ fn each_transition_is_told_once_and_a_listener_may_use_the_breaker() {
         .build()
         .unwrap();
     *own.lock().unwrap() = Some(breaker.clone());
+    assert_eq!(breaker.last_transition(), None);
     let until = opened(&breaker, now());
+    let last = breaker.last_transition().unwrap();
+    assert_eq!(
+        (last.generation, last.cause),
+        (1, TransitionCause::ConsecutiveFailures)
+    );
     breaker
         .try_acquire(until)
         .unwrap()
