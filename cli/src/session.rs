@@ -462,6 +462,8 @@ async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) 
         elapsed: working_now().saturating_duration_since(began),
         peak: status.peak as u64,
         suspects: status.suspects,
+        breakers: status.breakers,
+        retries_refused: status.retries_refused,
     }
 }
 

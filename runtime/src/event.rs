@@ -6,6 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::{JobKey, LogLevel, TaskName};
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::BreakerReport;
 use crate::ids::WorkerName;
 use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
@@ -131,13 +132,8 @@ pub enum Event {
     },
     /// What became of a worker.
     Worker(WorkerNews),
-    /// A breaker has opened, closed, or lets a few through.
-    BreakerChanged {
-        /// Whose: a kind of worker or a host.
-        name: String,
-        /// What it is now: `closed`, `open` or `half_open`.
-        state: String,
-    },
+    /// A breaker has changed its state.
+    BreakerChanged(BreakerReport),
     /// A named limit was changed.
     LimitChanged {
         /// Which.

@@ -32,6 +32,7 @@ mod resolver;
 mod retries;
 mod reuse;
 mod run;
+mod run_budget;
 mod runner;
 mod service;
 mod sinks;

@@ -87,6 +87,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 mod blocking;
+mod breaker;
 pub mod builtin;
 mod context;
 mod dispatch;
@@ -107,6 +108,7 @@ mod suspension;
 mod table;
 pub mod worker;
 
+pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, SlowAttempts};
 pub use context::{Context, Step};
 pub use error::{Error, error_chain};
 pub use executor::{

@@ -248,7 +248,7 @@ pub enum Class {
     Need,
     /// The job itself makes no sense.
     Input,
-    /// Its breaker was open for too long.
+    /// Its breaker refused it, or was open for longer than it may wait.
     Breaker,
 }
 

@@ -27,6 +27,7 @@ pub use live::{ExecutionStats, LiveStats, QueueStatus};
 pub use results::Results;
 pub use tally::Tally;
 
+use crate::breaker::BreakerReport;
 use crate::outcome::{Milliseconds, Status};
 
 /// How many jobs ended how.
@@ -134,6 +135,20 @@ pub struct Summary {
     /// step after they were reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspects: Vec<JobKey>,
+    /// What the breakers did that have opened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<BreakerReport>,
+    /// How many retries were not made because the retry budget was used up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries_refused: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it may skip by reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Summary {

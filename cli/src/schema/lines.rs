@@ -1,7 +1,7 @@
 //! The schemas of the lines that ratchet writes: results and events.
 
 use ratchet_runtime::event::Record;
-use ratchet_runtime::{Class, Outcome, Status};
+use ratchet_runtime::{BreakerState, Class, Outcome, Status};
 use serde_json::{Map, Value, json};
 
 use super::DRAFT;
@@ -101,7 +101,7 @@ fn number() -> Value {
 
 fn of_runs() -> [Value; 7] {
     let phase = json!({"enum": ["draining", "cancelling", "killing"]});
-    let state = json!({"enum": ["closed", "open", "half_open"]});
+    let state = json!({"enum": BreakerState::ALL.map(BreakerState::as_str)});
     [
         kind("run_started", &[], [("total", count())]),
         kind(
@@ -116,8 +116,23 @@ fn of_runs() -> [Value; 7] {
         ),
         kind(
             "breaker_changed",
-            &["name", "state"],
-            [("name", text()), ("state", state)],
+            &[
+                "name",
+                "state",
+                "reason",
+                "opened",
+                "open_ms",
+                "first_opened_at_ms",
+            ],
+            [
+                ("name", text()),
+                ("host", text()),
+                ("state", state),
+                ("reason", text()),
+                ("opened", count()),
+                ("open_ms", count()),
+                ("first_opened_at_ms", count()),
+            ],
         ),
         kind(
             "limit_changed",

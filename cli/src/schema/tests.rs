@@ -372,10 +372,13 @@ fn events_as_they_are_written_are_valid() {
             kind: text(),
             delay: Duration::from_secs(1),
         }),
-        Event::BreakerChanged {
-            name: text(),
-            state: "open".into(),
-        },
+        Event::BreakerChanged(
+            serde_json::from_value(json!({
+                "name": "api", "host": "web1", "state": "half_open", "reason": "too many attempts were slow",
+                "opened": 2, "open_ms": 1500, "first_opened_at_ms": 1,
+            }))
+            .unwrap(),
+        ),
         Event::LimitChanged {
             name: text(),
             limit: text(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ratchet_ipc::JobKey;
 use ratchet_runtime::summary::Tally;
-use ratchet_runtime::{Outcome, Summary};
+use ratchet_runtime::{BreakerReport, Outcome, Summary};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::error::CliError;
@@ -66,6 +66,10 @@ pub(super) struct RunFigures {
     pub(super) restarts: u64,
     /// The jobs whose results may be wrong.
     pub(super) suspects: Vec<JobKey>,
+    /// What the breakers did that have opened.
+    pub(super) breakers: Vec<BreakerReport>,
+    /// How many retries were not made because the retry budget was used up.
+    pub(super) retries_refused: u64,
 }
 
 /// What was delivered.
@@ -184,8 +188,12 @@ fn deliver(
                     peak,
                     restarts,
                     suspects,
+                    breakers,
+                    retries_refused,
                 } = figures;
                 tally.suspect(suspects);
+                tally.breakers(breakers);
+                tally.retries_refused(retries_refused);
                 tally.concurrency(peak);
                 (0..restarts).for_each(|_| tally.restart());
                 let summary = tally.summary(elapsed);

@@ -1,223 +1,459 @@
-//! Breakers before kinds of workers and hosts.
+//! The breakers of a run: which attempts may start, and which jobs ask again when a breaker changes.
+//!
+//! Each kind of worker with a breaker has one for its jobs without a host and one for each host. A host that is down so
+//! stops neither the other hosts nor the jobs without one.
+//!
+//! The loop asks before an attempt takes any claim, tells how each attempt ended, and asks once more for the jobs that
+//! were refused whenever a breaker has changed.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant, SystemTime};
 
 use ratchet_ipc::HostName;
+use ratchet_resilience::Rng;
 use ratchet_resilience::circuit_breaker::{
-    CallOutcome, CircuitBreaker, CircuitBreakerBuilder, Permit, State,
+    CallOutcome, CircuitBreaker, Permit, State, TransitionCause,
 };
 
-use crate::job::Job;
+use crate::breaker::{BreakerConfig, BreakerReport, BreakerState};
+use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Kind;
 
-/// When a breaker that was forced open is asked again: it cannot say when somebody will close it.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// When a job asks again whose breaker cannot say when it may: nothing but a change of the breaker helps it.
+const NO_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// Makes the breakers of a scope, all alike.
-pub(super) type MakeBreaker = Arc<dyn Fn() -> CircuitBreakerBuilder + Send + Sync>;
+/// How much is kept of what a failure says.
+const LONGEST_MESSAGE: usize = 200;
 
-/// The right to make one attempt, from each breaker before it.
-#[derive(Debug)]
-pub(super) struct Admission {
-    kind: Option<(Kind, Permit)>,
-    host: Option<(HostName, Permit)>,
-}
-
-/// Whether an attempt may start.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// No breaker is before it.
-    Free,
-    Admitted(Admission),
-    Rejected {
-        until: Instant,
-    },
-}
-
-struct Host {
-    breaker: CircuitBreaker,
-    /// How many jobs there are for it.
-    jobs: u32,
-}
-
-/// Whose breaker it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Side {
-    Kind,
-    Host,
+/// Why an attempt may not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// When to ask again. A change of the breaker comes first where it can.
+    pub(super) retry_at: Instant,
+    /// The job fails instead of waiting.
+    pub(super) fails: bool,
 }
 
 /// The breakers of a run.
 pub(super) struct Breakers {
-    for_kinds: Option<MakeBreaker>,
-    for_hosts: Option<MakeBreaker>,
-    kinds: HashMap<Kind, (String, CircuitBreaker)>,
-    hosts: HashMap<HostName, Host>,
-    /// The states that were told last, of those that are not closed; a host may be called as a kind is.
-    told: HashMap<(Side, String), &'static str>,
-    news: Vec<(String, &'static str)>,
+    /// By the number of the kind; none for kinds without a breaker.
+    kinds: Vec<Option<KindBreakers>>,
+    /// The permits of attempts that run.
+    running: HashMap<Ticket, Running>,
+    /// Jobs that were refused, and that may be admitted since a breaker has changed.
+    released: BTreeSet<Ticket>,
+    /// What each breaker did that has opened, by the order of their first opening.
+    reports: Vec<BreakerReport>,
+    /// The numbers of the reports that changed and that nobody was told of.
+    changed: Vec<usize>,
+    /// One moment by the clock of the run and by the clock of people.
+    began: (Instant, SystemTime),
+    seed: Option<u64>,
+    made: u64,
+}
+
+/// The breakers of a kind of worker.
+struct KindBreakers {
+    name: String,
+    config: BreakerConfig,
+    /// For jobs without a host.
+    without_host: Option<Guard>,
+    hosts: HashMap<HostName, Guard>,
+}
+
+/// A breaker, and the jobs that it has refused.
+struct Guard {
+    breaker: CircuitBreaker,
+    /// Jobs that are queued or run.
+    jobs: u32,
+    refused: BTreeSet<Ticket>,
+    /// The generation of the latest change of state that was noticed.
+    seen: u64,
+    /// Since when it has been open or half-open.
+    open_since: Option<Instant>,
+    /// What the last failed attempt failed with.
+    failure: Option<String>,
+    report: Option<usize>,
+}
+
+struct Running {
+    permit: Permit,
+    kind: Kind,
+    host: Option<HostName>,
 }
 
 impl Breakers {
-    pub(super) fn new(for_kinds: Option<MakeBreaker>, for_hosts: Option<MakeBreaker>) -> Self {
+    /// The breakers for these kinds of workers, by their numbers.
+    pub(super) fn new(
+        kinds: Vec<(String, Option<BreakerConfig>)>,
+        began: (Instant, SystemTime),
+        seed: Option<u64>,
+    ) -> Self {
+        let kinds = kinds.into_iter().map(|(name, config)| {
+            config.map(|config| KindBreakers {
+                name,
+                config,
+                without_host: None,
+                hosts: HashMap::new(),
+            })
+        });
         Self {
-            for_kinds,
-            for_hosts,
-            kinds: HashMap::new(),
-            hosts: HashMap::new(),
-            told: HashMap::new(),
-            news: Vec::new(),
+            kinds: kinds.collect(),
+            running: HashMap::new(),
+            released: BTreeSet::new(),
+            reports: Vec::new(),
+            changed: Vec::new(),
+            began,
+            seed,
+            made: 0,
         }
     }
 
-    /// Whether any attempt has to ask.
-    pub(super) fn is_empty(&self) -> bool {
-        self.for_kinds.is_none() && self.for_hosts.is_none()
+    /// Says whether the attempts of a kind have to ask.
+    pub(super) fn guards(&self, kind: Kind) -> bool {
+        self.kinds
+            .get(usize::from(kind.0))
+            .is_some_and(Option::is_some)
     }
 
     /// A job is queued.
-    pub(super) fn arrived(&mut self, job: &Job) {
-        let (Some(make), Some(host)) = (&self.for_hosts, &job.host) else {
+    pub(super) fn arrived(&mut self, kind: Kind, host: Option<&HostName>) {
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
-        if let Some(known) = self.hosts.get_mut(host) {
-            known.jobs += 1;
-        } else if let Ok(breaker) = make().build() {
-            // Settings were checked when the executor was built.
-            self.hosts.insert(host.clone(), Host { breaker, jobs: 1 });
+        if let Some(guard) = breakers.guard(host) {
+            guard.jobs += 1;
+            return;
+        }
+        let rng = match self.seed {
+            // Breakers with the same jitter would all ask again at once.
+            Some(seed) => Rng::seeded(seed.wrapping_add(self.made)),
+            None => Rng::new(),
+        };
+        self.made += 1;
+        #[expect(
+            clippy::expect_used,
+            reason = "the settings were checked when the executor was built"
+        )]
+        let breaker = breakers
+            .config
+            .build(rng)
+            .expect("checked settings make a breaker");
+        let guard = Guard {
+            breaker,
+            jobs: 1,
+            refused: BTreeSet::new(),
+            seen: 0,
+            open_since: None,
+            failure: None,
+            report: None,
+        };
+        match host {
+            Some(host) => _ = breakers.hosts.insert(host.clone(), guard),
+            None => breakers.without_host = Some(guard),
         }
     }
 
-    /// A job has left. What is known of a host goes with its last job, unless it speaks against it.
-    pub(super) fn left(&mut self, job: &Job, now: Instant) {
-        let (Some(_), Some(name)) = (&self.for_hosts, &job.host) else {
+    /// A job has left, for whatever reason.
+    pub(super) fn left(
+        &mut self,
+        ticket: Ticket,
+        kind: Kind,
+        host: Option<&HostName>,
+        now: Instant,
+    ) {
+        if !self.guards(kind) {
+            return;
+        }
+        self.returned(ticket, now);
+        self.released.remove(&ticket);
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
-        let Some(host) = self.hosts.get_mut(name) else {
+        let Some(guard) = breakers.guard(host) else {
             return;
         };
-        host.jobs = host.jobs.saturating_sub(1);
-        if host.jobs == 0 {
-            let known = host.breaker.snapshot(now);
+        guard.refused.remove(&ticket);
+        guard.jobs -= 1;
+        // Hosts come and go. A breaker goes with the last job of its host, unless it knows something against the host.
+        if let (Some(host), 0) = (host, guard.jobs) {
+            let known = guard.breaker.snapshot(now);
             if known.state == State::Closed && known.failures == 0 {
-                self.hosts.remove(name);
+                breakers.hosts.remove(host);
             }
         }
     }
 
-    /// Asks every breaker before a job; `name` is that of its kind.
-    pub(super) fn admit(&mut self, job: &Job, kind: Kind, name: &str, now: Instant) -> Verdict {
-        if self.is_empty() {
-            return Verdict::Free;
-        }
-        let mut admission = Admission {
-            kind: None,
-            host: None,
+    /// Asks whether an attempt may start, which then has to start now.
+    pub(super) fn admit(
+        &mut self,
+        ticket: Ticket,
+        kind: Kind,
+        host: Option<&HostName>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
+            return Ok(());
         };
-        if let Some(make) = &self.for_kinds {
-            if !self.kinds.contains_key(&kind)
-                && let Ok(breaker) = make().build()
-            {
-                self.kinds.insert(kind, (name.to_owned(), breaker));
+        let fails = breakers.config.reject;
+        let guard = breakers.known(host);
+        let answer = guard.breaker.try_acquire(now);
+        let result = match answer {
+            Ok(permit) => {
+                guard.refused.remove(&ticket);
+                let host = host.cloned();
+                self.running.insert(ticket, Running { permit, kind, host });
+                Ok(())
             }
-            if let Some((_, breaker)) = self.kinds.get(&kind) {
-                let answer = breaker.try_acquire(now);
-                self.note_kind(kind);
-                match answer {
-                    Ok(permit) => admission.kind = Some((kind, permit)),
-                    Err(rejection) => return rejected(rejection.retry_at(), now),
+            Err(rejection) => {
+                if !fails {
+                    guard.refused.insert(ticket);
                 }
+                let far = || now.checked_add(NO_TIME).unwrap_or(now);
+                Err(Refusal {
+                    retry_at: rejection.retry_at().unwrap_or_else(far),
+                    fails,
+                })
             }
+        };
+        self.notice(kind, host, now);
+        if result.is_ok() {
+            self.released.remove(&ticket);
         }
-        if let Some(name) = &job.host
-            && let Some(host) = self.hosts.get(name)
-        {
-            let answer = host.breaker.try_acquire(now);
-            self.note_host(name);
-            match answer {
-                Ok(permit) => admission.host = Some((name.clone(), permit)),
-                Err(rejection) => return rejected(rejection.retry_at(), now),
-            }
-        }
-        Verdict::Admitted(admission)
+        result
     }
 
     /// An attempt has ended.
-    pub(super) fn record(&mut self, admission: Admission, failure: Option<&Failure>, now: Instant) {
-        let outcome = judge(failure);
-        if let Some((kind, permit)) = admission.kind {
-            permit.record(outcome, now);
-            self.note_kind(kind);
-        }
-        if let Some((host, permit)) = admission.host {
-            permit.record(outcome, now);
-            self.note_host(&host);
-        }
-    }
-
-    /// The breakers whose state has changed, by the names of what they are before.
-    pub(super) fn news(&mut self) -> Vec<(String, &'static str)> {
-        std::mem::take(&mut self.news)
-    }
-
-    fn note(&mut self, side: Side, name: String, state: State) {
-        let word = word(state);
-        let key = (side, name);
-        let told = self.told.get(&key).copied().unwrap_or("closed");
-        if word == told {
+    pub(super) fn ended(&mut self, ticket: Ticket, failure: Option<&Failure>, now: Instant) {
+        let Some(Running { permit, kind, host }) = self.running.remove(&ticket) else {
             return;
+        };
+        let outcome = call_outcome(failure);
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
+            return;
+        };
+        let guard = breakers.known(host.as_ref());
+        if let (Some(failure), CallOutcome::Failure) = (failure, outcome) {
+            guard.failure = Some(excerpt(failure));
         }
-        self.news.push((key.1.clone(), word));
-        if word == "closed" {
-            self.told.remove(&key);
-        } else {
-            self.told.insert(key, word);
+        let frees_a_probe = permit.is_probe() && outcome == CallOutcome::Ignored;
+        permit.record(outcome, now);
+        if frees_a_probe {
+            self.released.append(&mut guard.refused);
         }
+        self.notice(kind, host.as_ref(), now);
     }
 
-    fn note_kind(&mut self, kind: Kind) {
-        if let Some((name, breaker)) = self.kinds.get(&kind) {
-            let (name, state) = (name.clone(), breaker.state());
-            self.note(Side::Kind, name, state);
+    /// An attempt was not made after all, or nobody will hear how it ended.
+    pub(super) fn returned(&mut self, ticket: Ticket, now: Instant) {
+        let Some(Running { permit, kind, host }) = self.running.remove(&ticket) else {
+            return;
+        };
+        let frees_a_probe = permit.is_probe();
+        drop(permit);
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
+            return;
+        };
+        if frees_a_probe {
+            let guard = breakers.known(host.as_ref());
+            self.released.append(&mut guard.refused);
         }
+        self.notice(kind, host.as_ref(), now);
     }
 
-    fn note_host(&mut self, name: &HostName) {
-        if let Some(host) = self.hosts.get(name) {
-            let state = host.breaker.state();
-            self.note(Side::Host, name.to_string(), state);
-        }
+    /// Says whether jobs that were refused may be admitted now.
+    pub(super) fn has_released(&self) -> bool {
+        !self.released.is_empty()
     }
-}
 
-fn rejected(until: Option<Instant>, now: Instant) -> Verdict {
-    let later = now.checked_add(ASK_AGAIN).unwrap_or(now);
-    // A probe may come back before its lease ends, but never at once: no turn may follow itself.
-    let until = until.filter(|until| *until > now).unwrap_or(later);
-    Verdict::Rejected { until }
-}
+    /// The jobs that were refused and may be admitted now.
+    pub(super) fn take_released(&mut self) -> BTreeSet<Ticket> {
+        std::mem::take(&mut self.released)
+    }
 
-/// What speaks against the other side: not what the job got wrong, and not that nobody wanted it any more.
-fn judge(failure: Option<&Failure>) -> CallOutcome {
-    match failure {
-        None => CallOutcome::Success,
-        Some(failure) => match failure.class {
-            Class::Cancelled | Class::Need | Class::Input | Class::TooLarge | Class::Breaker => {
-                CallOutcome::Ignored
+    /// The reports of the breakers that have changed since they were taken last.
+    pub(super) fn take_changed(&mut self) -> Vec<BreakerReport> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|number| self.reports[number].clone())
+            .collect()
+    }
+
+    /// What all breakers did that have opened so far.
+    pub(super) fn reports(&self, now: Instant) -> Vec<BreakerReport> {
+        let mut reports = self.reports.clone();
+        let guards = self.kinds.iter().flatten().flat_map(KindBreakers::guards);
+        for guard in guards {
+            if let (Some(number), Some(since)) = (guard.report, guard.open_since) {
+                reports[number].open_ms += millis(now.saturating_duration_since(since));
             }
-            Class::Task | Class::Exit if !failure.retryable => CallOutcome::Ignored,
-            _ => CallOutcome::Failure,
-        },
+        }
+        reports
+    }
+
+    /// Why jobs of a kind are refused, for the failure of one that does not wait.
+    pub(super) fn why_refused(&self, kind: Kind, host: Option<&HostName>) -> String {
+        let known = self.kinds.get(usize::from(kind.0)).and_then(Option::as_ref);
+        let Some(breakers) = known else {
+            return "a breaker refused it".to_owned();
+        };
+        let guard = match host {
+            Some(host) => breakers.hosts.get(host),
+            None => breakers.without_host.as_ref(),
+        };
+        let on = host.map_or_else(String::new, |host| format!(" on {host}"));
+        let (name, report) = (&breakers.name, guard.and_then(|guard| guard.report));
+        match report {
+            Some(number) => format!(
+                "the breaker of {name}{on} is open: {}",
+                self.reports[number].reason
+            ),
+            None => format!("the breaker of {name}{on} is open"),
+        }
+    }
+
+    /// Takes note of the latest change of a breaker, and has the jobs that it refused ask again.
+    fn notice(&mut self, kind: Kind, host: Option<&HostName>, now: Instant) {
+        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
+            return;
+        };
+        let name = &breakers.name;
+        let guard = match host {
+            Some(host) => breakers.hosts.get_mut(host),
+            None => breakers.without_host.as_mut(),
+        };
+        let Some(guard) = guard else { return };
+        // Each call of a breaker makes one change at most, so none is missed.
+        let last = guard.breaker.last_transition();
+        let Some(transition) = last.filter(|last| last.generation > guard.seen) else {
+            return;
+        };
+        guard.seen = transition.generation;
+        self.released.append(&mut guard.refused);
+        let state = state(transition.to);
+        let opens = matches!(transition.to, State::Open { .. });
+        let reason = opens.then(|| reason(transition.cause, guard.failure.as_deref()));
+        let number = *guard.report.get_or_insert_with(|| {
+            let number = self.reports.len();
+            let (began, at) = self.began;
+            let at = at.checked_add(now.saturating_duration_since(began));
+            let at = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+            self.reports.push(BreakerReport {
+                name: name.clone(),
+                host: host.cloned(),
+                state,
+                reason: String::new(),
+                opened: 0,
+                open_ms: 0,
+                first_opened_at_ms: at.map_or(0, millis),
+            });
+            number
+        });
+        let report = &mut self.reports[number];
+        report.state = state;
+        // What a failed probe says is no new reason: the outage began before it.
+        if let Some(reason) = reason {
+            report.opened += 1;
+            if transition.cause != TransitionCause::ProbeFailed || report.reason.is_empty() {
+                report.reason = reason;
+            }
+        }
+        let is_open = matches!(state, BreakerState::Open | BreakerState::HalfOpen);
+        match (is_open, guard.open_since) {
+            (true, None) => guard.open_since = Some(now),
+            (false, Some(since)) => {
+                guard.open_since = None;
+                report.open_ms += millis(now.saturating_duration_since(since));
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        self.changed.push(number);
     }
 }
 
-fn word(state: State) -> &'static str {
-    match state {
-        State::Closed | State::Ramping { .. } | State::ForcedClosed => "closed",
-        State::Open { .. } | State::ForcedOpen => "open",
-        State::HalfOpen => "half_open",
+impl KindBreakers {
+    fn guard(&mut self, host: Option<&HostName>) -> Option<&mut Guard> {
+        match host {
+            Some(host) => self.hosts.get_mut(host),
+            None => self.without_host.as_mut(),
+        }
+    }
+
+    /// The breaker of a job that has arrived and has not left.
+    fn known(&mut self, host: Option<&HostName>) -> &mut Guard {
+        #[expect(
+            clippy::expect_used,
+            reason = "the loop tells of a job's arrival before it asks about the job"
+        )]
+        self.guard(host)
+            .expect("a job that has arrived has its breaker")
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &Guard> {
+        self.hosts.values().chain(&self.without_host)
     }
 }
+
+/// What the end of an attempt says about the other side: nothing, where the job was wrong or nobody wanted it any more.
+fn call_outcome(failure: Option<&Failure>) -> CallOutcome {
+    let Some(failure) = failure else {
+        return CallOutcome::Success;
+    };
+    match failure.class {
+        Class::Cancelled | Class::Need | Class::Input | Class::TooLarge | Class::Breaker => {
+            CallOutcome::Ignored
+        }
+        Class::Task | Class::Exit if !failure.retryable => CallOutcome::Ignored,
+        Class::Task
+        | Class::Exit
+        | Class::Timeout
+        | Class::Crash
+        | Class::Poison
+        | Class::Memory
+        | Class::Spawn
+        | Class::Protocol => CallOutcome::Failure,
+    }
+}
+
+fn state(state: State) -> BreakerState {
+    match state {
+        State::Closed | State::ForcedClosed => BreakerState::Closed,
+        State::Open { .. } | State::ForcedOpen => BreakerState::Open,
+        State::HalfOpen => BreakerState::HalfOpen,
+        State::Ramping { .. } => BreakerState::Ramping,
+    }
+}
+
+/// Which rule opened a breaker, and what the last failed attempt said.
+fn reason(cause: TransitionCause, failure: Option<&str>) -> String {
+    let rule = match cause {
+        TransitionCause::FailureRate => "too many attempts failed",
+        TransitionCause::ConsecutiveFailures => "too many attempts failed in a row",
+        TransitionCause::SlowRate => return "too many attempts were slow".to_owned(),
+        TransitionCause::ProbeFailed => "a probe failed",
+        other => return other.to_string(),
+    };
+    match failure {
+        Some(failure) => format!("{rule}; {failure}"),
+        None => rule.to_owned(),
+    }
+}
+
+/// The first line of what a failure says.
+fn excerpt(failure: &Failure) -> String {
+    let said = failure.to_string();
+    let line = said.lines().next().unwrap_or_default();
+    match line.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}..", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ratchet_caching::{Clock, FileHasher, TaskCache};
 use ratchet_ipc::TaskName;
-use ratchet_resilience::circuit_breaker::CircuitBreakerBuilder;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 
 use super::kinds::{KindOfWorker, Tasks};
@@ -16,11 +15,13 @@ use super::plan::Plan;
 use super::pools::{Pool, PoolSource};
 use super::reuse::CacheUse;
 use super::run::Executor;
+use super::run_budget::RunBudget;
 use super::runner::Runner;
 use super::service::Service;
 use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
+use crate::breaker::BreakerConfig;
 use crate::os::Keeper;
 use crate::process::ProcessPool;
 use crate::scheduling::{Ageing, Limit, ParallelizationHint, Scheduler};
@@ -200,32 +201,25 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Puts a breaker before each kind of worker, made like this. A job that it refuses waits until it lets
-    /// somebody through again, and is not charged for that.
+    /// Puts a breaker before each kind of worker, commands and closures that have no other one.
     ///
-    /// ```
-    /// use ratchet_resilience::circuit_breaker::CircuitBreaker;
-    /// use ratchet_runtime::Executor;
-    ///
-    /// let executor = Executor::builder()
-    ///     .host_breaker(|| CircuitBreaker::builder().consecutive_failures(3))
-    ///     .build()?;
-    /// # Ok::<(), ratchet_runtime::Error>(())
-    /// ```
-    pub fn kind_breaker(
-        mut self,
-        make: impl Fn() -> CircuitBreakerBuilder + Send + Sync + 'static,
-    ) -> Self {
-        self.plan.kind_breakers = Some(Arc::new(make));
+    /// A kind has one breaker for its jobs without a host, and one for each host. A job that a breaker refuses waits
+    /// until the breaker admits it, and is not charged for that; with [`reject`](BreakerConfig::reject) it fails.
+    pub fn breaker(mut self, config: BreakerConfig) -> Self {
+        self.plan.breaker = Some(config);
         self
     }
 
-    /// Puts a breaker before each host, made like this.
-    pub fn host_breaker(
-        mut self,
-        make: impl Fn() -> CircuitBreakerBuilder + Send + Sync + 'static,
-    ) -> Self {
-        self.plan.host_breakers = Some(Arc::new(make));
+    /// Puts a breaker before the workers of the pool of this name.
+    pub fn breaker_of(mut self, pool: impl Into<String>, config: BreakerConfig) -> Self {
+        self.plan.pool_breakers.push((pool.into(), config));
+        self
+    }
+
+    /// Allows so many retries for each first attempt of a run, as in 0.2 for a fifth, and ten in any case. A failed
+    /// attempt beyond that ends its job.
+    pub fn retry_budget(mut self, share: f64) -> Self {
+        self.plan.retry_budget = Some(share);
         self
     }
 
@@ -371,11 +365,22 @@ impl ExecutorBuilder {
             }
         };
         PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
-        if let Some(make) = &plan.kind_breakers {
-            make().build().map_err(wrong("kind_breaker"))?;
+        let named = plan.pool_breakers.iter().map(|(_, config)| config);
+        for config in named.chain(&plan.breaker) {
+            config.check().map_err(|reason| Error::InvalidSetting {
+                setting: "breaker",
+                reason: format!("is refused: {reason}"),
+            })?;
         }
-        if let Some(make) = &plan.host_breakers {
-            make().build().map_err(wrong("host_breaker"))?;
+        let is_pool = |name: &str| plan.pools.iter().any(|pool| pool.kind().name == name);
+        if let Some((name, _)) = plan.pool_breakers.iter().find(|(name, _)| !is_pool(name)) {
+            return refuse(
+                "breaker_of",
+                &format!("is given for `{name}`, and there is no pool of that name"),
+            );
+        }
+        if let Some(share) = plan.retry_budget {
+            RunBudget::new(share)?;
         }
         // Limits that contradict each other.
         let now = tokio::time::Instant::now().into_std();

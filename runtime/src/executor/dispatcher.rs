@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::HostName;
 use ratchet_resilience::shutdown::Phase;
 
-use super::breakers::{Breakers, Verdict};
+use super::breakers::Breakers;
 use super::control::RunControl;
 use super::entry::{Arrival, Attempted, Entry, Refused, State};
 use super::kinds::Kinds;
@@ -17,10 +17,11 @@ use super::retries::Retries;
 use super::reuse::Share;
 use super::snapshot::View;
 use crate::Error;
+use crate::breaker::BreakerReport;
 use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, Stop, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
-use crate::outcome::Failure;
+use crate::outcome::{Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Limit, Load};
 
@@ -176,7 +177,8 @@ impl Dispatcher {
         if self.queue.has_rates() && !had_rates {
             self.count_all_seats();
         }
-        self.breakers.arrived(&self.queue.get(ticket).job);
+        let entry = self.queue.get(ticket);
+        self.breakers.arrived(entry.kind, entry.job.host.as_ref());
     }
 
     /// Nothing starts in this turn.
@@ -184,12 +186,17 @@ impl Dispatcher {
         self.wake = None;
     }
 
-    /// Starts what may start.
-    pub(super) fn start_jobs(&mut self, kinds: &Kinds, turn: Turn<'_>) {
+    /// Starts what may start. Gives the jobs that breakers have rejected and that do not wait for them.
+    #[must_use = "a job that was rejected has failed"]
+    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<Ticket> {
         self.wake = None;
+        let mut rejected = Vec::new();
         loop {
-            match self.queue.pop(turn.now) {
-                Decision::Start(ticket) => self.start(ticket, kinds, turn),
+            self.ask_again(turn.now);
+            match self.pop(turn.now, &mut rejected) {
+                Decision::Start(ticket) => self.start(ticket, turn),
+                // A breaker that has changed meanwhile may admit those that it refused.
+                Decision::WaitUntil(_) | Decision::Idle if self.breakers.has_released() => {}
                 Decision::WaitUntil(when) => {
                     self.wake = Some(when);
                     break;
@@ -197,28 +204,67 @@ impl Dispatcher {
                 Decision::Idle => break,
             }
         }
-        // A breaker has to be asked when an attempt begins, and one that is sent ahead begins elsewhere.
-        if self.breakers.is_empty() {
-            self.send_ahead(turn.now);
+        self.send_ahead(turn.now);
+        rejected
+    }
+
+    /// Has the scheduler start a job, if its breaker admits it.
+    fn pop(&mut self, now: Instant, rejected: &mut Vec<Ticket>) -> Decision {
+        let breakers = &mut self.breakers;
+        self.queue.pop_if(now, |entry| {
+            let host = entry.job.host.as_ref();
+            let admitted = breakers.admit(entry.ticket, entry.kind, host, now);
+            admitted.map_err(|refusal| {
+                if refusal.fails {
+                    rejected.push(entry.ticket);
+                }
+                refusal.retry_at
+            })
+        })
+    }
+
+    /// Puts the jobs into the queue again whose breaker may admit them now.
+    fn ask_again(&mut self, now: Instant) {
+        for ticket in self.breakers.take_released() {
+            // One that has started or waits for its retry by now need not ask.
+            let is_refused = |entry: &Entry| entry.state == State::Waiting && entry.rejected;
+            if self.queue.find(ticket).is_some_and(is_refused) {
+                self.queue.postpone(ticket, now);
+            }
+        }
+    }
+
+    /// A breaker has rejected a job that does not wait for it. Gives the failure with which it ends, unless it is tried
+    /// again.
+    pub(super) fn rejected(
+        &mut self,
+        ticket: Ticket,
+        retries: &mut Retries,
+        now: Instant,
+    ) -> Option<Failure> {
+        let entry = self.queue.get_mut(ticket);
+        let why = self
+            .breakers
+            .why_refused(entry.kind, entry.job.host.as_ref());
+        let mut failure = Box::new(Failure::new(Class::Breaker, why));
+        match retries.judge_rejection(entry, &mut failure, now) {
+            End::Again(when) => {
+                entry.failure = Some(failure);
+                self.queue.postpone(ticket, when);
+                // The queue may have been asked already when the next job starts.
+                self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
+                None
+            }
+            End::Succeeded | End::Failed => Some(*failure),
         }
     }
 
     /// The scheduler lets a job start.
-    fn start(&mut self, ticket: Ticket, kinds: &Kinds, turn: Turn<'_>) {
+    fn start(&mut self, ticket: Ticket, turn: Turn<'_>) {
         let now = turn.now;
         let entry = self.queue.get(ticket);
         let (kind, is_rated) = (entry.kind, entry.is_rated);
-        let admitted = self.breakers.admit(&entry.job, kind, kinds.name(kind), now);
-        let admission = match admitted {
-            Verdict::Free => None,
-            Verdict::Admitted(admission) => Some(Box::new(admission)),
-            Verdict::Rejected { until } => {
-                self.queue.reject(ticket, until);
-                self.count_seats(kind);
-                return;
-            }
-        };
-        self.queue.start(ticket, admission, now);
+        self.queue.start(ticket, now);
         let entry = self.queue.get(ticket);
         tracing::trace!(
             target: "ratchet_runtime::grants",
@@ -283,6 +329,10 @@ impl Dispatcher {
     /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
     fn send_ahead(&mut self, now: Instant) {
         for kind in self.performers.pool_kinds() {
+            // A breaker is asked when an attempt begins, and one that is sent ahead begins elsewhere.
+            if self.breakers.guards(kind) {
+                continue;
+            }
             loop {
                 let counts = self.queue.count(kind);
                 let is_wanted = counts.running > 0 && counts.waiting > 0;
@@ -334,11 +384,10 @@ impl Dispatcher {
             }
             Some(_) => {}
         }
+        let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
+        self.breakers.ended(ticket, failure, now);
         let entry = self.queue.get_mut(ticket);
-        if let Some(admission) = entry.admission.take() {
-            let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
-            self.breakers.record(*admission, failure, now);
-        }
+        retries.count_attempt(entry, now);
         let end = match &mut attempted.result {
             Ok(_) => End::Succeeded,
             Err(failure) => retries.judge(entry, failure, now),
@@ -408,6 +457,7 @@ impl Dispatcher {
                 let kind = self.queue.get(ticket).kind;
                 self.free(ticket, End::Again(turn.now), next, turn);
                 self.queue.uncharge(ticket, turn.now);
+                self.breakers.returned(ticket, turn.now);
                 self.count_seats(kind);
             }
         }
@@ -438,21 +488,24 @@ impl Dispatcher {
 
     fn take(&mut self, ticket: Ticket, now: Instant) -> Entry {
         let entry = self.queue.take(ticket);
-        self.breakers.left(&entry.job, now);
-        entry
+        self.left(entry, now)
     }
 
     /// Takes a job that waits out of the queue.
     pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Entry {
         let entry = self.queue.cancel(ticket);
-        self.breakers.left(&entry.job, now);
-        entry
+        self.left(entry, now)
     }
 
     /// Takes a job out of the queue whatever it does: nobody waits for its attempt any longer.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> Entry {
         let entry = self.queue.give_up(ticket);
-        self.breakers.left(&entry.job, now);
+        self.left(entry, now)
+    }
+
+    fn left(&mut self, entry: Entry, now: Instant) -> Entry {
+        let host = entry.job.host.as_ref();
+        self.breakers.left(entry.ticket, entry.kind, host, now);
         entry
     }
 
@@ -576,12 +629,14 @@ impl Dispatcher {
         }
     }
 
-    /// The breakers whose state has changed, by the names of what they are before.
-    pub(super) fn breaker_news(&mut self) -> Vec<(String, &'static str)> {
-        if self.breakers.is_empty() {
-            return Vec::new();
-        }
-        self.breakers.news()
+    /// The breakers whose state has changed since this was asked last.
+    pub(super) fn changed_breakers(&mut self) -> Vec<BreakerReport> {
+        self.breakers.take_changed()
+    }
+
+    /// What the breakers did that have opened.
+    pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
+        self.breakers.reports(now)
     }
 
     pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {

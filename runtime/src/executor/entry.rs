@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 use ratchet_resilience::retry::RetryHistory;
 
-use super::breakers::Admission;
 use super::reuse::Share;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
@@ -70,7 +69,6 @@ pub(super) struct Entry {
     pub(super) is_rated: bool,
     /// A breaker has kept it from starting.
     pub(super) rejected: bool,
-    pub(super) admission: Option<Box<Admission>>,
     /// Its right to fill the cache.
     pub(super) share: Option<Box<Share>>,
 }
@@ -160,7 +158,6 @@ pub(super) mod tests {
             patience: None,
             is_rated: false,
             rejected: false,
-            admission: None,
             share: None,
         }
     }

@@ -9,6 +9,7 @@ use ratchet_resilience::shutdown::Phase;
 use super::sinks::Sinks;
 use super::status::{Gauges, RunStatus};
 use super::stop::Tally;
+use crate::breaker::BreakerReport;
 use crate::event::Event;
 use crate::scheduling::Load;
 
@@ -74,6 +75,16 @@ impl Observers {
     /// The results of these jobs may be wrong, though they were delivered.
     pub(super) fn show_suspects(&self, ids: &[JobKey]) {
         self.set(|status| status.suspects.extend(ids.iter().cloned()));
+    }
+
+    /// What the breakers did that have opened.
+    pub(super) fn show_breakers(&self, breakers: Vec<BreakerReport>) {
+        self.set(|status| status.breakers = breakers);
+    }
+
+    /// How many retries were not made because the retry budget was used up.
+    pub(super) fn show_retries_refused(&self, count: u64) {
+        self.set(|status| status.retries_refused = count);
     }
 
     /// All jobs have their outcomes, and nothing is done any more.

@@ -204,12 +204,16 @@ impl Orchestrator {
             intake,
             resolver,
             dispatcher,
+            retries,
             delivery,
             control,
             observers,
             channels,
             ..
         } = self;
+        // A breaker that is still open has been so until now.
+        observers.show_breakers(dispatcher.breakers(now));
+        observers.show_retries_refused(retries.refused());
         drop(dispatcher);
         let tally = *delivery.tally();
         let mut stopped = control.into_stopped();
@@ -371,7 +375,14 @@ impl Orchestrator {
             now: self.now,
             observers: &self.observers,
         };
-        self.dispatcher.start_jobs(self.resolver.kinds(), turn);
+        for ticket in self.dispatcher.start_jobs(turn) {
+            let failure = self
+                .dispatcher
+                .rejected(ticket, &mut self.retries, self.now);
+            if let Some(failure) = failure {
+                self.end_waiting(ticket, failure);
+            }
+        }
     }
 
     /// Whether what is asked back from a busy worker could begin on an idle one.
@@ -857,9 +868,14 @@ impl Orchestrator {
     }
 
     fn tell_breakers(&mut self) {
-        for (name, state) in self.dispatcher.breaker_news() {
-            let state = state.to_owned();
-            self.tell(|| Event::BreakerChanged { name, state });
+        let changed = self.dispatcher.changed_breakers();
+        if changed.is_empty() {
+            return;
         }
+        for report in changed {
+            self.tell(|| Event::BreakerChanged(report));
+        }
+        self.observers
+            .show_breakers(self.dispatcher.breakers(self.now));
     }
 }

@@ -8,7 +8,7 @@ use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 use tokio::sync::mpsc;
 
-use super::breakers::{Breakers, MakeBreaker};
+use super::breakers::Breakers;
 use super::command::Commands;
 use super::control::{RunControl, StopRules};
 use super::delivery::Delivery;
@@ -29,12 +29,14 @@ use super::recording::{Recording, SharedLedger};
 use super::resolver::Resolver;
 use super::retries::Retries;
 use super::reuse::{CacheUse, Reuse};
+use super::run_budget::RunBudget;
 use super::runner::Runner;
 use super::sinks::{SharedSink, Sinks};
 use super::source::Source;
 use super::status::Gauges;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
+use crate::breaker::BreakerConfig;
 use crate::dispatch::Reporter;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
@@ -74,8 +76,11 @@ pub(super) struct Plan {
     pub(super) capture_bytes: usize,
     pub(super) kinds: Vec<KindOfWorker>,
     pub(super) pools: Vec<Arc<dyn PoolSource>>,
-    pub(super) kind_breakers: Option<MakeBreaker>,
-    pub(super) host_breakers: Option<MakeBreaker>,
+    /// For kinds of workers that have none of their own.
+    pub(super) breaker: Option<BreakerConfig>,
+    pub(super) pool_breakers: Vec<(String, BreakerConfig)>,
+    /// How many retries are allowed for each first attempt.
+    pub(super) retry_budget: Option<f64>,
     pub(super) cache: Option<CacheUse>,
     pub(super) ledger: Option<SharedLedger>,
     pub(super) sinks: Vec<SharedSink>,
@@ -108,13 +113,14 @@ impl Plan {
             purpose: "writes outcomes",
             reason: error.to_string(),
         })?;
+        let budget = self.retry_budget.map(RunBudget::new).transpose()?;
         let sinks = Sinks::start(&self.sinks, self.clock.now());
         Ok(Orchestrator {
             now,
             intake: Intake::new(source, self.memory, self.window, now),
             resolver: Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone())),
             dispatcher,
-            retries: Retries::new(self.crash_limit, self.rng()),
+            retries: Retries::new(self.crash_limit, budget, self.rng()),
             provisional: Provisional::default(),
             delivery: Delivery::new(recording, Outgoing::new(ordering), out),
             control: RunControl::new(phases, rules, self.grace.cancelling),
@@ -159,7 +165,7 @@ impl Plan {
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
         let queue = Queue::new(scheduler, count);
-        let breakers = Breakers::new(self.kind_breakers.clone(), self.host_breakers.clone());
+        let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.rng);
         let dispatcher = Dispatcher::new(queue, performers, breakers, reporter.clone(), now);
         Ok((kinds, dispatcher))
     }
@@ -179,6 +185,18 @@ impl Plan {
     /// Whether there is anybody for jobs that name a task.
     pub(super) fn does_tasks(&self) -> bool {
         self.runner.is_some() || !self.pools.is_empty()
+    }
+
+    /// The kinds of workers by their names, each with the breaker before it.
+    fn breakers(&self, kinds: &[KindOfWorker]) -> Vec<(String, Option<BreakerConfig>)> {
+        let config = |(number, kind): (usize, &KindOfWorker)| {
+            let is_pool = number >= self.kinds.len();
+            let mut named = self.pool_breakers.iter();
+            let own = named.find(|(name, _)| is_pool && *name == kind.name);
+            let config = own.map(|(_, config)| *config).or(self.breaker);
+            (kind.name.clone(), config)
+        };
+        kinds.iter().enumerate().map(config).collect()
     }
 
     fn rng(&self) -> Rng {
@@ -203,8 +221,9 @@ impl Default for Plan {
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
             pools: Vec::new(),
-            kind_breakers: None,
-            host_breakers: None,
+            breaker: None,
+            pool_breakers: Vec::new(),
+            retry_budget: None,
             cache: None,
             ledger: None,
             sinks: Vec::new(),

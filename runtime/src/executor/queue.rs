@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
 
-use super::breakers::Admission;
 use super::entry::{Arrival, Entry, Refused, State};
 use super::kinds::Kinds;
 use super::reuse::Share;
@@ -107,7 +106,6 @@ impl Queue {
             patience,
             is_rated,
             rejected: false,
-            admission: None,
             share,
         });
         Ok(ticket)
@@ -237,31 +235,34 @@ impl Queue {
         self.scheduler.load()
     }
 
-    /// Decides which job starts now. One that it names runs for the scheduler, so it has to be [started](Self::start)
-    /// or [rejected](Self::reject).
-    pub(super) fn pop(&mut self, now: Instant) -> Decision {
-        self.scheduler.pop(now)
+    /// Decides which job starts now, and asks before it takes its claims whether it may. One that starts has to be
+    /// [started](Self::start) here, too.
+    pub(super) fn pop_if(
+        &mut self,
+        now: Instant,
+        mut admit: impl FnMut(&Entry) -> Result<(), Instant>,
+    ) -> Decision {
+        let entries = &mut self.entries;
+        self.scheduler.pop_if(now, |ticket| {
+            let entry = entry_of(entries, ticket);
+            let admitted = admit(entry);
+            entry.rejected = admitted.is_err();
+            admitted
+        })
+    }
+
+    /// A job that waits starts not before this moment.
+    pub(super) fn postpone(&mut self, ticket: Ticket, not_before: Instant) {
+        expect_known(self.scheduler.postpone(ticket, not_before));
     }
 
     /// A job that was popped starts.
-    pub(super) fn start(
-        &mut self,
-        ticket: Ticket,
-        admission: Option<Box<Admission>>,
-        now: Instant,
-    ) {
+    pub(super) fn start(&mut self, ticket: Ticket, now: Instant) {
         let entry = entry_of(&mut self.entries, ticket);
-        entry.admission = admission;
         let counts = &mut self.counts[usize::from(entry.kind.0)];
         counts.waiting -= 1;
         counts.running += 1;
         begin(entry, &mut self.patience, now);
-    }
-
-    /// A breaker keeps a job that was popped from starting until then.
-    pub(super) fn reject(&mut self, ticket: Ticket, until: Instant) {
-        entry_of(&mut self.entries, ticket).rejected = true;
-        expect_known(self.scheduler.retry(ticket, until));
     }
 
     /// A job that has started runs on this seat.
@@ -331,7 +332,6 @@ impl Queue {
         self.counts[usize::from(entry.kind.0)].waiting += 1;
         entry.state = State::Waiting;
         entry.attempts -= 1;
-        entry.admission = None;
         entry.since = now;
         self.be_patient_again(ticket, now);
     }

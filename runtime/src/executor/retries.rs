@@ -6,6 +6,7 @@ use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{RetryDecision, RetryHistory, Retryable};
 
 use super::entry::Entry;
+use super::run_budget::RunBudget;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::End;
 
@@ -13,15 +14,17 @@ use crate::scheduling::End;
 pub(super) struct Retries {
     /// A job that takes so many workers with it fails for good.
     crash_limit: u32,
+    budget: Option<RunBudget>,
     rng: Rng,
     /// The run stops, so nothing is tried again.
     is_over: bool,
 }
 
 impl Retries {
-    pub(super) fn new(crash_limit: u32, rng: Rng) -> Self {
+    pub(super) fn new(crash_limit: u32, budget: Option<RunBudget>, rng: Rng) -> Self {
         Self {
             crash_limit,
+            budget,
             rng,
             is_over: false,
         }
@@ -32,8 +35,39 @@ impl Retries {
         self.is_over = true;
     }
 
-    /// Decides what follows a failure of a job, which is made another failure if it was one too many.
+    /// An attempt has ended.
+    pub(super) fn count_attempt(&mut self, entry: &Entry, now: Instant) {
+        if let (Some(budget), 1) = (&mut self.budget, entry.attempts) {
+            budget.count_first_attempt(now);
+        }
+    }
+
+    /// How many retries were not made because the budget of the run was used up.
+    pub(super) fn refused(&self) -> u64 {
+        self.budget.as_ref().map_or(0, RunBudget::refused)
+    }
+
+    /// Decides what follows a failed attempt. A retry that the budget of the run does not allow is not made.
     pub(super) fn judge(
+        &mut self,
+        entry: &mut Entry,
+        failure: &mut Box<Failure>,
+        now: Instant,
+    ) -> End {
+        let end = self.judge_rejection(entry, failure, now);
+        let is_retry = matches!(end, End::Again(_));
+        let budget = self.budget.as_mut().filter(|_| is_retry);
+        if budget.is_none_or(|budget| budget.take(failure, now)) {
+            end
+        } else {
+            End::Failed
+        }
+    }
+
+    /// Decides what follows when a breaker has rejected a job. No attempt was made, so a retry costs the budget nothing.
+    ///
+    /// As for a failed attempt, the failure of a job is made another failure if it was one too many.
+    pub(super) fn judge_rejection(
         &mut self,
         entry: &mut Entry,
         failure: &mut Box<Failure>,

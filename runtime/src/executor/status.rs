@@ -6,6 +6,8 @@ use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::watch;
 
+use crate::breaker::BreakerReport;
+
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunStatus {
@@ -30,6 +32,10 @@ pub struct RunStatus {
     /// Jobs whose results were delivered and may be wrong, because the filter that gave them proved to be out of
     /// step.
     pub suspects: Vec<JobKey>,
+    /// What breakers did, of those that have opened.
+    pub breakers: Vec<BreakerReport>,
+    /// How many retries were not made because the retry budget was used up.
+    pub retries_refused: u64,
     /// All slots there are.
     pub slots: u32,
     /// Those that are filled.
@@ -49,6 +55,8 @@ impl RunStatus {
             succeeded: 0,
             failed: 0,
             suspects: Vec::new(),
+            breakers: Vec::new(),
+            retries_refused: 0,
             slots,
             slots_used: 0,
         }

@@ -7,6 +7,7 @@ use ratchet_ipc::JobKey;
 
 use super::durations::Durations;
 use super::{Counts, Summary, per_second};
+use crate::breaker::BreakerReport;
 use crate::event::{Event, WorkerNews};
 use crate::outcome::Outcome;
 
@@ -36,6 +37,8 @@ pub struct Tally {
     fallen: HashMap<String, u64>,
     restarts: u64,
     suspects: Vec<JobKey>,
+    breakers: Vec<BreakerReport>,
+    retries_refused: u64,
 }
 
 impl Tally {
@@ -54,6 +57,14 @@ impl Tally {
                 self.record(outcome);
             }
             Event::JobsSuspect { ids, .. } => self.suspect(ids.iter().cloned()),
+            Event::BreakerChanged(report) => {
+                let is_same =
+                    |known: &BreakerReport| known.name == report.name && known.host == report.host;
+                match self.breakers.iter_mut().find(|known| is_same(known)) {
+                    Some(known) => known.clone_from(report),
+                    None => self.breakers.push(report.clone()),
+                }
+            }
             Event::Worker(news) => self.observe_worker(news),
             _ => {}
         }
@@ -104,6 +115,16 @@ impl Tally {
         self.suspects.extend(ids);
     }
 
+    /// Takes note of what breakers did, instead of what is known of them so far.
+    pub fn breakers(&mut self, reports: Vec<BreakerReport>) {
+        self.breakers = reports;
+    }
+
+    /// Takes note of how many retries were not made because the retry budget was used up.
+    pub fn retries_refused(&mut self, count: u64) {
+        self.retries_refused = count;
+    }
+
     /// How many jobs ended how.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -151,6 +172,8 @@ impl Tally {
             peak_concurrency: self.peak,
             worker_restarts: self.restarts,
             suspects: self.suspects.clone(),
+            breakers: self.breakers.clone(),
+            retries_refused: self.retries_refused,
         }
     }
 }

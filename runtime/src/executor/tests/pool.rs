@@ -132,10 +132,19 @@ fn impossible_settings_are_refused_with_the_reason() {
             "cache_salt is given, and there is no cache",
         ),
         (
-            Executor::builder().kind_breaker(|| {
-                ratchet_resilience::circuit_breaker::CircuitBreaker::builder().probes(0)
+            Executor::builder().breaker(crate::BreakerConfig {
+                probes: 0,
+                ..crate::BreakerConfig::default()
             }),
-            "kind_breaker is refused: probes is 0",
+            "breaker is refused: probes is 0",
+        ),
+        (
+            Executor::builder().breaker_of("api", crate::BreakerConfig::default()),
+            "breaker_of is given for `api`, and there is no pool of that name",
+        ),
+        (
+            Executor::builder().retry_budget(1.5),
+            "retry_budget is refused: share is 1.5",
         ),
     ] {
         let error = refused(builder);
