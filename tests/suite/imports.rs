@@ -15,22 +15,33 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 1] = [(
-    "runtime",
-    &[
-        &["blocking", "suspension", "table", "ids", "item"],
-        &["error", "monitor", "os"],
-        &["outcome", "scheduling"],
-        &["context", "event"],
-        &["job", "summary"],
-        &["dispatch"],
-        &["worker"],
-        &["process"],
-        &["executor"],
-        &["journal"],
-        &["builtin", "mock"],
-    ],
-)];
+const CRATES: [(&str, Layers); 2] = [
+    (
+        "runtime",
+        &[
+            &["breaker", "blocking", "suspension", "table", "ids", "item"],
+            &["error", "monitor", "os"],
+            &["outcome", "scheduling"],
+            &["context", "event"],
+            &["job", "summary"],
+            &["dispatch"],
+            &["worker"],
+            &["process"],
+            &["executor"],
+            &["journal"],
+            &["builtin", "mock"],
+        ],
+    ),
+    (
+        "resilience",
+        &[
+            &["error", "random", "time"],
+            &["validate"],
+            &["circuit_breaker", "shutdown"],
+            &["retry"],
+        ],
+    ),
+];
 
 #[test]
 fn modules_import_only_from_layers_below_their_own() {
