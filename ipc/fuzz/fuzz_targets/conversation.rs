@@ -1,6 +1,6 @@
-//! Any bytes, cut anywhere, give the same messages as uncut; what is understood can be said again.
+//! Any bytes give the same messages wherever they are cut, and every message can be written and read again.
 //!
-//! The first byte says where to cut, the second picks the limit; the rest is what a worker says.
+//! The first byte is the position of the cut, the second one sets the limit, and the rest is the output of a worker.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use ratchet_ipc::{
 };
 
 fn limits(max_message_bytes: usize) -> Limits {
-    // Stray lines that have consequences are never dropped for their number, whatever the time.
+    // Stray lines with a consequence are never dropped for their number, so the time does not matter.
     Limits { max_message_bytes, stray: StrayMode::Fail, ..Limits::default() }
 }
 

@@ -11,22 +11,22 @@
  *       })
  *       .run();
  *
- * What a handler returns, or its promise brings, is the result; what it throws is the failure of that
- * one request. `throw new TaskError('not_found', 'no such file', { retryable: false })` says more.
- * `call.signal` is an AbortSignal that tells when the host no longer wants an answer.
+ * The return value of a handler, or the value of its promise, is the result. An exception fails that one request.
+ * Throw `new TaskError('not_found', 'no such file', { retryable: false })` to set a code and whether to retry.
+ * `call.signal` is an AbortSignal that fires when the host cancels the request.
  *
- * A handler that computes without ever awaiting keeps Node's only thread: until it returns, no ping is
- * answered and no cancel seen, and the host may take the worker for hung. Say
- * `new Worker(name, { blocking: true })` then: the worker no longer promises either.
+ * A handler that computes and never awaits blocks the only thread of Node. Until it returns, the worker answers
+ * no ping and sees no cancel, and the host may take it for hung. For such handlers use
+ * `new Worker(name, { blocking: true })`: then the worker declares neither capability.
  *
- * Stray prints cannot spoil the conversation: it moves to descriptors of its own, which child processes
- * do not inherit, file descriptor 1 becomes stderr and 0 becomes empty. That holds for `console.log`,
- * for native addons and for child processes. Node can move a descriptor only by opening its name again.
- * Sockets cannot be opened so, nor what belongs to another user. Such a worker says on stderr that its
- * conversation stays where it is; then only what JavaScript prints is kept out of it, and children must
- * not be given its stdin or stdout (`stdio: 'inherit'`). ratchet itself gives its workers pipes.
+ * Stray prints cannot break the conversation. It moves to new descriptors, which child processes do not inherit.
+ * Then file descriptor 1 is stderr, and 0 is empty. That holds for `console.log`, for native addons and for child
+ * processes. Node can move a descriptor only by opening its name again, which fails for sockets and for files of
+ * another user. Such a worker reports on stderr that its conversation stays where it is. Then only the prints of
+ * JavaScript are kept out of it, and children must not get its stdin or stdout (`stdio: 'inherit'`). ratchet itself
+ * gives its workers pipes.
  *
- * A worker ends when its host has no more work: a timer that somebody forgot does not keep it.
+ * A worker ends when its host has no more work, even if a timer is still active.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -38,21 +38,21 @@ import { Writable } from 'node:stream';
 const PROTOCOL = 1;
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
-// Requests wait as the lines they came in, so a host that sends far ahead costs its bytes and no more.
-// Past this, nothing is read until a request has been taken up; pings and cancels are late only then.
+// Requests wait as unparsed lines, so requests that are sent ahead take no more than their bytes. Beyond this
+// limit nothing is read until a request is taken up, and only then pings and cancels are late.
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-// What a waiting request costs beside its line.
+// What a waiting request takes beside its line.
 const WAITING_BYTES = 512;
-// With more than this unread by the host, nothing is read that would have to be answered.
+// While the host has more than this to read, nothing is read that would have to be answered.
 const MAX_UNSENT_BYTES = 1024 * 1024;
-// Handlers that never await leave the thread to the conversation this often.
+// How often handlers that never await leave the thread to the conversation.
 const TURN_MS = 5;
-// What still runs when serving is over has this long.
+// The time that remaining work has after serving has ended.
 const EXIT_MS = 1000;
 
-// An id is no longer than this, and stands this early in a message that is too long to be kept.
+// The longest id. In a message that is too long to be kept, the id is found only within this many bytes.
 const HEAD_BYTES = 1024;
-// The last resort, which cannot fail to be encoded.
+// The answer if no other error can be encoded.
 const UNSAYABLE = '{"code":"exception","message":"the task failed, and its error cannot be sent"}';
 
 /** @typedef {(call: Call) => unknown} Handler */
@@ -60,17 +60,17 @@ const UNSAYABLE = '{"code":"exception","message":"the task failed, and its error
  * @typedef {object} Declaration
  * @property {string | object} [hint] how parallel the task may be, as in a job file
  * @property {boolean} [cacheable] the same input always gives the same result
- * @property {string} [description] what it does, for people
+ * @property {string} [description] the description of the task, for people
  */
 /**
  * @typedef {object} Options
- * @property {string} [version] the worker's own version; kept results are told apart by it
- * @property {number} [concurrency] how many requests may be worked on at the same time (1)
- * @property {boolean} [blocking] handlers keep the thread: promise neither pings nor cancels
- * @property {number} [maxMessageBytes] the most that one message may have, either way (16 MiB)
+ * @property {string} [version] the worker's own version, which is part of the key of cached results
+ * @property {number} [concurrency] the number of requests that are worked on at the same time (1)
+ * @property {boolean} [blocking] whether handlers block the thread, so that the worker declares neither pings nor cancels
+ * @property {number} [maxMessageBytes] the largest size of a message in either direction (16 MiB)
  */
 
-/** Why a request could not be done, for programs (`code`) and for people (`message`). */
+/** The reason why a request failed, for programs (`code`) and for people (`message`). */
 export class TaskError extends Error {
   /**
    * @param {string} code
@@ -92,7 +92,7 @@ export class TaskError extends Error {
       code: String(this.code),
       message: String(this.message),
       retryable: this.retryable == null ? undefined : Boolean(this.retryable),
-      // A delay that is no number is no delay.
+      // A delay that is no number counts as none.
       retry_after_ms: Number.isFinite(delay)
         ? Math.min(Math.max(0, Math.round(Number(delay))), Number.MAX_SAFE_INTEGER)
         : undefined,
@@ -101,7 +101,7 @@ export class TaskError extends Error {
   }
 }
 
-/** One request, as its handler sees it. */
+/** A request that a handler works on. */
 export class Call {
   /** @param {Worker} worker @param {string} id the id as JSON @param {any} request */
   constructor(worker, id, request) {
@@ -119,12 +119,12 @@ export class Call {
     this._cancelled = false;
   }
 
-  /** What the host calls this attempt; a number is given as it was spelled. @returns {string} */
+  /** The id of this attempt. A number is returned as it was spelled. @returns {string} */
   get id() {
     return this._id.startsWith('"') ? JSON.parse(this._id) : this._id;
   }
 
-  /** Tells when the host no longer wants an answer. */
+  /** Fires when the host cancels the request. */
   get signal() {
     this._controller ??= new AbortController();
     if (this._cancelled) this._controller.abort();
@@ -132,7 +132,7 @@ export class Call {
   }
 
   /**
-   * Tells how far the work has got, which also shows that it goes on.
+   * Reports how far the work has got, which also resets the no-progress timer.
    * @param {number} [done] @param {number} [total] @param {string} [message]
    */
   progress(done, total, message) {
@@ -144,7 +144,7 @@ export class Call {
   }
 
   /**
-   * Tells something to whoever runs the job.
+   * Logs a message for the user who runs the job.
    * @param {string} message @param {'trace' | 'debug' | 'info' | 'warn' | 'error'} [level]
    */
   log(message, level = 'info') {
@@ -157,7 +157,7 @@ export class Call {
   }
 }
 
-/** A worker: its tasks, and what it says of itself. */
+/** A worker: its tasks and its hello. */
 export class Worker {
   /** @param {string} name @param {Options} [options] */
   constructor(name, options = {}) {
@@ -188,7 +188,7 @@ export class Worker {
   }
 
   /**
-   * Adds a task; one of the same name is replaced.
+   * Adds a task, and replaces one of the same name.
    * @param {string} name @param {Declaration | Handler} declaration @param {Handler} [handler]
    */
   task(name, declaration, handler) {
@@ -204,7 +204,7 @@ export class Worker {
   }
 
   /**
-   * Does something slow, such as loading a model, before the first request comes.
+   * Sets work to do before the first request, such as loading a model.
    * @param {() => unknown} preparation
    */
   prepare(preparation) {
@@ -213,11 +213,11 @@ export class Worker {
   }
 
   /**
-   * Takes over stdin and stdout and serves until the host has no more work.
+   * Takes over stdin and stdout, and serves until the host has no more work.
    *
-   * Resolves when all is answered and written, and rejects if the preparation failed, if the host went
-   * away before it had its answers, or if it could no longer be heard. The process then ends as soon as
-   * nothing else is to do, and a second later in any case, with `process.exitCode`.
+   * The promise resolves when all answers are written. It rejects if the preparation failed, if the host went away
+   * before it had its answers, or if reading from it failed. Then the process ends when nothing else is left to do,
+   * and after a second in any case, with `process.exitCode`.
    */
   async run() {
     const hello = event('hello', undefined, this._hello());
@@ -269,9 +269,9 @@ export class Worker {
     };
   }
 
-  // What comes in.
+  // Input.
 
-  /** @param {Buffer} bytes @param {number} dropped how long the line was, if only its head is left */
+  /** @param {Buffer} bytes @param {number} dropped the length of the line, if only its beginning is left */
   _take(bytes, dropped) {
     if (!dropped && !isUtf8(bytes)) return this._complain('not UTF-8', bytes.toString('latin1'));
     const line = bytes.toString('utf8');
@@ -279,12 +279,12 @@ export class Worker {
     const id = fields.type === '"request"' ? fields.id : undefined;
     if (dropped) {
       const text = `the message has ${dropped} bytes, and no more than ${this.maxMessageBytes} may be sent`;
-      // What was not UTF-8 cannot be sent back.
+      // Text that was not UTF-8 cannot be returned.
       if (id === undefined || id.includes('\ufffd')) return this._complain(text, line);
       return this._write(this._errorReply(id, new TaskError('message_too_large', text, FINAL)));
     }
     if (id === undefined) return this._takeEvent(line, fields);
-    // Read in full when its turn comes.
+    // It is parsed when its turn comes.
     const cost = bytes.length + WAITING_BYTES;
     this._waiting.push({ id, line, bytes: cost });
     this._waitingBytes += cost;
@@ -338,14 +338,14 @@ export class Worker {
     this._tell('log', undefined, { level: 'error', message: `${what}: ${line.slice(0, 200)}` });
   }
 
-  /** Nothing more will be asked; what was asked is still answered. @param {Error} [failure] */
+  /** Expects no more requests. Those that came are still answered. @param {Error} [failure] */
   _end(failure) {
     this._ended = true;
     this._failure ??= failure;
     this._start();
   }
 
-  /** The host is gone: nobody will read what comes, and nothing more will be asked. @param {Error} error */
+  /** The host is gone: it reads no more answers and sends no more requests. @param {Error} error */
   _lose(error) {
     if (this._over) return;
     this._over = true;
@@ -354,14 +354,14 @@ export class Worker {
     this._finish();
   }
 
-  // What is done with it.
+  // Work.
 
-  /** Starts what may start, reads on if there is room, and ends if there is nothing left. */
+  /** Starts requests, reads on if there is room, and ends if there is nothing left. */
   _start() {
     if (!this._ready || this._over) return this._balance();
     while (this._running < this.concurrency && !this._unsent && this._next < this._waiting.length) {
       if (performance.now() - this._turn > TURN_MS) {
-        // The next turn begins when the host has been heard.
+        // The next batch begins after the input of the host was read.
         this._yield();
         break;
       }
@@ -413,7 +413,7 @@ export class Worker {
     this._start();
   }
 
-  /** The one reply to a request, whatever its handler does. @param {string} id @param {string} line */
+  /** Makes the one reply to a request, whatever its handler does. @param {string} id @param {string} line */
   async _answer(id, line) {
     let call;
     try {
@@ -449,21 +449,21 @@ export class Worker {
         const reply = response(id, 'error', encode(body));
         if (Buffer.byteLength(reply) <= this.maxMessageBytes) return reply;
       } catch {
-        // A getter or a toString may throw anything at all: say less.
+        // A getter or a toString may throw anything, so the answer says less.
       }
     }
     return response(id, 'error', UNSAYABLE);
   }
 
-  // What goes out. Every line leaves at once: the next request may keep this thread for an hour.
+  // Output. Every line is flushed at once, because the next request may block this thread for an hour.
 
-  /** How much the host has not read. */
+  /** The number of bytes that the host has not read. */
   get _unsent() {
     return this._output?.writableLength ?? 0;
   }
 
   /**
-   * Says something that may be cut, or left out, where there is no room for it.
+   * Sends an event. Its text is cut, or the event is dropped, if there is no room for it.
    * @param {string} name @param {string | undefined} id @param {any} fields
    */
   _tell(name, id, fields) {
@@ -473,7 +473,7 @@ export class Worker {
     }
     let line = event(name, id, fields);
     if (Buffer.byteLength(line) > this.maxMessageBytes) {
-      // A character has six bytes at most, and what stands around the text less than this.
+      // A character takes at most six bytes, and the fields around the text less than this.
       const room = Math.max(0, Math.floor((this.maxMessageBytes - 2 * HEAD_BYTES) / 6));
       line = event(name, id, { ...fields, message: `${fields.message?.slice(0, room)} (cut)` });
       if (Buffer.byteLength(line) > this.maxMessageBytes) return;
@@ -496,13 +496,13 @@ export class Worker {
   _onWritten() {
     if (this._unsent > 0 || this._over) return;
     this._tellDropped();
-    // Most lines leave at once, and then nothing waits for this.
+    // Most lines are written at once, and then nothing has to wait.
     if (this._next < this._waiting.length || this._input?.isPaused()) this._start();
   }
 }
 
 const FINAL = { retryable: false };
-/** Where a request was that has been taken up: its line must not be kept. */
+/** Replaces a request that was taken up, so that its line is freed. */
 const TAKEN = { id: '', line: '', bytes: 0 };
 
 /** @param {string} name @param {number} value */
@@ -527,7 +527,7 @@ function encode(value) {
   if (value === undefined) return 'null';
   const json = JSON.stringify(value);
   if (json === undefined) throw new TypeError(`the result is a ${typeof value}, which is not JSON`);
-  // JSON.stringify writes null for numbers that are none, and a second look is needed only then.
+  // JSON.stringify writes null for NaN and the infinities. Only then the value has to be checked again.
   if (json.includes('null')) JSON.stringify(value, refuseNonFinite);
   return json;
 }
@@ -558,7 +558,7 @@ function asTaskError(error, cancelled) {
   try {
     if (error instanceof TaskError) return error;
   } catch {
-    // A proxy whose prototype cannot be asked for: it cannot be told either.
+    // It is a proxy whose prototype cannot be read, so it cannot be printed either.
   }
   if (cancelled) return new TaskError('cancelled', 'cancelled by the host');
   return new TaskError('exception', describe(error));
@@ -574,7 +574,7 @@ function describe(error) {
 }
 
 const SNIFFED = new Set(['type', 'id', 'event', 'nonce']);
-// How every host writes a request.
+// The form in which every host writes a request.
 const USUAL = /^\{"type":"request","id":("[0-9A-Za-z_-]{0,99}")[,}]/;
 const MARK = /["{}[\]]/g;
 const STRING_END = /["\\]/g;
@@ -583,9 +583,9 @@ const SCALAR =
   /[ \t\r]*:[ \t\r]*("(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)(?=[ \t\r]*[,}])/y;
 
 /**
- * The top-level text and numbers that tell what a message is, to the letter.
+ * Returns the top-level texts and numbers of a message, as they are spelled.
  *
- * The message need not be whole or well-formed, and what cannot be an id is left out.
+ * The message need not be complete or valid. A value that cannot be an id is left out.
  * @param {string} line @returns {Record<string, string>}
  */
 function sniff(line) {

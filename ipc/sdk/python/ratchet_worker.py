@@ -11,14 +11,14 @@
 
     worker.run()
 
-Handlers are plain functions. What one returns is the result; whatever it raises is the failure of that
-one request. ``raise TaskError("not_found", "no such file", retryable=False)`` says more. A handler that
-takes long should look at ``call.cancelled`` now and then, or call ``call.check_cancelled()``; it also
-becomes true when the host is gone. Only Ctrl-C ends a worker from within.
+Handlers are plain functions. The return value is the result, and an exception fails that one request.
+Raise ``TaskError("not_found", "no such file", retryable=False)`` to set a code and whether to retry. A handler
+that takes long should check ``call.cancelled`` regularly, or call ``call.check_cancelled()``. Both also report
+that the host is gone. Inside of the worker, only Ctrl-C ends it.
 
-Stray prints cannot spoil the conversation: it moves to descriptors of its own, which neither programs
-that are started nor forked children keep, file descriptor 1 becomes stderr and 0 becomes empty. That
-holds for ``print``, for C libraries and for child processes.
+Stray prints cannot break the conversation. It moves to new descriptors, which neither child programs nor forked
+children keep. Then file descriptor 1 is stderr, and 0 is empty. That holds for ``print``, for C libraries and for
+child processes.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 READ_BYTES = 64 * 1024
 
-# Requests wait as the lines they came in, so a host that sends far ahead costs its bytes and no more.
-# Past this, nothing is read until a request has been taken up; pings and cancels are late only then.
+# Requests wait as unparsed lines, so requests that are sent ahead take no more than their bytes. Beyond this
+# limit nothing is read until a request is taken up, and only then pings and cancels are late.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-# What a waiting request costs beside its line.
+# What a waiting request takes beside its line.
 WAITING_BYTES = 512
 
-# An id is no longer than this, and stands this early in a message that is too long to be kept.
+# The longest id. In a message that is too long to be kept, the id is found only within this many bytes.
 HEAD_BYTES = 1024
-# The last resort, which cannot fail to be encoded.
+# The answer if no other error can be encoded.
 UNSAYABLE = b'{"code":"exception","message":"the task failed, and its error cannot be sent"}'
 
 Handler = Callable[["Call"], Any]
 
 
 class TaskError(Exception):
-    """Why a request could not be done, for programs (``code``) and for people (``message``)."""
+    """The reason why a request failed, for programs (``code``) and for people (``message``)."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TaskError(Exception):
         error: Dict[str, Any] = {"code": str(self.code), "message": str(self.message)}
         if self.retryable is not None:
             error["retryable"] = bool(self.retryable)
-        # A delay that is no number is no delay; more than 2^53 ms fits no host.
+        # A delay that is no number counts as none. No host can read more than 2^53 ms.
         if self.retry_after is not None and math.isfinite(self.retry_after):
             error["retry_after_ms"] = min(max(0, round(self.retry_after * 1000)), 2**53 - 1)
         if self.data is not None:
@@ -87,14 +87,14 @@ class TaskError(Exception):
 
 
 class Cancelled(TaskError):
-    """The host no longer wants an answer."""
+    """The host cancelled the request."""
 
     def __init__(self, message: str = "cancelled by the host") -> None:
         super().__init__("cancelled", message)
 
 
 class Call:
-    """One request, as its handler sees it."""
+    """A request that a handler works on."""
 
     task: str
     input: Any
@@ -122,16 +122,16 @@ class Call:
 
     @property
     def id(self) -> str:
-        """What the host calls this attempt; a number is given as it was spelled."""
+        """The id of this attempt. A number is returned as it was spelled."""
         return json.loads(self._id) if self._id.startswith(b'"') else self._id.decode()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the host no longer wants an answer."""
+        """Whether the host has cancelled the request."""
         return self._cancelled
 
     def check_cancelled(self) -> None:
-        """Raises if the host no longer wants an answer."""
+        """Raises ``Cancelled`` if the host has cancelled the request."""
         if self._cancelled:
             raise Cancelled()
 
@@ -141,7 +141,7 @@ class Call:
         total: Optional[float] = None,
         message: Optional[str] = None,
     ) -> None:
-        """Tells how far the work has got, which also shows that it goes on."""
+        """Reports how far the work has got, which also resets the no-progress timer."""
         fields: Dict[str, Any] = {}
         for name, value in (("done", done), ("total", total)):
             if value is not None and math.isfinite(value):
@@ -151,12 +151,12 @@ class Call:
         self._worker._tell("progress", fields, self._id)
 
     def log(self, message: str, level: str = "info") -> None:
-        """Tells something to whoever runs the job."""
+        """Logs a message for the user who runs the job."""
         self._worker._tell("log", {"level": str(level), "message": str(message)}, self._id)
 
 
 class Worker:
-    """A worker: its tasks, and what it says of itself."""
+    """A worker: its tasks and its hello."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Worker:
         self._handlers: Dict[str, Handler] = {}
         self._declarations: Dict[str, Dict[str, Any]] = {}
         self._prepare: Optional[Callable[[], None]] = None
-        # One lock for what threads share: what waits, what runs, and how it ends.
+        # Protects what threads share: the waiting requests, the running ones, and the end.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
@@ -187,7 +187,7 @@ class Worker:
         self._ended = False
         self._lost = False
         self._failure: Optional[BaseException] = None
-        # Never taken by who holds the other one.
+        # No thread takes this lock while it holds the other one.
         self._out_lock = threading.Lock()
         self._in_fd = self._out_fd = -1
 
@@ -200,7 +200,7 @@ class Worker:
         cacheable: bool = False,
         description: Optional[str] = None,
     ) -> Any:
-        """Adds a task, as ``@worker.task`` or ``@worker.task(hint=..)``; one of the same name is replaced."""
+        """Adds a task, as ``@worker.task`` or ``@worker.task(hint=..)``, and replaces one of the same name."""
 
         def add(handler: Handler) -> Handler:
             task = name or handler.__name__
@@ -218,12 +218,12 @@ class Worker:
         return add if handler is None else add(handler)
 
     def prepare(self, preparation: Callable[[], None]) -> Callable[[], None]:
-        """Does something slow, such as loading a model, before the first request comes."""
+        """Sets work to do before the first request, such as loading a model."""
         self._prepare = preparation
         return preparation
 
     def run(self) -> None:
-        """Takes over stdin and stdout and serves until the host has no more work.
+        """Takes over stdin and stdout, and serves until the host has no more work.
 
         Raises if the host went away before it had its answers, or could no longer be heard.
         """
@@ -231,7 +231,7 @@ class Worker:
         self._in_fd, self._out_fd = _take_stdio()
         os.register_at_fork(after_in_child=self._leave_to_parent)
         self._write(hello)
-        # All are daemons: nothing that still hangs may keep a worker that has failed.
+        # All threads are daemons, so that a handler that hangs cannot keep a failed worker alive.
         threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True).start()
         if self._prepare is not None:
             self._prepare()
@@ -263,24 +263,24 @@ class Worker:
             hello["version"] = self.version
         return hello
 
-    # How it ends.
+    # The end of the worker.
 
     def _guard(self, loop: Callable[[], None]) -> None:
-        """A thread that ends in a way nobody foresaw ends the worker, which says so by its exit code."""
+        """Ends the worker, with an exit code, because a thread ended unexpectedly."""
         try:
             loop()
         except BaseException as error:
             self._end(error)
 
     def _end(self, failure: Optional[BaseException] = None) -> None:
-        """Nothing more will be asked; what was asked is still answered."""
+        """Expects no more requests. Those that came are still answered."""
         with self._lock:
             self._ended = True
             self._failure = self._failure or failure
             self._changed.notify_all()
 
     def _lose(self, error: OSError, unsaid: bool) -> None:
-        """The host is gone: nobody will read what comes, and nothing more will be asked."""
+        """The host is gone: it reads no more answers and sends no more requests."""
         with self._lock:
             if unsaid or self._running or self._waiting:
                 self._failure = self._failure or error
@@ -292,18 +292,18 @@ class Worker:
             self._room.notify_all()
 
     def _leave_to_parent(self) -> None:
-        """In a forked child: the conversation is its parent's."""
+        """Leaves the conversation to the parent, in a forked child."""
         for fd in (self._in_fd, self._out_fd):
             if fd >= 0:
                 os.close(fd)
         self._in_fd = self._out_fd = -1
 
-    # What the reader does: it never runs a handler, so pings and cancels are seen at any time.
+    # The reader. It never runs a handler, so it sees pings and cancels at any time.
 
     def _read(self) -> None:
         poll = select.poll()
         poll.register(self._in_fd, select.POLLIN)
-        # Only to see that nobody reads any more.
+        # Wait only for the end of the host's reading side.
         poll.register(self._out_fd, 0)
 
         def receive() -> bytes:
@@ -341,7 +341,7 @@ class Worker:
         elif not line.isascii() and not _is_utf8(line):
             self._complain(f"not UTF-8: {line[:200]!r}")
         elif id is not None:
-            # Read in full when its turn comes, by who works on it.
+            # The thread that works on the request parses it.
             with self._lock:
                 self._waiting.append((id, line))
                 self._waiting_bytes += len(line) + WAITING_BYTES
@@ -389,7 +389,7 @@ class Worker:
             while self._waiting_bytes > MAX_WAITING_BYTES and not self._lost:
                 self._room.wait()
 
-    # What the others do: take a request, do it, answer it.
+    # The other threads: they take a request, perform it, and answer it.
 
     def _work(self) -> None:
         while True:
@@ -411,7 +411,7 @@ class Worker:
             self._write(reply)
 
     def _answer(self, call: Call, line: bytes) -> bytes:
-        """The one reply to a request, whatever its handler does."""
+        """Makes the one reply to a request, whatever its handler does."""
         try:
             reply = _reply(call._id, b"result", _encode(self._do(call, line)))
             if len(reply) <= self.max_message_bytes:
@@ -456,13 +456,13 @@ class Worker:
                 continue
         return _reply(id, b"error", UNSAYABLE)
 
-    # Every line leaves at once: the next request may take an hour.
+    # Every line is flushed at once, because the next request may take an hour.
 
     def _tell(self, event: str, fields: Dict[str, Any], id: Optional[bytes] = None) -> None:
-        """Says something that may be cut, or left out, where there is no room for it."""
+        """Sends an event. Its text is cut, or the event is dropped, if there is no room for it."""
         line = _event(event, fields, id)
         if len(line) > self.max_message_bytes:
-            # A character has twelve bytes at most, and what stands around the text less than this.
+            # A character takes at most twelve bytes, and the fields around the text less than this.
             room = (self.max_message_bytes - 2 * HEAD_BYTES) // 12
             text = fields.get("message", "")[: max(room, 0)]
             line = _event(event, {**fields, "message": text + " (cut)"}, id)
@@ -487,7 +487,7 @@ class Worker:
                 self._lose(error, unsaid=True)
 
 
-# NaN is no JSON, and a lone surrogate no UTF-8: the first is an error, the second is escaped.
+# NaN is not JSON, so it is an error. A lone surrogate is not UTF-8, so it is escaped.
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -506,7 +506,7 @@ def _decode(line: bytes) -> Any:
     try:
         return _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
-        # Too many digits or too much nesting for Python count as well.
+        # Too many digits or too much nesting for Python are errors, too.
         raise TaskError("malformed", f"not JSON that can be read: {error}", retryable=False) from None
 
 
@@ -534,7 +534,7 @@ def _is_utf8(line: bytes) -> bool:
 def _describe(error: BaseException) -> str:
     try:
         if isinstance(error, SystemExit):
-            # Only the host ends a worker; a library that calls exit() fails its own request.
+            # Only the host ends a worker. A library that calls exit() fails its own request.
             return f"the task called exit({error.code})"
         return f"{type(error).__name__}: {error}"
     except BaseException:  # Whatever its __str__ raises.
@@ -551,7 +551,7 @@ def _print_traceback(error: BaseException) -> None:
 _STRING = rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 _SCALAR = re.compile(rb"[ \t\r]*:[ \t\r]*(%b|%b)(?=[ \t\r]*[,}])" % (_STRING, _NUMBER))
-# How every host writes a request.
+# The form in which every host writes a request.
 _USUAL = re.compile(rb'\{"type":"request","id":("[0-9A-Za-z_-]{0,99}")[,}]')
 _MARK = re.compile(rb'["{}\[\]]')
 _STRING_END = re.compile(rb'["\\]')
@@ -559,7 +559,7 @@ _SNIFFED = (b"type", b"id", b"event", b"nonce")
 
 
 def _sniff(line: bytes) -> Dict[bytes, bytes]:
-    """The top-level text and numbers that tell what a message is, to the letter.
+    """Returns the top-level texts and numbers of a message, as they are spelled.
 
     The message need not be whole or well-formed, and what cannot be an id is left out.
     """
@@ -597,12 +597,12 @@ def _sniff(line: bytes) -> Dict[bytes, bytes]:
 
 
 def _plain(scalar: bytes) -> bytes:
-    """One spelling for one text, so that a cancel finds its request; numbers stay as they came."""
+    """Returns one spelling for each text, so that a cancel finds its request. Numbers stay as they are spelled."""
     return scalar if scalar.isascii() and b"\\" not in scalar else _encode(json.loads(scalar))
 
 
 def _lines(receive: Callable[[], bytes], limit: int) -> Iterator[Tuple[bytes, int]]:
-    """Lines without their newline; of one that was too long its head, and how long it was."""
+    """Yields lines without their newline, and for a line that is too long its beginning and its length."""
     rest: List[bytes] = []
     length = 0
 
@@ -626,9 +626,9 @@ def _lines(receive: Callable[[], bytes], limit: int) -> Iterator[Tuple[bytes, in
 
 
 def _take_stdio() -> Tuple[int, int]:
-    """Moves the conversation to descriptors that no child keeps."""
+    """Moves the conversation to descriptors that no child inherits."""
     for fd, name, stream in ((0, "stdin", sys.__stdin__), (1, "stdout", sys.__stdout__)):
-        # Python has no stream for a descriptor that was closed; it may be another file's by now.
+        # Python has no stream for a closed descriptor, and another file may use its number by now.
         if stream is None or not _is_open(fd):
             sys.exit(f"this worker talks to its host through stdin and stdout, and its {name} is closed")
     null = os.open(os.devnull, os.O_RDWR)
@@ -639,7 +639,7 @@ def _take_stdio() -> Tuple[int, int]:
     os.dup2(2, 1)
     if null > 2:
         os.close(null)
-    # What has been printed and what will be goes to stderr; a line of it is seen when it is printed.
+    # Everything that was or will be printed goes to stderr, line by line.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
     return in_fd, out_fd
