@@ -9,15 +9,17 @@ mod json;
 mod jsonl;
 mod junit;
 mod statistics;
+mod times;
 
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use ratchet_runtime::{Outcome, Summary};
+use ratchet_runtime::{AttemptsShown, Outcome, Summary};
 
 pub(crate) use human::describe;
 pub(crate) use human_summary::HumanSummary;
 pub(crate) use statistics::statistics;
+pub(crate) use times::{times, waits};
 
 use crate::output::{Output, OutputError};
 use crate::style::Style;
@@ -47,16 +49,18 @@ pub(crate) trait Report: Send {
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError>;
 }
 
-/// A report in a format; `started` is when the run was started.
+/// A report in a format; `started` is when the run was started. Lines of results tell these attempts one by one, and a
+/// document tells all of them.
 pub(crate) fn report<'a>(
     format: ResultFormat,
+    attempts: AttemptsShown,
     out: Output<'a>,
     style: Style,
     started: SystemTime,
 ) -> Result<Box<dyn Report + 'a>, OutputError> {
     Ok(match format {
         ResultFormat::Human => Box::new(human::HumanReport::new(out, style)),
-        ResultFormat::Jsonl => Box::new(jsonl::JsonLinesReport::new(out)),
+        ResultFormat::Jsonl => Box::new(jsonl::JsonLinesReport::new(out, attempts)),
         ResultFormat::Json => Box::new(json::JsonReport::begin(out)?),
         ResultFormat::Junit => Box::new(junit::JunitReport::new(out, started)),
     })

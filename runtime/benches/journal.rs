@@ -15,7 +15,8 @@ use criterion::{BatchSize, Criterion, Throughput};
 use ratchet_runtime::journal::{Header, Verdict};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{
-    Content, Durability, History, Job, Journal, Outcome, Payload, Resume, RunId,
+    Blocker, Content, Durability, History, Job, Journal, Outcome, Payload, Resume, RunId,
+    SlotNumber, Timestamp,
 };
 
 /// So many jobs end while a flush runs, at some hundred thousand a second.
@@ -32,16 +33,18 @@ fn group(from: usize) -> Vec<(Job, Outcome)> {
         let input = Payload::from_value(&number).expect("a number is JSON");
         let job = Job::task(format!("job-{number}"), "echo", input.clone()).on_host("web1");
         let outcome = Outcome {
-            id: job.id.clone(),
-            item: None,
-            task: "echo".into(),
             host: job.host.clone(),
-            result: Ok(input),
             attempts: 1,
-            cached: false,
             worker: Some(WorkerName::new("echo", 2)),
             queued: Duration::from_micros(412),
             duration: Duration::from_micros(57),
+            slot: SlotNumber::new(2),
+            started: Some(Timestamp::from_millis(1_790_000_000_123)),
+            ended: Some(Timestamp::from_millis(1_790_000_000_124)),
+            waits: [(Blocker::Worker, Duration::from_micros(412))]
+                .into_iter()
+                .collect(),
+            ..Outcome::new(job.id.clone(), "echo", Ok(input))
         };
         (job, outcome)
     };

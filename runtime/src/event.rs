@@ -7,7 +7,7 @@ use ratchet_ipc::{JobKey, LogLevel, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::BreakerReport;
-use crate::ids::WorkerName;
+use crate::ids::{SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
 
@@ -69,8 +69,11 @@ pub enum Event {
         /// The item of a list that the job is for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         item: Option<ItemName>,
-        /// Which; the first is 1.
+        /// Which attempt it is; the first is 1.
         attempt: u32,
+        /// The slot that it fills, or the first of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<SlotNumber>,
         /// On which worker, if on one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<WorkerName>,

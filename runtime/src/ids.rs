@@ -1,6 +1,7 @@
 //! What jobs and workers are called inside a run. The ids that go over the wire are those of `ratchet_ipc`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -25,6 +26,32 @@ impl WorkerName {
 impl fmt::Display for WorkerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The number of a slot: from 1 to the number of slots, and never held by two attempts at once.
+///
+/// An attempt gets the lowest number that is free when it begins. One that was sent ahead gets that of the attempt in
+/// whose place it begins. One that fills several slots holds several numbers, and is known by the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SlotNumber(NonZeroU32);
+
+impl SlotNumber {
+    /// The slot with this number; 0 is none.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for SlotNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

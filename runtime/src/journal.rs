@@ -33,10 +33,7 @@
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-//! # let outcome = Outcome {
-//! #     id: "a".into(), item: None, task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
-//! #     cached: false, worker: None, queued: Duration::ZERO, duration: Duration::ZERO,
-//! # };
+//! # let outcome = Outcome::new("a", "t", Ok(Payload::null()));
 //! let path = folder.path().join("journal");
 //! let (a, b) = (Job::task("a", "t", Payload::null()), Job::task("b", "t", Payload::null()));
 //!

@@ -106,6 +106,7 @@ mod scheduling;
 pub mod summary;
 mod suspension;
 mod table;
+mod timestamp;
 pub mod worker;
 
 pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, SlowAttempts};
@@ -117,21 +118,25 @@ pub use executor::{
     RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
     WaitingJob, command_failure,
 };
-pub use ids::Ticket;
+pub use ids::{SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
 pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
-pub use outcome::{Class, CommandResult, Failure, Outcome, Status};
+pub use outcome::{
+    AttemptDetail, AttemptEnd, Attempts, AttemptsShown, Class, CommandResult, Failure, LeftOut,
+    Outcome, Status,
+};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 pub use scheduling::{
-    Acquire, Affinity, Ageing, Balance, Balancer, Cancelled, Candidate, Decision, End, KeyState,
-    Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
+    Acquire, Affinity, Ageing, Balance, Balancer, Blocker, Cancelled, Candidate, Decision, End,
+    KeyState, Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
     ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
     PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
-    TokenBucket, WaitTimes, Weighted, WorkerNumber, Workers, closest, order_by_needs,
+    TokenBucket, WaitTimes, Waits, Weighted, WorkerNumber, Workers, closest, order_by_needs,
 };
 pub use summary::{ExecutionStats, Results, Summary};
+pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// Mocks of the traits of this crate, for tests of one's own code.
 ///

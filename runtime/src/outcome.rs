@@ -1,5 +1,6 @@
 //! How jobs end: in exactly one outcome each.
 
+mod attempts;
 mod command;
 mod line;
 mod wire;
@@ -11,44 +12,99 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::WorkerName;
+use crate::ids::{SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
+use crate::scheduling::Waits;
+use crate::timestamp::Timestamp;
+pub use attempts::{AttemptDetail, AttemptEnd, Attempts, LeftOut};
 pub use command::CommandResult;
+pub use line::AttemptsShown;
 pub(crate) use wire::{Milliseconds, present};
 
-/// What came of a job.
+/// How a job ended, with its result or its failure.
 ///
-/// Serialised, it is one result line; [`VERSION`](Self::VERSION) is that of the line.
+/// The age of a job is the time from its arrival to its end. It is the sum of [`waits`](Self::waits) and of the
+/// durations of all [attempts](Self::attempts_detail).
+///
+/// Serialised, an outcome is one result line; [`VERSION`](Self::VERSION) is the version of the line. What an outcome does
+/// not know is absent from the line, as are the times in lines of versions that wrote none.
+///
+/// ```
+/// use ratchet_runtime::{Outcome, Payload};
+///
+/// let outcome = Outcome {
+///     attempts: 1,
+///     host: Some("web1".into()),
+///     ..Outcome::new("a", "resize", Ok(Payload::null()))
+/// };
+/// assert!(outcome.is_success());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Whose outcome.
+    /// The id of the job.
     pub id: JobKey,
-    /// The item of a list that it was for.
+    /// The item of a list that the job was for.
     pub item: Option<ItemName>,
-    /// What it did: its task's name, or its program's.
+    /// The name of the job's task, or of its program.
     pub task: TaskName,
-    /// Where.
+    /// The host that the job named.
     pub host: Option<HostName>,
-    /// Its result, or why there is none.
+    /// The job's result, or why there is none.
     pub result: Result<Payload, Box<Failure>>,
-    /// How many attempts were charged to it; 0 if it never started.
+    /// How many attempts were charged to the job; 0 if it never started.
     pub attempts: u32,
-    /// Whether the result is an earlier one, used again.
+    /// Whether the result is an earlier one that was used again.
     pub cached: bool,
-    /// Who did it, as in `resize/2`.
+    /// The worker that performed the last attempt, as in `resize/2`.
     pub worker: Option<WorkerName>,
-    /// How long it waited in all.
+    /// How long the job waited in all.
     pub queued: Duration,
-    /// How long its last attempt ran.
+    /// How long the last attempt ran.
     pub duration: Duration,
+    /// The slot that the last attempt held, or the first of them.
+    pub slot: Option<SlotNumber>,
+    /// When the first attempt began.
+    pub started: Option<Timestamp>,
+    /// When the job ended.
+    pub ended: Option<Timestamp>,
+    /// How long the job waited for what.
+    pub waits: Waits,
+    /// The attempts one by one, where the fields above do not tell them all: see
+    /// [`attempts_detail`](Self::attempts_detail).
+    pub several: Option<Box<Attempts>>,
 }
 
 impl Outcome {
     /// The version of a result line, its `v`.
     pub const VERSION: u32 = 1;
 
-    /// In one word.
+    /// The outcome of a job that never started, with nothing known but this.
+    pub fn new(
+        id: impl Into<JobKey>,
+        task: impl Into<TaskName>,
+        result: Result<Payload, Failure>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            item: None,
+            task: task.into(),
+            host: None,
+            result: result.map_err(Box::new),
+            attempts: 0,
+            cached: false,
+            worker: None,
+            queued: Duration::ZERO,
+            duration: Duration::ZERO,
+            slot: None,
+            started: None,
+            ended: None,
+            waits: Waits::default(),
+            several: None,
+        }
+    }
+
+    /// The outcome in one word.
     pub fn status(&self) -> Status {
         match &self.result {
             Ok(_) => Status::Succeeded,
@@ -56,7 +112,7 @@ impl Outcome {
         }
     }
 
-    /// How many bytes of results and of kept output it carries along.
+    /// How many bytes of results and of kept output the outcome holds in memory.
     pub fn weight(&self) -> usize {
         match &self.result {
             Ok(payload) => payload.as_str().len(),
@@ -69,12 +125,12 @@ impl Outcome {
         }
     }
 
-    /// Whether it succeeded.
+    /// Whether the job succeeded.
     pub fn is_success(&self) -> bool {
         self.result.is_ok()
     }
 
-    /// Why it did not succeed, if it did not.
+    /// Why the job did not succeed, if it did not.
     pub fn failure(&self) -> Option<&Failure> {
         self.result.as_ref().err().map(AsRef::as_ref)
     }
@@ -84,22 +140,22 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It did what it should.
+    /// The job gave a result.
     Succeeded,
-    /// It ran, or could not, and came to nothing.
+    /// The job was refused, could not be started, or ran and failed.
     Failed,
-    /// It took too long.
+    /// The job took longer than it may.
     TimedOut,
-    /// Its worker died.
+    /// The worker died, or a closure panicked, during the last attempt.
     Crashed,
-    /// Nobody wanted it any more.
+    /// The run stopped before the job had ended, or somebody stopped the job.
     Cancelled,
-    /// A job it needs did not succeed.
+    /// A job that this one needs did not succeed.
     Skipped,
 }
 
 impl Status {
-    /// All there are, in the order summaries tell them.
+    /// All statuses, in the order in which summaries tell them.
     pub const ALL: [Self; 6] = [
         Self::Succeeded,
         Self::Failed,
@@ -109,7 +165,7 @@ impl Status {
         Self::Skipped,
     ];
 
-    /// Its name in results.
+    /// The name of the status in result lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -128,29 +184,29 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why an attempt, or a job, came to nothing.
+/// Why an attempt, or a job, has no result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// What kind of failure it is.
+    /// The kind of the failure, which retry policies name.
     pub class: Class,
-    /// The worker's own word for it, as in `not_found`.
+    /// The worker's own word for the failure, as in `not_found`.
     pub code: Option<Cow<'static, str>>,
     /// What happened, for people.
     pub message: String,
-    /// Whether another attempt may go better.
+    /// Whether another attempt may succeed.
     pub retryable: bool,
-    /// How long to wait at least before another attempt.
+    /// How long to wait at least before another attempt, if the worker says so.
     pub retry_after: Option<Duration>,
-    /// What the worker says beyond that.
+    /// More that the worker says about the failure.
     pub data: Option<Payload>,
     /// What the program printed to stdout.
     pub stdout: Option<OutputExcerpt>,
-    /// What the program, or the worker, printed to stderr. Of a worker it is the end only.
+    /// What the program, or the worker, printed to stderr. Of a worker only the end is kept.
     pub stderr: Option<OutputExcerpt>,
 }
 
 impl Failure {
-    /// A failure of this class, retryable if its class is.
+    /// A failure of this class. It is retryable if failures of the class usually are.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
@@ -164,14 +220,14 @@ impl Failure {
         }
     }
 
-    /// Adds a word for it.
+    /// Adds a word for the failure.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    /// Says whether another attempt may go better.
+    /// Says whether another attempt may succeed.
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
@@ -200,8 +256,8 @@ impl fmt::Display for Failure {
 }
 
 impl From<TaskError> for Failure {
-    /// What a worker answers: its word counts, and `message_too_large` is a class. Whether `cancelled` is more than
-    /// a word knows only who may have asked for it.
+    /// The failure that a worker's answer stands for. Only the code `message_too_large` has a class of its own. The code
+    /// `cancelled` is no reason for the class `cancelled`: only the host knows whether it asked the worker to stop.
     fn from(error: TaskError) -> Self {
         let class = match &*error.code {
             TaskError::TOO_LARGE => Class::TooLarge,
@@ -220,40 +276,40 @@ impl From<TaskError> for Failure {
     }
 }
 
-/// What kind of failure.
+/// The kind of a failure, which retry policies name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The worker answered with an error.
     Task,
-    /// A program ended with another exit code than 0.
+    /// A program ended with an exit code other than 0, or by a signal.
     Exit,
-    /// It took too long.
+    /// An attempt, or the wait for the first one, took longer than it may.
     Timeout,
-    /// Its worker died.
+    /// The worker died, or a closure panicked.
     Crash,
-    /// It killed as many workers as a job may.
+    /// The job took as many workers with it as a job may.
     Poison,
-    /// Its worker was killed for using too much memory.
+    /// The worker was killed because it used too much memory.
     Memory,
-    /// Its worker, or its program, could not be started.
+    /// The worker, or the program, could not be started.
     Spawn,
-    /// Its worker broke the protocol.
+    /// The worker broke the protocol.
     Protocol,
-    /// A message was too large.
+    /// A message to the worker or from it was too large.
     TooLarge,
-    /// Nobody wanted it any more.
+    /// The run stopped, or somebody stopped the job.
     Cancelled,
-    /// A job it needs did not succeed.
+    /// A job that this one needs did not succeed.
     Need,
-    /// The job itself makes no sense.
+    /// The job itself is wrong, as one that names an unknown task.
     Input,
-    /// Its breaker refused it, or was open for longer than it may wait.
+    /// A breaker refused the job, or was open for longer than the job may wait.
     Breaker,
 }
 
 impl Class {
-    /// All there are.
+    /// All classes.
     pub const ALL: [Self; 13] = [
         Self::Task,
         Self::Exit,
@@ -270,7 +326,7 @@ impl Class {
         Self::Breaker,
     ];
 
-    /// Its name in results and in `retry.on`.
+    /// The name of the class in result lines and in `retry.on`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -289,7 +345,7 @@ impl Class {
         }
     }
 
-    /// Whether another attempt may go better, as far as the class says.
+    /// Whether another attempt may succeed, as far as the class says.
     pub fn is_retryable(self) -> bool {
         match self {
             Self::Task
@@ -308,7 +364,7 @@ impl Class {
         }
     }
 
-    /// The status of a job that ends with it.
+    /// The status of a job that ends with a failure of this class.
     pub fn status(self) -> Status {
         match self {
             Self::Timeout => Status::TimedOut,
@@ -338,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_ones_that_are_serialised() {
+    fn statuses_and_classes_are_serialised_by_their_names() {
         for status in Status::ALL {
             let quoted = serde_json::to_string(&status).unwrap();
             assert_eq!(quoted, format!("\"{status}\""));
@@ -350,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workers_answer_keeps_its_meaning() {
+    fn a_workers_answer_keeps_its_code_and_whether_to_retry() {
         let error = TaskError::new("not_found", "no such file").retryable(false);
         let failure = Failure::from(error);
         assert_eq!((failure.class, failure.retryable), (Class::Task, false));

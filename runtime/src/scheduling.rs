@@ -21,7 +21,9 @@ mod rate;
 mod registry;
 mod scheduler;
 mod slab;
+mod slots;
 mod suggestion;
+mod waits;
 
 pub use balancer::{
     Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
@@ -43,3 +45,4 @@ pub use scheduler::{
     Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Workers,
 };
 pub use suggestion::closest;
+pub use waits::{Blocker, Waits};

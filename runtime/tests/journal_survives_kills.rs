@@ -37,16 +37,13 @@ fn job(number: u64) -> Job {
 fn outcome(number: u64) -> Outcome {
     let size = usize::try_from(number * 7919 % LONGEST).unwrap();
     Outcome {
-        id: number.to_string().into(),
-        item: None,
-        task: "t".into(),
-        host: None,
-        result: Ok(Payload::from_text(&"x".repeat(size))),
         attempts: 1,
-        cached: false,
-        worker: None,
-        queued: Duration::ZERO,
         duration: Duration::from_millis(number),
+        ..Outcome::new(
+            number.to_string(),
+            "t",
+            Ok(Payload::from_text(&"x".repeat(size))),
+        )
     }
 }
 

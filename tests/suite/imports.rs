@@ -19,9 +19,18 @@ const CRATES: [(&str, Layers); 2] = [
     (
         "runtime",
         &[
-            &["breaker", "blocking", "suspension", "table", "ids", "item"],
+            &[
+                "breaker",
+                "blocking",
+                "suspension",
+                "table",
+                "ids",
+                "item",
+                "timestamp",
+            ],
             &["error", "monitor", "os"],
-            &["outcome", "scheduling"],
+            &["scheduling"],
+            &["outcome"],
             &["context", "event"],
             &["job", "summary"],
             &["dispatch"],

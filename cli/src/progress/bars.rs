@@ -151,6 +151,7 @@ mod tests {
             id: id.into(),
             item: None,
             attempt: 1,
+            slot: None,
             worker: None,
         }
     }

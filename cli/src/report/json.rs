@@ -1,6 +1,6 @@
 //! Results as one JSON document. It is written as the results come, so the summary stands at its end.
 
-use ratchet_runtime::{Outcome, Summary};
+use ratchet_runtime::{AttemptsShown, Outcome, Summary};
 
 use super::Report;
 use super::jsonl::KEPT_LINE_BYTES;
@@ -31,7 +31,7 @@ impl Report for JsonReport<'_> {
         self.out.write(separator)?;
         self.is_empty = false;
         self.line.clear();
-        outcome.write_line(&mut self.line);
+        outcome.write_line_with(AttemptsShown::All, &mut self.line);
         let written = self.out.write(&plain_json(&self.line));
         self.line.shrink_to(KEPT_LINE_BYTES);
         written

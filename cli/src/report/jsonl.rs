@@ -1,6 +1,6 @@
 //! Results as JSON lines.
 
-use ratchet_runtime::{Outcome, Summary};
+use ratchet_runtime::{AttemptsShown, Outcome, Summary};
 
 use super::Report;
 use crate::escape::plain_json;
@@ -11,14 +11,16 @@ pub(super) const KEPT_LINE_BYTES: usize = 64 * 1024;
 
 pub(super) struct JsonLinesReport<'a> {
     out: Output<'a>,
+    attempts: AttemptsShown,
     /// The line that is being made; it is kept so that its memory is reused.
     line: Vec<u8>,
 }
 
 impl<'a> JsonLinesReport<'a> {
-    pub(super) fn new(out: Output<'a>) -> Self {
+    pub(super) fn new(out: Output<'a>, attempts: AttemptsShown) -> Self {
         Self {
             out,
+            attempts,
             line: Vec::new(),
         }
     }
@@ -27,7 +29,7 @@ impl<'a> JsonLinesReport<'a> {
 impl Report for JsonLinesReport<'_> {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
         self.line.clear();
-        outcome.write_line(&mut self.line);
+        outcome.write_line_with(self.attempts, &mut self.line);
         self.line.push(b'\n');
         let written = self.out.write(&plain_json(&self.line));
         self.line.shrink_to(KEPT_LINE_BYTES);

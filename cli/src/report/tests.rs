@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ratchet_runtime::summary::Tally;
-use ratchet_runtime::{Class, Failure, ItemName, OutputExcerpt, Payload};
+use ratchet_runtime::{Class, Failure, ItemName, OutputExcerpt, Payload, Timestamp};
 
 use super::*;
 use crate::output::Destination;
@@ -64,7 +64,7 @@ fn report_to<'a>(
     started: SystemTime,
 ) -> Box<dyn Report + 'a> {
     let out = Output::new(Box::new(out), Destination::Stdout);
-    report(format, out, Style::PLAIN, started).unwrap()
+    report(format, AttemptsShown::None, out, Style::PLAIN, started).unwrap()
 }
 
 fn written(format: ResultFormat) -> String {
@@ -101,6 +101,28 @@ fn programs_read_lines_and_documents() {
     assert_eq!(document["v"], 1);
     assert_eq!(document["summary"]["timed_out"], 2);
     assert_eq!(document["results"].as_array().unwrap().len(), lines.len());
+}
+
+#[test]
+fn documents_tell_the_attempts_of_every_job_and_lines_only_where_they_are_asked() {
+    let outcome = Outcome {
+        started: Some(Timestamp::from_millis(1_790_000_000_123)),
+        ..outcome("a", Ok("1"))
+    };
+    let written = |format, attempts| {
+        let mut written = Vec::new();
+        let out = Output::new(Box::new(&mut written), Destination::Stdout);
+        let started = SystemTime::UNIX_EPOCH;
+        let mut report = report(format, attempts, out, Style::PLAIN, started).unwrap();
+        report.outcome(&outcome).unwrap();
+        report.finish(&summary(&[])).unwrap();
+        drop(report);
+        String::from_utf8(written).unwrap()
+    };
+    let detail = r#""attempts_detail":[{"number":1,"started_at":"2026-09-21T14:13:20.123Z""#;
+    assert!(written(ResultFormat::Json, AttemptsShown::None).contains(detail));
+    assert!(written(ResultFormat::Jsonl, AttemptsShown::All).contains(detail));
+    assert!(!written(ResultFormat::Jsonl, AttemptsShown::None).contains("attempts_detail"));
 }
 
 #[test]
@@ -159,6 +181,7 @@ fn a_reader_that_has_gone_is_an_error_that_says_so() {
     drop(reader);
     let mut report = report(
         ResultFormat::Jsonl,
+        AttemptsShown::None,
         Output::new(Box::new(writer), Destination::Stdout),
         Style::PLAIN,
         SystemTime::UNIX_EPOCH,

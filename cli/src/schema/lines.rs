@@ -58,12 +58,86 @@ fn result() -> Value {
             "worker": {"type": "string", "description": "Who did it, as in resize/2."},
             "queued_ms": milliseconds,
             "duration_ms": milliseconds,
+            "slot": slot(),
+            "started_at": moment("When the first attempt began."),
+            "ended_at": moment("When the job ended."),
+            "waited": {
+                "type": "object",
+                "description": "Milliseconds that the job waited, by what it waited for. Where several things held, the first of this order is charged.",
+                "properties": waited(&milliseconds),
+                "patternProperties": {"^limit:": milliseconds},
+            },
+            "attempts_detail": {
+                "type": "array",
+                "description": "The attempts one by one, of very many the first and the last ones.",
+                "items": attempt(),
+            },
+            "attempts_left_out": {
+                "type": "object",
+                "description": "The attempts that are not told one by one.",
+                "properties": {
+                    "after": {"type": "integer", "minimum": 0, "description": "How many of those that are told came before them."},
+                    "count": {"type": "integer", "minimum": 1},
+                    "duration_ms": {"type": "number", "minimum": 0, "description": "How long they ran together."},
+                },
+                "required": ["after", "count", "duration_ms"],
+            },
         },
         "required": ["v", "id", "status", "attempts", "cached", "task", "queued_ms", "duration_ms"],
         "oneOf": [
             {"properties": {"status": {"const": "succeeded"}}, "required": ["result"], "not": {"required": ["error"]}},
             {"properties": {"status": {"enum": failed}}, "required": ["error"], "not": {"required": ["result"]}},
         ],
+    })
+}
+
+fn slot() -> Value {
+    json!({"type": "integer", "minimum": 1, "description": "The number of the slot that the attempt held, or the first of them."})
+}
+
+fn moment(description: &str) -> Value {
+    json!({"type": "string", "format": "date-time", "description": description})
+}
+
+/// What a job can wait for besides named limits, in the order in which it is charged.
+fn waited(milliseconds: &Value) -> Value {
+    let words = [
+        "needs",
+        "retry",
+        "paused",
+        "breaker",
+        "cache",
+        "host",
+        "global",
+        "rate",
+        "admission",
+        "worker",
+        "slot",
+    ];
+    let properties = words.map(|word| (word.to_owned(), milliseconds.clone()));
+    Value::Object(properties.into_iter().collect())
+}
+
+fn attempt() -> Value {
+    let ends: Vec<_> = Status::ALL
+        .into_iter()
+        .map(Status::as_str)
+        .chain(["returned"])
+        .collect();
+    json!({
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer", "minimum": 1},
+            "slot": slot(),
+            "worker": {"type": "string"},
+            "started_at": moment("When the attempt began."),
+            "ended_at": moment("When the attempt ended."),
+            "duration_ms": {"type": "number", "minimum": 0},
+            "status": {"enum": ends, "description": "How the attempt ended; one that is returned never began on its worker."},
+            "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure it was, if it was one."},
+            "charged": {"const": false, "description": "Only where the attempt does not count as one of its job."},
+        },
+        "required": ["number", "started_at", "ended_at", "duration_ms", "status"],
     })
 }
 
@@ -164,6 +238,7 @@ fn of_jobs() -> [Value; 6] {
                 ("id", text()),
                 ("item", text()),
                 ("attempt", count()),
+                ("slot", slot()),
                 ("worker", text()),
             ],
         ),

@@ -3,7 +3,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ratchet_runtime::event::{Event, Record, WorkerNews};
-use ratchet_runtime::{Class, Failure, Outcome, Payload};
+use ratchet_runtime::worker::WorkerName;
+use ratchet_runtime::{
+    AttemptDetail, AttemptEnd, Attempts, Blocker, Class, Failure, Outcome, Payload, SlotNumber,
+    Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -275,16 +279,78 @@ fn examples_of_job_files_are_valid() {
 
 fn outcome(result: Result<Payload, Failure>) -> Outcome {
     Outcome {
-        id: "a".into(),
-        item: None,
-        task: "resize".into(),
         host: Some("web1".into()),
-        result: result.map_err(Box::new),
         attempts: 2,
-        cached: false,
-        worker: None,
         queued: Duration::from_micros(400),
         duration: Duration::from_millis(12),
+        ..Outcome::new("a", "resize", result)
+    }
+}
+
+/// An outcome in which every field is known.
+fn told_in_full() -> Outcome {
+    let at = Timestamp::from_millis(1_790_000_000_123);
+    let mut attempts = Attempts::default();
+    let ends = [AttemptEnd::Returned, AttemptEnd::Succeeded];
+    let ends = ends.into_iter().chain(Class::ALL.map(AttemptEnd::Failed));
+    for (number, end) in (1..).zip(ends.cycle().take(40)) {
+        attempts.push(AttemptDetail {
+            number,
+            slot: SlotNumber::new(2),
+            worker: Some(WorkerName::new("w", 1)),
+            started: at,
+            duration: Duration::from_micros(1_500),
+            end,
+        });
+    }
+    let blockers = [
+        Blocker::Needs,
+        Blocker::Retry,
+        Blocker::Paused,
+        Blocker::Breaker,
+        Blocker::Cache,
+        Blocker::Host,
+        Blocker::Global,
+        Blocker::Limit("db".into()),
+        Blocker::Rate,
+        Blocker::Admission,
+        Blocker::Worker,
+        Blocker::Slot,
+    ];
+    Outcome {
+        worker: Some(WorkerName::new("w", 1)),
+        slot: SlotNumber::new(1),
+        started: Some(at),
+        ended: Some(at),
+        waits: blockers
+            .map(|blocker| (blocker, Duration::from_millis(1)))
+            .into_iter()
+            .collect(),
+        several: Some(Box::new(attempts)),
+        ..outcome(Ok(Payload::null()))
+    }
+}
+
+/// The schema knows each word that a line may have, so that none is only allowed because it is unknown.
+#[test]
+fn the_schema_of_results_names_every_field_and_every_blocker() {
+    let line = serde_json::to_value(told_in_full()).unwrap();
+    let schema = results();
+    let names =
+        |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let known = names(&schema["properties"]);
+    for name in names(&line) {
+        assert!(known.contains(&name), "{name}");
+    }
+    let known = names(&schema["properties"]["waited"]["properties"]);
+    for word in names(&line["waited"]) {
+        assert!(word == "limit:db" || known.contains(&word), "{word}");
+    }
+    let known = names(&schema["properties"]["attempts_detail"]["items"]["properties"]);
+    for attempt in line["attempts_detail"].as_array().unwrap() {
+        for name in names(attempt) {
+            assert!(known.contains(&name), "{name}");
+        }
     }
 }
 
@@ -300,6 +366,7 @@ fn results_as_they_are_written_are_valid() {
         failure.data = Some(Payload::null());
         lines.push(outcome(Err(failure)));
     }
+    lines.push(told_in_full());
     let good: Vec<_> = lines
         .iter()
         .map(|line| serde_json::to_value(line).unwrap())
@@ -340,6 +407,7 @@ fn events_as_they_are_written_are_valid() {
             id: "a".into(),
             item: Some(ratchet_runtime::ItemName::new("a.png")),
             attempt: 1,
+            slot: SlotNumber::new(3),
             worker: None,
         },
         Event::AttemptProgress {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 
 use ratchet_caching::{Clock, SystemClock};
+use ratchet_runtime::AttemptsShown;
 
 use super::console::Console;
 use super::options::RunOptions;
@@ -41,7 +42,12 @@ pub(crate) fn open_report(
     let style = Style::decide(options.color, is_terminal, |name| std::env::var_os(name));
     let (out, destination) = open_output(options, console)?;
     let out = Output::new(out, destination);
-    Ok(report(format, out, style, SystemClock.now())?)
+    let attempts = if options.verbose > 0 {
+        AttemptsShown::All
+    } else {
+        AttemptsShown::None
+    };
+    Ok(report(format, attempts, out, style, SystemClock.now())?)
 }
 
 /// Stdout. On a terminal, the bars are hidden while it is written.

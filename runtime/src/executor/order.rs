@@ -80,26 +80,13 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
     use ratchet_ipc::Payload;
 
     use super::*;
 
     fn outcome(number: u64) -> Arc<Outcome> {
-        Arc::new(Outcome {
-            id: number.to_string().into(),
-            item: None,
-            task: "t".into(),
-            host: None,
-            result: Ok(Payload::null()),
-            attempts: 1,
-            cached: false,
-            worker: None,
-            queued: Duration::ZERO,
-            duration: Duration::ZERO,
-        })
+        Arc::new(Outcome::new(number.to_string(), "t", Ok(Payload::null())))
     }
 
     proptest! {

@@ -231,8 +231,6 @@ fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Resul
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ratchet_ipc::Payload;
 
     use super::*;
@@ -257,18 +255,7 @@ mod tests {
 
     fn push(recording: &mut Recording, count: usize) {
         for _ in 0..count {
-            let outcome = Outcome {
-                id: "a".into(),
-                item: None,
-                task: "t".into(),
-                host: None,
-                result: Ok(Payload::null()),
-                attempts: 1,
-                cached: false,
-                worker: None,
-                queued: Duration::ZERO,
-                duration: Duration::ZERO,
-            };
+            let outcome = Outcome::new("a", "t", Ok(Payload::null()));
             let job = Job::task("a", "t", Payload::null());
             let leaving = Leaving {
                 place: 0,

@@ -69,16 +69,15 @@ fn job(id: &str) -> Job {
 
 fn succeeded(job: &Job) -> Outcome {
     Outcome {
-        id: job.id.clone(),
-        item: None,
-        task: job.task_name().into(),
         host: job.host.clone(),
-        result: Ok(Payload::from_json(r#"{"width": 3}"#).unwrap()),
         attempts: 1,
-        cached: false,
-        worker: None,
         queued: Duration::from_micros(400),
         duration: Duration::from_millis(12),
+        ..Outcome::new(
+            job.id.clone(),
+            job.task_name(),
+            Ok(Payload::from_json(r#"{"width": 3}"#).unwrap()),
+        )
     }
 }
 

@@ -1,30 +1,49 @@
-//! Outcomes as result lines, written by hand: every job's outcome is written twice, for its reader and for
-//! the journal, and through a serializer that costs more than all else that is done for it.
+//! Outcomes as result lines, written by hand. Each outcome is written twice, for its reader and for the journal, and a
+//! serializer would take longer for that than all the rest takes that is done for a short job.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use ratchet_ipc::json::{write_decimal, write_string};
 
 use super::{Outcome, wire};
+use crate::scheduling::{Blocker, Waits};
+use crate::timestamp::Timestamp;
+
+/// Which attempts a result line tells one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptsShown {
+    /// No attempts.
+    None,
+    /// Only what does not follow from the rest of the line: the attempts of a job that had several.
+    Several,
+    /// All attempts.
+    All,
+}
 
 impl Outcome {
-    /// Appends the result line, without a line break: the very bytes that its `Serialize` makes with JSON,
-    /// several times faster.
+    /// Appends the result line, without a line break: the same bytes as those of [`Serialize`](serde::Serialize) with
+    /// JSON, several times faster. It tells the attempts of jobs that had several.
     ///
     /// ```
     /// use ratchet_runtime::{Outcome, Payload};
-    /// # use std::time::Duration;
+    /// use std::time::Duration;
     ///
-    /// # let outcome = Outcome {
-    /// #     id: "a".into(), item: None, task: "t".into(), host: None, result: Ok(Payload::null()), attempts: 1,
-    /// #     cached: false, worker: None, queued: Duration::ZERO, duration: Duration::from_micros(1500),
-    /// # };
+    /// let outcome = Outcome {
+    ///     duration: Duration::from_micros(1500),
+    ///     ..Outcome::new("a", "t", Ok(Payload::null()))
+    /// };
     /// let mut line = Vec::new();
     /// outcome.write_line(&mut line);
     /// assert_eq!(line, serde_json::to_vec(&outcome)?);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn write_line(&self, out: &mut Vec<u8>) {
+        self.write_line_with(AttemptsShown::Several, out);
+    }
+
+    /// Appends the result line, without a line break, with these attempts.
+    pub fn write_line_with(&self, shown: AttemptsShown, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"v\":");
         write_decimal(Self::VERSION.into(), out);
         out.extend_from_slice(b",\"id\":");
@@ -66,6 +85,56 @@ impl Outcome {
         write_millis(self.queued, out);
         out.extend_from_slice(b",\"duration_ms\":");
         write_millis(self.duration, out);
+        if let Some(slot) = self.slot {
+            out.extend_from_slice(b",\"slot\":");
+            write_decimal(slot.get().into(), out);
+        }
+        write_timestamp(b",\"started_at\":\"", self.started, out);
+        write_timestamp(b",\"ended_at\":\"", self.ended, out);
+        write_waits(&self.waits, out);
+        let attempts = match shown {
+            AttemptsShown::None => None,
+            AttemptsShown::Several => self.several.as_deref().map(Cow::Borrowed),
+            AttemptsShown::All => Some(self.attempts_detail()),
+        };
+        if let Some(attempts) = attempts {
+            out.extend_from_slice(b",\"attempts_detail\":");
+            wire::write_attempts(&attempts, out);
+            if let Some(left_out) = attempts.left_out() {
+                out.extend_from_slice(b",\"attempts_left_out\":");
+                wire::write_left_out(left_out, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_timestamp(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
+    if let Some(at) = at {
+        out.extend_from_slice(name);
+        out.extend_from_slice(&at.to_text());
+        out.push(b'"');
+    }
+}
+
+fn write_waits(waits: &Waits, out: &mut Vec<u8>) {
+    let mut before: &[u8] = b",\"waited\":{";
+    for (blocker, time) in wire::told(waits) {
+        out.extend_from_slice(before);
+        before = b",";
+        match blocker {
+            // A name may have any character.
+            Blocker::Limit(_) => write_string(&blocker.word(), out),
+            plain => {
+                out.push(b'"');
+                out.extend_from_slice(plain.word().as_bytes());
+                out.push(b'"');
+            }
+        }
+        out.push(b':');
+        write_millis(time, out);
+    }
+    if before == b"," {
         out.push(b'}');
     }
 }
@@ -92,10 +161,10 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::ids::WorkerName;
+    use crate::ids::{SlotNumber, WorkerName};
     use crate::item::ItemName;
     use crate::os::OutputExcerpt;
-    use crate::outcome::{Class, Failure};
+    use crate::outcome::{AttemptDetail, AttemptEnd, Attempts, Class, Failure};
 
     fn failure() -> impl Strategy<Value = Failure> {
         let parts = (
@@ -117,6 +186,53 @@ mod tests {
         })
     }
 
+    fn waits() -> impl Strategy<Value = Waits> {
+        let blocker = prop_oneof![
+            Just(Blocker::Needs),
+            Just(Blocker::Worker),
+            Just(Blocker::Slot),
+            ".{0,4}".prop_map(|name| Blocker::Limit(name.into())),
+        ];
+        let time = prop_oneof![0_u64..2_000, 0_u64..3_000_000_000_000_000];
+        let times = proptest::collection::vec((blocker, time.prop_map(Duration::from_nanos)), 0..4);
+        times.prop_map(|times| times.into_iter().collect())
+    }
+
+    fn attempts() -> impl Strategy<Value = Option<Box<Attempts>>> {
+        let end = prop_oneof![
+            Just(AttemptEnd::Succeeded),
+            Just(AttemptEnd::Returned),
+            proptest::sample::select(&Class::ALL[..]).prop_map(AttemptEnd::Failed),
+        ];
+        let attempt = (
+            any::<u32>(),
+            proptest::option::of(0_u64..9),
+            any::<u32>(),
+            end,
+        );
+        let attempt = attempt.prop_map(|(number, worker, time, end)| AttemptDetail {
+            number,
+            slot: SlotNumber::new(number % 3),
+            worker: worker.map(|number| WorkerName::new("w\"", number)),
+            started: Timestamp::from_millis(1_790_000_000_000 + u64::from(time)),
+            duration: Duration::from_micros(time.into()),
+            end,
+        });
+        let list = proptest::collection::vec(attempt, 0..40).prop_map(|list| {
+            let mut attempts = Attempts::default();
+            for attempt in list {
+                attempts.push(attempt);
+            }
+            Box::new(attempts)
+        });
+        proptest::option::of(list)
+    }
+
+    fn times() -> impl Strategy<Value = (Option<Timestamp>, Option<Timestamp>)> {
+        let time = || proptest::option::of(any::<u64>().prop_map(Timestamp::from_millis));
+        (time(), time())
+    }
+
     fn outcome() -> impl Strategy<Value = Outcome> {
         let result = prop_oneof![
             ".{0,8}".prop_map(|text| Ok(Payload::from_text(&text))),
@@ -129,9 +245,16 @@ mod tests {
             proptest::option::of(".{0,6}"),
             (result, any::<u32>(), any::<bool>()),
             (proptest::option::of(0_u64..99), micros(), micros()),
+            (0_u32..3, times(), waits(), attempts()),
         );
         parts.prop_map(
-            |((id, item, task), host, (result, attempts, cached), (worker, queued, duration))| {
+            |(
+                (id, item, task),
+                host,
+                (result, attempts, cached),
+                (worker, queued, duration),
+                (slot, (started, ended), waits, several),
+            )| {
                 Outcome {
                     id: id.into(),
                     item: item.map(|item| ItemName::new(&item)),
@@ -143,6 +266,11 @@ mod tests {
                     worker: worker.map(|number| WorkerName::new("é\"", number)),
                     queued: Duration::from_micros(queued),
                     duration: Duration::from_micros(duration),
+                    slot: SlotNumber::new(slot),
+                    started,
+                    ended,
+                    waits,
+                    several,
                 }
             },
         )
@@ -155,6 +283,33 @@ mod tests {
             outcome.write_line(&mut line);
             let expected = format!("before {}", serde_json::to_string(&outcome).unwrap());
             prop_assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_line_that_is_read_and_written_again_is_the_same(outcome in outcome()) {
+            let mut line = Vec::new();
+            outcome.write_line(&mut line);
+            let read: Outcome = serde_json::from_slice(&line).unwrap();
+            let mut again = Vec::new();
+            read.write_line(&mut again);
+            // The retry delay is told to the microsecond, and whether an attempt failed by its class.
+            prop_assert_eq!(String::from_utf8(again), String::from_utf8(line));
+        }
+
+        #[test]
+        fn lines_differ_by_their_attempts_alone(outcome in outcome()) {
+            let line = |shown| {
+                let mut line = Vec::new();
+                outcome.write_line_with(shown, &mut line);
+                serde_json::from_slice::<serde_json::Map<_, _>>(&line).unwrap()
+            };
+            let (none, several, mut all) =
+                (line(AttemptsShown::None), line(AttemptsShown::Several), line(AttemptsShown::All));
+            prop_assert!(all.contains_key("attempts_detail"));
+            prop_assert_eq!(several.contains_key("attempts_detail"), outcome.several.is_some());
+            all.remove("attempts_detail");
+            all.remove("attempts_left_out");
+            prop_assert_eq!(none, all);
         }
     }
 }

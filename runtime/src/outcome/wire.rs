@@ -1,18 +1,21 @@
-//! Outcomes as result lines.
+//! Outcomes as result lines, by serde: the one definition of what stands in a line. `line.rs` writes the same bytes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Class, Failure, Outcome, Status};
-use crate::ids::WorkerName;
+use super::{AttemptDetail, AttemptEnd, Attempts, Class, Failure, LeftOut, Outcome, Status};
+use crate::ids::{SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
+use crate::scheduling::{Blocker, Waits};
+use crate::timestamp::Timestamp;
 
-/// A result line. What is not there is not said.
+/// A result line. A field that is absent is not known, or is 0.
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
     v: u32,
@@ -27,7 +30,7 @@ struct Line<'a> {
     )]
     result: Option<Cow<'a, Payload>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<Wrong<'a>>,
+    error: Option<FailureLine<'a>>,
     attempts: u32,
     cached: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,10 +40,162 @@ struct Line<'a> {
     worker: Option<Cow<'a, WorkerName>>,
     queued_ms: Milliseconds,
     duration_ms: Milliseconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<SlotNumber>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waited: Option<WaitsLine<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts_detail: Option<Vec<AttemptLine<'a>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts_left_out: Option<LeftOutLine>,
 }
 
+/// The time that a job waited, by the words of what it waited for.
+struct WaitsLine<'a>(Cow<'a, Waits>);
+
+/// An attempt as it stands in a result line.
 #[derive(Serialize, Deserialize)]
-struct Wrong<'a> {
+struct AttemptLine<'a> {
+    number: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<SlotNumber>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worker: Option<Cow<'a, WorkerName>>,
+    started_at: Timestamp,
+    /// For readers: it follows from the start and the duration.
+    #[serde(skip_deserializing)]
+    ended_at: Option<Timestamp>,
+    duration_ms: Milliseconds,
+    status: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<Class>,
+    /// Absent where it is true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    charged: bool,
+}
+
+/// Attempts that are not told one by one, as they stand in a result line.
+#[derive(Serialize, Deserialize)]
+struct LeftOutLine {
+    after: usize,
+    count: u64,
+    duration_ms: Milliseconds,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it may skip by reference"
+)]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+impl Serialize for WaitsLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let times = told(&self.0).map(|(blocker, time)| (blocker.word(), Milliseconds(time)));
+        serializer.collect_map(times)
+    }
+}
+
+impl<'de> Deserialize<'de> for WaitsLine<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let times = BTreeMap::<String, Milliseconds>::deserialize(deserializer)?;
+        // Words of later versions are passed over.
+        let known = times
+            .into_iter()
+            .filter_map(|(word, time)| Some((Blocker::from_word(&word)?, time.0)));
+        Ok(Self(Cow::Owned(known.collect())))
+    }
+}
+
+/// The waits that a line tells: those of less than a microsecond would be 0.
+pub(super) fn told(waits: &Waits) -> impl Iterator<Item = (&Blocker, Duration)> {
+    waits.iter().filter(|(_, time)| time.as_micros() > 0)
+}
+
+impl<'a> From<&'a AttemptDetail> for AttemptLine<'a> {
+    fn from(attempt: &'a AttemptDetail) -> Self {
+        Self {
+            number: attempt.number,
+            slot: attempt.slot,
+            worker: attempt.worker.as_ref().map(Cow::Borrowed),
+            started_at: attempt.started,
+            ended_at: Some(attempt.started.after(attempt.duration)),
+            duration_ms: Milliseconds(attempt.duration),
+            status: Cow::Borrowed(attempt.end.word()),
+            class: attempt.end.class(),
+            charged: attempt.end.is_charged(),
+        }
+    }
+}
+
+impl From<AttemptLine<'_>> for AttemptDetail {
+    fn from(line: AttemptLine<'_>) -> Self {
+        Self {
+            number: line.number,
+            slot: line.slot,
+            worker: line.worker.map(Cow::into_owned),
+            started: line.started_at,
+            duration: line.duration_ms.0,
+            end: match (line.charged, line.class) {
+                (false, _) => AttemptEnd::Returned,
+                (true, Some(class)) => AttemptEnd::Failed(class),
+                (true, None) => AttemptEnd::Succeeded,
+            },
+        }
+    }
+}
+
+impl From<LeftOut> for LeftOutLine {
+    fn from(left_out: LeftOut) -> Self {
+        Self {
+            after: left_out.after,
+            count: left_out.count,
+            duration_ms: Milliseconds(left_out.duration),
+        }
+    }
+}
+
+impl From<LeftOutLine> for LeftOut {
+    fn from(line: LeftOutLine) -> Self {
+        Self {
+            after: line.after,
+            count: line.count,
+            duration: line.duration_ms.0,
+        }
+    }
+}
+
+/// Appends the attempts of a job as they stand in a result line.
+pub(super) fn write_attempts(attempts: &Attempts, out: &mut Vec<u8>) {
+    let lines: Vec<AttemptLine<'_>> = attempts.told().iter().map(AttemptLine::from).collect();
+    write_json(&lines, out);
+}
+
+/// Appends what is told of attempts that are left out.
+pub(super) fn write_left_out(left_out: LeftOut, out: &mut Vec<u8>) {
+    write_json(&LeftOutLine::from(left_out), out);
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "memory takes every byte, and each key of a line is a text"
+)]
+fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("texts and numbers are written into memory");
+}
+
+/// A failure as it stands in a result line.
+#[derive(Serialize, Deserialize)]
+struct FailureLine<'a> {
     class: Class,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, str>>,
@@ -68,7 +223,7 @@ struct Wrong<'a> {
     stderr_gap_at: Option<u64>,
 }
 
-/// What is there, `null` included: that is a payload like any other.
+/// Reads a field that is there, `null` included, since `null` is a payload like any other.
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -112,8 +267,9 @@ impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (result, error) = match &self.result {
             Ok(result) => (Some(Cow::Borrowed(result)), None),
-            Err(failure) => (None, Some(Wrong::from(&**failure))),
+            Err(failure) => (None, Some(FailureLine::from(&**failure))),
         };
+        let several = self.several.as_deref();
         Line {
             v: Self::VERSION,
             id: Cow::Borrowed(&self.id),
@@ -128,6 +284,15 @@ impl Serialize for Outcome {
             worker: self.worker.as_ref().map(Cow::Borrowed),
             queued_ms: Milliseconds(self.queued),
             duration_ms: Milliseconds(self.duration),
+            slot: self.slot,
+            started_at: self.started,
+            ended_at: self.ended,
+            waited: told(&self.waits)
+                .next()
+                .map(|_| WaitsLine(Cow::Borrowed(&self.waits))),
+            attempts_detail: several
+                .map(|several| several.told().iter().map(AttemptLine::from).collect()),
+            attempts_left_out: several.and_then(Attempts::left_out).map(LeftOutLine::from),
         }
         .serialize(serializer)
     }
@@ -135,11 +300,10 @@ impl Serialize for Outcome {
 
 /// Appends a failure as it stands in a result line.
 pub(super) fn write_failure(failure: &Failure, out: &mut Vec<u8>) {
-    // Text and numbers into memory: there is nothing that could fail.
-    let _ = serde_json::to_writer(out, &Wrong::from(failure));
+    write_json(&FailureLine::from(failure), out);
 }
 
-impl<'a> From<&'a Failure> for Wrong<'a> {
+impl<'a> From<&'a Failure> for FailureLine<'a> {
     fn from(failure: &'a Failure) -> Self {
         let text = |output: &'a Option<OutputExcerpt>| output.as_deref().map(Cow::Borrowed);
         let dropped = |output: &Option<OutputExcerpt>| {
@@ -167,8 +331,8 @@ impl<'a> From<&'a Failure> for Wrong<'a> {
     }
 }
 
-impl From<Wrong<'_>> for Failure {
-    fn from(wrong: Wrong<'_>) -> Self {
+impl From<FailureLine<'_>> for Failure {
+    fn from(wrong: FailureLine<'_>) -> Self {
         let output = |text: Option<Cow<'_, str>>, dropped: Option<u64>, gap_at| {
             let dropped = dropped.unwrap_or_default();
             text.map(|text| OutputExcerpt::from_parts(text.into_owned(), dropped, gap_at))
@@ -214,6 +378,17 @@ impl<'de> Deserialize<'de> for Outcome {
             worker: line.worker.map(Cow::into_owned),
             queued: line.queued_ms.0,
             duration: line.duration_ms.0,
+            slot: line.slot,
+            started: line.started_at,
+            ended: line.ended_at,
+            waits: line
+                .waited
+                .map_or_else(Waits::default, |waits| waits.0.into_owned()),
+            several: line.attempts_detail.map(|told| {
+                let told = told.into_iter().map(AttemptDetail::from).collect();
+                let left_out = line.attempts_left_out.map(LeftOut::from);
+                Box::new(Attempts::from_parts(told, left_out))
+            }),
         };
         if outcome.status() == line.status {
             Ok(outcome)
@@ -233,17 +408,83 @@ mod tests {
 
     fn outcome() -> Outcome {
         Outcome {
-            id: "a".into(),
-            item: None,
-            task: "resize".into(),
             host: Some("web1".into()),
-            result: Ok(Payload::from_json(r#"{"w":3}"#).unwrap()),
             attempts: 1,
-            cached: false,
             worker: Some(WorkerName::new("resize", 2)),
             queued: Duration::from_micros(400),
             duration: Duration::from_micros(12_100),
+            ..Outcome::new("a", "resize", Ok(Payload::from_json(r#"{"w":3}"#).unwrap()))
         }
+    }
+
+    #[test]
+    fn a_line_tells_when_and_why_a_job_waited_and_each_of_several_attempts() {
+        let mut attempts = Attempts::default();
+        let first = AttemptDetail {
+            number: 1,
+            slot: SlotNumber::new(2),
+            worker: Some(WorkerName::new("resize", 1)),
+            started: Timestamp::from_millis(1_790_000_000_123),
+            duration: Duration::from_micros(1_500),
+            end: AttemptEnd::Failed(Class::Exit),
+        };
+        let returned = AttemptDetail {
+            number: 2,
+            worker: None,
+            end: AttemptEnd::Returned,
+            duration: Duration::ZERO,
+            ..first.clone()
+        };
+        let last = AttemptDetail {
+            number: 2,
+            slot: None,
+            worker: None,
+            end: AttemptEnd::Succeeded,
+            ..first.clone()
+        };
+        for attempt in [first, returned, last] {
+            attempts.push(attempt);
+        }
+        let outcome = Outcome {
+            slot: SlotNumber::new(1),
+            started: Some(Timestamp::from_millis(1_790_000_000_123)),
+            ended: Some(Timestamp::from_millis(1_790_000_001_000)),
+            waits: [
+                (Blocker::Limit("d\"b".into()), Duration::from_micros(100)),
+                (Blocker::Slot, Duration::from_millis(2)),
+                (Blocker::Worker, Duration::from_nanos(3)),
+            ]
+            .into_iter()
+            .collect(),
+            several: Some(Box::new(attempts)),
+            ..outcome()
+        };
+        let line = serde_json::to_string(&outcome).unwrap();
+        let (_, added) = line.split_once(r#""duration_ms":12.1,"#).unwrap();
+        assert_eq!(
+            added,
+            concat!(
+                r#""slot":1,"started_at":"2026-09-21T14:13:20.123Z","ended_at":"2026-09-21T14:13:21.000Z","#,
+                r#""waited":{"limit:d\"b":0.1,"slot":2},"attempts_detail":["#,
+                r#"{"number":1,"slot":2,"worker":"resize/1","started_at":"2026-09-21T14:13:20.123Z","#,
+                r#""ended_at":"2026-09-21T14:13:20.124Z","duration_ms":1.5,"status":"failed","class":"exit"},"#,
+                r#"{"number":2,"slot":2,"started_at":"2026-09-21T14:13:20.123Z","#,
+                r#""ended_at":"2026-09-21T14:13:20.123Z","duration_ms":0,"status":"returned","charged":false},"#,
+                r#"{"number":2,"started_at":"2026-09-21T14:13:20.123Z","#,
+                r#""ended_at":"2026-09-21T14:13:20.124Z","duration_ms":1.5,"status":"succeeded"}]}"#,
+            )
+        );
+        let read: Outcome = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.waits.of(&Blocker::Slot), Duration::from_millis(2));
+        // What is told to the microsecond is read to the microsecond.
+        let outcome = Outcome {
+            waits: read.waits.clone(),
+            ..outcome
+        };
+        assert_eq!(read, outcome);
+
+        let later = line.replace(r#""slot":2}"#, r#""slot":2,"connect":7}"#);
+        assert_eq!(serde_json::from_str::<Outcome>(&later).unwrap(), outcome);
     }
 
     #[test]

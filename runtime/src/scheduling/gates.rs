@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
+use super::scheduler::Clocks;
 
 /// Jobs that share everything but their place: kind, slots, named limits.
 ///
@@ -27,6 +28,8 @@ pub(super) struct Group {
     pub(super) plain: u32,
     /// How many lanes there are.
     pub(super) lane_count: u32,
+    /// How long its jobs have lacked what, where somebody asks.
+    pub(super) clocks: Clocks,
     /// The first group of its kind, which stays for the next fully parallel job.
     pub(super) lasting: bool,
 }
@@ -44,6 +47,7 @@ impl Default for Group {
             seat: NOWHERE,
             plain: NOWHERE,
             lane_count: 0,
+            clocks: Clocks::default(),
             lasting: false,
         }
     }

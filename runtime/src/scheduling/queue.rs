@@ -9,8 +9,9 @@
 
 use super::heap::{Heap, NOWHERE};
 use super::priority::{Priority, Rank};
+use super::scheduler::PlaceClock;
 use super::slab::Slab;
-use crate::ids::Ticket;
+use crate::ids::{SlotNumber, Ticket};
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) struct Job {
     after: u32,
     /// How many of its needs have not succeeded yet.
     pub(super) needs_left: u32,
+    /// The first slot that it fills, while it runs.
+    pub(super) slot: Option<SlotNumber>,
     pub(super) dependents: Vec<Ticket>,
 }
 
@@ -62,6 +65,7 @@ impl Job {
             before: NOWHERE,
             after: NOWHERE,
             needs_left: 0,
+            slot: None,
             dependents: Vec::new(),
         }
     }
@@ -100,6 +104,8 @@ pub(super) struct Lane {
     pub(super) jobs: u32,
     /// Those of them that wait.
     pub(super) waiting: u32,
+    /// How long its place has let nobody pass, where somebody asks.
+    pub(super) clock: Option<Box<PlaceClock>>,
     head: Option<(Rank, u32)>,
     lists: [List; 4],
     late: Heap,
@@ -120,6 +126,7 @@ impl Lane {
             seat: NOWHERE,
             jobs: 0,
             waiting: 0,
+            clock: None,
             head: None,
             lists: [EMPTY; 4],
             late: Heap::default(),

@@ -1,5 +1,6 @@
 //! Who may run now.
 
+mod accounting;
 mod ahead;
 mod change;
 mod inspect;
@@ -8,6 +9,7 @@ mod pop;
 mod push;
 mod settle;
 
+pub(super) use accounting::{Clocks, PlaceClock};
 pub use inspect::{KeyState, LimitState, Load};
 pub use settle::{Cancelled, End};
 
@@ -22,8 +24,9 @@ use super::limits::{Limit, Quota};
 use super::priority::{Ageing, Rank};
 use super::queue::{Job, Lane};
 use super::slab::Slab;
+use super::slots::SlotNumbers;
 use crate::Error;
-use crate::ids::Ticket;
+use crate::ids::{SlotNumber, Ticket};
 use crate::scheduling::closest;
 use crate::table::Table;
 
@@ -214,6 +217,11 @@ pub struct Scheduler {
     /// How many jobs, waiting or running, are of each weight above one.
     heavy: BTreeMap<u32, u32>,
     quiet: u32,
+    numbers: SlotNumbers,
+    /// The slots of running jobs that fill several, without the first of each.
+    more_numbers: Table<u32, Vec<SlotNumber>>,
+    /// How long jobs wait for what, if somebody asks.
+    accounting: Option<Box<accounting::Accounting>>,
 
     gates: Slab<Gate>,
     /// Gates that may let somebody pass, by the first group waiting there.
@@ -273,6 +281,9 @@ impl Scheduler {
             weights: Vec::new(),
             heavy: BTreeMap::new(),
             quiet: 0,
+            numbers: SlotNumbers::default(),
+            more_numbers: Table::default(),
+            accounting: None,
             gates: Slab::new(),
             open: Heap::default(),
             delayed: Heap::default(),
@@ -338,7 +349,9 @@ impl Scheduler {
 
     /// Time goes forward only; a moment before the last one is taken as the last one.
     fn tell_time(&mut self, now: Instant) {
-        self.now = self.now.max(since(self.epoch, now));
+        let to = self.now.max(since(self.epoch, now));
+        self.charge(to - self.now);
+        self.now = to;
     }
 
     fn moment(&self, nanos: u64) -> Instant {

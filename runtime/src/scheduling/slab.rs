@@ -46,6 +46,12 @@ impl<T: Default> Slab<T> {
         self.slots.get(id as usize)
     }
 
+    /// The number above all ids, free ones included.
+    pub(super) fn capacity(&self) -> u32 {
+        // Ids are u32, so their number is.
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

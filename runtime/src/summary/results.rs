@@ -19,14 +19,15 @@ use crate::outcome::{Failure, Outcome, Status};
 /// use ratchet_runtime::{Class, Failure, Outcome, Payload, Status};
 ///
 /// let outcome = |id: &str, host: &str, result| Outcome {
-///     id: id.into(), task: "ping".into(), host: Some(host.into()), result, attempts: 1, cached: false,
-///     item: None,
-///     worker: None, queued: Duration::ZERO, duration: Duration::from_millis(20),
+///     host: Some(host.into()),
+///     attempts: 1,
+///     duration: Duration::from_millis(20),
+///     ..Outcome::new(id, "ping", result)
 /// };
 /// let refused = Failure::new(Class::Task, "connection refused");
 /// let outcomes = [
 ///     outcome("a", "web1", Ok(Payload::null())),
-///     outcome("b", "web2", Err(Box::new(refused))),
+///     outcome("b", "web2", Err(refused)),
 /// ];
 ///
 /// assert_eq!(outcomes.success_rate(), 50.0);

@@ -11,16 +11,11 @@ const MS: Duration = Duration::from_millis(1);
 
 fn succeeded(id: &str) -> Outcome {
     Outcome {
-        id: id.into(),
-        item: None,
-        task: "t".into(),
         host: Some("web1".into()),
-        result: Ok(Payload::null()),
         attempts: 1,
-        cached: false,
-        worker: None,
         queued: MS,
         duration: 10 * MS,
+        ..Outcome::new(id, "t", Ok(Payload::null()))
     }
 }
 
@@ -69,6 +64,7 @@ fn started(id: &str) -> Event {
         item: None,
         id: id.into(),
         attempt: 1,
+        slot: None,
         worker: None,
     }
 }

@@ -18,16 +18,10 @@ fn at(minute: u64) -> SystemTime {
 
 fn outcome(id: &str, result: Result<Payload, Failure>) -> Outcome {
     Outcome {
-        id: id.into(),
-        item: None,
-        task: "resize".into(),
-        host: None,
-        result: result.map_err(Box::new),
         attempts: 1,
-        cached: false,
-        worker: None,
         queued: Duration::from_micros(400),
         duration: Duration::from_millis(120),
+        ..Outcome::new(id, "resize", result)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{Run, RunState};
 use ratchet_runtime::summary::Tally;
-use ratchet_runtime::{History, RunStore, Summary};
+use ratchet_runtime::{AttemptsShown, History, RunStore, Summary, Waits};
 
 use super::list::{tone, word};
 use super::{folder, named_or_last, style, what};
@@ -20,7 +20,7 @@ use crate::folders::Folders;
 use crate::invocation::Invocation;
 use crate::output::{Destination, Output};
 use crate::readable::{ago, timestamp};
-use crate::report::{HumanSummary, ResultFormat, describe, report};
+use crate::report::{self, HumanSummary, ResultFormat, describe};
 use crate::style::Style;
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
@@ -84,7 +84,7 @@ fn complaints(run: &Run, history: &History) -> String {
     out
 }
 
-/// Writes every result in the format in which the run itself would have written it.
+/// Writes every result in the format in which the run itself would have written it with `-v`.
 pub(super) fn results(
     run: &Run,
     history: &History,
@@ -93,7 +93,7 @@ pub(super) fn results(
     out: Output<'_>,
 ) -> Result<(), CliError> {
     let started = history.header().started;
-    let mut report = report(format, out, Style::PLAIN, started)?;
+    let mut report = report::report(format, AttemptsShown::All, out, Style::PLAIN, started)?;
     let mut tally = Tally::default();
     for outcome in history.outcomes() {
         let outcome = outcome?;
@@ -114,13 +114,20 @@ pub(super) fn human(
 ) -> Result<(), CliError> {
     out.write(head(run, history, now, style).as_bytes())?;
     let (mut tally, mut human_summary) = (Tally::default(), HumanSummary::default());
+    let mut waited = Waits::default();
     for outcome in history.outcomes() {
         let outcome = outcome?;
         tally.record(&outcome);
         human_summary.add(&outcome);
+        waited.add_all(&outcome.waits);
         if !outcome.is_success() {
             out.write(describe(&outcome, style).as_bytes())?;
+            out.write(report::times(&outcome).as_bytes())?;
         }
+    }
+    if !waited.is_empty() {
+        let waited = report::waits(&waited);
+        out.write(format!("all jobs together waited {waited}\n").as_bytes())?;
     }
     let rerun = format!("ratchet resume {}", run.id);
     let rerun = match &run.state {

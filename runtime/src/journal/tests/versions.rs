@@ -1,6 +1,10 @@
 //! What is written and read, to the letter, and what is refused because of its version.
 
 use super::*;
+use crate::ids::{SlotNumber, WorkerName};
+use crate::outcome::{AttemptDetail, AttemptEnd, Attempts};
+use crate::scheduling::Blocker;
+use crate::timestamp::Timestamp;
 
 fn is_everything(history: &History) {
     assert_eq!(history.header(), &header());
@@ -39,6 +43,77 @@ fn version_1_is_read_and_is_what_is_written() {
     is_everything(&History::load(&path).unwrap());
     let written = fs::read_to_string(&path).unwrap();
     assert_eq!(written, String::from_utf8_lossy(VERSION_1));
+}
+
+/// Version 1 as it has been written since outcomes have times. Older programs pass over what is new in it.
+const WITH_TIMES: &[u8] = include_bytes!("version-1-with-times.journal");
+
+/// A job of two attempts, and one of a single attempt.
+fn with_times() -> [(Job, Outcome); 2] {
+    let started = Timestamp::from_millis(1_790_000_000_123);
+    let micros = Duration::from_micros;
+    let first = AttemptDetail {
+        number: 1,
+        slot: SlotNumber::new(2),
+        worker: Some(WorkerName::new("resize", 1)),
+        started,
+        duration: micros(1_500),
+        end: AttemptEnd::Failed(Class::Crash),
+    };
+    let second = AttemptDetail {
+        number: 2,
+        slot: SlotNumber::new(1),
+        worker: Some(WorkerName::new("resize", 2)),
+        started: Timestamp::from_millis(1_790_000_000_988),
+        duration: micros(12_000),
+        end: AttemptEnd::Succeeded,
+    };
+    let mut several = Attempts::default();
+    several.push(first);
+    several.push(second);
+    let waits = [
+        (Blocker::Retry, micros(100)),
+        (Blocker::Limit("db".into()), micros(200)),
+        (Blocker::Slot, micros(100)),
+    ];
+    let a = Outcome {
+        attempts: 2,
+        worker: Some(WorkerName::new("resize", 2)),
+        slot: SlotNumber::new(1),
+        started: Some(started),
+        ended: Some(Timestamp::from_millis(1_790_000_001_000)),
+        waits: waits.into_iter().collect(),
+        several: Some(Box::new(several)),
+        ..succeeded(&job("a"))
+    };
+    let b = Outcome {
+        slot: SlotNumber::new(3),
+        started: Some(started),
+        ended: Some(started.after(micros(12_000))),
+        waits: [(Blocker::Worker, micros(400))].into_iter().collect(),
+        ..succeeded(&job("b"))
+    };
+    [(job("a"), a), (job("b"), b)]
+}
+
+#[test]
+fn the_times_of_jobs_and_attempts_are_written_and_read() {
+    let (_folder, path) = folder();
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    for (job, outcome) in with_times() {
+        journal.append(&job, &outcome).unwrap();
+    }
+    drop(journal);
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(written, String::from_utf8_lossy(WITH_TIMES));
+
+    fs::write(&path, WITH_TIMES).unwrap();
+    let history = History::load(&path).unwrap();
+    assert_eq!((history.damage(), history.torn()), (&[][..], None));
+    for (job, outcome) in with_times() {
+        let recorded = history.find_job(&job).unwrap();
+        assert_eq!(history.outcome(&recorded).unwrap(), outcome);
+    }
 }
 
 #[test]

@@ -97,7 +97,11 @@ impl Scheduler {
         ahead: Ticket,
     ) -> Result<Vec<Ticket>, Error> {
         let id = self.find_ahead(ahead)?;
+        let before = self.find_running(ended)?;
+        // The number passes on, and is free at no moment.
+        let slot = self.jobs[before].slot.take();
         let skipped = self.end(ended, end)?;
+        self.jobs[id].slot = slot;
         let lane = self.jobs[id].lane;
         self.jobs[id].standing = Standing::Running;
         self.ahead -= 1;

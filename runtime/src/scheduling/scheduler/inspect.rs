@@ -5,7 +5,7 @@ use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
 use super::Scheduler;
-use crate::ids::Ticket;
+use crate::ids::{SlotNumber, Ticket};
 
 /// How much the scheduler holds, all of it in numbers of things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,12 @@ impl Scheduler {
     pub fn is_running(&self, ticket: Ticket) -> bool {
         self.find(ticket)
             .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
+    }
+
+    /// The slot that a running job fills, or the first of them: the lowest number that was free when it started, or that
+    /// of the job in whose place it began.
+    pub fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
+        self.find(ticket).ok().and_then(|id| self.jobs[id].slot)
     }
 
     /// Does this job wait for its not-before time?

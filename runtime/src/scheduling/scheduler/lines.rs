@@ -31,6 +31,7 @@ impl Alarm {
 impl Scheduler {
     /// A lane's head or its place changed: put it where it belongs in its group.
     pub(super) fn seat_lane(&mut self, lane: u32, may_go: bool) {
+        self.note_place(lane, may_go);
         let (group, seat) = (self.lanes[lane].group, self.lanes[lane].seat);
         let rank = match self.lanes[lane].head() {
             Some((rank, _)) if may_go => Some(rank),

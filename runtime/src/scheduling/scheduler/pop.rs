@@ -176,6 +176,11 @@ impl Scheduler {
             *free -= 1;
         }
         self.used += group.slots;
+        self.jobs[job].slot = Some(self.numbers.take());
+        if group.slots > 1 {
+            let more = (1..group.slots).map(|_| self.numbers.take()).collect();
+            self.more_numbers.insert(job, more);
+        }
         self.running += 1;
         self.waiting -= 1;
         self.hushed = group.alone;

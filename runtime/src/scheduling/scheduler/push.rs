@@ -95,6 +95,10 @@ impl Scheduler {
 
     /// Put a job in its lane, for the first time or again.
     pub(super) fn enter(&mut self, id: u32) {
+        // One that was sent ahead and comes back has waited all the time.
+        if self.jobs[id].standing != Standing::Ahead {
+            self.note_listed(id);
+        }
         let lane = self.jobs[id].lane;
         let first = self.lanes[lane].head();
         self.lanes[lane].insert(id, &mut self.jobs);

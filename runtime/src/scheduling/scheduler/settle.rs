@@ -135,6 +135,7 @@ impl Scheduler {
 
     /// A job that is in no lane waits for a moment that is yet to come.
     pub(super) fn delay(&mut self, id: u32, due: u64) {
+        self.note_delayed(id, due);
         let job = &mut self.jobs[id];
         job.standing = Standing::Delayed;
         let rank = Rank {
@@ -186,7 +187,7 @@ impl Scheduler {
         }
     }
 
-    fn find_running(&self, ticket: Ticket) -> Result<u32, Error> {
+    pub(super) fn find_running(&self, ticket: Ticket) -> Result<u32, Error> {
         let id = self.find(ticket)?;
         if self.jobs[id].standing != Standing::Running {
             return Err(Error::NotRunning { ticket });
@@ -202,6 +203,14 @@ impl Scheduler {
         self.hushed = false;
         let before = self.free();
         self.used -= self.groups[group].slots;
+        if let Some(number) = self.jobs[id].slot.take() {
+            self.numbers.give_back(number);
+        }
+        if self.groups[group].slots > 1 {
+            for number in self.more_numbers.remove(&id).unwrap_or_default() {
+                self.numbers.give_back(number);
+            }
+        }
         self.reopen_weights(before);
         self.reopen_quiet();
         for number in 0..self.groups[group].limits.len() {
@@ -252,6 +261,8 @@ impl Scheduler {
 
     /// Remove all trace of a job that neither waits nor runs. Returns who needed it.
     fn forget(&mut self, id: u32) -> Vec<Ticket> {
+        // Whoever wanted to know what it waited for has asked by now; another job may get its number.
+        self.take_note(id);
         let job = self.jobs.remove(id);
         let lane = job.lane;
         let group = self.lanes[lane].group;

@@ -1,0 +1,125 @@
+//! When a job ran and what it waited for, for people.
+
+use std::fmt::Write as _;
+
+use ratchet_runtime::{AttemptEnd, Outcome, Waits};
+
+use crate::escape::plain;
+use crate::readable::duration;
+
+/// The lines on when a job began, what it waited for, and each of several attempts. What is not known is left out.
+pub(crate) fn times(outcome: &Outcome) -> String {
+    let mut parts = Vec::new();
+    if let Some(started) = outcome.started {
+        parts.push(format!("began {started}"));
+    }
+    if !outcome.waits.is_empty() {
+        parts.push(format!("waited {}", waits(&outcome.waits)));
+    }
+    let mut text = String::new();
+    if !parts.is_empty() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {}", parts.join(", "));
+    }
+    let Some(attempts) = &outcome.several else {
+        return text;
+    };
+    let left_out = attempts.left_out();
+    for (number, attempt) in attempts.told().iter().enumerate() {
+        if let Some(rest) = left_out.filter(|rest| rest.after == number) {
+            let _ = writeln!(
+                text,
+                "  ({} more attempts in {})",
+                rest.count,
+                duration(rest.duration)
+            );
+        }
+        let end = match attempt.end {
+            AttemptEnd::Succeeded => "succeeded".to_owned(),
+            AttemptEnd::Failed(class) => class.to_string(),
+            AttemptEnd::Returned => "came back before it had begun".to_owned(),
+        };
+        let _ = write!(text, "  attempt {}: {end}", attempt.number);
+        if attempt.end.is_charged() {
+            let _ = write!(text, " after {}", duration(attempt.duration));
+        }
+        match (&attempt.worker, attempt.slot) {
+            (Some(worker), _) => {
+                let _ = write!(text, " on {}", plain(worker.as_str()));
+            }
+            (None, Some(slot)) => {
+                let _ = write!(text, " in slot {slot}");
+            }
+            (None, None) => {}
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// How long was waited in all, and for what, as in `4.2 s (worker 4.0 s, slot 200 ms)`.
+pub(crate) fn waits(waits: &Waits) -> String {
+    let named = waits
+        .iter()
+        .map(|(blocker, time)| format!("{} {}", plain(&blocker.word()), duration(time)));
+    let named: Vec<String> = named.collect();
+    format!("{} ({})", duration(waits.total()), named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ratchet_runtime::worker::WorkerName;
+    use ratchet_runtime::{
+        AttemptDetail, Attempts, Blocker, Class, Payload, SlotNumber, Timestamp,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_job_of_several_attempts_tells_each_and_what_it_waited_for() {
+        let mut attempts = Attempts::default();
+        for number in 1..=20 {
+            attempts.push(AttemptDetail {
+                number,
+                slot: SlotNumber::new(2),
+                worker: (number > 18).then(|| WorkerName::new("w", 1)),
+                started: Timestamp::from_millis(1_790_000_000_123),
+                duration: Duration::from_millis(1_500),
+                end: match number {
+                    1 => AttemptEnd::Returned,
+                    20 => AttemptEnd::Succeeded,
+                    _ => AttemptEnd::Failed(Class::Exit),
+                },
+            });
+        }
+        let outcome = Outcome {
+            started: Some(Timestamp::from_millis(1_790_000_000_123)),
+            waits: [
+                (Blocker::Slot, Duration::from_millis(200)),
+                (Blocker::Limit("d\u{1b}b".into()), Duration::from_secs(4)),
+            ]
+            .into_iter()
+            .collect(),
+            several: Some(Box::new(attempts)),
+            ..Outcome::new("a", "t", Ok(Payload::null()))
+        };
+        let text = times(&outcome);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 18);
+        assert!(lines[0].starts_with("  began 2026-09-21T14:13:20.123Z, waited 4.2 s (limit:d"));
+        assert!(lines[0].ends_with("b 4.0 s, slot 200 ms)"));
+        assert!(!text.contains('\u{1b}'));
+        assert_eq!(
+            lines[1],
+            "  attempt 1: came back before it had begun in slot 2"
+        );
+        assert_eq!(lines[2], "  attempt 2: exit after 1.5 s in slot 2");
+        assert_eq!(lines[9], "  (4 more attempts in 6.0 s)");
+        assert_eq!(lines[17], "  attempt 20: succeeded after 1.5 s on w/1");
+
+        let unknown = Outcome::new("a", "t", Ok(Payload::null()));
+        assert_eq!(times(&unknown), "");
+    }
+}

@@ -1,0 +1,435 @@
+//! How long each job waits for what.
+//!
+//! Thousands of jobs wait at once, and the scheduler looks only at the first of each lane, so nothing is counted for
+//! each job. Clocks are kept for what jobs have in common:
+//!
+//! - One clock runs while the run is paused, and then no other does.
+//! - A group has a clock for each thing that its jobs may lack: each of its limits, admission, a worker, a slot. One of
+//!   them runs at any moment: that of the first thing that the group lacks.
+//! - A lane with a place (a host or a rate key) has one more clock, which runs while the place lets nobody of the lane
+//!   pass. It runs instead of those clocks of the group that come after it in the order of blockers.
+//!
+//! A job takes note of what the clocks show when it comes into its lane. What they show more when it starts is what it
+//! waited for. At each moment exactly one clock runs for a job, so its waits add up to the time that it waited.
+
+use std::time::{Duration, Instant};
+
+use super::super::bucket::since;
+use super::super::gates::{Barred, Hold};
+use super::super::heap::NOWHERE;
+use super::super::waits::{Blocker, Waits};
+use super::Scheduler;
+use crate::Error;
+use crate::ids::Ticket;
+
+/// The places of the clocks that every group has.
+const ADMISSION: usize = 0;
+const WORKER: usize = 1;
+const SLOT: usize = 2;
+
+/// The clocks of a group, in nanoseconds.
+#[derive(Debug, Clone, Default)]
+pub(in crate::scheduling) struct Clocks {
+    /// One for each limit of the group, in the order of the limits; empty as long as all of them show 0.
+    limits: Box<[u64]>,
+    others: [u64; 3],
+}
+
+impl Clocks {
+    /// How much more these clocks show than earlier ones of the same group.
+    fn since(&self, earlier: &Self) -> Self {
+        let before = |number: usize| earlier.limits.get(number).copied().unwrap_or_default();
+        let limits = self.limits.iter().enumerate();
+        Self {
+            limits: limits.map(|(number, time)| time - before(number)).collect(),
+            others: std::array::from_fn(|at| self.others[at] - earlier.others[at]),
+        }
+    }
+
+    fn add(&mut self, more: &Self) {
+        if self.limits.len() < more.limits.len() {
+            let mut limits = std::mem::take(&mut self.limits).into_vec();
+            limits.resize(more.limits.len(), 0);
+            self.limits = limits.into();
+        }
+        for (time, more) in self.limits.iter_mut().zip(&more.limits) {
+            *time += more;
+        }
+        for (time, more) in self.others.iter_mut().zip(&more.others) {
+            *time += more;
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.limits.iter().chain(&self.others).sum()
+    }
+}
+
+/// The clock of a lane that has a place.
+#[derive(Debug, Default)]
+pub(in crate::scheduling) struct PlaceClock {
+    /// The time, without the present stop, for which the place has let nobody of the lane pass.
+    shown: u64,
+    /// What clocks of the group have shown more in that time: for this lane they stood still.
+    instead_of: Clocks,
+    /// What the clocks of the group showed when the present stop began, if there is one.
+    stopped_at: Option<Clocks>,
+}
+
+/// What is kept besides the clocks of groups and lanes.
+#[derive(Debug, Default)]
+pub(super) struct Accounting {
+    is_paused: bool,
+    is_held: bool,
+    paused: u64,
+    /// By the number of the job.
+    notes: Vec<Note>,
+}
+
+/// What is noted of a job that waits.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    mark: Mark,
+    /// What it waited for before the mark. Few jobs wait in more than one way between two attempts.
+    before: Option<Box<Waits>>,
+}
+
+/// How a job waits, and since when.
+#[derive(Debug, Clone, Default)]
+enum Mark {
+    /// It does not wait, or nobody asks for what.
+    #[default]
+    None,
+    /// It waits for its not-before time.
+    Delayed {
+        since: u64,
+        paused: u64,
+        /// Until then it is the delay of a retry.
+        retry_until: u64,
+        /// A breaker has put it off.
+        by_breaker: bool,
+    },
+    /// It waits in its lane.
+    Listed {
+        paused: u64,
+        place: u64,
+        clocks: Clocks,
+    },
+}
+
+/// What a group lacks first.
+enum Lacking {
+    /// A unit of the limit with this place among the limits of the group.
+    Limit(usize),
+    /// The thing of this place among the other clocks.
+    Other(usize),
+}
+
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the executor does not charge waits yet")
+)]
+impl Scheduler {
+    /// Has the scheduler know how long jobs wait for what. Without this it costs nothing.
+    pub(crate) fn keep_waits(&mut self) {
+        self.accounting = Some(Box::default());
+    }
+
+    /// Time has passed, of which so much with the whole process suspended. Whoever wants to know what jobs waited for
+    /// says this before any change at this moment: the time is charged to what was lacking until now.
+    pub(crate) fn pass_time(&mut self, now: Instant, suspended: Duration) {
+        let to = self.now.max(since(self.epoch, now));
+        let suspended = u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX);
+        let suspended = suspended.min(to - self.now);
+        if let Some(accounting) = &mut self.accounting {
+            accounting.paused += suspended;
+        }
+        self.charge(to - self.now - suspended);
+        self.now = to;
+        self.catch_up();
+    }
+
+    /// From now on the run is paused, or no longer.
+    pub(crate) fn set_paused(&mut self, is_paused: bool) {
+        if let Some(accounting) = &mut self.accounting {
+            accounting.is_paused = is_paused;
+        }
+    }
+
+    /// From now on new jobs are held back, or no longer.
+    pub(crate) fn set_held(&mut self, is_held: bool) {
+        if let Some(accounting) = &mut self.accounting {
+            accounting.is_held = is_held;
+        }
+    }
+
+    /// Adds what a job has waited for since it was pushed, since its last attempt ended, or since this was last asked.
+    /// It has begun, or leaves.
+    pub(crate) fn take_waits(&mut self, ticket: Ticket, waits: &mut Waits) -> Result<(), Error> {
+        let id = self.find(ticket)?;
+        let Some(note) = self.take_note(id) else {
+            return Ok(());
+        };
+        self.add_waits(id, &note.mark, waits);
+        if let Some(before) = note.before {
+            waits.add_all(&before);
+        }
+        Ok(())
+    }
+}
+
+impl Scheduler {
+    /// Charges time to what each group lacks.
+    pub(super) fn charge(&mut self, time: u64) {
+        let Some(accounting) = &mut self.accounting else {
+            return;
+        };
+        if time == 0 {
+            return;
+        }
+        if accounting.is_paused {
+            accounting.paused += time;
+            return;
+        }
+        let is_held = accounting.is_held;
+        // Groups are few: they differ by kinds, weights and limits, which are a user's settings.
+        for id in 0..self.groups.capacity() {
+            if !self.has_jobs(id) {
+                continue;
+            }
+            let lacking = self.lacking(id, is_held);
+            let group = &mut self.groups[id];
+            match lacking {
+                Lacking::Other(at) => group.clocks.others[at] += time,
+                Lacking::Limit(at) => {
+                    if group.clocks.limits.is_empty() {
+                        group.clocks.limits = vec![0; group.limits.len()].into();
+                    }
+                    group.clocks.limits[at] += time;
+                }
+            }
+        }
+    }
+
+    fn has_jobs(&self, group: u32) -> bool {
+        let group = &self.groups[group];
+        match group.lane_count {
+            0 => false,
+            // The lane of fully parallel jobs stays without jobs.
+            1 if group.plain != NOWHERE => self.lanes[group.plain].jobs > 0,
+            _ => true,
+        }
+    }
+
+    /// What the jobs of a group lack first, once they can go on from their place.
+    fn lacking(&self, id: u32, is_held: bool) -> Lacking {
+        let barred = self.obstacle(id).map(|gate| self.gates[gate].barred);
+        match barred {
+            Some(Barred::Limit(limit)) => {
+                let at = self.groups[id].limits.binary_search(&limit);
+                #[expect(
+                    clippy::expect_used,
+                    reason = "an obstacle of a group is one of its own limits, and they are in order"
+                )]
+                Lacking::Limit(at.expect("a group waits for a limit that it names"))
+            }
+            _ if is_held => Lacking::Other(ADMISSION),
+            Some(Barred::Kind) => Lacking::Other(WORKER),
+            // Nothing is lacking where jobs before it keep what it needs, or nothing is started for the moment.
+            Some(Barred::Slots | Barred::Quiet) | None => Lacking::Other(SLOT),
+        }
+    }
+
+    /// A job comes into its lane.
+    pub(super) fn note_listed(&mut self, id: u32) {
+        if self.accounting.is_none() {
+            return;
+        }
+        self.close_mark(id);
+        let (place, clocks) = self.lane_clocks(self.jobs[id].lane);
+        self.set_mark(id, |paused| Mark::Listed {
+            paused,
+            place,
+            clocks,
+        });
+    }
+
+    /// A job is to wait until this moment at least: after an attempt, or because a breaker puts it off.
+    pub(super) fn note_delayed(&mut self, id: u32, due: u64) {
+        let now = self.now;
+        let Some(accounting) = &mut self.accounting else {
+            return;
+        };
+        let mark = accounting.notes.get_mut(id as usize);
+        match mark.map(|note| &mut note.mark) {
+            None | Some(Mark::None) => self.set_mark(id, |paused| Mark::Delayed {
+                since: now,
+                paused,
+                retry_until: due,
+                by_breaker: false,
+            }),
+            Some(Mark::Delayed { by_breaker, .. }) => *by_breaker = true,
+            Some(Mark::Listed { .. }) => {
+                self.close_mark(id);
+                self.set_mark(id, |paused| Mark::Delayed {
+                    since: now,
+                    paused,
+                    retry_until: now,
+                    by_breaker: true,
+                });
+            }
+        }
+    }
+
+    /// A place lets jobs of a lane pass, or does not.
+    pub(super) fn note_place(&mut self, lane: u32, may_go: bool) {
+        if self.accounting.is_none() || self.lanes[lane].place == NOWHERE {
+            return;
+        }
+        let is_stopped = {
+            let clock = self.lanes[lane].clock.get_or_insert_default();
+            clock.stopped_at.is_some()
+        };
+        match (is_stopped, may_go) {
+            (false, true) | (true, false) => {}
+            (false, false) => {
+                let clocks = self.groups[self.lanes[lane].group].clocks.clone();
+                if let Some(clock) = &mut self.lanes[lane].clock {
+                    clock.stopped_at = Some(clocks);
+                }
+            }
+            (true, true) => {
+                let stop = self.present_stop(lane);
+                if let Some(clock) = &mut self.lanes[lane].clock {
+                    clock.shown += stop.sum();
+                    clock.instead_of.add(&stop);
+                    clock.stopped_at = None;
+                }
+            }
+        }
+    }
+
+    /// What the group's clocks have shown more since the place of a lane lets nobody pass, as far as the clock of the lane
+    /// runs instead of them.
+    fn present_stop(&self, lane: u32) -> Clocks {
+        let lane = &self.lanes[lane];
+        let stopped_at = lane
+            .clock
+            .as_ref()
+            .and_then(|clock| clock.stopped_at.as_ref());
+        let Some(stopped_at) = stopped_at else {
+            return Clocks::default();
+        };
+        let stop = self.groups[lane.group].clocks.since(stopped_at);
+        match self.places[lane.place].hold {
+            Hold::Host { .. } => stop,
+            // Limits come before the rate of a hint.
+            Hold::Key { .. } => Clocks {
+                limits: Box::default(),
+                ..stop
+            },
+        }
+    }
+
+    /// What the clock of a lane's place shows, and what the group's clocks show to this lane.
+    fn lane_clocks(&self, id: u32) -> (u64, Clocks) {
+        let lane = &self.lanes[id];
+        let clocks = &self.groups[lane.group].clocks;
+        let Some(clock) = &lane.clock else {
+            return (0, clocks.clone());
+        };
+        let stop = self.present_stop(id);
+        let shown = clock.shown + stop.sum();
+        (shown, clocks.since(&clock.instead_of).since(&stop))
+    }
+
+    fn set_mark(&mut self, id: u32, mark: impl FnOnce(u64) -> Mark) {
+        let Some(accounting) = &mut self.accounting else {
+            return;
+        };
+        let at = id as usize;
+        if accounting.notes.len() <= at {
+            accounting.notes.resize_with(at + 1, Note::default);
+        }
+        accounting.notes[at].mark = mark(accounting.paused);
+    }
+
+    pub(super) fn take_note(&mut self, id: u32) -> Option<Note> {
+        let notes = &mut self.accounting.as_mut()?.notes;
+        notes.get_mut(id as usize).map(std::mem::take)
+    }
+
+    /// A job waits in another way from now on.
+    fn close_mark(&mut self, id: u32) {
+        let Some(mut note) = self.take_note(id) else {
+            return;
+        };
+        let mut waits = Waits::default();
+        self.add_waits(id, &note.mark, &mut waits);
+        if !waits.is_empty() {
+            note.before.get_or_insert_default().add_all(&waits);
+        }
+        note.mark = Mark::None;
+        if let Some(accounting) = &mut self.accounting {
+            accounting.notes[id as usize] = note;
+        }
+    }
+
+    /// Adds what a job has waited for since a mark.
+    fn add_waits(&self, id: u32, mark: &Mark, waits: &mut Waits) {
+        let paused_now = self.accounting.as_ref().map_or(0, |known| known.paused);
+        let mut add = |blocker, time| waits.add(blocker, Duration::from_nanos(time));
+        match mark {
+            Mark::None => {}
+            Mark::Delayed {
+                since,
+                paused,
+                retry_until,
+                by_breaker,
+            } => {
+                let retry = (*retry_until).min(self.now).saturating_sub(*since);
+                let rest = self.now - since - retry;
+                let paused = rest.min(paused_now - paused);
+                let delay = if *by_breaker {
+                    Blocker::Breaker
+                } else {
+                    Blocker::Retry
+                };
+                add(Blocker::Retry, retry);
+                add(Blocker::Paused, paused);
+                add(delay, rest - paused);
+            }
+            Mark::Listed {
+                paused,
+                place,
+                clocks,
+            } => {
+                let lane = &self.lanes[self.jobs[id].lane];
+                let (shown, more) = self.lane_clocks(self.jobs[id].lane);
+                let more = more.since(clocks);
+                add(Blocker::Paused, paused_now - paused);
+                if lane.place != NOWHERE {
+                    let blocker = match self.places[lane.place].hold {
+                        Hold::Host { .. } => Blocker::Host,
+                        Hold::Key { .. } => Blocker::Rate,
+                    };
+                    add(blocker, shown - place);
+                }
+                let limits = &self.groups[lane.group].limits;
+                for (limit, time) in limits.iter().zip(&more.limits) {
+                    let blocker = match *limit {
+                        0 => Blocker::Global,
+                        limit => Blocker::Limit((&*self.limits[limit as usize].name).into()),
+                    };
+                    add(blocker, *time);
+                }
+                add(Blocker::Admission, more.others[ADMISSION]);
+                add(Blocker::Worker, more.others[WORKER]);
+                add(Blocker::Slot, more.others[SLOT]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

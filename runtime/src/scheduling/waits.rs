@@ -1,0 +1,201 @@
+//! How long jobs waited, by what kept them waiting.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+/// What keeps a job from running.
+///
+/// Where several things do, the first one counts, in the order of the variants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Blocker {
+    /// A job that has to succeed first.
+    Needs,
+    /// The delay before another attempt.
+    Retry,
+    /// The run is paused, or the whole process is suspended, as by Ctrl-Z.
+    Paused,
+    /// A breaker that lets no attempt through.
+    Breaker,
+    /// The cache, which looks for an earlier result or waits for that of a job that is the same.
+    Cache,
+    /// The lock of its host.
+    Host,
+    /// The global lock.
+    Global,
+    /// A unit, or a token, of the limit of this name.
+    Limit(SmolStr),
+    /// A token of the rate of its own hint.
+    Rate,
+    /// New jobs are held back, because the machine is short of memory or busy.
+    Admission,
+    /// A worker that is ready for it, and the way to that worker and back.
+    Worker,
+    /// A slot, or its turn to take one.
+    Slot,
+}
+
+impl Blocker {
+    /// How the word of a named limit begins.
+    const LIMIT: &str = "limit:";
+
+    /// Its word in result lines, as in `needs` or `limit:db`.
+    pub fn word(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Limit(name) => return Cow::Owned(format!("{}{name}", Self::LIMIT)),
+            Self::Needs => "needs",
+            Self::Retry => "retry",
+            Self::Paused => "paused",
+            Self::Breaker => "breaker",
+            Self::Cache => "cache",
+            Self::Host => "host",
+            Self::Global => "global",
+            Self::Rate => "rate",
+            Self::Admission => "admission",
+            Self::Worker => "worker",
+            Self::Slot => "slot",
+        })
+    }
+
+    /// The blocker of this word. Later versions may know others.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        if let Some(name) = word.strip_prefix(Self::LIMIT) {
+            return Some(Self::Limit(name.into()));
+        }
+        let plain = [
+            Self::Needs,
+            Self::Retry,
+            Self::Paused,
+            Self::Breaker,
+            Self::Cache,
+            Self::Host,
+            Self::Global,
+            Self::Rate,
+            Self::Admission,
+            Self::Worker,
+            Self::Slot,
+        ];
+        plain.into_iter().find(|blocker| blocker.word() == word)
+    }
+}
+
+/// How long a job waited for each thing that kept it from running.
+///
+/// Most jobs wait for one thing or two, for which nothing is allocated.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waits(SmallVec<[(Blocker, Duration); 2]>);
+
+impl Waits {
+    /// Adds time that a job waited.
+    pub fn add(&mut self, blocker: Blocker, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        match self.0.binary_search_by(|(known, _)| known.cmp(&blocker)) {
+            Ok(at) => self.0[at].1 += time,
+            Err(at) => self.0.insert(at, (blocker, time)),
+        }
+    }
+
+    /// Adds all the time of another job, or of another part of the same one.
+    pub fn add_all(&mut self, other: &Self) {
+        for (blocker, time) in other.iter() {
+            self.add(blocker.clone(), time);
+        }
+    }
+
+    /// Takes away time that proved not to be waiting, from the last blockers first.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the executor does not charge waits yet")
+    )]
+    pub(crate) fn take_back(&mut self, mut time: Duration) {
+        while let Some((_, last)) = self.0.last_mut() {
+            if *last > time {
+                *last -= time;
+                return;
+            }
+            time -= *last;
+            self.0.pop();
+        }
+    }
+
+    /// Each blocker and its time, in the order of the blockers.
+    pub fn iter(&self) -> impl Iterator<Item = (&Blocker, Duration)> {
+        self.0.iter().map(|(blocker, time)| (blocker, *time))
+    }
+
+    /// How long the job waited for this.
+    pub fn of(&self, blocker: &Blocker) -> Duration {
+        let found = self.0.iter().find(|(known, _)| known == blocker);
+        found.map_or(Duration::ZERO, |(_, time)| *time)
+    }
+
+    /// How long the job waited in all.
+    pub fn total(&self) -> Duration {
+        self.0.iter().map(|(_, time)| *time).sum()
+    }
+
+    /// Whether it did not wait at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Blocker, Duration)> for Waits {
+    fn from_iter<I: IntoIterator<Item = (Blocker, Duration)>>(times: I) -> Self {
+        let mut waits = Self::default();
+        for (blocker, time) in times {
+            waits.add(blocker, time);
+        }
+        waits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn times_are_added_up_and_stand_in_the_order_of_the_blockers() {
+        let waits: Waits = [
+            (Blocker::Slot, 2 * MILLISECOND),
+            (Blocker::Limit("db".into()), MILLISECOND),
+            (Blocker::Needs, MILLISECOND),
+            (Blocker::Rate, Duration::ZERO),
+            (Blocker::Slot, MILLISECOND),
+        ]
+        .into_iter()
+        .collect();
+        let words: Vec<_> = waits.iter().map(|(blocker, _)| blocker.word()).collect();
+        assert_eq!(words, ["needs", "limit:db", "slot"]);
+        assert_eq!(waits.of(&Blocker::Slot), 3 * MILLISECOND);
+        assert_eq!(waits.total(), 5 * MILLISECOND);
+        for word in words {
+            let blocker = Blocker::from_word(&word).unwrap();
+            assert_eq!(blocker.word(), word);
+        }
+        assert_eq!(Blocker::from_word("connect"), None);
+    }
+
+    #[test]
+    fn what_is_taken_back_goes_from_the_last_blockers_first() {
+        let mut waits: Waits = [
+            (Blocker::Needs, 3 * MILLISECOND),
+            (Blocker::Worker, 2 * MILLISECOND),
+            (Blocker::Slot, 2 * MILLISECOND),
+        ]
+        .into_iter()
+        .collect();
+        waits.take_back(3 * MILLISECOND);
+        assert_eq!(waits.of(&Blocker::Worker), MILLISECOND);
+        assert_eq!(waits.of(&Blocker::Slot), Duration::ZERO);
+        waits.take_back(9 * MILLISECOND);
+        assert!(waits.is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! Moments by the wall clock, as results and journals tell them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The last millisecond that has a text: that of the year 9999.
+const LAST: u64 = 253_402_300_799_999;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// How long the text of a timestamp is.
+const LENGTH: usize = 24;
+
+/// A moment by the wall clock, to the millisecond.
+///
+/// As text it is in UTC, in the one form of RFC 3339 that sorts as the moments do. It is for people and for comparison
+/// with other logs: a wall clock can be set, so that a difference of two timestamps is no duration.
+///
+/// ```
+/// use ratchet_runtime::Timestamp;
+///
+/// let at = Timestamp::from_millis(1_790_000_000_123);
+/// assert_eq!(at.to_string(), "2026-09-21T14:13:20.123Z");
+/// assert_eq!("2026-09-21T14:13:20.123Z".parse(), Ok(at));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// A text that is no timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a timestamp is a text such as `2026-09-21T14:13:20.123Z`")]
+pub struct InvalidTimestamp;
+
+impl Timestamp {
+    /// The moment so many milliseconds after the Unix epoch. All moments after the year 9999 are its end.
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis.min(LAST))
+    }
+
+    /// The moment that the system's clock shows. A clock that is set before 1970 shows its beginning.
+    pub fn from_system(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let millis = since.unwrap_or_default().as_millis();
+        Self::from_millis(u64::try_from(millis).unwrap_or(LAST))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment a duration later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(LAST);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// The moment a duration earlier, or the Unix epoch.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(LAST);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    /// The text, which has only ASCII characters.
+    pub(crate) fn to_text(self) -> [u8; LENGTH] {
+        let (year, month, day) = date(self.0 / DAY);
+        let clock = self.0 % DAY;
+        let seconds = clock / 1000;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (end, width, number) in [
+            (4, 4, year),
+            (7, 2, month),
+            (10, 2, day),
+            (13, 2, seconds / 3600),
+            (16, 2, seconds / 60 % 60),
+            (19, 2, seconds % 60),
+            (23, 3, clock % 1000),
+        ] {
+            write_digits(&mut text[end - width..end], number);
+        }
+        text
+    }
+}
+
+/// Writes a number with as many digits as there is room for.
+fn write_digits(room: &mut [u8], mut number: u64) {
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// The date of a day since 1970. Years begin in March here, so that the odd day is the last of one.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (era * 400 + year + later, month, date)
+}
+
+/// How many days there are before the first of January of a year, since 1970.
+fn days_before(year: u64) -> Option<u64> {
+    let years = year.checked_sub(1)?;
+    (years * 365 + years / 4 - years / 100 + years / 400).checked_sub(719_162)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_text()))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({self})")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+        let read = || {
+            let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+            let (hour, minute) = (number(11, 13)?, number(14, 16)?);
+            let (second, millis) = (number(17, 19)?, number(20, 23)?);
+            // The day is searched among those of its year, so that there is one calendar here and not two.
+            let first = days_before(year)?;
+            let days = (first..first + 366).find(|days| date(*days) == (year, month, day))?;
+            let seconds = (hour * 60 + minute) * 60 + second;
+            Some(Self::from_millis(days * DAY + seconds * 1000 + millis))
+        };
+        // What is out of range or in another form reads as a moment with another text.
+        read()
+            .filter(|read| read.to_text() == text.as_bytes())
+            .ok_or(InvalidTimestamp)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        Self::UNIX_EPOCH + Duration::from_millis(timestamp.0)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
+            (1_798_761_599, "2026-12-31T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+            (u64::MAX / 1000, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let time = Timestamp::from_millis(seconds * 1000);
+            assert_eq!(time.to_string(), expected);
+            assert_eq!(expected.parse(), Ok(time));
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        for text in [
+            "",
+            "2026-02-29T00:00:00.000Z",
+            "2026-13-01T00:00:00.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-01T00:00:60.000Z",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01 00:00:00.000Z",
+            "+026-01-01T00:00:00.000Z",
+            "1969-12-31T23:59:59.999Z",
+            "0000-01-01T00:00:00.000Z",
+            "2026-01-01T00:00:00.000é",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_moment_is_read_back_and_sorts_as_its_text(one in 0..=LAST, other in 0..=LAST) {
+            let (one, other) = (Timestamp::from_millis(one), Timestamp::from_millis(other));
+            prop_assert_eq!(one.to_string().parse(), Ok(one));
+            prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));
+        }
+    }
+}
