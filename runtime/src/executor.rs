@@ -43,6 +43,7 @@ mod stop;
 mod task_pool;
 #[cfg(test)]
 mod tests;
+mod times;
 mod uncertain;
 
 pub use builder::ExecutorBuilder;

@@ -11,9 +11,10 @@ use super::in_hand::{MOST_BYTES, OnTheWayOut};
 use super::order::Outgoing;
 use super::recording::{Leaving, Recording};
 use super::stop::Tally;
-use crate::ids::WorkerName;
+use super::times::{JobTimes, WallClock};
+use crate::ids::{SlotNumber, WorkerName};
 use crate::job::{Job, Work};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{AttemptDetail, AttemptEnd, Failure, Outcome};
 
 /// A job at its end.
 #[derive(Debug)]
@@ -24,19 +25,18 @@ pub(super) struct Done {
     pub(super) attempts: u32,
     pub(super) cached: bool,
     pub(super) worker: Option<WorkerName>,
-    pub(super) queued: Duration,
     pub(super) duration: Duration,
+    /// When the last attempt began.
+    pub(super) began: Option<Instant>,
+    pub(super) slot: Option<SlotNumber>,
+    pub(super) times: JobTimes,
     /// Its name is none, or another's.
     pub(super) is_nameless: bool,
 }
 
 impl Done {
     /// A job that was never queued.
-    pub(super) fn unqueued(
-        arrival: Arrival,
-        result: Result<Payload, Box<Failure>>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn unqueued(arrival: Arrival, result: Result<Payload, Box<Failure>>) -> Self {
         Self {
             job: arrival.job,
             place: arrival.place,
@@ -44,17 +44,19 @@ impl Done {
             attempts: 0,
             cached: false,
             worker: None,
-            queued: now.saturating_duration_since(arrival.since),
             duration: Duration::ZERO,
+            began: None,
+            slot: None,
+            times: arrival.times,
             is_nameless: false,
         }
     }
 
     /// A job that was refused before it was queued.
-    pub(super) fn refused(refused: Refused, now: Instant) -> Self {
+    pub(super) fn refused(refused: Refused) -> Self {
         Self {
             is_nameless: refused.is_nameless,
-            ..Self::unqueued(refused.arrival, Err(refused.failure), now)
+            ..Self::unqueued(refused.arrival, Err(refused.failure))
         }
     }
 
@@ -67,20 +69,35 @@ impl Done {
             attempts: entry.attempts,
             cached: false,
             worker: attempted.worker,
-            queued: entry.queued,
             duration: attempted.ran,
+            began: attempted.began,
+            slot: attempted.slot,
+            times: entry.times,
             is_nameless: false,
         }
     }
 
     /// A job that was taken out of the queue while it waited.
-    pub(super) fn waited(entry: Entry, failure: Box<Failure>, now: Instant) -> Self {
-        let waited = now.saturating_duration_since(entry.since);
-        let done = Self::attempted(entry, Attempted::none(failure));
-        Self {
-            queued: done.queued + waited,
-            ..done
-        }
+    pub(super) fn waited(entry: Entry, failure: Box<Failure>) -> Self {
+        Self::attempted(entry, Attempted::none(failure))
+    }
+
+    /// Takes note of the attempt with which the job ends, if it is not the only one.
+    fn close(&mut self, wall: &WallClock) {
+        let (Some(_), Some(began)) = (&self.times.several, self.began) else {
+            return;
+        };
+        self.times.push(AttemptDetail {
+            number: self.attempts,
+            slot: self.slot,
+            worker: self.worker.clone(),
+            started: wall.at(began),
+            duration: self.duration,
+            end: match &self.result {
+                Ok(_) => AttemptEnd::Succeeded,
+                Err(failure) => AttemptEnd::Failed(failure.class),
+            },
+        });
     }
 }
 
@@ -114,7 +131,20 @@ impl Delivery {
 
     /// Makes the outcome of a job, and counts it. Gives it back if it is final; one that is to be recorded first comes by
     /// [`next_recorded`](Self::next_recorded), the sooner if it is `awaited`.
-    pub(super) fn conclude(&mut self, done: Done, awaited: bool) -> Option<Leaving> {
+    pub(super) fn conclude(
+        &mut self,
+        mut done: Done,
+        awaited: bool,
+        now: Instant,
+        wall: &WallClock,
+    ) -> Option<Leaving> {
+        done.close(wall);
+        debug_assert_eq!(
+            now.saturating_duration_since(done.times.arrived),
+            done.times.waits.total() + done.times.ran(done.duration),
+            "each moment of a job is charged once: {:?}",
+            done.times
+        );
         let job = done.job;
         let task = match &job.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
@@ -130,8 +160,13 @@ impl Delivery {
             attempts: done.attempts,
             cached: done.cached,
             worker: done.worker,
-            queued: done.queued,
+            queued: done.times.waits.total(),
             duration: done.duration,
+            slot: done.slot,
+            started: done.times.first_began.map(|began| wall.at(began)),
+            ended: Some(wall.at(now)),
+            waits: done.times.waits,
+            several: done.times.several,
         });
         let leaving = self.count(done.place, outcome, done.is_nameless);
         if self.recording.is_wanted() {
@@ -259,6 +294,7 @@ mod tests {
     use crate::executor::ledger::Ledger;
     use crate::executor::order::Ordering;
     use crate::outcome::Class;
+    use crate::scheduling::Blocker;
 
     /// Takes note of everything, or of nothing.
     struct Taking(bool);
@@ -294,13 +330,21 @@ mod tests {
     }
 
     fn done(place: u64, bytes: usize) -> Done {
+        let now = tokio::time::Instant::now().into_std();
         let arrival = Arrival {
             job: Arc::new(Job::task(place.to_string(), "t", Payload::null())),
             place,
-            since: tokio::time::Instant::now().into_std(),
+            since: now,
+            times: JobTimes::new(now),
         };
-        let since = arrival.since;
-        Done::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))), since)
+        Done::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))
+    }
+
+    /// Concludes a job after it has waited for a while.
+    fn conclude(delivery: &mut Delivery, done: Done, waited: Duration) -> Option<Leaving> {
+        let now = done.times.arrived + waited;
+        let wall = WallClock::new(Arc::new(ratchet_caching::SystemClock), now);
+        delivery.conclude(done, false, now, &wall)
     }
 
     fn leave(delivery: &mut Delivery, leaving: Leaving) {
@@ -311,7 +355,7 @@ mod tests {
     fn an_outcome_without_a_ledger_is_final_at_once_and_leaves_as_there_is_room() {
         let (mut delivery, mut taken) = delivery(None, Ordering::Completion);
         for place in 0..3 {
-            let leaving = delivery.conclude(done(place, 10), false).unwrap();
+            let leaving = conclude(&mut delivery, done(place, 10), Duration::ZERO).unwrap();
             leave(&mut delivery, leaving);
         }
         assert_eq!(delivery.tally().succeeded, 3);
@@ -327,12 +371,12 @@ mod tests {
     #[test]
     fn outcomes_that_wait_for_an_earlier_one_count_only_where_jobs_are_not_known() {
         let (mut delivery, _taken) = delivery(None, Ordering::Submission);
-        let leaving = delivery.conclude(done(1, MOST_BYTES), false).unwrap();
+        let leaving = conclude(&mut delivery, done(1, MOST_BYTES), Duration::ZERO).unwrap();
         leave(&mut delivery, leaving);
         assert_eq!(delivery.on_the_way_out(false).outcomes, 1);
         assert_eq!(delivery.on_the_way_out(true).outcomes, 0);
         assert!(!delivery.is_clogged(), "job 0 has to start for it to leave");
-        let leaving = delivery.conclude(done(0, 1), false).unwrap();
+        let leaving = conclude(&mut delivery, done(0, 1), Duration::ZERO).unwrap();
         leave(&mut delivery, leaving);
         assert!(delivery.is_clogged());
     }
@@ -341,7 +385,7 @@ mod tests {
     async fn an_outcome_is_final_when_it_is_recorded() {
         let (mut delivery, _taken) = delivery(Some(Taking(true)), Ordering::Completion);
         let now = tokio::time::Instant::now().into_std();
-        assert!(delivery.conclude(done(0, 1), false).is_none());
+        assert!(conclude(&mut delivery, done(0, 1), Duration::ZERO).is_none());
         assert!(!delivery.is_idle() && delivery.next_recorded().is_none());
         delivery.record(false, now);
         delivery.changed().await;
@@ -358,7 +402,7 @@ mod tests {
     async fn an_outcome_that_cannot_be_recorded_leaves_all_the_same_and_the_reason_is_told_once() {
         let (mut delivery, _taken) = delivery(Some(Taking(false)), Ordering::Completion);
         let now = tokio::time::Instant::now().into_std();
-        assert!(delivery.conclude(done(0, 1), false).is_none());
+        assert!(conclude(&mut delivery, done(0, 1), Duration::ZERO).is_none());
         delivery.record(false, now);
         delivery.changed().await;
         assert!(delivery.next_recorded().is_some());
@@ -367,16 +411,18 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_waited_has_waited_until_it_was_taken_out() {
+    fn an_outcome_tells_what_its_job_waited_for_and_when_it_ended() {
+        let (mut delivery, _taken) = delivery(None, Ordering::Completion);
         let now = tokio::time::Instant::now().into_std();
-        let failure = Failure::new(Class::Cancelled, "no");
-        let arrival = done(0, 1);
-        let entry = Entry {
-            queued: Duration::from_secs(2),
-            ..crate::executor::entry::tests::entry(arrival.job, now)
-        };
-        let waited = Done::waited(entry, Box::new(failure), now + Duration::from_secs(3));
-        assert_eq!(waited.queued, Duration::from_secs(5));
-        assert_eq!((waited.attempts, waited.duration), (0, Duration::ZERO));
+        let waited = Duration::from_secs(5);
+        let mut entry = crate::executor::entry::tests::entry(done(0, 1).job, now);
+        entry.times.waits.add(Blocker::Slot, waited);
+        let failure = Box::new(Failure::new(Class::Cancelled, "no"));
+        let leaving = conclude(&mut delivery, Done::waited(entry, failure), waited).unwrap();
+        let outcome = leaving.outcome;
+        assert_eq!((outcome.attempts, outcome.duration), (0, Duration::ZERO));
+        assert_eq!((outcome.queued, outcome.started), (waited, None));
+        assert_eq!(outcome.waits.of(&Blocker::Slot), waited);
+        assert!(outcome.ended.is_some());
     }
 }

@@ -21,7 +21,7 @@ use crate::breaker::BreakerReport;
 use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, Stop, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Limit, Load};
 
@@ -153,7 +153,7 @@ impl Dispatcher {
         kinds: &Kinds,
         share: Option<Box<Share>>,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Box<Refused>> {
         let had_rates = self.queue.has_rates();
         let ticket = self.queue.push(arrival, kind, kinds, share, now)?;
         self.entered(ticket, had_rates);
@@ -179,6 +179,21 @@ impl Dispatcher {
         }
         let entry = self.queue.get(ticket);
         self.breakers.arrived(entry.kind, entry.job.host.as_ref());
+    }
+
+    /// Time has passed. It is charged to what kept jobs waiting until now.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.queue.pass_time(now);
+    }
+
+    /// From now on the run is paused, or no longer.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.queue.set_paused(is_paused);
+    }
+
+    /// From now on new jobs are held back, or no longer.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        self.queue.set_held(is_held);
     }
 
     /// Nothing starts in this turn.
@@ -321,6 +336,7 @@ impl Dispatcher {
                 id: entry.job.id.clone(),
                 item: entry.job.item.as_ref().map(|item| item.name.clone()),
                 attempt: entry.attempts,
+                slot: self.queue.scheduler().slot(ticket),
                 worker,
             });
         }
@@ -386,6 +402,7 @@ impl Dispatcher {
         }
         let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
         self.breakers.ended(ticket, failure, now);
+        self.queue.note_end(ticket, &mut attempted, now);
         let entry = self.queue.get_mut(ticket);
         retries.count_attempt(entry, now);
         let end = match &mut attempted.result {
@@ -397,6 +414,12 @@ impl Dispatcher {
             self.count_all_seats();
         }
         self.free(ticket, end, next, turn);
+        let entry = self.queue.get_mut(ticket);
+        if let (End::Again(_), Err(failure)) = (end, &attempted.result) {
+            let end = AttemptEnd::Failed(failure.class);
+            let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
+            entry.times.push(detail);
+        }
         match (end, attempted.result) {
             (End::Again(when), Err(failure)) => {
                 tell_retry(self.queue.get(ticket), &failure, when, turn);
@@ -454,7 +477,14 @@ impl Dispatcher {
                 if self.queue.never_began(ticket) {
                     self.count_all_seats();
                 }
-                let kind = self.queue.get(ticket).kind;
+                let entry = self.queue.get(ticket);
+                let kind = entry.kind;
+                let seats = self.performers.seats(kind);
+                let worker = entry
+                    .seat
+                    .zip(seats)
+                    .map(|(seat, seats)| seats.name(seat).clone());
+                self.queue.note_return(ticket, worker, turn);
                 self.free(ticket, End::Again(turn.now), next, turn);
                 self.queue.uncharge(ticket, turn.now);
                 self.breakers.returned(ticket, turn.now);

@@ -7,11 +7,12 @@ use ratchet_ipc::Payload;
 use ratchet_resilience::retry::RetryHistory;
 
 use super::reuse::Share;
-use crate::ids::{Ticket, WorkerName};
+use super::times::JobTimes;
+use crate::ids::{SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
-use crate::scheduling::Kind;
+use crate::scheduling::{Blocker, Kind};
 
 /// A job that has come and is not queued yet.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Arrival {
     /// Its place in the order of submission.
     pub(super) place: u64,
     pub(super) since: Instant,
+    pub(super) times: JobTimes,
 }
 
 /// A job that ends without ever being queued.
@@ -58,7 +60,7 @@ pub(super) struct Entry {
     pub(super) crashes: u32,
     /// Since when it has been in its state.
     pub(super) since: Instant,
-    pub(super) queued: Duration,
+    pub(super) times: JobTimes,
     pub(super) history: Option<Box<RetryHistory>>,
     /// What it came to last, if it is to be tried again.
     pub(super) failure: Option<Box<Failure>>,
@@ -93,8 +95,15 @@ impl Entry {
         Arrival {
             job: self.job,
             place: self.place,
-            since: self.since.checked_sub(self.queued).unwrap_or(self.since),
+            since: self.times.arrived,
+            times: self.times,
         }
+    }
+
+    /// The result of its attempt has waited since then to be confirmed or refuted, which is time of its worker.
+    pub(super) fn was_held(&mut self, now: Instant) {
+        let held = now.saturating_duration_since(self.since);
+        self.times.waits.add(Blocker::Worker, held);
     }
 
     /// Why a job ends that has waited for its first start for as long as it may.
@@ -117,6 +126,10 @@ pub(super) struct Attempted {
     pub(super) result: Result<Payload, Box<Failure>>,
     pub(super) worker: Option<WorkerName>,
     pub(super) ran: Duration,
+    /// When it began, if it did.
+    pub(super) began: Option<Instant>,
+    /// The slot that it held, or the first of them.
+    pub(super) slot: Option<SlotNumber>,
     /// The result may yet be refuted.
     pub(super) provisional: bool,
 }
@@ -128,6 +141,8 @@ impl Attempted {
             result: Err(failure),
             worker: None,
             ran: Duration::ZERO,
+            began: None,
+            slot: None,
             provisional: false,
         }
     }
@@ -151,7 +166,7 @@ pub(super) mod tests {
             attempts: 0,
             crashes: 0,
             since,
-            queued: Duration::ZERO,
+            times: JobTimes::new(since),
             history: None,
             failure: None,
             first_start: None,

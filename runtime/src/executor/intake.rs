@@ -10,6 +10,7 @@ use super::entry::{Arrival, Refused};
 use super::in_hand::{InHand, OnTheWayOut};
 use super::needs::{Memory, Needs, Standing};
 use super::source::{Pulled, Source};
+use super::times::JobTimes;
 use crate::Error;
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
@@ -136,6 +137,7 @@ impl Intake {
             job,
             place: place.unwrap_or(self.taken),
             since: now,
+            times: JobTimes::new(now),
         };
         self.taken += 1;
         self.in_hand.add(arrival.job.weight());

@@ -9,14 +9,17 @@ use ratchet_resilience::shutdown::Phase;
 use super::sinks::Sinks;
 use super::status::{Gauges, RunStatus};
 use super::stop::Tally;
+use super::times::WallClock;
 use crate::breaker::BreakerReport;
 use crate::event::Event;
 use crate::scheduling::Load;
+use crate::timestamp::Timestamp;
 
 /// Tells those who watch a run what happens.
 pub(super) struct Observers {
     sinks: Sinks,
     gauges: Arc<Gauges>,
+    wall: WallClock,
 }
 
 /// One turn of the loop, for those who act in it: its time, and who is told of what they do.
@@ -34,14 +37,33 @@ impl Turn<'_> {
 }
 
 impl Observers {
-    pub(super) fn new(sinks: Sinks, gauges: Arc<Gauges>) -> Self {
-        Self { sinks, gauges }
+    pub(super) fn new(sinks: Sinks, gauges: Arc<Gauges>, wall: WallClock) -> Self {
+        Self {
+            sinks,
+            gauges,
+            wall,
+        }
+    }
+
+    /// Another turn has begun.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.wall.keep(now);
+    }
+
+    /// The wall clock by which moments are told.
+    pub(super) fn wall(&self) -> &WallClock {
+        &self.wall
+    }
+
+    /// A moment by the wall clock.
+    pub(super) fn at(&self, moment: Instant) -> Timestamp {
+        self.wall.at(moment)
     }
 
     /// Tells sinks of an event, which is not even made where nobody listens.
     pub(super) fn tell(&self, now: Instant, event: impl FnOnce() -> Event) {
         if !self.sinks.is_empty() {
-            self.sinks.tell(event(), now);
+            self.sinks.tell(event(), self.wall.at(now));
         }
     }
 

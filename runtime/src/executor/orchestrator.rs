@@ -46,8 +46,8 @@ use crate::dispatch::{Introduction, Report, Reporter, Reports};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::{Job, Work};
-use crate::outcome::{Class, Failure};
-use crate::scheduling::{End, Kind, ParallelizationHint};
+use crate::outcome::{AttemptEnd, Class, Failure};
+use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
 use crate::suspension::{system_time_of, working_now};
 
 /// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
@@ -80,6 +80,10 @@ pub(super) struct Channels {
 }
 
 /// What the loop waited for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation a job"
+)]
 enum Heard {
     Order(Option<RunOrder>),
     Reports,
@@ -94,7 +98,7 @@ enum Heard {
 impl Orchestrator {
     /// Runs until every job has its outcome, and everybody has it who waits for it.
     pub(super) async fn run(mut self) -> Option<Stopped> {
-        self.now = working_now();
+        self.pass_time();
         let total = self.intake.total();
         self.tell(|| Event::RunStarted { total });
         // What was ordered before the first turn counts in it.
@@ -134,7 +138,7 @@ impl Orchestrator {
                 jobs = self.intake.submitted(), if room_left => Heard::Jobs(jobs),
                 () = tokio::task::yield_now(), if more => Heard::Nothing,
             };
-            self.now = self.now.max(working_now());
+            self.pass_time();
             if let Some(timer) = timer {
                 self.control.woke(timer, self.now);
             }
@@ -156,6 +160,13 @@ impl Orchestrator {
             }
         }
         self.finish().await
+    }
+
+    /// The clock is read once a turn, before anything changes.
+    fn pass_time(&mut self) {
+        self.now = self.now.max(working_now());
+        self.observers.pass_time(self.now);
+        self.dispatcher.pass_time(self.now);
     }
 
     /// All that follows from what has come. Says whether there is more to do at once.
@@ -300,10 +311,22 @@ impl Orchestrator {
     /// Goes on with a job as its needs allow.
     fn go_on(&mut self, admitted: Admitted) {
         match admitted {
-            Admitted::Clear(arrival) => self.proceed(arrival),
+            Admitted::Clear(mut arrival) => {
+                self.waited_for(&mut arrival, Blocker::Needs);
+                self.proceed(arrival);
+            }
             Admitted::Waits => {}
-            Admitted::Refused(refused) => self.refuse(refused),
+            Admitted::Refused(mut refused) => {
+                self.waited_for(&mut refused.arrival, Blocker::Needs);
+                self.refuse(refused);
+            }
         }
+    }
+
+    /// A job has waited for this until now.
+    fn waited_for(&self, arrival: &mut Arrival, blocker: Blocker) {
+        let paused = self.dispatcher.queue().time_paused();
+        arrival.times.waited_for(blocker, self.now, paused);
     }
 
     /// Goes on with a job that needs nobody any more.
@@ -326,14 +349,15 @@ impl Orchestrator {
     /// The cache has answered.
     fn consulted(&mut self, consulted: Consulted) {
         let Consulted {
-            arrival,
+            mut arrival,
             kind,
             found,
         } = consulted;
+        self.waited_for(&mut arrival, Blocker::Cache);
         match found {
             Found::Result(payload) => self.conclude(Done {
                 cached: true,
-                ..Done::unqueued(arrival, Ok(payload), self.now)
+                ..Done::unqueued(arrival, Ok(payload))
             }),
             Found::Share(share) => self.enqueue(arrival, kind, Some(share)),
             Found::Nothing => self.enqueue(arrival, kind, None),
@@ -347,13 +371,14 @@ impl Orchestrator {
         }
         let (dispatcher, kinds) = (&mut self.dispatcher, self.resolver.kinds());
         if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
-            self.refuse(refused);
+            self.refuse(*refused);
         }
     }
 
     /// A kind has introduced itself or is given up: some of those that waited for that can go on.
     fn resolve_again(&mut self) {
-        for arrival in self.resolver.take_unresolved() {
+        for mut arrival in self.resolver.take_unresolved() {
+            self.waited_for(&mut arrival, Blocker::Worker);
             self.proceed(arrival);
         }
     }
@@ -405,12 +430,15 @@ impl Orchestrator {
                     result,
                     worker,
                     ran,
+                    began: None,
+                    slot: None,
                     provisional,
                 };
                 self.attempt_ended(ticket, attempted, next);
             }
             Report::Confirmed { ticket, in_doubt } => {
-                if let Some((entry, attempted)) = self.provisional.confirm(ticket, in_doubt) {
+                if let Some((mut entry, attempted)) = self.provisional.confirm(ticket, in_doubt) {
+                    entry.was_held(self.now);
                     self.end(entry, attempted);
                 }
             }
@@ -488,7 +516,10 @@ impl Orchestrator {
             .ended(ticket, attempted, next, &mut self.retries, turn);
         match settled {
             Settled::Ended(entry, attempted) => self.end(entry, attempted),
-            Settled::Provisional(entry, attempted) => self.provisional.hold(entry, attempted),
+            Settled::Provisional(mut entry, attempted) => {
+                entry.since = self.now;
+                self.provisional.hold(entry, attempted);
+            }
             Settled::Returned => self.refuse_returned(ticket),
             Settled::Again | Settled::Unknown => {}
         }
@@ -517,6 +548,7 @@ impl Orchestrator {
         let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
             return; // It was given up and has its outcome already.
         };
+        entry.was_held(self.now);
         match self.retries.judge(&mut entry, &mut failure, self.now) {
             End::Succeeded | End::Failed => {
                 let result = Err(failure);
@@ -534,6 +566,9 @@ impl Orchestrator {
                     observers: &self.observers,
                 };
                 tell_retry(&entry, &failure, when, turn);
+                let end = AttemptEnd::Failed(failure.class);
+                let detail = attempted.detail(entry.attempts, end, self.observers.wall());
+                entry.times.push(detail);
                 self.provisional.retry_at(when, entry, failure, self.now);
             }
         }
@@ -541,7 +576,10 @@ impl Orchestrator {
 
     /// Jobs whose answers were refuted go into the queue again when their time has come.
     fn retry_refuted(&mut self) {
-        while let Some(entry) = self.provisional.pop_retry(self.now) {
+        while let Some(mut entry) = self.provisional.pop_retry(self.now) {
+            let waited = self.now.saturating_duration_since(entry.since);
+            entry.times.waits.add(Blocker::Retry, waited);
+            entry.since = self.now;
             if let Err((entry, failure)) = self.enqueue_again(entry) {
                 self.end_refuted(*entry, failure);
             }
@@ -559,6 +597,8 @@ impl Orchestrator {
 
     /// A job that was to be tried again ends without that.
     fn end_refuted(&mut self, mut entry: Entry, failure: Failure) {
+        let waited = self.now.saturating_duration_since(entry.since);
+        entry.times.waits.add(Blocker::Retry, waited);
         // What it came to last says more than why it is not tried again.
         let failure = entry.failure.take().unwrap_or_else(|| Box::new(failure));
         self.end(entry, Attempted::none(failure));
@@ -634,7 +674,9 @@ impl Orchestrator {
             .into_iter()
             .map(|ticket| self.dispatcher.cancel(ticket, self.now));
         let taken: Vec<Entry> = cancelled.collect();
-        for entry in taken {
+        let paused = self.dispatcher.queue().time_paused();
+        for mut entry in taken {
+            entry.times.go_on(self.now, paused);
             // Its right to store a result goes to whoever asked for the same.
             self.proceed(entry.into_arrival());
         }
@@ -655,7 +697,7 @@ impl Orchestrator {
 
     /// A job that was never queued ends.
     fn refuse(&mut self, refused: Refused) {
-        self.conclude(Done::refused(refused, self.now));
+        self.conclude(Done::refused(refused));
     }
 
     /// A job that has left the queue ends with what its last attempt came to.
@@ -671,14 +713,15 @@ impl Orchestrator {
     /// A job that waits in the queue ends.
     fn end_waiting(&mut self, ticket: Ticket, failure: Failure) {
         let entry = self.dispatcher.cancel(ticket, self.now);
-        self.conclude(Done::waited(entry, Box::new(failure), self.now));
+        self.conclude(Done::waited(entry, Box::new(failure)));
     }
 
     /// Every job comes here once: its outcome is made, and is on its way.
     fn conclude(&mut self, done: Done) {
         self.intake.concluded(&done.job);
         let awaited = self.intake.awaits(&done.job.id);
-        if let Some(leaving) = self.delivery.conclude(done, awaited) {
+        let wall = self.observers.wall();
+        if let Some(leaving) = self.delivery.conclude(done, awaited, self.now, wall) {
             self.leave(leaving);
         }
     }
@@ -721,7 +764,7 @@ impl Orchestrator {
         self.retry_refuted();
         while let Some(entry) = self.dispatcher.cancel_impatient(now) {
             let failure = Box::new(entry.impatience());
-            self.conclude(Done::waited(entry, failure, now));
+            self.conclude(Done::waited(entry, failure));
         }
         if self.control.is_past_deadline(now) {
             self.stop(Phase::Cancelling, Stopped::Deadline);
@@ -745,10 +788,12 @@ impl Orchestrator {
         match order {
             RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
             RunOrder::Hold(reason) => {
+                self.dispatcher.set_held(reason.is_some());
                 self.control.hold(reason);
                 self.tell_admission();
             }
             RunOrder::Pause(is_paused) => {
+                self.dispatcher.set_paused(is_paused);
                 self.control.pause(is_paused);
                 self.tell_admission();
             }
@@ -801,9 +846,15 @@ impl Orchestrator {
         for entry in self.provisional.give_up_retries() {
             self.end_refuted(entry, failure.clone());
         }
-        let mut arrivals = self.intake.give_up();
-        arrivals.extend(self.resolver.give_up());
-        for arrival in arrivals {
+        let needy = self.intake.give_up();
+        let needy = needy.into_iter().map(|arrival| (arrival, Blocker::Needs));
+        let (unresolved, asking) = self.resolver.give_up();
+        let unresolved = unresolved
+            .into_iter()
+            .map(|arrival| (arrival, Blocker::Worker));
+        let asking = asking.into_iter().map(|arrival| (arrival, Blocker::Cache));
+        for (mut arrival, blocker) in needy.chain(unresolved).chain(asking) {
+            self.waited_for(&mut arrival, blocker);
             self.refuse(Refused::new(arrival, failure.clone()));
         }
         let queue = self.dispatcher.queue();
@@ -812,13 +863,14 @@ impl Orchestrator {
             // One that was to be tried again has failed for good.
             let last = entry.failure.take();
             let failure = last.unwrap_or_else(|| Box::new(failure.clone()));
-            self.conclude(Done::waited(entry, failure, self.now));
+            self.conclude(Done::waited(entry, failure));
         }
     }
 
     /// The time for killing is over, and some would not die. They have their outcome all the same.
     fn give_up(&mut self) {
-        for (entry, attempted) in self.provisional.give_up_held() {
+        for (mut entry, attempted) in self.provisional.give_up_held() {
+            entry.was_held(self.now);
             let message =
                 "it had answered, and nothing could confirm its answer before the run ended";
             let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
@@ -831,12 +883,16 @@ impl Orchestrator {
             );
         }
         for ticket in self.dispatcher.queue().tickets(|_| true) {
-            let entry = self.dispatcher.give_up(ticket, self.now);
+            let slot = self.dispatcher.queue().scheduler().slot(ticket);
+            let mut entry = self.dispatcher.give_up(ticket, self.now);
             let message = "it was killed, and had not ended when the run did";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
             let mut attempted = Attempted::none(failure);
             if entry.state == State::Running {
                 attempted.ran = self.now.saturating_duration_since(entry.since);
+                attempted.began = Some(entry.since);
+                attempted.slot = slot;
+                entry.times.first_began.get_or_insert(entry.since);
             }
             self.conclude(Done::attempted(entry, attempted));
         }

@@ -35,6 +35,7 @@ use super::sinks::{SharedSink, Sinks};
 use super::source::Source;
 use super::status::Gauges;
 use super::stop::{Halt, MaxFailures};
+use super::times::WallClock;
 use crate::Error;
 use crate::breaker::BreakerConfig;
 use crate::dispatch::Reporter;
@@ -114,7 +115,7 @@ impl Plan {
             reason: error.to_string(),
         })?;
         let budget = self.retry_budget.map(RunBudget::new).transpose()?;
-        let sinks = Sinks::start(&self.sinks, self.clock.now());
+        let wall = WallClock::new(Arc::clone(&self.clock), now);
         Ok(Orchestrator {
             now,
             intake: Intake::new(source, self.memory, self.window, now),
@@ -124,7 +125,7 @@ impl Plan {
             provisional: Provisional::default(),
             delivery: Delivery::new(recording, Outgoing::new(ordering), out),
             control: RunControl::new(phases, rules, self.grace.cancelling),
-            observers: Observers::new(sinks, gauges),
+            observers: Observers::new(Sinks::start(&self.sinks), gauges, wall),
             channels: Channels {
                 orders,
                 reports,

@@ -148,6 +148,8 @@ mod tests {
             result: Ok(Payload::null()),
             worker: Some(worker.clone()),
             ran: Duration::ZERO,
+            began: Some(now),
+            slot: None,
             provisional: true,
         };
         provisional.hold(entry, attempted);

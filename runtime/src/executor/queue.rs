@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
 
-use super::entry::{Arrival, Entry, Refused, State};
+use super::entry::{Arrival, Attempted, Entry, Refused, State};
 use super::kinds::Kinds;
+use super::observers::Turn;
 use super::reuse::Share;
 use super::uncertain::UncertainStart;
 use crate::Error;
-use crate::ids::Ticket;
+use crate::ids::{Ticket, WorkerName};
 use crate::job::{Job, Work};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::{SeatId, Seats};
 use crate::scheduling::{
-    Cancelled, Decision, End, Kind, Limit, LimitId, Load, ParallelizationHint, Request, Scheduler,
-    Workers,
+    Blocker, Cancelled, Decision, End, Kind, Limit, LimitId, Load, ParallelizationHint, Request,
+    Scheduler, Workers,
 };
 
 /// How many jobs there are for a kind of worker.
@@ -60,7 +61,8 @@ pub(super) struct Queue {
 
 impl Queue {
     /// An empty queue for so many kinds of worker.
-    pub(super) fn new(scheduler: Scheduler, kinds: u16) -> Self {
+    pub(super) fn new(mut scheduler: Scheduler, kinds: u16) -> Self {
+        scheduler.keep_waits();
         Self {
             scheduler,
             entries: Vec::new(),
@@ -71,6 +73,26 @@ impl Queue {
         }
     }
 
+    /// Time has passed. It is charged to what kept jobs waiting until now, so this comes before any change of a turn.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.scheduler.pass_time(now);
+    }
+
+    /// How long the run has been paused in all.
+    pub(super) fn time_paused(&self) -> Duration {
+        self.scheduler.time_paused()
+    }
+
+    /// From now on the run is paused, or no longer.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.scheduler.set_paused(is_paused);
+    }
+
+    /// From now on new jobs are held back, or no longer.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        self.scheduler.set_held(is_held);
+    }
+
     /// Takes a job in, which waits from now on.
     pub(super) fn push(
         &mut self,
@@ -79,10 +101,10 @@ impl Queue {
         kinds: &Kinds,
         share: Option<Box<Share>>,
         now: Instant,
-    ) -> Result<Ticket, Refused> {
+    ) -> Result<Ticket, Box<Refused>> {
         let (ticket, is_rated) = match self.schedule(&arrival.job, kind, kinds, now) {
             Ok(scheduled) => scheduled,
-            Err(failure) => return Err(Refused::new(arrival, failure)),
+            Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
         let patience = arrival.job.terms.timeouts.queue;
         let patience = patience.and_then(|limit| arrival.since.checked_add(limit));
@@ -99,7 +121,7 @@ impl Queue {
             attempts: 0,
             crashes: 0,
             since: arrival.since,
-            queued: Duration::ZERO,
+            times: arrival.times,
             history: None,
             failure: None,
             first_start: None,
@@ -262,7 +284,53 @@ impl Queue {
         let counts = &mut self.counts[usize::from(entry.kind.0)];
         counts.waiting -= 1;
         counts.running += 1;
-        begin(entry, &mut self.patience, now);
+        self.begin(ticket, now);
+    }
+
+    /// An attempt at a job begins.
+    fn begin(&mut self, ticket: Ticket, now: Instant) {
+        let entry = entry_of(&mut self.entries, ticket);
+        expect_known(self.scheduler.take_waits(ticket, &mut entry.times.waits));
+        entry.state = State::Running;
+        entry.since = now;
+        entry.first_start.get_or_insert(now);
+        entry.attempts += 1;
+        if let Some(when) = entry.patience.take() {
+            self.patience.remove(&(when, ticket));
+        }
+    }
+
+    /// Notes of an attempt that has ended when it began, and in which slot. This comes before the slot is
+    /// [freed](Self::free).
+    pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
+        attempted.slot = self.scheduler.slot(ticket);
+        let entry = entry_of(&mut self.entries, ticket);
+        let (started, way) = (entry.since, way(entry));
+        let began = entry.times.attempt_ended(started, attempted.ran, way, now);
+        attempted.began = Some(began);
+    }
+
+    /// Notes of an attempt that comes back from this worker and has not begun there. This comes before its slot is
+    /// [freed](Self::free).
+    pub(super) fn note_return(
+        &mut self,
+        ticket: Ticket,
+        worker: Option<WorkerName>,
+        turn: Turn<'_>,
+    ) {
+        let slot = self.scheduler.slot(ticket);
+        let entry = entry_of(&mut self.entries, ticket);
+        let started = entry.since;
+        let lost = turn.now.saturating_duration_since(started);
+        entry.times.waits.add(way(entry), lost);
+        entry.times.push(AttemptDetail {
+            number: entry.attempts,
+            slot,
+            worker,
+            started: turn.observers.at(started),
+            duration: Duration::ZERO,
+            end: AttemptEnd::Returned,
+        });
     }
 
     /// A job that has started runs on this seat.
@@ -312,7 +380,7 @@ impl Queue {
             let counts = &mut self.counts[usize::from(entry.kind.0)];
             counts.ahead -= 1;
             counts.running += 1;
-            begin(entry, &mut self.patience, now);
+            self.begin(next, now);
         }
         freed
     }
@@ -355,7 +423,7 @@ impl Queue {
             return;
         }
         entry.first_start = None;
-        let waited = entry.queued + now.saturating_duration_since(entry.since);
+        let waited = now.saturating_duration_since(entry.times.arrived);
         let limit = entry.job.terms.timeouts.queue;
         let left = limit.map(|limit| limit.saturating_sub(waited));
         let patience = left.and_then(|left| now.checked_add(left));
@@ -406,6 +474,8 @@ impl Queue {
 
     /// Takes out a job that waits.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Entry {
+        let waits = &mut entry_of(&mut self.entries, ticket).times.waits;
+        expect_known(self.scheduler.take_waits(ticket, waits));
         let cancelled = expect_known(self.scheduler.cancel(ticket));
         assert!(
             matches!(cancelled, Cancelled::Removed { .. }),
@@ -424,6 +494,8 @@ impl Queue {
         match state {
             State::Waiting => return self.cancel(ticket),
             State::Ahead => {
+                let waits = &mut entry_of(&mut self.entries, ticket).times.waits;
+                expect_known(self.scheduler.take_waits(ticket, waits));
                 expect_known(self.scheduler.put_back(ticket));
                 expect_known(self.scheduler.cancel(ticket));
                 self.counts[usize::from(kind.0)].ahead -= 1;
@@ -496,6 +568,14 @@ impl Queue {
     }
 }
 
+/// What the way of an attempt to whoever performs it, and back, is charged to.
+fn way(entry: &Entry) -> Blocker {
+    match entry.seat {
+        Some(_) => Blocker::Worker,
+        None => Blocker::Slot,
+    }
+}
+
 fn entry_of(entries: &mut [Option<Entry>], ticket: Ticket) -> &mut Entry {
     #[expect(
         clippy::expect_used,
@@ -514,16 +594,4 @@ fn expect_known<T>(said: Result<T, Error>) -> T {
         reason = "entries and scheduler change state in the same step"
     )]
     said.expect("the scheduler knows each job in the state that its entry has")
-}
-
-/// An attempt at a job has begun.
-fn begin(entry: &mut Entry, patience: &mut BTreeSet<(Instant, Ticket)>, now: Instant) {
-    entry.state = State::Running;
-    entry.queued += now.saturating_duration_since(entry.since);
-    entry.since = now;
-    entry.first_start.get_or_insert(now);
-    entry.attempts += 1;
-    if let Some(when) = entry.patience.take() {
-        patience.remove(&(when, entry.ticket));
-    }
 }

@@ -132,11 +132,9 @@ impl Resolver {
         self.reuse.withdraw(keys);
     }
 
-    /// Takes out all jobs that wait for a worker's hello or for the cache, because the run stops.
-    pub(super) fn give_up(&mut self) -> Vec<Arrival> {
-        let mut arrivals: Vec<Arrival> = self.unresolved.drain(..).collect();
-        arrivals.extend(self.reuse.give_up());
-        arrivals
+    /// Takes out all jobs because the run stops: those that wait for a worker's hello, and those that wait for the cache.
+    pub(super) fn give_up(&mut self) -> (VecDeque<Arrival>, Vec<Arrival>) {
+        (self.take_unresolved(), self.reuse.give_up())
     }
 
     /// Lets results be stored to the end.

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::attempt::panic_message;
 use crate::event::{Event, Record};
-use crate::suspension::system_time_of;
+use crate::timestamp::Timestamp;
 
 /// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
 /// would be a hundred times that, so who cannot keep up at all costs no more than this.
@@ -50,8 +50,6 @@ pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
 pub(super) struct Sinks {
     backlogs: Vec<Arc<Backlog>>,
     tasks: JoinSet<()>,
-    /// The time of day when the run began, and the same moment on the other clock.
-    began: (Duration, Instant),
 }
 
 #[derive(Default)]
@@ -68,7 +66,7 @@ struct Records {
 }
 
 impl Sinks {
-    pub(super) fn start(sinks: &[SharedSink], time_of_day: SystemTime) -> Self {
+    pub(super) fn start(sinks: &[SharedSink]) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
             let backlog = Arc::new(Backlog::default());
@@ -76,12 +74,7 @@ impl Sinks {
             backlog
         });
         let backlogs = backlogs.collect();
-        let since_epoch = time_of_day.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            backlogs,
-            tasks,
-            began: (since_epoch, tokio::time::Instant::now().into_std()),
-        }
+        Self { backlogs, tasks }
     }
 
     /// Whether anybody watches.
@@ -89,15 +82,10 @@ impl Sinks {
         self.backlogs.is_empty()
     }
 
-    /// Tells all sinks of an event of this turn, in which the clock of work shows `now`.
-    pub(super) fn tell(&self, event: Event, now: Instant) {
-        let (time_of_day, began) = self.began;
-        // Records carry the time of day, which does not stand still while this process is stopped.
-        let now = system_time_of(now);
-        let at = time_of_day + now.saturating_duration_since(began);
+    pub(super) fn tell(&self, event: Event, at: Timestamp) {
         let record = Arc::new(Record {
             v: Record::VERSION,
-            at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            at_ms: at.as_millis(),
             event,
         });
         for backlog in &self.backlogs {

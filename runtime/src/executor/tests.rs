@@ -17,7 +17,7 @@ mod stopping;
 mod watching;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ratchet_ipc::Payload;
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
@@ -27,6 +27,28 @@ use crate::job::{Job, Terms, Timeouts};
 use crate::outcome::{Class, Failure, Outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A wall clock that goes as tokio's paused clock does.
+struct PausedClock {
+    began: tokio::time::Instant,
+    at: SystemTime,
+}
+
+impl PausedClock {
+    /// A clock that shows so much since the Unix epoch now.
+    fn new(since_epoch: Duration) -> Self {
+        Self {
+            began: tokio::time::Instant::now(),
+            at: SystemTime::UNIX_EPOCH + since_epoch,
+        }
+    }
+}
+
+impl ratchet_caching::Clock for PausedClock {
+    fn now(&self) -> SystemTime {
+        self.at + self.began.elapsed()
+    }
+}
 
 /// A job that takes so many seconds and gives back its id.
 fn takes(id: &str, seconds: u64) -> Job {

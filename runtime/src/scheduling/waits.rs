@@ -16,7 +16,7 @@ pub enum Blocker {
     Needs,
     /// The delay before another attempt.
     Retry,
-    /// The run is paused, or the whole process is suspended, as by Ctrl-Z.
+    /// The run is paused. The time for which the whole process is suspended, as by Ctrl-Z, is in no job's age.
     Paused,
     /// A breaker that lets no attempt through.
     Breaker,
@@ -108,10 +108,6 @@ impl Waits {
     }
 
     /// Takes away time that proved not to be waiting, from the last blockers first.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the executor does not charge waits yet")
-    )]
     pub(crate) fn take_back(&mut self, mut time: Duration) {
         while let Some((_, last)) = self.0.last_mut() {
             if *last > time {

@@ -1,13 +1,15 @@
 //! Random jobs with random fates, and somebody who steers at random: every job has exactly one outcome.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 use ratchet_resilience::shutdown::Grace;
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
-use crate::executor::{Ordering, RunHandle};
+use crate::event::{Event, Record};
+use crate::executor::{Ordering, RunHandle, Sink};
 use crate::outcome::Status;
 use crate::scheduling::{ParallelizationHint, Priority};
 
@@ -162,6 +164,53 @@ impl Fate {
     }
 }
 
+/// When each job came, in milliseconds of the wall clock.
+#[derive(Clone, Default)]
+struct Arrivals(Arc<Mutex<HashMap<String, u64>>>);
+
+impl Sink for Arrivals {
+    fn on(&mut self, record: &Record) {
+        if let Event::JobQueued { id, .. } = &record.event {
+            let mut arrivals = self.0.lock().unwrap();
+            arrivals.insert(id.to_string(), record.at_ms);
+        }
+    }
+}
+
+/// Each millisecond of a job's age is charged once: to what the job waited for, or to an attempt. No two attempts hold
+/// one slot at once.
+fn check_times(outcomes: &[Arc<Outcome>], arrivals: &Arrivals, most_slots: u32) {
+    let arrivals = arrivals.0.lock().unwrap();
+    let mut by_slot: HashMap<u32, Vec<(u64, u64)>> = HashMap::new();
+    for outcome in outcomes {
+        let attempts = outcome.attempts_detail();
+        let ended = outcome.ended.unwrap().as_millis();
+        let age = Duration::from_millis(ended - arrivals[outcome.id.as_str()]);
+        assert_eq!(age, outcome.queued + attempts.duration(), "{outcome:?}");
+        assert_eq!(outcome.waits.total(), outcome.queued);
+        let charged = attempts.told().iter().filter(|one| one.end.is_charged());
+        assert_eq!(charged.count(), outcome.attempts as usize, "{outcome:?}");
+        for attempt in attempts.told() {
+            let began = attempt.started.as_millis();
+            let until = attempt.started.after(attempt.duration).as_millis();
+            assert!(until <= ended);
+            let slot = attempt.slot.unwrap().get();
+            assert!(slot <= most_slots, "{slot}");
+            by_slot.entry(slot).or_default().push((began, until));
+        }
+    }
+    for (slot, mut times) in by_slot {
+        times.retain(|(began, until)| began < until);
+        times.sort_unstable();
+        for pair in times.windows(2) {
+            assert!(
+                pair[0].1 <= pair[1].0,
+                "slot {slot} is held twice: {pair:?}"
+            );
+        }
+    }
+}
+
 async fn steer(handle: RunHandle, steering: Vec<(u64, Steer)>) {
     let clock = tokio::time::Instant::now();
     for (at, steer) in steering {
@@ -187,6 +236,7 @@ async fn live(mut plot: Plot) {
     });
     let most_slots = most_slots.chain([plot.slots]).max().unwrap();
     let pool = plot.pool();
+    let arrivals = Arrivals::default();
     let seconds = Duration::from_secs;
     let executor = Executor::builder()
         .slots(plot.slots)
@@ -202,6 +252,8 @@ async fn live(mut plot: Plot) {
             killing: seconds(1),
         })
         .pool_source(Arc::new(pool.clone()))
+        .clock(PausedClock::new(SECOND))
+        .sink(arrivals.clone())
         .build()
         .unwrap();
     let as_list = plot.as_list;
@@ -247,6 +299,7 @@ async fn live(mut plot: Plot) {
         "{} slots",
         pool.most_slots()
     );
+    check_times(&outcomes, &arrivals, most_slots);
     let status = handle.status();
     assert_eq!((status.running, status.waiting), (0, 0));
     assert_eq!(status.ended, outcomes.len() as u64);

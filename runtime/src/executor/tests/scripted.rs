@@ -93,6 +93,8 @@ struct State {
 #[derive(Default)]
 struct Worker {
     running: Option<(Assignment, Option<AbortHandle>)>,
+    /// When that has begun.
+    since: Option<Instant>,
     pipe: VecDeque<Assignment>,
 }
 
@@ -258,6 +260,7 @@ impl ScriptedPool {
         assert!(state.workers[at].running.is_none(), "the worker is free");
         let (pool, key) = (self.clone(), assignment.key());
         state.workers[at].running = Some((assignment, None));
+        state.workers[at].since = Some(Instant::now());
         state.check();
         let timer = tokio::spawn(async move {
             tokio::time::sleep(act.takes).await;
@@ -287,12 +290,13 @@ impl ScriptedPool {
                 give_back(back, None);
             }
         }
+        let since = state.workers[at].since;
         let next = state.workers[at].pipe.pop_front();
         let ticket = next.as_ref().and_then(|next| next.key().ticket());
         match end {
             End::Returned => give_back(assignment, ticket),
-            End::Ended(result) => answer(assignment, at, result, ticket),
-            End::Died(failure) => answer(assignment, at, Err(failure), ticket),
+            End::Ended(result) => answer(assignment, at, since, result, ticket),
+            End::Died(failure) => answer(assignment, at, since, Err(failure), ticket),
         }
         if let Some(next) = next {
             self.begin(&mut state, at, next);
@@ -354,11 +358,12 @@ fn give_back(assignment: Assignment, next: Option<crate::ids::Ticket>) {
 fn answer(
     assignment: Assignment,
     at: usize,
+    since: Option<Instant>,
     result: Result<Payload, Failure>,
     next: Option<crate::ids::Ticket>,
 ) {
     let worker = Some(WorkerName::new("scripted", at as u64 + 1));
-    let ran = Duration::from_secs(1);
+    let ran = since.map_or(Duration::ZERO, |since| since.elapsed());
     assignment.answer(result.map_err(Box::new), worker, ran, next);
 }
 

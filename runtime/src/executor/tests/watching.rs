@@ -21,10 +21,9 @@ impl Sink for Notes {
 #[tokio::test(start_paused = true)]
 async fn a_sink_sees_all_that_happens_in_order() {
     let notes = Arc::default();
-    let clock = ratchet_caching::ManualClock::at(std::time::UNIX_EPOCH + SECOND);
     let executor = Executor::builder()
         .slots(1)
-        .clock(clock)
+        .clock(PausedClock::new(SECOND))
         .sink(Notes(Arc::clone(&notes)))
         .build()
         .unwrap();

@@ -14,7 +14,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::bucket::since;
 use super::super::gates::{Barred, Hold};
 use super::super::heap::NOWHERE;
 use super::super::waits::{Blocker, Waits};
@@ -125,27 +124,16 @@ enum Lacking {
     Other(usize),
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the executor does not charge waits yet")
-)]
 impl Scheduler {
     /// Has the scheduler know how long jobs wait for what. Without this it costs nothing.
     pub(crate) fn keep_waits(&mut self) {
         self.accounting = Some(Box::default());
     }
 
-    /// Time has passed, of which so much with the whole process suspended. Whoever wants to know what jobs waited for
-    /// says this before any change at this moment: the time is charged to what was lacking until now.
-    pub(crate) fn pass_time(&mut self, now: Instant, suspended: Duration) {
-        let to = self.now.max(since(self.epoch, now));
-        let suspended = u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX);
-        let suspended = suspended.min(to - self.now);
-        if let Some(accounting) = &mut self.accounting {
-            accounting.paused += suspended;
-        }
-        self.charge(to - self.now - suspended);
-        self.now = to;
+    /// Time has passed. Whoever wants to know what jobs waited for says this before any change at this moment: the time is
+    /// charged to what was lacking until now.
+    pub(crate) fn pass_time(&mut self, now: Instant) {
+        self.tell_time(now);
         self.catch_up();
     }
 
@@ -161,6 +149,12 @@ impl Scheduler {
         if let Some(accounting) = &mut self.accounting {
             accounting.is_held = is_held;
         }
+    }
+
+    /// How long the run has been paused so far.
+    pub(crate) fn time_paused(&self) -> Duration {
+        let paused = self.accounting.as_ref().map_or(0, |known| known.paused);
+        Duration::from_nanos(paused)
     }
 
     /// Adds what a job has waited for since it was pushed, since its last attempt ended, or since this was last asked.

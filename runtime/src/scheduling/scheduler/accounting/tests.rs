@@ -34,7 +34,7 @@ enum Step {
     Hold(bool),
     Slots(u32),
     Workers(u32),
-    Pass(bool),
+    Pass,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Hold),
         1 => (2_u32..5).prop_map(Step::Slots),
         2 => (0_u32..3).prop_map(Step::Workers),
-        12 => prop::bool::weighted(0.1).prop_map(Step::Pass),
+        12 => Just(Step::Pass),
     ]
 }
 
@@ -180,26 +180,20 @@ impl Life {
     }
 
     /// A moment passes.
-    fn pass(&mut self, suspended: bool) {
+    fn pass(&mut self) {
         let waiting = self
             .jobs
             .iter()
             .filter(|(_, known)| !matches!(known.state, State::Running(_)));
         let charged: Vec<_> = waiting
-            .map(|(ticket, known)| match self.blocker(*ticket, known) {
-                // The delay before a retry goes on while the process is suspended.
-                Blocker::Retry => (*ticket, Blocker::Retry),
-                _ if suspended => (*ticket, Blocker::Paused),
-                blocker => (*ticket, blocker),
-            })
+            .map(|(ticket, known)| (*ticket, self.blocker(*ticket, known)))
             .collect();
         for (ticket, blocker) in charged {
             let known = self.jobs.get_mut(&ticket).unwrap();
             *known.waited.entry(blocker).or_default() += MOMENT;
         }
         self.now += MOMENT;
-        let suspended = if suspended { MOMENT } else { Duration::ZERO };
-        self.scheduler.pass_time(self.now, suspended);
+        self.scheduler.pass_time(self.now);
     }
 
     fn pop(&mut self) {
@@ -383,7 +377,7 @@ impl Life {
                 self.free_workers = *free;
                 self.tell_workers();
             }
-            Step::Pass(suspended) => self.pass(*suspended),
+            Step::Pass => self.pass(),
         }
     }
 
