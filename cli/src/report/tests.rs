@@ -8,18 +8,17 @@ use crate::output::Destination;
 
 fn outcome(id: &str, result: Result<&str, Failure>) -> Outcome {
     Outcome {
-        id: id.into(),
         item: (id == "f").then(|| ItemName::new("a\u{202e}gnp.exe\n")),
-        task: "resize".into(),
         host: (id == "c").then(|| "web1".into()),
         attempts: if id == "c" { 3 } else { 1 },
         cached: id == "b",
-        worker: None,
         queued: Duration::from_micros(400),
         duration: Duration::from_millis(12 * id.len() as u64),
-        result: result
-            .map(|json| Payload::from_json(json).unwrap())
-            .map_err(Box::new),
+        ..Outcome::new(
+            id,
+            "resize",
+            result.map(|json| Payload::from_json(json).unwrap()),
+        )
     }
 }
 
