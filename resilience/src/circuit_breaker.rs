@@ -55,11 +55,14 @@
 //! between things that fail independently. Put the breaker inside the retry, not around it, as
 //! `RetryExecutor::circuit_breaker` does.
 
+mod builder;
 mod machine;
 mod permit;
 mod probes;
 mod ramp;
+mod rejection;
 mod settings;
+mod ticket;
 mod transition;
 mod transition_queue;
 mod window;
@@ -69,8 +72,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use permit::{CallOutcome, Permit, Rejection};
-pub use settings::{CircuitBreakerBuilder, Window};
+pub use builder::CircuitBreakerBuilder;
+pub use permit::{CallOutcome, Permit};
+pub use rejection::Rejection;
+pub use settings::Window;
 pub use transition::{Snapshot, State, Transition, TransitionCause};
 
 use machine::StateMachine;

@@ -3,32 +3,12 @@ use std::time::{Duration, Instant};
 use super::probes::{Probe, Probes};
 use super::ramp::Ramp;
 use super::settings::Settings;
+use super::ticket::Ticket;
 use super::transition_queue::TransitionQueue;
 use super::window::{Counts, SlidingWindow};
 use super::{Rejection, Snapshot, State, Transition, TransitionCause};
 use crate::Rng;
 use crate::time::saturating_add;
-
-/// Ties an admitted call to the state that admitted it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
-    epoch: u64,
-    probe: Option<Probe>,
-}
-
-impl Ticket {
-    pub(super) fn is_probe(&self) -> bool {
-        self.probe.is_some()
-    }
-
-    /// Takes the ticket, and leaves one that holds no probe.
-    pub(super) fn take(&mut self) -> Self {
-        Self {
-            epoch: self.epoch,
-            probe: self.probe.take(),
-        }
-    }
-}
 
 /// The rules of the breaker as a value that takes the time. Only [`StateMachine::change_mode`] changes the state.
 #[derive(Debug)]

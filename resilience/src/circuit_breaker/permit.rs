@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::machine::Ticket;
-use super::{Shared, State};
+use super::Shared;
+use super::ticket::Ticket;
 
 /// Allows one call. Its holder records the outcome of the call with [`record`](Self::record).
 ///
@@ -71,32 +71,5 @@ impl fmt::Debug for Permit {
             .field("is_probe", &self.is_probe())
             .field("started", &self.started)
             .finish_non_exhaustive()
-    }
-}
-
-/// Says why a call was refused, and when to ask again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the circuit breaker is {state}")]
-pub struct Rejection {
-    state: State,
-    retry_at: Option<Instant>,
-}
-
-impl Rejection {
-    pub(super) fn new(state: State, retry_at: Option<Instant>) -> Self {
-        Self { state, retry_at }
-    }
-
-    /// Returns the state in which the breaker refused the call.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// Returns when asking again may help; none if the breaker was forced open.
-    ///
-    /// An open breaker names the end of its open time. A half-open one names the end of the earliest lease of a probe,
-    /// though the probe may return sooner. On the ramp each refused call gets a different time before its end.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
     }
 }
