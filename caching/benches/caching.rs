@@ -1,4 +1,4 @@
-//! What a hit, a put and a crowd cost, each beside something known, measured in the same run.
+//! The time of a hit, of a put and of many callers, each beside a reference in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
@@ -48,7 +48,7 @@ fn memory(c: &mut Criterion) {
     group.finish();
 }
 
-/// Runs an operation this often within one runtime, so that entering it is not measured.
+/// Runs an operation this often within one runtime, so that entering the runtime is not measured.
 async fn timed<T>(rounds: u64, mut operation: impl AsyncFnMut() -> T) -> std::time::Duration {
     let start = tokio::time::Instant::now();
     for _ in 0..rounds {
@@ -145,7 +145,7 @@ fn disk_put(c: &mut Criterion) {
     group.finish();
 }
 
-/// The share of the puts made that were asked for.
+/// The part of the requested puts that were done.
 #[expect(clippy::cast_precision_loss, reason = "a ratio of small counts")]
 fn rounds_of(rounds: u64) -> f64 {
     rounds as f64 / (rounds.div_ceil(64) * 64) as f64

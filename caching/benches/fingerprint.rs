@@ -1,4 +1,4 @@
-//! What a key costs, beside the digest of the same bytes, measured in the same run.
+//! The time of making a key, beside the digest of the same bytes in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
@@ -7,14 +7,14 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ratchet_caching::Fingerprint;
 
-/// Reference: the digest of the same bytes, as they stand.
+/// Reference: the digest of the same bytes.
 fn fingerprint(c: &mut Criterion) {
-    // What jobs usually get: some names, some numbers, and a text.
+    // A usual input: some names, some numbers, and a text.
     let text = format!(
         r#"{{"id": 17, "path": "images/17.png", "width": 640, "quality": 0.9, "caption": "{}"}}"#,
         "a picture of something ".repeat(40)
     );
-    // The most that a kilobyte can ask for: sixty members, half of them out of order.
+    // The slowest input of a kilobyte: sixty members, half of them out of order.
     let fields: Vec<String> = (0..20)
         .map(|n| format!(r#""field_{n}": {{"path": "images/{n}.png", "w": {n}}}"#))
         .collect();

@@ -1,7 +1,7 @@
-//! Flipped bits on disk are noticed, wherever they are.
+//! The cache detects flipped bits in each of its files.
 //!
-//! One bit at a time in four hundred places of the index, in sixty of its log, and in three hundred of the value files.
-//! Each time the whole cache is read from a copy. Nothing is synced, because no power is lost.
+//! One bit is flipped at a time, in four hundred places of the index, in sixty of its log, and in three hundred of the value
+//! files. Each time the whole cache is read from a copy. Nothing is synced, because no power is lost.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -20,7 +20,7 @@ use copy::copy_folder;
 const ENTRIES: u8 = 40;
 
 fn value(number: u8) -> Vec<u8> {
-    // Every fourth one is in a file.
+    // Every fourth value is in a file.
     vec![number; if number.is_multiple_of(4) { 3_000 } else { 400 }]
 }
 
@@ -41,7 +41,7 @@ async fn put_all(cache: &DiskCache) {
     }
 }
 
-/// Reads everything: how many entries are whole, and how often damage was noticed. A wrong value is a failed test.
+/// Reads all entries, and returns how many are intact and how often damage was detected. A wrong value fails the test.
 async fn read(folder: &Path) -> (u8, u64) {
     let cache = open(folder);
     let mut whole = 0;
@@ -53,7 +53,7 @@ async fn read(folder: &Path) -> (u8, u64) {
     }
     let _ = cache.list(&Selector::all()).await;
     let stats = cache.stats().await.unwrap_or_default();
-    // The next put works whatever was found.
+    // The next put works in any case.
     let entry = Entry::new(value(0), Metadata::new(SystemTime::UNIX_EPOCH));
     cache.put(&Key::of(b"next"), entry.clone()).await.unwrap();
     assert_eq!(cache.get(&Key::of(b"next")).await.unwrap(), Some(entry));
@@ -73,7 +73,7 @@ async fn a_flipped_bit_in_the_index_causes_no_wrong_value_and_the_cache_goes_on(
     fill(folder.path()).await;
     let index = folder.path().join("results-v2/index-1.sqlite");
     let bytes = fs::read(&index).unwrap();
-    // All of the header, and places all over the pages.
+    // The whole header, and places in all pages.
     let mut positions: Vec<usize> = (0..112).collect();
     positions.extend((0..300).map(|round| round * 1_237 % bytes.len()));
     let (mut damaged, mut missing) = (0, 0);
@@ -85,13 +85,13 @@ async fn a_flipped_bit_in_the_index_causes_no_wrong_value_and_the_cache_goes_on(
             flip(&bytes, position),
         )
         .unwrap();
-        // `read` looks for wrong answers, and whether what is put afterwards is found.
+        // `read` checks for wrong values, and that an entry that is put afterwards is found.
         let (whole, quarantined) = read(copy.path()).await;
         damaged += u32::from(quarantined > 0);
         missing += u32::from(whole < ENTRIES && quarantined == 0);
     }
-    // A key with a flipped bit is another key: its entry is not found, which costs one run of its job. Everything else is
-    // noticed, or is in a page that nobody reads.
+    // A key with a flipped bit is another key, so its entry is not found, which costs one run of its job. All other damage
+    // is detected, or is in a page that is never read.
     assert!(damaged >= 100, "{damaged} noticed of {}", positions.len());
     assert!(missing <= 40, "{missing} missing of {}", positions.len());
     println!(
@@ -105,7 +105,7 @@ async fn a_flipped_bit_in_the_log_causes_no_wrong_value_and_the_cache_goes_on() 
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     put_all(&cache).await;
-    // As after a kill: the log has not been taken into the index.
+    // The state is that after a kill: the log was not copied to the index.
     let killed = tempfile::tempdir().unwrap();
     copy_folder(folder.path(), killed.path());
     let log = "results-v2/index-1.sqlite-wal";
@@ -130,7 +130,7 @@ async fn a_flipped_bit_in_a_value_file_is_noticed() {
         .into_iter()
         .map(|path| (fs::read(&path).unwrap(), path))
         .collect();
-    // One bit in each file at once: every entry has a file of its own, so that each flip has to be noticed by itself.
+    // One bit is flipped in each file. Every entry has its own file, so each flip has to be detected.
     let mut flips = 0;
     for round in 0..32 {
         let copy = tempfile::tempdir().unwrap();

@@ -117,7 +117,7 @@ async fn entries_expire_by_the_given_clock() {
     clock.advance(Duration::from_secs(1));
     assert_eq!(cache.get(&key("small")).await.unwrap(), None);
     assert_eq!(cache.get(&key("large")).await.unwrap(), None);
-    // What was seen to have expired is gone by the time the next request is served.
+    // A lookup removes an expired entry before it returns.
     let stats = cache.stats().await.unwrap();
     assert_eq!((stats.expired, stats.entries, stats.bytes), (2, 0, 0));
 }
@@ -188,7 +188,7 @@ async fn the_limit_holds_and_the_least_recently_used_entries_go_first() {
         );
         let stats = cache.stats().await.unwrap();
         assert!(stats.bytes <= 100_000, "{stats:?}");
-        // What has expired makes room before anything that has not.
+        // Expired entries are dropped before any other entry.
         assert!(
             number > 7 || cache.get(&key("0")).await.unwrap().is_some(),
             "{number}"

@@ -1,4 +1,4 @@
-//! The disk cache when the disk, the folder or another process does not play along.
+//! The disk cache when the disk, the folder or another process fails.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -137,7 +137,7 @@ async fn a_folder_that_cannot_be_used_is_an_error_of_each_operation() {
         assert!(cache.put(&key("a"), entry(&[0; 5_000])).await.is_err());
         assert!(cache.invalidate(&Selector::all()).await.is_err());
     }
-    // Once it can be used, it is.
+    // The cache uses the folder once that is possible.
     fs::remove_file(folder.path().join("cache")).unwrap();
     cache.put(&key("a"), entry(b"small")).await.unwrap();
     assert!(cache.get(&key("a")).await.unwrap().is_some());
@@ -212,7 +212,7 @@ async fn leftovers_of_a_crash_are_removed_unless_somebody_is_writing_them() {
     assert!(schema.join("incoming/alive").exists());
 }
 
-/// The folders as a cache makes them, whatever this process's umask is.
+/// Makes the folders with the modes that a cache gives them, whatever the umask of this process is.
 fn owner_only(folder: &tempfile::TempDir) {
     let (root, schema) = (folder.path().join("cache"), schema_folder(folder));
     for path in files(&root).into_iter().chain([root, schema]) {
@@ -223,7 +223,8 @@ fn owner_only(folder: &tempfile::TempDir) {
     }
 }
 
-/// Another process in the middle of a transaction; a connection of this one, because `SQLite` keeps them apart as well.
+/// Plays another process in the middle of a transaction. It is a connection of this process, which `SQLite` locks in the
+/// same way.
 fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(schema_folder(folder).join("index-1.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -238,7 +239,7 @@ async fn a_writer_that_does_not_end_costs_puts_but_no_hits() {
     cache.put(&key("a"), entry(b"value")).await.unwrap();
     let other = writer_at_work(&folder);
     for number in 0..100 {
-        // Only the first one waits; a hundred times the patience would be felt.
+        // Only the first put waits. A hundred waits would exceed the deadline.
         let error = cache.put(&key("b"), entry(b"value")).await.unwrap_err();
         let expected = if number == 0 {
             patience
@@ -252,7 +253,7 @@ async fn a_writer_that_does_not_end_costs_puts_but_no_hits() {
         assert!(cache.get(&key("a")).await.unwrap().is_some());
     }
     other.execute_batch("ROLLBACK").unwrap();
-    // As soon as the other one is gone, it works again.
+    // Once the other process has ended its transaction, puts work again.
     cache.put(&key("b"), entry(b"value")).await.unwrap();
     assert!(cache.get(&key("b")).await.unwrap().is_some());
 }
@@ -305,7 +306,7 @@ async fn a_cache_that_other_users_may_write_is_refused_with_its_path() {
 
 #[tokio::test]
 async fn a_cache_of_another_user_is_refused_with_its_path() {
-    // Only root can give files away; everyone else has the decision tested in `ownership`.
+    // Only root can change the owner of a file. For other users, a unit test of `ownership` covers the decision.
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -336,7 +337,7 @@ async fn a_cache_of_another_user_is_refused_with_its_path() {
     }
 }
 
-/// A clock that breaks.
+/// A clock that panics when it is told to.
 struct BreakingClock(Arc<AtomicBool>);
 
 impl Clock for BreakingClock {
@@ -361,7 +362,7 @@ async fn a_panic_within_a_transaction_rolls_it_back_and_blocks_nobody() {
             "{put:?}"
         );
     }
-    // Others find the cache free, with what was stored, and so does this one.
+    // Neither another cache nor this one is blocked, and the stored entries are still there.
     broken.store(false, Ordering::Relaxed);
     cache.put(&key("b"), entry(b"value")).await.unwrap();
     let other = DiskCache::new(options(&folder));
@@ -386,7 +387,7 @@ fn a_disk_cache_works_without_an_async_runtime() {
     }
 }
 
-/// The smallest executor: it polls a future whenever that wakes this thread.
+/// Runs a future without an async runtime.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {

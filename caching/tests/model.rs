@@ -1,6 +1,6 @@
-//! Whatever is done to a disk cache, it does what a map would do.
+//! A disk cache behaves like a map in any sequence of operations.
 //!
-//! Sixty sequences of up to sixty steps. Nothing is synced: a crash here is that of a process, which leaves what it wrote.
+//! Sixty sequences of up to sixty steps. Nothing is synced, because a crash here is that of a process, and what it wrote stays.
 
 #![cfg(all(feature = "disk", feature = "memory"))]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -49,9 +49,9 @@ enum Step {
         seconds: u8,
     },
     DropAll,
-    /// Close and open.
+    /// Closes and opens the cache.
     Reopen,
-    /// Go on with a copy of the folder as it is at this moment, as if the process had been killed.
+    /// Goes on with a copy of the folder, as if the process had been killed at this moment.
     Crash,
 }
 
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The same thing, as a map.
+/// The map that the cache is compared with.
 #[derive(Default)]
 struct Model {
     entries: BTreeMap<u8, Entry>,
@@ -85,7 +85,7 @@ impl Model {
             .cloned()
     }
 
-    /// Drops what is selected; answers with how many live entries that were, and how many in all.
+    /// Drops the selected entries, and returns how many live ones there were, and how many in all.
     fn drop_selected(
         &mut self,
         selector: &Selector,
@@ -159,7 +159,7 @@ impl Subject {
     fn crash(&mut self) {
         let before = self.folder();
         self.generation += 1;
-        // The old cache is closed only after the copy was made.
+        // The copy is made while the old cache is still open.
         copy_folder(&before, &self.folder());
         self.reopen();
     }

@@ -1,6 +1,6 @@
-//! The disk cache between processes, and through their deaths.
+//! The disk cache with several processes, some of which are killed or stopped.
 //!
-//! The other processes are this test binary again, told by the environment to run [`child`].
+//! The other processes run this test binary, with an environment variable that makes it run [`child`].
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -14,10 +14,10 @@ use ratchet_caching::{Cache, CacheError, DiskCache, DiskOptions, Entry, Key, Met
 
 const FOLDER: &str = "RATCHET_CACHING_TEST_FOLDER";
 const INLINE: u64 = 1_000;
-/// Long enough for the slowest machine, because nothing here is supposed to run out of it.
+/// A deadline that no test should reach, even on the slowest machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Nothing is synced unless a test says so: what a process wrote outlives it either way.
+/// Makes options without sync, because a kill of the process loses nothing that it wrote.
 fn open(folder: &Path) -> DiskCache {
     DiskCache::new(options(folder).without_sync())
 }
@@ -28,10 +28,10 @@ fn options(folder: &Path) -> DiskOptions {
         .patience(PATIENCE)
 }
 
-/// The value of an entry follows from its name, so that everyone can tell whether it is whole.
+/// Derives the value of an entry from its name, so that every process can check that it is complete.
 fn value(name: &str, version: u32) -> Vec<u8> {
     let digest = *blake3::hash(format!("{name} {version}").as_bytes()).as_bytes();
-    // Half of them inline, half in files.
+    // Half of the values are inline, and half are in files.
     let size = usize::from(digest[0]) * 8;
     let mut value = version.to_le_bytes().to_vec();
     value.extend(digest.iter().cycle().take(size));
@@ -43,7 +43,7 @@ async fn put(cache: &DiskCache, name: &str, version: u32) -> Result<(), CacheErr
     cache.put(&Key::of(name.as_bytes()), entry).await
 }
 
-/// The version that is stored, whole.
+/// Returns the stored version, after a check that the value is complete.
 async fn get(cache: &DiskCache, name: &str) -> Option<u32> {
     let entry = cache.get(&Key::of(name.as_bytes())).await.unwrap()?;
     let version = u32::from_le_bytes(entry.value()[..4].try_into().unwrap());
@@ -51,7 +51,7 @@ async fn get(cache: &DiskCache, name: &str) -> Option<u32> {
     Some(version)
 }
 
-/// Another process.
+/// Another process that uses the cache.
 struct Other {
     child: Child,
     input: ChildStdin,
@@ -86,7 +86,7 @@ impl Other {
         writeln!(self.input, "{command}").unwrap();
     }
 
-    /// The next answer. The test harness talks on the same stream, so answers are marked.
+    /// Returns the next answer. The test harness prints to the same stream, so answers are marked.
     fn answer(&mut self) -> Option<String> {
         loop {
             let line = self.output.next()?.unwrap();
@@ -117,7 +117,7 @@ impl Drop for Other {
     }
 }
 
-/// What the other process does: reads commands, answers each with a line.
+/// The main function of the other process: it reads commands, and answers each with a line.
 #[tokio::test]
 #[ignore = "the other process of the tests in this file"]
 async fn child() {
@@ -135,7 +135,7 @@ async fn child() {
             }
             ["get", name] => println!("#{:?}", get(&cache, name).await),
             ["clear"] => println!("#{}", cache.invalidate(&Selector::all()).await.unwrap()),
-            // Holds the right to write, as if in the middle of a put.
+            // Holds the write lock, as in the middle of a put.
             ["begin"] => {
                 let index = folder.join("results-v2/index-1.sqlite");
                 let connection = rusqlite::Connection::open(index).unwrap();
@@ -151,7 +151,7 @@ async fn child() {
                 cache = DiskCache::new(options(folder));
                 println!("#syncing");
             }
-            // Puts until it is killed, and says what is stored.
+            // Puts until it is killed, and prints what is stored.
             ["write", round] => {
                 for number in 0_u32.. {
                     put(&cache, &format!("{round}-{number}"), number)
@@ -161,7 +161,7 @@ async fn child() {
                     put(&cache, "replaced", number).await.unwrap();
                 }
             }
-            // Puts and gets, so that both write all the time.
+            // Puts and gets, so that both processes write all the time.
             ["share", name, count] => {
                 for number in 0..count.parse().unwrap() {
                     put(&cache, &format!("{name}-{number}"), number)
@@ -203,7 +203,7 @@ async fn two_processes_share_a_cache_without_losing_anything() {
         (a.answer().as_deref(), b.answer().as_deref()),
         (Some("shared"), Some("shared"))
     );
-    // Both are still there, and neither has to end for the third one to read.
+    // Both processes still run, and the third one can read.
     let cache = open(folder.path());
     for name in ["a", "b"] {
         for number in 0..COUNT {
@@ -237,7 +237,7 @@ async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
             assert_eq!(writer.ask("sync"), "syncing");
         }
         writer.tell(&format!("write {round}"));
-        // Killed somewhere between one put and the next, or within one: the writer does not wait for anybody.
+        // The writer never waits, so the kill comes at any point of a put or between two.
         for _ in 0..=round * 7 % 19 {
             writer.answer().unwrap();
         }
@@ -266,7 +266,7 @@ async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
     let stats = cache.stats().await.unwrap();
     assert_eq!((stats.entries, stats.quarantined), (stored + 1, 0));
     cache.close().await;
-    // Nothing is left over that no entry refers to.
+    // Every file belongs to an entry.
     let cache = open(folder.path());
     let listed = cache.list(&Selector::all()).await.unwrap();
     cache.close().await;
@@ -324,7 +324,7 @@ async fn a_process_that_is_stopped_while_it_writes_costs_puts_but_no_hits_until_
 async fn a_full_disk_fails_puts_and_keeps_the_stored_entries() {
     let folder = tempfile::tempdir().unwrap();
     let run = |limit: &str, command: &str| {
-        // A file size limit stands in for a full disk: both are writes that the system refuses.
+        // A limit of the file size replaces a full disk: in both cases the system refuses a write.
         let mut child = Command::new("sh")
             .arg("-c")
             .arg(format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --exact full_disk --ignored --nocapture"))

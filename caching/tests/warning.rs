@@ -1,4 +1,4 @@
-//! A cache that fails says so once.
+//! A cache that fails logs one warning.
 
 #![cfg(feature = "disk")]
 

@@ -1,4 +1,4 @@
-//! Messages to bytes and back, beside `serde_json` with derived types.
+//! The time of encoding and decoding messages, beside `serde_json` with derived types.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use ratio::{Ratios, timed};
 
-/// How many messages one round handles.
+/// The number of messages of one round.
 const BATCH: u64 = 256;
 
 /// Measures rounds of [`BATCH`] messages.

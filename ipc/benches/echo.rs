@@ -1,4 +1,4 @@
-//! A request and its answer through a real child process, beside the least that anyone could do.
+//! The time of a request to a real child process and its answer, beside the least that a program could do.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -16,10 +16,10 @@ use tokio::runtime::Runtime;
 
 use ratio::{Ratios, timed};
 
-/// A small input, as most are.
+/// A small input, which is the usual case.
 const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
 
-/// A host on our transport.
+/// A host with the transport of this crate.
 struct Host {
     _child: Child,
     transport: StdioTransport<ChildStdout, ChildStdin>,

@@ -1,9 +1,9 @@
-//! Says how fast a thing is beside its reference, from one run: machines differ, ratios less so.
+//! Prints how fast each benchmark is beside its reference in the same run. Ratios differ less between machines than times.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// How long it takes.
+/// Returns the time that some work takes.
 #[expect(
     clippy::disallowed_methods,
     reason = "a benchmark measures the real time"
@@ -14,7 +14,7 @@ pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// What was measured so far: a group, who ran, and how long one operation took.
+/// The measurements so far.
 #[derive(Default)]
 pub(crate) struct Ratios(RefCell<Vec<Measured>>);
 
@@ -26,7 +26,7 @@ struct Measured {
 }
 
 impl Ratios {
-    /// Notes a measurement; several of one name are added up.
+    /// Adds a measurement to those of the same name.
     pub(crate) fn note(&self, group: &str, name: &'static str, total: Duration, operations: u64) {
         let mut measured = self.0.borrow_mut();
         match measured
@@ -46,7 +46,7 @@ impl Ratios {
         }
     }
 
-    /// Prints each beside the first of its group, which is the reference.
+    /// Prints each measurement beside the first of its group, which is the reference.
     #[expect(
         clippy::print_stdout,
         reason = "the table is what the benchmark is run for"

@@ -1,4 +1,4 @@
-//! The least that anyone could do: blocking pipes, `serde_json`, nothing else.
+//! The least that a program could do: blocking pipes and `serde_json`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -24,15 +24,15 @@ pub(crate) struct Response<'a> {
     pub(crate) result: &'a RawValue,
 }
 
-/// Set in the environment of a process that is to be the echo.
+/// The environment variable of a process that should be the echo worker.
 const ECHO: &str = "RATCHET_BENCH_ECHO";
 
-/// Becomes the echo, if this process was started to be it.
+/// Runs the echo worker if this process was started for it.
 pub(crate) fn echo_if_asked() -> bool {
     if std::env::var_os(ECHO).is_none() {
         return false;
     }
-    // The host closing its end is the way this ends.
+    // The loop ends when the host closes its end.
     let _ = echo();
     true
 }
@@ -60,7 +60,7 @@ fn echo() -> io::Result<()> {
     Ok(())
 }
 
-/// The command that starts the echo.
+/// The command that starts the echo worker.
 pub(crate) fn echo_command() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -70,7 +70,7 @@ pub(crate) fn echo_command() -> io::Result<Command> {
     Ok(command)
 }
 
-/// A host of one thread.
+/// A host with one thread.
 pub(crate) struct Host {
     child: Child,
     stdin: ChildStdin,
@@ -96,7 +96,7 @@ impl Host {
         })
     }
 
-    /// Has so many requests answered, with at most so many on their way.
+    /// Sends this many requests and waits for their answers, with a limit on requests without an answer.
     pub(crate) fn exchange(
         &mut self,
         total: u64,
@@ -127,7 +127,7 @@ impl Host {
         Ok(())
     }
 
-    /// Reads once and counts the answers that it completed.
+    /// Reads once, and counts the answers that are complete.
     fn read_answers(&mut self) -> io::Result<u64> {
         let bytes = self.stdout.read(&mut self.chunk)?;
         self.rest.extend_from_slice(&self.chunk[..bytes]);
@@ -149,7 +149,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The child ends by itself when its stdin does; it is killed in case it does not.
+        // The child ends when its stdin is closed. It is killed in case it does not.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

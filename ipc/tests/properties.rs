@@ -1,4 +1,4 @@
-//! What holds for every message and for every stream of bytes.
+//! Properties of every message and of every stream of bytes.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -194,7 +194,7 @@ fn limits(max_message_bytes: usize) -> Limits {
     }
 }
 
-/// What comes out of a codec when the bytes go in like this.
+/// Feeds a codec with these pieces, and returns what comes out.
 fn read(mut codec: Codec, cuts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Incoming> {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The transport over pipes in memory, where every poll can be seen.
+//! The transport over pipes in memory, where a test sees every poll.
 
 use std::io;
 use std::pin::Pin;
@@ -127,7 +127,7 @@ async fn a_cancelled_receive_loses_nothing() {
     let mut host = StdioTransport::new(reader, writer);
     let line = format!("{}\n", request(7));
     for byte in line.as_bytes() {
-        // Each poll takes one byte in and is dropped before the message is whole.
+        // Each poll reads one byte and is dropped before the message is complete.
         tokio::select! {
             biased;
             incoming = host.receive() => panic!("{incoming:?}"),
@@ -185,7 +185,7 @@ async fn after_close_the_last_answers_still_come_and_then_the_end() {
     }
 }
 
-/// A reader that brings some bytes and then an error.
+/// A reader that returns some bytes and then an error.
 struct Failing(Option<Vec<u8>>);
 
 impl AsyncRead for Failing {
@@ -261,7 +261,7 @@ async fn a_flush_gets_past_a_line_that_is_too_long_to_keep() {
     let mut host = StdioTransport::with(reader, writer, ratchet_ipc::Native, limits);
     let (mut reader, mut writer) = tokio::io::split(far);
     let peer = async {
-        // It does not read before it has said all this.
+        // The peer does not read before it has written all of this.
         writer.write_all(&vec![b'x'; 100_000]).await.unwrap();
         tokio::io::copy(&mut reader, &mut tokio::io::sink())
             .await
@@ -291,7 +291,7 @@ async fn a_flush_keeps_no_more_than_one_message_of_its_peer() {
         flushed = host.flush() => panic!("nobody reads: {flushed:?}"),
         () = async {
             while said < 100_000 {
-                // On the paused clock this passes when nobody can do anything any more.
+                // The clock is paused, so this time passes only when both sides wait.
                 let wrote = far.write_all(line.as_bytes());
                 if tokio::time::timeout(std::time::Duration::from_secs(1), wrote).await.is_err() {
                     return;
@@ -303,7 +303,7 @@ async fn a_flush_keeps_no_more_than_one_message_of_its_peer() {
     assert!((2000..70_000).contains(&said), "{said}");
 }
 
-/// A writer that takes everything and fails when it is flushed.
+/// A writer that accepts all bytes and fails when it is flushed.
 struct Unflushable;
 
 impl AsyncWrite for Unflushable {
@@ -332,7 +332,7 @@ async fn a_failed_flush_is_reported_once_and_reading_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receive_from_a_peer_that_prints_without_end_yields_to_timers() {
-    /// Always has more to say, as `yes` does.
+    /// A reader without end, like `yes`.
     struct Chatter(usize);
 
     impl AsyncRead for Chatter {
@@ -359,7 +359,7 @@ async fn a_receive_from_a_peer_that_prints_without_end_yields_to_timers() {
         transport.receive().await.unwrap(),
         Incoming::Stray(_)
     ));
-    // What is ready comes second, and is looked at all the same.
+    // The second branch is ready, and the first one must not starve it.
     let first = tokio::select! {
         biased;
         incoming = transport.receive() => panic!("{incoming:?}"),

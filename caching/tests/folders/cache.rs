@@ -1,4 +1,4 @@
-//! A cache folder, and what is in it.
+//! Cache folders for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) fn entry(value: &[u8]) -> Entry {
     Entry::new(value, Metadata::new(SystemTime::UNIX_EPOCH))
 }
 
-/// Every file below a folder.
+/// Lists all files below a folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for item in fs::read_dir(folder).into_iter().flatten().flatten() {

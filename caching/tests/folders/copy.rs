@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Copies the files of a folder as they are at this moment; pipes and the like are left out.
+/// Copies the files of a folder as they are at this moment, without pipes and other special files.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! What fields may hold, and what is said of one that is wrong.
+//! Valid fields, and the errors for wrong ones.
 
 use super::*;
 use crate::messages::{Log, LogLevel, TaskDeclaration, TaskError};
