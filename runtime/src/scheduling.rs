@@ -9,6 +9,7 @@
 mod balancer;
 mod bucket;
 mod claims;
+mod clocks;
 mod gates;
 mod heap;
 mod hints;

@@ -37,12 +37,14 @@ pub enum JournalError {
         reason: String,
     },
     /// It was written by a newer version of this program.
-    #[error("the journal {} has version {version}, and {} is the newest that is understood here", path.display(), super::Header::VERSION)]
+    #[error("the journal {} has version {version}, and {newest} is the newest that is understood here", path.display())]
     Version {
         /// The journal.
         path: PathBuf,
         /// Its version.
         version: u32,
+        /// The newest version that this program understands.
+        newest: u32,
     },
     /// A record that was there when the journal was loaded is not what it was.
     #[error("the record at byte {offset} of {} was changed: {reason}", path.display())]

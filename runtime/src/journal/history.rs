@@ -277,6 +277,7 @@ pub(super) fn read_header<R: BufRead>(
         }) => Err(JournalError::Version {
             path: path.to_path_buf(),
             version,
+            newest: Header::VERSION,
         }),
         Some(Scanned::Damaged { damage, .. }) => Err(refused(&damage.to_string())),
     }

@@ -1,9 +1,9 @@
 //! What a job can wait at: gates that many share, and places that belong to few.
 
 use super::bucket::Bucket;
+use super::clocks::Clocks;
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
-use super::scheduler::Clocks;
 
 /// Jobs that share everything but their place: kind, slots, named limits.
 ///

@@ -7,9 +7,9 @@
 //! them. Taking the first, adding at the end and removing from the middle cost the same with ten
 //! jobs as with a million.
 
+use super::clocks::PlaceClock;
 use super::heap::{Heap, NOWHERE};
 use super::priority::{Priority, Rank};
-use super::scheduler::PlaceClock;
 use super::slab::Slab;
 use crate::ids::{SlotNumber, Ticket};
 

@@ -9,7 +9,6 @@ mod pop;
 mod push;
 mod settle;
 
-pub(super) use accounting::{Clocks, PlaceClock};
 pub use inspect::{KeyState, LimitState, Load};
 pub use settle::{Cancelled, End};
 

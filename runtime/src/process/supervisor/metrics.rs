@@ -1,10 +1,8 @@
 //! The figures of a pool.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::pool_state::{PoolState, count};
-use super::worker::SupervisedWorker;
 use crate::ids::WorkerName;
 
 /// The figures of a pool: what it has done so far, and what it has now.
@@ -38,8 +36,8 @@ pub struct PoolMetrics {
 pub(super) struct Counts {
     pub(super) spawned: u64,
     pub(super) jobs: u64,
-    failures: BTreeMap<&'static str, u64>,
-    retired: BTreeMap<&'static str, u64>,
+    pub(super) failures: BTreeMap<&'static str, u64>,
+    pub(super) retired: BTreeMap<&'static str, u64>,
 }
 
 impl Counts {
@@ -50,34 +48,5 @@ impl Counts {
             &mut self.retired
         };
         *counts.entry(cause).or_default() += 1;
-    }
-}
-
-impl PoolState {
-    pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
-        let busy = self.workers.iter().filter(|worker| worker.state.is_busy());
-        let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.started_at);
-        let lives: Duration = self.workers.iter().map(age).sum();
-        let worked: Duration = self.workers.iter().map(|worker| worker.busy).sum();
-        PoolMetrics {
-            spawned: self.counts.spawned,
-            size: self.size(),
-            busy: count(busy),
-            failures: self.counts.failures.clone(),
-            retired: self.counts.retired.clone(),
-            jobs: self.counts.jobs,
-            jobs_by_worker: self
-                .workers
-                .iter()
-                .map(|worker| (worker.name.clone(), worker.jobs_done))
-                .collect(),
-            busy_share: if lives.is_zero() {
-                0.0
-            } else {
-                (worked.as_secs_f64() / lives.as_secs_f64()).min(1.0)
-            },
-            queue_age: self.queue_age(now),
-            rss: self.workers.iter().map(|worker| worker.rss).sum(),
-        }
     }
 }

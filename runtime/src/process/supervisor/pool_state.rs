@@ -17,7 +17,7 @@ use ratchet_ipc::Profile;
 pub(in crate::process) use user::PoolUser;
 pub(super) use user::supervisor_ended_report;
 
-use super::metrics::Counts;
+use super::metrics::{Counts, PoolMetrics};
 use super::worker::SupervisedWorker;
 use super::{LeaseRequest, PoolId};
 use crate::dispatch::{Assignment, Demand, Introduction, Order, Report, Retirement, WorkerNumber};
@@ -355,8 +355,36 @@ impl PoolState {
         }
     }
 
+    /// What the pool has done so far, and what it has now.
+    pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
+        let busy = self.workers.iter().filter(|worker| worker.state.is_busy());
+        let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.started_at);
+        let lives: Duration = self.workers.iter().map(age).sum();
+        let worked: Duration = self.workers.iter().map(|worker| worker.busy).sum();
+        PoolMetrics {
+            spawned: self.counts.spawned,
+            size: self.size(),
+            busy: count(busy),
+            failures: self.counts.failures.clone(),
+            retired: self.counts.retired.clone(),
+            jobs: self.counts.jobs,
+            jobs_by_worker: self
+                .workers
+                .iter()
+                .map(|worker| (worker.name.clone(), worker.jobs_done))
+                .collect(),
+            busy_share: if lives.is_zero() {
+                0.0
+            } else {
+                (worked.as_secs_f64() / lives.as_secs_f64()).min(1.0)
+            },
+            queue_age: self.queue_age(now),
+            rss: self.workers.iter().map(|worker| worker.rss).sum(),
+        }
+    }
+
     /// How long there has been more work than workers for it.
-    pub(super) fn queue_age(&self, now: Instant) -> Duration {
+    fn queue_age(&self, now: Instant) -> Duration {
         self.short_since
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
@@ -366,6 +394,6 @@ impl PoolState {
     clippy::expect_used,
     reason = "so many processes do not fit on a machine"
 )]
-pub(super) fn count<'a>(workers: impl Iterator<Item = &'a SupervisedWorker>) -> u32 {
+fn count<'a>(workers: impl Iterator<Item = &'a SupervisedWorker>) -> u32 {
     u32::try_from(workers.count()).expect("a pool has fewer than four thousand million workers")
 }

@@ -14,66 +14,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::clocks::{ADMISSION, Clocks, SLOT, WORKER};
 use super::super::gates::{Barred, Hold};
 use super::super::heap::NOWHERE;
 use super::super::waits::{Blocker, Waits};
 use super::Scheduler;
 use crate::Error;
 use crate::ids::Ticket;
-
-/// The places of the clocks that every group has.
-const ADMISSION: usize = 0;
-const WORKER: usize = 1;
-const SLOT: usize = 2;
-
-/// The clocks of a group, in nanoseconds.
-#[derive(Debug, Clone, Default)]
-pub(in crate::scheduling) struct Clocks {
-    /// One for each limit of the group, in the order of the limits; empty as long as all of them show 0.
-    limits: Box<[u64]>,
-    others: [u64; 3],
-}
-
-impl Clocks {
-    /// How much more these clocks show than earlier ones of the same group.
-    fn since(&self, earlier: &Self) -> Self {
-        let before = |number: usize| earlier.limits.get(number).copied().unwrap_or_default();
-        let limits = self.limits.iter().enumerate();
-        Self {
-            limits: limits.map(|(number, time)| time - before(number)).collect(),
-            others: std::array::from_fn(|at| self.others[at] - earlier.others[at]),
-        }
-    }
-
-    fn add(&mut self, more: &Self) {
-        if self.limits.len() < more.limits.len() {
-            let mut limits = std::mem::take(&mut self.limits).into_vec();
-            limits.resize(more.limits.len(), 0);
-            self.limits = limits.into();
-        }
-        for (time, more) in self.limits.iter_mut().zip(&more.limits) {
-            *time += more;
-        }
-        for (time, more) in self.others.iter_mut().zip(&more.others) {
-            *time += more;
-        }
-    }
-
-    fn sum(&self) -> u64 {
-        self.limits.iter().chain(&self.others).sum()
-    }
-}
-
-/// The clock of a lane that has a place.
-#[derive(Debug, Default)]
-pub(in crate::scheduling) struct PlaceClock {
-    /// The time, without the present stop, for which the place has let nobody of the lane pass.
-    shown: u64,
-    /// What clocks of the group have shown more in that time: for this lane they stood still.
-    instead_of: Clocks,
-    /// What the clocks of the group showed when the present stop began, if there is one.
-    stopped_at: Option<Clocks>,
-}
 
 /// What is kept besides the clocks of groups and lanes.
 #[derive(Debug, Default)]
