@@ -27,7 +27,7 @@ pub(crate) use from_node::{
 pub(crate) use node::{Entry, Node, Value};
 pub(crate) use part::{Extent, Part};
 pub(crate) use scalar::{
-    AnyByteSize, ByteSize, Count, Factor, False, PositiveDuration, PositiveNumber, Version,
+    AnyByteSize, ByteSize, Count, Factor, False, PositiveDuration, PositiveNumber, Share, Version,
 };
 pub(crate) use schema::{DRAFT, Schemas};
 pub(crate) use section::{

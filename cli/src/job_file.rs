@@ -16,6 +16,7 @@
 //! slash in its name are looked for from there. A program without a slash is looked for in `PATH`. What comes from
 //! stdin has no folder, and is relative to the current one.
 
+mod breaker;
 mod builder;
 mod error;
 mod job;
@@ -30,8 +31,9 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use breaker::typed_breaker;
 pub(crate) use open::{Jobs, Plan, open};
-pub(crate) use options::{PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
+pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};

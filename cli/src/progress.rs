@@ -17,7 +17,9 @@ use std::io;
 use std::time::Instant;
 
 use ratchet_runtime::event::Event;
+use ratchet_runtime::{BreakerReport, BreakerState};
 
+use crate::escape::plain;
 use crate::report::describe;
 use crate::style::{Style, When};
 use bars::Bars;
@@ -95,6 +97,7 @@ impl Progress {
             {
                 Some(describe(outcome, self.style))
             }
+            Event::BreakerChanged(report) => changed(report),
             _ => None,
         }
     }
@@ -103,6 +106,22 @@ impl Progress {
     pub(crate) fn frame(&self, now: Instant) -> Option<ProgressFrame> {
         self.has_begun.then(|| ProgressFrame::of(&self.view, now))
     }
+}
+
+/// Tells people at the terminal why jobs wait, and that they go on.
+fn changed(report: &BreakerReport) -> Option<String> {
+    let on = report
+        .host
+        .as_ref()
+        .map_or_else(String::new, |host| format!(" on {host}"));
+    let what = match report.state {
+        BreakerState::Open => format!("is open: {}", report.reason),
+        BreakerState::Closed => "is closed again".to_owned(),
+        // Probes come and go, and what they come to is told.
+        BreakerState::HalfOpen | BreakerState::Ramping => return None,
+    };
+    let said = format!("ratchet: the breaker of {}{on} {what}", report.name);
+    Some(format!("{}\n", plain(&said)))
 }
 
 /// The place where progress is drawn.

@@ -44,7 +44,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
-use crate::job_file::{PlanOptions, WorkerPlan};
+use crate::job_file::{PlanOptions, Protection, WorkerPlan};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -90,6 +90,7 @@ pub(crate) struct RunSetup {
     pub(crate) stdin: Option<&'static str>,
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) limits: Vec<(String, Limit)>,
+    pub(crate) protection: Protection,
     pub(crate) report: Box<dyn Report>,
     /// Runs the commands instead of the executor.
     pub(crate) command_runner: Option<MapRunner>,
@@ -164,6 +165,7 @@ impl Session {
         PlanOptions {
             flags: self.options.flags.clone(),
             settings: self.options.settings.clone(),
+            breaker: self.options.breaker.map(Some),
             worker: None,
             pools: self.options.pool_defaults(),
             slots: Some(self.options.slots),
@@ -351,6 +353,7 @@ impl Running {
             jobs,
             workers,
             limits,
+            protection,
             report,
             command_runner,
             keeper,
@@ -359,7 +362,7 @@ impl Running {
         } = setup;
         let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
         let supervisor = ProcessSupervisor::start(Arc::new(processes));
-        let builder = executor(&self.options, limits, halt).keeper(keeper);
+        let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
         let workers = needed_workers(workers, &jobs);
         let (mut builder, pools) = add_pools(builder, &supervisor, workers).await?;
         if let Some(runner) = command_runner {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ratchet_runtime::{ParallelizationHint, SESSION_VARIABLES};
+use ratchet_runtime::{BreakerConfig, ParallelizationHint, SESSION_VARIABLES};
 
 use crate::job_file;
 use crate::value;
@@ -21,6 +21,11 @@ pub(crate) struct TermsArguments {
     /// a rate as in `{rate_limited: {requests_per_second: 5}}`.
     #[arg(long, value_name = "HINT", value_parser = hint)]
     pub(crate) hint: Option<ParallelizationHint>,
+    /// Stop the attempts of a kind of worker, or on a host, while most of them fail; `{consecutive: 5, open: 10s}` says when,
+    /// as in a job file.
+    #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = job_file::typed_breaker)]
+    pub(crate) breaker: Option<BreakerConfig>,
     /// Use earlier results again: `on`, `refresh` to run all the same and store anew, or `off`.
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(crate) cache: Option<CacheMode>,

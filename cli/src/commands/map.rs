@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
-use ratchet_runtime::{CacheTerms, Terms};
+use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig};
+use ratchet_runtime::{BreakerConfig, CacheTerms, TaskName, Terms};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{ServedTasks, WorkerPlan, cannot_start};
+use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput, MapReport, MapRunner,
     MapWork, PendingOutputs, Printer, ResultsFolder, Template, refuse_shell_line, shell_operator,
@@ -62,10 +62,7 @@ pub(crate) fn run(
         refuse_missing(&pool.process)?;
         options.pool_defaults().apply(&mut pool);
         pool.skip_lines = arguments.skip_lines;
-        workers.push(WorkerPlan {
-            pool,
-            serves: ServedTasks::Named(vec![task.clone()]),
-        });
+        workers.push(warm_worker(pool, task.clone(), options.breaker));
         MapWork::Warm(task)
     } else {
         let template = template(arguments, command, columns)?;
@@ -127,6 +124,7 @@ pub(crate) fn run(
         stdin,
         workers,
         limits: Vec::new(),
+        protection: Protection::by(session.options.breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
         keeper,
@@ -288,4 +286,13 @@ fn dry_run(arguments: &MapArguments, command: &[OsString], items: Items) -> Resu
     // Where stderr is closed, nobody can be told; the exit code still tells it.
     let _ = io::stderr().write_all(NO_ITEMS.as_bytes());
     Ok(exit::NOTHING)
+}
+
+/// The kind of worker that answers the items of `--warm`.
+fn warm_worker(pool: PoolConfig, task: TaskName, breaker: Option<BreakerConfig>) -> WorkerPlan {
+    WorkerPlan {
+        pool,
+        serves: ServedTasks::Named(vec![task]),
+        breaker,
+    }
 }

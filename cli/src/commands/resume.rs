@@ -130,7 +130,9 @@ impl Overrides {
             memory_free,
             load
         );
-        over!(now.terms, then.terms, timeout, retries, hint, cache);
+        over!(
+            now.terms, then.terms, timeout, retries, hint, breaker, cache
+        );
         over!(now.stop, then.stop, max_fail, deadline, grace);
         over!(now.output, then.output, format);
         over!(now.display, then.display, progress, color);

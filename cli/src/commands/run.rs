@@ -58,6 +58,7 @@ pub(crate) fn run(
         stdin: reads_stdin.then_some("jobs.jsonl"),
         workers: plan.workers,
         limits: plan.limits,
+        protection: plan.protection,
         report: open_report(&session.options, &session.console)?,
         command_runner: None,
         keeper: start_keeper()?,

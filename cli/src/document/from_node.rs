@@ -88,6 +88,10 @@ impl<T> Field<T> {
         self.0.as_ref()?.value.as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()?.value.as_mut()
+    }
+
     pub(crate) fn into_value(self) -> Option<T> {
         self.0?.value
     }

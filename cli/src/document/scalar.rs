@@ -76,6 +76,7 @@ scalars! {
     Rate;
     Prefetch;
     Amount;
+    Share;
 }
 
 fn not_empty(text: &str) -> Result<&str, ValueError> {
@@ -453,6 +454,35 @@ impl Scalar for Amount {
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": "^\\s*([0-9]+|([0-9]{1,2}(\\.[0-9]*)?|100(\\.0*)?)\\s*%)\\s*$"},
         ]})
+    }
+}
+
+/// A share above 0 and at most 1, written as in 20%.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Share(pub(crate) f64);
+
+impl Scalar for Share {
+    fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
+        let read = |amount| match amount {
+            Amount::Percent(percent) if percent > 0.0 => Ok(Self(percent / 100.0)),
+            Amount::Percent(_) => Err(ValueError::new("0% is no share")),
+            Amount::Count(count) => Err(ValueError::new(format!("`{count}` is no share"))
+                .hint("write a share with its sign, as in 20%")),
+        };
+        Some(match node.number() {
+            Some(number) => Err(ValueError::new(format!("`{number}` is no share"))
+                .hint("write a share with its sign, as in 20%")),
+            None => value::amount(node.text()?).and_then(read),
+        })
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a share like 20%".into()
+    }
+
+    fn schema() -> Json {
+        let share = r"^\s*([0-9]{1,2}(\.[0-9]*)?|100(\.0*)?)\s*%\s*$";
+        json!({"type": "string", "allOf": [{"pattern": share}, {"pattern": SOME}]})
     }
 }
 

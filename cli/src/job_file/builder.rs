@@ -7,12 +7,12 @@ use std::sync::Arc;
 use ratchet_runtime::{Job, Limit, ParallelizationHint, TaskName, Terms, Work};
 
 use super::job::JobPlaces;
-use super::options::{PlanOptions, ServedTasks, WorkerPlan};
-use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
+use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
+use super::spec::{DefaultsSpec, HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
-use super::{pool, program};
+use super::{breaker, pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::{Named, Spanned};
+use crate::document::{Either, Named, Spanned};
 use crate::value::ValueError;
 
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
@@ -22,6 +22,7 @@ const MOST_KEPT: usize = 4096;
 pub(super) struct JobBuilder {
     pub(super) workers: Vec<WorkerPlan>,
     pub(super) limits: Vec<(String, Limit)>,
+    pub(super) protection: Protection,
     slots: Option<u32>,
     tasks: HashMap<TaskName, SharedTerms>,
     /// The terms of tasks without a worker of their own, if one worker serves every task.
@@ -56,7 +57,21 @@ impl JobBuilder {
             .into_iter()
             .map(|named| (named.name.clone(), limit(named, problems)))
             .collect();
-        let defaults = header.defaults.into_value().unwrap_or_default();
+        let DefaultsSpec {
+            breaker,
+            terms: mut defaults,
+            ..
+        } = header.defaults.into_value().unwrap_or_default();
+        let breaker = breaker::from_spec(breaker, problems);
+        let breaker = options.breaker.or(breaker).flatten();
+        let retry_budget = defaults.retry.get_mut().and_then(|retry| match retry {
+            Either::First(_) => None,
+            Either::Second(retry) => std::mem::take(&mut retry.budget).into_value(),
+        });
+        let protection = Protection {
+            breaker,
+            retry_budget: retry_budget.map(|share| share.0),
+        };
         let default_retry = defaults.retry.span();
         check_limits(&limits, &defaults, problems);
         let outer = options
@@ -72,6 +87,7 @@ impl JobBuilder {
         let mut builder = Self {
             workers: Vec::new(),
             limits,
+            protection,
             slots: options.slots,
             tasks: HashMap::new(),
             other_tasks: None,
@@ -94,6 +110,7 @@ impl JobBuilder {
             let mut spec = worker.value.unwrap_or_default();
             let terms = std::mem::take(&mut spec.terms);
             check_limits(&builder.limits, &terms, problems);
+            let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
             let own = shared(PartialTerms::from_spec(terms, folder, problems), retry);
             let tasks = builder.serve(&name, place, &spec, &own, &mut named, problems);
@@ -107,7 +124,11 @@ impl JobBuilder {
                 problems.push(Diagnostic::error(command.unwrap_or(span), message));
             }
             let serves = ServedTasks::Named(tasks);
-            builder.workers.push(WorkerPlan { pool, serves });
+            builder.workers.push(WorkerPlan {
+                pool,
+                serves,
+                breaker: own_breaker.unwrap_or(protection.breaker),
+            });
         }
         if let Some(pool) = &options.worker {
             if let Some(workers) = workers_key {
@@ -121,6 +142,7 @@ impl JobBuilder {
             builder.workers.push(WorkerPlan {
                 pool,
                 serves: ServedTasks::Everything,
+                breaker: protection.breaker,
             });
         }
         builder

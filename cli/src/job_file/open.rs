@@ -10,7 +10,7 @@ use ratchet_runtime::{Error, Job, Limit, Work, order_by_needs};
 use super::builder::JobBuilder;
 use super::error::FileError;
 use super::job::{JobPlaces, JobReader};
-use super::options::{PlanOptions, WorkerPlan};
+use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::program::ProgramSearch;
 use super::spec::{FileSpec, JobSpec};
 use super::stream::JobLines;
@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     /// The kinds of workers, in the order of the file.
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) limits: Vec<(String, Limit)>,
+    pub(crate) protection: Protection,
     pub(crate) jobs: Jobs,
     /// What is odd, but no reason to stop.
     pub(crate) warnings: Diagnostics,
@@ -98,6 +99,7 @@ fn stream(
     Ok(Plan {
         workers: lines.workers().to_vec(),
         limits: lines.limits().to_vec(),
+        protection: lines.protection(),
         warnings: lines.warnings().clone(),
         jobs: Jobs::Streamed(Box::new(lines)),
     })
@@ -169,6 +171,7 @@ fn document(
     Ok(Plan {
         workers: builder.workers,
         limits: builder.limits,
+        protection: builder.protection,
         jobs: Jobs::Listed { jobs, order },
         warnings: report,
     })

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ratchet_runtime::TaskName;
 use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
+use ratchet_runtime::{BreakerConfig, TaskName};
 
+use super::breaker::PartialBreaker;
 use super::terms::PartialTerms;
 
 /// What was set outside the file.
@@ -12,6 +13,8 @@ use super::terms::PartialTerms;
 pub(crate) struct PlanOptions {
     /// The flags, which come before the file's defaults and after its jobs and workers.
     pub(crate) flags: PartialTerms,
+    /// The breaker of the flags, which comes before the file's defaults and after its workers.
+    pub(crate) breaker: PartialBreaker,
     /// The settings, which come after the file's defaults.
     pub(crate) settings: PartialTerms,
     /// One worker for every task of a file without `workers`.
@@ -38,10 +41,31 @@ impl PoolDefaults {
     }
 }
 
+/// What keeps a run from making attempts in vain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Protection {
+    /// The breaker before commands.
+    pub(crate) breaker: Option<BreakerConfig>,
+    /// How many retries are allowed for each first attempt.
+    pub(crate) retry_budget: Option<f64>,
+}
+
+impl Protection {
+    /// A breaker and no retry budget.
+    pub(crate) fn by(breaker: Option<BreakerConfig>) -> Self {
+        Self {
+            breaker,
+            retry_budget: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerPlan {
     pub(crate) pool: PoolConfig,
     pub(crate) serves: ServedTasks,
+    /// The breaker before the workers.
+    pub(crate) breaker: Option<BreakerConfig>,
 }
 
 /// The tasks that a kind of worker serves.

@@ -1,14 +1,18 @@
 //! Defines the sections of a job file and their keys. The reader and the JSON Schema follow from these definitions.
 
+mod breaker;
 mod terms;
 mod worker;
 
 use ratchet_runtime::{HostName, JobKey, Rate, TaskName};
 use serde_json::json;
 
-use crate::document::{AnyValue, Count, Named, Node, ScalarText, Spanned, Version, section};
+use crate::document::{
+    AnyValue, Count, Either, Named, Node, ScalarText, Spanned, Version, section,
+};
 use crate::value::CommandLine;
 
+pub(crate) use self::breaker::{BreakerSpec, SlowSpec};
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
 pub(crate) use self::terms::{
@@ -29,7 +33,16 @@ section! {
         /// Named limits, which jobs refer to.
         limits: Vec<Named<LimitSpec>>,
         /// The terms of jobs, where neither a job nor its worker sets them.
-        defaults: TermsSpec,
+        defaults: DefaultsSpec,
+    }
+}
+
+section! {
+    /// The terms of jobs that do not set them, and what holds for the whole run.
+    pub(crate) struct DefaultsSpec("defaults") {
+        /// When a breaker stops the attempts of commands, and of workers that do not set it; `true` for the usual rules.
+        breaker: Either<bool, BreakerSpec>,
+        ..terms: TermsSpec,
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
 use super::job::{JobPlaces, JobReader};
-use super::options::{PlanOptions, WorkerPlan};
+use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::seen_ids::SeenIds;
 use super::spec::{HeaderSpec, JobSpec};
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source, Span};
@@ -123,6 +123,10 @@ impl JobLines {
 
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
         &self.builder.limits
+    }
+
+    pub(super) fn protection(&self) -> Protection {
+        self.builder.protection
     }
 
     pub(super) fn warnings(&self) -> &Diagnostics {

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ratchet_ipc::JobKey;
-use ratchet_runtime::{Class, Outcome, Status, Summary};
+use ratchet_runtime::{BreakerReport, BreakerState, Class, Outcome, Status, Summary};
 
 use super::human::tone;
 use crate::escape::{plain, plain_lines};
-use crate::readable::{duration, name_of};
+use crate::readable::{duration, name_of, timestamp};
 use crate::style::{Style, Tone};
 
 /// How many reasons of failures are shown.
@@ -27,6 +27,9 @@ const SLOWEST: usize = 3;
 
 /// How many suspect jobs are named.
 const SUSPECTS: usize = 20;
+
+/// How many breakers are shown.
+const BREAKERS: usize = 10;
 
 /// Collects the summary of a run, outcome by outcome, in bounded memory.
 #[derive(Debug, Default)]
@@ -98,6 +101,7 @@ impl HumanSummary {
         self.render_reasons(style, &mut text);
         self.render_slowest(summary, &mut text);
         render_suspects(&summary.suspects, style, &mut text);
+        render_breakers(&summary.breakers, &mut text);
         render_counts(summary, style, &mut text);
         if let Some(rerun) = rerun.filter(|_| !summary.all_successful()) {
             line(
@@ -188,6 +192,43 @@ fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
     );
 }
 
+/// Tells when and why breakers were open.
+fn render_breakers(breakers: &[BreakerReport], text: &mut String) {
+    for report in breakers.iter().take(BREAKERS) {
+        line(text, format_args!("{}", breaker(report)));
+    }
+    let more = breakers.len().saturating_sub(BREAKERS);
+    if more > 0 {
+        line(text, format_args!("and {more} more breakers were open"));
+    }
+}
+
+/// When and why a breaker was open.
+fn breaker(report: &BreakerReport) -> String {
+    let on = report
+        .host
+        .as_ref()
+        .map_or_else(String::new, |host| format!(" on {host}"));
+    let since = SystemTime::UNIX_EPOCH + Duration::from_millis(report.first_opened_at_ms);
+    let times = if report.opened == 1 {
+        "once".to_owned()
+    } else {
+        format!("{} times", report.opened)
+    };
+    let still = match report.state {
+        BreakerState::Open | BreakerState::HalfOpen => ", and still was at the end",
+        BreakerState::Closed | BreakerState::Ramping => "",
+    };
+    format!(
+        "breaker of {}{}: open for {} from {}Z on, {times}{still}: {}",
+        plain(&report.name),
+        plain(&on),
+        duration(Duration::from_millis(report.open_ms)),
+        timestamp(since),
+        plain(&report.reason)
+    )
+}
+
 fn render_counts(summary: &Summary, style: Style, text: &mut String) {
     let mut parts = Vec::new();
     for status in Status::ALL {
@@ -212,6 +253,11 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
             summary.worker_restarts,
             "worker restarted",
             "workers restarted",
+        ),
+        (
+            summary.retries_refused,
+            "retry not made, as the retry budget was used up",
+            "retries not made, as the retry budget was used up",
         ),
     ] {
         if count > 0 {

@@ -15,7 +15,7 @@ use super::job_source::JobSource;
 use super::options::RunOptions;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
-use crate::job_file::{ServedTasks, WorkerPlan};
+use crate::job_file::{Protection, ServedTasks, WorkerPlan};
 use crate::map::HaltRule;
 
 /// How often memory and load are measured, where new jobs depend on them.
@@ -29,6 +29,7 @@ const MEMORY_CACHE_BYTES: u64 = 16 << 20;
 pub(super) fn executor(
     options: &RunOptions,
     limits: Vec<(String, Limit)>,
+    protection: Protection,
     halt: Option<HaltRule>,
 ) -> ExecutorBuilder {
     let mut builder = Executor::builder()
@@ -37,6 +38,12 @@ pub(super) fn executor(
         .grace(options.phases());
     for (name, limit) in limits {
         builder = builder.limit(name, limit);
+    }
+    if let Some(breaker) = protection.breaker {
+        builder = builder.breaker(breaker);
+    }
+    if let Some(share) = protection.retry_budget {
+        builder = builder.retry_budget(share);
     }
     if let Some((rule, how)) = halt.and_then(HaltRule::failure_limit) {
         builder = builder.halt(rule, how);
@@ -92,6 +99,7 @@ pub(super) async fn add_pools(
     let mut pools = Vec::new();
     for worker in workers {
         let pool = supervisor.add(worker.pool).await?;
+        builder = builder.breaker_of(pool.name(), worker.breaker);
         builder = builder.pool(pool.clone(), services(worker.serves));
         pools.push(pool);
     }

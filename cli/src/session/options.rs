@@ -9,7 +9,7 @@ use ratchet_resilience::shutdown::Grace;
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::monitor::Admission;
 use ratchet_runtime::process::{Prefetch, Size};
-use ratchet_runtime::{CacheTerms, Durability, MaxFailures, Timeouts};
+use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
 use crate::args::common::CommonArguments;
 use crate::args::record::RecordArguments;
@@ -40,6 +40,8 @@ pub(crate) struct RunOptions {
     pub(crate) flags: PartialTerms,
     /// The terms of jobs, as settings set them.
     pub(crate) settings: PartialTerms,
+    /// The breaker that was typed.
+    pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) cache: CacheMode,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) cache_owner: CacheOwner,
@@ -103,6 +105,7 @@ impl RunOptions {
             },
             flags: typed_terms(terms),
             settings: settings.terms(),
+            breaker: terms.breaker,
             cache: terms.cache.unwrap_or(CacheMode::On),
             cache_dir,
             cache_owner: CacheOwner::default(),

@@ -94,7 +94,7 @@ impl StateMachine {
         match &self.mode {
             Mode::Open { until } if now >= *until => {
                 let probes = Probes::new(self.settings.probes);
-                self.enter(Mode::HalfOpen(probes), TransitionCause::OpenTimeOver, now);
+                self.enter_afresh(Mode::HalfOpen(probes), TransitionCause::OpenTimeOver, now);
             }
             // The calls of the ramp, and those still under way, go on to count: the epoch stays.
             Mode::Ramping(ramp) if now >= ramp.end() => {
@@ -137,7 +137,7 @@ impl StateMachine {
             0
         };
         if matches!(self.mode, Mode::Closed | Mode::Ramping(_))
-            && let Some(cause) = self.tripped(now)
+            && let Some(cause) = self.opening_cause(now)
         {
             self.open(cause, now);
         }
@@ -159,7 +159,7 @@ impl StateMachine {
                 Some(rule) => Mode::Ramping(Ramp::new(rule, now)),
                 None => Mode::Closed,
             };
-            self.enter(mode, TransitionCause::ProbesSucceeded, now);
+            self.enter_afresh(mode, TransitionCause::ProbesSucceeded, now);
         }
     }
 
@@ -175,22 +175,22 @@ impl StateMachine {
 
     pub(super) fn force_open(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedOpen) {
-            self.enter(Mode::ForcedOpen, TransitionCause::Forced, now);
+            self.enter_afresh(Mode::ForcedOpen, TransitionCause::Forced, now);
         }
     }
 
     pub(super) fn force_close(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedClosed) {
-            self.enter(Mode::ForcedClosed, TransitionCause::Forced, now);
+            self.enter_afresh(Mode::ForcedClosed, TransitionCause::Forced, now);
         }
     }
 
     pub(super) fn reset(&mut self, now: Instant) {
-        self.enter(Mode::Closed, TransitionCause::Reset, now);
+        self.enter_afresh(Mode::Closed, TransitionCause::Reset, now);
     }
 
-    /// Returns the rule that opens the breaker, if one does.
-    fn tripped(&mut self, now: Instant) -> Option<TransitionCause> {
+    /// Returns the cause for which the breaker has to open, if there is one.
+    fn opening_cause(&mut self, now: Instant) -> Option<TransitionCause> {
         if self
             .settings
             .consecutive_failures
@@ -226,11 +226,11 @@ impl StateMachine {
         // `mul_f64` may round above `full`, so the result is limited once more.
         let shortest = full.mul_f64(1.0 - self.settings.open_jitter).min(full);
         let until = saturating_add(now, self.rng.between(shortest, full));
-        self.enter(Mode::Open { until }, cause, now);
+        self.enter_afresh(Mode::Open { until }, cause, now);
     }
 
     /// Changes the mode and forgets the counts and the permits from before.
-    fn enter(&mut self, mode: Mode, cause: TransitionCause, now: Instant) {
+    fn enter_afresh(&mut self, mode: Mode, cause: TransitionCause, now: Instant) {
         self.change_mode(mode, cause, now);
         self.epoch = self.generation;
         self.window.clear();

@@ -5,6 +5,21 @@ use std::time::Duration;
 use super::GiveUpReason;
 
 /// The error of a call that was given up: it keeps the reason and every attempt that failed.
+///
+/// ```
+/// use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), ratchet_resilience::Error> {
+/// let executor = RetryExecutor::new(BackoffPolicy::builder().max_attempts(2).build()?);
+/// let given_up = executor.execute(async |_| Err::<(), _>(Fault::transient("reset"))).await.unwrap_err();
+/// assert_eq!(given_up.reason(), GiveUpReason::Attempts { max: 2 });
+/// assert_eq!(given_up.failures().len(), 2);
+/// let last = given_up.into_last().map(Fault::into_inner);
+/// assert_eq!(last, Some("reset"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RetryError<E> {
     reason: GiveUpReason,

@@ -210,9 +210,13 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Puts a breaker before the workers of the pool of this name.
-    pub fn breaker_of(mut self, pool: impl Into<String>, config: BreakerConfig) -> Self {
-        self.plan.pool_breakers.push((pool.into(), config));
+    /// Puts a breaker before the workers of the pool of this name, or none, whatever [`breaker`](Self::breaker) says.
+    pub fn breaker_of(
+        mut self,
+        pool: impl Into<String>,
+        config: impl Into<Option<BreakerConfig>>,
+    ) -> Self {
+        self.plan.pool_breakers.push((pool.into(), config.into()));
         self
     }
 
@@ -366,7 +370,7 @@ impl ExecutorBuilder {
         };
         PhaseClock::new(plan.grace).map_err(wrong("grace"))?;
         let named = plan.pool_breakers.iter().map(|(_, config)| config);
-        for config in named.chain(&plan.breaker) {
+        for config in named.chain([&plan.breaker]).flatten() {
             config.check().map_err(|reason| Error::InvalidSetting {
                 setting: "breaker",
                 reason: format!("is refused: {reason}"),

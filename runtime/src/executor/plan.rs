@@ -79,7 +79,7 @@ pub(super) struct Plan {
     pub(super) pools: Vec<Arc<dyn PoolSource>>,
     /// For kinds of workers that have none of their own.
     pub(super) breaker: Option<BreakerConfig>,
-    pub(super) pool_breakers: Vec<(String, BreakerConfig)>,
+    pub(super) pool_breakers: Vec<(String, Option<BreakerConfig>)>,
     /// How many retries are allowed for each first attempt.
     pub(super) retry_budget: Option<f64>,
     pub(super) cache: Option<CacheUse>,
@@ -194,7 +194,7 @@ impl Plan {
             let is_pool = number >= self.kinds.len();
             let mut named = self.pool_breakers.iter();
             let own = named.find(|(name, _)| is_pool && *name == kind.name);
-            let config = own.map(|(_, config)| *config).or(self.breaker);
+            let config = own.map_or(self.breaker, |(_, config)| *config);
             (kind.name.clone(), config)
         };
         kinds.iter().enumerate().map(config).collect()

@@ -85,6 +85,23 @@ impl ParallelizationManager {
     }
 
     /// A manager with slots, limits, capacity and ageing of your choice.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Limit, ParallelizationManager, Request, Settings};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let manager = ParallelizationManager::with_settings(Settings {
+    ///     slots: 8,
+    ///     limits: vec![("db".to_owned(), Limit::max(1)?)],
+    ///     ..Settings::default()
+    /// })?;
+    /// let db = [manager.limit("db")?];
+    /// let connection = manager.acquire_request(Request { limits: &db, ..Request::new("query") }).await?;
+    /// drop(connection);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_settings(settings: Settings) -> Result<Self, Error> {
         Scheduler::new(settings, now()).map(Self::of)
     }

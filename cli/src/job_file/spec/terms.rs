@@ -7,12 +7,12 @@ use ratchet_resilience::retry::Jitter;
 use ratchet_runtime::{Class, ParallelizationHint, Priority};
 
 use crate::document::{
-    Count, Either, Factor, PositiveDuration, PositiveNumber, Spanned, Words, section, words,
+    Count, Either, Factor, PositiveDuration, PositiveNumber, Share, Spanned, Words, section, words,
 };
 
 section! {
     /// The terms that jobs, workers and defaults can set.
-    pub(crate) struct TermsSpec("defaults") {
+    pub(crate) struct TermsSpec("terms") {
         /// How parallel the job may be.
         hint: Either<HintWord, HintSpec>,
         /// The named limits that the job counts against.
@@ -86,6 +86,9 @@ section! {
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
         within: PositiveDuration,
+        /// In `defaults`: how many attempts of the run may be retries, as a share of first attempts, as in 20%, and ten
+        /// in any case.
+        budget: Share,
     }
 }
 

@@ -6,6 +6,7 @@ use ratchet_ipc::{HandshakeMode, LineFormat, StrayMode};
 use ratchet_runtime::process::Prefetch;
 use ratchet_runtime::{Balance, TaskName};
 
+use super::breaker::BreakerSpec;
 use super::terms::TermsSpec;
 use crate::document::{
     ByteSize, ClapWord, Count, Either, False, Named, PositiveDuration, ScalarText, Spanned,
@@ -62,6 +63,8 @@ section! {
         ping: PingSpec,
         /// How long the worker has for each step of its end; 5s by default.
         grace: Duration,
+        /// When a breaker stops its attempts; `true` for the usual rules, `false` for none.
+        breaker: Either<bool, BreakerSpec>,
         /// What happens on output that is no message; `log` by default.
         stray: StrayMode,
         /// The largest message in either direction; 16MiB by default.
