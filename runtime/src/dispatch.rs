@@ -19,15 +19,16 @@
 //! from one to the other in one step. Where it cannot come to that, it comes back by [`Report::Returned`].
 
 mod assignment;
-mod clock;
 mod report;
 mod reporter;
+mod stop_failure;
 
 pub(crate) use assignment::{
     Assignment, AttemptKey, FilterNews, FilterState, Kill, Offer, Order, ReplyTo, WorkerLink,
     WorkerNumber,
 };
 pub use assignment::{Reply, Retirement};
-pub(crate) use clock::{AttemptClock, Due, StopReason, Stoppable};
 pub(crate) use report::{Demand, Introduction, Report, Stop};
 pub(crate) use reporter::{Reporter, Reports};
+
+pub(crate) use crate::stop_clock::{Due, StopClock, StopReason, Stoppable};

@@ -14,6 +14,7 @@ use crate::item::JobItem;
 use crate::os::ProcessConfig;
 use crate::outcome::{Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority};
+use crate::stop_clock::StopLimits;
 
 /// A piece of work with an id, and the terms on which it is done.
 ///
@@ -264,7 +265,7 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// What one that was asked to stop gets at least before it is killed.
-    pub const LAST_MOMENT: Duration = Duration::from_secs(1);
+    pub const LAST_MOMENT: Duration = crate::stop_clock::LAST_MOMENT;
 
     /// One figure: asked to stop then, and killed [a moment](Self::LAST_MOMENT) later. Who cannot be
     /// asked is killed at once.
@@ -281,6 +282,16 @@ impl Timeouts {
         let hard = self.hard?;
         let asked = self.soft.map(|soft| soft.saturating_add(Self::LAST_MOMENT));
         Some(asked.map_or(hard, |asked| hard.max(asked)))
+    }
+}
+
+impl From<&Timeouts> for StopLimits {
+    fn from(timeouts: &Timeouts) -> Self {
+        Self {
+            soft: timeouts.soft,
+            hard: timeouts.hard,
+            idle: timeouts.idle,
+        }
     }
 }
 

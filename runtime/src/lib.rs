@@ -103,6 +103,7 @@ mod os;
 mod outcome;
 pub mod process;
 mod scheduling;
+mod stop_clock;
 pub mod summary;
 mod suspension;
 mod table;

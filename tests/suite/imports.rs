@@ -23,6 +23,7 @@ const CRATES: [(&str, Layers); 2] = [
                 "breaker",
                 "blocking",
                 "suspension",
+                "stop_clock",
                 "table",
                 "ids",
                 "item",

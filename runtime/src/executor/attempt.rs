@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use crate::context::{AttemptOutput, LastProgress, StopSignal};
-use crate::dispatch::{AttemptClock, Due, Report, Reporter, StopReason, Stoppable};
+use crate::dispatch::{Due, Report, Reporter, StopClock, StopReason, Stoppable};
 use crate::ids::Ticket;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
@@ -118,7 +118,7 @@ impl TimeLimits {
     /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
     pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let mut work = std::pin::pin!(work);
-        let mut clock = AttemptClock::new(working_now());
+        let mut clock = StopClock::new(working_now());
         loop {
             let next = clock.next(&self.timeouts, Stoppable::Dropped);
             tokio::select! {

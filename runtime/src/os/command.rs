@@ -16,7 +16,7 @@ mod threads;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use super::shortage::RunningProcesses;
 use super::start::{PreparedProcess, Stdin};
 use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
+use crate::stop_clock::{Due, StopClock, StopLimits, StopReason, Stoppable};
 use crate::suspension::{until, working_now};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
@@ -66,6 +67,15 @@ pub enum StopCause {
     Cancelled,
     /// The system stopped the program because it read from the terminal or changed it, so it was killed.
     Terminal,
+}
+
+impl From<StopReason> for StopCause {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Time(_) | StopReason::Silence(_) => Self::Timeout,
+            StopReason::Unwanted => Self::Cancelled,
+        }
+    }
 }
 
 /// How a program ended, and why.
@@ -245,8 +255,12 @@ impl CommandRunner {
         };
         self.threads.take(run)?;
         let run = CommandRun {
-            ask_at: limits.soft.and_then(|soft| start.checked_add(soft)),
-            kill_at: limits.hard.and_then(|hard| start.checked_add(hard)),
+            clock: StopClock::new(start),
+            limits: StopLimits {
+                soft: limits.soft,
+                hard: limits.hard,
+                idle: None,
+            },
             grace: limits.grace,
             program,
             replied,
@@ -262,9 +276,9 @@ struct CommandRun {
     grace: Duration,
     program: Arc<Program>,
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
-    /// Both times are of the clock of work, which stands still while the program is stopped together with this process.
-    ask_at: Option<Instant>,
-    kill_at: Option<Instant>,
+    /// Its times are of the clock of work, which stands still while the program is stopped together with this process.
+    clock: StopClock,
+    limits: StopLimits,
     stopped: Option<StopCause>,
     ending: Ending,
 }
@@ -273,12 +287,19 @@ impl CommandRun {
     /// Waits for the end of the program, and asks or kills it when its limits or a cancellation demand that.
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
-            tokio::select! {
+            let next = self.clock.next(self.limits, Stoppable::Signalled);
+            let due = tokio::select! {
                 biased;
                 reply = &mut self.replied => break reply.ok(),
-                () = until(self.ask_at) => self.ask(StopCause::Timeout),
-                () = until(self.kill_at) => {
-                    self.stopped.get_or_insert(StopCause::Timeout);
+                () = until(next.map(|(at, _)| at)) => next.map(|(_, due)| due),
+                () = cancel.cancelled(), if self.ending == Ending::ByItself => {
+                    Some(Due::Ask(StopReason::Unwanted))
+                }
+            };
+            match due {
+                Some(Due::Ask(why)) => self.ask(why),
+                Some(Due::Kill(why)) => {
+                    self.stopped.get_or_insert(why.into());
                     self.ending = Ending::Killed;
                     self.program.kill();
                     break tokio::select! {
@@ -287,9 +308,7 @@ impl CommandRun {
                         () = until(Some(working_now() + REAP_LIMIT)) => None,
                     };
                 }
-                () = cancel.cancelled(), if self.ending == Ending::ByItself => {
-                    self.ask(StopCause::Cancelled);
-                }
+                None => {}
             }
         };
         let mut ended = Ended {
@@ -329,12 +348,12 @@ impl CommandRun {
     }
 
     /// Asks it to end, and sees that it is killed when the grace is over.
-    fn ask(&mut self, why: StopCause) {
-        self.stopped.get_or_insert(why);
+    fn ask(&mut self, why: StopReason) {
+        self.stopped.get_or_insert(why.into());
         self.ending = Ending::Asked;
-        self.ask_at = None;
-        let end_of_grace = working_now().checked_add(self.grace);
-        self.kill_at = [self.kill_at, end_of_grace].into_iter().flatten().min();
+        let now = working_now();
+        self.clock
+            .ask(why, self.limits, Stoppable::Signalled, self.grace, now);
         self.program.ask();
     }
 }

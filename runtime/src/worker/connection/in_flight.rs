@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::dispatch::{Assignment, AttemptClock, AttemptKey, Due, StopReason, Stoppable};
+use crate::dispatch::{Assignment, AttemptKey, Due, StopClock, StopReason, Stoppable};
 
 /// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) assignment: Assignment,
     /// The clock of the attempt once it has begun.
-    pub(super) begun: Option<AttemptClock>,
+    pub(super) begun: Option<StopClock>,
     /// The worker was asked to give it back.
     pub(super) recalled: bool,
 }
@@ -71,7 +71,7 @@ impl InFlight {
         self.entries.push_back(Entry {
             id: self.next_id,
             assignment,
-            begun: begins.then(|| AttemptClock::new(now)),
+            begun: begins.then(|| StopClock::new(now)),
             recalled: false,
         });
         self.next_id += 1;
@@ -147,7 +147,7 @@ impl InFlight {
                 .position(|entry| entry.begun.is_none())?,
         };
         let entry = self.entries.get_mut(next)?;
-        entry.begun = Some(AttemptClock::new(now));
+        entry.begun = Some(StopClock::new(now));
         self.begun += 1;
         self.entries.get(next)
     }
@@ -175,7 +175,7 @@ impl InFlight {
     }
 
     /// The attempts that have begun, with their clocks.
-    fn running(&self) -> impl Iterator<Item = (&Entry, &AttemptClock)> {
+    fn running(&self) -> impl Iterator<Item = (&Entry, &StopClock)> {
         let running = self
             .entries
             .iter()
@@ -207,7 +207,7 @@ impl Entry {
     }
 
     /// The next step that the timeouts of the attempt demand.
-    fn next(&self, clock: &AttemptClock, can_ask: bool) -> Option<(Instant, Due)> {
+    fn next(&self, clock: &StopClock, can_ask: bool) -> Option<(Instant, Due)> {
         let stoppable = if can_ask {
             Stoppable::Asked
         } else {

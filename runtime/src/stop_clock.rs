@@ -1,13 +1,24 @@
-//! The timeouts of one attempt: when the attempt is asked to stop, and when it is killed.
+//! When something that runs is asked to stop, and when it is killed: one clock for workers, closures and programs.
 
 use std::time::{Duration, Instant};
 
-use crate::job::Timeouts;
-use crate::outcome::{Class, Failure};
+/// What one that was asked to stop because of its time gets at least before it is killed.
+pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Keeps the timeouts of an attempt that has begun. It is a plain value: whoever performs the attempt asks it what is due.
+/// How long something may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StopLimits {
+    /// When to ask it to stop.
+    pub(crate) soft: Option<Duration>,
+    /// When to kill it.
+    pub(crate) hard: Option<Duration>,
+    /// How long it may report no progress.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// Keeps the time of something that runs, such as an attempt. It is a plain value: whoever runs it asks what is due.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AttemptClock {
+pub(crate) struct StopClock {
     started: Instant,
     /// When the attempt last reported progress. The idle timeout counts from then.
     last_activity: Instant,
@@ -44,15 +55,18 @@ pub(crate) enum Due {
 /// The ways in which an attempt can be stopped, which depend on who performs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stoppable {
-    /// The attempt can be asked, and has [a moment](Timeouts::LAST_MOMENT) at least before it is killed.
+    /// The attempt can be asked, and has [a moment](LAST_MOMENT) at least before it is killed.
     Asked,
+    /// The attempt is a program that can be asked by a signal, and is killed when its grace or its hard timeout is over,
+    /// whichever comes first.
+    Signalled,
     /// The attempt can be asked, and is killed at its hard timeout whether it was asked or not: killing it costs nothing.
     Dropped,
     /// The attempt can only be killed, which costs its worker, so it is killed as late as its timeouts allow.
     Killed,
 }
 
-impl AttemptClock {
+impl StopClock {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             started: now,
@@ -80,23 +94,21 @@ impl AttemptClock {
     pub(crate) fn ask(
         &mut self,
         reason: StopReason,
-        timeouts: &Timeouts,
+        limits: impl Into<StopLimits>,
         stoppable: Stoppable,
         grace: Duration,
         now: Instant,
     ) {
+        let limits = limits.into();
         let grace_ends = now.checked_add(grace);
-        let hard_at = timeouts
-            .hard
-            .and_then(|hard| self.started.checked_add(hard));
-        let kill_at = match (timeouts.hard, reason) {
+        let hard_at = limits.hard.and_then(|hard| self.started.checked_add(hard));
+        let kill_at = match (limits.hard, reason) {
             (None, _) => grace_ends,
             (Some(_), StopReason::Unwanted) => earlier(grace_ends, hard_at),
             (Some(_), StopReason::Time(_) | StopReason::Silence(_)) => match stoppable {
                 Stoppable::Dropped => hard_at,
-                Stoppable::Asked | Stoppable::Killed => {
-                    hard_at.max(now.checked_add(Timeouts::LAST_MOMENT))
-                }
+                Stoppable::Signalled => earlier(grace_ends, hard_at),
+                Stoppable::Asked | Stoppable::Killed => hard_at.max(now.checked_add(LAST_MOMENT)),
             },
         };
         let before = self.stopping.unwrap_or(Stopping { reason, kill_at });
@@ -107,16 +119,21 @@ impl AttemptClock {
     }
 
     /// Returns what is to be done next, and when.
-    pub(crate) fn next(&self, timeouts: &Timeouts, stoppable: Stoppable) -> Option<(Instant, Due)> {
+    pub(crate) fn next(
+        &self,
+        limits: impl Into<StopLimits>,
+        stoppable: Stoppable,
+    ) -> Option<(Instant, Due)> {
+        let limits = limits.into();
         if let Some(Stopping { reason, kill_at }) = self.stopping {
             return Some((kill_at?, Due::Kill(reason)));
         }
         let after = |since: Instant, limit: Option<Duration>, why: fn(Duration) -> StopReason| {
             Some((since.checked_add(limit?)?, why(limit?)))
         };
-        let soft = after(self.started, timeouts.soft, StopReason::Time);
-        let hard = after(self.started, timeouts.hard, StopReason::Time);
-        let idle = after(self.last_activity, timeouts.idle, StopReason::Silence);
+        let soft = after(self.started, limits.soft, StopReason::Time);
+        let hard = after(self.started, limits.hard, StopReason::Time);
+        let idle = after(self.last_activity, limits.idle, StopReason::Silence);
         if stoppable == Stoppable::Killed {
             let (at, reason) = first(hard.or(soft), idle)?;
             return Some((at, Due::Kill(reason)));
@@ -149,18 +166,6 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 impl StopReason {
-    /// The failure of an attempt that stops for this reason.
-    pub(crate) fn failure(self) -> Failure {
-        match self {
-            Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),
-            Self::Silence(limit) => Failure::new(
-                Class::Timeout,
-                format!("timed out: no progress for {limit:?}"),
-            ),
-            Self::Unwanted => Failure::new(Class::Cancelled, "cancelled while it ran"),
-        }
-    }
-
     /// The word for the reason in a `cancel` message to a worker.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -176,25 +181,25 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn soft_and_hard(soft: u32, hard: u32) -> Timeouts {
-        Timeouts {
+    fn soft_and_hard(soft: u32, hard: u32) -> StopLimits {
+        StopLimits {
             soft: Some(SECOND * soft),
             hard: Some(SECOND * hard),
-            ..Timeouts::default()
+            ..StopLimits::default()
         }
     }
 
     #[test]
     fn a_closure_is_killed_at_its_hard_time_and_a_worker_gets_a_moment_after_it_was_asked() {
         let start = tokio::time::Instant::now().into_std();
-        let timeouts = soft_and_hard(3, 3);
+        let limits = soft_and_hard(3, 3);
         for (stoppable, kill_after) in [(Stoppable::Dropped, 3), (Stoppable::Asked, 4)] {
-            let mut clock = AttemptClock::new(start);
+            let mut clock = StopClock::new(start);
             let reason = StopReason::Time(SECOND * 3);
-            let due = clock.next(&timeouts, stoppable);
+            let due = clock.next(limits, stoppable);
             assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
-            clock.ask(reason, &timeouts, stoppable, SECOND * 9, start + SECOND * 3);
-            let due = clock.next(&timeouts, stoppable);
+            clock.ask(reason, limits, stoppable, SECOND * 9, start + SECOND * 3);
+            let due = clock.next(limits, stoppable);
             assert_eq!(due, Some((start + SECOND * kill_after, Due::Kill(reason))));
         }
     }
@@ -202,34 +207,50 @@ mod tests {
     #[test]
     fn the_first_reason_stays_and_the_nearest_end_counts() {
         let start = tokio::time::Instant::now().into_std();
-        let timeouts = soft_and_hard(3, 60);
-        let mut clock = AttemptClock::new(start);
+        let limits = soft_and_hard(3, 60);
+        let mut clock = StopClock::new(start);
         let (ask, time) = (Stoppable::Asked, StopReason::Time(SECOND * 3));
-        clock.ask(time, &timeouts, ask, SECOND, start + SECOND * 3);
+        clock.ask(time, limits, ask, SECOND, start + SECOND * 3);
         clock.ask(
             StopReason::Unwanted,
-            &timeouts,
+            limits,
             ask,
             SECOND * 5,
             start + SECOND * 10,
         );
         assert_eq!(clock.asked(), Some(time));
-        let due = clock.next(&timeouts, ask);
+        let due = clock.next(limits, ask);
         assert_eq!(due, Some((start + SECOND * 15, Due::Kill(time))));
     }
 
     #[test]
     fn a_sign_of_life_moves_the_idle_time_and_no_other() {
         let start = tokio::time::Instant::now().into_std();
-        let timeouts = Timeouts {
+        let limits = StopLimits {
             idle: Some(SECOND * 2),
             hard: Some(SECOND * 5),
-            ..Timeouts::default()
+            ..StopLimits::default()
         };
-        let mut clock = AttemptClock::new(start);
+        let mut clock = StopClock::new(start);
         clock.note_activity(start + SECOND * 4);
-        let due = clock.next(&timeouts, Stoppable::Killed);
+        let due = clock.next(limits, Stoppable::Killed);
         let hard = Due::Kill(StopReason::Time(SECOND * 5));
         assert_eq!(due, Some((start + SECOND * 5, hard)));
+    }
+
+    #[test]
+    fn a_program_is_killed_when_its_grace_or_its_hard_time_is_over_whichever_comes_first() {
+        let start = tokio::time::Instant::now().into_std();
+        let limits = soft_and_hard(3, 10);
+        let reason = StopReason::Time(SECOND * 3);
+        for (grace, kill_after) in [(2, 5), (60, 10)] {
+            let mut clock = StopClock::new(start);
+            let due = clock.next(limits, Stoppable::Signalled);
+            assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
+            let asked = start + SECOND * 3;
+            clock.ask(reason, limits, Stoppable::Signalled, SECOND * grace, asked);
+            let due = clock.next(limits, Stoppable::Signalled);
+            assert_eq!(due, Some((start + SECOND * kill_after, Due::Kill(reason))));
+        }
     }
 }

@@ -1,0 +1,19 @@
+//! What an attempt comes to that was stopped.
+
+use crate::outcome::{Class, Failure};
+use crate::stop_clock::StopReason;
+
+// It does not stand with its type because the clock, which programs have too, knows no jobs and no failures.
+impl StopReason {
+    /// The failure of an attempt that stops for this reason.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),
+            Self::Silence(limit) => Failure::new(
+                Class::Timeout,
+                format!("timed out: no progress for {limit:?}"),
+            ),
+            Self::Unwanted => Failure::new(Class::Cancelled, "cancelled while it ran"),
+        }
+    }
+}
