@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::log::{self, Ear};
+use crate::log::{self, LogListener};
 
 /// Set in the process that runs the test itself.
 const ALONE: &str = "RATCHET_TEST_ALONE";
@@ -51,7 +51,7 @@ static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Keep;
 
-impl Ear for Keep {
+impl LogListener for Keep {
     fn complaint(&self, complaint: String) {
         if complaint.contains("a bug in ratchet")
             && let Ok(mut complaints) = COMPLAINTS.lock()

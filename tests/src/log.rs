@@ -10,7 +10,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 const GRANTS: &str = "ratchet_runtime::grants";
 
 /// Hears what is said in this process.
-pub(crate) trait Ear: Send + Sync + 'static {
+pub(crate) trait LogListener: Send + Sync + 'static {
     /// Something is wrong with ratchet, or it cannot go on.
     fn complaint(&self, complaint: String);
 
@@ -19,14 +19,14 @@ pub(crate) trait Ear: Send + Sync + 'static {
 }
 
 /// Has this process listened to. Only the first call counts.
-pub(crate) fn listen(ear: impl Ear) {
+pub(crate) fn listen(ear: impl LogListener) {
     // One that is set already was set by this function.
     let _ = tracing::subscriber::set_global_default(Listener(ear));
 }
 
 struct Listener<E>(E);
 
-impl<E: Ear> Subscriber for Listener<E> {
+impl<E: LogListener> Subscriber for Listener<E> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() == Level::ERROR || metadata.target() == GRANTS
     }

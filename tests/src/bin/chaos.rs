@@ -1,10 +1,10 @@
-//! Runs a soak; `ratchet_tests::chaos` says what that is. The host and the workers are this program, too.
+//! Runs a soak; `ratchet_tests::chaos` says what that is. The host, the workers and the commands are this program, too.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ratchet_tests::chaos::{self, Plan, Soak};
+use ratchet_tests::chaos::{self, Performer, Plan, Soak};
 
 type Failed = Box<dyn Error>;
 
@@ -19,23 +19,27 @@ fn main() -> Result<ExitCode, Failed> {
                 seed: seed.parse()?,
                 jobs: jobs.parse()?,
             };
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
-            runtime.block_on(chaos::live(plan, Path::new(folder), life.parse()?))?;
+            chaos::run_host(plan, Path::new(folder), life.parse()?)?;
             Ok(ExitCode::SUCCESS)
         }
-        ["worker", seed, life, notes] => {
-            let plan = Plan {
-                seed: seed.parse()?,
-                jobs: 0,
-            };
-            chaos::work(&plan, Path::new(notes), life.parse()?)?;
+        ["worker", seed, performer, ref program @ ..] => {
+            let performer = Performer::named(performer).ok_or("there is no such worker")?;
+            chaos::run_worker(&plan(seed)?, performer, program.first().map(Path::new))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ["command", seed, job] => chaos::run_command(&plan(seed)?, job.parse()?),
+        ["scripted-command", seed, input, program] => {
+            chaos::run_scripted_command(&plan(seed)?, input.parse()?, Path::new(program))?;
             Ok(ExitCode::SUCCESS)
         }
         _ => drive(&words),
     }
+}
+
+/// For those who need not know how many jobs there are.
+fn plan(seed: &str) -> Result<Plan, Failed> {
+    let seed = seed.parse()?;
+    Ok(Plan { seed, jobs: 0 })
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what it is run for")]

@@ -5,7 +5,7 @@
 //!
 //! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
 //! the attempt held its claims from the first of these stamps to the second at least. An attempt whose worker was
-//! killed from outside has no last line. Those that hang write a line every millisecond, and the last one stands for
+//! killed from outside has no last line. Those that hang write a line every few milliseconds, and the last one stands for
 //! the end: it was there at least until then. So no stamp is ever taken for more than it proves, and two attempts that
 //! overlap by their stamps did overlap.
 //!
@@ -22,17 +22,33 @@
 //! none may have begun that was granted later when the worker becomes free that one gets. And without a grant nobody
 //! may begin.
 //!
-//! **Tolerance.** None. All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all
-//! processors), every comparison goes by what is certain, and that a worker notes a start later than the scheduler
-//! granted it is in the window's lower end. What this costs is sharpness, and the report says how much: the time that
-//! lies between the earliest moment for a grant and the start.
+//! **Workers that load.** A worker that says no hello is given work while it still loads. It notes when it has loaded, and
+//! did not begin before, so for rates that moment counts where it is later than the grant.
+//!
+//! **What was answered in time.** A worker notes that its answer is on its way when the call that wrote it has returned.
+//! If that was well before the attempt's timeout, it has to be the job's result, whatever happened to the host meanwhile.
+//!
+//! **Failures.** A job may fail only if as many attempts as are charged to it began and did not do well.
+//!
+//! **Cached results.** Each says from which input and by which content of the script it was computed, and when. The
+//! driver notes before and after each edit, so the contents that a job may be given are known: those that the script may
+//! have had when the pool was made, whose workers are taken to run that; and for a command those between when the host took
+//! the job from its list and when it heard of its outcome.
+//!
+//! **Tolerance.** All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all processors), every
+//! comparison goes by what is certain, and that a worker notes a start later than the scheduler granted it is in the
+//! window's lower end. So there is none, but for answers in time: a host that is late by less than a tenth of a second
+//! judges without a second look, so an answer has to be there 200 ms before its timeout. What this costs is sharpness,
+//! and the report says how much: the time that lies between the earliest moment for a grant and the start.
 //!
 //! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
 //! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in
 //! which jobs are sent ahead of time, slots are only checked against the most there were, since nobody says when the
-//! turn of those comes.
+//! turn of those comes. A command with a cached result cannot say of which job it is, so it is left out where jobs are
+//! counted.
 
 mod attempts;
+mod cached;
 mod endings;
 mod grants;
 mod journal;
@@ -45,21 +61,23 @@ mod report;
 mod tests;
 
 use super::notes::Note;
-use super::plan::{self, Plan, Quota, Wish};
-pub use journal::{Ending, read as read_journal};
+use super::plan::{self, JobSpec, Plan, Quota};
+pub use journal::{Ending, Success, read as read_journal};
 pub use report::{Figures, Report, Rule, Violation};
 
 /// All that is known of a soak.
 #[derive(Debug)]
 pub struct Evidence {
     /// What each job asked for.
-    pub wishes: Vec<Wish>,
+    pub specs: Vec<JobSpec>,
     /// What was declared.
     pub declared: Declared,
     /// What the workers wrote.
     pub worker_notes: Vec<Note>,
     /// What the hosts wrote.
     pub host_notes: Vec<Note>,
+    /// What the driver wrote.
+    pub driver_notes: Vec<Note>,
     /// What stands in the journal.
     pub journal: Vec<Ending>,
 }
@@ -83,7 +101,7 @@ impl Evidence {
     /// A plan of which nothing is known yet to have happened.
     pub fn of(plan: Plan) -> Self {
         Self {
-            wishes: (0..plan.jobs).map(|job| plan.wish(job)).collect(),
+            specs: (0..plan.jobs).map(|job| plan.spec(job)).collect(),
             declared: Declared {
                 most: [plan::SLOTS, plan::DB, plan::DISK],
                 api: plan::API,
@@ -93,6 +111,7 @@ impl Evidence {
             },
             worker_notes: Vec::new(),
             host_notes: Vec::new(),
+            driver_notes: Vec::new(),
             journal: Vec::new(),
         }
     }
@@ -106,6 +125,7 @@ impl Evidence {
         rates::check(self, &attempts, &mut report);
         limits::check(self, &attempts, &mut report);
         endings::check(self, &attempts, &mut report);
+        cached::check(self, &attempts, &mut report);
         report
     }
 }

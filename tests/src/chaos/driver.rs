@@ -1,4 +1,6 @@
-//! The driver of a soak: starts the host, kills it again and again, and has what is left of it checked.
+//! The driver of a soak: starts the host, disturbs it, kills it again and again, and has what is left of it checked.
+
+mod disturbances;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -8,11 +10,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread::park_timeout;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::time::Instant;
 
+use self::disturbances::{Disturbances, Editor};
 use super::checker::{Evidence, Report, Rule, Violation};
-use super::plan::Plan;
-use super::{HOST_NOTES, MARK, WORKER_NOTES, notes};
+use super::notes::{self, NoteWriter};
+use super::plan::{Chance, Plan};
+use super::shortage::Shortage;
+use super::{
+    DRIVER_NOTES, GROUP_VARIABLE, HOST_NOTES, LIFE_VARIABLE, MARK, NOTES_VARIABLE,
+    PROGRAM_VARIABLE, SCRIPT, WORKER_NOTES,
+};
 use crate::marked;
 
 type Failed = Box<dyn Error>;
@@ -24,10 +33,13 @@ const COMPLAINTS: &str = "complaints";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long what a host leaves may take to be gone.
-const AFTERMATH: Duration = Duration::from_secs(10);
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many bytes of notes say that the workers of a life are at work.
+const BUSY: u64 = 500 * notes::LINE as u64;
 
 /// How often it is looked whether something has happened.
-const GLANCE: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A soak.
 #[derive(Debug, Clone)]
@@ -47,23 +59,40 @@ impl Soak {
         if fs::read_dir(&self.folder)?.next().is_some() {
             return Err(format!("{} is not empty", self.folder.display()).into());
         }
+        let shortage = Shortage::find()?;
+        let driver_notes = self.folder.join(DRIVER_NOTES);
+        let notes = NoteWriter::open(&driver_notes, 0)?;
+        let mut editor = Editor::new(self.folder.join(SCRIPT), notes)?;
         let mut left_behind = Vec::new();
         for life in 1..=self.kills + 1 {
-            let mut host = self.start(life)?;
-            let killed = self.watch(life, &mut host);
-            if killed.is_err() {
+            shortage.reset()?;
+            let mut host = self.start(life, &shortage)?;
+            let ended = self.watch(life, &mut host, &shortage, &mut editor);
+            if ended.is_err() {
                 // Whatever went wrong, the host must not go on.
                 host.kill()?;
                 host.wait()?;
             }
-            killed?;
-            left_behind.extend(self.aftermath(life));
+            // Those that it has left need no new processes, and nobody else is in the group.
+            left_behind.extend(self.wait_for_end(life));
+            ended?;
         }
         let mut report = Evidence::gather(self.plan, &self.folder)?.check();
+        report.figures.short_of = shortage.to_string();
         report.violations.extend(left_behind);
         let figures = &report.figures;
-        if figures.succeeded < figures.jobs / 10 * 9 {
-            let text = "so few jobs succeeded that this shows nothing".to_owned();
+        let shows_nothing = [
+            (
+                figures.succeeded < figures.jobs / 10 * 9,
+                "too few jobs succeeded",
+            ),
+            (figures.stopped == 0, "the host was never stopped"),
+            (figures.short == 0, "processes were never few"),
+            (figures.edits == 0, "the script was never edited"),
+            (figures.cached == 0, "no result came from the cache"),
+        ];
+        for (_, why) in shows_nothing.iter().filter(|(is_so, _)| *is_so) {
+            let text = format!("this shows nothing: {why}");
             report.violations.push(Violation::new(Rule::Ended, text));
         }
         for complaint in fs::read_to_string(self.folder.join(COMPLAINTS))?.lines() {
@@ -77,25 +106,42 @@ impl Soak {
         format!("{}-{}", std::process::id(), self.plan.seed)
     }
 
-    fn start(&self, life: u32) -> Result<Child, Failed> {
+    fn start(&self, life: u32, shortage: &Shortage) -> Result<Child, Failed> {
         let complaints = File::options()
             .append(true)
             .create(true)
             .open(self.folder.join(COMPLAINTS))?;
         let numbers = [self.plan.seed, self.plan.jobs.into(), life.into()];
-        let host = Command::new(std::env::current_exe()?)
-            .arg("host")
+        let program = std::env::current_exe()?;
+        let mut host = Command::new(&program);
+        host.arg("host")
             .args(numbers.map(|number| number.to_string()))
             .arg(&self.folder)
             .env(MARK, self.mark())
+            .env(LIFE_VARIABLE, life.to_string())
+            .env(PROGRAM_VARIABLE, &program)
+            .env(NOTES_VARIABLE, self.folder.join(WORKER_NOTES))
             .stdin(Stdio::null())
-            .stderr(complaints)
-            .spawn()?;
-        Ok(host)
+            .stderr(complaints);
+        if let Some(group) = shortage.group() {
+            host.env(GROUP_VARIABLE, group);
+        }
+        Ok(host.spawn()?)
     }
 
-    /// Waits until the host has done its share, and kills it; the last life comes to its end.
-    fn watch(&self, life: u32, host: &mut Child) -> Result<(), Failed> {
+    /// Disturbs the host until it has done its share, and kills it; the last life comes to its end.
+    fn watch(
+        &self,
+        life: u32,
+        host: &mut Child,
+        shortage: &Shortage,
+        editor: &mut Editor,
+    ) -> Result<(), Failed> {
+        let id = i32::try_from(host.id()).ok().and_then(Pid::from_raw);
+        let id = id.ok_or("the host has no number")?;
+        let driver_notes = NoteWriter::open(&self.folder.join(DRIVER_NOTES), life)?;
+        let chance = Chance::of(self.plan, life);
+        let mut disturbances = Disturbances::of(id, chance, driver_notes, shortage, editor);
         let notes = self.folder.join(WORKER_NOTES);
         let before = length(&notes)?;
         let share = (life <= self.kills).then(|| before + self.share(life));
@@ -120,26 +166,34 @@ impl Soak {
             if written > seen {
                 (seen, since) = (written, Instant::now());
             }
+            let is_busy = written > before + BUSY;
+            // In some lives the script changes from the beginning, even before anybody has read it.
+            if is_busy || life.is_multiple_of(3) {
+                disturbances.edit()?;
+            }
+            if is_busy {
+                disturbances.hold_up()?;
+            }
             if since.elapsed() > PATIENCE {
                 return Err(
                     format!("life {life} hangs: nothing has happened for {PATIENCE:?}").into(),
                 );
             }
-            park_timeout(GLANCE);
+            park_timeout(POLL_INTERVAL);
         }
     }
 
-    /// How many bytes the workers write in a life that is killed: a job has two notes at least.
+    /// How many bytes the workers write in a life that is killed: a job has three notes, unless its result is cached.
     fn share(&self, life: u32) -> u64 {
-        let fair = u64::from(self.plan.jobs) * 2 / u64::from(self.kills + 1);
+        let fair = u64::from(self.plan.jobs) * 5 / 2 / u64::from(self.kills + 1);
         let percent = 60 + self.plan.roll(life, 2 << 32, 50);
         fair * percent / 100 * notes::LINE as u64
     }
 
     /// Waits until nobody is left whom the host or its workers have started.
-    fn aftermath(&self, life: u32) -> Option<Violation> {
+    fn wait_for_end(&self, life: u32) -> Option<Violation> {
         let mark = format!("{MARK}={}", self.mark());
-        let deadline = Instant::now() + AFTERMATH;
+        let deadline = Instant::now() + END_LIMIT;
         loop {
             let mut left = marked(&mark);
             left.retain(|process| *process != std::process::id());
@@ -150,7 +204,7 @@ impl Soak {
                 let text = format!("after life {life} these processes are left: {left:?}");
                 return Some(Violation::new(Rule::LeftBehind, text));
             }
-            park_timeout(GLANCE);
+            park_timeout(POLL_INTERVAL);
         }
     }
 }
@@ -173,6 +227,7 @@ impl Evidence {
         let mut evidence = Self::of(plan);
         evidence.worker_notes = notes::read(&folder.join(WORKER_NOTES))?;
         evidence.host_notes = notes::read(&folder.join(HOST_NOTES))?;
+        evidence.driver_notes = notes::read(&folder.join(DRIVER_NOTES))?;
         evidence.journal = super::checker::read_journal(&journal)?;
         Ok(evidence)
     }

@@ -4,29 +4,31 @@
 //! writes down which and when, and what outcomes it hears of.
 
 use std::error::Error;
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ratchet_caching::{DiskCache, MemoryCache, TaskCache, TieredCache};
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
 use ratchet_runtime::journal::Verdict;
 use ratchet_runtime::process::{
-    LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor, Recycling,
-    RestartPolicy, Size,
+    Keeper, LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor,
+    Recycling, RestartPolicy, Size,
 };
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{
-    Durability, Executor, Job, Journal, Limit, ParallelizationHint, Payload, Priority, Quota, Rate,
-    Resume, RunHandle, RunStore, Service, Terms, Timeouts,
+    CacheTerms, Durability, Executor, Job, Journal, Limit, ParallelizationHint, Payload, Priority,
+    Quota, Rate, Resume, RunHandle, RunStore, Service, Terms, Timeouts,
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use super::notes::{self, Fact, Notebook};
-use super::plan::{self, Claim, Named, Plan};
-use super::{HOST_NOTES, WORKER_NOTES};
+use super::notes::{self, Fact, NoteWriter};
+use super::plan::{self, Claim, JobSpec, Named, Performer, Plan};
+use super::{GROUP_VARIABLE, HOST_NOTES, PROGRAM_VARIABLE, SCRIPT};
 use crate::Holdings;
-use crate::log::{self, Ear};
+use crate::log::{self, LogListener};
 
 type Failed = Box<dyn Error>;
 
@@ -36,37 +38,74 @@ const CHANGES: u32 = 40;
 /// How long the end of everything is waited for before what is left counts as left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Longer than any life: a thread that is always there never leaves.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// How many bytes of results the cache keeps in memory.
+const IN_MEMORY: u64 = 1 << 20;
+
 /// Lives once: runs all jobs that have not succeeded yet.
-pub async fn live(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
-    let mut notes = Notebook::open(&folder.join(HOST_NOTES), life)?;
-    let began = Arc::new(OnceLock::new());
-    log::listen(Scribe {
-        notes: Mutex::new(Notebook::open(&folder.join(HOST_NOTES), life)?),
-        began: Arc::clone(&began),
-    });
-    // The first opens what all of them share.
-    drop(pools(plan, folder, life).await?);
-    let before = settled(|_| true).await;
-    run(plan, folder, life, &began, &mut notes).await?;
-    let after =
-        settled(|now| now.descriptors <= before.descriptors && now.children <= before.children)
-            .await;
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    notes.note_all([
-        Fact::Descriptors(count(before.descriptors), count(after.descriptors)),
-        Fact::Children(count(before.children), count(after.children)),
-    ])?;
-    Ok(())
+pub fn run_host(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
+    if let Some(group) = std::env::var_os(GROUP_VARIABLE) {
+        // Before there is a second thread: those that are started later are born into the group.
+        fs::write(PathBuf::from(group).join("cgroup.procs"), "0")?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_keep_alive(FOR_EVER)
+        .build()?;
+    // Work that blocks waits for a thread that is there already where no other can be started, and tokio counts its own
+    // workers among those. Without this one, what is asked of the cache in a shortage could wait for ever.
+    drop(runtime.spawn_blocking(|| ()));
+    let host = Host { plan, folder, life };
+    runtime.block_on(host.run())
+}
+
+/// What a host is started with.
+#[derive(Debug, Clone, Copy)]
+struct Host<'a> {
+    plan: Plan,
+    folder: &'a Path,
+    life: u32,
+}
+
+impl Host<'_> {
+    fn open_notes(self) -> std::io::Result<NoteWriter> {
+        NoteWriter::open(&self.folder.join(HOST_NOTES), self.life)
+    }
+
+    async fn run(self) -> Result<(), Failed> {
+        let mut notes = self.open_notes()?;
+        let began = Arc::new(OnceLock::new());
+        log::listen(GrantRecorder {
+            notes: Mutex::new(self.open_notes()?),
+            began: Arc::clone(&began),
+        });
+        // The first opens what all of them share.
+        drop(self.pools(&Keeper::start()?, &[Performer::Swift]).await?);
+        let before = settled(|_| true).await;
+        self.run_jobs(&began, &mut notes).await?;
+        let after =
+            settled(|now| now.descriptors <= before.descriptors && now.children <= before.children)
+                .await;
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        notes.note_all([
+            Fact::Descriptors(count(before.descriptors), count(after.descriptors)),
+            Fact::Children(count(before.children), count(after.children)),
+        ])?;
+        Ok(())
+    }
 }
 
 /// Writes down what ratchet says: whom it lets begin among the notes, what is wrong to stderr.
-struct Scribe {
-    notes: Mutex<Notebook>,
+struct GrantRecorder {
+    notes: Mutex<NoteWriter>,
     /// A moment just before the run began.
     began: Arc<OnceLock<u64>>,
 }
 
-impl Ear for Scribe {
+impl LogListener for GrantRecorder {
     fn complaint(&self, complaint: String) {
         // With nobody to read it, there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "{complaint}");
@@ -99,60 +138,75 @@ async fn settled(enough: impl Fn(&Holdings) -> bool) -> Holdings {
     }
 }
 
-async fn run(
-    plan: Plan,
-    folder: &Path,
-    life: u32,
-    began: &OnceLock<u64>,
-    notes: &mut Notebook,
-) -> Result<(), Failed> {
-    let (journal, resume) = journal(folder, life)?;
-    let journal = Arc::new(Mutex::new(journal));
-    let mut builder = Executor::builder()
-        .slots(plan::SLOTS)
-        .limit(Named::Db.name(), Limit::max(plan::DB)?)
-        .limit(Named::Disk.name(), Limit::max(plan::DISK)?)
-        .limit(Named::Api.name(), rate(plan::API.per_second)?)
-        .crash_limit(plan::CRASHES)
-        .ledger(Arc::clone(&journal))
-        .seed(plan.seed);
-    for pool in pools(plan, folder, life).await? {
-        let task = Service::new(pool.name());
-        builder = builder.pool(pool, [task]);
-    }
-    let executor = builder.build()?;
-    let mut tally = Tally::default();
-    began.get_or_init(notes::now);
-    let mut run = executor.run(jobs(plan, resume)?)?;
-    let (handle, step) = (run.handle(), plan.jobs / CHANGES + 1);
-    let (mut heard, mut changes) = (0, 0);
-    let mut outcomes = Vec::new();
-    while run.next_many(&mut outcomes, 256).await > 0 {
-        for outcome in &outcomes {
-            tally.record(outcome);
+impl Host<'_> {
+    async fn run_jobs(self, began: &OnceLock<u64>, notes: &mut NoteWriter) -> Result<(), Failed> {
+        let Self { plan, folder, life } = self;
+        let keeper = Keeper::start()?;
+        let (journal, resume) = journal(folder, life)?;
+        let journal = Arc::new(Mutex::new(journal));
+        let cache = cache(folder);
+        // Making its index waits for the disk, for seconds on a busy machine, and meanwhile no job could ask it.
+        cache.stats().await?;
+        let mut builder = Executor::builder()
+            .slots(plan::SLOTS)
+            .limit(Named::Db.name(), Limit::max(plan::DB)?)
+            .limit(Named::Disk.name(), Limit::max(plan::DISK)?)
+            .limit(Named::Api.name(), rate(plan::API.per_second)?)
+            .crash_limit(plan::CRASHES)
+            .keeper(keeper.clone())
+            .cache(cache)
+            .ledger(Arc::clone(&journal))
+            .seed(plan.seed);
+        if let Some(jobs) = plan::window(life) {
+            builder = builder.window(jobs);
         }
-        let mut facts = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes.drain(..) {
-            facts.push(Fact::Hears(
-                outcome.id.as_str().parse()?,
-                outcome.is_success().into(),
-            ));
+        notes.note(Fact::MakesPools)?;
+        for pool in self.pools(&keeper, &POOLS).await? {
+            let task = Service::new(pool.name());
+            builder = builder.pool(pool, [task]);
         }
-        heard += u32::try_from(facts.len())?;
-        notes.note_all(facts)?;
-        while changes < heard / step {
-            changes += 1;
-            change(plan, life, changes, &handle, notes).await?;
+        notes.note(Fact::MadePools)?;
+        let executor = builder.build()?;
+        let mut tally = Tally::default();
+        began.get_or_init(notes::now);
+        let mut run = executor.run(self.jobs(resume)?)?;
+        let (handle, step) = (run.handle(), plan.jobs / CHANGES + 1);
+        let (mut heard, mut changes) = (0, 0);
+        let mut outcomes = Vec::new();
+        while run.next_many(&mut outcomes, 256).await > 0 {
+            for outcome in &outcomes {
+                tally.record(outcome);
+            }
+            let mut facts = Vec::with_capacity(outcomes.len());
+            for outcome in outcomes.drain(..) {
+                facts.push(Fact::Hears(
+                    outcome.id.as_str().parse()?,
+                    outcome.is_success().into(),
+                ));
+            }
+            heard += u32::try_from(facts.len())?;
+            notes.note_all(facts)?;
+            while changes < heard / step {
+                changes += 1;
+                change(plan, life, changes, &handle, notes).await?;
+            }
         }
+        if let Some(stopped) = run.stopped() {
+            return Err(format!("the run stopped: {stopped:?}").into());
+        }
+        let mut journal = journal
+            .lock()
+            .map_err(|_| "whoever wrote the journal has panicked")?;
+        journal.end(time_of_day(), &tally.summary(Duration::ZERO))?;
+        Ok(())
     }
-    if let Some(stopped) = run.stopped() {
-        return Err(format!("the run stopped: {stopped:?}").into());
-    }
-    let mut journal = journal
-        .lock()
-        .map_err(|_| "whoever wrote the journal has panicked")?;
-    journal.end(time_of_day(), &tally.summary(Duration::ZERO))?;
-    Ok(())
+}
+
+/// All lives have the same cache.
+fn cache(folder: &Path) -> TaskCache {
+    let memory = Arc::new(MemoryCache::new(IN_MEMORY));
+    let disk = Arc::new(DiskCache::new(folder.join("cache").as_path()));
+    TaskCache::new(Arc::new(TieredCache::new(memory, disk)))
 }
 
 /// The journal, and what it knows of an earlier life.
@@ -174,74 +228,177 @@ fn time_of_day() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.tv_sec.unsigned_abs())
 }
 
-/// Two kinds of worker: what is exclusive is so across both.
-async fn pools(plan: Plan, folder: &Path, life: u32) -> Result<[ProcessPool; 2], Failed> {
-    let supervisor = ProcessSupervisor::start(Arc::new(LocalProcesses::start()));
-    let worker = ProcessConfig::new(std::env::current_exe()?)
-        .args(["worker".to_owned(), plan.seed.to_string(), life.to_string()])
-        .arg(folder.join(WORKER_NOTES));
-    let common = PoolConfig {
-        prefetch: if plan::sends_ahead(life) {
-            Prefetch::Auto
-        } else {
-            Prefetch::Fixed(0)
-        },
-        restart: RestartPolicy {
-            intensity: u32::MAX,
-            base: Duration::from_millis(1),
-            cap: Duration::from_millis(20),
-            ..RestartPolicy::default()
-        },
-        ..PoolConfig::new("swift", worker)
-    };
-    let swift = PoolConfig {
-        size: Size::fixed(8),
-        recycling: Recycling {
-            soft_memory: Some(64 << 20),
-            ..Recycling::default()
-        },
-        ..common.clone()
-    };
-    let steady = PoolConfig {
-        name: "steady".to_owned(),
-        size: Size {
-            grow_after: Duration::from_millis(5),
-            ..Size::between(1, 4)
-        },
-        recycling: Recycling {
-            max_jobs: Some(500),
-            idle_ttl: Some(Duration::from_millis(200)),
-            ..Recycling::default()
-        },
-        ..common
-    };
-    Ok([supervisor.add(swift).await?, supervisor.add(steady).await?])
-}
+/// Those who have a pool.
+const POOLS: [Performer; 4] = [
+    Performer::Swift,
+    Performer::Steady,
+    Performer::Loading,
+    Performer::Scripted,
+];
 
-/// All jobs that have not succeeded yet, as the run has room for them.
-fn jobs(
-    plan: Plan,
-    mut resume: Option<Resume>,
-) -> Result<impl Iterator<Item = Job> + Send, Failed> {
-    let policy = BackoffPolicy::builder()
-        .max_attempts(plan::ATTEMPTS)
-        .delay(Delay::Exponential {
-            initial: Duration::from_millis(1),
-            multiplier: 2.0,
+impl Host<'_> {
+    /// Several kinds of worker: what is exclusive is so across all of them.
+    async fn pools(
+        self,
+        keeper: &Keeper,
+        performers: &[Performer],
+    ) -> Result<Vec<ProcessPool>, Failed> {
+        let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
+        let supervisor = ProcessSupervisor::start(Arc::new(processes));
+        let mut pools = Vec::new();
+        for performer in performers {
+            pools.push(supervisor.add(self.pool(*performer)?).await?);
+        }
+        Ok(pools)
+    }
+
+    /// A process that reads the script. The files that its command line names are part of the key of a cached result, so
+    /// this program, which takes seconds to read where it is not optimised, is found by a variable.
+    fn by_script(self, performer: Performer, args: &[u32]) -> ProcessConfig {
+        let kind = match performer {
+            Performer::ScriptedCommand => performer.name(),
+            _ => "worker",
+        };
+        let words = [kind.to_owned(), self.plan.seed.to_string()].into_iter();
+        let words = match performer {
+            Performer::ScriptedCommand => words.chain(None),
+            _ => words.chain(Some(performer.name().to_owned())),
+        };
+        let words = words.chain(args.iter().map(u32::to_string));
+        let call = format!(r#"script=$0; exec "${PROGRAM_VARIABLE}" "$@" "$script""#);
+        ProcessConfig::new("sh")
+            .args(["-c".to_owned(), call])
+            .arg(self.folder.join(SCRIPT))
+            .args(words)
+    }
+
+    fn pool(self, performer: Performer) -> Result<PoolConfig, Failed> {
+        let worker = ProcessConfig::new(std::env::current_exe()?).args([
+            "worker",
+            &self.plan.seed.to_string(),
+            performer.name(),
+        ]);
+        let common = PoolConfig {
+            prefetch: if plan::sends_ahead(self.life) {
+                Prefetch::Auto
+            } else {
+                Prefetch::Fixed(0)
+            },
+            restart: RestartPolicy {
+                intensity: u32::MAX,
+                base: Duration::from_millis(1),
+                cap: Duration::from_millis(20),
+                ..RestartPolicy::default()
+            },
+            ..PoolConfig::new(performer.name(), worker)
+        };
+        let recycling = Recycling::default();
+        Ok(match performer {
+            Performer::Steady => PoolConfig {
+                size: Size {
+                    grow_after: Duration::from_millis(5),
+                    ..Size::between(1, 4)
+                },
+                recycling: Recycling {
+                    max_jobs: Some(500),
+                    idle_ttl: Some(Duration::from_millis(200)),
+                    ..recycling
+                },
+                ..common
+            },
+            Performer::Loading => PoolConfig {
+                size: Size::fixed(6),
+                // So short that all of its workers are taken for such as say no hello.
+                handshake_wait: Duration::from_millis(20),
+                recycling: Recycling {
+                    max_jobs: Some(40),
+                    ..recycling
+                },
+                ..common
+            },
+            Performer::Scripted => PoolConfig {
+                process: self.by_script(performer, &[]),
+                size: Size::fixed(3),
+                // Workers come and go, so that some start after an edit.
+                recycling: Recycling {
+                    max_jobs: Some(4),
+                    ..recycling
+                },
+                ..common
+            },
+            Performer::Swift | Performer::Command | Performer::ScriptedCommand => PoolConfig {
+                size: Size::fixed(8),
+                recycling: Recycling {
+                    soft_memory: Some(64 << 20),
+                    ..recycling
+                },
+                ..common
+            },
         })
-        .max_delay(Duration::from_millis(50))
-        .build()?;
-    let policy = Arc::new(policy);
-    let all = (0..plan.jobs).map(move |number| job(plan, number, &policy));
-    Ok(all.filter(move |job| {
-        let verdict = resume.as_mut().map(|resume| resume.decide(job));
-        !matches!(verdict, Some(Verdict::Skip(_)))
-    }))
+    }
+
+    /// All jobs that have not succeeded yet, as the run has room for them.
+    fn jobs(
+        self,
+        mut resume: Option<Resume>,
+    ) -> Result<impl Iterator<Item = Job> + Send + use<>, Failed> {
+        let policy = BackoffPolicy::builder()
+            .max_attempts(plan::ATTEMPTS)
+            .delay(Delay::Exponential {
+                initial: Duration::from_millis(1),
+                multiplier: 2.0,
+            })
+            .max_delay(Duration::from_millis(50))
+            .build()?;
+        let policy = Arc::new(policy);
+        let program = std::env::current_exe()?;
+        let folder = self.folder.to_path_buf();
+        let mut notes = self.open_notes()?;
+        let Self { plan, life, .. } = self;
+        let job = move |number| {
+            let spec = plan.spec(number);
+            let host = Host {
+                plan,
+                folder: &folder,
+                life,
+            };
+            let work = match spec.performer {
+                Performer::Command => {
+                    let words = ["command", &plan.seed.to_string(), &number.to_string()];
+                    Job::command(number.to_string(), ProcessConfig::new(&program).args(words))
+                }
+                Performer::ScriptedCommand => {
+                    let config = host.by_script(spec.performer, &[spec.input]);
+                    Job::command(number.to_string(), config)
+                }
+                _ => {
+                    let input = Payload::from_value(&spec.input);
+                    let input = input.unwrap_or_else(|_| Payload::null());
+                    Job::task(number.to_string(), spec.performer.name(), input)
+                }
+            };
+            let job = work
+                .on_host(format!("host-{}", spec.host))
+                .terms(terms(&spec, &policy));
+            (spec, job)
+        };
+        Ok((0..plan.jobs).filter_map(move |number| {
+            let (spec, job) = job(number);
+            let verdict = resume.as_mut().map(|resume| resume.decide(&job));
+            if matches!(verdict, Some(Verdict::Skip(_))) {
+                return None;
+            }
+            // The checker has to know from when on the cache may have been asked. A job of which this cannot be noted
+            // is left out, and misses in the end.
+            let is_noted = spec.performer != Performer::ScriptedCommand
+                || notes.note(Fact::Takes(number)).is_ok();
+            is_noted.then_some(job)
+        }))
+    }
 }
 
-fn job(plan: Plan, number: u32, policy: &Arc<BackoffPolicy>) -> Job {
-    let wish = plan.wish(number);
-    let hint = match wish.claim {
+fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
+    let hint = match spec.claim {
         Claim::Nothing => ParallelizationHint::FullyParallel,
         Claim::Host => ParallelizationHint::HostExclusive,
         Claim::Global => ParallelizationHint::GlobalExclusive,
@@ -258,27 +415,26 @@ fn job(plan: Plan, number: u32, policy: &Arc<BackoffPolicy>) -> Job {
         Priority::Normal,
         Priority::Low,
     ];
-    let terms = Terms {
+    Terms {
         hint: Some(hint),
-        limits: wish
+        limits: spec
             .limits
             .iter()
             .map(|limit| limit.name().to_owned())
             .collect(),
-        slots: wish.slots,
-        priority: priorities[wish.urgency as usize % 4],
+        slots: spec.slots,
+        priority: priorities[spec.priority as usize % 4],
         timeouts: Timeouts {
-            hard: Some(plan::HARD_TIMEOUT),
+            hard: Some(spec.performer.hard_timeout()),
             ..Timeouts::default()
         },
         retry: Some(Arc::clone(policy)),
-        ..Terms::default()
-    };
-    let task = if wish.steady { "steady" } else { "swift" };
-    let input = Payload::from_value(&number).unwrap_or_else(|_| Payload::null());
-    Job::task(number.to_string(), task, input)
-        .on_host(format!("host-{}", wish.host))
-        .terms(terms)
+        cache: spec.performer.is_cached().then(|| CacheTerms::On {
+            inputs: Vec::new(),
+            env: Vec::new(),
+            ttl: None,
+        }),
+    }
 }
 
 fn rate(per_second: u32) -> Result<Limit, Failed> {
@@ -292,7 +448,7 @@ async fn change(
     life: u32,
     number: u32,
     handle: &RunHandle,
-    notes: &mut Notebook,
+    notes: &mut NoteWriter,
 ) -> Result<(), Failed> {
     let between = |low: u32, high: u32| -> Result<u32, Failed> {
         let salt = 1 << 32 | u64::from(life);

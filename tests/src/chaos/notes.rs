@@ -28,7 +28,7 @@ pub struct Note {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
-    /// A worker is there. The next five are its attempts': which job, and which try.
+    /// A worker is there. The next six are its attempts': which job, and which try.
     Born,
     /// It has begun with an attempt.
     Starts(u32, u32),
@@ -40,6 +40,14 @@ pub enum Fact {
     Fails(u32, u32),
     /// It is about to die of it.
     Dies(u32, u32),
+    /// Its answer is on its way: the call that wrote it has returned.
+    Answered(u32, u32),
+    /// A worker has loaded and reads its requests from now on: by which content of the script.
+    Ready(u32),
+    /// A command of which nobody knows the job has read the script: its input, and the content.
+    Computes(u32, u32),
+    /// It is done with it, and is about to print the result.
+    Computed(u32, u32),
     /// The host lets an attempt of a job begin, and decided so at most this many nanoseconds ago.
     Grants(u32, u32),
     /// The host is about to change a limit: which, and to what.
@@ -52,6 +60,20 @@ pub enum Fact {
     Descriptors(u32, u32),
     /// Likewise: children.
     Children(u32, u32),
+    /// The host is about to make its pools.
+    MakesPools,
+    /// It has: what the workers of a pool are taken to run was looked at before.
+    MadePools,
+    /// The host takes a job from its list.
+    Takes(u32),
+    /// The driver is about to give the script this content.
+    Edits(u32),
+    /// It has.
+    Edited(u32),
+    /// The driver has stopped the host for so many milliseconds.
+    Stopped(u32),
+    /// The host could start nothing for so many milliseconds.
+    Short(u32),
 }
 
 impl Fact {
@@ -69,6 +91,17 @@ impl Fact {
             Self::Hears(job, success) => ("hears", job, success),
             Self::Descriptors(before, after) => ("files", before, after),
             Self::Children(before, after) => ("children", before, after),
+            Self::Answered(job, attempt) => ("answered", job, attempt),
+            Self::Ready(content) => ("ready", content, 0),
+            Self::Computes(input, content) => ("computes", input, content),
+            Self::Computed(input, content) => ("computed", input, content),
+            Self::MakesPools => ("makes", 0, 0),
+            Self::MadePools => ("made", 0, 0),
+            Self::Takes(job) => ("takes", job, 0),
+            Self::Edits(content) => ("edits", content, 0),
+            Self::Edited(content) => ("edited", content, 0),
+            Self::Stopped(millis) => ("stopped", millis, 0),
+            Self::Short(millis) => ("short", millis, 0),
         }
     }
 
@@ -86,6 +119,17 @@ impl Fact {
             "hears" => Self::Hears(one, two),
             "files" => Self::Descriptors(one, two),
             "children" => Self::Children(one, two),
+            "answered" => Self::Answered(one, two),
+            "ready" => Self::Ready(one),
+            "computes" => Self::Computes(one, two),
+            "computed" => Self::Computed(one, two),
+            "makes" => Self::MakesPools,
+            "made" => Self::MadePools,
+            "takes" => Self::Takes(one),
+            "edits" => Self::Edits(one),
+            "edited" => Self::Edited(one),
+            "stopped" => Self::Stopped(one),
+            "short" => Self::Short(one),
             _ => return None,
         })
     }
@@ -93,13 +137,13 @@ impl Fact {
 
 /// Where a process writes its notes.
 #[derive(Debug)]
-pub struct Notebook {
+pub struct NoteWriter {
     file: File,
     life: u32,
     process: u32,
 }
 
-impl Notebook {
+impl NoteWriter {
     /// Opens a notebook that others may write into as well.
     pub fn open(path: &Path, life: u32) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
@@ -181,7 +225,7 @@ mod tests {
     fn what_is_written_is_read_again_and_half_a_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
-        let mut notebook = Notebook::open(&path, 3).unwrap();
+        let mut notebook = NoteWriter::open(&path, 3).unwrap();
         let before = now();
         notebook.note(Fact::Born).unwrap();
         let both = [Fact::Starts(u32::MAX, 6), Fact::Done(7, 1)];

@@ -1,19 +1,19 @@
-//! What a soak asks for: every job's terms and every attempt's fate, from a seed.
+//! What a soak asks for, from a seed: what each job asks for, and how each of its attempts behaves.
 //!
-//! Whoever needs to know recomputes it: the host to make jobs of it, the worker to meet its fate, the checker to
-//! know what was asked. Nothing of it travels.
+//! Whoever needs to know computes it again: the host to make jobs of it, the worker to behave so, the checker to know
+//! what was asked. Nothing of it is sent.
 
 use std::time::Duration;
 
 /// How many hosts there are.
 pub const HOSTS: u32 = 100;
 
-/// How many slots a life begins with; so many workers could be busy at most that a life of few slots shows.
+/// How many slots a life begins with. Workers could fill more, so a limit that is not kept shows.
 pub const SLOTS: u32 = 8;
 
-/// How many jobs `db` and `disk` begin with at once.
+/// How many jobs with `db` may run at once when a life begins.
 pub const DB: u32 = 4;
-/// It stays as it is.
+/// How many jobs with `disk` may run at once. It is never changed.
 pub const DISK: u32 = 2;
 
 /// What `api` begins with.
@@ -25,9 +25,12 @@ pub const API: Quota = Quota {
 /// How many rate keys there are.
 pub const KEYS: u32 = 10;
 
-/// How long an attempt may take before its worker is killed. So much longer than any that does well that a slow
-/// machine does not make timeouts of them.
+/// How long an attempt may take before its worker is killed. Attempts that do well take a few milliseconds, so that a
+/// slow machine does not make timeouts of them.
 pub const HARD_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The same for workers that load for long: what lies in the pipe of a worker that still loads is already timed.
+const LOADING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a job may be tried in one life.
 pub const ATTEMPTS: u32 = 6;
@@ -35,12 +38,19 @@ pub const ATTEMPTS: u32 = 6;
 /// How many workers a job may take with it in one life.
 pub const CRASHES: u32 = 3;
 
+/// How many contents the script has, numbered from 0. Two, so that a content soon comes back: only then is a result
+/// found that was stored under a wrong key.
+pub const CONTENTS: u32 = 2;
+
+/// Workers that load for long are done at multiples of this, in milliseconds.
+const LOADED_EVERY: u64 = 300;
+
 /// All of a soak, in two numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Which one.
+    /// Decides everything that is decided by chance.
     pub seed: u64,
-    /// How many jobs.
+    /// How many jobs there are.
     pub jobs: u32,
 }
 
@@ -55,8 +65,8 @@ pub struct Quota {
 
 /// What a job asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
-    /// Where.
+pub struct JobSpec {
+    /// The host it runs on.
     pub host: u32,
     /// What its hint claims.
     pub claim: Claim,
@@ -64,12 +74,31 @@ pub struct Wish {
     pub limits: &'static [Named],
     /// How many slots it fills.
     pub slots: u32,
-    /// How urgent it is, from 0 to 3.
-    pub urgency: u32,
-    /// Which of the two pools does it.
-    pub steady: bool,
+    /// Its priority, from 0 (critical) to 3 (low).
+    pub priority: u32,
+    /// Who performs it.
+    pub performer: Performer,
+    /// What its result depends on beside the script, if it is cached. Several jobs have the same.
+    pub input: u32,
     /// How long it works if all goes well.
     pub work: Duration,
+}
+
+/// Who performs a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Performer {
+    /// A pool of eight workers, which are there at once.
+    Swift,
+    /// A pool of one to four workers, which load for a moment before they say hello.
+    Steady,
+    /// A pool of workers that load for long. Some say hello only then, others never.
+    Loading,
+    /// A pool of workers whose program is the script. The results are cached.
+    Scripted,
+    /// A command: a process for each attempt.
+    Command,
+    /// A command that reads the script. The results are cached.
+    ScriptedCommand,
 }
 
 /// What a hint claims.
@@ -109,9 +138,57 @@ impl Named {
     }
 }
 
-/// What becomes of an attempt.
+impl Performer {
+    const ALL: [Self; 6] = [
+        Self::Swift,
+        Self::Steady,
+        Self::Loading,
+        Self::Scripted,
+        Self::Command,
+        Self::ScriptedCommand,
+    ];
+
+    /// What its pool and its task are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Swift => "swift",
+            Self::Steady => "steady",
+            Self::Loading => "loading",
+            Self::Scripted => "scripted",
+            Self::Command => "command",
+            Self::ScriptedCommand => "scripted-command",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|performer| performer.name() == name)
+    }
+
+    /// Whether each attempt has a process of its own, and no worker.
+    pub fn is_command(self) -> bool {
+        matches!(self, Self::Command | Self::ScriptedCommand)
+    }
+
+    /// Whether its results are cached.
+    pub fn is_cached(self) -> bool {
+        matches!(self, Self::Scripted | Self::ScriptedCommand)
+    }
+
+    /// How long an attempt may take before it is killed.
+    pub fn hard_timeout(self) -> Duration {
+        match self {
+            Self::Loading => LOADING_TIMEOUT,
+            _ => HARD_TIMEOUT,
+        }
+    }
+}
+
+/// How an attempt behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Behaviour {
     /// It does well.
     Well,
     /// Its worker answers with an error.
@@ -142,29 +219,35 @@ pub enum Fate {
     DiesIdle,
 }
 
-/// Of ten thousand attempts, so many meet each fate.
-const FATES: [(u64, Fate); 13] = [
-    (100, Fate::Fails),
-    (60, Fate::Exits),
-    (40, Fate::Killed),
-    (20, Fate::Halves),
-    (15, Fate::Hangs),
-    (5, Fate::Stops),
-    (20, Fate::Floods),
-    (2, Fate::FloodsOn),
-    (60, Fate::Babbles),
-    (20, Fate::Mangles),
-    (30, Fate::Leaks),
-    (30, Fate::LeavesChild),
-    (30, Fate::DiesIdle),
+/// Of ten thousand attempts, so many behave in each way. The others do well.
+const SHARES: [(u64, Behaviour); 13] = [
+    (100, Behaviour::Fails),
+    (60, Behaviour::Exits),
+    (40, Behaviour::Killed),
+    (20, Behaviour::Halves),
+    (15, Behaviour::Hangs),
+    (5, Behaviour::Stops),
+    (20, Behaviour::Floods),
+    (2, Behaviour::FloodsOn),
+    (60, Behaviour::Babbles),
+    (20, Behaviour::Mangles),
+    (30, Behaviour::Leaks),
+    (30, Behaviour::LeavesChild),
+    (30, Behaviour::DiesIdle),
 ];
 
 /// One job of so many kills every worker that it meets.
-const CURSED: u64 = 2000;
+const KILLERS: u64 = 2000;
+
+/// How many jobs in a row share their inputs, and how many inputs they have among them. So many jobs are not taken in at
+/// once: those who ask while another computes the same wait for its result, and ask no cache.
+const BAND: u32 = 20_000;
+const INPUTS: u32 = 80;
 
 impl Plan {
     /// What a job asks for.
-    pub fn wish(&self, job: u32) -> Wish {
+    pub fn spec(&self, job: u32) -> JobSpec {
+        let performer = self.performer(job);
         let (claim, limits): (Claim, &[Named]) = match self.roll(job, 1, 10_000) {
             0..20 => (Claim::Alone, &[]),
             20..400 => (Claim::Global, &[]),
@@ -175,33 +258,102 @@ impl Plan {
             4_000..4_200 => (Claim::Nothing, &[Named::Api]),
             _ => (Claim::Nothing, &[]),
         };
+        let (claim, limits): (Claim, &[Named]) = match (performer, claim) {
+            // Keys whose burst is 1 show two starts that should be apart.
+            (Performer::Loading, _) => (Claim::Key(4 + 4 * self.number(job, 10, 2)), &[]),
+            // Whoever claims nothing may be sent ahead, and many have to be found in the cache at once.
+            (Performer::Scripted | Performer::ScriptedCommand, _) => (Claim::Nothing, &[]),
+            // A token is taken when a command is granted, and how long its process takes to begin nobody knows.
+            (Performer::Command, Claim::Key(_)) => (Claim::Host, &[Named::Db]),
+            (Performer::Command, _) if limits.contains(&Named::Api) => (claim, &[Named::Db]),
+            _ => (claim, limits),
+        };
         let heavy = claim == Claim::Host && self.roll(job, 3, 10) == 0;
         // Two of three do nothing at all.
-        let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 2;
-        Wish {
+        let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 6;
+        JobSpec {
             host: self.number(job, 5, HOSTS),
             claim,
             limits,
             slots: if heavy { 2 } else { 1 },
-            urgency: self.number(job, 6, 4),
-            steady: self.roll(job, 7, 4) == 0,
+            // Where a job waits for long between the question to the cache and its start, an edit comes in between, and
+            // nothing is stored.
+            priority: if performer.is_cached() || performer == Performer::Loading {
+                0
+            } else {
+                self.number(job, 6, 4)
+            },
+            performer,
+            input: job / BAND * INPUTS
+                + match performer {
+                    // Each of theirs is computed once for each content.
+                    Performer::ScriptedCommand => self.number(job, 11, INPUTS / 8),
+                    _ => self.number(job, 11, INPUTS),
+                },
             work: Duration::from_micros(micros),
         }
     }
 
-    /// What becomes of an attempt; the first is 1.
-    pub fn fate(&self, job: u32, attempt: u32) -> Fate {
-        if self.roll(job, 8, CURSED) == 0 {
-            return Fate::Exits;
+    fn performer(&self, job: u32) -> Performer {
+        // They come together: only several that are in hand while workers load can be given out too early.
+        if job % 250 < 5 {
+            return Performer::Loading;
+        }
+        match self.roll(job, 9, 1000) {
+            0..60 => Performer::Scripted,
+            60..80 => Performer::Command,
+            80..100 => Performer::ScriptedCommand,
+            _ if self.roll(job, 7, 4) == 0 => Performer::Steady,
+            _ => Performer::Swift,
+        }
+    }
+
+    /// How an attempt behaves; the first is 1.
+    pub fn behaviour(&self, job: u32, attempt: u32) -> Behaviour {
+        if self.roll(job, 8, KILLERS) == 0 {
+            return Behaviour::Exits;
         }
         let mut roll = self.roll(job, 1000 + u64::from(attempt), 10_000);
-        for (share, fate) in FATES {
+        for (share, behaviour) in SHARES {
             if roll < share {
-                return fate;
+                return match behaviour {
+                    // It would take as long as the timeout, which is long there.
+                    Behaviour::Hangs | Behaviour::Stops | Behaviour::FloodsOn
+                        if self.performer(job) == Performer::Loading =>
+                    {
+                        Behaviour::Well
+                    }
+                    _ => behaviour,
+                };
             }
             roll -= share;
         }
-        Fate::Well
+        Behaviour::Well
+    }
+
+    /// How long a worker that begins now loads before it reads its first request. The process decides what is left to
+    /// chance.
+    pub fn loading(&self, performer: Performer, process: u32, now_millis: u64) -> Duration {
+        let millis = match performer {
+            Performer::Steady => self.roll(process, 20, 100),
+            Performer::Loading => {
+                // They are done at the same moment, as if they had waited for the same disk, and one of eight later: what
+                // lies in the pipes of all of them would begin at once.
+                let until_next = LOADED_EVERY - now_millis % LOADED_EVERY;
+                let beats = if self.roll(process, 20, 8) == 0 { 4 } else { 1 };
+                until_next + beats * LOADED_EVERY
+            }
+            Performer::Scripted => self.roll(process, 20, 30),
+            // So long that an edit may come between the question to the cache and this.
+            Performer::ScriptedCommand => self.roll(process, 20, 400),
+            Performer::Swift | Performer::Command => 0,
+        };
+        Duration::from_millis(millis)
+    }
+
+    /// Whether a worker says hello once it has loaded.
+    pub fn says_hello(&self, performer: Performer, process: u32) -> bool {
+        performer != Performer::Loading || self.roll(process, 22, 2) == 0
     }
 
     /// A number below `below` that is the same each time.
@@ -212,6 +364,37 @@ impl Plan {
 
     fn number(&self, job: u32, salt: u64, below: u32) -> u32 {
         u32::try_from(self.roll(job, salt, below.into())).unwrap_or_default()
+    }
+}
+
+/// Chance, one draw after another, the same for each seed and life.
+#[derive(Debug)]
+pub struct Chance {
+    plan: Plan,
+    salt: u64,
+    drawn: u32,
+}
+
+impl Chance {
+    /// Of this life.
+    pub fn of(plan: Plan, life: u32) -> Self {
+        Self {
+            plan,
+            salt: 3 << 32 | u64::from(life),
+            drawn: 0,
+        }
+    }
+
+    /// A number below `below`.
+    pub fn below(&mut self, below: u32) -> u32 {
+        self.drawn += 1;
+        self.plan.number(self.drawn, self.salt, below)
+    }
+
+    /// A time between two, to the millisecond.
+    pub fn between(&mut self, [least, most]: [u32; 2]) -> Duration {
+        let millis = least + self.below(most - least + 1);
+        Duration::from_millis(millis.into())
     }
 }
 
@@ -227,6 +410,12 @@ pub fn quota(key: u32) -> Quota {
 /// pipe when the number of slots falls begins all the same.
 pub fn sends_ahead(life: u32) -> bool {
     life % 2 == 1
+}
+
+/// How many jobs the host may have in hand in a life, if that is not left to ratchet. In most lives they are few, so that
+/// jobs ask the cache one after another over the whole life, and not all of them at its beginning.
+pub fn window(life: u32) -> Option<usize> {
+    (life % 3 != 1).then_some(300)
 }
 
 /// The finaliser of splitmix64: every bit of the argument counts in every bit of the result.

@@ -1,22 +1,25 @@
-//! The worker of a soak: it writes down what it does, and meets the fate that is planned for each attempt.
+//! The workers and commands of a soak: they write down what they do, and behave as it is planned for each attempt.
 //!
-//! Written without the worker library, which would not let it.
+//! Written without the worker library, which would not let them.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::process::{Command, Stdio, exit};
+use std::process::{Command, ExitCode, Stdio, exit};
 use std::thread::park_timeout;
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 
-use super::notes::{Fact, Notebook};
-use super::plan::{Fate, Plan};
+use super::notes::{Fact, NoteWriter};
+use super::plan::{Behaviour, JobSpec, Performer, Plan};
+use super::{LIFE_VARIABLE, NOTES_VARIABLE, script};
+
+type Failed = Box<dyn Error>;
 
 /// How often one that hangs says that it is still there.
-const BEAT: Duration = Duration::from_millis(1);
+const BEAT: Duration = Duration::from_millis(5);
 
 /// How much one that floods says.
 const FLOOD: usize = 256 * 1024;
@@ -24,70 +27,131 @@ const FLOOD: usize = 256 * 1024;
 /// How much one that leaks keeps.
 const LEAK: usize = 12 << 20;
 
+/// What workers have in their environment and not among their arguments: what they are started with is part of the
+/// key of a cached result.
+fn open_notes() -> Result<NoteWriter, Failed> {
+    let life = std::env::var(LIFE_VARIABLE)?.parse()?;
+    let notes = std::env::var_os(NOTES_VARIABLE).ok_or("there is no place for notes")?;
+    Ok(NoteWriter::open(Path::new(&notes), life)?)
+}
+
 /// Answers requests until its stdin ends.
 ///
 /// It says that it hears of cancellations, so that very much is sent ahead. It does, but only between two requests,
 /// when it is too late, which is within its rights.
-pub fn work(plan: &Plan, notes: &Path, life: u32) -> Result<(), Box<dyn Error>> {
-    let mut notes = Notebook::open(notes, life)?;
-    notes.note(Fact::Born)?;
-    say(
-        r#"{"type":"event","event":"hello","protocol":[1],"name":"chaos","concurrency":1,"capabilities":["cancel"]}"#,
-    )?;
+pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> Result<(), Failed> {
+    let mut notes = open_notes()?;
+    let begun = notes.note(Fact::Born)?;
+    let process = std::process::id();
+    let now_millis = begun / 1_000_000;
+    park_timeout(plan.loading(performer, process, now_millis));
+    let content = program.map(script::read).transpose()?;
+    notes.note(Fact::Ready(content.unwrap_or_default()))?;
+    if plan.says_hello(performer, process) {
+        say(
+            r#"{"type":"event","event":"hello","protocol":[1],"name":"chaos","concurrency":1,"capabilities":["cancel"]}"#,
+        )?;
+    }
     for line in io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line?)?;
         if message["type"] != "request" {
             continue;
         }
-        let number = |field: &str| {
-            message[field]
-                .as_u64()
-                .and_then(|it| u32::try_from(it).ok())
-        };
-        let (Some(job), Some(number)) = (number("input"), number("attempt")) else {
+        let key = message["key"].as_str().and_then(|key| key.parse().ok());
+        let attempt = message["attempt"].as_u64();
+        let attempt = attempt.and_then(|it| u32::try_from(it).ok());
+        let (Some(job), Some(number)) = (key, attempt) else {
             return Err(format!("not one of our requests: {message}").into());
         };
         let id = message["id"].as_str().unwrap_or_default();
+        let spec = plan.spec(job);
         let begun = notes.note(Fact::Starts(job, number))?;
-        park_timeout(plan.wish(job).work);
+        park_timeout(spec.work);
         let mut attempt = Attempt {
             notes: &mut notes,
             id,
-            begun,
+            result: result(begun, &spec, content),
             job,
             number,
         };
-        attempt.meet(plan.fate(job, number))?;
+        attempt.behave(plan.behaviour(job, number))?;
     }
     Ok(())
 }
 
+/// The result names the one attempt that it comes from, and what it was computed by.
+fn result(begun: u64, spec: &JobSpec, content: Option<u32>) -> String {
+    match content {
+        Some(content) => {
+            let input = spec.input;
+            format!(r#"{{"start":{begun},"input":{input},"content":{content}}}"#)
+        }
+        None => begun.to_string(),
+    }
+}
+
+/// Performs one attempt of a job as a process of its own. It does not know which attempt it is.
+pub fn run_command(plan: &Plan, job: u32) -> Result<ExitCode, Failed> {
+    let mut notes = open_notes()?;
+    notes.note(Fact::Born)?;
+    let begun = notes.note(Fact::Starts(job, 0))?;
+    park_timeout(plan.spec(job).work);
+    match begun % 100 {
+        0..3 => {
+            notes.note(Fact::Fails(job, 0))?;
+            return Ok(ExitCode::from(5));
+        }
+        3 => {
+            notes.note(Fact::Dies(job, 0))?;
+            kill_process(getpid(), Signal::KILL)?;
+        }
+        _ => {}
+    }
+    notes.note(Fact::Done(job, 0))?;
+    say(&begun.to_string())?;
+    notes.note(Fact::Answered(job, 0))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Computes a result by the script. Neither the job nor the attempt is known to it, because its arguments are part of
+/// the key, which is to be the same for several jobs.
+pub fn run_scripted_command(plan: &Plan, input: u32, program: &Path) -> Result<(), Failed> {
+    let mut notes = open_notes()?;
+    // An edit may come before the script is read.
+    park_timeout(plan.loading(Performer::ScriptedCommand, std::process::id(), 0));
+    let content = script::read(program)?;
+    let begun = notes.note(Fact::Computes(input, content))?;
+    notes.note(Fact::Computed(input, content))?;
+    say(&format!("{begun} {input} {content}"))?;
+    Ok(())
+}
+
 struct Attempt<'a> {
-    notes: &'a mut Notebook,
+    notes: &'a mut NoteWriter,
     id: &'a str,
-    begun: u64,
+    result: String,
     job: u32,
     number: u32,
 }
 
 impl Attempt<'_> {
-    fn meet(&mut self, fate: Fate) -> io::Result<()> {
-        match fate {
-            Fate::Well => self.answer(),
-            Fate::Fails => {
+    fn behave(&mut self, behaviour: Behaviour) -> io::Result<()> {
+        match behaviour {
+            Behaviour::Well => self.answer(),
+            Behaviour::Fails => {
                 self.notes.note(Fact::Fails(self.job, self.number))?;
                 let id = self.id;
                 say(&format!(
                     r#"{{"type":"response","id":"{id}","error":{{"code":"odd","message":"not today"}}}}"#
                 ))
             }
-            Fate::Exits => self.die(),
-            Fate::Killed => {
+            Behaviour::Exits => self.die(),
+            Behaviour::Killed => {
                 self.notes.note(Fact::Dies(self.job, self.number))?;
                 kill_process(getpid(), Signal::KILL)?;
                 Ok(())
             }
-            Fate::Halves => {
+            Behaviour::Halves => {
                 write!(
                     io::stdout(),
                     r#"{{"type":"response","id":"{}","res"#,
@@ -96,24 +160,24 @@ impl Attempt<'_> {
                 io::stdout().flush()?;
                 self.die()
             }
-            Fate::Hangs => loop {
+            Behaviour::Hangs => loop {
                 self.notes.note(Fact::Beats(self.job, self.number))?;
                 park_timeout(BEAT);
             },
-            Fate::Stops => {
+            Behaviour::Stops => {
                 self.notes.note(Fact::Beats(self.job, self.number))?;
                 kill_process(getpid(), Signal::STOP)?;
                 Ok(())
             }
-            Fate::Floods => {
+            Behaviour::Floods => {
                 flood(FLOOD)?;
                 self.answer()
             }
-            Fate::FloodsOn => loop {
+            Behaviour::FloodsOn => loop {
                 self.notes.note(Fact::Beats(self.job, self.number))?;
                 flood(FLOOD)?;
             },
-            Fate::Babbles => {
+            Behaviour::Babbles => {
                 let garbage =
                     b"loading..\n\xff\xfe\x00\n{\"type\":\"nonsense\"}\n{\"type\nprogress: 50%";
                 io::stdout().write_all(garbage)?;
@@ -121,14 +185,14 @@ impl Attempt<'_> {
                 // It is free to do the next, so this may even come after the next one's start.
                 self.respond()
             }
-            Fate::Mangles => {
+            Behaviour::Mangles => {
                 self.notes.note(Fact::Fails(self.job, self.number))?;
                 let id = self.id;
                 say(&format!(
                     r#"{{"type":"response","id":"{id}","result":1,"error":{{}}}}"#
                 ))
             }
-            Fate::Leaks => {
+            Behaviour::Leaks => {
                 let mut kept = vec![0_u8; LEAK];
                 for place in (0..kept.len()).step_by(4096) {
                     kept[place] = 1;
@@ -136,29 +200,36 @@ impl Attempt<'_> {
                 std::mem::forget(kept);
                 self.answer()
             }
-            Fate::LeavesChild => {
+            Behaviour::LeavesChild => {
                 // It holds on to the worker's stdout and stderr.
                 let mut child = Command::new("sleep");
-                child.arg("1000").stdin(Stdio::null()).spawn()?;
+                let left = child.arg("1000").stdin(Stdio::null()).spawn();
+                match left {
+                    Ok(_) => {}
+                    // Processes are few for the moment, and this one can do without.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
                 self.answer()
             }
-            Fate::DiesIdle => {
+            Behaviour::DiesIdle => {
                 self.answer()?;
                 leave()
             }
         }
     }
 
-    /// The answer names the one attempt that it comes from.
     fn answer(&mut self) -> io::Result<()> {
         self.notes.note(Fact::Done(self.job, self.number))?;
-        self.respond()
+        self.respond()?;
+        self.notes.note(Fact::Answered(self.job, self.number))?;
+        Ok(())
     }
 
     fn respond(&self) -> io::Result<()> {
-        let (id, begun) = (self.id, self.begun);
+        let (id, result) = (self.id, &self.result);
         say(&format!(
-            r#"{{"type":"response","id":"{id}","result":{begun}}}"#
+            r#"{{"type":"response","id":"{id}","result":{result}}}"#
         ))
     }
 

@@ -1,9 +1,10 @@
 //! What the workers' notes tell of attempts.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::super::notes::{Fact, Note};
-use super::super::plan::Wish;
+use super::super::plan::JobSpec;
 use super::grants::{self, Grant, Grants};
 use super::{Evidence, Report, Rule};
 
@@ -15,15 +16,21 @@ pub(super) struct Attempt {
     pub(super) life: u32,
     pub(super) process: u32,
     /// What the job asked for.
-    pub(super) wish: Wish,
+    pub(super) spec: JobSpec,
     /// Since when its worker had been free.
     pub(super) free: u64,
+    /// Since when its worker read its requests. Before this moment it did not begin, whenever it was granted.
+    pub(super) ready: u64,
+    /// By which content of the script its worker worked.
+    pub(super) content: u32,
     /// That the host let it begin; unknown if it may have been sent ahead.
     pub(super) granted: Option<Grant>,
     /// When it had begun.
     pub(super) start: u64,
     /// Until when it ran, at least.
     pub(super) until: u64,
+    /// When its answer was on its way for certain.
+    pub(super) answered: Option<u64>,
     pub(super) end: End,
 }
 
@@ -32,7 +39,23 @@ impl Attempt {
     pub(super) fn not_before(&self) -> u64 {
         self.granted.map_or(0, |grant| grant.from.min(self.free))
     }
+
+    /// Whether its answer was there so early that it must not be taken for late.
+    pub(super) fn is_in_time(&self) -> bool {
+        // Its clock starts when it is granted; or, sent ahead, when it begins.
+        let began = self.granted.map_or(self.start, |grant| grant.from);
+        let limit = self.spec.performer.hard_timeout();
+        let limit = limit.saturating_sub(SECOND_LOOK);
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.answered
+            .is_some_and(|answered| answered < began.saturating_add(limit))
+    }
 }
+
+/// How long before its timeout an answer has to be there to be in time for certain. A host that was stopped looks at what
+/// has come before it judges, but not one that is late by less than a tenth of a second; and that it was stopped at the
+/// wrong moment for so long is no fault.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
 
 /// How an attempt ended, as its worker saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,34 +85,44 @@ impl std::fmt::Display for Attempt {
     }
 }
 
-/// What a worker is at.
+/// What is known of a worker, or of the process of a command.
 struct Worker {
     free: u64,
-    at: Option<Attempt>,
+    ready: u64,
+    content: u32,
+    /// What it did last, or does.
+    last: Option<Attempt>,
 }
 
 /// All attempts, by their start.
 pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
     let grants = Grants::read(evidence);
     let mut workers: HashMap<(u32, u32), Worker> = HashMap::new();
+    let mut commands: HashMap<(u32, u32), u32> = HashMap::new();
     let mut lives = HashSet::new();
     let mut attempts = Vec::new();
     for note in &evidence.worker_notes {
         lives.insert(note.life);
         let key = (note.life, note.process);
+        if matches!(note.fact, Fact::Computes(..) | Fact::Computed(..)) {
+            // Of a command of which nobody knows the job; see `cached.rs`.
+            continue;
+        }
         if note.fact == Fact::Born {
             report.figures.workers += 1;
             let newcomer = Worker {
                 free: note.at,
-                at: None,
+                ready: 0,
+                content: 0,
+                last: None,
             };
             // The system gives a number again when its process is gone.
             let earlier = workers.insert(key, newcomer);
-            attempts.extend(earlier.and_then(|worker| worker.at));
+            attempts.extend(earlier.and_then(|worker| worker.last));
             continue;
         }
         let told = match workers.get_mut(&key) {
-            Some(worker) => follow(evidence, &grants, worker, note),
+            Some(worker) => follow(evidence, &grants, &mut commands, worker, note),
             None => Err("by nobody who was born"),
         };
         match told {
@@ -97,10 +130,10 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
             Err(why) => report.add(Rule::Notes, format!("{why}: {note:?}")),
         }
     }
-    attempts.extend(workers.into_values().filter_map(|worker| worker.at));
+    attempts.extend(workers.into_values().filter_map(|worker| worker.last));
     attempts.sort_unstable_by_key(|attempt| (attempt.start, attempt.job));
     let count = |end: End| attempts.iter().filter(|attempt| attempt.end == end).count();
-    report.figures.jobs = evidence.wishes.len();
+    report.figures.jobs = evidence.specs.len();
     report.figures.lives = lives.len();
     report.figures.attempts = attempts.len();
     report.figures.died = count(End::Died);
@@ -108,51 +141,76 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
     attempts
 }
 
-/// A worker has noted something. Gives the attempt that has ended by it.
+/// A worker has noted something. Gives the attempt before, of which nothing more comes.
 fn follow(
     evidence: &Evidence,
     grants: &Grants,
+    commands: &mut HashMap<(u32, u32), u32>,
     worker: &mut Worker,
     note: &Note,
 ) -> Result<Option<Attempt>, &'static str> {
     let (job, number, end) = match note.fact {
+        Fact::Ready(content) => {
+            (worker.ready, worker.content) = (note.at, content);
+            return Ok(None);
+        }
         Fact::Starts(job, number) => {
-            if worker.at.is_some() {
+            if worker.last.is_some_and(|last| last.end == End::Vanished) {
                 return Err("a worker begins while it is at another");
             }
-            let wish = evidence.wishes.get(job as usize);
-            let wish = *wish.ok_or("there is no such job")?;
-            let granted = if grants::may_go_ahead(evidence, note.life, &wish) {
+            let spec = evidence.specs.get(job as usize);
+            let spec = *spec.ok_or("there is no such job")?;
+            let granted = if grants::may_go_ahead(evidence, note.life, &spec) {
                 None
             } else {
                 grants.before(note.life, job, note.at)
             };
-            worker.at = Some(Attempt {
+            let number = if spec.performer.is_command() {
+                // A command does not know which attempt it is; no two of a job run at once.
+                let count = commands.entry((note.life, job)).or_default();
+                *count += 1;
+                *count
+            } else {
+                number
+            };
+            return Ok(worker.last.replace(Attempt {
                 job,
                 number,
                 life: note.life,
                 process: note.process,
-                wish,
+                spec,
                 free: worker.free,
+                ready: worker.ready,
+                content: worker.content,
                 granted,
                 start: note.at,
                 until: note.at,
+                answered: None,
                 end: End::Vanished,
-            });
-            return Ok(None);
+            }));
         }
-        Fact::Beats(job, number) => (job, number, None),
+        Fact::Beats(job, number) | Fact::Answered(job, number) => (job, number, None),
         Fact::Done(job, number) => (job, number, Some(End::Done)),
         Fact::Fails(job, number) => (job, number, Some(End::Failed)),
         Fact::Dies(job, number) => (job, number, Some(End::Died)),
         _ => return Err("not a worker's note"),
     };
-    let attempt = worker.at.as_mut();
-    let attempt = attempt.filter(|attempt| (attempt.job, attempt.number) == (job, number));
+    let is_answer = matches!(note.fact, Fact::Answered(..));
+    let is_meant = |attempt: &&mut Attempt| {
+        let is_number = attempt.number == number || attempt.spec.performer.is_command();
+        let is_open = (attempt.end == End::Done) == is_answer;
+        attempt.job == job && is_number && is_open
+    };
+    let attempt = worker.last.as_mut().filter(is_meant);
     let attempt = attempt.ok_or("of an attempt that has not begun")?;
+    if is_answer {
+        attempt.answered = Some(note.at);
+        return Ok(None);
+    }
     attempt.until = note.at;
-    let Some(end) = end else { return Ok(None) };
-    attempt.end = end;
-    worker.free = note.at;
-    Ok(worker.at.take())
+    if let Some(end) = end {
+        attempt.end = end;
+        worker.free = note.at;
+    }
+    Ok(None)
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::super::notes::Fact;
+use super::super::plan::Performer;
 use super::attempts::{Attempt, End};
 use super::{Ending, Evidence, Report, Rule};
 
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    jobs.resize_with(evidence.wishes.len(), Job::default);
+    jobs.resize_with(evidence.specs.len(), Job::default);
     for attempt in attempts {
         if let Some(job) = jobs.get_mut(attempt.job as usize) {
             job.attempts.push(attempt);
@@ -20,12 +21,22 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             None => report.add(Rule::Ended, format!("nobody asked for job {}", ending.job)),
         }
     }
-    for (number, job) in jobs.iter().enumerate() {
+    for ((number, job), spec) in jobs.iter().enumerate().zip(&evidence.specs) {
         job.check(number, evidence.declared.crashes, report);
+        job.check_failures(number, spec.performer, report);
+        job.check_answers(report);
     }
     report.figures.recorded = evidence.journal.len();
     heard(evidence, report);
     held(evidence, report);
+}
+
+impl Ending {
+    /// Whether it is a success, and this attempt's.
+    fn is_success_of(&self, attempt: &Attempt) -> bool {
+        let start = self.result.as_ref().map(|success| success.start);
+        (self.life, start) == (attempt.life, Ok(attempt.start))
+    }
 }
 
 /// All that is known of a job.
@@ -40,7 +51,7 @@ impl Job<'_> {
         let Some(last) = self.endings.last() else {
             return report.add(Rule::Ended, format!("job {number} has no outcome"));
         };
-        report.figures.succeeded += usize::from(last.success.is_some());
+        report.figures.succeeded += usize::from(last.result.is_ok());
         for pair in self.endings.windows(2) {
             let [earlier, later] = pair else { continue };
             if earlier.life == later.life {
@@ -50,7 +61,7 @@ impl Job<'_> {
                     format!("job {number} ended twice in life {life}"),
                 );
             }
-            if earlier.success.is_some() {
+            if earlier.result.is_ok() {
                 let text = format!("job {number} was done again after its success: {later:?}");
                 report.add(Rule::Again, text);
             }
@@ -60,9 +71,8 @@ impl Job<'_> {
         }
         self.count_crashes(number, crashes, report);
         let won = |attempt: &&&Attempt| {
-            let succeeded =
-                |it: &&&Ending| (it.life, it.success) == (attempt.life, Some(attempt.start));
-            self.endings.iter().any(|ending| succeeded(&ending))
+            let is_its = |ending: &&Ending| ending.is_success_of(attempt);
+            self.endings.iter().any(is_its)
         };
         let done = self
             .attempts
@@ -81,11 +91,22 @@ impl Job<'_> {
                 format!("{attempt} is not among those of {ending:?}"),
             );
         }
-        let Some(start) = ending.success else { return };
+        // What is cached may come from another job, and from an attempt that does not know its job; see `cached.rs`.
+        let Ok(success) = &ending.result else { return };
+        if success.cached || self.attempts.is_empty() && success.computed.is_some() {
+            return;
+        }
         let mut mine = self.attempts.iter().filter(life);
-        let winner = mine.find(|attempt| attempt.start == start);
-        let is_his =
-            |attempt: &&&Attempt| attempt.end == End::Done && attempt.number == ending.attempts;
+        let winner = mine.find(|attempt| attempt.start == success.start);
+        let is_his = |attempt: &&&Attempt| {
+            // One that was killed before it could note its start is not counted among those of a command.
+            let is_number = if attempt.spec.performer.is_command() {
+                attempt.number <= ending.attempts
+            } else {
+                attempt.number == ending.attempts
+            };
+            attempt.end == End::Done && is_number
+        };
         let Some(winner) = winner.filter(is_his) else {
             return report.add(Rule::Result, format!("no attempt has done so: {ending:?}"));
         };
@@ -98,6 +119,51 @@ impl Job<'_> {
                 Rule::Again,
                 format!("{later} came after the success of {winner}"),
             );
+        }
+    }
+
+    /// A job fails after attempts that began and failed, and not for want of anything.
+    fn check_failures(&self, number: usize, performer: Performer, report: &mut Report) {
+        for ending in &self.endings {
+            let Err(why) = &ending.result else { continue };
+            let failed = self.attempts.iter().filter(|attempt| {
+                attempt.life == ending.life && !(attempt.end == End::Done && attempt.is_in_time())
+            });
+            let failed = failed.count();
+            // Those commands always do well.
+            let is_to_fail = performer != Performer::ScriptedCommand && ending.attempts > 0;
+            if !is_to_fail || failed < ending.attempts as usize {
+                let (life, attempts) = (ending.life, ending.attempts);
+                report.add(
+                    Rule::Failed,
+                    format!("job {number} failed in life {life} after {attempts} attempts, of which {failed} failed: {why}"),
+                );
+            }
+        }
+    }
+
+    /// What was answered in time is the job's result, unless the host was killed before it could record it.
+    fn check_answers(&self, report: &mut Report) {
+        let in_time = self.attempts.iter().filter(|attempt| attempt.is_in_time());
+        for attempt in in_time {
+            let mut endings = self.endings.iter();
+            let ending = endings.find(|ending| ending.life == attempt.life);
+            let is_late = match ending {
+                Some(ending) => !ending.is_success_of(attempt),
+                None => self
+                    .attempts
+                    .iter()
+                    .any(|other| other.life == attempt.life && other.number > attempt.number),
+            };
+            if is_late {
+                let answered = attempt.answered.unwrap_or_default();
+                report.add(
+                    Rule::Late,
+                    format!(
+                        "{attempt} was answered at {answered}, in time, and in vain: {ending:?}"
+                    ),
+                );
+            }
         }
     }
 
@@ -122,7 +188,7 @@ fn heard(evidence: &Evidence, report: &mut Report) {
     let mut recorded: HashMap<(u32, u32), (bool, u32)> = HashMap::new();
     let mut last_life = 0;
     for ending in &evidence.journal {
-        recorded.insert((ending.life, ending.job), (ending.success.is_some(), 0));
+        recorded.insert((ending.life, ending.job), (ending.result.is_ok(), 0));
         last_life = last_life.max(ending.life);
     }
     for note in &evidence.host_notes {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::notes::Fact;
-use super::super::plan::{Claim, Wish};
+use super::super::plan::{Claim, JobSpec, Performer};
 use super::attempts::Attempt;
 use super::{Evidence, Report, Rule};
 
@@ -45,24 +45,30 @@ impl Grants {
 }
 
 /// Whether a job may be sent to a worker before it is its turn; then nobody says when that is.
-pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, wish: &Wish) -> bool {
-    (evidence.declared.sends_ahead)(life) && wish.claim == Claim::Nothing && wish.limits.is_empty()
+pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, spec: &JobSpec) -> bool {
+    (evidence.declared.sends_ahead)(life)
+        && spec.claim == Claim::Nothing
+        && spec.limits.is_empty()
+        && !spec.performer.is_command()
 }
 
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
-    let early = attempts.iter().filter_map(|attempt| {
+    let of_workers = attempts.iter().filter(|it| !it.spec.performer.is_command());
+    let early = of_workers.filter_map(|attempt| {
         let granted = attempt.granted?.from;
         attempt.free.checked_sub(granted).filter(|by| *by > 0)
     });
     report.figures.early = early.fold((0, 0), |(count, most), by| (count + 1, most.max(by)));
-    let mut pools: BTreeMap<(u32, bool), Vec<(Grant, &Attempt)>> = BTreeMap::new();
+    let mut pools: BTreeMap<(u32, Performer), Vec<(Grant, &Attempt)>> = BTreeMap::new();
     for attempt in attempts {
         match attempt.granted {
+            // Each has a process of its own, which nobody else could get.
+            Some(_) if attempt.spec.performer.is_command() => {}
             Some(grant) => {
-                let pool = (attempt.life, attempt.wish.steady);
+                let pool = (attempt.life, attempt.spec.performer);
                 pools.entry(pool).or_default().push((grant, attempt));
             }
-            None if may_go_ahead(evidence, attempt.life, &attempt.wish) => {}
+            None if may_go_ahead(evidence, attempt.life, &attempt.spec) => {}
             None => report.add(Rule::Granted, format!("nobody let {attempt} begin")),
         }
     }

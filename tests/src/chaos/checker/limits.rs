@@ -19,7 +19,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     for (life, attempts) in lives {
         let profile = |limit: u32, initial| Profile::of(&evidence.host_notes, life, limit, initial);
         let ahead = (evidence.declared.sends_ahead)(life);
-        let all = Crowd {
+        let all = SharedLimit {
             rule: Rule::Slots,
             name: "slots",
             profile: profile(SLOTS, slots),
@@ -28,17 +28,17 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
         all.check(
             attempts
                 .iter()
-                .map(|attempt| (*attempt, attempt.wish.slots)),
+                .map(|attempt| (*attempt, attempt.spec.slots)),
             report,
         );
         for (limit, initial) in [(Named::Db, db), (Named::Disk, disk)] {
-            let crowd = Crowd {
+            let crowd = SharedLimit {
                 rule: Rule::Limit,
                 name: limit.name(),
                 profile: profile(limit as u32, initial),
                 any_time: false,
             };
-            let named = attempts.iter().filter(|it| it.wish.limits.contains(&limit));
+            let named = attempts.iter().filter(|it| it.spec.limits.contains(&limit));
             crowd.check(named.map(|attempt| (*attempt, 1)), report);
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
 }
 
 /// Those who share a limit.
-struct Crowd {
+struct SharedLimit {
     rule: Rule,
     name: &'static str,
     profile: Profile,
@@ -57,7 +57,7 @@ struct Crowd {
     any_time: bool,
 }
 
-impl Crowd {
+impl SharedLimit {
     fn check<'a>(&self, members: impl Iterator<Item = (&'a Attempt, u32)>, report: &mut Report) {
         let mut here: Vec<(&Attempt, u32)> = Vec::new();
         for (attempt, weight) in members {

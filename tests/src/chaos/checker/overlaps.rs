@@ -25,7 +25,7 @@ impl<'a> Last<'a> {
 
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let mut jobs: Vec<Last<'_>> = Vec::new();
-    jobs.resize_with(evidence.wishes.len(), Last::default);
+    jobs.resize_with(evidence.specs.len(), Last::default);
     let mut hosts: HashMap<u32, Last<'_>> = HashMap::new();
     let (mut global, mut alone, mut any) = (Last::default(), Last::default(), Last::default());
     for attempt in attempts {
@@ -39,7 +39,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             job.add(attempt);
         }
         forbid(Rule::Alone, alone.beside(attempt));
-        let claim = attempt.wish.claim;
+        let claim = attempt.spec.claim;
         if claim == Claim::Alone {
             forbid(Rule::Alone, any.beside(attempt));
             alone.add(attempt);
@@ -49,7 +49,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             global.add(attempt);
         }
         if matches!(claim, Claim::Host | Claim::Global) {
-            let host = hosts.entry(attempt.wish.host).or_default();
+            let host = hosts.entry(attempt.spec.host).or_default();
             forbid(Rule::Host, host.beside(attempt));
             host.add(attempt);
         }

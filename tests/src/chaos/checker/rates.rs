@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::super::plan::{Claim, Named, Quota};
 use super::attempts::Attempt;
+use super::grants::Grant;
 use super::profile::Profile;
 use super::{Evidence, Report, Rule};
 
 /// What a rate is called in its profile; keys are never changed, so that no change names them.
 const KEY: u32 = u32::MAX;
 
-/// A start, and when it was granted: not before, and not after.
+/// When an attempt began: not before, and not after.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     from: u64,
@@ -22,15 +23,18 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     let mut buckets: BTreeMap<(u32, Option<u32>), Vec<Start>> = BTreeMap::new();
     let mut blurs = Vec::new();
     for attempt in attempts {
-        let key = match attempt.wish.claim {
+        let key = match attempt.spec.claim {
             Claim::Key(key) => Some(key),
-            _ if attempt.wish.limits.contains(&Named::Api) => None,
+            _ if attempt.spec.limits.contains(&Named::Api) => None,
             _ => continue,
         };
         let start = Start {
-            from: attempt.not_before(),
+            // Where a worker still loads, a token counts from when it has loaded and not from the grant.
+            from: attempt.not_before().max(attempt.ready),
             to: attempt.start,
         };
+        let loads = |grant: Grant| grant.from < attempt.ready;
+        report.figures.loading += usize::from(attempt.granted.is_some_and(loads));
         blurs.push(start.to.saturating_sub(start.from));
         buckets.entry((attempt.life, key)).or_default().push(start);
     }

@@ -30,6 +30,12 @@ pub enum Rule {
     Again,
     /// A success is that of one attempt which says so.
     Result,
+    /// A job fails because its attempts did.
+    Failed,
+    /// What was answered in time counts.
+    Late,
+    /// A cached result is that of the same input and of the content that the script had.
+    Cached,
     /// A job takes no more workers with it than it may.
     Poison,
     /// What is heard of stands in the journal.
@@ -90,6 +96,18 @@ pub struct Figures {
     pub recorded: usize,
     /// Answers that were followed by another attempt, or another outcome: too late, or lost with the host.
     pub in_vain: usize,
+    /// Attempts that took a token and were granted before their worker had loaded.
+    pub loading: usize,
+    /// Results that came from the cache.
+    pub cached: usize,
+    /// Edits of the script.
+    pub edits: usize,
+    /// How often the host was stopped for longer than an attempt may take.
+    pub stopped: usize,
+    /// How often it could start nothing for a while.
+    pub short: usize,
+    /// Of what it had too few then.
+    pub short_of: String,
 }
 
 /// The verdict.
@@ -133,6 +151,12 @@ impl fmt::Display for Report {
             succeeded,
             recorded,
             in_vain,
+            loading,
+            cached,
+            edits,
+            stopped,
+            short,
+            short_of,
         } = &self.figures;
         writeln!(
             f,
@@ -158,6 +182,18 @@ impl fmt::Display for Report {
             f,
             "{early} attempts were granted before the worker that got them was free, by {} us at most",
             earliest / 1000
+        )?;
+        writeln!(
+            f,
+            "{loading} rated attempts were granted before their worker had loaded"
+        )?;
+        writeln!(
+            f,
+            "{cached} results came from the cache, {edits} edits of the script"
+        )?;
+        writeln!(
+            f,
+            "the host was stopped {stopped} times, and could start nothing {short} times (too few {short_of})"
         )?;
         let mut told: BTreeMap<Rule, usize> = BTreeMap::new();
         for Violation { rule, what } in &self.violations {

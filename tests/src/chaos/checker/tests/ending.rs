@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn every_job_ends_and_once_in_a_life() {
-    let free = wish(Claim::Nothing, &[]);
+    let free = spec(Claim::Nothing, &[]);
     let mut evidence = evidence(&[free; 2]);
     evidence.attempt(0, [0, 1, 2]);
     assert_eq!(evidence.broken(), [Rule::Ended]);
@@ -19,7 +19,7 @@ fn every_job_ends_and_once_in_a_life() {
 
 #[test]
 fn what_has_succeeded_is_not_done_again() {
-    let mut evidence = evidence(&[wish(Claim::Nothing, &[])]);
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.attempt(0, [0, 1, 2]);
     evidence.ended(0, 2, None);
     assert_eq!(evidence.broken(), [Rule::Again]);
@@ -33,7 +33,7 @@ fn what_has_succeeded_is_not_done_again() {
 
 #[test]
 fn a_job_never_runs_twice_at_once() {
-    let mut evidence = evidence(&[wish(Claim::Nothing, &[])]);
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.worker(8, 0, Fact::Born);
     evidence.worker(8, 1, Fact::Starts(0, 1));
     evidence.worker(8, 6, Fact::Fails(0, 1));
@@ -45,7 +45,7 @@ fn a_job_never_runs_twice_at_once() {
 
 #[test]
 fn a_success_is_that_of_one_attempt_which_says_so() {
-    let mut evidence = evidence(&[wish(Claim::Nothing, &[])]);
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.worker(8, 0, Fact::Born);
     evidence.worker(8, 1, Fact::Starts(0, 1));
     evidence.ended(0, 1, Some(1));
@@ -56,14 +56,14 @@ fn a_success_is_that_of_one_attempt_which_says_so() {
         let [ending] = &mut evidence.journal[..] else {
             panic!("there is one")
         };
-        (ending.attempts, ending.success) = (attempts, Some(start * MS));
+        (ending.attempts, ending.result) = (attempts, result(Some(start)));
         assert_eq!(evidence.broken(), [Rule::Result], "{attempts}, {start}");
     }
 }
 
 #[test]
 fn a_job_takes_no_more_workers_with_it_than_it_may() {
-    let mut evidence = evidence(&[wish(Claim::Nothing, &[])]);
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.ended(0, 1, None);
     evidence.journal[0].attempts = 4;
     for number in 1..=4 {
@@ -78,7 +78,7 @@ fn a_job_takes_no_more_workers_with_it_than_it_may() {
 
 #[test]
 fn what_is_heard_of_stands_in_the_journal() {
-    let mut evidence = evidence(&[wish(Claim::Nothing, &[])]);
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.attempt(0, [0, 1, 2]);
     let heard = evidence.host_notes.pop().unwrap();
     assert_eq!(evidence.broken(), [Rule::Heard], "told nobody");
@@ -113,8 +113,122 @@ fn nothing_is_held_at_the_end() {
 }
 
 #[test]
+fn a_job_fails_only_after_attempts_that_began_and_failed() {
+    let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
+    evidence.ended(0, 1, None);
+    assert_eq!(evidence.all_broken(), [Rule::Failed], "it never began");
+    evidence.worker(8, 0, Fact::Born);
+    evidence.worker(8, 1, Fact::Starts(0, 1));
+    evidence.worker(8, 2, Fact::Fails(0, 1));
+    assert_eq!(evidence.all_broken(), []);
+    evidence.journal[0].attempts = 2;
+    assert_eq!(evidence.all_broken(), [Rule::Failed], "only one began");
+    evidence.journal[0].attempts = 0;
+    assert!(
+        evidence.all_broken().contains(&Rule::Failed),
+        "none counted"
+    );
+}
+
+#[test]
+fn what_was_answered_in_time_is_the_result() {
+    let answered = |at: u64, outcome: Option<Option<u64>>| {
+        let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
+        evidence.worker(8, 0, Fact::Born);
+        evidence.worker(8, 1, Fact::Starts(0, 1));
+        evidence.worker(8, at, Fact::Done(0, 1));
+        evidence.worker(8, at, Fact::Answered(0, 1));
+        evidence.worker(9, at, Fact::Born);
+        if let Some(success) = outcome {
+            evidence.worker(9, at + 500, Fact::Starts(0, 2));
+            evidence.worker(9, at + 501, Fact::Done(0, 2));
+            evidence.ended(0, 1, success);
+            evidence.journal[0].attempts = 2;
+        } else {
+            evidence.ended(0, 1, Some(1));
+        }
+        evidence.broken()
+    };
+    assert_eq!(answered(2, None), []);
+    assert_eq!(answered(2, Some(Some(502))), [Rule::Late]);
+    // It may have been late.
+    assert_eq!(answered(400, Some(Some(900))), []);
+}
+
+/// What a job of this performer got from the cache, which a worker or a command computed by this content. The script
+/// had content 0 until 40 or 50 ms, and then content 1.
+fn from_cache(performer: Performer, content: u32, computed: (u32, u32)) -> Vec<Rule> {
+    let cached = JobSpec {
+        performer,
+        input: 7,
+        ..spec(Claim::Nothing, &[])
+    };
+    let mut evidence = evidence(&[cached; 2]);
+    let driver_notes = [(0, 0, 0), (40, 50, 1)];
+    for (edits, edited, content) in driver_notes {
+        let driver = &mut evidence.driver_notes;
+        driver.push(host_note(edits, 0, Fact::Edits(content)));
+        driver.push(host_note(edited, 0, Fact::Edited(content)));
+    }
+    for (at, fact) in [
+        (10, Fact::MakesPools),
+        (20, Fact::MadePools),
+        (60, Fact::Takes(1)),
+    ] {
+        evidence.host_notes.push(host_note(at, 1, fact));
+    }
+    let own = Success {
+        start: 23 * MS,
+        computed: Some((7, content)),
+        cached: false,
+    };
+    if performer.is_command() {
+        evidence.worker(8, 23, Fact::Computes(7, content));
+    } else {
+        evidence.worker(8, 21, Fact::Born);
+        evidence.worker(8, 22, Fact::Ready(content));
+        evidence.worker(8, 23, Fact::Starts(0, 1));
+        evidence.worker(8, 24, Fact::Done(0, 1));
+    }
+    evidence.ended(0, 1, Some(23));
+    evidence.journal[0].result = Ok(own);
+    evidence.ended(1, 1, Some(23));
+    evidence.journal[1].attempts = 0;
+    evidence.journal[1].result = Ok(Success {
+        computed: Some(computed),
+        cached: true,
+        ..own
+    });
+    evidence.broken()
+}
+
+#[test]
+fn a_cached_result_is_by_the_content_that_its_pool_was_made_with() {
+    let worker = Performer::Scripted;
+    assert_eq!(from_cache(worker, 0, (7, 0)), []);
+    assert_eq!(from_cache(worker, 1, (7, 1)), [Rule::Cached]);
+}
+
+#[test]
+fn a_cached_result_of_a_command_is_by_the_content_that_was_there_when_it_was_asked_for() {
+    let command = Performer::ScriptedCommand;
+    assert_eq!(from_cache(command, 1, (7, 1)), []);
+    assert_eq!(from_cache(command, 0, (7, 0)), [Rule::Cached]);
+}
+
+#[test]
+fn a_cached_result_is_of_the_input_that_was_asked_for_and_was_computed_as_it_says() {
+    let worker = Performer::Scripted;
+    assert_eq!(from_cache(worker, 0, (8, 0)), [Rule::Cached]);
+    assert_eq!(from_cache(worker, 0, (7, 1)), [Rule::Cached]);
+    // Nobody said that it may be cached.
+    let rules = from_cache(Performer::Swift, 0, (7, 0));
+    assert!(rules.contains(&Rule::Cached), "{rules:?}");
+}
+
+#[test]
 fn notes_that_make_no_sense_are_no_evidence() {
-    let free = wish(Claim::Nothing, &[]);
+    let free = spec(Claim::Nothing, &[]);
     let nonsense: [&[Fact]; 5] = [
         &[Fact::Starts(0, 1)],
         &[Fact::Born, Fact::Starts(1, 1)],
@@ -136,24 +250,35 @@ fn notes_that_make_no_sense_are_no_evidence() {
 #[test]
 fn a_journal_is_read_and_what_is_none_is_refused() {
     let journal = r#"00000000 {"record":"header","about":1}
-00000000 {"record":"job","n":1,"outcome":{"id":"3","status":"failed","attempts":2}}
+00000000 {"record":"job","n":1,"outcome":{"id":"3","status":"failed","error":{"class":"exit","message":"why"},"attempts":2}}
 00000000 {"record":"resumed","n":1,"about":2}
-00000000 {"record":"job","n":2,"outcome":{"id":"3","status":"succeeded","attempts":1,"result":77}}
+00000000 {"record":"job","n":2,"outcome":{"id":"3","status":"succeeded","attempts":1,"cached":false,"result":77}}
+00000000 {"record":"job","n":3,"outcome":{"id":"4","status":"succeeded","attempts":0,"cached":true,"result":{"start":78,"input":5,"content":1}}}
+00000000 {"record":"job","n":4,"outcome":{"id":"5","status":"succeeded","attempts":1,"cached":false,"result":{"stdout":"79\n"}}}
+00000000 {"record":"job","n":5,"outcome":{"id":"6","status":"succeeded","attempts":0,"cached":true,"result":{"stdout":"78 5 1\n"}}}
 00000000 {"record":"ended"}
 "#;
-    let failed = Ending {
-        job: 3,
-        life: 1,
-        attempts: 2,
-        success: None,
+    let ending = |job, life, attempts, result| Ending {
+        job,
+        life,
+        attempts,
+        result,
     };
-    let succeeded = Ending {
-        life: 2,
-        attempts: 1,
-        success: Some(77),
-        ..failed
+    let success = |start, computed, cached| {
+        Ok(Success {
+            start,
+            computed,
+            cached,
+        })
     };
-    assert_eq!(read_journal(journal), Ok(vec![failed, succeeded]));
+    let expected = vec![
+        ending(3, 1, 2, Err("exit: why".to_owned())),
+        ending(3, 2, 1, success(77, None, false)),
+        ending(4, 2, 0, success(78, Some((5, 1)), true)),
+        ending(5, 2, 1, success(79, None, false)),
+        ending(6, 2, 0, success(78, Some((5, 1)), true)),
+    ];
+    assert_eq!(read_journal(journal), Ok(expected));
     for (wrong, right, complaint) in [
         ("\"resumed\"", "\"other\"", "line 3"),
         (
@@ -162,7 +287,7 @@ fn a_journal_is_read_and_what_is_none_is_refused() {
             "line 2",
         ),
         ("77}}", "77", "line 4"),
-        ("00000000 {\"record\":\"ended\"}", "0000", "line 5"),
+        ("00000000 {\"record\":\"ended\"}", "0000", "line 8"),
     ] {
         let refused = read_journal(&journal.replacen(wrong, right, 1)).unwrap_err();
         assert!(refused.contains(complaint), "{refused}");

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn one_exclusive_job_a_host() {
-    let host = wish(Claim::Host, &[]);
-    let elsewhere = Wish { host: 2, ..host };
-    let free = wish(Claim::Nothing, &[]);
+    let host = spec(Claim::Host, &[]);
+    let elsewhere = JobSpec { host: 2, ..host };
+    let free = spec(Claim::Nothing, &[]);
     let together = [[0, 5, 10], [0, 9, 12]];
     assert_eq!(broken(&[host, host], &together), [Rule::Host]);
     assert_eq!(broken(&[host, host], &[[0, 5, 10], [0, 10, 12]]), []);
@@ -19,9 +19,9 @@ fn one_exclusive_job_a_host() {
 
 #[test]
 fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
-    let global = wish(Claim::Global, &[]);
-    let elsewhere = Wish { host: 2, ..global };
-    let host = wish(Claim::Host, &[]);
+    let global = spec(Claim::Global, &[]);
+    let elsewhere = JobSpec { host: 2, ..global };
+    let host = spec(Claim::Host, &[]);
     let together = [[0, 5, 10], [0, 9, 12]];
     assert_eq!(broken(&[global, elsewhere], &together), [Rule::Global]);
     assert_eq!(broken(&[host, global], &together), [Rule::Host]);
@@ -30,7 +30,7 @@ fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
 
 #[test]
 fn one_that_should_be_alone_and_is_not_is_found() {
-    let (alone, free) = (wish(Claim::Alone, &[]), wish(Claim::Nothing, &[]));
+    let (alone, free) = (spec(Claim::Alone, &[]), spec(Claim::Nothing, &[]));
     let together = [[0, 5, 10], [0, 9, 12]];
     assert_eq!(broken(&[alone, free], &together), [Rule::Alone]);
     assert_eq!(broken(&[free, alone], &together), [Rule::Alone]);
@@ -39,7 +39,7 @@ fn one_that_should_be_alone_and_is_not_is_found() {
 
 #[test]
 fn a_killed_attempt_lasts_until_its_last_sign() {
-    let host = wish(Claim::Host, &[]);
+    let host = spec(Claim::Host, &[]);
     let mut evidence = evidence(&[host, host]);
     evidence.worker(7, 0, Fact::Born);
     evidence.worker(7, 1, Fact::Starts(0, 1));
@@ -53,7 +53,7 @@ fn a_killed_attempt_lasts_until_its_last_sign() {
 
 #[test]
 fn no_window_holds_more_starts_than_its_rate_allows() {
-    let key = wish(Claim::Key(0), &[]);
+    let key = spec(Claim::Key(0), &[]);
     // At ten a second, granted between 0 and 5 and between 90 and 101: they can be 100 apart.
     assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 101, 102]]), []);
     assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 99, 102]]), [Rule::Rate]);
@@ -61,13 +61,37 @@ fn no_window_holds_more_starts_than_its_rate_allows() {
     let three = [[0, 1, 2], [50, 120, 121], [60, 190, 191]];
     assert_eq!(broken(&[key; 3], &three), [Rule::Rate]);
     // Another key's, and those of nobody, are not counted.
-    let free = wish(Claim::Nothing, &[]);
+    let free = spec(Claim::Nothing, &[]);
     assert_eq!(broken(&[key, free], &[[0, 5, 6], [90, 99, 102]]), []);
 }
 
 #[test]
+fn a_rate_counts_from_when_a_worker_has_loaded_and_not_from_the_grant() {
+    let key = spec(Claim::Key(0), &[]);
+    let loaded_until = |ready: [u64; 2]| {
+        let mut evidence = evidence(&[key; 2]);
+        for (job, ready) in (0..).zip(ready) {
+            let process = 7 + job;
+            // Granted a tenth of a second apart, as the rate asks.
+            evidence.worker(process, 0, Fact::Born);
+            evidence.worker(process, ready, Fact::Ready(0));
+            evidence.worker(process, ready + 1, Fact::Starts(job, 1));
+            evidence.worker(process, ready + 2, Fact::Done(job, 1));
+            evidence.ended(job, 1, Some(ready + 1));
+            let grant = evidence.host_notes.iter_mut().rev();
+            let mut grant = grant.filter(|note| matches!(note.fact, Fact::Grants(..)));
+            grant.next().unwrap().at = (1 + u64::from(job) * 100) * MS;
+        }
+        evidence.broken()
+    };
+    assert_eq!(loaded_until([300, 400]), []);
+    // Both loaded until the same moment, and began at once.
+    assert_eq!(loaded_until([300, 310]), [Rule::Rate]);
+}
+
+#[test]
 fn nobody_begins_without_being_let() {
-    let key = wish(Claim::Key(0), &[]);
+    let key = spec(Claim::Key(0), &[]);
     let mut evidence = evidence(&[key]);
     evidence.attempt(0, [0, 5, 6]);
     assert_eq!(evidence.broken(), []);
@@ -81,14 +105,14 @@ fn nobody_begins_without_being_let() {
     // It may have been sent ahead, if it asks for nothing.
     evidence.declared.sends_ahead = |_| true;
     assert_eq!(evidence.broken(), [Rule::Granted]);
-    evidence.wishes[0].claim = Claim::Nothing;
+    evidence.specs[0].claim = Claim::Nothing;
     assert_eq!(evidence.broken(), []);
 }
 
 #[test]
 fn a_worker_that_is_free_only_now_may_get_what_was_granted_for_another() {
-    let key = wish(Claim::Key(0), &[]);
-    let free = wish(Claim::Nothing, &[]);
+    let key = spec(Claim::Key(0), &[]);
+    let free = spec(Claim::Nothing, &[]);
     let granted = |earlier: u64, next_starts: u64| {
         let mut evidence = evidence(&[key, key, free]);
         let early = Fact::Grants(0, u32::try_from(earlier * MS).unwrap());
@@ -111,7 +135,7 @@ fn a_worker_that_is_free_only_now_may_get_what_was_granted_for_another() {
 
 #[test]
 fn a_rate_that_changes_counts_as_the_higher_until_it_is_confirmed() {
-    let api = wish(Claim::Nothing, &[Named::Api]);
+    let api = spec(Claim::Nothing, &[Named::Api]);
     let mut evidence = evidence(&[api; 2]);
     evidence.attempt(0, [0, 5, 6]);
     evidence.attempt(1, [40, 50, 51]);
@@ -131,8 +155,8 @@ fn a_rate_that_changes_counts_as_the_higher_until_it_is_confirmed() {
 
 #[test]
 fn no_more_run_than_a_limit_lets() {
-    let db = wish(Claim::Nothing, &[Named::Db]);
-    let disk = wish(Claim::Nothing, &[Named::Disk]);
+    let db = spec(Claim::Nothing, &[Named::Db]);
+    let disk = spec(Claim::Nothing, &[Named::Disk]);
     let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
     assert_eq!(broken(&[db; 3], &three), [Rule::Limit]);
     assert_eq!(broken(&[db; 2], &three[..2]), []);
@@ -142,7 +166,7 @@ fn no_more_run_than_a_limit_lets() {
 
 #[test]
 fn a_limit_that_fell_holds_for_those_dispatched_since() {
-    let db = wish(Claim::Nothing, &[Named::Db]);
+    let db = spec(Claim::Nothing, &[Named::Db]);
     let lowered = |free: u64| {
         let mut evidence = evidence(&[db; 2]);
         let db = Named::Db as u32;
@@ -162,9 +186,9 @@ fn a_limit_that_fell_holds_for_those_dispatched_since() {
 
 #[test]
 fn no_more_slots_are_filled_than_there_are() {
-    let heavy = Wish {
+    let heavy = JobSpec {
         slots: 2,
-        ..wish(Claim::Nothing, &[])
+        ..spec(Claim::Nothing, &[])
     };
     let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
     assert_eq!(broken(&[heavy; 3], &three), [Rule::Slots]);

@@ -1,0 +1,190 @@
+//! A result from the cache was computed from the same input, by the content that the script had.
+
+use std::collections::HashMap;
+
+use super::super::notes::{Fact, Note};
+use super::super::plan::Performer;
+use super::attempts::{Attempt, End};
+use super::{Evidence, Report, Rule};
+
+/// A result as it was computed.
+#[derive(Debug, Clone, Copy)]
+struct Computation {
+    life: u32,
+    /// Of a command nobody knows the job.
+    job: Option<u32>,
+    input: u32,
+    content: u32,
+}
+
+pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
+    let computations = computations(evidence, attempts);
+    let contents = Contents::read(&evidence.driver_notes);
+    let asked = Asked::read(&evidence.host_notes);
+    for ending in &evidence.journal {
+        let (Ok(success), Some(spec)) = (&ending.result, evidence.specs.get(ending.job as usize))
+        else {
+            continue;
+        };
+        if !spec.performer.is_cached() {
+            if success.cached {
+                report.add(
+                    Rule::Cached,
+                    format!("nobody said that it may be: {ending:?}"),
+                );
+            }
+            continue;
+        }
+        let Some(computation) = computations.get(&success.start) else {
+            report.add(Rule::Result, format!("nobody has computed it: {ending:?}"));
+            continue;
+        };
+        let Computation { input, content, .. } = *computation;
+        if success.computed != Some((input, content)) || input != spec.input {
+            report.add(
+                Rule::Cached,
+                format!(
+                    "{ending:?} has the result of {computation:?}, and its input is {}",
+                    spec.input
+                ),
+            );
+        }
+        if !success.cached {
+            let is_its_own = computation.job.is_none_or(|job| job == ending.job);
+            if computation.life != ending.life || !is_its_own {
+                report.add(Rule::Result, format!("{ending:?} is of {computation:?}"));
+            }
+            continue;
+        }
+        report.figures.cached += 1;
+        let Some((from, to)) = asked.between(spec.performer, ending.life, ending.job) else {
+            report.add(
+                Rule::Notes,
+                format!("nobody knows when this was asked: {ending:?}"),
+            );
+            continue;
+        };
+        if !contents.may_be(content, from, to) {
+            report.add(
+                Rule::Cached,
+                format!(
+                    "job {} in life {} got a result by content {content}, which the script did not have in {from}..{to}: \
+                     {computation:?}",
+                    ending.job, ending.life
+                ),
+            );
+        }
+    }
+    let count = |is: fn(&Fact) -> bool| {
+        let notes = evidence.driver_notes.iter();
+        notes.filter(|note| is(&note.fact)).count()
+    };
+    report.figures.edits = count(|fact| matches!(fact, Fact::Edited(_))).saturating_sub(1);
+    report.figures.stopped = count(|fact| matches!(fact, Fact::Stopped(_)));
+    report.figures.short = count(|fact| matches!(fact, Fact::Short(_)));
+}
+
+/// All results that may be in the cache, by their start.
+fn computations(evidence: &Evidence, attempts: &[Attempt]) -> HashMap<u64, Computation> {
+    let of_workers = attempts.iter().filter(|attempt| attempt.end == End::Done);
+    let of_workers = of_workers.map(|attempt| {
+        let computation = Computation {
+            life: attempt.life,
+            job: Some(attempt.job),
+            input: attempt.spec.input,
+            content: attempt.content,
+        };
+        (attempt.start, computation)
+    });
+    let of_commands = evidence.worker_notes.iter().filter_map(|note| {
+        let Fact::Computes(input, content) = note.fact else {
+            return None;
+        };
+        let computation = Computation {
+            life: note.life,
+            job: None,
+            input,
+            content,
+        };
+        Some((note.at, computation))
+    });
+    of_workers.chain(of_commands).collect()
+}
+
+/// From when to when the script may have had a content.
+struct Contents(Vec<(u32, u64, u64)>);
+
+impl Contents {
+    fn read(notes: &[Note]) -> Self {
+        let mut contents: Vec<(u32, u64, u64)> = Vec::new();
+        for note in notes {
+            match note.fact {
+                Fact::Edits(content) => contents.push((content, note.at, u64::MAX)),
+                Fact::Edited(_) => {
+                    // By now the content before is gone.
+                    let before = contents.len().checked_sub(2);
+                    if let Some((_, _, until)) = before.and_then(|place| contents.get_mut(place)) {
+                        *until = note.at;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self(contents)
+    }
+
+    /// Whether the script may have had a content at some moment between two.
+    fn may_be(&self, content: u32, from: u64, to: u64) -> bool {
+        let is_possible = |(which, since, until): &(u32, u64, u64)| {
+            *which == content && *since <= to && *until >= from
+        };
+        self.0.iter().any(is_possible)
+    }
+}
+
+/// When the host looked at the script for a job: between two moments.
+struct Asked {
+    /// By life: when it made its pools. The workers of a pool are taken to run what was there then.
+    pools: HashMap<u32, (u64, u64)>,
+    /// By life and job: when it took it from its list, and when it heard of its outcome.
+    jobs: HashMap<(u32, u32), (u64, u64)>,
+}
+
+impl Asked {
+    fn read(notes: &[Note]) -> Self {
+        let mut asked = Self {
+            pools: HashMap::new(),
+            jobs: HashMap::new(),
+        };
+        for note in notes {
+            match note.fact {
+                Fact::MakesPools => {
+                    asked.pools.insert(note.life, (note.at, u64::MAX));
+                }
+                Fact::MadePools => {
+                    if let Some((_, until)) = asked.pools.get_mut(&note.life) {
+                        *until = note.at;
+                    }
+                }
+                Fact::Takes(job) => {
+                    asked.jobs.insert((note.life, job), (note.at, u64::MAX));
+                }
+                Fact::Hears(job, _) => {
+                    if let Some((_, until)) = asked.jobs.get_mut(&(note.life, job)) {
+                        *until = note.at;
+                    }
+                }
+                _ => {}
+            }
+        }
+        asked
+    }
+
+    fn between(&self, performer: Performer, life: u32, job: u32) -> Option<(u64, u64)> {
+        if performer.is_command() {
+            self.jobs.get(&(life, job)).copied()
+        } else {
+            self.pools.get(&life).copied()
+        }
+    }
+}
