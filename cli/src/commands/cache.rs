@@ -81,7 +81,7 @@ async fn clear(
     older_than: Option<Duration>,
 ) -> Result<String, CliError> {
     let Some(cache) = cache else {
-        return Ok(removed(0));
+        return Ok(describe_removed(0));
     };
     let mut selector = Selector::all();
     if let Some(task) = task {
@@ -95,7 +95,7 @@ async fn clear(
         note_misspelt(&cache, task).await?;
     }
     cache.close().await;
-    Ok(removed(count))
+    Ok(describe_removed(count))
 }
 
 /// Tells on stderr that no result of a task is stored, because its name may be misspelt.
@@ -116,11 +116,11 @@ async fn note_misspelt(cache: &DiskCache, task: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn removed(count: u64) -> String {
-    format!("removed {}\n", results(count))
+fn describe_removed(count: u64) -> String {
+    format!("removed {}\n", count_results(count))
 }
 
-fn results(count: u64) -> String {
+fn count_results(count: u64) -> String {
     match count {
         1 => "1 result".to_owned(),
         count => format!("{count} results"),
@@ -128,7 +128,7 @@ fn results(count: u64) -> String {
 }
 
 /// A time: for people as how long ago it was, for programs as it is.
-fn when(then: SystemTime, now: Option<SystemTime>) -> String {
+fn show_time(then: SystemTime, now: Option<SystemTime>) -> String {
     match now {
         Some(now) => ago(now, then),
         None => format!("{}Z", timestamp(then)),

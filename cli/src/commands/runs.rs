@@ -65,7 +65,7 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
 }
 
 /// The command line of a run, or at least the file that its jobs came from.
-fn what(header: &Header) -> String {
+fn command_line(header: &Header) -> String {
     let Some(invocation) = Invocation::read(&header.about) else {
         let source = header.source.as_ref();
         return source.map_or_else(|| "-".to_owned(), |source| source.name.clone());

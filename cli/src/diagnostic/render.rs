@@ -14,14 +14,14 @@ use crate::escape::{is_unsafe, plain};
 use crate::style::Style;
 
 /// How many diagnostics are shown; the others are counted.
-const MOST: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 /// How many columns of a line are shown.
 const WIDTH: usize = 140;
 
 /// How many bytes on each side of a mark the renderer gets. It measures everything that it gets, which takes seconds
 /// for a line of some megabytes.
-const AROUND: usize = 2048;
+const CONTEXT_BYTES: usize = 2048;
 
 pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
     let renderer = if style.is_coloured() {
@@ -31,11 +31,11 @@ pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
     };
     let renderer = renderer.term_width(WIDTH);
     let mut out = String::new();
-    for diagnostic in all.diagnostics.iter().take(MOST) {
+    for diagnostic in all.diagnostics.iter().take(MAX_SHOWN) {
         out.push_str(&render(&all.source, diagnostic, &renderer));
         out.push_str("\n\n");
     }
-    if let Some(more @ 1..) = all.diagnostics.len().checked_sub(MOST) {
+    if let Some(more @ 1..) = all.diagnostics.len().checked_sub(MAX_SHOWN) {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "and {more} more\n");
     }
@@ -100,10 +100,10 @@ impl Excerpt {
         let (line_start, line) = source.line(span.start());
         let from = span.start().saturating_sub(line_start).min(line.len());
         let left = match from {
-            0..=AROUND => 0,
+            0..=CONTEXT_BYTES => 0,
             _ => line.floor_char_boundary(from - WIDTH),
         };
-        let right = line.floor_char_boundary(from.saturating_add(AROUND).min(line.len()));
+        let right = line.floor_char_boundary(from.saturating_add(CONTEXT_BYTES).min(line.len()));
         Self {
             number: usize::try_from(source.place(span.start()).line).unwrap_or(usize::MAX),
             start: line_start + left,

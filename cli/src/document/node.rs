@@ -164,7 +164,7 @@ pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) 
     if entries.len() <= FEW {
         for (at, entry) in entries.iter().enumerate() {
             if let Some(first) = entries[..at].iter().find(|first| first.name == entry.name) {
-                problems.push(said_twice(entry, first.place));
+                problems.push(duplicate_key(entry, first.place));
             }
         }
         return;
@@ -172,7 +172,7 @@ pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) 
     let mut seen: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
     for entry in entries {
         match seen.get(entry.name.as_ref()) {
-            Some(first) => problems.push(said_twice(entry, *first)),
+            Some(first) => problems.push(duplicate_key(entry, *first)),
             None => {
                 seen.insert(&entry.name, entry.place);
             }
@@ -180,7 +180,7 @@ pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) 
     }
 }
 
-fn said_twice(entry: &Entry<'_>, first: Span) -> Diagnostic {
+fn duplicate_key(entry: &Entry<'_>, first: Span) -> Diagnostic {
     let message = format!("`{}` is said twice", entry.name);
     Diagnostic::error(entry.place, message).other(first, "here first")
 }

@@ -210,7 +210,7 @@ impl<'a, 's> Reader<'a, 's> {
                 if let (Value::Map(entries), Some((name, place))) =
                     (&mut root.value, root.key.take())
                 {
-                    entries.push(said(name, place));
+                    entries.push(delivered_key(name, place));
                 }
                 Ok(())
             }
@@ -332,7 +332,7 @@ impl<'a, 's> Reader<'a, 's> {
             Value::List(members) => members.push(node),
             Value::Map(entries) => match open.key.take() {
                 Some((name, place)) if is_root => {
-                    entries.push(said(name.clone(), place));
+                    entries.push(delivered_key(name.clone(), place));
                     (self.sink)(Part::Entry(Entry { name, place, node }), problems);
                 }
                 Some((name, place)) => entries.push(Entry { name, place, node }),
@@ -394,7 +394,7 @@ fn key<'a>(node: Node<'a>, source: &'a Source) -> Reading<Cow<'a, str>> {
 }
 
 /// A delivered key of the document, kept to find one that is there twice.
-fn said(name: Cow<'_, str>, place: Span) -> Entry<'_> {
+fn delivered_key(name: Cow<'_, str>, place: Span) -> Entry<'_> {
     let node = Node::new(Value::Null, place);
     Entry { name, place, node }
 }

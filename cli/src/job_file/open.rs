@@ -76,7 +76,9 @@ pub(crate) fn open(path: &Path, options: &PlanOptions) -> Result<Plan, FileError
     if format == DocumentFormat::JsonLines {
         return stream(&name, Box::new(file), folder.as_deref(), options);
     }
-    let mut bytes = Vec::new();
+    // A buffer that grows would touch several times the memory. A pipe has no length, and its buffer grows.
+    let capacity = usize::try_from(found.len().min(LARGEST)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(capacity + 1);
     file.take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;

@@ -54,7 +54,7 @@ impl SeenIds {
     }
 
     /// Adds an id, or returns why it is refused.
-    pub(super) fn take(&mut self, id: &str) -> Result<(), String> {
+    pub(super) fn add(&mut self, id: &str) -> Result<(), String> {
         if let (Some(number), Some((first, last))) = (as_number(id), self.numbered)
             && (first..=last).contains(&number)
         {
@@ -121,20 +121,20 @@ mod tests {
     #[test]
     fn an_id_is_used_once() {
         let mut ids = SeenIds::new();
-        assert_eq!(ids.take("a"), Ok(()));
-        assert!(ids.take("a").unwrap_err().contains("twice"));
+        assert_eq!(ids.add("a"), Ok(()));
+        assert!(ids.add("a").unwrap_err().contains("twice"));
         assert!(ids.lacks("b") && !ids.lacks("a"));
     }
 
     #[test]
     fn numbers_and_ids_do_not_clash() {
         let mut ids = SeenIds::new();
-        assert_eq!(ids.take("3"), Ok(()));
+        assert_eq!(ids.add("3"), Ok(()));
         assert_eq!(ids.number(2), Ok(()));
         assert!(ids.number(3).unwrap_err().contains("its number 3"));
         assert_eq!(ids.number(4), Ok(()));
-        assert!(ids.take("4").unwrap_err().contains("an earlier line"));
-        assert_eq!(ids.take("04"), Ok(()), "not the same text");
+        assert!(ids.add("4").unwrap_err().contains("an earlier line"));
+        assert_eq!(ids.add("04"), Ok(()), "not the same text");
         assert!(!ids.lacks("2") && ids.lacks("5"));
     }
 
@@ -142,10 +142,10 @@ mod tests {
     fn memory_is_bounded_and_the_recent_ones_are_exact() {
         let mut ids = SeenIds::new();
         for number in 0..3 * WINDOW {
-            assert_eq!(ids.take(&format!("job-{number}")), Ok(()));
+            assert_eq!(ids.add(&format!("job-{number}")), Ok(()));
         }
         assert!(ids.young.len() + ids.old.len() <= 2 * WINDOW);
-        assert!(ids.take(&format!("job-{}", 2 * WINDOW + 1)).is_err());
+        assert!(ids.add(&format!("job-{}", 2 * WINDOW + 1)).is_err());
         assert!(!ids.lacks("job-0"), "it may have been forgotten");
     }
 }

@@ -222,7 +222,7 @@ impl JobLines {
             return;
         }
         let taken = match places.id {
-            Some(_) => self.ids.take(job.id.as_str()),
+            Some(_) => self.ids.add(job.id.as_str()),
             None => self.ids.number(self.number),
         };
         if let Err(message) = taken {

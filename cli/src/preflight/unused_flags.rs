@@ -33,7 +33,7 @@ pub(crate) fn refuse_of_run(
         ("--prefetch", prefetch.is_some()),
     ];
     if !wants_workers(plan) {
-        let Some(flag) = first(typed) else {
+        let Some(flag) = first_typed(typed) else {
             return Ok(());
         };
         let error = CliError::usage(format!(
@@ -49,15 +49,15 @@ pub(crate) fn refuse_of_run(
         pools.any(follows)
     };
     if workers.is_some() && !follows(&|pool| Some(pool.size) == defaults.size) {
-        return Err(said("--workers", "size"));
+        return Err(all_workers_set("--workers", "size"));
     }
     if prefetch.is_some() && !follows(&|pool| Some(pool.prefetch) == defaults.prefetch) {
-        return Err(said("--prefetch", "prefetch"));
+        return Err(all_workers_set("--prefetch", "prefetch"));
     }
     Ok(())
 }
 
-fn said(flag: &str, key: &str) -> CliError {
+fn all_workers_set(flag: &str, key: &str) -> CliError {
     CliError::usage(format!(
         "{flag} is for workers that set no `{key}`, and in this file each sets it"
     ))
@@ -73,7 +73,7 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
         ("--workers", workers.is_some()),
         ("--prefetch", prefetch.is_some()),
     ];
-    let Some(flag) = first(typed).filter(|_| !arguments.warm) else {
+    let Some(flag) = first_typed(typed).filter(|_| !arguments.warm) else {
         return Ok(());
     };
     let error = CliError::usage(format!(
@@ -92,7 +92,7 @@ fn hint(flag: &str, otherwise: &str) -> String {
     }
 }
 
-fn first<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'static str> {
+fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'static str> {
     typed
         .into_iter()
         .find_map(|(flag, is_typed)| is_typed.then_some(flag))

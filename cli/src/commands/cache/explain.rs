@@ -11,7 +11,7 @@ use ratchet_caching::{
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Unkeyed, Work};
 
-use super::{existing, when};
+use super::{existing, show_time};
 use crate::args::cache::ExplainArguments;
 use crate::error::CliError;
 use crate::escape::plain;
@@ -176,7 +176,7 @@ pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTim
     let _ = match reusability {
         Reusability::Reused(listing) => {
             let (stored, cost) = (
-                when(listing.metadata.created, now),
+                show_time(listing.metadata.created, now),
                 duration(listing.metadata.cost),
             );
             let size = bytes(listing.size);
@@ -187,7 +187,7 @@ pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTim
             )
         }
         Reusability::Unusable(listing) => {
-            let stored = when(listing.metadata.created, now);
+            let stored = show_time(listing.metadata.created, now);
             writeln!(
                 out,
                 "{id}: would run: its result, stored {stored}, is too old, or damaged"
@@ -202,7 +202,7 @@ pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTim
         }
         Reusability::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),
         Reusability::Differs(nearest, differences) => {
-            let stored = when(nearest.metadata.created, now);
+            let stored = show_time(nearest.metadata.created, now);
             let _ = writeln!(
                 out,
                 "{id}: would run: it differs from every result of `{task}`; since the nearest one, stored {stored}:"

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ratchet_caching::Listing;
 
-use super::{results, when};
+use super::{count_results, show_time};
 use crate::escape::plain;
 use crate::readable::{bytes, duration};
 
@@ -56,8 +56,8 @@ pub(super) fn lines(listings: &[Listing]) -> String {
             share.results,
             share.bytes,
             share.cost.as_millis(),
-            when(share.oldest, None),
-            when(share.newest, None)
+            show_time(share.oldest, None),
+            show_time(share.newest, None)
         );
     }
     out
@@ -71,7 +71,7 @@ fn field(task: &str) -> String {
 /// The statistics for people. `kept` is how many bytes the whole cache takes on disk.
 pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemTime) -> String {
     let folder = folder.display().to_string();
-    let count = results(listings.len() as u64);
+    let count = count_results(listings.len() as u64);
     let mut out = format!("{}: {count}, {} on disk\n", plain(&folder), bytes(kept));
     let shares = by_task(listings);
     let widest = shares.keys().map(|task| task.chars().count()).max();
@@ -82,11 +82,11 @@ pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemT
         let _ = writeln!(
             out,
             "  {task:<width$}  {}, {}, computed in {}, {} to {}",
-            results(share.results),
+            count_results(share.results),
             bytes(share.bytes),
             duration(share.cost),
-            when(share.oldest, Some(now)),
-            when(share.newest, Some(now))
+            show_time(share.oldest, Some(now)),
+            show_time(share.newest, Some(now))
         );
     }
     out

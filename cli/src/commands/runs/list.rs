@@ -9,7 +9,7 @@ use ratchet_runtime::journal::{Run, RunState};
 use ratchet_runtime::{RunId, RunStore, Status, Summary};
 use serde::Serialize;
 
-use super::{folder, style, what};
+use super::{command_line, folder, style};
 use crate::args::runs::{ListArguments, ListFormat};
 use crate::error::CliError;
 use crate::escape::plain;
@@ -100,9 +100,9 @@ impl<'a> From<&'a Run> for Listed<'a> {
         }
         Self {
             id: run.id,
-            state: word(&run.state),
+            state: state_word(&run.state),
             started_at: header.map(|header| moment(header.started)),
-            command: header.map(what),
+            command: header.map(command_line),
             cwd: invocation.map(|invocation| invocation.cwd.to_string_lossy().into_owned()),
             recorded,
             ended_at,
@@ -150,13 +150,13 @@ pub(super) fn lines(runs: &[Run]) -> String {
             }
             RunState::Unreadable(_) => "-\t-\t-\t-".to_owned(),
         };
-        let what = header.map_or_else(|| "-".to_owned(), |header| field(&what(header)));
+        let what = header.map_or_else(|| "-".to_owned(), |header| field(&command_line(header)));
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
             "{}\t{began}\t{}\t{counts}\t{what}",
             run.id,
-            word(&run.state)
+            state_word(&run.state)
         );
     }
     out
@@ -169,8 +169,8 @@ pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize)
     for run in runs {
         let header = run.header.as_ref();
         let began = header.map_or_else(|| "-".to_owned(), |header| ago(now, header.started));
-        let state = format!("{:<11}", word(&run.state));
-        let state = style.paint(tone(&run.state), &state);
+        let state = format!("{:<11}", state_word(&run.state));
+        let state = style.paint(state_tone(&run.state), &state);
         let counts = format!("{:<32}", counts(&run.state));
         let began = format!("{began:>8}");
         let id = run.id.to_string();
@@ -179,7 +179,7 @@ pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize)
         let room = columns.saturating_sub(before).clamp(SHORTEST, LONGEST);
         let what = match (&run.state, header) {
             (RunState::Unreadable(error), _) => plain(&error.to_string()).into_owned(),
-            (_, Some(header)) => cut(&field(&what(header)), room),
+            (_, Some(header)) => shorten(&field(&command_line(header)), room),
             (_, None) => "-".to_owned(),
         };
         let line = format!("{id}  {began}  {state}  {counts}  {what}");
@@ -190,7 +190,7 @@ pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize)
 }
 
 /// The state of a run in a word.
-pub(super) fn word(state: &RunState) -> &'static str {
+pub(super) fn state_word(state: &RunState) -> &'static str {
     match state {
         RunState::Running { .. } => "running",
         RunState::Ended { .. } => "finished",
@@ -200,7 +200,7 @@ pub(super) fn word(state: &RunState) -> &'static str {
 }
 
 /// The colour of a state: a run that did not succeed has to stand out.
-pub(super) fn tone(state: &RunState) -> Tone {
+pub(super) fn state_tone(state: &RunState) -> Tone {
     match state {
         RunState::Ended { summary, .. } if summary.all_successful() => Tone::Good,
         RunState::Ended { .. } | RunState::Unreadable(_) => Tone::Bad,
@@ -236,7 +236,7 @@ fn field(text: &str) -> String {
     plain(text).into_owned()
 }
 
-fn cut(text: &str, room: usize) -> String {
+fn shorten(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }

@@ -11,8 +11,8 @@ use ratchet_runtime::journal::{Run, RunState};
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{AttemptsShown, History, RunStore, Summary, Waits};
 
-use super::list::{tone, word};
-use super::{folder, named_or_last, style, what};
+use super::list::{state_tone, state_word};
+use super::{command_line, folder, named_or_last, style};
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
 use crate::escape::plain;
@@ -165,7 +165,7 @@ pub(super) fn human(
 
 fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
     let header = history.header();
-    let state = style.paint(tone(&run.state), word(&run.state));
+    let state = style.paint(state_tone(&run.state), state_word(&run.state));
     let began = timestamp(header.started);
     let since = ago(now, header.started);
     let mut out = format!("{} {state}, began {began}Z ({since})", run.id);
@@ -178,7 +178,7 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
         }
     }
     out.push('\n');
-    let _ = write!(out, "{}", plain(&what(header)));
+    let _ = write!(out, "{}", plain(&command_line(header)));
     if let Some(invocation) = Invocation::read(&header.about) {
         let _ = write!(out, "  in {}", folder(&invocation.cwd));
     }

@@ -83,6 +83,7 @@ pub(in crate::document) fn key_span(key: &RawValue, start: usize) -> Span {
     Span::new(start, start + key.get().len())
 }
 
+/// The text of a key. A key with half of a character is refused.
 pub(in crate::document) fn name<'a>(
     key: &'a RawValue,
     start: usize,
