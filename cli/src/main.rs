@@ -15,8 +15,8 @@
 //!
 //! ```text
 //! escape, value, exit, style, spool     text, values, exit codes, colours, output on disk: each stands alone
-//! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
-//! diagnostic                            what is wrong with a text, and where
+//! shell_quote, readable, invocation,    words for a shell, times and names for people, a recorded command line,
+//! diagnostic                            and what is wrong with a text
 //! error                                 the error that ends a call
 //! output, environment                   writers that know their destination; variables and folders of the user
 //! report, trust, document               results as text; whose files may be used; YAML, JSON and TOML

@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 2] = [
+const CRATES: [(&str, Layers); 3] = [
     (
         "runtime",
         &[
@@ -49,6 +49,23 @@ const CRATES: [(&str, Layers); 2] = [
             &["validate"],
             &["circuit_breaker", "shutdown"],
             &["retry"],
+        ],
+    ),
+    (
+        "cli",
+        &[
+            &["escape", "value", "exit", "style", "spool", "shared_buffer"],
+            &["shell_quote", "readable", "invocation", "diagnostic"],
+            &["error"],
+            &["output", "environment"],
+            &["report", "trust", "document"],
+            &["job_file"],
+            &["settings", "map"],
+            &["schema", "args"],
+            &["folders", "progress"],
+            &["session", "preflight"],
+            &["commands"],
+            &["parse", "print_error"],
         ],
     ),
 ];

@@ -113,11 +113,14 @@ fn bad(id: String, reason: String) -> Job {
     Job::refused(id, "item", Failure::new(Class::Input, reason))
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "`split_words` refuses a command without words"
+)]
 fn process(words: Vec<OsString>) -> ProcessConfig {
     let mut words = words.into_iter();
-    // A template has at least one word.
-    let command = words.next().map(PathBuf::from).unwrap_or_default();
-    ProcessConfig::new(command).args(words)
+    let command = words.next().expect("a command has at least one word");
+    ProcessConfig::new(PathBuf::from(command)).args(words)
 }
 
 /// The pool of a filter that keeps running, and the name of its task.

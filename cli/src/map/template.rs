@@ -116,6 +116,10 @@ fn has_placeholder(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(_)))
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "a template names only columns below the number of columns, and a record of another number is no item"
+)]
 fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
     let mut text = Vec::with_capacity(pieces.len() * 24);
     for piece in pieces {
@@ -125,8 +129,8 @@ fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
                 text.extend_from_slice(number.to_string().as_bytes());
             }
             Piece::Placeholder(Placeholder::Column(column, part)) => {
-                // A template names only columns that every item has.
-                text.extend_from_slice(part.of(item.column(*column).unwrap_or_default()));
+                let column = item.column(*column).expect("every item has the column");
+                text.extend_from_slice(part.of(column));
             }
             Piece::Placeholder(Placeholder::All(part)) => {
                 for (index, column) in item.columns().enumerate() {

@@ -49,15 +49,18 @@ impl SignalHandler {
     }
 
     /// Waits for a thread that reads `what`. SIGINT and SIGTERM end the wait, and SIGUSR1 tells what is waited for.
+    #[expect(
+        clippy::expect_used,
+        reason = "`Session::perform` consumes the session, so nothing is read after `steer`"
+    )]
     pub(super) async fn wait_for_reader<T>(
         &mut self,
         what: &str,
         mut reading: oneshot::Receiver<T>,
         console: &Console,
     ) -> Result<T, CliError> {
-        let Some(listeners) = &mut self.listeners else {
-            return reading.await.map_err(|_| reader_panicked(what));
-        };
+        let listeners = self.listeners.as_mut();
+        let listeners = listeners.expect("nothing is read once the run has begun");
         loop {
             tokio::select! {
                 read = &mut reading => return read.map_err(|_| reader_panicked(what)),
@@ -73,10 +76,10 @@ impl SignalHandler {
     }
 
     /// From now on, signals steer this run. Those that arrived since `install` are handled at once.
+    #[expect(clippy::expect_used, reason = "a session performs one run")]
     pub(super) fn steer(&mut self, handle: &RunHandle, options: &RunOptions, console: &Console) {
-        let Some(Listeners { mut stop, status }) = self.listeners.take() else {
-            return;
-        };
+        let listeners = self.listeners.take();
+        let Listeners { mut stop, status } = listeners.expect("a handler steers one run");
         status.answer(handle.clone(), console.clone());
         let (shutdown, handle, console) = (self.shutdown.clone(), handle.clone(), console.clone());
         let (grace, quiet) = (options.grace, options.quiet);

@@ -65,9 +65,18 @@ fn read(text: &str) -> Result<Duration, ValueError> {
             })?;
         rest = after;
     }
-    let seconds = u64::try_from(nanos / NANOS).unwrap_or(u64::MAX);
-    let nanos = u32::try_from(nanos % NANOS).unwrap_or_default();
-    Ok(Duration::new(seconds, nanos))
+    Ok(from_nanos(nanos))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a century has fewer than 2^32 seconds, and a second fewer than 2^32 nanoseconds"
+)]
+fn from_nanos(nanos: u128) -> Duration {
+    debug_assert!(nanos <= LONGEST);
+    let seconds = u64::try_from(nanos / NANOS).expect("seconds of a century");
+    let nanos = u32::try_from(nanos % NANOS).expect("nanoseconds of a second");
+    Duration::new(seconds, nanos)
 }
 
 /// The shortest text that is read back as the same duration.
