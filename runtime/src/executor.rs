@@ -1,6 +1,8 @@
 //! The executor: jobs in, outcomes out, nothing lost.
 
+mod arrival;
 mod attempt;
+mod attempted;
 mod breakers;
 mod builder;
 mod command;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::{Payload, TaskName};
 use tokio::sync::mpsc;
 
-use super::entry::{Arrival, Attempted, Entry, Refused};
+use super::arrival::{Arrival, Refused};
+use super::attempted::Attempted;
+use super::entry::Entry;
 use super::in_hand::{MOST_BYTES, OnTheWayOut};
 use super::order::Outgoing;
 use super::recording::{Leaving, Recording};

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::HostName;
 use ratchet_resilience::shutdown::Phase;
 
+use super::arrival::{Arrival, Refused};
+use super::attempted::Attempted;
 use super::breakers::Breakers;
 use super::control::RunControl;
-use super::entry::{Arrival, Attempted, Entry, Refused, State};
+use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;

@@ -1,47 +1,18 @@
 //! A job on its way through the loop, as the owners hand it to each other.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ratchet_ipc::Payload;
 use ratchet_resilience::retry::RetryHistory;
 
+use super::arrival::Arrival;
 use super::reuse::Share;
 use super::times::JobTimes;
-use crate::ids::{SlotNumber, Ticket, WorkerName};
+use crate::ids::Ticket;
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{Blocker, Kind};
-
-/// A job that has come and is not queued yet.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) job: Arc<Job>,
-    /// Its place in the order of submission.
-    pub(super) place: u64,
-    pub(super) since: Instant,
-    pub(super) times: JobTimes,
-}
-
-/// A job that ends without ever being queued.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) arrival: Arrival,
-    pub(super) failure: Box<Failure>,
-    /// Its name is none, or another's.
-    pub(super) is_nameless: bool,
-}
-
-impl Refused {
-    pub(super) fn new(arrival: Arrival, failure: Failure) -> Self {
-        Self {
-            arrival,
-            failure: Box::new(failure),
-            is_nameless: false,
-        }
-    }
-}
 
 /// A job that waits for its start, lies ahead, or runs.
 ///
@@ -117,34 +88,6 @@ impl Entry {
             Failure::new(Class::Timeout, message)
         };
         failure.retryable(false)
-    }
-}
-
-/// What an attempt came to.
-#[derive(Debug)]
-pub(super) struct Attempted {
-    pub(super) result: Result<Payload, Box<Failure>>,
-    pub(super) worker: Option<WorkerName>,
-    pub(super) ran: Duration,
-    /// When it began, if it did.
-    pub(super) began: Option<Instant>,
-    /// The slot that it held, or the first of them.
-    pub(super) slot: Option<SlotNumber>,
-    /// The result may yet be refuted.
-    pub(super) provisional: bool,
-}
-
-impl Attempted {
-    /// No attempt has been made, or none that counts.
-    pub(super) fn none(failure: Box<Failure>) -> Self {
-        Self {
-            result: Err(failure),
-            worker: None,
-            ran: Duration::ZERO,
-            began: None,
-            slot: None,
-            provisional: false,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ratchet_ipc::JobKey;
 
-use super::entry::{Arrival, Refused};
+use super::arrival::{Arrival, Refused};
 use super::in_hand::{InHand, OnTheWayOut};
 use super::needs::{Memory, Needs, Standing};
 use super::source::{Pulled, Source};

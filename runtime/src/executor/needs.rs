@@ -2,7 +2,7 @@
 
 use ratchet_ipc::JobKey;
 
-use super::entry::Arrival;
+use super::arrival::Arrival;
 use crate::table::Table;
 
 /// What is known of a job that others need.

@@ -26,10 +26,12 @@ use std::time::Instant;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 
+use super::arrival::{Arrival, Refused};
+use super::attempted::Attempted;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, Done};
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
-use super::entry::{Arrival, Attempted, Entry, Refused, State};
+use super::entry::{Entry, State};
 use super::in_hand::OnTheWayOut;
 use super::intake::{Admitted, Intake};
 use super::observers::{Observers, Turn};

@@ -15,7 +15,8 @@ use std::time::Instant;
 use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
 
-use super::entry::{Attempted, Entry};
+use super::attempted::Attempted;
+use super::entry::Entry;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
 

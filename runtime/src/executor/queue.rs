@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
 
-use super::entry::{Arrival, Attempted, Entry, Refused, State};
+use super::arrival::{Arrival, Refused};
+use super::attempted::Attempted;
+use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::reuse::Share;

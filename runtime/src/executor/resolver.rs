@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use ratchet_caching::Key;
 use ratchet_ipc::Payload;
 
-use super::entry::{Arrival, Refused};
+use super::arrival::{Arrival, Refused};
 use super::kinds::{Kinds, Resolved};
 use super::reuse::{Consulted, Reuse, Share};
 use crate::dispatch::Introduction;

@@ -12,7 +12,7 @@ use ratchet_caching::{
 use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
-use super::entry::Arrival;
+use super::arrival::Arrival;
 use crate::blocking::run_blocking;
 use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::JobKey;
 
+use super::arrival::Arrival;
 use super::control::RunControl;
-use super::entry::{Arrival, Entry, State};
+use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::performers::Performers;
 use super::queue::Queue;

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ratchet_caching::Clock;
 
-use super::entry::Attempted;
-use crate::outcome::{AttemptDetail, AttemptEnd, Attempts};
+use crate::outcome::{AttemptDetail, Attempts};
 use crate::scheduling::{Blocker, Waits};
 use crate::suspension::system_time_of;
 use crate::timestamp::Timestamp;
@@ -137,25 +136,6 @@ impl JobTimes {
         match &self.several {
             Some(several) => several.duration(),
             None => last,
-        }
-    }
-}
-
-impl Attempted {
-    /// The attempt as the outcome of its job tells it. It has ended, so it is known when it began.
-    pub(super) fn detail(&self, number: u32, end: AttemptEnd, wall: &WallClock) -> AttemptDetail {
-        #[expect(
-            clippy::expect_used,
-            reason = "whoever settles the end of an attempt notes when it began first"
-        )]
-        let began = self.began.expect("an attempt that has ended has begun");
-        AttemptDetail {
-            number,
-            slot: self.slot,
-            worker: self.worker.clone(),
-            started: wall.at(began),
-            duration: self.ran,
-            end,
         }
     }
 }

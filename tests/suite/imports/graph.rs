@@ -87,6 +87,14 @@ impl Crate {
         }
     }
 
+    /// The modules that have modules of their own.
+    pub(super) fn parents(&self) -> BTreeSet<Place> {
+        self.names
+            .keys()
+            .filter_map(|module| module.split_last().map(|(_, parent)| parent.to_vec()))
+            .collect()
+    }
+
     /// The modules right inside another one.
     pub(super) fn children(&self, parent: &[String]) -> BTreeSet<String> {
         self.names

@@ -1,0 +1,54 @@
+//! What an attempt came to.
+
+use std::time::{Duration, Instant};
+
+use ratchet_ipc::Payload;
+
+use super::times::WallClock;
+use crate::ids::{SlotNumber, WorkerName};
+use crate::outcome::{AttemptDetail, AttemptEnd, Failure};
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(super) struct Attempted {
+    pub(super) result: Result<Payload, Box<Failure>>,
+    pub(super) worker: Option<WorkerName>,
+    pub(super) ran: Duration,
+    /// When it began, if it did.
+    pub(super) began: Option<Instant>,
+    /// The slot that it held, or the first of them.
+    pub(super) slot: Option<SlotNumber>,
+    /// The result may yet be refuted.
+    pub(super) provisional: bool,
+}
+
+impl Attempted {
+    /// No attempt has been made, or none that counts.
+    pub(super) fn none(failure: Box<Failure>) -> Self {
+        Self {
+            result: Err(failure),
+            worker: None,
+            ran: Duration::ZERO,
+            began: None,
+            slot: None,
+            provisional: false,
+        }
+    }
+
+    /// The attempt as the outcome of its job tells it. It has ended, so it is known when it began.
+    pub(super) fn detail(&self, number: u32, end: AttemptEnd, wall: &WallClock) -> AttemptDetail {
+        #[expect(
+            clippy::expect_used,
+            reason = "whoever settles the end of an attempt notes when it began first"
+        )]
+        let began = self.began.expect("an attempt that has ended has begun");
+        AttemptDetail {
+            number,
+            slot: self.slot,
+            worker: self.worker.clone(),
+            started: wall.at(began),
+            duration: self.ran,
+            end,
+        }
+    }
+}
