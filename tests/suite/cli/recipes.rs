@@ -31,7 +31,7 @@ fn recipes() -> Vec<Recipe> {
 #[test]
 fn each_recipe_prints_what_stands_below_it() {
     let recipes = recipes();
-    assert_eq!(recipes.len(), 5);
+    assert_eq!(recipes.len(), 6);
     for recipe in recipes {
         // The shell finds ratchet as a reader's does.
         let script = format!("PATH=$(dirname \"$1\"):$PATH\nset -eu\n{}", recipe.script);
