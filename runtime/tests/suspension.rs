@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ratchet_caching::Clock;
 use ratchet_runtime::event::{Event, Record};
 use ratchet_runtime::process::{suspend_while, working_now};
 use ratchet_runtime::{Executor, Job, Payload, Sink, Terms};
@@ -21,6 +22,15 @@ fn suspended_for(time: Duration) {
         // The clock has moved when this was polled for the first time; then it only yields.
         let _ = pin!(advance(time)).poll(&mut Context::from_waker(Waker::noop()));
     });
+}
+
+/// The time of day, as far as the paused clock has moved.
+struct TimeOfDay(Instant);
+
+impl Clock for TimeOfDay {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.0.elapsed()
+    }
 }
 
 #[derive(Clone, Default)]
@@ -40,6 +50,7 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
         .slots(1)
         .deadline(SECOND * 10)
         .sink(times.clone())
+        .clock(TimeOfDay(Instant::now()))
         .build()
         .unwrap();
     let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -86,8 +86,8 @@ impl Executor {
     ///
     /// The iterator is called by the run, so it must not wait; where jobs have to be waited for, [`open`](Self::open)
     /// a run and submit them. When the run stops early, those that were not pulled have no outcomes. A job can only
-    /// need others if the executor [remembers](ExecutorBuilder::remember) them, or if whoever makes the jobs
-    /// [sees to it](ExecutorBuilder::needs_are_checked) that they came before.
+    /// need others if the executor [remembers](crate::ExecutorBuilder::remember) them, or if whoever makes the jobs
+    /// [sees to it](crate::ExecutorBuilder::needs_are_checked) that they came before.
     pub fn run<I>(&self, jobs: I) -> Result<Run, Error>
     where
         I: IntoIterator<Item = Job>,
