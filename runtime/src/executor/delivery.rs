@@ -238,19 +238,18 @@ impl Delivery {
     /// Hands over what is on its way out, as far as there is room.
     pub(super) fn send(&mut self) {
         while self.outgoing.is_ready() {
-            match self.out.try_reserve() {
-                Ok(permit) => {
-                    if let Some(outcome) = self.outgoing.pop() {
-                        self.bytes -= outcome.weight();
-                        permit.send(outcome);
-                    }
-                }
+            let permit = match self.out.try_reserve() {
+                Ok(permit) => Some(permit),
                 Err(mpsc::error::TrySendError::Full(())) => return,
-                // Nobody wants them any more; the run is about to be dropped.
-                Err(mpsc::error::TrySendError::Closed(())) => {
-                    let unwanted = self.outgoing.pop();
-                    self.bytes -= unwanted.map_or(0, |outcome| outcome.weight());
-                }
+                // Nobody wants outcomes any more; the run is about to be dropped.
+                Err(mpsc::error::TrySendError::Closed(())) => None,
+            };
+            let Some(outcome) = self.outgoing.pop() else {
+                return;
+            };
+            self.bytes -= outcome.weight();
+            if let Some(permit) = permit {
+                permit.send(outcome);
             }
         }
     }

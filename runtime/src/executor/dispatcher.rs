@@ -272,7 +272,7 @@ impl Dispatcher {
                 self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
                 None
             }
-            End::Succeeded | End::Failed => Some(*failure),
+            End::Over => Some(*failure),
         }
     }
 
@@ -408,7 +408,7 @@ impl Dispatcher {
         let entry = self.queue.get_mut(ticket);
         retries.count_attempt(entry, now);
         let end = match &mut attempted.result {
-            Ok(_) => End::Succeeded,
+            Ok(_) => End::Over,
             Err(failure) => retries.judge(entry, failure, now),
         };
         self.performers.note_ran(entry.kind, attempted.ran);
@@ -646,7 +646,14 @@ impl Dispatcher {
         self.performers.demand_again(kind, demand);
     }
 
-    fn demand(&self, kind: Kind, phase: Phase, comes: bool, unresolved: usize) -> Demand {
+    /// How much work is left for a kind.
+    pub(super) fn demand(
+        &self,
+        kind: Kind,
+        phase: Phase,
+        comes: bool,
+        unresolved: usize,
+    ) -> Demand {
         let counts: KindCounts = self.queue.count(kind);
         let waiting = counts.waiting + unresolved;
         let free = self.seats(kind).map_or(0, |seats| seats.free() as usize);

@@ -1,4 +1,4 @@
-//! A job on its way through the loop, as the owners hand it to each other.
+//! A job in the queue, and what its attempts come to.
 
 use std::sync::Arc;
 use std::time::Instant;

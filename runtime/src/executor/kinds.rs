@@ -100,7 +100,11 @@ impl Kinds {
     }
 
     fn add(&mut self, kind: KindOfWorker) {
-        let number = Kind(u16::try_from(self.list.len()).unwrap_or(u16::MAX));
+        #[expect(
+            clippy::expect_used,
+            reason = "a run with more kinds was refused when it was put together"
+        )]
+        let number = Kind(u16::try_from(self.list.len()).expect("kinds are counted by a u16"));
         match &kind.tasks {
             Tasks::Any => self.any = Some(number),
             Tasks::Introduced => self.silent.push(number),
@@ -189,8 +193,7 @@ impl Kinds {
 
     /// Whether it is known what a kind does without its saying so.
     fn is_served(&self, kind: Kind) -> bool {
-        let kind = self.list.get(usize::from(kind.0));
-        kind.is_some_and(|kind| matches!(kind.tasks, Tasks::Served(_)))
+        matches!(self.list[usize::from(kind.0)].tasks, Tasks::Served(_))
     }
 
     /// Whether no other kind does named tasks.
@@ -217,8 +220,7 @@ impl Kinds {
     }
 
     pub(super) fn name(&self, kind: Kind) -> &str {
-        let kind = self.list.get(usize::from(kind.0));
-        kind.map_or("", |kind| &kind.name)
+        &self.list[usize::from(kind.0)].name
     }
 
     /// A worker of a kind has said which version it is.
@@ -228,10 +230,10 @@ impl Kinds {
 
     /// What the workers of a kind run, and are by their own word so far.
     pub(super) fn doer(&self, kind: Kind) -> Doer<'_> {
-        let known = self.list.get(usize::from(kind.0));
+        let known = &self.list[usize::from(kind.0)];
         Doer {
-            process: known.and_then(|kind| kind.process.as_ref()),
-            programs: known.and_then(|kind| kind.programs.as_ref()),
+            process: known.process.as_ref(),
+            programs: known.programs.as_ref(),
             version: self.versions.get(&kind).map(String::as_str),
         }
     }

@@ -158,9 +158,9 @@ impl Perform for LocalRunners {
                 // Boxed, for it is much larger than the others.
                 Box::pin(self.commands.run(config, timeouts, stop.token(), output)).await
             }
-            // Never: these are done with before they are queued.
-            Work::Refused { failure, .. } => Err((**failure).clone()),
-            Work::Ended(outcome) => outcome.result.clone().map_err(|failure| *failure),
+            Work::Refused { .. } | Work::Ended(_) => {
+                unreachable!("a job that was refused or has ended is never queued")
+            }
             Work::Closure(closure) => {
                 let context = context(None);
                 limits.run(async { closure(context).await }).await

@@ -156,7 +156,11 @@ impl Needs {
                 needed.dependents.push(self.next);
             }
             if let Some(left) = &mut needed.left {
-                *left = left.saturating_sub(1);
+                debug_assert!(
+                    *left > 0,
+                    "a list counts each need once a job that names it"
+                );
+                *left -= 1;
                 if *left == 0 && needed.state != State::Living {
                     self.needed.remove(need);
                 }

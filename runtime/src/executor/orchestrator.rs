@@ -552,7 +552,7 @@ impl Orchestrator {
         };
         entry.was_held(self.now);
         match self.retries.judge(&mut entry, &mut failure, self.now) {
-            End::Succeeded | End::Failed => {
+            End::Over => {
                 let result = Err(failure);
                 self.end(
                     entry,

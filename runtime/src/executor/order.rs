@@ -44,10 +44,15 @@ impl Outgoing {
             self.ready.push_back(outcome);
             return;
         }
-        // A job has one outcome, so none comes for a place that has left.
-        let at = usize::try_from(place.saturating_sub(self.next)).unwrap_or(usize::MAX);
+        #[expect(
+            clippy::expect_used,
+            reason = "a job has one outcome, and no more jobs are in hand than fit into memory"
+        )]
+        let at = (place.checked_sub(self.next))
+            .and_then(|at| usize::try_from(at).ok())
+            .expect("no outcome comes for a place that has left");
         if at >= self.early.len() {
-            self.early.resize(at.saturating_add(1), None);
+            self.early.resize(at + 1, None);
         }
         self.early[at] = Some(outcome);
         self.held += 1;

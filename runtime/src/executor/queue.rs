@@ -190,7 +190,6 @@ impl Queue {
             hint,
             host: job.host.as_ref().map(HostName::as_str),
             limits: &self.limits,
-            needs: &[],
         };
         let ticket = self.scheduler.push(request, now).map_err(wrong)?;
         Ok((ticket, is_rated))
@@ -369,7 +368,7 @@ impl Queue {
         match next {
             Some(next) => expect_known(self.scheduler.begin_after(ticket, end, next)),
             None => expect_known(self.scheduler.end(ticket, end)),
-        };
+        }
         let entry = entry_of(&mut self.entries, ticket);
         let freed = Freed {
             kind: entry.kind,
@@ -480,7 +479,7 @@ impl Queue {
         expect_known(self.scheduler.take_waits(ticket, waits));
         let cancelled = expect_known(self.scheduler.cancel(ticket));
         assert!(
-            matches!(cancelled, Cancelled::Removed { .. }),
+            matches!(cancelled, Cancelled::Removed),
             "only a job that waits is cancelled"
         );
         let entry = self.take(ticket);
@@ -503,7 +502,7 @@ impl Queue {
                 self.counts[usize::from(kind.0)].ahead -= 1;
             }
             State::Running => {
-                expect_known(self.scheduler.fail(ticket));
+                expect_known(self.scheduler.finish(ticket));
                 self.counts[usize::from(kind.0)].running -= 1;
             }
         }

@@ -60,7 +60,7 @@ impl Retries {
         if budget.is_none_or(|budget| budget.take(failure, now)) {
             end
         } else {
-            End::Failed
+            End::Over
         }
     }
 
@@ -86,14 +86,14 @@ impl Retries {
                     retryable: false,
                     ..(**failure).clone()
                 };
-                return End::Failed;
+                return End::Over;
             }
         }
         let Some(policy) = &entry.job.terms.retry else {
-            return End::Failed;
+            return End::Over;
         };
         if self.is_over {
-            return End::Failed;
+            return End::Over;
         }
         let started = entry.first_start.unwrap_or(now);
         let history = entry
@@ -101,7 +101,7 @@ impl Retries {
             .get_or_insert_with(|| Box::new(RetryHistory::new(started)));
         match history.record_failure(&**policy, &**failure, now, &mut self.rng) {
             RetryDecision::Retry { at } => End::Again(at),
-            RetryDecision::GiveUp { .. } => End::Failed,
+            RetryDecision::GiveUp { .. } => End::Over,
         }
     }
 }

@@ -235,9 +235,11 @@ impl Reuse {
 
     /// Stores a result of this worker, or of a command, beside the run.
     pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
-        let Some(cache) = self.cache.clone() else {
-            return;
-        };
+        #[expect(
+            clippy::expect_used,
+            reason = "a share is what the cache has given out"
+        )]
+        let cache = (self.cache.clone()).expect("a share comes from the cache");
         let bytes: Arc<[u8]> = payload.as_str().as_bytes().into();
         self.storing.spawn(async move {
             let Share {
@@ -283,9 +285,11 @@ impl Reuse {
         if keys.is_empty() {
             return;
         }
-        let Some(CacheUse { cache, .. }) = self.cache.clone() else {
-            return;
-        };
+        #[expect(
+            clippy::expect_used,
+            reason = "the key is that of a result in the cache"
+        )]
+        let CacheUse { cache, .. } = (self.cache.clone()).expect("only the cache has results");
         // One may be on its way into the cache, so this is done once more when all are there.
         self.withdrawn.extend(keys.iter().copied());
         self.storing

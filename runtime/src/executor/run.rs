@@ -58,12 +58,12 @@ pub struct Executor {
 
 struct Shared {
     plan: Plan,
-    desk: Mutex<Desk>,
+    session: Mutex<Session>,
 }
 
 /// What is going on; each change under the lock leaves it whole.
 #[derive(Default)]
-struct Desk {
+struct Session {
     current: Option<RunHandle>,
     submitted: Vec<Job>,
     /// The names of those.
@@ -76,7 +76,7 @@ impl Executor {
         Self {
             shared: Arc::new(Shared {
                 plan,
-                desk: Mutex::default(),
+                session: Mutex::default(),
             }),
         }
     }
@@ -160,22 +160,22 @@ impl Executor {
         if matches!(job.work, Work::Task { .. }) && !self.shared.plan.does_tasks() {
             return Err(Error::NoWork);
         }
-        let mut desk = self.desk();
-        desk.check()?;
-        if !desk.names.insert(job.id.clone()) {
+        let mut session = self.session();
+        session.check()?;
+        if !session.names.insert(job.id.clone()) {
             return Err(Error::DuplicateJob {
                 id: job.id.to_string(),
             });
         }
-        desk.submitted.push(job);
+        session.submitted.push(job);
         Ok(())
     }
 
     /// Takes back the jobs that were submitted since the last execution.
     pub fn withdraw(&self) -> Vec<Job> {
-        let mut desk = self.desk();
-        desk.names.clear();
-        std::mem::take(&mut desk.submitted)
+        let mut session = self.session();
+        session.names.clear();
+        std::mem::take(&mut session.submitted)
     }
 
     /// Runs the jobs that were submitted since the last time, and gives their outcomes in that order.
@@ -207,13 +207,13 @@ impl Executor {
     pub async fn execute(&self) -> Result<Vec<Arc<Outcome>>, Error> {
         let run = {
             // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
-            let mut desk = self.desk();
-            desk.check()?;
+            let mut session = self.session();
+            session.check()?;
             // A copy, because a run that is refused does not give its jobs back.
-            let source = Source::list(desk.submitted.clone())?;
-            let run = self.begin_at(&mut desk, source, Ordering::Submission)?;
-            desk.submitted = Vec::new();
-            desk.names.clear();
+            let source = Source::list(session.submitted.clone())?;
+            let run = self.begin_at(&mut session, source, Ordering::Submission)?;
+            session.submitted = Vec::new();
+            session.names.clear();
             run
         };
         all_outcomes(run).await
@@ -221,12 +221,12 @@ impl Executor {
 
     /// How the run that goes on stands, or the last one; before the first there is nothing to say.
     pub fn status(&self) -> ExecutorStatus {
-        let desk = self.desk();
-        let run = desk.current.as_ref();
+        let session = self.session();
+        let run = session.current.as_ref();
         ExecutorStatus {
-            submitted: desk.submitted.len(),
+            submitted: session.submitted.len(),
             is_running: run.is_some_and(|run| !run.is_over()),
-            is_shut_down: desk.shut,
+            is_shut_down: session.shut,
             run: run.map(RunHandle::status),
         }
     }
@@ -263,11 +263,11 @@ impl Executor {
     /// ```
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), Error> {
         let current = {
-            let mut desk = self.desk();
-            if std::mem::replace(&mut desk.shut, true) {
+            let mut session = self.session();
+            if std::mem::replace(&mut session.shut, true) {
                 return Err(Error::AlreadyShutDown);
             }
-            desk.current.clone()
+            session.current.clone()
         };
         let Some(run) = current else {
             return Ok(());
@@ -280,19 +280,24 @@ impl Executor {
         Err(Error::ShutdownTimeout)
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        let desk = self.shared.desk.lock();
-        desk.unwrap_or_else(PoisonError::into_inner)
+    fn session(&self) -> MutexGuard<'_, Session> {
+        let session = self.shared.session.lock();
+        session.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the loop, unless there is one.
     fn begin(&self, source: Source, ordering: Ordering) -> Result<Run, Error> {
-        self.begin_at(&mut self.desk(), source, ordering)
+        self.begin_at(&mut self.session(), source, ordering)
     }
 
-    fn begin_at(&self, desk: &mut Desk, source: Source, ordering: Ordering) -> Result<Run, Error> {
+    fn begin_at(
+        &self,
+        session: &mut Session,
+        source: Source,
+        ordering: Ordering,
+    ) -> Result<Run, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        desk.check()?;
+        session.check()?;
         let plan = &self.shared.plan;
         let (orders, heard) = mpsc::unbounded_channel();
         let (out, outcomes) = mpsc::channel(OUTCOMES);
@@ -309,7 +314,7 @@ impl Executor {
             gauges,
         };
         let orchestrator = plan.orchestrator(wiring)?;
-        desk.current = Some(handle.clone());
+        session.current = Some(handle.clone());
         Ok(Run {
             outcomes,
             handle,
@@ -332,7 +337,7 @@ async fn all_outcomes(mut run: Run) -> Result<Vec<Arc<Outcome>>, Error> {
     }
 }
 
-impl Desk {
+impl Session {
     fn check(&self) -> Result<(), Error> {
         if self.shut {
             return Err(Error::ShuttingDown);

@@ -4,7 +4,6 @@ use super::hints::ParallelizationHint;
 use super::limits::Quota;
 use super::priority::Priority;
 use crate::Error;
-use crate::ids::Ticket;
 
 /// A kind of worker, as a small number that the caller hands out.
 ///
@@ -52,13 +51,10 @@ pub struct Request<'a> {
     pub host: Option<&'a str>,
     /// The named limits it counts against.
     pub limits: &'a [LimitId],
-    /// Jobs that have to succeed first. They have to wait or run still: one that has succeeded is
-    /// needed no more, and after one that has failed this job has nothing to wait for.
-    pub needs: &'a [Ticket],
 }
 
 impl<'a> Request<'a> {
-    /// One slot, fully parallel, normal priority, no needs.
+    /// One slot, fully parallel, normal priority.
     pub fn new(task: &'a str) -> Self {
         Self {
             task,
@@ -68,7 +64,6 @@ impl<'a> Request<'a> {
             hint: &ParallelizationHint::FullyParallel,
             host: None,
             limits: &[],
-            needs: &[],
         }
     }
 

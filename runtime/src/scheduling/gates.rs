@@ -1,5 +1,7 @@
 //! What a job can wait at: gates that many share, and places that belong to few.
 
+use std::num::NonZeroU32;
+
 use super::bucket::Bucket;
 use super::clocks::Clocks;
 use super::heap::{Heap, NOWHERE};
@@ -109,33 +111,29 @@ pub(super) struct NamedLimit {
 /// How much of a limit is left.
 #[derive(Debug)]
 pub(super) enum Level {
-    Max { max: u32, held: u32 },
+    Max { max: NonZeroU32, held: u32 },
     Rate(Bucket),
 }
 
 impl Level {
     pub(super) fn new(limit: Limit) -> Self {
         match limit {
-            Limit::Max(max) => Self::Max {
-                max: max.get(),
-                held: 0,
-            },
+            Limit::Max(max) => Self::Max { max, held: 0 },
             Limit::Rate(quota) => Self::Rate(Bucket::new(quota)),
         }
     }
 
     pub(super) fn limit(&self) -> Limit {
         match self {
-            Self::Max { max, .. } => {
-                Limit::max(*max).unwrap_or(Limit::Max(std::num::NonZeroU32::MIN))
-            }
+            Self::Max { max, .. } => Limit::Max(*max),
             Self::Rate(bucket) => Limit::Rate(bucket.quota()),
         }
     }
 
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match self {
-            Self::Max { max, held } => max.saturating_sub(*held) >= units,
+            // The max may have been lowered below what is held.
+            Self::Max { max, held } => max.get().saturating_sub(*held) >= units,
             Self::Rate(bucket) => bucket.holds(units, now),
         }
     }

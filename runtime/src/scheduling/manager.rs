@@ -21,7 +21,7 @@ pub use acquire::Acquire;
 pub use guard::ParallelizationGuard;
 pub use stats::{ParallelizationStats, RateLimiterState, WaitTimes};
 
-/// Up to so many empty desks are kept for the next ones to wait.
+/// Up to so many empty waiters are kept for the next ones to wait.
 const KEEP: usize = 16_384;
 
 /// Holds tasks back until they may run, by the rules of the [`Scheduler`].
@@ -61,7 +61,7 @@ pub struct ParallelizationManager {
 struct Shared {
     scheduler: Scheduler,
     /// By the ticket's index: where an `acquire` waits.
-    desks: Vec<Desk>,
+    waiters: Vec<Waiter>,
     waits: WaitTimes,
     /// When time alone lets somebody through, as of the last look.
     next: Option<Instant>,
@@ -70,7 +70,7 @@ struct Shared {
 
 /// Where one `acquire` is known while it waits.
 #[derive(Default)]
-struct Desk {
+struct Waiter {
     waker: Option<Waker>,
     granted: bool,
 }
@@ -110,7 +110,7 @@ impl ParallelizationManager {
         Self {
             shared: Arc::new(Mutex::new(Shared {
                 scheduler,
-                desks: Vec::new(),
+                waiters: Vec::new(),
                 waits: WaitTimes::default(),
                 next: None,
                 timekeeper: Timekeeper::default(),
@@ -140,8 +140,6 @@ impl ParallelizationManager {
     }
 
     /// As [`acquire`](Self::acquire), with priority, slots and named limits.
-    ///
-    /// A request with needs is refused: here no task knows another's ticket.
     pub fn acquire_request<'a>(&self, request: Request<'a>) -> Acquire<'a> {
         Acquire::new(self.clone(), request)
     }
@@ -161,7 +159,7 @@ impl ParallelizationManager {
         let now = now();
         let mut shared = self.lock();
         let ticket = shared.scheduler.push(request, now)?;
-        shared.reserve(ticket);
+        shared.add_waiter(ticket);
         let mut woken = shared.dispatch(now);
         let granted = shared.granted(ticket);
         if granted {
@@ -239,12 +237,13 @@ impl fmt::Debug for ParallelizationManager {
 }
 
 impl Shared {
-    /// A desk for this ticket, free of whoever had it before.
-    fn reserve(&mut self, ticket: Ticket) {
-        if self.desks.len() <= ticket.index() {
-            self.desks.resize_with(ticket.index() + 1, Desk::default);
+    /// Makes room for whoever waits for this ticket, free of whoever had its index before.
+    fn add_waiter(&mut self, ticket: Ticket) {
+        if self.waiters.len() <= ticket.index() {
+            self.waiters
+                .resize_with(ticket.index() + 1, Waiter::default);
         }
-        self.desks[ticket.index()] = Desk::default();
+        self.waiters[ticket.index()] = Waiter::default();
     }
 
     /// Let through whoever may run now. Who has to be told is returned, to be told once the lock
@@ -258,9 +257,9 @@ impl Shared {
             }
             match self.scheduler.pop(now) {
                 Decision::Start(ticket) => {
-                    let desk = &mut self.desks[ticket.index()];
-                    desk.granted = true;
-                    woken.extend(desk.waker.take());
+                    let waiter = &mut self.waiters[ticket.index()];
+                    waiter.granted = true;
+                    woken.extend(waiter.waker.take());
                 }
                 Decision::WaitUntil(next) => break Some(next),
                 Decision::Idle => break None,
@@ -273,20 +272,24 @@ impl Shared {
         if next.is_some() && self.timekeeper.is_missing() {
             // Only a future is polled where a timekeeper can be started: any one will do, and if
             // it goes away instead, its going comes by here.
-            woken.extend(self.desks.iter_mut().find_map(|desk| desk.waker.take()));
+            woken.extend(
+                self.waiters
+                    .iter_mut()
+                    .find_map(|waiter| waiter.waker.take()),
+            );
         }
         woken
     }
 
     /// Has this ticket been let through?
     fn granted(&self, ticket: Ticket) -> bool {
-        self.desks[ticket.index()].granted
+        self.waiters[ticket.index()].granted
     }
 
     /// Whom to wake once it has been. Returns whom not to any more.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn call(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
-        let called = &mut self.desks[ticket.index()].waker;
+        let called = &mut self.waiters[ticket.index()].waker;
         match called {
             Some(called) if called.will_wake(waker) => None,
             _ => called.replace(waker.clone()),
@@ -296,7 +299,7 @@ impl Shared {
     /// Take back what this ticket holds, or its place in the queue. Returns whom not to wake.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn withdraw(&mut self, ticket: Ticket) -> Option<Waker> {
-        let unused = self.desks[ticket.index()].waker.take();
+        let unused = self.waiters[ticket.index()].waker.take();
         let gone = if self.scheduler.is_running(ticket) {
             self.scheduler.finish(ticket)
         } else {
@@ -304,8 +307,8 @@ impl Shared {
         };
         debug_assert_eq!(gone, Ok(()), "a ticket is given back once");
         let load = self.scheduler.load();
-        if load.waiting + load.running == 0 && self.desks.len() > KEEP {
-            self.desks = Vec::new();
+        if load.waiting + load.running == 0 && self.waiters.len() > KEEP {
+            self.waiters = Vec::new();
         }
         unused
     }

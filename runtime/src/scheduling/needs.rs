@@ -1,4 +1,4 @@
-//! Which job waits for which, by name, before any of them is pushed.
+//! In which order jobs can be done that need each other.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -6,11 +6,11 @@ use std::collections::{BinaryHeap, HashMap};
 use crate::Error;
 use crate::scheduling::closest;
 
-/// An order in which every job comes after its needs, and otherwise as early as it was written.
+/// Gives an order in which every job comes after its needs, and otherwise as early as it was written.
 ///
-/// The [`Scheduler`](crate::Scheduler) takes the needs of a job as tickets, so they have to be
-/// pushed before it. What no order can satisfy is refused by name: a need that does not exist, and
-/// a circle, whose members are named in order.
+/// What no order can satisfy is refused by name: a need that does not exist, and a circle, whose members are named in
+/// order. The [`Scheduler`](crate::Scheduler) knows no needs: an [`Executor`](crate::Executor) gives it a job once all
+/// that the job needs has succeeded.
 ///
 /// ```
 /// use ratchet_runtime::order_by_needs;

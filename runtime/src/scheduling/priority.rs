@@ -88,7 +88,7 @@ impl Default for Ageing {
     }
 }
 
-/// A place in the queue, fixed at the push and kept through needs and retries.
+/// A place in the queue, fixed at the push and kept through retries.
 ///
 /// Due times are nanoseconds since the scheduler's start. The timers' heaps order by the same
 /// pair, with their own time in `due`.

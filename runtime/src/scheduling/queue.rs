@@ -3,7 +3,7 @@
 //! Jobs that claim exactly the same things stand in one lane: whether the first of them may run
 //! decides for all of them, so the scheduler looks at heads of lanes and never at a job behind.
 //! A lane is four lists, one a priority, each in order of rank because time only goes forward.
-//! What comes back out of order (a retry, a job whose needs were met late) goes to a heap beside
+//! What comes back out of order (a retry) goes to a heap beside
 //! them. Taking the first, adding at the end and removing from the middle cost the same with ten
 //! jobs as with a million.
 
@@ -11,7 +11,7 @@ use super::clocks::PlaceClock;
 use super::heap::{Heap, NOWHERE};
 use super::priority::{Priority, Rank};
 use super::slab::Slab;
-use crate::ids::{SlotNumber, Ticket};
+use crate::ids::SlotNumber;
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,6 @@ pub(super) enum Standing {
     /// No job is here.
     #[default]
     Free,
-    /// Waits for other jobs to succeed.
-    Needs,
     /// Waits for its not-before time.
     Delayed,
     /// Waits in one of its lane's lists.
@@ -42,11 +40,8 @@ pub(super) struct Job {
     /// In a list: the job before. In a heap: its seat.
     before: u32,
     after: u32,
-    /// How many of its needs have not succeeded yet.
-    pub(super) needs_left: u32,
     /// The first slot that it fills, while it runs.
     pub(super) slot: Option<SlotNumber>,
-    pub(super) dependents: Vec<Ticket>,
 }
 
 impl Default for Job {
@@ -64,9 +59,7 @@ impl Job {
             lane,
             before: NOWHERE,
             after: NOWHERE,
-            needs_left: 0,
             slot: None,
-            dependents: Vec::new(),
         }
     }
 

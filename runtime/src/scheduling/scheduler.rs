@@ -126,7 +126,7 @@ struct KindOfWorker {
 /// Let *T* be longer than any job runs, than any token takes to come, and than any kind of worker
 /// stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
 /// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
-/// for its needs or its not-before time.
+/// for its not-before time.
 ///
 /// *Proof.* After *S* the job *J* is due, and whatever is pushed from then on has a later due
 /// time, so the jobs ahead are among the *n*. First, *n* = 0: nobody is ahead. Its place is free
@@ -137,8 +137,8 @@ struct KindOfWorker {
 /// to come free, within *T*, is not given to anybody else: either *J* starts, or it now lacks
 /// nothing but slots, and by rule 3 nothing else starts. Then within *T* all that runs has ended,
 /// and *J* starts. That is 4*T*. Now *n* > 0: the first of the *n* starts within 4*T* by the same
-/// argument, which leaves *n* - 1 ahead. (A job ahead may come back by a retry, or be let in by
-/// its needs, and take its place again: each return counts as one more of the *n*.) Induction on
+/// argument, which leaves *n* - 1 ahead. (A job ahead may come back by a retry and
+/// take its place again: each return counts as one more of the *n*.) Induction on
 /// *n* gives
 /// the bound.
 ///
@@ -193,7 +193,7 @@ pub struct Scheduler {
     ahead: u32,
     waiting: usize,
     /// A job that must be alone is running.
-    hushed: bool,
+    runs_alone: bool,
     next_seq: u64,
 
     jobs: Slab<Job>,
@@ -263,7 +263,7 @@ impl Scheduler {
             running: 0,
             ahead: 0,
             waiting: 0,
-            hushed: false,
+            runs_alone: false,
             next_seq: 0,
             jobs: Slab::new(),
             lanes: Slab::new(),
@@ -329,8 +329,12 @@ impl Scheduler {
         limit.is_some_and(|limit| matches!(limit.level, super::gates::Level::Rate(_)))
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "four thousand million limits would not fit into memory"
+    )]
     fn add_limit(&mut self, name: Box<str>, limit: Limit) -> LimitId {
-        let id = u32::try_from(self.limits.len()).unwrap_or(u32::MAX);
+        let id = u32::try_from(self.limits.len()).expect("limits are counted by a u32");
         let gate = self.add_gate(Barred::Limit(id));
         self.limits.push(NamedLimit {
             name,

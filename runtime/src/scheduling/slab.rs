@@ -20,6 +20,10 @@ impl<T: Default> Slab<T> {
         }
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "the queue's capacity is below four thousand million, and nothing outnumbers the jobs"
+    )]
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if let Some(id) = self.free.pop() {
             self[id] = value;
@@ -27,8 +31,7 @@ impl<T: Default> Slab<T> {
         }
         let id = self.slots.len();
         self.slots.push(value);
-        // The queue's capacity is a u32, and nothing here outnumbers the jobs.
-        u32::try_from(id).unwrap_or(u32::MAX)
+        u32::try_from(id).expect("a slab's values are counted by a u32")
     }
 
     /// Free a slot, and give the memory back when it was the last of many.

@@ -2,7 +2,7 @@
 
 mod taking;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -133,13 +133,6 @@ impl Life {
         assert_eq!(load.ahead, ahead.len());
     }
 
-    fn same(&self, skipped: &[Ticket], expected: &BTreeSet<usize>) {
-        let ids: BTreeSet<usize> = skipped.iter().map(|ticket| self.ids[ticket]).collect();
-        assert_eq!(ids.len(), skipped.len(), "a job is skipped once");
-        assert_eq!(&ids, expected);
-        assert!(skipped.iter().all(|ticket| !self.scheduler.knows(*ticket)));
-    }
-
     fn pop(&mut self) -> bool {
         self.pop_refusing(0, 0)
     }
@@ -194,7 +187,7 @@ impl Life {
 
     fn finish(&mut self, id: usize) {
         self.scheduler.finish(self.tickets[id]).unwrap();
-        self.model.end(id, true);
+        self.model.end(id);
         assert!(
             self.scheduler.finish(self.tickets[id]).is_err(),
             "a job ends once"

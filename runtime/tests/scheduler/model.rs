@@ -24,7 +24,6 @@ pub(crate) struct Pace {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Needs,
     Delayed(u64),
     Ready,
     /// Sent to its worker before its turn.
@@ -43,7 +42,6 @@ pub(crate) struct Job {
     /// Its host or key.
     pub(crate) place: Option<Thing>,
     pub(crate) limits: BTreeSet<Thing>,
-    pub(crate) needs: BTreeSet<usize>,
     /// How it ended: a job has to end exactly once.
     pub(crate) endings: u32,
 }
@@ -219,26 +217,10 @@ impl Model {
         }
     }
 
-    /// A job ends well or not; returns those that are skipped with it.
-    pub(crate) fn end(&mut self, id: usize, well: bool) -> BTreeSet<usize> {
+    /// A job is over.
+    pub(crate) fn end(&mut self, id: usize) {
         self.jobs[id].state = State::Gone;
         self.jobs[id].endings += 1;
-        let mut skipped = BTreeSet::new();
-        for other in 0..self.jobs.len() {
-            if self.jobs[other].state != State::Needs || !self.jobs[other].needs.contains(&id) {
-                continue;
-            }
-            if !well {
-                skipped.insert(other);
-                skipped.extend(self.end(other, false));
-                continue;
-            }
-            self.jobs[other].needs.remove(&id);
-            if self.jobs[other].needs.is_empty() {
-                self.jobs[other].state = State::Ready;
-            }
-        }
-        skipped
     }
 }
 

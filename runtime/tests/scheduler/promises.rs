@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use ratchet_runtime::ParallelizationHint::HostExclusive;
 use ratchet_runtime::{
-    Cancelled, Decision, Error, Kind, ParallelizationHint, Quota, Request, Scheduler, Ticket,
-    Workers,
+    Cancelled, Decision, Error, Kind, ParallelizationHint, Quota, Request, Ticket, Workers,
 };
 
 use crate::{naming, now, on, plain, scheduler, starts};
@@ -174,34 +173,16 @@ fn an_idle_scheduler_says_when_to_come_back() {
 }
 
 #[test]
-fn what_failed_takes_what_needs_it_along() {
+fn a_job_that_runs_is_not_cancelled_and_one_that_is_gone_is_unknown() {
     let start = now();
-    let mut scheduler = scheduler(10, start);
-    let root = scheduler.push(plain(), start).unwrap();
-    let after = |scheduler: &mut Scheduler, needs: &[Ticket]| {
-        scheduler.push(Request { needs, ..plain() }, start).unwrap()
-    };
-    let left = after(&mut scheduler, &[root]);
-    let right = after(&mut scheduler, &[root]);
-    let bottom = after(&mut scheduler, &[left, right]);
-    let other = scheduler.push(plain(), start).unwrap();
-    assert_eq!(starts(&mut scheduler, start), [root, other]);
-    scheduler.finish(root).unwrap();
-    assert_eq!(starts(&mut scheduler, start), [left, right]);
-    scheduler.finish(right).unwrap();
-    let below = after(&mut scheduler, &[bottom]);
-    assert_eq!(scheduler.fail(left).unwrap(), [bottom, below]);
-    assert!(!scheduler.knows(below));
-
-    let gone = Request {
-        needs: &[below],
-        ..plain()
-    };
-    assert_eq!(
-        scheduler.push(gone, start),
-        Err(Error::UnknownTicket { ticket: below })
-    );
-    assert_eq!(scheduler.cancel(other), Ok(Cancelled::Running));
+    let mut scheduler = scheduler(1, start);
+    let running = scheduler.push(plain(), start).unwrap();
+    let waiting = scheduler.push(plain(), start).unwrap();
+    assert_eq!(starts(&mut scheduler, start), [running]);
+    assert_eq!(scheduler.cancel(running), Ok(Cancelled::Running));
+    assert_eq!(scheduler.cancel(waiting), Ok(Cancelled::Removed));
+    let unknown = Err(Error::UnknownTicket { ticket: waiting });
+    assert_eq!(scheduler.cancel(waiting), unknown);
     assert_eq!(scheduler.load().waiting, 0);
 }
 

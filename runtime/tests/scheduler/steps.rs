@@ -25,7 +25,6 @@ pub(crate) enum Step {
         priority: Priority,
         slots: u32,
         limits: Vec<u8>,
-        needs: Vec<prop::sample::Index>,
     },
     Pop(u8),
     /// So many are refused until so much later, and the next one starts.
@@ -33,11 +32,10 @@ pub(crate) enum Step {
     /// One that waits is to wait for so long from now.
     Postpone(prop::sample::Index, u64),
     Finish(prop::sample::Index),
-    Fail(prop::sample::Index),
     Retry(prop::sample::Index, u64),
     /// So many of a kind are sent ahead.
     Ahead(u16, u8),
-    /// One that runs ends well, or not, or is to run again after so long, and one that was sent ahead begins.
+    /// One that runs is over, or is to run again after so long, and one that was sent ahead begins.
     Pass(prop::sample::Index, Ending, prop::sample::Index),
     PutBack(prop::sample::Index),
     Cancel(prop::sample::Index),
@@ -47,10 +45,9 @@ pub(crate) enum Step {
     Slots(u32),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    Well,
-    Badly,
+    Over,
     Again(u64),
 }
 
@@ -73,8 +70,7 @@ fn workers() -> impl Strategy<Value = Workers> {
 
 fn ending() -> impl Strategy<Value = Ending> {
     prop_oneof![
-        4 => Just(Ending::Well),
-        1 => Just(Ending::Badly),
+        5 => Just(Ending::Over),
         1 => (0u64..200).prop_map(Ending::Again),
     ]
 }
@@ -87,17 +83,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         prop::sample::select(&Priority::ALL),
         prop_oneof![4 => Just(1u32), 1 => 2u32..5],
         prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(0..LIMITS, 1..4)],
-        prop_oneof![6 => Just(Vec::new()), 1 => prop::collection::vec(index(), 1..3)],
     );
     prop_oneof![
-        8 => push.prop_map(|(hint, kind, priority, slots, limits, needs)| {
-            Step::Push { hint, kind, priority, slots, limits, needs }
+        8 => push.prop_map(|(hint, kind, priority, slots, limits)| {
+            Step::Push { hint, kind, priority, slots, limits }
         }),
         6 => (1u8..5).prop_map(Step::Pop),
         2 => (1u8..4, 0u64..200).prop_map(|(refused, delay)| Step::PopRefusing(refused, delay)),
         1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Postpone(job, delay)),
-        5 => index().prop_map(Step::Finish),
-        1 => index().prop_map(Step::Fail),
+        6 => index().prop_map(Step::Finish),
         1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Retry(job, delay)),
         4 => (0..KINDS, 1u8..4).prop_map(|(kind, times)| Step::Ahead(kind, times)),
         4 => (index(), ending(), index()).prop_map(|(ended, end, next)| Step::Pass(ended, end, next)),

@@ -48,11 +48,6 @@ impl Future for Acquire<'_> {
         let (ticket, since) = match this.stage {
             Stage::Waiting { ticket, since } => (ticket, since),
             Stage::Asking(request) => {
-                // A ticket of this manager's is never seen outside, so it would be of another's.
-                if let Some(&ticket) = request.needs.first() {
-                    this.stage = Stage::Over;
-                    return Poll::Ready(Err(Error::UnknownTicket { ticket }));
-                }
                 let ticket = match shared.scheduler.push(request, now) {
                     Ok(ticket) => ticket,
                     Err(refused) => {
@@ -61,7 +56,7 @@ impl Future for Acquire<'_> {
                     }
                 };
                 this.stage = Stage::Waiting { ticket, since: now };
-                shared.reserve(ticket);
+                shared.add_waiter(ticket);
                 woken = shared.dispatch(now);
                 (ticket, now)
             }

@@ -38,7 +38,7 @@ impl Scheduler {
     /// assert!(!scheduler.is_running(second));
     ///
     /// // It begins in the step in which the first ends.
-    /// scheduler.begin_after(first, End::Succeeded, second)?;
+    /// scheduler.begin_after(first, End::Over, second)?;
     /// assert!(scheduler.is_running(second));
     /// # Ok::<(), ratchet_runtime::Error>(())
     /// ```
@@ -46,7 +46,7 @@ impl Scheduler {
         self.tell_time(now);
         self.catch_up();
         let worker = self.kinds.get(usize::from(kind.0))?;
-        if self.hushed {
+        if self.runs_alone {
             return None;
         }
         let (gate, base) = (worker.gate, worker.base);
@@ -59,9 +59,7 @@ impl Scheduler {
         while let Some((first, open)) = self.open.top()
             && first < rank
         {
-            let Some((_, group)) = self.gates[open].groups.top() else {
-                break; // An empty gate is never listed.
-            };
+            let (_, group) = self.first_group(open);
             // What must be alone is passed by all until it is due, as by a pop.
             let noisy = self.groups[group].alone && self.running + self.ahead > 0;
             let barred = if noisy && !self.is_due(first) {
@@ -88,26 +86,21 @@ impl Scheduler {
 
     /// A running job ends, and one that was sent ahead begins in its place: in one step, so nobody comes between.
     ///
-    /// Returns who is skipped, as [`fail`](Self::fail) does. An error changes nothing. The count of free workers is
+    /// An error changes nothing. The count of free workers is
     /// the caller's to set: the worker of the one is that of the other.
-    pub fn begin_after(
-        &mut self,
-        ended: Ticket,
-        end: End,
-        ahead: Ticket,
-    ) -> Result<Vec<Ticket>, Error> {
+    pub fn begin_after(&mut self, ended: Ticket, end: End, ahead: Ticket) -> Result<(), Error> {
         let id = self.find_ahead(ahead)?;
         let before = self.find_running(ended)?;
         // The number passes on, and is free at no moment.
         let slot = self.jobs[before].slot.take();
-        let skipped = self.end(ended, end)?;
+        self.end(ended, end)?;
         self.jobs[id].slot = slot;
         let lane = self.jobs[id].lane;
         self.jobs[id].standing = Standing::Running;
         self.ahead -= 1;
         self.running += 1;
         self.used += self.groups[self.lanes[lane].group].slots;
-        Ok(skipped)
+        Ok(())
     }
 
     /// A job that was sent ahead comes back: it waits again, in its old place.

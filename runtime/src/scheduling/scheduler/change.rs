@@ -48,7 +48,7 @@ impl Scheduler {
             });
         };
         match (&mut named.level, limit) {
-            (Level::Max { max, .. }, Limit::Max(new)) => *max = new.get(),
+            (Level::Max { max, .. }, Limit::Max(new)) => *max = new,
             (Level::Rate(bucket), Limit::Rate(quota)) => bucket.change(quota, now),
             (level, second) => {
                 return Err(Error::LimitConflict {

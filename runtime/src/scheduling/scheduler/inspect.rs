@@ -130,7 +130,7 @@ impl Scheduler {
         // The first is the global lock, which has no name.
         self.limits.iter().skip(1).map(move |named| {
             let left = match &named.level {
-                Level::Max { max, held } => f64::from(max.saturating_sub(*held)),
+                Level::Max { max, held } => f64::from(max.get().saturating_sub(*held)),
                 Level::Rate(bucket) => bucket.tokens(now),
             };
             let state = LimitState {

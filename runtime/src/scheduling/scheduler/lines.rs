@@ -82,9 +82,13 @@ impl Scheduler {
         let groups = &mut self.groups;
         let mut keep = |id: u32, at: u32| {
             let group = &mut groups[id];
-            if let Ok(number) = group.limits.binary_search(&limit) {
-                group.line_seats[number] = at;
-            }
+            #[expect(
+                clippy::expect_used,
+                reason = "only groups that name a limit are put in its line"
+            )]
+            let number = (group.limits.binary_search(&limit))
+                .expect("a group in the line of a limit names the limit");
+            group.line_seats[number] = at;
         };
         let line = &mut self.limits[limit as usize].line;
         let first = line.top();

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::bucket::since;
 use super::super::gates::Barred;
+use super::super::priority::Rank;
 use super::super::queue::Standing;
 use super::{Decision, Scheduler, Workers};
 use crate::ids::Ticket;
@@ -49,14 +50,12 @@ impl Scheduler {
     ) -> Decision {
         self.tell_time(now);
         self.catch_up();
-        if self.hushed || self.free() == 0 {
+        if self.runs_alone || self.free() == 0 {
             return Decision::Idle;
         }
         self.show_due();
         while let Some((_, gate)) = self.open.top() {
-            let Some((rank, group)) = self.gates[gate].groups.top() else {
-                break; // An empty gate is never listed.
-            };
+            let (rank, group) = self.first_group(gate);
             let Some(barred) = self.obstacle(group) else {
                 let job = self.first_job(group);
                 if let Err(not_before) = admit(self.ticket(job)) {
@@ -126,8 +125,14 @@ impl Scheduler {
         }
         if group.slots > self.free() {
             let gates = &self.weights;
-            let at = gates.binary_search_by_key(&group.slots, |(weight, _)| *weight);
-            return at.ok().map(|at| gates[at].1);
+            #[expect(
+                clippy::expect_used,
+                reason = "the gate of a weight goes with the last job of that weight"
+            )]
+            let at = gates
+                .binary_search_by_key(&group.slots, |(weight, _)| *weight)
+                .expect("each weight in use has its gate");
+            return Some(gates[at].1);
         }
         None
     }
@@ -146,6 +151,12 @@ impl Scheduler {
         // nobody can pass.
         self.relist(old);
         self.relist(gate);
+    }
+
+    /// The first group at a gate that is worth looking at.
+    #[expect(clippy::expect_used, reason = "`relist` takes an empty gate out")]
+    pub(super) fn first_group(&self, gate: u32) -> (Rank, u32) {
+        (self.gates[gate].groups.top()).expect("an empty gate is never listed")
     }
 
     /// The first job of a group that waits at a gate.
@@ -183,7 +194,7 @@ impl Scheduler {
         }
         self.running += 1;
         self.waiting -= 1;
-        self.hushed = group.alone;
+        self.runs_alone = group.alone;
         self.lanes[lane].remove(job, &mut self.jobs);
         self.jobs[job].standing = Standing::Running;
         let place = self.lanes[lane].place;

@@ -16,8 +16,8 @@ use crate::ids::Ticket;
 impl Scheduler {
     /// Take in a job, which starts by a later [`pop`](Self::pop).
     ///
-    /// Refused, with nothing changed: a job when the queue is full, one that could never run, one
-    /// whose rate key is declared differently, one that needs a job that has ended or never was.
+    /// Refused, with nothing changed: a job when the queue is full, one that could never run, and one
+    /// whose rate key is declared differently.
     pub fn push(&mut self, request: Request<'_>, now: Instant) -> Result<Ticket, Error> {
         self.tell_time(now);
         let private = request.private_claim()?;
@@ -39,18 +39,8 @@ impl Scheduler {
         self.next_seq += 1;
         self.waiting += 1;
         let id = self.jobs.insert(Job::new(rank, request.priority, lane));
-        let ticket = self.ticket(id);
-        for need in request.needs {
-            self.jobs[need.index].dependents.push(ticket);
-        }
-        // As many as the capacity at most, which is far below.
-        self.jobs[id].needs_left = u32::try_from(request.needs.len()).unwrap_or(u32::MAX);
-        if request.needs.is_empty() {
-            self.enter(id);
-        } else {
-            self.jobs[id].standing = Standing::Needs;
-        }
-        Ok(ticket)
+        self.enter(id);
+        Ok(self.ticket(id))
     }
 
     fn check(&self, request: &Request<'_>, private: PrivateClaim<'_>) -> Result<(), Error> {
@@ -73,9 +63,6 @@ impl Scheduler {
                     suggestion: None,
                 });
             }
-        }
-        for need in request.needs {
-            self.find(*need)?;
         }
         if let PrivateClaim::Key(key, second) = private
             && let Some(&place) = self.keys.get(key)
@@ -156,9 +143,8 @@ impl Scheduler {
     }
 
     pub(super) fn kind(&mut self, kind: u16) -> usize {
-        while self.kinds.len() <= kind.into() {
-            // Below 65,536 by the comparison above.
-            let next = u16::try_from(self.kinds.len()).unwrap_or(u16::MAX);
+        let missing = u16::try_from(self.kinds.len()).ok();
+        for next in missing.into_iter().flat_map(|first| first..=kind) {
             let gate = self.add_gate(Barred::Kind);
             let base = self.add_group(next, 1, false, &[]);
             self.groups[base].lasting = true;

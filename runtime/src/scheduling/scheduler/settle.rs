@@ -1,6 +1,5 @@
 //! A job ends, or comes back.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::super::bucket::since;
@@ -13,36 +12,30 @@ use crate::Error;
 use crate::ids::Ticket;
 
 /// What came of [`Scheduler::cancel`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It waited and is gone, and so are these, which needed it.
-    Removed {
-        /// The jobs that are skipped, nearest first.
-        skipped: Vec<Ticket>,
-    },
-    /// It runs: stop it, then say [`fail`](Scheduler::fail). Or it was sent ahead: get it back, and
+    /// The job waited, and is gone.
+    Removed,
+    /// The job runs: stop it, then say [`finish`](Scheduler::finish). Or it was sent ahead: get it back, and
     /// [put it back](Scheduler::put_back) first.
     Running,
 }
 
-/// How a running job ends, or does not.
+/// What becomes of a job whose attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As by [`finish`](Scheduler::finish).
-    Succeeded,
-    /// As by [`fail`](Scheduler::fail).
-    Failed,
-    /// As by [`retry`](Scheduler::retry), not before this moment.
+    /// The job is over, as by [`finish`](Scheduler::finish).
+    Over,
+    /// The job is to run again, not before this moment, as by [`retry`](Scheduler::retry).
     Again(Instant),
 }
 
 impl Scheduler {
-    /// A running job ends in one of these ways; returns who is skipped.
-    pub fn end(&mut self, ticket: Ticket, end: End) -> Result<Vec<Ticket>, Error> {
+    /// Ends a running job in one of these ways.
+    pub fn end(&mut self, ticket: Ticket, end: End) -> Result<(), Error> {
         match end {
-            End::Succeeded => self.finish(ticket).map(|()| Vec::new()),
-            End::Failed => self.fail(ticket),
-            End::Again(not_before) => self.retry(ticket, not_before).map(|()| Vec::new()),
+            End::Over => self.finish(ticket),
+            End::Again(not_before) => self.retry(ticket, not_before),
         }
     }
 
@@ -70,30 +63,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A running job succeeded: what it held is free, and what needed it comes nearer.
+    /// Ends a running job, well or not: what it held is free.
     pub fn finish(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_running(ticket)?;
         self.release(id);
-        for dependent in self.forget(id) {
-            // A dependent that was cancelled meanwhile is nobody.
-            let Ok(dependent) = self.find(dependent) else {
-                continue;
-            };
-            self.jobs[dependent].needs_left -= 1;
-            if self.jobs[dependent].needs_left == 0 {
-                self.enter(dependent);
-            }
-        }
+        self.forget(id);
         Ok(())
-    }
-
-    /// A running job failed for good: what it held is free, and what needed it is skipped.
-    ///
-    /// The skipped ones are returned, nearest first. They are gone as if they had been cancelled.
-    pub fn fail(&mut self, ticket: Ticket) -> Result<Vec<Ticket>, Error> {
-        let id = self.find_running(ticket)?;
-        self.release(id);
-        Ok(self.forget_with_dependents(id))
     }
 
     /// A running job is to run again, not before a given time: what it held is free.
@@ -115,7 +90,7 @@ impl Scheduler {
         match self.jobs[id].standing {
             Standing::Listed | Standing::Late => self.leave_lane(id),
             Standing::Delayed => self.leave_delayed(id),
-            Standing::Needs | Standing::Free | Standing::Ahead | Standing::Running => {
+            Standing::Free | Standing::Ahead | Standing::Running => {
                 return Err(Error::NotWaiting { ticket });
             }
         }
@@ -161,18 +136,18 @@ impl Scheduler {
         }
     }
 
-    /// Take a waiting job out, and everything that needs it.
+    /// Takes a waiting job out.
     pub fn cancel(&mut self, ticket: Ticket) -> Result<Cancelled, Error> {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
             Standing::Running | Standing::Ahead => return Ok(Cancelled::Running),
             Standing::Listed | Standing::Late => self.leave_lane(id),
             Standing::Delayed => self.leave_delayed(id),
-            Standing::Needs | Standing::Free => {}
+            Standing::Free => unreachable!("a ticket that is found is that of a job"),
         }
         self.waiting -= 1;
-        let skipped = self.forget_with_dependents(id);
-        Ok(Cancelled::Removed { skipped })
+        self.forget(id);
+        Ok(Cancelled::Removed)
     }
 
     pub(super) fn find(&self, ticket: Ticket) -> Result<u32, Error> {
@@ -200,7 +175,7 @@ impl Scheduler {
         let lane = self.jobs[id].lane;
         let group = self.lanes[lane].group;
         self.running -= 1;
-        self.hushed = false;
+        self.runs_alone = false;
         let before = self.free();
         self.used -= self.groups[group].slots;
         if let Some(number) = self.jobs[id].slot.take() {
@@ -246,21 +221,8 @@ impl Scheduler {
         }
     }
 
-    fn forget_with_dependents(&mut self, id: u32) -> Vec<Ticket> {
-        let mut skipped = Vec::new();
-        let mut next = VecDeque::from(self.forget(id));
-        while let Some(ticket) = next.pop_front() {
-            // Cancelled meanwhile, or reached before by another of its needs.
-            let Ok(id) = self.find(ticket) else { continue };
-            self.waiting -= 1;
-            skipped.push(ticket);
-            next.extend(self.forget(id));
-        }
-        skipped
-    }
-
-    /// Remove all trace of a job that neither waits nor runs. Returns who needed it.
-    fn forget(&mut self, id: u32) -> Vec<Ticket> {
+    /// Removes all trace of a job that neither waits nor runs.
+    fn forget(&mut self, id: u32) {
         // Whoever wanted to know what it waited for has asked by now; another job may get its number.
         self.take_note(id);
         let job = self.jobs.remove(id);
@@ -274,25 +236,26 @@ impl Scheduler {
         if slots > 1 {
             self.forget_weight(slots);
         }
-        job.dependents
     }
 
     /// A heavy job is gone; with the last of its weight goes the gate, at which no group waits.
+    #[expect(
+        clippy::expect_used,
+        reason = "a push counts a heavy job and makes the gate of its weight, and this alone undoes both"
+    )]
     fn forget_weight(&mut self, slots: u32) {
-        if let Some(count) = self.heavy.get_mut(&slots) {
-            *count -= 1;
-            if *count > 0 {
-                return;
-            }
+        let count = (self.heavy.get_mut(&slots)).expect("each heavy job was counted at its push");
+        *count -= 1;
+        if *count > 0 {
+            return;
         }
         self.heavy.remove(&slots);
         let at = self
             .weights
-            .binary_search_by_key(&slots, |(weight, _)| *weight);
-        if let Ok(at) = at {
-            let (_, gate) = self.weights.remove(at);
-            self.gates.remove(gate);
-        }
+            .binary_search_by_key(&slots, |(weight, _)| *weight)
+            .expect("each weight in use has its gate");
+        let (_, gate) = self.weights.remove(at);
+        self.gates.remove(gate);
     }
 
     fn drop_lane(&mut self, id: u32) {
@@ -321,6 +284,10 @@ impl Scheduler {
         }
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "`lane_for` links each lane of a place, and this alone takes it out"
+    )]
     fn leave_place(&mut self, lane: u32, place: u32) {
         let next = self.lanes[lane].sibling;
         if self.places[place].lanes == lane {
@@ -328,10 +295,9 @@ impl Scheduler {
         } else {
             let before = self
                 .lanes_of(place)
-                .find(|&before| self.lanes[before].sibling == lane);
-            if let Some(before) = before {
-                self.lanes[before].sibling = next;
-            }
+                .find(|&before| self.lanes[before].sibling == lane)
+                .expect("a lane of a place is linked from the one before it");
+            self.lanes[before].sibling = next;
         }
         if self.places[place].lanes != NOWHERE {
             return;

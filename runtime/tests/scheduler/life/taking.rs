@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use proptest::prelude::*;
 use ratchet_runtime::{
-    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request, Ticket,
+    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request,
 };
 
 use super::{CAPACITY, Life, pace};
@@ -22,9 +21,8 @@ impl Life {
                 priority,
                 slots,
                 limits,
-                needs,
             } => {
-                self.push(&hint, kind, priority, slots, &limits, &needs);
+                self.push(&hint, kind, priority, slots, &limits);
             }
             Step::Pop(times) => {
                 for _ in 0..times {
@@ -44,13 +42,6 @@ impl Life {
             Step::Finish(index) => {
                 if let Some(id) = self.pick(index, running) {
                     self.finish(id);
-                }
-            }
-            Step::Fail(index) => {
-                if let Some(id) = self.pick(index, running) {
-                    let skipped = self.scheduler.fail(self.tickets[id]).unwrap();
-                    let expected = self.model.end(id, false);
-                    self.same(&skipped, &expected);
                 }
             }
             Step::Retry(index, delay) => {
@@ -135,10 +126,10 @@ impl Life {
         let state = self.model.jobs[id].state;
         match self.scheduler.cancel(self.tickets[id]).unwrap() {
             Cancelled::Running => assert!(matches!(state, State::Running | State::Ahead)),
-            Cancelled::Removed { skipped } => {
-                assert!(state != State::Running);
-                let expected = self.model.end(id, false);
-                self.same(&skipped, &expected);
+            Cancelled::Removed => {
+                assert!(!matches!(state, State::Running | State::Ahead));
+                self.model.end(id);
+                assert!(!self.scheduler.knows(self.tickets[id]));
             }
         }
     }
@@ -146,40 +137,28 @@ impl Life {
     /// One ends, and one that was sent ahead begins in its place, whatever else waits.
     fn pass(&mut self, id: usize, end: Ending, next: usize) {
         let end_of = |end| match end {
-            Ending::Well => End::Succeeded,
-            Ending::Badly => End::Failed,
+            Ending::Over => End::Over,
             Ending::Again(delay) => End::Again(self.epoch + Duration::from_nanos(self.now + delay)),
         };
         let (ticket, ahead) = (self.tickets[id], self.tickets[next]);
         let wrong = self.scheduler.begin_after(ahead, end_of(end), ahead);
         assert!(wrong.is_err(), "what has not begun cannot end");
-        let skipped = self
-            .scheduler
+        self.scheduler
             .begin_after(ticket, end_of(end), ahead)
             .unwrap();
-        let expected = match end {
-            Ending::Well => self.model.end(id, true),
-            Ending::Badly => self.model.end(id, false),
+        match end {
+            Ending::Over => self.model.end(id),
             Ending::Again(delay) => {
                 self.model.jobs[id].state = State::Delayed(self.now + delay);
-                BTreeSet::new()
             }
-        };
-        self.same(&skipped, &expected);
+        }
+        assert_eq!(self.scheduler.knows(ticket), end != Ending::Over);
         self.model.jobs[next].state = State::Running;
         assert!(self.scheduler.is_running(ahead));
         self.model.audit();
     }
 
-    fn push(
-        &mut self,
-        hint: &Hint,
-        kind: u16,
-        priority: Priority,
-        slots: u32,
-        limits: &[u8],
-        needs: &[prop::sample::Index],
-    ) {
+    fn push(&mut self, hint: &Hint, kind: u16, priority: Priority, slots: u32, limits: &[u8]) {
         let (declared, host) = match hint {
             Hint::Parallel => (ParallelizationHint::FullyParallel, None),
             Hint::Host(host) => (ParallelizationHint::HostExclusive, Some(*host)),
@@ -199,11 +178,6 @@ impl Life {
                 (hint, None)
             }
         };
-        let needs: BTreeSet<usize> = needs
-            .iter()
-            .filter_map(|index| self.pick(*index, |state| state != State::Gone))
-            .collect();
-        let needed: Vec<Ticket> = needs.iter().map(|&id| self.tickets[id]).collect();
         let named: Vec<LimitId> = limits
             .iter()
             .map(|&at| self.limits[usize::from(at)].0)
@@ -216,7 +190,6 @@ impl Life {
             hint: &declared,
             host: host_name.as_deref(),
             limits: &named,
-            needs: &needed,
             ..Request::new("task")
         };
         let answer = self.scheduler.push(request, self.instant());
@@ -233,11 +206,7 @@ impl Life {
         self.ids.insert(ticket, self.tickets.len());
         self.tickets.push(ticket);
         self.model.jobs.push(Job {
-            state: if needs.is_empty() {
-                State::Ready
-            } else {
-                State::Needs
-            },
+            state: State::Ready,
             due: self.now + self.model.span(priority),
             kind: kind.into(),
             slots,
@@ -248,7 +217,6 @@ impl Life {
                 Hint::Parallel | Hint::Alone => None,
             },
             limits: things,
-            needs,
             endings: 0,
         });
     }

@@ -398,7 +398,7 @@ impl Life {
         };
         let slot = self.scheduler.slot(ended);
         self.scheduler
-            .begin_after(ended, End::Succeeded, ahead)
+            .begin_after(ended, End::Over, ahead)
             .unwrap();
         self.jobs.remove(&ended);
         assert_eq!(self.scheduler.slot(ahead), slot);
