@@ -8,6 +8,7 @@ mod coming_in;
 mod failing;
 mod in_hand;
 mod late;
+mod owners;
 mod pool;
 mod recording;
 mod reusing;

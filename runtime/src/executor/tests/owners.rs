@@ -1,0 +1,477 @@
+//! The owners of a run's state as values: no loop, and workers that only take down what they are told.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_caching::SystemClock;
+use ratchet_ipc::Payload;
+use ratchet_resilience::Rng;
+use ratchet_resilience::shutdown::Phase;
+use tokio::sync::mpsc;
+
+use super::retrying;
+use crate::dispatch::{
+    Demand, FilterState, Offer, Order, Reporter, Stop, WorkerLink, WorkerNumber,
+};
+use crate::executor::arrival::Arrival;
+use crate::executor::attempted::Attempted;
+use crate::executor::breakers::Breakers;
+use crate::executor::command::Commands;
+use crate::executor::dispatcher::{Dispatcher, Settled};
+use crate::executor::entry::tests::entry;
+use crate::executor::entry::{Entry, State};
+use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
+use crate::executor::local::LocalPerformer;
+use crate::executor::observers::{Observers, Turn};
+use crate::executor::performers::{DemandLink, Performers, PoolPerformer};
+use crate::executor::queue::{Freed, Queue};
+use crate::executor::resolver::{Resolution, Resolver};
+use crate::executor::retries::Retries;
+use crate::executor::reuse::Reuse;
+use crate::executor::sinks::Sinks;
+use crate::executor::status::Gauges;
+use crate::executor::times::{JobTimes, WallClock};
+use crate::ids::{Ticket, WorkerName};
+use crate::job::{Job, Terms, Timeouts};
+use crate::os::{CommandLimits, CommandRunner, ProcessConfig};
+use crate::outcome::{Class, Failure};
+use crate::process::{PoolConfig, Prefetch, Seats};
+use crate::scheduling::{Decision, End, Kind, Scheduler, Settings, Workers};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The kind of worker that does any task.
+const POOL: Kind = Kind(0);
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn kinds(tasks: Tasks) -> Kinds {
+    Kinds::new(vec![KindOfWorker {
+        name: "any".to_owned(),
+        tasks,
+        process: None,
+        programs: None,
+    }])
+}
+
+fn arrival(id: &str, terms: Terms, since: Instant) -> Arrival {
+    Arrival {
+        job: Arc::new(Job::task(id, "t", Payload::null()).terms(terms)),
+        place: 0,
+        since,
+        times: JobTimes::new(since),
+    }
+}
+
+fn waiting_for(limit: Duration) -> Terms {
+    Terms {
+        timeouts: Timeouts {
+            queue: Some(limit),
+            ..Timeouts::default()
+        },
+        ..Terms::default()
+    }
+}
+
+fn scheduler(slots: u32) -> Scheduler {
+    let settings = Settings {
+        slots,
+        ..Settings::default()
+    };
+    Scheduler::new(settings, now()).unwrap()
+}
+
+fn queue(slots: u32) -> (Queue, Kinds, Instant) {
+    (Queue::new(scheduler(slots), 1), kinds(Tasks::Any), now())
+}
+
+fn push(queue: &mut Queue, kinds: &Kinds, id: &str, at: Instant) -> Ticket {
+    let arrival = arrival(id, Terms::default(), at);
+    queue.push(arrival, POOL, kinds, None, at).unwrap()
+}
+
+fn start_next(queue: &mut Queue, at: Instant) -> Ticket {
+    queue.pass_time(at);
+    let Decision::Start(ticket) = queue.pop_if(at, |_| Ok(())) else {
+        panic!("nothing starts");
+    };
+    queue.start(ticket, at);
+    ticket
+}
+
+fn counts(queue: &Queue) -> (usize, u32, u32) {
+    let counts = queue.count(POOL);
+    (counts.waiting, counts.ahead, counts.running)
+}
+
+#[test]
+fn a_job_of_the_queue_waits_runs_waits_again_and_is_taken_out() {
+    let (mut queue, kinds, start) = queue(1);
+    let ticket = push(&mut queue, &kinds, "a", start);
+    assert_eq!(counts(&queue), (1, 0, 0));
+    assert_eq!(start_next(&mut queue, start + SECOND), ticket);
+    assert_eq!(counts(&queue), (0, 0, 1));
+    assert_eq!(queue.get(ticket).times.waits.total(), SECOND);
+
+    let again = start + SECOND * 3;
+    queue.free(ticket, End::Again(again), None, start + SECOND * 2);
+    let failure = Box::new(Failure::new(Class::Task, "no"));
+    queue.wait_again(ticket, failure, start + SECOND * 2);
+    assert_eq!(counts(&queue), (1, 0, 0));
+    assert_eq!(
+        queue.pop_if(start + SECOND * 2, |_| Ok(())),
+        Decision::WaitUntil(again)
+    );
+    assert_eq!(start_next(&mut queue, again), ticket);
+    assert_eq!(queue.get(ticket).attempts, 2);
+
+    queue.free(ticket, End::Over, None, again);
+    assert_eq!(queue.take(ticket).job.id.as_str(), "a");
+    assert_eq!((queue.len(), queue.find(ticket).is_none()), (0, true));
+}
+
+#[test]
+fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
+    let (mut queue, kinds, start) = queue(1);
+    let (mut seats, _told) = seats(1, true, start);
+    let first = push(&mut queue, &kinds, "a", start);
+    let second = push(&mut queue, &kinds, "b", start);
+    push(&mut queue, &kinds, "c", start);
+    queue.set_seats(POOL, Some(&seats));
+    assert_eq!(start_next(&mut queue, start), first);
+    seats.take(None).unwrap();
+    let seat = seats.take_ahead().unwrap();
+    assert_eq!(queue.pop_ahead(POOL, seat, start), Some(second));
+    assert_eq!(counts(&queue), (1, 1, 1));
+
+    let freed = queue.free(first, End::Over, Some(second), start + SECOND);
+    let expected = Freed {
+        kind: POOL,
+        seat: None,
+        next: Some(second),
+    };
+    assert_eq!(freed, expected);
+    assert_eq!(queue.get(second).state, State::Running);
+    assert_eq!(queue.get(second).seat, Some(seat));
+    queue.take(first);
+    assert_eq!(counts(&queue), (1, 0, 1));
+    assert_eq!(queue.pop_if(start + SECOND, |_| Ok(())), Decision::Idle);
+}
+
+#[test]
+fn an_attempt_that_never_began_is_not_charged_and_its_job_has_waited_meanwhile() {
+    let (mut queue, kinds, start) = queue(1);
+    let arrival = arrival("a", waiting_for(SECOND * 5), start);
+    let ticket = queue.push(arrival, POOL, &kinds, None, start).unwrap();
+    assert_eq!(start_next(&mut queue, start + SECOND * 2), ticket);
+    assert_eq!(queue.next_impatience(), None);
+
+    queue.free(ticket, End::Again(start), None, start + SECOND * 4);
+    queue.uncharge(ticket, start + SECOND * 4);
+    assert_eq!(queue.get(ticket).attempts, 0);
+    assert_eq!(queue.next_impatience(), Some(start + SECOND * 5));
+    assert!(queue.pop_impatient(start + SECOND * 4).is_none());
+    let impatient = queue.pop_impatient(start + SECOND * 5).unwrap();
+    assert_eq!(impatient.ticket, ticket);
+    let message = impatient.impatience().message;
+    assert_eq!(message, "it waited for its start for longer than 5s");
+    assert!(queue.pop_impatient(start + SECOND * 9).is_none());
+    queue.cancel(ticket);
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn a_job_is_given_up_in_whatever_state_it_is() {
+    let (mut queue, kinds, start) = queue(1);
+    let (mut seats, _told) = seats(1, true, start);
+    for id in ["a", "b", "c"] {
+        push(&mut queue, &kinds, id, start);
+    }
+    start_next(&mut queue, start);
+    seats.take(None).unwrap();
+    let seat = seats.take_ahead().unwrap();
+    queue.pop_ahead(POOL, seat, start).unwrap();
+    for ticket in queue.tickets(|_| true) {
+        queue.give_up(ticket);
+    }
+    assert_eq!(counts(&queue), (0, 0, 0));
+    assert_eq!(queue.load().waiting + queue.load().running, 0);
+    let next = push(&mut queue, &kinds, "d", start);
+    assert_eq!(start_next(&mut queue, start), next);
+}
+
+#[test]
+fn a_job_that_names_an_unknown_limit_is_refused_and_leaves_nothing() {
+    let (mut queue, kinds, start) = queue(1);
+    let terms = Terms {
+        limits: vec!["nope".to_owned()],
+        ..Terms::default()
+    };
+    let arrival = arrival("a", terms, start);
+    let refused = queue.push(arrival, POOL, &kinds, None, start).unwrap_err();
+    assert_eq!(refused.failure.class, Class::Input);
+    assert_eq!((queue.len(), queue.entries().count()), (0, 0));
+}
+
+fn failed(class: Class) -> Failure {
+    Failure::new(class, "no")
+}
+
+fn retried(attempts: u32) -> Entry {
+    let terms = Terms {
+        retry: Some(retrying(attempts)),
+        ..Terms::default()
+    };
+    let start = now();
+    entry(arrival("a", terms, start).job, start)
+}
+
+#[test]
+fn a_failed_attempt_is_followed_by_another_one_until_the_policy_or_the_run_ends() {
+    let mut retries = Retries::new(3, None, Rng::seeded(1));
+    let mut entry = retried(2);
+    let at = now();
+    let again = End::Again(at + SECOND);
+    let mut judge =
+        |retries: &mut Retries| retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
+    assert_eq!(judge(&mut retries), again);
+    assert_eq!(judge(&mut retries), End::Over);
+
+    let mut entry = retried(9);
+    retries.end();
+    let end = retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
+    assert_eq!(end, End::Over);
+}
+
+#[test]
+fn a_job_that_takes_too_many_workers_with_it_is_poison() {
+    let mut retries = Retries::new(2, None, Rng::seeded(1));
+    let mut entry = retried(9);
+    let mut failure = Box::new(failed(Class::Crash));
+    let end = retries.judge(&mut entry, &mut failure, now());
+    assert!(matches!(end, End::Again(_)));
+    let end = retries.judge(&mut entry, &mut failure, now());
+    assert_eq!((end, failure.class), (End::Over, Class::Poison));
+    assert_eq!(failure.message, "it took 2 workers with it: no");
+}
+
+#[test]
+fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
+    let mut resolver = Resolver::new(kinds(Tasks::Introduced), Reuse::new(None));
+    let start = now();
+    let job = arrival("a", Terms::default(), start);
+    assert!(matches!(resolver.resolve(job), Resolution::Later));
+    assert_eq!(resolver.unresolved_for(POOL), 1);
+
+    // It says nothing of its tasks, and is the only one that could do any.
+    assert!(!resolver.introduced(POOL, None, None));
+    assert_eq!(resolver.unresolved_for(POOL), 0);
+    let job = resolver.take_unresolved().pop_front().unwrap();
+    let resolution = resolver.resolve(job);
+    assert!(matches!(resolution, Resolution::Ready(_, POOL)));
+
+    resolver.broke(POOL, Failure::new(Class::Spawn, "it does not start"));
+    let job = arrival("b", Terms::default(), start);
+    let Resolution::Refused(refused) = resolver.resolve(job) else {
+        panic!("its worker is gone for good");
+    };
+    assert_eq!(refused.failure.message, "it does not start");
+}
+
+/// Seats on workers of one seat each, and what these are told.
+fn seats(
+    workers: u64,
+    is_proven: bool,
+    at: Instant,
+) -> (Seats, Vec<mpsc::UnboundedReceiver<Order>>) {
+    let config = PoolConfig {
+        prefetch: Prefetch::Fixed(1),
+        ..PoolConfig::new("any", ProcessConfig::new("true"))
+    };
+    let mut seats = Seats::new(Arc::new(config));
+    let told = (1..=workers).map(|number| {
+        let (link, told) = WorkerLink::channel();
+        let offer = Offer {
+            number: WorkerNumber(number),
+            name: WorkerName::new("any", number),
+            link,
+            concurrency: 1,
+            gives_back: true,
+            is_proven,
+            filter: FilterState::default(),
+        };
+        seats.offered(offer, at);
+        told
+    });
+    let told = told.collect();
+    (seats, told)
+}
+
+/// Nobody keeps the size of this pool.
+struct Unkept;
+
+impl DemandLink for Unkept {
+    fn demand(&self, _: Demand) {}
+}
+
+/// A dispatcher with one pool, and what its workers are told.
+struct Scene {
+    dispatcher: Dispatcher,
+    told: Vec<mpsc::UnboundedReceiver<Order>>,
+    kinds: Kinds,
+    observers: Observers,
+    retries: Retries,
+    start: Instant,
+}
+
+impl Scene {
+    fn new(slots: u32, workers: u64) -> Self {
+        let start = now();
+        let (reporter, _reports) = Reporter::new();
+        let commands = Commands {
+            runner: CommandRunner::new(None),
+            limits: CommandLimits::default(),
+        };
+        let local = LocalPerformer::new(reporter.clone(), None, commands, None, SECOND);
+        let mut performers = Performers::new(local, 0);
+        let (seats, told) = seats(workers, true, start);
+        let free = seats.free();
+        performers.add(PoolPerformer::new(seats, Box::new(Unkept)));
+        let mut scheduler = scheduler(slots);
+        scheduler.set_workers(POOL, Workers::Free(free));
+        let queue = Queue::new(scheduler, 1);
+        let breakers = Breakers::new(
+            vec![("any".to_owned(), None)],
+            (start, std::time::UNIX_EPOCH),
+            None,
+        );
+        let sinks = Sinks::start(&[]);
+        Self {
+            dispatcher: Dispatcher::new(queue, performers, breakers, reporter, start),
+            told,
+            kinds: kinds(Tasks::Any),
+            observers: Observers::new(
+                sinks,
+                Arc::new(Gauges::new(slots)),
+                WallClock::new(Arc::new(SystemClock), start),
+            ),
+            retries: Retries::new(3, None, Rng::seeded(1)),
+            start,
+        }
+    }
+
+    fn enqueue(&mut self, ids: &[&str]) {
+        for id in ids {
+            let arrival = arrival(id, Terms::default(), self.start);
+            self.dispatcher
+                .enqueue(arrival, POOL, &self.kinds, None, self.start)
+                .unwrap();
+        }
+        self.start_jobs();
+    }
+
+    fn start_jobs(&mut self) {
+        let turn = Turn {
+            now: self.start,
+            observers: &self.observers,
+        };
+        let refused = self.dispatcher.start_jobs(turn);
+        assert_eq!(refused, []);
+    }
+
+    fn ended(&mut self, ticket: Ticket, next: Option<Ticket>) -> Settled {
+        let turn = Turn {
+            now: self.start + SECOND,
+            observers: &self.observers,
+        };
+        let attempted = Attempted {
+            result: Ok(Payload::null()),
+            worker: None,
+            ran: SECOND,
+            began: None,
+            slot: None,
+            provisional: false,
+        };
+        self.dispatcher
+            .ended(ticket, attempted, next, &mut self.retries, turn)
+    }
+
+    fn ticket(&self, id: &str) -> Ticket {
+        self.dispatcher
+            .queue()
+            .tickets(|entry| entry.job.id.as_str() == id)[0]
+    }
+
+    /// What the first worker was told since the last time.
+    fn told(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Ok(order) = self.told[0].try_recv() {
+            told.push(match order {
+                Order::Perform(given) if given.ahead => format!("{} ahead", given.job.id),
+                Order::Perform(given) => format!("{} now", given.job.id),
+                Order::Stop(_, Stop::Recall) => "give one back".to_owned(),
+                Order::Stop(_, stop) => format!("{stop:?}"),
+                order => format!("{order:?}"),
+            });
+        }
+        told
+    }
+}
+
+#[test]
+fn an_attempt_goes_to_a_free_seat_and_the_next_one_ahead_of_its_turn() {
+    let mut scene = Scene::new(1, 1);
+    scene.enqueue(&["a", "b", "c"]);
+    assert_eq!(scene.told(), ["a now", "b ahead"]);
+    let (first, second) = (scene.ticket("a"), scene.ticket("b"));
+    let settled = scene.ended(first, Some(second));
+    assert!(matches!(settled, Settled::Ended(entry, _) if entry.job.id.as_str() == "a"));
+    assert_eq!(scene.dispatcher.queue().get(second).state, State::Running);
+    scene.start_jobs();
+    assert_eq!(scene.told(), ["c ahead"]);
+    assert!(matches!(scene.ended(first, None), Settled::Unknown));
+}
+
+#[test]
+fn an_attempt_that_cannot_be_given_to_its_worker_waits_and_the_seat_is_gone() {
+    let mut scene = Scene::new(2, 1);
+    scene.told.clear(); // The connection has ended.
+    scene.enqueue(&["a"]);
+    let queue = scene.dispatcher.queue();
+    let entry = queue.get(scene.ticket("a"));
+    assert_eq!((entry.state, entry.attempts), (State::Waiting, 0));
+    assert_eq!(scene.dispatcher.seats(POOL).unwrap().free(), 0);
+}
+
+#[test]
+fn a_dispatcher_that_stops_recalls_what_lies_ahead_and_stops_what_begins_nevertheless() {
+    let mut scene = Scene::new(1, 1);
+    scene.enqueue(&["a", "b"]);
+    scene.told();
+    scene.dispatcher.stop_all(Some(Stop::Kill));
+    assert_eq!(scene.told(), ["Kill", "give one back"]);
+    // It had begun before it was recalled.
+    let (first, second) = (scene.ticket("a"), scene.ticket("b"));
+    scene.ended(first, Some(second));
+    assert_eq!(scene.told(), ["Kill"]);
+}
+
+#[test]
+fn a_pool_hears_how_much_is_left_for_it() {
+    let mut scene = Scene::new(4, 1);
+    scene.enqueue(&["a", "b", "c"]);
+    let demand = |scene: &Scene, phase, comes| scene.dispatcher.demand(POOL, phase, comes, 0);
+    let open = Demand::Open { unseated: 1 };
+    assert_eq!(demand(&scene, Phase::Running, false), open);
+    for id in ["b", "c"] {
+        let ticket = scene.ticket(id);
+        scene.dispatcher.give_up(ticket, scene.start);
+    }
+    assert_eq!(demand(&scene, Phase::Running, false), Demand::Last);
+    let open = Demand::Open { unseated: 0 };
+    assert_eq!(demand(&scene, Phase::Running, true), open);
+    assert_eq!(demand(&scene, Phase::Cancelling, true), Demand::Over);
+    assert_eq!(demand(&scene, Phase::Killing, true), Demand::Killed);
+}
