@@ -43,7 +43,7 @@ impl AttemptGuard {
         }
     }
 
-    /// Has what a program prints told with its failure, however that comes about.
+    /// Returns the buffer for what a program prints. What is in it goes with the failure, however the attempt ends.
     pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
         Arc::clone(self.output.get_or_insert_default())
     }
@@ -150,6 +150,7 @@ impl TimeLimits {
     }
 }
 
+/// The failure of work that was dropped because its time was over.
 fn killed(reason: StopReason) -> Failure {
     let failure = reason.failure();
     let message = format!("{}, and was killed", failure.message);

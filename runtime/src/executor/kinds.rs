@@ -266,7 +266,7 @@ impl Kinds {
         }
     }
 
-    /// Whether the worker may have a say in this job, and has not spoken yet.
+    /// Whether the worker may yet declare a hint or cacheability that this job leaves open, in a hello that has not come.
     fn may_still_say(&self, kind: Kind, task: &TaskName, job: &Job) -> bool {
         let says = |entry: &TaskEntry| {
             (job.terms.hint.is_none() && entry.hint.is_none())

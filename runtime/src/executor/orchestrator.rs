@@ -211,6 +211,7 @@ impl Orchestrator {
         over && self.delivery.is_idle()
     }
 
+    /// Lets what works beside the loop come to its end, and says why the run stopped early, if it did.
     async fn finish(self) -> Option<Stopped> {
         let Self {
             now,
@@ -588,6 +589,7 @@ impl Orchestrator {
         }
     }
 
+    /// Takes a job into the queue again after its answer was refuted, or says why not.
     fn enqueue_again(&mut self, entry: Entry) -> Result<(), (Box<Entry>, Failure)> {
         let kinds = self.resolver.kinds();
         // Its worker may be gone for good by now.

@@ -106,6 +106,7 @@ impl Share {
     }
 }
 
+/// A job about which the cache is asked.
 struct Asked {
     by: task::Id,
     arrival: Arrival,

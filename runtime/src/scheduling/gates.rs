@@ -130,6 +130,7 @@ impl Level {
         }
     }
 
+    /// Whether so many units are free at this moment.
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match self {
             // The max may have been lowered below what is held.
@@ -138,6 +139,7 @@ impl Level {
         }
     }
 
+    /// Takes one unit.
     pub(super) fn take(&mut self, now: u64) {
         match self {
             Self::Max { held, .. } => *held += 1,
@@ -152,7 +154,7 @@ impl Level {
         }
     }
 
-    /// Time alone brings units back: when there will be this many.
+    /// When so many units will be free if nobody gives one back: only the units of a rate come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {
             Self::Max { .. } => None,
@@ -204,6 +206,7 @@ impl Place {
         }
     }
 
+    /// Whether the lock, or so many tokens, are free at this moment.
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match &self.hold {
             Hold::Host { locked } => !locked && units <= 1,
@@ -211,6 +214,7 @@ impl Place {
         }
     }
 
+    /// Takes the lock, or one token.
     pub(super) fn take(&mut self, now: u64) {
         match &mut self.hold {
             Hold::Host { locked } => *locked = true,
@@ -218,6 +222,7 @@ impl Place {
         }
     }
 
+    /// When so many tokens will be there; a lock does not come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match &self.hold {
             Hold::Host { .. } => None,

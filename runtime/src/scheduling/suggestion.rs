@@ -1,6 +1,6 @@
 //! "Did you mean": the closest of the names that exist.
 
-/// Longer texts are no typing errors, and comparing them takes long.
+/// How many letters a text has at most that is compared: a longer one is no typing error, and comparing it takes long.
 const LONGEST: usize = 64;
 
 /// Finds the name nearest to what was typed, if one is near enough to be meant: at most a third of the letters

@@ -55,7 +55,7 @@ pub const SESSION_VARIABLES: [&str; 19] = [
     "RATCHET_*",
 ];
 
-/// Who does a job.
+/// What a cached result depends on of whoever does the job.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::executor) struct Doer<'a> {
     /// What it runs, if it is a worker.
@@ -185,7 +185,7 @@ impl Dependencies {
     }
 }
 
-/// An error with its cause.
+/// Tells an error of the cache together with its cause.
 fn told(error: &CacheError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),

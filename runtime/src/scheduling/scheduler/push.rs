@@ -43,6 +43,7 @@ impl Scheduler {
         Ok(self.ticket(id))
     }
 
+    /// Refuses a request that could never start, without changing anything.
     fn check(&self, request: &Request<'_>, private: PrivateClaim<'_>) -> Result<(), Error> {
         if self.waiting >= self.capacity {
             return Err(Error::QueueFull {

@@ -258,6 +258,7 @@ impl Scheduler {
         self.gates.remove(gate);
     }
 
+    /// Removes a lane with its last job, and its group with its last lane.
     fn drop_lane(&mut self, id: u32) {
         let (group, place) = (self.lanes[id].group, self.lanes[id].place);
         if place == NOWHERE {

@@ -397,9 +397,7 @@ impl Life {
             return;
         };
         let slot = self.scheduler.slot(ended);
-        self.scheduler
-            .begin_after(ended, End::Over, ahead)
-            .unwrap();
+        self.scheduler.begin_after(ended, End::Over, ahead).unwrap();
         self.jobs.remove(&ended);
         assert_eq!(self.scheduler.slot(ahead), slot);
         self.starts(ahead);
