@@ -1,4 +1,4 @@
-//! All that an observer of a run may know, as one stream of events.
+//! What an observer of a run can learn, as one stream of events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,195 +11,195 @@ use crate::ids::{SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
 
-/// Something that happened, and when: one line of an event log.
+/// An event with the time at which it happened: one line of an event log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// The version of the line: [`Record::VERSION`].
+pub struct EventRecord {
+    /// The version of the format of this line, which is [`EventRecord::VERSION`] in lines that are written now.
     pub v: u32,
-    /// Milliseconds since the Unix epoch.
+    /// When the event happened, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-impl Record {
-    /// The version that is written.
+impl EventRecord {
+    /// The version of the lines that this version of ratchet writes.
     pub const VERSION: u32 = 1;
 }
 
-/// What happened.
+/// Something that happened in a run.
 ///
-/// Every sink sees the same stream: progress, logs, result lines and summaries are made of it.
+/// Every sink sees the same stream. Progress, logs, result lines and summaries are made from it alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A run has begun.
     RunStarted {
-        /// How many jobs it has, where that is known.
+        /// How many jobs the run has, if that is known when it begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
     },
-    /// A run goes over to its next phase on the way to its end.
+    /// A run entered the next phase on the way to its end.
     RunStopping {
-        /// Which: `draining`, `cancelling` or `killing`.
+        /// The phase: `draining`, `cancelling` or `killing`.
         phase: String,
-        /// Why.
+        /// Why the run stops, as text for people.
         reason: String,
     },
     /// A run has ended.
     RunEnded {
-        /// How many jobs it ended.
+        /// How many jobs ended in the run, whatever their outcome.
         total: u64,
-        /// How many of them succeeded.
+        /// How many of these jobs succeeded.
         succeeded: u64,
     },
-    /// A job was taken in.
+    /// The run took a job from its source.
     JobQueued {
-        /// Whose id.
+        /// The id of the job.
         id: JobKey,
-        /// What it does.
+        /// The name of the job's task, or of its program.
         task: TaskName,
     },
-    /// An attempt has begun.
+    /// An attempt at a job has begun.
     AttemptStarted {
-        /// Whose.
+        /// The id of the job.
         id: JobKey,
         /// The item of a list that the job is for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         item: Option<ItemName>,
-        /// Which attempt it is; the first is 1.
+        /// The number of the attempt. The first attempt at a job is 1.
         attempt: u32,
-        /// The slot that it fills, or the first of them.
+        /// The slot that the attempt holds. Of an attempt that holds several slots it is the first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slot: Option<SlotNumber>,
-        /// On which worker, if on one.
+        /// The worker that performs the attempt. There is none for a command or a closure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<WorkerName>,
     },
-    /// An attempt tells how far it has come.
+    /// An attempt reported its progress.
     AttemptProgress {
-        /// Whose.
+        /// The id of the job.
         id: JobKey,
-        /// How much is done.
+        /// How much of the work is done, in a unit that the worker chooses.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         done: Option<f64>,
-        /// Of how much.
+        /// How much work there is, in the same unit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<f64>,
-        /// What it is doing.
+        /// What the attempt is doing now, as text for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
-    /// An attempt failed, and another follows.
+    /// An attempt failed, and the job will be tried again.
     AttemptFailed {
-        /// Whose.
+        /// The id of the job.
         id: JobKey,
-        /// Which; the first is 1.
+        /// The number of the attempt. The first attempt at a job is 1.
         attempt: u32,
-        /// What kind of failure.
+        /// The class of the failure.
         class: Class,
-        /// What happened.
+        /// What went wrong, as text for people.
         message: String,
-        /// When it is tried again at the earliest, from now.
+        /// How many milliseconds from now the next attempt may begin at the earliest.
         retry_in_ms: u64,
     },
     /// A job has ended.
     JobEnded {
-        /// How.
+        /// The outcome of the job.
         outcome: Arc<Outcome>,
     },
-    /// Results that were reported before may be wrong: the filter that gave them proved to be out of step. A run that
-    /// goes on does these jobs again.
+    /// Results that were already reported may be wrong, because the filter that gave them proved to be out of step.
+    /// `ratchet resume` does these jobs again.
     JobsSuspect {
-        /// Whose results.
+        /// The ids of the jobs whose results may be wrong.
         ids: Vec<JobKey>,
-        /// Which worker gave them.
+        /// The worker that gave these results.
         worker: WorkerName,
-        /// How it showed.
+        /// What proved that the worker was out of step, as text for people.
         reason: String,
     },
-    /// A worker said something, or printed what is no message.
+    /// A worker sent a log message, or printed a line that is no message of the protocol.
     Log {
-        /// About whose attempt, if about one.
+        /// The id of the job that the message is about, if the worker named one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<JobKey>,
-        /// Which worker.
+        /// The worker that sent the message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<WorkerName>,
-        /// How important.
+        /// How important the message is.
         level: LogLevel,
-        /// What.
+        /// The text of the message.
         message: String,
     },
-    /// What became of a worker.
+    /// A worker, or a kind of worker, changed its state.
     Worker(WorkerNews),
-    /// A breaker has changed its state.
+    /// A breaker opened, closed, or began to probe.
     BreakerChanged(BreakerReport),
-    /// A named limit was changed.
+    /// A named limit was changed while the run was going on.
     LimitChanged {
-        /// Which.
+        /// The name of the limit.
         name: String,
-        /// What it is now.
+        /// The new limit, as users write it.
         limit: String,
     },
-    /// New jobs are held back, or no longer.
+    /// The run began to hold back new jobs because the machine is short of something, or stopped doing so.
     Admission {
-        /// Why they are held back; nothing when they no longer are.
+        /// Why new jobs are held back. It is absent once they may start again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         held: Option<String>,
     },
-    /// The machine is short of something.
+    /// The machine is short of memory or of processors.
     ResourceWarning {
-        /// Of what: `memory` or `cpu`.
+        /// What the machine is short of: `memory` or `cpu`.
         resource: String,
-        /// How much of it is used, in percent.
+        /// How much of that is used, in percent.
         percent: f64,
     },
 }
 
-/// What became of a worker.
+/// A change in the life of a worker, or of a kind of worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WorkerNews {
-    /// It was started.
+    /// The process of a worker was started.
     Started {
-        /// Which.
+        /// The name of the worker.
         worker: WorkerName,
-        /// Its process, as the system numbers it.
+        /// The process id of the worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         system_id: Option<u32>,
     },
-    /// It takes work.
+    /// A worker has finished its handshake and takes work.
     Ready {
-        /// Which.
+        /// The name of the worker.
         worker: WorkerName,
-        /// How long it took to get there.
+        /// How many milliseconds passed from its start until it was ready.
         after_ms: u64,
     },
-    /// It is gone.
+    /// The process of a worker has ended.
     Ended {
-        /// Which.
+        /// The name of the worker.
         worker: WorkerName,
-        /// How it came about, as in `was killed by signal 9 (SIGKILL)`.
+        /// How the worker ended, as in `was killed by signal 9 (SIGKILL)`.
         cause: String,
-        /// Nobody wanted it to end: it counts as a failure of its kind.
+        /// Whether ratchet did not ask the worker to end. Such an end counts as a failure of its kind.
         unexpected: bool,
     },
-    /// Its kind failed, and the next start waits.
+    /// Workers of a kind failed, and the next start of one is delayed.
     Waiting {
-        /// The kind.
+        /// The name of the kind.
         kind: String,
-        /// How long.
+        /// How long the next start is delayed.
         delay: Duration,
     },
-    /// Its kind is given up.
+    /// Workers of a kind failed so often that no more of them are started.
     Broken {
-        /// The kind.
+        /// The name of the kind.
         kind: String,
-        /// Why.
+        /// Why the kind was given up, as text for people.
         reason: String,
     },
 }

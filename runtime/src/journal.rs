@@ -1,30 +1,30 @@
-//! The journal of a run: which job came to which outcome, kept so that a later run can go on with it.
+//! The journal of a run: the outcomes of its jobs on disk, from which a later run can continue.
 //!
-//! A run of a million jobs that dies at the last one must not begin again. So each outcome is written down
-//! before anybody hears of it, and [`Resume`] tells by what was written which jobs are still to be done:
-//! those that never ended, those that did not succeed, and those that have changed since.
+//! A run of a million jobs that dies at the last one must not start over. So each outcome is written to the journal
+//! before anyone hears of it. [`Resume`] then decides from the journal which jobs still have to run: those that never
+//! ended, those that did not succeed, and those that have changed since.
 //!
-//! **The file.** One line a record: a CRC-32 in eight digits, a blank, JSON. It is only ever appended to, and made
-//! for ordinary tools: `cut -c10- journal | jq .outcome` prints the results. The first line is the header with the
-//! version; a journal of another version is refused. The checksum is there against disks and crashes, not against
-//! people, and costs some 20 ns a record; BLAKE3 would cost more than all the rest.
+//! **The file.** Each record is a line: a CRC-32 in eight digits, a space, and JSON. The file is only ever appended to,
+//! and ordinary tools can read it: `cut -c10- journal | jq .outcome` prints the results. The first line is the header
+//! with the version, and a journal of another version is refused. The checksum detects faults of disks and torn writes,
+//! not forgery. It costs about 20 ns a record; BLAKE3 would cost more than all other work on a record.
 //!
-//! **After a crash** the last line may be unfinished. It is cut off, and said. A damaged line in the middle
-//! is said with its place and left out, and the rest is read: the worst that can come of it is that a job
-//! is done again, or that an older outcome of the same content stands. A damaged header is refused.
+//! **After a crash** the last line may be unfinished. It is cut off and reported. A damaged line in the middle is
+//! reported with its position and skipped, and the rest is read. At worst a job then runs again, or an older outcome of
+//! the same content counts. A journal whose header is damaged is refused.
 //!
-//! **Durability.** [`append`](Journal::append) gathers in memory, [`flush`](Journal::flush) sees to it that all
-//! is in the file; how much a flush survives is [`Durability`]. Who flushes once for all that ended while the last
-//! flush ran pays for one sync a group, not one a job.
+//! **Durability.** [`append`](Journal::append) collects records in memory, and [`flush`](Journal::flush) writes them to
+//! the file. [`Durability`] says what a flushed record survives. A caller that flushes once for all jobs that ended during
+//! the last flush pays for one sync a group, not for one sync a job.
 //!
-//! **A failed write** poisons the journal: this call and all later ones fail with the same error, since
-//! nobody knows how much of it is in the file.
+//! **A failed write** poisons the journal: this call and all later ones fail with the same error, because nobody knows
+//! how much of the data is in the file.
 //!
-//! **Compaction.** When a run has ended, only the last outcome of each job counts, and
-//! [`compact`](Journal::compact) leaves out the rest. [`RunStore::prune`] removes the runs that are too old or too
-//! many.
+//! **Compaction.** When a run has ended, only the last outcome of each job counts, and [`compact`](Journal::compact)
+//! removes the others. [`RunStore::prune`] removes whole runs if they are too old or too many.
 //!
-//! **One process a journal.** A lock that the system releases when the process dies sees to it.
+//! **Locking.** A journal belongs to one process at a time. It holds a file lock, which the system releases when the
+//! process dies.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
@@ -77,63 +77,63 @@ use ratchet_ipc::{JobKey, Payload};
 
 pub use content::Content;
 pub use error::JournalError;
-pub use history::{History, Recorded};
-pub use prune::{Pruned, Retention};
+pub use history::{History, RecordedOutcome};
+pub use prune::{PrunedRun, Retention};
 pub use record::{Header, Source};
 pub use resume::{Differences, Resume, Verdict, Why};
 pub use run_id::RunId;
-pub use run_store::{Run, RunState, RunStore};
-pub use scan::{Damage, Torn};
+pub use run_store::{RunState, RunStore, StoredRun};
+pub use scan::{DamagedLine, TornLine};
 
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::summary::Summary;
 use syncer::Syncer;
 
-/// What a flushed record survives.
+/// Says which failures a flushed record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// The death of this process, not that of the machine: nothing is synced.
+    /// A record survives the death of this process, but not a crash of the machine. Nothing is synced.
     None,
-    /// The death of this process, and that of the machine a moment later: what is written is synced within
-    /// a fifth of a second, while the run goes on.
+    /// A record survives the death of this process at once, and a crash of the machine a moment later: what is written is
+    /// synced within a fifth of a second, while the run goes on.
     #[default]
     Batch,
-    /// The death of the machine: a flush returns when it is synced.
+    /// A record survives a crash of the machine: a flush returns only after the sync.
     Each,
 }
 
-/// What was appended is written when it is as much as this, before anybody asks: memory that is handed back and
-/// forth costs more than the writes that it would save.
+/// The size at which appended records are written before a flush. With a larger buffer, memory that is allocated and
+/// freed again costs more than the saved writes.
 const BUFFER: usize = 1024 * 1024;
 
-/// So much of a journal is read at once, where all of it is.
+/// The size of the reads by which a whole journal is read.
 const CHUNK: usize = 256 * 1024;
 
-/// So often a lock is tried that somebody else has: one who only looks has it for a microsecond.
+/// How often to try for a lock that is held. A process that only inspects a journal holds it for a microsecond.
 const LOCK_TRIES: u32 = 100;
 
-/// The writing end of a journal. Its calls wait for the disk.
+/// A journal that is open for writing. Its methods block on the disk.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
     durability: Durability,
-    /// What has been appended and not been written.
+    /// The records that were appended and are not in the file yet.
     buffer: Vec<u8>,
-    /// Something was written since the last flush.
+    /// Whether something was written since the last flush.
     unflushed: bool,
-    /// How many job records there are.
+    /// The number of job records in the journal.
     recorded: u64,
-    /// Jobs of items are recorded by their identities. A journal that began without goes on without: one job in two
-    /// records of different keys would count twice.
+    /// Whether jobs of items are recorded by their identities. A journal that began without identities continues without
+    /// them, because a job with two records under different keys would count twice.
     knows_identities: bool,
     syncer: Option<Syncer>,
     failure: Option<JournalError>,
 }
 
 impl Journal {
-    /// Begins a journal in a file that must not be there.
+    /// Creates a journal in a file that must not exist yet.
     pub fn create(
         path: impl AsRef<Path>,
         header: &Header,
@@ -145,7 +145,7 @@ impl Journal {
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
-            // Command lines, outputs and stderr are nobody else's business.
+            // Command lines and outputs may hold secrets, so only the owner may read them.
             .mode(0o600)
             .open(path)
             .map_err(|error| JournalError::io("create", path, error))?;
@@ -158,9 +158,9 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with a journal: reads it, cuts off an unfinished last line, and notes that it goes on.
+    /// Reopens a journal to continue its run: reads it, cuts off an unfinished last line, and records the resumption.
     ///
-    /// `about` is what the caller has to say about this part of the run, as a command line.
+    /// `about` is what the caller wants to record about this part of the run, such as its command line.
     pub fn resume(
         path: impl AsRef<Path>,
         now: SystemTime,
@@ -169,7 +169,7 @@ impl Journal {
     ) -> Result<(Self, History), JournalError> {
         let path = path.as_ref();
         let failed = |action| move |error| JournalError::io(action, path, error);
-        // Locked first, so that nobody writes what is read.
+        // The lock comes before the read, so that no other process appends to what is read.
         let file = open_locked(path, OpenOptions::new().append(true))?;
         let mut journal = Self::new(path, file, durability, Vec::new(), 0)?;
         let history = History::load(path)?;
@@ -186,7 +186,7 @@ impl Journal {
         Ok((journal, history))
     }
 
-    /// The journal in a file of which this process has the lock.
+    /// Makes a journal of a file whose lock this process holds.
     fn new(
         path: &Path,
         file: File,
@@ -208,12 +208,12 @@ impl Journal {
         })
     }
 
-    /// Where it is.
+    /// The path of the journal.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes note of a job's outcome, for the next flush.
+    /// Appends the outcome of a job. It is in the file after the next flush.
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
@@ -227,7 +227,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes note, for the next flush, that the outcomes of these jobs may be wrong: a run that goes on does them again.
+    /// Appends that the outcomes of these jobs may be wrong, so that a run that resumes this one does them again. It is in
+    /// the file after the next flush.
     pub fn suspect(&mut self, ids: &[JobKey]) -> Result<(), JournalError> {
         self.check()?;
         record::write_suspect(&mut self.buffer, self.recorded, ids)?;
@@ -237,7 +238,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Returns when all that was appended is as durable as was asked.
+    /// Writes all appended records, and returns when they are as durable as the journal's [`Durability`] says.
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.check()?;
         if !self.buffer.is_empty() {
@@ -248,13 +249,13 @@ impl Journal {
         }
         let flushed = match (self.durability, &self.syncer) {
             (Durability::Each, _) => self.sync(),
-            (_, Some(syncer)) => syncer.written(),
+            (_, Some(syncer)) => syncer.notify_written(),
             (_, None) => Ok(()),
         };
         self.keep(flushed)
     }
 
-    /// Writes what has been appended into the file.
+    /// Writes the buffer to the file.
     fn write(&mut self) -> Result<(), JournalError> {
         let written = self
             .file
@@ -266,25 +267,26 @@ impl Journal {
         self.keep(written)
     }
 
-    /// Notes that the run came to its end, and what came of it, and [saves](Self::save) it.
+    /// Records that the run has ended, with its summary, and [saves](Self::save) the journal.
     pub fn end(&mut self, now: SystemTime, summary: &Summary) -> Result<(), JournalError> {
         self.check()?;
         record::write_ended(&mut self.buffer, self.recorded, now, summary)?;
         self.save()
     }
 
-    /// Writes what is left, and syncs it unless nothing is to be synced at all.
+    /// Writes all appended records, and syncs them unless the durability is [`Durability::None`].
     ///
-    /// Dropping the journal does the same, but cannot say what went wrong.
+    /// Dropping the journal does the same, but cannot report errors.
     pub fn save(&mut self) -> Result<(), JournalError> {
         self.flush()?;
         match self.durability {
             Durability::None | Durability::Each => Ok(()),
             Durability::Batch => {
                 let synced = self.sync();
-                // The system says once that a sync went wrong, to whoever of the two asked.
-                let settled = self.syncer.as_ref().map_or(Ok(()), Syncer::settle);
-                self.keep(synced.and(settled))
+                // The system reports a failed write-back to only one of two syncs, so the background sync has to end before
+                // this one's result can be trusted.
+                let idle = self.syncer.as_ref().map_or(Ok(()), Syncer::wait_idle);
+                self.keep(synced.and(idle))
             }
         }
     }
@@ -310,12 +312,13 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         if self.failure.is_none() {
-            // What was appended and never flushed was promised to nobody.
+            // A failure is ignored here: a record that was never flushed was never promised to be durable.
             let _ = self.flush();
         }
-        // Its last sync comes before the lock goes.
+        // The syncer's last sync has to come before the lock is released.
         self.syncer = None;
-        // Closing the file would do, were it not for children that were forked and have not closed it yet.
+        // Closing the file is not enough: a child that was forked and has not executed its program yet still shares the
+        // open file, and with it the lock.
         let _ = self.file.unlock();
     }
 }
@@ -335,15 +338,15 @@ fn syncer(
     }
 }
 
-/// Opens a journal and takes its lock, or says that somebody has it.
+/// Opens a journal and takes its lock. It fails with [`JournalError::InUse`] if another process holds the lock.
 fn open_locked(path: &Path, how: &OpenOptions) -> Result<File, JournalError> {
     for _ in 0..LOCK_TRIES {
         let file = how
             .open(path)
             .map_err(|error| JournalError::io("open", path, error))?;
         lock(path, &file)?;
-        // Between the two, its last owner may have put a compacted journal in its place, or somebody has removed it.
-        // What is written to a file without a name is lost, so it is opened anew.
+        // Between opening and locking, the last owner may have put a compacted journal in the place of this file, or another
+        // process may have removed it. Records that are written to a file without a name are lost, so it is opened again.
         if is_at(path, &file).map_err(|error| JournalError::io("open", path, error))? {
             return Ok(file);
         }
@@ -353,13 +356,13 @@ fn open_locked(path: &Path, how: &OpenOptions) -> Result<File, JournalError> {
     })
 }
 
-/// Whether a file that was opened is still the one of this name.
+/// Whether the file at this path is still the one that was opened.
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     let (opened, named) = (file.metadata()?, std::fs::metadata(path)?);
     Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
 }
 
-/// Takes the lock of a journal, or says that somebody has it.
+/// Takes the lock of a journal. It fails with [`JournalError::InUse`] if another process holds the lock.
 fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
@@ -373,7 +376,7 @@ fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
     })
 }
 
-/// A new file is there after a crash only if its folder was synced, too.
+/// Syncs the folder of a file. Without that, a new or renamed file may not be there after a crash of the machine.
 fn sync_folder_of(path: &Path) -> Result<(), JournalError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -382,7 +385,7 @@ fn sync_folder_of(path: &Path) -> Result<(), JournalError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .or_else(|error| match error.kind() {
-            // Some file systems have nothing to sync in a folder.
+            // Some file systems cannot sync folders, and there is nothing else to do on them.
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
             _ => Err(JournalError::io("sync", folder, error)),
         })

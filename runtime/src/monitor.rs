@@ -1,12 +1,13 @@
 //! Watches the machine, and decides when a run has to hold back new jobs.
 //!
-//! A [`Monitor`] takes a [`Reading`] at its own interval, off the run's loop. What follows from a reading is
-//! decided by two values without a clock: [`Warnings`] says when memory or processors run short, and the
-//! [`Gate`] of an [`Admission`] whether new jobs may start. Both have a margin between the level at which
-//! they speak and the one at which they fall silent, so that nothing flickers around a limit.
+//! A [`Monitor`] takes a [`Reading`] at its own interval, outside of the run's loop. Two values without a clock decide
+//! what follows from a reading. [`Warnings`] says when memory or processors run short, and the [`AdmissionGate`] of an
+//! [`Admission`] says whether new jobs may start. Both have a margin between the level at which they begin to object and
+//! the level at which they stop, so that a value that varies around a limit does not make them change their mind at
+//! every reading.
 //!
-//! What is free is what may be used: in a container it is what the control group leaves, not what the
-//! machine has. Page cache counts as free in both, since the system takes it back when it is needed.
+//! Free memory is memory that ratchet may use: in a container it is what the control group leaves, not what the machine
+//! has. Page cache counts as free in both, since the system takes it back when it is needed.
 
 mod admission;
 mod cgroup;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-pub use admission::{Admission, Admit, Gate, Shortage};
+pub use admission::{Admission, AdmissionGate, Admit, Shortage};
 pub use sampler::Sampler;
 pub use warnings::{Resource, Warning, Warnings};
 
@@ -29,8 +30,8 @@ pub struct Reading {
     pub memory_total: u64,
     /// How many bytes of memory are free, or could be freed at once.
     pub memory_available: u64,
-    /// How much of the processors is used, in percent of what may be used. The first reading has no figure, since that takes
-    /// two.
+    /// How much of the processors is used, in percent of what may be used. The first reading has no figure, because usage is
+    /// computed from two readings.
     pub cpu_percent: Option<f64>,
     /// How many processes ran or wanted to, on average over the last minute.
     pub load: f64,
@@ -80,7 +81,7 @@ pub enum MonitorError {
 
 /// Takes readings; the [`Sampler`] takes real ones.
 pub trait Probe: Send + 'static {
-    /// Takes a reading. It may block on the system.
+    /// Takes a reading. The call may block.
     fn read(&mut self) -> Reading;
 }
 
@@ -88,11 +89,11 @@ pub trait Probe: Send + 'static {
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Sampler, Warnings};
+/// use ratchet_runtime::monitor::{Admission, Admit, AdmissionGate, Monitor, Sampler, Warnings};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut warnings = Warnings::default();
-/// let mut gate = Gate::new(Admission { memory_free: Some(2 << 30), ..Admission::default() });
+/// let mut gate = AdmissionGate::new(Admission { memory_free: Some(2 << 30), ..Admission::default() });
 /// let monitor = Monitor::new(Sampler::new()?, Duration::from_secs(1))?;
 /// monitor
 ///     .watch(|reading| {
@@ -129,16 +130,18 @@ impl<P: Probe> Monitor<P> {
         Ok(Self { probe, interval })
     }
 
-    /// Takes readings for ever, the first one at once. Each is taken on a thread of its own, because it may block.
-    /// Dropping the future ends it. It ends by itself only when the probe has panicked.
+    /// Takes readings until the future is dropped, the first one at once. Each reading is taken on a thread of its own,
+    /// because it may block. The future ends by itself only if the probe panics.
     pub async fn watch(self, mut on_reading: impl FnMut(&Reading)) {
         let mut probe = self.probe;
         let mut ticks = interval(self.interval);
-        // A machine that is too busy to be looked at is not to be looked at more often afterwards.
+        // On a machine that is too busy to be read in time, missed readings are not made up for, since they would make it
+        // busier.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // A thread a reading: there is one in many seconds, and one that cannot be had is had the next time.
+            // A new thread for each reading is cheap enough, since readings are rare. If the system has no thread to give,
+            // the next tick tries again; the probe is handed over in a slot, so that it is not lost with the closure.
             let (tell, told) = tokio::sync::oneshot::channel();
             let given = Arc::new(Mutex::new(Some(probe)));
             let taken = Arc::clone(&given);
@@ -152,7 +155,7 @@ impl<P: Probe> Monitor<P> {
                     }
                 });
             if let Err(error) = looking {
-                tracing::warn!(%error, "the machine is looked at later: there is no thread for it");
+                tracing::warn!(%error, "could not start a thread to read memory and load of the machine; trying again at the next interval");
                 match take(&given) {
                     Some(back) => probe = back,
                     None => return,
@@ -163,14 +166,17 @@ impl<P: Probe> Monitor<P> {
                 probe = back;
                 on_reading(&reading);
             } else {
-                tracing::error!("the machine is not watched any more: its probe has panicked");
+                tracing::error!(
+                    "the probe that reads memory and load of the machine panicked; the machine is not monitored any more"
+                );
                 return;
             }
         }
     }
 }
 
-/// The lock guards nothing but this.
+/// Takes the probe out of its slot. A poisoned lock is as good as any, since nothing runs while it is held that could
+/// leave the slot half changed.
 fn take<P>(probe: &Mutex<Option<P>>) -> Option<P> {
     probe.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_looks_at_its_own_interval_until_the_probe_fails() {
+    async fn a_monitor_takes_readings_at_its_interval_until_the_probe_panics() {
         let began = Instant::now();
         let mut seen = Vec::new();
         let monitor = Monitor::new(Counting(0), Duration::from_secs(3)).unwrap();
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn no_interval_is_refused() {
+    fn an_interval_of_zero_is_refused_by_a_monitor() {
         let refused = Monitor::new(Counting(0), Duration::ZERO).unwrap_err();
         assert!(
             refused.to_string().contains("200ms is the least"),
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn percentages_of_nothing_are_0() {
+    fn a_machine_without_memory_uses_0_percent_of_it() {
         assert!(Reading::default().memory_percent().abs() < 1e-9);
     }
 }

@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workers_answer_keeps_its_code_and_whether_to_retry() {
+    fn the_failure_of_a_worker_keeps_its_code_and_whether_to_retry() {
         let error = TaskError::new("not_found", "no such file").retryable(false);
         let failure = Failure::from(error);
         assert_eq!((failure.class, failure.retryable), (Class::Task, false));

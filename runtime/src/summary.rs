@@ -1,13 +1,13 @@
-//! What came of a run, in figures.
+//! Figures about a run: how many jobs ended how, and how long they took.
 //!
-//! Three views of the same counting. [`Tally`] counts while the run goes on and becomes a [`Summary`] at its
-//! end; [`LiveStats`] adds what only makes sense while it goes on, as its pace now and when it may end;
-//! [`Results`] answers questions about outcomes that somebody has collected.
+//! There are three views of the same counting. [`Tally`] counts while the run goes on and becomes a [`Summary`] at its
+//! end. [`LiveStats`] adds what only makes sense during the run, such as its present speed and the time that is left.
+//! [`Results`] answers questions about outcomes that a caller has collected.
 //!
-//! What is counted where: a job counts once, under the status it ended with. *Failed*, in the plural sense
-//! of a rate, are those that failed, timed out or crashed; cancelled and skipped jobs are neither successes
-//! nor failures. Retries are attempts beyond the first one. Times are of jobs that ran: a cached result, a
-//! skipped job and one that was cancelled while it waited have none, and would only make a run look quick.
+//! A job counts once, under the status that it ended with. *Failures*, as in the failure rate, are jobs that failed,
+//! timed out or crashed. Cancelled and skipped jobs are neither successes nor failures. Retries are attempts beyond the
+//! first one. Times are those of jobs that ran. A cached result, a skipped job and a job that was cancelled while it
+//! waited have no run time and are left out, because they would make a run look faster than it was.
 
 mod durations;
 mod live;
@@ -30,25 +30,25 @@ pub use tally::Tally;
 use crate::breaker::BreakerReport;
 use crate::outcome::{Milliseconds, Status};
 
-/// How many jobs ended how.
+/// How many jobs ended with each status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// They did what they should.
+    /// Jobs that gave a result.
     pub succeeded: u64,
-    /// They came to nothing.
+    /// Jobs that were refused, could not be started, or ran and failed.
     pub failed: u64,
-    /// They took too long.
+    /// Jobs that took longer than they may.
     pub timed_out: u64,
-    /// Their workers died.
+    /// Jobs whose last attempt took its worker, or a closure, down.
     pub crashed: u64,
-    /// Nobody wanted them any more.
+    /// Jobs that were stopped, alone or with their run, before they had ended.
     pub cancelled: u64,
-    /// A job they need did not succeed.
+    /// Jobs that never started because a job that they need did not succeed.
     pub skipped: u64,
 }
 
 impl Counts {
-    /// Counts one more.
+    /// Counts one more job of this status.
     pub fn add(&mut self, status: Status) {
         *match status {
             Status::Succeeded => &mut self.succeeded,
@@ -60,7 +60,7 @@ impl Counts {
         } += 1;
     }
 
-    /// How many there are of a status.
+    /// The number of jobs of this status.
     pub fn of(&self, status: Status) -> u64 {
         match status {
             Status::Succeeded => self.succeeded,
@@ -72,70 +72,70 @@ impl Counts {
         }
     }
 
-    /// Those that were done, well or not: a job that was cancelled or skipped took no work.
+    /// The number of jobs that were worked on to their end: those that succeeded, failed, timed out or crashed.
     pub fn done(&self) -> u64 {
         self.succeeded + self.failures()
     }
 
-    /// All of them.
+    /// The number of all jobs that ended.
     pub fn total(&self) -> u64 {
         Status::ALL.iter().map(|status| self.of(*status)).sum()
     }
 
-    /// Those that failed, timed out or crashed.
+    /// The number of jobs that failed, timed out or crashed.
     pub fn failures(&self) -> u64 {
         self.failed + self.timed_out + self.crashed
     }
 
-    /// How many of a hundred succeeded; 0 if there are none at all.
+    /// The share of jobs that succeeded, in percent; 0 if no job ended.
     pub fn success_rate(&self) -> f64 {
         percent(self.succeeded, self.total())
     }
 
-    /// How many of a hundred failed, timed out or crashed; 0 if there are none at all.
+    /// The share of jobs that failed, timed out or crashed, in percent; 0 if no job ended.
     pub fn failure_rate(&self) -> f64 {
         percent(self.failures(), self.total())
     }
 }
 
-/// What came of a run.
+/// The figures of a run that has ended.
 ///
-/// Serialised, it is the `summary` of a report; times are milliseconds.
+/// Serialised, it is the `summary` of a report. Its times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many jobs ended.
     pub total: u64,
-    /// How they ended.
+    /// How many of them ended with each status.
     #[serde(flatten)]
     pub counts: Counts,
-    /// How many of those that succeeded did so with an earlier result.
+    /// How many of the jobs that succeeded used an earlier result and did not run.
     pub cached: u64,
     /// How many attempts there were beyond the first of each job.
     pub retries: u64,
-    /// How long it took.
+    /// How long the run took.
     #[serde(rename = "elapsed_ms", with = "milliseconds")]
     pub elapsed: Duration,
-    /// How many jobs were done in a second. Those that were cancelled or skipped do not count.
+    /// How many jobs were done per second. Jobs that were cancelled or skipped do not count.
     pub throughput: f64,
-    /// How many of a hundred succeeded; 0 if there were none at all.
+    /// The share of jobs that succeeded, in percent; 0 if there were no jobs.
     pub success_rate: f64,
-    /// How many of a hundred failed, timed out or crashed; 0 if there were none at all.
+    /// The share of jobs that failed, timed out or crashed, in percent; 0 if there were no jobs.
     pub failure_rate: f64,
-    /// How long last attempts ran; nothing if none did.
+    /// How long the last attempt at each job ran. It is absent if no job ran.
     #[serde(rename = "run_ms", default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Spread>,
-    /// How long those waited; nothing if none ran.
+    /// How long the jobs that ran had waited. It is absent if no job ran.
     #[serde(rename = "queue_ms", default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Spread>,
-    /// How many attempts ran at once at the most.
+    /// The highest number of attempts that ran at the same time.
     pub peak_concurrency: u64,
-    /// How many workers were started in the place of one that had failed.
+    /// How many workers were started to replace one that had failed.
     pub worker_restarts: u64,
-    /// Jobs that count as succeeded and whose results may be wrong: the filter that gave them proved to be out of
-    /// step after they were reported.
+    /// The jobs that count as succeeded although their results may be wrong, because the filter that gave these results
+    /// proved to be out of step after they were reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspects: Vec<JobKey>,
-    /// What the breakers did that have opened.
+    /// A report for each breaker that opened during the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<BreakerReport>,
     /// How many retries were not made because the retry budget was used up.
@@ -152,13 +152,13 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Summary {
-    /// Whether nothing came to anything but success, and no result is in doubt.
+    /// Whether every job succeeded and no result is suspect.
     pub fn all_successful(&self) -> bool {
         self.counts.succeeded == self.total && self.suspects.is_empty()
     }
 }
 
-/// The share of a total in percent; 0 of nothing.
+/// The share that a part has of a total, in percent; 0 if the total is 0.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
 fn percent(part: u64, total: u64) -> f64 {
     if total == 0 {
@@ -167,7 +167,7 @@ fn percent(part: u64, total: u64) -> f64 {
     part as f64 / total as f64 * 100.0
 }
 
-/// How many a second; 0 in no time.
+/// The number per second; 0 if no time has passed.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
 fn per_second(count: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() {
@@ -176,7 +176,7 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
-/// Durations as milliseconds, to the microsecond.
+/// Serialises durations as milliseconds with three decimal places.
 mod milliseconds {
     use super::{Deserialize, Deserializer, Duration, Milliseconds, Serialize, Serializer};
 

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use ratchet_caching::Clock;
-use ratchet_runtime::event::{Event, Record};
+use ratchet_runtime::event::{Event, EventRecord};
 use ratchet_runtime::process::{suspend_while, working_now};
 use ratchet_runtime::{Executor, Job, Payload, Sink, Terms};
 use tokio::sync::Notify;
@@ -37,7 +37,7 @@ impl Clock for TimeOfDay {
 struct Times(Arc<Mutex<Vec<(u64, Event)>>>);
 
 impl Sink for Times {
-    fn on(&mut self, record: &Record) {
+    fn on(&mut self, record: &EventRecord) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         times.push((record.at_ms, record.event.clone()));
     }

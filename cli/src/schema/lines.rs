@@ -1,6 +1,6 @@
 //! The schemas of the lines that ratchet writes: results and events.
 
-use ratchet_runtime::event::Record;
+use ratchet_runtime::event::EventRecord;
 use ratchet_runtime::{BreakerState, Class, Outcome, Status};
 use serde_json::{Map, Value, json};
 
@@ -153,7 +153,7 @@ pub(crate) fn events() -> Value {
         "title": "A line of a ratchet event log",
         "type": "object",
         "properties": {
-            "v": {"const": Record::VERSION},
+            "v": {"const": EventRecord::VERSION},
             "at_ms": {"type": "integer", "minimum": 0, "description": "Milliseconds since the Unix epoch."},
         },
         "required": ["v", "at_ms", "event"],

@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ratchet_runtime::event::{Event, Record, WorkerNews};
+use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{
     AttemptDetail, AttemptEnd, Attempts, Blocker, Class, Failure, Outcome, Payload, SlotNumber,
@@ -457,8 +457,8 @@ fn events_as_they_are_written_are_valid() {
             percent: 93.5,
         },
     ];
-    let record = |event| Record {
-        v: Record::VERSION,
+    let record = |event| EventRecord {
+        v: EventRecord::VERSION,
         at_ms: 1,
         event,
     };

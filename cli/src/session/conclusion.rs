@@ -1,7 +1,7 @@
 //! The end of a run: its last messages, the end of its record, and its exit code.
 
 use ratchet_runtime::Stopped;
-use ratchet_runtime::journal::Pruned;
+use ratchet_runtime::journal::PrunedRun;
 
 use super::console::Console;
 use super::delivery::DeliveryResult;
@@ -143,7 +143,7 @@ fn stopped_by(cause: &str, rerun: Option<&str>) -> String {
 }
 
 /// Names the runs that were removed although they could have been resumed.
-fn describe_pruned(pruned: &[Pruned]) -> Option<String> {
+fn describe_pruned(pruned: &[PrunedRun]) -> Option<String> {
     /// How many runs are named.
     const NAMED: usize = 10;
     let resumable = pruned.iter().filter(|run| run.was_resumable);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn only_runs_that_could_be_resumed_are_named_and_not_all_of_many() {
-        let pruned = |was_resumable| Pruned {
+        let pruned = |was_resumable| PrunedRun {
             id: RunId::at(SystemTime::UNIX_EPOCH),
             was_resumable,
         };

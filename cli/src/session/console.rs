@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::Sink;
-use ratchet_runtime::event::Record;
+use ratchet_runtime::event::EventRecord;
 use ratchet_runtime::process::working_now;
 use tokio::sync::oneshot;
 
@@ -310,7 +310,7 @@ fn now() -> Instant {
 }
 
 impl Sink for Console {
-    fn on(&mut self, record: &Record) {
+    fn on(&mut self, record: &EventRecord) {
         let mut state = self.0.state();
         if let Some(text) = state.progress.observe(&record.event, now()) {
             state.push(text.as_bytes(), WAITING_BYTES);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
-use ratchet_runtime::monitor::{Admission, Admit, Gate, Monitor, Probe, Sampler};
+use ratchet_runtime::monitor::{Admission, AdmissionGate, Admit, Monitor, Probe, Sampler};
 use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
 use ratchet_runtime::{
     Executor, ExecutorBuilder, Limit, Ordering, RunHandle, Service, TaskName, Work,
@@ -139,7 +139,7 @@ pub(super) fn watch_machine(
 ) -> Result<(), CliError> {
     let monitor = Monitor::new(sampler, SAMPLE_INTERVAL)
         .map_err(|error| CliError::internal("the machine cannot be watched").because(error))?;
-    let mut gate = Gate::new(admission);
+    let mut gate = AdmissionGate::new(admission);
     handle.hold(Some("memory and load are being measured".to_owned()));
     tokio::spawn(monitor.watch(move |reading| {
         let running = handle.status().running as u64;

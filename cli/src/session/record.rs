@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{JournalError, Pruned, Retention, Source};
+use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, Source};
 use ratchet_runtime::{History, Journal, RunId, RunStore, Summary};
 
 use super::options::RunOptions;
@@ -118,7 +118,7 @@ impl RunRecord {
         is_done: bool,
         gone: u64,
         retention: &Retention,
-    ) -> Result<Vec<Pruned>, JournalError> {
+    ) -> Result<Vec<PrunedRun>, JournalError> {
         let is_done = is_done && (self.stdin.is_none() || gone == 0);
         if summary.total == 0 && !self.is_resumed {
             drop(self.journal);

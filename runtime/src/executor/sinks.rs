@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::attempt::panic_message;
-use crate::event::{Event, Record};
+use crate::event::{Event, EventRecord};
 use crate::timestamp::Timestamp;
 
 /// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
@@ -26,7 +26,7 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 /// of all, and is told how many. One that panics is named in the log and sees nothing more.
 pub trait Sink: Send {
     /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
-    fn on(&mut self, record: &Record);
+    fn on(&mut self, record: &EventRecord);
 
     /// So many records were dropped before the next one, because it was too slow for them.
     fn missed(&mut self, count: u64) {
@@ -60,7 +60,7 @@ struct Backlog {
 
 #[derive(Default)]
 struct Records {
-    waiting: VecDeque<Arc<Record>>,
+    waiting: VecDeque<Arc<EventRecord>>,
     missed: u64,
     closed: bool,
 }
@@ -83,8 +83,8 @@ impl Sinks {
     }
 
     pub(super) fn tell(&self, event: Event, at: Timestamp) {
-        let record = Arc::new(Record {
-            v: Record::VERSION,
+        let record = Arc::new(EventRecord {
+            v: EventRecord::VERSION,
             at_ms: at.as_millis(),
             event,
         });
@@ -107,7 +107,7 @@ impl Sinks {
 }
 
 impl Backlog {
-    fn push(&self, record: Arc<Record>) {
+    fn push(&self, record: Arc<EventRecord>) {
         let mut records = self.lock();
         if records.closed {
             return;
@@ -131,7 +131,7 @@ impl Backlog {
     }
 
     /// What has come since; nothing after the end.
-    async fn next(&self) -> Option<(u64, VecDeque<Arc<Record>>)> {
+    async fn next(&self) -> Option<(u64, VecDeque<Arc<EventRecord>>)> {
         loop {
             {
                 let mut records = self.lock();

@@ -1,4 +1,4 @@
-//! Leaves out of a journal what no longer counts.
+//! Compacts a journal: removes the records that no longer count.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -15,11 +15,11 @@ use super::{CHUNK, Durability, Journal, lock, sync_folder_of, syncer};
 use crate::summary::Summary;
 
 impl Journal {
-    /// Rewrites the journal of a run that has [ended](Self::end), so that only the last outcome of each job is in it.
-    /// Says whether there was anything to leave out.
+    /// Rewrites the journal of a run that has [ended](Self::end), so that only the last outcome of each job is in it. Returns
+    /// whether there was anything to remove.
     ///
-    /// The new journal is written beside the old one and takes its place in one step, so whoever dies on the way
-    /// leaves one or the other. A damaged journal is left as it is: what is wrong with it is for people to see.
+    /// The new journal is written beside the old one and replaces it by a rename, so a crash leaves the old journal or the new
+    /// one. A damaged journal is left as it is, so that people can still see what is wrong with it.
     pub fn compact(&mut self) -> Result<bool, JournalError> {
         self.save()?;
         let history = History::load(&self.path)?;
@@ -30,23 +30,24 @@ impl Journal {
         if !history.has_superseded() {
             return Ok(false);
         }
-        let path = beside(&self.path);
+        let path = compacted_path(&self.path);
         let written = self.write_compacted(&path, &history, at, summary);
         let file = match written {
             Ok(Some(file)) => file,
             Ok(None) => {
-                remove(&path);
+                try_remove(&path);
                 return Ok(false);
             }
             Err(error) => {
-                remove(&path);
+                try_remove(&path);
                 return Err(error);
             }
         };
-        // Closing the old file lets go of its lock; whoever waited for that sees that the journal is another file.
+        // Closing the old file releases its lock. A process that waited for the lock checks that the file is still at its
+        // path (`open_locked`) and then opens the new one.
         self.file = file;
         self.recorded = history.jobs() as u64;
-        // The one that is replaced has the old file, in which nothing is left to sync.
+        // The replaced syncer has the old file, in which nothing is left to sync.
         match syncer(&self.path, &self.file, self.durability) {
             Ok(syncer) => self.syncer = syncer,
             Err(error) => self.keep(Err(error))?,
@@ -54,7 +55,7 @@ impl Journal {
         Ok(true)
     }
 
-    /// Writes the new journal and puts it in the place of the old one; nothing if a record is not what it should be.
+    /// Writes the new journal and replaces the old one by it. Returns `None` and replaces nothing if a record cannot be copied.
     fn write_compacted(
         &self,
         path: &Path,
@@ -63,15 +64,15 @@ impl Journal {
         summary: &Summary,
     ) -> Result<Option<File>, JournalError> {
         let failed = |action| move |error| JournalError::io(action, path, error);
-        // One may be there from a process that died on the way.
-        remove(path);
+        // A file of this name may be left from a process that died during a compaction.
+        try_remove(path);
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .mode(0o600)
             .open(path)
             .map_err(failed("create"))?;
-        // Nobody may go on with it before this process lets go of it.
+        // The new file has to be locked before it gets the journal's name, so that no other process opens it in between.
         lock(path, &file)?;
         let old =
             File::open(&self.path).map_err(|error| JournalError::io("open", &self.path, error))?;
@@ -91,7 +92,8 @@ impl Journal {
             .map_err(failed("write"))?;
         drop(output);
         if self.durability != Durability::None {
-            // Before it takes the place of one that is safe from a power cut.
+            // The content has to be on disk before the rename, or a crash could leave an empty file in the place of a journal
+            // that was safe.
             file.sync_all().map_err(failed("sync"))?;
         }
         fs::rename(path, &self.path).map_err(failed("rename"))?;
@@ -102,11 +104,11 @@ impl Journal {
     }
 }
 
-/// The last resumption: when it was, and what was said about it.
+/// When the run was last resumed, and what the caller recorded about that. `None` if it was never resumed.
 type LastResumption = Option<(SystemTime, Payload)>;
 
-/// Copies the header and the outcomes that count, and gives the last resumption; nothing if a record is not what it
-/// should be.
+/// Copies the header and the outcomes that count, and returns the last resumption. Returns `None` if a record is not what
+/// the history says it is.
 fn copy(
     input: &mut impl BufRead,
     output: &mut impl Write,
@@ -138,12 +140,12 @@ fn copy(
                 Ok(resumed) => last = Some(resumed),
                 Err(_) => return Ok(None),
             },
-            // It concerns the outcomes before it, so it keeps its place among them.
+            // The record concerns the outcomes before it, so it keeps its place among them.
             Ok(Record::Suspect { ids, .. }) => {
                 let ids: Vec<JobKey> = ids.iter().map(|id| JobKey::from(&**id)).collect();
                 record::write_suspect(&mut copied, n, &ids)?;
             }
-            // An outcome that was superseded, or an end after which the run went on.
+            // Superseded outcomes are dropped, and so are ends, since the last one is written anew.
             Ok(Record::Job(_) | Record::Ended { .. }) => {}
             Err(_) => return Ok(None),
         }
@@ -153,12 +155,12 @@ fn copy(
     Ok(counting.peek().is_none().then_some(last))
 }
 
-/// Where a journal is written anew.
-fn beside(path: &Path) -> PathBuf {
+/// The path at which the new journal is written.
+fn compacted_path(path: &Path) -> PathBuf {
     path.with_extension("compacted")
 }
 
-/// What cannot be removed is overwritten or refused by whoever needs its name.
-fn remove(path: &Path) {
+/// Removes a file if that is possible. The error is ignored: whoever needs the name next fails with an error of its own.
+fn try_remove(path: &Path) {
     let _ = fs::remove_file(path);
 }

@@ -1,4 +1,4 @@
-//! What a job amounts to, as a digest: by it a later run tells whether a job is still the same.
+//! A digest of what a job does, by which a resumed run tells whether the job has changed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::item::{JobIdentity, first_half, from_hex, to_hex};
 use crate::job::{Job, Work};
 use crate::os::ProcessConfig;
 
-/// Fields up to this size are put together before they are hashed: small updates cost the hasher more than
-/// copying them does.
+/// Fields are collected in a buffer of this size before they are hashed, because small updates cost the hasher more than
+/// copying does.
 const GATHERED: usize = 1024;
 
-/// A digest of all that a job does: its task and input, or its command with arguments, environment and
-/// folder; and its host.
+/// A digest of what a job does: of its task and input, or of its command with arguments, environment and folder, and of
+/// its host.
 ///
-/// The terms of a job (hint, timeouts, retries, priority) are not part of it: they say how it is done, not
-/// what. Inputs count byte for byte. A closure cannot be looked into, so all closures on one host are the
-/// same content; their ids tell them apart.
+/// The terms of a job (hint, timeouts, retries, priority) are not part of it, because they say how the job is done, not
+/// what it does. Inputs are compared byte for byte. The code of a closure cannot be hashed, so all closures on one host
+/// have the same content, and only their ids tell them apart.
 ///
 /// ```
 /// use ratchet_runtime::{Content, Job, Payload};
@@ -35,7 +35,7 @@ const GATHERED: usize = 1024;
 pub struct Content([u8; 16]);
 
 impl Content {
-    /// The content of a job.
+    /// Computes the content of a job.
     pub fn of(job: &Job) -> Self {
         let mut digest = Digest::new();
         match &job.work {
@@ -57,7 +57,7 @@ impl Content {
     }
 }
 
-/// The digest by which a job is found again: its identity, or that of its id where it has none.
+/// The key of a job in a journal: its identity, or the digest of its id if it has no identity.
 pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
     identity.map_or_else(
         || first_half(blake3::hash(id.as_bytes())),
@@ -65,11 +65,11 @@ pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
     )
 }
 
-/// Fields, each after its length, so that no two lists of them look the same.
+/// Hashes a list of fields. Each field is preceded by its length, so that no two different lists hash the same bytes.
 struct Digest {
     gathered: [u8; GATHERED],
     filled: usize,
-    /// Made when the fields outgrow what is gathered.
+    /// The hasher, which is made only when the fields do not fit into the buffer.
     hasher: Option<Box<Hasher>>,
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_job_does_counts() {
+    fn the_content_differs_for_jobs_that_do_different_things() {
         let clean = Environment::clean();
         let jobs = [
             task("t", "1"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_needs_and_terms_do_not_count() {
+    fn the_content_does_not_depend_on_ids_needs_and_terms() {
         let job = task("t", "1");
         let same = Job {
             id: "b".into(),
@@ -227,7 +227,7 @@ mod tests {
 
     /// What is gathered and what is hashed piece by piece come to the same.
     #[test]
-    fn any_size_is_hashed_whole() {
+    fn the_content_of_an_input_of_any_size_covers_all_of_it() {
         for size in [0, 1, GATHERED - 60, GATHERED - 20, GATHERED, 5 * GATHERED] {
             let input = Payload::from_text(&"x".repeat(size));
             let job = Job::task("a", "t", input.clone()).on_host("h");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_read_back_and_nothing_else_is_one() {
+    fn only_a_digest_of_32_small_hexadecimal_digits_is_read_back() {
         let content = Content::of(&task("t", "1"));
         assert_eq!(Content::from_hex(&content.to_string()), Some(content));
         for wrong in ["", "ab", &"A".repeat(32), &"g".repeat(32), &"é".repeat(16)] {

@@ -1,34 +1,34 @@
-//! Why a journal could not be written or read.
+//! The errors of journals and of the store of runs.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// So many runs are named where any of them may be meant.
+/// How many runs an error names of those that an ambiguous id may mean.
 const NAMED: usize = 5;
 
-/// Why a journal could not be written or read.
+/// The errors of journals and of the store of runs.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The system refused something.
+    /// An operation on a file or folder failed.
     #[error("could not {action} {}", path.display())]
     Io {
-        /// What was tried: `create`, `write`.
+        /// The operation, as a verb: `create`, `write`.
         action: &'static str,
-        /// With which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
-    /// The run goes on elsewhere, or is just being resumed there.
+    /// Another process holds the lock of the journal, because it runs or resumes the run.
     #[error("the journal {} is in use by another process", path.display())]
     InUse {
         /// The journal.
         path: PathBuf,
     },
-    /// The file is no journal, or its first line is damaged; nothing of it is used.
+    /// The file is no journal, or its first line is damaged. Nothing of it is used.
     #[error("{} is not a journal: {reason}", path.display())]
     NotAJournal {
         /// The file.
@@ -36,51 +36,51 @@ pub enum JournalError {
         /// What is wrong with its first line.
         reason: String,
     },
-    /// It was written by a newer version of this program.
+    /// The journal was written by a newer version of this program.
     #[error("the journal {} has version {version}, and {newest} is the newest that is understood here", path.display())]
     Version {
         /// The journal.
         path: PathBuf,
-        /// Its version.
+        /// The version of the journal.
         version: u32,
         /// The newest version that this program understands.
         newest: u32,
     },
-    /// A record that was there when the journal was loaded is not what it was.
+    /// A record has changed since the journal was loaded.
     #[error("the record at byte {offset} of {} was changed: {reason}", path.display())]
     Changed {
         /// The journal.
         path: PathBuf,
-        /// Where the record begins.
+        /// The byte at which the record begins.
         offset: u64,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         reason: String,
     },
-    /// An outcome, or what a caller has to say about a run, cannot be written as JSON.
+    /// A record cannot be written as JSON.
     #[error("could not write a record as JSON")]
     Unwritable(#[source] Arc<serde_json::Error>),
-    /// There is no such run.
+    /// No run has this id, or an id that begins with this text.
     #[error("there is no run `{wanted}` in {}", folder.display())]
     NoSuchRun {
-        /// What was asked for.
+        /// The id that was asked for.
         wanted: String,
-        /// Where it was looked for.
+        /// The folder of all runs.
         folder: PathBuf,
     },
-    /// Several runs begin like this.
-    #[error("`{wanted}` may be any of {} runs: {}", .matches.len(), some(.matches))]
+    /// The ids of several runs begin with this text.
+    #[error("`{wanted}` may be any of {} runs: {}", .matches.len(), first_few(.matches))]
     AmbiguousRun {
-        /// What was asked for.
+        /// The id that was asked for.
         wanted: String,
-        /// Which runs it may be.
+        /// The ids that begin with it.
         matches: Vec<String>,
     },
-    /// A text that is no run's id, nor the beginning of one.
+    /// The text can be neither the id of a run nor the beginning of one.
     #[error(
         "`{wanted}` is not the id of a run: they are made of digits and small letters without i, l, o and u"
     )]
     InvalidRun {
-        /// The text.
+        /// The text that was given as an id.
         wanted: String,
     },
 }
@@ -94,7 +94,7 @@ impl JournalError {
         }
     }
 
-    /// What the system said, if it said anything: a full disk or a read-only folder can be told by it.
+    /// The kind of the error, as of [`io::Error::kind`]. It tells a full disk or a read-only folder from other errors.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io { source, .. } => source.kind(),
@@ -120,8 +120,8 @@ impl From<JournalError> for io::Error {
     }
 }
 
-/// The first of them.
-fn some(runs: &[String]) -> String {
+/// The first few of these ids as text, with `..` if there are more.
+fn first_few(runs: &[String]) -> String {
     let named = runs[..runs.len().min(NAMED)].join(", ");
     let more = if runs.len() > NAMED { ", .." } else { "" };
     named + more

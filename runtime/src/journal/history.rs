@@ -1,4 +1,4 @@
-//! What a journal tells of a run.
+//! Reads a journal: what it records about a run.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,19 +11,19 @@ use ratchet_ipc::JobKey;
 use super::CHUNK;
 use super::content::{self, Content};
 use super::error::JournalError;
-use super::index::{Entry, Index};
+use super::index::{Index, IndexEntry};
 use super::record::{self, Header, Record, Unreadable};
-use super::scan::{Damage, Scanned, Scanner, Torn};
+use super::scan::{DamagedLine, Scanned, Scanner, TornLine};
 use crate::job::Job;
 use crate::outcome::{Class, Failure, Outcome, Status};
 use crate::summary::Summary;
 
-/// Of a journal full of damage, this much is told line by line.
+/// How many damaged lines are kept one by one; more are only counted.
 const DAMAGE_KEPT: usize = 100;
 
-/// What a journal tells of a run: for each job the last outcome that was recorded, with the content it had.
+/// What a journal records about a run: the last outcome of each job, and the content that the job had then.
 ///
-/// Forty bytes a job are kept; outcomes are read from the file again when they are asked for.
+/// Only forty bytes a job are kept in memory. Outcomes are read from the file again when they are asked for.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
@@ -31,34 +31,34 @@ pub struct History {
     header: Header,
     index: Index,
     recorded: u64,
-    /// Jobs of items are known by their identities, not by their ids.
+    /// Whether jobs of items are recorded by their identities, not by their ids.
     knows_identities: bool,
     end: u64,
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
     resumed_records: u32,
-    torn: Option<Torn>,
-    damage: Vec<Damage>,
+    torn: Option<TornLine>,
+    damage: Vec<DamagedLine>,
     damaged: u64,
 }
 
-/// An outcome that stands in a journal.
+/// A reference to an outcome in a journal. [`History::outcome`] reads the outcome itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedOutcome {
     /// How the job ended.
     pub status: Status,
-    /// What the job was then.
+    /// What the job did when it was recorded.
     pub content: Content,
     pub(super) number: usize,
-    /// Where its record begins; later outcomes have greater ones.
+    /// The byte at which the record begins. Outcomes that were recorded later have greater offsets.
     pub(super) offset: u64,
 }
 
 impl History {
-    /// Reads a journal, also one that is being written.
+    /// Reads a journal, even while another process writes it.
     ///
-    /// An unfinished last line is left out ([`torn`](Self::torn)), as is each line that is damaged
-    /// ([`damage`](Self::damage)); only the first line has to be whole.
+    /// An unfinished last line ([`torn`](Self::torn)) and damaged lines ([`damage`](Self::damage)) are left out. Only the first
+    /// line has to be whole.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
@@ -71,100 +71,100 @@ impl History {
         input.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut scanner = Scanner::new(BufReader::with_capacity(CHUNK, input));
         let header = read_header(path, &mut scanner)?;
-        let mut reading = Reading::default();
+        let mut reader = HistoryReader::default();
         while let Some(scanned) = scanner.next().map_err(failed)? {
-            reading.take(scanned);
+            reader.take(scanned);
         }
-        if !reading.suspects.is_empty() {
+        if !reader.suspects.is_empty() {
             let mut input = file.try_clone().map_err(failed)?;
             input.seek(SeekFrom::Start(0)).map_err(failed)?;
             let input = BufReader::with_capacity(CHUNK, input);
-            reading.mark_suspects(Scanner::new(input)).map_err(failed)?;
+            reader.mark_suspects(Scanner::new(input)).map_err(failed)?;
         }
         Ok(Self {
             path: path.to_path_buf(),
             file,
             header,
-            knows_identities: reading.entries.is_empty() || reading.knows_identities,
-            index: Index::new(reading.entries),
-            recorded: reading.recorded,
+            knows_identities: reader.entries.is_empty() || reader.knows_identities,
+            index: Index::new(reader.entries),
+            recorded: reader.recorded,
             end: scanner.end(),
-            ended: reading.ended,
-            resumed: reading.resumed,
-            resumed_records: reading.resumed_records,
-            torn: reading.torn,
-            damage: reading.damage,
-            damaged: reading.damaged,
+            ended: reader.ended,
+            resumed: reader.resumed,
+            resumed_records: reader.resumed_records,
+            torn: reader.torn,
+            damage: reader.damage,
+            damaged: reader.damaged,
         })
     }
 
-    /// What the run was begun with.
+    /// The first line of the journal: what the run was started with.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// How many jobs have an outcome.
+    /// The number of jobs that have an outcome.
     pub fn jobs(&self) -> usize {
         self.index.len()
     }
 
-    /// How many outcomes were recorded: a job that was done again has more than one.
+    /// The number of outcomes that were recorded. A job that was done again has more than one.
     pub fn recorded(&self) -> u64 {
         self.recorded
     }
 
-    /// When the run came to its end and what came of it; nothing if it was interrupted, or goes on.
+    /// When the run ended, and its summary. There is none if the run was interrupted or goes on.
     pub fn ended(&self) -> Option<(SystemTime, &Summary)> {
         self.ended.as_ref().map(|(at, summary)| (*at, &**summary))
     }
 
-    /// How often it was resumed.
+    /// How often the run was resumed.
     pub fn resumed(&self) -> u32 {
         self.resumed
     }
 
-    /// The unfinished last line, if there was one.
-    pub fn torn(&self) -> Option<Torn> {
+    /// The unfinished last line, if there is one.
+    pub fn torn(&self) -> Option<TornLine> {
         self.torn
     }
 
-    /// The damaged lines, the first hundred of them.
-    pub fn damage(&self) -> &[Damage] {
+    /// The first hundred damaged lines.
+    pub fn damage(&self) -> &[DamagedLine] {
         &self.damage
     }
 
-    /// How many lines are damaged, or missing.
+    /// The number of lines that are damaged, and of places where lines are missing.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// The outcome of a job that is known by its id, if one is recorded.
-    pub fn find(&self, id: &JobKey) -> Option<Recorded> {
+    /// Finds the last outcome of the job with this id.
+    pub fn find(&self, id: &JobKey) -> Option<RecordedOutcome> {
         self.find_key(content::key_of(id.as_str(), None))
     }
 
-    /// The outcome of a job, if one is recorded. One of an item is found wherever the item stands in its list.
-    pub fn find_job(&self, job: &Job) -> Option<Recorded> {
+    /// Finds the last outcome of a job. The job of an item is found even if the item has another place in its list now.
+    pub fn find_job(&self, job: &Job) -> Option<RecordedOutcome> {
         let identity = job.item.as_ref().map(|item| item.identity);
         let identity = identity.filter(|_| self.knows_identities);
         self.find_key(content::key_of(job.id.as_str(), identity))
     }
 
-    fn find_key(&self, key: [u8; 16]) -> Option<Recorded> {
+    fn find_key(&self, key: [u8; 16]) -> Option<RecordedOutcome> {
         let (number, entry) = self.index.find(key)?;
-        Some(Recorded::new(number, entry))
+        Some(RecordedOutcome::new(number, entry))
     }
 
-    /// Whether jobs of items are recorded by their identities. Those of versions that knew none are not.
+    /// Whether jobs of items are recorded by their identities. Journals of older versions have none.
     pub(super) fn knows_identities(&self) -> bool {
         self.knows_identities
     }
 
-    /// Reads an outcome from the file again.
-    pub fn outcome(&self, recorded: &Recorded) -> Result<Outcome, JournalError> {
+    /// Reads an outcome from the file. It fails if the file has changed since it was loaded.
+    pub fn outcome(&self, recorded: &RecordedOutcome) -> Result<Outcome, JournalError> {
         let mut line = Vec::new();
         let failed = |error| JournalError::io("read", &self.path, error);
-        let mut input = At {
+        let mut input = ReadAt {
             file: &self.file,
             offset: recorded.offset,
         };
@@ -177,7 +177,7 @@ impl History {
             .and_then(|(mut outcome, identity)| {
                 let found = self.find_key(content::key_of(outcome.id.as_str(), identity));
                 if found.is_some_and(|found| found.offset == recorded.offset) {
-                    // A result that was reported, and proved to be in doubt after that.
+                    // The record says that the job succeeded, and a later record says that this result is suspect.
                     if outcome.is_success() && recorded.status != Status::Succeeded {
                         outcome.result = Err(Box::new(suspect()));
                     }
@@ -189,36 +189,41 @@ impl History {
             })
     }
 
-    /// Every job's outcome, in the order in which they were recorded.
+    /// Reads the last outcome of each job, in the order in which they were recorded.
     pub fn outcomes(&self) -> impl Iterator<Item = Result<Outcome, JournalError>> {
         let entries = self.index.entries().iter().enumerate();
-        let mut recorded: Vec<Recorded> = entries
-            .map(|(number, entry)| Recorded::new(number, entry))
+        let mut recorded: Vec<RecordedOutcome> = entries
+            .map(|(number, entry)| RecordedOutcome::new(number, entry))
             .collect();
-        // So the file is read from its beginning to its end, too.
+        // The file is then also read from its beginning to its end, which is faster than jumping.
         recorded.sort_unstable_by_key(|recorded| recorded.offset);
         recorded.into_iter().map(|recorded| self.outcome(&recorded))
     }
 
-    /// The outcome with this number, of [`jobs`](Self::jobs).
-    pub(super) fn numbered(&self, number: usize) -> Option<Recorded> {
+    /// The outcome at this position of the index, which has [`jobs`](Self::jobs) positions.
+    pub(super) fn numbered(&self, number: usize) -> Option<RecordedOutcome> {
         let entry = self.index.entries().get(number)?;
-        Some(Recorded::new(number, entry))
+        Some(RecordedOutcome::new(number, entry))
     }
 
-    /// Whether records are in it that no longer count, or several resumptions that one record could stand for.
+    /// Whether compaction would remove anything: outcomes that were superseded, or more than one record of a resumption.
     pub(super) fn has_superseded(&self) -> bool {
         self.recorded > self.index.len() as u64 || self.resumed_records > 1
     }
 
-    /// Where the records begin that count, in the order of the file: the last one of each job.
+    /// The offsets of the last record of each job, in the order of the file.
     pub(super) fn offsets(&self) -> Vec<u64> {
-        let mut offsets: Vec<u64> = self.index.entries().iter().map(Entry::offset).collect();
+        let mut offsets: Vec<u64> = self
+            .index
+            .entries()
+            .iter()
+            .map(IndexEntry::offset)
+            .collect();
         offsets.sort_unstable();
         offsets
     }
 
-    /// Where the last whole line ends.
+    /// The byte at which the last whole line ends.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -232,8 +237,8 @@ impl History {
     }
 }
 
-impl Recorded {
-    fn new(number: usize, entry: &Entry) -> Self {
+impl RecordedOutcome {
+    fn new(number: usize, entry: &IndexEntry) -> Self {
         Self {
             status: entry.status(),
             content: entry.content(),
@@ -243,7 +248,7 @@ impl Recorded {
     }
 }
 
-/// What the result of a job counts as whose filter proved to be out of step after it was reported.
+/// The failure that replaces a result whose filter proved to be out of step after the result was reported.
 fn suspect() -> Failure {
     Failure::new(
         Class::Protocol,
@@ -251,7 +256,7 @@ fn suspect() -> Failure {
     )
 }
 
-/// The header of a journal, which has to be its first line.
+/// Reads the header of a journal, which has to be its first line.
 pub(super) fn read_header<R: BufRead>(
     path: &Path,
     scanner: &mut Scanner<R>,
@@ -283,33 +288,34 @@ pub(super) fn read_header<R: BufRead>(
     }
 }
 
-/// What has been read so far.
+/// Collects the records of a journal while its lines are read.
 #[derive(Default)]
-struct Reading {
-    entries: Vec<Entry>,
+struct HistoryReader {
+    entries: Vec<IndexEntry>,
     recorded: u64,
     knows_identities: bool,
-    /// Ids of jobs whose outcomes among the first so many entries may be wrong.
+    /// The ids of suspect jobs, each with the number of entries before the record that said so. Only these entries of the job
+    /// are suspect: an outcome after that record is that of a new attempt.
     suspects: HashMap<String, usize>,
-    /// A damaged line was left out since the last record, which may be the one that is missing.
+    /// Whether a damaged line was skipped since the last record. It may be the record that is missing.
     left_out: bool,
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
     resumed_records: u32,
-    torn: Option<Torn>,
-    damage: Vec<Damage>,
+    torn: Option<TornLine>,
+    damage: Vec<DamagedLine>,
     damaged: u64,
 }
 
-impl Reading {
+impl HistoryReader {
     fn take(&mut self, scanned: Scanned<'_>) {
         match scanned {
             Scanned::Torn(torn) => self.torn = Some(torn),
             Scanned::Damaged { damage, .. } => {
                 self.left_out = true;
-                // Whatever it was, something was written after the end.
+                // Whatever the line was, the run went on after its recorded end.
                 self.ended = None;
-                self.complain(damage);
+                self.note_damage(damage);
             }
             Scanned::Record {
                 offset,
@@ -323,7 +329,7 @@ impl Reading {
         self.ended = None;
         let n = match record {
             Record::Header(_) => {
-                return self.complain(Damage {
+                return self.note_damage(DamagedLine {
                     line,
                     offset,
                     reason: "a second header".to_owned(),
@@ -333,7 +339,7 @@ impl Reading {
                 let key = content::key_of(&entry.id, entry.identity);
                 self.knows_identities |= entry.identity.is_some();
                 self.entries
-                    .push(Entry::new(key, entry.content, entry.status, offset));
+                    .push(IndexEntry::new(key, entry.content, entry.status, offset));
                 self.recorded += 1;
                 entry.n
             }
@@ -354,7 +360,7 @@ impl Reading {
             }
         };
         if n > self.recorded && !self.left_out {
-            self.complain(Damage {
+            self.note_damage(DamagedLine {
                 line,
                 offset,
                 reason: format!("{} records before it are missing", n - self.recorded),
@@ -364,12 +370,12 @@ impl Reading {
         self.recorded = n.max(self.recorded);
     }
 
-    /// Has results that may be wrong count as failures.
+    /// Makes results that may be wrong count as failures.
     ///
-    /// A `suspect` record names ids, and entries are known by keys that may be made of identities instead. So the file
-    /// is read once more, from its beginning: its job records come in the order of the entries.
+    /// A `suspect` record names ids, but the keys of entries may be made from identities. So the file is read once more from
+    /// its beginning: its job records come in the order of the entries.
     fn mark_suspects<R: BufRead>(&mut self, mut scanner: Scanner<R>) -> io::Result<()> {
-        // Of a journal that is being written, the second look may see more than the first.
+        // If the journal is being written, this second read may find more records than the first.
         let mut entries = self.entries.iter_mut().enumerate();
         while let Some(scanned) = scanner.next()? {
             let Scanned::Record {
@@ -393,7 +399,7 @@ impl Reading {
         Ok(())
     }
 
-    fn complain(&mut self, damage: Damage) {
+    fn note_damage(&mut self, damage: DamagedLine) {
         self.damaged += 1;
         if self.damage.len() < DAMAGE_KEPT {
             self.damage.push(damage);
@@ -401,13 +407,13 @@ impl Reading {
     }
 }
 
-/// Reads a file from a place of its own, so that several can read it at once.
-struct At<'a> {
+/// Reads a file from an offset of its own, so that several readers can share one open file.
+struct ReadAt<'a> {
     file: &'a File,
     offset: u64,
 }
 
-impl Read for At<'_> {
+impl Read for ReadAt<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;

@@ -1,21 +1,21 @@
-//! Where in a journal each job's last record is, in forty bytes a job.
+//! An index of a journal: where each job's last record begins, in forty bytes a job.
 //!
-//! A map from ids to outcomes of ten million jobs would not fit into the memory of a laptop. Ids are kept
-//! as 128-bit digests, in one sorted list; the rest of a record stays in the file.
+//! A map from ids to the outcomes of ten million jobs would not fit into the memory of a laptop. So the index keeps ids as
+//! 128-bit digests in one sorted list, and the rest of a record stays in the file.
 
 use super::content::Content;
 use crate::outcome::Status;
 
-/// A job's last record.
+/// Where a job's record begins, with what a resumed run needs to decide about the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IndexEntry {
     id: [u8; 16],
     content: Content,
-    /// The record's offset, and its status in the lowest three bits.
+    /// The offset of the record, shifted by three bits, and the status of the outcome in the lowest three bits.
     place: u64,
 }
 
-impl Entry {
+impl IndexEntry {
     pub(super) fn new(id: [u8; 16], content: Content, status: Status, offset: u64) -> Self {
         let status = Status::ALL.iter().position(|other| *other == status);
         Self {
@@ -25,7 +25,7 @@ impl Entry {
         }
     }
 
-    /// Its result may be wrong, so it counts as failed.
+    /// Makes an outcome that may be wrong count as failed, so that the job is done again.
     pub(super) fn suspect(&mut self) {
         if self.status() == Status::Succeeded {
             *self = Self::new(self.id, self.content, Status::Failed, self.offset());
@@ -46,23 +46,23 @@ impl Entry {
     }
 }
 
-/// The first this many bits of an id, at the most, are looked up in a table of 256 KiB.
+/// How many bits of an id are looked up in a table at the most. With 16 bits the table takes 256 KiB.
 const PREFIX: u32 = 16;
 
-/// Entries by id.
+/// Finds the entry of a job by the digest of its id.
 #[derive(Debug)]
 pub(super) struct Index {
-    entries: Vec<Entry>,
-    /// Where the entries begin whose ids begin with these bits, and where the last of them end.
+    entries: Vec<IndexEntry>,
+    /// The position of the first entry for each prefix of ids, and at the end the number of all entries.
     begins: Vec<u32>,
-    /// How many of the first sixteen bits are not used: few entries need a small table.
+    /// How many of the first sixteen bits are not part of the prefix, so that few entries make a small table.
     shift: u32,
 }
 
 impl Index {
-    /// Keeps the last entry of each id.
-    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
-        // The later one of two first, because the first one stays.
+    /// Makes an index of the entry with the greatest offset of each id.
+    pub(super) fn new(mut entries: Vec<IndexEntry>) -> Self {
+        // Of several entries of one id the last one is sorted first, because `dedup_by_key` keeps the first.
         entries.sort_unstable_by_key(|entry| (entry.id, std::cmp::Reverse(entry.offset())));
         entries.dedup_by_key(|entry| entry.id);
         entries.shrink_to_fit();
@@ -88,8 +88,8 @@ impl Index {
         self.entries.len()
     }
 
-    /// The number and the entry of an id.
-    pub(super) fn find(&self, id: [u8; 16]) -> Option<(usize, &Entry)> {
+    /// Finds the entry of an id, with its position in [`entries`](Self::entries).
+    pub(super) fn find(&self, id: [u8; 16]) -> Option<(usize, &IndexEntry)> {
         let prefix = prefix(id, self.shift);
         let (begin, end) = (*self.begins.get(prefix)?, *self.begins.get(prefix + 1)?);
         let part = self.entries.get(begin as usize..end as usize)?;
@@ -97,7 +97,7 @@ impl Index {
         Some((begin as usize + found, part.get(found)?))
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[IndexEntry] {
         &self.entries
     }
 }
@@ -116,18 +116,18 @@ mod tests {
     use crate::job::Job;
 
     #[test]
-    fn an_entry_is_forty_bytes_and_keeps_its_parts() {
-        assert_eq!(size_of::<Entry>(), 40);
+    fn an_index_entry_takes_forty_bytes_and_keeps_its_parts() {
+        assert_eq!(size_of::<IndexEntry>(), 40);
         let content = Content::of(&Job::task("a", "t", ratchet_ipc::Payload::null()));
         for status in Status::ALL {
-            let entry = Entry::new([7; 16], content, status, 1 << 50);
+            let entry = IndexEntry::new([7; 16], content, status, 1 << 50);
             assert_eq!((entry.status(), entry.offset()), (status, 1 << 50));
         }
     }
 
     proptest! {
         #[test]
-        fn the_last_of_each_id_is_found(ids in prop::collection::vec((any::<u8>(), 0_u8..3), 0..200)) {
+        fn the_index_finds_the_last_entry_of_each_id(ids in prop::collection::vec((any::<u8>(), 0_u8..3), 0..200)) {
             let content = Content::of(&Job::task("a", "t", ratchet_ipc::Payload::null()));
             let mut expected = HashMap::new();
             let mut entries = Vec::new();
@@ -135,7 +135,7 @@ mod tests {
                 let mut id = [0; 16];
                 (id[0], id[15]) = (first, last);
                 expected.insert(id, offset as u64);
-                entries.push(Entry::new(id, content, Status::Succeeded, offset as u64));
+                entries.push(IndexEntry::new(id, content, Status::Succeeded, offset as u64));
             }
             let index = Index::new(entries);
             prop_assert_eq!(index.len(), expected.len());

@@ -1,4 +1,4 @@
-//! The journal as the ledger of an executor.
+//! Makes a journal the ledger of an executor.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,7 +24,7 @@ impl Ledger for Journal {
     }
 }
 
-/// A journal that its owner keeps a hand on, to note the end of the run.
+/// Shares a journal between the executor and its owner, who records the end of the run.
 impl Ledger for Arc<Mutex<Journal>> {
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         Ok(lock(self)?.append(job, outcome)?)
@@ -39,9 +39,9 @@ impl Ledger for Arc<Mutex<Journal>> {
     }
 }
 
-/// A journal is not gone on with after a panic in the middle of a record.
+/// Locks a journal. After a panic under the lock a record may be half written, so the journal is not used any more.
 fn lock(journal: &Mutex<Journal>) -> io::Result<MutexGuard<'_, Journal>> {
     journal
         .lock()
-        .map_err(|_| io::Error::other("whoever wrote the journal has panicked"))
+        .map_err(|_| io::Error::other("the thread that wrote the journal has panicked"))
 }

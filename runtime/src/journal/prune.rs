@@ -1,8 +1,8 @@
-//! Which runs are kept, and for how long.
+//! Decides which runs are kept, and removes the others.
 //!
-//! A run goes when nothing was written to it for too long. Where there are still too many runs, or they take too much
-//! room, the oldest of those that finished go: first those in which everything succeeded, then those in which
-//! something failed. A run that was interrupted goes by its age alone, and one that goes on never.
+//! A run is removed when nothing was written to it for too long. If there are still too many runs, or they take too much
+//! space, the oldest finished runs are removed: first those in which all jobs succeeded, then those in which some failed.
+//! An interrupted run is removed only because of its age, and a run that goes on is never removed.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -13,22 +13,22 @@ use super::error::JournalError;
 use super::run_id::RunId;
 use super::run_store::{RunState, RunStore};
 
-/// A folder without a journal may belong to a run that begins at this moment; after this long it does not.
+/// How old a folder without a journal has to be before it is removed. A younger one may belong to a run that begins now.
 const BEGINNING: Duration = Duration::from_hours(1);
 
-/// How much is kept of the runs that do not go on; nothing is no limit.
+/// The limits on the runs that are kept. A limit that is `None` does not apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// A run goes when nothing was written to it for so long.
+    /// A run is removed when nothing was written to it for this long.
     pub age: Option<Duration>,
-    /// How many runs there may be.
+    /// The highest number of runs.
     pub runs: Option<u64>,
-    /// How many bytes their journals may take together.
+    /// The highest number of bytes that all journals may take together.
     pub size: Option<u64>,
 }
 
 impl Default for Retention {
-    /// 30 days, 200 runs, 512 MiB.
+    /// Keeps 200 runs of at most 512 MiB for 30 days.
     fn default() -> Self {
         Self {
             age: Some(Duration::from_hours(30 * 24)),
@@ -38,102 +38,103 @@ impl Default for Retention {
     }
 }
 
-/// A run that was removed because of its age, or because there were too many.
+/// A run that was removed by [`RunStore::prune`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pruned {
-    /// Which run.
+pub struct PrunedRun {
+    /// The id of the run.
     pub id: RunId,
-    /// Whether it could still have been gone on with: it was interrupted, or some of its jobs did not succeed.
+    /// Whether the run could still have been resumed: it was interrupted, or some of its jobs did not succeed.
     pub was_resumable: bool,
 }
 
-/// What is to know of a run in order to decide whether it goes.
+/// What has to be known about a run in order to decide whether to remove it.
 #[derive(Debug, Clone, Copy)]
-struct StoredRun {
+struct PruneCandidate {
     id: RunId,
     size: u64,
     written: SystemTime,
-    standing: Standing,
+    rank: PruneRank,
 }
 
-/// How much would be lost with a run, the least first.
+/// How valuable a run is. Runs with the least rank are removed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum PruneRank {
     Succeeded,
     Failed,
-    /// Interrupted, or not to be read by this version.
+    /// The run was interrupted, or this version cannot read its journal.
     Unfinished,
     Running,
 }
 
 impl RunStore {
-    /// Removes the runs that are not kept, but not `current`; tells which these were.
+    /// Removes the runs that exceed the limits, but never `current`, and returns those that it removed.
     ///
-    /// One that cannot be removed stays, and does not keep the others from going.
+    /// A run that cannot be removed stays, and the others are removed nevertheless.
     pub fn prune(
         &self,
         retention: &Retention,
         now: SystemTime,
         current: RunId,
-    ) -> Result<Vec<Pruned>, JournalError> {
+    ) -> Result<Vec<PrunedRun>, JournalError> {
         let mut stored = Vec::new();
         for id in self.ids()? {
             match fs::metadata(self.journal(id)) {
-                Ok(journal) => stored.push(StoredRun {
+                Ok(journal) => stored.push(PruneCandidate {
                     id,
                     size: journal.len(),
                     written: journal.modified().unwrap_or(now),
-                    standing: Standing::Unfinished,
+                    rank: PruneRank::Unfinished,
                 }),
                 Err(error) if error.kind() == ErrorKind::NotFound => self.remove_unbegun(id, now),
-                // Whatever it is, it is not to be judged by its age or size.
+                // Its age and size are not known, so nothing can be decided about it.
                 Err(_) => {}
             }
         }
         if !retention.is_exceeded(&stored, now) {
-            // The usual case: no journal has to be opened.
+            // In the usual case no journal has to be opened, which keeps the start of a run fast.
             return Ok(Vec::new());
         }
         for run in &mut stored {
-            run.look(self);
+            run.read_rank(self);
         }
         let going = retention.choose(&stored, now, current);
         let removed = going.into_iter().filter(|run| match self.remove(run.id) {
             Ok(()) => true,
-            // Somebody goes on with it since a moment ago, or has removed it, too.
+            // Another process resumed or removed the run after it was inspected.
             Err(JournalError::InUse { .. } | JournalError::NoSuchRun { .. }) => false,
             Err(error) => {
-                tracing::warn!(%error, run = %run.id, "a run that is no longer kept is still there");
+                tracing::warn!(%error, run = %run.id, "could not remove a run that is no longer kept");
                 false
             }
         });
         Ok(removed.collect())
     }
 
-    /// Removes what is left of a run that died before it began.
+    /// Removes the folder of a run that died before its journal was created.
     fn remove_unbegun(&self, id: RunId, now: SystemTime) {
         let folder = self.folder_of(id);
         let made = fs::metadata(&folder).and_then(|folder| folder.modified());
         if made.is_ok_and(|made| is_older(made, BEGINNING, now)) {
-            // Only an empty one: whatever else is in it was not written by ratchet.
+            // `remove_dir` refuses a folder that is not empty, and ratchet did not write what is in it. The error is ignored,
+            // because the folder does no harm.
             let _ = fs::remove_dir(&folder);
         }
     }
 }
 
-impl StoredRun {
-    fn look(&mut self, store: &RunStore) {
-        self.standing = match store.run(self.id).state {
-            RunState::Running { .. } => Standing::Running,
-            RunState::Interrupted { .. } | RunState::Unreadable(_) => Standing::Unfinished,
-            RunState::Ended { summary, .. } if summary.all_successful() => Standing::Succeeded,
-            RunState::Ended { .. } => Standing::Failed,
+impl PruneCandidate {
+    fn read_rank(&mut self, store: &RunStore) {
+        self.rank = match store.run(self.id).state {
+            RunState::Running { .. } => PruneRank::Running,
+            RunState::Interrupted { .. } | RunState::Unreadable(_) => PruneRank::Unfinished,
+            RunState::Ended { summary, .. } if summary.all_successful() => PruneRank::Succeeded,
+            RunState::Ended { .. } => PruneRank::Failed,
         };
     }
 }
 
 impl Retention {
-    fn is_too_old(&self, run: &StoredRun, now: SystemTime) -> bool {
+    fn is_too_old(&self, run: &PruneCandidate, now: SystemTime) -> bool {
         self.age.is_some_and(|age| is_older(run.written, age, now))
     }
 
@@ -141,31 +142,31 @@ impl Retention {
         self.runs.is_some_and(|most| runs > most) || self.size.is_some_and(|most| size > most)
     }
 
-    /// Whether anything may have to go.
-    fn is_exceeded(&self, stored: &[StoredRun], now: SystemTime) -> bool {
+    /// Whether any limit is exceeded, so that runs may have to be removed.
+    fn is_exceeded(&self, stored: &[PruneCandidate], now: SystemTime) -> bool {
         let size = stored.iter().map(|run| run.size).sum();
         self.is_too_much(stored.len() as u64, size)
             || stored.iter().any(|run| self.is_too_old(run, now))
     }
 
-    fn choose(&self, stored: &[StoredRun], now: SystemTime, current: RunId) -> Vec<Pruned> {
+    fn choose(&self, stored: &[PruneCandidate], now: SystemTime, current: RunId) -> Vec<PrunedRun> {
         let mut going = Vec::new();
         let mut kept = Vec::new();
         let (mut runs, mut size) = (0, 0);
         for run in stored {
-            let may_go = run.id != current && run.standing != Standing::Running;
+            let may_go = run.id != current && run.rank != PruneRank::Running;
             if may_go && self.is_too_old(run, now) {
                 going.push(run.pruned());
                 continue;
             }
             runs += 1;
             size += run.size;
-            if may_go && run.standing != Standing::Unfinished {
+            if may_go && run.rank != PruneRank::Unfinished {
                 kept.push(run);
             }
         }
-        // The next to go is the last.
-        kept.sort_by_key(|run| Reverse((run.standing, run.id)));
+        // The next run to remove is the last one, so that it can be popped.
+        kept.sort_by_key(|run| Reverse((run.rank, run.id)));
         while self.is_too_much(runs, size)
             && let Some(run) = kept.pop()
         {
@@ -177,16 +178,16 @@ impl Retention {
     }
 }
 
-impl StoredRun {
-    fn pruned(&self) -> Pruned {
-        Pruned {
+impl PruneCandidate {
+    fn pruned(&self) -> PrunedRun {
+        PrunedRun {
             id: self.id,
-            was_resumable: self.standing != Standing::Succeeded,
+            was_resumable: self.rank != PruneRank::Succeeded,
         }
     }
 }
 
-/// What is in the future, by a clock that was set back since, is not old.
+/// Whether a moment is longer ago than `age`. A moment in the future, by a clock that was set back since, is not.
 fn is_older(then: SystemTime, age: Duration, now: SystemTime) -> bool {
     now.duration_since(then).is_ok_and(|since| since > age)
 }
@@ -203,18 +204,21 @@ mod tests {
         SystemTime::UNIX_EPOCH + 20_000 * DAY
     }
 
-    fn stored(number: u32, days: u64, size: u64, standing: Standing) -> StoredRun {
-        let id = RunId::at(SystemTime::UNIX_EPOCH + (20_090 + number) * DAY);
-        let written = now() - u32::try_from(days).unwrap() * DAY;
-        StoredRun {
-            id,
-            size,
-            written,
-            standing,
-        }
+    /// Makes a run of each entry, which says how many days ago it was written, how large it is, and its rank. Later
+    /// entries have greater ids.
+    fn candidates(runs: impl IntoIterator<Item = (u32, u64, PruneRank)>) -> Vec<PruneCandidate> {
+        (1..)
+            .zip(runs)
+            .map(|(number, (days, size, rank))| PruneCandidate {
+                id: RunId::at(SystemTime::UNIX_EPOCH + (20_090 + number) * DAY),
+                size,
+                written: now() - days * DAY,
+                rank,
+            })
+            .collect()
     }
 
-    fn ids(chosen: &[Pruned]) -> Vec<RunId> {
+    fn ids(chosen: &[PrunedRun]) -> Vec<RunId> {
         chosen.iter().map(|run| run.id).collect()
     }
 
@@ -223,19 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_by_its_age_unless_it_goes_on_or_is_the_current_one() {
+    fn an_old_run_is_pruned_unless_it_goes_on_or_is_the_current_one() {
         let retention = Retention {
             runs: None,
             size: None,
             ..Retention::default()
         };
-        let runs = [
-            stored(1, 31, 1, Standing::Succeeded),
-            stored(2, 31, 1, Standing::Unfinished),
-            stored(3, 31, 1, Standing::Running),
-            stored(4, 31, 1, Standing::Succeeded),
-            stored(5, 29, 1, Standing::Succeeded),
-        ];
+        let runs = candidates([
+            (31, 1, PruneRank::Succeeded),
+            (31, 1, PruneRank::Unfinished),
+            (31, 1, PruneRank::Running),
+            (31, 1, PruneRank::Succeeded),
+            (29, 1, PruneRank::Succeeded),
+        ]);
         assert!(retention.is_exceeded(&runs, now()));
         let chosen = retention.choose(&runs, now(), runs[3].id);
         assert_eq!(ids(&chosen), [runs[0].id, runs[1].id]);
@@ -247,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_oldest_that_succeeded_go_first_and_interrupted_ones_stay() {
-        let runs = [
-            stored(1, 5, 10, Standing::Unfinished),
-            stored(2, 4, 10, Standing::Failed),
-            stored(3, 3, 10, Standing::Succeeded),
-            stored(4, 2, 10, Standing::Succeeded),
-            stored(5, 1, 10, Standing::Failed),
-        ];
+    fn of_too_many_runs_the_oldest_successful_ones_are_pruned_first_and_interrupted_ones_never() {
+        let runs = candidates([
+            (5, 10, PruneRank::Unfinished),
+            (4, 10, PruneRank::Failed),
+            (3, 10, PruneRank::Succeeded),
+            (2, 10, PruneRank::Succeeded),
+            (1, 10, PruneRank::Failed),
+        ]);
         let at_most = |runs, size| Retention {
             age: None,
             runs,
@@ -274,33 +278,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_stays_is_within_the_limits_or_may_not_go(
-            drawn in prop::collection::vec((0_u64..40, 0_u64..50, 0_usize..4), 0..40),
+        fn the_runs_that_are_kept_are_within_the_limits_or_must_not_be_pruned(
+            drawn in prop::collection::vec((0_u32..40, 0_u64..50, 0_usize..4), 0..40),
             age in prop::option::of(0_u32..40),
             most in prop::option::of(0_u64..40),
             size in prop::option::of(0_u64..1000),
         ) {
-            let standings =
-                [Standing::Succeeded, Standing::Failed, Standing::Unfinished, Standing::Running];
-            let runs: Vec<StoredRun> = (0..)
-                .zip(drawn)
-                .map(|(number, (days, size, standing))| {
-                    stored(number, days, size, standings[standing])
-                })
-                .collect();
+            let ranks =
+                [PruneRank::Succeeded, PruneRank::Failed, PruneRank::Unfinished, PruneRank::Running];
+            let runs =
+                candidates(drawn.into_iter().map(|(days, size, rank)| (days, size, ranks[rank])));
             let retention = Retention { age: age.map(|days| days * DAY), runs: most, size };
             let current = runs.last().map_or(nobody(), |run| run.id);
             let going = ids(&retention.choose(&runs, now(), current));
             prop_assert!(!going.contains(&current));
-            let stays: Vec<&StoredRun> =
+            let stays: Vec<&PruneCandidate> =
                 runs.iter().filter(|run| !going.contains(&run.id)).collect();
             let total = stays.iter().map(|run| run.size).sum();
-            let may_go = |run: &&&StoredRun| run.id != current && run.standing < Standing::Unfinished;
+            let may_go = |run: &&&PruneCandidate| run.id != current && run.rank < PruneRank::Unfinished;
             if retention.is_too_much(stays.len() as u64, total) {
                 prop_assert_eq!(stays.iter().filter(may_go).count(), 0);
             }
             for run in &runs {
-                if run.standing == Standing::Running {
+                if run.rank == PruneRank::Running {
                     prop_assert!(!going.contains(&run.id));
                 }
             }

@@ -1,4 +1,4 @@
-//! What of a run is still to be done.
+//! Decides which jobs of a run still have to be done when it is resumed.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use ratchet_ipc::JobKey;
 
 use super::content::Content;
 use super::error::JournalError;
-use super::history::{History, Recorded};
+use super::history::{History, RecordedOutcome};
 use super::record::Source;
 use crate::job::Job;
 use crate::outcome::Status;
@@ -15,7 +15,7 @@ use crate::outcome::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It has succeeded, and is the same: [`History::outcome`] has its result.
-    Skip(Recorded),
+    Skip(RecordedOutcome),
     /// It is to be done.
     Run(Why),
 }
@@ -36,15 +36,15 @@ pub enum Why {
 }
 
 impl History {
-    /// Whether a job with this id and content is done again, as far as the job alone tells; what it needs is
-    /// not looked at. `same_source` says that the jobs come from where the history's came from: one without an
-    /// outcome is then no new one, it did not end.
+    /// Decides whether a job with this id and content has to be done, without regard to the jobs that it needs. `same_source`
+    /// says that the jobs come from the same source as those of the history, so that a job without an outcome is not new but
+    /// did not end.
     pub fn decide(&self, id: &JobKey, content: Content, same_source: bool) -> Verdict {
-        judge(self.find(id), content, same_source)
+        decide(self.find(id), content, same_source)
     }
 }
 
-fn judge(found: Option<Recorded>, content: Content, same_source: bool) -> Verdict {
+fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -> Verdict {
     match found {
         None if same_source => Verdict::Run(Why::NotEnded),
         None => Verdict::Run(Why::New),
@@ -57,41 +57,38 @@ fn judge(found: Option<Recorded>, content: Content, same_source: bool) -> Verdic
     }
 }
 
-/// How the jobs of now differ from those of the history, counted.
+/// How many jobs are kept, and how many are done again for which reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Differences {
-    /// They have succeeded and are the same.
+    /// Jobs that are kept, because they have succeeded and have not changed.
     pub kept: u64,
-    /// The history does not know them.
+    /// Jobs that the history does not know.
     pub new: u64,
-    /// They did not end.
+    /// Jobs that had not ended.
     pub not_ended: u64,
-    /// They did not succeed.
+    /// Jobs that had failed.
     pub failed: u64,
-    /// They do something else now.
+    /// Jobs that do something else now.
     pub changed: u64,
-    /// They have succeeded, but a job that they need is done again.
+    /// Jobs that had succeeded and need a job that is done again.
     pub dependents: u64,
 }
 
-/// A bit for each job of a history.
+/// A set of jobs of a history, by their positions in its index: a bit for each job.
 #[derive(Debug)]
-struct Marks(Vec<u64>);
+struct JobSet(Vec<u64>);
 
-impl Marks {
-    fn none_of(jobs: usize) -> Self {
+impl JobSet {
+    fn empty(jobs: usize) -> Self {
         Self(vec![0; jobs.div_ceil(64)])
     }
 
-    fn mark(&mut self, number: usize) {
-        if let Some(bits) = self.0.get_mut(number / 64) {
-            *bits |= 1 << (number % 64);
-        }
+    fn insert(&mut self, number: usize) {
+        self.0[number / 64] |= 1 << (number % 64);
     }
 
-    fn has(&self, number: usize) -> bool {
-        let bits = self.0.get(number / 64).copied().unwrap_or_default();
-        bits >> (number % 64) & 1 == 1
+    fn contains(&self, number: usize) -> bool {
+        self.0[number / 64] >> (number % 64) & 1 == 1
     }
 
     fn count(&self) -> u64 {
@@ -99,23 +96,23 @@ impl Marks {
     }
 }
 
-/// Decides job by job what of a run is still to be done, and keeps count of the differences.
+/// Decides for one job after the other whether it has to be done, and counts the decisions.
 ///
-/// A job that has succeeded is kept only if all that it needs is kept, so jobs have to be decided after those that
-/// they need.
+/// A job that has succeeded is kept only if all jobs that it needs are kept. So ask about a job only after you have asked
+/// about those that it needs.
 #[derive(Debug)]
 pub struct Resume {
     history: Arc<History>,
     same_source: bool,
-    /// The jobs of the history that were seen again.
-    seen: Marks,
-    /// Those of them that are done again.
-    redone: Marks,
+    /// The jobs of the history that were asked about.
+    seen: JobSet,
+    /// The jobs of the history that are done again.
+    redone: JobSet,
     differences: Differences,
 }
 
 impl Resume {
-    /// Goes on with a history, with the jobs of this source; of a stream there is none.
+    /// Continues a history with jobs from this source. A stream has no source.
     pub fn new(history: Arc<History>, source: Option<&Source>) -> Self {
         let known = history.header().source.as_ref();
         let same_source = known
@@ -125,30 +122,30 @@ impl Resume {
         Self {
             history,
             same_source,
-            seen: Marks::none_of(jobs),
-            redone: Marks::none_of(jobs),
+            seen: JobSet::empty(jobs),
+            redone: JobSet::empty(jobs),
             differences: Differences::default(),
         }
     }
 
-    /// The history.
+    /// The history that is continued.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
 
-    /// Whether a job is done again; what it needs has to be decided before it.
+    /// Decides whether a job has to be done. Ask about the jobs that it needs first.
     pub fn decide(&mut self, job: &Job) -> Verdict {
         let found = self.history.find_job(job);
-        let mut decision = judge(found, Content::of(job), self.same_source);
+        let mut decision = decide(found, Content::of(job), self.same_source);
         if let Verdict::Skip(recorded) = decision
-            && job.needs.iter().any(|need| self.outdates(need, &recorded))
+            && job.needs.iter().any(|need| self.is_newer(need, &recorded))
         {
             decision = Verdict::Run(Why::NeedRedone);
         }
         if let Some(recorded) = found {
-            self.seen.mark(recorded.number);
+            self.seen.insert(recorded.number);
             if matches!(decision, Verdict::Run(_)) {
-                self.redone.mark(recorded.number);
+                self.redone.insert(recorded.number);
             }
         }
         let count = match decision {
@@ -163,40 +160,43 @@ impl Resume {
         decision
     }
 
-    /// Takes back that a job is kept, because its outcome cannot be read: it is done again, and so is what needs it.
-    pub fn redo(&mut self, kept: &Recorded) {
-        if !self.redone.has(kept.number) {
-            self.redone.mark(kept.number);
+    /// Revokes the decision to keep a job, because its outcome cannot be read. The job is done again, and so are the jobs
+    /// that need it.
+    pub fn redo(&mut self, kept: &RecordedOutcome) {
+        if !self.redone.contains(kept.number) {
+            self.redone.insert(kept.number);
             self.differences.kept = self.differences.kept.saturating_sub(1);
             self.differences.not_ended += 1;
         }
     }
 
-    /// Whether a result was made before the last one of a job that it needs, or will have been.
+    /// Whether the result of a needed job is newer than the result `recorded`, or will be, because the needed job is done
+    /// again.
     ///
-    /// The run before this one may have done the need again and died before its dependents. An outcome is recorded
-    /// before any job that needs it begins, so a dependent's record stands behind those of its needs unless one of
-    /// them was done again later.
-    fn outdates(&self, need: &JobKey, recorded: &Recorded) -> bool {
+    /// An earlier resumption may have done the needed job again and died before its dependents. An outcome is recorded before
+    /// any job that needs it begins. So the record of a dependent comes after those of its needs, unless a need was done again
+    /// later.
+    fn is_newer(&self, need: &JobKey, recorded: &RecordedOutcome) -> bool {
         self.history
             .find(need)
-            .is_none_or(|need| self.redone.has(need.number) || need.offset > recorded.offset)
+            .is_none_or(|need| self.redone.contains(need.number) || need.offset > recorded.offset)
     }
 
-    /// What has been decided so far.
+    /// The counts of the decisions so far.
     pub fn differences(&self) -> Differences {
         self.differences
     }
 
-    /// How many jobs of the history have not been seen; after the last job these are the ones that are gone.
+    /// The number of jobs of the history that were not asked about. After the last job these are the jobs that are gone from
+    /// the source.
     pub fn gone(&self) -> u64 {
         (self.history.jobs() as u64).saturating_sub(self.seen.count())
     }
 
-    /// The ids of those, in no order; each is read from the file.
+    /// Reads the ids of the jobs that are [gone](Self::gone) from the journal, in no particular order.
     pub fn gone_ids(&self) -> impl Iterator<Item = Result<JobKey, JournalError>> {
         (0..self.history.jobs())
-            .filter(|number| !self.seen.has(*number))
+            .filter(|number| !self.seen.contains(*number))
             .filter_map(|number| self.history.numbered(number))
             .map(|recorded| self.history.outcome(&recorded).map(|outcome| outcome.id))
     }

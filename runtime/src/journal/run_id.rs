@@ -1,4 +1,4 @@
-//! What runs are called.
+//! The ids of runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::JournalError;
 
-/// Crockford's base 32: no letter in it looks like a digit.
+/// The digits of Crockford's base 32, which leaves out letters that look like digits.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// 2025-01-01, since when ids count.
+/// The moment from which ids count: 2025-01-01, as the time since the Unix epoch.
 const EPOCH: Duration = Duration::from_hours(20_089 * 24);
 
-/// So many ids a second: the last digit.
+/// How many ids there are for each second, so that the last digit counts the parts of a second.
 const A_SECOND: u64 = 32;
 
-/// Seven digits last until 2058; an id of more is still read, and sorted by its value.
+/// The least number of digits. Seven digits last until 2058; longer ids are read and sorted correctly as well.
 const WIDTH: usize = 7;
 
-/// The id of a run, as in `1ksdg00`: short, and later runs have greater ones.
+/// The id of a run, as in `1ksdg00`. Later runs have greater ids.
 ///
-/// It counts the thirty-seconds of a second since the beginning of 2025; where the clock was set back since the run
-/// before, it is one more than the id of that. What is typed may be in capitals,
-/// with `o` for `0` and `i` or `l` for `1`.
+/// An id counts thirty-seconds of a second since the beginning of 2025. If the clock was set back since the last run, the
+/// id is that of the last run plus one. Users may type ids in capitals, with `o` for `0` and `i` or `l` for `1`.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -56,14 +55,14 @@ impl RunId {
         )
     }
 
-    /// The next one, for a run that begins in the same moment as another, or after the clock was set back; there is
-    /// none after the greatest.
+    /// The next id, for a run that begins in the same moment as another one, or after the clock was set back. There is none
+    /// after the greatest.
     pub(super) fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
     }
 
-    /// Text as ids are written, if only digits of theirs are in it.
-    pub(super) fn spell(text: &str) -> Result<String, JournalError> {
+    /// Converts what a user typed into the digits of ids. It fails if there is any other character.
+    pub(super) fn normalize(text: &str) -> Result<String, JournalError> {
         let spelled: Option<String> = text
             .chars()
             .map(|letter| match letter.to_ascii_lowercase() {
@@ -102,7 +101,7 @@ impl FromStr for RunId {
         let invalid = || JournalError::InvalidRun {
             wanted: text.to_owned(),
         };
-        let spelled = Self::spell(text)?;
+        let spelled = Self::normalize(text)?;
         let value = spelled.bytes().try_fold(0_u64, |value, letter| {
             let digit = DIGITS.iter().position(|digit| *digit == letter)?;
             value.checked_mul(32)?.checked_add(digit as u64)
@@ -135,12 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_before_2025_is_not_an_error() {
+    fn a_clock_before_2025_gives_the_least_id() {
         assert_eq!(RunId::at(SystemTime::UNIX_EPOCH).to_string(), "0000000");
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn texts_that_are_no_run_ids_are_refused() {
         for text in [
             "",
             "1v",
@@ -163,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn later_ones_sort_later(value in 0..(1_u64 << 35) - 1, more in 1..1000_u64) {
+        fn ids_of_later_runs_sort_after_earlier_ones(value in 0..(1_u64 << 35) - 1, more in 1..1000_u64) {
             let later = (value + more).min((1 << 35) - 1);
             prop_assert!(RunId(value).to_string() <= RunId(later).to_string());
         }

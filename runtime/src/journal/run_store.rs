@@ -1,4 +1,4 @@
-//! The folder in which all runs are kept.
+//! The folder in which runs are kept.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -16,13 +16,13 @@ use super::scan::Scanner;
 use super::{Durability, Journal, open_locked, sync_folder_of};
 use crate::summary::Summary;
 
-/// The journal in a run's folder.
+/// The name of the journal in a run's folder.
 const JOURNAL: &str = "journal";
 
-/// How much of a journal's end is read to find its last record; doubled as long as none is in it.
+/// How many bytes at the end of a journal are read first to find its last record. If there is none, twice as many are read.
 const TAIL: u64 = 64 * 1024;
 
-/// The runs that are kept: `runs/<id>/journal` under a state folder.
+/// Creates, lists, finds and removes runs. The journal of a run is `runs/<id>/journal` under a state folder.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -46,57 +46,57 @@ pub struct RunStore {
     folder: PathBuf,
 }
 
-/// A run that is kept.
+/// A run in the store, as the beginning and the end of its journal tell it.
 #[derive(Debug, Clone)]
-pub struct Run {
-    /// Its id.
+pub struct StoredRun {
+    /// The id of the run.
     pub id: RunId,
-    /// Its journal.
+    /// The path of the run's journal.
     pub journal: PathBuf,
-    /// What it was begun with, if that can be read.
+    /// What the run was started with, if that can be read.
     pub header: Option<Header>,
-    /// What became of it.
+    /// Whether the run goes on, has ended, or was interrupted.
     pub state: RunState,
 }
 
-/// What became of a run, as its journal's last line tells.
+/// Whether a run goes on, has ended, or was interrupted, as the last record of its journal tells.
 #[derive(Debug, Clone)]
 pub enum RunState {
-    /// It goes on, in this process or another.
+    /// A process has the journal open and writes to it.
     Running {
-        /// How many outcomes are recorded.
+        /// The number of outcomes that are recorded.
         recorded: u64,
     },
-    /// It came to its end.
+    /// The run has ended by itself.
     Ended {
-        /// When.
+        /// When the run ended.
         at: SystemTime,
-        /// What came of it.
+        /// The figures of the run.
         summary: Box<Summary>,
     },
-    /// It did not come to its end, and can be gone on with.
+    /// The run stopped before its end, and can be resumed.
     Interrupted {
-        /// How many outcomes are recorded.
+        /// The number of outcomes that are recorded.
         recorded: u64,
     },
-    /// Its journal cannot be read.
+    /// The journal cannot be read.
     Unreadable(JournalError),
 }
 
 impl RunStore {
-    /// The folder with a folder for each run.
+    /// The folder in which each run has a folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The runs under a state folder, which need not be there yet.
+    /// Makes a store for the runs under a state folder, which need not exist yet.
     pub fn at(state_folder: impl AsRef<Path>) -> Self {
         Self {
             folder: state_folder.as_ref().join("runs"),
         }
     }
 
-    /// Begins a run that begins now, and its journal.
+    /// Creates a run that begins now, with its folder and its journal.
     pub fn create(
         &self,
         now: SystemTime,
@@ -105,17 +105,17 @@ impl RunStore {
         durability: Durability,
     ) -> Result<(RunId, Journal), JournalError> {
         self.make_folder(durability)?;
-        // A run has a greater id than all before it, also where the clock was set back meanwhile: ids tell which
-        // run began last.
+        // A new run has a greater id than all others, even if the clock was set back: the order of ids is the order in
+        // which runs began.
         let mut run = RunId::at(now);
         if let Some(last) = self.ids()?.pop() {
             run = run.max(self.after(last)?);
         }
         let folder = loop {
             let folder = self.folder_of(run);
-            match private().create(&folder) {
+            match private_folder().create(&folder) {
                 Ok(()) => break folder,
-                // Another process has just begun a run.
+                // Another process has just created a run with this id.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => run = self.after(run)?,
                 Err(error) => return Err(JournalError::io("create", &folder, error)),
             }
@@ -133,14 +133,15 @@ impl RunStore {
                 Ok((run, journal))
             }
             Err(error) => {
-                // A run without a journal is nothing to go on with; what is to be told is why there is none.
+                // A run without a journal cannot be resumed, so its folder goes. The error of that is ignored, because the
+                // reason why there is no journal is what the caller has to hear.
                 let _ = fs::remove_dir_all(&folder);
                 Err(error)
             }
         }
     }
 
-    /// The next id; nobody but who makes up ids gets to their end.
+    /// The id after this one. There is one unless a folder with the greatest id was made by hand.
     fn after(&self, run: RunId) -> Result<RunId, JournalError> {
         run.next().ok_or_else(|| {
             let last = io::Error::other("there is no id for a run after it");
@@ -148,14 +149,14 @@ impl RunStore {
         })
     }
 
-    /// Makes the folder of all runs, and those above it, if they are not there.
+    /// Creates the folder of all runs, and the folders above it, if they do not exist.
     fn make_folder(&self, durability: Durability) -> Result<(), JournalError> {
         let missing = self
             .folder
             .ancestors()
             .take_while(|folder| !folder.exists());
         let missing: Vec<&Path> = missing.collect();
-        private()
+        private_folder()
             .recursive(true)
             .create(&self.folder)
             .map_err(|error| JournalError::io("create", &self.folder, error))?;
@@ -167,20 +168,21 @@ impl RunStore {
         Ok(())
     }
 
-    /// All runs, the latest first. What stands in the folder and is no run is passed over.
-    pub fn list(&self) -> Result<Vec<Run>, JournalError> {
+    /// Lists all runs, the latest first. Entries of the folder that are not runs are ignored.
+    pub fn list(&self) -> Result<Vec<StoredRun>, JournalError> {
         let ids = self.ids()?;
         Ok(ids.into_iter().rev().map(|id| self.run(id)).collect())
     }
 
-    /// A run, by the beginning and the end of its journal.
-    pub fn run(&self, id: RunId) -> Run {
+    /// Reads the beginning and the end of a run's journal. A journal that cannot be read makes the run
+    /// [unreadable](RunState::Unreadable).
+    pub fn run(&self, id: RunId) -> StoredRun {
         let journal = self.journal(id);
-        let (header, state) = match look(&journal) {
+        let (header, state) = match read_ends(&journal) {
             Ok((header, state)) => (Some(header), state),
             Err(error) => (None, RunState::Unreadable(error)),
         };
-        Run {
+        StoredRun {
             id,
             journal,
             header,
@@ -188,13 +190,13 @@ impl RunStore {
         }
     }
 
-    /// The only run whose id begins like this.
+    /// Finds the only run whose id begins with this text. It fails if there is none, or more than one.
     pub fn find(&self, wanted: &str) -> Result<RunId, JournalError> {
-        let spelled = RunId::spell(wanted)?;
+        let spelled = RunId::normalize(wanted)?;
         let mut matches = self.ids()?;
         matches.retain(|id| id.to_string().starts_with(&spelled));
         match matches[..] {
-            [] => Err(self.no_such(wanted)),
+            [] => Err(self.no_such_run(wanted)),
             [run] => Ok(run),
             _ => Err(JournalError::AmbiguousRun {
                 wanted: wanted.to_owned(),
@@ -203,13 +205,14 @@ impl RunStore {
         }
     }
 
-    /// The run that began last. What died before its journal had a first line never began, and is passed over.
+    /// The run that began last. A run that died before its journal had a first line never began and is ignored.
     pub fn latest(&self) -> Result<Option<RunId>, JournalError> {
         let ids = self.ids()?;
         Ok(ids.into_iter().rev().find(|id| self.has_begun(*id)))
     }
 
-    /// Whether a run's journal has a first line, or cannot be read, which is for others to say.
+    /// Whether a run's journal has a first line. A journal that cannot be read counts as begun, so that the error is reported
+    /// by whoever reads it next.
     pub(super) fn has_begun(&self, id: RunId) -> bool {
         let first_line = File::open(self.journal(id)).and_then(|file| {
             let mut line = Vec::new();
@@ -222,12 +225,12 @@ impl RunStore {
         }
     }
 
-    /// Where a run's journal is.
+    /// The path of a run's journal.
     pub fn journal(&self, id: RunId) -> PathBuf {
         self.folder_of(id).join(JOURNAL)
     }
 
-    /// Removes a run with all that is kept of it; not one that goes on.
+    /// Removes a run with its journal. It fails for a run that goes on.
     pub fn remove(&self, id: RunId) -> Result<(), JournalError> {
         let folder = self.folder_of(id);
         let path = folder.join(JOURNAL);
@@ -239,12 +242,12 @@ impl RunStore {
         let removed = fs::remove_dir_all(&folder);
         drop(held);
         removed.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => self.no_such(&id.to_string()),
+            ErrorKind::NotFound => self.no_such_run(&id.to_string()),
             _ => JournalError::io("remove", &folder, error),
         })
     }
 
-    /// The ids of all runs, the latest last.
+    /// The ids of all runs, the earliest first.
     pub fn ids(&self) -> Result<Vec<RunId>, JournalError> {
         let failed = |error| JournalError::io("read", &self.folder, error);
         let entries = match fs::read_dir(&self.folder) {
@@ -266,7 +269,7 @@ impl RunStore {
         self.folder.join(id.to_string())
     }
 
-    fn no_such(&self, wanted: &str) -> JournalError {
+    fn no_such_run(&self, wanted: &str) -> JournalError {
         JournalError::NoSuchRun {
             wanted: wanted.to_owned(),
             folder: self.folder.clone(),
@@ -274,12 +277,12 @@ impl RunStore {
     }
 }
 
-/// Reads the beginning and the end of a journal.
-fn look(path: &Path) -> Result<(Header, RunState), JournalError> {
+/// Reads the header and the last record of a journal.
+fn read_ends(path: &Path) -> Result<(Header, RunState), JournalError> {
     let failed = |error| JournalError::io("read", path, error);
     let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
     let header = read_header(path, &mut Scanner::new(BufReader::new(&file)))?;
-    // Shared, so that two who look do not take each other for a run.
+    // The lock is shared, so that two processes that inspect a journal do not take each other for its writer.
     let running = match file.try_lock_shared() {
         Ok(()) => {
             file.unlock().map_err(failed)?;
@@ -291,21 +294,21 @@ fn look(path: &Path) -> Result<(Header, RunState), JournalError> {
         }
     };
     let state = match last_record(&file).map_err(failed)? {
-        Last::Count(recorded) if running => RunState::Running { recorded },
-        Last::Count(recorded) => RunState::Interrupted { recorded },
-        // It has said so, and is about to let go of its lock.
-        Last::Ended(at, summary) => RunState::Ended { at, summary },
+        LastRecord::Count(recorded) if running => RunState::Running { recorded },
+        LastRecord::Count(recorded) => RunState::Interrupted { recorded },
+        // The lock may still be held: the process has recorded the end and is about to release it.
+        LastRecord::Ended(at, summary) => RunState::Ended { at, summary },
     };
     Ok((header, state))
 }
 
-/// The last whole record of a journal, or how many outcomes it says there are.
-enum Last {
+/// What the last whole record of a journal tells: the end of the run, or the number of outcomes so far.
+enum LastRecord {
     Count(u64),
     Ended(SystemTime, Box<Summary>),
 }
 
-fn last_record(file: &File) -> io::Result<Last> {
+fn last_record(file: &File) -> io::Result<LastRecord> {
     let size = file.metadata()?.len();
     let mut length = TAIL.min(size);
     loop {
@@ -313,31 +316,32 @@ fn last_record(file: &File) -> io::Result<Last> {
         let mut tail = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut tail, begin)?;
         let mut damaged = false;
-        // The last piece is unfinished or empty, the first may begin in the middle of its line.
+        // The last piece is unfinished or empty and is skipped. The first piece may begin in the middle of a line, and then
+        // fails its checksum like a damaged line.
         for line in tail.split(|byte| *byte == b'\n').rev().skip(1) {
             match record::read(line) {
-                Ok(Record::Job(job)) => return Ok(Last::Count(job.n)),
+                Ok(Record::Job(job)) => return Ok(LastRecord::Count(job.n)),
                 Ok(Record::Resumed { n, .. } | Record::Suspect { n, .. }) => {
-                    return Ok(Last::Count(n));
+                    return Ok(LastRecord::Count(n));
                 }
-                // Whatever the damaged line was, it was written after this.
-                Ok(Record::Ended { n, .. }) if damaged => return Ok(Last::Count(n)),
+                // Whatever the damaged line was, the run went on after this recorded end.
+                Ok(Record::Ended { n, .. }) if damaged => return Ok(LastRecord::Count(n)),
                 Ok(Record::Ended { at, summary, .. }) => {
-                    return Ok(Last::Ended(at, summary));
+                    return Ok(LastRecord::Ended(at, summary));
                 }
-                Ok(Record::Header(_)) => return Ok(Last::Count(0)),
+                Ok(Record::Header(_)) => return Ok(LastRecord::Count(0)),
                 Err(_) => damaged = true,
             }
         }
         if begin == 0 {
-            return Ok(Last::Count(0));
+            return Ok(LastRecord::Count(0));
         }
         length = length.saturating_mul(2).min(size);
     }
 }
 
-/// A folder that nobody else looks into: command lines, outputs and stderr are in it.
-fn private() -> DirBuilder {
+/// A builder of folders that only their owner can read, because command lines and outputs may hold secrets.
+fn private_folder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder

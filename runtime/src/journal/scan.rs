@@ -1,24 +1,24 @@
-//! Reads a journal line by line, and says what is wrong where.
+//! Reads a journal line by line, and reports damaged and unfinished lines.
 
 use std::fmt;
 use std::io::{self, BufRead};
 
 use super::record::{self, Record, Unreadable};
 
-/// A line that is no record: it is left out, and what is after it is read.
+/// A line that could not be read as a record. It is skipped, and the lines after it are read.
 ///
-/// That is safe: an outcome that cannot be read is an outcome nobody knows of, so its job is done again.
+/// Skipping it is safe: the outcome in it is then unknown, so its job is done again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The line's number; the first is 1.
+pub struct DamagedLine {
+    /// The number of the line. The first line is 1.
     pub line: u64,
-    /// The byte at which it begins; the first is 0.
+    /// The byte at which the line begins. The first byte is 0.
     pub offset: u64,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub reason: String,
 }
 
-impl fmt::Display for Damage {
+impl fmt::Display for DamagedLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             line,
@@ -29,27 +29,27 @@ impl fmt::Display for Damage {
     }
 }
 
-/// An unfinished last line: what a run was writing when it was killed. It is cut off.
+/// An unfinished last line, which a run was writing when it was killed. It is cut off when the run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Torn {
-    /// The byte at which it begins.
+pub struct TornLine {
+    /// The byte at which the line begins.
     pub offset: u64,
-    /// How long it is.
+    /// The length of the line in bytes.
     pub bytes: u64,
 }
 
-/// The lines of a journal.
+/// Reads the lines of a journal one after the other.
 pub(super) struct Scanner<R> {
     input: R,
     line: Vec<u8>,
-    /// Where the line begins.
+    /// The byte at which the current line begins.
     begin: u64,
-    /// Where it ends.
+    /// The byte after the last whole line.
     end: u64,
     number: u64,
 }
 
-/// What a line is.
+/// A line of a journal: a record, a damaged line, or an unfinished last line.
 pub(super) enum Scanned<'a> {
     Record {
         offset: u64,
@@ -57,10 +57,10 @@ pub(super) enum Scanned<'a> {
         record: Record<'a>,
     },
     Damaged {
-        damage: Damage,
+        damage: DamagedLine,
         why: Unreadable,
     },
-    Torn(Torn),
+    Torn(TornLine),
 }
 
 impl<R: BufRead> Scanner<R> {
@@ -74,7 +74,7 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// Where the last whole line ends.
+    /// The byte after the last whole line.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -87,7 +87,7 @@ impl<R: BufRead> Scanner<R> {
             return Ok(None);
         }
         if self.line.pop_if(|last| *last == b'\n').is_none() {
-            return Ok(Some(Scanned::Torn(Torn {
+            return Ok(Some(Scanned::Torn(TornLine {
                 offset: self.begin,
                 bytes: read,
             })));
@@ -101,7 +101,7 @@ impl<R: BufRead> Scanner<R> {
                 record,
             },
             Err(why) => Scanned::Damaged {
-                damage: Damage {
+                damage: DamagedLine {
                     line: self.number,
                     offset: self.begin,
                     reason: why.to_string(),

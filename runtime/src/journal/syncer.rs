@@ -1,4 +1,4 @@
-//! Syncs a file behind its writer's back, a while after it was written to.
+//! Syncs a file in the background, a moment after it was written.
 
 use std::fs::File;
 use std::io;
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::error::JournalError;
 
-/// How long what is written may stay unsynced. Syncs that take ten milliseconds are then a twentieth of the
-/// time, and few would notice the loss of a fifth of a second's work.
+/// The longest time that written data stays unsynced. Syncs that take ten milliseconds then take a twentieth of the time,
+/// and a crash of the machine loses a fifth of a second of work.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A thread that syncs. Dropping it syncs what is left and waits for that.
+/// A thread that syncs a file in the background. Dropping the syncer syncs what is left and waits for that.
 #[derive(Debug)]
 pub(super) struct Syncer {
     shared: Arc<Shared>,
@@ -24,17 +24,17 @@ pub(super) struct Syncer {
 struct Shared {
     path: PathBuf,
     state: Mutex<State>,
-    /// Tells the thread that the state has changed.
+    /// Wakes the thread when the state has changed, and those who wait for the end of a sync.
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Something was written that is not synced.
+    /// Whether something was written that is not synced.
     dirty: bool,
     syncing: bool,
     closing: bool,
-    /// Nobody knows what is in a file after a failed sync, so no later one is believed.
+    /// The error of a failed sync. It stays for ever: after it nobody knows what is in the file, even if a later sync succeeds.
     failure: Option<JournalError>,
 }
 
@@ -57,8 +57,8 @@ impl Syncer {
         })
     }
 
-    /// Something was written. Says what went wrong meanwhile.
-    pub(super) fn written(&self) -> Result<(), JournalError> {
+    /// Tells the thread that something was written. Fails if an earlier sync has failed.
+    pub(super) fn notify_written(&self) -> Result<(), JournalError> {
         let mut state = self.shared.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -69,15 +69,15 @@ impl Syncer {
         Ok(())
     }
 
-    /// Waits for a sync that is under way, and says what went wrong so far.
-    pub(super) fn settle(&self) -> Result<(), JournalError> {
+    /// Waits for the end of a sync that is going on. Fails if any sync so far has failed.
+    pub(super) fn wait_idle(&self) -> Result<(), JournalError> {
         let state = self.shared.lock();
         let state = self.shared.wake.wait_while(state, |state| state.syncing);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         state.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Ends the thread after a last sync, and says what went wrong.
+    /// Ends the thread after a last sync. Fails if any sync has failed.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         self.shared.lock().closing = true;
         self.shared.wake.notify_all();
@@ -94,7 +94,7 @@ impl Syncer {
 impl Drop for Syncer {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // Who wants to know closes it.
+            // Callers that want the error call `close` themselves.
             let _ = self.close();
         }
     }
@@ -111,7 +111,7 @@ impl Shared {
             if !state.dirty {
                 return;
             }
-            // More may come and go along; the end cannot wait.
+            // Waiting makes one sync of many writes. A close does not wait.
             state = self
                 .wake
                 .wait_timeout_while(state, INTERVAL, |state| !state.closing)
@@ -130,7 +130,7 @@ impl Shared {
         }
     }
 
-    /// Nothing panics while this is held.
+    /// Locks the state. Nothing panics under the lock, so the state is sound and poisoning can be ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,35 +141,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_synced_is_said_then_and_ever_after() {
+    fn a_failed_sync_is_reported_by_all_later_calls() {
         // A pipe takes writes and refuses to be synced.
         let (_reader, pipe) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(pipe));
         let mut syncer = Syncer::spawn(Path::new("journal"), file).unwrap();
-        syncer.written().unwrap();
+        syncer.notify_written().unwrap();
         let failure = syncer.close().unwrap_err();
         assert_eq!(failure.to_string(), "could not sync journal");
-        assert!(syncer.written().is_err());
+        assert!(syncer.notify_written().is_err());
     }
 
     #[test]
-    fn who_syncs_too_hears_of_a_failure_that_is_told_once() {
+    fn waiting_for_a_running_sync_reports_its_failure() {
         let (_reader, pipe) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(pipe));
         let syncer = Syncer::spawn(Path::new("journal"), file).unwrap();
-        syncer.settle().unwrap();
+        syncer.wait_idle().unwrap();
         syncer.shared.lock().syncing = true;
         let failure = std::thread::scope(|scope| {
-            let settling = scope.spawn(|| syncer.settle());
+            let settling = scope.spawn(|| syncer.wait_idle());
             // Whether it waits already or not: it hears of what ends only now.
-            syncer.written().unwrap();
+            syncer.notify_written().unwrap();
             settling.join().unwrap()
         });
         assert_eq!(failure.unwrap_err().to_string(), "could not sync journal");
     }
 
     #[test]
-    fn closing_does_not_wait_for_what_was_not_written() {
+    fn closing_a_syncer_without_writes_does_not_sync() {
         let file = tempfile::tempfile().unwrap();
         let mut syncer = Syncer::spawn(Path::new("journal"), file).unwrap();
         syncer.close().unwrap();

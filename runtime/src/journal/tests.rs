@@ -42,7 +42,7 @@ fn header() -> Header {
 
 /// Memory does not follow how much is appended between two flushes.
 #[test]
-fn much_is_written_before_it_is_asked_for_and_flushed_all_the_same() {
+fn records_beyond_the_buffer_are_written_early_and_still_flushed() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let mut journal = Journal::create(&path, &header(), Durability::Each).unwrap();
@@ -112,7 +112,7 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn one_process_a_journal() {
+fn a_journal_in_use_cannot_be_resumed_but_can_be_read() {
     let (_folder, path) = folder();
     let journal = Journal::create(&path, &header(), Durability::Batch).unwrap();
     let refused = Journal::resume(&path, now(), &about(), Durability::None).unwrap_err();
@@ -123,7 +123,7 @@ fn one_process_a_journal() {
 }
 
 #[test]
-fn a_journal_is_never_begun_over_another_file() {
+fn a_journal_never_overwrites_another_file() {
     let (_folder, path) = folder();
     fs::write(&path, "precious").unwrap();
     let refused = Journal::create(&path, &header(), Durability::None).unwrap_err();
@@ -151,7 +151,7 @@ fn a_full_disk_poisons_the_journal() {
 }
 
 #[test]
-fn what_is_dropped_is_written() {
+fn a_dropped_journal_writes_what_was_appended() {
     for durability in [Durability::None, Durability::Batch, Durability::Each] {
         let (_folder, path) = folder();
         let mut journal = Journal::create(&path, &header(), durability).unwrap();
@@ -164,7 +164,7 @@ fn what_is_dropped_is_written() {
 }
 
 #[test]
-fn what_is_to_be_done_follows_from_what_was() {
+fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
     let (_folder, path) = folder();
     write_everything(&path);
     let history = std::sync::Arc::new(History::load(&path).unwrap());
@@ -217,7 +217,7 @@ fn resumed(path: &Path) -> Resume {
 }
 
 #[test]
-fn what_depends_on_a_job_that_is_done_again_is_done_again() {
+fn dependents_of_a_job_that_is_done_again_are_done_again() {
     let (_folder, path) = folder();
     let [a, b, c, x] = chain();
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
@@ -263,7 +263,7 @@ fn what_depends_on_a_job_that_is_done_again_is_done_again() {
 
 /// The run that did `a` again was interrupted before it came to `b`.
 #[test]
-fn what_depends_on_a_job_that_was_done_again_by_an_interrupted_run_is_done_again() {
+fn dependents_of_a_job_that_an_interrupted_run_did_again_are_done_again() {
     let (_folder, path) = folder();
     let [a, b, c, x] = chain();
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();

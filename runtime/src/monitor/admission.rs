@@ -9,7 +9,8 @@ use super::Reading;
 pub struct Admission {
     /// How many bytes of memory have to be free.
     pub memory_free: Option<u64>,
-    /// The highest load of the machine. The load is an average over a minute and follows late, so many short jobs overshoot it.
+    /// The highest load of the machine. The load is an average over a minute and lags behind, so a burst of short jobs can
+    /// exceed it.
     pub load: Option<f64>,
     /// How many bytes of memory all workers may use together.
     pub memory_limit: Option<u64>,
@@ -52,13 +53,13 @@ pub enum Admit {
 
 /// Decides by the limits of an [`Admission`] whether new jobs may start, and remembers whether it holds them back.
 ///
-/// It holds jobs back when a limit is passed, and lets them start again when there is a tenth to spare. A job that starts
-/// right at the limit would only pass it again.
+/// The gate holds jobs back when a limit is exceeded, and lets them start again when usage is a tenth below the limit. A
+/// job that started right at the limit would exceed it again at once.
 ///
 /// ```
-/// use ratchet_runtime::monitor::{Admission, Admit, Gate, Reading};
+/// use ratchet_runtime::monitor::{Admission, Admit, AdmissionGate, Reading};
 ///
-/// let mut gate = Gate::new(Admission { load: Some(8.0), ..Admission::default() });
+/// let mut gate = AdmissionGate::new(Admission { load: Some(8.0), ..Admission::default() });
 /// let mut at = |load| gate.decide(&Reading { load, ..Reading::default() }, 1) == Admit::Go;
 /// assert!(at(7.9));
 /// assert!(!at(8.1));
@@ -66,13 +67,13 @@ pub enum Admit {
 /// assert!(at(7.1));
 /// ```
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub struct AdmissionGate {
     admission: Admission,
     holding: bool,
 }
 
 impl Admission {
-    /// The limit that this machine can never keep, if there is one: more memory has to be free than there is.
+    /// The limit that this machine can never keep, if there is one: it asks for more free memory than the machine has.
     pub fn never(&self, reading: &Reading) -> Option<Shortage> {
         let wanted = self.memory_free?;
         (wanted > reading.memory_total).then_some(Shortage::MemoryFree {
@@ -81,11 +82,11 @@ impl Admission {
         })
     }
 
-    /// The limit that is passed, with the margin or without it.
+    /// The first limit that is exceeded. With `spare`, each limit is tightened by its margin.
     fn shortage(&self, reading: &Reading, running: u64, spare: bool) -> Option<Shortage> {
         if let Some(wanted) = self.memory_free {
             let free = reading.memory_available;
-            // The margin has to be within reach.
+            // With the whole margin, the sum could be more than the machine has, and the gate would never open again.
             let within = reading.memory_total.saturating_sub(wanted) / 2;
             let margin = if spare { (wanted / 10).min(within) } else { 0 };
             if free < wanted.saturating_add(margin) {
@@ -99,7 +100,7 @@ impl Admission {
             }
         }
         if let Some(limit) = self.memory_limit
-            // Workers that do nothing give nothing back: waiting for them would never end.
+            // Workers that are idle free no memory, so a run that waits for them would wait for ever.
             && running > 0
         {
             let used = reading.workers.memory;
@@ -111,8 +112,8 @@ impl Admission {
     }
 }
 
-impl Gate {
-    /// A gate that lets jobs through until it has seen a reason not to.
+impl AdmissionGate {
+    /// Makes a gate that is open until a reading exceeds a limit.
     pub fn new(admission: Admission) -> Self {
         Self {
             admission,
@@ -120,7 +121,7 @@ impl Gate {
         }
     }
 
-    /// Decides whether new jobs may start while so many attempts run.
+    /// Decides whether new jobs may start. `running` is the number of attempts that run now.
     pub fn decide(&mut self, reading: &Reading, running: u64) -> Admit {
         let shortage = self.admission.shortage(reading, running, self.holding);
         self.holding = shortage.is_some();
@@ -176,7 +177,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn free(gate: &mut Gate, tenths: u64) -> bool {
+    fn free(gate: &mut AdmissionGate, tenths: u64) -> bool {
         let reading = Reading {
             memory_total: 16 * GIB,
             memory_available: tenths * GIB / 10,
@@ -186,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn it_lets_go_when_there_is_a_tenth_to_spare() {
-        let mut gate = Gate::new(Admission {
+    fn a_closed_gate_opens_when_a_tenth_is_to_spare() {
+        let mut gate = AdmissionGate::new(Admission {
             memory_free: Some(2 * GIB),
             ..Admission::default()
         });
@@ -199,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn the_margin_never_asks_for_more_than_there_is() {
-        let mut gate = Gate::new(Admission {
+    fn the_margin_of_a_gate_never_asks_for_more_memory_than_there_is() {
+        let mut gate = AdmissionGate::new(Admission {
             memory_free: Some(155 * GIB / 10),
             ..Admission::default()
         });
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_is_known() {
+    fn a_limit_that_the_machine_can_never_keep_is_reported() {
         let admission = Admission {
             memory_free: Some(17 * GIB),
             ..Admission::default()
@@ -228,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn workers_over_their_limit_are_waited_for_only_while_they_work() {
-        let mut gate = Gate::new(Admission {
+    fn a_gate_waits_for_workers_over_their_memory_limit_only_while_attempts_run() {
+        let mut gate = AdmissionGate::new(Admission {
             memory_limit: Some(1000),
             ..Admission::default()
         });
@@ -254,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_does_not_matter() {
-        let mut gate = Gate::new(Admission::default());
+    fn a_gate_without_limits_is_always_open() {
+        let mut gate = AdmissionGate::new(Admission::default());
         let busy = Reading {
             load: 1000.0,
             ..Reading::default()

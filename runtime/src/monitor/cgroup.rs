@@ -1,8 +1,8 @@
 //! The limits and the usage of the control group of this process, in version 1 and 2, and in a mixture of both.
 //!
-//! A group's limit holds for all below it, so the way up to the root is walked, and the tightest counts. In
-//! a container the path that `/proc/self/cgroup` tells may be that of the host, which is not there; then
-//! the root of what is mounted is the container's own.
+//! A group's limit also holds for all groups below it. So all groups from this process's own up to the root are read, and
+//! the tightest limit counts. In a container, `/proc/self/cgroup` may name a path of the host that is not mounted there.
+//! Then the root of the mount is the container's own group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,42 +10,42 @@ use std::path::{Path, PathBuf};
 /// The limits and the usage of a control group, as its files say.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Cgroup {
-    /// The tightest memory limit and what is used of it.
-    pub(super) memory: Option<Memory>,
-    /// The tightest processor limit, in processors, and how long those below it have used any, in seconds.
-    pub(super) cpu: Option<Cpu>,
+    /// The tightest memory limit, with the memory that its group uses.
+    pub(super) memory: Option<MemoryLimit>,
+    /// The tightest processor limit, with the processor time that its group has used.
+    pub(super) cpu: Option<CpuLimit>,
 }
 
-/// The memory limit of a group, and what is used of it, in bytes.
+/// The memory limit of a group, and the memory that the group uses, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct MemoryLimit {
     pub(super) limit: u64,
     pub(super) used: u64,
 }
 
-impl Memory {
+impl MemoryLimit {
     pub(super) fn free(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
 }
 
-/// The processor limit of a group, and the processor time that was used.
+/// The processor limit of a group, and the processor time that the group has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Cpu {
+pub(super) struct CpuLimit {
     pub(super) processors: f64,
     pub(super) used_seconds: f64,
 }
 
 /// The folders of the control groups of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Groups {
-    memory: Option<Group>,
-    cpu: Option<Group>,
+pub(super) struct ControlGroups {
+    memory: Option<ControlGroup>,
+    cpu: Option<ControlGroup>,
 }
 
 /// A group in a hierarchy of version 1 or 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Group {
+struct ControlGroup {
     version: Version,
     mount: PathBuf,
     path: PathBuf,
@@ -59,7 +59,7 @@ enum Version {
     Two,
 }
 
-impl Groups {
+impl ControlGroups {
     /// Finds the groups of this process. There are none where the system has none.
     pub(super) fn find() -> Self {
         let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -71,7 +71,7 @@ impl Groups {
         let one = |controller: &str| {
             let path = membership(memberships, controller)?;
             let mount = mounts.join(controller);
-            mount.is_dir().then(|| Group {
+            mount.is_dir().then(|| ControlGroup {
                 version: Version::One,
                 path: below(&mount, path),
                 usage_mount: mounts.join("cpuacct"),
@@ -80,11 +80,11 @@ impl Groups {
         };
         let two = || {
             let path = membership(memberships, "")?;
-            // Alone, or beside version 1.
+            // Version 2 is mounted at the root if it is alone, and in `unified` if it stands beside version 1.
             let mount = [mounts.to_path_buf(), mounts.join("unified")]
                 .into_iter()
                 .find(|mount| mount.join("cgroup.controllers").is_file())?;
-            Some(Group {
+            Some(ControlGroup {
                 version: Version::Two,
                 path: below(&mount, path),
                 usage_mount: mount.clone(),
@@ -100,21 +100,21 @@ impl Groups {
     /// Reads the files of the groups.
     pub(super) fn read(&self) -> Cgroup {
         Cgroup {
-            memory: self.memory.as_ref().and_then(Group::memory),
-            cpu: self.cpu.as_ref().and_then(Group::cpu),
+            memory: self.memory.as_ref().and_then(ControlGroup::memory),
+            cpu: self.cpu.as_ref().and_then(ControlGroup::cpu),
         }
     }
 }
 
-impl Group {
-    fn memory(&self) -> Option<Memory> {
+impl ControlGroup {
+    fn memory(&self) -> Option<MemoryLimit> {
         let read = |folder: &Path| match self.version {
-            Version::Two => Some(Memory {
+            Version::Two => Some(MemoryLimit {
                 limit: number(&text(folder, "memory.max")?)?,
                 used: number(&text(folder, "memory.current")?)?
                     .saturating_sub(stat(&text(folder, "memory.stat")?, "inactive_file")),
             }),
-            Version::One => Some(Memory {
+            Version::One => Some(MemoryLimit {
                 limit: number(&text(folder, "memory.limit_in_bytes")?)
                     .filter(|limit| *limit < NO_LIMIT)?,
                 used: number(&text(folder, "memory.usage_in_bytes")?)?
@@ -122,10 +122,10 @@ impl Group {
             }),
         };
         let folders = self.folders();
-        folders.filter_map(read).min_by_key(Memory::free)
+        folders.filter_map(read).min_by_key(MemoryLimit::free)
     }
 
-    fn cpu(&self) -> Option<Cpu> {
+    fn cpu(&self) -> Option<CpuLimit> {
         let read = |folder: &Path| {
             let processors = match self.version {
                 Version::Two => quota(&text(folder, "cpu.max")?)?,
@@ -143,12 +143,13 @@ impl Group {
                     seconds(number(&usage)?, 1e9)
                 }
             };
-            Some(Cpu {
+            Some(CpuLimit {
                 processors,
                 used_seconds,
             })
         };
-        let tighter = |one: &Cpu, other: &Cpu| one.processors.total_cmp(&other.processors);
+        let tighter =
+            |one: &CpuLimit, other: &CpuLimit| one.processors.total_cmp(&other.processors);
         self.folders().filter_map(read).min_by(tighter)
     }
 
@@ -159,7 +160,7 @@ impl Group {
     }
 }
 
-/// A memory limit from which on there is none: version 1 writes no limit as the greatest number of pages.
+/// A memory limit that means that there is none: version 1 writes the greatest number of pages for no limit.
 const NO_LIMIT: u64 = 1 << 60;
 
 /// The path of the group of a controller. The empty name stands for version 2, which has one group for all controllers.
@@ -188,17 +189,17 @@ fn below(mount: &Path, path: &str) -> PathBuf {
     }
 }
 
-/// The text of a file, or nothing if it is not there: not every group has every file.
+/// Reads a file of a group, or returns `None` if it is not there: not every group has every file.
 fn text(folder: &Path, file: &str) -> Option<String> {
     fs::read_to_string(folder.join(file)).ok()
 }
 
-/// A number alone on its line; `max` is none.
+/// Reads the only number of a file. The word `max` stands for no limit and gives `None`.
 fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The number after a name, in lines of names and numbers; 0 if it is not there.
+/// Finds the number after a name, in lines of names and numbers; 0 if the name is not there.
 fn stat(text: &str, name: &str) -> u64 {
     text.lines()
         .find_map(|line| {
@@ -211,7 +212,7 @@ fn stat(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// How many processors `quota period` amounts to; `max` and `-1` are no quota.
+/// Computes the number of processors that `quota period` allows. The quotas `max` and `-1` stand for no limit.
 fn quota(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn memberships_are_found_by_controller() {
+    fn the_path_of_a_group_is_found_by_its_controller() {
         assert_eq!(membership(HYBRID, "memory"), Some("/api/box"));
         assert_eq!(membership(HYBRID, "cpuacct"), Some("/box"));
         assert_eq!(membership(HYBRID, ""), Some("/"));
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_as_they_are_written() {
+    fn the_numbers_in_control_group_files_are_read() {
         assert_eq!(number("1073741824\n"), Some(1 << 30));
         assert_eq!(number("max\n"), None);
         assert_eq!(number("-1\n"), None);
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_is_the_tightest_on_the_way_up() {
+    fn the_tightest_limit_of_a_version_2_group_and_its_parents_counts() {
         let root = tree(&[
             ("cgroup.controllers", "cpu memory\n"),
             ("a/memory.max", "1000\n"),
@@ -283,10 +284,10 @@ mod tests {
             ("a/b/cpu.max", "max 100000\n"),
             ("a/b/cpu.stat", "usage_usec 1\n"),
         ]);
-        let cgroup = Groups::of("0::/a/b\n", root.path()).read();
+        let cgroup = ControlGroups::of("0::/a/b\n", root.path()).read();
         assert_eq!(
             cgroup.memory,
-            Some(Memory {
+            Some(MemoryLimit {
                 limit: 1000,
                 used: 600
             })
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_has_a_tree_a_controller() {
+    fn version_1_groups_are_read_from_the_tree_of_each_controller() {
         let root = tree(&[
             ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
             ("memory/memory.usage_in_bytes", "5\n"),
@@ -313,7 +314,7 @@ mod tests {
             ("cpuacct/box/cpuacct.usage", "1500000000\n"),
             ("unified/cgroup.controllers", "\n"),
         ]);
-        let cgroup = Groups::of(HYBRID, root.path()).read();
+        let cgroup = ControlGroups::of(HYBRID, root.path()).read();
         let memory = cgroup.memory.unwrap();
         assert_eq!(
             (memory.limit, memory.used, memory.free()),
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_the_host_is_the_root_in_a_container() {
+    fn a_group_path_that_is_not_mounted_stands_for_the_root() {
         let root = tree(&[
             ("cgroup.controllers", "memory\n"),
             ("memory.max", "1000\n"),
@@ -333,15 +334,18 @@ mod tests {
             ("memory.stat", ""),
         ]);
         for path in ["0::/docker/0123\n", "0::/../../etc\n"] {
-            let memory = Groups::of(path, root.path()).read().memory;
+            let memory = ControlGroups::of(path, root.path()).read().memory;
             assert_eq!(memory.unwrap().limit, 1000);
         }
     }
 
     #[test]
-    fn without_groups_there_is_nothing() {
+    fn a_system_without_control_groups_has_no_limits() {
         let root = tree(&[]);
-        assert_eq!(Groups::of("", root.path()).read(), Cgroup::default());
-        assert_eq!(Groups::of(HYBRID, root.path()).read(), Cgroup::default());
+        assert_eq!(ControlGroups::of("", root.path()).read(), Cgroup::default());
+        assert_eq!(
+            ControlGroups::of(HYBRID, root.path()).read(),
+            Cgroup::default()
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use super::cgroup::{Cgroup, Cpu, Groups};
+use super::cgroup::{Cgroup, ControlGroups, CpuLimit};
 use super::{MonitorError, Probe, Reading, Usage};
 
 /// Takes readings of this machine and of the processes that this process has started.
@@ -13,9 +13,9 @@ use super::{MonitorError, Probe, Reading, Usage};
 pub struct Sampler {
     system: System,
     own: Pid,
-    groups: Groups,
-    /// The time of the last reading, and how much processor time the control group had used by then.
-    last: Option<(Instant, Option<Cpu>)>,
+    groups: ControlGroups,
+    /// The time of the last reading, and the processor time that the control group had used by then.
+    last: Option<(Instant, Option<CpuLimit>)>,
 }
 
 impl Sampler {
@@ -25,13 +25,13 @@ impl Sampler {
         Ok(Self {
             system,
             own: Pid::from_u32(std::process::id()),
-            groups: Groups::find(),
+            groups: ControlGroups::find(),
             last: None,
         })
     }
 
-    /// How much of the processors is used, in percent.
-    fn cpu_percent(&mut self, now: Instant, group: Option<Cpu>) -> Option<f64> {
+    /// Computes the processor usage since the last reading, in percent of what may be used.
+    fn cpu_percent(&mut self, now: Instant, group: Option<CpuLimit>) -> Option<f64> {
         self.system.refresh_cpu_usage();
         let (then, before) = self.last.replace((now, group))?;
         let host = f64::from(self.system.global_cpu_usage());
@@ -42,14 +42,14 @@ impl Sampler {
         Some(share.map_or(host, |share| host.max(share)))
     }
 
-    /// What the processes use that this process has started.
+    /// Adds up the usage of all descendants of this process.
     fn workers(&mut self) -> Usage {
         let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
         self.system
             .refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
         for (pid, process) in self.system.processes() {
-            // Threads are processes to some systems, and share their memory.
+            // Some systems list threads as processes. They share the memory of their process and would count twice.
             if let Some(parent) = process.parent()
                 && process.thread_kind().is_none()
             {
@@ -58,7 +58,7 @@ impl Sampler {
         }
         let mut usage = Usage::default();
         let mut open = children.remove(&self.own).unwrap_or_default();
-        // Whoever is looked at is taken out, so that this ends whatever the system tells.
+        // Each process is removed when it is visited, so the walk ends even if the system reports a circle of parents.
         while let Some(pid) = open.pop() {
             open.extend(children.remove(&pid).unwrap_or_default());
             if let Some(process) = self.system.process(pid) {
@@ -87,8 +87,8 @@ impl Probe for Sampler {
     }
 }
 
-/// How much of its processors a control group has used in this time, in percent.
-fn group_percent(before: Cpu, now: Cpu, seconds: f64) -> Option<f64> {
+/// Computes how much of its processors a control group used between two readings, in percent.
+fn group_percent(before: CpuLimit, now: CpuLimit, seconds: f64) -> Option<f64> {
     let may = now.processors * seconds;
     (may > 0.0).then(|| (now.used_seconds - before.used_seconds).max(0.0) / may * 100.0)
 }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_memory_and_processors() {
+    fn a_sampler_reads_the_memory_and_processors_of_this_machine() {
         let mut sampler = Sampler::new().unwrap();
         let first = sampler.read();
         assert!(first.memory_total > 0 && first.memory_available <= first.memory_total);
@@ -111,7 +111,7 @@ mod tests {
 
     /// The memory of a child of a child is its own.
     #[test]
-    fn what_children_have_started_counts() {
+    fn processes_that_children_have_started_count_as_workers() {
         let mut sampler = Sampler::new().unwrap();
         // Both end when their input does.
         let mut child = Command::new("sh")
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_measured_against_what_it_may_use() {
-        let at = |used_seconds| Cpu {
+    fn the_usage_of_a_control_group_is_a_share_of_its_limit() {
+        let at = |used_seconds| CpuLimit {
             processors: 0.5,
             used_seconds,
         };

@@ -44,7 +44,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Warns once when a resource runs short, and again only after its usage has fallen in between.
+/// Decides when to warn: once when a resource runs short, and again only after its usage has fallen in between.
 ///
 /// ```
 /// use ratchet_runtime::monitor::{Reading, Warnings};
@@ -56,18 +56,18 @@ impl fmt::Display for Warning {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Warnings {
-    memory: Level,
-    cpu: Level,
+    memory: Threshold,
+    cpu: Threshold,
 }
 
-/// The threshold of a resource, and whether a warning was given for it.
+/// The usage of a resource above which to warn, and whether a warning was already given.
 #[derive(Debug, Clone)]
-struct Level {
-    threshold: f64,
+struct Threshold {
+    percent: f64,
     warned: bool,
 }
 
-/// How far usage has to fall below a threshold before it is warned of again, in percent.
+/// How far usage has to fall below a threshold before another warning is given, in percent.
 const MARGIN: f64 = 5.0;
 
 impl Default for Warnings {
@@ -80,8 +80,8 @@ impl Default for Warnings {
 impl Warnings {
     /// Warns at these percentages of memory and of the processors.
     pub fn at(memory: f64, cpu: f64) -> Self {
-        let level = |threshold| Level {
-            threshold,
+        let level = |percent| Threshold {
+            percent,
             warned: false,
         };
         Self {
@@ -103,12 +103,12 @@ impl Warnings {
     }
 }
 
-impl Level {
+impl Threshold {
     fn observe(&mut self, percent: f64) -> Option<f64> {
-        if percent > self.threshold {
+        if percent > self.percent {
             return (!std::mem::replace(&mut self.warned, true)).then_some(percent);
         }
-        self.warned &= percent > self.threshold - MARGIN;
+        self.warned &= percent > self.percent - MARGIN;
         None
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_shortage_is_said_once() {
+    fn a_shortage_is_warned_of_once_until_usage_has_fallen() {
         let mut warnings = Warnings::default();
         let mut said = Vec::new();
         for cpu in [89.0, 90.0, 91.0, 99.0, 86.0, 95.0, 84.0, 92.5] {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_attempts_the_first_and_the_last_are_told_and_the_rest_is_counted() {
+    fn of_very_many_attempts_the_first_and_last_are_listed_and_the_rest_are_counted() {
         let mut attempts = Attempts::default();
         for number in 1..=10_000 {
             attempts.push(attempt(number));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_attempt_is_told_by_its_outcome() {
+    fn the_detail_of_a_single_attempt_comes_from_its_outcome() {
         let outcome = Outcome {
             attempts: 1,
             slot: SlotNumber::new(3),

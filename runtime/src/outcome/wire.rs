@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_when_and_why_a_job_waited_and_each_of_several_attempts() {
+    fn a_result_line_has_the_waits_of_a_job_and_each_of_several_attempts() {
         let mut attempts = Attempts::default();
         let first = AttemptDetail {
             number: 1,
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_is_one_line() {
+    fn a_success_is_read_back_from_its_result_line() {
         let line = serde_json::to_string(&outcome()).unwrap();
         assert_eq!(
             line,
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_a_result() {
+    fn a_null_result_is_written_and_read_back() {
         let nothing = Outcome {
             result: Ok(Payload::null()),
             ..outcome()
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_why() {
+    fn a_failure_is_read_back_from_its_result_line() {
         let failure = Failure::new(Class::Task, "no such file")
             .code("not_found")
             .retryable(false)
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
+    fn a_result_line_that_contradicts_itself_is_refused() {
         let line = serde_json::to_string(&outcome()).unwrap();
         for (from, to, why) in [
             ("\"v\":1", "\"v\":2", "version 2"),

@@ -75,9 +75,9 @@ pub(super) struct PoolId(usize);
 
 /// Tells one run from the next that has the same pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RunId(u64);
+pub(super) struct AttachmentId(u64);
 
-impl RunId {
+impl AttachmentId {
     fn next() -> Self {
         // Relaxed: only uniqueness matters, no order with anything else.
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -90,8 +90,8 @@ impl RunId {
 pub(super) enum Command {
     Add(Box<PoolConfig>, oneshot::Sender<Result<PoolId, Error>>),
     Attach(PoolId, PoolUser),
-    Detach(PoolId, RunId),
-    Demand(PoolId, RunId, Demand),
+    Detach(PoolId, AttachmentId),
+    Demand(PoolId, AttachmentId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
     Stop(PoolId, AttemptKey, Stop),

@@ -1,9 +1,9 @@
-//! Durations by the million in a few kilobytes.
+//! A histogram of durations: percentiles of millions of values in a few kilobytes.
 //!
-//! Percentiles of ten million durations would need all of them. What is kept instead is how many fell into
-//! each of a row of buckets, and the buckets grow with what they hold: 64 to each doubling, so that a
-//! percentile is off by less than 0.8 %. The least, the greatest and the average are exact. All of time from
-//! a nanosecond on takes 30 KiB at the most; what is needed of it is allocated.
+//! Exact percentiles of ten million durations would need all of them in memory. So only the number of durations in each
+//! bucket is kept. Buckets are wider for longer durations, with 64 buckets for each doubling, so a percentile is off by
+//! less than 0.8 %. The least, the greatest and the average are exact. The buckets for all durations from a nanosecond
+//! on take 30 KiB at the most, and only those up to the longest duration are allocated.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::milliseconds;
 
-/// Two to this many buckets to each doubling.
+/// The base-2 logarithm of the number of buckets for each doubling.
 const BITS: u32 = 6;
+/// The number of buckets for each doubling.
 const BUCKETS: u64 = 1 << BITS;
 
-/// Many durations, as a histogram.
+/// A histogram of durations, from which averages and percentiles can be read.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +40,7 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// Takes in one more.
+    /// Adds a duration.
     pub fn add(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = bucket(nanos);
@@ -57,12 +58,12 @@ impl Durations {
         self.sum += u128::from(nanos);
     }
 
-    /// How many there are.
+    /// The number of durations that were added.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The average of all; nothing of none.
+    /// The exact average, or `None` if nothing was added.
     pub fn average(&self) -> Option<Duration> {
         let average = self.sum.checked_div(self.count.into())?;
         Some(Duration::from_nanos(
@@ -70,17 +71,17 @@ impl Durations {
         ))
     }
 
-    /// The least.
+    /// The shortest duration.
     pub fn min(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.min))
     }
 
-    /// The greatest.
+    /// The longest duration.
     pub fn max(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.max))
     }
 
-    /// What so many of a hundred do not exceed, off by less than 0.8 %.
+    /// The duration that this many percent of all durations do not exceed, off by less than 0.8 %.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let rank = rank(percent, self.count)?;
         let mut seen = 0;
@@ -92,7 +93,7 @@ impl Durations {
         Some(Duration::from_nanos(middle))
     }
 
-    /// The usual figures; nothing of none.
+    /// The least, the greatest, the average and the usual percentiles, or `None` if nothing was added.
     pub fn spread(&self) -> Option<Spread> {
         Some(Spread {
             min: self.min()?,
@@ -105,31 +106,31 @@ impl Durations {
     }
 }
 
-/// How durations are spread. Serialised, they are milliseconds.
+/// The least, the greatest, the average and the usual percentiles of durations. Serialised, they are milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The least.
+    /// The shortest duration.
     #[serde(with = "milliseconds")]
     pub min: Duration,
-    /// The average.
+    /// The average duration.
     #[serde(rename = "avg", with = "milliseconds")]
     pub average: Duration,
-    /// What half of them do not exceed.
+    /// The median: half of the durations do not exceed it.
     #[serde(with = "milliseconds")]
     pub p50: Duration,
-    /// What 95 of a hundred do not exceed.
+    /// The duration that 95 % of all durations do not exceed.
     #[serde(with = "milliseconds")]
     pub p95: Duration,
-    /// What 99 of a hundred do not exceed.
+    /// The duration that 99 % of all durations do not exceed.
     #[serde(with = "milliseconds")]
     pub p99: Duration,
-    /// The greatest.
+    /// The longest duration.
     #[serde(with = "milliseconds")]
     pub max: Duration,
 }
 
-/// Which one in the order of their size is the percentile (the nearest rank); the first is 1. Nothing of
-/// none, and what is no number counts as 100.
+/// The rank of a percentile among `count` sorted values, by the nearest-rank method. The least value has rank 1. There is
+/// none if there are no values, and a percentage that is not a number counts as 100.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -145,7 +146,8 @@ pub(super) fn rank(percent: f64, count: u64) -> Option<u64> {
     (count > 0).then(|| ((share * count as f64).ceil() as u64).clamp(1, count))
 }
 
-/// Values below `BUCKETS` have a bucket each; from there on each doubling has as many.
+/// The number of the bucket of a value. Values below `BUCKETS` have a bucket each, and each doubling after that has
+/// `BUCKETS` buckets.
 fn bucket(value: u64) -> usize {
     let Some(shift) = value.checked_ilog2().and_then(|log| log.checked_sub(BITS)) else {
         return usize::try_from(value).unwrap_or_default();
@@ -154,7 +156,7 @@ fn bucket(value: u64) -> usize {
     usize::try_from(place).unwrap_or_default()
 }
 
-/// The middle of a bucket.
+/// The value in the middle of a bucket.
 fn middle(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < 2 * BUCKETS {
@@ -172,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_none_there_is_nothing_to_say() {
+    fn an_empty_histogram_has_no_percentiles() {
         let none = Durations::default();
         assert_eq!(none.spread(), None);
         assert_eq!(none.percentile(50.0), None);
     }
 
     #[test]
-    fn buckets_follow_each_other() {
+    fn greater_values_never_skip_a_bucket() {
         let mut last = 0;
         for value in 0..100_000 {
             let bucket = bucket(value);
@@ -192,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn percentiles_are_as_near_as_promised(
+        fn percentiles_are_within_the_documented_error(
             mut nanos in prop::collection::vec(prop_oneof![0..1000_u64, any::<u64>(), 1_000_000..9_000_000_u64], 1..200),
             percent in 0.0..=100.0_f64,
         ) {

@@ -1,4 +1,4 @@
-//! What there is to know while a run goes on.
+//! Figures about a run while it goes on, such as its speed and the time that is left.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,68 +7,68 @@ use super::tally::Tally;
 use super::{Durations, per_second};
 use crate::event::Event;
 
-/// The pace is that of the last ten seconds: long enough to be steady, short enough to follow a change.
+/// The time over which throughput is measured: long enough to be steady, short enough to follow a change.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The window moves on by this much.
+/// The step by which the window moves on. It bounds the memory: the window holds 40 steps, however many jobs end in it.
 const STEP: Duration = Duration::from_millis(250);
 
-/// Figures of a run that goes on.
+/// The figures of a run at one moment while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExecutionStats {
-    /// How many jobs there are, as far as is known.
+    /// How many jobs the run has, as far as is known now.
     pub total_jobs: u64,
-    /// How many have succeeded.
+    /// How many jobs have succeeded.
     pub completed_jobs: u64,
-    /// How many have failed, timed out or crashed.
+    /// How many jobs have failed, timed out or crashed.
     pub failed_jobs: u64,
-    /// How many ended without having come to anything: cancelled and skipped ones.
+    /// How many jobs ended without a result of their own, because they were cancelled or skipped.
     pub unfinished_jobs: u64,
-    /// How many of the completed ones used an earlier result again.
+    /// How many of the completed jobs used an earlier result and did not run.
     pub cached_jobs: u64,
-    /// How long last attempts ran on average; 0 as long as none has ended.
+    /// The average run time of last attempts; 0 as long as no job has ended.
     pub average_execution_time: Duration,
-    /// How many attempts ran at once at the most.
+    /// The highest number of attempts that ran at the same time so far.
     pub peak_concurrent_jobs: u64,
-    /// How many attempts were made beyond the first of each job, or will be.
+    /// How many attempts failed and were, or will be, followed by another one.
     pub total_retries: u64,
-    /// How many jobs were done a second lately. Those that were cancelled or skipped do not count.
+    /// How many jobs were done per second in the last ten seconds. Jobs that were cancelled or skipped do not count.
     pub throughput_per_second: f64,
-    /// How long the rest takes at that pace, where all jobs are known; where none was done lately, at the pace since
-    /// the beginning.
+    /// The estimated time until the run ends, if the number of all jobs is known. It follows from the throughput of the last
+    /// ten seconds, or from that since the beginning if no job was done in the last ten seconds.
     pub remaining: Option<Duration>,
-    /// Where the jobs are.
+    /// How many jobs wait, run and have ended.
     pub queue: QueueStatus,
 }
 
-/// Where jobs are.
+/// How many jobs wait, run and have ended at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueStatus {
-    /// They wait, some of them for another attempt.
+    /// Jobs that wait, for their first attempt or for another one.
     pub queued: u64,
-    /// They run.
+    /// Jobs of which an attempt runs.
     pub running: u64,
-    /// They have ended.
+    /// Jobs that have ended.
     pub ended: u64,
-    /// All of them.
+    /// All jobs that are known.
     pub total: u64,
 }
 
-/// Keeps [`ExecutionStats`] of a run by its events. It has no clock: it is told the time.
+/// Computes the [`ExecutionStats`] of a run from its events. It has no clock, so callers pass the time.
 ///
-/// A batch whose jobs are as urgent as their kind says, each tried three times at the most:
+/// This example runs a batch whose priorities follow from the type of each query, with at most three attempts a job:
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
 /// use std::time::Duration;
 /// use ratchet_resilience::retry::{BackoffPolicy, Delay};
-/// use ratchet_runtime::event::Record;
+/// use ratchet_runtime::event::EventRecord;
 /// use ratchet_runtime::summary::{LiveStats, Results};
 /// use ratchet_runtime::{
 ///     Class, Executor, Failure, Job, Payload, Priority, Sink, Terms, Timeouts,
 /// };
 ///
-/// /// What a case asks for.
+/// /// The type of a query.
 /// #[derive(Clone, Copy)]
 /// enum QueryType { SpecialCharacters, Phrase, Vector }
 ///
@@ -82,11 +82,11 @@ pub struct QueueStatus {
 ///     }
 /// }
 ///
-/// /// Keeps figures that somebody else looks at.
+/// /// Keeps figures that other code reads.
 /// struct Figures(Arc<Mutex<LiveStats>>);
 ///
 /// impl Sink for Figures {
-///     fn on(&mut self, record: &Record) {
+///     fn on(&mut self, record: &EventRecord) {
 ///         let now = tokio::time::Instant::now().into_std();
 ///         self.0.lock().unwrap().observe(&record.event, now);
 ///     }
@@ -140,18 +140,18 @@ pub struct QueueStatus {
 #[derive(Debug, Clone)]
 pub struct LiveStats {
     tally: Tally,
-    /// How many jobs were taken in.
+    /// How many jobs the run has taken from its source.
     taken: u64,
-    /// How many there will be, where that is known.
+    /// How many jobs the run will have, if that is known.
     announced: Option<u64>,
     failed_attempts: u64,
     began: Instant,
-    /// How many jobs were done at each step of the window; cancelled and skipped ones are not done.
+    /// The time of each step, and how many jobs had been done before it. Cancelled and skipped jobs are not done.
     steps: VecDeque<(Instant, u64)>,
 }
 
 impl LiveStats {
-    /// Figures of a run that begins now.
+    /// Makes the figures of a run that begins now.
     pub fn new(now: Instant) -> Self {
         Self {
             tally: Tally::default(),
@@ -163,30 +163,30 @@ impl LiveStats {
         }
     }
 
-    /// Takes note of something that happened now.
+    /// Takes in an event that happened now.
     pub fn observe(&mut self, event: &Event, now: Instant) {
         match event {
             Event::RunStarted { total } => self.announced = total.or(self.announced),
             Event::JobQueued { .. } => self.taken += 1,
             Event::AttemptFailed { .. } => self.failed_attempts += 1,
-            // Before the job counts: a step says what was before it.
+            // The step has to be taken before the job is counted, since it says what was done before it.
             Event::JobEnded { .. } => self.step(now),
             _ => {}
         }
         self.tally.observe(event);
     }
 
-    /// Takes note of how many jobs there will be, where that becomes known only after the run has begun.
+    /// Sets how many jobs the run will have, for a run that learns that only after it has begun.
     pub fn announce(&mut self, total: u64) {
         self.announced = Some(total);
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The figures of now.
+    /// The figures at this moment.
     pub fn stats(&self, now: Instant) -> ExecutionStats {
         let counts = self.tally.counts();
         let ended = counts.total();
@@ -201,15 +201,15 @@ impl LiveStats {
             .announced
             .is_some_and(|announced| announced >= self.taken);
         let rest = total - ended;
-        // Jobs that take longer than the window leave it empty: then the pace is that of the whole run.
-        let pace = if throughput > 0.0 {
+        // Jobs that take longer than the window leave it empty. Then the throughput of the whole run counts.
+        let jobs_per_second = if throughput > 0.0 {
             throughput
         } else {
             per_second(counts.done(), now.saturating_duration_since(self.began))
         };
         #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
-        let remaining = (known && pace > 0.0)
-            .then(|| Duration::try_from_secs_f64(rest as f64 / pace).ok())
+        let remaining = (known && jobs_per_second > 0.0)
+            .then(|| Duration::try_from_secs_f64(rest as f64 / jobs_per_second).ok())
             .flatten();
         ExecutionStats {
             total_jobs: total,
@@ -241,7 +241,7 @@ impl LiveStats {
             return;
         }
         self.steps.push_back((now, self.tally.counts().done()));
-        // One step from before the window is what the window is measured against.
+        // The last step before the window stays: it tells how many jobs had been done when the window begins.
         while let Some((second, _)) = self.steps.get(1)
             && now.saturating_duration_since(*second) >= WINDOW
         {
@@ -252,7 +252,8 @@ impl LiveStats {
     fn throughput(&self, now: Instant) -> f64 {
         let ended = self.tally.counts().done();
         let inside = |at: Instant| now.saturating_duration_since(at) < WINDOW;
-        // The last step before the window, moved to its beginning: nothing ended between it and the next.
+        // No job ended between the last step before the window and the next step, so the last step's count is also the
+        // count at the beginning of the window.
         let before = self.steps.iter().rev().find(|(at, _)| !inside(*at));
         match (before, self.steps.front()) {
             (Some((_, count)), _) => {

@@ -1,4 +1,4 @@
-//! Questions about outcomes that somebody has collected.
+//! Answers questions about outcomes that a caller has collected.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use super::tally::{Tally, ran};
 use super::{Counts, Summary};
 use crate::outcome::{Failure, Outcome, Status};
 
-/// Questions about a slice of outcomes, or of shared ones.
+/// Methods that filter, group and count a slice of outcomes, or of `Arc`s or `Box`es of outcomes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +39,7 @@ use crate::outcome::{Failure, Outcome, Status};
 /// assert_eq!(outcomes.host_names().into_iter().collect::<Vec<_>>(), ["web1", "web2"]);
 /// ```
 ///
-/// A part that failed is no reason to lose the rest:
+/// If some jobs failed, the results of the others are still there:
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,7 +81,7 @@ pub trait Results {
     /// The outcomes themselves.
     fn outcomes(&self) -> impl Iterator<Item = &Outcome>;
 
-    /// How many ended how.
+    /// The number of jobs that ended with each status.
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for outcome in self.outcomes() {
@@ -90,22 +90,22 @@ pub trait Results {
         counts
     }
 
-    /// How many succeeded.
+    /// The number of jobs that succeeded.
     fn count_successful(&self) -> usize {
         self.filter_successful().count()
     }
 
-    /// How many failed, timed out or crashed.
+    /// The number of jobs that failed, timed out or crashed.
     fn count_failed(&self) -> usize {
         self.filter_failed().count()
     }
 
-    /// Those that succeeded.
+    /// The outcomes of jobs that succeeded.
     fn filter_successful(&self) -> impl Iterator<Item = &Outcome> {
         self.filter_by_status(Status::Succeeded)
     }
 
-    /// Those that failed, timed out or crashed.
+    /// The outcomes of jobs that failed, timed out or crashed.
     fn filter_failed(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes().filter(|outcome| {
             matches!(
@@ -115,13 +115,13 @@ pub trait Results {
         })
     }
 
-    /// Those that ended like this.
+    /// The outcomes with this status.
     fn filter_by_status(&self, status: Status) -> impl Iterator<Item = &Outcome> {
         let all = self.outcomes();
         all.filter(move |outcome| outcome.status() == status)
     }
 
-    /// Those of one host.
+    /// The outcomes of jobs that named this host.
     fn filter_by_host(&self, host: &str) -> impl Iterator<Item = &Outcome> {
         self.outcomes().filter(move |outcome| {
             let own = outcome.host.as_ref();
@@ -129,24 +129,24 @@ pub trait Results {
         })
     }
 
-    /// All by host, those without one left out.
+    /// Groups the outcomes by host. Those of jobs that named none are left out.
     fn by_host(&self) -> BTreeMap<&str, Vec<&Outcome>> {
         group(self.outcomes(), |outcome| {
             outcome.host.as_ref().map(HostName::as_str)
         })
     }
 
-    /// All by what they did.
+    /// Groups the outcomes by the name of their task.
     fn by_task(&self) -> BTreeMap<&str, Vec<&Outcome>> {
         group(self.outcomes(), |outcome| Some(outcome.task.as_str()))
     }
 
-    /// All by how they ended.
+    /// Groups the outcomes by status.
     fn by_status(&self) -> BTreeMap<Status, Vec<&Outcome>> {
         group(self.outcomes(), |outcome| Some(outcome.status()))
     }
 
-    /// How long those that ran did so on average; nothing if none ran.
+    /// The average run time of the jobs that ran, or `None` if no job ran.
     fn average_duration(&self) -> Option<Duration> {
         let times = run_times(self.outcomes());
         let sum: u128 = times.iter().map(Duration::as_nanos).sum();
@@ -156,17 +156,17 @@ pub trait Results {
         ))
     }
 
-    /// How long the quickest ran; nothing if none did.
+    /// The shortest run time, or `None` if no job ran.
     fn min_duration(&self) -> Option<Duration> {
         run_times(self.outcomes()).into_iter().min()
     }
 
-    /// How long the slowest ran; nothing if none did.
+    /// The longest run time, or `None` if no job ran.
     fn max_duration(&self) -> Option<Duration> {
         run_times(self.outcomes()).into_iter().max()
     }
 
-    /// What so many of a hundred of those that ran did not exceed, exactly; nothing if none did.
+    /// The exact run time that this many percent of the jobs that ran did not exceed, or `None` if no job ran.
     fn percentile_duration(&self, percent: f64) -> Option<Duration> {
         let mut times = run_times(self.outcomes());
         let place = usize::try_from(rank(percent, times.len() as u64)?).ok()? - 1;
@@ -174,33 +174,33 @@ pub trait Results {
         Some(*found)
     }
 
-    /// How many of a hundred succeeded; 0 of none.
+    /// The share of jobs that succeeded, in percent; 0 if there are no outcomes.
     fn success_rate(&self) -> f64 {
         self.counts().success_rate()
     }
 
-    /// How many of a hundred failed, timed out or crashed; 0 of none.
+    /// The share of jobs that failed, timed out or crashed, in percent; 0 if there are no outcomes.
     fn failure_rate(&self) -> f64 {
         self.counts().failure_rate()
     }
 
-    /// Whether anything did not succeed, cancelled and skipped jobs included.
+    /// Whether any job did not succeed. Cancelled and skipped jobs count as well.
     fn has_errors(&self) -> bool {
         !self.all_successful()
     }
 
-    /// Whether everything succeeded, which is so of nothing, too.
+    /// Whether all jobs succeeded. It is true if there are no outcomes.
     fn all_successful(&self) -> bool {
         self.outcomes().all(Outcome::is_success)
     }
 
-    /// All that did not succeed, and why.
+    /// The outcomes of jobs that did not succeed, each with its failure.
     fn errors(&self) -> impl Iterator<Item = (&Outcome, &Failure)> {
         let all = self.outcomes();
         all.filter_map(|outcome| Some((outcome, outcome.failure()?)))
     }
 
-    /// The hosts that occur.
+    /// The hosts that these jobs named.
     fn host_names(&self) -> BTreeSet<&str> {
         let all = self.outcomes();
         all.filter_map(|outcome| outcome.host.as_ref())
@@ -208,8 +208,8 @@ pub trait Results {
             .collect()
     }
 
-    /// What came of them in this time. The peak of concurrency and restarts of workers cannot be told from
-    /// outcomes and stay 0.
+    /// The figures of these outcomes, for a run that took this long. The peak of concurrency and the number of restarts
+    /// cannot be told from outcomes and stay 0.
     fn summarize(&self, elapsed: Duration) -> Summary {
         let mut tally = Tally::default();
         for outcome in self.outcomes() {
@@ -238,7 +238,7 @@ fn group<'a, K: Ord>(
     groups
 }
 
-/// How long those ran that did.
+/// The run times of the jobs that ran.
 fn run_times<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<Duration> {
     let ran = outcomes.filter(|outcome| ran(outcome));
     ran.map(|outcome| outcome.duration).collect()

@@ -1,4 +1,4 @@
-//! Counts while a run goes on.
+//! Counts outcomes and events while a run goes on.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::breaker::BreakerReport;
 use crate::event::{Event, WorkerNews};
 use crate::outcome::Outcome;
 
-/// Counts what happens in a run, outcome by outcome, in memory that does not grow with it.
+/// Counts the outcomes of a run, in memory that does not grow with the number of jobs.
 ///
-/// Fed with every [`Event`] of a run by [`observe`](Self::observe) it knows all there is to know; fed with
-/// outcomes alone by [`record`](Self::record), all but the peak of concurrency and the restarts of workers.
+/// Give it every [`Event`] of a run by [`observe`](Self::observe), and it knows all figures. Give it only outcomes by
+/// [`record`](Self::record), and the peak of concurrency and the number of restarts stay 0.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,11 +30,11 @@ pub struct Tally {
     retries: u64,
     run: Durations,
     queue: Durations,
-    /// Whose attempts run, as events tell.
+    /// The jobs of which an attempt runs now, as far as events were observed.
     running: HashSet<JobKey>,
     peak: u64,
-    /// How many workers of each kind have failed and have no successor yet.
-    fallen: HashMap<String, u64>,
+    /// How many workers of each kind have failed and have not been replaced yet.
+    unreplaced: HashMap<String, u64>,
     restarts: u64,
     suspects: Vec<JobKey>,
     breakers: Vec<BreakerReport>,
@@ -42,7 +42,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Takes note of something that happened.
+    /// Counts an event. Outcomes are in the events, so do not [`record`](Self::record) them as well.
     pub fn observe(&mut self, event: &Event) {
         match event {
             Event::AttemptStarted { id, .. } => {
@@ -76,12 +76,12 @@ impl Tally {
                 worker,
                 unexpected: true,
                 ..
-            } => *self.fallen.entry(kind(worker.as_str())).or_default() += 1,
+            } => *self.unreplaced.entry(kind(worker.as_str())).or_default() += 1,
             WorkerNews::Started { worker, .. } => {
-                if let Some(fallen) = self.fallen.get_mut(&kind(worker.as_str()))
-                    && *fallen > 0
+                if let Some(unreplaced) = self.unreplaced.get_mut(&kind(worker.as_str()))
+                    && *unreplaced > 0
                 {
-                    *fallen -= 1;
+                    *unreplaced -= 1;
                     self.restarts += 1;
                 }
             }
@@ -89,7 +89,7 @@ impl Tally {
         }
     }
 
-    /// Takes note of an outcome.
+    /// Counts an outcome.
     pub fn record(&mut self, outcome: &Outcome) {
         self.counts.add(outcome.status());
         self.cached += u64::from(outcome.cached);
@@ -100,62 +100,62 @@ impl Tally {
         }
     }
 
-    /// Takes note of how many attempts run at this moment.
+    /// Raises the peak of concurrency to the number of attempts that run now, if that is higher.
     pub fn concurrency(&mut self, running: u64) {
         self.peak = self.peak.max(running);
     }
 
-    /// Takes note of a worker that was started in the place of one that had failed.
+    /// Counts a worker that was started to replace one that had failed.
     pub fn restart(&mut self) {
         self.restarts += 1;
     }
 
-    /// Takes note of results that were reported and may be wrong.
+    /// Adds jobs whose results were reported and may be wrong.
     pub fn suspect(&mut self, ids: impl IntoIterator<Item = JobKey>) {
         self.suspects.extend(ids);
     }
 
-    /// Takes note of what breakers did, instead of what is known of them so far.
+    /// Replaces the reports about breakers by these.
     pub fn breakers(&mut self, reports: Vec<BreakerReport>) {
         self.breakers = reports;
     }
 
-    /// Takes note of how many retries were not made because the retry budget was used up.
+    /// Sets how many retries were not made because the retry budget was used up.
     pub fn retries_refused(&mut self, count: u64) {
         self.retries_refused = count;
     }
 
-    /// How many jobs ended how.
+    /// The number of jobs that ended with each status so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// How many attempts there were beyond the first of each job that has ended.
+    /// The number of attempts beyond the first one of each job that has ended.
     pub fn retries(&self) -> u64 {
         self.retries
     }
 
-    /// How many results were earlier ones.
+    /// The number of jobs that used an earlier result and did not run.
     pub fn cached(&self) -> u64 {
         self.cached
     }
 
-    /// How many attempts ran at once at the most.
+    /// The highest number of attempts that ran at the same time.
     pub fn peak_concurrency(&self) -> u64 {
         self.peak
     }
 
-    /// How many attempts run, as events tell.
+    /// The number of attempts that run now, as far as events were observed.
     pub(super) fn running(&self) -> u64 {
         self.running.len() as u64
     }
 
-    /// How long last attempts ran.
+    /// The run times of last attempts, one of each job that ran.
     pub fn run_times(&self) -> &Durations {
         &self.run
     }
 
-    /// What has come of it in this time.
+    /// The figures so far, for a run that has taken this long.
     pub fn summary(&self, elapsed: Duration) -> Summary {
         let total = self.counts.total();
         Summary {
@@ -178,12 +178,12 @@ impl Tally {
     }
 }
 
-/// Whether a job ran, so that its times say something.
+/// Whether a job ran, so that its times count.
 pub(super) fn ran(outcome: &Outcome) -> bool {
     outcome.attempts > 0 && !outcome.cached
 }
 
-/// How many attempts there were beyond the first.
+/// The number of attempts beyond the first.
 pub(super) fn retries(outcome: &Outcome) -> u32 {
     outcome.attempts.saturating_sub(1)
 }

@@ -93,7 +93,7 @@ fn queued(id: &str) -> Event {
 }
 
 #[test]
-fn everything_counts_where_it_belongs() {
+fn a_summary_counts_each_job_once_under_its_status() {
     let summary = outcomes().summarize(Duration::from_secs(2));
     assert_eq!(summary.total, 8);
     let counts = Counts {
@@ -117,7 +117,7 @@ fn everything_counts_where_it_belongs() {
 }
 
 #[test]
-fn a_summary_is_written_as_reports_have_it_and_read_again() {
+fn a_summary_is_read_back_from_the_json_of_a_report() {
     let mut tally = Tally::default();
     tally.record(&succeeded("a"));
     tally.concurrency(2);
@@ -142,7 +142,7 @@ fn a_summary_is_written_as_reports_have_it_and_read_again() {
 }
 
 #[test]
-fn results_answer_what_they_are_asked() {
+fn outcomes_are_counted_filtered_and_grouped() {
     let all = outcomes();
     assert_eq!((all.count_successful(), all.count_failed()), (3, 3));
     assert_eq!(all.filter_by_status(Status::Skipped).count(), 1);
@@ -161,7 +161,7 @@ fn results_answer_what_they_are_asked() {
 }
 
 #[test]
-fn of_nothing_rates_are_0_and_all_is_well() {
+fn no_outcomes_make_rates_of_0_and_no_errors() {
     let none: [Outcome; 0] = [];
     assert_eq!((none.success_rate(), none.failure_rate()), (0.0, 0.0));
     assert!(none.all_successful() && !none.has_errors());
@@ -174,7 +174,7 @@ fn of_nothing_rates_are_0_and_all_is_well() {
 }
 
 #[test]
-fn the_peak_is_of_attempts_that_run_and_not_of_those_that_wait_for_a_retry() {
+fn the_peak_counts_attempts_that_run_and_not_jobs_that_wait_for_a_retry() {
     let mut tally = Tally::default();
     tally.observe(&started("a"));
     tally.observe(&retried("a"));
@@ -189,7 +189,7 @@ fn the_peak_is_of_attempts_that_run_and_not_of_those_that_wait_for_a_retry() {
 }
 
 #[test]
-fn only_workers_in_the_place_of_failed_ones_are_restarts() {
+fn only_workers_that_replace_failed_ones_count_as_restarts() {
     let mut tally = Tally::default();
     let start = |kind, number| {
         Event::Worker(WorkerNews::Started {
@@ -224,7 +224,7 @@ fn now() -> Instant {
 }
 
 #[test]
-fn live_figures_follow_the_run() {
+fn live_stats_follow_the_events_of_a_run() {
     let began = now();
     let mut live = LiveStats::new(began);
     live.observe(&Event::RunStarted { total: Some(4) }, began);
@@ -254,7 +254,7 @@ fn live_figures_follow_the_run() {
 }
 
 #[test]
-fn jobs_that_are_cancelled_do_not_make_the_pace_faster() {
+fn cancelled_jobs_do_not_raise_the_throughput() {
     let began = now();
     let mut live = LiveStats::new(began);
     live.observe(&Event::RunStarted { total: Some(100) }, began);
@@ -276,7 +276,7 @@ fn jobs_that_are_cancelled_do_not_make_the_pace_faster() {
 }
 
 #[test]
-fn the_time_that_is_left_is_known_for_long_jobs_and_once_the_total_is_announced() {
+fn the_remaining_time_is_known_once_the_total_is_announced() {
     let began = now();
     let mut live = LiveStats::new(began);
     live.observe(&Event::RunStarted { total: None }, began);
@@ -293,7 +293,7 @@ fn the_time_that_is_left_is_known_for_long_jobs_and_once_the_total_is_announced(
 }
 
 #[test]
-fn the_pace_is_that_of_the_last_ten_seconds() {
+fn the_throughput_is_that_of_the_last_ten_seconds() {
     let began = now();
     let mut live = LiveStats::new(began);
     let at = |millis: u64| began + Duration::from_millis(millis);

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{Run, RunState};
+use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::{RunId, RunStore, Status, Summary};
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
         .limit
         .and_then(|limit| usize::try_from(limit.get()).ok());
     ids.truncate(most.unwrap_or(usize::MAX));
-    let runs: Vec<Run> = ids.into_iter().map(|id| store.run(id)).collect();
+    let runs: Vec<StoredRun> = ids.into_iter().map(|id| store.run(id)).collect();
     let is_terminal = io::stdout().is_terminal();
     let usual = if is_terminal {
         ListFormat::Human
@@ -82,8 +82,8 @@ struct Listed<'a> {
     error: Option<String>,
 }
 
-impl<'a> From<&'a Run> for Listed<'a> {
-    fn from(run: &'a Run) -> Self {
+impl<'a> From<&'a StoredRun> for Listed<'a> {
+    fn from(run: &'a StoredRun) -> Self {
         let header = run.header.as_ref();
         let invocation = header.and_then(|header| Invocation::read(&header.about));
         let (mut recorded, mut ended_at, mut summary, mut error) = (None, None, None, None);
@@ -113,7 +113,7 @@ impl<'a> From<&'a Run> for Listed<'a> {
 }
 
 /// The runs for programs: a JSON list of objects.
-pub(super) fn document(runs: &[Run]) -> Result<String, CliError> {
+pub(super) fn document(runs: &[StoredRun]) -> Result<String, CliError> {
     let listed: Vec<Listed<'_>> = runs.iter().map(Listed::from).collect();
     let text = serde_json::to_string(&listed);
     let text = text
@@ -130,7 +130,7 @@ fn moment(time: SystemTime) -> String {
 }
 
 /// The runs for programs: fields with tabs between them.
-pub(super) fn lines(runs: &[Run]) -> String {
+pub(super) fn lines(runs: &[StoredRun]) -> String {
     let mut out = String::new();
     for run in runs {
         let header = run.header.as_ref();
@@ -164,7 +164,7 @@ pub(super) fn lines(runs: &[Run]) -> String {
 
 /// The runs for people: an aligned table with colours. Command lines are cut so that each run fits into one line of
 /// `columns`.
-pub(super) fn table(runs: &[Run], now: SystemTime, style: Style, columns: usize) -> String {
+pub(super) fn table(runs: &[StoredRun], now: SystemTime, style: Style, columns: usize) -> String {
     let mut out = String::new();
     for run in runs {
         let header = run.header.as_ref();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{Run, RunState};
+use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::{JournalError, RunId, RunStore};
 
 use super::{find, folder};
@@ -122,7 +122,7 @@ pub(super) fn all(
 
 /// Whether a run began longer ago than `age`, by its record or by the time of its journal, which is never written
 /// before the run begins.
-fn is_older(run: &Run, age: Duration, now: SystemTime) -> bool {
+fn is_older(run: &StoredRun, age: Duration, now: SystemTime) -> bool {
     let written = std::fs::metadata(&run.journal).and_then(|journal| journal.modified());
     let began = run.header.as_ref().map(|header| header.started);
     let since = began.into_iter().chain(written.ok()).min();

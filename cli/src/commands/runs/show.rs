@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{Run, RunState};
+use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{AttemptsShown, History, RunStore, Summary, Waits};
 
@@ -61,7 +61,7 @@ fn create(path: &Path) -> Result<File, CliError> {
 }
 
 /// Messages about damage in the record itself.
-fn complaints(run: &Run, history: &History) -> String {
+fn complaints(run: &StoredRun, history: &History) -> String {
     let mut out = String::new();
     let path = folder(&run.journal);
     // Writing to a string cannot fail.
@@ -86,7 +86,7 @@ fn complaints(run: &Run, history: &History) -> String {
 
 /// Writes every result in the format in which the run itself would have written it with `-v`.
 pub(super) fn results(
-    run: &Run,
+    run: &StoredRun,
     history: &History,
     now: SystemTime,
     format: ResultFormat,
@@ -106,7 +106,7 @@ pub(super) fn results(
 
 /// Writes for people which run it was, what did not succeed, and the summary.
 pub(super) fn human(
-    run: &Run,
+    run: &StoredRun,
     history: &History,
     now: SystemTime,
     style: Style,
@@ -163,7 +163,7 @@ pub(super) fn human(
     Ok(out.flush()?)
 }
 
-fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
+fn head(run: &StoredRun, history: &History, now: SystemTime, style: Style) -> String {
     let header = history.header();
     let state = style.paint(state_tone(&run.state), state_word(&run.state));
     let began = timestamp(header.started);
@@ -187,7 +187,7 @@ fn head(run: &Run, history: &History, now: SystemTime, style: Style) -> String {
 }
 
 /// The recorded summary if it covers all jobs, else one that is made from the outcomes.
-fn summary(run: &Run, history: &History, now: SystemTime, tally: &Tally) -> Summary {
+fn summary(run: &StoredRun, history: &History, now: SystemTime, tally: &Tally) -> Summary {
     let jobs = history.jobs() as u64;
     if let Some((_, summary)) = history.ended().filter(|(_, summary)| summary.total == jobs) {
         return summary.clone();

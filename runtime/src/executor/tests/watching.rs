@@ -6,14 +6,14 @@ use std::sync::mpsc;
 use super::*;
 use crate::context::Context;
 use crate::context::Step;
-use crate::event::{Event, Record};
+use crate::event::{Event, EventRecord};
 use crate::executor::Sink;
 
 /// Writes down what it sees.
-struct Notes(Arc<Mutex<Vec<Record>>>);
+struct Notes(Arc<Mutex<Vec<EventRecord>>>);
 
 impl Sink for Notes {
-    fn on(&mut self, record: &Record) {
+    fn on(&mut self, record: &EventRecord) {
         self.0.lock().unwrap().push(record.clone());
     }
 }
@@ -49,7 +49,7 @@ async fn a_sink_sees_all_that_happens_in_order() {
         .unwrap()
         .iter()
         .map(|record| {
-            let Record { at_ms, event, .. } = record;
+            let EventRecord { at_ms, event, .. } = record;
             let what = match event {
                 Event::RunStarted { total } => format!("run of {total:?}"),
                 Event::JobQueued { id, task } => format!("{id} queued: {task}"),
@@ -82,14 +82,14 @@ async fn a_sink_sees_all_that_happens_in_order() {
 struct Panics;
 
 impl Sink for Panics {
-    fn on(&mut self, _record: &Record) {
+    fn on(&mut self, _record: &EventRecord) {
         panic!("no more paper");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_may_panic_and_others_see_on() {
-    let notes: Arc<Mutex<Vec<Record>>> = Arc::default();
+    let notes: Arc<Mutex<Vec<EventRecord>>> = Arc::default();
     let executor = Executor::builder()
         .sink(Panics)
         .sink(Notes(Arc::clone(&notes)))
@@ -114,7 +114,7 @@ struct Stuck {
 }
 
 impl Sink for Stuck {
-    fn on(&mut self, record: &Record) {
+    fn on(&mut self, record: &EventRecord) {
         // Whoever lets it on may be gone by then.
         let _ = self.gate.recv();
         let mut seen = self.seen.lock().unwrap();

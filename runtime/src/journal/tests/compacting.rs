@@ -21,7 +21,7 @@ fn outcomes(path: &Path) -> Vec<Outcome> {
 }
 
 #[test]
-fn a_compacted_journal_tells_the_same_in_less_room() {
+fn a_compacted_journal_has_the_same_outcomes_in_less_space() {
     let (_folder, path) = folder();
     write_everything(&path);
     let mut journal = resume(&path);
@@ -63,7 +63,7 @@ fn a_compacted_journal_tells_the_same_in_less_room() {
 }
 
 #[test]
-fn only_a_whole_journal_of_a_run_that_ended_is_compacted() {
+fn only_an_undamaged_journal_of_a_run_that_ended_is_compacted() {
     let (_folder, path) = folder();
     let (a, b) = (job("a"), job("b"));
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
@@ -87,7 +87,7 @@ fn only_a_whole_journal_of_a_run_that_ended_is_compacted() {
 
 /// Who opens a journal just before another takes its place must not write into the one that is gone.
 #[test]
-fn nobody_goes_on_with_a_journal_that_has_been_replaced() {
+fn a_journal_that_was_replaced_is_not_written_any_more() {
     let (folder, path) = folder();
     write_everything(&path);
     let opened = File::open(&path).unwrap();
@@ -110,7 +110,7 @@ fn nobody_goes_on_with_a_journal_that_has_been_replaced() {
 proptest! {
     /// Which job has which outcome, and in which order they were recorded, is the same before and after.
     #[test]
-    fn what_counts_stays(parts in prop::collection::vec(prop::collection::vec((0_u8..6, any::<bool>()), 0..8), 1..5)) {
+    fn a_compacted_journal_keeps_the_last_outcome_of_each_job(parts in prop::collection::vec(prop::collection::vec((0_u8..6, any::<bool>()), 0..8), 1..5)) {
         let (_folder, path) = folder();
         let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
         for (number, part) in parts.iter().enumerate() {

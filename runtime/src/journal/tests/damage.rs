@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn what_is_no_journal_is_refused_with_the_reason() {
+fn a_file_that_is_no_journal_is_refused_with_the_reason() {
     let (_folder, path) = folder();
     let text = String::from_utf8_lossy(VERSION_1);
     let second = text.lines().nth(1).unwrap().to_owned() + "\n";
@@ -31,7 +31,7 @@ fn what_is_no_journal_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_unfinished_line_is_cut_off_and_the_run_goes_on() {
+fn an_unfinished_last_line_is_cut_off_when_the_run_is_resumed() {
     let (_folder, path) = folder();
     let cut = VERSION_1.len() - 7;
     fs::write(&path, &VERSION_1[..cut]).unwrap();
@@ -51,7 +51,7 @@ fn an_unfinished_line_is_cut_off_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_missing_line_is_noticed() {
+fn a_missing_record_is_reported_as_damage() {
     let (_folder, path) = folder();
     let text = String::from_utf8_lossy(VERSION_1);
     let lines = text.lines().enumerate().filter(|(number, _)| *number != 2);
@@ -98,7 +98,7 @@ fn never_wrong(bytes: &[u8], path: &Path) {
 }
 
 #[test]
-fn every_cut_is_survived() {
+fn a_journal_cut_at_any_byte_never_gives_a_wrong_outcome() {
     let (_folder, path) = folder();
     for length in 0..VERSION_1.len() {
         never_wrong(&VERSION_1[..length], &path);
@@ -106,7 +106,7 @@ fn every_cut_is_survived() {
 }
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn a_flipped_bit_in_a_journal_never_gives_a_wrong_outcome() {
     let (_folder, path) = folder();
     for position in 0..VERSION_1.len() {
         // The fifth turns digits into others and small letters into capitals.
@@ -120,7 +120,7 @@ fn every_flipped_bit_is_noticed() {
 
 proptest! {
     #[test]
-    fn any_damage_is_noticed(
+    fn random_damage_to_a_journal_never_gives_a_wrong_outcome(
         edits in prop::collection::vec((0..VERSION_1.len(), 0..40_usize, prop::collection::vec(any::<u8>(), 0..40)), 1..4),
     ) {
         let (_folder, path) = folder();
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn a_record_that_changes_after_it_was_loaded_is_not_believed() {
+fn a_record_that_changed_after_loading_is_refused() {
     let (_folder, path) = folder();
     write_everything(&path);
     let history = History::load(&path).unwrap();

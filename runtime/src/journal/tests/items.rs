@@ -56,7 +56,7 @@ fn an_item_that_moved_in_its_list_keeps_its_result_and_its_new_number_is_recorde
 }
 
 #[test]
-fn an_item_whose_command_changed_is_done_again() {
+fn an_item_whose_command_has_changed_is_done_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
@@ -72,7 +72,7 @@ fn an_item_whose_command_changed_is_done_again() {
 }
 
 #[test]
-fn a_journal_without_identities_goes_on_by_the_numbers_of_its_jobs() {
+fn a_journal_without_identities_is_resumed_by_the_ids_of_its_jobs() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();

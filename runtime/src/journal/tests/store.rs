@@ -7,7 +7,7 @@ fn create(store: &RunStore, at: SystemTime) -> (RunId, Journal) {
 }
 
 #[test]
-fn runs_are_listed_with_what_became_of_them() {
+fn runs_are_listed_with_their_states() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::at(folder.path().join("state"));
     assert!(store.list().unwrap().is_empty());
@@ -66,7 +66,7 @@ fn runs_are_listed_with_what_became_of_them() {
 }
 
 #[test]
-fn the_last_run_is_the_one_that_began_last_whatever_the_clock_says() {
+fn the_latest_run_is_the_one_that_began_last_even_if_the_clock_was_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::at(folder.path());
     let (first, _journal) = create(&store, now());
@@ -96,7 +96,7 @@ fn the_last_run_is_the_one_that_began_last_whatever_the_clock_says() {
 }
 
 #[test]
-fn old_runs_are_pruned_and_what_died_before_it_began_but_not_what_may_be_beginning() {
+fn old_runs_and_old_empty_folders_are_pruned_but_not_a_folder_of_a_run_that_may_be_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::at(folder.path());
     let day = Duration::from_hours(24);
@@ -148,7 +148,7 @@ fn old_runs_are_pruned_and_what_died_before_it_began_but_not_what_may_be_beginni
     let pruned = store.prune(&count, now(), current).unwrap();
     assert_eq!(
         pruned,
-        [Pruned {
+        [PrunedRun {
             id: young,
             was_resumable: false
         }]
@@ -189,7 +189,7 @@ fn a_run_is_found_by_the_beginning_of_its_id() {
 
 /// The last record may be larger than what is read of the end at first, and damage may follow it.
 #[test]
-fn the_last_record_is_found_however_long_it_is() {
+fn the_last_record_is_found_even_if_it_is_longer_than_the_first_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::at(folder.path());
     let (id, mut journal) = create(&store, now());
@@ -221,7 +221,7 @@ fn the_last_record_is_found_however_long_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn the_error_for_a_folder_that_cannot_be_made_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -238,7 +238,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn what_is_recorded_is_nobody_elses_business() {
+fn only_the_owner_can_read_the_folders_and_files_of_a_run() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("deep/state");

@@ -34,7 +34,7 @@ fn is_everything(history: &History) {
 }
 
 #[test]
-fn version_1_is_read_and_is_what_is_written() {
+fn version_1_journals_are_read_and_written_byte_for_byte() {
     let (_folder, path) = folder();
     fs::write(&path, VERSION_1).unwrap();
     is_everything(&History::load(&path).unwrap());
@@ -117,7 +117,7 @@ fn the_times_of_jobs_and_attempts_are_written_and_read() {
 }
 
 #[test]
-fn a_newer_version_is_refused_by_its_number() {
+fn a_journal_of_a_newer_version_is_refused() {
     let (_folder, path) = folder();
     let json = br#"{"record":"header","v":2,"anything":"else"}"#;
     let mut line = format!("{:08x} ", crc32fast::hash(json)).into_bytes();

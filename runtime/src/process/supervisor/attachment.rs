@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::{Command, PoolId, RunId};
+use super::{AttachmentId, Command, PoolId};
 use crate::Error;
 use crate::dispatch::{Demand, Reporter};
 use crate::scheduling::Kind;
@@ -18,7 +18,7 @@ pub(in crate::process) struct InUseFlag(Arc<AtomicBool>);
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pool: PoolId,
-    run: RunId,
+    run: AttachmentId,
     supervisor: mpsc::UnboundedSender<Command>,
     in_use: InUseFlag,
 }
@@ -40,7 +40,7 @@ impl Attachment {
                 pool: name.to_owned(),
             });
         }
-        let run = RunId::next();
+        let run = AttachmentId::next();
         let user = super::PoolUser::Run {
             run,
             reporter,

@@ -33,14 +33,14 @@ pub struct PoolMetrics {
 
 /// The counters of a pool that cover its whole life.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct PoolCounts {
     pub(super) spawned: u64,
     pub(super) jobs: u64,
     pub(super) failures: BTreeMap<&'static str, u64>,
     pub(super) retired: BTreeMap<&'static str, u64>,
 }
 
-impl Counts {
+impl PoolCounts {
     pub(super) fn ended(&mut self, cause: &'static str, unexpected: bool) {
         let counts = if unexpected {
             &mut self.failures

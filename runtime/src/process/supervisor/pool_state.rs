@@ -17,7 +17,7 @@ use ratchet_ipc::Profile;
 pub(in crate::process) use user::PoolUser;
 pub(super) use user::supervisor_ended_report;
 
-use super::metrics::{Counts, PoolMetrics};
+use super::metrics::{PoolCounts, PoolMetrics};
 use super::worker::SupervisedWorker;
 use super::{LeaseRequest, PoolId};
 use crate::dispatch::{Assignment, Demand, Introduction, Order, Report, Retirement, WorkerNumber};
@@ -72,7 +72,7 @@ pub(super) struct PoolState {
     pub(super) is_silent: bool,
     /// What the workers have declared, once one has said hello or has shown that it says none.
     introduced: Option<Introduced>,
-    pub(super) counts: Counts,
+    pub(super) counts: PoolCounts,
     next_number: u64,
 }
 
@@ -97,7 +97,7 @@ impl PoolState {
             told_filters: filters::ToldFilters::default(),
             is_silent: false,
             introduced: None,
-            counts: Counts::default(),
+            counts: PoolCounts::default(),
             next_number: 1,
             config,
         }

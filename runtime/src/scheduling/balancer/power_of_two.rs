@@ -22,12 +22,12 @@ const GRUDGE: f64 = 0.98;
 /// instead of the best of all, because the best of all is the best for every caller at once.
 #[derive(Debug)]
 pub struct PowerOfTwo {
-    known: HashMap<WorkerNumber, Record>,
+    known: HashMap<WorkerNumber, WorkerRecord>,
     random: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Record {
+struct WorkerRecord {
     seconds: f64,
     errors: f64,
 }
@@ -109,7 +109,7 @@ impl Balancer for PowerOfTwo {
         let record = self
             .known
             .entry(worker)
-            .or_insert(Record { seconds, errors });
+            .or_insert(WorkerRecord { seconds, errors });
         record.seconds += NEWEST * (seconds - record.seconds);
         record.errors += NEWEST * (errors - record.errors);
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ratchet_ipc::Profile;
 
-use super::super::{RunId, call};
+use super::super::{AttachmentId, call};
 use super::{Introduced, PoolState};
 use crate::dispatch::{Demand, Introduction, Order, Report, Reporter, WorkerNumber};
 use crate::scheduling::{Kind, ParallelizationHint};
@@ -16,7 +16,7 @@ pub(in crate::process) enum PoolUser {
     Callers,
     /// A run uses the pool, which reports to it as `kind`.
     Run {
-        run: RunId,
+        run: AttachmentId,
         reporter: Reporter,
         kind: Kind,
     },
@@ -51,7 +51,7 @@ impl PoolState {
     }
 
     /// Takes the pool from a run that has ended or was dropped, and stops the attempts of that run.
-    pub(in crate::process::supervisor) fn detach(&mut self, run: RunId) {
+    pub(in crate::process::supervisor) fn detach(&mut self, run: AttachmentId) {
         if !self.is_used_by(run) {
             return;
         }
@@ -70,7 +70,7 @@ impl PoolState {
     }
 
     /// Takes in how much work the run that uses the pool has left.
-    pub(in crate::process::supervisor) fn demanded(&mut self, run: RunId, demand: Demand) {
+    pub(in crate::process::supervisor) fn demanded(&mut self, run: AttachmentId, demand: Demand) {
         if self.is_used_by(run) {
             self.demand = demand;
             self.awaits_demand = false;
@@ -78,7 +78,7 @@ impl PoolState {
         }
     }
 
-    fn is_used_by(&self, other: RunId) -> bool {
+    fn is_used_by(&self, other: AttachmentId) -> bool {
         matches!(self.user, PoolUser::Run { run, .. } if run == other)
     }
 
