@@ -1,5 +1,6 @@
 //! The executor: jobs in, outcomes out, nothing lost.
 
+mod admission;
 mod arrival;
 mod attempt;
 mod attempted;
@@ -10,6 +11,8 @@ mod control;
 mod delivery;
 mod dispatcher;
 mod entry;
+mod event_loop;
+mod execution;
 mod handle;
 mod in_hand;
 mod intake;
@@ -36,6 +39,7 @@ mod reuse;
 mod run;
 mod run_budget;
 mod runner;
+mod seated_queue;
 mod service;
 mod sinks;
 mod snapshot;

@@ -335,7 +335,6 @@ mod tests {
         let arrival = Arrival {
             job: Arc::new(Job::task(place.to_string(), "t", Payload::null())),
             place,
-            since: now,
             times: JobTimes::new(now),
         };
         Done::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))

@@ -1,7 +1,7 @@
-//! A job in the queue, and what its attempts come to.
+//! A job in the queue, and what is known of its attempts.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratchet_resilience::retry::RetryHistory;
 
@@ -14,72 +14,150 @@ use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{Blocker, Kind};
 
-/// A job that waits for its start, lies ahead, or runs.
+/// A job of the queue: it waits for its start, lies ahead, or runs.
 ///
-/// There are as many as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
+/// There are as many entries as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// The id under which the scheduler knows the job.
     pub(super) ticket: Ticket,
+    /// The job itself.
     pub(super) job: Arc<Job>,
+    /// The position of the job in the order of submission.
     pub(super) place: u64,
+    /// The kind of worker that performs the job.
     pub(super) kind: Kind,
-    pub(super) state: State,
-    /// Where it runs or lies ahead, if on a worker of a pool.
+    /// What the job does in the queue. `Entries` changes it, and counts the entries by state as it does.
+    state: State,
+    /// The seat on which it runs or lies ahead, if that is on a worker of a pool.
     pub(super) seat: Option<SeatId>,
-    /// Attempts that count.
+    /// The number of its attempts that count.
     pub(super) attempts: u32,
+    /// The number of its attempts that ended with a crash.
     pub(super) crashes: u32,
-    /// Since when it has been in its state.
+    /// The moment at which it entered its state.
     pub(super) since: Instant,
+    /// Where its time has gone so far.
     pub(super) times: JobTimes,
+    /// What its retry policy knows of its failures.
     pub(super) history: Option<Box<RetryHistory>>,
-    /// What it came to last, if it is to be tried again.
+    /// The failure of its last attempt, if it is to be tried again.
     pub(super) failure: Option<Box<Failure>>,
+    /// The start of its first attempt, from which its retry policy counts.
     pub(super) first_start: Option<Instant>,
-    /// When its patience with the queue ends.
-    pub(super) patience: Option<Instant>,
-    /// It takes tokens of a rate.
+    /// The moment at which it fails if it has not started. `QueueDeadlines` keeps it.
+    pub(super) queue_deadline: Option<Instant>,
+    /// The job takes tokens of a rate.
     pub(super) is_rated: bool,
-    /// A breaker has kept it from starting.
+    /// The breaker refused its start the last time that it was asked.
     pub(super) rejected: bool,
-    /// Its right to fill the cache.
+    /// Its right to fill the cache with its result.
     pub(super) share: Option<Box<Share>>,
 }
 
-/// Where a queued job is.
+/// What a job of the queue does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// The job waits for its start.
     Waiting,
-    /// Sent to its worker before its turn.
+    /// The job was sent to its worker before its turn. It holds no slot and has not begun.
     Ahead,
+    /// An attempt at the job runs and holds all its claims.
     Running,
 }
 
 impl Entry {
+    /// Makes an entry for a job that waits and has had no attempt.
+    pub(super) fn new(
+        ticket: Ticket,
+        arrival: Arrival,
+        kind: Kind,
+        is_rated: bool,
+        share: Option<Box<Share>>,
+    ) -> Self {
+        Self {
+            ticket,
+            job: arrival.job,
+            place: arrival.place,
+            kind,
+            state: State::Waiting,
+            seat: None,
+            attempts: 0,
+            crashes: 0,
+            since: arrival.times.arrived,
+            times: arrival.times,
+            history: None,
+            failure: None,
+            first_start: None,
+            queue_deadline: None,
+            is_rated,
+            rejected: false,
+            share,
+        }
+    }
+
+    /// Returns the entry of a job that had left the queue and comes back to it, with what is known of its attempts.
+    pub(super) fn queued_again(self, ticket: Ticket, is_rated: bool) -> Self {
+        Self {
+            ticket,
+            is_rated,
+            state: State::Waiting,
+            seat: None,
+            queue_deadline: None,
+            ..self
+        }
+    }
+
+    /// Returns what the job does in the queue.
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Changes the state. Only `Entries` may call it for an entry that it has, or its counts would be wrong.
+    pub(super) fn set_state(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// Returns the moment at which the job fails if its first attempt has not started, where its terms set one.
+    pub(super) fn deadline_of_first_start(&self) -> Option<Instant> {
+        let limit = self.job.terms.timeouts.queue?;
+        // A limit beyond what the clock can tell is no limit.
+        self.times.arrived.checked_add(limit)
+    }
+
+    /// Returns for how long the job has been in its state.
+    pub(super) fn in_state_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// Whether it waits and no attempt at it has been made.
     pub(super) fn is_at_start(&self) -> bool {
         self.state == State::Waiting && self.attempts == 0
     }
 
-    /// The job as it came, so that it can be looked at anew.
+    /// Returns the job as it came, so that it can be looked at anew.
     pub(super) fn into_arrival(self) -> Arrival {
         Arrival {
             job: self.job,
             place: self.place,
-            since: self.times.arrived,
             times: self.times,
         }
     }
 
-    /// The result of its attempt has waited since then to be confirmed or refuted, which is time of its worker.
+    /// Charges the time for which a result was held until it was confirmed or refuted to its worker.
     pub(super) fn was_held(&mut self, now: Instant) {
-        let held = now.saturating_duration_since(self.since);
+        let held = self.in_state_for(now);
         self.times.waits.add(Blocker::Worker, held);
     }
 
-    /// Why a job ends that has waited for its first start for as long as it may.
-    pub(super) fn impatience(&self) -> Failure {
-        let limit = self.job.terms.timeouts.queue.unwrap_or_default();
+    /// Returns the failure of a job that did not start within its queue timeout.
+    pub(super) fn queue_timeout_failure(&self) -> Failure {
+        #[expect(
+            clippy::expect_used,
+            reason = "only a job with a queue timeout has a deadline in the queue"
+        )]
+        let limit =
+            (self.job.terms.timeouts.queue).expect("a job that ran into its queue timeout has one");
         let failure = if self.rejected {
             let message = format!("its breaker was open for as long as it may wait, {limit:?}");
             Failure::new(Class::Breaker, message)
@@ -99,24 +177,12 @@ pub(super) mod tests {
     /// An entry of a job that waits since this moment.
     pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> Entry {
         let mut scheduler = Scheduler::new(Settings::default(), since).unwrap();
-        Entry {
-            ticket: scheduler.push(Request::new("any"), since).unwrap(),
+        let ticket = scheduler.push(Request::new("any"), since).unwrap();
+        let arrival = Arrival {
             job,
             place: 0,
-            kind: Kind(0),
-            state: State::Waiting,
-            seat: None,
-            attempts: 0,
-            crashes: 0,
-            since,
             times: JobTimes::new(since),
-            history: None,
-            failure: None,
-            first_start: None,
-            patience: None,
-            is_rated: false,
-            rejected: false,
-            share: None,
-        }
+        };
+        Entry::new(ticket, arrival, Kind(0), false, None)
     }
 }

@@ -136,7 +136,6 @@ impl Intake {
         let arrival = Arrival {
             job,
             place: place.unwrap_or(self.taken),
-            since: now,
             times: JobTimes::new(now),
         };
         self.taken += 1;

@@ -1,180 +1,120 @@
-//! The loop: one task that passes on what the owners of a run say to each other.
+//! What happens in a run: passes on what one owner of its state says to the next.
 //!
 //! ```text
-//! Intake -> Resolver -> Dispatcher -----> performers
-//!  ^   names, needs       queue, seats      |
-//!  |                          ^             | reports
-//!  |                          +-- retry ----+
-//!  |                                        v
-//!  +---- who needed it ---- Delivery <-- outcome
-//!                             |  ledger, order
-//!                             v
-//!                            Run
+//!              +-- retry, return --+
+//!              v                   |
+//! Admission -> Execution ------> performers
+//!     ^            |     attempts, and reports of their ends
+//!     |            v
+//!     +------- Delivery -------> Run
+//!   who needed it
 //! ```
 //!
-//! Each owner has private state and decides alone: [`Intake`] which jobs there are and which wait for which, [`Resolver`]
-//! who does a job and whether its result is there already, [`Dispatcher`] what starts where, [`Provisional`] which results
-//! may yet prove wrong, [`Delivery`] how outcomes leave, [`RunControl`] whether the run goes on. None of them knows another.
+//! Each owner has private state and decides alone: [`Admission`] which jobs there are, whom they wait for, who does them,
+//! and whether their result is there already; [`Execution`] what starts where, and what follows its end; [`Delivery`] how
+//! outcomes leave; [`RunControl`] whether the run goes on. None of them knows another.
 //!
-//! The loop waits for the first of many things, does all that follows from it in one turn, and waits again. A
-//! turn reads the clock of work once. Nothing in it waits for anybody: performers report, the cache and the ledger work
-//! beside it, sinks have backlogs.
+//! Nothing here waits for anybody, so a test can put an [`Orchestrator`] through a run without a loop: performers
+//! report, the cache and the ledger work beside it, sinks have backlogs.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_resilience::shutdown::Phase;
-use tokio::sync::mpsc;
 
-use super::arrival::{Arrival, Refused};
+use super::admission::{Admission, Arrived, NextStep};
+use super::arrival::{Arrival, Moment, Refused};
 use super::attempted::Attempted;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, Done};
-use super::dispatcher::{Dispatcher, Settled, tell_retry};
-use super::entry::{Entry, State};
-use super::in_hand::OnTheWayOut;
-use super::intake::{Admitted, Intake};
+use super::dispatcher::Outlook;
+use super::entry::Entry;
+use super::execution::{Consequence, Execution};
+use super::intake::Intake;
 use super::observers::{Observers, Turn};
 use super::orders::RunOrder;
-use super::provisional::Provisional;
 use super::recording::Leaving;
-use super::resolver::{Resolution, Resolver};
-use super::retries::Retries;
-use super::reuse::{Consulted, Found, Share};
+use super::resolver::Resolver;
+use super::reuse::Consulted;
 use super::snapshot::Snapshot;
-use super::source::Pulled;
+use super::source::Batch;
 use super::stop::Stopped;
-use crate::dispatch::{Introduction, Report, Reporter, Reports};
+use crate::dispatch::{Introduction, Report};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
-use crate::job::{Job, Work};
-use crate::outcome::{AttemptEnd, Class, Failure};
-use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
-use crate::suspension::{system_time_of, working_now};
+use crate::outcome::Failure;
+use crate::scheduling::Kind;
 
-/// How many reports are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
-/// that what they free starts again at once.
-const REPORTS: usize = 1024;
-
-/// How many jobs are taken in before reports are looked at again.
+/// The most jobs that are taken in before reports are looked at again.
 const JOBS: usize = 256;
 
-/// What a loop is made of.
+/// The state of a run, in the hands of its owners.
+///
+/// A turn reads the clock of work once: all that happens in it happens at `now`.
 pub(super) struct Orchestrator {
-    pub(super) now: Instant,
-    pub(super) intake: Intake,
-    pub(super) resolver: Resolver,
-    pub(super) dispatcher: Dispatcher,
-    pub(super) retries: Retries,
-    pub(super) provisional: Provisional,
-    pub(super) delivery: Delivery,
-    pub(super) control: RunControl,
-    pub(super) observers: Observers,
-    pub(super) channels: Channels,
+    now: Instant,
+    admission: Admission,
+    execution: Execution,
+    delivery: Delivery,
+    control: RunControl,
+    observers: Observers,
 }
 
-/// What a loop hears.
-pub(super) struct Channels {
-    pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
-    pub(super) reports: Reports,
-    /// Kept, so that there is always somebody who could report.
-    pub(super) reporter: Reporter,
-}
-
-/// What the loop waited for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would be an allocation a job"
-)]
-enum Heard {
-    Order(Option<RunOrder>),
-    Reports,
-    Talk(Option<Report>),
-    Consulted(Option<Consulted>),
-    Delivery,
-    Jobs(Option<Vec<Arc<Job>>>),
-    Time,
-    Nothing,
+/// The owners for whose news the loop waits.
+pub(super) struct Sources<'a> {
+    /// Tells when the cache has answered.
+    pub(super) resolver: &'a mut Resolver,
+    /// Tells when outcomes were recorded or taken.
+    pub(super) delivery: &'a mut Delivery,
+    /// Tells when jobs were submitted.
+    pub(super) intake: &'a mut Intake,
+    /// There is room for more jobs.
+    pub(super) takes_jobs: bool,
 }
 
 impl Orchestrator {
-    /// Runs until every job has its outcome, and everybody has it who waits for it.
-    pub(super) async fn run(mut self) -> Option<Stopped> {
-        self.pass_time();
-        let total = self.intake.total();
+    /// Makes a run that begins at this moment.
+    pub(super) fn new(
+        admission: Admission,
+        execution: Execution,
+        delivery: Delivery,
+        control: RunControl,
+        observers: Observers,
+        now: Instant,
+    ) -> Self {
+        Self {
+            now,
+            admission,
+            execution,
+            delivery,
+            control,
+            observers,
+        }
+    }
+
+    /// Tells of the beginning of the run. This comes before everything else.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.pass_time(now);
+        let total = self.admission.total();
         self.tell(|| Event::RunStarted { total });
-        // What was ordered before the first turn counts in it.
-        while let Ok(order) = self.channels.orders.try_recv() {
-            self.obey(order);
-        }
-        let mut news = Vec::with_capacity(REPORTS);
-        let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
-        let mut sleep = std::pin::pin!(sleep);
-        let mut heard_of_timer = None;
-        loop {
-            let more = self.turn();
-            if self.is_over() {
-                break;
-            }
-            let timer = self.next_timer();
-            if timer != heard_of_timer {
-                if let Some(timer) = timer {
-                    sleep.as_mut().reset(system_time_of(timer).into());
-                }
-                heard_of_timer = timer;
-            }
-            let room_left = self.has_room();
-            let Channels {
-                orders, reports, ..
-            } = &mut self.channels;
-            let heard = tokio::select! {
-                biased;
-                order = orders.recv() => Heard::Order(order),
-                _ = reports.news.recv_many(&mut news, REPORTS) => Heard::Reports,
-                consulted = self.resolver.consulted(), if !self.resolver.is_idle() => {
-                    Heard::Consulted(consulted)
-                }
-                () = self.delivery.changed() => Heard::Delivery,
-                () = &mut sleep, if timer.is_some() => Heard::Time,
-                talk = reports.talk.recv() => Heard::Talk(talk),
-                jobs = self.intake.submitted(), if room_left => Heard::Jobs(jobs),
-                () = tokio::task::yield_now(), if more => Heard::Nothing,
-            };
-            self.pass_time();
-            if let Some(timer) = timer {
-                self.control.woke(timer, self.now);
-            }
-            match heard {
-                Heard::Order(Some(order)) => self.obey(order),
-                // Nobody can order anything any more.
-                Heard::Order(None) => self.stop(Phase::Killing, Stopped::Asked),
-                Heard::Reports => {
-                    news.drain(..).for_each(|report| self.hear(report));
-                    self.dispatcher.learn();
-                }
-                Heard::Talk(Some(report)) => self.hear(report),
-                Heard::Consulted(Some(consulted)) => self.consulted(consulted),
-                Heard::Delivery => self.take_recorded(),
-                Heard::Jobs(jobs) => self.intake.received(jobs),
-                // The timer is set anew: it rings too early if the clock of work stood still meanwhile.
-                Heard::Time => heard_of_timer = None,
-                Heard::Consulted(None) | Heard::Talk(None) | Heard::Nothing => {}
-            }
-        }
-        self.finish().await
     }
 
-    /// The clock is read once a turn, before anything changes.
-    fn pass_time(&mut self) {
-        self.now = self.now.max(working_now());
+    /// Begins a turn. The time until `now` is charged before anything changes.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
         self.observers.pass_time(self.now);
-        self.dispatcher.pass_time(self.now);
+        self.execution.pass_time(self.now);
     }
 
-    /// All that follows from what has come. Says whether there is more to do at once.
-    fn turn(&mut self) -> bool {
+    /// Takes note that the loop was to wake at `timer`, and has now.
+    pub(super) fn woke(&mut self, timer: Instant) {
+        self.control.woke(timer, self.now);
+    }
+
+    /// Does all that follows from what has come. Returns whether there is more to do at once.
+    pub(super) fn turn(&mut self) -> bool {
         self.keep_time();
-        self.intake
+        self.admission
             .note_ended(self.delivery.tally().ended, self.now);
         self.take_in();
         self.release_dependents();
@@ -182,92 +122,107 @@ impl Orchestrator {
         let was_clogged = self.delivery.is_clogged();
         self.start_jobs(was_clogged);
         if self.control.may_start() {
-            self.dispatcher.recall(self.now);
+            self.execution.recall(self.now);
         }
         self.tell_demand();
         self.tell_breakers();
-        let more_to_record = self.intake.living() > 0;
+        let more_to_record = self.admission.living() > 0;
         self.delivery.record(more_to_record, self.now);
         self.take_recorded();
         self.delivery.send();
         self.observers.show(
-            self.intake.taken(),
-            self.intake.living(),
-            &self.dispatcher.load(),
+            self.admission.taken(),
+            self.admission.living(),
+            &self.execution.load(),
             self.delivery.tally(),
         );
         // What has left has made room, which nothing else will tell.
         let unclogged = was_clogged && !self.delivery.is_clogged();
         let takes_in = self.has_room() || !self.control.is_running();
-        unclogged || self.intake.has_unreleased() || (self.intake.has_more() && takes_in)
+        unclogged || self.admission.has_unreleased() || (self.admission.has_more() && takes_in)
     }
 
-    /// Nothing lives, nothing comes, nothing is on its way.
-    fn is_over(&self) -> bool {
-        let over = self.intake.is_dry() && self.intake.living() == 0;
+    /// Whether nothing lives, nothing comes, and nothing is on its way.
+    pub(super) fn is_over(&self) -> bool {
+        let over = self.admission.is_dry() && self.admission.living() == 0;
         if over {
             self.observers.show_quiet();
         }
         over && self.delivery.is_idle()
     }
 
-    /// Lets what works beside the loop come to its end, and says why the run stopped early, if it did.
-    async fn finish(self) -> Option<Stopped> {
-        let Self {
-            now,
-            intake,
-            resolver,
-            dispatcher,
-            retries,
-            delivery,
-            control,
-            observers,
-            channels,
-            ..
-        } = self;
-        // A breaker that is still open has been so until now.
-        observers.show_breakers(dispatcher.breakers(now));
-        observers.show_retries_refused(retries.refused());
-        drop(dispatcher);
-        let tally = *delivery.tally();
-        let mut stopped = control.into_stopped();
-        if tally.ended != intake.taken() {
-            let reason = format!(
-                "{} jobs have no outcome",
-                intake.taken().abs_diff(tally.ended)
-            );
-            stopped = Some(Stopped::Broken { reason });
-        }
-        let dropped = channels.reporter.dropped();
-        if dropped > 0 {
-            tracing::warn!(dropped, "workers said more than could be listened to");
-        }
-        resolver.finish().await;
-        delivery.finish().await;
-        observers.finish(&tally, now).await;
-        stopped
-    }
-
-    fn next_timer(&self) -> Option<Instant> {
+    /// Returns the moment at which the next turn is due, if nothing else brings it.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
         if self.control.judges_from().is_some() {
             return self.control.judges_from();
         }
         let is_running = self.control.is_running();
+        let may_start = self.control.may_start();
         [
             self.control.next_timer(),
-            self.dispatcher.wake().filter(|_| is_running),
-            self.dispatcher.next_impatience(),
-            self.dispatcher.recall_at().filter(|_| self.may_recall()),
+            self.execution.next_timer(is_running, may_start),
             self.delivery.record_at(),
             self.enough_until().filter(|_| is_running),
-            self.provisional.next_retry(),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
+    /// Lends out the owners for whose news the loop waits.
+    pub(super) fn sources(&mut self) -> Sources<'_> {
+        let takes_jobs = self.has_room();
+        let (intake, resolver) = self.admission.sources();
+        Sources {
+            resolver,
+            delivery: &mut self.delivery,
+            intake,
+            takes_jobs,
+        }
+    }
+
+    /// Lets what works beside the loop come to its end. Returns why the run stopped early, if it did.
+    pub(super) async fn finish(self, messages_dropped: u64) -> Option<Stopped> {
+        let Self {
+            now,
+            admission,
+            execution,
+            delivery,
+            control,
+            observers,
+        } = self;
+        // A breaker that is still open has been so until now.
+        observers.show_breakers(execution.breakers(now));
+        observers.show_retries_refused(execution.retries_refused());
+        // Pools are given up before the rest is waited for, so that another run can have them.
+        drop(execution);
+        let tally = *delivery.tally();
+        let mut stopped = control.into_stopped();
+        if tally.ended != admission.taken() {
+            let reason = format!(
+                "{} jobs have no outcome",
+                admission.taken().abs_diff(tally.ended)
+            );
+            stopped = Some(Stopped::Broken { reason });
+        }
+        if messages_dropped > 0 {
+            tracing::warn!(
+                dropped = messages_dropped,
+                "workers said more than could be listened to"
+            );
+        }
+        admission.finish().await;
+        delivery.finish().await;
+        observers.finish(&tally, now).await;
+        stopped
+    }
+
     // Jobs come in.
+
+    /// Takes jobs that were submitted, or ends the source where no more come.
+    pub(super) fn received(&mut self, jobs: Option<Batch>) {
+        self.admission.received(jobs);
+    }
 
     /// Pulls jobs as far as there is room, but no more than a batch.
     fn take_in(&mut self) {
@@ -276,18 +231,18 @@ impl Orchestrator {
             if self.control.is_running() && !self.has_room() {
                 return;
             }
-            match self.intake.pull() {
-                Pulled::Job { place, job } => {
-                    let arrival = self.intake.arrive(place, job, self.now);
+            match self.admission.pull(self.now) {
+                Arrived::Job(arrival) => {
                     self.tell(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                     });
-                    let admitted = self.intake.admit(arrival);
-                    self.go_on(admitted);
+                    let (at, refusal) = (self.moment(), self.control.refusal());
+                    let next = self.admission.admit(arrival, at, refusal);
+                    self.go_on(next);
                 }
-                Pulled::Nothing | Pulled::Dry => return,
-                Pulled::Panicked(reason) => {
+                Arrived::Nothing => return,
+                Arrived::Panicked(reason) => {
                     return self.stop(Phase::Draining, Stopped::Source { reason });
                 }
             }
@@ -296,100 +251,77 @@ impl Orchestrator {
 
     /// Whether another job may be taken in.
     fn has_room(&self) -> bool {
-        let is_known = self.intake.total().is_some();
+        let is_known = self.admission.total().is_some();
         let out = self.delivery.on_the_way_out(is_known);
-        let out = OnTheWayOut {
-            outcomes: out.outcomes + self.resolver.storing(),
-            ..out
-        };
-        self.intake.has_room(out) && self.enough_until().is_none()
+        self.admission.has_room(out) && self.enough_until().is_none()
     }
 
-    /// Until when there are jobs enough, if they end faster than more could be of use.
+    /// Returns until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
-        let (ready, ahead) = (self.dispatcher.ready(), self.dispatcher.room_ahead());
-        self.intake.enough_until(ready, ahead as usize, self.now)
+        let (ready, ahead) = (self.execution.ready(), self.execution.room_ahead());
+        self.admission.enough_until(ready, ahead as usize, self.now)
     }
 
-    /// Goes on with a job as its needs allow.
-    fn go_on(&mut self, admitted: Admitted) {
-        match admitted {
-            Admitted::Clear(mut arrival) => {
-                self.waited_for(&mut arrival, Blocker::Needs);
-                self.proceed(arrival);
+    /// This moment, by which the time is charged that jobs have waited outside of the queue.
+    fn moment(&self) -> Moment {
+        Moment {
+            now: self.now,
+            paused: self.execution.queue().time_paused(),
+        }
+    }
+
+    /// Does the next step with a job that is not queued.
+    fn go_on(&mut self, next: NextStep) {
+        match next {
+            NextStep::Enqueue(arrival, kind, share) => {
+                let (execution, kinds) = (&mut self.execution, self.admission.kinds());
+                if let Err(refused) = execution.enqueue(arrival, kind, kinds, share, self.now) {
+                    self.conclude(Done::refused(*refused));
+                }
             }
-            Admitted::Waits => {}
-            Admitted::Refused(mut refused) => {
-                self.waited_for(&mut refused.arrival, Blocker::Needs);
-                self.refuse(refused);
-            }
-        }
-    }
-
-    /// A job has waited for this until now.
-    fn waited_for(&self, arrival: &mut Arrival, blocker: Blocker) {
-        let paused = self.dispatcher.queue().time_paused();
-        arrival.times.waited_for(blocker, self.now, paused);
-    }
-
-    /// Goes on with a job that needs nobody any more.
-    fn proceed(&mut self, arrival: Arrival) {
-        if let Work::Ended(outcome) = &arrival.job.work {
-            let leaving = self.delivery.pass_on(&arrival, Arc::clone(outcome));
-            self.intake.concluded(&arrival.job);
-            return self.leave(leaving);
-        }
-        if let Some(failure) = self.control.refusal() {
-            return self.refuse(Refused::new(arrival, failure));
-        }
-        match self.resolver.resolve(arrival) {
-            Resolution::Ready(arrival, kind) => self.enqueue(arrival, kind, None),
-            Resolution::Later => {}
-            Resolution::Refused(refused) => self.refuse(refused),
-        }
-    }
-
-    /// The cache has answered.
-    fn consulted(&mut self, consulted: Consulted) {
-        let Consulted {
-            mut arrival,
-            kind,
-            found,
-        } = consulted;
-        self.waited_for(&mut arrival, Blocker::Cache);
-        match found {
-            Found::Result(payload) => self.conclude(Done {
+            NextStep::Wait => {}
+            NextStep::Succeed(arrival, payload) => self.conclude(Done {
                 cached: true,
                 ..Done::unqueued(arrival, Ok(payload))
             }),
-            Found::Share(share) => self.enqueue(arrival, kind, Some(share)),
-            Found::Nothing => self.enqueue(arrival, kind, None),
-            Found::Refused(failure) => self.refuse(Refused::new(arrival, failure)),
+            NextStep::PassOn(arrival, outcome) => {
+                let leaving = self.delivery.pass_on(&arrival, outcome);
+                self.admission.concluded(&arrival.job);
+                self.leave(leaving);
+            }
+            NextStep::Refuse(refused) => self.conclude(Done::refused(refused)),
         }
     }
 
-    fn enqueue(&mut self, arrival: Arrival, kind: Kind, share: Option<Box<Share>>) {
-        if let Some(failure) = self.control.refusal() {
-            return self.refuse(Refused::new(arrival, failure));
-        }
-        let (dispatcher, kinds) = (&mut self.dispatcher, self.resolver.kinds());
-        if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
-            self.refuse(*refused);
+    /// Goes on with a job about which the cache has answered.
+    pub(super) fn consulted(&mut self, consulted: Consulted) {
+        let (at, refusal) = (self.moment(), self.control.refusal());
+        let next = NextStep::after_cache(consulted, at, refusal);
+        self.go_on(next);
+    }
+
+    /// Goes on with jobs that need not be resolved any more, or that are to be looked at anew.
+    fn proceed_all(&mut self, arrivals: Vec<Arrival>) {
+        for arrival in arrivals {
+            let next = self.admission.proceed(arrival, self.control.refusal());
+            self.go_on(next);
         }
     }
 
-    /// A kind has introduced itself or is given up: some of those that waited for that can go on.
+    /// Goes on with the jobs that waited for a kind that has introduced itself or is given up.
     fn resolve_again(&mut self) {
-        for mut arrival in self.resolver.take_unresolved() {
-            self.waited_for(&mut arrival, Blocker::Worker);
-            self.proceed(arrival);
-        }
+        let unresolved = self.admission.take_unresolved(self.moment());
+        self.proceed_all(unresolved);
     }
 
-    /// Jobs that needed one that has ended can go on, or cannot.
+    /// Goes on with the jobs that needed one that has ended.
     fn release_dependents(&mut self) {
-        while let Some(released) = self.intake.release() {
-            released.for_each(|admitted| self.go_on(admitted));
+        while let Some(released) = self.admission.release() {
+            for admitted in released {
+                let (at, refusal) = (self.moment(), self.control.refusal());
+                let next = self.admission.go_on(admitted, at, refusal);
+                self.go_on(next);
+            }
         }
     }
 
@@ -397,29 +329,29 @@ impl Orchestrator {
 
     fn start_jobs(&mut self, is_clogged: bool) {
         if !self.control.may_start() || is_clogged {
-            return self.dispatcher.start_nothing();
+            return self.execution.start_nothing();
         }
         let turn = Turn {
             now: self.now,
             observers: &self.observers,
         };
-        for ticket in self.dispatcher.start_jobs(turn) {
-            let failure = self
-                .dispatcher
-                .rejected(ticket, &mut self.retries, self.now);
-            if let Some(failure) = failure {
-                self.end_waiting(ticket, failure);
-            }
+        for (entry, failure) in self.execution.start_jobs(turn) {
+            self.conclude(Done::waited(entry, Box::new(failure)));
         }
     }
 
-    /// Whether what is asked back from a busy worker could begin on an idle one.
-    fn may_recall(&self) -> bool {
-        self.control.may_start() && self.dispatcher.has_free_slots()
+    /// Takes in the reports of one turn.
+    pub(super) fn hear_all(&mut self, reports: impl Iterator<Item = Report>) {
+        reports.for_each(|report| self.hear(report));
+        self.execution.learn();
     }
 
-    /// Whoever works has something to say.
-    fn hear(&mut self, report: Report) {
+    /// Takes in what a performer or the supervisor reports.
+    pub(super) fn hear(&mut self, report: Report) {
+        let turn = Turn {
+            now: self.now,
+            observers: &self.observers,
+        };
         match report {
             Report::Ended {
                 ticket,
@@ -437,29 +369,31 @@ impl Orchestrator {
                     slot: None,
                     provisional,
                 };
-                self.attempt_ended(ticket, attempted, next);
-            }
-            Report::Confirmed { ticket, in_doubt } => {
-                if let Some((mut entry, attempted)) = self.provisional.confirm(ticket, in_doubt) {
-                    entry.was_held(self.now);
-                    self.end(entry, attempted);
-                }
-            }
-            Report::Refuted { ticket, failure } => self.refuted(ticket, failure),
-            Report::Cleared { worker } => self.provisional.cleared(&worker),
-            Report::OutOfStep { worker, reason } => self.out_of_step(worker, reason),
-            Report::Filter { kind, worker, news } => {
-                self.dispatcher
-                    .change_seats(kind, |seats| seats.filter_changed(worker, news));
+                let consequence = self.execution.attempt_ended(ticket, attempted, next, turn);
+                self.follow(ticket, consequence);
             }
             Report::Returned {
                 ticket,
                 next,
                 withdrawn,
-            } => self.returned(ticket, next, withdrawn),
+            } => {
+                let execution = &mut self.execution;
+                let consequence = execution.attempt_returned(ticket, next, withdrawn, turn);
+                self.follow(ticket, consequence);
+            }
+            Report::Confirmed { ticket, in_doubt } => {
+                let consequence = self.execution.confirmed(ticket, in_doubt, self.now);
+                self.follow(ticket, consequence);
+            }
+            Report::Refuted { ticket, failure } => {
+                let consequence = self.execution.refuted(ticket, failure, turn);
+                self.follow(ticket, consequence);
+            }
+            Report::Cleared { worker } => self.execution.cleared(&worker),
+            Report::OutOfStep { worker, reason } => self.out_of_step(worker, reason),
             Report::Step { ticket, step } => {
                 // One that was given up may go on for a moment.
-                if let Some(entry) = self.dispatcher.queue().find(ticket) {
+                if let Some(entry) = self.execution.queue().find(ticket) {
                     self.tell(|| Event::AttemptProgress {
                         id: entry.job.id.clone(),
                         done: step.done,
@@ -474,7 +408,7 @@ impl Orchestrator {
                 level,
                 message,
             } => {
-                let entry = ticket.and_then(|ticket| self.dispatcher.queue().find(ticket));
+                let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
                 let id = entry.map(|entry| entry.job.id.clone());
                 self.tell(|| Event::Log {
                     id,
@@ -485,20 +419,19 @@ impl Orchestrator {
             }
             Report::Offered { kind, offer } => {
                 let now = self.now;
-                self.dispatcher
+                self.execution
                     .change_seats(kind, |seats| seats.offered(offer, now));
             }
-            Report::Proven { kind, worker } => self.dispatcher.proven(kind, worker, self.now),
             Report::Withdrawn { kind, worker } => {
-                self.dispatcher
+                self.execution
                     .change_seats(kind, |seats| seats.withdrawn(worker));
             }
-            Report::DemandWanted { kind } => {
-                let (phase, comes) = (self.control.phase(), self.may_come());
-                let unresolved = self.resolver.unresolved_for(kind);
-                self.dispatcher
-                    .tell_demand_again(kind, phase, comes, unresolved);
+            Report::Filter { kind, worker, news } => {
+                self.execution
+                    .change_seats(kind, |seats| seats.filter_changed(worker, news));
             }
+            Report::Proven { kind, worker } => self.execution.proven(kind, worker, self.now),
+            Report::DemandWanted { kind } => self.tell_demand_again(kind),
             Report::Introduced {
                 kind,
                 version,
@@ -509,112 +442,38 @@ impl Orchestrator {
         }
     }
 
-    fn attempt_ended(&mut self, ticket: Ticket, attempted: Attempted, next: Option<Ticket>) {
-        let turn = Turn {
-            now: self.now,
-            observers: &self.observers,
-        };
-        let settled = self
-            .dispatcher
-            .ended(ticket, attempted, next, &mut self.retries, turn);
-        match settled {
-            Settled::Ended(entry, attempted) => self.end(entry, attempted),
-            Settled::Provisional(mut entry, attempted) => {
-                entry.since = self.now;
-                self.provisional.hold(entry, attempted);
+    /// Does with a job what the end or the return of its attempt means for it.
+    fn follow(&mut self, ticket: Ticket, consequence: Consequence) {
+        match consequence {
+            Consequence::Ends(entry, attempted) => self.end(entry, attempted),
+            Consequence::WaitsAgain => {
+                if let Some(failure) = self.control.refusal() {
+                    let entry = self.execution.cancel(ticket, self.now);
+                    self.conclude(Done::waited(entry, Box::new(failure)));
+                }
             }
-            Settled::Returned => self.refuse_returned(ticket),
-            Settled::Again | Settled::Unknown => {}
-        }
-    }
-
-    /// An attempt comes back that never began. One that lay ahead may have begun in its place.
-    fn returned(&mut self, ticket: Ticket, next: Option<Ticket>, withdrawn: bool) {
-        let turn = Turn {
-            now: self.now,
-            observers: &self.observers,
-        };
-        if self.dispatcher.returned(ticket, next, withdrawn, turn) {
-            self.refuse_returned(ticket);
-        }
-    }
-
-    /// A job waits again that was given out already; it ends if nothing starts any more.
-    fn refuse_returned(&mut self, ticket: Ticket) {
-        if let Some(failure) = self.control.refusal() {
-            self.end_waiting(ticket, failure);
-        }
-    }
-
-    /// The answer to a job proved to be that to something else.
-    fn refuted(&mut self, ticket: Ticket, mut failure: Box<Failure>) {
-        let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
-            return; // It was given up and has its outcome already.
-        };
-        entry.was_held(self.now);
-        match self.retries.judge(&mut entry, &mut failure, self.now) {
-            End::Over => {
-                let result = Err(failure);
-                self.end(
-                    entry,
-                    Attempted {
-                        result,
-                        ..attempted
-                    },
-                );
-            }
-            End::Again(when) => {
-                let turn = Turn {
-                    now: self.now,
-                    observers: &self.observers,
-                };
-                tell_retry(&entry, &failure, when, turn);
-                let end = AttemptEnd::Failed(failure.class);
-                let detail = attempted.detail(entry.attempts, end, self.observers.wall());
-                entry.times.push(detail);
-                self.provisional.retry_at(when, entry, failure, self.now);
-            }
+            Consequence::Nothing => {}
         }
     }
 
     /// Jobs whose answers were refuted go into the queue again when their time has come.
     fn retry_refuted(&mut self) {
-        while let Some(mut entry) = self.provisional.pop_retry(self.now) {
-            let waited = self.now.saturating_duration_since(entry.since);
-            entry.times.waits.add(Blocker::Retry, waited);
-            entry.since = self.now;
-            if let Err((entry, failure)) = self.enqueue_again(entry) {
-                self.end_refuted(*entry, failure);
-            }
+        loop {
+            let kinds = self.admission.kinds();
+            let Some((entry, failure)) = self.execution.retry_refuted(kinds, self.now) else {
+                return;
+            };
+            self.end(entry, Attempted::none(failure));
         }
-    }
-
-    /// Takes a job into the queue again after its answer was refuted, or says why not.
-    fn enqueue_again(&mut self, entry: Entry) -> Result<(), (Box<Entry>, Failure)> {
-        let kinds = self.resolver.kinds();
-        // Its worker may be gone for good by now.
-        if let Err(failure) = kinds.check(&entry.job) {
-            return Err((Box::new(entry), failure));
-        }
-        self.dispatcher.enqueue_again(entry, kinds, self.now)
-    }
-
-    /// A job that was to be tried again ends without that.
-    fn end_refuted(&mut self, mut entry: Entry, failure: Failure) {
-        let waited = self.now.saturating_duration_since(entry.since);
-        entry.times.waits.add(Blocker::Retry, waited);
-        // What it came to last says more than why it is not tried again.
-        let failure = entry.failure.take().unwrap_or_else(|| Box::new(failure));
-        self.end(entry, Attempted::none(failure));
     }
 
     /// What this worker has answered since it was last beyond doubt may be the answers to other jobs.
     fn out_of_step(&mut self, worker: WorkerName, reason: String) {
-        let Some(suspects) = self.provisional.out_of_step(&worker) else {
+        let Some(suspects) = self.execution.out_of_step(&worker) else {
             return;
         };
         let ids = suspects.ids;
-        self.resolver.withdraw(suspects.cached);
+        self.admission.withdraw(suspects.cached);
         self.observers.show_suspects(&ids);
         self.delivery.suspect(&ids);
         self.tell(|| Event::JobsSuspect {
@@ -633,97 +492,51 @@ impl Orchestrator {
         version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     ) {
-        let unbound = self.unbound(kind);
-        if self.resolver.introduced(kind, version, tasks) {
-            let bound = |ticket: &&Ticket| {
-                let entry = self.dispatcher.queue().find(**ticket);
-                entry.is_some_and(|entry| !self.is_unbound(entry))
-            };
-            let too_late = unbound.iter().filter(bound).count();
+        let unbound = self.execution.unbound(kind, self.admission.kinds());
+        if self.admission.introduced(kind, version, tasks) {
+            let kinds = self.admission.kinds();
+            let too_late = self.execution.count_bound(&unbound, kinds);
             if too_late > 0 {
                 tracing::warn!(
-                    worker = self.resolver.kinds().name(kind),
+                    worker = kinds.name(kind),
                     jobs = too_late,
                     "a worker declared hints only after jobs had been given out, which run without \
                      them; `handshake: required` or a longer `handshake_wait` has jobs wait for its hello"
                 );
             }
-            self.queue_anew(kind);
+            // Their hints, their tasks and the cache may mean something else by now. All are out before the first is
+            // back, or it would be bound by what those behind it declared.
+            let untried = self.execution.take_untried(kind, self.now);
+            self.proceed_all(untried);
         }
         self.resolve_again();
     }
 
-    /// Jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
-    fn unbound(&self, kind: Kind) -> Vec<Ticket> {
-        if !self.resolver.kinds().is_guessed(kind) {
-            return Vec::new();
-        }
-        let queue = self.dispatcher.queue();
-        queue.tickets(|entry| entry.kind == kind && !entry.is_at_start() && self.is_unbound(entry))
-    }
-
-    fn is_unbound(&self, entry: &Entry) -> bool {
-        let hint = self.resolver.kinds().hint(&entry.job);
-        hint.is_ok_and(|hint| *hint == ParallelizationHint::FullyParallel)
-    }
-
-    /// Takes the jobs of a kind that were never given to a worker out of the queue, and looks at them anew in the
-    /// order in which they came: their hints, their tasks and the cache may mean something else by now.
-    fn queue_anew(&mut self, kind: Kind) {
-        let queue = self.dispatcher.queue();
-        let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
-        waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).place);
-        // All are out before the first is back, or it would be bound by what those behind it declared.
-        let cancelled = waiting
-            .into_iter()
-            .map(|ticket| self.dispatcher.cancel(ticket, self.now));
-        let taken: Vec<Entry> = cancelled.collect();
-        let paused = self.dispatcher.queue().time_paused();
-        for mut entry in taken {
-            entry.times.go_on(self.now, paused);
-            // Its right to store a result goes to whoever asked for the same.
-            self.proceed(entry.into_arrival());
-        }
-    }
-
     /// A kind of worker is not to be had any more, so those that wait for it wait in vain.
     fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
-        self.resolver.broke(kind, failure.clone());
-        let queue = self.dispatcher.queue();
-        let waiting = queue.tickets(|entry| entry.kind == kind && entry.state == State::Waiting);
-        for ticket in waiting {
-            self.end_waiting(ticket, failure.clone());
+        self.admission.broke(kind, failure.clone());
+        for entry in self.execution.cancel_waiting_for(kind, self.now) {
+            self.conclude(Done::waited(entry, Box::new(failure.clone())));
         }
         self.resolve_again();
     }
 
     // Jobs end.
 
-    /// A job that was never queued ends.
-    fn refuse(&mut self, refused: Refused) {
-        self.conclude(Done::refused(refused));
-    }
-
     /// A job that has left the queue ends with what its last attempt came to.
     fn end(&mut self, mut entry: Entry, attempted: Attempted) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
-            self.resolver
+            self.admission
                 .store(*share, payload, attempted.worker.clone());
         }
         self.conclude(Done::attempted(entry, attempted));
     }
 
-    /// A job that waits in the queue ends.
-    fn end_waiting(&mut self, ticket: Ticket, failure: Failure) {
-        let entry = self.dispatcher.cancel(ticket, self.now);
-        self.conclude(Done::waited(entry, Box::new(failure)));
-    }
-
     /// Every job comes here once: its outcome is made, and is on its way.
     fn conclude(&mut self, done: Done) {
-        self.intake.concluded(&done.job);
-        let awaited = self.intake.awaits(&done.job.id);
+        self.admission.concluded(&done.job);
+        let awaited = self.admission.awaits(&done.job.id);
         let wall = self.observers.wall();
         if let Some(leaving) = self.delivery.conclude(done, awaited, self.now, wall) {
             self.leave(leaving);
@@ -739,7 +552,7 @@ impl Orchestrator {
             nameless,
         } = leaving;
         if !nameless {
-            self.intake.ended(&outcome.id, outcome.is_success());
+            self.admission.ended(&outcome.id, outcome.is_success());
         }
         self.tell(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
@@ -748,7 +561,7 @@ impl Orchestrator {
     }
 
     /// What the ledger has taken note of may be heard of.
-    fn take_recorded(&mut self) {
+    pub(super) fn take_recorded(&mut self) {
         while let Some(leaving) = self.delivery.next_recorded() {
             self.leave(leaving);
         }
@@ -766,8 +579,8 @@ impl Orchestrator {
             return;
         }
         self.retry_refuted();
-        while let Some(entry) = self.dispatcher.cancel_impatient(now) {
-            let failure = Box::new(entry.impatience());
+        while let Some(entry) = self.execution.cancel_past_deadline(now) {
+            let failure = Box::new(entry.queue_timeout_failure());
             self.conclude(Done::waited(entry, failure));
         }
         if self.control.is_past_deadline(now) {
@@ -782,22 +595,23 @@ impl Orchestrator {
 
     /// Stops the run when too many jobs have failed.
     fn check_failures(&mut self) {
-        let (tally, total) = (self.delivery.tally(), self.intake.total());
+        let (tally, total) = (self.delivery.tally(), self.admission.total());
         if let Some((phase, why)) = self.control.broken_rule(tally, total) {
             self.stop(phase, why);
         }
     }
 
-    fn obey(&mut self, order: RunOrder) {
+    /// Does what somebody orders who steers the run.
+    pub(super) fn obey(&mut self, order: RunOrder) {
         match order {
             RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
             RunOrder::Hold(reason) => {
-                self.dispatcher.set_held(reason.is_some());
+                self.execution.set_held(reason.is_some());
                 self.control.hold(reason);
                 self.tell_admission();
             }
             RunOrder::Pause(is_paused) => {
-                self.dispatcher.set_paused(is_paused);
+                self.execution.set_paused(is_paused);
                 self.control.pause(is_paused);
                 self.tell_admission();
             }
@@ -807,10 +621,10 @@ impl Orchestrator {
             }
             RunOrder::SetSlots(slots, answer) => {
                 // Who asked need not wait for the answer.
-                let _ = answer.send(self.dispatcher.set_slots(slots));
+                let _ = answer.send(self.execution.set_slots(slots));
             }
             RunOrder::SetLimit(name, limit, answer) => {
-                let result = self.dispatcher.set_limit(&name, limit, self.now);
+                let result = self.execution.set_limit(&name, limit, self.now);
                 if result.is_ok() {
                     let limit = limit.to_string();
                     self.tell(|| Event::LimitChanged { name, limit });
@@ -822,13 +636,13 @@ impl Orchestrator {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let kinds = self.resolver.kinds();
-        let view = self.dispatcher.view(kinds, &self.control, self.now);
-        view.snapshot(self.intake.waiting(), self.resolver.unresolved())
+        let kinds = self.admission.kinds();
+        let view = self.execution.view(kinds, &self.control, self.now);
+        view.snapshot(self.admission.needing(), self.admission.unresolved())
     }
 
     /// Goes over to a later phase; nothing happens in one that is as late.
-    fn stop(&mut self, phase: Phase, why: Stopped) {
+    pub(super) fn stop(&mut self, phase: Phase, why: Stopped) {
         if let Some(phase) = self.control.stop(phase, why, self.now) {
             self.enter_phase(phase);
         }
@@ -837,68 +651,31 @@ impl Orchestrator {
     fn enter_phase(&mut self, phase: Phase) {
         let reason = self.control.reason();
         self.observers.show_phase(phase, reason, self.now);
-        self.retries.end();
-        self.intake.close();
+        self.execution.end_retries();
+        self.admission.close();
         self.end_all_waiting();
-        self.dispatcher.stop_all(self.control.stop_of_phase());
+        self.execution.stop_all(self.control.stop_of_phase());
     }
 
     fn end_all_waiting(&mut self) {
         let Some(failure) = self.control.refusal() else {
             return;
         };
-        for entry in self.provisional.give_up_retries() {
-            self.end_refuted(entry, failure.clone());
+        for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
+            self.end(entry, Attempted::none(failure));
         }
-        let needy = self.intake.give_up();
-        let needy = needy.into_iter().map(|arrival| (arrival, Blocker::Needs));
-        let (unresolved, asking) = self.resolver.give_up();
-        let unresolved = unresolved
-            .into_iter()
-            .map(|arrival| (arrival, Blocker::Worker));
-        let asking = asking.into_iter().map(|arrival| (arrival, Blocker::Cache));
-        for (mut arrival, blocker) in needy.chain(unresolved).chain(asking) {
-            self.waited_for(&mut arrival, blocker);
-            self.refuse(Refused::new(arrival, failure.clone()));
+        for arrival in self.admission.give_up(self.moment()) {
+            self.conclude(Done::refused(Refused::new(arrival, failure.clone())));
         }
-        let queue = self.dispatcher.queue();
-        for ticket in queue.tickets(|entry| entry.state == State::Waiting) {
-            let mut entry = self.dispatcher.cancel(ticket, self.now);
-            // One that was to be tried again has failed for good.
-            let last = entry.failure.take();
-            let failure = last.unwrap_or_else(|| Box::new(failure.clone()));
+        for (entry, failure) in self.execution.cancel_all_waiting(&failure, self.now) {
             self.conclude(Done::waited(entry, failure));
         }
     }
 
     /// The time for killing is over, and some would not die. They have their outcome all the same.
     fn give_up(&mut self) {
-        for (mut entry, attempted) in self.provisional.give_up_held() {
-            entry.was_held(self.now);
-            let message =
-                "it had answered, and nothing could confirm its answer before the run ended";
-            let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
-            self.end(
-                entry,
-                Attempted {
-                    result,
-                    ..attempted
-                },
-            );
-        }
-        for ticket in self.dispatcher.queue().tickets(|_| true) {
-            let slot = self.dispatcher.queue().scheduler().slot(ticket);
-            let mut entry = self.dispatcher.give_up(ticket, self.now);
-            let message = "it was killed, and had not ended when the run did";
-            let failure = Box::new(Failure::new(Class::Cancelled, message));
-            let mut attempted = Attempted::none(failure);
-            if entry.state == State::Running {
-                attempted.ran = self.now.saturating_duration_since(entry.since);
-                attempted.began = Some(entry.since);
-                attempted.slot = slot;
-                entry.times.first_began.get_or_insert(entry.since);
-            }
-            self.conclude(Done::attempted(entry, attempted));
+        for (entry, attempted) in self.execution.give_up(self.now) {
+            self.end(entry, attempted);
         }
     }
 
@@ -914,21 +691,29 @@ impl Orchestrator {
         self.observers.show_admission(held, self.now);
     }
 
-    /// Whether jobs of any kind may still come to the queue.
-    fn may_come(&self) -> bool {
-        let settled = self.dispatcher.queue().len() + self.provisional.held();
-        !self.intake.is_dry() || self.intake.living() > settled
+    /// What the run expects of the rest of its jobs.
+    fn outlook(&self) -> Outlook {
+        let settled = self.execution.queued_or_held();
+        Outlook {
+            phase: self.control.phase(),
+            may_come: !self.admission.is_dry() || self.admission.living() > settled,
+        }
     }
 
     fn tell_demand(&mut self) {
-        let (phase, comes) = (self.control.phase(), self.may_come());
-        let resolver = &self.resolver;
-        self.dispatcher
-            .tell_demand(phase, comes, |kind| resolver.unresolved_for(kind));
+        let (outlook, admission) = (self.outlook(), &self.admission);
+        self.execution
+            .tell_demand(outlook, |kind| admission.unresolved_for(kind));
+    }
+
+    fn tell_demand_again(&mut self, kind: Kind) {
+        let unresolved = self.admission.unresolved_for(kind);
+        let outlook = self.outlook();
+        self.execution.tell_demand_again(kind, outlook, unresolved);
     }
 
     fn tell_breakers(&mut self) {
-        let changed = self.dispatcher.changed_breakers();
+        let changed = self.execution.changed_breakers();
         if changed.is_empty() {
             return;
         }
@@ -936,6 +721,6 @@ impl Orchestrator {
             self.tell(|| Event::BreakerChanged(report));
         }
         self.observers
-            .show_breakers(self.dispatcher.breakers(self.now));
+            .show_breakers(self.execution.breakers(self.now));
     }
 }

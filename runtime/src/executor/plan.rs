@@ -8,22 +8,24 @@ use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 use tokio::sync::mpsc;
 
+use super::admission::Admission;
 use super::breakers::Breakers;
 use super::command::Commands;
 use super::control::{RunControl, StopRules};
 use super::delivery::Delivery;
 use super::dispatcher::Dispatcher;
+use super::event_loop::{Channels, EventLoop};
+use super::execution::Execution;
 use super::intake::Intake;
 use super::kinds::{KindOfWorker, Kinds};
 use super::local::LocalPerformer;
 use super::needs::Memory;
 use super::observers::Observers;
-use super::orchestrator::{Channels, Orchestrator};
+use super::orchestrator::Orchestrator;
 use super::order::{Ordering, Outgoing};
 use super::orders::RunOrder;
 use super::performers::Performers;
 use super::pools::PoolSource;
-use super::provisional::Provisional;
 use super::queue::Queue;
 use super::recording::{Recording, SharedLedger};
 use super::resolver::Resolver;
@@ -31,6 +33,7 @@ use super::retries::Retries;
 use super::reuse::{CacheUse, Reuse};
 use super::run_budget::RunBudget;
 use super::runner::Runner;
+use super::seated_queue::SeatedQueue;
 use super::sinks::{SharedSink, Sinks};
 use super::source::Source;
 use super::status::Gauges;
@@ -90,8 +93,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The loop of a run.
-    pub(super) fn orchestrator(&self, wiring: Wiring) -> Result<Orchestrator, Error> {
+    /// Makes the loop of a run.
+    pub(super) fn event_loop(&self, wiring: Wiring) -> Result<EventLoop, Error> {
         let Wiring {
             source,
             ordering,
@@ -116,22 +119,22 @@ impl Plan {
         })?;
         let budget = self.retry_budget.map(RunBudget::new).transpose()?;
         let wall = WallClock::new(Arc::clone(&self.clock), now);
-        Ok(Orchestrator {
+        let retries = Retries::new(self.crash_limit, budget, self.rng());
+        let resolver = Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone()));
+        let run = Orchestrator::new(
+            Admission::new(Intake::new(source, self.memory, self.window, now), resolver),
+            Execution::new(dispatcher, retries),
+            Delivery::new(recording, Outgoing::new(ordering), out),
+            RunControl::new(phases, rules, self.grace.cancelling),
+            Observers::new(Sinks::start(&self.sinks), gauges, wall),
             now,
-            intake: Intake::new(source, self.memory, self.window, now),
-            resolver: Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone())),
-            dispatcher,
-            retries: Retries::new(self.crash_limit, budget, self.rng()),
-            provisional: Provisional::default(),
-            delivery: Delivery::new(recording, Outgoing::new(ordering), out),
-            control: RunControl::new(phases, rules, self.grace.cancelling),
-            observers: Observers::new(Sinks::start(&self.sinks), gauges, wall),
-            channels: Channels {
-                orders,
-                reports,
-                reporter,
-            },
-        })
+        );
+        let channels = Channels {
+            orders,
+            reports,
+            reporter,
+        };
+        Ok(EventLoop::new(run, channels))
     }
 
     /// The queue of a run and those who perform its jobs, with all kinds of worker.
@@ -167,7 +170,8 @@ impl Plan {
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
         let queue = Queue::new(scheduler, count);
         let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.rng);
-        let dispatcher = Dispatcher::new(queue, performers, breakers, reporter.clone(), now);
+        let seated = SeatedQueue::new(queue, performers, reporter.clone());
+        let dispatcher = Dispatcher::new(seated, breakers, now);
         Ok((kinds, dispatcher))
     }
 

@@ -1,9 +1,15 @@
 //! The jobs that wait, lie ahead or run, and the scheduler that decides which starts next.
 
-use std::collections::BTreeSet;
+mod deadlines;
+mod entries;
+
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
+
+use deadlines::QueueDeadlines;
+use entries::Entries;
+pub(super) use entries::KindCounts;
 
 use super::arrival::{Arrival, Refused};
 use super::attempted::Attempted;
@@ -22,80 +28,54 @@ use crate::scheduling::{
     Scheduler, Workers,
 };
 
-/// How many jobs there are for a kind of worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct KindCounts {
-    pub(super) running: u32,
-    pub(super) ahead: u32,
-    pub(super) waiting: usize,
-}
-
-impl KindCounts {
-    pub(super) fn jobs(&self) -> usize {
-        self.waiting + self.running as usize + self.ahead as usize
-    }
-}
-
-/// What an attempt held, and what has begun in its place.
+/// What an attempt gave back when it ended or was returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Freed {
+    /// The kind of worker that it ran on.
     pub(super) kind: Kind,
+    /// The seat that it had, if it ran on a worker of a pool.
     pub(super) seat: Option<SeatId>,
-    /// The attempt that lay ahead and has begun.
+    /// The attempt that lay ahead and has begun in its place.
     pub(super) next: Option<Ticket>,
 }
 
-/// Owns the scheduler and an entry for each job that the scheduler knows.
+/// The jobs of a run that wait, lie ahead or run, and the scheduler that decides which of them starts next.
 ///
-/// Both change state in the same step, by the methods of this type: an entry waits, lies ahead or runs exactly when the
-/// scheduler says so of its ticket, and the counts by kind are those of the entries.
+/// Scheduler and entries change state in the same step, by the methods of this type: an entry waits, lies ahead or runs
+/// exactly when the scheduler says so of its ticket.
 pub(super) struct Queue {
     scheduler: Scheduler,
-    /// By the index of the ticket.
-    entries: Vec<Option<Entry>>,
-    /// By kind.
-    counts: Vec<KindCounts>,
-    patience: BTreeSet<(Instant, Ticket)>,
+    entries: Entries,
+    deadlines: QueueDeadlines,
     uncertain: UncertainStart,
     /// The limits of the job that is pushed, kept for its memory.
     limits: Vec<LimitId>,
 }
 
 impl Queue {
-    /// An empty queue for so many kinds of worker.
+    /// Makes an empty queue for this many kinds of worker.
     pub(super) fn new(mut scheduler: Scheduler, kinds: u16) -> Self {
         scheduler.keep_waits();
         Self {
             scheduler,
-            entries: Vec::new(),
-            counts: vec![KindCounts::default(); kinds.into()],
-            patience: BTreeSet::new(),
+            entries: Entries::new(kinds),
+            deadlines: QueueDeadlines::default(),
             uncertain: UncertainStart::new(kinds),
             limits: Vec::new(),
         }
     }
 
-    /// Time has passed. It is charged to what kept jobs waiting until now, so this comes before any change of a turn.
+    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.scheduler.pass_time(now);
     }
 
-    /// How long the run has been paused in all.
+    /// Returns how long the run has been paused in all.
     pub(super) fn time_paused(&self) -> Duration {
         self.scheduler.time_paused()
     }
 
-    /// From now on the run is paused, or no longer.
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.scheduler.set_paused(is_paused);
-    }
-
-    /// From now on new jobs are held back, or no longer.
-    pub(super) fn set_held(&mut self, is_held: bool) {
-        self.scheduler.set_held(is_held);
-    }
-
-    /// Takes a job in, which waits from now on.
+    /// Takes in a job, which waits from now on.
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
@@ -108,53 +88,30 @@ impl Queue {
             Ok(scheduled) => scheduled,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
-        let patience = arrival.job.terms.timeouts.queue;
-        let patience = patience.and_then(|limit| arrival.since.checked_add(limit));
-        if let Some(when) = patience {
-            self.patience.insert((when, ticket));
-        }
-        self.insert(Entry {
-            ticket,
-            job: arrival.job,
-            place: arrival.place,
-            kind,
-            state: State::Waiting,
-            seat: None,
-            attempts: 0,
-            crashes: 0,
-            since: arrival.since,
-            times: arrival.times,
-            history: None,
-            failure: None,
-            first_start: None,
-            patience,
-            is_rated,
-            rejected: false,
-            share,
-        });
-        Ok(ticket)
-    }
-
-    /// Takes a job in again that had been taken out, with what is known of its attempts.
-    pub(super) fn push_again(
-        &mut self,
-        mut entry: Entry,
-        kinds: &Kinds,
-        now: Instant,
-    ) -> Result<Ticket, (Box<Entry>, Failure)> {
-        let (ticket, is_rated) = match self.schedule(&entry.job, entry.kind, kinds, now) {
-            Ok(scheduled) => scheduled,
-            Err(failure) => return Err((Box::new(entry), failure)),
-        };
-        entry.ticket = ticket;
-        entry.is_rated = is_rated;
-        entry.seat = None;
-        entry.state = State::Waiting;
-        entry.patience = None;
+        let mut entry = Entry::new(ticket, arrival, kind, is_rated, share);
+        let deadline = entry.deadline_of_first_start();
+        self.deadlines.set(&mut entry, deadline);
         self.insert(entry);
         Ok(ticket)
     }
 
+    /// Takes in a job again that had left the queue, with what is known of its attempts.
+    pub(super) fn push_again(
+        &mut self,
+        entry: Entry,
+        kinds: &Kinds,
+        now: Instant,
+    ) -> Result<Ticket, (Box<Entry>, Failure)> {
+        match self.schedule(&entry.job, entry.kind, kinds, now) {
+            Ok((ticket, is_rated)) => {
+                self.insert(entry.queued_again(ticket, is_rated));
+                Ok(ticket)
+            }
+            Err(failure) => Err((Box::new(entry), failure)),
+        }
+    }
+
+    /// Gives a job to the scheduler. Returns its ticket, and whether it takes tokens of a rate.
     fn schedule(
         &mut self,
         job: &Job,
@@ -199,61 +156,51 @@ impl Queue {
         if entry.is_rated {
             self.uncertain.note_rate();
         }
-        self.counts[usize::from(entry.kind.0)].waiting += 1;
-        let index = entry.ticket.index();
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
-        }
-        self.entries[index] = Some(entry);
+        self.entries.insert(entry);
     }
 
-    /// The job of a ticket, unless it has ended.
+    /// Returns the job of a ticket, unless it has left the queue.
     pub(super) fn find(&self, ticket: Ticket) -> Option<&Entry> {
-        let entry = self.entries.get(ticket.index())?.as_ref()?;
-        (entry.ticket == ticket).then_some(entry)
+        self.entries.find(ticket)
     }
 
-    /// The job of a ticket that the scheduler has just given out, or that has not ended.
+    /// Returns the job of a ticket that is in the queue.
     pub(super) fn get(&self, ticket: Ticket) -> &Entry {
-        #[expect(
-            clippy::expect_used,
-            reason = "the scheduler knows exactly the tickets that have an entry"
-        )]
-        self.find(ticket)
-            .expect("a ticket that the scheduler knows has its entry")
+        self.entries.get(ticket)
     }
 
-    /// As [`get`](Self::get), to tell the entry what only concerns its job.
+    /// As [`get`](Self::get), to change what only concerns the job.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
-        entry_of(&mut self.entries, ticket)
+        self.entries.get_mut(ticket)
     }
 
-    /// All jobs that wait, lie ahead or run.
+    /// Iterates over all jobs of the queue.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
+        self.entries.iter()
     }
 
-    /// The tickets of those jobs for which this is so.
+    /// Returns the tickets of the jobs for which the condition holds.
     pub(super) fn tickets(&self, is_wanted: impl Fn(&Entry) -> bool) -> Vec<Ticket> {
         let wanted = self.entries().filter(|entry| is_wanted(entry));
         wanted.map(|entry| entry.ticket).collect()
     }
 
-    /// How many jobs there are for a kind of worker.
+    /// Returns how many jobs of a kind are in each state.
     pub(super) fn count(&self, kind: Kind) -> KindCounts {
-        self.counts[usize::from(kind.0)]
+        self.entries.count(kind)
     }
 
-    /// How many jobs wait, lie ahead or run.
+    /// Returns the number of jobs in the queue.
     pub(super) fn len(&self) -> usize {
-        self.counts.iter().map(KindCounts::jobs).sum()
+        self.entries.len()
     }
 
-    /// What waits and what is free, for those who show it.
+    /// The scheduler, for those who only show what waits and what is free.
     pub(super) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
     }
 
+    /// Returns how many jobs wait and run, and how many slots they fill.
     pub(super) fn load(&self) -> Load {
         self.scheduler.load()
     }
@@ -267,51 +214,39 @@ impl Queue {
     ) -> Decision {
         let entries = &mut self.entries;
         self.scheduler.pop_if(now, |ticket| {
-            let entry = entry_of(entries, ticket);
+            let entry = entries.get_mut(ticket);
             let admitted = admit(entry);
             entry.rejected = admitted.is_err();
             admitted
         })
     }
 
-    /// A job that waits starts not before this moment.
+    /// Keeps a job that waits from starting before this moment.
     pub(super) fn postpone(&mut self, ticket: Ticket, not_before: Instant) {
         expect_known(self.scheduler.postpone(ticket, not_before));
     }
 
-    /// A job that was popped starts.
+    /// Starts an attempt at a job that was popped.
     pub(super) fn start(&mut self, ticket: Ticket, now: Instant) {
-        let entry = entry_of(&mut self.entries, ticket);
-        let counts = &mut self.counts[usize::from(entry.kind.0)];
-        counts.waiting -= 1;
-        counts.running += 1;
-        self.begin(ticket, now);
-    }
-
-    /// An attempt at a job begins.
-    fn begin(&mut self, ticket: Ticket, now: Instant) {
-        let entry = entry_of(&mut self.entries, ticket);
+        let entry = self.entries.enter(ticket, State::Running);
         expect_known(self.scheduler.take_waits(ticket, &mut entry.times.waits));
-        entry.state = State::Running;
         entry.since = now;
         entry.first_start.get_or_insert(now);
         entry.attempts += 1;
-        if let Some(when) = entry.patience.take() {
-            self.patience.remove(&(when, ticket));
-        }
+        self.deadlines.set(entry, None);
     }
 
-    /// Notes of an attempt that has ended when it began, and in which slot. This comes before the slot is
+    /// Notes when an attempt began that has ended, and in which slot. This has to come before its slot is
     /// [freed](Self::free).
     pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
         attempted.slot = self.scheduler.slot(ticket);
-        let entry = entry_of(&mut self.entries, ticket);
+        let entry = self.entries.get_mut(ticket);
         let (started, way) = (entry.since, way(entry));
         let began = entry.times.attempt_ended(started, attempted.ran, way, now);
         attempted.began = Some(began);
     }
 
-    /// Notes of an attempt that comes back from this worker and has not begun there. This comes before its slot is
+    /// Notes that an attempt came back from this worker without having begun there. This has to come before its slot is
     /// [freed](Self::free).
     pub(super) fn note_return(
         &mut self,
@@ -320,41 +255,36 @@ impl Queue {
         turn: Turn<'_>,
     ) {
         let slot = self.scheduler.slot(ticket);
-        let entry = entry_of(&mut self.entries, ticket);
-        let started = entry.since;
-        let lost = turn.now.saturating_duration_since(started);
+        let entry = self.entries.get_mut(ticket);
+        let lost = entry.in_state_for(turn.now);
         entry.times.waits.add(way(entry), lost);
         entry.times.push(AttemptDetail {
             number: entry.attempts,
             slot,
             worker,
-            started: turn.observers.at(started),
+            started: turn.observers.at(entry.since),
             duration: Duration::ZERO,
             end: AttemptEnd::Returned,
         });
     }
 
-    /// A job that has started runs on this seat.
+    /// Notes the seat on which a job runs that was started.
     pub(super) fn take_seat(&mut self, ticket: Ticket, seat: SeatId) {
-        entry_of(&mut self.entries, ticket).seat = Some(seat);
+        self.entries.get_mut(ticket).seat = Some(seat);
     }
 
-    /// Takes the next job of a kind that may lie ahead of its turn, on this seat.
+    /// Takes the next job of a kind that may be sent ahead of its turn, for this seat.
     pub(super) fn pop_ahead(&mut self, kind: Kind, seat: SeatId, now: Instant) -> Option<Ticket> {
         let ticket = self.scheduler.pop_ahead(kind, now)?;
-        let entry = entry_of(&mut self.entries, ticket);
-        entry.state = State::Ahead;
-        entry.seat = Some(seat);
-        let counts = &mut self.counts[usize::from(kind.0)];
-        counts.waiting -= 1;
-        counts.ahead += 1;
+        self.entries.enter(ticket, State::Ahead).seat = Some(seat);
         Some(ticket)
     }
 
-    /// An attempt gives back what it held. One that lay ahead and began in its place gets the slot in the same step, so
-    /// that nobody comes between.
+    /// Takes back what an attempt held. An attempt that lay ahead and has begun in its place gets the slot in the same
+    /// step, so that no other job can take the slot in between.
     ///
-    /// The job is still there afterwards, and either [waits again](Self::wait_again) or is [taken out](Self::take).
+    /// The job stays in the queue. Before anything else happens it has to [wait again](Self::wait_again), be
+    /// [uncharged](Self::uncharge), or be [taken out](Self::take).
     pub(super) fn free(
         &mut self,
         ticket: Ticket,
@@ -363,95 +293,67 @@ impl Queue {
         now: Instant,
     ) -> Freed {
         // One that was given up meanwhile has its outcome already.
-        let is_ahead = |entry: &Entry| entry.state == State::Ahead;
+        let is_ahead = |entry: &Entry| entry.state() == State::Ahead;
         let next = next.filter(|next| self.find(*next).is_some_and(is_ahead));
         match next {
-            Some(next) => expect_known(self.scheduler.begin_after(ticket, end, next)),
+            Some(next) => {
+                expect_known(self.scheduler.begin_after(ticket, end, next));
+                self.start(next, now);
+            }
             None => expect_known(self.scheduler.end(ticket, end)),
         }
-        let entry = entry_of(&mut self.entries, ticket);
-        let freed = Freed {
+        let entry = self.entries.get_mut(ticket);
+        Freed {
             kind: entry.kind,
             seat: entry.seat.take(),
             next,
-        };
-        self.counts[usize::from(freed.kind.0)].running -= 1;
-        if let Some(next) = next {
-            let entry = entry_of(&mut self.entries, next);
-            let counts = &mut self.counts[usize::from(entry.kind.0)];
-            counts.ahead -= 1;
-            counts.running += 1;
-            self.begin(next, now);
         }
-        freed
     }
 
-    /// A job whose attempt has failed waits for another one.
+    /// Has a job wait for another attempt, since the one that was freed has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
-        let entry = entry_of(&mut self.entries, ticket);
-        self.counts[usize::from(entry.kind.0)].waiting += 1;
-        entry.state = State::Waiting;
+        let entry = self.entries.enter(ticket, State::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
     }
 
-    /// A job whose attempt has not begun, though it had started for the scheduler, waits as if nothing had been.
+    /// Has a job wait as if it had not started, since the attempt that was freed never began.
     pub(super) fn uncharge(&mut self, ticket: Ticket, now: Instant) {
-        let entry = entry_of(&mut self.entries, ticket);
-        self.counts[usize::from(entry.kind.0)].waiting += 1;
-        entry.state = State::Waiting;
+        let entry = self.entries.enter(ticket, State::Waiting);
         entry.attempts -= 1;
         entry.since = now;
-        self.be_patient_again(ticket, now);
+        self.restore_deadline(ticket);
     }
 
-    /// A job that lay ahead waits in its old place.
-    pub(super) fn put_back(&mut self, ticket: Ticket, now: Instant) {
+    /// Has a job that lay ahead wait in its old place.
+    pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
-        let entry = entry_of(&mut self.entries, ticket);
-        let counts = &mut self.counts[usize::from(entry.kind.0)];
-        counts.ahead -= 1;
-        counts.waiting += 1;
-        entry.state = State::Waiting;
-        entry.seat = None;
-        self.be_patient_again(ticket, now);
+        self.entries.enter(ticket, State::Waiting).seat = None;
+        self.restore_deadline(ticket);
     }
 
-    /// A job waits for its first start once more, for as long as it has patience left.
-    fn be_patient_again(&mut self, ticket: Ticket, now: Instant) {
-        let entry = entry_of(&mut self.entries, ticket);
+    /// Has a job wait for its first start once more. A deadline that has passed meanwhile is due at once.
+    fn restore_deadline(&mut self, ticket: Ticket) {
+        let entry = self.entries.get_mut(ticket);
         if entry.attempts > 0 {
             return;
         }
         entry.first_start = None;
-        let waited = now.saturating_duration_since(entry.times.arrived);
-        let limit = entry.job.terms.timeouts.queue;
-        let left = limit.map(|limit| limit.saturating_sub(waited));
-        let patience = left.and_then(|left| now.checked_add(left));
-        // One that lay ahead has kept its patience.
-        if let Some(before) = std::mem::replace(&mut entry.patience, patience) {
-            self.patience.remove(&(before, ticket));
-        }
-        if let Some(when) = patience {
-            self.patience.insert((when, ticket));
-        }
+        let deadline = entry.deadline_of_first_start();
+        self.deadlines.set(entry, deadline);
     }
 
-    /// The next job that has waited for its first start for as long as it may. Each is named once.
-    pub(super) fn pop_impatient(&mut self, now: Instant) -> Option<&Entry> {
-        let &(when, ticket) = self.patience.first()?;
-        if when > now {
-            return None;
-        }
-        self.patience.remove(&(when, ticket));
-        let entry = entry_of(&mut self.entries, ticket);
-        entry.patience = None;
+    /// Returns the next job that has not started by its deadline in the queue. Each is returned once.
+    pub(super) fn pop_past_deadline(&mut self, now: Instant) -> Option<&Entry> {
+        let ticket = self.deadlines.pop(now)?;
+        let entry = self.entries.get_mut(ticket);
+        entry.queue_deadline = None;
         Some(entry)
     }
 
-    /// When the next job has waited for as long as it may.
-    pub(super) fn next_impatience(&self) -> Option<Instant> {
-        self.patience.first().map(|(when, _)| *when)
+    /// Returns the first moment by which a job has to have started.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
     }
 
     /// Takes out a job whose last attempt was [freed](Self::free).
@@ -460,56 +362,38 @@ impl Queue {
             self.uncertain.attempt() != Some(ticket),
             "a job that ends has begun by then"
         );
-        #[expect(
-            clippy::expect_used,
-            reason = "a job is taken out once, by whoever ends it"
-        )]
-        let entry = self.entries[ticket.index()]
-            .take()
-            .expect("a job that ends has its entry");
-        if let Some(when) = entry.patience {
-            self.patience.remove(&(when, ticket));
-        }
+        let mut entry = self.entries.remove(ticket);
+        self.deadlines.set(&mut entry, None);
         entry
     }
 
     /// Takes out a job that waits.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Entry {
-        let waits = &mut entry_of(&mut self.entries, ticket).times.waits;
+        let waits = &mut self.entries.get_mut(ticket).times.waits;
         expect_known(self.scheduler.take_waits(ticket, waits));
         let cancelled = expect_known(self.scheduler.cancel(ticket));
         assert!(
             matches!(cancelled, Cancelled::Removed),
             "only a job that waits is cancelled"
         );
-        let entry = self.take(ticket);
-        self.counts[usize::from(entry.kind.0)].waiting -= 1;
-        entry
-    }
-
-    /// Takes out a job whatever it does: nobody waits for its attempt any longer.
-    pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
-        self.uncertain.settle(ticket);
-        let entry = self.get(ticket);
-        let (kind, state) = (entry.kind, entry.state);
-        match state {
-            State::Waiting => return self.cancel(ticket),
-            State::Ahead => {
-                let waits = &mut entry_of(&mut self.entries, ticket).times.waits;
-                expect_known(self.scheduler.take_waits(ticket, waits));
-                expect_known(self.scheduler.put_back(ticket));
-                expect_known(self.scheduler.cancel(ticket));
-                self.counts[usize::from(kind.0)].ahead -= 1;
-            }
-            State::Running => {
-                expect_known(self.scheduler.finish(ticket));
-                self.counts[usize::from(kind.0)].running -= 1;
-            }
-        }
         self.take(ticket)
     }
 
-    /// Says how many attempts of a kind can begin. This process has no seats, and performs any number.
+    /// Takes out a job whatever it does. The end of its attempt, if one runs, will find no job.
+    pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
+        self.uncertain.settle(ticket);
+        match self.get(ticket).state() {
+            State::Waiting => {}
+            State::Ahead => self.put_back(ticket),
+            State::Running => {
+                expect_known(self.scheduler.finish(ticket));
+                return self.take(ticket);
+            }
+        }
+        self.cancel(ticket)
+    }
+
+    /// Tells the scheduler how many attempts of a kind can begin. This process has no seats, and performs any number.
     pub(super) fn set_seats(&mut self, kind: Kind, seats: Option<&Seats>) {
         if let Some(seats) = seats {
             self.scheduler
@@ -522,22 +406,22 @@ impl Queue {
         }
     }
 
-    /// Whether jobs have come that take tokens, so that their seats are counted, too.
+    /// Whether a job has come that takes tokens of a rate, so that the seats for such jobs are counted, too.
     pub(super) fn has_rates(&self) -> bool {
         self.uncertain.has_rates()
     }
 
-    /// The attempt that has taken tokens and of which it is not known whether it has begun.
+    /// Returns the attempt that has taken tokens and of which it is not known whether it has begun.
     pub(super) fn uncertain(&self) -> Option<Ticket> {
         self.uncertain.attempt()
     }
 
-    /// An attempt that takes tokens was given to a worker that may not read it at once.
+    /// Notes that an attempt with tokens was given to a worker that may not read it at once.
     pub(super) fn begins_later(&mut self, ticket: Ticket) {
         self.uncertain.begins_later(ticket);
     }
 
-    /// An attempt has begun, now at the latest. Says whether that was in doubt.
+    /// Notes that an attempt has begun, now at the latest. Returns whether that was in doubt.
     pub(super) fn began_by_now(&mut self, ticket: Ticket, now: Instant) -> bool {
         let was_uncertain = self.uncertain.settle(ticket);
         if was_uncertain {
@@ -546,11 +430,23 @@ impl Queue {
         was_uncertain
     }
 
-    /// An attempt has not begun and will not, so that its tokens were not used. Says whether that was in doubt.
+    /// Notes that an attempt has not begun and will not, so that its tokens were not used. Returns whether that was in
+    /// doubt.
     pub(super) fn never_began(&mut self, ticket: Ticket) -> bool {
         self.uncertain.settle(ticket)
     }
 
+    /// Makes the run pause from now on, or go on.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.scheduler.set_paused(is_paused);
+    }
+
+    /// Holds new jobs back from now on, or no longer.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        self.scheduler.set_held(is_held);
+    }
+
+    /// Changes the number of slots.
     pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
         if slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
@@ -558,6 +454,7 @@ impl Queue {
         self.scheduler.set_slots(slots)
     }
 
+    /// Changes a named limit.
     pub(super) fn set_limit(
         &mut self,
         name: &str,
@@ -569,7 +466,7 @@ impl Queue {
     }
 }
 
-/// What the way of an attempt to whoever performs it, and back, is charged to.
+/// Returns what the way of an attempt to whoever performs it, and back, is charged to.
 fn way(entry: &Entry) -> Blocker {
     match entry.seat {
         Some(_) => Blocker::Worker,
@@ -577,18 +474,7 @@ fn way(entry: &Entry) -> Blocker {
     }
 }
 
-fn entry_of(entries: &mut [Option<Entry>], ticket: Ticket) -> &mut Entry {
-    #[expect(
-        clippy::expect_used,
-        reason = "the scheduler knows exactly the tickets that have an entry"
-    )]
-    entries[ticket.index()]
-        .as_mut()
-        .filter(|entry| entry.ticket == ticket)
-        .expect("a ticket that the scheduler knows has its entry")
-}
-
-/// What the scheduler says of a ticket whose entry is in the state that the call needs.
+/// Unwraps what the scheduler says of a ticket whose entry is in the state that the call needs.
 fn expect_known<T>(said: Result<T, Error>) -> T {
     #[expect(
         clippy::expect_used,

@@ -313,12 +313,12 @@ impl Executor {
             orders: heard,
             gauges,
         };
-        let orchestrator = plan.orchestrator(wiring)?;
+        let event_loop = plan.event_loop(wiring)?;
         session.current = Some(handle.clone());
         Ok(Run {
             outcomes,
             handle,
-            task: Some(runtime.spawn(orchestrator.run())),
+            task: Some(runtime.spawn(event_loop.run())),
             stopped: None,
         })
     }

@@ -192,7 +192,7 @@ impl View<'_> {
         let mut waiting = Vec::new();
         let mut holders = Holders::default();
         for entry in self.queue.entries() {
-            if entry.state == State::Running {
+            if entry.state() == State::Running {
                 self.note_holder(entry, &mut holders);
                 running.push((entry.since, entry.place, entry));
             }
@@ -210,7 +210,7 @@ impl View<'_> {
             locked: scheduler.hosts().collect(),
         };
         for entry in self.queue.entries() {
-            if entry.state != State::Running {
+            if entry.state() != State::Running {
                 let cause = self.cause(entry, &holders, &left);
                 waiting.push((entry.since, entry.place, Arc::clone(&entry.job), cause));
             }
@@ -218,7 +218,7 @@ impl View<'_> {
         for (arrival, needs) in needing {
             let cause = WaitCause::Needs(needs);
             waiting.push((
-                arrival.since,
+                arrival.times.arrived,
                 arrival.place,
                 Arc::clone(&arrival.job),
                 cause,
@@ -227,7 +227,7 @@ impl View<'_> {
         for arrival in unresolved {
             let cause = WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name()));
             waiting.push((
-                arrival.since,
+                arrival.times.arrived,
                 arrival.place,
                 Arc::clone(&arrival.job),
                 cause,

@@ -23,6 +23,9 @@ pub(super) fn check(job: &Job) -> Result<(), Error> {
     }
 }
 
+/// Jobs that were submitted together.
+pub(super) type Batch = Vec<Arc<Job>>;
+
 /// Jobs that are pulled as there is room.
 pub(super) enum Source {
     /// All of them are known: what others need comes before them, each with its place in the list.

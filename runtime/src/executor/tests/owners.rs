@@ -17,7 +17,7 @@ use crate::executor::arrival::Arrival;
 use crate::executor::attempted::Attempted;
 use crate::executor::breakers::Breakers;
 use crate::executor::command::Commands;
-use crate::executor::dispatcher::{Dispatcher, Settled};
+use crate::executor::dispatcher::{Dispatcher, Outlook, Settled};
 use crate::executor::entry::tests::entry;
 use crate::executor::entry::{Entry, State};
 use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
@@ -28,6 +28,7 @@ use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
 use crate::executor::reuse::Reuse;
+use crate::executor::seated_queue::SeatedQueue;
 use crate::executor::sinks::Sinks;
 use crate::executor::status::Gauges;
 use crate::executor::times::{JobTimes, WallClock};
@@ -60,7 +61,6 @@ fn arrival(id: &str, terms: Terms, since: Instant) -> Arrival {
     Arrival {
         job: Arc::new(Job::task(id, "t", Payload::null()).terms(terms)),
         place: 0,
-        since,
         times: JobTimes::new(since),
     }
 }
@@ -153,7 +153,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
         next: Some(second),
     };
     assert_eq!(freed, expected);
-    assert_eq!(queue.get(second).state, State::Running);
+    assert_eq!(queue.get(second).state(), State::Running);
     assert_eq!(queue.get(second).seat, Some(seat));
     queue.take(first);
     assert_eq!(counts(&queue), (1, 0, 1));
@@ -166,18 +166,18 @@ fn an_attempt_that_never_began_is_not_charged_and_its_job_has_waited_meanwhile()
     let arrival = arrival("a", waiting_for(SECOND * 5), start);
     let ticket = queue.push(arrival, POOL, &kinds, None, start).unwrap();
     assert_eq!(start_next(&mut queue, start + SECOND * 2), ticket);
-    assert_eq!(queue.next_impatience(), None);
+    assert_eq!(queue.next_deadline(), None);
 
     queue.free(ticket, End::Again(start), None, start + SECOND * 4);
     queue.uncharge(ticket, start + SECOND * 4);
     assert_eq!(queue.get(ticket).attempts, 0);
-    assert_eq!(queue.next_impatience(), Some(start + SECOND * 5));
-    assert!(queue.pop_impatient(start + SECOND * 4).is_none());
-    let impatient = queue.pop_impatient(start + SECOND * 5).unwrap();
-    assert_eq!(impatient.ticket, ticket);
-    let message = impatient.impatience().message;
+    assert_eq!(queue.next_deadline(), Some(start + SECOND * 5));
+    assert!(queue.pop_past_deadline(start + SECOND * 4).is_none());
+    let late = queue.pop_past_deadline(start + SECOND * 5).unwrap();
+    assert_eq!(late.ticket, ticket);
+    let message = late.queue_timeout_failure().message;
     assert_eq!(message, "it waited for its start for longer than 5s");
-    assert!(queue.pop_impatient(start + SECOND * 9).is_none());
+    assert!(queue.pop_past_deadline(start + SECOND * 9).is_none());
     queue.cancel(ticket);
     assert_eq!(queue.len(), 0);
 }
@@ -349,7 +349,11 @@ impl Scene {
         );
         let sinks = Sinks::start(&[]);
         Self {
-            dispatcher: Dispatcher::new(queue, performers, breakers, reporter, start),
+            dispatcher: Dispatcher::new(
+                SeatedQueue::new(queue, performers, reporter),
+                breakers,
+                start,
+            ),
             told,
             kinds: kinds(Tasks::Any),
             observers: Observers::new(
@@ -428,7 +432,7 @@ fn an_attempt_goes_to_a_free_seat_and_the_next_one_ahead_of_its_turn() {
     let (first, second) = (scene.ticket("a"), scene.ticket("b"));
     let settled = scene.ended(first, Some(second));
     assert!(matches!(settled, Settled::Ended(entry, _) if entry.job.id.as_str() == "a"));
-    assert_eq!(scene.dispatcher.queue().get(second).state, State::Running);
+    assert_eq!(scene.dispatcher.queue().get(second).state(), State::Running);
     scene.start_jobs();
     assert_eq!(scene.told(), ["c ahead"]);
     assert!(matches!(scene.ended(first, None), Settled::Unknown));
@@ -441,8 +445,8 @@ fn an_attempt_that_cannot_be_given_to_its_worker_waits_and_the_seat_is_gone() {
     scene.enqueue(&["a"]);
     let queue = scene.dispatcher.queue();
     let entry = queue.get(scene.ticket("a"));
-    assert_eq!((entry.state, entry.attempts), (State::Waiting, 0));
-    assert_eq!(scene.dispatcher.seats(POOL).unwrap().free(), 0);
+    assert_eq!((entry.state(), entry.attempts), (State::Waiting, 0));
+    assert_eq!(scene.dispatcher.free_seats(POOL), 0);
 }
 
 #[test]
@@ -462,7 +466,10 @@ fn a_dispatcher_that_stops_recalls_what_lies_ahead_and_stops_what_begins_neverth
 fn a_pool_hears_how_much_is_left_for_it() {
     let mut scene = Scene::new(4, 1);
     scene.enqueue(&["a", "b", "c"]);
-    let demand = |scene: &Scene, phase, comes| scene.dispatcher.demand(POOL, phase, comes, 0);
+    let demand = |scene: &Scene, phase, may_come| {
+        let outlook = Outlook { phase, may_come };
+        scene.dispatcher.demand(POOL, outlook, 0)
+    };
     let open = Demand::Open { unseated: 1 };
     assert_eq!(demand(&scene, Phase::Running, false), open);
     for id in ["b", "c"] {

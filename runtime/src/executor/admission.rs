@@ -1,0 +1,303 @@
+//! The jobs of a run before they are queued.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ratchet_caching::Key;
+use ratchet_ipc::{JobKey, Payload};
+
+use super::arrival::{Arrival, Moment, Refused};
+use super::in_hand::OnTheWayOut;
+use super::intake::{Admitted, Intake};
+use super::kinds::Kinds;
+use super::resolver::{Resolution, Resolver};
+use super::reuse::{Consulted, Found, Share};
+use super::source::{Batch, Pulled};
+use crate::dispatch::Introduction;
+use crate::ids::WorkerName;
+use crate::job::{Job, Work};
+use crate::outcome::{Failure, Outcome};
+use crate::scheduling::{Blocker, Kind};
+
+/// What is to be done with a job that has come, or that has waited outside of the queue.
+#[derive(Debug)]
+pub(super) enum NextStep {
+    /// The job goes into the queue of this kind of worker, with its right to fill the cache, if it has one.
+    Enqueue(Arrival, Kind, Option<Box<Share>>),
+    /// The job waits for another job, for a worker's hello, or for the cache, and comes up again.
+    Wait,
+    /// The job succeeds with a result of the cache.
+    Succeed(Arrival, Payload),
+    /// The job had ended before it came, and its outcome is passed on.
+    PassOn(Arrival, Arc<Outcome>),
+    /// The job ends without being queued.
+    Refuse(Refused),
+}
+
+impl NextStep {
+    /// Decides how a job goes on about which the cache has answered.
+    pub(super) fn after_cache(consulted: Consulted, at: Moment, refusal: Option<Failure>) -> Self {
+        let Consulted {
+            mut arrival,
+            kind,
+            found,
+        } = consulted;
+        arrival.waited_for(Blocker::Cache, at);
+        match (found, refusal) {
+            // A result that is there counts even while the run stops.
+            (Found::Result(payload), _) => Self::Succeed(arrival, payload),
+            (Found::Refused(failure), _) | (Found::Share(_) | Found::Nothing, Some(failure)) => {
+                Self::Refuse(Refused::new(arrival, failure))
+            }
+            (Found::Share(share), None) => Self::Enqueue(arrival, kind, Some(share)),
+            (Found::Nothing, None) => Self::Enqueue(arrival, kind, None),
+        }
+    }
+}
+
+/// What pulling the source has brought.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// A job, which has to be [admitted](Admission::admit).
+    Job(Arrival),
+    /// Nothing, for now or for good.
+    Nothing,
+    /// The source panicked with these words.
+    Panicked(String),
+}
+
+/// Takes jobs in, has them wait for what they need, and finds out who does them, unless their result is there already.
+///
+/// Each method that takes a job gives it back with its next step, or keeps it. While the run stops, `refusal` says why no
+/// job is queued any more.
+pub(super) struct Admission {
+    intake: Intake,
+    resolver: Resolver,
+}
+
+impl Admission {
+    /// Makes an admission of jobs that come by `intake`.
+    pub(super) fn new(intake: Intake, resolver: Resolver) -> Self {
+        Self { intake, resolver }
+    }
+
+    /// The owners for whose news the loop waits.
+    pub(super) fn sources(&mut self) -> (&mut Intake, &mut Resolver) {
+        (&mut self.intake, &mut self.resolver)
+    }
+
+    /// Returns how many jobs there will be, where that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.intake.total()
+    }
+
+    /// Returns how many jobs came.
+    pub(super) fn taken(&self) -> u64 {
+        self.intake.taken()
+    }
+
+    /// Returns how many jobs came and have no outcome yet, wherever they are.
+    pub(super) fn living(&self) -> usize {
+        self.intake.living()
+    }
+
+    /// Whether no more jobs come.
+    pub(super) fn is_dry(&self) -> bool {
+        self.intake.is_dry()
+    }
+
+    /// Whether pulling would bring something now, or find that no more jobs come.
+    pub(super) fn has_more(&self) -> bool {
+        self.intake.has_more()
+    }
+
+    /// Whether another job may be taken in, beside the outcomes that are on their way out.
+    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+        let outcomes = out.outcomes + self.resolver.storing();
+        self.intake.has_room(OnTheWayOut { outcomes, ..out })
+    }
+
+    /// As [`Intake::enough_until`].
+    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+        self.intake.enough_until(ready, ahead, now)
+    }
+
+    /// The kinds of worker, and what is known of their tasks.
+    pub(super) fn kinds(&self) -> &Kinds {
+        self.resolver.kinds()
+    }
+
+    /// Returns how many jobs wait for the hello of a kind.
+    pub(super) fn unresolved_for(&self, kind: Kind) -> usize {
+        self.resolver.unresolved_for(kind)
+    }
+
+    /// The jobs that wait for others, each with those that it still waits for.
+    pub(super) fn needing(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
+        self.intake.waiting()
+    }
+
+    /// The jobs whose worker has not introduced itself yet.
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
+        self.resolver.unresolved()
+    }
+
+    // Jobs come in.
+
+    /// Takes jobs that were submitted, or ends the source where no more come.
+    pub(super) fn received(&mut self, jobs: Option<Batch>) {
+        self.intake.received(jobs);
+    }
+
+    /// Takes the next job from the source.
+    pub(super) fn pull(&mut self, now: Instant) -> Arrived {
+        match self.intake.pull() {
+            Pulled::Job { place, job } => Arrived::Job(self.intake.arrive(place, job, now)),
+            Pulled::Nothing | Pulled::Dry => Arrived::Nothing,
+            Pulled::Panicked(reason) => Arrived::Panicked(reason),
+        }
+    }
+
+    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
+    pub(super) fn close(&mut self) {
+        self.intake.close();
+    }
+
+    /// Decides what becomes of a job that has come.
+    pub(super) fn admit(
+        &mut self,
+        arrival: Arrival,
+        at: Moment,
+        refusal: Option<Failure>,
+    ) -> NextStep {
+        let admitted = self.intake.admit(arrival);
+        self.go_on(admitted, at, refusal)
+    }
+
+    /// Takes the jobs that need not wait any longer for one that has ended. `None` says that there are no such jobs left,
+    /// of any job that has ended. Each of them has to [go on](Self::go_on).
+    pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
+        self.intake.release()
+    }
+
+    /// Whether jobs have ended whose dependents were not released yet.
+    pub(super) fn has_unreleased(&self) -> bool {
+        self.intake.has_unreleased()
+    }
+
+    /// Goes on with a job as its needs allow.
+    pub(super) fn go_on(
+        &mut self,
+        admitted: Admitted,
+        at: Moment,
+        refusal: Option<Failure>,
+    ) -> NextStep {
+        match admitted {
+            Admitted::Clear(mut arrival) => {
+                arrival.waited_for(Blocker::Needs, at);
+                self.proceed(arrival, refusal)
+            }
+            Admitted::Waits => NextStep::Wait,
+            Admitted::Refused(mut refused) => {
+                refused.arrival.waited_for(Blocker::Needs, at);
+                NextStep::Refuse(refused)
+            }
+        }
+    }
+
+    /// Goes on with a job that needs no other job any more.
+    pub(super) fn proceed(&mut self, arrival: Arrival, refusal: Option<Failure>) -> NextStep {
+        if let Work::Ended(outcome) = &arrival.job.work {
+            let outcome = Arc::clone(outcome);
+            return NextStep::PassOn(arrival, outcome);
+        }
+        if let Some(failure) = refusal {
+            return NextStep::Refuse(Refused::new(arrival, failure));
+        }
+        match self.resolver.resolve(arrival) {
+            Resolution::Ready(arrival, kind) => NextStep::Enqueue(arrival, kind, None),
+            Resolution::Later => NextStep::Wait,
+            Resolution::Refused(refused) => NextStep::Refuse(refused),
+        }
+    }
+
+    /// Takes out the jobs whose worker had not introduced itself. They have to [proceed](Self::proceed) anew.
+    pub(super) fn take_unresolved(&mut self, at: Moment) -> Vec<Arrival> {
+        let mut taken = Vec::from(self.resolver.take_unresolved());
+        for arrival in &mut taken {
+            arrival.waited_for(Blocker::Worker, at);
+        }
+        taken
+    }
+
+    /// Takes out all jobs that wait, because the run stops.
+    pub(super) fn give_up(&mut self, at: Moment) -> Vec<Arrival> {
+        let needing = self.intake.give_up().into_iter();
+        let (unresolved, asking) = self.resolver.give_up();
+        let unresolved = unresolved.into_iter();
+        let asking = asking.into_iter();
+        let waiting = needing
+            .map(|arrival| (arrival, Blocker::Needs))
+            .chain(unresolved.map(|arrival| (arrival, Blocker::Worker)))
+            .chain(asking.map(|arrival| (arrival, Blocker::Cache)));
+        let charged = waiting.map(|(mut arrival, blocker)| {
+            arrival.waited_for(blocker, at);
+            arrival
+        });
+        charged.collect()
+    }
+
+    // Workers say what they do.
+
+    /// Takes note of what a kind says of itself, or that it says nothing, as [`Resolver::introduced`] does.
+    pub(super) fn introduced(
+        &mut self,
+        kind: Kind,
+        version: Option<String>,
+        tasks: Option<Vec<Introduction>>,
+    ) -> bool {
+        self.resolver.introduced(kind, version, tasks)
+    }
+
+    /// Takes note that a kind has no workers any more, for this reason.
+    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+        self.resolver.broke(kind, failure);
+    }
+
+    // Jobs end.
+
+    /// Counts a job out that has its outcome.
+    pub(super) fn concluded(&mut self, job: &Job) {
+        self.intake.concluded(job);
+    }
+
+    /// Takes note of how many jobs have ended since the run began.
+    pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
+        self.intake.note_ended(ended, now);
+    }
+
+    /// Whether somebody who is here waits for this job.
+    pub(super) fn awaits(&self, id: &JobKey) -> bool {
+        self.intake.awaits(id)
+    }
+
+    /// Takes note that the outcome of a job is final, so that its name is free and its dependents can be released.
+    pub(super) fn ended(&mut self, id: &JobKey, well: bool) {
+        self.intake.ended(id, well);
+    }
+
+    /// Stores a result of this worker, or of a command, beside the run.
+    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
+        self.resolver.store(share, payload, worker);
+    }
+
+    /// Takes results out of the cache that proved wrong after they were stored.
+    pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
+        self.resolver.withdraw(keys);
+    }
+
+    /// Lets results be stored to the end.
+    pub(super) async fn finish(self) {
+        self.resolver.finish().await;
+    }
+}

@@ -1,0 +1,139 @@
+//! The loop of a run: waits for the first of many things, has the orchestrator do all that follows from it in one turn,
+//! and waits again.
+
+use std::time::Instant;
+
+use ratchet_resilience::shutdown::Phase;
+use tokio::sync::mpsc;
+
+use super::orchestrator::{Orchestrator, Sources};
+use super::orders::RunOrder;
+use super::reuse::Consulted;
+use super::source::Batch;
+use super::stop::Stopped;
+use crate::dispatch::{Report, Reporter, Reports};
+use crate::suspension::{system_time_of, working_now};
+
+/// The most reports that are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
+/// that what they free starts again at once.
+const REPORTS: usize = 1024;
+
+/// The task of a run. It alone awaits; the orchestrator decides without waiting.
+pub(super) struct EventLoop {
+    run: Orchestrator,
+    channels: Channels,
+}
+
+/// The channels by which a run hears of what happens outside of it.
+pub(super) struct Channels {
+    /// The orders of those who steer the run.
+    pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
+    /// The reports of those who perform attempts.
+    pub(super) reports: Reports,
+    /// A sender of such reports. It is kept so that the channel never closes, and for its count of dropped messages.
+    pub(super) reporter: Reporter,
+}
+
+/// What woke the loop.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation a job"
+)]
+enum Wakeup {
+    /// Somebody who steers the run wants something, or nobody does any more.
+    Order(Option<RunOrder>),
+    /// Reports on attempts and workers have come. They lie in the loop's buffer.
+    Reports,
+    /// A step or a log line has come.
+    Message(Option<Report>),
+    /// The cache has answered, or has stored a result.
+    Consulted(Option<Consulted>),
+    /// A batch was recorded, or somebody takes outcomes.
+    Delivery,
+    /// Jobs were submitted, or no more come.
+    Jobs(Option<Batch>),
+    /// The timer has rung.
+    Timer,
+    /// The last turn left something to do.
+    More,
+}
+
+impl EventLoop {
+    /// Makes the loop of a run, which hears by these channels.
+    pub(super) fn new(run: Orchestrator, channels: Channels) -> Self {
+        Self { run, channels }
+    }
+
+    /// Runs until every job has its outcome, and everybody has it who waits for it. Returns why the run stopped early,
+    /// if it did.
+    pub(super) async fn run(self) -> Option<Stopped> {
+        let Self { mut run, channels } = self;
+        let Channels {
+            mut orders,
+            mut reports,
+            reporter,
+        } = channels;
+        run.begin(working_now());
+        // What was ordered before the first turn counts in it.
+        while let Ok(order) = orders.try_recv() {
+            run.obey(order);
+        }
+        let mut buffer = Vec::with_capacity(REPORTS);
+        // One sleep is reset in place, which costs no allocation a turn.
+        let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
+        let mut sleep = std::pin::pin!(sleep);
+        let mut set_to: Option<Instant> = None;
+        loop {
+            let more = run.turn();
+            if run.is_over() {
+                break;
+            }
+            let timer = run.next_timer();
+            if timer != set_to {
+                if let Some(timer) = timer {
+                    sleep.as_mut().reset(system_time_of(timer).into());
+                }
+                set_to = timer;
+            }
+            let Sources {
+                resolver,
+                delivery,
+                intake,
+                takes_jobs,
+            } = run.sources();
+            // In this order: an order is obeyed before anything else; what has ended is heard before the timer judges it,
+            // and before new jobs and messages, so that a flood of these delays nothing.
+            let wakeup = tokio::select! {
+                biased;
+                order = orders.recv() => Wakeup::Order(order),
+                _ = reports.news.recv_many(&mut buffer, REPORTS) => Wakeup::Reports,
+                consulted = resolver.consulted(), if !resolver.is_idle() => {
+                    Wakeup::Consulted(consulted)
+                }
+                () = delivery.changed() => Wakeup::Delivery,
+                () = &mut sleep, if timer.is_some() => Wakeup::Timer,
+                message = reports.talk.recv() => Wakeup::Message(message),
+                jobs = intake.submitted(), if takes_jobs => Wakeup::Jobs(jobs),
+                () = tokio::task::yield_now(), if more => Wakeup::More,
+            };
+            run.pass_time(working_now());
+            if let Some(timer) = timer {
+                run.woke(timer);
+            }
+            match wakeup {
+                Wakeup::Order(Some(order)) => run.obey(order),
+                // Nobody can order anything any more, and nobody takes outcomes.
+                Wakeup::Order(None) => run.stop(Phase::Killing, Stopped::Asked),
+                Wakeup::Reports => run.hear_all(buffer.drain(..)),
+                Wakeup::Message(Some(message)) => run.hear(message),
+                Wakeup::Consulted(Some(consulted)) => run.consulted(consulted),
+                Wakeup::Delivery => run.take_recorded(),
+                Wakeup::Jobs(jobs) => run.received(jobs),
+                // The timer is set anew: it rings too early if the clock of work stood still meanwhile.
+                Wakeup::Timer => set_to = None,
+                Wakeup::Consulted(None) | Wakeup::Message(None) | Wakeup::More => {}
+            }
+        }
+        run.finish(reporter.dropped()).await
+    }
+}

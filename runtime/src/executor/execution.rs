@@ -1,0 +1,469 @@
+//! The jobs of a run from the queue to the end of their last attempt.
+
+use std::time::Instant;
+
+use super::arrival::{Arrival, Refused};
+use super::attempted::Attempted;
+use super::control::RunControl;
+use super::dispatcher::{Dispatcher, Outlook, Settled, tell_retry};
+use super::entry::{Entry, State};
+use super::kinds::Kinds;
+use super::observers::Turn;
+use super::provisional::{Provisional, Suspects};
+use super::queue::Queue;
+use super::retries::Retries;
+use super::reuse::Share;
+use super::snapshot::View;
+use crate::Error;
+use crate::breaker::BreakerReport;
+use crate::dispatch::{Stop, WorkerNumber};
+use crate::ids::{Ticket, WorkerName};
+use crate::outcome::{AttemptEnd, Class, Failure};
+use crate::process::Seats;
+use crate::scheduling::{Blocker, End, Kind, Limit, Load, ParallelizationHint};
+
+/// What the end or the return of an attempt means for its job.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation a job"
+)]
+pub(super) enum Consequence {
+    /// The job has left the queue and ends.
+    Ends(Entry, Attempted),
+    /// The job waits in the queue again as if it had not started, so it ends where nothing starts any more.
+    WaitsAgain,
+    /// Nothing has to be done now: the job is tried again, its result is held, or it has its outcome already.
+    Nothing,
+}
+
+/// The queue with its dispatcher, the decision whether a failed attempt is followed by another one, and the results that
+/// are held until they are confirmed.
+///
+/// A job leaves by the methods that return its [`Entry`]; whoever gets that has to give the job its outcome.
+pub(super) struct Execution {
+    dispatcher: Dispatcher,
+    retries: Retries,
+    provisional: Provisional,
+}
+
+impl Execution {
+    /// Puts the parts of an execution together. No result is held yet.
+    pub(super) fn new(dispatcher: Dispatcher, retries: Retries) -> Self {
+        Self {
+            dispatcher,
+            retries,
+            provisional: Provisional::default(),
+        }
+    }
+
+    /// The jobs that wait, lie ahead or run.
+    pub(super) fn queue(&self) -> &Queue {
+        self.dispatcher.queue()
+    }
+
+    /// Collects what is known of the queue and of performers, to make a snapshot of.
+    pub(super) fn view<'a>(
+        &'a self,
+        kinds: &'a Kinds,
+        control: &'a RunControl,
+        now: Instant,
+    ) -> View<'a> {
+        self.dispatcher.view(kinds, control, now)
+    }
+
+    /// Returns how many jobs wait and run, and how many slots they fill.
+    pub(super) fn load(&self) -> Load {
+        self.dispatcher.load()
+    }
+
+    /// Returns how many jobs are queued, or have a result that is held.
+    pub(super) fn queued_or_held(&self) -> usize {
+        self.queue().len() + self.provisional.held()
+    }
+
+    /// Returns how many jobs could start but for slots and workers.
+    pub(super) fn ready(&self) -> usize {
+        self.dispatcher.ready()
+    }
+
+    /// Returns how many attempts could lie ahead at most.
+    pub(super) fn room_ahead(&self) -> u32 {
+        self.dispatcher.room_ahead()
+    }
+
+    /// Returns how many retries were not made because the retry budget was used up.
+    pub(super) fn retries_refused(&self) -> u64 {
+        self.retries.refused()
+    }
+
+    // What is due by the clock.
+
+    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.dispatcher.pass_time(now);
+    }
+
+    /// Returns the moment at which something is due here, leaving out starts and recalls where the run makes none.
+    pub(super) fn next_timer(&self, is_running: bool, may_start: bool) -> Option<Instant> {
+        let may_recall = may_start && self.dispatcher.has_free_slots();
+        [
+            self.dispatcher.wake().filter(|_| is_running),
+            self.dispatcher.next_deadline(),
+            self.dispatcher.recall_at().filter(|_| may_recall),
+            self.provisional.next_retry(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Takes out the next job that has waited for its first start for as long as it may.
+    pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<Entry> {
+        self.dispatcher.cancel_past_deadline(now)
+    }
+
+    /// Puts the jobs into the queue again whose answers were refuted, and whose retry is due. Returns the first of them
+    /// that cannot be queued again, and why; it has to be asked again until there is none.
+    pub(super) fn retry_refuted(
+        &mut self,
+        kinds: &Kinds,
+        now: Instant,
+    ) -> Option<(Entry, Box<Failure>)> {
+        while let Some(mut entry) = self.provisional.pop_retry(now) {
+            let waited = entry.in_state_for(now);
+            entry.times.waits.add(Blocker::Retry, waited);
+            entry.since = now;
+            // Its worker may be gone for good by now.
+            if let Err(failure) = kinds.check(&entry.job) {
+                return Some(ends_with_last_failure(entry, failure));
+            }
+            if let Err((entry, failure)) = self.dispatcher.enqueue_again(entry, kinds, now) {
+                return Some(ends_with_last_failure(*entry, failure));
+            }
+        }
+        None
+    }
+
+    /// Asks back what lies in the pipes of busy workers while other workers of the same pool are idle.
+    pub(super) fn recall(&mut self, now: Instant) {
+        self.dispatcher.recall(now);
+    }
+
+    // Attempts begin and end.
+
+    /// Takes a job into the queue.
+    pub(super) fn enqueue(
+        &mut self,
+        arrival: Arrival,
+        kind: Kind,
+        kinds: &Kinds,
+        share: Option<Box<Share>>,
+        now: Instant,
+    ) -> Result<(), Box<Refused>> {
+        self.dispatcher.enqueue(arrival, kind, kinds, share, now)
+    }
+
+    /// Lets nothing start in this turn.
+    pub(super) fn start_nothing(&mut self) {
+        self.dispatcher.start_nothing();
+    }
+
+    /// Starts what may start. Returns the jobs that end because a breaker has rejected them.
+    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(Entry, Failure)> {
+        let rejected = self.dispatcher.start_jobs(turn);
+        let end = |ticket| {
+            let (dispatcher, retries) = (&mut self.dispatcher, &mut self.retries);
+            let failure = dispatcher.rejected(ticket, retries, turn.now)?;
+            Some((dispatcher.cancel(ticket, turn.now), failure))
+        };
+        rejected.into_iter().filter_map(end).collect()
+    }
+
+    /// Settles an attempt that has ended, and in whose place `next` of those that lay ahead has begun.
+    pub(super) fn attempt_ended(
+        &mut self,
+        ticket: Ticket,
+        attempted: Attempted,
+        next: Option<Ticket>,
+        turn: Turn<'_>,
+    ) -> Consequence {
+        let (dispatcher, retries) = (&mut self.dispatcher, &mut self.retries);
+        match dispatcher.ended(ticket, attempted, next, retries, turn) {
+            Settled::Ended(entry, attempted) => Consequence::Ends(entry, attempted),
+            Settled::Provisional(mut entry, attempted) => {
+                entry.since = turn.now;
+                self.provisional.hold(entry, attempted);
+                Consequence::Nothing
+            }
+            Settled::Returned => Consequence::WaitsAgain,
+            Settled::Again | Settled::Unknown => Consequence::Nothing,
+        }
+    }
+
+    /// Takes back an attempt that never began, as [`Dispatcher::returned`] says.
+    pub(super) fn attempt_returned(
+        &mut self,
+        ticket: Ticket,
+        next: Option<Ticket>,
+        withdrawn: bool,
+        turn: Turn<'_>,
+    ) -> Consequence {
+        if self.dispatcher.returned(ticket, next, withdrawn, turn) {
+            Consequence::WaitsAgain
+        } else {
+            Consequence::Nothing
+        }
+    }
+
+    /// Ends a job whose result is confirmed. If the result is `in_doubt`, it may still prove wrong.
+    pub(super) fn confirmed(
+        &mut self,
+        ticket: Ticket,
+        in_doubt: bool,
+        now: Instant,
+    ) -> Consequence {
+        let Some((mut entry, attempted)) = self.provisional.confirm(ticket, in_doubt) else {
+            return Consequence::Nothing; // It was given up and has its outcome already.
+        };
+        entry.was_held(now);
+        Consequence::Ends(entry, attempted)
+    }
+
+    /// Decides what follows for a job whose held result proved to be the answer to something else.
+    pub(super) fn refuted(
+        &mut self,
+        ticket: Ticket,
+        mut failure: Box<Failure>,
+        turn: Turn<'_>,
+    ) -> Consequence {
+        let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
+            return Consequence::Nothing; // It was given up and has its outcome already.
+        };
+        entry.was_held(turn.now);
+        match self.retries.judge(&mut entry, &mut failure, turn.now) {
+            End::Over => {
+                let result = Err(failure);
+                let attempted = Attempted {
+                    result,
+                    ..attempted
+                };
+                Consequence::Ends(entry, attempted)
+            }
+            End::Again(when) => {
+                tell_retry(&entry, &failure, when, turn);
+                let end = AttemptEnd::Failed(failure.class);
+                let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
+                entry.times.push(detail);
+                self.provisional.retry_at(when, entry, failure, turn.now);
+                Consequence::Nothing
+            }
+        }
+    }
+
+    /// Notes that no result of this worker is in doubt any more.
+    pub(super) fn cleared(&mut self, worker: &WorkerName) {
+        self.provisional.cleared(worker);
+    }
+
+    /// Takes the results of this worker that were in doubt, and may be the answers to other jobs.
+    pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
+        self.provisional.out_of_step(worker)
+    }
+
+    // Workers come and go.
+
+    /// Changes which seats a pool has.
+    pub(super) fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
+        self.dispatcher.change_seats(kind, change);
+    }
+
+    /// Notes that a worker has read what it was given, so that this has begun by now.
+    pub(super) fn proven(&mut self, kind: Kind, worker: WorkerNumber, now: Instant) {
+        self.dispatcher.proven(kind, worker, now);
+    }
+
+    /// Has pools learn how long attempts took, by which they send more or fewer ahead.
+    pub(super) fn learn(&mut self) {
+        self.dispatcher.learn();
+    }
+
+    /// Tells pools how much work is left for them, as [`Dispatcher::tell_demand`] does.
+    pub(super) fn tell_demand(&mut self, outlook: Outlook, unresolved: impl Fn(Kind) -> usize) {
+        self.dispatcher.tell_demand(outlook, unresolved);
+    }
+
+    /// Tells a pool again how much work is left for it, because it has asked.
+    pub(super) fn tell_demand_again(&mut self, kind: Kind, outlook: Outlook, unresolved: usize) {
+        self.dispatcher.tell_demand_again(kind, outlook, unresolved);
+    }
+
+    /// Returns the jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
+    pub(super) fn unbound(&self, kind: Kind, kinds: &Kinds) -> Vec<Ticket> {
+        if !kinds.is_guessed(kind) {
+            return Vec::new();
+        }
+        let is_unbound =
+            |entry: &Entry| entry.kind == kind && !entry.is_at_start() && is_unbound(entry, kinds);
+        self.queue().tickets(is_unbound)
+    }
+
+    /// Counts those of the jobs that a hint binds after all.
+    pub(super) fn count_bound(&self, tickets: &[Ticket], kinds: &Kinds) -> usize {
+        let is_bound = |ticket: &&Ticket| {
+            let entry = self.queue().find(**ticket);
+            entry.is_some_and(|entry| !is_unbound(entry, kinds))
+        };
+        tickets.iter().filter(is_bound).count()
+    }
+
+    /// Takes the jobs of a kind that were never given to a worker out of the queue, in the order in which they came, so
+    /// that they can be looked at anew.
+    pub(super) fn take_untried(&mut self, kind: Kind, now: Instant) -> Vec<Arrival> {
+        let queue = self.dispatcher.queue();
+        let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
+        waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).place);
+        let paused = queue.time_paused();
+        let taken = waiting.into_iter().map(|ticket| {
+            let mut entry = self.dispatcher.cancel(ticket, now);
+            entry.times.go_on(now, paused);
+            // Its right to store a result goes to whoever asked for the same.
+            entry.into_arrival()
+        });
+        taken.collect()
+    }
+
+    /// Takes a job that waits out of the queue.
+    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Entry {
+        self.dispatcher.cancel(ticket, now)
+    }
+
+    /// Takes all jobs of a kind that wait out of the queue.
+    pub(super) fn cancel_waiting_for(&mut self, kind: Kind, now: Instant) -> Vec<Entry> {
+        self.cancel_all(
+            |entry| entry.kind == kind && entry.state() == State::Waiting,
+            now,
+        )
+    }
+
+    fn cancel_all(&mut self, is_wanted: impl Fn(&Entry) -> bool, now: Instant) -> Vec<Entry> {
+        let tickets = self.queue().tickets(is_wanted).into_iter();
+        tickets
+            .map(|ticket| self.dispatcher.cancel(ticket, now))
+            .collect()
+    }
+
+    // The run stops.
+
+    /// Has no failed attempt be followed by another one from now on.
+    pub(super) fn end_retries(&mut self) {
+        self.retries.end();
+    }
+
+    /// Takes out the jobs whose answers were refuted and that were to be tried again, each with the failure of its last
+    /// attempt.
+    pub(super) fn give_up_retries(
+        &mut self,
+        refusal: &Failure,
+        now: Instant,
+    ) -> Vec<(Entry, Box<Failure>)> {
+        let given_up = self.provisional.give_up_retries().map(|mut entry| {
+            let waited = entry.in_state_for(now);
+            entry.times.waits.add(Blocker::Retry, waited);
+            ends_with_last_failure(entry, refusal.clone())
+        });
+        given_up.collect()
+    }
+
+    /// Takes out all jobs that wait, each with the failure of its last attempt, or with `refusal` if there was none.
+    pub(super) fn cancel_all_waiting(
+        &mut self,
+        refusal: &Failure,
+        now: Instant,
+    ) -> Vec<(Entry, Box<Failure>)> {
+        let waiting = self.cancel_all(|entry| entry.state() == State::Waiting, now);
+        let ends = |entry| ends_with_last_failure(entry, refusal.clone());
+        waiting.into_iter().map(ends).collect()
+    }
+
+    /// Stops what runs in this way from now on, if it is to stop, and recalls what lies ahead, for it may not begin any
+    /// more.
+    pub(super) fn stop_all(&mut self, stop: Option<Stop>) {
+        self.dispatcher.stop_all(stop);
+    }
+
+    /// Takes out all jobs whatever they do, because the run waits for nobody any longer.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, Attempted)> {
+        let held = self.provisional.give_up_held().map(|(mut entry, held)| {
+            entry.was_held(now);
+            let message =
+                "it had answered, and nothing could confirm its answer before the run ended";
+            let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
+            (entry, Attempted { result, ..held })
+        });
+        let mut given_up: Vec<_> = held.collect();
+        for ticket in self.queue().tickets(|_| true) {
+            let slot = self.queue().scheduler().slot(ticket);
+            let mut entry = self.dispatcher.give_up(ticket, now);
+            let message = "it was killed, and had not ended when the run did";
+            let failure = Box::new(Failure::new(Class::Cancelled, message));
+            let mut attempted = Attempted::none(failure);
+            if entry.state() == State::Running {
+                attempted.ran = entry.in_state_for(now);
+                attempted.began = Some(entry.since);
+                attempted.slot = slot;
+                entry.times.first_began.get_or_insert(entry.since);
+            }
+            given_up.push((entry, attempted));
+        }
+        given_up
+    }
+
+    // How much may run is changed, and shown.
+
+    /// Makes the run pause from now on, or go on.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.dispatcher.set_paused(is_paused);
+    }
+
+    /// Holds new jobs back from now on, or no longer.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        self.dispatcher.set_held(is_held);
+    }
+
+    /// Changes the number of slots.
+    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        self.dispatcher.set_slots(slots)
+    }
+
+    /// Changes a named limit.
+    pub(super) fn set_limit(
+        &mut self,
+        name: &str,
+        limit: Limit,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.dispatcher.set_limit(name, limit, now)
+    }
+
+    /// Takes the breakers whose state has changed since this was asked last.
+    pub(super) fn changed_breakers(&mut self) -> Vec<BreakerReport> {
+        self.dispatcher.changed_breakers()
+    }
+
+    /// Reports what the breakers did that have opened.
+    pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
+        self.dispatcher.breakers(now)
+    }
+}
+
+/// Ends a job with the failure of its last attempt, which says more than why it is not tried again.
+fn ends_with_last_failure(mut entry: Entry, refusal: Failure) -> (Entry, Box<Failure>) {
+    let last = entry.failure.take();
+    (entry, last.unwrap_or_else(|| Box::new(refusal)))
+}
+
+/// Whether no hint binds a job, as far as its worker has said.
+fn is_unbound(entry: &Entry, kinds: &Kinds) -> bool {
+    let hint = kinds.hint(&entry.job);
+    hint.is_ok_and(|hint| *hint == ParallelizationHint::FullyParallel)
+}

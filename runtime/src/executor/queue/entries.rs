@@ -1,0 +1,182 @@
+//! The entries of the jobs in the queue, and how many of them are in which state.
+
+use super::super::entry::{Entry, State};
+use crate::ids::Ticket;
+use crate::scheduling::Kind;
+
+/// How many jobs of a kind of worker are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::executor) struct KindCounts {
+    /// Jobs whose attempts run.
+    pub(in crate::executor) running: u32,
+    /// Jobs that were sent ahead and have not begun.
+    pub(in crate::executor) ahead: u32,
+    /// Jobs that wait for their start.
+    pub(in crate::executor) waiting: usize,
+}
+
+impl KindCounts {
+    /// The number of jobs in any state.
+    pub(in crate::executor) fn jobs(&self) -> usize {
+        self.waiting + self.running as usize + self.ahead as usize
+    }
+
+    fn add(&mut self, state: State) {
+        match state {
+            State::Waiting => self.waiting += 1,
+            State::Ahead => self.ahead += 1,
+            State::Running => self.running += 1,
+        }
+    }
+
+    // A count below zero would be an entry that was counted twice, so the subtractions are left to panic where overflow
+    // checks are on.
+    fn remove(&mut self, state: State) {
+        match state {
+            State::Waiting => self.waiting -= 1,
+            State::Ahead => self.ahead -= 1,
+            State::Running => self.running -= 1,
+        }
+    }
+}
+
+/// Owns an entry for each job that the scheduler knows, and counts the entries of each kind by their state.
+///
+/// The counts are always those of the entries, because a state changes only by [`enter`](Self::enter).
+pub(super) struct Entries {
+    /// By the index of the ticket.
+    entries: Vec<Option<Entry>>,
+    /// By kind.
+    counts: Vec<KindCounts>,
+}
+
+impl Entries {
+    /// Makes a table without entries, for this many kinds of worker.
+    pub(super) fn new(kinds: u16) -> Self {
+        Self {
+            entries: Vec::new(),
+            counts: vec![KindCounts::default(); kinds.into()],
+        }
+    }
+
+    /// Adds the entry of a job that the scheduler has just been given.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.counts[usize::from(entry.kind.0)].add(entry.state());
+        let index = entry.ticket.index();
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        debug_assert!(
+            self.entries[index].is_none(),
+            "the scheduler reuses the index of a ticket only after its job has left"
+        );
+        self.entries[index] = Some(entry);
+    }
+
+    /// Returns the entry of a ticket, unless its job has left the queue.
+    pub(super) fn find(&self, ticket: Ticket) -> Option<&Entry> {
+        let entry = self.entries.get(ticket.index())?.as_ref()?;
+        (entry.ticket == ticket).then_some(entry)
+    }
+
+    /// Returns the entry of a ticket whose job is in the queue.
+    pub(super) fn get(&self, ticket: Ticket) -> &Entry {
+        #[expect(
+            clippy::expect_used,
+            reason = "the scheduler knows exactly the tickets that have an entry"
+        )]
+        self.find(ticket)
+            .expect("a ticket that the scheduler knows has its entry")
+    }
+
+    /// As [`get`](Self::get), to change what only concerns the job.
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
+        #[expect(
+            clippy::expect_used,
+            reason = "the scheduler knows exactly the tickets that have an entry"
+        )]
+        self.entries[ticket.index()]
+            .as_mut()
+            .filter(|entry| entry.ticket == ticket)
+            .expect("a ticket that the scheduler knows has its entry")
+    }
+
+    /// Changes the state of an entry, and returns the entry.
+    pub(super) fn enter(&mut self, ticket: Ticket, state: State) -> &mut Entry {
+        // Not by `get_mut`, which would borrow the counts, too.
+        #[expect(
+            clippy::expect_used,
+            reason = "the scheduler knows exactly the tickets that have an entry"
+        )]
+        let entry = self.entries[ticket.index()]
+            .as_mut()
+            .filter(|entry| entry.ticket == ticket)
+            .expect("a ticket that the scheduler knows has its entry");
+        let counts = &mut self.counts[usize::from(entry.kind.0)];
+        counts.remove(entry.state());
+        counts.add(state);
+        entry.set_state(state);
+        entry
+    }
+
+    /// Takes out the entry of a job that leaves the queue.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Entry {
+        #[expect(
+            clippy::expect_used,
+            reason = "a job is taken out once, by whoever ends it"
+        )]
+        let entry = self.entries[ticket.index()]
+            .take_if(|entry| entry.ticket == ticket)
+            .expect("a job that leaves the queue has its entry");
+        self.counts[usize::from(entry.kind.0)].remove(entry.state());
+        entry
+    }
+
+    /// Iterates over all entries.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    /// Returns how many jobs of a kind are in each state.
+    pub(super) fn count(&self, kind: Kind) -> KindCounts {
+        self.counts[usize::from(kind.0)]
+    }
+
+    /// Returns the number of jobs in the queue.
+    pub(super) fn len(&self) -> usize {
+        self.counts.iter().map(KindCounts::jobs).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ratchet_ipc::Payload;
+
+    use super::*;
+    use crate::executor::entry::tests::entry;
+    use crate::job::Job;
+
+    #[test]
+    fn the_counts_of_a_kind_follow_the_states_of_its_entries() {
+        let now = tokio::time::Instant::now().into_std();
+        let entry = entry(Arc::new(Job::task("a", "t", Payload::null())), now);
+        let (ticket, kind) = (entry.ticket, entry.kind);
+        let mut entries = Entries::new(1);
+        let counts = |running, ahead, waiting| KindCounts {
+            running,
+            ahead,
+            waiting,
+        };
+        entries.insert(entry);
+        assert_eq!(entries.count(kind), counts(0, 0, 1));
+        entries.enter(ticket, State::Ahead);
+        assert_eq!(entries.count(kind), counts(0, 1, 0));
+        entries.enter(ticket, State::Running);
+        assert_eq!((entries.count(kind), entries.len()), (counts(1, 0, 0), 1));
+        entries.remove(ticket);
+        assert_eq!((entries.count(kind), entries.len()), (counts(0, 0, 0), 0));
+        assert!(entries.find(ticket).is_none());
+    }
+}
