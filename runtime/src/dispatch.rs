@@ -24,11 +24,11 @@ mod reporter;
 mod stop_failure;
 
 pub(crate) use assignment::{
-    Assignment, AttemptKey, FilterNews, FilterState, Kill, Offer, Order, ReplyTo, WorkerLink,
+    Assignment, AttemptKey, FilterChange, FilterState, Kill, Offer, Order, ReplyTo, WorkerLink,
     WorkerNumber,
 };
 pub use assignment::{Reply, Retirement};
-pub(crate) use report::{Demand, Introduction, Report, Stop};
-pub(crate) use reporter::{Reporter, Reports};
+pub(crate) use report::{Demand, Introduction, Report, StopRequest};
+pub(crate) use reporter::{ReportReceiver, Reporter};
 
-pub(crate) use crate::stop_clock::{Due, StopClock, StopReason, Stoppable};
+pub(crate) use crate::stop_clock::{StopAction, StopClock, StopMethod, StopReason};

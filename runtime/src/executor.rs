@@ -1,7 +1,7 @@
 //! The executor: jobs in, outcomes out, nothing lost.
 
-mod admission;
 mod arrival;
+mod arrivals;
 mod attempt;
 mod attempted;
 mod breakers;

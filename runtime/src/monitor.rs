@@ -1,8 +1,8 @@
 //! Watches the machine, and decides when a run has to hold back new jobs.
 //!
 //! A [`Monitor`] takes a [`Reading`] at its own interval, outside of the run's loop. Two values without a clock decide
-//! what follows from a reading. [`Warnings`] says when memory or processors run short, and the [`AdmissionGate`] of an
-//! [`Admission`] says whether new jobs may start. Both have a margin between the level at which they begin to object and
+//! what follows from a reading. [`Warnings`] says when memory or processors run short, and the [`AdmissionGate`] with its
+//! [`AdmissionLimits`] says whether new jobs may start. Both have a margin between the level at which they begin to object and
 //! the level at which they stop, so that a value that varies around a limit does not make them change their mind at
 //! every reading.
 //!
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-pub use admission::{Admission, AdmissionGate, Admit, Shortage};
+pub use admission::{AdmissionDecision, AdmissionGate, AdmissionLimits, Shortage};
 pub use sampler::Sampler;
 pub use warnings::{Resource, Warning, Warnings};
 
@@ -89,11 +89,11 @@ pub trait Probe: Send + 'static {
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use ratchet_runtime::monitor::{Admission, Admit, AdmissionGate, Monitor, Sampler, Warnings};
+/// use ratchet_runtime::monitor::{AdmissionLimits, AdmissionDecision, AdmissionGate, Monitor, Sampler, Warnings};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut warnings = Warnings::default();
-/// let mut gate = AdmissionGate::new(Admission { memory_free: Some(2 << 30), ..Admission::default() });
+/// let mut gate = AdmissionGate::new(AdmissionLimits { memory_free: Some(2 << 30), ..AdmissionLimits::default() });
 /// let monitor = Monitor::new(Sampler::new()?, Duration::from_secs(1))?;
 /// monitor
 ///     .watch(|reading| {
@@ -101,7 +101,7 @@ pub trait Probe: Send + 'static {
 ///             eprintln!("{warning}");
 ///         }
 ///         // How many attempts run now is known to the run.
-///         if let Admit::Hold(shortage) = gate.decide(reading, 1) {
+///         if let AdmissionDecision::Hold(shortage) = gate.decide(reading, 1) {
 ///             eprintln!("no new jobs: {shortage}");
 ///         }
 ///     })

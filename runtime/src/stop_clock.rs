@@ -45,7 +45,7 @@ pub(crate) enum StopReason {
 
 /// The next step that the timeouts of an attempt demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum StopAction {
     /// Ask the attempt to stop.
     Ask(StopReason),
     /// Kill the attempt.
@@ -54,7 +54,7 @@ pub(crate) enum Due {
 
 /// The ways in which an attempt can be stopped, which depend on who performs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stoppable {
+pub(crate) enum StopMethod {
     /// The attempt can be asked, and has [a moment](LAST_MOMENT) at least before it is killed.
     Asked,
     /// The attempt is a program that can be asked by a signal, and is killed when its grace or its hard timeout is over,
@@ -95,7 +95,7 @@ impl StopClock {
         &mut self,
         reason: StopReason,
         limits: impl Into<StopLimits>,
-        stoppable: Stoppable,
+        method: StopMethod,
         grace: Duration,
         now: Instant,
     ) {
@@ -105,10 +105,10 @@ impl StopClock {
         let kill_at = match (limits.hard, reason) {
             (None, _) => grace_ends,
             (Some(_), StopReason::Unwanted) => earlier(grace_ends, hard_at),
-            (Some(_), StopReason::Time(_) | StopReason::Silence(_)) => match stoppable {
-                Stoppable::Dropped => hard_at,
-                Stoppable::Signalled => earlier(grace_ends, hard_at),
-                Stoppable::Asked | Stoppable::Killed => hard_at.max(now.checked_add(LAST_MOMENT)),
+            (Some(_), StopReason::Time(_) | StopReason::Silence(_)) => match method {
+                StopMethod::Dropped => hard_at,
+                StopMethod::Signalled => earlier(grace_ends, hard_at),
+                StopMethod::Asked | StopMethod::Killed => hard_at.max(now.checked_add(LAST_MOMENT)),
             },
         };
         let before = self.stopping.unwrap_or(Stopping { reason, kill_at });
@@ -122,11 +122,11 @@ impl StopClock {
     pub(crate) fn next(
         &self,
         limits: impl Into<StopLimits>,
-        stoppable: Stoppable,
-    ) -> Option<(Instant, Due)> {
+        method: StopMethod,
+    ) -> Option<(Instant, StopAction)> {
         let limits = limits.into();
         if let Some(Stopping { reason, kill_at }) = self.stopping {
-            return Some((kill_at?, Due::Kill(reason)));
+            return Some((kill_at?, StopAction::Kill(reason)));
         }
         let after = |since: Instant, limit: Option<Duration>, why: fn(Duration) -> StopReason| {
             Some((since.checked_add(limit?)?, why(limit?)))
@@ -134,14 +134,16 @@ impl StopClock {
         let soft = after(self.started, limits.soft, StopReason::Time);
         let hard = after(self.started, limits.hard, StopReason::Time);
         let idle = after(self.last_activity, limits.idle, StopReason::Silence);
-        if stoppable == Stoppable::Killed {
+        if method == StopMethod::Killed {
             let (at, reason) = first(hard.or(soft), idle)?;
-            return Some((at, Due::Kill(reason)));
+            return Some((at, StopAction::Kill(reason)));
         }
         match (first(soft, idle), hard) {
-            (Some((ask, _)), Some((kill, reason))) if kill < ask => Some((kill, Due::Kill(reason))),
-            (Some((at, reason)), _) => Some((at, Due::Ask(reason))),
-            (None, Some((at, reason))) => Some((at, Due::Kill(reason))),
+            (Some((ask, _)), Some((kill, reason))) if kill < ask => {
+                Some((kill, StopAction::Kill(reason)))
+            }
+            (Some((at, reason)), _) => Some((at, StopAction::Ask(reason))),
+            (None, Some((at, reason))) => Some((at, StopAction::Kill(reason))),
             (None, None) => None,
         }
     }
@@ -193,14 +195,17 @@ mod tests {
     fn a_closure_is_killed_at_its_hard_time_and_a_worker_gets_a_moment_after_it_was_asked() {
         let start = tokio::time::Instant::now().into_std();
         let limits = soft_and_hard(3, 3);
-        for (stoppable, kill_after) in [(Stoppable::Dropped, 3), (Stoppable::Asked, 4)] {
+        for (method, kill_after) in [(StopMethod::Dropped, 3), (StopMethod::Asked, 4)] {
             let mut clock = StopClock::new(start);
             let reason = StopReason::Time(SECOND * 3);
-            let due = clock.next(limits, stoppable);
-            assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
-            clock.ask(reason, limits, stoppable, SECOND * 9, start + SECOND * 3);
-            let due = clock.next(limits, stoppable);
-            assert_eq!(due, Some((start + SECOND * kill_after, Due::Kill(reason))));
+            let due = clock.next(limits, method);
+            assert_eq!(due, Some((start + SECOND * 3, StopAction::Ask(reason))));
+            clock.ask(reason, limits, method, SECOND * 9, start + SECOND * 3);
+            let due = clock.next(limits, method);
+            assert_eq!(
+                due,
+                Some((start + SECOND * kill_after, StopAction::Kill(reason)))
+            );
         }
     }
 
@@ -209,7 +214,7 @@ mod tests {
         let start = tokio::time::Instant::now().into_std();
         let limits = soft_and_hard(3, 60);
         let mut clock = StopClock::new(start);
-        let (ask, time) = (Stoppable::Asked, StopReason::Time(SECOND * 3));
+        let (ask, time) = (StopMethod::Asked, StopReason::Time(SECOND * 3));
         clock.ask(time, limits, ask, SECOND, start + SECOND * 3);
         clock.ask(
             StopReason::Unwanted,
@@ -220,7 +225,7 @@ mod tests {
         );
         assert_eq!(clock.asked(), Some(time));
         let due = clock.next(limits, ask);
-        assert_eq!(due, Some((start + SECOND * 15, Due::Kill(time))));
+        assert_eq!(due, Some((start + SECOND * 15, StopAction::Kill(time))));
     }
 
     #[test]
@@ -233,8 +238,8 @@ mod tests {
         };
         let mut clock = StopClock::new(start);
         clock.note_activity(start + SECOND * 4);
-        let due = clock.next(limits, Stoppable::Killed);
-        let hard = Due::Kill(StopReason::Time(SECOND * 5));
+        let due = clock.next(limits, StopMethod::Killed);
+        let hard = StopAction::Kill(StopReason::Time(SECOND * 5));
         assert_eq!(due, Some((start + SECOND * 5, hard)));
     }
 
@@ -245,12 +250,15 @@ mod tests {
         let reason = StopReason::Time(SECOND * 3);
         for (grace, kill_after) in [(2, 5), (60, 10)] {
             let mut clock = StopClock::new(start);
-            let due = clock.next(limits, Stoppable::Signalled);
-            assert_eq!(due, Some((start + SECOND * 3, Due::Ask(reason))));
+            let due = clock.next(limits, StopMethod::Signalled);
+            assert_eq!(due, Some((start + SECOND * 3, StopAction::Ask(reason))));
             let asked = start + SECOND * 3;
-            clock.ask(reason, limits, Stoppable::Signalled, SECOND * grace, asked);
-            let due = clock.next(limits, Stoppable::Signalled);
-            assert_eq!(due, Some((start + SECOND * kill_after, Due::Kill(reason))));
+            clock.ask(reason, limits, StopMethod::Signalled, SECOND * grace, asked);
+            let due = clock.next(limits, StopMethod::Signalled);
+            assert_eq!(
+                due,
+                Some((start + SECOND * kill_after, StopAction::Kill(reason)))
+            );
         }
     }
 }

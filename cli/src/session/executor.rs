@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
-use ratchet_runtime::monitor::{Admission, AdmissionGate, Admit, Monitor, Probe, Sampler};
+use ratchet_runtime::monitor::{
+    AdmissionDecision, AdmissionGate, AdmissionLimits, Monitor, Probe, Sampler,
+};
 use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
 use ratchet_runtime::{
     Executor, ExecutorBuilder, Limit, Ordering, RunHandle, Service, TaskName, Work,
@@ -114,8 +116,8 @@ fn services(serves: ServedTasks) -> Vec<Service> {
 }
 
 /// The sampler of memory and load, if new jobs depend on them. A limit that this machine can never meet is refused.
-pub(super) fn machine_sampler(admission: &Admission) -> Result<Option<Sampler>, CliError> {
-    if *admission == Admission::default() {
+pub(super) fn machine_sampler(admission: &AdmissionLimits) -> Result<Option<Sampler>, CliError> {
+    if *admission == AdmissionLimits::default() {
         return Ok(None);
     }
     let unsupported = |error: ratchet_runtime::monitor::MonitorError| {
@@ -133,7 +135,7 @@ pub(super) fn machine_sampler(admission: &Admission) -> Result<Option<Sampler>, 
 
 /// Holds new jobs back while the machine has too little memory or too much load.
 pub(super) fn watch_machine(
-    admission: Admission,
+    admission: AdmissionLimits,
     sampler: Sampler,
     handle: RunHandle,
 ) -> Result<(), CliError> {
@@ -144,8 +146,8 @@ pub(super) fn watch_machine(
     tokio::spawn(monitor.watch(move |reading| {
         let running = handle.status().running as u64;
         handle.hold(match gate.decide(reading, running) {
-            Admit::Go => None,
-            Admit::Hold(shortage) => Some(shortage.to_string()),
+            AdmissionDecision::Start => None,
+            AdmissionDecision::Hold(shortage) => Some(shortage.to_string()),
         });
     }));
     Ok(())

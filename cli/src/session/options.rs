@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_resilience::shutdown::Grace;
 use ratchet_runtime::journal::Retention;
-use ratchet_runtime::monitor::Admission;
+use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
@@ -35,7 +35,7 @@ pub(crate) struct RunOptions {
     pub(crate) slots: u32,
     pub(crate) workers: u32,
     pub(crate) prefetch: Option<Prefetch>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: AdmissionLimits,
     /// The terms of jobs, as flags set them.
     pub(crate) flags: PartialTerms,
     /// The terms of jobs, as settings set them.
@@ -98,7 +98,7 @@ impl RunOptions {
             slots,
             workers: workers.map_or(slots, NonZeroU32::get),
             prefetch: concurrency.prefetch.or(settings.prefetch()),
-            admission: Admission {
+            admission: AdmissionLimits {
                 memory_free: concurrency.memory_free.or(settings.memory_free()),
                 load: concurrency.load.or(settings.load_limit()),
                 memory_limit: concurrency.memory_limit.or(settings.memory_limit()),

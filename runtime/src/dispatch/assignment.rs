@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratchet_ipc::Payload;
 use tokio::sync::{mpsc, oneshot};
 
-use super::report::{Report, Stop};
+use super::report::{Report, StopRequest};
 use super::reporter::Reporter;
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
@@ -183,7 +183,7 @@ pub(crate) enum Order {
     /// Perform this attempt.
     Perform(Assignment),
     /// Stop an attempt.
-    Stop(AttemptKey, Stop),
+    Stop(AttemptKey, StopRequest),
     /// Ask the worker to give back what was sent ahead, because another worker is idle.
     Recall,
     /// With `true`, the pool of this worker gets nothing more as far as anybody knows, so a filter that buffers may be told by
@@ -293,18 +293,18 @@ pub(crate) struct FilterState {
 
 impl FilterState {
     /// Takes in what the connection has found out.
-    pub(crate) fn learn(&mut self, news: FilterNews) {
-        match news {
-            FilterNews::Aligned => self.is_aligned = true,
-            FilterNews::Unaligned => self.is_aligned = false,
-            FilterNews::Silent { ahead } => self.silent_ahead = ahead,
+    pub(crate) fn learn(&mut self, change: FilterChange) {
+        match change {
+            FilterChange::Aligned => self.is_aligned = true,
+            FilterChange::Unaligned => self.is_aligned = false,
+            FilterChange::Silent { ahead } => self.silent_ahead = ahead,
         }
     }
 }
 
 /// A fact that a connection has found out about its filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FilterNews {
+pub(crate) enum FilterChange {
     /// The count of the filter's lines matches, so it may be sent items ahead.
     Aligned,
     /// The filter is to be sent one item at a time until the count of its lines has matched.

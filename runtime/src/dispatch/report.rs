@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratchet_ipc::{LogLevel, Payload, TaskName};
 
-use super::assignment::{FilterNews, Offer, WorkerNumber};
+use super::assignment::{FilterChange, Offer, WorkerNumber};
 use crate::context::Step;
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
@@ -13,7 +13,7 @@ use crate::scheduling::{Kind, ParallelizationHint};
 
 /// How an attempt is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum StopRequest {
     /// Ask it to stop, and kill it when the grace is over.
     Ask { grace: Duration },
     /// Kill it at once.
@@ -103,7 +103,7 @@ pub(crate) enum Report {
     Filter {
         kind: Kind,
         worker: WorkerNumber,
-        news: FilterNews,
+        change: FilterChange,
     },
     /// A worker takes no more attempts. What it has goes on, and ends or comes back as ever.
     Withdrawn { kind: Kind, worker: WorkerNumber },

@@ -20,35 +20,38 @@ const MESSAGE_CAPACITY: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter(Arc<Channels>);
 
-/// The channels to the loop of one run, which all clones of its reporter share.
+/// The sending ends of the channels to the loop of one run, which all clones of its reporter share.
 #[derive(Debug)]
 struct Channels {
-    news: mpsc::UnboundedSender<Report>,
-    talk: mpsc::Sender<Report>,
+    reports: mpsc::UnboundedSender<Report>,
+    messages: mpsc::Sender<Report>,
     dropped: AtomicU64,
 }
 
 /// The receiving ends of a [`Reporter`], which the loop has.
 #[derive(Debug)]
-pub(crate) struct Reports {
-    pub(crate) news: mpsc::UnboundedReceiver<Report>,
-    pub(crate) talk: mpsc::Receiver<Report>,
+pub(crate) struct ReportReceiver {
+    /// Receives what became of attempts and of workers. None of it is ever dropped.
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    /// Receives steps and log lines, some of which are dropped if they come too fast.
+    pub(crate) messages: mpsc::Receiver<Report>,
 }
 
 impl Reporter {
-    pub(crate) fn new() -> (Self, Reports) {
-        let (news, heard_news) = mpsc::unbounded_channel();
-        let (talk, heard_talk) = mpsc::channel(MESSAGE_CAPACITY);
+    /// Makes a reporter, and the receiver of what is reported by it and its clones.
+    pub(crate) fn new() -> (Self, ReportReceiver) {
+        let (reports, received_reports) = mpsc::unbounded_channel();
+        let (messages, received_messages) = mpsc::channel(MESSAGE_CAPACITY);
         let channels = Channels {
-            news,
-            talk,
+            reports,
+            messages,
             dropped: AtomicU64::new(0),
         };
-        let reports = Reports {
-            news: heard_news,
-            talk: heard_talk,
+        let receiver = ReportReceiver {
+            reports: received_reports,
+            messages: received_messages,
         };
-        (Self(Arc::new(channels)), reports)
+        (Self(Arc::new(channels)), receiver)
     }
 
     /// Sends a report. It is dropped without a word once the run has ended.
@@ -76,14 +79,14 @@ impl Channels {
     fn tell(&self, report: Report) {
         match report {
             Report::Step { .. } | Report::Log { .. } => {
-                if self.talk.try_send(report).is_err() {
+                if self.messages.try_send(report).is_err() {
                     // Relaxed: a figure for people.
                     self.dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            news => {
+            report => {
                 // An error means that the run has ended, so nobody waits for the report.
-                let _ = self.news.send(news);
+                let _ = self.reports.send(report);
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use crate::context::{AttemptOutput, LastProgress, StopSignal};
-use crate::dispatch::{Due, Report, Reporter, StopClock, StopReason, Stoppable};
+use crate::dispatch::{Report, Reporter, StopAction, StopClock, StopMethod, StopReason};
 use crate::ids::Ticket;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
@@ -120,7 +120,7 @@ impl TimeLimits {
         let mut work = std::pin::pin!(work);
         let mut clock = StopClock::new(working_now());
         loop {
-            let next = clock.next(&self.timeouts, Stoppable::Dropped);
+            let next = clock.next(&self.timeouts, StopMethod::Dropped);
             tokio::select! {
                 biased;
                 result = &mut work => {
@@ -136,14 +136,16 @@ impl TimeLimits {
                 clock.note_activity(last.at());
             }
             let now = working_now();
-            match clock.next(&self.timeouts, Stoppable::Dropped) {
+            match clock.next(&self.timeouts, StopMethod::Dropped) {
                 // There has been progress meanwhile.
                 Some((at, _)) if at > now => {}
-                Some((_, Due::Ask(reason))) if self.stop.is_heard() => {
+                Some((_, StopAction::Ask(reason))) if self.stop.is_heard() => {
                     self.stop.ask();
-                    clock.ask(reason, &self.timeouts, Stoppable::Dropped, self.grace, now);
+                    clock.ask(reason, &self.timeouts, StopMethod::Dropped, self.grace, now);
                 }
-                Some((_, Due::Ask(reason) | Due::Kill(reason))) => return Err(killed(reason)),
+                Some((_, StopAction::Ask(reason) | StopAction::Kill(reason))) => {
+                    return Err(killed(reason));
+                }
                 None => {}
             }
         }

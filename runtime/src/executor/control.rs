@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::shutdown::{Phase, PhaseClock};
 
 use super::stop::{Halt, MaxFailures, Stopped, Tally};
-use crate::dispatch::Stop;
+use crate::dispatch::StopRequest;
 use crate::outcome::{Class, Failure};
 use crate::suspension::{CATCH_UP, LATE};
 
@@ -147,12 +147,12 @@ impl RunControl {
     }
 
     /// How what runs is to stop by now, if it is.
-    pub(super) fn stop_of_phase(&self) -> Option<Stop> {
+    pub(super) fn stop_of_phase(&self) -> Option<StopRequest> {
         match self.phases.phase() {
             Phase::Running | Phase::Draining => None,
             // Cancelling ends in killing by the clock of the phases, which is later than any grace here.
-            Phase::Cancelling => Some(Stop::Ask { grace: self.grace }),
-            Phase::Killing => Some(Stop::Kill),
+            Phase::Cancelling => Some(StopRequest::Ask { grace: self.grace }),
+            Phase::Killing => Some(StopRequest::Kill),
         }
     }
 
@@ -211,8 +211,8 @@ mod tests {
         assert_eq!(message, "it was not started: the run was asked to stop");
         let mut at = now;
         for (phase, stop) in [
-            (Phase::Cancelling, Stop::Ask { grace: SECOND * 9 }),
-            (Phase::Killing, Stop::Kill),
+            (Phase::Cancelling, StopRequest::Ask { grace: SECOND * 9 }),
+            (Phase::Killing, StopRequest::Kill),
         ] {
             assert_eq!(control.poll(at), None);
             at += SECOND;

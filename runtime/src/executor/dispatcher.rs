@@ -18,7 +18,7 @@ use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
 use crate::Error;
 use crate::breaker::BreakerReport;
-use crate::dispatch::{Demand, Stop, WorkerNumber};
+use crate::dispatch::{Demand, StopRequest, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
@@ -58,7 +58,7 @@ pub(super) struct Dispatcher {
     /// When the run began.
     began: Instant,
     /// How attempts are to stop that still begin while the run stops.
-    stopping: Option<Stop>,
+    stopping: Option<StopRequest>,
     /// The moment at which the scheduler wants to be asked again.
     wake: Option<Instant>,
 }
@@ -425,7 +425,7 @@ impl Dispatcher {
 
     /// Stops what runs in this way from now on, if it is to stop, and recalls what lies ahead, for it may not begin any
     /// more.
-    pub(super) fn stop_all(&mut self, stop: Option<Stop>) {
+    pub(super) fn stop_all(&mut self, stop: Option<StopRequest>) {
         self.stopping = stop;
         self.seated.stop_all(stop);
     }

@@ -11,7 +11,7 @@ use super::orders::RunOrder;
 use super::reuse::Consulted;
 use super::source::Batch;
 use super::stop::Stopped;
-use crate::dispatch::{Report, Reporter, Reports};
+use crate::dispatch::{Report, ReportReceiver, Reporter};
 use crate::suspension::{system_time_of, working_now};
 
 /// The most reports that are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
@@ -29,7 +29,7 @@ pub(super) struct Channels {
     /// The orders of those who steer the run.
     pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
     /// The reports of those who perform attempts.
-    pub(super) reports: Reports,
+    pub(super) reports: ReportReceiver,
     /// A sender of such reports. It is kept so that the channel never closes, and for its count of dropped messages.
     pub(super) reporter: Reporter,
 }
@@ -106,13 +106,13 @@ impl EventLoop {
             let wakeup = tokio::select! {
                 biased;
                 order = orders.recv() => Wakeup::Order(order),
-                _ = reports.news.recv_many(&mut buffer, REPORTS) => Wakeup::Reports,
+                _ = reports.reports.recv_many(&mut buffer, REPORTS) => Wakeup::Reports,
                 consulted = resolver.consulted(), if !resolver.is_idle() => {
                     Wakeup::Consulted(consulted)
                 }
                 () = delivery.changed() => Wakeup::Delivery,
                 () = &mut sleep, if timer.is_some() => Wakeup::Timer,
-                message = reports.talk.recv() => Wakeup::Message(message),
+                message = reports.messages.recv() => Wakeup::Message(message),
                 jobs = intake.submitted(), if takes_jobs => Wakeup::Jobs(jobs),
                 () = tokio::task::yield_now(), if more => Wakeup::More,
             };

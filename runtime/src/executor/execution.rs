@@ -16,7 +16,7 @@ use super::reuse::Share;
 use super::snapshot::View;
 use crate::Error;
 use crate::breaker::BreakerReport;
-use crate::dispatch::{Stop, WorkerNumber};
+use crate::dispatch::{StopRequest, WorkerNumber};
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
@@ -387,7 +387,7 @@ impl Execution {
 
     /// Stops what runs in this way from now on, if it is to stop, and recalls what lies ahead, for it may not begin any
     /// more.
-    pub(super) fn stop_all(&mut self, stop: Option<Stop>) {
+    pub(super) fn stop_all(&mut self, stop: Option<StopRequest>) {
         self.dispatcher.stop_all(stop);
     }
 

@@ -8,7 +8,7 @@ use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
 use crate::context::{Context, LastProgress, StopSignal};
-use crate::dispatch::{Assignment, Reporter, Stop};
+use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::Ticket;
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
@@ -88,7 +88,7 @@ impl LocalPerformer {
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.
-    pub(super) fn stop(&mut self, ticket: Ticket, stop: Stop) {
+    pub(super) fn stop(&mut self, ticket: Ticket, stop: StopRequest) {
         let Some(Some(running)) = self.attempts.get(ticket.index()) else {
             return;
         };
@@ -97,8 +97,8 @@ impl LocalPerformer {
         }
         match stop {
             // Nothing is sent ahead here.
-            Stop::Recall => {}
-            Stop::Ask { grace } if running.stop.is_heard() => {
+            StopRequest::Recall => {}
+            StopRequest::Ask { grace } if running.stop.is_heard() => {
                 running.stop.ask();
                 let task = Arc::clone(&running.task);
                 tokio::spawn(async move {
@@ -107,7 +107,7 @@ impl LocalPerformer {
                 });
             }
             // One that never took its token cannot hear that it is asked.
-            Stop::Kill | Stop::Ask { .. } => running.task.kill(ticket),
+            StopRequest::Kill | StopRequest::Ask { .. } => running.task.kill(ticket),
         }
     }
 }

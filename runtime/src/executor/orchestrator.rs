@@ -3,14 +3,14 @@
 //! ```text
 //!              +-- retry, return --+
 //!              v                   |
-//! Admission -> Execution ------> performers
+//! Arrivals -> Execution ------> performers
 //!     ^            |     attempts, and reports of their ends
 //!     |            v
 //!     +------- Delivery -------> Run
 //!   who needed it
 //! ```
 //!
-//! Each owner has private state and decides alone: [`Admission`] which jobs there are, whom they wait for, who does them,
+//! Each owner has private state and decides alone: [`Arrivals`] which jobs there are, whom they wait for, who does them,
 //! and whether their result is there already; [`Execution`] what starts where, and what follows its end; [`Delivery`] how
 //! outcomes leave; [`RunControl`] whether the run goes on. None of them knows another.
 //!
@@ -22,8 +22,8 @@ use std::time::Instant;
 
 use ratchet_resilience::shutdown::Phase;
 
-use super::admission::{Admission, Arrived, NextStep};
 use super::arrival::{Arrival, Moment, Refused};
+use super::arrivals::{Arrivals, Arrived, NextStep};
 use super::attempted::Attempted;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, Done};
@@ -53,7 +53,7 @@ const JOBS: usize = 256;
 /// A turn reads the clock of work once: all that happens in it happens at `now`.
 pub(super) struct Orchestrator {
     now: Instant,
-    admission: Admission,
+    arrivals: Arrivals,
     execution: Execution,
     delivery: Delivery,
     control: RunControl,
@@ -75,7 +75,7 @@ pub(super) struct Sources<'a> {
 impl Orchestrator {
     /// Makes a run that begins at this moment.
     pub(super) fn new(
-        admission: Admission,
+        arrivals: Arrivals,
         execution: Execution,
         delivery: Delivery,
         control: RunControl,
@@ -84,7 +84,7 @@ impl Orchestrator {
     ) -> Self {
         Self {
             now,
-            admission,
+            arrivals,
             execution,
             delivery,
             control,
@@ -95,7 +95,7 @@ impl Orchestrator {
     /// Tells of the beginning of the run. This comes before everything else.
     pub(super) fn begin(&mut self, now: Instant) {
         self.pass_time(now);
-        let total = self.admission.total();
+        let total = self.arrivals.total();
         self.tell(|| Event::RunStarted { total });
     }
 
@@ -114,7 +114,7 @@ impl Orchestrator {
     /// Does all that follows from what has come. Returns whether there is more to do at once.
     pub(super) fn turn(&mut self) -> bool {
         self.keep_time();
-        self.admission
+        self.arrivals
             .note_ended(self.delivery.tally().ended, self.now);
         self.take_in();
         self.release_dependents();
@@ -126,25 +126,25 @@ impl Orchestrator {
         }
         self.tell_demand();
         self.tell_breakers();
-        let more_to_record = self.admission.living() > 0;
+        let more_to_record = self.arrivals.living() > 0;
         self.delivery.record(more_to_record, self.now);
         self.take_recorded();
         self.delivery.send();
         self.observers.show(
-            self.admission.taken(),
-            self.admission.living(),
+            self.arrivals.taken(),
+            self.arrivals.living(),
             &self.execution.load(),
             self.delivery.tally(),
         );
         // What has left has made room, which nothing else will tell.
         let unclogged = was_clogged && !self.delivery.is_clogged();
         let takes_in = self.has_room() || !self.control.is_running();
-        unclogged || self.admission.has_unreleased() || (self.admission.has_more() && takes_in)
+        unclogged || self.arrivals.has_unreleased() || (self.arrivals.has_more() && takes_in)
     }
 
     /// Whether nothing lives, nothing comes, and nothing is on its way.
     pub(super) fn is_over(&self) -> bool {
-        let over = self.admission.is_dry() && self.admission.living() == 0;
+        let over = self.arrivals.is_dry() && self.arrivals.living() == 0;
         if over {
             self.observers.show_quiet();
         }
@@ -172,7 +172,7 @@ impl Orchestrator {
     /// Lends out the owners for whose news the loop waits.
     pub(super) fn sources(&mut self) -> Sources<'_> {
         let takes_jobs = self.has_room();
-        let (intake, resolver) = self.admission.sources();
+        let (intake, resolver) = self.arrivals.sources();
         Sources {
             resolver,
             delivery: &mut self.delivery,
@@ -185,7 +185,7 @@ impl Orchestrator {
     pub(super) async fn finish(self, messages_dropped: u64) -> Option<Stopped> {
         let Self {
             now,
-            admission,
+            arrivals,
             execution,
             delivery,
             control,
@@ -198,10 +198,10 @@ impl Orchestrator {
         drop(execution);
         let tally = *delivery.tally();
         let mut stopped = control.into_stopped();
-        if tally.ended != admission.taken() {
+        if tally.ended != arrivals.taken() {
             let reason = format!(
                 "{} jobs have no outcome",
-                admission.taken().abs_diff(tally.ended)
+                arrivals.taken().abs_diff(tally.ended)
             );
             stopped = Some(Stopped::Broken { reason });
         }
@@ -211,7 +211,7 @@ impl Orchestrator {
                 "workers said more than could be listened to"
             );
         }
-        admission.finish().await;
+        arrivals.finish().await;
         delivery.finish().await;
         observers.finish(&tally, now).await;
         stopped
@@ -221,7 +221,7 @@ impl Orchestrator {
 
     /// Takes jobs that were submitted, or ends the source where no more come.
     pub(super) fn received(&mut self, jobs: Option<Batch>) {
-        self.admission.received(jobs);
+        self.arrivals.received(jobs);
     }
 
     /// Pulls jobs as far as there is room, but no more than a batch.
@@ -231,14 +231,14 @@ impl Orchestrator {
             if self.control.is_running() && !self.has_room() {
                 return;
             }
-            match self.admission.pull(self.now) {
+            match self.arrivals.pull(self.now) {
                 Arrived::Job(arrival) => {
                     self.tell(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                     });
                     let (at, refusal) = (self.moment(), self.control.refusal());
-                    let next = self.admission.admit(arrival, at, refusal);
+                    let next = self.arrivals.admit(arrival, at, refusal);
                     self.go_on(next);
                 }
                 Arrived::Nothing => return,
@@ -251,15 +251,15 @@ impl Orchestrator {
 
     /// Whether another job may be taken in.
     fn has_room(&self) -> bool {
-        let is_known = self.admission.total().is_some();
+        let is_known = self.arrivals.total().is_some();
         let out = self.delivery.on_the_way_out(is_known);
-        self.admission.has_room(out) && self.enough_until().is_none()
+        self.arrivals.has_room(out) && self.enough_until().is_none()
     }
 
     /// Returns until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
         let (ready, ahead) = (self.execution.ready(), self.execution.room_ahead());
-        self.admission.enough_until(ready, ahead as usize, self.now)
+        self.arrivals.enough_until(ready, ahead as usize, self.now)
     }
 
     /// This moment, by which the time is charged that jobs have waited outside of the queue.
@@ -274,7 +274,7 @@ impl Orchestrator {
     fn go_on(&mut self, next: NextStep) {
         match next {
             NextStep::Enqueue(arrival, kind, share) => {
-                let (execution, kinds) = (&mut self.execution, self.admission.kinds());
+                let (execution, kinds) = (&mut self.execution, self.arrivals.kinds());
                 if let Err(refused) = execution.enqueue(arrival, kind, kinds, share, self.now) {
                     self.conclude(Done::refused(*refused));
                 }
@@ -286,7 +286,7 @@ impl Orchestrator {
             }),
             NextStep::PassOn(arrival, outcome) => {
                 let leaving = self.delivery.pass_on(&arrival, outcome);
-                self.admission.concluded(&arrival.job);
+                self.arrivals.concluded(&arrival.job);
                 self.leave(leaving);
             }
             NextStep::Refuse(refused) => self.conclude(Done::refused(refused)),
@@ -303,23 +303,23 @@ impl Orchestrator {
     /// Goes on with jobs that need not be resolved any more, or that are to be looked at anew.
     fn proceed_all(&mut self, arrivals: Vec<Arrival>) {
         for arrival in arrivals {
-            let next = self.admission.proceed(arrival, self.control.refusal());
+            let next = self.arrivals.proceed(arrival, self.control.refusal());
             self.go_on(next);
         }
     }
 
     /// Goes on with the jobs that waited for a kind that has introduced itself or is given up.
     fn resolve_again(&mut self) {
-        let unresolved = self.admission.take_unresolved(self.moment());
+        let unresolved = self.arrivals.take_unresolved(self.moment());
         self.proceed_all(unresolved);
     }
 
     /// Goes on with the jobs that needed one that has ended.
     fn release_dependents(&mut self) {
-        while let Some(released) = self.admission.release() {
+        while let Some(released) = self.arrivals.release() {
             for admitted in released {
                 let (at, refusal) = (self.moment(), self.control.refusal());
-                let next = self.admission.go_on(admitted, at, refusal);
+                let next = self.arrivals.go_on(admitted, at, refusal);
                 self.go_on(next);
             }
         }
@@ -426,9 +426,13 @@ impl Orchestrator {
                 self.execution
                     .change_seats(kind, |seats| seats.withdrawn(worker));
             }
-            Report::Filter { kind, worker, news } => {
+            Report::Filter {
+                kind,
+                worker,
+                change,
+            } => {
                 self.execution
-                    .change_seats(kind, |seats| seats.filter_changed(worker, news));
+                    .change_seats(kind, |seats| seats.filter_changed(worker, change));
             }
             Report::Proven { kind, worker } => self.execution.proven(kind, worker, self.now),
             Report::DemandWanted { kind } => self.tell_demand_again(kind),
@@ -459,7 +463,7 @@ impl Orchestrator {
     /// Jobs whose answers were refuted go into the queue again when their time has come.
     fn retry_refuted(&mut self) {
         loop {
-            let kinds = self.admission.kinds();
+            let kinds = self.arrivals.kinds();
             let Some((entry, failure)) = self.execution.retry_refuted(kinds, self.now) else {
                 return;
             };
@@ -473,7 +477,7 @@ impl Orchestrator {
             return;
         };
         let ids = suspects.ids;
-        self.admission.withdraw(suspects.cached);
+        self.arrivals.withdraw(suspects.cached);
         self.observers.show_suspects(&ids);
         self.delivery.suspect(&ids);
         self.tell(|| Event::JobsSuspect {
@@ -492,9 +496,9 @@ impl Orchestrator {
         version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     ) {
-        let unbound = self.execution.unbound(kind, self.admission.kinds());
-        if self.admission.introduced(kind, version, tasks) {
-            let kinds = self.admission.kinds();
+        let unbound = self.execution.unbound(kind, self.arrivals.kinds());
+        if self.arrivals.introduced(kind, version, tasks) {
+            let kinds = self.arrivals.kinds();
             let too_late = self.execution.count_bound(&unbound, kinds);
             if too_late > 0 {
                 tracing::warn!(
@@ -514,7 +518,7 @@ impl Orchestrator {
 
     /// A kind of worker is not to be had any more, so those that wait for it wait in vain.
     fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
-        self.admission.broke(kind, failure.clone());
+        self.arrivals.broke(kind, failure.clone());
         for entry in self.execution.cancel_waiting_for(kind, self.now) {
             self.conclude(Done::waited(entry, Box::new(failure.clone())));
         }
@@ -527,7 +531,7 @@ impl Orchestrator {
     fn end(&mut self, mut entry: Entry, attempted: Attempted) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
-            self.admission
+            self.arrivals
                 .store(*share, payload, attempted.worker.clone());
         }
         self.conclude(Done::attempted(entry, attempted));
@@ -535,8 +539,8 @@ impl Orchestrator {
 
     /// Every job comes here once: its outcome is made, and is on its way.
     fn conclude(&mut self, done: Done) {
-        self.admission.concluded(&done.job);
-        let awaited = self.admission.awaits(&done.job.id);
+        self.arrivals.concluded(&done.job);
+        let awaited = self.arrivals.awaits(&done.job.id);
         let wall = self.observers.wall();
         if let Some(leaving) = self.delivery.conclude(done, awaited, self.now, wall) {
             self.leave(leaving);
@@ -552,7 +556,7 @@ impl Orchestrator {
             nameless,
         } = leaving;
         if !nameless {
-            self.admission.ended(&outcome.id, outcome.is_success());
+            self.arrivals.ended(&outcome.id, outcome.is_success());
         }
         self.tell(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
@@ -595,7 +599,7 @@ impl Orchestrator {
 
     /// Stops the run when too many jobs have failed.
     fn check_failures(&mut self) {
-        let (tally, total) = (self.delivery.tally(), self.admission.total());
+        let (tally, total) = (self.delivery.tally(), self.arrivals.total());
         if let Some((phase, why)) = self.control.broken_rule(tally, total) {
             self.stop(phase, why);
         }
@@ -636,9 +640,9 @@ impl Orchestrator {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let kinds = self.admission.kinds();
+        let kinds = self.arrivals.kinds();
         let view = self.execution.view(kinds, &self.control, self.now);
-        view.snapshot(self.admission.needing(), self.admission.unresolved())
+        view.snapshot(self.arrivals.needing(), self.arrivals.unresolved())
     }
 
     /// Goes over to a later phase; nothing happens in one that is as late.
@@ -652,7 +656,7 @@ impl Orchestrator {
         let reason = self.control.reason();
         self.observers.show_phase(phase, reason, self.now);
         self.execution.end_retries();
-        self.admission.close();
+        self.arrivals.close();
         self.end_all_waiting();
         self.execution.stop_all(self.control.stop_of_phase());
     }
@@ -664,7 +668,7 @@ impl Orchestrator {
         for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
             self.end(entry, Attempted::none(failure));
         }
-        for arrival in self.admission.give_up(self.moment()) {
+        for arrival in self.arrivals.give_up(self.moment()) {
             self.conclude(Done::refused(Refused::new(arrival, failure.clone())));
         }
         for (entry, failure) in self.execution.cancel_all_waiting(&failure, self.now) {
@@ -696,18 +700,18 @@ impl Orchestrator {
         let settled = self.execution.queued_or_held();
         Outlook {
             phase: self.control.phase(),
-            may_come: !self.admission.is_dry() || self.admission.living() > settled,
+            may_come: !self.arrivals.is_dry() || self.arrivals.living() > settled,
         }
     }
 
     fn tell_demand(&mut self) {
-        let (outlook, admission) = (self.outlook(), &self.admission);
+        let (outlook, arrivals) = (self.outlook(), &self.arrivals);
         self.execution
-            .tell_demand(outlook, |kind| admission.unresolved_for(kind));
+            .tell_demand(outlook, |kind| arrivals.unresolved_for(kind));
     }
 
     fn tell_demand_again(&mut self, kind: Kind) {
-        let unresolved = self.admission.unresolved_for(kind);
+        let unresolved = self.arrivals.unresolved_for(kind);
         let outlook = self.outlook();
         self.execution.tell_demand_again(kind, outlook, unresolved);
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::local::LocalPerformer;
-use crate::dispatch::{Assignment, AttemptKey, Demand, Order, Stop};
+use crate::dispatch::{Assignment, AttemptKey, Demand, Order, StopRequest};
 use crate::ids::Ticket;
 use crate::process::{Attachment, SeatId, Seats};
 use crate::scheduling::Kind;
@@ -111,7 +111,13 @@ impl Performers {
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.
-    pub(super) fn stop(&mut self, kind: Kind, seat: Option<SeatId>, ticket: Ticket, stop: Stop) {
+    pub(super) fn stop(
+        &mut self,
+        kind: Kind,
+        seat: Option<SeatId>,
+        ticket: Ticket,
+        stop: StopRequest,
+    ) {
         match (self.pool(kind), seat) {
             (Some(pool), Some(seat)) => {
                 let key = AttemptKey::Ticket(ticket);

@@ -8,7 +8,7 @@ use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 use tokio::sync::mpsc;
 
-use super::admission::Admission;
+use super::arrivals::Arrivals;
 use super::breakers::Breakers;
 use super::command::Commands;
 use super::control::{RunControl, StopRules};
@@ -122,7 +122,7 @@ impl Plan {
         let retries = Retries::new(self.crash_limit, budget, self.rng());
         let resolver = Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone()));
         let run = Orchestrator::new(
-            Admission::new(Intake::new(source, self.memory, self.window, now), resolver),
+            Arrivals::new(Intake::new(source, self.memory, self.window, now), resolver),
             Execution::new(dispatcher, retries),
             Delivery::new(recording, Outgoing::new(ordering), out),
             RunControl::new(phases, rules, self.grace.cancelling),

@@ -14,7 +14,7 @@ use super::performers::Performers;
 use super::queue::{Freed, Queue};
 use super::reuse::Share;
 use crate::Error;
-use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, Stop, WorkerNumber};
+use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, StopRequest, WorkerNumber};
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
 use crate::process::Seats;
@@ -302,7 +302,7 @@ impl SeatedQueue {
             let ticket = entry.ticket;
             match entry.state() {
                 State::Waiting => return Some(ticket),
-                State::Ahead => self.stop(ticket, Stop::Recall),
+                State::Ahead => self.stop(ticket, StopRequest::Recall),
                 // It started in this turn.
                 State::Running => {}
             }
@@ -310,17 +310,17 @@ impl SeatedQueue {
     }
 
     /// Stops an attempt that runs or lies ahead.
-    pub(super) fn stop(&mut self, ticket: Ticket, mode: Stop) {
+    pub(super) fn stop(&mut self, ticket: Ticket, mode: StopRequest) {
         let entry = self.queue.get(ticket);
         (self.performers).stop(entry.kind, entry.seat, ticket, mode);
     }
 
     /// Stops what runs in this way, if it is to stop, and recalls what lies ahead.
-    pub(super) fn stop_all(&mut self, mode: Option<Stop>) {
+    pub(super) fn stop_all(&mut self, mode: Option<StopRequest>) {
         for entry in self.queue.entries() {
             let mode = match (entry.state(), mode) {
                 (State::Running, Some(mode)) => mode,
-                (State::Ahead, _) => Stop::Recall,
+                (State::Ahead, _) => StopRequest::Recall,
                 (State::Running, None) | (State::Waiting, _) => continue,
             };
             (self.performers).stop(entry.kind, entry.seat, entry.ticket, mode);

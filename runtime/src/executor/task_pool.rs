@@ -132,7 +132,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::dispatch::{Report, Reporter, Reports};
+    use crate::dispatch::{Report, ReportReceiver, Reporter};
     use crate::scheduling::{Request, Scheduler, Settings};
 
     /// Waits for what it is given.
@@ -155,7 +155,7 @@ mod tests {
         pool: TaskPool<Waiting>,
         scheduler: Scheduler,
         reporter: Reporter,
-        reports: Reports,
+        reports: ReportReceiver,
     }
 
     impl Scene {
@@ -186,7 +186,7 @@ mod tests {
 
         /// The next attempt that ends, and whether it did well.
         async fn ended(&mut self) -> (Ticket, bool) {
-            match self.reports.news.recv().await {
+            match self.reports.reports.recv().await {
                 Some(Report::Ended { ticket, result, .. }) => (ticket, result.is_ok()),
                 other => panic!("{other:?}"),
             }
@@ -251,7 +251,7 @@ mod tests {
         drop(pool);
         let mut ended = Vec::new();
         for _ in 0..2 {
-            match reports.news.recv().await {
+            match reports.reports.recv().await {
                 Some(Report::Ended { ticket, .. }) => ended.push(ticket),
                 other => panic!("{other:?}"),
             }

@@ -8,6 +8,7 @@ mod coming_in;
 mod failing;
 mod in_hand;
 mod late;
+mod orchestrating;
 mod owners;
 mod pool;
 mod recording;

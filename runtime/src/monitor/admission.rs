@@ -6,7 +6,7 @@ use super::Reading;
 
 /// The limits within which new jobs may start. A limit that is not set does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Admission {
+pub struct AdmissionLimits {
     /// How many bytes of memory have to be free.
     pub memory_free: Option<u64>,
     /// The highest load of the machine. The load is an average over a minute and lags behind, so a burst of short jobs can
@@ -44,23 +44,23 @@ pub enum Shortage {
 
 /// The decision whether new jobs may start.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Admit {
+pub enum AdmissionDecision {
     /// New jobs may start.
-    Go,
+    Start,
     /// New jobs have to wait, because of this shortage.
     Hold(Shortage),
 }
 
-/// Decides by the limits of an [`Admission`] whether new jobs may start, and remembers whether it holds them back.
+/// Decides by its [`AdmissionLimits`] whether new jobs may start, and remembers whether it holds them back.
 ///
 /// The gate holds jobs back when a limit is exceeded, and lets them start again when usage is a tenth below the limit. A
 /// job that started right at the limit would exceed it again at once.
 ///
 /// ```
-/// use ratchet_runtime::monitor::{Admission, Admit, AdmissionGate, Reading};
+/// use ratchet_runtime::monitor::{AdmissionLimits, AdmissionDecision, AdmissionGate, Reading};
 ///
-/// let mut gate = AdmissionGate::new(Admission { load: Some(8.0), ..Admission::default() });
-/// let mut at = |load| gate.decide(&Reading { load, ..Reading::default() }, 1) == Admit::Go;
+/// let mut gate = AdmissionGate::new(AdmissionLimits { load: Some(8.0), ..AdmissionLimits::default() });
+/// let mut at = |load| gate.decide(&Reading { load, ..Reading::default() }, 1) == AdmissionDecision::Start;
 /// assert!(at(7.9));
 /// assert!(!at(8.1));
 /// assert!(!at(7.9), "not yet");
@@ -68,11 +68,11 @@ pub enum Admit {
 /// ```
 #[derive(Debug, Clone)]
 pub struct AdmissionGate {
-    admission: Admission,
+    admission: AdmissionLimits,
     holding: bool,
 }
 
-impl Admission {
+impl AdmissionLimits {
     /// The limit that this machine can never keep, if there is one: it asks for more free memory than the machine has.
     pub fn never(&self, reading: &Reading) -> Option<Shortage> {
         let wanted = self.memory_free?;
@@ -114,7 +114,7 @@ impl Admission {
 
 impl AdmissionGate {
     /// Makes a gate that is open until a reading exceeds a limit.
-    pub fn new(admission: Admission) -> Self {
+    pub fn new(admission: AdmissionLimits) -> Self {
         Self {
             admission,
             holding: false,
@@ -122,10 +122,10 @@ impl AdmissionGate {
     }
 
     /// Decides whether new jobs may start. `running` is the number of attempts that run now.
-    pub fn decide(&mut self, reading: &Reading, running: u64) -> Admit {
+    pub fn decide(&mut self, reading: &Reading, running: u64) -> AdmissionDecision {
         let shortage = self.admission.shortage(reading, running, self.holding);
         self.holding = shortage.is_some();
-        shortage.map_or(Admit::Go, Admit::Hold)
+        shortage.map_or(AdmissionDecision::Start, AdmissionDecision::Hold)
     }
 }
 
@@ -183,14 +183,14 @@ mod tests {
             memory_available: tenths * GIB / 10,
             ..Reading::default()
         };
-        gate.decide(&reading, 1) == Admit::Go
+        gate.decide(&reading, 1) == AdmissionDecision::Start
     }
 
     #[test]
     fn a_closed_gate_opens_when_a_tenth_is_to_spare() {
-        let mut gate = AdmissionGate::new(Admission {
+        let mut gate = AdmissionGate::new(AdmissionLimits {
             memory_free: Some(2 * GIB),
-            ..Admission::default()
+            ..AdmissionLimits::default()
         });
         assert!(free(&mut gate, 20));
         assert!(!free(&mut gate, 19));
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn the_margin_of_a_gate_never_asks_for_more_memory_than_there_is() {
-        let mut gate = AdmissionGate::new(Admission {
+        let mut gate = AdmissionGate::new(AdmissionLimits {
             memory_free: Some(155 * GIB / 10),
-            ..Admission::default()
+            ..AdmissionLimits::default()
         });
         assert!(!free(&mut gate, 150));
         assert!(!free(&mut gate, 156));
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn a_limit_that_the_machine_can_never_keep_is_reported() {
-        let admission = Admission {
+        let admission = AdmissionLimits {
             memory_free: Some(17 * GIB),
-            ..Admission::default()
+            ..AdmissionLimits::default()
         };
         let reading = Reading {
             memory_total: 16 * GIB,
@@ -225,14 +225,14 @@ mod tests {
             never.to_string(),
             "16.0 GiB of memory are free, and 17.0 GiB have to be"
         );
-        assert_eq!(Admission::default().never(&reading), None);
+        assert_eq!(AdmissionLimits::default().never(&reading), None);
     }
 
     #[test]
     fn a_gate_waits_for_workers_over_their_memory_limit_only_while_attempts_run() {
-        let mut gate = AdmissionGate::new(Admission {
+        let mut gate = AdmissionGate::new(AdmissionLimits {
             memory_limit: Some(1000),
-            ..Admission::default()
+            ..AdmissionLimits::default()
         });
         let at = |memory| Reading {
             workers: Usage {
@@ -241,26 +241,29 @@ mod tests {
             },
             ..Reading::default()
         };
-        assert_eq!(gate.decide(&at(1000), 1), Admit::Go);
-        let Admit::Hold(shortage) = gate.decide(&at(1500), 1) else {
+        assert_eq!(gate.decide(&at(1000), 1), AdmissionDecision::Start);
+        let AdmissionDecision::Hold(shortage) = gate.decide(&at(1500), 1) else {
             panic!("it goes on");
         };
         assert_eq!(
             shortage.to_string(),
             "workers use 1.5 KiB of memory, over 1000 B"
         );
-        assert!(matches!(gate.decide(&at(950), 1), Admit::Hold(_)));
-        assert_eq!(gate.decide(&at(1500), 0), Admit::Go);
-        assert_eq!(gate.decide(&at(900), 1), Admit::Go);
+        assert!(matches!(
+            gate.decide(&at(950), 1),
+            AdmissionDecision::Hold(_)
+        ));
+        assert_eq!(gate.decide(&at(1500), 0), AdmissionDecision::Start);
+        assert_eq!(gate.decide(&at(900), 1), AdmissionDecision::Start);
     }
 
     #[test]
     fn a_gate_without_limits_is_always_open() {
-        let mut gate = AdmissionGate::new(Admission::default());
+        let mut gate = AdmissionGate::new(AdmissionLimits::default());
         let busy = Reading {
             load: 1000.0,
             ..Reading::default()
         };
-        assert_eq!(gate.decide(&busy, 1), Admit::Go);
+        assert_eq!(gate.decide(&busy, 1), AdmissionDecision::Start);
     }
 }

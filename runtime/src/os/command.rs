@@ -28,7 +28,7 @@ use super::shortage::RunningProcesses;
 use super::start::{PreparedProcess, Stdin};
 use super::terminal::pass_on_interrupt;
 use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
-use crate::stop_clock::{Due, StopClock, StopLimits, StopReason, Stoppable};
+use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
 
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
@@ -287,18 +287,18 @@ impl CommandRun {
     /// Waits for the end of the program, and asks or kills it when its limits or a cancellation demand that.
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
-            let next = self.clock.next(self.limits, Stoppable::Signalled);
+            let next = self.clock.next(self.limits, StopMethod::Signalled);
             let due = tokio::select! {
                 biased;
                 reply = &mut self.replied => break reply.ok(),
                 () = until(next.map(|(at, _)| at)) => next.map(|(_, due)| due),
                 () = cancel.cancelled(), if self.ending == Ending::ByItself => {
-                    Some(Due::Ask(StopReason::Unwanted))
+                    Some(StopAction::Ask(StopReason::Unwanted))
                 }
             };
             match due {
-                Some(Due::Ask(why)) => self.ask(why),
-                Some(Due::Kill(why)) => {
+                Some(StopAction::Ask(why)) => self.ask(why),
+                Some(StopAction::Kill(why)) => {
                     self.stopped.get_or_insert(why.into());
                     self.ending = Ending::Killed;
                     self.program.kill();
@@ -353,7 +353,7 @@ impl CommandRun {
         self.ending = Ending::Asked;
         let now = working_now();
         self.clock
-            .ask(why, self.limits, Stoppable::Signalled, self.grace, now);
+            .ask(why, self.limits, StopMethod::Signalled, self.grace, now);
         self.program.ask();
     }
 }

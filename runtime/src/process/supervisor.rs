@@ -40,7 +40,7 @@ pub(super) use pool_state::PoolUser;
 use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
 use crate::blocking::run_blocking;
-use crate::dispatch::{Assignment, AttemptKey, Demand, Stop, WorkerNumber};
+use crate::dispatch::{Assignment, AttemptKey, Demand, StopRequest, WorkerNumber};
 use crate::os::ProcessManager;
 use crate::outcome::Failure;
 use crate::worker::config::PoolConfig;
@@ -94,7 +94,7 @@ pub(super) enum Command {
     Demand(PoolId, AttachmentId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
-    Stop(PoolId, AttemptKey, Stop),
+    Stop(PoolId, AttemptKey, StopRequest),
     Acquire(PoolId, LeaseRequest),
     Release(PoolId, WorkerNumber),
     ScaleTo(PoolId, u32, oneshot::Sender<()>),

@@ -35,7 +35,9 @@ use self::in_flight::InFlight;
 use self::stderr::Stderr;
 use super::end_cause::EndCause;
 use super::event::{WorkUpdate, WorkerEnd, WorkerEvent};
-use crate::dispatch::{Assignment, AttemptKey, Due, Kill, Order, Retirement, Stop, StopReason};
+use crate::dispatch::{
+    Assignment, AttemptKey, Kill, Order, Retirement, StopAction, StopReason, StopRequest,
+};
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::{ExitWatch, ProcessHandle, ProcessManager};
@@ -393,8 +395,8 @@ impl RunningWorker {
         }
         while let Some((id, due)) = self.jobs.due(self.can(&Capability::Cancel), now) {
             match due {
-                Due::Ask(why) => self.ask(id, why, self.config.grace, now),
-                Due::Kill(why) => {
+                StopAction::Ask(why) => self.ask(id, why, self.config.grace, now),
+                StopAction::Kill(why) => {
                     self.kill_for(id, why).await;
                     break;
                 }
@@ -454,7 +456,7 @@ impl RunningWorker {
     }
 
     /// Stops an attempt as the order says. An attempt that has not begun is asked back instead.
-    async fn stop(&mut self, key: AttemptKey, stop: Stop, now: Instant) {
+    async fn stop(&mut self, key: AttemptKey, stop: StopRequest, now: Instant) {
         let Some(entry) = self.jobs.find(key) else {
             return; // The attempt ended while this order was on its way.
         };
@@ -463,10 +465,10 @@ impl RunningWorker {
             return self.recall(Some(id));
         }
         match stop {
-            Stop::Ask { grace } => self.ask(id, StopReason::Unwanted, grace, now),
-            Stop::Kill => self.kill_for(id, StopReason::Unwanted).await,
+            StopRequest::Ask { grace } => self.ask(id, StopReason::Unwanted, grace, now),
+            StopRequest::Kill => self.kill_for(id, StopReason::Unwanted).await,
             // The attempt has begun meanwhile, of which the loop has been told. It goes on.
-            Stop::Recall => {}
+            StopRequest::Recall => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratchet_ipc::Profile;
 
 use super::end_cause::EndCause;
-use crate::dispatch::{Assignment, FilterNews};
+use crate::dispatch::{Assignment, FilterChange};
 use crate::os::OutputExcerpt;
 use crate::os::ProcessId;
 
@@ -30,7 +30,7 @@ pub(crate) enum WorkerEvent {
     /// The worker has begun or ended attempts.
     Updated(WorkUpdate),
     /// The connection has found out something about a filter.
-    Filter(FilterNews),
+    Filter(FilterChange),
     /// A caller's attempt comes back without a result, and nobody is charged with it.
     CallReturned {
         assignment: Assignment,

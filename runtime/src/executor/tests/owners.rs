@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::retrying;
 use crate::dispatch::{
-    Demand, FilterState, Offer, Order, Reporter, Stop, WorkerLink, WorkerNumber,
+    Demand, FilterState, Offer, Order, Reporter, StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::arrival::Arrival;
 use crate::executor::attempted::Attempted;
@@ -42,7 +42,7 @@ use crate::scheduling::{Decision, End, Kind, Scheduler, Settings, Workers};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The kind of worker that does any task.
-const POOL: Kind = Kind(0);
+pub(super) const POOL: Kind = Kind(0);
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -317,17 +317,17 @@ impl DemandLink for Unkept {
 }
 
 /// A dispatcher with one pool, and what its workers are told.
-struct Scene {
-    dispatcher: Dispatcher,
-    told: Vec<mpsc::UnboundedReceiver<Order>>,
-    kinds: Kinds,
-    observers: Observers,
-    retries: Retries,
-    start: Instant,
+pub(super) struct Scene {
+    pub(super) dispatcher: Dispatcher,
+    pub(super) told: Vec<mpsc::UnboundedReceiver<Order>>,
+    pub(super) kinds: Kinds,
+    pub(super) observers: Observers,
+    pub(super) retries: Retries,
+    pub(super) start: Instant,
 }
 
 impl Scene {
-    fn new(slots: u32, workers: u64) -> Self {
+    pub(super) fn new(slots: u32, workers: u64) -> Self {
         let start = now();
         let (reporter, _reports) = Reporter::new();
         let commands = Commands {
@@ -415,7 +415,7 @@ impl Scene {
             told.push(match order {
                 Order::Perform(given) if given.ahead => format!("{} ahead", given.job.id),
                 Order::Perform(given) => format!("{} now", given.job.id),
-                Order::Stop(_, Stop::Recall) => "give one back".to_owned(),
+                Order::Stop(_, StopRequest::Recall) => "give one back".to_owned(),
                 Order::Stop(_, stop) => format!("{stop:?}"),
                 order => format!("{order:?}"),
             });
@@ -454,7 +454,7 @@ fn a_dispatcher_that_stops_recalls_what_lies_ahead_and_stops_what_begins_neverth
     let mut scene = Scene::new(1, 1);
     scene.enqueue(&["a", "b"]);
     scene.told();
-    scene.dispatcher.stop_all(Some(Stop::Kill));
+    scene.dispatcher.stop_all(Some(StopRequest::Kill));
     assert_eq!(scene.told(), ["Kill", "give one back"]);
     // It had begun before it was recalled.
     let (first, second) = (scene.ticket("a"), scene.ticket("b"));

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::dispatch::{
     Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, Report, Reporter,
-    Stop, WorkerLink, WorkerNumber,
+    StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::performers::{DemandLink, PoolPerformer};
@@ -303,7 +303,7 @@ impl ScriptedPool {
         }
     }
 
-    fn stop(&self, at: usize, key: AttemptKey, stop: Stop) {
+    fn stop(&self, at: usize, key: AttemptKey, stop: StopRequest) {
         let mut state = self.0.lock().unwrap();
         let deaf = |state: &State, one: &Assignment| {
             let key = (one.job.id.as_str().to_owned(), one.attempt);
@@ -325,9 +325,9 @@ impl ScriptedPool {
         };
         let deaf = deaf(&state, assignment);
         let hears = match stop {
-            Stop::Ask { .. } => matches!(deaf, Deaf::No | Deaf::ToRecalling),
-            Stop::Kill => deaf != Deaf::ToKilling,
-            Stop::Recall => false,
+            StopRequest::Ask { .. } => matches!(deaf, Deaf::No | Deaf::ToRecalling),
+            StopRequest::Kill => deaf != Deaf::ToKilling,
+            StopRequest::Recall => false,
         };
         if !hears {
             return;
@@ -338,8 +338,8 @@ impl ScriptedPool {
         drop(state);
         let stopped = Failure::new(Class::Cancelled, "it was stopped");
         let end = match stop {
-            Stop::Ask { .. } => End::Ended(Err(stopped)),
-            Stop::Kill | Stop::Recall => End::Died(stopped),
+            StopRequest::Ask { .. } => End::Ended(Err(stopped)),
+            StopRequest::Kill | StopRequest::Recall => End::Died(stopped),
         };
         self.end(at, key, end);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Estimate;
-use crate::dispatch::{FilterNews, Offer, Order, WorkerLink, WorkerNumber};
+use crate::dispatch::{FilterChange, Offer, Order, WorkerLink, WorkerNumber};
 use crate::ids::WorkerName;
 use crate::scheduling::{Balancer, Candidate};
 use crate::worker::config::{Language, PoolConfig};
@@ -179,9 +179,9 @@ impl Seats {
     }
 
     /// Takes in what was found out about a filter.
-    pub(crate) fn filter_changed(&mut self, number: WorkerNumber, news: FilterNews) {
+    pub(crate) fn filter_changed(&mut self, number: WorkerNumber, change: FilterChange) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |worker| worker.offer.filter.learn(news));
+            self.change(seat, |worker| worker.offer.filter.learn(change));
         }
     }
 

@@ -185,7 +185,7 @@ impl Actor {
             } => pool.ready(number, &profile, introduced, now),
             WorkerEvent::Proven => pool.proven(number),
             WorkerEvent::Withdrawn => pool.withdraw(number),
-            WorkerEvent::Filter(news) => pool.filter_changed(number, news, now),
+            WorkerEvent::Filter(change) => pool.filter_changed(number, change, now),
             WorkerEvent::Updated(update) => pool.worker_updated(number, update, now),
             WorkerEvent::CallReturned { assignment, begun } => {
                 pool.call_returned(number, assignment, begun, now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, PoolId};
-use crate::dispatch::{Assignment, AttemptKey, Reply, ReplyTo, Stop, WorkerNumber};
+use crate::dispatch::{Assignment, AttemptKey, Reply, ReplyTo, StopRequest, WorkerNumber};
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 
@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            let stop = Stop::Ask { grace: GRACE };
+            let stop = StopRequest::Ask { grace: GRACE };
             // An error means that the supervisor has ended, and with it every worker.
             let _ = self.supervisor.send(Command::Stop(
                 self.pool,

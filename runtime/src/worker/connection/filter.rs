@@ -17,7 +17,7 @@ use super::alignment::{Alignment, Quiet};
 use super::in_flight::Entry;
 use super::silence::Silence;
 use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
-use crate::dispatch::{Assignment, FilterNews, Report, Reporter, Retirement};
+use crate::dispatch::{Assignment, FilterChange, Report, Reporter, Retirement};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::worker::config::{Language, PoolConfig};
@@ -150,7 +150,7 @@ impl RunningWorker {
         };
         let confirmed = filter.alignment.answered(held, now);
         if was_proven && !filter.alignment.is_proven() {
-            self.tell(WorkerEvent::Filter(FilterNews::Unaligned));
+            self.tell(WorkerEvent::Filter(FilterChange::Unaligned));
         }
         self.confirm(confirmed, now);
         told
@@ -278,7 +278,7 @@ impl RunningWorker {
         if let Some(quiet) = filter.alignment.quiet(is_idle, now) {
             // The answer that was held whole gives its slot back by this, so the filter has to count as proven first.
             if is_idle && !was_proven {
-                self.tell(WorkerEvent::Filter(FilterNews::Aligned));
+                self.tell(WorkerEvent::Filter(FilterChange::Aligned));
             }
             self.apply_quiet(quiet, now);
         }
@@ -286,7 +286,7 @@ impl RunningWorker {
             return;
         };
         if let Some(ahead) = filter.silence.on_time(now) {
-            self.tell(WorkerEvent::Filter(FilterNews::Silent { ahead }));
+            self.tell(WorkerEvent::Filter(FilterChange::Silent { ahead }));
         }
         self.close_if_last();
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::dispatch::{Assignment, AttemptKey, Due, StopClock, StopReason, Stoppable};
+use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod, StopReason};
 
 /// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
@@ -167,7 +167,7 @@ impl InFlight {
     }
 
     /// The first step that timeouts demand by now, with the id of its attempt.
-    pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<(u64, Due)> {
+    pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<(u64, StopAction)> {
         self.running().find_map(|(entry, clock)| {
             let (at, due) = entry.next(clock, can_ask)?;
             (at <= now).then_some((entry.id, due))
@@ -202,18 +202,18 @@ impl Entry {
     pub(super) fn ask(&mut self, why: StopReason, grace: Duration, now: Instant) {
         let timeouts = self.assignment.job.terms.timeouts;
         if let Some(clock) = &mut self.begun {
-            clock.ask(why, &timeouts, Stoppable::Asked, grace, now);
+            clock.ask(why, &timeouts, StopMethod::Asked, grace, now);
         }
     }
 
     /// The next step that the timeouts of the attempt demand.
-    fn next(&self, clock: &StopClock, can_ask: bool) -> Option<(Instant, Due)> {
-        let stoppable = if can_ask {
-            Stoppable::Asked
+    fn next(&self, clock: &StopClock, can_ask: bool) -> Option<(Instant, StopAction)> {
+        let method = if can_ask {
+            StopMethod::Asked
         } else {
-            Stoppable::Killed
+            StopMethod::Killed
         };
-        clock.next(&self.assignment.job.terms.timeouts, stoppable)
+        clock.next(&self.assignment.job.terms.timeouts, method)
     }
 
     /// Returns how long the attempt has run, or zero if it has not begun.

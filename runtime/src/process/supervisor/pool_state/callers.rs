@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::LeaseRequest;
 use super::super::call::fail_without_worker;
 use super::PoolState;
-use crate::dispatch::{Assignment, AttemptKey, Order, Stop, WorkerNumber};
+use crate::dispatch::{Assignment, AttemptKey, Order, StopRequest, WorkerNumber};
 use crate::outcome::{Class, Failure};
 use crate::process::Lease;
 use crate::worker::event::WorkUpdate;
@@ -193,7 +193,7 @@ impl PoolState {
     }
 
     /// Stops the call of a caller that has gone away.
-    pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey, stop: Stop) {
+    pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey, stop: StopRequest) {
         let place = self.pending.iter().position(|one| one.key() == key);
         if let Some(assignment) = place.and_then(|place| self.pending.remove(place)) {
             let failure = Failure::new(Class::Cancelled, "cancelled before it began");

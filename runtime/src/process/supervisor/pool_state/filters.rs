@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::PoolState;
-use crate::dispatch::{Demand, FilterNews, Order, Report, Retirement, WorkerNumber};
+use crate::dispatch::{Demand, FilterChange, Order, Report, Retirement, WorkerNumber};
 use crate::process::Language;
 
 /// What the filters of a pool were told, and whether a warning was logged for them.
@@ -24,17 +24,17 @@ impl PoolState {
     pub(in crate::process::supervisor) fn filter_changed(
         &mut self,
         number: WorkerNumber,
-        news: FilterNews,
+        change: FilterChange,
         now: Instant,
     ) {
-        self.known_worker(number).filter.learn(news);
-        self.seats.filter_changed(number, news);
+        self.known_worker(number).filter.learn(change);
+        self.seats.filter_changed(number, change);
         self.tell(|kind| Report::Filter {
             kind,
             worker: number,
-            news,
+            change,
         });
-        if matches!(news, FilterNews::Silent { .. }) {
+        if matches!(change, FilterChange::Silent { .. }) {
             self.tell_silent();
         }
         self.hand_out(now);

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
 use super::run_side::{RunSide, tickets};
-use crate::dispatch::{Demand, FilterNews, Offer, Report};
+use crate::dispatch::{Demand, FilterChange, Offer, Report};
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::Exit;
@@ -73,7 +73,7 @@ impl Scene {
     /// The next report of what became of attempts, in words.
     async fn next(&mut self) -> String {
         loop {
-            let report = self.run.reports.news.recv().await.unwrap();
+            let report = self.run.reports.reports.recv().await.unwrap();
             if self.run.notes(&report) {
                 continue;
             }
@@ -120,9 +120,9 @@ impl Scene {
     /// How many items may be sent ahead, as the executor hears it next.
     async fn ahead(&mut self) -> u32 {
         loop {
-            let report = self.run.reports.news.recv().await.unwrap();
+            let report = self.run.reports.reports.recv().await.unwrap();
             if let Report::Filter {
-                news: FilterNews::Silent { ahead },
+                change: FilterChange::Silent { ahead },
                 ..
             } = report
             {

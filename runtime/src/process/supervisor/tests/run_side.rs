@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::fake::job;
 use crate::Error;
 use crate::dispatch::{
-    Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, Reporter, Reports, Stop,
-    WorkerNumber,
+    Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, ReportReceiver, Reporter,
+    StopRequest, WorkerNumber,
 };
 use crate::ids::Ticket;
 use crate::job::Job;
@@ -34,7 +34,7 @@ pub(super) fn tickets(count: usize) -> Vec<Ticket> {
 }
 
 /// Tells a worker to stop an attempt.
-pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: Stop) {
+pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: StopRequest) {
     let order = Order::Stop(AttemptKey::Ticket(ticket), stop);
     offer.link.order(order);
 }
@@ -43,7 +43,7 @@ pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: Stop) {
 pub(super) struct RunSide {
     attachment: Attachment,
     reporter: Reporter,
-    pub(super) reports: Reports,
+    pub(super) reports: ReportReceiver,
     /// The workers that were offered and not withdrawn.
     pub(super) offers: Vec<Offer>,
     pub(super) withdrawn: Vec<WorkerNumber>,
@@ -64,7 +64,7 @@ impl RunSide {
     /// Waits for an offer if there is none.
     pub(super) async fn offered(&mut self) -> Offer {
         while self.offers.is_empty() {
-            let report = self.reports.news.recv().await.unwrap();
+            let report = self.reports.reports.recv().await.unwrap();
             assert!(self.notes(&report), "{report:?}");
         }
         self.offers[0].clone()
@@ -122,7 +122,7 @@ impl RunSide {
     /// The next report about an attempt.
     pub(super) async fn next(&mut self) -> Report {
         loop {
-            let report = self.reports.news.recv().await.unwrap();
+            let report = self.reports.reports.recv().await.unwrap();
             if !self.notes(&report) {
                 return report;
             }

@@ -49,7 +49,7 @@ async fn a_call_under_way_goes_on_and_its_worker_is_offered_to_the_run_afterward
     let mut run = RunSide::attach(&pool).unwrap();
     pass(MOMENT).await;
     assert!(
-        !std::iter::from_fn(|| run.reports.news.try_recv().ok())
+        !std::iter::from_fn(|| run.reports.reports.try_recv().ok())
             .any(|report| matches!(report, Report::Offered { .. }))
     );
     worker.answer(&request).await;
@@ -84,7 +84,7 @@ async fn a_worker_is_offered_to_the_next_run_once_it_has_stopped_what_the_last_o
     ));
     pass(MOMENT).await;
     assert!(
-        !std::iter::from_fn(|| second.reports.news.try_recv().ok())
+        !std::iter::from_fn(|| second.reports.reports.try_recv().ok())
             .any(|report| matches!(report, Report::Offered { .. }))
     );
     let stopped = TaskError::new(TaskError::CANCELLED, "stopped");

@@ -104,7 +104,7 @@ async fn each_run_hears_which_version_a_worker_is() {
     worker.print(hello).await;
     for _ in 0..2 {
         let told = loop {
-            match run.reports.news.recv().await.unwrap() {
+            match run.reports.reports.recv().await.unwrap() {
                 Report::Introduced { version, tasks, .. } => break (version, tasks.is_some()),
                 Report::Worker(_) => {}
                 other => panic!("{other:?}"),

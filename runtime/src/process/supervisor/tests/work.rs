@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::fake::{FakeWorker, config, job, manager, pass, submit};
 use super::run_side::{RunSide, stop, tickets};
-use crate::dispatch::{Report, Stop};
+use crate::dispatch::{Report, StopRequest};
 use crate::os::Exit;
 use crate::outcome::Class;
 use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Size};
@@ -189,7 +189,7 @@ async fn a_killed_attempt_says_that_it_was_cancelled() {
     let ticket = tickets(1)[0];
     run.perform(ticket, false).await;
     let offer = run.offered().await;
-    stop(&offer, ticket, Stop::Kill);
+    stop(&offer, ticket, StopRequest::Kill);
     match run.next().await {
         Report::Ended { result, .. } => assert_eq!(result.unwrap_err().class, Class::Cancelled),
         other => panic!("{other:?}"),
@@ -240,7 +240,7 @@ async fn a_recalled_attempt_that_had_begun_passes_its_slot_to_the_next_one() {
     let first = worker.request().await;
     let second = worker.request().await;
     let third = worker.request().await;
-    stop(&offer, tickets[1], Stop::Recall);
+    stop(&offer, tickets[1], StopRequest::Recall);
     // The worker turns to it before it reads that it is recalled, and stops then.
     worker.answer(&first).await;
     pass(MOMENT).await;
@@ -274,7 +274,7 @@ async fn a_recall_that_comes_too_late_kills_nobody() {
         "{ended:?}"
     );
     let offer = run.offered().await;
-    stop(&offer, tickets[1], Stop::Recall);
+    stop(&offer, tickets[1], StopRequest::Recall);
     pass(Duration::from_mins(1)).await;
     worker.answer(&second).await;
     let ended = run.next().await;

@@ -119,7 +119,7 @@ fn clocks_start_when_an_attempt_begins() {
     jobs.begin_next(later).unwrap();
     assert_eq!(jobs.deadline(true), Some(now + SECOND * 5));
     assert_eq!(jobs.due(true, now + SECOND * 4), None);
-    let due = Some((2, Due::Kill(StopReason::Time(SECOND * 3))));
+    let due = Some((2, StopAction::Kill(StopReason::Time(SECOND * 3))));
     assert_eq!(jobs.due(true, now + SECOND * 5), due);
 }
 
@@ -133,7 +133,10 @@ fn what_is_due_first_and_when() {
     };
     let time = |seconds: u32| StopReason::Time(SECOND * seconds);
     let silence = |seconds: u32| StopReason::Silence(SECOND * seconds);
-    let (ask, kill) = (|why| (1, Due::Ask(why)), |why| (1, Due::Kill(why)));
+    let (ask, kill) = (
+        |why| (1, StopAction::Ask(why)),
+        |why| (1, StopAction::Kill(why)),
+    );
     for (limits, after, can_be_asked, after_else, cannot) in [
         (
             limits(Some(3), None, None),
@@ -231,7 +234,7 @@ fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
         entry.ask(why, SECOND * 10, now + asked);
         assert_eq!(entry.asked(), Some(why));
         let at = jobs.deadline(true).unwrap();
-        assert_eq!(jobs.due(true, at), Some((1, Due::Kill(why))));
+        assert_eq!(jobs.due(true, at), Some((1, StopAction::Kill(why))));
         at - now
     };
     let none = Timeouts::default();

@@ -58,7 +58,7 @@ impl NextStep {
 /// What pulling the source has brought.
 #[derive(Debug)]
 pub(super) enum Arrived {
-    /// A job, which has to be [admitted](Admission::admit).
+    /// A job, which has to be [admitted](Arrivals::admit).
     Job(Arrival),
     /// Nothing, for now or for good.
     Nothing,
@@ -70,13 +70,13 @@ pub(super) enum Arrived {
 ///
 /// Each method that takes a job gives it back with its next step, or keeps it. While the run stops, `refusal` says why no
 /// job is queued any more.
-pub(super) struct Admission {
+pub(super) struct Arrivals {
     intake: Intake,
     resolver: Resolver,
 }
 
-impl Admission {
-    /// Makes an admission of jobs that come by `intake`.
+impl Arrivals {
+    /// Puts the parts together. Jobs come by `intake`.
     pub(super) fn new(intake: Intake, resolver: Resolver) -> Self {
         Self { intake, resolver }
     }

@@ -1,0 +1,195 @@
+//! The state of a run as a value: turns without a loop, and workers that only take down what they are told.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ratchet_ipc::Payload;
+use ratchet_resilience::shutdown::{Grace, Phase, PhaseClock};
+use tokio::sync::mpsc;
+
+use super::owners::{POOL, Scene};
+use super::{SECOND, retrying};
+use crate::dispatch::{Order, Report, WorkerNumber};
+use crate::executor::arrivals::Arrivals;
+use crate::executor::control::{RunControl, StopRules};
+use crate::executor::delivery::Delivery;
+use crate::executor::execution::Execution;
+use crate::executor::intake::Intake;
+use crate::executor::needs::Memory;
+use crate::executor::orchestrator::Orchestrator;
+use crate::executor::order::{Ordering, Outgoing};
+use crate::executor::orders::RunOrder;
+use crate::executor::recording::Recording;
+use crate::executor::resolver::Resolver;
+use crate::executor::reuse::Reuse;
+use crate::executor::source::Source;
+use crate::executor::stop::Stopped;
+use crate::ids::Ticket;
+use crate::job::{Job, Terms};
+use crate::outcome::{Class, Failure, Outcome};
+
+/// A run on one slot and one worker, of which the tests make each turn.
+struct Turns {
+    run: Orchestrator,
+    outcomes: mpsc::Receiver<Arc<Outcome>>,
+    told: mpsc::UnboundedReceiver<Order>,
+    now: Instant,
+}
+
+impl Turns {
+    fn new(jobs: Vec<Job>) -> Self {
+        let mut scene = Scene::new(1, 1);
+        let start = scene.start;
+        let source = Source::list(jobs).unwrap();
+        let (out, outcomes) = mpsc::channel(16);
+        let grace = Grace {
+            draining: SECOND,
+            cancelling: SECOND,
+            killing: SECOND,
+        };
+        let phases = PhaseClock::new(grace).unwrap();
+        let resolver = Resolver::new(scene.kinds, Reuse::new(None));
+        let recording = Recording::start(None).unwrap();
+        let mut run = Orchestrator::new(
+            Arrivals::new(Intake::new(source, Memory::Nothing, 10, start), resolver),
+            Execution::new(scene.dispatcher, scene.retries),
+            Delivery::new(recording, Outgoing::new(Ordering::Completion), out),
+            RunControl::new(phases, StopRules::default(), SECOND),
+            scene.observers,
+            start,
+        );
+        run.begin(start);
+        run.turn();
+        Self {
+            run,
+            outcomes,
+            told: scene.told.remove(0),
+            now: start,
+        }
+    }
+
+    /// Lets a second pass, has the run hear this, and makes a turn.
+    fn after_a_second(&mut self, hear: impl FnOnce(&mut Orchestrator)) {
+        self.now += SECOND;
+        self.run.pass_time(self.now);
+        hear(&mut self.run);
+        self.run.turn();
+    }
+
+    /// The next attempt that the worker was given: its ticket, and the id of its job.
+    fn given(&mut self) -> (Ticket, String) {
+        let told = self.told.try_recv();
+        let Ok(Order::Perform(given)) = told else {
+            panic!("an attempt was to be given to the worker, and it was told {told:?}");
+        };
+        let ticket = given.key().ticket().unwrap();
+        (ticket, given.job.id.to_string())
+    }
+
+    /// What has become of the jobs that have ended since the last time.
+    fn ended(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            ended.push(format!("{} {}", outcome.id, outcome.status()));
+        }
+        ended
+    }
+}
+
+fn task(id: &str) -> Job {
+    Job::task(id, "t", Payload::null())
+}
+
+fn end_of(ticket: Ticket, result: Result<Payload, Box<Failure>>) -> Report {
+    Report::Ended {
+        ticket,
+        result,
+        worker: None,
+        ran: SECOND,
+        next: None,
+        provisional: false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_starts_when_the_one_that_it_needs_has_ended_and_the_run_is_over_after_the_last() {
+    let mut turns = Turns::new(vec![task("a"), task("b").needs(["a"])]);
+    let (first, id) = turns.given();
+    assert_eq!(id, "a");
+    assert!(turns.told.try_recv().is_err(), "b waits for a");
+    turns.after_a_second(|run| run.hear(end_of(first, Ok(Payload::null()))));
+    assert_eq!(turns.ended(), ["a succeeded"]);
+    // What was released in the turn in which a job ended goes on in the next one.
+    turns.run.turn();
+    let (second, id) = turns.given();
+    assert_eq!(id, "b");
+    assert!(!turns.run.is_over());
+    turns.after_a_second(|run| run.hear(end_of(second, Ok(Payload::null()))));
+    assert_eq!(turns.ended(), ["b succeeded"]);
+    assert!(turns.run.is_over());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_is_followed_by_another_one_when_the_timer_says_so() {
+    let terms = Terms {
+        retry: Some(retrying(2)),
+        ..Terms::default()
+    };
+    let mut turns = Turns::new(vec![task("a").terms(terms)]);
+    let failure = || Err(Box::new(Failure::new(Class::Task, "no")));
+    let (ticket, _) = turns.given();
+    turns.after_a_second(|run| run.hear(end_of(ticket, failure())));
+    assert!(turns.told.try_recv().is_err(), "the delay is not over");
+    assert_eq!(turns.run.next_timer(), Some(turns.now + SECOND));
+    turns.after_a_second(|_| {});
+    let (ticket, _) = turns.given();
+    turns.after_a_second(|run| run.hear(end_of(ticket, failure())));
+    assert_eq!(turns.ended(), ["a failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_ends_what_waits_and_gives_up_in_the_end_what_would_not_die() {
+    let mut turns = Turns::new(vec![task("a"), task("b"), task("c").needs(["a"])]);
+    turns.given();
+    turns.after_a_second(|run| run.obey(RunOrder::Stop(Phase::Cancelling)));
+    let mut ended = turns.ended();
+    ended.sort();
+    // `b` was sent ahead, so its worker has to give it back first.
+    assert_eq!(ended, ["c cancelled"]);
+    let (ahead, _) = turns.given();
+    let returned = Report::Returned {
+        ticket: ahead,
+        next: None,
+        withdrawn: false,
+    };
+    turns.after_a_second(|run| run.hear(returned));
+    assert_eq!(turns.ended(), ["b cancelled"]);
+    // Nobody says that `a` has ended: it is killed after a second, and given up after another one.
+    assert!(!turns.run.is_over());
+    turns.after_a_second(|_| {});
+    assert_eq!(turns.ended(), ["a cancelled"]);
+    assert!(turns.run.is_over());
+    assert_eq!(turns.run.finish(0).await, Some(Stopped::Asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_breaks_ends_the_jobs_that_wait_for_it() {
+    let mut turns = Turns::new(vec![task("a"), task("b").needs(["a"])]);
+    let (ticket, _) = turns.given();
+    let withdrawn = Report::Withdrawn {
+        kind: POOL,
+        worker: WorkerNumber(1),
+    };
+    let broken = Report::Broken {
+        kind: POOL,
+        failure: Box::new(Failure::new(Class::Spawn, "it does not start")),
+    };
+    turns.after_a_second(|run| {
+        run.hear(withdrawn);
+        run.hear(end_of(ticket, Ok(Payload::null())));
+    });
+    turns.run.turn();
+    assert_eq!(turns.ended(), ["a succeeded"]);
+    turns.after_a_second(|run| run.hear(broken));
+    assert_eq!(turns.ended(), ["b failed"]);
+}
