@@ -36,10 +36,10 @@ mod keeper;
 mod lifecycle;
 mod manager;
 mod output;
+mod pipes;
 mod platform;
 mod shortage;
 mod start;
-mod stdin_pipe;
 mod terminal;
 
 use async_trait::async_trait;
@@ -50,7 +50,9 @@ pub use descriptors::raise_descriptor_limit;
 pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use groups::suspend_while;
-pub use handle::{ExitNotice, ExitWatch, Pipes, ProcessHandle, ProcessId, ProcessInfo};
+pub use handle::{
+    ExitNotice, ExitWatch, OutputCount, Pipes, ProcessHandle, ProcessId, ProcessInfo, ProcessView,
+};
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};

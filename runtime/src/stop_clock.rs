@@ -75,6 +75,11 @@ impl StopClock {
         }
     }
 
+    /// Returns the time from which it counts.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Returns how long the attempt has run.
     pub(crate) fn ran(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)

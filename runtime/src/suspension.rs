@@ -12,9 +12,13 @@ use tokio::time::sleep;
 /// A timer that rings later than this by so much was held up together with the whole process, which was stopped or starved.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// How long to take in what has ended meanwhile, after such a delay, before any timeout is judged. What a process printed while
-/// this one was stopped lies in pipes that the system reports only now.
-pub(crate) const CATCH_UP: Duration = Duration::from_millis(20);
+/// How long to take in what has ended meanwhile, after such a delay, before closures and jobs that wait are judged by the
+/// clock. For workers and programs no such time is needed: the system is asked whether they have ended.
+pub(crate) const CATCH_UP: Duration = TURN.saturating_mul(TURNS);
+
+/// A wait of this length lets the event loop take a turn, in which it hears of what has come, however starved it is.
+const TURN: Duration = Duration::from_millis(1);
+const TURNS: u32 = 20;
 
 /// The bit that is set while the clock stands still.
 const STANDS: u64 = 1 << 63;
@@ -145,7 +149,10 @@ impl WorkClock {
             sleep(left).await;
         }
         if self.now().saturating_duration_since(time) >= LATE {
-            sleep(CATCH_UP).await;
+            // Not one sleep: it may be over at once if this process is starved or stopped again.
+            for _ in 0..TURNS {
+                sleep(TURN).await;
+            }
         }
     }
 }

@@ -23,7 +23,7 @@
 //! - The [workers](run_worker) crash, are killed, hang, are stopped, flood, talk garbage, leak memory, leave children
 //!   behind, and die in their sleep. Those of one pool load for a moment before they say hello; those of another load for
 //!   so long that they are given work before, and some never say hello. They [note](notes) down when they begin and end.
-//! - The driver disturbs the host: it stops it for longer than attempts may take (SIGSTOP), lets it start no process and
+//! - The driver disturbs the host: it stops it for about as long as attempts may take (SIGSTOP), lets it start no process and
 //!   no thread for a while, and edits the script that one pool of workers runs and that some commands read. Their results
 //!   are cached, and the cache lasts from life to life.
 //! - The [`checker`] knows nothing of the scheduler. Its documentation says what it takes for proven, and where it needs

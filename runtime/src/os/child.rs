@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::io::Interest;
@@ -13,8 +13,8 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::exit::reap;
 use super::group::ProcessGroup;
 use super::handle::Pipes;
+use super::pipes::{LocalView, StdinPipe, StdoutPipe};
 use super::start::{PreparedProcess, Started, Stdin};
-use super::stdin_pipe::{StdinPipe, UnreadStdin};
 use super::{Exit, Keeper, ProcessConfig, groups, terminal};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
@@ -26,7 +26,7 @@ static DROPPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 pub(super) struct Child {
     leader: Pid,
     /// Readable when it has ended.
-    ended: AsyncFd<OwnedFd>,
+    ended: Arc<AsyncFd<OwnedFd>>,
     exit: Option<Exit>,
 }
 
@@ -35,7 +35,7 @@ impl Child {
     pub(super) fn start(
         config: &ProcessConfig,
         keeper: Option<&Keeper>,
-    ) -> io::Result<(Self, ProcessGroup, Pipes, UnreadStdin)> {
+    ) -> io::Result<(Self, ProcessGroup, Pipes, LocalView)> {
         reap_dropped(None);
         let start = groups::begin_start();
         let Started {
@@ -51,27 +51,25 @@ impl Child {
         let watched = || {
             let stdin = process::ChildStdin::from(stdin.ok_or(io::ErrorKind::BrokenPipe)?);
             let stdin = StdinPipe::new(ChildStdin::from_std(stdin)?);
-            let unread = stdin.unread();
-            let pipes: Pipes = (
-                Box::new(stdin),
-                Box::new(ChildStdout::from_std(stdout.into())?),
-                Box::new(ChildStderr::from_std(stderr.into())?),
-            );
+            let stdout = StdoutPipe::new(ChildStdout::from_std(stdout.into())?);
+            let stderr = ChildStderr::from_std(stderr.into())?;
             #[expect(
                 deprecated,
                 reason = "unsound only for types that do not own their descriptor; what replaces it is unsafe to call"
             )]
-            let ended = AsyncFd::with_interest(ended, Interest::READABLE)?;
-            Ok((ended, pipes, unread))
+            let ended = Arc::new(AsyncFd::with_interest(ended, Interest::READABLE)?);
+            let view = LocalView::new(&stdin, &stdout, &ended);
+            let pipes: Pipes = (Box::new(stdin), Box::new(stdout), Box::new(stderr));
+            Ok((ended, pipes, view))
         };
         match watched() {
-            Ok((ended, pipes, unread)) => {
+            Ok((ended, pipes, view)) => {
                 let child = Self {
                     leader,
                     ended,
                     exit: None,
                 };
-                Ok((child, group, pipes, unread))
+                Ok((child, group, pipes, view))
             }
             Err(error) => {
                 // It cannot be watched, so it must not run.

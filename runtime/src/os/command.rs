@@ -296,6 +296,14 @@ impl CommandRun {
                     Some(StopAction::Ask(StopReason::Unwanted))
                 }
             };
+            // This is asked of the system, and after the time was over. So no program that ended in time counts as timed out,
+            // however late it is judged, and whatever its thread has heard of it so far.
+            if self.program.has_ended() {
+                break (&mut self.replied).await.ok();
+            }
+            if self.count_from_start() {
+                continue;
+            }
             match due {
                 Some(StopAction::Ask(why)) => self.ask(why),
                 Some(StopAction::Kill(why)) => {
@@ -347,6 +355,17 @@ impl CommandRun {
         })
     }
 
+    /// Lets the clock count from the start of the program, which may have waited for a thread or a processor. Returns whether
+    /// that moved the clock.
+    fn count_from_start(&mut self) -> bool {
+        let began = self
+            .program
+            .began()
+            .filter(|began| *began > self.clock.started() && self.clock.asked().is_none());
+        self.clock = began.map_or(self.clock, StopClock::new);
+        began.is_some()
+    }
+
     /// Asks it to end, and sees that it is killed when the grace is over.
     fn ask(&mut self, why: StopReason) {
         self.stopped.get_or_insert(why.into());
@@ -367,6 +386,10 @@ impl Drop for CommandRun {
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
     use super::*;
     use crate::os::Stream;
@@ -395,5 +418,76 @@ mod tests {
         assert!(!end.is_success());
         assert_eq!(end.ended.ending, Ending::Killed);
         assert!(end.ended.survivors.is_empty(), "{:?}", end.ended);
+    }
+
+    /// Holds up the thread of a program that prints its process id, from when the program has ended.
+    struct Slow {
+        has_ended: Mutex<Option<oneshot::Sender<()>>>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl OutputSink for Slow {
+        fn receive(&self, _: Stream, bytes: &[u8]) -> ControlFlow<()> {
+            let number = std::str::from_utf8(bytes).unwrap().trim().parse().unwrap();
+            let program = Pid::from_raw(number).unwrap();
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(program), options).unwrap();
+            let has_ended = self.has_ended.lock().unwrap().take().unwrap();
+            has_ended.send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// What becomes of a program that has ended by itself, of which nobody has heard when `meanwhile` happens.
+    async fn end_unheard(limits: CommandLimits, meanwhile: impl FnOnce(&CancellationToken)) {
+        let (tell_ended, has_ended) = oneshot::channel();
+        let (let_go_on, go_on) = mpsc::channel();
+        let sink = Slow {
+            has_ended: Mutex::new(Some(tell_ended)),
+            go_on: Mutex::new(go_on),
+        };
+        let cancel = CancellationToken::new();
+        let run = tokio::spawn({
+            let (config, cancel) = (
+                ProcessConfig::new("sh").args(["-c", "echo $$"]),
+                cancel.clone(),
+            );
+            async move {
+                let runner = CommandRunner::new(None);
+                runner
+                    .run_into(&config, limits, &cancel, Arc::new(sink))
+                    .await
+            }
+        });
+        has_ended.await.unwrap();
+        tokio::time::pause();
+        meanwhile(&cancel);
+        // Longer than any limit and any patience with a program that was killed.
+        tokio::time::sleep(Duration::from_hours(2)).await;
+        assert!(!run.is_finished());
+        tokio::time::resume();
+        let_go_on.send(()).unwrap();
+        let end = run.await.unwrap().unwrap();
+        assert!(end.is_success(), "{end:?}");
+        assert_eq!(end.ended.ending, Ending::ByItself);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ended_in_time_has_not_timed_out_however_late_that_is_heard() {
+        let hour = Some(Duration::from_hours(1));
+        for (soft, hard) in [(hour, None), (None, hour)] {
+            let limits = CommandLimits {
+                soft,
+                hard,
+                ..CommandLimits::default()
+            };
+            end_unheard(limits, |_| {}).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_has_ended_is_not_cancelled() {
+        end_unheard(CommandLimits::default(), CancellationToken::cancel).await;
     }
 }

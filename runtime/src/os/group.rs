@@ -64,6 +64,11 @@ impl ProcessGroup {
         test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
     }
 
+    /// The process that leads it.
+    pub(super) fn leader(&self) -> Pid {
+        self.leader
+    }
+
     /// The number of its leader, and its own.
     pub(super) fn number(&self) -> u32 {
         self.leader.as_raw_nonzero().get().unsigned_abs()

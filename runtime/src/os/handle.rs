@@ -43,12 +43,38 @@ pub struct ProcessHandle {
     id: ProcessId,
     system_id: Option<u32>,
     pipes: Option<Pipes>,
-    unread: Option<UnreadInput>,
+    view: Option<Box<dyn ProcessView>>,
     exit: ExitWatch,
 }
 
-/// Tells how many bytes of a process's stdin it has not read yet, as far as that is known.
-pub(super) type UnreadInput = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+/// What the operating system knows of a process at this moment, whether or not anybody in this process was told.
+///
+/// After this process was stopped or starved, its timers can ring before its event loop hears what has happened
+/// meanwhile. So whoever is about to judge an attempt by the clock asks here first, and takes in what has come.
+pub trait ProcessView: Send + Sync {
+    /// How many bytes lie in the pipe to its stdin that the process has not read yet.
+    ///
+    /// Nothing if that is not known, for example once the pipe is closed.
+    fn unread_input(&self) -> Option<u64>;
+
+    /// How much the process has printed to its stdout by now.
+    ///
+    /// What is printed by now can be read afterwards without waiting. Nothing if that is not known, for example once the
+    /// pipe is closed.
+    fn output(&self) -> Option<OutputCount>;
+
+    /// Whether the process has ended, even if its [`ExitWatch`] does not say so yet.
+    fn has_ended(&self) -> bool;
+}
+
+/// How many bytes a process has printed to its stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputCount {
+    /// How many bytes the process has printed so far.
+    pub printed: u64,
+    /// How many of them have been read.
+    pub read: u64,
+}
 
 /// The ends of a process's pipes: its stdin, its stdout and its stderr.
 pub type Pipes = (
@@ -64,7 +90,7 @@ impl ProcessHandle {
             id,
             system_id: None,
             pipes: Some(pipes),
-            unread: None,
+            view: None,
             exit,
         }
     }
@@ -86,26 +112,16 @@ impl ProcessHandle {
         self.system_id
     }
 
-    /// Sets the function that tells how much of its stdin the process has not read yet.
+    /// Sets the view of the process that the operating system has.
     #[must_use]
-    pub fn with_unread_input(
-        mut self,
-        unread: impl Fn() -> Option<u64> + Send + Sync + 'static,
-    ) -> Self {
-        self.unread = Some(Box::new(unread));
+    pub fn with_view(mut self, view: impl ProcessView + 'static) -> Self {
+        self.view = Some(Box::new(view));
         self
     }
 
-    /// Whether it can be known what of its stdin the process has not read yet.
-    pub fn knows_unread_input(&self) -> bool {
-        self.unread.is_some()
-    }
-
-    /// How many bytes lie in the pipe to its stdin that the process has not read yet.
-    ///
-    /// Nothing if that is not known, for example once the pipe is closed.
-    pub fn unread_input(&self) -> Option<u64> {
-        self.unread.as_ref()?()
+    /// The view of the process that the operating system has, if the process is one that can be looked at.
+    pub fn view(&self) -> Option<&dyn ProcessView> {
+        self.view.as_deref()
     }
 
     /// Takes the pipes to stdin, stdout and stderr. Only the first call gets them.

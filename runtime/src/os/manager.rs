@@ -170,7 +170,7 @@ impl Actor {
     }
 
     fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
-        let (child, group, pipes, unread) = Child::start(config, self.keeper.as_ref())
+        let (child, group, pipes, view) = Child::start(config, self.keeper.as_ref())
             .map_err(|source| ProcessError::spawn(config, source))?;
         let system_id = group.number();
         let id = ProcessId::new(self.next);
@@ -190,7 +190,7 @@ impl Actor {
         });
         Ok(ProcessHandle::new(id, pipes, exit)
             .with_system_id(system_id)
-            .with_unread_input(move || unread.bytes()))
+            .with_view(view))
     }
 
     fn terminate(&self, id: ProcessId, grace: Duration) {

@@ -19,7 +19,7 @@ mod introduction;
 mod silence;
 mod stderr;
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ use crate::dispatch::{
 };
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
-use crate::os::{ExitWatch, ProcessHandle, ProcessManager};
-use crate::suspension::{CATCH_UP, LATE, working_now};
+use crate::os::{ExitWatch, OutputCount, ProcessHandle, ProcessManager, ProcessView};
+use crate::suspension::working_now;
 use crate::worker::config::{Language, PoolConfig};
 
 /// How many orders are taken from the channel at once. Their requests leave in one write.
@@ -170,8 +170,8 @@ struct RunningWorker {
     told_busy: bool,
     /// How many jobs are left until the supervisor replaces the worker.
     jobs_left: Option<u64>,
-    /// Until then no deadline is judged: this process was stopped, and what the worker did meanwhile is read first.
-    catching_up: Option<Instant>,
+    /// The worker's process has ended, and its exit is not reported yet. No deadline matters any more.
+    awaits_exit: bool,
     /// When the last attempt ended. What the worker does is busy time from then on.
     ended_at: Instant,
     open_ping: Option<Ping>,
@@ -258,7 +258,7 @@ impl RunningWorker {
             filter: Filter::of(&config),
             update: WorkUpdate::default(),
             told_busy: false,
-            catching_up: None,
+            awaits_exit: false,
             jobs_left: connection.max_jobs,
             ended_at: now,
             open_ping: None,
@@ -307,12 +307,7 @@ impl RunningWorker {
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
                 }
-                () = ring(&mut alarm, deadline) => {
-                    let now = now();
-                    if self.may_judge(deadline, now) {
-                        self.on_time(now).await;
-                    }
-                }
+                () = ring(&mut alarm, deadline) => self.judge(now()).await,
             }
             self.exit_if_done().await;
             self.send_update();
@@ -327,29 +322,68 @@ impl RunningWorker {
             self.stderr.stream(&self.name, self.jobs.oldest());
         }
         let now = now();
-        if deadline.is_some_and(|at| at <= now) && self.may_judge(deadline, now) {
+        if deadline.is_some_and(|at| at <= now) {
+            self.judge(now).await;
+        }
+    }
+
+    /// Does what is due at this time, after everything that had happened by then is taken in.
+    ///
+    /// The order makes it right, however late this is called: `now` is read first, then the system is asked what the worker
+    /// has printed and whether it has ended, and only what is not answered by that is judged, as of `now`. It does not
+    /// matter what the event loop has heard so far. It can ring a timer before it reports what lies in a pipe, when this
+    /// process was stopped or starved.
+    async fn judge(&mut self, now: Instant) {
+        if self.has_ended() {
+            // Its exit is about to be reported. What it has printed is read then, and counts.
+            self.awaits_exit = true;
+            return;
+        }
+        self.read_printed().await;
+        // An answer may have moved the deadline away.
+        if self.deadline().is_some_and(|at| at <= now) {
             self.on_time(now).await;
         }
     }
 
-    /// Whether deadlines may be judged now. If a timer rang much too late, this process was stopped: then the answers that lie
-    /// in the pipes are read first, for [`CATCH_UP`], so that no attempt that has ended counts as timed out.
-    fn may_judge(&mut self, deadline: Option<Instant>, now: Instant) -> bool {
-        let is_late = deadline.is_some_and(|at| now.saturating_duration_since(at) >= LATE);
-        let is_over = self.catching_up.is_some_and(|until| until <= now);
-        if is_late && !is_over {
-            self.catching_up = self.catching_up.or(now.checked_add(CATCH_UP));
-            return false;
+    fn has_ended(&self) -> bool {
+        self.exit.ended().is_some() || self.process.view().is_some_and(ProcessView::has_ended)
+    }
+
+    /// Handles all that the worker has printed by now.
+    async fn read_printed(&mut self) {
+        let output = |process: &ProcessHandle| process.view().and_then(ProcessView::output);
+        let Some(OutputCount { printed, mut read }) = output(&self.process) else {
+            return;
+        };
+        // A write that could not be finished at once may have read meanwhile.
+        if let Some(incoming) = self.transport.try_receive() {
+            self.take_all(Ok(incoming)).await;
         }
-        self.catching_up = None;
-        true
+        // No more than what is printed by now: a worker that prints without a pause must meet its deadlines.
+        while read < printed && !self.is_output_closed {
+            let incoming = tokio::select! {
+                biased;
+                incoming = self.transport.receive() => Some(incoming),
+                () = ready(()) => None,
+            };
+            let is_nothing = incoming.is_none();
+            if let Some(incoming) = incoming {
+                self.take_all(incoming).await;
+            }
+            let Some(count) = output(&self.process) else {
+                return;
+            };
+            if is_nothing && count.read == read {
+                // It asks more than it takes answers to, and is not read until it does.
+                return;
+            }
+            read = count.read;
+        }
     }
 
     /// The earliest time at which something is due by the clock.
     fn deadline(&self) -> Option<Instant> {
-        if self.catching_up.is_some() {
-            return self.catching_up;
-        }
         let leaving = match self.exit_stage {
             ExitStage::InputClosed(at) => Some(at),
             ExitStage::Working | ExitStage::AfterWork(_) | ExitStage::Terminated => None,
@@ -369,7 +403,7 @@ impl RunningWorker {
         .into_iter()
         .flatten()
         .min()
-        .filter(|_| !self.is_killed)
+        .filter(|_| !self.is_killed && !self.awaits_exit)
     }
 
     /// When to look at the filter. Once its stdin is closed, the end of its output tells all there is to know.
@@ -529,7 +563,8 @@ impl RunningWorker {
 
     /// Checks whether the worker has read all that it was sent. Only this shows that a worker without a hello is ready.
     fn check_proof(&mut self, now: Instant) {
-        let all_read = self.transport.unsent_bytes() == 0 && self.process.unread_input() == Some(0);
+        let all_read = self.transport.unsent_bytes() == 0
+            && self.process.view().and_then(ProcessView::unread_input) == Some(0);
         if all_read {
             self.prove();
         } else {

@@ -26,7 +26,7 @@
 //! did not begin before, so for rates that moment counts where it is later than the grant.
 //!
 //! **What was answered in time.** A worker notes that its answer is on its way when the call that wrote it has returned.
-//! If that was well before the attempt's timeout, it has to be the job's result, whatever happened to the host meanwhile.
+//! If that was before the attempt's timeout, it has to be the job's result, whatever happened to the host meanwhile.
 //!
 //! **Failures.** A job may fail only if as many attempts as are charged to it began and did not do well.
 //!
@@ -37,9 +37,9 @@
 //!
 //! **Tolerance.** All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all processors), every
 //! comparison goes by what is certain, and that a worker notes a start later than the scheduler granted it is in the
-//! window's lower end. So there is none, but for answers in time: a host that is late by less than a tenth of a second
-//! judges without a second look, so an answer has to be there 200 ms before its timeout. What this costs is sharpness,
-//! and the report says how much: the time that lies between the earliest moment for a grant and the start.
+//! window's lower end. So there is none, but for commands: one is done when its process has ended, which it cannot note,
+//! so its result has to be printed 200 ms before its timeout. What this costs is sharpness, and the report says how
+//! much: the time that lies between the earliest moment for a grant and the start.
 //!
 //! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
 //! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in

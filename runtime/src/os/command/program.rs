@@ -4,10 +4,10 @@ use std::io::{self, PipeReader, Read};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 
 use crate::os::exit::reap;
@@ -60,10 +60,14 @@ pub(super) struct Program(Mutex<State>);
 struct State {
     /// The group while the program runs.
     group: Option<ProcessGroup>,
+    /// When the program was started, by the clock of work.
+    began: Option<Instant>,
     /// The program was asked to end. If it has not started yet, it gets the signal at its start.
     asked: bool,
     /// The program was killed. If it has not started yet, it is not started, or is killed at its start.
     killed: bool,
+    /// The program has ended and was reaped.
+    reaped: bool,
 }
 
 impl Program {
@@ -92,6 +96,18 @@ impl Program {
         self.with(|state| state.group.as_ref().map(ProcessGroup::number))
     }
 
+    /// Whether the program has ended, even if its thread has not noticed yet.
+    pub(super) fn has_ended(&self) -> bool {
+        self.with(|state| {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            // It is not reaped, so its number is still its own.
+            let has_ended = |group: &ProcessGroup| {
+                matches!(waitid(WaitId::Pid(group.leader()), options), Ok(Some(_)))
+            };
+            state.reaped || state.group.as_ref().is_some_and(has_ended)
+        })
+    }
+
     fn is_killed(&self) -> bool {
         self.with(|state| state.killed)
     }
@@ -105,13 +121,20 @@ impl Program {
                 group.terminate();
             }
             state.group = Some(group);
+            state.began = Some(working_now());
         });
+    }
+
+    /// When the program was started, by the clock of work.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.with(|state| state.began)
     }
 
     /// Reaps a child that has ended.
     fn reap(&self, child: Pid) -> Reaped {
         self.with(|state| {
             let exit = reap(child);
+            state.reaped = true;
             let left = state.group.take().and_then(ProcessGroup::unless_empty);
             Reaped {
                 exit,

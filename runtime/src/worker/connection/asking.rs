@@ -31,7 +31,7 @@ impl RunningWorker {
         if self.jobs.is_empty() {
             self.ended_at = now;
         }
-        if !self.is_proven && self.check_proof_at.is_none() && self.process.knows_unread_input() {
+        if !self.is_proven && self.check_proof_at.is_none() && self.process.view().is_some() {
             self.check_proof_at = now.checked_add(super::PROOF_CHECK_INTERVAL);
         }
         self.jobs.push(assignment, now);

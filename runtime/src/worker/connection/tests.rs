@@ -1,16 +1,25 @@
 //! Workers that speak a dialect which no pool is configured with.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ratchet_ipc::{Decoded, HandshakeKind, IpcError, IpcMessage, Payload, Response};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, DuplexStream, ReadBuf, duplex,
+};
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::dispatch::ReplyTo;
-use crate::job::Job;
+use crate::job::{Job, Terms, Timeouts};
 use crate::mock::MockProcessManager;
-use crate::process::{ProcessConfig, ProcessId};
+use crate::outcome::Class;
+use crate::process::{Ended, Ending, Exit, ExitNotice, ProcessConfig, ProcessId};
+use crate::worker::Reply;
 
 /// A dialect with a handshake of its own (`hi`, `go`) and a question that it answers by itself.
 struct Telegraph;
@@ -58,6 +67,72 @@ struct Played {
     stdout: DuplexStream,
     events: mpsc::UnboundedReceiver<(u64, WorkerEvent)>,
     orders: mpsc::UnboundedSender<Order>,
+    system: Arc<System>,
+    /// Dropping it is the end of the process.
+    notice: Arc<Mutex<Option<ExitNotice>>>,
+}
+
+/// What the system knows of a worker, and the event loop does not hear.
+#[derive(Default)]
+struct System {
+    /// The event loop is told nothing of what the worker prints.
+    is_deaf: AtomicBool,
+    /// The worker prints without a pause until it is killed.
+    is_endless: AtomicBool,
+    printed: AtomicU64,
+    read: AtomicU64,
+    /// How much the system has shown to have been printed.
+    shown: AtomicU64,
+    has_ended: AtomicBool,
+}
+
+impl ProcessView for Arc<System> {
+    fn unread_input(&self) -> Option<u64> {
+        None
+    }
+
+    fn output(&self) -> Option<OutputCount> {
+        let mut printed = self.printed.load(Ordering::SeqCst);
+        if self.is_endless.load(Ordering::SeqCst) {
+            printed = self.read.load(Ordering::SeqCst) + 1000;
+        }
+        self.shown.store(printed, Ordering::SeqCst);
+        let read = self.read.load(Ordering::SeqCst);
+        Some(OutputCount { printed, read })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+}
+
+/// The stdout of a worker. Like a pipe that the event loop watches, it is read only after the event loop has told that
+/// there is something, or the system has shown it.
+struct Watched(DuplexStream, Arc<System>);
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self(pipe, system) = self.get_mut();
+        let read = system.read.load(Ordering::SeqCst);
+        let is_shown = read < system.shown.load(Ordering::SeqCst);
+        if system.is_deaf.load(Ordering::SeqCst) && !is_shown {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let polled = if system.is_endless.load(Ordering::SeqCst) {
+            buffer.put_slice(b"noise\n");
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(pipe).poll_read(cx, buffer)
+        };
+        let bytes = (buffer.filled().len() - before) as u64;
+        system.read.fetch_add(bytes, Ordering::SeqCst);
+        polled
+    }
 }
 
 impl Played {
@@ -65,21 +140,24 @@ impl Played {
         let (worker_stdin, host_writer) = duplex(1 << 10);
         let (host_reader, stdout) = duplex(1 << 10);
         let (host_stderr, _) = duplex(1);
+        let system = Arc::<System>::default();
         let (notice, exit) = ExitWatch::channel();
         let pipes: crate::process::Pipes = (
             Box::new(host_writer),
-            Box::new(host_reader),
+            Box::new(Watched(host_reader, Arc::clone(&system))),
             Box::new(host_stderr),
         );
         let handle = ProcessHandle::new(ProcessId::new(1), pipes, exit);
+        let handle = handle.with_view(Arc::clone(&system));
         let mut manager = MockProcessManager::new();
         manager
             .expect_spawn_process()
             .return_once(move |_| Ok(handle));
-        // Dropping the notice is the end of the process.
-        let mut notice = Some(notice);
+        let notice = Arc::new(Mutex::new(Some(notice)));
+        let (known, to_end) = (Arc::clone(&notice), Arc::clone(&system));
         manager.expect_terminate_process().returning(move |_, _| {
-            notice.take();
+            to_end.is_endless.store(false, Ordering::SeqCst);
+            known.lock().unwrap().take();
             Ok(())
         });
         let (event_sender, events) = mpsc::unbounded_channel();
@@ -103,7 +181,37 @@ impl Played {
             stdout,
             events,
             orders,
+            system,
+            notice,
         }
+    }
+
+    /// Goes through the handshake.
+    async fn introduce(&mut self) {
+        assert!(matches!(self.event().await, WorkerEvent::Started { .. }));
+        assert_eq!(self.line().await, "hi\n");
+        self.print("hi\n").await;
+        assert_eq!(self.line().await, "go\n");
+    }
+
+    /// Is given an attempt, and reads the request. Returns its id and where the answer comes out.
+    async fn asked(&mut self, timeouts: Timeouts) -> (String, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::task("a", "t", Payload::from_text("x"));
+        let assignment = Assignment {
+            job: Arc::new(job.terms(Terms {
+                timeouts,
+                ..Terms::default()
+            })),
+            attempt: 1,
+            ahead: false,
+            reply: ReplyTo::Caller { call: 1, reply },
+        };
+        self.orders.send(Order::Perform(assignment)).unwrap();
+        let request = self.line().await;
+        let (id, input) = request.split_once(' ').unwrap();
+        assert_eq!(input, "\"x\"\n");
+        (id.to_owned(), answer)
     }
 
     async fn line(&mut self) -> String {
@@ -113,6 +221,8 @@ impl Played {
     }
 
     async fn print(&mut self, line: &str) {
+        let bytes = line.len() as u64;
+        self.system.printed.fetch_add(bytes, Ordering::SeqCst);
         self.stdout.write_all(line.as_bytes()).await.unwrap();
     }
 
@@ -140,17 +250,7 @@ async fn a_worker_is_ready_when_the_session_of_its_dialect_says_so() {
         "{ready:?}"
     );
 
-    let (reply, answer) = oneshot::channel();
-    let assignment = Assignment {
-        job: Arc::new(Job::task("a", "t", Payload::from_text("x"))),
-        attempt: 1,
-        ahead: false,
-        reply: ReplyTo::Caller { call: 1, reply },
-    };
-    worker.orders.send(Order::Perform(assignment)).unwrap();
-    let request = worker.line().await;
-    let (id, input) = request.split_once(' ').unwrap();
-    assert_eq!(input, "\"x\"\n");
+    let (id, answer) = worker.asked(Timeouts::default()).await;
     worker.print(&format!("are you there?\n{id} 42\n")).await;
     let answer = answer.await.unwrap();
     assert_eq!(answer.result.unwrap().as_str(), "42");
@@ -184,4 +284,52 @@ async fn a_worker_whose_session_never_says_that_it_is_ready_is_killed_in_time() 
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_in_time_has_not_timed_out_however_late_that_is_heard() {
+    // By just enough, and by much.
+    for late in [
+        Duration::ZERO,
+        Duration::from_millis(50),
+        Duration::from_hours(1),
+    ] {
+        let mut worker = Played::start();
+        worker.introduce().await;
+        let (id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
+        worker.system.is_deaf.store(true, Ordering::SeqCst);
+        worker.print(&format!("{id} 42\n")).await;
+        tokio::time::advance(Duration::from_secs(9) + late).await;
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.result.unwrap().as_str(), "42");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_prints_without_a_pause_meets_its_deadlines() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (_id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
+    worker.system.is_endless.store(true, Ordering::SeqCst);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.result.unwrap_err().class, Class::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ended_in_time_has_crashed_however_late_that_is_heard() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (_id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
+    worker.system.has_ended.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let notice = worker.notice.lock().unwrap().take().unwrap();
+    notice.send(Ended {
+        exit: Exit::Code(3),
+        ending: Ending::ByItself,
+        left_behind: false,
+        survivors: Vec::new(),
+    });
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.result.unwrap_err().class, Class::Crash);
 }

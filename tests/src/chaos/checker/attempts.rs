@@ -25,6 +25,8 @@ pub(super) struct Attempt {
     pub(super) content: u32,
     /// That the host let it begin; unknown if it may have been sent ahead.
     pub(super) granted: Option<Grant>,
+    /// Its timeout did not count from before then: from its grant, or from when its worker was free if it was sent ahead.
+    pub(super) timed_from: u64,
     /// When it had begun.
     pub(super) start: u64,
     /// Until when it ran, at least.
@@ -42,20 +44,19 @@ impl Attempt {
 
     /// Whether its answer was there so early that it must not be taken for late.
     pub(super) fn is_in_time(&self) -> bool {
-        // Its clock starts when it is granted; or, sent ahead, when it begins.
-        let began = self.granted.map_or(self.start, |grant| grant.from);
-        let limit = self.spec.performer.hard_timeout();
-        let limit = limit.saturating_sub(SECOND_LOOK);
+        let mut limit = self.spec.performer.hard_timeout();
+        if self.spec.performer.is_command() {
+            limit = limit.saturating_sub(EXIT_TIME);
+        }
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         self.answered
-            .is_some_and(|answered| answered < began.saturating_add(limit))
+            .is_some_and(|answered| answered < self.timed_from.saturating_add(limit))
     }
 }
 
-/// How long before its timeout an answer has to be there to be in time for certain. A host that was stopped looks at what
-/// has come before it judges, but not one that is late by less than a tenth of a second; and that it was stopped at the
-/// wrong moment for so long is no fault.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
+/// How long before its timeout a command has to have printed its result to be in time for certain. What counts is the end of
+/// its process, which it cannot note. A worker's answer counts from when it was written, so it needs no such time.
+const EXIT_TIME: Duration = Duration::from_millis(200);
 
 /// How an attempt ended, as its worker saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,11 +161,10 @@ fn follow(
             }
             let spec = evidence.specs.get(job as usize);
             let spec = *spec.ok_or("there is no such job")?;
-            let granted = if grants::may_go_ahead(evidence, note.life, &spec) {
-                None
-            } else {
-                grants.before(note.life, job, note.at)
-            };
+            let grant = grants.before(note.life, job, note.at);
+            let may_go_ahead = grants::may_go_ahead(evidence, note.life, &spec);
+            let granted = grant.filter(|_| !may_go_ahead);
+            let sent_from = if may_go_ahead { worker.free } else { u64::MAX };
             let number = if spec.performer.is_command() {
                 // A command does not know which attempt it is; no two of a job run at once.
                 let count = commands.entry((note.life, job)).or_default();
@@ -183,6 +183,7 @@ fn follow(
                 ready: worker.ready,
                 content: worker.content,
                 granted,
+                timed_from: grant.map_or(worker.free, |grant| grant.from.min(sent_from)),
                 start: note.at,
                 until: note.at,
                 answered: None,

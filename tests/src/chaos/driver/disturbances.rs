@@ -25,8 +25,8 @@ const BETWEEN_EDITS: Span = [200, 600];
 const BEFORE_STOP: Span = [200, 600];
 const BETWEEN_STOPS: Span = [500, 3000];
 
-/// How long a host is stopped: longer than attempts may take.
-const STOP: Span = [600, 900];
+/// How long a host is stopped: about as long as attempts may take, so that their timeouts are over by little or by much.
+const STOP: Span = [300, 900];
 
 /// How long a life goes on before the first shortage, and between one and the next.
 const BEFORE_SHORTAGE: Span = [200, 700];

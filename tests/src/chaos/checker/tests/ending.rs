@@ -132,8 +132,11 @@ fn a_job_fails_only_after_attempts_that_began_and_failed() {
 
 #[test]
 fn what_was_answered_in_time_is_the_result() {
-    let answered = |at: u64, outcome: Option<Option<u64>>| {
-        let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
+    let answered_by = |performer: Performer, at: u64, outcome: Option<Option<u64>>| {
+        let mut evidence = evidence(&[JobSpec {
+            performer,
+            ..spec(Claim::Nothing, &[])
+        }]);
         evidence.worker(8, 0, Fact::Born);
         evidence.worker(8, 1, Fact::Starts(0, 1));
         evidence.worker(8, at, Fact::Done(0, 1));
@@ -149,10 +152,16 @@ fn what_was_answered_in_time_is_the_result() {
         }
         evidence.broken()
     };
+    let answered = |at, outcome| answered_by(Performer::Swift, at, outcome);
     assert_eq!(answered(2, None), []);
     assert_eq!(answered(2, Some(Some(502))), [Rule::Late]);
-    // It may have been late.
-    assert_eq!(answered(400, Some(Some(900))), []);
+    assert_eq!(answered(499, Some(Some(999))), [Rule::Late]);
+    // It was late.
+    assert_eq!(answered(501, Some(Some(1001))), []);
+    // A command has to end as well.
+    let by_command = |at, outcome| answered_by(Performer::Command, at, outcome);
+    assert_eq!(by_command(299, Some(Some(799))), [Rule::Late]);
+    assert_eq!(by_command(301, Some(Some(801))), []);
 }
 
 /// What a job of this performer got from the cache, which a worker or a command computed by this content. The script

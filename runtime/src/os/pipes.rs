@@ -1,0 +1,202 @@
+//! The pipes to and from a process, and what the system knows of them and of the process at this moment.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::process::{ChildStdin, ChildStdout};
+
+use super::handle::{OutputCount, ProcessView};
+
+/// The writing end of the pipe to the stdin of a process.
+pub(super) struct StdinPipe(Arc<Mutex<ChildStdin>>);
+
+/// The reading end of the pipe from the stdout of a process.
+pub(super) struct StdoutPipe(Arc<Mutex<Stdout>>);
+
+struct Stdout {
+    pipe: ChildStdout,
+    /// How many bytes have been read.
+    read: u64,
+    /// How many bytes the process had printed when [`ProcessView::output`] was last asked.
+    printed: u64,
+}
+
+/// The view of a process of this system. It keeps no pipe open, or the process would never read the end of its stdin.
+pub(super) struct LocalView {
+    stdin: Weak<Mutex<ChildStdin>>,
+    stdout: Weak<Mutex<Stdout>>,
+    /// Readable when the process has ended. It is gone once the process is reaped.
+    ended: Weak<AsyncFd<OwnedFd>>,
+}
+
+impl LocalView {
+    pub(super) fn new(
+        stdin: &StdinPipe,
+        stdout: &StdoutPipe,
+        ended: &Arc<AsyncFd<OwnedFd>>,
+    ) -> Self {
+        Self {
+            stdin: Arc::downgrade(&stdin.0),
+            stdout: Arc::downgrade(&stdout.0),
+            ended: Arc::downgrade(ended),
+        }
+    }
+}
+
+impl ProcessView for LocalView {
+    fn unread_input(&self) -> Option<u64> {
+        let stdin = self.stdin.upgrade()?;
+        // The system counts what lies in a pipe at either end of it.
+        rustix::io::ioctl_fionread(&*lock(&stdin)).ok()
+    }
+
+    fn output(&self) -> Option<OutputCount> {
+        let stdout = self.stdout.upgrade()?;
+        let mut stdout = lock(&stdout);
+        let unread = rustix::io::ioctl_fionread(&stdout.pipe).ok()?;
+        stdout.printed = stdout.read + unread;
+        Some(OutputCount {
+            printed: stdout.printed,
+            read: stdout.read,
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        let Some(ended) = self.ended.upgrade() else {
+            return true;
+        };
+        let mut polled = [PollFd::new(ended.get_ref(), PollFlags::IN)];
+        // An error says nothing, and whoever asks will ask again.
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Each use of a pipe leaves it whole, and a look at it takes a system call at most.
+fn lock<T>(pipe: &Mutex<T>) -> MutexGuard<'_, T> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StdinPipe {
+    pub(super) fn new(stdin: ChildStdin) -> Self {
+        Self(Arc::new(Mutex::new(stdin)))
+    }
+}
+
+impl AsyncWrite for StdinPipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *lock(&self.0)).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *lock(&self.0)).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        lock(&self.0).is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.0)).poll_shutdown(cx)
+    }
+}
+
+impl StdoutPipe {
+    pub(super) fn new(pipe: ChildStdout) -> Self {
+        Self(Arc::new(Mutex::new(Stdout {
+            pipe,
+            read: 0,
+            printed: 0,
+        })))
+    }
+}
+
+impl AsyncRead for StdoutPipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut stdout = lock(&self.0);
+        let before = buffer.filled().len();
+        // The system has shown these bytes. The event loop may not know of them yet, and would not even try to read.
+        while stdout.read < stdout.printed && buffer.remaining() > 0 {
+            match rustix::io::read(&stdout.pipe, buffer.initialize_unfilled()) {
+                Ok(bytes) => {
+                    buffer.advance(bytes);
+                    stdout.read += bytes as u64;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        ready!(Pin::new(&mut stdout.pipe).poll_read(cx, buffer))?;
+        stdout.read += (buffer.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::child::Child;
+    use super::super::{ProcessConfig, ProcessView};
+
+    /// Waits without a turn of the event loop, so that it hears of nothing.
+    fn block_until(holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_process_has_printed_can_be_read_and_its_end_be_seen_before_the_event_loop_knows()
+     {
+        let script = "printf he; read line; printf llo; exec sleep 600";
+        let config = ProcessConfig::new("sh").args(["-c", script]);
+        let (_child, group, (mut stdin, mut stdout, _stderr), view) =
+            Child::start(&config, None).unwrap();
+        let mut read = [0; 9];
+        assert_eq!(stdout.read(&mut read).await.unwrap(), 2);
+        // The event loop has found the pipe empty, and the rest is printed when it does not look any more.
+        stdin.write_all(b"go\n").await.unwrap();
+        block_until(|| view.output().unwrap().printed == 5);
+        assert_eq!(view.output().unwrap().read, 2);
+        assert!(!view.has_ended());
+        let bytes = tokio::select! {
+            biased;
+            bytes = stdout.read(&mut read) => bytes.unwrap(),
+            () = std::future::ready(()) => 0,
+        };
+        assert_eq!(&read[..bytes], b"llo");
+        assert_eq!(view.output().unwrap().read, 5);
+        group.kill();
+        block_until(|| view.has_ended());
+    }
+}
