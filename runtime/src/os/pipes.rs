@@ -159,19 +159,20 @@ impl AsyncRead for StdoutPipe {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
 
     use super::super::child::Child;
     use super::super::{ProcessConfig, ProcessView};
 
     /// Waits without a turn of the event loop, so that it hears of nothing.
     fn block_until(holds: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !holds() {
             assert!(Instant::now() < deadline);
-            thread::sleep(Duration::from_millis(1));
+            thread::park_timeout(Duration::from_millis(1));
         }
     }
 
