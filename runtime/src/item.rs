@@ -123,9 +123,13 @@ pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 {
         return None;
     }
+    let digit = |character: u8| match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    };
     for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| DIGITS.iter().position(|digit| *digit == pair[at]);
-        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(digest)
 }

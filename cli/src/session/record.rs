@@ -129,7 +129,10 @@ impl RunRecord {
         // Only this line makes a run a finished one: whatever else ends this process leaves it interrupted.
         if is_done {
             journal.end(SystemClock.now(), summary)?;
-            if let Err(error) = journal.compact() {
+            // A run without an earlier part has recorded each job once, and reading that again would take a while.
+            if self.is_resumed
+                && let Err(error) = journal.compact()
+            {
                 tracing::warn!(%error, "the record of the run cannot be compacted");
             }
         } else {
