@@ -185,7 +185,10 @@ macro_rules! section {
         $vis struct $section {
             pub(crate) place: $crate::document::SectionPlace,
             $($(#[doc = $about])+ pub(crate) $key: $crate::document::Field<$type>,)*
-            $(pub(crate) $rest: $rest_type,)?
+            $(
+                /// The keys of the other section. Most sections have none of them, so they are in a box.
+                pub(crate) $rest: Option<Box<$rest_type>>,
+            )?
         }
 
         impl $crate::document::Section for $section {
@@ -200,7 +203,9 @@ macro_rules! section {
 
             fn or(&mut self, other: Self) {
                 $(self.$key.or(other.$key);)*
-                $(self.$rest.or(other.$rest);)?
+                $(if let Some(other) = other.$rest {
+                    self.$rest.get_or_insert_default().or(*other);
+                })?
             }
 
             fn read_entry<'a>(
@@ -214,9 +219,18 @@ macro_rules! section {
                         return Ok(());
                     }
                 )*
-                $(let entry = match self.$rest.read_entry(entry, problems) {
-                    Ok(()) => return Ok(()),
-                    Err(entry) => entry,
+                $(let entry = {
+                    let had_some = self.$rest.is_some();
+                    let rest = self.$rest.get_or_insert_default();
+                    match rest.read_entry(entry, problems) {
+                        Ok(()) => return Ok(()),
+                        Err(entry) => {
+                            if !had_some {
+                                self.$rest = None;
+                            }
+                            entry
+                        }
+                    }
                 };)?
                 Err(entry)
             }

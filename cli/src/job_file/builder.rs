@@ -59,9 +59,10 @@ impl JobBuilder {
             .collect();
         let DefaultsSpec {
             breaker,
-            terms: mut defaults,
+            terms: defaults,
             ..
         } = header.defaults.into_value().unwrap_or_default();
+        let mut defaults = *defaults.unwrap_or_default();
         let breaker = breaker::from_spec(breaker, problems);
         let breaker = options.breaker.or(breaker).flatten();
         let retry_budget = defaults.retry.get_mut().and_then(|retry| match retry {
@@ -108,7 +109,7 @@ impl JobBuilder {
                 .iter()
                 .any(|found| found.span.is_some_and(is_inside));
             let mut spec = worker.value.unwrap_or_default();
-            let terms = std::mem::take(&mut spec.terms);
+            let terms = *spec.terms.take().unwrap_or_default();
             check_limits(&builder.limits, &terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();

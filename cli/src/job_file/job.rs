@@ -65,7 +65,7 @@ impl JobReader {
         problems: &mut Problems,
     ) -> (Job, JobPlaces) {
         let head = spec.place.head;
-        let terms = std::mem::take(&mut spec.terms);
+        let terms = spec.terms.take();
         let id_place = spec.id.span();
         let id = std::mem::take(&mut spec.id).into_value();
         let host = std::mem::take(&mut spec.host).into_value();
@@ -86,15 +86,12 @@ impl JobReader {
             id: id_place,
             work: place.unwrap_or(head),
             needs: need_places,
-            terms: self.own_terms(terms, problems).map(Box::new),
+            terms: terms.map(|terms| Box::new(self.own_terms(*terms, problems))),
         };
         (job, places)
     }
 
-    fn own_terms(&mut self, spec: TermsSpec, problems: &mut Problems) -> Option<OwnTerms> {
-        if spec == TermsSpec::default() {
-            return None;
-        }
+    fn own_terms(&mut self, spec: TermsSpec, problems: &mut Problems) -> OwnTerms {
         let limits = spec.limits.get().into_iter().flatten();
         let limits = limits.map(|limit| limit.span).collect();
         let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
@@ -107,13 +104,13 @@ impl JobReader {
             }
             terms
         });
-        Some(OwnTerms {
+        OwnTerms {
             terms,
             limits,
             slots,
             hint,
             retry,
-        })
+        }
     }
 }
 

@@ -145,7 +145,12 @@ fn document(
             places.push(place);
         }
     }
-    let mut builder = JobBuilder::new(file.header, folder, options, &mut problems);
+    let mut builder = JobBuilder::new(
+        *file.header.unwrap_or_default(),
+        folder,
+        options,
+        &mut problems,
+    );
     let mut programs = ProgramSearch::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
