@@ -62,7 +62,7 @@ pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 /// JSON with the same meaning, in which characters that affect a terminal are escaped.
 pub(crate) fn plain_json(json: &[u8]) -> Cow<'_, [u8]> {
     // JSON always escapes control characters below U+0020, so nearly all lines end here.
-    if json.iter().all(|byte| *byte < 0x7f) {
+    if json.is_ascii() && memchr::memchr(0x7f, json).is_none() {
         return Cow::Borrowed(json);
     }
     let Ok(text) = std::str::from_utf8(json) else {

@@ -72,29 +72,29 @@ impl Timestamp {
     pub(crate) fn to_text(self) -> [u8; LENGTH] {
         let (year, month, day) = date(self.0 / DAY);
         let clock = self.0 % DAY;
-        let seconds = clock / 1000;
+        let (seconds, millis) = (clock / 1000, clock % 1000);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (end, width, number) in [
-            (4, 4, year),
-            (7, 2, month),
-            (10, 2, day),
-            (13, 2, seconds / 3600),
-            (16, 2, seconds / 60 % 60),
-            (19, 2, seconds % 60),
-            (23, 3, clock % 1000),
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, seconds / 3600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, millis / 10),
         ] {
-            write_digits(&mut text[end - width..end], number);
+            text[at] = digit(number / 10);
+            text[at + 1] = digit(number);
         }
+        text[22] = digit(millis);
         text
     }
 }
 
-/// Writes a number with as many digits as there is room for.
-fn write_digits(room: &mut [u8], mut number: u64) {
-    for digit in room.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// The date of a day since 1970. Years begin in March here, so that the odd day is the last of one.

@@ -35,10 +35,6 @@ pub(super) struct Channels {
 }
 
 /// What woke the loop.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would be an allocation a job"
-)]
 enum Wakeup {
     /// Somebody who steers the run wants something, or nobody does any more.
     Order(Option<RunOrder>),

@@ -44,6 +44,9 @@ impl Outcome {
 
     /// Appends the result line, without a line break, with these attempts.
     pub fn write_line_with(&self, shown: AttemptsShown, out: &mut Vec<u8>) {
+        /// How long a line without its result is at most, for most jobs.
+        const USUAL: usize = 512;
+        out.reserve(USUAL);
         out.extend_from_slice(b"{\"v\":");
         write_decimal(Self::VERSION.into(), out);
         out.extend_from_slice(b",\"id\":");

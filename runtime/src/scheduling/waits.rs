@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 /// What keeps a job from running.
@@ -84,9 +83,14 @@ impl Blocker {
 
 /// How long a job waited for each thing that kept it from running.
 ///
-/// Most jobs wait for one thing or two, for which nothing is allocated.
+/// Most jobs wait for a worker and a slot alone, for which nothing is allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Waits(SmallVec<[(Blocker, Duration); 2]>);
+pub struct Waits {
+    /// Times for all but the last two blockers, in the order of the blockers.
+    others: Vec<(Blocker, Duration)>,
+    worker: Duration,
+    slot: Duration,
+}
 
 impl Waits {
     /// Adds time that a job waited.
@@ -94,9 +98,13 @@ impl Waits {
         if time.is_zero() {
             return;
         }
-        match self.0.binary_search_by(|(known, _)| known.cmp(&blocker)) {
-            Ok(at) => self.0[at].1 += time,
-            Err(at) => self.0.insert(at, (blocker, time)),
+        match blocker {
+            Blocker::Worker => self.worker += time,
+            Blocker::Slot => self.slot += time,
+            other => match self.others.binary_search_by(|(known, _)| known.cmp(&other)) {
+                Ok(at) => self.others[at].1 += time,
+                Err(at) => self.others.insert(at, (other, time)),
+            },
         }
     }
 
@@ -109,35 +117,43 @@ impl Waits {
 
     /// Takes away time that proved not to be waiting, from the last blockers first.
     pub(crate) fn take_back(&mut self, mut time: Duration) {
-        while let Some((_, last)) = self.0.last_mut() {
-            if *last > time {
-                *last -= time;
-                return;
-            }
-            time -= *last;
-            self.0.pop();
+        let mut take = |from: &mut Duration| {
+            let taken = time.min(*from);
+            *from -= taken;
+            time -= taken;
+        };
+        take(&mut self.slot);
+        take(&mut self.worker);
+        for (_, other) in self.others.iter_mut().rev() {
+            take(other);
         }
+        self.others.retain(|(_, time)| !time.is_zero());
     }
 
     /// Each blocker and its time, in the order of the blockers.
     pub fn iter(&self) -> impl Iterator<Item = (&Blocker, Duration)> {
-        self.0.iter().map(|(blocker, time)| (blocker, *time))
+        static WORKER: Blocker = Blocker::Worker;
+        static SLOT: Blocker = Blocker::Slot;
+        let others = self.others.iter().map(|(blocker, time)| (blocker, *time));
+        let last = [(&WORKER, self.worker), (&SLOT, self.slot)];
+        others.chain(last.into_iter().filter(|(_, time)| !time.is_zero()))
     }
 
     /// How long the job waited for this.
     pub fn of(&self, blocker: &Blocker) -> Duration {
-        let found = self.0.iter().find(|(known, _)| known == blocker);
-        found.map_or(Duration::ZERO, |(_, time)| *time)
+        let mut times = self.iter();
+        let found = times.find(|(known, _)| *known == blocker);
+        found.map_or(Duration::ZERO, |(_, time)| time)
     }
 
     /// How long the job waited in all.
     pub fn total(&self) -> Duration {
-        self.0.iter().map(|(_, time)| *time).sum()
+        self.iter().map(|(_, time)| time).sum()
     }
 
     /// Whether it did not wait at all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.others.is_empty() && self.worker.is_zero() && self.slot.is_zero()
     }
 }
 
