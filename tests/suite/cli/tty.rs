@@ -149,7 +149,9 @@ fn ctrl_c_ends_the_job_with_the_terminal_and_starts_no_more() {
         .args(["echo x >>began; exec sleep 1000", "x", ":::", "a", "b"])
         .start();
     let began = folder.path().join("began");
-    running.until("the job runs", || began.exists());
+    // The shell creates the file a moment before it writes to it.
+    let has_begun = || std::fs::read_to_string(&began).is_ok_and(|text| !text.is_empty());
+    running.until("the job runs", has_begun);
     running.type_on_terminal(CTRL_C);
     let said = running.wait().with_code(130).screen();
     assert!(said.contains("SIGINT: no new jobs"), "{said}");
