@@ -1,4 +1,4 @@
-//! What a breaker is told, and what it reports.
+//! The settings and the reports of circuit breakers.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ const PROBE_LEASE: Duration = Duration::from_hours(365 * 24);
 /// The longest open time, if the first one is not longer.
 const LONGEST_OPEN: Duration = Duration::from_mins(5);
 
-/// When a breaker stops the attempts of a kind of worker, and how it lets them go on.
+/// The rules by which a breaker stops the attempts of a kind of worker, and lets them go on.
 ///
-/// A breaker opens by each rule that is set: `failure_rate`, `consecutive` and `slow`. While it is open, jobs wait; then
-/// a few probes decide whether it closes.
+/// A breaker opens as soon as one of the rules that are set says so: `failure_rate`, `consecutive` or `slow`. While it is
+/// open, jobs wait. After that a few probes decide whether it closes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct BreakerConfig {
     pub failure_rate: Option<f64>,
     /// How many attempts the window must hold before a share of them can open the breaker.
     pub minimum: u32,
-    /// Which attempts count.
+    /// The attempts that count for `failure_rate` and `slow`.
     pub window: BreakerWindow,
     /// The breaker opens when this many attempts in a row failed.
     pub consecutive: Option<u32>,
@@ -53,20 +53,20 @@ pub struct BreakerConfig {
     pub probes: u32,
     /// How long the breaker takes to admit all attempts again after the probes succeeded: a tenth of them at first.
     pub ramp: Option<Duration>,
-    /// A job that is refused fails, as [`Class::Breaker`](crate::Class::Breaker), instead of waiting.
+    /// Whether a job that is refused fails with [`Class::Breaker`](crate::Class::Breaker) instead of waiting.
     pub reject: bool,
 }
 
-/// Which attempts a breaker counts.
+/// The attempts that a breaker counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerWindow {
-    /// It counts this many attempts, the latest ones.
+    /// The breaker counts this many attempts, the latest ones.
     Attempts(u32),
-    /// It counts the attempts of this time.
+    /// The breaker counts the attempts that ended within this time.
     Time(Duration),
 }
 
-/// When attempts are slow, and how many of them open a breaker.
+/// The rule by which slow attempts open a breaker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowAttempts {
     /// An attempt that takes this long or longer is slow.
@@ -94,7 +94,7 @@ impl Default for BreakerConfig {
 }
 
 impl BreakerConfig {
-    /// Says what is wrong with it, if anything is.
+    /// Checks the settings. The error says what is wrong with them.
     pub fn check(&self) -> Result<(), String> {
         match self.builder().build() {
             Ok(_) => Ok(()),
@@ -144,10 +144,10 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// All there are.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping];
 
-    /// Its name in events and summaries.
+    /// The name of the state in events and summaries.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -158,23 +158,23 @@ impl BreakerState {
     }
 }
 
-/// What a breaker did in a run so far: when and why it was open, and for how long.
+/// A report of what a breaker did in a run so far: when and why it was open, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BreakerReport {
-    /// The kind of worker whose attempts it stops.
+    /// The kind of worker whose attempts the breaker stops.
     pub name: String,
-    /// The host, if it stops the attempts on one host only.
+    /// The host, if the breaker stops only the attempts on one host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
-    /// Its state now.
+    /// The present state of the breaker.
     pub state: BreakerState,
-    /// Which rule opened it last, and what the last failed attempt failed with.
+    /// The rule that opened the breaker last, and the failure of the last attempt, as text for people.
     pub reason: String,
-    /// How often it has opened. One outage may open it several times.
+    /// How many times the breaker has opened. One outage may open it several times.
     pub opened: u64,
-    /// How many milliseconds it was open or half-open, in all.
+    /// How many milliseconds the breaker was open or half-open, in all.
     pub open_ms: u64,
-    /// When it opened first, in milliseconds since the Unix epoch.
+    /// When the breaker opened first, in milliseconds since the Unix epoch.
     pub first_opened_at_ms: u64,
 }

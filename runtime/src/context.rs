@@ -1,4 +1,4 @@
-//! What an attempt in this process can know and tell while it runs.
+//! The context of an attempt that runs in this process: what it can know and report.
 
 mod output;
 mod progress;
@@ -14,14 +14,14 @@ pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
 pub(crate) use stop_signal::StopSignal;
 
-/// How far an attempt has come.
+/// A report of how far an attempt has come.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Step {
-    /// How much is done.
+    /// How much of the work is done, in any unit.
     pub done: Option<f64>,
-    /// Of how much.
+    /// How much work there is, in the same unit.
     pub total: Option<f64>,
-    /// What it is doing.
+    /// What the attempt is doing now, as text for people.
     pub message: Option<String>,
 }
 
@@ -31,20 +31,20 @@ pub(crate) trait StepListener: Send + Sync {
     fn step(&self, ticket: Ticket, step: Step);
 }
 
-/// What an attempt can know and tell while it runs.
+/// What an attempt can know and report while it runs. A runner and a closure get one for each attempt.
 #[derive(Clone)]
 pub struct Context {
     attempt: u32,
     stop: StopSignal,
     listener: Listener,
-    /// What the attempt prints, where somebody keeps it.
+    /// Keeps the output of the attempt, if the run wants it.
     output: Option<Arc<AttemptOutput>>,
 }
 
-/// Who hears of steps.
+/// The receiver of an attempt's steps.
 #[derive(Clone)]
 enum Listener {
-    /// Whoever made the context.
+    /// A function of the caller that made the context.
     Anybody(Arc<dyn Fn(Step) + Send + Sync>),
     /// The run that the attempt belongs to. Its listener is shared, so that an attempt allocates nothing for what most
     /// attempts never use.
@@ -91,7 +91,7 @@ impl Context {
         }
     }
 
-    /// Which attempt of its job this is; the first is 1.
+    /// The number of the attempt. The first attempt at a job is 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -102,15 +102,15 @@ impl Context {
         self.stop.token()
     }
 
-    /// Keeps what the attempt's program has printed next, for a runner of commands. The head and the tail of it go with
-    /// the attempt's failure, also if the attempt is killed and its future dropped.
+    /// Keeps bytes that the attempt's program has printed. It is for runners of commands. The head and the tail of the output
+    /// become part of the attempt's failure, even if the attempt is killed and its future dropped.
     pub fn printed(&self, stream: Stream, bytes: &[u8]) {
         if let Some(output) = &self.output {
             output.push(stream, bytes);
         }
     }
 
-    /// Tells how far the attempt has come, which also shows that it is alive.
+    /// Reports how far the attempt has come. This also restarts its idle timeout.
     pub fn progress(&self, step: Step) {
         match &self.listener {
             Listener::Anybody(tell) => tell(step),

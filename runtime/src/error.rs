@@ -1,49 +1,49 @@
-//! What this crate refuses, and why.
+//! The errors of this crate.
 
 use crate::ids::Ticket;
 
-/// What this crate refuses, and why.
+/// The errors of this crate.
 ///
-/// Everything here is about a setting or a call. That a job fails is an outcome, not an error.
+/// Each is about a setting or a call. The failure of a job is an outcome, not an error.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The queue holds as many jobs as it may; push again after one has ended.
+    /// The queue is full. Push again after a job has ended.
     #[error("the queue is full: {capacity} jobs are waiting")]
     QueueFull {
-        /// How many may wait.
+        /// The highest number of jobs that may wait.
         capacity: usize,
     },
-    /// The ticket is of no job that waits or runs: it ended, or came from another scheduler.
+    /// No job with this ticket waits or runs. It has ended, or the ticket is of another scheduler.
     #[error("{ticket} is neither waiting nor running")]
     UnknownTicket {
         /// The ticket.
         ticket: Ticket,
     },
-    /// Only a running job can end or be retried.
+    /// The call needs a running job: only such a job can end or be retried.
     #[error("{ticket} is not running")]
     NotRunning {
-        /// Its ticket.
+        /// The ticket of the job.
         ticket: Ticket,
     },
-    /// Only a job that was sent ahead can begin in another's place, or come back.
+    /// The call needs a job that was sent ahead: only such a job can begin in the place of another, or come back.
     #[error("{ticket} was not sent ahead")]
     NotAhead {
-        /// Its ticket.
+        /// The ticket of the job.
         ticket: Ticket,
     },
-    /// Only a job that waits for its turn or for its not-before time can be postponed.
+    /// The call needs a waiting job: only a job that waits for its turn or for its not-before time can be postponed.
     #[error("{ticket} does not wait for its turn")]
     NotWaiting {
-        /// Its ticket.
+        /// The ticket of the job.
         ticket: Ticket,
     },
-    /// The system starts no thread for work without which nothing must begin.
+    /// The system refuses to start a thread that the run cannot do without.
     #[error("the thread that {purpose} cannot be started: {reason}")]
     NoThread {
-        /// What the thread is for, as in `writes outcomes`.
+        /// The purpose of the thread, as in `writes outcomes`.
         purpose: &'static str,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
     /// The loop of a run has ended before its jobs had their outcomes, which is a bug in this crate.
@@ -52,113 +52,113 @@ pub enum Error {
         /// The message of the panic.
         reason: String,
     },
-    /// A run has the pool, and another one asks for it.
+    /// Another run uses the pool. A pool serves one run at a time.
     #[error("the pool `{pool}` is in use: a run has it until that run has ended or was dropped")]
     PoolInUse {
-        /// The pool.
+        /// The name of the pool.
         pool: String,
     },
-    /// A weight that can never be met, or no weight at all.
+    /// A job asks for more slots than there are, or for none.
     #[error("a job of {asked} slots can never run with {total} in total")]
     ImpossibleSlots {
-        /// The weight.
+        /// How many slots the job asks for.
         asked: u32,
-        /// All slots there are.
+        /// How many slots there are.
         total: u32,
     },
-    /// A hint that does not exist.
+    /// There is no hint with this name.
     #[error("unknown hint `{name}`{}", did_you_mean(.suggestion.as_ref()))]
     UnknownHint {
-        /// What was written.
+        /// The name that was given.
         name: String,
-        /// What may have been meant.
+        /// A similar name that exists.
         suggestion: Option<String>,
     },
-    /// A limit that nobody declared.
+    /// No limit with this name is declared.
     #[error("unknown limit `{name}`{}", did_you_mean(.suggestion.as_ref()))]
     UnknownLimit {
-        /// What was written.
+        /// The name that was given.
         name: String,
-        /// What may have been meant.
+        /// A similar name that exists.
         suggestion: Option<String>,
     },
-    /// A module that nobody registered.
+    /// No module with this name is registered.
     #[error("unknown module `{name}`{}", did_you_mean(.suggestion.as_ref()))]
     UnknownModule {
-        /// What was written.
+        /// The name that was given.
         name: String,
-        /// What may have been meant.
+        /// A similar name that exists.
         suggestion: Option<String>,
     },
-    /// A need that names no job.
+    /// A job needs another one that does not exist.
     #[error("job `{job}` needs `{need}`, which does not exist{}", did_you_mean(.suggestion.as_ref()))]
     UnknownNeed {
-        /// Who needs it.
+        /// The id of the job with the need.
         job: String,
-        /// What was written.
+        /// The id that it needs.
         need: String,
-        /// What may have been meant.
+        /// A similar id that exists.
         suggestion: Option<String>,
     },
-    /// Jobs that wait for each other in a circle.
+    /// Jobs need each other in a circle, so none of them could ever start.
     #[error("these jobs wait for each other for ever: {}", .names.join(" -> "))]
     NeedCircle {
-        /// Each needs the next; the first is named again at the end.
+        /// The ids of the circle. Each job needs the next one, and the first one stands again at the end.
         names: Vec<String>,
     },
-    /// A rate that makes no sense.
+    /// A rate is not valid.
     #[error("rate {rate} {reason}")]
     InvalidRate {
-        /// The rate as it was written.
+        /// The rate as it was given.
         rate: String,
-        /// What is wrong with it.
+        /// What is wrong with the rate.
         reason: &'static str,
     },
-    /// A limit that makes no sense.
+    /// A limit is not valid.
     #[error("{reason}")]
     InvalidLimit {
-        /// What is wrong with it.
+        /// What is wrong with the limit.
         reason: &'static str,
     },
-    /// Two jobs declare one rate key differently.
+    /// Two jobs declare different rates for one key.
     #[error("rate key `{key}` is declared twice: {first}, and {second}")]
     RateConflict {
         /// The key.
         key: String,
-        /// What holds.
+        /// The rate that was declared first, which holds.
         first: String,
-        /// What was refused.
+        /// The rate that was declared later and refused.
         second: String,
     },
-    /// A name has two limits, or a running limit would change from a max to a rate or back.
+    /// Two limits have one name, or a limit in use would change from a number to a rate or back.
     #[error("limit `{name}` is declared twice: {first}, and {second}")]
     LimitConflict {
-        /// The name.
+        /// The name of the limit.
         name: String,
-        /// What holds.
+        /// The limit that was declared first, which holds.
         first: String,
-        /// What was refused.
+        /// The limit that was declared later and refused.
         second: String,
     },
-    /// A name has two modules.
+    /// Two modules have one name.
     #[error("module `{name}` is declared twice: {first}, and {second}")]
     ModuleConflict {
-        /// The name.
+        /// The name of the module.
         name: String,
-        /// What holds.
+        /// The module that was registered first, which holds.
         first: String,
-        /// What was refused.
+        /// The module that was registered later and refused.
         second: String,
     },
-    /// A pool that could never work.
+    /// The settings of a pool can never work.
     #[error("worker `{pool}` {reason}")]
     InvalidPool {
-        /// Its name.
+        /// The name of the pool.
         pool: String,
-        /// What is wrong with it.
+        /// What is wrong with the settings.
         reason: &'static str,
     },
-    /// Whoever owned the workers is gone.
+    /// The supervisor that owned the workers has ended.
     #[error("the workers' supervisor has ended")]
     SupervisorEnded,
     /// A rate limit or a timeout has to wait where nothing can wake it.
@@ -166,52 +166,52 @@ pub enum Error {
         "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"
     )]
     NoTimer,
-    /// No job is taken after a shutdown has begun.
+    /// A shutdown has begun, so no more jobs are taken.
     #[error("pool is shutting down")]
     ShuttingDown,
-    /// A run of jobs that were given as a whole takes no others, and there is one run at a time.
+    /// A run is going on. Its jobs were given as a whole, and there is one run at a time.
     #[error("pool is running")]
     AlreadyRunning,
-    /// A shutdown happens once.
+    /// The pool was already shut down.
     #[error("pool already shut down")]
     AlreadyShutDown,
-    /// The shutdown took longer than it was given; what was left has been killed.
+    /// The shutdown took longer than it may, and the processes that were left have been killed.
     #[error("shutdown timeout")]
     ShutdownTimeout,
-    /// A job without a name.
+    /// A job has no name.
     #[error("task must have a cluster name")]
     NoName,
-    /// A job that nobody here can do.
+    /// A job has no work to do.
     #[error("task must have an execute function")]
     NoWork,
-    /// Two jobs of one name.
+    /// Two jobs have one id.
     #[error("job `{id}` is there twice")]
     DuplicateJob {
-        /// The name.
+        /// The id.
         id: String,
     },
-    /// A setting that makes no sense.
+    /// A setting is not valid.
     #[error("{setting} {reason}")]
     InvalidSetting {
-        /// Which.
+        /// The name of the setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with its value.
         reason: String,
     },
     /// The run has ended, so there is nothing to change.
     #[error("the run has ended")]
     RunEnded,
-    /// An executor works inside a runtime.
+    /// There is no tokio runtime with a timer, which an executor needs.
     #[error("an executor can only run inside a running tokio runtime whose time is enabled")]
     NoRuntime,
-    /// `acquire_timeout` gave up.
+    /// A call of `acquire_timeout` ended without a guard, because its time was over.
     #[error("`{task}` on `{host}` could not start within {waited:?}")]
     AcquireTimeout {
-        /// Whose task.
+        /// The task that wanted to start.
         task: String,
-        /// Where.
+        /// The host on which it wanted to start.
         host: String,
-        /// How long it waited.
+        /// How long the call waited.
         waited: std::time::Duration,
     },
 }

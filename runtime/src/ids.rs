@@ -1,4 +1,4 @@
-//! What jobs and workers are called inside a run. The ids that go over the wire are those of `ratchet_ipc`.
+//! The ids of jobs, workers and slots inside a run. The ids that go over the wire are those of `ratchet_ipc`.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,13 +6,13 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-/// What a worker is called: its kind and a number, as in `resize/2`.
+/// The name of a worker: its kind and a number, as in `resize/2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerName(SmolStr);
 
 impl WorkerName {
-    /// The worker of this kind with this number.
+    /// Makes the name of the worker of this kind with this number.
     pub fn new(kind: &str, number: u64) -> Self {
         Self(format_smolstr!("{kind}/{number}"))
     }
@@ -38,12 +38,12 @@ impl fmt::Display for WorkerName {
 pub struct SlotNumber(NonZeroU32);
 
 impl SlotNumber {
-    /// The slot with this number; 0 is none.
+    /// Makes the number of a slot. There is no slot 0.
     pub fn new(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// The number.
+    /// The number as an integer.
     pub fn get(self) -> u32 {
         self.0.get()
     }
@@ -57,7 +57,7 @@ impl fmt::Display for SlotNumber {
 
 /// The scheduler's id of a job, from its push to its end.
 ///
-/// Tickets are never given twice, so one that has ended is known as such.
+/// No ticket is given twice, so the ticket of a job that has ended is never mistaken for another job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     pub(crate) index: u32,
@@ -65,7 +65,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A small number no other living job has: an index for what the caller keeps about it.
+    /// A small number that no other job in the scheduler has. Callers can use it as an index for what they keep about the job.
     pub fn index(&self) -> usize {
         self.index as usize
     }

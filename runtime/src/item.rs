@@ -1,4 +1,4 @@
-//! What a job of a list is for.
+//! The items of lists that jobs are for, and identities by which jobs are found again in later runs.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
-/// The item of a list that a job is for: what people call it, and what a later run knows it by.
+/// The item of a list that a job is for, with its name for people and its identity for later runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobItem {
-    /// Its name in results, events and reports.
+    /// The name of the item in results, events and reports.
     pub name: ItemName,
-    /// The same in every run, wherever in its list the item stands.
+    /// The identity of the job, which is the same in every run, wherever the item stands in its list.
     pub identity: JobIdentity,
 }
 
-/// How many characters an item's name has at the most.
+/// The greatest number of characters of an item's name.
 const LONGEST_NAME: usize = 256;
 
-/// What an item is called: its text, shortened in the middle where it is long.
+/// The name of an item: its text, shortened in the middle if it is long.
 ///
 /// ```
 /// use ratchet_runtime::ItemName;
@@ -66,7 +66,8 @@ fn shortened(text: &str, most: usize) -> String {
     head.chain(['…']).chain(tail).collect()
 }
 
-/// What tells a job from all others in every part of a run, where its id is only its place in a list.
+/// The identity of a job whose id is only its place in a list. It tells the job from all others, in this run and in later
+/// ones.
 ///
 /// ```
 /// use ratchet_runtime::JobIdentity;

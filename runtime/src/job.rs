@@ -1,4 +1,4 @@
-//! A job: what is to be done, and on what terms.
+//! Jobs: the work, and the terms on which it is done.
 
 use std::fmt;
 use std::future::Future;
@@ -35,54 +35,54 @@ use crate::stop_clock::StopLimits;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its own id: the same for every attempt and every run.
+    /// The id of the job, which is the same for every attempt and every run.
     pub id: JobKey,
-    /// What is to be done.
+    /// The work that the job does.
     pub work: Work,
-    /// The machine, tenant or other place that it concerns.
+    /// The machine, tenant or other place that the job is about.
     pub host: Option<HostName>,
-    /// The item of a list that it is for, where its id is only its place in that list.
+    /// The item of a list that the job is for. It is set if the id is only the job's place in that list.
     pub item: Option<Arc<JobItem>>,
-    /// The jobs that have to succeed first.
+    /// The ids of the jobs that have to succeed before this one may start.
     pub needs: Vec<JobKey>,
-    /// On what terms; jobs with the same terms share them.
+    /// The terms on which the job is done. Jobs with the same terms share them.
     pub terms: Arc<Terms>,
 }
 
-/// What a job does.
+/// The work of a job.
 #[derive(Clone)]
 pub enum Work {
-    /// Asks a worker.
+    /// A request to a worker.
     Task {
-        /// For what.
+        /// The task that the worker is asked for.
         task: TaskName,
-        /// With what.
+        /// The input of the task.
         input: Payload,
     },
-    /// Runs a program once.
+    /// A program, which is started once for each attempt.
     Command(Arc<ProcessConfig>),
-    /// Calls an async closure of this program, once an attempt.
+    /// An async closure of this program, which is called once for each attempt.
     Closure(Closure),
-    /// Nothing: what was to be a job makes no sense, and ends with this failure without being started.
+    /// No work: the job is not valid, and ends with this failure without being started.
     Refused {
-        /// What it would have been.
+        /// The task that the job would have had.
         task: TaskName,
-        /// What is wrong with it.
+        /// What is wrong with the job.
         failure: Box<Failure>,
     },
-    /// Nothing: it has ended already, in an earlier run, and this is its outcome. It counts and is needed like
-    /// any other, but is not written down again.
+    /// No work: the job has ended in an earlier run with this outcome. It counts and can be needed like any other job, but
+    /// its outcome is not recorded again.
     Ended(Arc<Outcome>),
 }
 
 /// An async closure that does a job's work.
 pub type Closure = Arc<dyn Fn(Context) -> Answering + Send + Sync>;
 
-/// What an attempt comes to, once it has.
+/// The future of an attempt of a closure.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
 
 impl Job {
-    /// A job for a worker.
+    /// Makes a job for a worker.
     pub fn task(id: impl Into<JobKey>, task: impl Into<TaskName>, input: Payload) -> Self {
         Self::new(
             id,
@@ -93,12 +93,12 @@ impl Job {
         )
     }
 
-    /// A job that runs a program.
+    /// Makes a job that runs a program.
     pub fn command(id: impl Into<JobKey>, config: ProcessConfig) -> Self {
         Self::new(id, Work::Command(Arc::new(config)))
     }
 
-    /// A job that calls an async closure; it is called again for every attempt.
+    /// Makes a job that calls an async closure, once for each attempt.
     pub fn closure<F, O>(id: impl Into<JobKey>, work: F) -> Self
     where
         F: Fn(Context) -> O + Send + Sync + 'static,
@@ -110,7 +110,7 @@ impl Job {
         )
     }
 
-    /// A job that makes no sense, so that what is wrong with it stands among the outcomes of the others.
+    /// Makes a job that is not valid, so that its failure appears among the outcomes of the others.
     pub fn refused(id: impl Into<JobKey>, task: impl Into<TaskName>, failure: Failure) -> Self {
         Self::new(
             id,
@@ -121,13 +121,13 @@ impl Job {
         )
     }
 
-    /// A job that has ended already, with this outcome.
+    /// Makes a job that has ended in an earlier run, with this outcome.
     pub fn ended(outcome: impl Into<Arc<Outcome>>) -> Self {
         let outcome = outcome.into();
         Self::new(outcome.id.clone(), Work::Ended(outcome))
     }
 
-    /// How many bytes it carries along.
+    /// The size of the job's input in bytes.
     pub(crate) fn weight(&self) -> usize {
         match &self.work {
             Work::Task { input, .. } => input.as_str().len(),
@@ -146,35 +146,35 @@ impl Job {
         }
     }
 
-    /// Says where it runs.
+    /// Sets the host that the job is about.
     #[must_use]
     pub fn on_host(mut self, host: impl Into<HostName>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Says which item of a list it is for.
+    /// Sets the item of a list that the job is for.
     #[must_use]
     pub fn for_item(mut self, item: JobItem) -> Self {
         self.item = Some(Arc::new(item));
         self
     }
 
-    /// Says what has to succeed first.
+    /// Adds jobs that have to succeed first.
     #[must_use]
     pub fn needs<K: Into<JobKey>>(mut self, needs: impl IntoIterator<Item = K>) -> Self {
         self.needs.extend(needs.into_iter().map(Into::into));
         self
     }
 
-    /// Says on what terms.
+    /// Sets the terms on which the job is done.
     #[must_use]
     pub fn terms(mut self, terms: impl Into<Arc<Terms>>) -> Self {
         self.terms = terms.into();
         self
     }
 
-    /// What it does, in a word: its task's name, its program's, or `closure`.
+    /// The name of the job's task, or of its program, or `closure`.
     pub fn task_name(&self) -> &str {
         match &self.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.as_str(),
@@ -209,22 +209,22 @@ impl fmt::Debug for Work {
     }
 }
 
-/// On what terms a job is done.
+/// The terms on which a job is done.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How parallel it may be; what says nothing is as parallel as its worker declares, or fully.
+    /// How parallel the job may be. Without a hint, that of the worker's hello counts, or the job is fully parallel.
     pub hint: Option<ParallelizationHint>,
-    /// The named limits it counts against.
+    /// The named limits that the job counts against.
     pub limits: Vec<String>,
-    /// How many slots it fills.
+    /// How many slots the job takes.
     pub slots: u32,
-    /// How urgent it is.
+    /// The priority of the job.
     pub priority: Priority,
-    /// How long it may wait and run.
+    /// How long the job may wait and run.
     pub timeouts: Timeouts,
-    /// How it is tried again; nothing is one attempt.
+    /// When the job is tried again. Without a policy there is one attempt.
     pub retry: Option<Arc<BackoffPolicy>>,
-    /// Whether its result may be used again; nothing is as its worker declares, or not.
+    /// Whether the result may be used again. Without a setting, that of the worker's hello counts, or the result may not.
     pub cache: Option<CacheTerms>,
 }
 
@@ -243,32 +243,32 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// The terms of jobs that say nothing, shared by all of them.
+    /// The default terms, which all jobs without terms share.
     pub fn standard() -> Arc<Self> {
         static STANDARD: std::sync::LazyLock<Arc<Terms>> = std::sync::LazyLock::new(Arc::default);
         Arc::clone(&STANDARD)
     }
 }
 
-/// How long a job may wait, and an attempt may run. An attempt's clocks start when it starts.
+/// How long a job may wait, and how long an attempt may run. The clocks of an attempt start when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
-    /// How long it may wait for its first start. Like all timeouts it does not count the time of a suspension.
+    /// How long the job may wait for its first start. Like all timeouts it does not count the time of a suspension.
     pub queue: Option<Duration>,
-    /// When to ask it to stop.
+    /// How long an attempt may run before it is asked to stop.
     pub soft: Option<Duration>,
-    /// When to kill it.
+    /// How long an attempt may run before it is killed.
     pub hard: Option<Duration>,
-    /// How long it may go without telling of progress.
+    /// How long an attempt may run without reporting progress.
     pub idle: Option<Duration>,
 }
 
 impl Timeouts {
-    /// What one that was asked to stop gets at least before it is killed.
+    /// The least time between asking an attempt to stop and killing it.
     pub const LAST_MOMENT: Duration = crate::stop_clock::LAST_MOMENT;
 
-    /// One figure: asked to stop then, and killed [a moment](Self::LAST_MOMENT) later. Who cannot be
-    /// asked is killed at once.
+    /// Makes timeouts of a single figure: an attempt is asked to stop after it, and killed [a moment](Self::LAST_MOMENT)
+    /// later. An attempt that cannot be asked is killed after it.
     pub fn after(limit: Duration) -> Self {
         Self {
             soft: Some(limit),
@@ -277,7 +277,7 @@ impl Timeouts {
         }
     }
 
-    /// When to kill one that could be asked to stop: never right after it was asked.
+    /// How long an attempt that can be asked to stop may run before it is killed. That is never right after it was asked.
     pub fn hard_for_asked(&self) -> Option<Duration> {
         let hard = self.hard?;
         let asked = self.soft.map(|soft| soft.saturating_add(Self::LAST_MOMENT));
@@ -295,18 +295,18 @@ impl From<&Timeouts> for StopLimits {
     }
 }
 
-/// Whether and how a result may be used again.
+/// Whether and for how long a result may be used again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheTerms {
-    /// It may not.
+    /// The result is not used again.
     Off,
-    /// It may, while all that it depends on is the same.
+    /// The result is used again as long as nothing that it depends on has changed.
     On {
-        /// Files it reads besides its input.
+        /// Files that the job reads besides its input.
         inputs: Vec<std::path::PathBuf>,
-        /// Variables of the environment it depends on.
+        /// Variables of the environment that the job depends on.
         env: Vec<String>,
-        /// For how long, if not for ever.
+        /// How long the result may be used, or `None` for ever.
         ttl: Option<Duration>,
     },
 }

@@ -1,22 +1,22 @@
-//! When something that runs is asked to stop, and when it is killed: one clock for workers, closures and programs.
+//! Decides when an attempt is asked to stop, and when it is killed. Workers, closures and programs use the same clock.
 
 use std::time::{Duration, Instant};
 
-/// What one that was asked to stop because of its time gets at least before it is killed.
+/// The least time between asking an attempt to stop because of a timeout and killing it.
 pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// How long something may run.
+/// How long an attempt may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct StopLimits {
-    /// When to ask it to stop.
+    /// How long the attempt may run before it is asked to stop.
     pub(crate) soft: Option<Duration>,
-    /// When to kill it.
+    /// How long the attempt may run before it is killed.
     pub(crate) hard: Option<Duration>,
-    /// How long it may report no progress.
+    /// How long the attempt may run without reporting progress.
     pub(crate) idle: Option<Duration>,
 }
 
-/// Keeps the time of something that runs, such as an attempt. It is a plain value: whoever runs it asks what is due.
+/// Keeps the timeouts of an attempt. It is a plain value, and whoever performs the attempt asks it what is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopClock {
     started: Instant,
@@ -25,7 +25,7 @@ pub(crate) struct StopClock {
     stopping: Option<Stopping>,
 }
 
-/// That an attempt was asked to stop, and when it is killed if it does not.
+/// The state of an attempt that was asked to stop: why, and when it is killed if it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stopping {
     reason: StopReason,
@@ -154,7 +154,7 @@ impl StopClock {
     }
 }
 
-/// When a timeout is over, and the reason to stop that it gives.
+/// The moment at which a timeout is over, with the reason to stop that it gives.
 type Limit = Option<(Instant, StopReason)>;
 
 /// The limit that is over first.

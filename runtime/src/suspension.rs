@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// A timer that rings later than this by so much was held up together with the whole process, which was stopped or starved.
+/// How late a timer has to fire to show that the whole process was held up, because it was stopped or starved.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
 /// How long to take in what has ended meanwhile, after such a delay, before closures and jobs that wait are judged by the
@@ -18,12 +18,14 @@ pub(crate) const CATCH_UP: Duration = TURN.saturating_mul(TURNS);
 
 /// A wait of this length lets the event loop take a turn, in which it hears of what has come, however starved it is.
 const TURN: Duration = Duration::from_millis(1);
+
+/// How many turns the event loop takes in which it catches up.
 const TURNS: u32 = 20;
 
-/// The bit that is set while the clock stands still.
+/// The bit of [`WorkClock::state`] that is set while the clock stands still.
 const STANDS: u64 = 1 << 63;
 
-/// The clock of this process. Every deadline of work is kept by this one.
+/// The clock of work of this process, by which every deadline of work is kept.
 static CLOCK: WorkClock = WorkClock::new();
 
 /// The time by the clock of work: the system's time without all the time that [`suspend_while`] has taken so far.
@@ -60,7 +62,7 @@ pub(crate) fn stand_still() -> StandStill {
     StandStill(())
 }
 
-/// The clock of work stands still.
+/// Keeps the clock of work still until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StandStill(());
 
@@ -73,7 +75,7 @@ impl Drop for StandStill {
 /// A clock that can stand still.
 #[derive(Debug)]
 struct WorkClock {
-    /// When it was first stopped. Its times are stored relative to this.
+    /// When the clock was first stopped. The times in `state` are relative to this.
     origin: OnceLock<Instant>,
     /// While the clock goes: for how many nanoseconds it has stood still so far. While it stands still: the nanoseconds
     /// from `origin` to what it shows, and [`STANDS`]. One atomic, so that no reader sees half of a change.
@@ -98,8 +100,8 @@ impl WorkClock {
                 return *origin + Duration::from_nanos(state & !STANDS);
             }
             let now = system_now();
-            // The process may have been stopped and continued between the two: then the time is that of after the
-            // stop, and the state that of before, and their difference would lie far ahead.
+            // The process may have been stopped and continued between the two reads. Then `now` is a time after the stop and
+            // `state` one from before it, and their difference would lie far in the future. So the state is read again.
             if self.state.load(Ordering::Acquire) == state {
                 #[expect(
                     clippy::unchecked_time_subtraction,
@@ -116,7 +118,7 @@ impl WorkClock {
         match self.origin.get() {
             Some(origin) if state & STANDS != 0 => {
                 let shown = *origin + Duration::from_nanos(state & !STANDS);
-                // What it shows now it has shown since it was stopped.
+                // The clock has shown this time since it was stopped.
                 system_now() + time.saturating_duration_since(shown)
             }
             _ => time + Duration::from_nanos(state & !STANDS),

@@ -1,4 +1,4 @@
-//! Tests that count what their process holds, and so need a process of their own.
+//! Runs a test in a process of its own, for tests that count the threads and descriptors of their process.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::log::{self, LogListener};
 
-/// Set in the process that runs the test itself.
+/// The variable that is set in the process that runs the test itself.
 const ALONE: &str = "RATCHET_TEST_ALONE";
 
 /// Runs a test in a process of its own, in which no other test starts or opens anything.
 ///
-/// There it runs on a runtime of one thread, and fails if ratchet finds a bug in itself.
+/// The test runs on a runtime with one thread. It also fails if ratchet logs that it found a bug in itself.
 pub fn alone(test: impl Future<Output = ()>) {
     if std::env::var_os(ALONE).is_none() {
         let thread = std::thread::current();
@@ -32,7 +32,7 @@ pub fn alone(test: impl Future<Output = ()>) {
         );
         return;
     }
-    log::listen(Keep);
+    log::listen(BugCollector);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_millis(1))
@@ -46,12 +46,13 @@ pub fn alone(test: impl Future<Output = ()>) {
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 
-/// What ratchet has found wrong with itself.
+/// The bugs that ratchet found in itself during the test.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-struct Keep;
+/// Collects the bugs that ratchet logs.
+struct BugCollector;
 
-impl LogListener for Keep {
+impl LogListener for BugCollector {
     fn complaint(&self, complaint: String) {
         if complaint.contains("a bug in ratchet")
             && let Ok(mut complaints) = COMPLAINTS.lock()

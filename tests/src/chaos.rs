@@ -1,11 +1,11 @@
-//! A soak: very many jobs of all kinds on workers that fail in every way, under a host that is killed again and again.
+//! A soak test: many jobs of all kinds on workers that fail in every way, under a host that is killed again and again.
 //!
 //! ```text
 //! cargo run --release -p ratchet-tests --bin chaos -- --seed 7 --jobs 200000 --kills 5
 //! ```
 //!
-//! It takes some minutes, prints what it saw, and fails if a promise was broken. `--keep FOLDER` keeps all that was
-//! written. The same with 4,000 jobs is part of the suite (`suite/chaos.rs`) and takes some ten seconds.
+//! It takes some minutes, prints figures, and fails if a promise was broken. `--keep FOLDER` keeps all files that were
+//! written. The suite runs the same with 4,000 jobs (`suite/chaos.rs`), which takes some ten seconds.
 //!
 //! ```text
 //! driver --starts, disturbs, kills (SIGKILL)--> host --ratchet--> workers, commands
@@ -15,32 +15,32 @@
 //!    +----- when the last life is over ------> checker <--------------+
 //! ```
 //!
-//! - The [`plan`] follows from the seed: what each job asks for (every hint, named limits, weights, priorities, over 100
-//!   hosts), who performs it, and how each of its attempts behaves.
-//! - The [host](run_host) is a program that uses the executor, four pools, commands, the cache, and the journal, as any
-//!   other would. It changes slots and limits as it goes, and notes what is granted. When it is killed, the driver waits
-//!   until nobody is left of its workers, and the next life goes on from the journal.
-//! - The [workers](run_worker) crash, are killed, hang, are stopped, flood, talk garbage, leak memory, leave children
-//!   behind, and die in their sleep. Those of one pool load for a moment before they say hello; those of another load for
-//!   so long that they are given work before, and some never say hello. They [note](notes) down when they begin and end.
-//! - The driver disturbs the host: it stops it for about as long as attempts may take (SIGSTOP), lets it start no process and
-//!   no thread for a while, and edits the script that one pool of workers runs and that some commands read. Their results
-//!   are cached, and the cache lasts from life to life.
-//! - The [`checker`] knows nothing of the scheduler. Its documentation says what it takes for proven, and where it needs
-//!   a tolerance.
+//! - The [`plan`] follows from the seed. It says what each job asks for (every hint, named limits, weights, priorities,
+//!   over 100 hosts), who performs it, and how each of its attempts behaves.
+//! - The [host](run_host) is an ordinary user of ratchet, with an executor, four pools, commands, the cache and the
+//!   journal. It changes slots and limits while it runs, and notes what is granted. The time from its start to its kill
+//!   is a *life*. After a kill the driver waits until all of its workers are gone, and the next life resumes the journal.
+//! - The [workers](run_worker) crash, are killed, hang, are stopped, flood their output, send garbage, leak memory, leave
+//!   children behind, and die while they are idle. The workers of one pool load for a moment before they say hello. Those
+//!   of another pool load for so long that they are given work before, and some never say hello. Workers [note](notes)
+//!   when their attempts begin and end.
+//! - The driver disturbs the host. It stops it (SIGSTOP) for about as long as attempts may take, keeps it from starting any
+//!   process or thread for a while, and edits the script that one pool of workers runs and that some commands read. Their
+//!   results are cached, and the cache lasts from life to life.
+//! - The [`checker`] shares no code with the scheduler. Its documentation says what it takes for proven, and where it
+//!   needs a tolerance.
 //!
-//! The driver itself watches that the processes of a life are gone when it is over (by a mark in their environment),
-//! that no life hangs, and that ratchet logs no error.
+//! The driver itself checks that the processes of a life are gone after it (by a mark in their environment), that no life
+//! hangs, and that ratchet logs no error.
 //!
-//! How the host is kept from starting anything depends on the machine: by a control group where one can be made (as
-//! root, or where one is delegated), else by the user's limit of processes, and for root without control groups by a limit
-//! of descriptors. What is not tested then is said on stderr.
+//! The way to keep the host from starting anything depends on the machine: a control group if one can be made (as root, or
+//! if one is delegated), else the user's limit of processes, and for root without control groups a limit of descriptors.
+//! What is not tested then is printed to stderr.
 //!
 //! # Does it catch anything?
 //!
-//! Break ratchet, and see. These breakages were put in one at a time, and the short soak (4,000 jobs, seed 7) was run, in
-//! a build with debug assertions on a busy machine. The figures are those of one run; where a breakage shows by chance,
-//! another run has others.
+//! These faults were put into ratchet one at a time, and the short soak (4,000 jobs, seed 7) was run in a build with debug
+//! assertions on a busy machine. The figures are those of one run. If a fault shows by chance, other runs have others.
 //!
 //! | what was broken | what was found |
 //! |---|---|
@@ -84,24 +84,30 @@ pub use host::run_host;
 pub use plan::{Performer, Plan};
 pub use worker::{run_command, run_scripted_command, run_worker};
 
-/// Where workers write, in a soak's folder.
+/// The file in the folder of a soak to which workers write their notes.
 const WORKER_NOTES: &str = "worker_notes";
 
-/// Where hosts write.
+/// The file to which hosts write their notes.
 const HOST_NOTES: &str = "host_notes";
 
-/// Where the driver writes.
+/// The file to which the driver writes its notes.
 const DRIVER_NOTES: &str = "driver_notes";
 
-/// The script, which is edited while it is used.
+/// The file of the script, which is edited while it is used.
 const SCRIPT: &str = "script";
 
-/// What all processes of a soak have in their environment.
+/// The variable that all processes of a soak have in their environment, by which the driver finds them.
 const MARK: &str = "RATCHET_CHAOS";
 
-/// In which life a process was started, where it writes its notes, which program it is, and which control group the host
-/// joins. As variables with this beginning they are not part of what a cached result depends on.
+/// The variable with the life in which a process was started. Variables with this prefix are not part of what a cached
+/// result depends on, which holds for the next three as well.
 const LIFE_VARIABLE: &str = "RATCHET_CHAOS_LIFE";
+
+/// The variable with the file to which a process writes its notes.
 const NOTES_VARIABLE: &str = "RATCHET_CHAOS_NOTES";
+
+/// The variable with the path of the program of the soak.
 const PROGRAM_VARIABLE: &str = "RATCHET_CHAOS_PROGRAM";
+
+/// The variable with the control group that the host joins.
 const GROUP_VARIABLE: &str = "RATCHET_CHAOS_GROUP";

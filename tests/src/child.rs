@@ -1,4 +1,4 @@
-//! A real process at the other end of a conversation.
+//! A real worker process that a test talks to.
 
 use std::process::{ExitStatus, Stdio};
 
@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::signals::default_signals;
 use crate::within;
 
-/// A worker process and the host's end of the conversation with it.
+/// A worker process, with the host's end of its pipes.
 pub struct WorkerProcess {
     child: Child,
     transport: StdioTransport<ChildStdout, ChildStdin>,
@@ -48,14 +48,14 @@ impl WorkerProcess {
         }
     }
 
-    /// Asks for a task.
+    /// Sends a request for a task.
     pub async fn ask(&mut self, id: u64, task: &str, input: &str) {
         let input = Payload::from_json(input)
             .unwrap_or_else(|error| panic!("{input} is not JSON: {error}"));
         self.send(Request::new(id, task, input)).await;
     }
 
-    /// Waits for whatever comes next.
+    /// Waits for the next message of the worker.
     pub async fn next(&mut self) -> Incoming {
         let next: Result<Incoming, IpcError> = within(self.transport.receive()).await;
         next.unwrap_or_else(|error| panic!("the worker cannot be heard: {error}"))
@@ -69,7 +69,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Waits for a response: whose it is, and what came of it.
+    /// Waits for a response, and returns the id of its request with the result.
     pub async fn reply(&mut self) -> (u64, Result<String, TaskError>) {
         match self.next().await {
             Incoming::Message(IpcMessage::Response(Response { id, outcome })) => (
@@ -81,7 +81,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Closes the worker's stdin and waits for its end: the exit status and all of its stderr.
+    /// Closes the worker's stdin, waits for its end, and returns its exit status and all of its stderr.
     pub async fn end(mut self) -> (ExitStatus, String) {
         if let Err(error) = self.transport.close().await {
             panic!("the worker's stdin does not close: {error}");

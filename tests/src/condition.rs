@@ -1,13 +1,13 @@
-//! Waiting for a condition, never for a duration.
+//! Waits for conditions with a deadline, so that no test waits for a duration.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No test waits longer than this for something that has to happen; it only ends a test that hangs.
+/// The longest time that a test waits for something that has to happen. It only ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Waits until a condition holds that nobody tells of.
+/// Polls a condition until it holds, and fails the test if that takes too long. Use it where nothing signals the condition.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -16,7 +16,7 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for something that has to happen.
+/// Waits for a future, and fails the test if it takes too long.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     let happened = tokio::time::timeout(PATIENCE, future).await;
     happened.unwrap_or_else(|_| panic!("nothing happened for {PATIENCE:?}"))

@@ -1,4 +1,4 @@
-//! Languages that workers are written in and that a machine may lack.
+//! Languages of test workers that a machine may lack.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The program that runs it.
+    /// The program that runs scripts in the language.
     pub fn program(self) -> &'static str {
         match self {
             Self::Python => "python3",
@@ -22,7 +22,7 @@ impl Language {
     }
 }
 
-/// Whether the machine has a language; where it has not, says loudly what is not tested.
+/// Whether the machine has a language. If not, it prints to stderr what is not tested.
 pub fn present(language: Language, untested: &str) -> bool {
     let mut version = Command::new(language.program());
     version
@@ -32,7 +32,7 @@ pub fn present(language: Language, untested: &str) -> bool {
         .stderr(Stdio::null());
     let present = version.status().is_ok_and(|status| status.success());
     if !present {
-        // Not through `eprintln!`, which the test runner keeps to itself when a test passes.
+        // `eprintln!` would not do: the test runner captures it and drops it when the test passes.
         let line = format!(
             "\n!! SKIPPED: there is no {}, so {untested}\n",
             language.program()

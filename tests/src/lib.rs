@@ -1,8 +1,8 @@
-//! ratchet from the outside: real processes, one fault a worker.
+//! Tests of ratchet from the outside, with real processes.
 //!
-//! `src/bin` and `workers/` hold the workers, `suite/` the tests, one file a promise. Here stands what
-//! several of them need: the real `ratchet` as it is called from a shell, a child process at the other end
-//! of a conversation, and the languages that a machine may lack.
+//! The tests are in `suite/`, one file for each promise. The workers that they use are in `src/bin` and `workers/`. This
+//! library has what several tests need: calls of the real `ratchet` as from a shell, a worker process to talk to, and a
+//! check for languages that a machine may lack.
 //!
 //! ```no_run
 //! use ratchet_tests::{Folder, Ratchet};
@@ -12,18 +12,18 @@
 //! assert!(ended.with_code(0).quiet().stdout().contains("succeeded"));
 //! ```
 //!
-//! `chaos` is a soak with a checker of its own: run by hand for minutes, and in the suite for seconds.
+//! `chaos` is a soak test with a checker of its own. By hand it runs for minutes, and in the suite for seconds.
 //!
-//! `orphans` kills `ratchet` in its first milliseconds and looks for what it leaves: by hand hundreds of times, and in
-//! the suite a few.
+//! `orphans` kills `ratchet` in its first milliseconds and looks for processes that it leaves. By hand it does so hundreds
+//! of times, and in the suite a few times.
 //!
 //! # Coverage
 //!
-//! `cargo llvm-cov --workspace --all-features` measures it, the real `ratchet` included, to which the harness hands
-//! on where to write. Some 92 of 100 lines are covered at least. What is not: whatever runs in a process that is
-//! killed at once, which many tests do and which leaves no profile; what follows when the system has no more
-//! threads, descriptors or event loops; text of errors that no test makes; and what is only there for macOS.
-//! A profile that a killed process has half written is damaged: where the merge refuses it, leave it out.
+//! `cargo llvm-cov --workspace --all-features` measures the coverage. It includes the real `ratchet`, since the harness
+//! passes on the variable that says where to write the profile. At least some 92 % of the lines are covered. These are
+//! not: code in processes that are killed at once, since they leave no profile; code for a system without threads,
+//! descriptors or event loops to give; texts of errors that no test causes; and code for macOS. A process that is killed
+//! while it writes its profile leaves a damaged one. If the merge refuses a profile, remove it.
 
 #![expect(
     clippy::panic,

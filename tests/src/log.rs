@@ -1,4 +1,4 @@
-//! What ratchet says in its log: what it finds wrong with itself, and whom it lets begin.
+//! Listens to the log of ratchet in this process, for errors and for the attempts that it grants.
 
 use std::fmt::Write as _;
 
@@ -6,24 +6,25 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Where an executor says which attempt may begin.
+/// The log target under which an executor reports which attempt may begin.
 const GRANTS: &str = "ratchet_runtime::grants";
 
-/// Hears what is said in this process.
+/// Receives log messages of ratchet in this process.
 pub(crate) trait LogListener: Send + Sync + 'static {
-    /// Something is wrong with ratchet, or it cannot go on.
+    /// Receives an error: ratchet found something wrong with itself, or cannot go on.
     fn complaint(&self, complaint: String);
 
-    /// An attempt of this job may begin, as of so many nanoseconds after its run began.
+    /// Receives that an attempt at a job was granted this many nanoseconds after its run began.
     fn grant(&self, _job: &str, _after_ns: u64) {}
 }
 
-/// Has this process listened to. Only the first call counts.
-pub(crate) fn listen(ear: impl LogListener) {
-    // One that is set already was set by this function.
-    let _ = tracing::subscriber::set_global_default(Listener(ear));
+/// Sends the log messages of this process to a listener. Only the first call has an effect.
+pub(crate) fn listen(listener: impl LogListener) {
+    // It fails only if a subscriber is set already, and then this function has set it.
+    let _ = tracing::subscriber::set_global_default(Listener(listener));
 }
 
+/// The subscriber that hands errors and grants to a [`LogListener`].
 struct Listener<E>(E);
 
 impl<E: LogListener> Subscriber for Listener<E> {
@@ -56,6 +57,7 @@ impl<E: LogListener> Subscriber for Listener<E> {
     fn exit(&self, _: &Id) {}
 }
 
+/// Collects the fields of a log message as text.
 struct Text(String);
 
 impl Visit for Text {
@@ -65,6 +67,7 @@ impl Visit for Text {
     }
 }
 
+/// Collects the fields of a log message about a grant.
 #[derive(Default)]
 struct Grant {
     job: String,

@@ -1,4 +1,4 @@
-//! Kills `ratchet map` with SIGKILL in its first milliseconds, and looks for processes that it leaves.
+//! Kills `ratchet map` with SIGKILL in its first milliseconds, and looks for processes that it leaves behind.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -9,39 +9,39 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Ratchet, with_argument};
 
-/// The latest moment of a kill after the start.
+/// The longest time from a start to its kill.
 const LATEST: Duration = Duration::from_millis(50);
 
-/// How long the keeper may take to kill what is left.
+/// How long the keeper may take to kill the processes that are left.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A number of kills at random moments.
+/// A series of kills at random moments.
 #[derive(Debug, Clone, Copy)]
-pub struct Hunt {
-    /// Decides the moments.
+pub struct OrphanHunt {
+    /// The seed of the random moments.
     pub seed: u64,
     /// How often `ratchet` is started and killed.
     pub kills: u32,
-    /// The `-j` that it is started with.
+    /// The `-j` that `ratchet` is started with.
     pub jobs: u32,
 }
 
-/// What came of it.
+/// The counts of a series of kills.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// After how many kills there were processes left.
+pub struct OrphanCounts {
+    /// How many kills left processes behind.
     pub kills_with_orphans: u32,
-    /// How many processes were left in all.
+    /// How many processes were left behind in all.
     pub orphans: usize,
-    /// After how many kills some jobs had run at all.
+    /// How many kills came after the first job had started. Other kills test little.
     pub kills_with_jobs: u32,
 }
 
-impl Hunt {
-    /// Starts and kills, one after another. Kills what is left, too.
-    pub fn run(self) -> std::io::Result<Found> {
+impl OrphanHunt {
+    /// Starts and kills `ratchet` again and again. It also kills the processes that are left behind.
+    pub fn run(self) -> std::io::Result<OrphanCounts> {
         let mut rng = Rng::seeded(self.seed);
-        let mut found = Found::default();
+        let mut found = OrphanCounts::default();
         for number in 0..self.kills {
             let mark = format!("86400.{}{:03}{number:06}", std::process::id(), self.jobs);
             let [begun, left] =
@@ -53,7 +53,7 @@ impl Hunt {
         Ok(found)
     }
 
-    /// How many processes ran when it was killed, and how many are left.
+    /// Starts and kills `ratchet` once. Returns how many of its jobs ran at the kill, and how many processes were left.
     #[expect(
         clippy::disallowed_methods,
         reason = "the moment of the kill is what is chosen at random, and nothing tells when a process of another is gone"
@@ -62,7 +62,7 @@ impl Hunt {
         let both = format!("sleep {mark} & exec sleep {mark}");
         let command = match number % 3 {
             0 => vec!["sleep", mark],
-            // It has nothing in its environment by which it could be found.
+            // It has an empty environment, so nobody can find it by a variable.
             1 => vec!["env", "-i", "sleep", mark],
             _ => vec!["sh", "-c", &both],
         };
@@ -84,7 +84,7 @@ impl Hunt {
             .stderr(Stdio::null())
             .spawn()?;
         thread::sleep(after);
-        // The host is killed first: looking takes time in which it would go on.
+        // The host is killed before its jobs are counted: counting takes time, in which it would go on.
         host.kill()?;
         let begun = with_argument(mark)
             .iter()
@@ -99,7 +99,7 @@ impl Hunt {
         }
         for process in &left {
             if let Some(process) = i32::try_from(*process).ok().and_then(Pid::from_raw) {
-                // It may have ended by now.
+                // The error is ignored: the process may have ended by now.
                 let _ = kill_process(process, Signal::KILL);
             }
         }

@@ -1,4 +1,4 @@
-//! The real `ratchet`, as it is called from a shell, with nothing of the machine in its surroundings.
+//! Calls the real `ratchet` as from a shell, isolated from the settings of the machine.
 
 mod binary;
 mod folder;
@@ -20,10 +20,10 @@ use terminal::Terminal;
 
 use crate::signals::default_signals;
 
-/// A call of `ratchet` that is being put together.
+/// Builds a call of `ratchet`.
 ///
-/// Its environment is empty but for `PATH` and a `HOME` that is the folder it runs in, so neither the machine's
-/// config files nor its variables have a say. Stdin is empty unless something is given.
+/// The environment has only `PATH` and a `HOME` that is the folder of the call, so that neither config files nor variables
+/// of the machine have an effect. Stdin is empty unless it is set.
 ///
 /// ```no_run
 /// let ended = ratchet_tests::Ratchet::new().args(["check", "-"]).stdin("{}").run();
@@ -42,7 +42,7 @@ pub struct Ratchet {
     stderr: Output,
     script: Option<String>,
     terminal: Option<(u16, u16, Shown)>,
-    /// Whether somebody looks at the terminal.
+    /// Whether the test reads what is printed on the terminal.
     watched: bool,
 }
 
@@ -67,17 +67,17 @@ impl Default for Ratchet {
 }
 
 impl Ratchet {
-    /// Where the program is, for those who call it in another way or have it as their worker.
+    /// The path of the program, for tests that start it in another way or use it as a worker.
     pub fn program() -> &'static std::path::Path {
         binary::path()
     }
 
-    /// In an empty folder of its own.
+    /// Makes a call in a new empty folder.
     pub fn new() -> Self {
         Self::within(&Folder::new())
     }
 
-    /// In a folder that is there already.
+    /// Makes a call in a given folder.
     pub fn within(folder: &Folder) -> Self {
         Self {
             folder: folder.clone(),
@@ -93,63 +93,63 @@ impl Ratchet {
         }
     }
 
-    /// With these words, after those that were given before.
+    /// Appends arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// With a variable.
+    /// Sets a variable of the environment.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let value = Some(value.as_ref().to_owned());
         self.variables.push((name.as_ref().to_owned(), value));
         self
     }
 
-    /// Without a variable, `HOME` or `PATH`.
+    /// Removes a variable from the environment: `HOME` or `PATH`.
     pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.as_ref().to_owned(), None));
         self
     }
 
-    /// Called from a folder below its own.
+    /// Makes a folder below that of the call the working directory.
     pub fn below(mut self, path: &str) -> Self {
         self.cwd = Some(self.folder.path().join(path));
         self
     }
 
-    /// With this to read, and then the end.
+    /// Gives these bytes to stdin, and closes it after them.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Input::Bytes(bytes.into());
         self
     }
 
-    /// With a pipe to read from that stays open until [`Running::close_stdin`].
+    /// Makes stdin a pipe that stays open until [`Running::close_stdin`].
     pub fn stdin_open(mut self) -> Self {
         self.stdin = Input::Open;
         self
     }
 
-    /// With something else to read from, as a file or a pipe of one's own.
+    /// Makes stdin a file or a pipe of the test.
     pub fn stdin_from(mut self, stdin: impl Into<Stdio>) -> Self {
         self.stdin = Input::From(stdin.into());
         self
     }
 
-    /// Writing to something else than the harness.
+    /// Redirects stdout away from the harness.
     pub fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Output::To(stdout.into());
         self
     }
 
-    /// Complaining to something else than the harness.
+    /// Redirects stderr away from the harness.
     pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stderr = Output::To(stderr.into());
         self
     }
 
-    /// With a pipe for stdout that nobody reads, as `head` leaves one behind.
+    /// Makes stdout a pipe without a reader, as `head` leaves it behind when it exits.
     pub fn unread(self) -> Self {
         let (reader, writer) =
             std::io::pipe().unwrap_or_else(|error| panic!("there is no pipe: {error}"));
@@ -157,30 +157,30 @@ impl Ratchet {
         self.stdout_to(writer)
     }
 
-    /// Called by `sh`, in whose script it is `"$@"`: for pipelines, and for closed descriptors.
+    /// Runs the call from a script of `sh`, in which it is `"$@"`. Use it for pipelines and closed descriptors.
     pub fn by_shell(mut self, script: &str) -> Self {
         self.script = Some(script.to_owned());
         self
     }
 
-    /// On a terminal of this size.
+    /// Runs the call on a terminal of this size.
     pub fn on_terminal(mut self, columns: u16, rows: u16, shown: Shown) -> Self {
         self.terminal = Some((columns, rows, shown));
         self
     }
 
-    /// On a terminal that nobody reads, as one where Ctrl-S was typed: it is soon full, and takes no more.
+    /// Runs the call on a terminal that nobody reads, as after Ctrl-S. It is soon full, and then writes to it block.
     pub fn on_stuck_terminal(mut self, shown: Shown) -> Self {
         self.watched = false;
         self.on_terminal(100, 40, shown)
     }
 
-    /// Runs it to its end.
+    /// Runs the call and waits for its end.
     pub fn run(self) -> Ended {
         self.start().wait()
     }
 
-    /// Starts it.
+    /// Starts the call.
     pub fn start(self) -> Running {
         let name = format!("{:?}", self.args);
         let mut command = match &self.script {
@@ -196,7 +196,7 @@ impl Ratchet {
             .env_clear()
             .env("HOME", self.folder.path())
             .current_dir(self.cwd.as_deref().unwrap_or(self.folder.path()));
-        // The second says where a program that was built to be measured writes what was covered.
+        // `LLVM_PROFILE_FILE` says where a program that is built for coverage writes its profile.
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -237,14 +237,14 @@ impl Ratchet {
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("ratchet does not start: {error}"));
-        // It holds the other ends of what it was given.
+        // The command holds the child's ends of the pipes. As long as it lives, no pipe would ever end.
         drop(command);
         let mut stdin = child.stdin.take();
         if let Some(bytes) = input
             && let Some(mut pipe) = stdin.take()
         {
-            // Beside the test, because what is written may be more than fits into the pipe. Who refuses at once
-            // does not read it, which is no fault.
+            // A thread writes, because the bytes may not fit into the pipe. Its error is ignored: a call that is
+            // refused at once does not read its stdin.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
         let stdout = child.stdout.take().map(Gathered::from_pipe);

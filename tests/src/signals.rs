@@ -1,4 +1,4 @@
-//! The signals that a child of a test begins with.
+//! Sets the signal actions of children of tests.
 
 #![expect(
     unsafe_code,
@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Gives a child the default action for SIGINT, SIGQUIT and SIGHUP: started by `nohup cargo test &`, tests inherit these
-/// signals as ignored, and a child that does not handle them would never be ended by one.
+/// Gives a child the default action for SIGINT, SIGQUIT and SIGHUP. Tests that are started by `nohup cargo test &` inherit
+/// these signals as ignored, and a child that does not handle them would never be ended by one.
 pub(crate) fn default_signals(command: &mut Command) {
     let reset = || {
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {

@@ -1,33 +1,33 @@
-//! What the system knows of processes, read from `/proc`.
+//! Reads facts about processes from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
-/// The state of a process, as `S` or `Z`; nothing if there is no such process.
+/// The state of a process, such as `S` or `Z`, or `None` if there is no such process.
 pub fn process_state(process: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.chars().next()
 }
 
-/// Whether a process is there and not merely waiting to be reaped.
+/// Whether a process exists and is not a zombie.
 pub fn is_alive(process: u32) -> bool {
     !matches!(process_state(process), None | Some('Z' | 'X'))
 }
 
-/// What this process holds: its descriptors, its threads, and its children, the dead ones included.
+/// The number of descriptors, threads and children of this process, by which tests find leaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holdings {
-    /// Open descriptors.
+    /// How many descriptors are open.
     pub descriptors: usize,
-    /// Threads.
+    /// How many threads there are.
     pub threads: usize,
-    /// Children, alive or waiting to be reaped.
+    /// How many children there are, zombies included.
     pub children: usize,
 }
 
 impl Holdings {
-    /// What is held now.
+    /// Counts what this process holds now.
     pub fn now() -> Self {
         let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
         Self {
@@ -38,7 +38,7 @@ impl Holdings {
     }
 }
 
-/// The children of a process.
+/// The ids of the children of a process.
 pub fn children_of(parent: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -54,7 +54,7 @@ fn parent_of(process: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-/// The living processes that have this in their environment, where children inherit it.
+/// The living processes that have this variable in their environment. Children inherit it, so it finds descendants.
 pub fn marked(variable: &str) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -71,7 +71,7 @@ pub fn marked(variable: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The living processes whose command line has this in it.
+/// The living processes whose command line contains this text.
 pub fn with_argument(text: &str) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -86,7 +86,7 @@ pub fn with_argument(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// How much memory this process uses, without what it shares with its files.
+/// The resident memory of this process in bytes, without pages that are backed by files.
 pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status
@@ -96,7 +96,7 @@ pub fn resident_bytes() -> u64 {
     kilobytes.unwrap_or_else(|| panic!("the system does not say: {status}")) * 1024
 }
 
-/// How long this process has kept processors busy, over all its threads.
+/// The processor time that all threads of this process have used.
 pub fn cpu_time() -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     let of_one = |path: std::path::PathBuf| {

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 #[test]
-fn no_promise_is_broken_by_failing_workers_edits_shortages_and_a_host_that_is_stopped_and_killed() {
+fn a_soak_with_failing_workers_edits_shortages_stops_and_kills_breaks_no_promise() {
     let soak = Command::new(env!("CARGO_BIN_EXE_chaos"))
         .args(["--seed", "7", "--jobs", "4000", "--kills", "2"])
         .output()

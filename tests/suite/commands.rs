@@ -37,7 +37,7 @@ fn number(output: &CommandOutput) -> u32 {
 }
 
 #[tokio::test]
-async fn gives_back_what_was_printed_and_how_it_ended() {
+async fn a_command_returns_its_output_and_its_exit() {
     let output = run("echo out; echo err >&2; exit 3", CommandLimits::default()).await;
     assert_eq!(
         (output.stdout.to_text(), output.stderr.to_text()),
@@ -54,7 +54,7 @@ async fn gives_back_what_was_printed_and_how_it_ended() {
 }
 
 #[tokio::test]
-async fn keeps_the_beginning_of_too_much_output_and_says_so() {
+async fn a_command_keeps_the_beginning_of_too_much_output_and_counts_the_rest() {
     let limits = CommandLimits {
         capture_bytes: 1000,
         ..CommandLimits::default()
@@ -76,7 +76,7 @@ async fn keeps_the_beginning_of_too_much_output_and_says_so() {
 }
 
 #[tokio::test]
-async fn asks_at_the_soft_limit_and_keeps_the_last_words() {
+async fn a_command_is_asked_to_stop_at_its_soft_timeout_and_its_last_output_is_kept() {
     let limits = CommandLimits {
         soft: Some(Duration::from_millis(50)),
         hard: Some(LONG),
@@ -100,7 +100,7 @@ async fn asks_at_the_soft_limit_and_keeps_the_last_words() {
 }
 
 #[tokio::test]
-async fn kills_the_whole_tree_at_the_hard_limit_or_when_the_grace_is_over() {
+async fn a_command_and_its_children_are_killed_at_the_hard_timeout_or_after_the_grace() {
     let stubborn = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
     let short = Duration::from_millis(50);
     for (soft, hard, grace) in [(None, Some(short), LONG), (Some(short), None, short)] {
@@ -125,7 +125,7 @@ async fn kills_the_whole_tree_at_the_hard_limit_or_when_the_grace_is_over() {
 }
 
 #[tokio::test]
-async fn stops_when_nobody_wants_it_any_more() {
+async fn a_cancelled_command_is_asked_to_stop() {
     let folder = tempfile::tempdir().expect("a folder");
     let begun = folder.path().join("begun");
     let script = format!("touch {}; sleep 1000", begun.display());
@@ -154,7 +154,7 @@ async fn stops_when_nobody_wants_it_any_more() {
 }
 
 #[tokio::test]
-async fn what_it_leaves_running_does_not_hold_up_its_end() {
+async fn children_that_a_command_leaves_do_not_delay_its_end() {
     let output = run(
         "sleep 1000 & echo $!; echo last words",
         CommandLimits::default(),
@@ -183,7 +183,7 @@ async fn what_it_leaves_running_does_not_hold_up_its_end() {
 }
 
 #[tokio::test]
-async fn dropping_the_run_kills_the_command() {
+async fn dropping_the_future_of_a_command_kills_it_with_its_children() {
     let folder = tempfile::tempdir().expect("a folder");
     let ids = folder.path().join("ids");
     let script = format!(

@@ -13,7 +13,7 @@ fn named<'a>(text: &'a str, ending: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 #[test]
-fn every_file_that_the_architecture_names_is_there() {
+fn every_file_that_the_architecture_names_exists() {
     let text = std::fs::read_to_string(root().join("runtime/ARCHITECTURE.md"));
     let text = text.expect("it is where the README says");
     let mut files = 0;
@@ -28,7 +28,7 @@ fn every_file_that_the_architecture_names_is_there() {
 }
 
 #[test]
-fn every_link_of_the_readme_leads_to_a_file() {
+fn every_link_of_the_readme_points_to_a_file() {
     let text = include_str!("../../README.md");
     let mut links = 0;
     for (_, rest) in text

@@ -63,7 +63,7 @@ async fn a_worker_introduces_itself() {
 }
 
 #[tokio::test]
-async fn prints_and_children_do_not_spoil_the_conversation() {
+async fn output_of_a_task_and_of_its_children_does_not_disturb_the_protocol() {
     for (language, mut worker) in introduced().await {
         worker.ask(1, "noisy", "null").await;
         worker.ask(2, "echo", "[\"\u{e9}\",1]").await;
@@ -95,7 +95,7 @@ fn spelled(language: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_failure_says_all_that_the_protocol_has_words_for() {
+async fn a_failure_has_every_field_of_the_protocol() {
     for (language, mut worker) in introduced().await {
         worker.ask(1, "fail", "null").await;
         let error = worker.reply().await.1.expect_err("it fails");
@@ -127,7 +127,7 @@ async fn a_failure_says_all_that_the_protocol_has_words_for() {
 }
 
 #[tokio::test]
-async fn a_busy_worker_answers_pings_and_stops_on_cancel() {
+async fn a_busy_worker_answers_pings_and_stops_when_it_is_cancelled() {
     for (language, mut worker) in introduced().await {
         worker.ask(1, "wait", "null").await;
         worker.ask(2, "echo", "1").await;
@@ -168,7 +168,7 @@ async fn a_busy_worker_answers_pings_and_stops_on_cancel() {
 }
 
 #[tokio::test]
-async fn a_reply_leaves_before_the_next_request_is_done() {
+async fn a_reply_is_sent_before_the_next_request_is_done() {
     let cancel = |id: u64| {
         Event::Cancel(Cancel {
             id: id.into(),
@@ -200,7 +200,7 @@ async fn a_reply_leaves_before_the_next_request_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_task_says_comes_before_its_answer() {
+async fn logs_and_progress_of_a_task_come_before_its_answer() {
     for (language, mut worker) in introduced().await {
         worker.ask(7, "talk", "null").await;
         let Event::Progress(progress) = worker.event().await else {
@@ -224,7 +224,7 @@ async fn what_a_task_says_comes_before_its_answer() {
 }
 
 #[tokio::test]
-async fn what_was_asked_before_the_drain_is_answered() {
+async fn requests_before_a_drain_are_answered() {
     for (language, mut worker) in introduced().await {
         for id in 1..=100 {
             worker.ask(id, "echo", "0").await;
@@ -241,7 +241,7 @@ async fn what_was_asked_before_the_drain_is_answered() {
 /// Where `/proc` shows it: a child of a Rust worker has no descriptor that a child of ours has not.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn children_of_a_worker_do_not_inherit_the_conversation() {
+async fn children_of_a_worker_do_not_inherit_its_protocol_pipes() {
     let ours = std::process::Command::new("ls")
         .arg("/proc/self/fd")
         .output()
@@ -258,7 +258,7 @@ async fn children_of_a_worker_do_not_inherit_the_conversation() {
 /// The pipes of a shell are shared with whoever comes next in its list.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_worker_leaves_its_pipes_as_it_found_them() {
+fn a_worker_leaves_the_flags_of_its_pipes_unchanged() {
     use std::io::Read;
     use std::process::{Command, Stdio};
 

@@ -190,7 +190,7 @@ fn read(name: &str) -> Crate {
 
 /// The checks above can only be trusted if the reader finds what stands in a source.
 #[test]
-fn the_reader_finds_imports_wherever_they_stand() {
+fn the_import_reader_finds_imports_in_every_form() {
     let folder = ratchet_tests::Folder::new()
         .file("src/lib.rs", "mod low; mod high; pub use low::Low;")
         .file(

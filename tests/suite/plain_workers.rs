@@ -13,7 +13,7 @@ fn example(language: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn the_python_worker_of_the_protocol_text_echoes() {
+async fn the_python_worker_in_the_protocol_text_echoes() {
     if !present(
         Language::Python,
         "the protocol text's Python worker is not tested",
@@ -34,7 +34,7 @@ async fn the_python_worker_of_the_protocol_text_echoes() {
 }
 
 #[tokio::test]
-async fn the_shell_worker_of_the_protocol_text_answers() {
+async fn the_shell_worker_in_the_protocol_text_answers() {
     let mut worker = WorkerProcess::start("sh", &["-c", example("sh")]);
     for id in 1..=3 {
         worker.ask(id, "any", "{\"id\": \"not this\"}").await;

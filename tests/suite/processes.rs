@@ -56,7 +56,7 @@ async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
 }
 
 #[tokio::test]
-async fn an_end_is_seen_for_what_it_was() {
+async fn the_end_of_a_process_is_reported_as_its_code_or_signal() {
     let processes = LocalProcesses::start();
     for (script, exit) in [
         ("exit 0", Exit::Code(0)),
@@ -80,7 +80,7 @@ async fn an_end_is_seen_for_what_it_was() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why() {
+async fn a_process_that_cannot_start_gives_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, content: &str, mode: u32| {
         let path = folder.path().join(name);
@@ -115,7 +115,7 @@ async fn what_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn a_process_gets_what_is_declared_and_nothing_else() {
+async fn a_process_gets_only_the_declared_environment_and_its_own_descriptors() {
     let processes = LocalProcesses::start();
     let config = ProcessConfig::new("/usr/bin/env")
         .env(Environment::clean().set("A", "1").set("B", "two words"));
@@ -141,7 +141,7 @@ async fn a_process_gets_what_is_declared_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn who_ignores_being_asked_is_killed() {
+async fn a_process_that_ignores_sigterm_is_killed_after_the_grace() {
     let processes = LocalProcesses::start();
     let script = "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait";
     let (mut process, both) = announced(&processes, script).await;
@@ -159,7 +159,7 @@ async fn who_ignores_being_asked_is_killed() {
 }
 
 #[tokio::test]
-async fn asked_again_the_shorter_grace_counts() {
+async fn a_process_asked_to_stop_twice_gets_the_shorter_grace() {
     let processes = LocalProcesses::start();
     let script = "trap '' TERM; echo $$; while :; do sleep 0.01; done";
     let (mut process, _) = announced(&processes, script).await;
@@ -177,7 +177,7 @@ async fn asked_again_the_shorter_grace_counts() {
 }
 
 #[tokio::test]
-async fn a_stopped_process_ends_when_it_is_asked() {
+async fn a_process_stopped_by_sigstop_ends_when_it_is_asked_to() {
     let processes = LocalProcesses::start();
     let (mut process, ids) = announced(&processes, "echo $$; kill -STOP $$; sleep 1000").await;
     eventually("it has stopped", || process_state(ids[0]) == Some('T')).await;
@@ -190,7 +190,7 @@ async fn a_stopped_process_ends_when_it_is_asked() {
 }
 
 #[tokio::test]
-async fn what_a_process_leaves_behind_is_cleared_away() {
+async fn children_that_a_process_leaves_are_killed() {
     let processes = LocalProcesses::start();
     for script in [
         // A child that holds the pipes, and a grandchild in the same group that does not.
@@ -225,7 +225,7 @@ async fn dropping_the_manager_ends_all_processes() {
 }
 
 #[tokio::test]
-async fn after_the_manager_nothing_starts() {
+async fn a_dropped_manager_starts_no_more_processes() {
     struct Gone(LocalProcesses);
     let runtime = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -244,7 +244,7 @@ async fn after_the_manager_nothing_starts() {
 }
 
 #[test]
-fn a_host_that_is_killed_leaves_nobody() {
+fn a_killed_host_leaves_no_processes() {
     let mut host = Command::new(env!("CARGO_BIN_EXE_host"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -275,7 +275,7 @@ fn a_host_that_is_killed_leaves_nobody() {
 }
 
 #[test]
-fn a_thousand_crashes_cost_nothing_that_stays() {
+fn a_thousand_crashes_leak_no_processes_descriptors_or_memory() {
     // In a process of its own, where nobody else opens or starts anything.
     let output = Command::new(env!("CARGO_BIN_EXE_crashes"))
         .output()
@@ -293,10 +293,10 @@ fn a_thousand_crashes_cost_nothing_that_stays() {
 }
 
 #[test]
-fn a_host_that_is_killed_in_its_first_milliseconds_leaves_nobody() {
+fn a_host_killed_in_its_first_milliseconds_leaves_no_processes() {
     // A small share of what `cargo run --release -p ratchet-tests --bin orphans` does.
     for (jobs, kills) in [(2, 6), (16, 9), (150, 6)] {
-        let found = ratchet_tests::orphans::Hunt {
+        let found = ratchet_tests::orphans::OrphanHunt {
             seed: 15,
             kills,
             jobs,

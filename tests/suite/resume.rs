@@ -75,7 +75,7 @@ fn host(folder: &Path) -> Child {
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_a_hundred_times_does_each_job_to_its_end_once() {
+async fn a_run_killed_a_hundred_times_ends_each_job_exactly_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = RunStore::at(folder.path());
     let mut dice = Dice(7);

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_that_is_not_known_is_answered_with_those_that_are() {
+    fn an_unknown_hint_is_answered_with_the_known_ones() {
         let refused = hint("serial").unwrap_err();
         assert!(refused.starts_with("unknown hint `serial`\n"), "{refused}");
         let known = HINTS.lines().filter_map(|line| line.strip_prefix("    "));

@@ -1,15 +1,15 @@
-//! When an attempt last told of progress.
+//! The time at which an attempt last reported progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::suspension::working_now;
 
-/// When an attempt last told of progress, by the clock of work.
+/// The time at which an attempt last reported progress, by the clock of work. Two threads share it.
 #[derive(Debug)]
 pub(crate) struct LastProgress {
     started: Instant,
-    /// Nanoseconds after the start.
+    /// The time of the report, in nanoseconds after `started`.
     at: AtomicU64,
 }
 

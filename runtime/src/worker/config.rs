@@ -1,4 +1,4 @@
-//! What the workers of a kind speak, how they are started, and how the pool of them is kept.
+//! The settings of a kind of worker and its pool.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::os::ProcessConfig;
 use crate::scheduling::Balance;
 
-/// A kind of worker, and how its pool is kept.
+/// The settings of a kind of worker and its pool: what to start, what it speaks, and how many workers there are.
 ///
 /// ```
 /// use ratchet_runtime::process::{PoolConfig, ProcessConfig, Size};
@@ -23,47 +23,46 @@ use crate::scheduling::Balance;
 /// ```
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
-    /// The name of the kind: its workers are `name/1`, `name/2` and so on.
+    /// The name of the kind. Its workers are called `name/1`, `name/2` and so on.
     pub name: String,
-    /// What to start.
+    /// The program of the workers.
     pub process: ProcessConfig,
-    /// What its workers speak.
+    /// The protocol that the workers speak.
     pub language: Language,
-    /// How many lines a filter prints before it answers anything: its banner, which is passed over.
+    /// How many lines a filter prints before it answers anything, which are skipped as its banner.
     pub skip_lines: u64,
-    /// What a conversation is limited to.
+    /// The limits of the conversation with a worker, such as the size of a message.
     pub limits: Limits,
-    /// Whether a worker has to introduce itself.
+    /// Whether a worker has to say hello.
     pub handshake: HandshakeMode,
-    /// How long a hello is waited for. One that comes later still counts, though not for jobs that were given to
-    /// workers before it.
+    /// How long to wait for a hello before jobs are sent. A later hello still counts, but not for jobs that were sent before.
     pub handshake_wait: Duration,
     /// How long a worker may take to be ready.
     pub start_timeout: Duration,
-    /// How many workers there are.
+    /// How many workers the pool has.
     pub size: Size,
-    /// How many requests a worker works on at once, if that is not left to what it says.
+    /// How many requests a worker works on at once. Without a setting, the number in the worker's hello counts.
     pub concurrency: Option<NonZeroU32>,
-    /// How many requests lie in its pipe beyond that.
+    /// How many requests are sent to a worker beyond those that it works on.
     pub prefetch: Prefetch,
-    /// Which worker gets the next job, where several have room.
+    /// How a worker is chosen for the next job if several have room.
     pub balance: Balance,
-    /// When a worker is replaced though nothing is wrong with it.
+    /// When a worker is replaced although nothing is wrong with it.
     pub recycling: Recycling,
-    /// When a worker is killed for its memory, and that of all it has started, in bytes.
+    /// How many bytes of memory a worker and its children may use together before the worker is killed.
     pub hard_memory: Option<u64>,
     /// How often workers may fail before the kind is given up.
     pub restart: RestartPolicy,
-    /// How often a worker that can answer is asked whether it lives, and how long it has.
+    /// The interval at which a worker with the capability `ping` is pinged, and the time that it has to answer.
     pub ping: Option<Duration>,
-    /// How long a worker that is asked to stop, or to end, has for each step.
+    /// How long a worker has for each step when it is asked to stop an attempt, or to end.
     pub grace: Duration,
-    /// How much of a worker's stderr is kept for its obituary, in bytes.
+    /// How many bytes of a worker's stderr are kept for the failures of attempts that end with the worker.
     pub stderr_bytes: usize,
 }
 
 impl PoolConfig {
-    /// One worker, with settings that suit most.
+    /// Makes the settings of a pool with one worker, and defaults for everything else.
     pub fn new(name: impl Into<String>, process: ProcessConfig) -> Self {
         Self {
             name: name.into(),
@@ -87,7 +86,7 @@ impl PoolConfig {
         }
     }
 
-    /// Refuses what can never work.
+    /// Checks that the settings can work. The error names the setting that cannot.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason| {
             Err(Error::InvalidPool {
@@ -136,18 +135,18 @@ impl PoolConfig {
     }
 }
 
-/// What workers speak.
+/// The protocol that workers speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// The worker protocol: one JSON object a line.
+    /// The worker protocol, in which each line is a JSON object.
     #[default]
     Native,
-    /// Filters: a line in, a line out. Lines carry no ids, so an answer is given out once the next one has come, or
-    /// the filter was quiet for 50 ms after it.
+    /// The lines of a filter, which answers each line with a line. Lines carry no ids. So an answer is given out only when the
+    /// next one has come, or the filter was quiet for 50 ms after it.
     Lines {
-        /// How an input becomes a line.
+        /// How an input is written as a line.
         input: LineFormat,
-        /// How a line becomes a result.
+        /// How a result is read from a line.
         output: LineFormat,
     },
 }
@@ -155,22 +154,22 @@ pub enum Language {
 /// How many workers a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// At least; 0 is fine, and the first job starts the first worker. Where only executors use the pool, there may be
-    /// fewer once they have nothing left to do: a worker that ends then is not replaced until there is something.
+    /// The least number of workers. With 0, the first job starts the first worker. If only executors use the pool, there may
+    /// be fewer once they have nothing left to do, because a worker that ends then is not replaced before there is work.
     pub min: u32,
-    /// At most.
+    /// The greatest number of workers.
     pub max: u32,
-    /// How old the oldest waiting job has to be for another worker to be started.
+    /// How long the oldest waiting job has to have waited before another worker is started.
     pub grow_after: Duration,
 }
 
 impl Size {
-    /// So many.
+    /// Makes the size of a pool that always has this many workers.
     pub fn fixed(workers: u32) -> Self {
         Self::between(workers, workers)
     }
 
-    /// As many as there is work for, within bounds.
+    /// Makes the size of a pool that grows and shrinks with its work, within these bounds.
     pub fn between(min: u32, max: u32) -> Self {
         Self {
             min,
@@ -180,44 +179,44 @@ impl Size {
     }
 }
 
-/// How many requests lie in a worker's pipe beyond what it works on.
+/// How many requests are sent to a worker beyond those that it works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefetch {
-    /// A few milliseconds of work, by how long jobs have taken.
+    /// As many as make a few milliseconds of work, estimated from the durations of earlier jobs.
     #[default]
     Auto,
-    /// So many.
+    /// This many.
     Fixed(u32),
 }
 
-/// When a worker is replaced though nothing is wrong with it. Its successor is ready before it leaves.
+/// The rules by which a worker is replaced although nothing is wrong with it. Its successor is ready before it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recycling {
-    /// After about so many jobs; a few more or less, so that not all workers leave at once.
+    /// A worker is replaced after about this many jobs. The number varies a little, so that not all workers leave at once.
     pub max_jobs: Option<u64>,
-    /// At this age.
+    /// A worker is replaced at this age.
     pub ttl: Option<Duration>,
-    /// After so long without a job; the pool shrinks, but not below its least size.
+    /// A worker ends after this time without a job, as long as the pool stays above its least size.
     pub idle_ttl: Option<Duration>,
-    /// When a job has left it, and all that it has started, with more memory than this, in bytes.
+    /// A worker is replaced when it and its children use more bytes of memory than this after a job.
     pub soft_memory: Option<u64>,
 }
 
-/// How often workers may fail before their kind is given up.
+/// How often workers may fail before their kind is given up, and how long each restart is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// This many failures..
+    /// The number of failures within `period` after which the kind is given up.
     pub intensity: u32,
-    /// ..within this time are too many.
+    /// The time within which failures count together.
     pub period: Duration,
-    /// How long to wait after a failed start; doubled for each that follows.
+    /// The delay after a failed start. It is doubled for each further failure.
     pub base: Duration,
-    /// How long to wait at most.
+    /// The longest delay.
     pub cap: Duration,
 }
 
 impl Default for RestartPolicy {
-    /// Five failed starts within ten seconds are too many.
+    /// Gives a kind up after five failures within ten seconds.
     fn default() -> Self {
         Self {
             intensity: 5,

@@ -1,4 +1,4 @@
-//! Runs a soak; `ratchet_tests::chaos` says what that is. The host, the workers and the commands are this program, too.
+//! Runs a soak test; see `ratchet_tests::chaos`. The host, the workers and the commands of the soak are this program as well.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode, Failed> {
     }
 }
 
-/// For those who need not know how many jobs there are.
+/// Makes the plan of a seed for workers, which need not know how many jobs there are.
 fn plan(seed: &str) -> Result<Plan, Failed> {
     let seed = seed.parse()?;
     Ok(Plan { seed, jobs: 0 })

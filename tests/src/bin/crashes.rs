@@ -1,4 +1,4 @@
-//! A thousand processes that crash, one after another, and what this process holds before and after.
+//! Starts a thousand processes that crash, and prints what this process holds before and after.
 
 use ratchet_runtime::process::{Exit, LocalProcesses, ProcessConfig, ProcessManager};
 use ratchet_tests::Holdings;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
         Ok::<(), Box<dyn std::error::Error>>(())
     };
-    // The first opens what all of them share.
+    // The first process opens what all later ones share.
     crash().await?;
     let before = Holdings::now();
     for _ in 0..1000 {

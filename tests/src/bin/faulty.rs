@@ -1,5 +1,5 @@
-//! A worker that answers every request, but for those with the input `"fault"`: those it meets with the
-//! one fault that it was started with. Written without the worker library, which would not let it.
+//! A worker with a fault. It answers every request, except for requests with the input `"fault"`: for these it shows the
+//! fault that its argument names. It does not use the worker library, because that prevents most faults.
 
 #![expect(
     clippy::exit,
@@ -32,7 +32,7 @@ fn main() -> Said {
     Ok(())
 }
 
-/// What it does before its first request.
+/// Shows the faults that come before the first request.
 fn begin(fault: &str) -> Said {
     let hello = |protocol: u32, concurrency: u32, capabilities: &str| {
         say(&format!(
@@ -64,7 +64,7 @@ fn begin(fault: &str) -> Said {
     }
 }
 
-/// The fault itself.
+/// Shows the fault for a request.
 #[expect(
     clippy::too_many_lines,
     reason = "a table: a fault a row, none needs another"
@@ -152,7 +152,7 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
             }
         }
         "escapes" => {
-            // It leaves the group, holds the pipes, and its parent dies.
+            // The child leaves the process group and holds the pipes when its parent dies.
             Command::new("setsid").args(["sleep", "2"]).spawn()?;
             writeln!(io::stderr(), "the last line")?;
             exit(3);
@@ -188,7 +188,7 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
             Ok(())
         }
         "late" => {
-            // It goes on until it is told to stop, and then says that it is done after all.
+            // The worker goes on until it is cancelled, and then answers with a result nevertheless.
             while lines
                 .recv()
                 .is_ok_and(|line| !line.contains(r#""event":"cancel""#))
@@ -204,7 +204,7 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
     }
 }
 
-/// All lines of stdin, read as they come, so that nobody who writes has to wait.
+/// Reads all lines of stdin on a thread as they come, so that the host never has to wait for the pipe.
 fn lines() -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {

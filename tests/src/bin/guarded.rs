@@ -1,6 +1,5 @@
-//! A worker on the Rust side of the protocol that does all it should not: it prints, it spawns children
-//! that print and read, and it fails in every way. `workers/guarded.py` and `workers/guarded.mjs` are
-//! the same worker in other languages.
+//! A worker with the Rust library whose tasks misbehave: they print, they start children that print and read, and they fail
+//! in every way. `workers/guarded.py` and `workers/guarded.mjs` are the same worker in other languages.
 
 use std::process::Command;
 
@@ -40,7 +39,7 @@ fn wait(call: &Call) -> Result<(), TaskError> {
     Err(call.cancelled_error())
 }
 
-/// The descriptors that a child of this worker has.
+/// Returns the descriptors that a child of this worker has.
 fn descriptors(_: &Call) -> Result<Json<Vec<String>>, TaskError> {
     let output = Command::new("ls").arg("/proc/self/fd").output()?;
     Ok(Json(

@@ -1,4 +1,4 @@
-//! A host that starts one process with a child of its own, says who they are, and waits to be killed.
+//! A host that starts a process, which starts a child, prints the ids of both, and waits to be killed.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let processes = LocalProcesses::start();
-    // Both ignore what a polite end would bring, and hold no pipe that could end.
+    // Both processes ignore signals that ask them to end, and hold no pipe whose end would tell them.
     let script = "trap '' TERM HUP; sleep 1000 & echo $$ $!; exec >/dev/null; wait";
     let config = ProcessConfig::new("sh").args(["-c", script]);
     let mut process = processes.spawn_process(&config).await?;

@@ -1,9 +1,9 @@
-//! Kills `ratchet map` in its first 50 milliseconds, many times, and counts the processes that are left.
+//! Kills `ratchet map` in its first 50 milliseconds, many times, and counts the processes that are left behind.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use ratchet_tests::orphans::{Found, Hunt};
+use ratchet_tests::orphans::{OrphanCounts, OrphanHunt};
 
 const USAGE: &str = "usage: orphans [--seed N] [--kills N] [--jobs N,N,..]";
 
@@ -22,8 +22,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let mut clean = true;
     for jobs in jobs {
-        let found = Hunt { seed, kills, jobs }.run()?;
-        let Found {
+        let found = OrphanHunt { seed, kills, jobs }.run()?;
+        let OrphanCounts {
             kills_with_orphans,
             orphans,
             kills_with_jobs,

@@ -1,5 +1,5 @@
-//! A host with a pool of two workers that have started others, all of them busy: it says when, and waits
-//! to be killed. Its argument is the worker.
+//! A host with a pool of two busy workers that have started processes of their own. It prints a line when they are busy,
+//! and waits to be killed. Its argument is the program of the worker.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = ProcessPool::new(Arc::new(LocalProcesses::start()), config).await?;
     let hang = || pool.run(Job::task("a", "any", Payload::from_text("fault")));
     let all_are_there = async {
-        // Each worker, and at least one that it has started.
+        // There are two workers, and at least one process that each has started.
         ratchet_tests::eventually("they work", || {
             marked(&format!("RATCHET_FAULT={mark}")).len() >= 4
         })

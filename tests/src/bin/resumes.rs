@@ -1,7 +1,7 @@
-//! A host that runs so many jobs with a journal and goes on with those that are left, and the worker that
-//! does them and keeps a log of its own.
+//! A host that runs a number of jobs with a journal, or resumes the run if there is one. The worker of the jobs is this
+//! program, too, and writes each job to a log of its own.
 //!
-//! `resumes <state folder> <log> <jobs>`, and `resumes <log>` as the worker.
+//! The host is `resumes <state folder> <log> <jobs>`, and the worker is `resumes <log>`.
 
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -17,13 +17,13 @@ use ratchet_runtime::process::{LocalProcesses, PoolConfig, ProcessConfig, Proces
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{Durability, Executor, Job, Journal, Payload, Resume, RunStore};
 
-/// Which day it is does not matter here.
+/// The time of day of the run, which does not matter here.
 const NOW: SystemTime = UNIX_EPOCH;
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(state: &Path, log: &str, jobs: u64) -> Result<(), Box<dyn Error>> {
     let store = RunStore::at(state);
-    // One that was killed before it had written what it is has done nothing either.
+    // A run that was killed before its journal had a header has done nothing, and is started anew.
     let known = store.list()?.into_iter().find(|run| run.header.is_some());
     let (journal, mut resume) = if let Some(run) = known {
         let about = Payload::null();
@@ -65,12 +65,12 @@ async fn run(state: &Path, log: &str, jobs: u64) -> Result<(), Box<dyn Error>> {
     Ok(journal.end(NOW, &summary)?)
 }
 
-/// Writes down what it does before it says so.
+/// Answers requests as the worker. Each job is in the log before its answer is sent.
 fn work(log: &str) -> Result<(), Box<dyn Error>> {
     let log = OpenOptions::new().append(true).create(true).open(log)?;
     let note = move |call: &Call| -> Result<(), TaskError> {
         let id: String = call.read()?;
-        // One write, so that lines of two workers do not mix.
+        // A single write appends the line, so that lines of two workers do not mix.
         (&log).write_all(format!("{id}\n").as_bytes())?;
         Ok(())
     };

@@ -1,7 +1,7 @@
-//! The checker of a soak: tells from what was written down whether every promise was kept.
+//! The checker of a soak: decides from notes and the journal whether every promise was kept.
 //!
-//! It shares no code with what it checks. It knows what each job asked for ([`plan`]), what the workers
-//! wrote about each attempt, what the host wrote about limits, grants and outcomes, and the lines of the journal.
+//! It shares no code with what it checks. It reads what each job asked for ([`plan`]), what the workers noted about each
+//! attempt, what the host noted about limits, grants and outcomes, and the lines of the journal.
 //!
 //! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
 //! the attempt held its claims from the first of these stamps to the second at least. An attempt whose worker was
@@ -65,40 +65,40 @@ use super::plan::{self, JobSpec, Plan, Quota};
 pub use journal::{Ending, Success, read as read_journal};
 pub use report::{Figures, Report, Rule, Violation};
 
-/// All that is known of a soak.
+/// Everything that is known about a soak: its plan, all notes, and the journal.
 #[derive(Debug)]
 pub struct Evidence {
     /// What each job asked for.
     pub specs: Vec<JobSpec>,
-    /// What was declared.
+    /// What the host declared at the beginning of each life.
     pub declared: Declared,
-    /// What the workers wrote.
+    /// The notes of the workers.
     pub worker_notes: Vec<Note>,
-    /// What the hosts wrote.
+    /// The notes of the hosts.
     pub host_notes: Vec<Note>,
-    /// What the driver wrote.
+    /// The notes of the driver.
     pub driver_notes: Vec<Note>,
-    /// What stands in the journal.
+    /// The endings of jobs in the journal.
     pub journal: Vec<Ending>,
 }
 
-/// What a life of the host begins with.
+/// The limits and rates that are declared when a life of the host begins.
 #[derive(Debug, Clone)]
 pub struct Declared {
-    /// Slots, `db`, `disk`.
+    /// The number of slots, and the highest numbers of jobs at once with the limits `db` and `disk`.
     pub most: [u32; 3],
-    /// `api`.
+    /// The rate of the limit `api`.
     pub api: Quota,
-    /// The quota of each key.
+    /// The rate of each key.
     pub keys: Vec<Quota>,
-    /// How many workers a job may take with it in one life.
+    /// How many workers a job may kill in one life before it counts as poison.
     pub crashes: u32,
-    /// Whether jobs are sent ahead of time in a life.
+    /// Whether jobs may be sent to busy workers in a life, before it is their turn.
     pub sends_ahead: fn(u32) -> bool,
 }
 
 impl Evidence {
-    /// A plan of which nothing is known yet to have happened.
+    /// Makes evidence of a plan without any notes.
     pub fn of(plan: Plan) -> Self {
         Self {
             specs: (0..plan.jobs).map(|job| plan.spec(job)).collect(),
@@ -116,7 +116,7 @@ impl Evidence {
         }
     }
 
-    /// Checks everything.
+    /// Checks every rule.
     pub fn check(&self) -> Report {
         let mut report = Report::default();
         let attempts = attempts::read(self, &mut report);

@@ -1,4 +1,4 @@
-//! The driver of a soak: starts the host, disturbs it, kills it again and again, and has what is left of it checked.
+//! The driver of a soak: starts the host, disturbs it, kills it again and again, and has the checker check the notes.
 
 mod disturbances;
 
@@ -26,34 +26,34 @@ use crate::marked;
 
 type Failed = Box<dyn Error>;
 
-/// What a host says that should say nothing.
+/// The file that takes the stderr of hosts, which should stay empty.
 const COMPLAINTS: &str = "complaints";
 
-/// A soak in which nothing happens for so long hangs.
+/// How long nothing may happen in a soak before it counts as hanging.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long what a host leaves may take to be gone.
+/// How long the processes of a host may take to be gone after its end.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many bytes of notes say that the workers of a life are at work.
+/// How many bytes of notes in a life show that its workers are at work.
 const BUSY: u64 = 500 * notes::LINE as u64;
 
-/// How often it is looked whether something has happened.
+/// The interval at which the driver checks whether something has happened.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A soak.
+/// A soak test that can be run.
 #[derive(Debug, Clone)]
 pub struct Soak {
-    /// What is done.
+    /// The jobs of the soak.
     pub plan: Plan,
     /// How often the host is killed.
     pub kills: u32,
-    /// Where everything is written; it must be empty, or not there yet.
+    /// The folder for all files of the soak. It has to be empty, or must not exist yet.
     pub folder: PathBuf,
 }
 
 impl Soak {
-    /// Runs it to its end, and says what the checker found.
+    /// Runs the soak to its end, and returns the report of the checker.
     pub fn run(&self) -> Result<Report, Failed> {
         fs::create_dir_all(&self.folder)?;
         if fs::read_dir(&self.folder)?.next().is_some() {
@@ -69,11 +69,12 @@ impl Soak {
             let mut host = self.start(life, &shortage)?;
             let ended = self.watch(life, &mut host, &shortage, &mut editor);
             if ended.is_err() {
-                // Whatever went wrong, the host must not go on.
+                // The host must not go on after an error of the driver.
                 host.kill()?;
                 host.wait()?;
             }
-            // Those that it has left need no new processes, and nobody else is in the group.
+            // The shortage may stay until then: processes that the host left need no new ones to end, and nobody else is in the
+            // group.
             left_behind.extend(self.wait_for_end(life));
             ended?;
         }
@@ -129,7 +130,7 @@ impl Soak {
         Ok(host.spawn()?)
     }
 
-    /// Disturbs the host until it has done its share, and kills it; the last life comes to its end.
+    /// Disturbs the host until it has done its share, and then kills it. The host of the last life is left to end by itself.
     fn watch(
         &self,
         life: u32,
@@ -167,7 +168,7 @@ impl Soak {
                 (seen, since) = (written, Instant::now());
             }
             let is_busy = written > before + BUSY;
-            // In some lives the script changes from the beginning, even before anybody has read it.
+            // In some lives the script is edited from the beginning, even before any worker has read it.
             if is_busy || life.is_multiple_of(3) {
                 disturbances.edit()?;
             }
@@ -183,14 +184,15 @@ impl Soak {
         }
     }
 
-    /// How many bytes the workers write in a life that is killed: a job has three notes, unless its result is cached.
+    /// How many bytes of notes the workers write before the host of this life is killed. A job has three notes, unless its
+    /// result is cached.
     fn share(&self, life: u32) -> u64 {
         let fair = u64::from(self.plan.jobs) * 5 / 2 / u64::from(self.kills + 1);
         let percent = 60 + self.plan.roll(life, 2 << 32, 50);
         fair * percent / 100 * notes::LINE as u64
     }
 
-    /// Waits until nobody is left whom the host or its workers have started.
+    /// Waits until all processes are gone that the host or its workers have started.
     fn wait_for_end(&self, life: u32) -> Option<Violation> {
         let mark = format!("{MARK}={}", self.mark());
         let deadline = Instant::now() + END_LIMIT;
@@ -209,7 +211,7 @@ impl Soak {
     }
 }
 
-/// How much is in a file that may not be there yet.
+/// The length of a file, which is 0 if it does not exist yet.
 fn length(path: &Path) -> io::Result<u64> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.len()),
@@ -219,7 +221,7 @@ fn length(path: &Path) -> io::Result<u64> {
 }
 
 impl Evidence {
-    /// Reads all that a soak has written.
+    /// Reads all notes and the journal of a soak.
     fn gather(plan: Plan, folder: &Path) -> Result<Self, Failed> {
         let store = ratchet_runtime::RunStore::at(folder);
         let run = store.latest()?.ok_or("no run was begun")?;

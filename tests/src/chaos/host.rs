@@ -1,7 +1,7 @@
-//! The host of a soak: a program that uses ratchet as any other would, and is killed for it.
+//! The host of a soak: an ordinary program that uses ratchet, and that the driver kills again and again.
 //!
-//! In its first life it begins a run, in each later one it goes on with it. It changes limits as it goes, and
-//! writes down which and when, and what outcomes it hears of.
+//! In its first life it begins a run, and in each later life it resumes that run. It changes limits while it runs, and notes
+//! each change and each outcome that it hears of.
 
 use std::error::Error;
 use std::fs;
@@ -32,22 +32,22 @@ use crate::log::{self, LogListener};
 
 type Failed = Box<dyn Error>;
 
-/// How often limits are changed in one life.
+/// How many changes of limits the host makes in one life.
 const CHANGES: u32 = 40;
 
-/// How long the end of everything is waited for before what is left counts as left behind.
+/// How long the host waits for processes to end before those that are left count as left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longer than any life: a thread that is always there never leaves.
+/// A time that is longer than any life, so that an idle thread of the runtime never ends.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// How many bytes of results the cache keeps in memory.
 const IN_MEMORY: u64 = 1 << 20;
 
-/// Lives once: runs all jobs that have not succeeded yet.
+/// Runs one life: all jobs that have not succeeded yet.
 pub fn run_host(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
     if let Some(group) = std::env::var_os(GROUP_VARIABLE) {
-        // Before there is a second thread: those that are started later are born into the group.
+        // The host joins the group before it has a second thread, because threads that exist already stay outside.
         fs::write(PathBuf::from(group).join("cgroup.procs"), "0")?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,14 +55,14 @@ pub fn run_host(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
         .enable_all()
         .thread_keep_alive(FOR_EVER)
         .build()?;
-    // Work that blocks waits for a thread that is there already where no other can be started, and tokio counts its own
-    // workers among those. Without this one, what is asked of the cache in a shortage could wait for ever.
+    // If no thread can be started, blocking work waits for an existing thread, and tokio counts its own workers among
+    // these. Without one blocking thread, a request to the cache during a shortage could wait for ever.
     drop(runtime.spawn_blocking(|| ()));
     let host = Host { plan, folder, life };
     runtime.block_on(host.run())
 }
 
-/// What a host is started with.
+/// A life of the host: its plan, its folder and its number.
 #[derive(Debug, Clone, Copy)]
 struct Host<'a> {
     plan: Plan,
@@ -82,7 +82,7 @@ impl Host<'_> {
             notes: Mutex::new(self.open_notes()?),
             began: Arc::clone(&began),
         });
-        // The first opens what all of them share.
+        // The first pool opens what all later ones share.
         drop(self.pools(&Keeper::start()?, &[Performer::Swift]).await?);
         let before = settled(|_| true).await;
         self.run_jobs(&began, &mut notes).await?;
@@ -98,16 +98,16 @@ impl Host<'_> {
     }
 }
 
-/// Writes down what ratchet says: whom it lets begin among the notes, what is wrong to stderr.
+/// Listens to the log of ratchet, and writes grants to the notes and errors to stderr.
 struct GrantRecorder {
     notes: Mutex<NoteWriter>,
-    /// A moment just before the run began.
+    /// A time just before the run began, from which the log counts.
     began: Arc<OnceLock<u64>>,
 }
 
 impl LogListener for GrantRecorder {
     fn complaint(&self, complaint: String) {
-        // With nobody to read it, there is nobody to tell.
+        // The error is ignored, because there is no other place to report it.
         let _ = writeln!(std::io::stderr(), "{complaint}");
     }
 
@@ -125,7 +125,7 @@ impl LogListener for GrantRecorder {
     }
 }
 
-/// What is held once no process is left, and `enough`, or when patience is over.
+/// Waits until no process is left and `enough` is true, or until the patience ends, and returns what is held then.
 async fn settled(enough: impl Fn(&Holdings) -> bool) -> Holdings {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -145,7 +145,7 @@ impl Host<'_> {
         let (journal, resume) = journal(folder, life)?;
         let journal = Arc::new(Mutex::new(journal));
         let cache = cache(folder);
-        // Making its index waits for the disk, for seconds on a busy machine, and meanwhile no job could ask it.
+        // Creating the index waits for the disk, for seconds on a busy machine, and meanwhile no job could use the cache.
         cache.stats().await?;
         let mut builder = Executor::builder()
             .slots(plan::SLOTS)
@@ -202,14 +202,14 @@ impl Host<'_> {
     }
 }
 
-/// All lives have the same cache.
+/// Opens the cache, which all lives share.
 fn cache(folder: &Path) -> TaskCache {
     let memory = Arc::new(MemoryCache::new(IN_MEMORY));
     let disk = Arc::new(DiskCache::new(folder.join("cache").as_path()));
     TaskCache::new(Arc::new(TieredCache::new(memory, disk)))
 }
 
-/// The journal, and what it knows of an earlier life.
+/// Opens the journal, with what is left to do after an earlier life.
 fn journal(folder: &Path, life: u32) -> Result<(Journal, Option<Resume>), Failed> {
     let store = RunStore::at(folder);
     let about = Payload::from_value(&life)?;
@@ -228,7 +228,7 @@ fn time_of_day() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.tv_sec.unsigned_abs())
 }
 
-/// Those who have a pool.
+/// The performers that have a pool.
 const POOLS: [Performer; 4] = [
     Performer::Swift,
     Performer::Steady,
@@ -237,7 +237,7 @@ const POOLS: [Performer; 4] = [
 ];
 
 impl Host<'_> {
-    /// Several kinds of worker: what is exclusive is so across all of them.
+    /// Makes a pool for each performer. There are several, because exclusive jobs are exclusive across all pools.
     async fn pools(
         self,
         keeper: &Keeper,
@@ -252,8 +252,8 @@ impl Host<'_> {
         Ok(pools)
     }
 
-    /// A process that reads the script. The files that its command line names are part of the key of a cached result, so
-    /// this program, which takes seconds to read where it is not optimised, is found by a variable.
+    /// Makes a process that reads the script. The files that a command line names are part of the key of a cached result. This
+    /// program takes seconds to hash in a debug build, so it is passed in a variable and not named.
     fn by_script(self, performer: Performer, args: &[u32]) -> ProcessConfig {
         let kind = match performer {
             Performer::ScriptedCommand => performer.name(),
@@ -308,7 +308,7 @@ impl Host<'_> {
             },
             Performer::Loading => PoolConfig {
                 size: Size::fixed(6),
-                // So short that all of its workers are taken for such as say no hello.
+                // The wait is so short that all of these workers count as workers without a hello.
                 handshake_wait: Duration::from_millis(20),
                 recycling: Recycling {
                     max_jobs: Some(40),
@@ -319,7 +319,7 @@ impl Host<'_> {
             Performer::Scripted => PoolConfig {
                 process: self.by_script(performer, &[]),
                 size: Size::fixed(3),
-                // Workers come and go, so that some start after an edit.
+                // Workers are recycled, so that some start after an edit.
                 recycling: Recycling {
                     max_jobs: Some(4),
                     ..recycling
@@ -337,7 +337,7 @@ impl Host<'_> {
         })
     }
 
-    /// All jobs that have not succeeded yet, as the run has room for them.
+    /// Returns the jobs that have not succeeded yet, one by one as the run takes them.
     fn jobs(
         self,
         mut resume: Option<Resume>,
@@ -388,8 +388,8 @@ impl Host<'_> {
             if matches!(verdict, Some(Verdict::Skip(_))) {
                 return None;
             }
-            // The checker has to know from when on the cache may have been asked. A job of which this cannot be noted
-            // is left out, and misses in the end.
+            // The checker has to know from when on the cache may have been asked for the job. If that cannot be noted,
+            // the job is left out, and the checker reports that it never ended.
             let is_noted = spec.performer != Performer::ScriptedCommand
                 || notes.note(Fact::Takes(number)).is_ok();
             is_noted.then_some(job)
@@ -442,7 +442,7 @@ fn rate(per_second: u32) -> Result<Limit, Failed> {
     Ok(Limit::Rate(Quota::new(rate, plan::API.burst)?))
 }
 
-/// Changes something, and writes it down before and after.
+/// Changes a limit, and notes it before and after.
 async fn change(
     plan: Plan,
     life: u32,
@@ -468,7 +468,7 @@ async fn change(
     };
     match changed {
         Ok(()) => notes.note(Fact::Changed(limit, value)).map(drop)?,
-        // Its last outcome is on the way.
+        // The run has ended meanwhile, and its last outcome is on the way.
         Err(ratchet_runtime::Error::RunEnded) => {}
         Err(error) => return Err(error.into()),
     }

@@ -1,7 +1,7 @@
-//! What workers and hosts write down: one line a fact, each with the time on a clock that all processes share.
+//! The notes of workers, hosts and the driver: a line for each fact, with the time on a clock that all processes share.
 //!
-//! Every line is 64 bytes long and written by one call that appends. So no line crosses the border of a page, where
-//! the kernel may stop a write of a process that is killed, and no kill leaves half a line.
+//! Every line has 64 bytes and is appended by one call. So no line crosses the border of a page, where the kernel may stop
+//! the write of a process that is killed, and no kill leaves half a line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,66 +9,66 @@ use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long a line is, its end included.
+/// The length of a line with its line break.
 pub const LINE: usize = 64;
 
-/// One fact.
+/// A fact with its time and the process that noted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note {
-    /// When, in nanoseconds of the system's monotonic clock.
+    /// The time of the fact, in nanoseconds of the system's monotonic clock.
     pub at: u64,
-    /// In which life of the host.
+    /// The life of the host in which it was noted.
     pub life: u32,
-    /// By which process.
+    /// The id of the process that noted it.
     pub process: u32,
-    /// What.
+    /// The fact.
     pub fact: Fact,
 }
 
-/// What happened.
+/// Something that happened in a soak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
-    /// A worker is there. The next six are its attempts': which job, and which try.
+    /// A worker has started. The next six facts are about its attempts, and have the number of the job and of the attempt.
     Born,
-    /// It has begun with an attempt.
+    /// The worker has read a request and begins the attempt.
     Starts(u32, u32),
-    /// It is still at it.
+    /// The worker is still at the attempt.
     Beats(u32, u32),
-    /// It is done, and is about to answer so.
+    /// The attempt succeeded, and the worker is about to answer.
     Done(u32, u32),
-    /// It is done, and is about to answer with an error.
+    /// The attempt failed, and the worker is about to answer with an error.
     Fails(u32, u32),
-    /// It is about to die of it.
+    /// The worker is about to die of the attempt.
     Dies(u32, u32),
-    /// Its answer is on its way: the call that wrote it has returned.
+    /// The call that wrote the answer has returned.
     Answered(u32, u32),
-    /// A worker has loaded and reads its requests from now on: by which content of the script.
+    /// A worker has loaded and reads requests from now on. The number is the content of the script that it runs.
     Ready(u32),
-    /// A command of which nobody knows the job has read the script: its input, and the content.
+    /// A command that does not know its job has read the script. The numbers are its input and the content.
     Computes(u32, u32),
-    /// It is done with it, and is about to print the result.
+    /// Such a command is about to print its result.
     Computed(u32, u32),
-    /// The host lets an attempt of a job begin, and decided so at most this many nanoseconds ago.
+    /// The host granted an attempt at a job. The second number is how many nanoseconds ago it decided that at the most.
     Grants(u32, u32),
-    /// The host is about to change a limit: which, and to what.
+    /// The host is about to change a limit. The numbers are the limit and its new value.
     Changing(u32, u32),
-    /// It has.
+    /// The host has changed a limit.
     Changed(u32, u32),
-    /// The host has heard of a job's outcome: whose, and whether it was a success.
+    /// The host heard of the outcome of a job. The numbers are the job, and whether it succeeded.
     Hears(u32, u32),
-    /// What the host held before its run, and after it: descriptors.
+    /// How many descriptors the host held before its run, and after it.
     Descriptors(u32, u32),
-    /// Likewise: children.
+    /// How many children the host had before its run, and after it.
     Children(u32, u32),
     /// The host is about to make its pools.
     MakesPools,
-    /// It has: what the workers of a pool are taken to run was looked at before.
+    /// The host has made its pools, and has read before what their workers are taken to run.
     MadePools,
     /// The host takes a job from its list.
     Takes(u32),
     /// The driver is about to give the script this content.
     Edits(u32),
-    /// It has.
+    /// The driver has given the script this content.
     Edited(u32),
     /// The driver has stopped the host for so many milliseconds.
     Stopped(u32),
@@ -135,7 +135,7 @@ impl Fact {
     }
 }
 
-/// Where a process writes its notes.
+/// Writes the notes of a process.
 #[derive(Debug)]
 pub struct NoteWriter {
     file: File,
@@ -144,7 +144,7 @@ pub struct NoteWriter {
 }
 
 impl NoteWriter {
-    /// Opens a notebook that others may write into as well.
+    /// Opens a file of notes for appending. Several processes may write to it.
     pub fn open(path: &Path, life: u32) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         Ok(Self {
@@ -154,12 +154,12 @@ impl NoteWriter {
         })
     }
 
-    /// Writes a fact down, as of now. Says when that is.
+    /// Notes a fact with the present time, and returns that time.
     pub fn note(&mut self, fact: Fact) -> io::Result<u64> {
         self.note_all([fact])
     }
 
-    /// Writes facts down that became known together.
+    /// Notes several facts with the same time.
     pub fn note_all(&mut self, facts: impl IntoIterator<Item = Fact>) -> io::Result<u64> {
         let at = now();
         let mut lines = Vec::with_capacity(LINE);
@@ -177,7 +177,7 @@ impl NoteWriter {
     }
 }
 
-/// The time on the system's monotonic clock, which is one for all its processes and processors.
+/// The time on the system's monotonic clock, which is the same for all processes and processors.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
@@ -185,7 +185,7 @@ pub fn now() -> u64 {
     seconds * 1_000_000_000 + nanos
 }
 
-/// Reads a notebook. What is not a note is an error, with its place.
+/// Reads a file of notes. A line that is not a note is an error with its position.
 pub fn read(path: &Path) -> io::Result<Vec<Note>> {
     let bytes = std::fs::read(path)?;
     let lines = bytes.chunks(LINE).enumerate();
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again_and_half_a_line_is_refused() {
+    fn notes_are_read_back_and_an_unfinished_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
         let mut notebook = NoteWriter::open(&path, 3).unwrap();

@@ -1,14 +1,14 @@
-//! What a soak asks for, from a seed: what each job asks for, and how each of its attempts behaves.
+//! The plan of a soak: derives from a seed what each job asks for, and how each of its attempts behaves.
 //!
-//! Whoever needs to know computes it again: the host to make jobs of it, the worker to behave so, the checker to know
-//! what was asked. Nothing of it is sent.
+//! Each process derives the plan for itself: the host to make jobs, the worker to behave, and the checker to know what was
+//! asked for. Nothing of it is sent between them.
 
 use std::time::Duration;
 
-/// How many hosts there are.
+/// How many hosts the jobs name.
 pub const HOSTS: u32 = 100;
 
-/// How many slots a life begins with. Workers could fill more, so a limit that is not kept shows.
+/// How many slots a life begins with. There are more workers than slots, so a limit that is not kept shows.
 pub const SLOTS: u32 = 8;
 
 /// How many jobs with `db` may run at once when a life begins.
@@ -16,7 +16,7 @@ pub const DB: u32 = 4;
 /// How many jobs with `disk` may run at once. It is never changed.
 pub const DISK: u32 = 2;
 
-/// What `api` begins with.
+/// The rate of `api` when a life begins.
 pub const API: Quota = Quota {
     per_second: 200,
     burst: 5,
@@ -25,73 +25,73 @@ pub const API: Quota = Quota {
 /// How many rate keys there are.
 pub const KEYS: u32 = 10;
 
-/// How long an attempt may take before its worker is killed. Attempts that do well take a few milliseconds, so that a
-/// slow machine does not make timeouts of them.
+/// How long an attempt may take before its worker is killed. Attempts that succeed take a few milliseconds, so a slow
+/// machine does not make them time out.
 pub const HARD_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The same for workers that load for long: what lies in the pipe of a worker that still loads is already timed.
+/// The same for workers that load for long. The clock of an attempt in the pipe of a worker that still loads runs already.
 const LOADING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a job may be tried in one life.
 pub const ATTEMPTS: u32 = 6;
 
-/// How many workers a job may take with it in one life.
+/// How many workers a job may kill in one life.
 pub const CRASHES: u32 = 3;
 
-/// How many contents the script has, numbered from 0. Two, so that a content soon comes back: only then is a result
+/// How many contents the script has, numbered from 0. With only two, a content soon comes back, and only then is a result
 /// found that was stored under a wrong key.
 pub const CONTENTS: u32 = 2;
 
-/// Workers that load for long are done at multiples of this, in milliseconds.
+/// Workers that load for long have loaded at multiples of this many milliseconds.
 const LOADED_EVERY: u64 = 300;
 
-/// All of a soak, in two numbers.
+/// A soak, which follows from two numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Decides everything that is decided by chance.
+    /// The seed of everything that is random.
     pub seed: u64,
     /// How many jobs there are.
     pub jobs: u32,
 }
 
-/// So many starts a second, and so many at once after a pause.
+/// A rate: how many starts are allowed per second, and how many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Starts a second.
+    /// How many starts are allowed per second.
     pub per_second: u32,
-    /// Starts at once.
+    /// How many starts are allowed at once after a pause.
     pub burst: u32,
 }
 
 /// What a job asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobSpec {
-    /// The host it runs on.
+    /// The host that the job names.
     pub host: u32,
-    /// What its hint claims.
+    /// The claim of the job's hint.
     pub claim: Claim,
-    /// The named limits.
+    /// The named limits of the job.
     pub limits: &'static [Named],
-    /// How many slots it fills.
+    /// How many slots the job takes.
     pub slots: u32,
-    /// Its priority, from 0 (critical) to 3 (low).
+    /// The priority of the job, from 0 (critical) to 3 (low).
     pub priority: u32,
-    /// Who performs it.
+    /// The performer of the job.
     pub performer: Performer,
-    /// What its result depends on beside the script, if it is cached. Several jobs have the same.
+    /// The input that the result depends on beside the script, if the result is cached. Several jobs share an input.
     pub input: u32,
-    /// How long it works if all goes well.
+    /// How long an attempt works if it succeeds.
     pub work: Duration,
 }
 
-/// Who performs a job.
+/// The pool or the kind of command that performs a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Performer {
-    /// A pool of eight workers, which are there at once.
+    /// A pool of eight workers, which are ready at once.
     Swift,
     /// A pool of one to four workers, which load for a moment before they say hello.
     Steady,
-    /// A pool of workers that load for long. Some say hello only then, others never.
+    /// A pool of workers that load for long. Some say hello after that, and others never do.
     Loading,
     /// A pool of workers whose program is the script. The results are cached.
     Scripted,
@@ -101,34 +101,34 @@ pub enum Performer {
     ScriptedCommand,
 }
 
-/// What a hint claims.
+/// The claim of a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing.
+    /// No claim.
     Nothing,
-    /// Its host.
+    /// The lock of the job's host.
     Host,
-    /// A token of this key.
+    /// A token of the rate of this key.
     Key(u32),
-    /// The global lock, and its host.
+    /// The global lock, and the lock of the job's host.
     Global,
-    /// Everything.
+    /// Everything, so that nothing runs beside the job.
     Alone,
 }
 
-/// A limit with a name. The number is what it is called in logs; slots are 0.
+/// A named limit. The number stands for it in notes, where slots have the number 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// So many at once, changed at run time.
+    /// A number of jobs at once, which the host changes.
     Db = 1,
-    /// So many at once.
+    /// A number of jobs at once, which never changes.
     Disk = 2,
-    /// So many a second, changed at run time.
+    /// A rate, which the host changes.
     Api = 3,
 }
 
 impl Named {
-    /// What it is called.
+    /// The name of the limit.
     pub fn name(self) -> &'static str {
         match self {
             Self::Db => "db",
@@ -148,7 +148,7 @@ impl Performer {
         Self::ScriptedCommand,
     ];
 
-    /// What its pool and its task are called.
+    /// The name of the performer's pool and of its task.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swift => "swift",
@@ -160,19 +160,19 @@ impl Performer {
         }
     }
 
-    /// The one that is called so.
+    /// Finds the performer with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|performer| performer.name() == name)
     }
 
-    /// Whether each attempt has a process of its own, and no worker.
+    /// Whether each attempt is a process of its own, without a worker.
     pub fn is_command(self) -> bool {
         matches!(self, Self::Command | Self::ScriptedCommand)
     }
 
-    /// Whether its results are cached.
+    /// Whether the results of the performer are cached.
     pub fn is_cached(self) -> bool {
         matches!(self, Self::Scripted | Self::ScriptedCommand)
     }
@@ -189,7 +189,7 @@ impl Performer {
 /// How an attempt behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It does well.
+    /// It succeeds.
     Well,
     /// Its worker answers with an error.
     Fails,
@@ -219,7 +219,7 @@ pub enum Behaviour {
     DiesIdle,
 }
 
-/// Of ten thousand attempts, so many behave in each way. The others do well.
+/// How many of ten thousand attempts behave in each way. The others succeed.
 const SHARES: [(u64, Behaviour); 13] = [
     (100, Behaviour::Fails),
     (60, Behaviour::Exits),
@@ -236,12 +236,14 @@ const SHARES: [(u64, Behaviour); 13] = [
     (30, Behaviour::DiesIdle),
 ];
 
-/// One job of so many kills every worker that it meets.
+/// One job of this many kills every worker that it runs on.
 const KILLERS: u64 = 2000;
 
-/// How many jobs in a row share their inputs, and how many inputs they have among them. So many jobs are not taken in at
-/// once: those who ask while another computes the same wait for its result, and ask no cache.
+/// How many jobs in a row share the same set of inputs. That is more than the host takes in at once, because a job that
+/// comes while another one computes the same waits for that result and does not ask the cache.
 const BAND: u32 = 20_000;
+
+/// How many inputs the jobs of a band have.
 const INPUTS: u32 = 80;
 
 impl Plan {
@@ -259,25 +261,26 @@ impl Plan {
             _ => (Claim::Nothing, &[]),
         };
         let (claim, limits): (Claim, &[Named]) = match (performer, claim) {
-            // Keys whose burst is 1 show two starts that should be apart.
+            // Keys with a burst of 1 show two starts that come too close after each other.
             (Performer::Loading, _) => (Claim::Key(4 + 4 * self.number(job, 10, 2)), &[]),
-            // Whoever claims nothing may be sent ahead, and many have to be found in the cache at once.
+            // Jobs without claims may be sent ahead, and many jobs have to be looked up in the cache at once.
             (Performer::Scripted | Performer::ScriptedCommand, _) => (Claim::Nothing, &[]),
-            // A token is taken when a command is granted, and how long its process takes to begin nobody knows.
+            // A command takes its token when it is granted, and it is not known how long its process takes to begin. So no
+            // command has a rate.
             (Performer::Command, Claim::Key(_)) => (Claim::Host, &[Named::Db]),
             (Performer::Command, _) if limits.contains(&Named::Api) => (claim, &[Named::Db]),
             _ => (claim, limits),
         };
         let heavy = claim == Claim::Host && self.roll(job, 3, 10) == 0;
-        // Two of three do nothing at all.
+        // Two of three jobs do no work at all.
         let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 6;
         JobSpec {
             host: self.number(job, 5, HOSTS),
             claim,
             limits,
             slots: if heavy { 2 } else { 1 },
-            // Where a job waits for long between the question to the cache and its start, an edit comes in between, and
-            // nothing is stored.
+            // If a job waits for long between its lookup in the cache and its start, an edit comes in between, and its
+            // result is not stored.
             priority: if performer.is_cached() || performer == Performer::Loading {
                 0
             } else {
@@ -286,7 +289,7 @@ impl Plan {
             performer,
             input: job / BAND * INPUTS
                 + match performer {
-                    // Each of theirs is computed once for each content.
+                    // These have fewer inputs, since each one is computed only once for each content.
                     Performer::ScriptedCommand => self.number(job, 11, INPUTS / 8),
                     _ => self.number(job, 11, INPUTS),
                 },
@@ -295,7 +298,7 @@ impl Plan {
     }
 
     fn performer(&self, job: u32) -> Performer {
-        // They come together: only several that are in hand while workers load can be given out too early.
+        // Jobs of loading workers come in groups: only several jobs in hand while workers load can be sent too early.
         if job % 250 < 5 {
             return Performer::Loading;
         }
@@ -308,7 +311,7 @@ impl Plan {
         }
     }
 
-    /// How an attempt behaves; the first is 1.
+    /// How an attempt at a job behaves. The first attempt is 1.
     pub fn behaviour(&self, job: u32, attempt: u32) -> Behaviour {
         if self.roll(job, 8, KILLERS) == 0 {
             return Behaviour::Exits;
@@ -317,7 +320,7 @@ impl Plan {
         for (share, behaviour) in SHARES {
             if roll < share {
                 return match behaviour {
-                    // It would take as long as the timeout, which is long there.
+                    // Such an attempt would take as long as the timeout, which is long for these workers.
                     Behaviour::Hangs | Behaviour::Stops | Behaviour::FloodsOn
                         if self.performer(job) == Performer::Loading =>
                     {
@@ -331,20 +334,19 @@ impl Plan {
         Behaviour::Well
     }
 
-    /// How long a worker that begins now loads before it reads its first request. The process decides what is left to
-    /// chance.
+    /// How long a worker that starts now loads before it reads its first request. The process id decides what is random.
     pub fn loading(&self, performer: Performer, process: u32, now_millis: u64) -> Duration {
         let millis = match performer {
             Performer::Steady => self.roll(process, 20, 100),
             Performer::Loading => {
-                // They are done at the same moment, as if they had waited for the same disk, and one of eight later: what
-                // lies in the pipes of all of them would begin at once.
+                // Seven of eight workers have loaded at the same moment, as if they had waited for the same disk. Requests
+                // that lie in the pipes of all of them would begin at once.
                 let until_next = LOADED_EVERY - now_millis % LOADED_EVERY;
                 let beats = if self.roll(process, 20, 8) == 0 { 4 } else { 1 };
                 until_next + beats * LOADED_EVERY
             }
             Performer::Scripted => self.roll(process, 20, 30),
-            // So long that an edit may come between the question to the cache and this.
+            // It is so long that an edit may come between the lookup in the cache and the start.
             Performer::ScriptedCommand => self.roll(process, 20, 400),
             Performer::Swift | Performer::Command => 0,
         };
@@ -356,7 +358,7 @@ impl Plan {
         performer != Performer::Loading || self.roll(process, 22, 2) == 0
     }
 
-    /// A number below `below` that is the same each time.
+    /// A random number below `below`, which is the same for the same arguments.
     pub fn roll(&self, job: u32, salt: u64, below: u64) -> u64 {
         let mixed = mix(mix(self.seed ^ mix(salt)) ^ u64::from(job));
         mixed % below
@@ -367,7 +369,7 @@ impl Plan {
     }
 }
 
-/// Chance, one draw after another, the same for each seed and life.
+/// A sequence of random numbers, which is the same for each seed and life.
 #[derive(Debug)]
 pub struct Chance {
     plan: Plan,
@@ -376,7 +378,7 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// Of this life.
+    /// Makes the sequence of a life.
     pub fn of(plan: Plan, life: u32) -> Self {
         Self {
             plan,
@@ -385,20 +387,20 @@ impl Chance {
         }
     }
 
-    /// A number below `below`.
+    /// The next number, which is below `below`.
     pub fn below(&mut self, below: u32) -> u32 {
         self.drawn += 1;
         self.plan.number(self.drawn, self.salt, below)
     }
 
-    /// A time between two, to the millisecond.
+    /// The next time, which lies between two numbers of milliseconds.
     pub fn between(&mut self, [least, most]: [u32; 2]) -> Duration {
         let millis = least + self.below(most - least + 1);
         Duration::from_millis(millis.into())
     }
 }
 
-/// How often jobs of a key may start.
+/// The rate of a key.
 pub fn quota(key: u32) -> Quota {
     Quota {
         per_second: 40 + 10 * key,
@@ -406,19 +408,19 @@ pub fn quota(key: u32) -> Quota {
     }
 }
 
-/// Whether workers get jobs ahead of time in this life. It is so in every other one, because what lies in a worker's
-/// pipe when the number of slots falls begins all the same.
+/// Whether jobs are sent ahead to workers in this life. They are in every other life only, because a job in a worker's pipe
+/// begins even if the number of slots falls, and then the checker cannot check slots exactly.
 pub fn sends_ahead(life: u32) -> bool {
     life % 2 == 1
 }
 
-/// How many jobs the host may have in hand in a life, if that is not left to ratchet. In most lives they are few, so that
-/// jobs ask the cache one after another over the whole life, and not all of them at its beginning.
+/// How many jobs the host may have in hand in a life, or `None` for ratchet's default. In most lives they are few, so that
+/// jobs are looked up in the cache over the whole life, and not all of them at its beginning.
 pub fn window(life: u32) -> Option<usize> {
     (life % 3 != 1).then_some(300)
 }
 
-/// The finaliser of splitmix64: every bit of the argument counts in every bit of the result.
+/// The finaliser of splitmix64, in which every bit of the argument affects every bit of the result.
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

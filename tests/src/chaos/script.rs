@@ -1,27 +1,27 @@
-//! The script of a soak: a file that workers and commands read when they start, and that is edited meanwhile.
+//! The script of a soak: a file that workers and commands read when they start, and that the driver edits meanwhile.
 //!
-//! Its content is a number, and whoever computes a result says by which content.
+//! Its content is a number, and each result says from which content it was computed.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// How an editor writes.
+/// A way to write a file, of those that editors use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edit {
-    /// Over the old content. The file stays the same.
+    /// Overwrites the old content, so that the inode stays the same.
     InPlace,
-    /// Into another file that then gets the name.
+    /// Writes another file and renames it, so that the inode changes.
     Renamed,
 }
 
-/// Changes the content. Nobody ever reads half of it.
+/// Changes the content, so that no reader ever sees half of it.
 pub(super) fn edit(path: &Path, content: u32, how: Edit) -> io::Result<()> {
     let text = text(content);
     match how {
         Edit::InPlace => {
-            // One write of as many bytes as there were: the system shows the old ones or the new ones.
+            // A single write of the same number of bytes: a reader sees the old bytes or the new ones.
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -37,7 +37,7 @@ pub(super) fn edit(path: &Path, content: u32, how: Edit) -> io::Result<()> {
     }
 }
 
-/// Reads the content.
+/// Reads the content of the script.
 pub(super) fn read(path: &Path) -> io::Result<u32> {
     let text = fs::read_to_string(path)?;
     let content = text.trim_end().strip_prefix("content ");
@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> io::Result<u32> {
     content.ok_or_else(|| io::Error::other(format!("{} is no script: {text:?}", path.display())))
 }
 
-/// The same number of bytes for every content.
+/// The text of a content. All texts have the same length.
 fn text(content: u32) -> String {
     format!("content {content:010}\n")
 }

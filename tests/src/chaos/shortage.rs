@@ -1,4 +1,4 @@
-//! A limit on processes that comes and goes: while it is there, the host can start nothing.
+//! Shortages: times in which a limit keeps the host from starting any process or thread.
 
 use std::fmt;
 use std::fs;
@@ -8,13 +8,14 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
 
-/// How the host is kept from starting processes.
+/// Begins and ends shortages of a host.
 #[derive(Debug)]
 pub(super) struct Shortage {
     way: Way,
 }
 
 #[derive(Debug)]
+/// The limits by which a shortage can be made.
 enum Way {
     /// A control group that the host joins, with a limit on the processes and threads in it.
     ControlGroup(PathBuf),
@@ -25,7 +26,7 @@ enum Way {
 }
 
 impl Shortage {
-    /// The first way that works here. What is not tested for it is said on stderr.
+    /// Finds the first way that works on this machine. It prints to stderr what that way does not test.
     pub(super) fn find() -> io::Result<Self> {
         if let Some(folder) = control_group()? {
             return Ok(Self {
@@ -40,12 +41,12 @@ impl Shortage {
                 "no control group can be made, so only processes are few, and not threads";
             (Way::UserLimit, skipped)
         };
-        // A failure to say so would not make it less true.
+        // The error is ignored: the soak is valid even if the message is lost.
         let _ = writeln!(io::stderr(), "\n!! SKIPPED: {skipped}");
         Ok(Self { way })
     }
 
-    /// What the host has to join before it starts anything.
+    /// The control group that the host has to join before it starts anything, if this way needs one.
     pub(super) fn group(&self) -> Option<&Path> {
         match &self.way {
             Way::ControlGroup(folder) => Some(folder),
@@ -53,21 +54,21 @@ impl Shortage {
         }
     }
 
-    /// From now on the host can start nothing.
+    /// Begins a shortage: from now on the host can start nothing.
     pub(super) fn begin(&self, host: Pid) -> io::Result<()> {
         self.set(host, true)
     }
 
-    /// From now on it can again.
+    /// Ends a shortage.
     pub(super) fn end(&self, host: Pid) -> io::Result<()> {
         self.set(host, false)
     }
 
-    /// For the next host, when there is none.
+    /// Ends a shortage of a host that has been killed, so that the next host begins without one.
     pub(super) fn reset(&self) -> io::Result<()> {
         match &self.way {
             Way::ControlGroup(folder) => fs::write(folder.join("pids.max"), "max"),
-            // These end with the host.
+            // These limits belong to the process of the host and end with it.
             Way::UserLimit | Way::Descriptors => Ok(()),
         }
     }
@@ -81,7 +82,7 @@ impl Shortage {
             Way::UserLimit => Resource::Nproc,
             Way::Descriptors => Resource::Nofile,
         };
-        // The host has the limits of this process, unless it is short.
+        // Outside of a shortage the host has the limits of this process.
         let own = getrlimit(resource);
         let limit = Rlimit {
             current: if is_short { Some(1) } else { own.current },
@@ -95,7 +96,7 @@ impl Shortage {
 impl Drop for Shortage {
     fn drop(&mut self) {
         if let Way::ControlGroup(folder) = &self.way {
-            // It can be removed once nobody is in it; whoever is left has been told of by then.
+            // The group can be removed once no process is in it. If one is left, the driver has reported that already.
             let _ = fs::remove_dir(folder);
         }
     }
@@ -119,7 +120,7 @@ fn control_group() -> io::Result<Option<PathBuf>> {
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
             continue;
         };
-        // Nothing is the one hierarchy of version 2.
+        // An empty list of controllers stands for the only hierarchy of version 2.
         let root = match controllers {
             "" => Path::new("/sys/fs/cgroup"),
             "pids" => Path::new("/sys/fs/cgroup/pids"),
@@ -138,7 +139,7 @@ fn control_group() -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Tries it out with a process that joins the group and ends.
+/// Whether a process can join a control group, which is tried with a process that ends at once.
 fn works(folder: &Path) -> bool {
     let joins = r#"echo max >"$1/pids.max" && echo 0 >"$1/cgroup.procs""#;
     let tried = Command::new("sh")

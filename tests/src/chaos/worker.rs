@@ -1,6 +1,6 @@
-//! The workers and commands of a soak: they write down what they do, and behave as it is planned for each attempt.
+//! The workers and commands of a soak: they note what they do, and behave as the plan says for each attempt.
 //!
-//! Written without the worker library, which would not let them.
+//! They do not use the worker library, because that prevents most of these behaviours.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -18,27 +18,27 @@ use super::{LIFE_VARIABLE, NOTES_VARIABLE, script};
 
 type Failed = Box<dyn Error>;
 
-/// How often one that hangs says that it is still there.
+/// The interval at which an attempt that hangs notes that it is still alive.
 const BEAT: Duration = Duration::from_millis(5);
 
-/// How much one that floods says.
+/// How many bytes an attempt prints that floods its output.
 const FLOOD: usize = 256 * 1024;
 
-/// How much one that leaks keeps.
+/// How many bytes an attempt keeps that leaks memory.
 const LEAK: usize = 12 << 20;
 
-/// What workers have in their environment and not among their arguments: what they are started with is part of the
-/// key of a cached result.
+/// Opens the notes of this process. Life and file come from variables and not from arguments, because the arguments are part
+/// of the key of a cached result.
 fn open_notes() -> Result<NoteWriter, Failed> {
     let life = std::env::var(LIFE_VARIABLE)?.parse()?;
     let notes = std::env::var_os(NOTES_VARIABLE).ok_or("there is no place for notes")?;
     Ok(NoteWriter::open(Path::new(&notes), life)?)
 }
 
-/// Answers requests until its stdin ends.
+/// Runs a worker, which answers requests until its stdin ends.
 ///
-/// It says that it hears of cancellations, so that very much is sent ahead. It does, but only between two requests,
-/// when it is too late, which is within its rights.
+/// It declares that it handles cancellations, so that many requests are sent ahead. It handles them only between two
+/// requests, when it is too late, which the protocol allows.
 pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> Result<(), Failed> {
     let mut notes = open_notes()?;
     let begun = notes.note(Fact::Born)?;
@@ -79,7 +79,7 @@ pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> 
     Ok(())
 }
 
-/// The result names the one attempt that it comes from, and what it was computed by.
+/// Makes a result, which names its attempt and what it was computed from.
 fn result(begun: u64, spec: &JobSpec, content: Option<u32>) -> String {
     match content {
         Some(content) => {
@@ -117,7 +117,7 @@ pub fn run_command(plan: &Plan, job: u32) -> Result<ExitCode, Failed> {
 /// the key, which is to be the same for several jobs.
 pub fn run_scripted_command(plan: &Plan, input: u32, program: &Path) -> Result<(), Failed> {
     let mut notes = open_notes()?;
-    // An edit may come before the script is read.
+    // The wait lets an edit come before the script is read.
     park_timeout(plan.loading(Performer::ScriptedCommand, std::process::id(), 0));
     let content = script::read(program)?;
     let begun = notes.note(Fact::Computes(input, content))?;
@@ -126,6 +126,7 @@ pub fn run_scripted_command(plan: &Plan, input: u32, program: &Path) -> Result<(
     Ok(())
 }
 
+/// An attempt that a worker performs.
 struct Attempt<'a> {
     notes: &'a mut NoteWriter,
     id: &'a str,
@@ -182,7 +183,7 @@ impl Attempt<'_> {
                     b"loading..\n\xff\xfe\x00\n{\"type\":\"nonsense\"}\n{\"type\nprogress: 50%";
                 io::stdout().write_all(garbage)?;
                 self.answer()?;
-                // It is free to do the next, so this may even come after the next one's start.
+                // After its answer the worker may get the next request, so this exit may even come after the next start.
                 self.respond()
             }
             Behaviour::Mangles => {
@@ -201,12 +202,12 @@ impl Attempt<'_> {
                 self.answer()
             }
             Behaviour::LeavesChild => {
-                // It holds on to the worker's stdout and stderr.
+                // The child inherits the worker's stdout and stderr and holds them open.
                 let mut child = Command::new("sleep");
                 let left = child.arg("1000").stdin(Stdio::null()).spawn();
                 match left {
                     Ok(_) => {}
-                    // Processes are few for the moment, and this one can do without.
+                    // During a shortage no process can be started, and this behaviour is skipped.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }

@@ -1,13 +1,14 @@
-//! Where the program is that is tested.
+//! Finds the `ratchet` program under test, and builds it if necessary.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The program, of the profile that the tests have.
+/// The path of the program, built with the profile of the tests.
 ///
-/// Cargo builds a package's programs for that package's own tests only, so it is asked for this one: under
-/// `cargo test` it is never an old one. Where the tests are run without cargo, it is the one that is there.
+/// Cargo builds the programs of a package only for that package's own tests. So this function asks cargo to build
+/// `ratchet`, and under `cargo test` the program is never an old one. If the tests run without cargo, the program that
+/// exists is taken.
 pub(super) fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {

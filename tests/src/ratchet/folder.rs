@@ -1,11 +1,11 @@
-//! A folder with files in it, which is gone after the test.
+//! A temporary folder for a test.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-/// A folder of its own for a test; it lasts as long as a clone of this does.
+/// A temporary folder of a test. It is removed when its last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
@@ -19,10 +19,10 @@ impl Default for Folder {
 }
 
 impl Folder {
-    /// An empty one.
+    /// Makes an empty folder.
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap_or_else(|error| panic!("there is no folder: {error}"));
-        // As programs see it that ask where they are.
+        // Programs that ask for their working directory get the path without symbolic links.
         let path = folder.path().canonicalize();
         let path = path.unwrap_or_else(|error| panic!("the folder has no path: {error}"));
         Self {
@@ -31,7 +31,7 @@ impl Folder {
         }
     }
 
-    /// Puts a file into it, and folders on the way there.
+    /// Writes a file in the folder, and makes the folders on its path.
     #[must_use]
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.path.join(name);
@@ -43,17 +43,17 @@ impl Folder {
         self
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of something in it.
+    /// The path of a file or folder in it.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Text in which this folder is called `FOLDER`, as it is a different one each time.
+    /// Replaces the path of the folder in a text by `FOLDER`, because the path is different in each run.
     pub fn settled(&self, text: &str) -> String {
         text.replace(&self.path.display().to_string(), "FOLDER")
     }

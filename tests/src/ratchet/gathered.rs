@@ -1,4 +1,4 @@
-//! What comes out of a pipe, while it comes.
+//! Collects the output of a program while it runs.
 
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -6,25 +6,27 @@ use std::time::Instant;
 
 use crate::condition::PATIENCE;
 
-/// What has been read so far, by a thread of its own.
+/// The output that a thread has read from a pipe so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered(Arc<Shared>);
 
 #[derive(Debug, Default)]
+/// The state that the reading thread and the test share.
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
+/// The bytes that were read, and whether there may be more.
 struct State {
     bytes: Vec<u8>,
-    /// Nobody writes any more; so it is from the beginning where nothing is read.
+    /// Whether the pipe still has a writer. It is false from the beginning if nothing is read.
     open: bool,
 }
 
 impl Gathered {
-    /// Reads a pipe to its end.
+    /// Starts a thread that reads a pipe to its end.
     pub(super) fn from_pipe(mut pipe: impl Read + Send + 'static) -> Self {
         let gathered = Self::default();
         gathered.lock().open = true;
@@ -40,7 +42,7 @@ impl Gathered {
                         state.bytes.extend_from_slice(&buffer[..read]);
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                    // A terminal that nobody has open any more is an error, not an end.
+                    // A terminal that no process has open any more gives an error, not an end of file.
                     Ok(0) | Err(_) => state.open = false,
                 }
                 shared.0.changed.notify_all();
@@ -52,14 +54,15 @@ impl Gathered {
         gathered
     }
 
-    /// Waits for something to be said, and gives all that was said until then.
+    /// Waits until a condition on the output holds, and returns all output until then. Fails the test if the output ends
+    /// before, or if that takes too long.
     pub(super) fn wait_for(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
         let (text, held) = self.wait_until(|state| holds(&String::from_utf8_lossy(&state.bytes)));
         assert!(held, "not within {PATIENCE:?}: {what}; it said: {text}");
         text
     }
 
-    /// All of it, once nobody writes any more.
+    /// Waits for the end of the output, and returns all of it.
     pub(super) fn end(&self) -> Vec<u8> {
         let (text, ended) = self.wait_until(|state| !state.open);
         assert!(

@@ -1,4 +1,4 @@
-//! A `ratchet` that runs, and how it ended.
+//! A running call of `ratchet`, and its end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin};
@@ -24,12 +24,12 @@ pub enum Signal {
     User1,
 }
 
-/// A `ratchet` that runs. Dropped before its end, it is killed.
+/// A running call of `ratchet`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
     pub(super) name: String,
     pub(super) folder: Folder,
-    /// Nothing once it was waited for.
+    /// The process, or `None` after it was waited for.
     pub(super) child: Option<Child>,
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: Gathered,
@@ -38,30 +38,30 @@ pub struct Running {
     pub(super) terminal: Option<Terminal>,
 }
 
-/// How it ended, and all that it said.
+/// The exit and all output of a call that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; nothing if a signal ended it.
+    /// The exit code, or `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the process.
     pub signal: Option<i32>,
-    /// What it wrote to stdout; nothing where that went elsewhere.
+    /// The bytes on stdout. It is empty if stdout was redirected.
     pub stdout: Vec<u8>,
-    /// What it wrote to stderr; nothing where that went elsewhere.
+    /// The bytes on stderr. It is empty if stderr was redirected.
     pub stderr: Vec<u8>,
-    /// What it wrote to its terminal, as bytes: colours, movements of the cursor, and lines that end in `\r\n`.
+    /// The bytes on the terminal, with colours, movements of the cursor, and lines that end in `\r\n`.
     pub screen: Vec<u8>,
-    /// Where it ran.
+    /// The folder in which the call ran.
     pub folder: Folder,
 }
 
 impl Running {
-    /// Its process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let signal = match signal {
             Signal::Interrupt => rustix::process::Signal::INT,
@@ -69,13 +69,13 @@ impl Running {
             Signal::Kill => rustix::process::Signal::KILL,
             Signal::User1 => rustix::process::Signal::USR1,
         };
-        // It was not waited for, so the number is still its own.
+        // The process was not waited for, so the system has not given its id to another process.
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         let Some(id) = id else { panic!("it has ended") };
         kill_process(id, signal).unwrap_or_else(|error| panic!("no signal is sent: {error}"));
     }
 
-    /// Waits while it runs until something holds that it does not tell of.
+    /// Polls a condition that the output does not tell, and fails the test if that takes too long.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl FnMut() -> bool) {
         let clock = tokio::runtime::Builder::new_current_thread()
@@ -85,7 +85,7 @@ impl Running {
         clock.block_on(crate::eventually(what, holds));
     }
 
-    /// What it reads from, where that stays open.
+    /// The pipe to stdin, for a call made with [`Ratchet::stdin_open`](super::Ratchet::stdin_open).
     pub fn stdin(&mut self) -> &mut ChildStdin {
         let Some(stdin) = &mut self.stdin else {
             panic!("its stdin is not open")
@@ -93,12 +93,12 @@ impl Running {
         stdin
     }
 
-    /// Ends what it reads.
+    /// Closes stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Changes the size of its terminal.
+    /// Changes the size of the terminal.
     pub fn resize(&self, columns: u16, rows: u16) {
         let Some(terminal) = &self.terminal else {
             panic!("it has no terminal")
@@ -106,7 +106,7 @@ impl Running {
         terminal.resize(columns, rows);
     }
 
-    /// Types on its terminal: `\x1a` is Ctrl-Z.
+    /// Types keys on the terminal. `\x1a` is Ctrl-Z.
     pub fn type_on_terminal(&self, keys: &str) {
         let Some(terminal) = &self.terminal else {
             panic!("it has no terminal")
@@ -114,22 +114,22 @@ impl Running {
         terminal.write(keys);
     }
 
-    /// Waits until it has written this to stdout, and gives all that it wrote so far.
+    /// Waits until this text is on stdout, and returns all of stdout so far.
     pub fn wait_for_stdout(&self, text: &str) -> String {
         self.stdout.wait_for(text, |said| said.contains(text))
     }
 
-    /// Waits until it has written this to stderr, and gives all that it wrote so far.
+    /// Waits until this text is on stderr, and returns all of stderr so far.
     pub fn wait_for_stderr(&self, text: &str) -> String {
         self.stderr.wait_for(text, |said| said.contains(text))
     }
 
-    /// Waits until it has written this to its terminal, and gives all that it wrote so far.
+    /// Waits until this text is on the terminal, and returns all that was printed there so far.
     pub fn wait_for_screen(&self, text: &str) -> String {
         self.screen.wait_for(text, |said| said.contains(text))
     }
 
-    /// Waits for its end, and for the end of everything it writes to.
+    /// Waits for the end of the process and of its output.
     pub fn wait(mut self) -> Ended {
         let Some(mut child) = self.child.take() else {
             unreachable!("it is waited for once")
@@ -140,7 +140,7 @@ impl Running {
         std::thread::spawn(move || tell.send(child.wait()));
         let Ok(waited) = told.recv_timeout(PATIENCE) else {
             if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-                // The test fails, whether or not this succeeds.
+                // The error is ignored, because the test fails anyway.
                 let _ = kill_process(id, rustix::process::Signal::KILL);
             }
             panic!("ratchet {} does not end", self.name)
@@ -160,7 +160,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // A test that fails leaves nothing behind; there is nobody to tell.
+            // A failing test must leave no process behind. Errors are ignored, because there is nothing else to do.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -168,22 +168,22 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// What it wrote to stdout, as text.
+    /// All of stdout, as text.
     pub fn stdout(&self) -> String {
         text(&self.stdout)
     }
 
-    /// What it wrote to stderr, as text.
+    /// All of stderr, as text.
     pub fn stderr(&self) -> String {
         text(&self.stderr)
     }
 
-    /// What it wrote to its terminal, as text.
+    /// All that was printed on the terminal, as text.
     pub fn screen(&self) -> String {
         text(&self.screen)
     }
 
-    /// Fails unless it has ended with this code, and gives it back.
+    /// Fails the test unless the exit code is this one.
     #[track_caller]
     #[must_use]
     pub fn with_code(self, code: i32) -> Self {
@@ -199,7 +199,7 @@ impl Ended {
         self
     }
 
-    /// Fails unless it said nothing at all to stderr, and gives it back.
+    /// Fails the test unless stderr is empty.
     #[track_caller]
     #[must_use]
     pub fn quiet(self) -> Self {

@@ -1,4 +1,4 @@
-//! A terminal without a screen.
+//! A pseudo-terminal for tests.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::gathered::Gathered;
 
-/// What of a program is on the terminal.
+/// Which standard streams of a program are on the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// Stdin, stdout and stderr, as when it is typed into a shell.
@@ -21,14 +21,14 @@ pub enum Shown {
     Stdout,
 }
 
-/// The end of a terminal that sees what programs print on it.
+/// The test's end of a pseudo-terminal, which reads what programs print and types keys.
 #[derive(Debug)]
 pub(super) struct Terminal {
     controller: OwnedFd,
 }
 
 impl Terminal {
-    /// Opens one, and gives its other end to a command.
+    /// Opens a terminal, and gives its other end to a command.
     pub(super) fn open(columns: u16, rows: u16, shown: Shown, command: &mut Command) -> Self {
         let opened = pair();
         let (controller, user) =
@@ -62,7 +62,7 @@ impl Terminal {
         resized.unwrap_or_else(|error| panic!("the terminal has no size: {error}"));
     }
 
-    /// Types.
+    /// Types keys on the terminal.
     pub(super) fn write(&self, keys: &str) {
         let mut rest = keys.as_bytes();
         while !rest.is_empty() {
@@ -72,7 +72,7 @@ impl Terminal {
         }
     }
 
-    /// Reads what is printed on it.
+    /// Starts to collect what is printed on the terminal.
     pub(super) fn gather(&self) -> Gathered {
         let controller = self.controller.try_clone();
         let controller =
@@ -81,7 +81,7 @@ impl Terminal {
     }
 }
 
-/// Both ends. Neither becomes the terminal that controls this process.
+/// Opens both ends of a terminal, without making it the controlling terminal of this process.
 fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&controller)?;

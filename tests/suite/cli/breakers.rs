@@ -141,7 +141,7 @@ fn a_worker_has_a_breaker_for_each_host_and_another_worker_has_none() {
 }
 
 #[test]
-fn a_job_that_is_rejected_fails_as_breaker_unless_its_retries_name_that() {
+fn a_rejected_job_is_retried_unless_its_retries_name_other_classes() {
     let jobs = |on: Option<&str>| {
         let mut retry = json!({"max": 9, "backoff": "fixed", "base": "400ms"});
         if let Some(on) = on {
@@ -236,7 +236,7 @@ fn a_run_makes_no_more_retries_than_its_budget_allows() {
 }
 
 #[test]
-fn what_is_wrong_with_a_breaker_or_a_budget_is_refused_with_its_place() {
+fn an_invalid_breaker_or_budget_is_refused_with_its_place() {
     for (file, said) in [
         (
             "defaults: {breaker: {consecutve: 3}}",

@@ -62,7 +62,7 @@ async fn fill(folder: &Folder, at: &str, tasks: &[&str]) {
 }
 
 #[test]
-fn without_a_cache_there_is_nothing_and_none_is_made() {
+fn cache_commands_without_a_cache_create_none() {
     for words in [&[][..], &["stats"]] {
         let folder = Folder::new();
         assert!(cache(&folder, words).with_code(0).quiet().stdout.is_empty());
@@ -80,7 +80,7 @@ fn without_a_cache_there_is_nothing_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_told_by_task() {
+async fn cache_stats_are_listed_by_task() {
     let folder = Folder::new();
     fill(
         &folder,
@@ -107,7 +107,7 @@ async fn what_is_stored_is_told_by_task() {
 }
 
 #[tokio::test]
-async fn results_are_cleared_by_task_and_age() {
+async fn cached_results_are_cleared_by_task_and_age() {
     let folder = Folder::new();
     fill(&folder, "c/cache", &["resize", "count", "resize"]).await;
     let clear = |words: &[&str]| {
@@ -135,7 +135,7 @@ async fn results_are_cleared_by_task_and_age() {
 }
 
 #[test]
-fn a_job_that_was_done_would_be_reused_until_something_changes() {
+fn cache_explain_says_that_a_result_is_reused_until_something_changes() {
     let folder = folder();
     do_the_job(&folder);
     let explain = |words: &[&str]| {
@@ -182,7 +182,7 @@ fn a_job_that_was_done_would_be_reused_until_something_changes() {
 }
 
 #[test]
-fn what_a_run_keeps_is_what_is_explained() {
+fn cache_explain_agrees_with_what_a_run_stores() {
     let folder = folder().file(
         "tasks.yaml",
         "workers:\n  echo: { command: [cat, -u], protocol: lines, cache: true, env: { A: b } }\n\
@@ -221,7 +221,7 @@ fn what_a_run_keeps_is_what_is_explained() {
 }
 
 #[test]
-fn a_result_that_is_too_old_is_not_used() {
+fn a_cached_result_that_is_too_old_is_not_used() {
     let folder = folder();
     do_the_job(&folder);
     let short = JOBS.replace("ttl: 1d", "ttl: 1ns");
@@ -232,7 +232,7 @@ fn a_result_that_is_too_old_is_not_used() {
 }
 
 #[test]
-fn a_job_that_is_not_there_is_refused_with_what_may_be_meant() {
+fn cache_explain_suggests_ids_for_a_job_that_does_not_exist() {
     let folder = folder();
     let said = cache(&folder, &["explain", "jobs.yaml", "slwo"]).with_code(2);
     assert_eq!(
@@ -245,7 +245,7 @@ fn a_job_that_is_not_there_is_refused_with_what_may_be_meant() {
 }
 
 #[test]
-fn a_job_of_a_stream_is_explained_with_its_worker() {
+fn cache_explain_finds_the_worker_of_a_job_from_a_stream() {
     let lines =
         "{\"id\":\"x\",\"task\":\"t\",\"input\":1}\nnonsense\n{\"task\":\"t\",\"input\":2}\n";
     let explain = |words: &[&str]| {

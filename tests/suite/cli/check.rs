@@ -21,7 +21,7 @@ fn check(folder: &Folder, words: &[&str]) -> Ratchet {
 }
 
 #[test]
-fn one_file_in_each_format_comes_to_the_same() {
+fn a_job_file_in_yaml_json_and_toml_means_the_same() {
     let folder = Folder::new()
         .file("jobs.yaml", "jobs: [{ id: a, run: [ls, -l] }]\n")
         .file("jobs.yml", "jobs: [{ id: a, run: [ls, -l] }]\n")
@@ -48,7 +48,7 @@ fn one_file_in_each_format_comes_to_the_same() {
 }
 
 #[test]
-fn a_sound_file_is_summed_up() {
+fn check_sums_up_a_valid_file() {
     let folder = Folder::new().file("jobs.yaml", JOBS);
     let ended = check(&folder, &["-j", "4", "jobs.yaml"]).run().with_code(0);
     insta::assert_snapshot!(ended.quiet().stdout());
@@ -61,7 +61,7 @@ fn a_sound_file_is_summed_up() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_place() {
+fn check_reports_all_errors_of_a_file_with_their_places() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "workers:\n  resize: { command: [cat], sise: 4 }\njobs:\n  \
@@ -74,7 +74,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn a_typing_error_in_toml_is_told_with_its_place_too() {
+fn a_syntax_error_in_toml_is_reported_with_its_place() {
     let text = "[[jobs]]\nid = 'a'\nrun = ['ls']\ntimout = '5s'\n";
     let folder = Folder::new().file("jobs.toml", text);
     let said = check(&folder, &["jobs.toml"]).run().with_code(2).stderr();
@@ -85,7 +85,7 @@ fn a_typing_error_in_toml_is_told_with_its_place_too() {
 }
 
 #[test]
-fn a_circle_is_named_in_order() {
+fn a_circle_of_needs_is_named_in_order() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs:\n  - { id: a, run: ls, needs: [c] }\n  - { id: b, run: ls, needs: [a] }\n  \
@@ -96,7 +96,7 @@ fn a_circle_is_named_in_order() {
 }
 
 #[test]
-fn slots_that_are_not_there_are_refused_by_what_was_typed_or_set() {
+fn a_job_with_more_slots_than_there_are_is_refused_and_the_setting_named() {
     let folder = Folder::new().file("jobs.yaml", "jobs: [{ run: ls, slots: 3 }]\n");
     let said = check(&folder, &["-j2", "jobs.yaml"]).run().with_code(2);
     assert!(said.stderr().contains("can never run with 2 in all"));
@@ -136,7 +136,7 @@ fn a_typed_worker_serves_every_task_of_a_stream() {
 }
 
 #[test]
-fn stdin_is_a_stream_and_every_bad_line_of_it_is_told() {
+fn check_reports_every_bad_line_of_a_stream_from_stdin() {
     let good = "{\"run\":[\"ls\"]}\n".repeat(1000);
     let call = check(&Folder::new(), &["-"]).stdin(good.clone());
     assert!(call.run().with_code(0).stdout().contains("1000 jobs"));
@@ -154,7 +154,7 @@ fn stdin_is_a_stream_and_every_bad_line_of_it_is_told() {
 }
 
 #[test]
-fn what_has_no_jobs_is_nothing_to_do() {
+fn a_file_without_jobs_is_nothing_to_do() {
     let folder = Folder::new()
         .file("empty.jsonl", "")
         .file("empty.yaml", "")
@@ -170,7 +170,7 @@ fn what_has_no_jobs_is_nothing_to_do() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn the_error_for_a_file_that_cannot_be_read_names_it() {
     let folder = Folder::new().file("jobs.yaml", JOBS).file("jobs.txt", "");
     std::fs::create_dir(folder.at("folder.yaml")).expect("it is made");
     // Opens, and then fails, for whoever runs the tests.
@@ -200,7 +200,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn binary_files_are_refused_with_the_place_where_they_cease_to_be_text() {
+fn a_binary_file_is_refused_with_the_place_of_its_first_invalid_byte() {
     let noise: Vec<u8> = (0..=255_u8)
         .map(|byte| byte.wrapping_mul(7))
         .cycle()
@@ -231,7 +231,7 @@ fn binary_files_are_refused_with_the_place_where_they_cease_to_be_text() {
 }
 
 #[test]
-fn words_of_other_programs_are_answered_with_ours() {
+fn keys_of_other_programs_are_answered_with_those_of_ratchet() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "\
@@ -263,7 +263,7 @@ jobs:
 }
 
 #[test]
-fn a_first_mistake_is_explained_in_one_error() {
+fn a_single_mistake_makes_a_single_error() {
     for (text, message, help) in [
         (
             "jobs: [{ run: ls, timeout: 1 minute }]\n",
@@ -307,7 +307,7 @@ fn a_first_mistake_is_explained_in_one_error() {
 }
 
 #[test]
-fn json_files_and_streams_take_the_same_inputs() {
+fn a_json_file_and_a_stream_accept_the_same_inputs() {
     let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
     for input in [deep.as_str(), r#""\ud800""#, r#"{"a":1,"a":2}"#, "1e999"] {
         let job = format!(r#"{{"task":"w","input":{input}}}"#);
@@ -334,7 +334,7 @@ fn json_files_and_streams_take_the_same_inputs() {
 }
 
 #[test]
-fn what_is_wrong_before_a_syntax_error_is_told_with_it() {
+fn errors_before_a_syntax_error_are_reported_with_it() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs:\n  - { run: ls, taks: a }\n  - { run: ls\n",
@@ -348,7 +348,7 @@ fn what_is_wrong_before_a_syntax_error_is_told_with_it() {
 }
 
 #[test]
-fn sections_may_stand_behind_the_jobs() {
+fn sections_after_the_jobs_are_read() {
     let jobs = "jobs: [{ id: a, task: w, limits: [db] }, { id: b, run: ls, needs: [a] }]\n";
     let sections = "workers: { w: { command: cat } }\nlimits: { db: { max: 2 } }\n";
     let folder = Folder::new().file("jobs.yaml", format!("{jobs}{sections}"));

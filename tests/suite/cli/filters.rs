@@ -40,7 +40,7 @@ fn present(program: &str) -> bool {
 }
 
 #[test]
-fn a_filter_that_always_prints_more_than_it_is_asked_delivers_nothing() {
+fn a_filter_that_prints_more_lines_than_it_reads_gives_no_results() {
     let banner = "echo welcome; while read -r line; do echo $line; done";
     for (filter, items) in [
         (&["sed", "-u", "p"][..], "1\n2\n3\n"),
@@ -71,7 +71,7 @@ fn a_filter_that_always_prints_more_than_it_is_asked_delivers_nothing() {
 }
 
 #[test]
-fn a_banner_is_passed_over_where_it_is_announced() {
+fn a_declared_number_of_banner_lines_is_skipped() {
     let filter = "echo welcome; echo; while read -r line; do echo $line; done";
     let words = ["-q", "-j2", "--skip-lines", "2", "--", "sh", "-c", filter];
     let ended = map(&Folder::new(), &words, "1\n2\n3\n").with_code(0);
@@ -94,7 +94,7 @@ fn a_banner_is_passed_over_where_it_is_announced() {
 }
 
 #[test]
-fn lines_to_skip_are_refused_where_they_mean_nothing() {
+fn lines_to_skip_are_refused_for_workers_that_are_no_filters() {
     let run = Ratchet::new().args(["run", "-w", "cat", "--protocol", "ratchet"]);
     let run = run.args(["--skip-lines", "1"]).stdin("");
     let said = run.run().with_code(2).stderr();
@@ -110,7 +110,7 @@ fn lines_to_skip_are_refused_where_they_mean_nothing() {
 const LATE: &str = "while read -r line; do echo $line; done; test -e mended || echo surplus";
 
 #[test]
-fn results_that_a_filter_gave_before_it_proved_to_be_out_of_step_are_suspect_and_done_again() {
+fn results_of_a_filter_that_proves_out_of_step_are_suspect_and_done_again() {
     let folder = Folder::new();
     let words = ["-j1", "--format", "json", "--", "sh", "-c", LATE];
     let ended = map(&folder, &words, &lines(1, 5)).with_code(100);
@@ -145,7 +145,7 @@ fn results_that_a_filter_gave_before_it_proved_to_be_out_of_step_are_suspect_and
 }
 
 #[test]
-fn resume_does_the_suspects_of_a_map_again_and_nothing_else_wherever_their_items_stand() {
+fn resume_does_only_the_suspects_of_a_map_again_wherever_their_items_stand() {
     // Each line that the filter is asked is written to a file as well.
     let filter = "while read -r line; do echo $line >> asked; echo $line; done; \
                   test -e mended || echo surplus";
@@ -177,7 +177,7 @@ fn resume_does_the_suspects_of_a_map_again_and_nothing_else_wherever_their_items
 }
 
 #[test]
-fn suspect_results_leave_the_cache() {
+fn suspect_results_are_removed_from_the_cache() {
     let folder = Folder::new();
     let words = [
         "-j1", "-q", "--cache", "--format", "json", "--", "sh", "-c", LATE,
@@ -193,7 +193,7 @@ fn suspect_results_leave_the_cache() {
 }
 
 #[test]
-fn a_filter_that_buffers_gives_its_results_and_is_told_about_once() {
+fn a_filter_that_buffers_gives_its_results_and_is_warned_of_once() {
     let numbered = |number: u32| format!("{number}:{number}\n");
     std::thread::scope(|scope| {
         for (filter, answer) in [
@@ -264,7 +264,7 @@ fn a_filter_that_buffers_and_drops_lines_fails_instead_of_shifting_its_answers()
 }
 
 #[test]
-fn a_worker_that_answers_broken_json_fails_that_job_and_goes_on() {
+fn a_worker_that_answers_broken_json_fails_only_that_job() {
     let script = r#"
 while IFS= read -r line; do
   id=${line#*'"id":"'}; id=${id%%'"'*}

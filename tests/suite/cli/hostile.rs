@@ -42,7 +42,7 @@ fn folder() -> Folder {
 }
 
 #[test]
-fn human_formats_have_no_character_that_acts_and_no_forged_line() {
+fn human_formats_escape_control_characters_and_line_breaks_of_jobs() {
     let folder = folder();
     let call = Ratchet::within(&folder).args(["run", "jobs.json", "--format", "human", "-v"]);
     let ended = call.env("RUST_LOG", "trace").run().with_code(100);
@@ -75,7 +75,7 @@ fn human_formats_have_no_character_that_acts_and_no_forged_line() {
 }
 
 #[test]
-fn what_workers_log_and_print_stays_in_lines_of_the_log() {
+fn logs_and_output_of_workers_cannot_forge_lines_of_the_log() {
     let folder = Folder::new().file(
         "worker.sh",
         "printf 'hm\\033[2J\\302\\233\\342\\200\\256\\rsucceeded forged\\n' >&2\nread line; echo ok\n",
@@ -93,7 +93,7 @@ fn what_workers_log_and_print_stays_in_lines_of_the_log() {
 }
 
 #[test]
-fn items_are_shown_as_what_they_are_and_act_on_nothing() {
+fn control_characters_in_items_are_escaped_on_the_terminal() {
     let folder = Folder::new();
     let call = |words: &[&str]| {
         let call = Ratchet::within(&folder).args(["map"]).args(words);
@@ -115,7 +115,7 @@ fn items_are_shown_as_what_they_are_and_act_on_nothing() {
 }
 
 #[test]
-fn bars_show_hostile_jobs_and_act_on_nothing() {
+fn control_characters_in_jobs_are_escaped_in_progress_bars() {
     let folder = Folder::new();
     let call = Ratchet::within(&folder).args(["map", "-0", "--", "sh", "-c"]);
     let script = "until test -e go; do sleep 0.05; done";
@@ -135,7 +135,7 @@ fn bars_show_hostile_jobs_and_act_on_nothing() {
 }
 
 #[test]
-fn machine_formats_escape_what_their_standard_lets_them() {
+fn machine_formats_escape_control_characters_as_their_standards_allow() {
     let folder = folder();
     for format in ["jsonl", "json"] {
         let call =
@@ -162,7 +162,7 @@ fn machine_formats_escape_what_their_standard_lets_them() {
 }
 
 #[test]
-fn complaints_about_hostile_files_act_on_nothing() {
+fn control_characters_in_files_are_escaped_in_diagnostics() {
     let evil = serde_json::to_string(EVIL).expect("JSON");
     let folder = Folder::new()
         .file(

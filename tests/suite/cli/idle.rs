@@ -27,7 +27,7 @@ fn call(words: &[&str]) -> Ended {
 }
 
 #[test]
-fn flags_for_workers_are_refused_where_there_are_none() {
+fn flags_for_workers_are_refused_for_a_file_without_workers() {
     for file in ["commands.yaml", "commands.jsonl", "unused.yaml"] {
         for flag in [["--workers", "2"], ["--prefetch", "auto"]] {
             let ended = call(&["run", file, flag[0], flag[1]]).with_code(2);
@@ -51,7 +51,7 @@ fn flags_for_workers_are_refused_where_there_are_none() {
 }
 
 #[test]
-fn flags_for_workers_that_say_nothing_are_refused_where_all_say_it() {
+fn flags_for_workers_are_refused_if_every_worker_sets_them_itself() {
     for (flag, value, key) in [("--workers", "2", "size"), ("--prefetch", "1", "prefetch")] {
         let said = call(&["run", "said.yaml", flag, value])
             .with_code(2)
@@ -64,7 +64,7 @@ fn flags_for_workers_that_say_nothing_are_refused_where_all_say_it() {
 }
 
 #[test]
-fn flags_for_workers_are_refused_for_commands_of_a_map() {
+fn flags_for_workers_are_refused_for_a_map_of_commands() {
     for flag in [["--workers", "2"], ["--prefetch", "0"]] {
         let ended = Ratchet::new()
             .args(["map", flag[0], flag[1], "--", "true", ":::", "a"])
@@ -81,7 +81,7 @@ fn flags_for_workers_are_refused_for_commands_of_a_map() {
 }
 
 #[test]
-fn what_is_set_for_every_run_is_not_refused() {
+fn settings_that_a_run_does_not_use_are_not_refused() {
     for words in [&["run", "commands.yaml"][..], &["run", "said.yaml"]] {
         let call = Ratchet::within(&folder()).args(words);
         let call = call

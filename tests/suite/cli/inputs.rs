@@ -21,7 +21,7 @@ fn printed(words: &[&str], stdin: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn names_that_are_no_text_go_through_as_they_are_wherever_they_come_from() {
+fn file_names_that_are_not_utf_8_reach_commands_unchanged_from_every_source() {
     let print = ["--", "printf", "%s\\n", "{}"];
     assert_eq!(printed(&print, NAMES), NAMES);
     let with = |words: &[&'static str]| [words, &print].concat();
@@ -50,7 +50,7 @@ fn names_that_are_no_text_go_through_as_they_are_wherever_they_come_from() {
 }
 
 #[test]
-fn a_name_that_is_no_text_is_no_line_for_a_filter() {
+fn a_file_name_that_is_not_utf_8_fails_as_an_item_of_a_filter() {
     let words = ["--warm", "--", "cat"];
     let ended = map(&Folder::new(), &words, b"good\na\xff\nlast\n").with_code(100);
     assert_eq!(ended.stdout(), "good\nlast\n");
@@ -64,7 +64,7 @@ fn a_name_that_is_no_text_is_no_line_for_a_filter() {
 }
 
 #[test]
-fn a_line_of_100_mb_is_the_failure_of_its_item_alone() {
+fn a_line_of_100_mb_fails_only_its_own_item() {
     let mut lines = vec![b'x'; 100 << 20];
     lines.extend_from_slice(b"\ntwo\n");
     for words in [
@@ -77,7 +77,7 @@ fn a_line_of_100_mb_is_the_failure_of_its_item_alone() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_what_was_read_is_done() {
+fn an_input_that_cannot_be_read_is_named_after_the_items_before_it_are_done() {
     let folder = Folder::new().file("names", "one\n");
     // Opens, and then fails, for whoever runs the tests.
     for name in ["failing", "failing.jsonl"] {
@@ -108,7 +108,7 @@ fn what_cannot_be_read_is_named_and_what_was_read_is_done() {
 }
 
 #[test]
-fn noise_is_a_failed_result_a_line_and_good_lines_are_done() {
+fn each_invalid_line_of_a_stream_is_a_failed_result_and_valid_lines_are_done() {
     let mut noise: Vec<u8> = (0..=255_u8)
         .map(|byte| byte.wrapping_mul(7))
         .cycle()
@@ -134,7 +134,7 @@ fn noise_is_a_failed_result_a_line_and_good_lines_are_done() {
 }
 
 #[test]
-fn what_is_read_is_not_written_over() {
+fn an_output_file_that_is_also_the_input_is_refused() {
     let folder = Folder::new()
         .file("items", "one\n")
         .file("jobs.jsonl", "{\"run\":[\"true\"]}\n");

@@ -15,7 +15,7 @@ fn run_id(folder: &Folder) -> String {
 }
 
 #[test]
-fn the_item_is_in_results_in_test_names_at_the_end_and_where_a_run_is_shown() {
+fn the_item_of_a_job_is_in_results_junit_the_summary_and_runs_show() {
     let folder = Folder::new();
     let call = |words: &[&str]| {
         let call = Ratchet::within(&folder).args(["map"]).args(words);
@@ -54,7 +54,7 @@ fn the_item_is_in_results_in_test_names_at_the_end_and_where_a_run_is_shown() {
 }
 
 #[test]
-fn the_item_is_on_the_bars() {
+fn the_item_of_a_job_is_on_its_progress_bar() {
     let folder = Folder::new();
     let call = Ratchet::within(&folder).args(["map", "--", "sh", "-c"]);
     let script = "until test -e go; do sleep 0.05; done";
@@ -141,7 +141,7 @@ fn a_line_put_at_the_top_of_a_list_reruns_one_job_and_not_all() {
 }
 
 #[test]
-fn a_warm_filter_goes_on_by_items_too() {
+fn a_map_with_a_warm_filter_is_resumed_by_items() {
     let folder = Folder::new().file("list", "a\nb\n").file(
         "filter.sh",
         "while read -r item; do echo \"$item\" >> ran; echo \"out $item\"; done\n",
@@ -166,7 +166,7 @@ fn a_warm_filter_goes_on_by_items_too() {
 }
 
 #[test]
-fn a_command_with_the_number_in_it_is_another_one_at_another_place() {
+fn a_command_with_the_job_number_changes_when_its_item_moves() {
     let folder = Folder::new().file("list", "a\n");
     let script = "echo {#} >> ran";
     let call = Ratchet::within(&folder).args(["map", "-a", "list", "--", "sh", "-c", script, "{}"]);
@@ -182,7 +182,7 @@ fn a_command_with_the_number_in_it_is_another_one_at_another_place() {
 }
 
 #[test]
-fn items_of_one_beginning_have_folders_of_their_own() {
+fn items_with_the_same_beginning_have_result_folders_of_their_own() {
     let folder = Folder::new();
     let long = "x".repeat(255);
     let items = [long.clone(), format!("{long}stdout"), format!("{long}2")];

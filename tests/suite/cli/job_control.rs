@@ -40,7 +40,7 @@ fn wait_for_stop(shell: &Running, folder: &Folder) {
 }
 
 #[test]
-fn ctrl_z_stops_the_jobs_too_and_their_timeouts_do_not_run_until_fg() {
+fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
     let folder = Folder::new();
     // The job may take 5 s, and is stopped for longer.
     let shell = in_shell(&folder, "sleep 6; touch go; fg")
@@ -57,7 +57,7 @@ fn ctrl_z_stops_the_jobs_too_and_their_timeouts_do_not_run_until_fg() {
 }
 
 #[test]
-fn ctrl_z_stops_the_workers_too_and_fg_continues_them() {
+fn ctrl_z_stops_workers_and_fg_continues_them() {
     let folder = Folder::new();
     let worker = format!("{} worker --task sleep", Ratchet::program().display());
     fs::write(

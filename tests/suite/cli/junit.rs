@@ -149,7 +149,7 @@ fn report(folder: &Folder, words: &[&str], code: i32) -> Element {
 }
 
 #[test]
-fn a_report_of_every_end_is_one_by_the_schema() {
+fn a_junit_report_of_successes_failures_timeouts_and_skips_matches_the_schema() {
     let program = Ratchet::program().display();
     let folder = Folder::new().file(
         "jobs.yaml",
@@ -196,7 +196,7 @@ jobs:
 }
 
 #[test]
-fn crashes_are_errors_and_all_going_well_is_a_report_too() {
+fn a_junit_report_counts_crashes_as_errors_and_is_written_for_successes() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "workers: { w: { command: [sh, -c, \"read line; kill -9 $$\"], protocol: lines } }\njobs: [{ task: w }]\n",

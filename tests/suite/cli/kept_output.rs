@@ -34,7 +34,7 @@ fn both(script: &str, job: &str, words: &[&str]) -> [(Folder, Ended); 2] {
 }
 
 #[test]
-fn both_outputs_of_a_failed_command_are_in_every_format() {
+fn stdout_and_stderr_of_a_failed_command_are_in_every_format() {
     let words = |format| ["--format", format];
     for (_, ended) in both(FAILS, "", &words("jsonl")) {
         let error = error(&ended.with_code(100).quiet().stdout());
@@ -61,7 +61,7 @@ fn both_outputs_of_a_failed_command_are_in_every_format() {
 }
 
 #[test]
-fn a_run_that_is_shown_later_has_the_outputs_of_its_failures() {
+fn runs_show_has_the_outputs_of_failed_commands() {
     for (folder, ended) in both(FAILS, "", &[]) {
         let _ = ended.with_code(100);
         let runs = Ratchet::within(&folder).args(["runs", "list"]).run();
@@ -80,7 +80,7 @@ fn a_run_that_is_shown_later_has_the_outputs_of_its_failures() {
 }
 
 #[test]
-fn junit_has_the_outputs_of_commands_that_succeeded_too() {
+fn a_junit_report_has_the_outputs_of_commands_that_succeeded() {
     for (_, ended) in both("echo all well; echo hm >&2", "", &["--format", "junit"]) {
         let report = ended.with_code(0).stdout();
         let expected =
@@ -158,7 +158,7 @@ fn a_command_that_takes_too_long_or_is_killed_keeps_what_it_printed() {
 }
 
 #[test]
-fn the_outputs_of_killed_commands_are_printed_by_map_and_logged() {
+fn map_prints_and_logs_the_outputs_of_killed_commands() {
     let script = "trap '' TERM INT; echo begun; while :; do sleep 0.1; done";
     let words = ["--deadline", "300ms", "--grace", "100ms", "--joblog", "log"];
     let (folder, ended) = map(script, &words);
@@ -169,7 +169,7 @@ fn the_outputs_of_killed_commands_are_printed_by_map_and_logged() {
 }
 
 #[test]
-fn the_end_names_the_last_line_of_whatever_stream_there_is() {
+fn the_summary_of_failures_quotes_the_last_line_of_stderr_or_stdout() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs: [{ id: a, run: [sh, -c, \"echo 1 failed; exit 1\"] }]\n",
@@ -180,7 +180,7 @@ fn the_end_names_the_last_line_of_whatever_stream_there_is() {
 }
 
 #[test]
-fn a_worker_that_dies_leaves_the_count_of_what_was_dropped_in_a_field() {
+fn a_crash_of_a_worker_reports_how_much_stderr_was_dropped() {
     let folder = Folder::new()
         .file("dies.sh", "read line; seq 1 200000 >&2; exit 7\n")
         .file(

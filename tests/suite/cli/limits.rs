@@ -8,7 +8,7 @@ use std::process::Command;
 use ratchet_tests::{Folder, Ratchet, Shown};
 
 #[test]
-fn more_jobs_than_descriptors_allow_run_fewer_at_once_and_all_succeed() {
+fn with_too_few_descriptors_fewer_jobs_run_at_once_and_all_succeed() {
     let items = (0..300).map(|item| item.to_string());
     let ended = Ratchet::new()
         .by_shell("ulimit -n 256; exec \"$@\"")
@@ -58,7 +58,7 @@ fn the_soft_limit_of_descriptors_is_raised_for_ratchet_and_not_for_its_jobs() {
 }
 
 #[test]
-fn where_processes_are_few_jobs_wait_for_each_other_and_all_succeed() {
+fn with_too_few_processes_jobs_wait_for_each_other_and_all_succeed() {
     if !rustix::process::geteuid().is_root() {
         // The limit counts all processes of a user, so it takes another user whom nobody else is.
         eprintln!("skipped: only root can become a user without processes");
@@ -104,7 +104,7 @@ fn far_too_few_descriptors_are_an_error_before_anything_runs() {
 }
 
 #[test]
-fn a_program_that_is_being_written_is_waited_for() {
+fn a_program_that_is_still_being_written_is_started_later() {
     let folder = Folder::new();
     let path = folder.path().join("program");
     fs::copy("/bin/true", &path).expect("it is copied");
@@ -160,7 +160,7 @@ fn children_of_tests_begin_with_the_default_signals() {
     let output = Command::new("sh")
         .args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh"])
         .arg(suite)
-        .args(["cli::worker::a_signal_ends_it", "--exact"])
+        .args(["cli::worker::a_signal_ends_the_worker_command", "--exact"])
         .output()
         .expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -171,7 +171,7 @@ fn children_of_tests_begin_with_the_default_signals() {
 }
 
 #[test]
-fn a_job_that_reads_from_the_terminal_fails_and_says_why() {
+fn a_job_that_reads_from_the_terminal_fails_with_the_reason() {
     let ended = Ratchet::new()
         .by_shell("exec setsid --ctty --wait \"$@\"")
         .args([

@@ -97,7 +97,7 @@ fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
 }
 
 #[test]
-fn a_record_on_a_full_disk_stops_the_run_and_loses_no_result() {
+fn a_journal_on_a_full_disk_stops_the_run_and_no_result_is_lost() {
     const JOBS: u64 = 3_000;
     let folder = Folder::new();
     let worker = worker();
@@ -130,7 +130,7 @@ fn a_record_on_a_full_disk_stops_the_run_and_loses_no_result() {
 }
 
 #[test]
-fn a_record_that_cannot_be_begun_is_refused_before_anything_runs() {
+fn a_journal_that_cannot_be_created_is_an_error_before_anything_runs() {
     let folder = Folder::new();
     let words = ["run", "-q"];
     let full = call(&folder, &words).stdin("{\"run\":[\"touch\",\"ran\"]}\n");
@@ -153,7 +153,7 @@ fn a_record_that_cannot_be_begun_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn results_that_cannot_be_written_stop_the_run_and_are_there_when_it_goes_on() {
+fn results_that_cannot_be_written_stop_the_run_and_are_written_when_it_is_resumed() {
     const JOBS: u64 = 2_000;
     let folder = Folder::new();
     let worker = worker();
@@ -171,7 +171,7 @@ fn results_that_cannot_be_written_stop_the_run_and_are_there_when_it_goes_on() {
 }
 
 #[test]
-fn without_a_stdout_everything_runs_and_is_recorded() {
+fn a_run_without_a_stdout_does_and_records_all_jobs() {
     let folder = Folder::new();
     let worker = worker();
     let run = call(&folder, &["run", "-w", &worker, "-q"]).stdin(lines(100));
@@ -187,7 +187,7 @@ fn without_a_stdout_everything_runs_and_is_recorded() {
 }
 
 #[test]
-fn a_hundred_thousand_lines_are_a_hundred_thousand_results() {
+fn a_hundred_thousand_lines_give_a_hundred_thousand_results() {
     const JOBS: u64 = 100_000;
     let worker = worker();
     let run = call(&Folder::new(), &["run", "-q", "-w", &worker]);

@@ -18,7 +18,7 @@ fn printed(words: &[&str], stdin: &str) -> String {
 }
 
 #[test]
-fn items_come_from_wherever_they_are() {
+fn items_come_from_arguments_files_and_stdin() {
     assert_eq!(printed(&["-k", "--", "echo"], "a b\n\nc\n"), "a b\nc\n");
     assert_eq!(
         printed(&["-k", "-0", "--", "printf", "<%s>"], "a\nb\0c\0"),
@@ -46,7 +46,7 @@ fn items_come_from_wherever_they_are() {
 }
 
 #[test]
-fn a_name_that_is_no_utf_8_reaches_its_command_as_it_is() {
+fn an_item_that_is_not_utf_8_reaches_its_command_unchanged() {
     let item = std::ffi::OsString::from_vec(vec![b'a', 0xff, b' ']);
     let call = Ratchet::new().args(["map", "-q", "--", "printf", "%s", ":::"]);
     let ended = call.args([item]).run().with_code(0);
@@ -54,7 +54,7 @@ fn a_name_that_is_no_utf_8_reaches_its_command_as_it_is() {
 }
 
 #[test]
-fn outputs_are_whole_tagged_and_in_order() {
+fn outputs_of_a_map_are_whole_tagged_and_in_order() {
     let script = [
         "-j2",
         "--",
@@ -85,7 +85,7 @@ fn a_warm_filter_answers_line_by_line() {
 }
 
 #[test]
-fn a_shell_is_there_for_those_who_ask() {
+fn map_runs_a_shell_line_with_its_shell_flag() {
     assert_eq!(
         printed(&["--shell", "--", "echo {} | tr a-z A-Z"], "a;b\n"),
         "A;B\n"
@@ -97,7 +97,7 @@ fn a_shell_is_there_for_those_who_ask() {
 }
 
 #[test]
-fn failures_have_a_code_and_a_log() {
+fn failures_of_a_map_set_the_exit_code_and_are_in_the_joblog() {
     let folder = Folder::new();
     let words = [
         "-k",
@@ -139,7 +139,7 @@ fn halt_rules_end_a_map_early() {
 }
 
 #[test]
-fn terms_are_those_of_run() {
+fn map_takes_the_terms_that_run_takes() {
     let words = ["--timeout", "200ms", "--", "sleep", "60"];
     let ended = map(
         &Folder::new(),
@@ -159,7 +159,7 @@ fn terms_are_those_of_run() {
 }
 
 #[test]
-fn lines_go_into_a_file_as_they_come() {
+fn map_writes_line_buffered_output_to_a_file_as_it_comes() {
     let folder = Folder::new();
     let words = [
         "--line-buffer",
@@ -179,7 +179,7 @@ fn lines_go_into_a_file_as_they_come() {
 }
 
 #[test]
-fn one_whose_time_is_over_has_a_moment_for_last_words() {
+fn a_command_that_is_stopped_by_its_timeout_can_still_print() {
     let script = "trap 'echo bye; exit 1' TERM; echo here; sleep 1000 & wait";
     let words = ["--timeout", "300ms", "--", "sh", "-c", script, ":::", "a"];
     let ended = map(&Folder::new(), &words, "").with_code(100);
@@ -187,7 +187,7 @@ fn one_whose_time_is_over_has_a_moment_for_last_words() {
 }
 
 #[test]
-fn nothing_to_do_has_a_code_of_its_own() {
+fn a_map_without_items_has_an_exit_code_of_its_own() {
     let ended = map(&Folder::new(), &["--", "echo"], "");
     assert!(ended.with_code(4).quiet().stdout.is_empty());
     for words in [
@@ -207,7 +207,7 @@ fn nothing_to_do_has_a_code_of_its_own() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_said_once_before_anything_runs() {
+fn a_program_that_does_not_exist_is_reported_once_before_anything_runs() {
     for words in [
         &["--", "no-such-program"][..],
         &["--warm", "--", "no-such-program"],
@@ -226,7 +226,7 @@ fn a_program_that_is_not_there_is_said_once_before_anything_runs() {
 }
 
 #[test]
-fn a_rule_that_makes_no_sense_is_refused_with_ones_that_do() {
+fn an_invalid_halt_rule_is_refused_with_valid_examples() {
     let said = map(&Folder::new(), &["--halt", "now", "--", "echo"], "a\n").with_code(2);
     assert!(
         said.stderr()
@@ -237,7 +237,7 @@ fn a_rule_that_makes_no_sense_is_refused_with_ones_that_do() {
 }
 
 #[test]
-fn what_never_ran_is_said_to_those_who_want_only_errors() {
+fn with_quiet_a_map_still_reports_items_that_never_ran() {
     let call = |words: &[&str], items: &str| {
         let call = Ratchet::new().args(["map", "-q"]).args(words);
         call.stdin(items).run().with_code(100)
@@ -260,7 +260,7 @@ fn what_never_ran_is_said_to_those_who_want_only_errors() {
 }
 
 #[test]
-fn marks_of_files_are_refused() {
+fn the_marker_of_parallel_for_item_files_is_refused_with_a_hint() {
     let call = Ratchet::new().args(["map", "echo", "::::", "items"]);
     let said = call.run().with_code(2).stderr();
     assert!(
@@ -270,7 +270,7 @@ fn marks_of_files_are_refused() {
 }
 
 #[test]
-fn the_log_tells_of_results_that_were_taken_from_the_cache() {
+fn the_joblog_has_results_that_were_taken_from_the_cache() {
     let folder = Folder::new();
     let log = || {
         let call = Ratchet::within(&folder).args(["map", "-q", "--cache", "--joblog", "-"]);
@@ -288,7 +288,7 @@ fn the_log_tells_of_results_that_were_taken_from_the_cache() {
 }
 
 #[test]
-fn outputs_that_are_one_file_are_refused() {
+fn two_outputs_to_one_file_are_refused() {
     for (one, other) in [("x", "x"), ("x", "./x"), ("there", "link")] {
         let folder = Folder::new().file("there", "kept");
         std::fs::hard_link(folder.at("there"), folder.at("link")).expect("a link");

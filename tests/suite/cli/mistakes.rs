@@ -10,7 +10,7 @@ fn said(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_line_for_a_shell_in_one_word_suggests_shell() {
+fn a_shell_line_as_one_word_suggests_the_shell_flag() {
     for words in [
         &["map", "echo {} | wc -c", ":::", "a"][..],
         &["map", "--dry-run", "--", "echo {} | wc -c", ":::", "a"],
@@ -41,7 +41,7 @@ fn a_line_for_a_shell_in_one_word_suggests_shell() {
 }
 
 #[test]
-fn flags_of_xargs_and_parallel_are_told_how_they_are_spelled_here() {
+fn flags_of_xargs_and_parallel_are_answered_with_those_of_ratchet() {
     for (flag, tip) in [
         ("-P", "the number of jobs at once is `-j N`"),
         ("-P4", "the number of jobs at once is `-j N`"),
@@ -71,7 +71,7 @@ fn a_job_file_in_the_place_of_a_verb_suggests_run() {
 }
 
 #[test]
-fn a_hint_that_is_not_known_is_answered_with_those_that_are() {
+fn an_unknown_hint_is_answered_with_the_known_ones() {
     let said = said(&["run", "--hint", "serial", "jobs.yaml"]);
     for name in [
         "serial",

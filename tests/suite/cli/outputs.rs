@@ -22,7 +22,7 @@ fn ran(folder: &Folder) -> usize {
 }
 
 #[test]
-fn a_cached_output_is_the_same_to_the_byte() {
+fn a_cached_output_is_printed_byte_for_byte() {
     let folder = Folder::new();
     for times in 0..3 {
         let ended = map(&folder, &["--cache"]).with_code(0);
@@ -40,7 +40,7 @@ fn a_cached_output_is_the_same_to_the_byte() {
 }
 
 #[test]
-fn a_format_has_what_was_printed_in_its_results() {
+fn with_a_format_the_output_of_commands_is_in_the_results() {
     let folder = Folder::new();
     let ended = map(&folder, &["--format", "jsonl"]).with_code(0).quiet();
     let line: Value = serde_json::from_str(&ended.stdout()).expect("a line of JSON");
@@ -53,7 +53,7 @@ fn a_format_has_what_was_printed_in_its_results() {
 }
 
 #[test]
-fn lines_that_come_at_once_are_kept_where_that_is_wanted_too() {
+fn line_buffered_output_is_also_written_to_the_results_folder() {
     let folder = Folder::new();
     let words = ["map", "-q", "--line-buffer", "--results", "kept"];
     let call = Ratchet::within(&folder).args(words);
@@ -67,7 +67,7 @@ fn lines_that_come_at_once_are_kept_where_that_is_wanted_too() {
 }
 
 #[test]
-fn who_goes_on_prints_the_outputs_of_both_parts() {
+fn a_resumed_map_prints_the_outputs_of_both_runs() {
     let folder = Folder::new();
     let script = "echo \"$0\" >> ran; echo out \"$0\"; test \"$0\" = a || test -e go";
     let words = ["map", "-q", "-k", "--joblog", "log", "--", "sh", "-c"];
@@ -86,7 +86,7 @@ fn who_goes_on_prints_the_outputs_of_both_parts() {
 }
 
 #[test]
-fn an_output_too_long_to_be_remembered_is_told_and_never_cut() {
+fn an_output_too_long_to_keep_is_reported_and_printed_whole() {
     let folder = Folder::new();
     let script = "head -c 100000 /dev/zero; test \"$0\" = a";
     let words = ["map", "-q", "-k", "--", "sh", "-c", script, ":::", "a", "b"];

@@ -18,7 +18,7 @@ const VERBS: [&str; 11] = [
 ];
 
 #[test]
-fn every_verb_and_every_verb_below_one_has_help_with_an_example() {
+fn every_command_and_subcommand_has_help_with_an_example() {
     for verb in VERBS {
         let long = Ratchet::new().args([verb, "--help"]).run();
         let said = long.with_code(0).quiet().stdout();
@@ -40,7 +40,7 @@ fn every_verb_and_every_verb_below_one_has_help_with_an_example() {
 }
 
 #[test]
-fn help_tells_the_exit_codes_and_every_verb() {
+fn help_lists_the_exit_codes_and_every_command() {
     let said = Ratchet::new().args(["--help"]).run().with_code(0).stdout();
     for verb in VERBS {
         assert!(said.contains(&format!("\n  {verb} ")), "{verb}: {said}");
@@ -51,7 +51,7 @@ fn help_tells_the_exit_codes_and_every_verb() {
 }
 
 #[test]
-fn examples_that_need_nothing_else_run_as_they_stand() {
+fn examples_in_help_texts_run_as_they_stand() {
     let mut run = 0;
     for words in [&["--help"][..], &["run", "--help"], &["worker", "--help"]] {
         let help = Ratchet::new().args(words).run().with_code(0).stdout();
@@ -76,7 +76,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
-fn what_is_misspelt_is_suggested() {
+fn a_misspelt_command_or_flag_gets_a_suggestion() {
     for (words, meant) in [
         (&["chekc", "jobs.yaml"][..], "'check'"),
         (&["check", "--wroker", "cat", "jobs.yaml"], "'--worker'"),
@@ -92,7 +92,7 @@ fn what_is_misspelt_is_suggested() {
 }
 
 #[test]
-fn a_verb_is_required() {
+fn a_command_is_required() {
     for words in [&[][..], &["config"]] {
         let ended = Ratchet::new().args(words).run().with_code(2);
         assert!(ended.stdout.is_empty());
@@ -101,7 +101,7 @@ fn a_verb_is_required() {
 }
 
 #[test]
-fn every_schema_is_a_document_of_its_own() {
+fn every_schema_is_a_complete_document() {
     let mut titles = Vec::new();
     for of in ["jobs", "job-lines", "config", "results", "events"] {
         let ended = Ratchet::new().args(["schema", of]).run().with_code(0);
@@ -117,7 +117,7 @@ fn every_schema_is_a_document_of_its_own() {
 }
 
 #[test]
-fn completions_are_what_their_shell_can_read() {
+fn completions_are_accepted_by_their_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = Ratchet::new().args(["completions", shell]).run();
         let said = ended.with_code(0).quiet().stdout();

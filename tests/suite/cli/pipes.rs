@@ -21,7 +21,7 @@ fn folder() -> Folder {
 }
 
 #[test]
-fn a_verb_whose_reader_has_gone_exits_141_without_a_word() {
+fn a_command_whose_reader_has_gone_exits_141_without_a_message() {
     for words in TALKATIVE {
         let call = Ratchet::within(&folder()).args(words).unread();
         let _ = call.run().with_code(141).quiet();
@@ -29,7 +29,7 @@ fn a_verb_whose_reader_has_gone_exits_141_without_a_word() {
 }
 
 #[test]
-fn head_takes_what_it_wants_and_nobody_complains() {
+fn a_pipe_into_head_ends_without_an_error() {
     for words in TALKATIVE {
         // Of the pipeline it is ratchet's own code that is asked for.
         let script = "{ \"$@\"; echo $? > code; } | head -n 1";
@@ -44,7 +44,7 @@ fn head_takes_what_it_wants_and_nobody_complains() {
 }
 
 #[test]
-fn a_stdout_that_is_closed_takes_what_it_is_given() {
+fn a_closed_stdout_is_no_error() {
     for words in TALKATIVE {
         let call = Ratchet::within(&folder()).args(words);
         let ended = call.by_shell("exec \"$@\" >&-").run();
@@ -53,7 +53,7 @@ fn a_stdout_that_is_closed_takes_what_it_is_given() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_an_error_that_says_so() {
+fn a_full_disk_is_reported_as_an_error() {
     for words in [
         &["schema"][..],
         &["completions", "bash"],
@@ -73,7 +73,7 @@ fn a_disk_that_is_full_is_an_error_that_says_so() {
 }
 
 #[test]
-fn without_a_stderr_the_code_still_tells() {
+fn without_a_stderr_the_exit_code_still_reports_the_error() {
     let call = Ratchet::new().args(["check", "nothing.yaml"]);
     let ended = call.by_shell("exec \"$@\" 2>&-").run().with_code(2);
     assert!(ended.stdout.is_empty() && ended.stderr.is_empty());

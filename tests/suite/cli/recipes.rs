@@ -29,7 +29,7 @@ fn recipes() -> Vec<Recipe> {
 }
 
 #[test]
-fn each_recipe_prints_what_stands_below_it() {
+fn each_recipe_of_the_readme_prints_the_output_below_it() {
     let recipes = recipes();
     assert_eq!(recipes.len(), 6);
     for recipe in recipes {

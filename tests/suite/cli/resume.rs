@@ -26,7 +26,7 @@ fn ran(folder: &Folder) -> String {
 }
 
 #[test]
-fn a_run_that_was_killed_goes_on_where_it_was() {
+fn a_killed_run_is_resumed_where_it_stopped() {
     let folder = folder();
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
     let running = call.start();
@@ -49,7 +49,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_changed_is_run_again_and_what_is_gone_is_said() {
+fn resume_runs_changed_jobs_again_and_reports_jobs_that_are_gone() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs:\n  - { id: same, run: [echo, 1] }\n  - { id: other, run: [echo, 1] }\n  - { id: gone, run: [echo, 1] }\n",
@@ -72,7 +72,7 @@ fn what_changed_is_run_again_and_what_is_gone_is_said() {
 }
 
 #[test]
-fn flags_of_now_come_before_those_of_then() {
+fn flags_given_to_resume_override_those_of_the_first_run() {
     let folder = Folder::new();
     let call =
         Ratchet::within(&folder).args(["map", "-q", "--state-dir", "state", "--timeout", "100ms"]);
@@ -85,7 +85,7 @@ fn flags_of_now_come_before_those_of_then() {
 }
 
 #[test]
-fn a_rule_of_failures_that_is_typed_now_takes_the_place_of_the_one_of_then() {
+fn a_failure_rule_given_to_resume_replaces_that_of_the_first_run() {
     let folder = Folder::new();
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
     let failing = ["map", "-q", "-j1", "--halt", "now,fail=1"];
@@ -108,7 +108,7 @@ fn a_rule_of_failures_that_is_typed_now_takes_the_place_of_the_one_of_then() {
 }
 
 #[test]
-fn a_run_that_could_not_begin_is_nothing_to_go_on_with() {
+fn a_run_that_could_not_begin_cannot_be_resumed() {
     let folder = folder().file("go", "");
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
     let said = call(&["run", "jobs.yaml", "--memory-free", "100000TB"])
@@ -127,7 +127,7 @@ fn a_run_that_could_not_begin_is_nothing_to_go_on_with() {
 }
 
 #[test]
-fn jobs_from_stdin_are_given_once_more() {
+fn resume_of_a_stream_reads_jobs_from_stdin_again() {
     let folder = Folder::new();
     let lines = "{\"run\":[\"sh\",\"-c\",\"echo a >> ran\"]}\n{\"run\":[\"sh\",\"-c\",\"echo b >> ran; test -e go\"]}\n";
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).stdin(lines).run();
@@ -138,7 +138,7 @@ fn jobs_from_stdin_are_given_once_more() {
 }
 
 #[test]
-fn fewer_items_or_none_leave_what_is_recorded() {
+fn resume_with_fewer_items_or_none_keeps_what_is_recorded() {
     let folder = Folder::new();
     let call =
         |words: &[&str], items: &str| Ratchet::within(&folder).args(words).stdin(items).run();
@@ -162,7 +162,7 @@ fn fewer_items_or_none_leave_what_is_recorded() {
 }
 
 #[test]
-fn what_cannot_be_gone_on_with_is_said() {
+fn resume_says_why_a_run_cannot_be_resumed() {
     let folder = Folder::new();
     let said = Ratchet::within(&folder)
         .args(["resume"])
@@ -192,7 +192,7 @@ fn chain(first: &str) -> String {
 }
 
 #[test]
-fn what_depends_on_a_job_that_is_redone_is_redone_and_the_summary_says_so() {
+fn dependents_of_a_job_that_is_redone_are_redone_and_counted_in_the_summary() {
     let folder = Folder::new().file("jobs.yaml", chain("old"));
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
     let _ = call(&["run", "-j1", "jobs.yaml"]).with_code(100);
@@ -216,7 +216,7 @@ fn what_depends_on_a_job_that_is_redone_is_redone_and_the_summary_says_so() {
 
 /// A job that was done again by a resume that died has results after it that are older.
 #[test]
-fn what_depends_on_a_job_that_an_interrupted_resume_redid_is_redone() {
+fn dependents_of_a_job_that_an_interrupted_resume_redid_are_redone() {
     let slow = r#"jobs:
   - { id: a, run: [sh, -c, "echo 2a >> ran"] }
   - { id: b, run: [sh, -c, "echo b >> ran; test ! -e wait || sleep 1000"], needs: [a] }
@@ -235,7 +235,7 @@ fn what_depends_on_a_job_that_an_interrupted_resume_redid_is_redone() {
 }
 
 #[test]
-fn a_bare_resume_passes_over_the_folder_of_a_run_that_died_before_it_began() {
+fn resume_without_an_id_skips_a_run_that_died_before_it_began() {
     let folder = folder().file("go", "");
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
     let _ = call(&["run", "jobs.yaml"]).with_code(0);
@@ -256,7 +256,7 @@ fn plant(state: &Path, began: SystemTime, file: &str) -> String {
 }
 
 #[test]
-fn a_bare_resume_goes_on_with_the_run_that_began_last_though_the_clock_was_set_back() {
+fn resume_without_an_id_takes_the_latest_run_even_if_the_clock_was_set_back() {
     let folder = folder();
     let state = folder.at(".local/state/ratchet");
     let later = SystemClock.now() + Duration::from_hours(48);
@@ -285,7 +285,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_run_that_somebody_else_may_have_planted_is_never_resumed() {
+fn a_run_that_another_user_may_have_planted_is_never_resumed() {
     let folder = Folder::new();
     let state = folder.at("shared");
     let planted = folder.at("planted");

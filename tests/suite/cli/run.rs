@@ -53,7 +53,7 @@ fn statuses(ended: &Ended) -> Vec<String> {
 }
 
 #[test]
-fn needs_order_and_failures_skip_what_needs_them() {
+fn needs_order_jobs_and_a_failure_skips_its_dependents() {
     let folder = file(
         "jobs:
   - { id: last, task: echo, input: 3, needs: [first] }
@@ -84,7 +84,7 @@ fn needs_order_and_failures_skip_what_needs_them() {
 }
 
 #[test]
-fn flags_hold_for_jobs_that_say_nothing() {
+fn flags_apply_to_jobs_that_set_nothing_themselves() {
     let folder = file(
         "jobs:
   - { id: slow, task: sleep, input: { ms: 60000 } }
@@ -128,7 +128,7 @@ fn global_exclusive_jobs_run_one_at_a_time() {
 }
 
 #[test]
-fn a_result_is_used_again_where_that_is_asked_for() {
+fn a_cached_result_is_used_again_if_the_job_asks_for_it() {
     let folder = file("jobs:\n  - { id: a, task: echo, input: { x: 1.50 } }\n");
     let cached = |words: &[&str]| {
         let ended = run(&folder, words).with_code(0);
@@ -143,7 +143,7 @@ fn a_result_is_used_again_where_that_is_asked_for() {
 }
 
 #[test]
-fn nothing_runs_where_something_is_wrong() {
+fn no_job_runs_if_the_file_has_an_error() {
     let call = |words: &[&str]| {
         Ratchet::within(&file("jobs:\n  - { task: ecko }\n"))
             .args(words)
@@ -165,7 +165,7 @@ fn nothing_runs_where_something_is_wrong() {
 }
 
 #[test]
-fn a_machine_that_is_short_holds_jobs_back_and_one_that_is_not_does_not() {
+fn jobs_are_held_back_only_while_the_machine_is_short() {
     let folder = file("jobs:\n  - { id: a, task: echo }\n");
     let plenty = [
         "--memory-free",
@@ -192,7 +192,7 @@ fn a_machine_that_is_short_holds_jobs_back_and_one_that_is_not_does_not() {
 }
 
 #[test]
-fn prefetch_and_workers_are_as_they_are_said() {
+fn prefetch_and_worker_counts_are_those_of_flags_and_file() {
     let folder = file("jobs:\n  - { task: echo }\n  - { task: echo }\n  - { task: echo }\n");
     for prefetch in ["0", "64", "auto"] {
         let ended = run(&folder, &["--prefetch", prefetch, "--workers", "1"]).with_code(0);

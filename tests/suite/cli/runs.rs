@@ -75,7 +75,7 @@ fn runs(folder: &Folder, words: &[&str]) -> Ended {
 }
 
 #[test]
-fn without_runs_the_list_is_empty() {
+fn runs_list_without_runs_is_empty() {
     for words in [&[][..], &["list"]] {
         let folder = Folder::new();
         let ended = runs(&folder, words).with_code(0);
@@ -86,7 +86,7 @@ fn without_runs_the_list_is_empty() {
 }
 
 #[test]
-fn the_list_is_fields_for_programs_the_last_run_first() {
+fn runs_list_writes_tab_separated_fields_to_a_pipe_with_the_latest_run_first() {
     let folder = Folder::new();
     let first = finished(&state(&folder), 0);
     let second = interrupted(&state(&folder), 10);
@@ -105,7 +105,7 @@ fn the_list_is_fields_for_programs_the_last_run_first() {
 }
 
 #[test]
-fn the_list_is_aligned_and_coloured_for_people() {
+fn runs_list_is_aligned_and_coloured_on_a_terminal() {
     let folder = Folder::new();
     let id = interrupted(&state(&folder), 10);
     let list = || Ratchet::within(&folder).args(["runs", "list"]);
@@ -121,7 +121,7 @@ fn the_list_is_aligned_and_coloured_for_people() {
 }
 
 #[test]
-fn another_state_folder_is_looked_into_when_asked() {
+fn runs_list_reads_another_state_folder_if_asked() {
     let folder = Folder::new();
     let id = interrupted(&folder.at("elsewhere"), 0);
     for words in [
@@ -148,7 +148,7 @@ fn another_state_folder_is_looked_into_when_asked() {
 }
 
 #[test]
-fn a_run_is_shown_in_each_format() {
+fn runs_show_writes_each_format() {
     let folder = Folder::new();
     let id = finished(&state(&folder), 0);
     let shown = |format: &str| {
@@ -189,7 +189,7 @@ fn a_run_is_shown_in_each_format() {
 }
 
 #[test]
-fn a_run_is_written_to_a_file() {
+fn runs_show_writes_to_a_file() {
     let folder = Folder::new();
     let id = finished(&state(&folder), 0);
     let words = ["show", &id, "-o", "results"];
@@ -213,7 +213,7 @@ fn a_run_is_written_to_a_file() {
 }
 
 #[test]
-fn an_unfinished_and_a_damaged_record_are_shown_and_said() {
+fn runs_show_reports_unfinished_and_damaged_journals() {
     let folder = Folder::new();
     let id = interrupted(&state(&folder), 0);
     let path = state(&folder).join(format!("runs/{id}/journal"));
@@ -250,7 +250,7 @@ fn an_unfinished_and_a_damaged_record_are_shown_and_said() {
 }
 
 #[test]
-fn a_run_that_is_not_there_is_refused_with_what_may_be_meant() {
+fn runs_show_suggests_ids_for_a_run_that_does_not_exist() {
     let folder = Folder::new();
     let id = interrupted(&state(&folder), 0);
     let misspelt = format!("{}x", &id[..6]);
@@ -273,7 +273,7 @@ fn a_run_that_is_not_there_is_refused_with_what_may_be_meant() {
 }
 
 #[test]
-fn runs_are_removed_all_or_none_and_never_one_that_goes_on() {
+fn runs_remove_removes_all_or_none_and_never_a_run_that_goes_on() {
     let folder = Folder::new();
     let first = finished(&state(&folder), 0);
     let second = interrupted(&state(&folder), 10);
@@ -301,7 +301,7 @@ fn runs_are_removed_all_or_none_and_never_one_that_goes_on() {
 }
 
 #[test]
-fn what_was_run_is_listed_and_shown_while_it_goes_on_and_after() {
+fn a_run_is_listed_and_shown_during_and_after_it() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs: [{ id: a, run: [ls] }, { id: b, run: ['false'] }]\n",
@@ -341,7 +341,7 @@ fn what_was_run_is_listed_and_shown_while_it_goes_on_and_after() {
 }
 
 #[test]
-fn the_list_is_cut_to_the_last_runs_and_written_as_json() {
+fn runs_list_can_be_limited_and_written_as_json() {
     let folder = Folder::new();
     assert_eq!(
         runs(&folder, &["list", "--format", "json"])
@@ -412,7 +412,7 @@ fn the_list_is_cut_to_the_last_runs_and_written_as_json() {
 }
 
 #[test]
-fn old_runs_are_removed_at_once_and_those_that_go_on_are_left() {
+fn runs_remove_by_age_leaves_runs_that_go_on() {
     let folder = Folder::new();
     let state = state(&folder);
     let now = SystemClock.now();
@@ -459,7 +459,7 @@ fn old_runs_are_removed_at_once_and_those_that_go_on_are_left() {
 }
 
 #[test]
-fn a_run_that_goes_on_is_shown_with_what_has_ended_so_far() {
+fn runs_show_has_the_outcomes_so_far_of_a_run_that_goes_on() {
     let folder = Folder::new();
     let waits = |file: &str| {
         let script = format!("while ! test -e {file}; do sleep 0.02; done");
@@ -489,7 +489,7 @@ fn a_run_that_goes_on_is_shown_with_what_has_ended_so_far() {
 }
 
 #[test]
-fn the_record_of_a_finished_run_holds_each_outcome_once() {
+fn the_journal_of_a_finished_run_has_each_outcome_once() {
     let folder = Folder::new().file(
         "jobs.yaml",
         "jobs: [{ id: a, run: [\"true\"] }, { id: b, run: [test, -e, go] }]\n",
@@ -524,7 +524,7 @@ fn the_record_of_a_finished_run_holds_each_outcome_once() {
 }
 
 #[test]
-fn old_runs_are_pruned_as_set_and_those_that_could_be_resumed_are_named() {
+fn old_runs_are_pruned_by_the_settings_and_resumable_ones_are_named() {
     let folder = Folder::new();
     let state = state(&folder);
     let old = interrupted(&state, 0);
@@ -568,7 +568,7 @@ fn old_runs_are_pruned_as_set_and_those_that_could_be_resumed_are_named() {
 }
 
 #[test]
-fn without_a_home_a_run_says_how_it_can_begin_and_begins_so() {
+fn a_run_without_a_home_folder_fails_with_a_hint_that_works() {
     let call = |words: &[&str]| {
         let folder = Folder::new();
         let words = [&["map", "-q"], words, &["--", "echo", "{}", ":::", "1"]].concat();

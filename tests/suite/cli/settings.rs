@@ -22,7 +22,7 @@ fn is(call: Ratchet, key: &str, value: &str, origin: &str) {
 }
 
 #[test]
-fn the_nearest_origin_counts() {
+fn the_setting_of_the_nearest_origin_counts() {
     let user = Folder::new().file(".config/ratchet/config.toml", "# mine\nretries = 1\n");
     is(
         Ratchet::within(&user),
@@ -46,7 +46,7 @@ fn the_nearest_origin_counts() {
 }
 
 #[test]
-fn the_project_is_where_its_file_is_above_the_folder() {
+fn project_settings_are_found_in_a_parent_folder() {
     let folder = Folder::new()
         .file("ratchet.toml", "retries = 1\nstate-dir = 'records'\n")
         .file("deep/down/ratchet.toml", "grace = '3s'\n")
@@ -66,7 +66,7 @@ fn the_project_is_where_its_file_is_above_the_folder() {
 }
 
 #[test]
-fn the_users_folders_are_those_of_the_standard() {
+fn user_folders_follow_the_xdg_standard() {
     let folder = Folder::new().file("elsewhere/ratchet/config.toml", "retries = 4\n");
     let path = folder.at("elsewhere");
     let call = Ratchet::within(&folder).env("XDG_CONFIG_HOME", &path);
@@ -97,7 +97,7 @@ fn the_users_folders_are_those_of_the_standard() {
 }
 
 #[test]
-fn every_key_is_set_by_its_variable_and_by_a_file() {
+fn every_setting_is_read_from_its_variable_and_from_a_file() {
     for (key, value) in [
         ("jobs", "3"),
         ("workers", "3"),
@@ -142,7 +142,7 @@ fn every_key_is_set_by_its_variable_and_by_a_file() {
 }
 
 #[test]
-fn the_table_names_every_key_once() {
+fn the_table_of_settings_names_every_key_once() {
     let table = Ratchet::new().args(["config", "show"]).run().with_code(0);
     let document = Ratchet::new().args(["config", "show", "--json"]).run();
     let document: Value = serde_json::from_slice(&document.stdout).expect("it is JSON");
@@ -158,7 +158,7 @@ fn the_table_names_every_key_once() {
 }
 
 #[test]
-fn what_is_set_to_nonsense_is_refused_by_whoever_reads_it_used_or_not() {
+fn an_invalid_setting_is_refused_even_if_it_is_not_used() {
     let jobs = "jobs: [{ run: ls }]\n";
     for words in [
         &["config", "show"][..],
@@ -212,7 +212,7 @@ fn a_config_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_config_file_that_is_no_text_is_refused_where_it_ceases_to_be() {
+fn a_config_file_that_is_not_utf_8_is_refused_with_the_place_of_the_first_invalid_byte() {
     let folder = Folder::new().file("ratchet.toml", b"jobs = 2\nhint = \"h\xe9\"\n");
     let ended = Ratchet::within(&folder).args(["config", "show"]).run();
     let said = folder.settled(&ended.with_code(2).stderr());
@@ -237,7 +237,7 @@ fn set_mode(folder: &Folder, name: &str, mode: u32) {
 }
 
 #[test]
-fn project_settings_that_others_may_write_are_refused_by_name_with_the_way_out() {
+fn project_settings_that_others_may_write_are_refused_with_a_hint() {
     for (name, mode) in [("project/ratchet.toml", 0o666), ("project", 0o777)] {
         let folder = Folder::new()
             .file("project/ratchet.toml", "retries = 3\n")
@@ -304,7 +304,7 @@ fn a_project_ends_at_the_root_of_its_repository_and_at_the_home_folder() {
 }
 
 #[test]
-fn a_project_cannot_say_whom_its_users_trust() {
+fn project_settings_cannot_set_trusted_folders() {
     let folder = Folder::new().file("ratchet.toml", "trust = '/'\n");
     for variable in [None, Some("/nowhere")] {
         let mut call = Ratchet::within(&folder).args(["config", "show"]);

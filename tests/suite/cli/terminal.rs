@@ -20,7 +20,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn help_is_coloured_there_and_nowhere_else() {
+fn help_is_coloured_on_a_terminal_and_nowhere_else() {
     let help = || Ratchet::new().args(["--help"]);
     let coloured = help().on_terminal(100, 40, Shown::Everything).run();
     let coloured = coloured.with_code(0).screen();
@@ -50,7 +50,7 @@ fn help_is_as_wide_as_the_terminal() {
 }
 
 #[test]
-fn diagnostics_are_coloured_where_stderr_is_one() {
+fn diagnostics_are_coloured_if_stderr_is_a_terminal() {
     let check = || Ratchet::within(&faulty()).args(["check", "jobs.yaml"]);
     for shown in [Shown::Everything, Shown::Stderr] {
         let ended = check().on_terminal(100, 40, shown).run().with_code(2);
@@ -103,7 +103,7 @@ const WISHES: [Wish; 7] = [
 ];
 
 #[test]
-fn whatever_is_refused_is_as_coloured_as_was_wished() {
+fn errors_follow_the_color_setting() {
     const SOUND: &str = "jobs: [{ run: ls }]\n";
     const FAULTY: &str = "jobs: [{ run: ls, timout: 5s }]\n";
     for (verb, file, settings) in [
@@ -135,7 +135,7 @@ fn whatever_is_refused_is_as_coloured_as_was_wished() {
 }
 
 #[test]
-fn warnings_and_bad_lines_are_as_coloured_as_was_wished() {
+fn warnings_and_bad_lines_follow_the_color_setting() {
     const ODD: &str = "jobs: [{ run: \"echo a | cat\" }]\n";
     const BOLD_YELLOW: &str = "\x1b[1m\x1b[33m";
     for (words, variable, line, is_coloured) in WISHES {
@@ -167,7 +167,7 @@ fn warnings_and_bad_lines_are_as_coloured_as_was_wished() {
 }
 
 #[test]
-fn what_goes_on_is_coloured_as_it_was_begun() {
+fn a_resumed_run_is_coloured_as_the_first_one() {
     let folder = Folder::new().file("jobs.yaml", "jobs: [{ run: [\"false\"] }]\n");
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
     let _ = call(&["run", "-q", "jobs.yaml", "--color", "always"]).with_code(100);
@@ -181,7 +181,7 @@ fn what_goes_on_is_coloured_as_it_was_begun() {
 }
 
 #[test]
-fn usage_is_as_coloured_as_was_wished() {
+fn usage_errors_follow_the_color_setting() {
     for (words, variable, line, is_coloured) in WISHES {
         let folder = Folder::new().file("ratchet.toml", line);
         for what in [&["--no-such-flag"][..], &["--help"]] {
@@ -204,7 +204,7 @@ fn usage_is_as_coloured_as_was_wished() {
 }
 
 #[test]
-fn a_terminal_changes_its_size_while_something_runs() {
+fn progress_bars_follow_a_change_of_the_terminal_size() {
     let call = Ratchet::new().args(["worker"]).stdin_open();
     let mut worker = call.on_terminal(80, 24, Shown::Stdout).start();
     worker.wait_for_screen("\"event\":\"hello\"");

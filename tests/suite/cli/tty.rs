@@ -72,7 +72,7 @@ const READS_TERMINAL_ONCE: &str = "import json, os, sys\n\
     \x20   print(json.dumps({'type': 'response', 'id': request['id'], 'result': 1}), flush=True)\n";
 
 #[test]
-fn a_worker_that_reads_from_the_terminal_is_killed_and_replaced_and_its_attempt_says_why() {
+fn a_worker_that_reads_from_the_terminal_is_replaced_and_its_attempt_fails_with_the_reason() {
     let folder = Folder::new().file("worker.py", READS_TERMINAL_ONCE).file(
         "jobs.jsonl",
         "{\"id\": \"asks\", \"task\": \"t\"}\n{\"id\": \"next\", \"task\": \"t\"}\n",
@@ -101,7 +101,7 @@ fn a_worker_that_reads_from_the_terminal_is_killed_and_replaced_and_its_attempt_
 }
 
 #[test]
-fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_says_why() {
+fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_fails_with_the_reason() {
     let folder = Folder::new();
     let script = "while read line; do \
         if [ \"$line\" = asks ]; then read answer </dev/tty; fi; echo \"got $line\"; done";
@@ -116,7 +116,7 @@ fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_says_why() 
 }
 
 #[test]
-fn a_job_with_the_terminal_is_in_its_foreground_and_its_modes_are_undone() {
+fn a_job_with_the_terminal_runs_in_the_foreground_and_the_terminal_modes_are_restored() {
     let running = on_terminal(&Folder::new())
         .args(["map", "--tty", "--", "sh", "-c"])
         // The foreground group and its own, as the kernel has them; and then no echo for the next.
@@ -183,7 +183,7 @@ fn ctrl_z_stops_ratchet_with_the_job_that_has_the_terminal_and_fg_gives_it_back(
 }
 
 #[test]
-fn tty_is_refused_where_it_cannot_be_had() {
+fn tty_is_refused_if_there_is_no_terminal_or_jobs_run_in_parallel() {
     let refused = |args: &[&str], what: &str| {
         let folder = Folder::new().file(
             "jobs.yaml",

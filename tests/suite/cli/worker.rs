@@ -9,7 +9,7 @@ fn request(id: u64, task: &str, input: &str) -> String {
 }
 
 #[test]
-fn answers_until_its_input_ends() {
+fn the_worker_command_answers_until_its_stdin_ends() {
     let mut worker = Ratchet::new().args(["worker"]).stdin_open().start();
     worker.wait_for_stdout("\"event\":\"hello\"");
     for (id, word) in [(1, "one"), (2, "two")] {
@@ -24,7 +24,7 @@ fn answers_until_its_input_ends() {
 }
 
 #[test]
-fn offers_what_it_is_told_to() {
+fn the_worker_command_offers_the_tasks_that_it_is_given() {
     let call = Ratchet::new().args(["worker", "--task", "echo", "--task", "fail"]);
     let call = call.args(["--concurrency", "3"]);
     let said = call.stdin(request(1, "sleep", "{\"ms\":0}")).run();
@@ -42,7 +42,7 @@ fn offers_what_it_is_told_to() {
 }
 
 #[test]
-fn a_host_that_reads_no_more_is_an_error() {
+fn the_worker_command_fails_if_its_host_stops_reading() {
     let said = Ratchet::new().args(["worker"]).unread().run();
     let said = said.with_code(1).stderr();
     assert!(
@@ -56,7 +56,7 @@ fn a_host_that_reads_no_more_is_an_error() {
 }
 
 #[test]
-fn a_signal_ends_it() {
+fn a_signal_ends_the_worker_command() {
     for (signal, number) in [
         (Signal::Interrupt, 2),
         (Signal::Terminate, 15),
@@ -71,7 +71,7 @@ fn a_signal_ends_it() {
 }
 
 #[test]
-fn it_works_on_one_request_at_least() {
+fn the_worker_command_has_a_concurrency_of_at_least_one() {
     let call = Ratchet::new().args(["worker", "--concurrency", "0"]);
     let said = call.run().with_code(2).stderr();
     assert!(said.contains("0 is too few"), "{said}");

@@ -8,7 +8,7 @@ use super::{Setting, fault, faulty, fine, is, job, meets};
 use ratchet_runtime::Timeouts;
 
 #[test]
-fn exits_with_0() {
+fn a_worker_that_exits_with_0_during_a_job_crashes_it() {
     alone(async {
         let failure = meets(
             faulty("exit_0"),
@@ -21,7 +21,7 @@ fn exits_with_0() {
 }
 
 #[test]
-fn exits_with_3_and_its_last_words_are_told() {
+fn a_worker_that_exits_with_3_crashes_its_job_and_its_stderr_is_kept() {
     alone(async {
         let failure = meets(
             faulty("exit_3"),
@@ -35,7 +35,7 @@ fn exits_with_3_and_its_last_words_are_told() {
 }
 
 #[test]
-fn is_killed() {
+fn a_worker_killed_by_a_signal_crashes_its_job() {
     alone(async {
         let setting = Setting::new(faulty("kill")).await;
         is(
@@ -49,7 +49,7 @@ fn is_killed() {
 }
 
 #[test]
-fn leaves_children_that_hold_its_pipes() {
+fn children_that_hold_the_pipes_of_a_dead_worker_are_killed() {
     alone(async {
         meets(
             faulty("grandchildren"),
@@ -61,7 +61,7 @@ fn leaves_children_that_hold_its_pipes() {
 }
 
 #[test]
-fn leaves_grandchildren_that_nobody_waits_for() {
+fn grandchildren_of_a_dead_worker_are_killed() {
     alone(async {
         meets(
             faulty("double_fork"),
@@ -73,7 +73,7 @@ fn leaves_grandchildren_that_nobody_waits_for() {
 }
 
 #[test]
-fn leaves_a_daemon_that_holds_its_pipes() {
+fn a_daemon_that_holds_the_pipes_of_a_dead_worker_changes_neither_outcome_nor_stderr() {
     alone(async {
         // Out of reach by choice: it costs a moment, and neither the outcome nor its last words.
         let failure = meets(
@@ -87,7 +87,7 @@ fn leaves_a_daemon_that_holds_its_pipes() {
 }
 
 #[test]
-fn dies_with_nothing_to_do() {
+fn a_worker_that_dies_while_idle_is_replaced_and_charges_no_job() {
     alone(async {
         let setting = Setting::new(faulty("dies_idle")).await;
         let reply = within(setting.pool.run(fault(Timeouts::default()))).await;
@@ -102,7 +102,7 @@ fn dies_with_nothing_to_do() {
 }
 
 #[test]
-fn dies_while_it_is_asked_to_end() {
+fn a_worker_that_dies_while_it_is_asked_to_end_is_no_failure() {
     alone(async {
         let setting = Setting::new(faulty("dies_draining")).await;
         setting.serve().await;
@@ -114,7 +114,7 @@ fn dies_while_it_is_asked_to_end() {
 }
 
 #[test]
-fn dies_with_a_job_while_it_leaves() {
+fn a_worker_that_dies_with_a_job_while_it_retires_crashes_that_job() {
     alone(async {
         let setting = Setting::new(faulty("hangs")).await;
         let pool = setting.pool.clone();
@@ -152,7 +152,7 @@ pub(super) fn send(signal: &str, process: u32) {
 }
 
 #[test]
-fn what_lay_behind_the_job_that_killed_its_worker_is_done_by_another() {
+fn attempts_ahead_of_a_worker_that_dies_are_done_by_another() {
     alone(async {
         let config = PoolConfig {
             prefetch: Prefetch::Fixed(8),
@@ -179,7 +179,7 @@ fn what_lay_behind_the_job_that_killed_its_worker_is_done_by_another() {
 }
 
 #[test]
-fn a_lease_outlives_its_worker() {
+fn a_lease_fails_further_jobs_after_its_worker_died() {
     alone(async {
         let setting = Setting::new(faulty("exit_3")).await;
         let mut lease = within(setting.pool.acquire()).await.expect("it is free");
@@ -200,7 +200,7 @@ fn a_lease_outlives_its_worker() {
 }
 
 #[test]
-fn a_thousand_crashes_through_a_pool_cost_nothing_that_stays() {
+fn a_thousand_crashes_in_a_pool_leak_nothing() {
     alone(async {
         let setting = Setting::new(faulty("exit_3")).await;
         let crash = async || {
@@ -225,7 +225,7 @@ fn a_thousand_crashes_through_a_pool_cost_nothing_that_stays() {
 }
 
 #[test]
-fn a_host_that_is_killed_takes_its_workers_along() {
+fn a_killed_host_leaves_no_workers() {
     alone(async {
         let mut host = std::process::Command::new(env!("CARGO_BIN_EXE_pools"))
             .arg(env!("CARGO_BIN_EXE_faulty"))

@@ -29,7 +29,7 @@ fn filter(meet: &str) -> PoolConfig {
 }
 
 #[test]
-fn a_filter_of_the_system_answers() {
+fn a_filter_of_the_system_answers_each_line() {
     alone(async {
         let config = PoolConfig {
             process: ProcessConfig::new("sed").args(["-u", "s/^.*$/fine/"]),
@@ -49,7 +49,7 @@ fn a_filter_of_the_system_answers() {
 }
 
 #[test]
-fn a_filter_dies() {
+fn a_filter_that_dies_crashes_its_job() {
     alone(async {
         let failure = meets(
             filter("echo oh >&2; exit 3"),
@@ -62,7 +62,7 @@ fn a_filter_dies() {
 }
 
 #[test]
-fn a_filter_dies_in_the_middle_of_its_answer() {
+fn a_filter_that_dies_in_the_middle_of_its_answer_breaks_the_protocol() {
     alone(async {
         let setting = Setting::new(filter("printf half; exit 0")).await;
         let failure = setting.meet().await;
@@ -78,7 +78,7 @@ fn a_filter_dies_in_the_middle_of_its_answer() {
 }
 
 #[test]
-fn a_filter_answers_too_much() {
+fn a_filter_that_answers_too_many_lines_fails_its_job() {
     alone(async {
         let setting = Setting::new(filter("echo fine; echo more; echo and more")).await;
         let failure = setting.meet().await;
@@ -98,7 +98,7 @@ fn a_filter_answers_too_much() {
 }
 
 #[test]
-fn a_filter_answers_nothing() {
+fn a_filter_that_answers_nothing_times_out() {
     alone(async {
         let setting = Setting::new(filter(":")).await;
         is(
@@ -111,7 +111,7 @@ fn a_filter_answers_nothing() {
 }
 
 #[test]
-fn a_line_break_is_no_input_for_a_filter() {
+fn an_input_with_a_line_break_is_refused_for_a_filter() {
     alone(async {
         let setting = Setting::new(filter(":")).await;
         let reply = within(setting.pool.run(job("two\nlines"))).await;

@@ -9,7 +9,7 @@ use super::{Setting, fault, faulty, fine};
 const LIMIT: u64 = 100 << 20;
 
 #[test]
-fn leaks_past_the_hard_limit_and_is_killed() {
+fn a_worker_above_the_hard_memory_limit_is_killed() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             hard_memory: Some(LIMIT),
@@ -31,7 +31,7 @@ fn leaks_past_the_hard_limit_and_is_killed() {
 }
 
 #[test]
-fn leaks_past_the_soft_limit_and_is_replaced_after_its_job() {
+fn a_worker_above_the_soft_memory_limit_is_replaced_after_its_job() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             recycling: Recycling {

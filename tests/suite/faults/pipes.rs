@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{SHORT, Setting, fault, faulty, fine, hard, is, job, meets, shell};
 
 #[test]
-fn closes_its_stdout_and_lives() {
+fn a_worker_that_closes_its_stdout_and_lives_is_killed() {
     alone(async {
         let setting = Setting::new(shell("exec >&-; exec sleep 1000")).await;
         is(
@@ -24,7 +24,7 @@ fn closes_its_stdout_and_lives() {
 }
 
 #[test]
-fn closes_its_stdout_and_has_much_to_say_before_it_ends() {
+fn stderr_of_a_worker_after_it_closed_its_stdout_is_kept() {
     alone(async {
         // More than a pipe holds: it ends only if somebody reads it.
         let dying = "exec >&-; head -c 300000 /dev/zero >&2; echo gone >&2; exit 3";
@@ -39,7 +39,7 @@ fn closes_its_stdout_and_has_much_to_say_before_it_ends() {
 }
 
 #[test]
-fn closes_its_stdin_and_is_found_when_the_next_job_comes() {
+fn a_worker_that_closes_its_stdin_crashes_the_next_job_and_is_replaced() {
     alone(async {
         let answer = r#"echo '{"type":"response","id":"'$id'","result":"fine"}'"#;
         let setting = Setting::new(PoolConfig {
@@ -71,7 +71,7 @@ fn closes_its_stdin_and_is_found_when_the_next_job_comes() {
 }
 
 #[test]
-fn floods_its_stdout_before_it_reads_what_is_large() {
+fn a_worker_that_writes_much_before_it_reads_a_large_input_does_not_deadlock() {
     alone(async {
         let setting = Setting::new(faulty("flood_first")).await;
         let large = Payload::from_text(&"x".repeat(8 << 20));
@@ -82,7 +82,7 @@ fn floods_its_stdout_before_it_reads_what_is_large() {
 }
 
 #[test]
-fn floods_its_stdout_for_ever() {
+fn a_worker_that_floods_its_stdout_is_killed_at_the_timeout_of_its_job() {
     alone(async {
         let setting = Setting::new(faulty("flood")).await;
         let before = resident_bytes();
@@ -98,7 +98,7 @@ fn floods_its_stdout_for_ever() {
 }
 
 #[test]
-fn answers_in_its_last_moment_and_the_answer_counts() {
+fn an_answer_right_before_the_exit_of_a_worker_counts() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             prefetch: ratchet_runtime::process::Prefetch::Fixed(4),
@@ -128,7 +128,7 @@ fn answers_in_its_last_moment_and_the_answer_counts() {
 }
 
 #[test]
-fn says_a_gigabyte_to_its_stderr() {
+fn a_gigabyte_of_stderr_costs_no_memory() {
     alone(async {
         let setting = Setting::new(faulty("stderr")).await;
         let before = resident_bytes();
@@ -148,7 +148,7 @@ fn says_a_gigabyte_to_its_stderr() {
 }
 
 #[test]
-fn says_a_line_of_a_hundred_megabytes() {
+fn an_answer_of_a_hundred_megabytes_fails_its_job_and_the_worker_stays() {
     alone(async {
         let setting = Setting::new(faulty("huge")).await;
         let before = resident_bytes();
@@ -170,7 +170,7 @@ fn says_a_line_of_a_hundred_megabytes() {
 }
 
 #[test]
-fn is_asked_more_than_may_be_said() {
+fn a_request_above_the_size_limit_is_refused_and_the_worker_stays() {
     alone(async {
         let setting = Setting::new(faulty("well")).await;
         let large = Payload::from_text(&"x".repeat(17 << 20));

@@ -28,7 +28,7 @@ async fn given_up(setting: Setting, class: Class, message: &str, spawned: u64) {
 }
 
 #[test]
-fn there_is_no_such_file() {
+fn a_worker_whose_program_does_not_exist_is_given_up() {
     alone(async {
         let config = patient(PoolConfig::new(
             "faulty",
@@ -56,7 +56,7 @@ fn file(folder: &tempfile::TempDir, content: &str, mode: u32) -> (PoolConfig, St
 }
 
 #[test]
-fn it_is_not_executable() {
+fn a_worker_whose_program_is_not_executable_is_given_up() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, name) = file(&folder, "#!/bin/sh\n", 0o644);
@@ -68,7 +68,7 @@ fn it_is_not_executable() {
 }
 
 #[test]
-fn a_file_that_is_no_program_is_given_up_at_once() {
+fn a_worker_whose_file_is_no_program_is_given_up_at_once() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, name) = file(&folder, "\u{1}\u{2}", 0o755);
@@ -81,7 +81,7 @@ fn a_file_that_is_no_program_is_given_up_at_once() {
 }
 
 #[test]
-fn dies_on_every_start() {
+fn a_worker_that_dies_on_every_start_is_given_up() {
     alone(async {
         let setting = Setting::new(faulty("never_starts")).await;
         let failure = setting.meet().await;
@@ -101,7 +101,7 @@ fn dies_on_every_start() {
 }
 
 #[test]
-fn never_says_hello_where_it_has_to() {
+fn a_worker_that_has_to_say_hello_and_does_not_is_killed() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             handshake: HandshakeMode::Required,
@@ -124,7 +124,7 @@ fn never_says_hello_where_it_has_to() {
 }
 
 #[test]
-fn says_nothing_and_is_the_simplest_kind() {
+fn a_worker_that_says_no_hello_still_gets_jobs() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             handshake_wait: SHORT,
@@ -136,7 +136,7 @@ fn says_nothing_and_is_the_simplest_kind() {
 }
 
 #[test]
-fn speaks_another_version() {
+fn a_worker_that_speaks_another_protocol_version_is_given_up() {
     alone(async {
         let setting = Setting::new(faulty("wrong_version")).await;
         let failure = setting.meet().await;
@@ -151,7 +151,7 @@ fn speaks_another_version() {
 }
 
 #[test]
-fn is_not_ready_in_time() {
+fn a_worker_that_is_not_ready_in_time_is_killed() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             start_timeout: SHORT,
@@ -170,7 +170,7 @@ fn is_not_ready_in_time() {
 }
 
 #[test]
-fn is_not_ready_in_time_and_the_next_one_is() {
+fn a_worker_that_is_not_ready_in_time_is_replaced_by_one_that_is() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
         let script = format!(
@@ -193,7 +193,7 @@ fn is_not_ready_in_time_and_the_next_one_is() {
 }
 
 #[test]
-fn is_ready_late_and_gets_nothing_before() {
+fn a_worker_gets_no_job_before_it_is_ready() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
         let go = folder.path().join("go");

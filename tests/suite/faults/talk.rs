@@ -20,22 +20,22 @@ async fn meets_and_goes_on(kind: &str) {
 }
 
 #[test]
-fn says_garbage_before_between_and_in_front_of_its_answers() {
+fn garbage_before_and_between_answers_is_logged_and_answers_count() {
     alone(meets_and_goes_on("garbage"));
 }
 
 #[test]
-fn answers_twice() {
+fn a_second_answer_of_a_worker_is_ignored() {
     alone(meets_and_goes_on("twice"));
 }
 
 #[test]
-fn answers_what_nobody_has_asked() {
+fn an_answer_to_no_request_is_ignored() {
     alone(meets_and_goes_on("unknown"));
 }
 
 #[test]
-fn answers_what_makes_no_sense() {
+fn an_answer_that_is_no_valid_response_fails_its_job() {
     alone(async {
         let setting = Setting::new(faulty("malformed")).await;
         let failure = setting.meet().await;
@@ -53,7 +53,7 @@ fn answers_what_makes_no_sense() {
 }
 
 #[test]
-fn an_attempt_whose_response_is_broken_json_fails_and_the_worker_goes_on() {
+fn a_response_of_broken_json_fails_its_attempt_and_the_worker_stays() {
     alone(async {
         for (kind, line) in [
             ("nan", "[1, NaN]"),
@@ -77,7 +77,7 @@ fn an_attempt_whose_response_is_broken_json_fails_and_the_worker_goes_on() {
 }
 
 #[test]
-fn dies_in_the_middle_of_a_line() {
+fn a_worker_that_dies_in_the_middle_of_a_line_crashes_its_job() {
     alone(async {
         meets(
             faulty("half"),
@@ -89,7 +89,7 @@ fn dies_in_the_middle_of_a_line() {
 }
 
 #[test]
-fn answers_out_of_order() {
+fn answers_out_of_order_reach_their_own_jobs() {
     alone(async {
         let setting = Setting::new(faulty("out_of_order")).await;
         let both = within(async {
@@ -105,7 +105,7 @@ fn answers_out_of_order() {
 }
 
 #[test]
-fn answers_twice_with_more_in_its_pipe() {
+fn a_second_answer_does_not_disturb_the_requests_behind_it() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             prefetch: Prefetch::Fixed(16),

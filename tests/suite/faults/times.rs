@@ -11,7 +11,7 @@ use super::ends::send;
 use super::{LONG, SHORT, Setting, fault, faulty, fine, hard, is, job, patient};
 
 #[test]
-fn is_stopped_and_found_by_its_deadline() {
+fn a_worker_stopped_by_sigstop_is_killed_at_the_timeout_of_its_job() {
     alone(async {
         let setting = Setting::new(faulty("stop")).await;
         let start = Instant::now();
@@ -26,7 +26,7 @@ fn is_stopped_and_found_by_its_deadline() {
 }
 
 #[test]
-fn is_stopped_with_nothing_to_do_and_found_by_a_ping() {
+fn an_idle_worker_stopped_by_sigstop_is_found_by_a_ping() {
     alone(async {
         let config = PoolConfig {
             ping: Some(SHORT),
@@ -48,7 +48,7 @@ fn is_stopped_with_nothing_to_do_and_found_by_a_ping() {
 }
 
 #[test]
-fn hangs_and_cannot_be_asked() {
+fn a_hanging_worker_that_cannot_be_cancelled_is_killed_at_the_timeout() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             handshake_wait: Duration::from_millis(1),
@@ -77,7 +77,7 @@ fn stubborn() -> PoolConfig {
 }
 
 #[test]
-fn ignores_that_it_is_asked_to_stop() {
+fn a_worker_that_ignores_a_cancel_is_killed_at_the_hard_timeout() {
     alone(async {
         let setting = Setting::new(stubborn()).await;
         let start = Instant::now();
@@ -97,7 +97,7 @@ fn ignores_that_it_is_asked_to_stop() {
 }
 
 #[test]
-fn ignores_that_it_is_asked_to_end() {
+fn a_worker_that_ignores_being_asked_to_end_is_killed() {
     alone(async {
         // Asked by the end of its stdin, then by a signal, for so long each.
         let setting = Setting::new(PoolConfig {
@@ -123,7 +123,7 @@ fn ignores_that_it_is_asked_to_end() {
 }
 
 #[test]
-fn answers_after_its_time() {
+fn an_answer_after_the_timeout_does_not_count_and_the_worker_stays() {
     alone(async {
         let setting = Setting::new(faulty("late")).await;
         let failure = setting.meet_within(Timeouts::after(SHORT)).await;
@@ -136,25 +136,27 @@ fn answers_after_its_time() {
 }
 
 #[test]
-fn a_dropped_call_stops_a_worker_that_cannot_be_asked() {
+fn a_worker_that_ignores_the_cancel_of_a_dropped_call_is_killed_after_the_grace() {
     alone(async {
-        let setting = Setting::new(faulty("stop")).await;
+        let setting = Setting::new(PoolConfig {
+            grace: SHORT,
+            ..faulty("stop")
+        })
+        .await;
         let running = setting.pool.run(fault(Timeouts::default()));
         let found = tokio::time::timeout(SHORT, running).await;
         assert!(found.is_err(), "it does not answer");
-        send("KILL", marked(&setting.mark)[0]);
+        // The only worker of the pool is stopped, so the next job is done only if that worker was killed and replaced.
+        let reply = setting.serve().await;
+        assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/2");
         setting.end().await;
     });
 }
 
 #[test]
-fn one_hangs_and_its_neighbour_is_not_charged() {
+fn a_job_beside_a_hanging_one_on_the_same_worker_is_not_charged() {
     alone(async {
-        let setting = Setting::new(PoolConfig {
-            name: "faulty".to_owned(),
-            ..faulty("one_of_two_hangs")
-        })
-        .await;
+        let setting = Setting::new(faulty("one_of_two_hangs")).await;
         let slow = setting.pool.run(fault(hard(SHORT)));
         let neighbour = setting.pool.run(fault(hard(SHORT * 2)));
         let (slow, neighbour) = within(async { tokio::join!(slow, neighbour) }).await;
@@ -176,7 +178,7 @@ fn one_hangs_and_its_neighbour_is_not_charged() {
 }
 
 #[test]
-fn reads_nothing_while_much_is_to_be_written() {
+fn jobs_behind_a_worker_that_stops_reading_are_done_by_another() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             prefetch: ratchet_runtime::process::Prefetch::Fixed(64),
@@ -199,7 +201,7 @@ fn reads_nothing_while_much_is_to_be_written() {
 }
 
 #[test]
-fn nothing_to_do_costs_nothing() {
+fn idle_workers_use_no_processor_time() {
     alone(async {
         let config = PoolConfig {
             size: ratchet_runtime::process::Size::between(1, 4),
@@ -227,7 +229,7 @@ fn nothing_to_do_costs_nothing() {
 }
 
 #[test]
-fn shutting_down_waits_for_no_start() {
+fn a_shutdown_does_not_wait_for_workers_that_are_starting() {
     alone(async {
         let setting = Setting::new(PoolConfig {
             grace: SHORT,

@@ -9,7 +9,7 @@ use ratchet_tests::{alone, within};
 use super::{Setting, fault, faulty, fine, job};
 
 #[test]
-fn a_lease_that_nobody_took_up_in_time_comes_back() {
+fn a_lease_whose_request_was_dropped_returns_its_worker() {
     alone(async {
         let setting = Setting::new(faulty("well")).await;
         for _ in 0..20 {
@@ -26,7 +26,7 @@ fn a_lease_that_nobody_took_up_in_time_comes_back() {
 }
 
 #[test]
-fn every_call_is_answered_once_whatever_happens_to_the_workers() {
+fn every_call_is_answered_once_although_workers_fail() {
     alone(async {
         let config = PoolConfig {
             size: Size::between(1, 3),

@@ -1,4 +1,4 @@
-//! What the workers' notes tell of attempts.
+//! Reconstructs the attempts of a soak from the notes of workers.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::super::plan::JobSpec;
 use super::grants::{self, Grant, Grants};
 use super::{Evidence, Report, Rule};
 
-/// One attempt, as its worker saw it.
+/// An attempt, as its worker noted it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) job: u32,
@@ -17,32 +17,33 @@ pub(super) struct Attempt {
     pub(super) process: u32,
     /// What the job asked for.
     pub(super) spec: JobSpec,
-    /// Since when its worker had been free.
+    /// The time since which its worker had been free.
     pub(super) free: u64,
-    /// Since when its worker read its requests. Before this moment it did not begin, whenever it was granted.
+    /// The time since which its worker read requests. The attempt began no earlier, whenever it was granted.
     pub(super) ready: u64,
-    /// By which content of the script its worker worked.
+    /// The content of the script that its worker ran.
     pub(super) content: u32,
-    /// That the host let it begin; unknown if it may have been sent ahead.
+    /// The grant by which it began. It is unknown if the attempt may have been sent ahead.
     pub(super) granted: Option<Grant>,
-    /// Its timeout did not count from before then: from its grant, or from when its worker was free if it was sent ahead.
+    /// The earliest time from which its timeout can count: its grant, or the time since which its worker was free if it was
+    /// sent ahead.
     pub(super) timed_from: u64,
-    /// When it had begun.
+    /// The time by which it had begun.
     pub(super) start: u64,
-    /// Until when it ran, at least.
+    /// The time until which it ran at least.
     pub(super) until: u64,
-    /// When its answer was on its way for certain.
+    /// The time by which its answer was written for certain.
     pub(super) answered: Option<u64>,
     pub(super) end: End,
 }
 
 impl Attempt {
-    /// Before this moment it was not granted.
+    /// The earliest time at which it can have been granted.
     pub(super) fn not_before(&self) -> u64 {
         self.granted.map_or(0, |grant| grant.from.min(self.free))
     }
 
-    /// Whether its answer was there so early that it must not be taken for late.
+    /// Whether its answer came so early that the host must not treat it as late.
     pub(super) fn is_in_time(&self) -> bool {
         let mut limit = self.spec.performer.hard_timeout();
         if self.spec.performer.is_command() {
@@ -58,13 +59,13 @@ impl Attempt {
 /// its process, which it cannot note. A worker's answer counts from when it was written, so it needs no such time.
 const EXIT_TIME: Duration = Duration::from_millis(200);
 
-/// How an attempt ended, as its worker saw it.
+/// How an attempt ended, as its worker noted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Done,
     Failed,
     Died,
-    /// Nobody noted it.
+    /// No end was noted, because the worker was killed.
     Vanished,
 }
 
@@ -86,16 +87,16 @@ impl std::fmt::Display for Attempt {
     }
 }
 
-/// What is known of a worker, or of the process of a command.
+/// What the notes tell about a worker, or about the process of a command.
 struct Worker {
     free: u64,
     ready: u64,
     content: u32,
-    /// What it did last, or does.
+    /// The last attempt of the worker, which may still be running.
     last: Option<Attempt>,
 }
 
-/// All attempts, by their start.
+/// Reads all attempts, sorted by their start.
 pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
     let grants = Grants::read(evidence);
     let mut workers: HashMap<(u32, u32), Worker> = HashMap::new();
@@ -106,7 +107,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
         lives.insert(note.life);
         let key = (note.life, note.process);
         if matches!(note.fact, Fact::Computes(..) | Fact::Computed(..)) {
-            // Of a command of which nobody knows the job; see `cached.rs`.
+            // These notes are of a command that does not know its job; see `cached.rs`.
             continue;
         }
         if note.fact == Fact::Born {
@@ -117,7 +118,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
                 content: 0,
                 last: None,
             };
-            // The system gives a number again when its process is gone.
+            // The system reuses the id of a process that is gone, so a birth ends the earlier worker of this id.
             let earlier = workers.insert(key, newcomer);
             attempts.extend(earlier.and_then(|worker| worker.last));
             continue;
@@ -142,7 +143,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
     attempts
 }
 
-/// A worker has noted something. Gives the attempt before, of which nothing more comes.
+/// Takes in a note of a worker. Returns the attempt before, if the note shows that it is over.
 fn follow(
     evidence: &Evidence,
     grants: &Grants,
@@ -166,7 +167,8 @@ fn follow(
             let granted = grant.filter(|_| !may_go_ahead);
             let sent_from = if may_go_ahead { worker.free } else { u64::MAX };
             let number = if spec.performer.is_command() {
-                // A command does not know which attempt it is; no two of a job run at once.
+                // A command does not know the number of its attempt. It can be counted, because no two attempts at a job run at
+                // once.
                 let count = commands.entry((note.life, job)).or_default();
                 *count += 1;
                 *count

@@ -1,4 +1,4 @@
-//! A result from the cache was computed from the same input, by the content that the script had.
+//! Checks that each cached result was computed from the same input and the same content of the script.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use super::super::plan::Performer;
 use super::attempts::{Attempt, End};
 use super::{Evidence, Report, Rule};
 
-/// A result as it was computed.
+/// A result that a worker or a command computed, and that may be in the cache.
 #[derive(Debug, Clone, Copy)]
 struct Computation {
     life: u32,
-    /// Of a command nobody knows the job.
+    /// The job that it was computed for. It is unknown for a command.
     job: Option<u32>,
     input: u32,
     content: u32,
@@ -84,7 +84,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     report.figures.short = count(|fact| matches!(fact, Fact::Short(_)));
 }
 
-/// All results that may be in the cache, by their start.
+/// Reads all results that may be in the cache, by the start of their computation.
 fn computations(evidence: &Evidence, attempts: &[Attempt]) -> HashMap<u64, Computation> {
     let of_workers = attempts.iter().filter(|attempt| attempt.end == End::Done);
     let of_workers = of_workers.map(|attempt| {
@@ -111,7 +111,7 @@ fn computations(evidence: &Evidence, attempts: &[Attempt]) -> HashMap<u64, Compu
     of_workers.chain(of_commands).collect()
 }
 
-/// From when to when the script may have had a content.
+/// The contents of the script, each with the earliest and the latest time at which the script may have had it.
 struct Contents(Vec<(u32, u64, u64)>);
 
 impl Contents {
@@ -121,7 +121,7 @@ impl Contents {
             match note.fact {
                 Fact::Edits(content) => contents.push((content, note.at, u64::MAX)),
                 Fact::Edited(_) => {
-                    // By now the content before is gone.
+                    // Once the edit is complete, the content before is gone.
                     let before = contents.len().checked_sub(2);
                     if let Some((_, _, until)) = before.and_then(|place| contents.get_mut(place)) {
                         *until = note.at;
@@ -133,7 +133,7 @@ impl Contents {
         Self(contents)
     }
 
-    /// Whether the script may have had a content at some moment between two.
+    /// Whether the script may have had a content at some moment between these two.
     fn may_be(&self, content: u32, from: u64, to: u64) -> bool {
         let is_possible = |(which, since, until): &(u32, u64, u64)| {
             *which == content && *since <= to && *until >= from
@@ -142,11 +142,11 @@ impl Contents {
     }
 }
 
-/// When the host looked at the script for a job: between two moments.
+/// When the host may have read the script for the key of a job.
 struct Asked {
-    /// By life: when it made its pools. The workers of a pool are taken to run what was there then.
+    /// The time in which each life made its pools. The workers of a pool are taken to run the content of that time.
     pools: HashMap<u32, (u64, u64)>,
-    /// By life and job: when it took it from its list, and when it heard of its outcome.
+    /// For each life and job, when the host took the job from its list, and when it heard of its outcome.
     jobs: HashMap<(u32, u32), (u64, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! Every job ends, once, and for good when it has succeeded.
+//! Checks how jobs ended: each one ends, at most once in a life, and never again after a success.
 
 use std::collections::HashMap;
 
@@ -32,14 +32,14 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
 }
 
 impl Ending {
-    /// Whether it is a success, and this attempt's.
+    /// Whether it is a success with the result of this attempt.
     fn is_success_of(&self, attempt: &Attempt) -> bool {
         let start = self.result.as_ref().map(|success| success.start);
         (self.life, start) == (attempt.life, Ok(attempt.start))
     }
 }
 
-/// All that is known of a job.
+/// The attempts and the endings of a job.
 #[derive(Debug, Default)]
 struct Job<'a> {
     attempts: Vec<&'a Attempt>,
@@ -81,7 +81,7 @@ impl Job<'_> {
         report.figures.in_vain += done.filter(|attempt| !won(attempt)).count();
     }
 
-    /// A success is that of one attempt, after which there is no other.
+    /// Checks that a success has the result of an attempt, and that no attempt began after it.
     fn check_result(&self, ending: &Ending, report: &mut Report) {
         let life = |attempt: &&&Attempt| attempt.life == ending.life;
         let beyond = |attempt: &&&Attempt| attempt.number > ending.attempts;
@@ -91,7 +91,7 @@ impl Job<'_> {
                 format!("{attempt} is not among those of {ending:?}"),
             );
         }
-        // What is cached may come from another job, and from an attempt that does not know its job; see `cached.rs`.
+        // A cached result may come from another job, and from an attempt that does not know its job; see `cached.rs`.
         let Ok(success) = &ending.result else { return };
         if success.cached || self.attempts.is_empty() && success.computed.is_some() {
             return;
@@ -99,7 +99,7 @@ impl Job<'_> {
         let mut mine = self.attempts.iter().filter(life);
         let winner = mine.find(|attempt| attempt.start == success.start);
         let is_his = |attempt: &&&Attempt| {
-            // One that was killed before it could note its start is not counted among those of a command.
+            // An attempt of a command that was killed before it could note its start is missing in the count.
             let is_number = if attempt.spec.performer.is_command() {
                 attempt.number <= ending.attempts
             } else {
@@ -122,7 +122,7 @@ impl Job<'_> {
         }
     }
 
-    /// A job fails after attempts that began and failed, and not for want of anything.
+    /// Checks that a job failed because of attempts that began and failed.
     fn check_failures(&self, number: usize, performer: Performer, report: &mut Report) {
         for ending in &self.endings {
             let Err(why) = &ending.result else { continue };
@@ -130,7 +130,7 @@ impl Job<'_> {
                 attempt.life == ending.life && !(attempt.end == End::Done && attempt.is_in_time())
             });
             let failed = failed.count();
-            // Those commands always do well.
+            // Scripted commands never fail.
             let is_to_fail = performer != Performer::ScriptedCommand && ending.attempts > 0;
             if !is_to_fail || failed < ending.attempts as usize {
                 let (life, attempts) = (ending.life, ending.attempts);
@@ -142,7 +142,7 @@ impl Job<'_> {
         }
     }
 
-    /// What was answered in time is the job's result, unless the host was killed before it could record it.
+    /// Checks that an answer that came in time is the job's result, unless the host was killed before it could record it.
     fn check_answers(&self, report: &mut Report) {
         let in_time = self.attempts.iter().filter(|attempt| attempt.is_in_time());
         for attempt in in_time {
@@ -183,7 +183,7 @@ impl Job<'_> {
     }
 }
 
-/// What a host has heard of stands in the journal, and it has heard of it once.
+/// Checks that each outcome that a host heard of is in the journal, and that it heard of it once.
 fn heard(evidence: &Evidence, report: &mut Report) {
     let mut recorded: HashMap<(u32, u32), (bool, u32)> = HashMap::new();
     let mut last_life = 0;
@@ -206,7 +206,7 @@ fn heard(evidence: &Evidence, report: &mut Report) {
         }
     }
     for ((life, job), (_, times)) in recorded {
-        // A host that is killed takes with it what it was about to tell.
+        // A host that is killed may have recorded outcomes that it had no time to note.
         if times > 1 || (times == 0 && life == last_life) {
             report.add(
                 Rule::Heard,
@@ -216,7 +216,7 @@ fn heard(evidence: &Evidence, report: &mut Report) {
     }
 }
 
-/// What a host held before its run and after it.
+/// Checks that a host holds as many descriptors and children after its run as before it.
 fn held(evidence: &Evidence, report: &mut Report) {
     let mut told = 0;
     for note in &evidence.host_notes {

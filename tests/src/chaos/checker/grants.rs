@@ -1,4 +1,4 @@
-//! Whoever begins was let, and whoever was let is not kept waiting.
+//! Checks that each attempt began by a grant, and that grants were used in their order.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,18 +7,18 @@ use super::super::plan::{Claim, JobSpec, Performer};
 use super::attempts::Attempt;
 use super::{Evidence, Report, Rule};
 
-/// That the host let an attempt begin.
+/// A grant: the host's permission for an attempt to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// Not before then.
+    /// The earliest time at which it can have been given.
     pub(super) from: u64,
-    /// When it was written down, which was before anything came of it.
+    /// When the host noted it, which was before the attempt was sent.
     told: u64,
-    /// How many had been granted before.
+    /// How many grants had been given before.
     turn: usize,
 }
 
-/// What the host granted, as it says.
+/// All grants that hosts noted, by life and job.
 pub(super) struct Grants(HashMap<(u32, u32), Vec<Grant>>);
 
 impl Grants {
@@ -36,7 +36,8 @@ impl Grants {
         Self(grants)
     }
 
-    /// The one by which an attempt of a job began. A worker may give an attempt back, which is then granted again.
+    /// The grant by which an attempt at a job began. A job may have several, because a worker can return an attempt, which is
+    /// then granted again.
     pub(super) fn before(&self, life: u32, job: u32, start: u64) -> Option<Grant> {
         let grants = self.0.get(&(life, job))?;
         let mut earlier = grants.iter().filter(|grant| grant.told < start);
@@ -44,7 +45,7 @@ impl Grants {
     }
 }
 
-/// Whether a job may be sent to a worker before it is its turn; then nobody says when that is.
+/// Whether a job may be sent to a busy worker before its turn. Then no grant says when its turn comes.
 pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, spec: &JobSpec) -> bool {
     (evidence.declared.sends_ahead)(life)
         && spec.claim == Claim::Nothing
@@ -62,7 +63,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     let mut pools: BTreeMap<(u32, Performer), Vec<(Grant, &Attempt)>> = BTreeMap::new();
     for attempt in attempts {
         match attempt.granted {
-            // Each has a process of its own, which nobody else could get.
+            // The attempt of a command has a process of its own, so no other grant could be used for it.
             Some(_) if attempt.spec.performer.is_command() => {}
             Some(grant) => {
                 let pool = (attempt.life, attempt.spec.performer);

@@ -1,35 +1,35 @@
-//! The journal, read as any other program would: each line is a checksum, a blank, and JSON.
+//! Reads the journal as another program would: each line is a checksum, a space, and JSON.
 
 use serde_json::Value;
 
-/// How long the checksum is, with its blank.
+/// The length of the checksum with its space.
 const SUM: usize = 9;
 
-/// How a job ended, by its record.
+/// The end of a job, as the journal records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// Whose.
+    /// The number of the job.
     pub job: u32,
-    /// In which life.
+    /// The life in which it ended.
     pub life: u32,
-    /// How many attempts were charged to it.
+    /// How many attempts were charged to the job.
     pub attempts: u32,
-    /// Its result, or why there is none.
+    /// The result of the job, or the class of its failure.
     pub result: Result<Success, String>,
 }
 
-/// What a result says of where it comes from.
+/// A result, which says by which attempt it was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Success {
-    /// The start of the attempt that it comes from.
+    /// The start of the attempt that computed it.
     pub start: u64,
-    /// The input that it was computed from and the content of the script by which, if it may be cached.
+    /// The input and the content of the script that it was computed from, for a job whose results are cached.
     pub computed: Option<(u32, u32)>,
-    /// It came from the cache.
+    /// Whether the result came from the cache.
     pub cached: bool,
 }
 
-/// Reads a journal to its end.
+/// Reads all endings of a journal.
 pub fn read(text: &str) -> Result<Vec<Ending>, String> {
     let mut life = None;
     let mut endings = Vec::new();
@@ -66,7 +66,7 @@ fn ending(outcome: &Value, life: Option<u32>) -> Option<Ending> {
     })
 }
 
-/// The result of a worker is a number, or an object if it may be cached. A command prints the same, in words.
+/// Reads a result. That of a worker is a number, or an object if it may be cached. A command prints the same as text.
 fn success(outcome: &Value) -> Option<Success> {
     let result = &outcome["result"];
     let cached = outcome["cached"].as_bool()?;

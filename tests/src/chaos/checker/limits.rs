@@ -1,4 +1,4 @@
-//! No more run at once than a limit lets.
+//! Checks that no more attempts run at once than a limit allows.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::attempts::Attempt;
 use super::profile::Profile;
 use super::{Evidence, Report, Rule};
 
-/// What slots are called in profiles.
+/// The number that stands for slots in profiles of limits.
 const SLOTS: u32 = 0;
 
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
@@ -48,12 +48,12 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     report.figures.changes = changes.count();
 }
 
-/// Those who share a limit.
+/// The attempts that share a limit, and how high the limit was.
 struct SharedLimit {
     rule: Rule,
     name: &'static str,
     profile: Profile,
-    /// When each of them was dispatched is not known.
+    /// Whether it is unknown when each of them was dispatched, so that the limit may have been any that ever held.
     any_time: bool,
 }
 

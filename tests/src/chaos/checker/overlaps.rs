@@ -1,4 +1,4 @@
-//! Who must not run beside whom.
+//! Checks that exclusive attempts do not overlap with others.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use super::super::plan::Claim;
 use super::attempts::Attempt;
 use super::{Evidence, Report, Rule};
 
-/// The one of those before that ran longest.
+/// The attempt that ran longest among those that began before.
 #[derive(Default)]
 struct Last<'a>(Option<&'a Attempt>);
 
 impl<'a> Last<'a> {
-    /// Whoever still ran when this one had begun.
+    /// The attempt that still ran when this one began, if there is one.
     fn beside(&self, attempt: &Attempt) -> Option<&'a Attempt> {
         self.0.filter(|last| last.until > attempt.start)
     }

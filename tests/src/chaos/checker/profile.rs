@@ -1,19 +1,19 @@
-//! How high a limit was at which time, at most.
+//! The highest value that a limit may have had at each time.
 
 use super::super::notes::{Fact, Note};
 
-/// From each moment on, the highest value that may have held.
+/// The highest value that a limit may have had, as a list of times from which each value counts.
 #[derive(Debug)]
 pub(super) struct Profile(Vec<(u64, u32)>);
 
 impl Profile {
-    /// What held in a life of the host that began like this.
+    /// Makes the profile of a limit in a life of the host that began with the value `initial`.
     pub(super) fn of(notes: &[Note], life: u32, limit: u32, initial: u32) -> Self {
         let mut steps = vec![(0, initial)];
         let mut holds = initial;
         for note in notes.iter().filter(|note| note.life == life) {
             match note.fact {
-                // From now on it may be the one or the other.
+                // Until the change is confirmed, the old or the new value may hold, so the higher one counts.
                 Fact::Changing(which, value) if which == limit => {
                     steps.push((note.at, holds.max(value)));
                 }
@@ -34,7 +34,7 @@ impl Profile {
         steps.map(|(_, value)| *value).max().unwrap_or_default()
     }
 
-    /// As a rate a second: how much it comes to by then, in thousand-millionths.
+    /// Takes the value as a rate per second, and adds it up until this time, in units of a thousand-millionth.
     pub(super) fn sum(&self, to: u64) -> u128 {
         let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
         let spans = self.0.iter().zip(ends).map(|((from, value), end)| {

@@ -1,4 +1,4 @@
-//! No window of time holds more starts than `burst + rate x length`.
+//! Checks that no window of time has more starts than `burst + rate x length`.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::grants::Grant;
 use super::profile::Profile;
 use super::{Evidence, Report, Rule};
 
-/// What a rate is called in its profile; keys are never changed, so that no change names them.
+/// The number that stands for the rate of a key in profiles. Rates of keys never change, so no note has this number.
 const KEY: u32 = u32::MAX;
 
-/// When an attempt began: not before, and not after.
+/// The earliest and the latest time at which an attempt can have taken its token.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     from: u64,
@@ -19,7 +19,7 @@ struct Start {
 }
 
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
-    // By life, and key; nothing is the named limit.
+    // The starts are grouped by life and key. No key stands for the named limit `api`.
     let mut buckets: BTreeMap<(u32, Option<u32>), Vec<Start>> = BTreeMap::new();
     let mut blurs = Vec::new();
     for attempt in attempts {
@@ -29,7 +29,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             _ => continue,
         };
         let start = Start {
-            // Where a worker still loads, a token counts from when it has loaded and not from the grant.
+            // While a worker loads, a token counts from the time at which the worker has loaded, not from the grant.
             from: attempt.not_before().max(attempt.ready),
             to: attempt.start,
         };
@@ -63,8 +63,8 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     report.figures.blur = (at(50).unwrap_or_default(), at(90).unwrap_or_default());
 }
 
-/// The starts of one bucket. Each window worth looking at begins where one may have been granted and ends where one
-/// must have been.
+/// Checks the starts of one bucket. Only windows that begin where a start may have been granted, and end where one must
+/// have been, can be the fullest.
 fn check_one(name: &str, starts: &[Start], profile: &Profile, burst: u32, report: &mut Report) {
     let earned = |at: u64| profile.sum(at);
     let mut by_end: Vec<(Start, u128)> = starts.iter().map(|it| (*it, earned(it.to))).collect();
@@ -88,7 +88,7 @@ fn check_one(name: &str, starts: &[Start], profile: &Profile, burst: u32, report
                     Rule::Rate,
                     format!("{name}: {held} starts in {length} us from {}", first.from),
                 );
-                // What follows in this window follows from it.
+                // Further starts in this window would only report the same violation again.
                 break;
             }
         }

@@ -1,128 +1,130 @@
-//! What the checker has to say.
+//! The report of the checker: the rules that were broken, and figures.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What was promised.
+/// A promise of ratchet that the checker checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// The notes make sense.
+    /// The notes do not contradict each other.
     Notes,
-    /// One host-exclusive job a host.
+    /// No two host-exclusive jobs run on one host at once.
     Host,
-    /// One global-exclusive job everywhere.
+    /// No two global-exclusive jobs run at once.
     Global,
-    /// Who must be alone is.
+    /// Nothing runs beside a job with the hint `alone`.
     Alone,
-    /// Nobody begins who was not let, or is kept waiting who was.
+    /// No attempt begins without a grant, and none with a grant is overtaken by one with a later grant.
     Granted,
-    /// No two attempts of a job at once.
+    /// No two attempts at a job run at once.
     Twice,
     /// No rate is exceeded.
     Rate,
     /// No limit is exceeded.
     Limit,
-    /// No more slots are filled than there are.
+    /// No more slots are in use than there are.
     Slots,
-    /// Every job ends, and once in a life.
+    /// Every job ends, and at most once in a life.
     Ended,
-    /// What has succeeded is not done again.
+    /// A job that has succeeded is not done again.
     Again,
-    /// A success is that of one attempt which says so.
+    /// A success has the result of an attempt that succeeded.
     Result,
-    /// A job fails because its attempts did.
+    /// A job fails only after attempts that failed.
     Failed,
-    /// What was answered in time counts.
+    /// An answer that came in time is the result of its job.
     Late,
-    /// A cached result is that of the same input and of the content that the script had.
+    /// A cached result was computed from the same input and the same content of the script.
     Cached,
-    /// A job takes no more workers with it than it may.
+    /// A job kills no more workers than it may.
     Poison,
-    /// What is heard of stands in the journal.
+    /// An outcome that the host heard of is in the journal.
     Heard,
-    /// Nothing is left behind.
+    /// No process, descriptor or child is left behind.
     LeftBehind,
-    /// ratchet finds nothing wrong with itself.
+    /// ratchet logs no error.
     Complaint,
 }
 
-/// A promise that was not kept.
+/// A case in which a rule was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The rule that was broken.
     pub rule: Rule,
-    /// What happened.
+    /// What happened, as text for people.
     pub what: String,
 }
 
 impl Violation {
-    /// A broken promise, and how.
+    /// Makes a violation of a rule.
     pub fn new(rule: Rule, what: String) -> Self {
         Self { rule, what }
     }
 }
 
-/// What was seen, so that one knows what the verdict is worth.
+/// How much the soak exercised, by which readers can tell how much a clean report is worth.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Jobs asked for.
+    /// How many jobs the plan has.
     pub jobs: usize,
-    /// Lives in which a worker wrote something.
+    /// How many lives there were in which a worker wrote a note.
     pub lives: usize,
-    /// Workers that were there.
+    /// How many workers were started.
     pub workers: usize,
-    /// Attempts that began.
+    /// How many attempts began.
     pub attempts: usize,
-    /// Those whose worker died of them.
+    /// How many attempts killed their worker.
     pub died: usize,
-    /// Those of which nobody noted the end: killed with their worker, or with the host.
+    /// How many attempts have no noted end, because they were killed with their worker or with the host.
     pub vanished: usize,
-    /// Those that held a host, or all.
+    /// How many attempts held the lock of a host, or all locks.
     pub exclusive: usize,
-    /// Those that took a token.
+    /// How many attempts took a token of a rate.
     pub rated: usize,
-    /// How long before its start one may have been granted, the lower the sharper: the median, and of ninety in a
-    /// hundred; in nanoseconds.
+    /// The uncertainty about grants: how many nanoseconds before its start an attempt may have been granted, as the median and
+    /// the 90th percentile. The lower it is, the sharper are the checks of rates and limits.
     pub blur: (u64, u64),
-    /// Attempts that were granted before the worker that got them was free, and by how many nanoseconds at most.
+    /// How many attempts were granted before their worker was free, and by how many nanoseconds at most.
     pub early: (usize, u64),
-    /// The fullest window: how many starts of a hundred that it may hold it holds for certain.
+    /// How full the fullest window of a rate was for certain, in percent of the starts that it may hold.
     pub fullest: u64,
-    /// Changes of limits.
+    /// How many changes of limits there were.
     pub changes: usize,
-    /// Jobs that succeeded at last.
+    /// How many jobs succeeded in the end.
     pub succeeded: usize,
-    /// Outcomes that were recorded.
+    /// How many outcomes were recorded.
     pub recorded: usize,
-    /// Answers that were followed by another attempt, or another outcome: too late, or lost with the host.
+    /// How many answers were followed by another attempt or another outcome, because they came too late or were lost with the
+    /// host.
     pub in_vain: usize,
-    /// Attempts that took a token and were granted before their worker had loaded.
+    /// How many attempts took a token and were granted before their worker had loaded.
     pub loading: usize,
-    /// Results that came from the cache.
+    /// How many results came from the cache.
     pub cached: usize,
-    /// Edits of the script.
+    /// How many times the script was edited.
     pub edits: usize,
-    /// How often the host was stopped for longer than an attempt may take.
+    /// How many times the host was stopped for longer than an attempt may take.
     pub stopped: usize,
-    /// How often it could start nothing for a while.
+    /// How many times the host could start nothing for a while.
     pub short: usize,
-    /// Of what it had too few then.
+    /// What the host was short of then.
     pub short_of: String,
 }
 
-/// The verdict.
+/// The result of a check.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// What was seen.
+    /// How much the soak exercised.
     pub figures: Figures,
-    /// What was broken, if anything.
+    /// The violations that were found. None means that every promise was kept.
     pub violations: Vec<Violation>,
 }
 
-/// Of each rule, so many violations are told in words.
+/// How many violations of each rule are printed one by one.
 const TOLD: usize = 5;
 
 impl Report {
+    /// Adds a violation.
     pub(super) fn add(&mut self, rule: Rule, what: String) {
         self.violations.push(Violation::new(rule, what));
     }

@@ -1,4 +1,4 @@
-//! What the driver does to a host while it works: it stops it, lets it start nothing for a while, and edits the script.
+//! Disturbs a host while it works: stops it, keeps it from starting anything for a while, and edits the script.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -14,28 +14,35 @@ use super::super::shortage::Shortage;
 
 type Failed = Box<dyn Error>;
 
-/// The least and the most of a time that is left to chance, in milliseconds.
+/// The least and the greatest value of a random time, in milliseconds.
 type Span = [u32; 2];
 
-/// How long a life goes on before the first edit, and between one and the next.
+/// The time before the first edit of a life.
 const BEFORE_EDIT: Span = [0, 600];
+
+/// The time between two edits.
 const BETWEEN_EDITS: Span = [200, 600];
 
-/// How long a life goes on before the first stop, and between one and the next.
+/// The time before the first stop of a life.
 const BEFORE_STOP: Span = [200, 600];
+
+/// The time between two stops.
 const BETWEEN_STOPS: Span = [500, 3000];
 
-/// How long a host is stopped: about as long as attempts may take, so that their timeouts are over by little or by much.
+/// How long a host is stopped, which is about as long as attempts may take, so that their timeouts are over by little or
+/// by much.
 const STOP: Span = [300, 900];
 
-/// How long a life goes on before the first shortage, and between one and the next.
+/// The time before the first shortage of a life.
 const BEFORE_SHORTAGE: Span = [200, 700];
+
+/// The time between two shortages.
 const BETWEEN_SHORTAGES: Span = [1500, 4000];
 
-/// How long a shortage lasts: a busy pool loses most of its workers in that time.
+/// How long a shortage lasts. A busy pool loses most of its workers in that time.
 const SHORTAGE: Span = [200, 600];
 
-/// The script, and who writes down how it is edited.
+/// Edits the script, and notes each edit.
 pub(super) struct Editor {
     path: PathBuf,
     content: u32,
@@ -71,13 +78,13 @@ impl Editor {
     }
 }
 
-/// Something that begins, lasts for a while, ends, and begins again.
+/// A disturbance that begins, lasts for a while, ends, and begins again.
 struct Recurring {
     lasts: Span,
     between: Span,
-    /// When it began, if it is on.
+    /// When the disturbance began, if it is going on.
     since: Option<Instant>,
-    /// When that changes.
+    /// When it begins or ends next.
     changes: Instant,
 }
 
@@ -91,7 +98,7 @@ impl Recurring {
         }
     }
 
-    /// Whether it begins now, or ends after so long.
+    /// Returns the beginning or the end of the disturbance, if one is due now.
     fn change(&mut self, now: Instant, chance: &mut Chance) -> Option<Change> {
         if now < self.changes {
             return None;
@@ -110,12 +117,13 @@ impl Recurring {
     }
 }
 
+/// The beginning of a disturbance, or its end after a time.
 enum Change {
     Begins,
     Ends(Duration),
 }
 
-/// What happens to a host in one life.
+/// The disturbances of a host in one life.
 pub(super) struct Disturbances<'a> {
     host: Pid,
     chance: Chance,
@@ -123,7 +131,8 @@ pub(super) struct Disturbances<'a> {
     shortage: &'a Shortage,
     editor: &'a mut Editor,
     next_edit: Option<Instant>,
-    /// Stops and shortages. A host that can start nothing when it begins says so and ends, so they come later.
+    /// Stops and shortages. They come only after the host has begun, because a host that can start nothing at its beginning
+    /// reports that and ends.
     recurring: Option<(Recurring, Recurring)>,
 }
 
@@ -146,7 +155,7 @@ impl<'a> Disturbances<'a> {
         }
     }
 
-    /// Edits the script if that is due.
+    /// Edits the script if an edit is due.
     pub(super) fn edit(&mut self) -> Result<(), Failed> {
         let now = Instant::now();
         let chance = &mut self.chance;
@@ -160,7 +169,7 @@ impl<'a> Disturbances<'a> {
         Ok(())
     }
 
-    /// Stops and continues the host, and begins and ends a shortage, if that is due.
+    /// Stops or continues the host, and begins or ends a shortage, if that is due.
     pub(super) fn hold_up(&mut self) -> Result<(), Failed> {
         let now = Instant::now();
         let chance = &mut self.chance;

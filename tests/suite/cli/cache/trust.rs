@@ -40,7 +40,7 @@ fn notices(words: &[&str], change: impl Fn(&Folder, Ratchet, bool) -> Ratchet, p
 }
 
 #[test]
-fn a_changed_file_that_an_option_names_is_noticed() {
+fn a_changed_file_named_by_an_option_is_a_cache_miss() {
     let change = |folder: &Folder, call, changed| {
         let wanted = if changed { "two" } else { "one" };
         std::fs::write(folder.at("data.txt"), wanted).expect("it can be written");
@@ -51,7 +51,7 @@ fn a_changed_file_that_an_option_names_is_noticed() {
 }
 
 #[test]
-fn a_changed_file_in_a_folder_that_an_argument_names_is_noticed() {
+fn a_changed_file_in_a_folder_named_by_an_argument_is_a_cache_miss() {
     let change = |folder: &Folder, call, changed| {
         let wanted = if changed { "two" } else { "one" };
         std::fs::write(folder.at("rules/a"), wanted).expect("it can be written");
@@ -65,7 +65,7 @@ fn a_changed_file_in_a_folder_that_an_argument_names_is_noticed() {
 }
 
 #[test]
-fn a_changed_variable_that_nobody_declared_is_noticed() {
+fn a_changed_variable_that_is_not_declared_is_a_cache_miss() {
     let change = |_: &Folder, call: Ratchet, changed| {
         call.env("FLAVOUR", if changed { "bitter" } else { "sweet" })
     };
@@ -77,7 +77,7 @@ fn a_changed_variable_that_nobody_declared_is_noticed() {
 }
 
 #[test]
-fn a_changed_umask_is_noticed() {
+fn a_changed_umask_is_a_cache_miss() {
     let change = |_: &Folder, call: Ratchet, changed| {
         call.by_shell(if changed {
             "umask 077; exec \"$@\""
@@ -89,7 +89,7 @@ fn a_changed_umask_is_noticed() {
 }
 
 #[test]
-fn a_variable_of_the_terminal_changes_nothing() {
+fn a_changed_variable_of_the_terminal_is_a_cache_hit() {
     let folder = Folder::new();
     for (term, cached) in [("xterm", false), ("screen", true)] {
         let flags = [
@@ -101,7 +101,7 @@ fn a_variable_of_the_terminal_changes_nothing() {
 }
 
 #[test]
-fn the_help_says_what_is_part_of_the_key_and_what_is_not() {
+fn the_help_of_map_lists_what_a_cache_key_covers() {
     for verb in ["map", "run"] {
         let help = Ratchet::new()
             .args(["help", verb])
@@ -182,7 +182,7 @@ const FIRST: &str = "{\"id\":\"1\",\"task\":\"t\",\"input\":\"first\"}\n";
 const SECOND: &str = "{\"id\":\"2\",\"task\":\"t\",\"input\":\"second\"}\n";
 
 #[test]
-fn results_of_a_running_worker_are_stored_under_what_it_was_started_from() {
+fn results_of_a_worker_are_stored_under_the_program_that_it_was_started_from() {
     use std::io::Write;
     let folder = Folder::new().file("filter.sh", filter("old"));
     let mut running = stream(&folder).stdin_open().start();
@@ -220,7 +220,7 @@ fn results_of_a_running_worker_are_stored_under_what_it_was_started_from() {
 }
 
 #[test]
-fn json_that_readers_disagree_on_passes_with_the_cache_as_without() {
+fn ambiguous_json_inputs_give_the_same_results_with_and_without_the_cache() {
     let odd = "{\"id\":\"twice\",\"task\":\"echo\",\"input\":{\"a\":1,\"a\":2}}\n\
                {\"id\":\"half\",\"task\":\"echo\",\"input\":\"\\ud800\"}\n";
     let folder = Folder::new();
@@ -246,7 +246,7 @@ fn set_mode(folder: &Folder, mode: u32) {
 }
 
 #[test]
-fn a_cache_that_others_may_write_is_refused_by_name_until_it_is_trusted() {
+fn a_cache_that_others_may_write_is_refused_until_it_is_trusted() {
     let folder = Folder::new();
     let map = || {
         let flags = [
@@ -272,7 +272,7 @@ fn a_cache_that_others_may_write_is_refused_by_name_until_it_is_trusted() {
 }
 
 #[test]
-fn a_value_that_others_may_write_is_not_used_and_fails_no_job() {
+fn a_cached_value_that_others_may_write_is_a_miss() {
     let folder = Folder::new();
     let map = || {
         // More than is kept within the index.
@@ -308,7 +308,7 @@ fn a_value_that_others_may_write_is_not_used_and_fails_no_job() {
 }
 
 #[test]
-fn a_job_that_comes_again_in_a_run_is_found_in_memory_where_the_disk_fails() {
+fn a_repeated_job_is_found_in_the_memory_cache_if_the_disk_cache_fails() {
     use std::io::Write;
     // A file where the cache wants a folder.
     let folder = Folder::new()
@@ -337,7 +337,7 @@ fn a_job_that_comes_again_in_a_run_is_found_in_memory_where_the_disk_fails() {
 }
 
 #[test]
-fn results_of_the_former_database_are_removed_with_one_message() {
+fn results_of_the_old_cache_format_are_removed_with_one_message() {
     let folder = Folder::new().file(&format!("{CACHE}/results-v1/index.redb"), "old");
     set_mode(&folder, 0o700);
     let map = || {

@@ -7,7 +7,7 @@ use super::file;
 const WAITS: &str = "touch begun; until test -e go; do sleep 0.05; done";
 
 #[test]
-fn sigusr1_prints_what_runs_and_what_waits_for_what_and_the_run_goes_on() {
+fn sigusr1_prints_running_and_waiting_jobs_and_the_run_goes_on() {
     let folder = file(&format!(
         "jobs:
   - {{ id: holds, host: web1, hint: host_exclusive, run: [sh, -c, \"{WAITS}\"] }}

@@ -35,7 +35,7 @@ fn until_it_handles_signals(running: &Running) {
 }
 
 #[test]
-fn sigint_and_sigterm_end_a_call_that_still_reads_its_job_file_with_the_usual_codes() {
+fn sigint_and_sigterm_while_the_job_file_is_read_end_ratchet_with_the_usual_codes() {
     for (signal, name, code) in [
         (Signal::Interrupt, "SIGINT", 130),
         (Signal::Terminate, "SIGTERM", 143),
@@ -53,7 +53,7 @@ fn sigint_and_sigterm_end_a_call_that_still_reads_its_job_file_with_the_usual_co
 }
 
 #[test]
-fn sigusr1_tells_that_the_job_file_is_still_being_read_and_the_run_goes_on() {
+fn sigusr1_while_the_job_file_is_read_says_so_and_the_run_goes_on() {
     let (running, mut writer) = reads_pipe();
     writer
         .write_all(b"jobs:\n  - run: [echo, hello]\n")
@@ -66,7 +66,7 @@ fn sigusr1_tells_that_the_job_file_is_still_being_read_and_the_run_goes_on() {
 }
 
 #[test]
-fn sigusr1_does_not_end_a_call_that_waits_for_its_first_line_or_record() {
+fn sigusr1_before_the_first_line_or_record_does_not_end_ratchet() {
     for (words, what, line) in [
         (
             &["run", "-q"][..],

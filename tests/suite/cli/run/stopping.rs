@@ -5,7 +5,7 @@ use ratchet_tests::{Ratchet, Signal};
 use super::{file, results, run, statuses};
 
 #[test]
-fn rules_end_a_run_early() {
+fn failure_rules_end_a_run_early() {
     let folder = file(
         "jobs:
   - { id: a, task: fail, input: {} }
@@ -23,7 +23,7 @@ fn rules_end_a_run_early() {
 }
 
 #[test]
-fn signals_drain_then_cancel_then_kill() {
+fn the_first_signal_drains_the_second_cancels_and_the_third_kills() {
     let folder = file(
         "jobs:\n  - { id: a, run: [sh, -c, \"trap '' TERM; echo; sleep 1000\"] }\n  - { id: b, task: echo, needs: [a] }\n",
     );
@@ -52,7 +52,7 @@ fn signals_drain_then_cancel_then_kill() {
 }
 
 #[test]
-fn sigterm_has_a_code_of_its_own() {
+fn a_run_ended_by_sigterm_has_an_exit_code_of_its_own() {
     let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 60000 } }\n");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--grace", "0s"]);
     let running = call.start();
@@ -65,7 +65,7 @@ fn sigterm_has_a_code_of_its_own() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_for_another_attempt() {
+fn a_signal_ends_the_wait_for_a_retry() {
     let folder = file(
         "jobs:
   - { id: a, run: [sh, -c, \"touch ran; exit 1\"], retry: { max: 9, backoff: fixed, base: 1000s, cap: 1000s } }
@@ -80,7 +80,7 @@ fn a_signal_ends_the_wait_for_another_attempt() {
 }
 
 #[test]
-fn between_attempts_or_in_one_that_hears_nothing_the_end_is_the_same() {
+fn a_job_cancelled_between_attempts_ends_like_one_cancelled_during_an_attempt() {
     let folder = file(
         "jobs:
   - { id: deaf, run: [sh, -c, \"test -e tried || { touch tried; exit 1; }; trap '' TERM INT; echo $$ > deaf; sleep 1000\"], retry: { max: 9, backoff: fixed, base: 1ms, cap: 1ms } }

@@ -17,7 +17,7 @@ fn lines(count: u32) -> Vec<u8> {
 }
 
 #[test]
-fn lines_from_stdin_are_jobs_and_each_has_its_result() {
+fn each_line_from_stdin_is_a_job_with_a_result() {
     let lines = lines(1_000);
     let call = Ratchet::new().args(["run", "-q", "-k", "-w", &worker()]);
     let ended = call.stdin(lines).run().with_code(0).quiet();
@@ -45,7 +45,7 @@ fn a_result_comes_while_stdin_is_still_open() {
 }
 
 #[test]
-fn a_line_that_is_no_job_is_a_result_or_the_end() {
+fn an_invalid_line_is_a_failed_result_or_with_strict_the_end_of_the_run() {
     let lines = "{\"task\":\"echo\"}\n{\"task\":\n{\"task\":\"echo\"}\n";
     let call = |strict: &[&str]| {
         let call = Ratchet::new().args(["run", "-q", "-w", &worker()]);
@@ -64,7 +64,7 @@ fn a_line_that_is_no_job_is_a_result_or_the_end() {
 }
 
 #[test]
-fn a_line_of_100_mb_is_refused_and_the_next_is_done() {
+fn a_stream_line_of_100_mb_is_refused_and_the_next_is_done() {
     let mut lines = br#"{"task":"echo","input":""#.to_vec();
     lines.resize(100 << 20, b'x');
     lines.extend_from_slice(b"\"}\n{\"task\":\"echo\",\"input\":2}\n");
@@ -91,7 +91,7 @@ fn a_run_whose_reader_has_gone_exits_141_and_names_the_command_that_resumes_it()
 }
 
 #[test]
-fn a_filter_that_was_not_declared_as_one_is_not_waited_for_without_a_word() {
+fn waiting_for_the_hello_of_an_undeclared_filter_is_reported() {
     for filter in ["cat -u", "sed -u s/.*/done/"] {
         let call = Ratchet::new().args(["run", "-w", filter]);
         let mut running = call.stdin_open().start();

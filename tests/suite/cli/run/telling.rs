@@ -5,7 +5,7 @@ use ratchet_tests::{Ratchet, Shown, Signal};
 use super::{file, ids, run};
 
 #[test]
-fn results_go_into_a_file_in_each_format() {
+fn results_are_written_to_a_file_in_each_format() {
     let folder = file("jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: {} }\n");
     for (format, beginning) in [
         ("jsonl", "{\"v\":1,\"id\":\"a\",\"status\":\"succeeded\""),
@@ -31,7 +31,7 @@ fn results_go_into_a_file_in_each_format() {
 }
 
 #[test]
-fn order_is_kept_where_it_is_wanted() {
+fn keep_order_writes_results_in_the_order_of_jobs() {
     let folder = file(
         "jobs:
   - { id: slow, task: sleep, input: { ms: 300 } }
@@ -45,7 +45,7 @@ fn order_is_kept_where_it_is_wanted() {
 }
 
 #[test]
-fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
+fn the_summary_goes_to_stderr_and_quiet_omits_it() {
     let folder = file(
         "jobs:\n  - { id: a, task: echo }\n  - { id: b, task: fail, input: { message: why } }\n",
     );
@@ -71,7 +71,7 @@ fn the_end_is_told_on_stderr_and_quiet_is_quiet() {
 }
 
 #[test]
-fn the_log_goes_to_stderr_or_into_a_file() {
+fn the_log_goes_to_stderr_or_to_a_file() {
     let folder = file("jobs:\n  - { id: a, task: echo }\n");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-vvv", "--log-file", "log"]);
     let ended = call.run().with_code(0);
@@ -93,7 +93,7 @@ fn the_log_goes_to_stderr_or_into_a_file() {
 }
 
 #[test]
-fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
+fn progress_is_drawn_on_a_terminal_and_erased_at_the_end() {
     let folder = file("jobs:\n  - { id: a, task: sleep, input: { ms: 1000 } }\n");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
     let running = call.on_terminal(80, 24, Shown::Everything).start();
@@ -105,7 +105,7 @@ fn a_terminal_shows_how_far_it_is_and_is_left_clean() {
 }
 
 #[test]
-fn the_end_of_an_interrupted_run_claims_no_speed_and_its_bar_counts_no_cancelled_job() {
+fn the_summary_of_an_interrupted_run_has_no_throughput_and_its_bar_counts_no_cancelled_job() {
     let folder = file(
         "jobs:
   - { id: a, run: [sh, -c, \"touch begun; until test -e go; do sleep 0.05; done\"] }
@@ -132,7 +132,7 @@ fn the_end_of_an_interrupted_run_claims_no_speed_and_its_bar_counts_no_cancelled
 }
 
 #[test]
-fn an_error_that_a_worker_logs_is_seen_without_verbose() {
+fn errors_that_a_worker_logs_are_shown_without_verbose() {
     let worker = "while read -r line; do \
         echo '{\"type\":\"event\",\"event\":\"log\",\"level\":\"error\",\"message\":\"the disk is odd\"}'; \
         echo '{\"type\":\"event\",\"event\":\"log\",\"level\":\"info\",\"message\":\"all is well\"}'; \
@@ -147,7 +147,7 @@ fn an_error_that_a_worker_logs_is_seen_without_verbose() {
 }
 
 #[test]
-fn the_rows_of_running_jobs_stay_when_there_are_more_than_fit() {
+fn progress_rows_of_running_jobs_stay_in_place_when_more_run_than_fit() {
     let wait = "touch begun-$0; until test -e go; do sleep 0.05; done";
     let folder = ratchet_tests::Folder::new();
     let items = (1..=12).map(|number| number.to_string());
@@ -163,7 +163,7 @@ fn the_rows_of_running_jobs_stay_when_there_are_more_than_fit() {
 }
 
 #[test]
-fn a_map_tells_the_time_that_is_left() {
+fn the_progress_of_a_map_has_the_remaining_time() {
     let wait = "test $0 = 1 || until test -e go; do sleep 0.05; done";
     let folder = ratchet_tests::Folder::new();
     let items: Vec<String> = (1..=10_000).map(|number| number.to_string()).collect();

@@ -30,7 +30,7 @@ fn signals_end(running: Running, folder: &Folder) {
 }
 
 #[test]
-fn signals_are_heard_while_nobody_reads_results() {
+fn signals_are_handled_while_nobody_reads_results() {
     let much = much();
     let folder = file(&format!(
         "jobs:
@@ -44,7 +44,7 @@ fn signals_are_heard_while_nobody_reads_results() {
 }
 
 #[test]
-fn a_run_goes_on_while_nobody_reads_what_is_said_of_it() {
+fn a_run_goes_on_while_nobody_reads_its_stderr() {
     let much = much();
     let folder = file(&format!(
         "jobs:
@@ -83,7 +83,7 @@ fn one_prints_and_one_waits() -> Folder {
 }
 
 #[test]
-fn a_running_job_gets_its_grace_when_the_reader_of_stdout_has_gone() {
+fn running_jobs_get_their_grace_when_the_reader_of_stdout_has_gone() {
     let folder = one_prints_and_one_waits();
     let (mut reader, writer) = std::io::pipe().expect("there are pipes");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2", "--grace", "100s"]);
@@ -110,7 +110,7 @@ fn a_running_job_gets_its_grace_when_the_reader_of_stdout_has_gone() {
 }
 
 #[test]
-fn the_bars_are_cleared_when_the_reader_of_stdout_has_gone() {
+fn progress_bars_are_erased_when_the_reader_of_stdout_has_gone() {
     let folder = one_prints_and_one_waits();
     let (mut reader, writer) = std::io::pipe().expect("there are pipes");
     let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j2", "--grace", "100s"]);

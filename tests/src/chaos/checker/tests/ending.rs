@@ -4,7 +4,7 @@ use super::super::read_journal;
 use super::*;
 
 #[test]
-fn every_job_ends_and_once_in_a_life() {
+fn the_checker_finds_jobs_that_end_never_or_twice_in_a_life() {
     let free = spec(Claim::Nothing, &[]);
     let mut evidence = evidence(&[free; 2]);
     evidence.attempt(0, [0, 1, 2]);
@@ -18,7 +18,7 @@ fn every_job_ends_and_once_in_a_life() {
 }
 
 #[test]
-fn what_has_succeeded_is_not_done_again() {
+fn the_checker_finds_a_job_that_is_done_again_after_its_success() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.attempt(0, [0, 1, 2]);
     evidence.ended(0, 2, None);
@@ -32,7 +32,7 @@ fn what_has_succeeded_is_not_done_again() {
 }
 
 #[test]
-fn a_job_never_runs_twice_at_once() {
+fn the_checker_finds_a_job_that_runs_twice_at_once() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.worker(8, 0, Fact::Born);
     evidence.worker(8, 1, Fact::Starts(0, 1));
@@ -44,7 +44,7 @@ fn a_job_never_runs_twice_at_once() {
 }
 
 #[test]
-fn a_success_is_that_of_one_attempt_which_says_so() {
+fn the_checker_finds_a_success_without_an_attempt_that_succeeded() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.worker(8, 0, Fact::Born);
     evidence.worker(8, 1, Fact::Starts(0, 1));
@@ -62,7 +62,7 @@ fn a_success_is_that_of_one_attempt_which_says_so() {
 }
 
 #[test]
-fn a_job_takes_no_more_workers_with_it_than_it_may() {
+fn the_checker_finds_a_job_that_kills_more_workers_than_allowed() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.ended(0, 1, None);
     evidence.journal[0].attempts = 4;
@@ -77,7 +77,7 @@ fn a_job_takes_no_more_workers_with_it_than_it_may() {
 }
 
 #[test]
-fn what_is_heard_of_stands_in_the_journal() {
+fn the_checker_finds_an_outcome_that_is_not_in_the_journal() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.attempt(0, [0, 1, 2]);
     let heard = evidence.host_notes.pop().unwrap();
@@ -101,7 +101,7 @@ fn what_is_heard_of_stands_in_the_journal() {
 }
 
 #[test]
-fn nothing_is_held_at_the_end() {
+fn the_checker_finds_slots_and_locks_that_are_held_at_the_end() {
     let mut evidence = evidence(&[]);
     assert_eq!(evidence.broken(), []);
     evidence
@@ -113,7 +113,7 @@ fn nothing_is_held_at_the_end() {
 }
 
 #[test]
-fn a_job_fails_only_after_attempts_that_began_and_failed() {
+fn the_checker_finds_a_failure_without_failed_attempts() {
     let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
     evidence.ended(0, 1, None);
     assert_eq!(evidence.all_broken(), [Rule::Failed], "it never began");
@@ -131,7 +131,7 @@ fn a_job_fails_only_after_attempts_that_began_and_failed() {
 }
 
 #[test]
-fn what_was_answered_in_time_is_the_result() {
+fn the_checker_finds_an_answer_in_time_that_is_not_the_result() {
     let answered_by = |performer: Performer, at: u64, outcome: Option<Option<u64>>| {
         let mut evidence = evidence(&[JobSpec {
             performer,
@@ -212,21 +212,21 @@ fn from_cache(performer: Performer, content: u32, computed: (u32, u32)) -> Vec<R
 }
 
 #[test]
-fn a_cached_result_is_by_the_content_that_its_pool_was_made_with() {
+fn the_checker_finds_a_cached_result_of_another_content_than_that_of_its_pool() {
     let worker = Performer::Scripted;
     assert_eq!(from_cache(worker, 0, (7, 0)), []);
     assert_eq!(from_cache(worker, 1, (7, 1)), [Rule::Cached]);
 }
 
 #[test]
-fn a_cached_result_of_a_command_is_by_the_content_that_was_there_when_it_was_asked_for() {
+fn the_checker_finds_a_cached_result_of_an_edited_command() {
     let command = Performer::ScriptedCommand;
     assert_eq!(from_cache(command, 1, (7, 1)), []);
     assert_eq!(from_cache(command, 0, (7, 0)), [Rule::Cached]);
 }
 
 #[test]
-fn a_cached_result_is_of_the_input_that_was_asked_for_and_was_computed_as_it_says() {
+fn the_checker_finds_a_cached_result_of_another_input() {
     let worker = Performer::Scripted;
     assert_eq!(from_cache(worker, 0, (8, 0)), [Rule::Cached]);
     assert_eq!(from_cache(worker, 0, (7, 1)), [Rule::Cached]);
@@ -236,7 +236,7 @@ fn a_cached_result_is_of_the_input_that_was_asked_for_and_was_computed_as_it_say
 }
 
 #[test]
-fn notes_that_make_no_sense_are_no_evidence() {
+fn the_checker_refuses_notes_that_contradict_each_other() {
     let free = spec(Claim::Nothing, &[]);
     let nonsense: [&[Fact]; 5] = [
         &[Fact::Starts(0, 1)],
@@ -257,7 +257,7 @@ fn notes_that_make_no_sense_are_no_evidence() {
 }
 
 #[test]
-fn a_journal_is_read_and_what_is_none_is_refused() {
+fn the_checker_reads_a_journal_and_refuses_other_files() {
     let journal = r#"00000000 {"record":"header","about":1}
 00000000 {"record":"job","n":1,"outcome":{"id":"3","status":"failed","error":{"class":"exit","message":"why"},"attempts":2}}
 00000000 {"record":"resumed","n":1,"about":2}

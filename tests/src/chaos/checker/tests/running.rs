@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_exclusive_job_a_host() {
+fn the_checker_finds_two_exclusive_jobs_on_one_host() {
     let host = spec(Claim::Host, &[]);
     let elsewhere = JobSpec { host: 2, ..host };
     let free = spec(Claim::Nothing, &[]);
@@ -18,7 +18,7 @@ fn one_exclusive_job_a_host() {
 }
 
 #[test]
-fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
+fn the_checker_finds_a_second_global_job_and_an_exclusive_one_on_its_host() {
     let global = spec(Claim::Global, &[]);
     let elsewhere = JobSpec { host: 2, ..global };
     let host = spec(Claim::Host, &[]);
@@ -29,7 +29,7 @@ fn one_global_job_everywhere_and_none_beside_it_on_its_host() {
 }
 
 #[test]
-fn one_that_should_be_alone_and_is_not_is_found() {
+fn the_checker_finds_a_job_beside_one_that_has_to_be_alone() {
     let (alone, free) = (spec(Claim::Alone, &[]), spec(Claim::Nothing, &[]));
     let together = [[0, 5, 10], [0, 9, 12]];
     assert_eq!(broken(&[alone, free], &together), [Rule::Alone]);
@@ -38,7 +38,7 @@ fn one_that_should_be_alone_and_is_not_is_found() {
 }
 
 #[test]
-fn a_killed_attempt_lasts_until_its_last_sign() {
+fn the_checker_takes_a_killed_attempt_to_last_until_its_last_sign_of_life() {
     let host = spec(Claim::Host, &[]);
     let mut evidence = evidence(&[host, host]);
     evidence.worker(7, 0, Fact::Born);
@@ -52,7 +52,7 @@ fn a_killed_attempt_lasts_until_its_last_sign() {
 }
 
 #[test]
-fn no_window_holds_more_starts_than_its_rate_allows() {
+fn the_checker_finds_a_window_with_more_starts_than_its_rate_allows() {
     let key = spec(Claim::Key(0), &[]);
     // At ten a second, granted between 0 and 5 and between 90 and 101: they can be 100 apart.
     assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 101, 102]]), []);
@@ -66,7 +66,7 @@ fn no_window_holds_more_starts_than_its_rate_allows() {
 }
 
 #[test]
-fn a_rate_counts_from_when_a_worker_has_loaded_and_not_from_the_grant() {
+fn the_checker_counts_a_start_under_a_rate_from_when_its_worker_has_loaded() {
     let key = spec(Claim::Key(0), &[]);
     let loaded_until = |ready: [u64; 2]| {
         let mut evidence = evidence(&[key; 2]);
@@ -90,7 +90,7 @@ fn a_rate_counts_from_when_a_worker_has_loaded_and_not_from_the_grant() {
 }
 
 #[test]
-fn nobody_begins_without_being_let() {
+fn the_checker_finds_an_attempt_that_begins_without_a_grant() {
     let key = spec(Claim::Key(0), &[]);
     let mut evidence = evidence(&[key]);
     evidence.attempt(0, [0, 5, 6]);
@@ -110,7 +110,7 @@ fn nobody_begins_without_being_let() {
 }
 
 #[test]
-fn a_worker_that_is_free_only_now_may_get_what_was_granted_for_another() {
+fn the_checker_allows_a_grant_for_one_worker_to_go_to_another_that_became_free() {
     let key = spec(Claim::Key(0), &[]);
     let free = spec(Claim::Nothing, &[]);
     let granted = |earlier: u64, next_starts: u64| {
@@ -134,7 +134,7 @@ fn a_worker_that_is_free_only_now_may_get_what_was_granted_for_another() {
 }
 
 #[test]
-fn a_rate_that_changes_counts_as_the_higher_until_it_is_confirmed() {
+fn the_checker_allows_the_higher_rate_until_a_change_is_confirmed() {
     let api = spec(Claim::Nothing, &[Named::Api]);
     let mut evidence = evidence(&[api; 2]);
     evidence.attempt(0, [0, 5, 6]);
@@ -154,7 +154,7 @@ fn a_rate_that_changes_counts_as_the_higher_until_it_is_confirmed() {
 }
 
 #[test]
-fn no_more_run_than_a_limit_lets() {
+fn the_checker_finds_more_attempts_than_a_limit_allows() {
     let db = spec(Claim::Nothing, &[Named::Db]);
     let disk = spec(Claim::Nothing, &[Named::Disk]);
     let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
@@ -165,7 +165,7 @@ fn no_more_run_than_a_limit_lets() {
 }
 
 #[test]
-fn a_limit_that_fell_holds_for_those_dispatched_since() {
+fn the_checker_applies_a_lowered_limit_to_attempts_dispatched_after_it() {
     let db = spec(Claim::Nothing, &[Named::Db]);
     let lowered = |free: u64| {
         let mut evidence = evidence(&[db; 2]);
@@ -185,7 +185,7 @@ fn a_limit_that_fell_holds_for_those_dispatched_since() {
 }
 
 #[test]
-fn no_more_slots_are_filled_than_there_are() {
+fn the_checker_finds_more_filled_slots_than_there_are() {
     let heavy = JobSpec {
         slots: 2,
         ..spec(Claim::Nothing, &[])
