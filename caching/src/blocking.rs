@@ -33,6 +33,7 @@ pub(crate) async fn run<T: Send + 'static>(
     POOL.run(act).await
 }
 
+/// A piece of work that may block.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A pool of threads that is never empty while work waits.

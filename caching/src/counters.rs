@@ -18,23 +18,28 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Counts a lookup as a hit or a miss.
     pub(crate) fn count_lookup(&self, is_hit: bool) {
         let counter = if is_hit { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an entry that was stored.
     pub(crate) fn count_put(&self) {
         self.puts.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an entry that was found too old.
     pub(crate) fn count_expired(&self) {
         self.expired.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts entries that were removed to make room.
     pub(crate) fn count_evicted(&self, entries: u64) {
         self.evicted.fetch_add(entries, Ordering::Relaxed);
     }
 
+    /// Counts a damaged file that was set aside.
     #[cfg(feature = "disk")]
     pub(crate) fn count_quarantined(&self) {
         self.quarantined.fetch_add(1, Ordering::Relaxed);

@@ -107,6 +107,7 @@ pub enum CacheError {
 }
 
 impl CacheError {
+    /// Makes the error of a file operation that failed.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,

@@ -81,9 +81,11 @@ impl Component {
 /// A part of a fingerprint, and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
+    /// The kind of the part, such as the input or a file.
     pub(crate) component: Component,
     /// The name of the variable, file or extra; empty for a component that occurs once.
     pub(crate) name: String,
+    /// The digest of the content.
     pub(crate) digest: [u8; 32],
 }
 

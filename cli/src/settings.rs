@@ -64,14 +64,17 @@ impl Settings {
         positive(&self.spec.jobs)
     }
 
+    /// The number of workers of pools that do not set it.
     pub(crate) fn workers(&self) -> Option<NonZeroU32> {
         positive(&self.spec.workers)
     }
 
+    /// The prefetch of pools that do not set it.
     pub(crate) fn prefetch(&self) -> Option<Prefetch> {
         self.spec.prefetch.get().copied()
     }
 
+    /// How long running jobs have to finish after the first signal.
     pub(crate) fn grace(&self) -> Option<Duration> {
         self.spec.grace.get().copied()
     }
@@ -155,38 +158,47 @@ impl Settings {
         })
     }
 
+    /// How long a run may take in all.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.spec.deadline.get().map(|deadline| deadline.0)
     }
 
+    /// How many jobs may fail before the run stops.
     pub(crate) fn max_fail(&self) -> Option<Amount> {
         self.spec.max_fail.get().copied()
     }
 
+    /// How many bytes of memory all workers may use before new jobs wait.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         self.spec.memory_limit.get().map(|size| size.0)
     }
 
+    /// How many bytes of memory have to be free before a new job starts.
     pub(crate) fn memory_free(&self) -> Option<u64> {
         self.spec.memory_free.get().map(|size| size.0)
     }
 
+    /// The load of the machine above which no new job starts.
     pub(crate) fn load_limit(&self) -> Option<f64> {
         self.spec.load.get().map(|load| load.0)
     }
 
+    /// The format of results.
     pub(crate) fn format(&self) -> Option<ResultFormat> {
         self.spec.format.get().map(|format| format.0)
     }
 
+    /// When progress is shown.
     pub(crate) fn progress(&self) -> Option<When> {
         self.spec.progress.get().map(|when| when.0)
     }
 
+    /// When text is coloured.
     pub(crate) fn color(&self) -> Option<When> {
         self.spec.color.get().map(|when| when.0)
     }
 
+    /// Which failures a recorded outcome survives.
     pub(crate) fn durability(&self) -> Option<Durability> {
         self.spec.durability.get().copied()
     }
@@ -204,6 +216,7 @@ impl Settings {
         }
     }
 
+    /// The file to which the log goes instead of stderr.
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
         self.path("log-file", &self.spec.log_file)
     }

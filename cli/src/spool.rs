@@ -19,6 +19,7 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
+    /// Appends bytes. If the file cannot be written, they stay in memory.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.memory.extend_from_slice(bytes);
         if self.memory.len() >= MEMORY_BYTES && !self.full {
@@ -38,6 +39,7 @@ impl Spool {
         Ok(())
     }
 
+    /// The number of bytes.
     pub(crate) fn len(&self) -> u64 {
         let in_file = self.file.as_ref().map_or(0, |(_, length)| *length);
         in_file + self.memory.len() as u64
@@ -59,6 +61,7 @@ impl Spool {
         take(&self.memory)
     }
 
+    /// Writes all bytes to a writer.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         self.read(|bytes| out.write_all(bytes))
     }

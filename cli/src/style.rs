@@ -24,9 +24,13 @@ pub(crate) struct Style {
 /// What a colour means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
+    /// Success.
     Good,
+    /// Failure.
     Bad,
+    /// Something that may be wrong, or is unfinished.
     Doubtful,
+    /// Something that matters less than the text around it.
     Quiet,
 }
 
@@ -65,10 +69,12 @@ impl Style {
         Self::decide(when, is_terminal, |name| std::env::var_os(name))
     }
 
+    /// Whether text of this style is coloured at all.
     pub(crate) fn is_coloured(self) -> bool {
         self.is_coloured
     }
 
+    /// Adds the colour of a tone to a text, if this style is coloured.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> Cow<'_, str> {
         if !self.is_coloured || text.is_empty() {
             return Cow::Borrowed(text);

@@ -31,8 +31,11 @@ use crate::exit;
 /// The variable that names trusted folders.
 pub(crate) const TRUST_VARIABLE: &str = "RATCHET_TRUST";
 
+/// The user id of root, whose files are always trusted.
 const ROOT: u32 = 0;
+/// The permission bit that lets the group write.
 const GROUP_WRITE: u32 = 0o020;
+/// The permission bit that lets every user write.
 const OTHERS_WRITE: u32 = 0o002;
 
 /// Decides which files and folders may be used.
@@ -55,6 +58,7 @@ pub(crate) struct Untrusted {
     why: Objection,
 }
 
+/// The reason for which a file or folder may not be used.
 #[derive(Debug)]
 enum Objection {
     /// It belongs to another user.
@@ -230,6 +234,7 @@ fn is_owned_by(path: &Path, user: u32) -> bool {
     fs::metadata(path).is_ok_and(|known| known.uid() == user)
 }
 
+/// Prints the name of a user, or the id of a user without a name.
 struct UserName(u32);
 
 impl fmt::Display for UserName {
@@ -241,6 +246,7 @@ impl fmt::Display for UserName {
     }
 }
 
+/// Prints the name of a group, or the id of a group without a name.
 struct GroupName(u32);
 
 impl fmt::Display for GroupName {

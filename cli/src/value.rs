@@ -19,11 +19,14 @@ pub(crate) use words::{CommandLine, split_words};
 /// A value that cannot be read: the reason, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueError {
+    /// What is wrong with the value.
     pub(crate) reason: String,
+    /// What to write instead.
     pub(crate) hint: Option<String>,
 }
 
 impl ValueError {
+    /// Makes an error without a hint.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -31,6 +34,7 @@ impl ValueError {
         }
     }
 
+    /// Adds what to write instead.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

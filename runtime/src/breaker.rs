@@ -102,6 +102,7 @@ impl BreakerConfig {
         }
     }
 
+    /// Makes the breaker, with a source of randomness for its ramp.
     pub(crate) fn build(&self, rng: Rng) -> Result<CircuitBreaker, ratchet_resilience::Error> {
         self.builder().rng(rng).build()
     }

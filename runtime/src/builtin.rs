@@ -173,6 +173,7 @@ fn fail(call: &Call) -> Result<(), TaskError> {
     })
 }
 
+/// The result of `flaky`: the attempt that succeeded.
 #[derive(Serialize)]
 struct Attempt {
     attempt: u32,
@@ -203,6 +204,7 @@ async fn command(
     call: &Call,
     runner: &CommandRunner,
 ) -> Result<Json<CommandResult<'static>>, TaskError> {
+    /// The input of `command`.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Command {

@@ -60,7 +60,9 @@ impl fmt::Display for SlotNumber {
 /// No ticket is given twice, so the ticket of a job that has ended is never mistaken for another job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
+    /// The place of the job in the scheduler's table, which is reused.
     pub(crate) index: u32,
+    /// The number of earlier jobs at this place, which tells a ticket from that of an earlier job.
     pub(crate) generation: u32,
 }
 

@@ -106,6 +106,7 @@ pub(crate) fn first_half(hash: blake3::Hash) -> [u8; 16] {
     half
 }
 
+/// The hexadecimal digits in small letters.
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A digest as text of 32 hexadecimal digits.

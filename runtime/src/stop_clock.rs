@@ -67,6 +67,7 @@ pub(crate) enum StopMethod {
 }
 
 impl StopClock {
+    /// Starts the clock of an attempt.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             started: now,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The last millisecond that has a text: that of the year 9999.
 const LAST: u64 = 253_402_300_799_999;
 
+/// The number of milliseconds in a day.
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// How long the text of a timestamp is.

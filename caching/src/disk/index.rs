@@ -38,6 +38,7 @@ const TABLES: &str = "
         BEGIN UPDATE totals SET bytes = bytes - old.size; END;
     PRAGMA user_version = 2;
 ";
+/// The version of the tables. An index of another version is set aside and made anew.
 const VERSION: i64 = 2;
 /// How often the change of the journal mode is tried. Several processes that start at once need fewer tries.
 const MODE_CHANGES: usize = 20;

@@ -20,6 +20,7 @@ use crate::error::CacheError;
 /// The version of the folder, which changes when this build cannot read the files of an older one. Schema 1 kept its index
 /// in another kind of database.
 const SCHEMA: u32 = 2;
+/// The prefix of the names of folders that hold results, which is followed by the schema.
 const PREFIX: &str = "results-v";
 /// How many damaged files are kept for a person who investigates the damage.
 const MAX_QUARANTINED: usize = 16;
@@ -36,6 +37,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Makes the layout of a cache in this folder.
     pub(super) fn new(root: PathBuf, checks_owners: bool) -> Self {
         Self {
             checks_owners,
@@ -44,10 +46,12 @@ impl Layout {
         }
     }
 
+    /// The folder of values that are too large for the index.
     pub(super) fn files(&self) -> PathBuf {
         self.folder.join("files")
     }
 
+    /// The folder in which values are written before they get their final name.
     pub(super) fn incoming(&self) -> PathBuf {
         self.folder.join("incoming")
     }

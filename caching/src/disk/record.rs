@@ -8,19 +8,24 @@ use crate::key::{Digest, Key};
 
 /// The version of the encoding. A record of another version is treated as damaged.
 const VERSION: u8 = 1;
+/// The length of the checksum at the end of a record.
 const CHECKSUM_BYTES: usize = 16;
 
 /// What the index stores about an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
+    /// The digest of the value.
     pub(super) digest: Digest,
+    /// The size of the value in bytes.
     pub(super) size: u64,
     /// Whether the value is in the index, not in a file.
     pub(super) is_inline: bool,
+    /// What is known about the value.
     pub(super) metadata: Metadata,
 }
 
 impl Record {
+    /// Makes the record of an entry.
     pub(super) fn of(entry: &Entry, is_inline: bool) -> Self {
         Self {
             digest: entry.digest(),

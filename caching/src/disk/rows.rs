@@ -10,6 +10,7 @@ use crate::key::{Digest, Key};
 
 /// What the index contains under a key.
 pub(super) enum FoundEntry {
+    /// The index has no row for the key.
     Absent,
     /// The value is `None` if it is in a file.
     Intact(Box<Record>, Option<Arc<[u8]>>),

@@ -48,13 +48,16 @@ pub(super) struct DiskStore {
 
 /// The result of a lookup on the calling thread.
 pub(super) enum Peek {
+    /// The entry was found.
     Hit(Entry),
+    /// There is no entry.
     Miss,
     /// Only [`DiskStore::find`] can tell, which may block.
     MayBlock,
 }
 
 impl DiskStore {
+    /// Makes a store. Nothing is opened before its first use.
     pub(super) fn new(options: DiskOptions) -> Self {
         Self {
             layout: Layout::new(options.folder, options.checks_owners),
@@ -276,14 +279,17 @@ impl DiskStore {
         Ok(())
     }
 
+    /// Removes the selected entries, and returns how many there were.
     pub(super) fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         self.write(|transaction| Ok(transaction.remove_selected(selector)?))
     }
 
+    /// Lists the selected entries.
     pub(super) fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
         self.with_index(|index| index.list(selector, self.clock.now(), self.patience()))
     }
 
+    /// Returns the counts of lookups with the current size of the cache.
     pub(super) fn stats(&self) -> Result<Stats, CacheError> {
         let (entries, bytes) = self.with_index(|index| index.totals(self.patience()))?;
         Ok(self.counters.stats(entries, bytes))

@@ -24,7 +24,9 @@ pub(super) fn stored_size(value: u64, record: usize) -> u64 {
 /// Why a step of a transaction failed.
 #[derive(Debug)]
 pub(super) enum TransactionError {
+    /// A statement of `SQLite` failed.
     Sql(rusqlite::Error),
+    /// A check or a file operation of the cache failed.
     Cache(CacheError),
 }
 

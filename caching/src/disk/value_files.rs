@@ -19,6 +19,7 @@ use crate::key::{Digest, Key};
 pub(super) struct FileName(Key);
 
 impl FileName {
+    /// Makes the name of the file for a value.
     pub(super) fn of(key: &Key, digest: &Digest) -> Self {
         let hash = blake3::keyed_hash(key.as_bytes(), digest.as_bytes());
         Self(Key::from_bytes(*hash.as_bytes()))
@@ -99,8 +100,11 @@ impl Drop for PendingFile {
 /// The result of reading a value file.
 #[derive(Debug)]
 pub(super) enum FileValue {
+    /// The value is as it was stored.
     Intact(Arc<[u8]>),
+    /// There is no such file.
     Missing,
+    /// The file has another size or digest than it should have.
     Damaged,
 }
 

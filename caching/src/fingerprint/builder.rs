@@ -44,6 +44,7 @@ pub struct FingerprintBuilder {
 }
 
 impl FingerprintBuilder {
+    /// Makes a builder without parts.
     pub(super) fn new() -> Self {
         let mut builder = Self {
             parts: Vec::with_capacity(12),

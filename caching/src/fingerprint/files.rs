@@ -115,6 +115,7 @@ impl InputFiles {
         self.files.is_empty()
     }
 
+    /// The digests of all declared files and folders.
     pub(super) fn iter(&self) -> impl Iterator<Item = &InputDigest> {
         self.files.iter()
     }

@@ -57,6 +57,7 @@ impl ProgramStamps {
             .map(Self)
     }
 
+    /// The paths and the digests of all files that a command names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PathBuf, &[u8; 32])> {
         self.0.iter().map(|(path, stamps)| (path, stamps))
     }

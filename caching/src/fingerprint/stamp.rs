@@ -20,6 +20,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Makes the stamp of a file from its metadata.
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),

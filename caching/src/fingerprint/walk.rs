@@ -24,6 +24,7 @@ pub(super) enum Depth<'a> {
 /// A declared file or folder, as it was when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InputDigest {
+    /// The path as the job declares it.
     pub(super) declared: PathBuf,
     /// The digest of names, permission bits and contents, which is part of the key.
     pub(super) content: [u8; 32],

@@ -27,17 +27,24 @@ use crate::task_cache::outcome::{Hit, Outcome};
 /// The id of a flight. Callers who want a fresh result do not join the flights of those who take a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FlightId {
+    /// The key of the result.
     pub(super) key: Key,
+    /// Whether an existing result is computed anew, which a normal lookup must not wait for.
     pub(super) is_refresh: bool,
 }
 
 /// The state of a flight. All states but `Running` are final.
 #[derive(Debug, Clone)]
 pub(super) enum FlightState {
+    /// The computation goes on.
     Running,
+    /// The computation ended with this outcome, which those who wait share.
     Completed(Outcome),
+    /// The result was stored by somebody else meanwhile.
     AlreadyStored(Hit),
+    /// The computation was dropped, so another one has to begin.
     Abandoned,
+    /// The outcome must not be shared, so each one who waits computes for itself.
     NotShareable,
 }
 
@@ -145,6 +152,7 @@ impl Flights {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of computations that go on.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         let table = self.table();
@@ -182,14 +190,17 @@ impl Leader {
         self.flight.state.send_replace(FlightState::NotShareable);
     }
 
+    /// The key and the mode of the computation.
     pub(super) fn id(&self) -> FlightId {
         self.id
     }
 
+    /// When the computation began.
     pub(super) fn begun(&self) -> SystemTime {
         self.flight.begun
     }
 
+    /// Whether the result was invalidated while it was being computed, so that it must not be stored.
     pub(super) fn is_invalidated(&self) -> bool {
         self.flight.is_invalidated.load(Ordering::Acquire)
     }

@@ -20,13 +20,19 @@ use crate::task_cache::outcome::{Failure, FailureKind, Outcome};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// Whether the result may be stored and used again.
     pub(super) is_cacheable: bool,
+    /// Whether an existing result is ignored and replaced.
     pub(super) is_refresh: bool,
+    /// The labels of the entry.
     pub(super) labels: Labels,
+    /// How long the result may be used, or `None` for ever.
     pub(super) time_to_live: Option<Duration>,
     /// The time to live of permanent failures, if they are stored at all.
     pub(super) failures: Option<Duration>,
+    /// What the key was made from, which is stored to explain later misses.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// The declared files, each group with the hasher that read it, so that they can be read again.
     pub(super) inputs: Vec<(InputFiles, Arc<FileHasher>)>,
 }
 

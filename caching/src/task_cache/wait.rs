@@ -38,7 +38,9 @@ pub enum Waited {
 #[derive(Debug)]
 #[must_use = "dropping a permit hands the computation to another caller"]
 pub struct Permit {
+    /// The flight that this permit computes for.
     pub(super) leader: Leader,
+    /// How the result is stored.
     pub(super) policy: Box<Policy>,
 }
 
@@ -52,9 +54,13 @@ impl Permit {
 /// A caller who waits while another one computes.
 #[derive(Debug)]
 pub struct Waiter {
+    /// The cache in which the flight is.
     pub(super) cache: TaskCache,
+    /// The state of the flight, which changes when it ends.
     pub(super) state: watch::Receiver<FlightState>,
+    /// The flight that is waited for.
     pub(super) id: FlightId,
+    /// How the result is stored, should this waiter have to compute it.
     pub(super) policy: Box<Policy>,
 }
 

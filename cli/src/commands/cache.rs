@@ -16,6 +16,7 @@ use crate::output::Destination;
 use crate::readable::{ago, timestamp};
 use crate::value;
 
+/// Lists, explains or clears cached results.
 pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

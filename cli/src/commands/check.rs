@@ -21,6 +21,7 @@ use crate::session::cores;
 use crate::settings::Settings;
 use crate::style::Style;
 
+/// Checks a job file, and prints what it would run.
 pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
     let worker = arguments
         .worker
@@ -78,6 +79,7 @@ struct FileSummary {
     limits: BTreeMap<String, String>,
 }
 
+/// A kind of worker in the summary of a file.
 #[derive(Debug, Serialize)]
 struct WorkerSummary {
     name: String,

@@ -9,6 +9,7 @@ use crate::args::completions::CompletionsArguments;
 use crate::error::CliError;
 use crate::output::Destination;
 
+/// Prints the completion script of a shell.
 pub(crate) fn run(arguments: &CompletionsArguments, out: &mut dyn Write) -> Result<(), CliError> {
     // Generated in memory, because the generator panics on a pipe that is closed.
     let mut script = Vec::new();

@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::output::Destination;
 use crate::settings::Settings;
 
+/// Prints each setting with its value and its origin.
 pub(crate) fn run(arguments: &ConfigArguments) -> Result<(), CliError> {
     let environment = UserEnvironment::current()?;
     let settings = Settings::load(&environment)?;

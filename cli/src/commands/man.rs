@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::output::Destination;
 use crate::value::closest;
 
+/// Prints a manual page, or writes all pages to a folder.
 pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), CliError> {
     let mut root = Arguments::command();
     root.build();

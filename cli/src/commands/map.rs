@@ -30,8 +30,10 @@ use crate::shell_quote::shell_line;
 /// resumed run can print them again; `--keep-order` keeps many of them in memory.
 const RECORDED_OUTPUT_BYTES: usize = 64 * 1024;
 
+/// The message for a map without items.
 const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 
+/// Runs a command for each item.
 pub(crate) fn run(
     arguments: &MapArguments,
     resumed_run: Option<ResumedRun>,

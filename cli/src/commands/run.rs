@@ -12,6 +12,7 @@ use crate::session::{
     start_keeper,
 };
 
+/// Runs the jobs of a file or of a stream.
 pub(crate) fn run(
     arguments: &RunArguments,
     resumed_run: Option<ResumedRun>,

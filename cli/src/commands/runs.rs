@@ -18,6 +18,7 @@ use crate::shell_quote::shell_line;
 use crate::style::Style;
 use crate::value;
 
+/// Lists, shows or removes recorded runs.
 pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
     match &arguments.action {
         None => list::run(&arguments.list),

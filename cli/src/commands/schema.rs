@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::output::Destination;
 use crate::schema;
 
+/// Prints the JSON Schema of a format.
 pub(crate) fn run(arguments: &SchemaArguments) -> Result<(), CliError> {
     let schema = match arguments.of {
         SchemaSubject::Jobs => schema::jobs(),

@@ -23,6 +23,7 @@ const WIDTH: usize = 140;
 /// for a line of some megabytes.
 const CONTEXT_BYTES: usize = 2048;
 
+/// Prints diagnostics with the lines that they point to.
 pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
     let renderer = if style.is_coloured() {
         Renderer::styled()

@@ -13,6 +13,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Makes a span of two offsets in bytes.
     #[expect(
         clippy::expect_used,
         reason = "whoever opens a source limits its size; a wrapped offset would point at the wrong line"
@@ -25,18 +26,22 @@ impl Span {
         }
     }
 
+    /// The offset of the first byte.
     pub(crate) fn start(self) -> usize {
         self.start as usize
     }
 
+    /// The offset after the last byte.
     pub(crate) fn end(self) -> usize {
         self.end as usize
     }
 
+    /// The offsets as a range.
     pub(crate) fn range(self) -> Range<usize> {
         self.start()..self.end()
     }
 
+    /// Whether the span has no bytes, so that it marks a position.
     pub(crate) fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -54,6 +59,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Makes a source whose first line has the number 1.
     pub(crate) fn new(name: impl Into<String>, text: String) -> Self {
         Self::from_line(name, text, 1)
     }
@@ -70,10 +76,12 @@ impl Source {
         }
     }
 
+    /// The name of the file.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    /// The whole text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -83,6 +91,7 @@ impl Source {
         self.text.get(span.range()).unwrap_or_default()
     }
 
+    /// The line and the column of an offset.
     pub(crate) fn place(&self, offset: usize) -> LineColumn {
         let offset = self.text.floor_char_boundary(offset);
         let index = self.line_index(offset);
@@ -126,7 +135,9 @@ impl Source {
 /// A line, and a column in characters, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineColumn {
+    /// The number of the line.
     pub(crate) line: u64,
+    /// The number of the column.
     pub(crate) column: usize,
 }
 

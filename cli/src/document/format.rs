@@ -7,10 +7,14 @@ use super::part::{Extent, Sink};
 use super::{json, toml, yaml};
 use crate::diagnostic::{Problems, Source};
 
+/// The format of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DocumentFormat {
+    /// YAML 1.2.
     Yaml,
+    /// JSON.
     Json,
+    /// TOML.
     Toml,
     /// A JSON document on each line.
     JsonLines,

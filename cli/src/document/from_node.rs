@@ -26,6 +26,7 @@ pub(crate) trait FromNode: Sized {
         None
     }
 
+    /// The JSON Schema of values that this type accepts.
     fn schema(schemas: &mut Schemas) -> Json;
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn refuse(span: Span, error: ValueError) -> Diagnostic {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field<T>(Option<PresentField<T>>);
 
+/// The value and the places of a key that is in the section.
 #[derive(Debug, Clone, PartialEq)]
 struct PresentField<T> {
     key: Span,
@@ -84,14 +86,17 @@ impl<T> Field<T> {
         self.0.is_some()
     }
 
+    /// The value, unless the key is absent or its value was refused.
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.as_ref()?.value.as_ref()
     }
 
+    /// The value for changing it, unless the key is absent or its value was refused.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_mut()?.value.as_mut()
     }
 
+    /// Takes the value, unless the key is absent or its value was refused.
     pub(crate) fn into_value(self) -> Option<T> {
         self.0?.value
     }
@@ -140,7 +145,9 @@ impl<T: FromNode> Field<T> {
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spanned<T> {
+    /// The value.
     pub(crate) value: T,
+    /// The place of the value.
     pub(crate) span: Span,
 }
 
@@ -188,8 +195,11 @@ impl<T: FromNode> FromNode for Vec<Spanned<T>> {
 /// An entry of a map with free names.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Named<T> {
+    /// The name, which is the key of the entry.
     pub(crate) name: String,
+    /// The place of the key.
     pub(crate) place: Span,
+    /// The place of the value.
     pub(crate) span: Span,
     /// Nothing where the value was refused. The name is known all the same.
     pub(crate) value: Option<T>,
@@ -238,7 +248,9 @@ impl<T: FromNode> FromNode for Vec<Named<T>> {
 /// One of two types that can be told apart, as text and a map can.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Either<A, B> {
+    /// A value of the first type.
     First(A),
+    /// A value of the second type.
     Second(B),
 }
 

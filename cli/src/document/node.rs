@@ -15,23 +15,30 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
+    /// The value.
     pub(crate) value: Value<'a>,
+    /// The place of the value.
     pub(crate) span: Span,
     /// The value as it is written, if the document is JSON.
     json: Option<&'a RawValue>,
 }
 
+/// A value of a document, whichever format the document has.
 #[derive(Debug, Clone)]
 pub(crate) enum Value<'a> {
+    /// No value.
     Null,
+    /// True or false.
     Bool(bool),
     /// A number as JSON writes it, with all its digits.
     Number(Cow<'a, str>),
+    /// A text.
     Text(Cow<'a, str>),
     /// The value of a variable, which has no type: it is text, and also a number if it looks like one.
     Variable(&'a str),
     /// A JSON string with half of a character (a lone surrogate), which cannot become text.
     HalfText,
+    /// A list.
     List(Vec<Node<'a>>),
     /// The entries in the order of the file.
     Map(Vec<Entry<'a>>),
@@ -44,17 +51,22 @@ pub(crate) enum Value<'a> {
 /// A key and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
+    /// The key.
     pub(crate) name: Cow<'a, str>,
+    /// The place of the key.
     pub(crate) place: Span,
+    /// The value.
     pub(crate) node: Node<'a>,
 }
 
 impl<'a> Node<'a> {
+    /// Makes a node of a value that was read.
     pub(crate) fn new(value: Value<'a>, span: Span) -> Self {
         let json = None;
         Self { value, span, json }
     }
 
+    /// The text, if the value is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -63,6 +75,7 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The number as it is written, if the value is one.
     pub(crate) fn number(&self) -> Option<&str> {
         match &self.value {
             Value::Number(text) => Some(text),
@@ -76,10 +89,12 @@ impl<'a> Node<'a> {
         self.text().or_else(|| self.number())
     }
 
+    /// Whether the value is a list.
     pub(crate) fn is_list(&self) -> bool {
         matches!(self.value, Value::List(_) | Value::UnreadList)
     }
 
+    /// Whether the value is a map.
     pub(crate) fn is_map(&self) -> bool {
         matches!(self.value, Value::Map(_) | Value::UnreadMap)
     }

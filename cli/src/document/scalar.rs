@@ -18,12 +18,15 @@ trait Scalar: Sized {
     /// Reads the value. Returns nothing if the node has another type.
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>>;
 
+    /// The values that the type accepts, as error messages name them.
     fn expected() -> Cow<'static, str>;
 
+    /// What to write instead of a value that was refused, if that can be guessed.
     fn hint(_node: &Node<'_>) -> Option<String> {
         None
     }
 
+    /// The JSON Schema of values that this type accepts.
     fn schema() -> Json;
 }
 

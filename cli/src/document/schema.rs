@@ -10,6 +10,7 @@ pub(crate) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schemas of sections. Each is written once and then referred to.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
+    /// The schemas by the names of their sections.
     pub(super) all: Map<String, Json>,
     begun: BTreeSet<&'static str>,
 }

@@ -14,6 +14,7 @@ pub(crate) trait Section: Default {
     /// The name of the section in messages, with its article, as in `a job`.
     const TITLE: &'static str;
 
+    /// The keys of the section.
     fn keys() -> Vec<&'static str>;
 
     /// Reads the value of a key. Returns the entry if the key is unknown.

@@ -71,11 +71,13 @@ macro_rules! words {
 
 pub(crate) use words;
 
+/// The list of words for error messages.
 pub(crate) fn expected<T>(words: &[(Cow<'static, str>, T)]) -> Cow<'static, str> {
     let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
     format!("one of {}", words.join(", ")).into()
 }
 
+/// The JSON Schema that accepts these words.
 pub(crate) fn schema<T>(words: &[(Cow<'static, str>, T)]) -> Json {
     let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
     json!({"enum": words})

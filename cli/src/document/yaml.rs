@@ -22,6 +22,7 @@ const MOST_EXPANDED: usize = 100_000;
 /// How many bytes of text all aliases together may stand for. A few lines can repeat a long text.
 const MOST_EXPANDED_BYTES: usize = 16 << 20;
 
+/// The result of a step of reading. The error ends the document.
 type Reading<T> = Result<T, Box<Diagnostic>>;
 
 /// Reads a document as a tree. Returns nothing if there is none, or if it is refused.
@@ -46,6 +47,7 @@ pub(super) fn parts(
     Reader::new(source, Some(streamed), sink).read(problems)
 }
 
+/// Builds values from the events of the parser.
 struct Reader<'a, 's> {
     source: &'a Source,
     /// The key of the list that is delivered member by member. Without one, the whole document is one tree.

@@ -8,31 +8,39 @@ use crate::diagnostic::Diagnostics;
 use crate::error::CliError;
 use crate::exit;
 
+/// The reason why a job file cannot be run.
 #[derive(Debug, Error)]
 pub(crate) enum FileError {
+    /// The file does not exist.
     #[error("there is no file `{name}`{}", .similar.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?")))]
     Missing {
         name: String,
         similar: Option<String>,
     },
+    /// The path is a folder.
     #[error("`{name}` is a folder, not a job file")]
     Folder { name: String },
+    /// The file cannot be read.
     #[error("`{name}` cannot be read")]
     Unreadable {
         name: String,
         #[source]
         source: io::Error,
     },
+    /// The name does not tell the format.
     #[error(
         "what format is `{name}`? its name should end with .jsonl, .yaml, .json or .toml; `-` is JSON lines from stdin"
     )]
     Format { name: String },
+    /// The file is larger than a document may be.
     #[error(
         "`{name}` is larger than {limit}; write its jobs as JSON lines (.jsonl), which are read one by one"
     )]
     TooLarge { name: String, limit: String },
+    /// The content has errors.
     #[error("{0}")]
     Refused(Box<Diagnostics>),
+    /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },
 }

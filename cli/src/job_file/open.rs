@@ -29,13 +29,17 @@ const BUFFER: usize = 256 * 1024;
 pub(crate) struct Plan {
     /// The kinds of workers, in the order of the file.
     pub(crate) workers: Vec<WorkerPlan>,
+    /// The named limits.
     pub(crate) limits: Vec<(String, Limit)>,
+    /// The breaker of commands and the retry budget.
     pub(crate) protection: Protection,
+    /// The jobs.
     pub(crate) jobs: Jobs,
     /// What is odd, but no reason to stop.
     pub(crate) warnings: Diagnostics,
 }
 
+/// The jobs of a file, which are all known or are read on demand.
 #[derive(Debug)]
 pub(crate) enum Jobs {
     /// All jobs in the order of the file, and their indexes in an order in which each comes after its needs.

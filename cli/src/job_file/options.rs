@@ -28,12 +28,16 @@ pub(crate) struct PlanOptions {
 /// The settings of pools whose workers do not set them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PoolDefaults {
+    /// The number of workers.
     pub(crate) size: Option<Size>,
+    /// The prefetch of the workers.
     pub(crate) prefetch: Option<Prefetch>,
+    /// How long a worker has when it is asked to stop.
     pub(crate) grace: Option<Duration>,
 }
 
 impl PoolDefaults {
+    /// Sets the settings that are not `None` in a pool.
     pub(crate) fn apply(&self, pool: &mut PoolConfig) {
         pool.size = self.size.unwrap_or(pool.size);
         pool.prefetch = self.prefetch.unwrap_or(pool.prefetch);
@@ -60,9 +64,12 @@ impl Protection {
     }
 }
 
+/// A kind of worker that a job file declares.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerPlan {
+    /// The settings of its pool.
     pub(crate) pool: PoolConfig,
+    /// The tasks that it serves.
     pub(crate) serves: ServedTasks,
     /// The breaker before the workers.
     pub(crate) breaker: Option<BreakerConfig>,
@@ -71,6 +78,8 @@ pub(crate) struct WorkerPlan {
 /// The tasks that a kind of worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServedTasks {
+    /// The worker serves these tasks.
     Named(Vec<TaskName>),
+    /// The worker serves every task.
     Everything,
 }

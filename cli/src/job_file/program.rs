@@ -153,6 +153,7 @@ pub(super) struct ProgramSearch {
 }
 
 impl ProgramSearch {
+    /// Makes a check that has looked for no program yet.
     pub(super) fn new() -> Self {
         Self {
             path: std::env::var_os("PATH"),

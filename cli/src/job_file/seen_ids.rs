@@ -23,6 +23,7 @@ pub(super) struct SeenIds {
 /// A set of digests, which need no further hashing.
 type Digests = HashSet<u64, BuildHasherDefault<AsItIs>>;
 
+/// A hasher that takes a digest as its own hash.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -43,6 +44,7 @@ impl Hasher for AsItIs {
 }
 
 impl SeenIds {
+    /// Makes a set without ids.
     pub(super) fn new() -> Self {
         Self {
             hasher: RandomState::new(),

@@ -24,6 +24,7 @@ pub(super) enum RecordedOutput {
     TooLong,
 }
 
+/// The JSON of an output in a result line.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     exit_code: i32,
@@ -49,6 +50,7 @@ fn is_none(dropped: &u64) -> bool {
 }
 
 impl CapturedOutput {
+    /// Appends bytes of a stream, up to `most` bytes in all, and counts the rest.
     pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], most: usize) {
         let captured = match stream {
             Stream::Stdout => &mut self.stdout,

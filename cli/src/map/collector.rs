@@ -20,23 +20,30 @@ pub(super) const HELD_LINE_BYTES: usize = 256 * 1024;
 /// the attempt when it kills the command. The first may wait for a slow reader while it holds the lock, so the loop
 /// never waits for the lock.
 pub(super) struct OutputCollector {
+    /// Takes lines as they come, with `--line-buffer`.
     pub(super) live: Option<Arc<LiveOutput>>,
     /// The attempt, which keeps the excerpt that goes with a failure.
     pub(super) context: Context,
+    /// The number of the job.
     pub(super) number: u64,
+    /// The item that the command runs for.
     pub(super) item: Arc<Item>,
     /// Whether the whole output is kept.
     pub(super) keeps: bool,
     /// How many bytes of stdout, and of stderr, become part of the result.
     pub(super) result_bytes: usize,
+    /// The output so far.
     pub(super) collected: Mutex<CollectedOutput>,
 }
 
 /// What a command has printed so far.
 #[derive(Default)]
 pub(super) struct CollectedOutput {
+    /// The whole stdout, if it is kept.
     pub(super) stdout: Spool,
+    /// The whole stderr, if it is kept.
     pub(super) stderr: Spool,
+    /// The beginning of the output, which becomes part of the result.
     pub(super) captured: CapturedOutput,
     /// The lines of stdout and stderr that have not ended.
     pub(super) lines: [PartialLine; 2],
@@ -156,6 +163,7 @@ impl OutputCollector {
         flow
     }
 
+    /// Locks the output. It may wait for a slow reader.
     pub(super) fn lock(&self) -> MutexGuard<'_, CollectedOutput> {
         self.collected
             .lock()

@@ -29,6 +29,7 @@ enum HaltLimit {
 /// What a rule decides after an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HaltDecision {
+    /// The run goes on.
     Continue,
     /// Too many failures.
     TooManyFailures,

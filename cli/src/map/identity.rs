@@ -27,6 +27,7 @@ pub(super) struct Identities {
 }
 
 impl Identities {
+    /// Makes the identities of a command's items, none of which has come yet.
     pub(super) fn of_command(words: &[OsString]) -> Self {
         let words = words.iter().map(|word| word.as_bytes());
         Self {

@@ -11,6 +11,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// Makes an item of its columns.
     pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut bytes, mut cuts) = (Vec::new(), Vec::new());
         for (index, column) in columns.into_iter().enumerate() {
@@ -22,6 +23,7 @@ impl Item {
         Self { bytes, cuts }
     }
 
+    /// The column at this position, counted from 0.
     pub(crate) fn column(&self, column: usize) -> Option<&[u8]> {
         let start = match column {
             0 => 0,
@@ -31,6 +33,7 @@ impl Item {
         Some(&self.bytes[start..end])
     }
 
+    /// All columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
     }

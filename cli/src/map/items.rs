@@ -28,8 +28,11 @@ pub(crate) struct ItemError(pub(crate) String);
 
 /// The items of a map.
 pub(crate) enum Items {
+    /// Each line is an item.
     LineItems(LineItems),
+    /// Each record of CSV files is an item.
     Csv(Box<Records>),
+    /// Each combination of the lists after `:::` is an item.
     Lists(Lists),
 }
 

@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::output::{Destination, OutputError};
 use crate::shell_quote::shell_line;
 
+/// The first line of the log, with the columns of GNU parallel.
 const COLUMNS: &[u8] =
     b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 

@@ -75,6 +75,7 @@ impl Lists {
         lengths.fold(1, u64::saturating_mul)
     }
 
+    /// The number of columns of an item, one for each list.
     pub(super) fn columns(&self) -> usize {
         self.groups.iter().map(|group| group.lists.len()).sum()
     }

@@ -20,6 +20,7 @@ pub(crate) struct LiveOutput {
     released: Condvar,
 }
 
+/// Both streams, and the job that is inside a line.
 struct Streams {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
@@ -33,10 +34,13 @@ struct Streams {
 
 /// Bytes that are written at once.
 pub(super) struct OutputPiece<'a> {
+    /// The stream of the command.
     pub(super) stream: Stream,
+    /// The bytes, which end with a line unless the line is long.
     pub(super) bytes: &'a [u8],
     /// The number of the job.
     pub(super) number: u64,
+    /// The item that the command runs for.
     pub(super) item: &'a Item,
     /// Whether it begins with the beginning of a line.
     pub(super) starts_line: bool,
@@ -45,6 +49,7 @@ pub(super) struct OutputPiece<'a> {
 }
 
 impl LiveOutput {
+    /// Makes the output of a map, which tags lines with their items if asked to.
     pub(crate) fn new(
         tags_lines: bool,
         stdout: Box<dyn Write + Send>,

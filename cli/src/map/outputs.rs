@@ -18,13 +18,21 @@ use crate::spool::Spool;
 /// A command that has ended: what it was, when and how it ran, and what it printed.
 #[derive(Debug)]
 pub(crate) struct CommandRecord {
+    /// The number of the job.
     pub(crate) number: u64,
+    /// The item that the command ran for.
     pub(crate) item: Arc<Item>,
+    /// The command with the item filled in.
     pub(crate) command: Vec<OsString>,
+    /// When the command started.
     pub(crate) started: SystemTime,
+    /// How long the command ran.
     pub(crate) ran: Duration,
+    /// How the command ended.
     pub(crate) exit: Exit,
+    /// The whole stdout, if it is kept.
     pub(crate) stdout: Spool,
+    /// The whole stderr, if it is kept.
     pub(crate) stderr: Spool,
 }
 
@@ -32,6 +40,7 @@ pub(crate) struct CommandRecord {
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, Entry>>);
 
+/// The item of a job, and its command once that has ended.
 #[derive(Debug)]
 struct Entry {
     number: u64,

@@ -28,6 +28,7 @@ impl PathPart {
         })
     }
 
+    /// The part of an item's path.
     pub(super) fn of(self, item: &[u8]) -> &[u8] {
         match self {
             Self::Whole => item,

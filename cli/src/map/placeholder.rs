@@ -5,7 +5,9 @@ use super::path_part::PathPart;
 /// A piece of a word of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
+    /// Text that is the same for each item.
     Literal(Vec<u8>),
+    /// A part that is filled in for each item.
     Placeholder(Placeholder),
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
+    /// Makes a printer to this output.
     pub(crate) fn new(
         tags_lines: bool,
         out: Box<dyn Write + Send>,
@@ -26,6 +27,7 @@ impl Printer {
         }
     }
 
+    /// Writes everything that is buffered.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()?;
         self.err.flush()

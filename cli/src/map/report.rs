@@ -22,14 +22,19 @@ use crate::style::Style;
 
 /// The report of a map.
 pub(crate) struct MapReport {
+    /// The outputs of commands whose outcomes have not arrived.
     pub(crate) outputs: Arc<PendingOutputs>,
     /// Whether items whose command could not be run are reported on stderr, because no summary reports them.
     pub(crate) reports_errors: bool,
+    /// What is written to the output.
     pub(crate) written: MapOutput,
     /// The command of an item, unless a filter takes the items.
     pub(crate) template: Option<Template>,
+    /// The time of day.
     pub(crate) clock: fn() -> SystemTime,
+    /// The log of commands, with `--joblog`.
     pub(crate) joblog: Option<Joblog>,
+    /// The folder that keeps each output in a file, with `--results`.
     pub(crate) results: Option<ResultsFolder>,
 }
 

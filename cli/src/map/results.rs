@@ -23,6 +23,7 @@ const INNER: &[u8] = b"/+-";
 pub(crate) struct ResultsFolder(PathBuf);
 
 impl ResultsFolder {
+    /// Creates the folder, unless it exists.
     pub(crate) fn create(path: &Path) -> Result<Self, CliError> {
         fs::create_dir_all(path).map_err(|error| CliError::unwritable(path, error))?;
         Ok(Self(path.to_owned()))

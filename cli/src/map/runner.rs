@@ -19,8 +19,11 @@ const SIGKILL: i32 = 9;
 
 /// Runs the command of a job, and stores what it prints with the pending outputs.
 pub(crate) struct MapRunner {
+    /// Runs the commands.
     pub(crate) commands: CommandRunner,
+    /// How long a command has to end after it was asked to.
     pub(crate) grace: Duration,
+    /// Takes each command with its output when it has ended.
     pub(crate) outputs: Arc<PendingOutputs>,
     /// Where lines are written as they come, with `--line-buffer`.
     pub(crate) live: Option<Arc<LiveOutput>>,
@@ -28,6 +31,7 @@ pub(crate) struct MapRunner {
     pub(crate) keeps: bool,
     /// How many bytes of stdout, and of stderr, become part of the result.
     pub(crate) result_bytes: usize,
+    /// The time of day.
     pub(crate) clock: fn() -> SystemTime,
 }
 

@@ -6,6 +6,7 @@
 
 use super::placeholder::{Piece, Placeholder};
 
+/// The quotes in which a placeholder stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quotes {
     None,

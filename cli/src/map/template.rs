@@ -22,6 +22,7 @@ type Word = Vec<Piece>;
 /// What is known about the columns before the first item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
+    /// How many columns each item has.
     pub(crate) count: usize,
     /// The names of the columns, if they have any.
     pub(crate) names: &'a [Vec<u8>],

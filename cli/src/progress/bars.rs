@@ -30,6 +30,7 @@ pub(crate) struct Bars {
 }
 
 impl Bars {
+    /// Makes bars on the terminal of stderr.
     pub(super) fn on_stderr() -> Self {
         Self::on(Canvas::on_stderr())
     }
@@ -49,6 +50,7 @@ impl Bars {
         }
     }
 
+    /// Draws what has changed since the last frame.
     pub(super) fn draw(&mut self, frame: ProgressFrame, now: Instant) {
         let is_early = |last: Instant| now.saturating_duration_since(last) < REDRAW_INTERVAL;
         if self.last.is_some_and(is_early) {
@@ -99,6 +101,7 @@ impl Bars {
         &self.running[index]
     }
 
+    /// Erases the bars, writes other text, and draws the bars again.
     pub(super) fn hide_while<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         self.all.suspend(|| {
             self.canvas.output_ends_line(ends_line);
@@ -106,6 +109,7 @@ impl Bars {
         })
     }
 
+    /// Erases the bars.
     pub(super) fn clear(&mut self) {
         for bar in self.running.drain(..) {
             bar.finish_and_clear();

@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// Erases from the cursor to the end of its row, or to the end of the screen.
 const ERASE_ROW: &str = "\x1b[K";
+/// Erases from the cursor to the end of the screen.
 const ERASE_BELOW: &str = "\x1b[J";
 
 /// Erases the block from its first character. The blank comes first because tmux keeps in its history what is erased
@@ -35,6 +36,7 @@ pub(super) struct Canvas {
     block: Arc<Mutex<Block>>,
 }
 
+/// The lines of a canvas, and whether they are on the terminal.
 struct Block {
     out: Box<dyn Write + Send>,
     /// The lines of the next frame.
@@ -47,6 +49,7 @@ struct Block {
 }
 
 impl Canvas {
+    /// Makes a canvas on a terminal whose size a function tells.
     pub(super) fn new(
         out: Box<dyn Write + Send>,
         size: impl Fn() -> Size + Send + Sync + 'static,
@@ -63,6 +66,7 @@ impl Canvas {
         }
     }
 
+    /// Makes a canvas on the terminal of stderr.
     pub(super) fn on_stderr() -> Self {
         Self::new(Box::new(io::stderr()), || {
             let size = rustix::termios::tcgetwinsize(io::stderr()).ok();

@@ -9,6 +9,7 @@ use super::view::View;
 pub(crate) struct ProgressFrame {
     ended: u64,
     total: u64,
+    /// The line of figures, such as the throughput and the remaining time.
     pub(super) figures: String,
     /// The lines of running jobs.
     lines: Vec<String>,
@@ -17,13 +18,18 @@ pub(crate) struct ProgressFrame {
 /// A part of the display that has to be drawn again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change<'a> {
+    /// The number of all jobs.
     Total(u64),
+    /// The number of jobs that have ended.
     Ended(u64),
+    /// The line of figures.
     Figures(&'a str),
+    /// The line of a running job, with its position.
     Line(usize, &'a str),
 }
 
 impl ProgressFrame {
+    /// Makes the frame of a view at this time.
     pub(super) fn of(view: &View, now: Instant) -> Self {
         let (ended, total) = view.position(now);
         Self {

@@ -10,16 +10,19 @@ use super::frame::ProgressFrame;
 /// How often a line is printed: often enough to show that the run is alive, seldom enough for a log.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// Prints progress as a line every few seconds, for stderr that is no terminal.
 pub(crate) struct LineDisplay {
     err: Box<dyn Write + Send>,
     last: Instant,
 }
 
 impl LineDisplay {
+    /// Makes a display that prints its first line after the interval.
     pub(super) fn new(err: Box<dyn Write + Send>, now: Instant) -> Self {
         Self { err, last: now }
     }
 
+    /// Prints a line, if the interval has passed since the last one.
     pub(super) fn draw(&mut self, frame: &ProgressFrame, now: Instant) {
         if now.saturating_duration_since(self.last) >= INTERVAL {
             self.last = now;

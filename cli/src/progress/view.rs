@@ -13,6 +13,7 @@ use crate::readable::{duration, job_name};
 /// How many lines show running jobs. If more jobs run, the last line shows how many have no line.
 pub(super) const LINES: usize = 8;
 
+/// The state of a run as progress displays show it, computed from events.
 pub(super) struct View {
     stats: LiveStats,
     running: BTreeMap<JobKey, Running>,
@@ -22,6 +23,7 @@ pub(super) struct View {
     begin: Instant,
 }
 
+/// A job of which an attempt runs.
 struct Running {
     /// The id of the job with its item.
     name: String,
@@ -32,6 +34,7 @@ struct Running {
 }
 
 impl View {
+    /// Makes the view of a run that begins now.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             stats: LiveStats::new(now),
@@ -42,6 +45,7 @@ impl View {
         }
     }
 
+    /// Takes in an event.
     pub(super) fn observe(&mut self, event: &Event, now: Instant) {
         self.stats.observe(event, now);
         match event {

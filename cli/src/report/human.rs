@@ -8,12 +8,14 @@ use crate::output::{Output, OutputError};
 use crate::readable::{duration, name_of};
 use crate::style::{Style, Tone};
 
+/// Writes results as text for people, one or more lines for each job.
 pub(super) struct HumanReport<'a> {
     out: Output<'a>,
     style: Style,
 }
 
 impl<'a> HumanReport<'a> {
+    /// Makes a report that writes to this output.
     pub(super) fn new(out: Output<'a>, style: Style) -> Self {
         Self { out, style }
     }

@@ -39,6 +39,7 @@ pub(crate) struct HumanSummary {
     slowest: BinaryHeap<Reverse<(Duration, String)>>,
 }
 
+/// A reason for which jobs failed, by which failures are grouped.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Reason {
     class: Class,
@@ -46,6 +47,7 @@ struct Reason {
     said: String,
 }
 
+/// The jobs that failed for one reason.
 #[derive(Debug, Default)]
 struct Group {
     count: u64,
@@ -56,6 +58,7 @@ struct Group {
 }
 
 impl HumanSummary {
+    /// Counts an outcome.
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         if outcome.attempts > 0 && !outcome.cached {
             let slow = Reverse((outcome.duration, name_of(outcome)));

@@ -7,6 +7,7 @@ use super::jsonl::KEPT_LINE_BYTES;
 use crate::escape::plain_json;
 use crate::output::{Output, OutputError};
 
+/// Writes all results and the summary as one JSON document.
 pub(super) struct JsonReport<'a> {
     out: Output<'a>,
     is_empty: bool,
@@ -15,6 +16,7 @@ pub(super) struct JsonReport<'a> {
 }
 
 impl<'a> JsonReport<'a> {
+    /// Begins the document.
     pub(super) fn begin(mut out: Output<'a>) -> Result<Self, OutputError> {
         out.write(b"{\"v\":1,\"results\":[")?;
         Ok(Self {

@@ -9,6 +9,7 @@ use crate::output::{Output, OutputError};
 /// How much memory the buffer of a line keeps after a longer line was written.
 pub(super) const KEPT_LINE_BYTES: usize = 64 * 1024;
 
+/// Writes each result as a line of JSON.
 pub(super) struct JsonLinesReport<'a> {
     out: Output<'a>,
     attempts: AttemptsShown,
@@ -17,6 +18,7 @@ pub(super) struct JsonLinesReport<'a> {
 }
 
 impl<'a> JsonLinesReport<'a> {
+    /// Makes a report that writes to this output.
     pub(super) fn new(out: Output<'a>, attempts: AttemptsShown) -> Self {
         Self {
             out,

@@ -14,6 +14,7 @@ use crate::output::{Output, OutputError};
 use crate::readable::timestamp;
 use crate::spool::Spool;
 
+/// Writes results as a JUnit XML report, which build servers read.
 pub(super) struct JunitReport<'a> {
     out: Output<'a>,
     started: SystemTime,
@@ -21,6 +22,7 @@ pub(super) struct JunitReport<'a> {
 }
 
 impl<'a> JunitReport<'a> {
+    /// Makes a report of a run that started at this time.
     pub(super) fn new(out: Output<'a>, started: SystemTime) -> Self {
         Self {
             out,

@@ -15,12 +15,15 @@ use crate::report::statistics;
 
 /// What is known of a run after its last outcome.
 pub(super) struct CompletedRun {
+    /// What was delivered.
     pub(super) delivery: DeliveryResult,
+    /// Why the run stopped before its jobs were done, if it did.
     pub(super) stopped: Option<Stopped>,
     /// Whether as many jobs succeeded as `--halt` wanted.
     pub(super) reached_goal: bool,
     /// Whether all jobs could be read.
     pub(super) source: Result<(), CliError>,
+    /// How many jobs were kept and done again, if the run was resumed.
     pub(super) differences: Option<ResumeDifferences>,
 }
 

@@ -34,6 +34,7 @@ const WAITING_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Console(Arc<Shared>);
 
+/// The part that the clones and the thread of a console share.
 struct Shared {
     /// Held for moments only, because the loop takes this lock.
     state: Mutex<State>,

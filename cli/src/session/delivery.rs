@@ -50,6 +50,7 @@ impl fmt::Display for Unwritable {
     }
 }
 
+/// A message to the thread that writes results.
 enum Message {
     /// The permit is for the memory of the outcomes, and is given back when they are dropped.
     Outcomes(Vec<Arc<Outcome>>, OwnedSemaphorePermit),
@@ -59,6 +60,7 @@ enum Message {
 
 /// The figures of a run that its outcomes do not tell.
 pub(super) struct RunFigures {
+    /// How long the run took.
     pub(super) elapsed: Duration,
     /// The highest number of attempts that ran at once.
     pub(super) peak: u64,
@@ -74,13 +76,16 @@ pub(super) struct RunFigures {
 
 /// What was delivered.
 pub(super) struct DeliveryResult {
+    /// The summary of failures for people.
     pub(super) human_summary: HumanSummary,
+    /// The figures of the run.
     pub(super) summary: Summary,
     /// The first error of the report.
     pub(super) written: Result<(), OutputError>,
 }
 
 impl Delivery {
+    /// Starts the thread that writes results to this report.
     pub(super) fn begin(report: Box<dyn Report>) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(WAITING_BATCHES);
         let (fail, failed) = watch::channel(None);

@@ -32,9 +32,13 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// The options of a run.
 #[derive(Debug)]
 pub(crate) struct RunOptions {
+    /// How many jobs may run at once.
     pub(crate) slots: u32,
+    /// How many workers a pool has that does not set it.
     pub(crate) workers: u32,
+    /// The prefetch of pools that do not set it.
     pub(crate) prefetch: Option<Prefetch>,
+    /// The limits of memory and load within which new jobs start.
     pub(crate) admission: AdmissionLimits,
     /// The terms of jobs, as flags set them.
     pub(crate) flags: PartialTerms,
@@ -42,31 +46,48 @@ pub(crate) struct RunOptions {
     pub(crate) settings: PartialTerms,
     /// The breaker that was typed.
     pub(crate) breaker: Option<BreakerConfig>,
+    /// Whether cached results are used, replaced or ignored.
     pub(crate) cache: CacheMode,
+    /// The folder of the cache, if it is not below the state folder.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Whether the owners of cache files are checked.
     pub(crate) cache_owner: CacheOwner,
+    /// How many failed jobs stop the run.
     pub(crate) max_failures: Option<MaxFailures>,
+    /// How long the run may take in all.
     pub(crate) deadline: Option<Duration>,
+    /// How long running jobs have to finish after the first signal.
     pub(crate) grace: Duration,
+    /// The format of results.
     pub(crate) format: Option<ResultFormat>,
+    /// The file that takes results instead of stdout.
     pub(crate) output: Option<PathBuf>,
+    /// Whether results are written in the order of the jobs.
     pub(crate) keep_order: bool,
+    /// When progress is shown.
     pub(crate) progress: When,
+    /// When text is coloured.
     pub(crate) color: When,
+    /// Whether stderr has only errors.
     pub(crate) quiet: bool,
+    /// How often `--verbose` was given.
     pub(crate) verbose: u8,
+    /// The file that takes the log instead of stderr.
     pub(crate) log_file: Option<PathBuf>,
+    /// Whether the run is not recorded.
     pub(crate) no_record: bool,
     /// The folder for the records of runs, if there is one.
     pub(crate) state_dir: Option<PathBuf>,
     /// The folder that was typed, which has to be typed again to resume the run.
     pub(crate) typed_state_dir: Option<PathBuf>,
+    /// Which failures a recorded outcome survives.
     pub(crate) durability: Durability,
     /// Which records are kept when the run ends.
     pub(crate) retention: Retention,
 }
 
 impl RunOptions {
+    /// Takes each option from its flag, else from its setting, else from its default.
     pub(crate) fn of(
         typed: &CommonArguments,
         record: &RecordArguments,

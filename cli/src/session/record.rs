@@ -18,6 +18,7 @@ use crate::shell_quote::shell_line;
 pub(super) struct RunRecord {
     store: RunStore,
     id: RunId,
+    /// The journal, which the executor writes to as well.
     pub(super) journal: Arc<Mutex<Journal>>,
     /// Whether the journal has an earlier part of the run.
     is_resumed: bool,
@@ -28,7 +29,9 @@ pub(super) struct RunRecord {
 /// An earlier run that this call resumes.
 #[derive(Debug)]
 pub(crate) struct ResumedRun {
+    /// The store that has the run.
     pub(crate) store: RunStore,
+    /// The id of the run.
     pub(crate) id: RunId,
 }
 

@@ -24,12 +24,14 @@ pub(super) struct SignalHandler {
     shutdown: ShutdownCoordinator,
 }
 
+/// The signals that this process listens to.
 struct Listeners {
     stop: Signals,
     status: StatusSignal,
 }
 
 impl SignalHandler {
+    /// Installs the handlers. Until they steer a run, signals are only noted.
     pub(super) fn install() -> Result<Self, CliError> {
         let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
             CliError::internal("a signal handler cannot be installed").because(error)

@@ -26,6 +26,7 @@ const SHOWN: usize = 100;
 pub(super) struct StatusSignal(unix::Signal);
 
 impl StatusSignal {
+    /// Installs the handler of SIGUSR1.
     pub(super) fn install() -> io::Result<Self> {
         unix::signal(SignalKind::user_defined1()).map(Self)
     }

@@ -16,11 +16,13 @@ use crate::exit;
 use crate::trust::Untrusted;
 use crate::value;
 
+/// The reason why settings cannot be read.
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
     /// All settings that were refused: the diagnostics of each file or variable.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Refused(Vec<Diagnostics>),
+    /// The config file cannot be read.
     #[error("the config file `{name}` cannot be read")]
     Unreadable {
         name: String,
@@ -30,19 +32,23 @@ pub(crate) enum SettingsError {
     /// Somebody else may have written the project's file.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    /// The config file of a project sets `trust`.
     #[error(
         "`{}` sets `trust`, which only the user's own config file may do: a project cannot say whom its users trust",
         path.display()
     )]
     ProjectTrusts { path: PathBuf },
+    /// The config file has the name of an older format.
     #[error("`{name}` is not read: put what it says into `config.toml` beside it, as TOML")]
     NotToml { name: String },
+    /// There is no folder in which runs could be recorded.
     #[error(
         "there is no place to record runs: neither HOME nor XDG_STATE_HOME is set to a folder; set one of them, or RATCHET_STATE_DIR, or say --state-dir"
     )]
     NoStateFolder,
 }
 
+/// Reads all settings, and refuses invalid ones.
 pub(super) fn load(environment: &UserEnvironment) -> Result<Settings, SettingsError> {
     let mut refused = Vec::new();
     let (settings, read) = gather(environment, &mut refused);

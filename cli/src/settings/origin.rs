@@ -3,15 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// The origin of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A variable of the environment.
     Variable(String),
     /// A line of a config file.
-    File {
-        path: PathBuf,
-        line: u64,
-    },
+    File { path: PathBuf, line: u64 },
+    /// The setting is not set anywhere.
     Default,
 }
 

@@ -11,6 +11,7 @@ use super::ValueError;
 /// A number of jobs, or a percentage of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Amount {
+    /// A number of jobs.
     Count(u64),
     /// From 0 to 100.
     Percent(f64),

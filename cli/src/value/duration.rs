@@ -15,6 +15,7 @@ const UNITS: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
+/// The number of nanoseconds in a second.
 const NANOS: u128 = 1_000_000_000;
 
 /// The longest duration, a century: nobody waits longer, and no clock overflows by it.
@@ -96,6 +97,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     text
 }
 
+/// The hint for a text that is no duration.
 const EXAMPLES: &str = "write a number and a unit, as in 30s, 100ms or 1m30s";
 
 fn place(unit: &str) -> Option<usize> {

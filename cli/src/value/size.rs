@@ -21,6 +21,7 @@ const UNITS: [(&str, u64); 14] = [
     ("G", 1 << 30),
 ];
 
+/// The hint for a text that is no size.
 const EXAMPLES: &str = "write a number and a unit, as in 500MB or 2GiB";
 
 /// The units that a size can have.

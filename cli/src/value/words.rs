@@ -5,6 +5,7 @@ use super::ValueError;
 /// The words of a command, and what in it only a shell would understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandLine {
+    /// The program and its arguments.
     pub(crate) words: Vec<String>,
     /// The first unquoted word that only a shell would understand, such as `|` or `$HOME`.
     pub(crate) shell_syntax: Option<String>,
@@ -69,6 +70,7 @@ pub(crate) fn split_words(text: &str) -> Result<CommandLine, ValueError> {
     })
 }
 
+/// The word that is being read.
 #[derive(Default)]
 struct Word {
     text: String,

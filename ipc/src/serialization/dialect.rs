@@ -114,11 +114,15 @@ impl<D: Dialect + ?Sized> Dialect for Box<D> {
 
 /// Takes the results of a line from a [`Dialect`].
 pub struct Decoded<'a> {
+    /// The messages and other things that came in, for the layers above.
     pub(super) queue: &'a mut VecDeque<Incoming>,
+    /// The limiter of lines that are no messages.
     pub(super) strays: &'a mut StrayLimiter,
     /// Where bytes for the peer go, behind everything that is sent already.
     pub(super) outgoing: &'a mut Vec<u8>,
+    /// The largest size of a message, which errors name.
     pub(super) limit: usize,
+    /// The time at which the line came.
     pub(super) now: Instant,
 }
 

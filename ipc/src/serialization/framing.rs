@@ -15,7 +15,9 @@ const HEAD_BYTES: usize = 1024;
 
 /// One line without its newline, or what is left of a line that was too long.
 pub(super) enum Frame<'a> {
+    /// A complete line.
     Line(&'a [u8]),
+    /// The beginning and the size of a line that was too long to keep.
     Overlong { head: Vec<u8>, bytes: u64 },
 }
 
@@ -41,6 +43,7 @@ struct DroppedLine {
 }
 
 impl LineBuffer {
+    /// Makes a buffer for lines of at most this many bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),

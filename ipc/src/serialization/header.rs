@@ -5,7 +5,9 @@ use crate::messages::{MessageId, MessageKind};
 /// The type and the id of a message, as far as they could be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
+    /// The type of the message.
     pub(super) kind: Option<MessageKind>,
+    /// The id of the message.
     pub(super) id: Option<MessageId>,
 }
 

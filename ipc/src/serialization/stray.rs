@@ -47,6 +47,7 @@ pub(super) struct StrayLimiter {
 }
 
 impl StrayLimiter {
+    /// Makes a limiter that passes on this many lines a second.
     pub(super) fn new(mode: StrayMode, per_second: u32) -> Self {
         Self {
             mode,

@@ -38,6 +38,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// Makes the call of a request, whose events go to the outbox.
     pub(super) fn new(request: Request, outbox: Outbox, cancellation: CancellationToken) -> Self {
         Self {
             request,

@@ -64,6 +64,7 @@ struct RunningCall {
 }
 
 impl<T: IpcTransport> Conversation<T> {
+    /// Makes a conversation that has not said hello yet.
     pub(super) fn new(
         transport: T,
         tasks: HashMap<TaskName, Handler>,

@@ -19,19 +19,23 @@ pub(super) struct RequestQueue {
 }
 
 impl RequestQueue {
+    /// Whether no request waits.
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
+    /// Whether so much waits that no more should be read from the host.
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= MAX_BYTES
     }
 
+    /// Adds a request at the end.
     pub(super) fn push(&mut self, request: Request) {
         self.bytes += size_of(&request);
         self.requests.push_back(request);
     }
 
+    /// Takes the oldest request.
     pub(super) fn pop(&mut self) -> Option<Request> {
         let request = self.requests.pop_front()?;
         self.bytes -= size_of(&request);

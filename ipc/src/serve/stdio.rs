@@ -11,7 +11,9 @@ use rustix::stdio::{dup2_stdin, dup2_stdout};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe;
 
+/// The reading end of the conversation, whatever kind of file it is.
 pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
+/// The writing end of the conversation, whatever kind of file it is.
 pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The first descriptor behind stdin, stdout and stderr.

@@ -69,8 +69,11 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
 ///     .description("turns the text to upper case");
 /// ```
 pub struct Task {
+    /// The name by which requests ask for the task.
     pub(super) name: TaskName,
+    /// What the hello of the worker declares about the task.
     pub(super) declaration: TaskDeclaration,
+    /// The function that works on a request.
     pub(super) handler: Handler,
 }
 

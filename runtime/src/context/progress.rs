@@ -14,6 +14,7 @@ pub(crate) struct LastProgress {
 }
 
 impl LastProgress {
+    /// Makes the record of an attempt that starts now.
     pub(crate) fn new() -> Self {
         Self {
             started: working_now(),
@@ -21,12 +22,14 @@ impl LastProgress {
         }
     }
 
+    /// Records that the attempt reports progress now.
     pub(crate) fn note(&self) {
         let nanos = u64::try_from((working_now() - self.started).as_nanos()).unwrap_or(u64::MAX);
         // Relaxed: the clock looks at this one number alone, and again later.
         self.at.store(nanos, Ordering::Relaxed);
     }
 
+    /// The time of the last report, or of the start.
     pub(crate) fn at(&self) -> Instant {
         let nanos = self.at.load(Ordering::Relaxed);
         self.started

@@ -14,10 +14,12 @@ impl StopSignal {
         self.0.get().is_some()
     }
 
+    /// The token that is cancelled when the attempt is asked to stop.
     pub(crate) fn token(&self) -> &CancellationToken {
         self.0.get_or_init(CancellationToken::new)
     }
 
+    /// Asks the attempt to stop.
     pub(crate) fn ask(&self) {
         self.token().cancel();
     }

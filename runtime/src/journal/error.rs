@@ -86,6 +86,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Makes the error of an operation on a file or folder.
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,

@@ -49,6 +49,7 @@ pub struct RecordedOutcome {
     pub status: Status,
     /// What the job did when it was recorded.
     pub content: Content,
+    /// The position of the outcome in the index.
     pub(super) number: usize,
     /// The byte at which the record begins. Outcomes that were recorded later have greater offsets.
     pub(super) offset: u64,
@@ -65,6 +66,7 @@ impl History {
         Self::read(path, file)
     }
 
+    /// Reads the journal in an open file. The path is only for errors.
     pub(super) fn read(path: &Path, file: File) -> Result<Self, JournalError> {
         let failed = |error| JournalError::io("read", path, error);
         let mut input = file.try_clone().map_err(failed)?;

@@ -16,6 +16,7 @@ pub(super) struct IndexEntry {
 }
 
 impl IndexEntry {
+    /// Makes an entry of the parts of a record.
     pub(super) fn new(id: [u8; 16], content: Content, status: Status, offset: u64) -> Self {
         let status = Status::ALL.iter().position(|other| *other == status);
         Self {
@@ -32,14 +33,17 @@ impl IndexEntry {
         }
     }
 
+    /// What the job did when it was recorded.
     pub(super) fn content(&self) -> Content {
         self.content
     }
 
+    /// The byte at which the record begins.
     pub(super) fn offset(&self) -> u64 {
         self.place >> 3
     }
 
+    /// The status of the outcome.
     pub(super) fn status(&self) -> Status {
         let place = usize::try_from(self.place & 7).unwrap_or_default();
         Status::ALL.get(place).copied().unwrap_or(Status::Failed)
@@ -84,6 +88,7 @@ impl Index {
         }
     }
 
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -97,6 +102,7 @@ impl Index {
         Some((begin as usize + found, part.get(found)?))
     }
 
+    /// All entries, sorted by the digests of their ids.
     pub(super) fn entries(&self) -> &[IndexEntry] {
         &self.entries
     }

@@ -51,19 +51,23 @@ pub(super) struct Scanner<R> {
 
 /// A line of a journal: a record, a damaged line, or an unfinished last line.
 pub(super) enum Scanned<'a> {
+    /// A record, with its position in the file.
     Record {
         offset: u64,
         line: u64,
         record: Record<'a>,
     },
+    /// A line that is not a record, with the reason.
     Damaged {
         damage: DamagedLine,
         why: Unreadable,
     },
+    /// An unfinished last line.
     Torn(TornLine),
 }
 
 impl<R: BufRead> Scanner<R> {
+    /// Makes a scanner at the beginning of a journal.
     pub(super) fn new(input: R) -> Self {
         Self {
             input,
@@ -79,6 +83,7 @@ impl<R: BufRead> Scanner<R> {
         self.end
     }
 
+    /// Reads the next line, or returns `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Scanned<'_>>> {
         self.begin = self.end;
         self.line.clear();

@@ -20,6 +20,7 @@ pub(super) struct Syncer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The part that the writer and the thread share.
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
@@ -28,17 +29,21 @@ struct Shared {
     wake: Condvar,
 }
 
+/// What the thread has to do, and what became of it.
 #[derive(Debug, Default)]
 struct State {
     /// Whether something was written that is not synced.
     dirty: bool,
+    /// Whether a sync is going on.
     syncing: bool,
+    /// Whether the thread has to end after a last sync.
     closing: bool,
     /// The error of a failed sync. It stays for ever: after it nobody knows what is in the file, even if a later sync succeeds.
     failure: Option<JournalError>,
 }
 
 impl Syncer {
+    /// Starts the thread for a file. The path is only for errors.
     pub(super) fn spawn(path: &Path, file: File) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),

@@ -19,11 +19,14 @@ pub(super) struct Cgroup {
 /// The memory limit of a group, and the memory that the group uses, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MemoryLimit {
+    /// How many bytes the group may use.
     pub(super) limit: u64,
+    /// How many bytes the group uses, without page cache that can be freed.
     pub(super) used: u64,
 }
 
 impl MemoryLimit {
+    /// How many bytes are left.
     pub(super) fn free(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
@@ -32,7 +35,9 @@ impl MemoryLimit {
 /// The processor limit of a group, and the processor time that the group has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CpuLimit {
+    /// How many processors the group may use, which need not be a whole number.
     pub(super) processors: f64,
+    /// How many seconds of processor time the group has used.
     pub(super) used_seconds: f64,
 }
 
@@ -53,6 +58,7 @@ struct ControlGroup {
     usage_mount: PathBuf,
 }
 
+/// The version of a hierarchy of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,

@@ -13,6 +13,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// The first pause between two checks whether a killed group is empty, which the system reports to nobody. The pause doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
+/// The longest pause between two checks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The group of a process that this process started.

@@ -60,10 +60,14 @@ struct Groups {
     changed: Condvar,
 }
 
+/// Which groups there are, and whether they are stopped.
 #[derive(Debug)]
 struct State {
+    /// The groups that were started and not reaped.
     living: BTreeSet<i32>,
+    /// How many starts are going on, which a suspension waits for.
     starting: usize,
+    /// Whether all groups are stopped, so that nothing may be started.
     is_suspended: bool,
 }
 

@@ -53,6 +53,7 @@ const BLANK: [u8; LINE_BYTES] = *b"           \n";
 
 /// How long to wait before a keeper is replaced that has ended soon after its start; the wait doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest wait before a keeper is replaced.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A keeper that lived this long was killed by somebody. One that ends sooner may be unable to live on this system, so its
@@ -85,13 +86,16 @@ struct Shared {
     closing: Condvar,
 }
 
+/// The keeper's process, and the lines of its list.
 #[derive(Debug)]
 struct State {
+    /// The process that is the keeper now.
     keeper: KeeperProcess,
     /// How many lines the file has.
     lines: usize,
     /// Those of them that are reserved for nobody.
     free: Vec<usize>,
+    /// Whether the last handle was dropped, so that the keeper is not replaced.
     closing: bool,
 }
 

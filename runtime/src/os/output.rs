@@ -35,6 +35,7 @@ pub(super) struct Capture {
 }
 
 impl Capture {
+    /// Makes an empty output that keeps at most this many bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,

@@ -15,6 +15,7 @@ const SHORTAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The first pause between two tries. The pause doubles, and ends early when a process of ours ends.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counts the processes of one runner or manager. All starts that wait for a shortage share it.

@@ -32,12 +32,16 @@ pub(super) enum Stdin {
 /// Descriptors are close-on-exec everywhere in Rust, so it got its three and no others.
 #[derive(Debug)]
 pub(super) struct Started {
+    /// The process, whose id is also that of its group.
     pub(super) leader: Pid,
     /// Something to poll that becomes readable when it has ended and waits to be reaped.
     pub(super) ended: OwnedFd,
     /// Its group's place on the list of the keeper, if there is one.
     pub(super) listing: Option<Listing>,
+    /// The pipe to stdin, unless stdin is empty or the terminal.
     pub(super) stdin: Option<OwnedFd>,
+    /// The pipe from stdout.
     pub(super) stdout: OwnedFd,
+    /// The pipe from stderr.
     pub(super) stderr: OwnedFd,
 }

@@ -21,6 +21,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 
 use super::groups;
 
+/// The device that stands for the controlling terminal of a process.
 const PATH: &str = "/dev/tty";
 
 /// How often a process that does not have the terminal is checked for a stop by it. The kernel reports stops only to a

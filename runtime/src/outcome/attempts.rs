@@ -112,6 +112,7 @@ impl Attempts {
         told + self.left_out.map_or(Duration::ZERO, |rest| rest.duration)
     }
 
+    /// Makes attempts as they were read from a result line.
     pub(super) fn from_parts(told: Vec<AttemptDetail>, left_out: Option<LeftOut>) -> Self {
         Self { told, left_out }
     }

@@ -13,6 +13,7 @@ use crate::os::ProcessConfig;
 /// The words of a command, and the folders in which the files that they name are looked for.
 #[derive(Debug)]
 pub(crate) struct CommandLine {
+    /// The program and its arguments.
     pub(crate) words: Vec<OsString>,
     /// The folder it runs in, absolute.
     pub(crate) folder: PathBuf,
@@ -20,6 +21,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
+    /// Takes what the command line of a process depends on. It fails if the folder cannot be resolved.
     pub(crate) fn of(process: &ProcessConfig) -> Result<Self, CacheError> {
         let program = process.command.clone().into_os_string();
         Ok(Self {

@@ -26,6 +26,7 @@ pub(super) enum RestartDecision {
 }
 
 impl RestartLimiter {
+    /// Makes a limiter that has seen no failure.
     pub(super) fn new(policy: RestartPolicy) -> Self {
         Self {
             policy,

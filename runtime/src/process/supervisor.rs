@@ -88,23 +88,35 @@ impl AttachmentId {
 /// A command to the supervisor. None of the channel's users waits, so it has no bound of its own:
 /// what is in it is bounded by what they have in flight.
 pub(super) enum Command {
+    /// Adds a pool, and answers with its number.
     Add(Box<PoolConfig>, oneshot::Sender<Result<PoolId, Error>>),
+    /// Makes a run the user of a pool.
     Attach(PoolId, PoolUser),
+    /// Ends the use of a pool by a run.
     Detach(PoolId, AttachmentId),
+    /// Tells how much work a run has left for a pool.
     Demand(PoolId, AttachmentId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
+    /// Asks the worker of a caller's attempt to stop it.
     Stop(PoolId, AttemptKey, StopRequest),
+    /// Asks for the exclusive use of a worker.
     Acquire(PoolId, LeaseRequest),
+    /// Ends the exclusive use of a worker.
     Release(PoolId, WorkerNumber),
+    /// Changes the size of a pool, and answers when that is done.
     ScaleTo(PoolId, u32, oneshot::Sender<()>),
+    /// Asks for the figures of a pool.
     Metrics(PoolId, oneshot::Sender<PoolMetrics>),
+    /// Brings the memory of workers in bytes, by their process ids.
     MemoryMeasured(BTreeMap<u32, u64>),
+    /// Ends all workers, and answers when none is left.
     Close(oneshot::Sender<()>),
 }
 
 /// The request of a caller for a lease.
 pub(super) struct LeaseRequest {
+    /// Takes the lease, or the failure for which there is none.
     pub(super) answer: oneshot::Sender<Result<Lease, Box<Failure>>>,
     /// The supervisor that the lease tells of its drop. A request that waits must not keep the supervisor alive, so this is weak.
     pub(super) supervisor: mpsc::WeakUnboundedSender<Command>,

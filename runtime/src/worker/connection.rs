@@ -56,8 +56,11 @@ const PROOF_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A connection that has not started its worker yet.
 pub(crate) struct Connection {
+    /// The name of the worker.
     pub(crate) name: WorkerName,
+    /// The settings of the worker's pool.
     pub(crate) config: Arc<PoolConfig>,
+    /// The manager that starts the process.
     pub(crate) manager: Arc<dyn ProcessManager>,
     /// An earlier worker of the pool has shown that these workers say no hello, so this one is not waited for.
     pub(crate) expect_silence: bool,
@@ -65,7 +68,9 @@ pub(crate) struct Connection {
     pub(crate) max_jobs: Option<u64>,
     /// The number of the worker over all pools, which marks its events.
     pub(crate) number: u64,
+    /// The way to the supervisor.
     pub(crate) events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
+    /// The orders of the supervisor and the attempts of the pool's user.
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
 }
 

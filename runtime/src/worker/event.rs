@@ -61,6 +61,7 @@ pub(crate) struct WorkUpdate {
 /// How a worker ended.
 #[derive(Debug)]
 pub(crate) struct WorkerEnd {
+    /// The cause for which the worker ended.
     pub(crate) cause: EndCause,
     /// How many attempts failed with the worker. With none the pool is to blame, not a job.
     pub(crate) charged: u32,

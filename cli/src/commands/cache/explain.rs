@@ -45,6 +45,7 @@ pub(super) enum Reusability {
     Uncached(String),
 }
 
+/// Explains whether the result of a job would be used again.
 pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
     let (folders, settings) = Folders::load(&arguments.state)?;
     let worker = arguments
@@ -132,6 +133,7 @@ fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig
     Some(&workers.iter().find(serves)?.pool.process)
 }
 
+/// Finds out whether the result of a job would be used again, and why not.
 pub(super) async fn reusability(
     job: &Job,
     process: Option<&ProcessConfig>,

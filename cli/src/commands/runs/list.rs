@@ -25,6 +25,7 @@ const LONGEST: usize = 60;
 /// The length to which command lines are cut on the narrowest terminal.
 const SHORTEST: usize = 8;
 
+/// Lists recorded runs, the latest first.
 pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
     let (folders, settings) = Folders::load(&arguments.state)?;
     let store = RunStore::at(&folders.state);

@@ -15,6 +15,7 @@ use crate::folders::Folders;
 use crate::output::Destination;
 use crate::value::show_duration;
 
+/// Removes recorded runs.
 pub(super) fn run(arguments: &RemoveArguments) -> Result<(), CliError> {
     let (folders, _) = Folders::load(&arguments.state)?;
     let store = RunStore::at(&folders.state);

@@ -23,6 +23,7 @@ use crate::readable::{ago, timestamp};
 use crate::report::{self, HumanSummary, ResultFormat, describe};
 use crate::style::Style;
 
+/// Writes the outcomes and the summary of a recorded run.
 pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     let (folders, settings, trust) = Folders::load_with_trust(&arguments.state)?;
     let store = RunStore::at(&folders.state);

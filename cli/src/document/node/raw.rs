@@ -79,6 +79,7 @@ fn checked<T>(read: Result<T, Error>) -> T {
     read.expect("a raw value is JSON")
 }
 
+/// The place of a key that begins at `start`.
 pub(in crate::document) fn key_span(key: &RawValue, start: usize) -> Span {
     Span::new(start, start + key.get().len())
 }
@@ -101,7 +102,9 @@ pub(in crate::document) fn name<'a>(
 pub(in crate::document) struct Entries<'a, 'p> {
     /// The text that is read, and its offset in the document.
     pub(in crate::document) text: &'a str,
+    /// The offset of the text in the document.
     pub(in crate::document) start: usize,
+    /// Takes what is wrong with keys.
     pub(in crate::document) problems: &'p mut Problems,
 }
 

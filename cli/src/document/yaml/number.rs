@@ -4,6 +4,7 @@
 pub(super) enum Number {
     /// A number, as JSON writes it.
     Is(String),
+    /// The word is no number.
     Not,
     /// A number that some readers take for something else, or that JSON cannot represent. The text says why.
     Odd(&'static str),

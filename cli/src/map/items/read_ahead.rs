@@ -7,6 +7,7 @@ use super::ItemEnd;
 
 /// The size of a chunk, and how many chunks may wait: 4 MiB, some hundred thousand items.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How many chunks may wait for the reader, which bounds the memory.
 const CHUNKS: usize = 64;
 
 /// A source that a thread reads ahead of its reader.

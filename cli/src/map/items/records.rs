@@ -17,11 +17,14 @@ pub(crate) struct Records {
     current: Option<Reader>,
     waiting: VecDeque<ItemFile>,
     header: bool,
+    /// The names of the columns, if the first record is a header.
     pub(super) names: Vec<Vec<u8>>,
+    /// The number of columns of each record.
     pub(super) columns: usize,
     record: csv::ByteRecord,
 }
 
+/// Reads the records of one file.
 struct Reader {
     name: String,
     csv: csv::Reader<Bounded>,
@@ -101,6 +104,7 @@ impl Records {
             });
     }
 
+    /// Reads the next item.
     pub(super) fn next(&mut self) -> Option<Result<Item, ItemError>> {
         loop {
             let Reader { name, csv } = self.current.as_mut()?;

@@ -29,18 +29,25 @@ const TERMINAL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One run of a program, as its thread gets it: what to start, where the output goes, and who waits for the end.
 pub(super) struct ProgramRun {
+    /// The program to start, with all that was allocated for it.
     pub(super) process: PreparedProcess,
     /// The program is to have the terminal.
     pub(super) terminal: bool,
+    /// The keeper that lists the program's group.
     pub(super) keeper: Option<Keeper>,
+    /// The count of running processes, which a start that fails for a shortage waits for.
     pub(super) starts: Arc<RunningProcesses>,
+    /// The program as its waiter signals it.
     pub(super) program: Arc<Program>,
+    /// The receiver of the output.
     pub(super) sink: Arc<dyn OutputSink>,
+    /// Takes the end of the program, or the error of its start.
     pub(super) reply: oneshot::Sender<io::Result<Reaped>>,
 }
 
 /// The result of a program that was reaped.
 pub(super) struct Reaped {
+    /// The exit code or the signal.
     pub(super) exit: Exit,
     /// The program's group, if a member of it lives on.
     pub(super) left: Option<ProcessGroup>,
@@ -56,6 +63,7 @@ pub(super) struct Reaped {
 #[derive(Debug, Default)]
 pub(super) struct Program(Mutex<State>);
 
+/// The group of a program, and what was asked of it before it had one.
 #[derive(Debug, Default)]
 struct State {
     /// The group while the program runs.

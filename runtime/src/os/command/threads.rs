@@ -29,11 +29,14 @@ struct Shared {
     news: Condvar,
 }
 
+/// The programs that wait for a thread.
 #[derive(Default)]
 struct Queue {
     /// Never more than there are idle threads.
     runs: VecDeque<ProgramRun>,
+    /// How many threads wait for a program.
     idle: usize,
+    /// Whether the threads have to end.
     closed: bool,
 }
 

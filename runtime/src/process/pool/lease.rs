@@ -26,6 +26,7 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Makes the lease of a worker, whose drop tells the supervisor.
     pub(in crate::process) fn new(
         pool: PoolId,
         number: WorkerNumber,

@@ -77,6 +77,7 @@ impl OfferedWorker {
 }
 
 impl Seats {
+    /// Makes the seats of a pool without workers.
     pub(crate) fn new(config: Arc<PoolConfig>) -> Self {
         Self {
             balancer: config.balance.balancer(),
@@ -265,18 +266,22 @@ impl Seats {
         worker.fold(0, |sum, (_, one)| sum.saturating_add(self.most_ahead(one)))
     }
 
+    /// The way to the connection of a seat's worker.
     pub(crate) fn link(&self, seat: SeatId) -> &WorkerLink {
         &self.get(seat).offer.link
     }
 
+    /// The name of a seat's worker.
     pub(crate) fn name(&self, seat: SeatId) -> &WorkerName {
         &self.get(seat).offer.name
     }
 
+    /// The number of a seat's worker.
     pub(crate) fn number(&self, seat: SeatId) -> WorkerNumber {
         self.get(seat).offer.number
     }
 
+    /// Whether a seat's worker has shown that it reads its requests.
     pub(crate) fn is_proven(&self, seat: SeatId) -> bool {
         self.get(seat).offer.is_proven
     }
@@ -374,6 +379,7 @@ impl Seats {
         Some(seat)
     }
 
+    /// Whether a caller has the exclusive use of a worker.
     pub(crate) fn is_leased(&self, number: WorkerNumber) -> bool {
         self.find(number)
             .is_some_and(|seat| self.get(seat).is_leased)

@@ -49,6 +49,7 @@ pub(super) struct Actor {
 }
 
 impl Actor {
+    /// Makes an actor without pools.
     pub(super) fn new(
         manager: Arc<dyn ProcessManager>,
         most: Option<u32>,

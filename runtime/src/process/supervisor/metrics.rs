@@ -34,13 +34,18 @@ pub struct PoolMetrics {
 /// The counters of a pool that cover its whole life.
 #[derive(Debug, Default)]
 pub(super) struct PoolCounts {
+    /// How many workers were started.
     pub(super) spawned: u64,
+    /// How many attempts the workers have ended.
     pub(super) jobs: u64,
+    /// How many workers failed, by cause.
     pub(super) failures: BTreeMap<&'static str, u64>,
+    /// How many workers ended although nothing was wrong with them, by cause.
     pub(super) retired: BTreeMap<&'static str, u64>,
 }
 
 impl PoolCounts {
+    /// Counts a worker that has ended.
     pub(super) fn ended(&mut self, cause: &'static str, unexpected: bool) {
         let counts = if unexpected {
             &mut self.failures

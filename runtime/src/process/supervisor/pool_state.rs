@@ -40,8 +40,11 @@ struct Introduced {
 
 /// The state of one pool, which decides what happens to its workers.
 pub(super) struct PoolState {
+    /// The number of the pool.
     pub(super) id: PoolId,
+    /// The settings of the pool.
     pub(super) config: Arc<PoolConfig>,
+    /// The workers that have not ended.
     pub(super) workers: Vec<SupervisedWorker>,
     /// The bounds of the size that hold now. `scale_to` moves both.
     min: u32,
@@ -72,11 +75,13 @@ pub(super) struct PoolState {
     pub(super) is_silent: bool,
     /// What the workers have declared, once one has said hello or has shown that it says none.
     introduced: Option<Introduced>,
+    /// The counters for the metrics.
     pub(super) counts: PoolCounts,
     next_number: u64,
 }
 
 impl PoolState {
+    /// Makes a pool without workers.
     pub(super) fn new(id: PoolId, config: PoolConfig) -> Self {
         let config = Arc::new(config);
         Self {

@@ -15,21 +15,33 @@ use crate::worker::state::{Transition, WorkerState};
     reason = "independent facts, any of which may hold"
 )]
 pub(super) struct SupervisedWorker {
+    /// The number of the worker over all pools.
     pub(super) number: WorkerNumber,
+    /// The name of the worker.
     pub(super) name: WorkerName,
+    /// The way to the worker's connection.
     pub(super) link: WorkerLink,
+    /// The state of the worker.
     pub(super) state: WorkerState,
+    /// How many attempts the worker works on at once.
     pub(super) concurrency: u32,
+    /// Whether the worker can return attempts that were sent ahead.
     gives_back: bool,
+    /// Whether the worker has shown that it reads its requests.
     is_proven: bool,
+    /// When the worker was started.
     pub(super) started_at: Instant,
+    /// The process id, once the process is started.
     pub(super) system_id: Option<u32>,
+    /// How many attempts the worker has ended.
     pub(super) jobs_done: u64,
+    /// How long the worker has been busy in all.
     pub(super) busy: Duration,
     /// The number of jobs after which the worker is replaced.
     pub(super) max_jobs: Option<u64>,
     /// The worker uses more memory than the soft limit of its pool.
     pub(super) is_over_memory: bool,
+    /// How many bytes of memory the worker and its children use, by the last measurement.
     pub(super) rss: u64,
     /// The connection takes no more attempts: the process has ended, or is about to.
     pub(super) is_withdrawn: bool,
@@ -44,6 +56,7 @@ pub(super) struct SupervisedWorker {
 }
 
 impl SupervisedWorker {
+    /// Makes a worker that is being started.
     pub(super) fn new(
         number: WorkerNumber,
         name: WorkerName,
@@ -127,6 +140,7 @@ impl SupervisedWorker {
         }
     }
 
+    /// Whether the worker has not become ready yet.
     pub(super) fn is_starting(&self) -> bool {
         matches!(self.state, WorkerState::Starting { .. })
     }
@@ -139,6 +153,7 @@ impl SupervisedWorker {
         }
     }
 
+    /// Sends an order to the worker's connection. It has no effect if the connection has ended.
     pub(super) fn order(&self, order: Order) {
         self.link.order(order);
     }

@@ -42,6 +42,7 @@ pub(super) struct Quiet<H> {
 }
 
 impl<H> Alignment<H> {
+    /// Makes the state of a filter that has read nothing.
     pub(super) fn new() -> Self {
         Self {
             held: None,

@@ -102,6 +102,7 @@ impl Filter {
         self.silence.asked(now);
     }
 
+    /// The time at which the filter has to be looked at again, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.alignment.deadline(), self.silence.deadline()]
             .into_iter()

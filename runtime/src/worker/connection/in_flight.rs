@@ -23,6 +23,7 @@ pub(super) struct InFlight {
 pub(super) struct Entry {
     /// The id of its request.
     pub(super) id: u64,
+    /// The attempt.
     pub(super) assignment: Assignment,
     /// The clock of the attempt once it has begun.
     pub(super) begun: Option<StopClock>,
@@ -31,6 +32,7 @@ pub(super) struct Entry {
 }
 
 impl InFlight {
+    /// Makes the list of a worker without attempts, which works on one at a time.
     pub(super) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
@@ -46,10 +48,12 @@ impl InFlight {
         self.concurrency = usize::try_from(concurrency.get()).expect("a u32 fits into a usize");
     }
 
+    /// Whether the worker works on one attempt at a time.
     pub(super) fn is_serial(&self) -> bool {
         self.concurrency == 1
     }
 
+    /// Whether no attempt is unanswered.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -94,11 +98,13 @@ impl InFlight {
             .ok()
     }
 
+    /// Finds an attempt by the id of its request.
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
         let place = self.place(id)?;
         self.entries.get_mut(place)
     }
 
+    /// Finds an attempt by its key.
     pub(super) fn find(&mut self, key: AttemptKey) -> Option<&mut Entry> {
         self.entries
             .iter_mut()

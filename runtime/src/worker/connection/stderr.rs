@@ -14,6 +14,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// How much of one line is logged.
 const LINE_BYTES: usize = 4 * 1024;
 
+/// The reading end of a worker's stderr.
 type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 
 /// The stderr of one worker.
@@ -26,6 +27,7 @@ pub(super) struct Stderr {
 }
 
 impl Stderr {
+    /// Makes a reader that keeps the last bytes of a pipe.
     pub(super) fn new(pipe: Pipe, kept_bytes: usize) -> Self {
         Self {
             pipe: Some(pipe),
@@ -35,6 +37,7 @@ impl Stderr {
         }
     }
 
+    /// Whether the pipe may still bring something.
     pub(super) fn is_open(&self) -> bool {
         self.pipe.is_some()
     }

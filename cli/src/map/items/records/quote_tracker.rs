@@ -8,6 +8,7 @@ pub(super) struct QuoteTracker {
     opened: u64,
 }
 
+/// The position within a field, as far as quotes matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QuoteState {
     /// At the start of a field, where a quote opens it.

@@ -82,6 +82,7 @@ impl PoolState {
         matches!(self.user, PoolUser::Run { run, .. } if run == other)
     }
 
+    /// Whether a run gives the attempts to this pool.
     pub(super) fn is_used_by_run(&self) -> bool {
         matches!(self.user, PoolUser::Run { .. })
     }
