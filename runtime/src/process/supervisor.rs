@@ -40,7 +40,7 @@ pub(super) use pool_state::PoolUser;
 use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
 use crate::blocking::run_blocking;
-use crate::dispatch::{Assignment, AttemptKey, Demand, StopRequest, WorkerNumber};
+use crate::dispatch::{Assignment, AttemptKey, Demand, WorkerNumber};
 use crate::os::ProcessManager;
 use crate::outcome::Failure;
 use crate::worker::config::PoolConfig;
@@ -98,8 +98,8 @@ pub(super) enum Command {
     Demand(PoolId, AttachmentId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
-    /// Asks the worker of a caller's attempt to stop it.
-    Stop(PoolId, AttemptKey, StopRequest),
+    /// Asks the worker of a caller's attempt to stop it, because the caller has gone away.
+    Stop(PoolId, AttemptKey),
     /// Asks for the exclusive use of a worker.
     Acquire(PoolId, LeaseRequest),
     /// Ends the exclusive use of a worker.

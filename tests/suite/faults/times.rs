@@ -147,7 +147,9 @@ fn a_worker_that_ignores_the_cancel_of_a_dropped_call_is_killed_after_the_grace(
         let found = tokio::time::timeout(SHORT, running).await;
         assert!(found.is_err(), "it does not answer");
         // The only worker of the pool is stopped, so the next job is done only if that worker was killed and replaced.
+        let asked = Instant::now();
         let reply = setting.serve().await;
+        assert!(asked.elapsed() < SHORT * 20, "{:?}", asked.elapsed());
         assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/2");
         setting.end().await;
     });

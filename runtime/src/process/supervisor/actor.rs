@@ -120,7 +120,7 @@ impl Actor {
             Command::Detach(pool, run) => self.pool(pool).detach(run),
             Command::Demand(pool, run, demand) => self.pool(pool).demanded(run, demand),
             Command::Perform(pool, to, assignment) => self.pool(pool).call(to, assignment, now),
-            Command::Stop(pool, key, stop) => self.pool(pool).stop_call(key, stop),
+            Command::Stop(pool, key) => self.pool(pool).stop_call(key),
             Command::Acquire(pool, acquirer) => self.pool(pool).acquire(acquirer, now),
             Command::Release(pool, number) => self.pool(pool).release(number, now),
             Command::ScaleTo(pool, size, answer) => {

@@ -7,12 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, PoolId};
-use crate::dispatch::{Assignment, AttemptKey, Reply, ReplyTo, StopRequest, WorkerNumber};
+use crate::dispatch::{Assignment, AttemptKey, Reply, ReplyTo, WorkerNumber};
 use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
-
-/// How long the job of a caller that has gone away has to stop before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A call that waits for its reply. Dropping it cancels the job.
 pub(in crate::process) struct Call<'a> {
@@ -68,13 +65,10 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            let stop = StopRequest::Ask { grace: GRACE };
             // An error means that the supervisor has ended, and with it every worker.
-            let _ = self.supervisor.send(Command::Stop(
-                self.pool,
-                AttemptKey::Call(self.number),
-                stop,
-            ));
+            let _ = self
+                .supervisor
+                .send(Command::Stop(self.pool, AttemptKey::Call(self.number)));
         }
     }
 }

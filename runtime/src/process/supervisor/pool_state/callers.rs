@@ -192,15 +192,16 @@ impl PoolState {
         }
     }
 
-    /// Stops the call of a caller that has gone away.
-    pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey, stop: StopRequest) {
+    /// Stops the call of a caller that has gone away. A worker that does not stop it within the grace of the pool is killed.
+    pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey) {
         let place = self.pending.iter().position(|one| one.key() == key);
         if let Some(assignment) = place.and_then(|place| self.pending.remove(place)) {
             let failure = Failure::new(Class::Cancelled, "cancelled before it began");
             return assignment.answer(Err(Box::new(failure)), None, Duration::ZERO, None);
         }
+        let grace = self.config.grace;
         for worker in &self.workers {
-            worker.order(Order::Stop(key, stop));
+            worker.order(Order::Stop(key, StopRequest::Ask { grace }));
         }
     }
 }
