@@ -14,8 +14,8 @@ const MOST_ON_MACOS: u64 = 10_240;
 /// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
 /// the limit that holds now. It is never lowered.
 ///
-/// Processes that are started get the soft limit back that this process was started with: programs that use `select` break with descriptors above 1024, and some close every descriptor up to
-/// the limit before they do anything.
+/// Processes that are started get the soft limit back that this process was started with: programs that use `select` break
+/// with descriptors above 1024, and some close every descriptor up to the limit before they do anything.
 ///
 /// ```
 /// use ratchet_runtime::process::raise_descriptor_limit;

@@ -8,8 +8,9 @@
 //!    to have it.
 //! 2. All signals get their default action back. Only a SIGHUP that is ignored stays so: whoever said `nohup` meant
 //!    the jobs as well.
-//! 3. It gets the limit of descriptors that this process was started with, before it raised its own.
-//! 4. It gets its three descriptors and its folder.
+//! 3. It gets its three descriptors, and then the limit of descriptors that this process was started with, before it
+//!    raised its own.
+//! 4. It changes to its folder.
 //! 5. It writes its own line of the keeper's list, so that no process ever runs that is not on it.
 //! 6. It executes the program.
 //!
@@ -245,10 +246,12 @@ impl Plan<'_> {
                 check(libc::tcsetpgrp(terminal, libc::getpid()))?;
             }
             default_signals();
+            self.place_descriptors()?;
             if let Some(limit) = &self.descriptors {
+                // Not before: the child still has all descriptors of this process, so below the lower limit none may be
+                // free for a copy.
                 check(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
             }
-            self.place_descriptors()?;
             if let Some(folder) = self.folder {
                 check(libc::chdir(folder.as_ptr()))?;
             }
