@@ -14,7 +14,7 @@ use crate::output::{Output, OutputError};
 use crate::readable::timestamp;
 use crate::spool::Spool;
 
-/// Writes results as a JUnit XML report, which build servers read.
+/// Writes results as a `JUnit` XML report, which build servers read.
 pub(super) struct JunitReport<'a> {
     out: Output<'a>,
     started: SystemTime,

@@ -411,10 +411,10 @@ impl Seats {
         }
     }
 
-    /// Gives back the seat or the place of a call that has come back. `begun` says whether it had begun.
-    pub(crate) fn call_returned(&mut self, number: WorkerNumber, begun: bool, now: Instant) {
+    /// Gives back the seat of a call that has come back, or its place in the pipe if it held no seat.
+    pub(crate) fn call_returned(&mut self, number: WorkerNumber, held_seat: bool, now: Instant) {
         match self.find(number) {
-            Some(seat) if begun => self.ended(seat, false, now),
+            Some(seat) if held_seat => self.ended(seat, false, now),
             Some(seat) => self.unstaged(seat, now),
             None => {}
         }

@@ -112,7 +112,9 @@ impl PoolState {
         now: Instant,
     ) {
         let was_leased = self.seats.is_leased(number);
-        self.seats.call_returned(number, begun, now);
+        // A call that was not sent ahead was counted as running when it was handed out, even if it never reached the worker.
+        let held_seat = begun || !assignment.ahead;
+        self.seats.call_returned(number, held_seat, now);
         self.vacate_if_empty(number, now);
         if !assignment.is_wanted() {
             // The caller has gone away while it was on its way back.
@@ -203,5 +205,68 @@ impl PoolState {
         for worker in &self.workers {
             worker.order(Order::Stop(key, StopRequest::Ask { grace }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ratchet_ipc::{Payload, Profile};
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::dispatch::{ReplyTo, WorkerLink};
+    use crate::ids::WorkerName;
+    use crate::job::Job;
+    use crate::os::ProcessConfig;
+    use crate::process::supervisor::PoolId;
+    use crate::process::supervisor::worker::SupervisedWorker;
+    use crate::worker::config::PoolConfig;
+
+    fn add_worker(
+        pool: &mut PoolState,
+        number: u64,
+        now: Instant,
+    ) -> mpsc::UnboundedReceiver<Order> {
+        let (link, orders) = WorkerLink::channel();
+        let name = WorkerName::new("echo", number);
+        let number = WorkerNumber(number);
+        let worker = SupervisedWorker::new(number, name, link, now);
+        pool.workers.push(worker);
+        pool.ready(number, &Profile::minimal(), true, now);
+        orders
+    }
+
+    fn taken(orders: &mut mpsc::UnboundedReceiver<Order>) -> Assignment {
+        match orders.try_recv() {
+            Ok(Order::Perform(assignment)) => assignment,
+            other => panic!("no attempt, but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_that_crosses_the_end_of_an_idle_worker_is_given_to_another_worker() {
+        let now = tokio::time::Instant::now().into_std();
+        let config = PoolConfig::new("echo", ProcessConfig::new("echo-worker"));
+        let mut pool = PoolState::new(PoolId(0), config);
+        let mut orders = add_worker(&mut pool, 1, now);
+        let (reply, _answer) = oneshot::channel();
+        let assignment = Assignment {
+            job: Arc::new(Job::task("a", "echo", Payload::null())),
+            attempt: 1,
+            ahead: false,
+            reply: ReplyTo::Caller { call: 1, reply },
+        };
+        pool.call(None, assignment, now);
+        let crossed = taken(&mut orders);
+        pool.withdraw(WorkerNumber(1));
+        pool.call_returned(WorkerNumber(1), crossed, false, now);
+        assert!(
+            !pool.seats.has_attempts(WorkerNumber(1)),
+            "the seat is given back"
+        );
+        let mut orders = add_worker(&mut pool, 2, now);
+        assert_eq!(taken(&mut orders).key(), AttemptKey::Call(1));
     }
 }
