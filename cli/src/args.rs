@@ -10,6 +10,7 @@ pub(crate) mod completions;
 pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod display;
+pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
 pub(crate) mod other_programs;
@@ -59,6 +60,7 @@ pub(crate) enum Verb {
     Cache(cache::CacheArguments),
     Worker(worker::WorkerArguments),
     Check(check::CheckArguments),
+    Inventory(inventory::InventoryArguments),
     Config(config::ConfigArguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
     Schema(schema::SchemaArguments),
@@ -77,6 +79,7 @@ impl Verb {
             Self::Runs(_)
             | Self::Cache(_)
             | Self::Worker(_)
+            | Self::Inventory(_)
             | Self::Config(_)
             | Self::Schema(_)
             | Self::Completions(_)

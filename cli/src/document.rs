@@ -20,7 +20,7 @@ mod toml;
 mod words;
 mod yaml;
 
-pub(crate) use format::{DocumentFormat, json_node, yaml_node};
+pub(crate) use format::{DocumentFormat, ansible_node, json_node, yaml_node};
 pub(crate) use from_node::{
     AnyValue, Either, Field, FromNode, Named, ScalarText, Spanned, document_schema,
 };

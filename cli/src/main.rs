@@ -38,6 +38,7 @@ mod error;
 mod escape;
 mod exit;
 mod folders;
+mod inventory;
 mod invocation;
 mod job_file;
 mod map;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Resume(resume) => commands::resume::run(*resume, &mut color),
         Verb::Check(check) => commands::check::run(&check).map(success),
         Verb::Config(config) => commands::config::run(&config).map(success),
+        Verb::Inventory(inventory) => commands::inventory::run(&inventory).map(success),
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),

@@ -8,6 +8,7 @@ mod filters;
 mod hostile;
 mod idle;
 mod inputs;
+mod inventory;
 mod items;
 mod job_control;
 mod junit;

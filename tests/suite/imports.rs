@@ -82,7 +82,7 @@ const CRATES: [(&str, Layers); 5] = [
             &["error"],
             &["output", "environment"],
             &["report", "trust", "document"],
-            &["job_file"],
+            &["job_file", "inventory"],
             &["settings", "map"],
             &["schema", "args"],
             &["folders", "progress"],

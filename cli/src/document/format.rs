@@ -59,5 +59,10 @@ pub(crate) fn json_node<'a>(text: &'a str, problems: &mut Problems) -> Option<No
 
 /// Reads a short YAML document, such as a value that was typed. Returns nothing if the text is blank or refused.
 pub(crate) fn yaml_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
-    yaml::node(source, problems)
+    yaml::node(source, yaml::Dialect::Core, problems)
+}
+
+/// Reads a YAML document as Ansible does. Returns nothing if the text is blank or refused.
+pub(crate) fn ansible_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+    yaml::node(source, yaml::Dialect::Ansible, problems)
 }

@@ -5,6 +5,7 @@
 //! differ in what they mean. Aliases are expanded within bounds.
 
 mod number;
+mod version_1_1;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,15 +26,28 @@ const MOST_EXPANDED_BYTES: usize = 16 << 20;
 /// The result of a step of reading. The error ends the document.
 type Reading<T> = Result<T, Box<Diagnostic>>;
 
+/// Which words without quotes are text, and what else a document may contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The core schema of YAML 1.2.
+    Core,
+    /// What Ansible reads: the words of YAML 1.1, merge keys, and the tags `!unsafe` and `!vault`.
+    Ansible,
+}
+
 /// Reads a document as a tree. Returns nothing if there is none, or if it is refused.
-pub(super) fn node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+pub(super) fn node<'a>(
+    source: &'a Source,
+    dialect: Dialect,
+    problems: &mut Problems,
+) -> Option<Node<'a>> {
     let mut whole = None;
     let mut take = |part: Part<'a>, _: &mut Problems| {
         if let Part::Whole(node) = part {
             whole = Some(node);
         }
     };
-    let extent = Reader::new(source, None, &mut take).read(problems);
+    let extent = Reader::new(source, dialect, None, &mut take).read(problems);
     whole.filter(|_| extent == Extent::Whole)
 }
 
@@ -44,12 +58,13 @@ pub(super) fn parts(
     sink: Sink<'_>,
     problems: &mut Problems,
 ) -> Extent {
-    Reader::new(source, Some(streamed), sink).read(problems)
+    Reader::new(source, Dialect::Core, Some(streamed), sink).read(problems)
 }
 
 /// Builds values from the events of the parser.
 struct Reader<'a, 's> {
     source: &'a Source,
+    dialect: Dialect,
     /// The key of the list that is delivered member by member. Without one, the whole document is one tree.
     streamed: Option<&'s str>,
     sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
@@ -93,11 +108,13 @@ struct Open<'a> {
 impl<'a, 's> Reader<'a, 's> {
     fn new(
         source: &'a Source,
+        dialect: Dialect,
         streamed: Option<&'s str>,
         sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
     ) -> Self {
         Self {
             source,
+            dialect,
             streamed,
             sink,
             open: Vec::new(),
@@ -217,7 +234,7 @@ impl<'a, 's> Reader<'a, 's> {
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(open) = self.open.pop() else {
+                let Some(mut open) = self.open.pop() else {
                     return Ok(());
                 };
                 let end = match &open.value {
@@ -231,8 +248,11 @@ impl<'a, 's> Reader<'a, 's> {
                     }
                     _ => Some(span.end()),
                 };
-                if let Value::Map(entries) = &open.value {
+                if let Value::Map(entries) = &mut open.value {
                     refuse_duplicates(entries, problems);
+                    if self.dialect == Dialect::Ansible {
+                        version_1_1::merge(entries)?;
+                    }
                 }
                 if self.open.is_empty()
                     && self.streamed.is_some()
@@ -252,37 +272,41 @@ impl<'a, 's> Reader<'a, 's> {
                     None if plain => self.plain(text, span)?,
                     None => Value::Text(text),
                     Some((true, kind)) if kind == "str" => Value::Text(text),
-                    Some(_) => {
-                        refuse_tag(true, span)?;
-                        Value::Null
+                    Some((false, kind)) if self.dialect == Dialect::Ansible => {
+                        match version_1_1::tagged(&kind, text, span) {
+                            Some(value) => value,
+                            None => return refuse_tag(true, span),
+                        }
                     }
+                    Some(_) => return refuse_tag(true, span),
                 };
                 self.put(Node::new(value, span), anchor, problems)
             }
-            Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor) else {
-                    return Err(
-                        Diagnostic::error(span, "an alias of what is not complete yet").into(),
-                    );
-                };
-                self.expanded += node.weight();
-                if self.expanded > MOST_EXPANDED {
-                    let message = format!("the aliases stand for more than {MOST_EXPANDED} values");
-                    return Err(Diagnostic::error(span, message).into());
-                }
-                self.expanded_bytes += node.text_bytes();
-                if self.expanded_bytes > MOST_EXPANDED_BYTES {
-                    let most = crate::value::show_size(MOST_EXPANDED_BYTES as u64);
-                    let message = format!("the aliases stand for more than {most} of text");
-                    return Err(Diagnostic::error(span, message).into());
-                }
-                let node = node.clone();
-                if self.open.len() + node.depth() > DEEPEST {
-                    return Err(too_deep(span).into());
-                }
-                self.put(node, 0, problems)
-            }
+            Event::Alias(anchor) => self.alias(anchor, span, problems),
         }
+    }
+
+    /// Puts a copy of what an anchor stands before.
+    fn alias(&mut self, anchor: usize, span: Span, problems: &mut Problems) -> Reading<()> {
+        let Some(node) = self.anchors.get(&anchor) else {
+            return Err(Diagnostic::error(span, "an alias of what is not complete yet").into());
+        };
+        self.expanded += node.weight();
+        if self.expanded > MOST_EXPANDED {
+            let message = format!("the aliases stand for more than {MOST_EXPANDED} values");
+            return Err(Diagnostic::error(span, message).into());
+        }
+        self.expanded_bytes += node.text_bytes();
+        if self.expanded_bytes > MOST_EXPANDED_BYTES {
+            let most = crate::value::show_size(MOST_EXPANDED_BYTES as u64);
+            let message = format!("the aliases stand for more than {most} of text");
+            return Err(Diagnostic::error(span, message).into());
+        }
+        let node = node.clone();
+        if self.open.len() + node.depth() > DEEPEST {
+            return Err(too_deep(span).into());
+        }
+        self.put(node, 0, problems)
     }
 
     fn begin(&mut self, value: Value<'a>, anchor: usize, start: Span) -> Reading<()> {
@@ -338,7 +362,7 @@ impl<'a, 's> Reader<'a, 's> {
                     (self.sink)(Part::Entry(Entry { name, place, node }), problems);
                 }
                 Some((name, place)) => entries.push(Entry { name, place, node }),
-                None => open.key = Some((key(node, self.source)?, node_span)),
+                None => open.key = Some((key(node, self.source, self.dialect)?, node_span)),
             },
             _ => {}
         }
@@ -354,8 +378,11 @@ impl<'a, 's> Reader<'a, 's> {
         !self.is_in_list && key.is_some() && key == self.streamed
     }
 
-    /// The value of a word without quotes, by the core schema of YAML 1.2.
+    /// The value of a word without quotes, by the dialect of the document.
     fn plain(&self, text: Cow<'a, str>, span: Span) -> Reading<Value<'a>> {
+        if self.dialect == Dialect::Ansible {
+            return version_1_1::plain(text, span);
+        }
         Ok(match text.as_ref() {
             "" | "~" | "null" | "Null" | "NULL" => Value::Null,
             "true" | "True" | "TRUE" => Value::Bool(true),
@@ -383,9 +410,9 @@ impl<'a, 's> Reader<'a, 's> {
 }
 
 /// A key as text. A key that is no text is taken as it is written.
-fn key<'a>(node: Node<'a>, source: &'a Source) -> Reading<Cow<'a, str>> {
+fn key<'a>(node: Node<'a>, source: &'a Source, dialect: Dialect) -> Reading<Cow<'a, str>> {
     match node.value {
-        Value::Text(text) if text == "<<" => {
+        Value::Text(text) if text == "<<" && dialect == Dialect::Core => {
             Err(Diagnostic::error(node.span, "YAML 1.2 has no merge keys")
                 .help("what many jobs share belongs into `defaults` or into their worker")
                 .into())

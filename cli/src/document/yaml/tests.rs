@@ -6,7 +6,7 @@ use super::*;
 fn look<T>(text: &str, look: impl FnOnce(Node<'_>) -> T) -> Result<Option<T>, Diagnostic> {
     let source = Source::new("f", text.to_owned());
     let mut problems = Vec::new();
-    let found = node(&source, &mut problems).map(look);
+    let found = node(&source, Dialect::Core, &mut problems).map(look);
     match problems.into_iter().next() {
         Some(problem) => Err(problem),
         None => Ok(found),

@@ -1,0 +1,377 @@
+//! Inventories: hosts, the groups that they are in, and the variables of both, in the formats that Ansible reads.
+//!
+//! An [`Inventory`] is put together from any number of sources: files in INI or YAML, folders of such files, programs
+//! that print JSON, and lists such as `web1,web2`. A [`Pattern`](pattern::Pattern) selects hosts from it.
+
+mod ini;
+mod literal;
+mod load;
+mod loading;
+pub(crate) mod pattern;
+mod program;
+mod range;
+mod tree;
+mod variables;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Diagnostic, Problems};
+use crate::document::Node;
+
+pub(crate) use load::load;
+
+/// The variables of a host or a group.
+pub(crate) type Variables = Map<String, Json>;
+
+/// The group that contains every host.
+pub(crate) const ALL: &str = "all";
+
+/// The group of hosts that are in no other group.
+pub(crate) const UNGROUPED: &str = "ungrouped";
+
+/// Hosts and groups, in the order in which the sources name them.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    hosts: Vec<Host>,
+    groups: Vec<Group>,
+    host_names: HashMap<String, HostIndex>,
+    group_names: HashMap<String, GroupIndex>,
+}
+
+/// A host of an inventory.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    /// The variables that the sources set for this host alone.
+    variables: Variables,
+    /// The variables of the files in `host_vars`.
+    from_files: Variables,
+    groups: Vec<GroupIndex>,
+}
+
+/// A group of an inventory.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) hosts: Vec<HostIndex>,
+    pub(crate) children: Vec<GroupIndex>,
+    parents: Vec<GroupIndex>,
+    /// The variables that the sources set for the group.
+    variables: Variables,
+    /// The variables of the files in `group_vars`.
+    from_files: Variables,
+    /// Of groups that are equally deep, the variables of the one with the higher priority count.
+    priority: i64,
+    /// How many groups there are between it and `all`, on the longest way; known once the inventory is closed.
+    depth: usize,
+}
+
+/// The place of a host in its inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HostIndex(usize);
+
+/// The place of a group in its inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupIndex(usize);
+
+/// The variable of a host that is the port of its connection.
+const PORT: &str = "ansible_port";
+
+/// The variable of a group that is its priority.
+const PRIORITY: &str = "ansible_group_priority";
+
+impl Inventory {
+    /// An inventory with the two groups that are always there.
+    fn new() -> Self {
+        let mut inventory = Self {
+            hosts: Vec::new(),
+            groups: Vec::new(),
+            host_names: HashMap::new(),
+            group_names: HashMap::new(),
+        };
+        let (all, ungrouped) = (inventory.group(ALL), inventory.group(UNGROUPED));
+        inventory.link(all, ungrouped);
+        inventory
+    }
+
+    /// The group of this name, which is added if it is not there.
+    fn group(&mut self, name: &str) -> GroupIndex {
+        if let Some(known) = self.group_names.get(name) {
+            return *known;
+        }
+        let index = GroupIndex(self.groups.len());
+        self.groups.push(Group {
+            name: name.to_owned(),
+            hosts: Vec::new(),
+            children: Vec::new(),
+            parents: Vec::new(),
+            variables: Variables::new(),
+            from_files: Variables::new(),
+            priority: 1,
+            depth: 0,
+        });
+        self.group_names.insert(name.to_owned(), index);
+        index
+    }
+
+    /// Adds a host to a group. The host is added to the inventory if it is not there.
+    fn host(&mut self, name: &str, group: GroupIndex) -> HostIndex {
+        let host = if let Some(known) = self.host_names.get(name) {
+            *known
+        } else {
+            let index = HostIndex(self.hosts.len());
+            self.hosts.push(Host {
+                name: name.to_owned(),
+                variables: Variables::new(),
+                from_files: Variables::new(),
+                groups: Vec::new(),
+            });
+            self.host_names.insert(name.to_owned(), index);
+            index
+        };
+        if !self.hosts[host.0].groups.contains(&group) {
+            self.hosts[host.0].groups.push(group);
+            self.groups[group.0].hosts.push(host);
+        }
+        host
+    }
+
+    /// Makes a group the child of another, or says why it cannot be.
+    fn add_child(&mut self, parent: GroupIndex, child: GroupIndex) -> Result<(), String> {
+        if parent == child || self.ancestors(parent).contains(&child) {
+            let (parent, child) = (&self.groups[parent.0].name, &self.groups[child.0].name);
+            return Err(format!(
+                "group `{child}` cannot be in `{parent}`, which is in `{child}` itself"
+            ));
+        }
+        self.link(parent, child);
+        Ok(())
+    }
+
+    fn link(&mut self, parent: GroupIndex, child: GroupIndex) {
+        if !self.groups[parent.0].children.contains(&child) {
+            self.groups[parent.0].children.push(child);
+            self.groups[child.0].parents.push(parent);
+        }
+    }
+
+    /// Sets a variable of a group, or says why its value is refused.
+    fn set_group_variable(
+        &mut self,
+        group: GroupIndex,
+        name: &str,
+        value: Json,
+    ) -> Result<(), String> {
+        let group = &mut self.groups[group.0];
+        if name != PRIORITY {
+            group.variables.insert(name.to_owned(), value);
+            return Ok(());
+        }
+        let written = value.as_str().and_then(|text| text.parse().ok());
+        match value.as_i64().or(written) {
+            Some(priority) => group.priority = priority,
+            None => return Err(format!("`{PRIORITY}` has to be a whole number")),
+        }
+        Ok(())
+    }
+
+    fn set_host_variable(&mut self, host: HostIndex, name: &str, value: Json) {
+        self.hosts[host.0].variables.insert(name.to_owned(), value);
+    }
+
+    /// Puts the groups without a parent into `all`, and hosts into `ungrouped` that are in no other group.
+    fn close(&mut self) {
+        let (all, ungrouped) = (self.group(ALL), self.group(UNGROUPED));
+        for index in 0..self.groups.len() {
+            let index = GroupIndex(index);
+            if index != all && self.groups[index.0].parents.is_empty() {
+                self.link(all, index);
+            }
+        }
+        self.measure();
+        for index in 0..self.hosts.len() {
+            let index = HostIndex(index);
+            let groups = &mut self.hosts[index.0].groups;
+            let is_grouped = groups
+                .iter()
+                .any(|group| *group != all && *group != ungrouped);
+            if is_grouped && groups.contains(&ungrouped) {
+                groups.retain(|group| *group != ungrouped);
+                self.groups[ungrouped.0].hosts.retain(|host| *host != index);
+            } else if !is_grouped && !groups.contains(&ungrouped) {
+                groups.push(ungrouped);
+                self.groups[ungrouped.0].hosts.push(index);
+            }
+        }
+    }
+
+    /// A group and all groups that contain it, directly or not.
+    fn ancestors(&self, group: GroupIndex) -> Vec<GroupIndex> {
+        let mut found = vec![group];
+        let mut next = 0;
+        while let Some(group) = found.get(next) {
+            for parent in &self.groups[group.0].parents {
+                if !found.contains(parent) {
+                    found.push(*parent);
+                }
+            }
+            next += 1;
+        }
+        found
+    }
+
+    /// Finds out how deep each group is. Groups are in no circle, so each is reached once all that contain it are known.
+    fn measure(&mut self) {
+        let mut unknown: Vec<usize> = self
+            .groups
+            .iter()
+            .map(|group| group.parents.len())
+            .collect();
+        let mut ready: Vec<usize> = (0..self.groups.len())
+            .filter(|at| unknown[*at] == 0)
+            .collect();
+        while let Some(parent) = ready.pop() {
+            let depth = self.groups[parent].depth + 1;
+            for child in self.groups[parent].children.clone() {
+                let known = &mut self.groups[child.0];
+                known.depth = known.depth.max(depth);
+                unknown[child.0] -= 1;
+                if unknown[child.0] == 0 {
+                    ready.push(child.0);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn find_group(&self, name: &str) -> Option<GroupIndex> {
+        self.group_names.get(name).copied()
+    }
+
+    pub(crate) fn find_host(&self, name: &str) -> Option<HostIndex> {
+        self.host_names.get(name).copied()
+    }
+
+    pub(crate) fn get_host(&self, host: HostIndex) -> &Host {
+        &self.hosts[host.0]
+    }
+
+    pub(crate) fn get_group(&self, group: GroupIndex) -> &Group {
+        &self.groups[group.0]
+    }
+
+    /// All hosts of a group and of the groups in it, each once, in the order in which the groups name them.
+    pub(crate) fn hosts_of(&self, group: GroupIndex) -> Vec<HostIndex> {
+        let mut groups = vec![group];
+        let mut next = 0;
+        while let Some(group) = groups.get(next) {
+            for child in &self.groups[group.0].children {
+                if !groups.contains(child) {
+                    groups.push(*child);
+                }
+            }
+            next += 1;
+        }
+        let mut seen = vec![false; self.hosts.len()];
+        let hosts = groups.iter().flat_map(|group| &self.groups[group.0].hosts);
+        let new = hosts.filter(|host| !std::mem::replace(&mut seen[host.0], true));
+        new.copied().collect()
+    }
+
+    /// The variables that hold for a host, from its groups, itself and the files beside the inventory.
+    ///
+    /// What is more special counts: a group counts before the groups that contain it, a file counts before the inventory,
+    /// and the host counts before its groups.
+    pub(crate) fn variables_of(&self, host: HostIndex) -> Variables {
+        let host = &self.hosts[host.0];
+        let mut groups: Vec<GroupIndex> = Vec::new();
+        for direct in &host.groups {
+            for group in self.ancestors(*direct) {
+                if !groups.contains(&group) {
+                    groups.push(group);
+                }
+            }
+        }
+        let all = self.group_names.get(ALL).copied();
+        groups.extend(all.filter(|all| !groups.contains(all)));
+        groups.sort_by_cached_key(|group| {
+            let known = &self.groups[group.0];
+            (known.depth, known.priority, known.name.clone())
+        });
+        let mut variables = Variables::new();
+        let mut add = |more: &Variables| variables.extend(more.clone());
+        for group in &groups {
+            add(&self.groups[group.0].variables);
+        }
+        for group in &groups {
+            add(&self.groups[group.0].from_files);
+        }
+        add(&host.variables);
+        add(&host.from_files);
+        variables
+    }
+
+    /// The variables of a group itself, with its priority if that is not the usual one.
+    pub(crate) fn variables_of_group(&self, group: GroupIndex) -> Variables {
+        let group = &self.groups[group.0];
+        let mut variables = group.variables.clone();
+        variables.extend(group.from_files.clone());
+        if group.priority != 1 {
+            variables.insert(PRIORITY.to_owned(), group.priority.into());
+        }
+        variables
+    }
+}
+
+/// A name without the port that follows it, as in `web1:2222` and `[fe80::1]:22`, and the port.
+fn split_port(name: &str) -> (&str, Option<u16>) {
+    let Some((host, port)) = name.rsplit_once(':') else {
+        return (name, None);
+    };
+    let Ok(port) = port.parse() else {
+        return (name, None);
+    };
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match inside {
+        Some(address) if address.contains(':') && !address.contains('[') => (address, Some(port)),
+        // The colons of an address of IPv6 are no ports, and those within brackets belong to a range.
+        _ if outside_brackets(host).any(|character| character == ':') => (name, None),
+        _ if outside_brackets(name).all(|character| character != ':') => (name, None),
+        _ => (host, Some(port)),
+    }
+}
+
+/// The characters of a name that stand in no range.
+fn outside_brackets(name: &str) -> impl Iterator<Item = char> {
+    let mut is_inside = false;
+    name.chars().filter(move |character| {
+        let was_inside = is_inside;
+        match character {
+            '[' => is_inside = true,
+            ']' => is_inside = false,
+            _ => {}
+        }
+        !was_inside
+    })
+}
+
+/// A node as JSON. Where it returns nothing, it has added to the problems what is wrong with the node.
+fn json(node: &Node<'_>, problems: &mut Problems) -> Option<Json> {
+    let read = node
+        .payload()
+        .and_then(|payload| serde_json::from_str(payload.as_str()));
+    match read {
+        Ok(json) => Some(json),
+        Err(error) => {
+            let message = format!("this cannot be a variable: {error}");
+            problems.push(Diagnostic::error(node.span, message));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
