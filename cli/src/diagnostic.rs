@@ -16,6 +16,7 @@ use crate::value::closest;
 /// One error or warning about a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
+    /// Whether the text is refused or only doubtful.
     pub(crate) severity: Severity,
     /// What is wrong, in one line.
     pub(crate) message: String,
@@ -29,6 +30,7 @@ pub(crate) struct Diagnostic {
     pub(crate) help: Option<String>,
 }
 
+/// Whether a diagnostic stops the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
     /// Nothing runs.
@@ -38,6 +40,7 @@ pub(crate) enum Severity {
 }
 
 impl Diagnostic {
+    /// Makes an error about a place.
     pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -49,6 +52,7 @@ impl Diagnostic {
         }
     }
 
+    /// Makes a warning about a place.
     pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -56,16 +60,19 @@ impl Diagnostic {
         }
     }
 
+    /// Adds a note that is printed beside the marked place.
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
+    /// Adds a second place, with a note beside it.
     pub(crate) fn other(mut self, span: Span, label: impl Into<String>) -> Self {
         self.other = Some((span, label.into()));
         self
     }
 
+    /// Adds what the user can do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -98,11 +105,14 @@ pub(crate) type Problems = Vec<Diagnostic>;
 /// A text with everything that was found in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnostics {
+    /// The text that the diagnostics are about, with its name.
     pub(crate) source: Source,
+    /// The errors and warnings.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
+    /// How many of the diagnostics have this severity.
     pub(crate) fn count(&self, severity: Severity) -> usize {
         self.diagnostics
             .iter()
@@ -110,6 +120,7 @@ impl Diagnostics {
             .count()
     }
 
+    /// Whether any of the diagnostics is an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
     }

@@ -9,7 +9,9 @@ use crate::error::CliError;
 /// The environment variables and the current folder of a call, as a value that tests can make.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UserEnvironment {
+    /// The environment variables.
     pub(crate) variables: BTreeMap<OsString, OsString>,
+    /// The folder that the call is made in.
     pub(crate) folder: PathBuf,
 }
 

@@ -78,6 +78,7 @@ impl CliError {
         self
     }
 
+    /// The exit code of a call that fails with this error.
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
     }

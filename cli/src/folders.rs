@@ -14,8 +14,11 @@ use crate::trust::{Trust, Untrusted};
 /// The state folder and the cache folder of a call. They need not exist yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Folders {
+    /// The folder for records of runs.
     pub(crate) state: PathBuf,
+    /// The folder for cached results.
     pub(crate) cache: PathBuf,
+    /// To whom the entries of the cache may belong.
     pub(crate) cache_owner: CacheOwner,
 }
 

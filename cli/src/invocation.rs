@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Invocation {
     /// The arguments after `ratchet`.
     pub(crate) args: Vec<OsString>,
+    /// The folder that the command line was typed in.
     pub(crate) cwd: PathBuf,
 }
 
+/// The JSON of an invocation.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     args: Vec<Word>,
@@ -48,6 +50,7 @@ impl From<Word> for OsString {
 }
 
 impl Invocation {
+    /// Turns the invocation into the JSON that a journal stores.
     #[expect(
         clippy::expect_used,
         reason = "texts and lists of numbers have a JSON form"

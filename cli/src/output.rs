@@ -14,7 +14,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Where output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Destination {
+    /// The stdout of this process.
     Stdout,
+    /// A file, which is created or emptied.
     File(PathBuf),
 }
 
@@ -43,10 +45,13 @@ impl Destination {
 /// Output that could not be written, after the call began to write.
 #[derive(Debug, Error)]
 pub(crate) enum OutputError {
+    /// Stdout failed.
     #[error("stdout cannot be written")]
     Stdout(#[source] io::Error),
+    /// A file failed.
     #[error("`{}` cannot be written", path.display())]
     File {
+        /// The path as the user typed it.
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -89,6 +94,7 @@ pub(crate) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
+    /// Makes an output from a writer; errors name the destination.
     pub(crate) fn new(writer: Box<dyn Write + Send + 'a>, destination: Destination) -> Self {
         Self {
             writer: io::BufWriter::with_capacity(BUFFER_BYTES, writer),
@@ -96,6 +102,7 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Writes bytes, perhaps only into a buffer.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
         self.write_by(|writer| writer.write_all(bytes))
     }
@@ -108,6 +115,7 @@ impl<'a> Output<'a> {
         write(&mut self.writer).map_err(|error| self.destination.error(error))
     }
 
+    /// Writes what is still in the buffer.
     pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         self.write_by(|writer| writer.flush())
     }

@@ -31,8 +31,11 @@ pub(crate) use frame::ProgressFrame;
 /// In which form progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgressMode {
+    /// No progress is shown.
     None,
+    /// Bars on a terminal, which are drawn anew in place.
     Bars,
+    /// A line now and then, for logs.
     Lines,
 }
 
@@ -117,7 +120,7 @@ fn changed(report: &BreakerReport) -> Option<String> {
     let what = match report.state {
         BreakerState::Open => format!("is open: {}", report.reason),
         BreakerState::Closed => "is closed again".to_owned(),
-        // Probes come and go, and what they come to is told.
+        // Probes come and go. Their result, open or closed, is printed.
         BreakerState::HalfOpen | BreakerState::Ramping => return None,
     };
     let said = format!("ratchet: the breaker of {}{on} {what}", report.name);
@@ -126,12 +129,16 @@ fn changed(report: &BreakerReport) -> Option<String> {
 
 /// The place where progress is drawn.
 pub(crate) enum ProgressDisplay {
+    /// Shows nothing.
     None,
+    /// Draws bars.
     Bars(Bars),
+    /// Prints a line now and then.
     Lines(LineDisplay),
 }
 
 impl ProgressDisplay {
+    /// Makes the display of a run that begins now.
     pub(crate) fn new(mode: ProgressMode, now: Instant) -> Self {
         match mode {
             ProgressMode::None => Self::None,

@@ -72,6 +72,7 @@ const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A call that is about to run jobs: its options, its console, and its signal handlers.
 pub(crate) struct Session {
+    /// The flags and settings of the run.
     pub(crate) options: RunOptions,
     pub(crate) console: Console,
     environment: UserEnvironment,
@@ -83,18 +84,24 @@ pub(crate) struct Session {
 
 /// The jobs of a run, and who performs and reports them.
 pub(crate) struct RunSetup {
+    /// Where the jobs come from.
     pub(crate) jobs: JobSource,
     /// The file that the jobs come from, as the journal records it.
     pub(crate) source: Option<Source>,
     /// What is read from stdin, as the name of a file in messages; nothing if stdin is not read.
     pub(crate) stdin: Option<&'static str>,
+    /// The pools of workers that the run starts.
     pub(crate) workers: Vec<WorkerPlan>,
+    /// The limits that jobs can name.
     pub(crate) limits: Vec<(String, Limit)>,
+    /// The breakers and the retry budget of the run.
     pub(crate) protection: Protection,
+    /// Writes the results in the format that was asked for.
     pub(crate) report: Box<dyn Report>,
     /// Runs the commands instead of the executor.
     pub(crate) command_runner: Option<MapRunner>,
     pub(crate) keeper: Keeper,
+    /// When the run stops early, if a flag says so.
     pub(crate) halt: Option<HaltRule>,
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     trusted: Vec<PathBuf>,
 }
 
+/// The text of a setting as it was written, and where.
 #[derive(Debug)]
 struct Written {
     text: String,

@@ -9,9 +9,12 @@ use clap::ValueEnum;
 /// When something is done that depends on whether the output is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum When {
+    /// Only if the output is a terminal.
     #[default]
     Auto,
+    /// Whatever the output is.
     Always,
+    /// Not at all.
     Never,
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use ratchet_runtime::journal::{Header, Verdict};
+use ratchet_runtime::journal::{Header, ResumeDecision};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{
     Blocker, Content, Durability, History, Job, Journal, Outcome, Payload, Resume, RunId,
@@ -149,7 +149,7 @@ fn reading(criterion: &mut Criterion, folder: &Path) {
             || Resume::new(Arc::clone(&history), None),
             |mut resume| {
                 for job in &jobs {
-                    assert!(matches!(resume.decide(job), Verdict::Skip(_)));
+                    assert!(matches!(resume.decide(job), ResumeDecision::Keep(_)));
                 }
                 resume
             },

@@ -28,7 +28,7 @@
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
-//! use ratchet_runtime::journal::{Header, Verdict, Why};
+//! use ratchet_runtime::journal::{Header, ResumeDecision, RunReason};
 //! use ratchet_runtime::{Durability, Job, Journal, Outcome, Payload, Resume, RunId};
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -45,9 +45,9 @@
 //!
 //! let (journal, history) = Journal::resume(&path, now, &Payload::null(), Durability::Batch)?;
 //! let mut resume = Resume::new(history.into(), None);
-//! let Verdict::Skip(recorded) = resume.decide(&a) else { panic!("it has succeeded") };
+//! let ResumeDecision::Keep(recorded) = resume.decide(&a) else { panic!("it has succeeded") };
 //! assert_eq!(resume.history().outcome(&recorded)?, outcome);
-//! assert_eq!(resume.decide(&b), Verdict::Run(Why::New));
+//! assert_eq!(resume.decide(&b), ResumeDecision::Run(RunReason::New));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -79,8 +79,8 @@ pub use content::Content;
 pub use error::JournalError;
 pub use history::{History, RecordedOutcome};
 pub use prune::{PrunedRun, Retention};
-pub use record::{Header, Source};
-pub use resume::{Differences, Resume, Verdict, Why};
+pub use record::{Header, SourceIdentity};
+pub use resume::{Differences, Resume, ResumeDecision, RunReason};
 pub use run_id::RunId;
 pub use run_store::{RunState, RunStore, StoredRun};
 pub use scan::{DamagedLine, TornLine};

@@ -180,6 +180,7 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
 mod milliseconds {
     use super::{Deserialize, Deserializer, Duration, Milliseconds, Serialize, Serializer};
 
+    /// Writes a duration as milliseconds with a fraction.
     pub(super) fn serialize<S: Serializer>(
         duration: &Duration,
         serializer: S,
@@ -187,6 +188,7 @@ mod milliseconds {
         Milliseconds(*duration).serialize(serializer)
     }
 
+    /// Reads a duration from milliseconds with a fraction.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {

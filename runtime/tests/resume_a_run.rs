@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use ratchet_runtime::journal::{Verdict, Why};
+use ratchet_runtime::journal::{ResumeDecision, RunReason};
 use ratchet_runtime::{
     Class, Durability, Executor, Failure, Job, Journal, Payload, Results, Resume, RunStore, Status,
 };
@@ -57,13 +57,13 @@ async fn only_what_did_not_succeed_is_run_again() {
     let again: Vec<Job> = jobs(&runs, false)
         .into_iter()
         .filter(|job| match resume.decide(job) {
-            Verdict::Skip(recorded) => {
+            ResumeDecision::Keep(recorded) => {
                 let outcome = resume.history().outcome(&recorded).unwrap();
                 assert_eq!(outcome.id, job.id);
                 false
             }
-            Verdict::Run(why) => {
-                assert_eq!(why, Why::Failed);
+            ResumeDecision::Run(why) => {
+                assert_eq!(why, RunReason::Failed);
                 true
             }
         })

@@ -46,6 +46,7 @@ pub struct Ratchet {
     watched: bool,
 }
 
+/// What the stdin of a call is.
 #[derive(Debug)]
 enum Input {
     Bytes(Vec<u8>),
@@ -54,6 +55,7 @@ enum Input {
     From(Stdio),
 }
 
+/// Where the stdout or stderr of a call goes.
 #[derive(Debug)]
 enum Output {
     Gathered,

@@ -20,8 +20,11 @@ const MOST_KEPT: usize = 4096;
 
 /// Sets the terms of jobs, and checks whether what they name exists.
 pub(super) struct JobBuilder {
+    /// The pools of workers that the file declares.
     pub(super) workers: Vec<WorkerPlan>,
+    /// The limits that the file declares, by name.
     pub(super) limits: Vec<(String, Limit)>,
+    /// The breakers and the retry budget that the file declares.
     pub(super) protection: Protection,
     slots: Option<u32>,
     tasks: HashMap<TaskName, SharedTerms>,

@@ -29,10 +29,15 @@ pub(super) struct JobPlaces {
 /// The terms that a job sets itself.
 #[derive(Debug)]
 pub(super) struct OwnTerms {
+    /// The terms.
     pub(super) terms: Arc<PartialTerms>,
+    /// The places of the names of limits.
     pub(super) limits: Vec<Span>,
+    /// The place of `slots`.
     pub(super) slots: Option<Span>,
+    /// The place of `hint`.
     pub(super) hint: Option<Span>,
+    /// The place of `retry`.
     pub(super) retry: Option<Span>,
 }
 
@@ -47,6 +52,7 @@ impl JobReader {
     /// How many different terms are kept, so that the memory of a stream stays bounded.
     const MOST_KNOWN: usize = 4096;
 
+    /// Makes a reader for a file in this folder.
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
         Self {
             folder,

@@ -117,18 +117,22 @@ impl JobLines {
         self.first.is_none() && memchr::memchr(b'\n', self.reader.buffer()).is_none()
     }
 
+    /// The pools of workers that the first line of the stream declares.
     pub(crate) fn workers(&self) -> &[WorkerPlan] {
         &self.builder.workers
     }
 
+    /// The limits that the first line of the stream declares, by name.
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
         &self.builder.limits
     }
 
+    /// The breakers and the retry budget that the first line of the stream declares.
     pub(super) fn protection(&self) -> Protection {
         self.builder.protection
     }
 
+    /// The warnings about the first line of the stream.
     pub(super) fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }

@@ -18,12 +18,19 @@ use crate::value::{self, ValueError};
 /// these.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PartialTerms {
+    /// How the job may run beside others.
     pub(crate) hint: Option<ParallelizationHint>,
+    /// The names of the limits that the job counts against.
     pub(crate) limits: Option<Vec<String>>,
+    /// How many slots an attempt holds.
     pub(crate) slots: Option<u32>,
+    /// Which of the waiting jobs start first.
     pub(crate) priority: Option<Priority>,
+    /// How long an attempt may take.
     pub(crate) timeouts: Option<Timeouts>,
+    /// The parts of the retry policy that are set.
     pub(crate) retry: PartialRetry,
+    /// Whether results are cached, and what they depend on.
     pub(crate) cache: Option<CacheTerms>,
 }
 
@@ -32,13 +39,21 @@ pub(crate) struct PartialTerms {
 pub(crate) struct PartialRetry {
     /// How many attempts may follow the first one.
     pub(crate) max: Option<u32>,
+    /// How the delays grow from attempt to attempt.
     pub(crate) backoff: Option<Backoff>,
+    /// The first delay.
     pub(crate) base: Option<Duration>,
+    /// The longest delay.
     pub(crate) cap: Option<Duration>,
+    /// The factor between two delays, for exponential growth.
     pub(crate) factor: Option<f64>,
+    /// The difference between two delays, for linear growth.
     pub(crate) step: Option<Duration>,
+    /// How the delays are randomized.
     pub(crate) jitter: Option<Jitter>,
+    /// The classes of failures that are tried again.
     pub(crate) on: Option<Vec<String>>,
+    /// How long after the first attempt the last one may start.
     pub(crate) within: Option<Duration>,
 }
 

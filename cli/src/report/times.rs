@@ -25,7 +25,7 @@ pub(crate) fn times(outcome: &Outcome) -> String {
         return text;
     };
     let left_out = attempts.left_out();
-    for (number, attempt) in attempts.told().iter().enumerate() {
+    for (number, attempt) in attempts.listed().iter().enumerate() {
         if let Some(rest) = left_out.filter(|rest| rest.after == number) {
             let _ = writeln!(
                 text,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_runtime::journal::{Differences, Source, Verdict};
+use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
 use ratchet_runtime::{
     Executor, History, Job, JobKey, Journal, Outcome, Resume, Run, Submitter, Work, order_by_needs,
 };
@@ -16,10 +16,10 @@ use crate::map::MapJobs;
 /// How many jobs are handed over together.
 const BATCH: usize = 128;
 
-/// Large jobs are handed over before there are so many, when they have as many bytes as this together.
+/// How many bytes of jobs are handed over together. A batch of large jobs is handed over before it is full.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Where the jobs of a run come from.
+/// The source of the jobs of a run.
 pub(crate) enum JobSource {
     /// All jobs are known.
     List(Vec<Job>),
@@ -29,6 +29,7 @@ pub(crate) enum JobSource {
 
 /// Jobs that are read one by one. They are read on a thread of their own, so reading may wait.
 pub(crate) trait JobStream: Send {
+    /// Reads the next job, or returns nothing after the last one.
     fn next(&mut self) -> Option<Result<Job, CliError>>;
 
     /// Whether asking for the next job may wait for whoever writes it.
@@ -41,6 +42,7 @@ pub(crate) trait JobStream: Send {
 }
 
 impl JobSource {
+    /// Makes the source of the jobs of a job file. With `strict`, a stream ends at its first invalid line.
     pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
         match jobs {
             Jobs::Listed { jobs, .. } => Self::List(jobs),
@@ -48,6 +50,7 @@ impl JobSource {
         }
     }
 
+    /// Makes the source of the jobs of `ratchet map`.
     pub(crate) fn of_map(jobs: MapJobs) -> Self {
         Self::Stream(Box::new(jobs))
     }
@@ -119,6 +122,7 @@ pub(super) enum SourceEnd {
 
 /// How the jobs of a resumed run differ from those of its earlier part.
 pub(super) struct ResumeDifferences {
+    /// How many jobs are kept, and how many are run again for which reason.
     pub(super) jobs: Differences,
     /// How many jobs of the earlier part are not among the jobs any more.
     pub(super) gone: u64,
@@ -142,9 +146,10 @@ pub(super) struct EarlierOutcomes {
 }
 
 impl EarlierOutcomes {
+    /// Makes the look-up in the history of a run. This part of the run continues `journal`.
     pub(super) fn new(
         history: History,
-        source: Option<&Source>,
+        source: Option<&SourceIdentity>,
         journal: &Arc<Mutex<Journal>>,
     ) -> Self {
         Self {
@@ -167,7 +172,7 @@ impl EarlierOutcomes {
 
     /// Turns a job that has succeeded before into one that has ended, unless a job that it needs is run again.
     fn look_up(&mut self, job: Job) -> Job {
-        let Verdict::Skip(recorded) = self.resume.decide(&job) else {
+        let ResumeDecision::Keep(recorded) = self.resume.decide(&job) else {
             return job;
         };
         match self.resume.history().outcome(&recorded) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, Source};
+use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, SourceIdentity};
 use ratchet_runtime::{History, Journal, RunId, RunStore, Summary};
 
 use super::options::RunOptions;
@@ -40,7 +40,7 @@ impl RunRecord {
     pub(super) fn begin(
         options: &RunOptions,
         folder: &Path,
-        source: Option<Source>,
+        source: Option<SourceIdentity>,
         stdin: Option<&'static str>,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Option<(Self, Option<History>)>, CliError> {
@@ -150,14 +150,14 @@ impl RunRecord {
 }
 
 /// A job file as the journal records it. Its size and its time of modification tell whether it is still the same.
-pub(crate) fn job_file_source(path: &Path) -> Option<Source> {
+pub(crate) fn job_file_source(path: &Path) -> Option<SourceIdentity> {
     let path = std::path::absolute(path).ok()?;
     let known = std::fs::metadata(&path).ok()?;
     if !known.is_file() {
         return None;
     }
     let changed = known.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
-    Some(Source {
+    Some(SourceIdentity {
         name: path.display().to_string(),
         digest: format!("{}-{}", known.len(), changed.ok()?.as_nanos()),
     })

@@ -47,7 +47,7 @@ pub struct History {
 pub struct RecordedOutcome {
     /// How the job ended.
     pub status: Status,
-    /// What the job did when it was recorded.
+    /// A digest of what the job did when it was recorded.
     pub content: Content,
     /// The position of the outcome in the index.
     pub(super) number: usize,

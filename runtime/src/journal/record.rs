@@ -29,19 +29,19 @@ use crate::item::{JobIdentity, to_hex};
 use crate::outcome::{Outcome, Status, present};
 use crate::summary::Summary;
 
-/// The checksum's digits and the blank after them.
+/// The length of a checksum: eight digits and the blank after them.
 const SUM: usize = 9;
 
-/// What a run was begun with: the first line of its journal.
+/// The first line of a journal, which says what the run was begun with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
-    /// Which run.
+    /// The id of the run.
     pub run: RunId,
-    /// When it began, to the millisecond.
+    /// When the run began, to the millisecond.
     pub started: SystemTime,
-    /// Where its jobs come from, if that can be read again.
-    pub source: Option<Source>,
-    /// Whatever its caller needs in order to go on with it, as a command line and a folder.
+    /// The identity of the file that the jobs come from, if it can be read again.
+    pub source: Option<SourceIdentity>,
+    /// What the caller needs in order to resume the run, such as a command line and a folder. The journal only stores it.
     pub about: Payload,
 }
 
@@ -49,7 +49,7 @@ impl Header {
     /// The version of the journals that are written.
     pub const VERSION: u32 = 1;
 
-    /// A header for a run without a source that can be read again.
+    /// Makes the header of a run whose jobs come from nothing that can be read again.
     pub fn new(run: RunId, started: SystemTime, about: Payload) -> Self {
         Self {
             run,
@@ -60,68 +60,91 @@ impl Header {
     }
 }
 
-/// Where jobs come from: a file's path, and what tells whether it is still the same file.
+/// Tells whether the file that jobs come from is still the same when a run is resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// Its path, or another name for it.
+pub struct SourceIdentity {
+    /// The path of the file, or another name for it.
     pub name: String,
-    /// Equal as long as it is: a digest of what is in it, or its size and when it was changed.
+    /// Changes when the file does: a digest of its content, or its size and the time of its last change.
     pub digest: String,
 }
 
-/// One line, read.
+/// A line of a journal that was read.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record<'a> {
+    /// The first line of a journal.
     Header(Header),
-    Job(Entry<'a>),
-    /// The outcomes of these jobs, as they stand before this record, may be wrong.
+    /// The outcome of a job.
+    Job(JobRecord<'a>),
+    /// The outcomes of these jobs that were recorded before this record may be wrong.
     Suspect {
+        /// How many job records stand before it.
         n: u64,
+        /// The ids of the jobs.
         ids: Vec<Cow<'a, str>>,
     },
+    /// The run was resumed.
     Resumed {
+        /// How many job records stand before it.
         n: u64,
-        /// For how many resumptions it stands.
+        /// How many resumptions the record stands for: more than one in a compacted journal.
         times: u32,
     },
+    /// The run came to its end.
     Ended {
+        /// How many job records the journal has.
         n: u64,
+        /// When the run ended.
         at: SystemTime,
+        /// The summary of the run.
         summary: Box<Summary>,
     },
 }
 
-/// What is to know of a job's record without reading all of it.
+/// The part of a job's record that the index keeps. The result itself is read again when somebody wants it.
 #[derive(Debug, PartialEq)]
-pub(super) struct Entry<'a> {
+pub(super) struct JobRecord<'a> {
+    /// The number of the record, counted from 1.
     pub(super) n: u64,
+    /// The digest of what the job did.
     pub(super) content: Content,
+    /// The identity of the job, if the job is known by its item rather than by its id.
     pub(super) identity: Option<JobIdentity>,
+    /// The id of the job.
     pub(super) id: Cow<'a, str>,
+    /// How the job ended.
     pub(super) status: Status,
 }
 
 /// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
+    /// The line is damaged.
     #[error("its checksum does not match")]
     Checksum,
+    /// The line is too short, or no blank stands where the checksum ends.
     #[error("it does not begin with a checksum")]
     NoChecksum,
+    /// The line is no JSON, or has a field of another type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// The line is of a kind that this version does not know.
     #[error("unknown record `{0}`")]
     Unknown(String),
+    /// The record lacks a field that its kind must have.
     #[error("a `{record}` record without `{field}`")]
     Missing {
+        /// The kind of the record.
         record: &'static str,
+        /// The name of the field.
         field: &'static str,
     },
+    /// The journal was written in a version of the format that is not read.
     #[error("version {0}")]
     Version(u32),
 }
 
-/// A line as JSON, to be read. What stands in it depends on `record`.
+/// The JSON of a line of any kind, for reading. `record` tells which of the fields there are.
 #[derive(Deserialize)]
 struct Line<'a, O> {
     #[serde(borrow)]
@@ -134,7 +157,7 @@ struct Line<'a, O> {
     identity: Option<JobIdentity>,
     outcome: Option<O>,
     at_ms: Option<u64>,
-    source: Option<Source>,
+    source: Option<SourceIdentity>,
     #[serde(default, deserialize_with = "present")]
     about: Option<Payload>,
     summary: Option<Box<Summary>>,
@@ -142,14 +165,15 @@ struct Line<'a, O> {
     ids: Option<Vec<Cow<'a, str>>>,
 }
 
-/// The part of an outcome that a look through a journal needs.
+/// The part of an outcome that the index needs. The rest is skipped without being parsed.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct OutcomeHead<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     status: Status,
 }
 
+/// The JSON of the first line, for writing.
 #[derive(Serialize)]
 #[serde(tag = "record", rename = "header")]
 struct HeaderLine<'a> {
@@ -157,10 +181,11 @@ struct HeaderLine<'a> {
     run: RunId,
     at_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<&'a Source>,
+    source: Option<&'a SourceIdentity>,
     about: &'a Payload,
 }
 
+/// The JSON of a line about outcomes that may be wrong, for writing.
 #[derive(Serialize)]
 #[serde(tag = "record", rename = "suspect")]
 struct SuspectLine<'a> {
@@ -168,6 +193,7 @@ struct SuspectLine<'a> {
     ids: &'a [JobKey],
 }
 
+/// The JSON of a line about a resumption, for writing.
 #[derive(Serialize)]
 #[serde(tag = "record", rename = "resumed")]
 struct ResumedLine<'a> {
@@ -178,6 +204,7 @@ struct ResumedLine<'a> {
     about: &'a Payload,
 }
 
+/// The JSON of the last line of a finished run, for writing.
 #[derive(Serialize)]
 #[serde(tag = "record", rename = "ended")]
 struct EndedLine<'a> {
@@ -228,7 +255,7 @@ pub(super) fn write_suspect(out: &mut Vec<u8>, n: u64, ids: &[JobKey]) -> serde_
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the run goes on, or that it did so many times.
+/// Appends the line that says that the run was resumed, once or `times` times.
 pub(super) fn write_resumed(
     out: &mut Vec<u8>,
     n: u64,
@@ -265,14 +292,14 @@ fn is_one(times: &u32) -> bool {
     *times == 1
 }
 
-/// How the JSON of each line begins: the kind of its record follows.
+/// The beginning of the JSON of each line, up to the kind of its record.
 const BEGIN: &[u8] = b"{\"record\":\"";
 
-/// What stands between the kind of a record and its number.
+/// The text between the kind of a record and its number.
 const NUMBER: &[u8] = b"\",\"n\":";
 
-/// Appends a line under another number; all else in it stays as it is, letter by letter, so that what a later version
-/// adds to a record is not lost. Nothing if it does not begin as numbered lines do.
+/// Appends a line under another number, or returns nothing if the line has no number. The rest of the line is copied byte by
+/// byte, so that fields of a later version are not lost.
 pub(super) fn renumber(out: &mut Vec<u8>, line: &[u8], n: u64) -> Option<()> {
     let json = line.get(SUM..)?;
     let kind = json.strip_prefix(BEGIN)?;
@@ -292,15 +319,15 @@ pub(super) fn renumber(out: &mut Vec<u8>, line: &[u8], n: u64) -> Option<()> {
     written.ok()
 }
 
-/// When the run went on, and what its caller said about that.
+/// Reads from a `resumed` line when the run was resumed, and what its caller stored about that.
 pub(super) fn read_resumed(line: &[u8]) -> Result<(SystemTime, Payload), Unreadable> {
-    let line: Line<'_, Head<'_>> = serde_json::from_slice(checked(line)?)?;
+    let line: Line<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
     let need = |field| missing("resumed", field);
     let at = from_millis(line.at_ms.ok_or_else(|| need("at_ms"))?);
     Ok((at, line.about.ok_or_else(|| need("about"))?))
 }
 
-/// Writes a line around its JSON; of one that cannot be written nothing stays.
+/// Appends a line with this JSON, after its checksum. If the JSON cannot be written, nothing is appended.
 fn write_line(
     out: &mut Vec<u8>,
     json: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
@@ -317,7 +344,7 @@ fn write_line(
     Ok(())
 }
 
-/// The JSON of a line, without its line break, if its checksum is right.
+/// Checks the checksum of a line without its line break, and returns the JSON of the line.
 fn checked(line: &[u8]) -> Result<&[u8], Unreadable> {
     let (sum, json) = line
         .split_at_checked(SUM)
@@ -332,12 +359,12 @@ fn checked(line: &[u8]) -> Result<&[u8], Unreadable> {
 
 /// Reads a line, without its line break.
 pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
-    let line: Line<'_, Head<'_>> = serde_json::from_slice(checked(line)?)?;
+    let line: Line<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
     match &*line.record {
         "job" => {
             let need = |field| missing("job", field);
             let outcome = line.outcome.ok_or_else(|| need("outcome"))?;
-            Ok(Record::Job(Entry {
+            Ok(Record::Job(JobRecord {
                 n: line.n.ok_or_else(|| need("n"))?,
                 content: line.content.ok_or_else(|| need("content"))?,
                 identity: line.identity,
@@ -392,7 +419,7 @@ fn missing(record: &'static str, field: &'static str) -> Unreadable {
     Unreadable::Missing { record, field }
 }
 
-/// Eight digits, small letters only: a journal is what was written, letter by letter.
+/// Writes a checksum as eight hexadecimal digits. Only small letters are right when it is read, so that a line has one spelling.
 fn hex(sum: u32) -> [u8; 8] {
     let mut digits = [0; 8];
     for (digit, shift) in digits.iter_mut().zip((0..8).rev()) {

@@ -7,31 +7,31 @@ use ratchet_ipc::JobKey;
 use super::content::Content;
 use super::error::JournalError;
 use super::history::{History, RecordedOutcome};
-use super::record::Source;
+use super::record::SourceIdentity;
 use crate::job::Job;
 use crate::outcome::Status;
 
-/// Whether a job is done again.
+/// Whether a job of a resumed run is done again, or its recorded result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It has succeeded, and is the same: [`History::outcome`] has its result.
-    Skip(RecordedOutcome),
-    /// It is to be done.
-    Run(Why),
+pub enum ResumeDecision {
+    /// The job has succeeded and does the same as before. [`History::outcome`] reads its result.
+    Keep(RecordedOutcome),
+    /// The job is done again, or for the first time.
+    Run(RunReason),
 }
 
-/// Why a job is done although there is a history.
+/// Why a job is done in a resumed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Why {
-    /// The history does not know it.
+pub enum RunReason {
+    /// The history has no outcome of the job.
     New,
-    /// It was interrupted, cancelled or skipped before it came to anything.
+    /// The job was interrupted, cancelled or skipped.
     NotEnded,
-    /// It did not succeed.
+    /// The job failed, crashed or timed out.
     Failed,
-    /// It does something else now.
+    /// The job does something else than before.
     Changed,
-    /// A job that it needs is done again, or was done again after it: its result was made from an older one.
+    /// A job that it needs is done again, or was done again after it, so its result was made from an older one.
     NeedRedone,
 }
 
@@ -39,20 +39,22 @@ impl History {
     /// Decides whether a job with this id and content has to be done, without regard to the jobs that it needs. `same_source`
     /// says that the jobs come from the same source as those of the history, so that a job without an outcome is not new but
     /// did not end.
-    pub fn decide(&self, id: &JobKey, content: Content, same_source: bool) -> Verdict {
+    pub fn decide(&self, id: &JobKey, content: Content, same_source: bool) -> ResumeDecision {
         decide(self.find(id), content, same_source)
     }
 }
 
-fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -> Verdict {
+fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -> ResumeDecision {
     match found {
-        None if same_source => Verdict::Run(Why::NotEnded),
-        None => Verdict::Run(Why::New),
-        Some(recorded) if recorded.content != content => Verdict::Run(Why::Changed),
+        None if same_source => ResumeDecision::Run(RunReason::NotEnded),
+        None => ResumeDecision::Run(RunReason::New),
+        Some(recorded) if recorded.content != content => ResumeDecision::Run(RunReason::Changed),
         Some(recorded) => match recorded.status {
-            Status::Succeeded => Verdict::Skip(recorded),
-            Status::Failed | Status::TimedOut | Status::Crashed => Verdict::Run(Why::Failed),
-            Status::Cancelled | Status::Skipped => Verdict::Run(Why::NotEnded),
+            Status::Succeeded => ResumeDecision::Keep(recorded),
+            Status::Failed | Status::TimedOut | Status::Crashed => {
+                ResumeDecision::Run(RunReason::Failed)
+            }
+            Status::Cancelled | Status::Skipped => ResumeDecision::Run(RunReason::NotEnded),
         },
     }
 }
@@ -113,7 +115,7 @@ pub struct Resume {
 
 impl Resume {
     /// Continues a history with jobs from this source. A stream has no source.
-    pub fn new(history: Arc<History>, source: Option<&Source>) -> Self {
+    pub fn new(history: Arc<History>, source: Option<&SourceIdentity>) -> Self {
         let known = history.header().source.as_ref();
         let same_source = known
             .zip(source)
@@ -134,27 +136,27 @@ impl Resume {
     }
 
     /// Decides whether a job has to be done. Ask about the jobs that it needs first.
-    pub fn decide(&mut self, job: &Job) -> Verdict {
+    pub fn decide(&mut self, job: &Job) -> ResumeDecision {
         let found = self.history.find_job(job);
         let mut decision = decide(found, Content::of(job), self.same_source);
-        if let Verdict::Skip(recorded) = decision
+        if let ResumeDecision::Keep(recorded) = decision
             && job.needs.iter().any(|need| self.is_newer(need, &recorded))
         {
-            decision = Verdict::Run(Why::NeedRedone);
+            decision = ResumeDecision::Run(RunReason::NeedRedone);
         }
         if let Some(recorded) = found {
             self.seen.insert(recorded.number);
-            if matches!(decision, Verdict::Run(_)) {
+            if matches!(decision, ResumeDecision::Run(_)) {
                 self.redone.insert(recorded.number);
             }
         }
         let count = match decision {
-            Verdict::Skip(_) => &mut self.differences.kept,
-            Verdict::Run(Why::New) => &mut self.differences.new,
-            Verdict::Run(Why::NotEnded) => &mut self.differences.not_ended,
-            Verdict::Run(Why::Failed) => &mut self.differences.failed,
-            Verdict::Run(Why::Changed) => &mut self.differences.changed,
-            Verdict::Run(Why::NeedRedone) => &mut self.differences.dependents,
+            ResumeDecision::Keep(_) => &mut self.differences.kept,
+            ResumeDecision::Run(RunReason::New) => &mut self.differences.new,
+            ResumeDecision::Run(RunReason::NotEnded) => &mut self.differences.not_ended,
+            ResumeDecision::Run(RunReason::Failed) => &mut self.differences.failed,
+            ResumeDecision::Run(RunReason::Changed) => &mut self.differences.changed,
+            ResumeDecision::Run(RunReason::NeedRedone) => &mut self.differences.dependents,
         };
         *count += 1;
         decision

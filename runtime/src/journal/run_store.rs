@@ -10,7 +10,7 @@ use ratchet_ipc::Payload;
 
 use super::error::JournalError;
 use super::history::read_header;
-use super::record::{self, Header, Record, Source};
+use super::record::{self, Header, Record, SourceIdentity};
 use super::run_id::RunId;
 use super::scan::Scanner;
 use super::{Durability, Journal, open_locked, sync_folder_of};
@@ -100,7 +100,7 @@ impl RunStore {
     pub fn create(
         &self,
         now: SystemTime,
-        source: Option<Source>,
+        source: Option<SourceIdentity>,
         about: Payload,
         durability: Durability,
     ) -> Result<(RunId, Journal), JournalError> {

@@ -26,8 +26,8 @@ fn about() -> Payload {
     Payload::from_json(r#"{"args":["run","jobs.yaml"],"cwd":"/srv"}"#).unwrap()
 }
 
-fn source(digest: &str) -> Source {
-    Source {
+fn source(digest: &str) -> SourceIdentity {
+    SourceIdentity {
         name: "jobs.yaml".to_owned(),
         digest: digest.to_owned(),
     }
@@ -173,16 +173,28 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
     let mut resume = Resume::new(std::sync::Arc::clone(&history), Some(&source("d1")));
     assert_eq!(resume.gone(), 4);
     let kept = resume.decide(&job("b"));
-    let Verdict::Skip(recorded) = kept else {
+    let ResumeDecision::Keep(recorded) = kept else {
         panic!("{kept:?}");
     };
     assert!(history.outcome(&recorded).unwrap().is_success());
-    assert_eq!(resume.decide(&changed), Verdict::Run(Why::Changed));
-    assert_eq!(resume.decide(&job("c")), Verdict::Run(Why::NotEnded));
-    assert_eq!(resume.decide(&job("x")), Verdict::Run(Why::NotEnded));
+    assert_eq!(
+        resume.decide(&changed),
+        ResumeDecision::Run(RunReason::Changed)
+    );
+    assert_eq!(
+        resume.decide(&job("c")),
+        ResumeDecision::Run(RunReason::NotEnded)
+    );
+    assert_eq!(
+        resume.decide(&job("x")),
+        ResumeDecision::Run(RunReason::NotEnded)
+    );
     let gone: Vec<_> = resume.gone_ids().map(Result::unwrap).collect();
     assert_eq!(gone, ["d".into()]);
-    assert_eq!(resume.decide(&job("d")), Verdict::Run(Why::Failed));
+    assert_eq!(
+        resume.decide(&job("d")),
+        ResumeDecision::Run(RunReason::Failed)
+    );
     assert_eq!((resume.gone(), resume.gone_ids().count()), (0, 0));
     let differences = Differences {
         kept: 1,
@@ -196,7 +208,10 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
 
     for source in [Some(source("d2")), None] {
         let mut resume = Resume::new(std::sync::Arc::clone(&history), source.as_ref());
-        assert_eq!(resume.decide(&job("x")), Verdict::Run(Why::New));
+        assert_eq!(
+            resume.decide(&job("x")),
+            ResumeDecision::Run(RunReason::New)
+        );
     }
 }
 
@@ -225,14 +240,23 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     drop(journal);
 
     let mut resume = resumed(&path);
-    let kept = |verdict| matches!(verdict, Verdict::Skip(_));
+    let kept = |verdict| matches!(verdict, ResumeDecision::Keep(_));
     assert!([&a, &b, &c, &x].iter().all(|job| kept(resume.decide(job))));
 
     let changed = Job::task("a", "resize", Payload::null());
     let mut resume = resumed(&path);
-    assert_eq!(resume.decide(&changed), Verdict::Run(Why::Changed));
-    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
-    assert_eq!(resume.decide(&c), Verdict::Run(Why::NeedRedone));
+    assert_eq!(
+        resume.decide(&changed),
+        ResumeDecision::Run(RunReason::Changed)
+    );
+    assert_eq!(
+        resume.decide(&b),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
+    assert_eq!(
+        resume.decide(&c),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
     assert!(kept(resume.decide(&x)));
     let differences = Differences {
         kept: 1,
@@ -245,16 +269,22 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     // One that needs a job of which nothing is recorded has not seen its result.
     let mut resume = resumed(&path);
     let needy = x.clone().needs(["new"]);
-    assert_eq!(resume.decide(&needy), Verdict::Run(Why::NeedRedone));
+    assert_eq!(
+        resume.decide(&needy),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
 
     // And a result that is recorded but cannot be read is as good as none.
     let mut resume = resumed(&path);
-    let Verdict::Skip(recorded) = resume.decide(&a) else {
+    let ResumeDecision::Keep(recorded) = resume.decide(&a) else {
         panic!("it has succeeded");
     };
     resume.redo(&recorded);
     resume.redo(&recorded);
-    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
+    assert_eq!(
+        resume.decide(&b),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
     assert_eq!(
         (resume.differences().kept, resume.differences().not_ended),
         (0, 1)
@@ -275,7 +305,13 @@ fn dependents_of_a_job_that_an_interrupted_run_did_again_are_done_again() {
     drop(journal);
 
     let mut resume = resumed(&path);
-    assert!(matches!(resume.decide(&changed), Verdict::Skip(_)));
-    assert_eq!(resume.decide(&b), Verdict::Run(Why::NeedRedone));
-    assert_eq!(resume.decide(&c), Verdict::Run(Why::NeedRedone));
+    assert!(matches!(resume.decide(&changed), ResumeDecision::Keep(_)));
+    assert_eq!(
+        resume.decide(&b),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
+    assert_eq!(
+        resume.decide(&c),
+        ResumeDecision::Run(RunReason::NeedRedone)
+    );
 }

@@ -20,6 +20,7 @@ pub(super) struct StdinPipe(Arc<Mutex<ChildStdin>>);
 /// The reading end of the pipe from the stdout of a process.
 pub(super) struct StdoutPipe(Arc<Mutex<Stdout>>);
 
+/// The pipe from the stdout of a process, with counts of the bytes that went through it.
 struct Stdout {
     pipe: ChildStdout,
     /// How many bytes have been read.
@@ -37,6 +38,7 @@ pub(super) struct LocalView {
 }
 
 impl LocalView {
+    /// Makes the view of a process from its pipes and the descriptor that is readable once the process has ended.
     pub(super) fn new(
         stdin: &StdinPipe,
         stdout: &StdoutPipe,
@@ -78,12 +80,14 @@ impl ProcessView for LocalView {
     }
 }
 
-/// Each use of a pipe leaves it whole, and a look at it takes a system call at most.
+/// Locks a pipe. A panic of an earlier holder is ignored, because no use leaves a pipe in a broken state. Nobody holds the lock
+/// for longer than one system call takes, so `poll` functions may take it.
 fn lock<T>(pipe: &Mutex<T>) -> MutexGuard<'_, T> {
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl StdinPipe {
+    /// Wraps the pipe to the stdin of a process.
     pub(super) fn new(stdin: ChildStdin) -> Self {
         Self(Arc::new(Mutex::new(stdin)))
     }
@@ -120,6 +124,7 @@ impl AsyncWrite for StdinPipe {
 }
 
 impl StdoutPipe {
+    /// Wraps the pipe from the stdout of a process.
     pub(super) fn new(pipe: ChildStdout) -> Self {
         Self(Arc::new(Mutex::new(Stdout {
             pipe,

@@ -1,4 +1,4 @@
-//! The attempts at a job, one by one.
+//! What is kept of each attempt at a job.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,39 +7,39 @@ use super::{Class, Outcome, Status};
 use crate::ids::{SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
-/// How many attempts are told one by one; half of them are the first ones, and half the last ones.
-const TOLD: usize = 16;
+/// How many attempts of a job are listed at most: half of them are the first ones, and half the last ones.
+const MOST_LISTED: usize = 16;
 
-/// One attempt at a job that has come to an end.
+/// An attempt at a job, after it has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptDetail {
-    /// Which attempt it was; the first is 1. One that was not charged has the number of the one that followed it.
+    /// The number of the attempt; the first is 1. An attempt that was not charged has the number of the one that followed it.
     pub number: u32,
-    /// The slot that it held, or the first of them; nothing in records of versions that had no numbers.
+    /// The first slot that the attempt held. Records of versions without slot numbers have none.
     pub slot: Option<SlotNumber>,
-    /// The worker that performed it; nothing where it ran in this process or as a command.
+    /// The worker that performed the attempt; nothing if it ran in this process or as a command.
     pub worker: Option<WorkerName>,
-    /// When it began.
+    /// When the attempt began.
     pub started: Timestamp,
-    /// How long it ran, by a clock that nobody sets.
+    /// How long the attempt ran, by the monotonic clock.
     pub duration: Duration,
-    /// How it ended.
+    /// How the attempt ended.
     pub end: AttemptEnd,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// It gave a result.
+    /// The attempt gave a result.
     Succeeded,
-    /// It failed, with a failure of this class.
+    /// The attempt failed, with a failure of this class.
     Failed(Class),
-    /// It came back from a worker that ended before it had begun there. It is not charged to its job.
+    /// The attempt was sent to a worker that ended before it began the attempt. Its job is not charged with it.
     Returned,
 }
 
 impl AttemptEnd {
-    /// Its status in result lines.
+    /// The status of the attempt in result lines.
     pub fn word(self) -> &'static str {
         match self {
             Self::Succeeded => Status::Succeeded.as_str(),
@@ -48,7 +48,7 @@ impl AttemptEnd {
         }
     }
 
-    /// The class of its failure, if it failed.
+    /// The class of the failure, if the attempt failed.
     pub fn class(self) -> Option<Class> {
         match self {
             Self::Failed(class) => Some(class),
@@ -56,65 +56,65 @@ impl AttemptEnd {
         }
     }
 
-    /// Whether it counts as an attempt of its job.
+    /// Whether the attempt counts against the retries of its job.
     pub fn is_charged(self) -> bool {
         self != Self::Returned
     }
 }
 
-/// The attempts at a job, of very many only the first and the last ones.
+/// The attempts at a job. Of very many, only the first and the last ones are listed, so that memory stays bounded.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attempts {
-    told: Vec<AttemptDetail>,
+    listed: Vec<AttemptDetail>,
     left_out: Option<LeftOut>,
 }
 
-/// Attempts that are not told one by one.
+/// The attempts of a job that are not listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many attempts are told before them.
+    /// How many attempts are listed before them.
     pub after: usize,
-    /// How many they are.
+    /// The number of attempts left out.
     pub count: u64,
     /// How long they ran together.
     pub duration: Duration,
 }
 
 impl Attempts {
-    /// Adds the attempt that followed.
+    /// Adds the next attempt, and leaves out one from the middle if there are too many.
     pub fn push(&mut self, attempt: AttemptDetail) {
-        if self.told.len() == TOLD {
-            let removed = self.told.remove(TOLD / 2);
+        if self.listed.len() == MOST_LISTED {
+            let removed = self.listed.remove(MOST_LISTED / 2);
             let left_out = self.left_out.get_or_insert(LeftOut {
-                after: TOLD / 2,
+                after: MOST_LISTED / 2,
                 count: 0,
                 duration: Duration::ZERO,
             });
             left_out.count += 1;
             left_out.duration += removed.duration;
         }
-        self.told.push(attempt);
+        self.listed.push(attempt);
     }
 
-    /// The attempts that are told, in their order.
-    pub fn told(&self) -> &[AttemptDetail] {
-        &self.told
+    /// The attempts that are listed, in their order.
+    pub fn listed(&self) -> &[AttemptDetail] {
+        &self.listed
     }
 
-    /// Those between them that are not.
+    /// The attempts between the first and the last ones that are not listed.
     pub fn left_out(&self) -> Option<LeftOut> {
         self.left_out
     }
 
-    /// How long all of them ran together.
+    /// How long all attempts ran together, also those that are not listed.
     pub fn duration(&self) -> Duration {
-        let told: Duration = self.told.iter().map(|attempt| attempt.duration).sum();
-        told + self.left_out.map_or(Duration::ZERO, |rest| rest.duration)
+        let listed: Duration = self.listed.iter().map(|attempt| attempt.duration).sum();
+        listed + self.left_out.map_or(Duration::ZERO, |rest| rest.duration)
     }
 
     /// Makes attempts as they were read from a result line.
-    pub(super) fn from_parts(told: Vec<AttemptDetail>, left_out: Option<LeftOut>) -> Self {
-        Self { told, left_out }
+    pub(super) fn from_parts(listed: Vec<AttemptDetail>, left_out: Option<LeftOut>) -> Self {
+        Self { listed, left_out }
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
         for number in 1..=10_000 {
             attempts.push(attempt(number));
         }
-        let numbers: Vec<u32> = attempts.told().iter().map(|one| one.number).collect();
+        let numbers: Vec<u32> = attempts.listed().iter().map(|one| one.number).collect();
         let expected: Vec<u32> = (1..=8).chain(9_993..=10_000).collect();
         assert_eq!(numbers, expected);
         let left_out = attempts.left_out().unwrap();
@@ -179,13 +179,13 @@ mod tests {
             duration: Duration::from_millis(5),
             ..Outcome::new("a", "t", Ok(ratchet_ipc::Payload::null()))
         };
-        let told = outcome.attempts_detail();
-        let [only] = told.told() else {
-            panic!("{told:?}");
+        let detail = outcome.attempts_detail();
+        let [only] = detail.listed() else {
+            panic!("{detail:?}");
         };
         assert_eq!((only.number, only.end), (1, AttemptEnd::Succeeded));
         assert_eq!(only.slot, SlotNumber::new(3));
-        assert_eq!(told.duration(), outcome.duration);
+        assert_eq!(detail.duration(), outcome.duration);
 
         let skipped = Outcome {
             started: None,

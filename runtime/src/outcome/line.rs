@@ -1,5 +1,5 @@
-//! Outcomes as result lines, written by hand. Each outcome is written twice, for its reader and for the journal, and a
-//! serializer would take longer for that than all the rest takes that is done for a short job.
+//! Writes outcomes as result lines without a serializer. Each outcome is written twice, for its reader and for the journal, and a
+//! serializer takes longer for that than everything else takes that is done for a short job.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::{Outcome, wire};
 use crate::scheduling::{Blocker, Waits};
 use crate::timestamp::Timestamp;
 
-/// Which attempts a result line tells one by one.
+/// Which attempts a result line lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptsShown {
     /// No attempts.
     None,
-    /// Only what does not follow from the rest of the line: the attempts of a job that had several.
+    /// The attempts of a job that had several. A single attempt follows from the rest of the line.
     Several,
     /// All attempts.
     All,
@@ -23,7 +23,7 @@ pub enum AttemptsShown {
 
 impl Outcome {
     /// Appends the result line, without a line break: the same bytes as those of [`Serialize`](serde::Serialize) with
-    /// JSON, several times faster. It tells the attempts of jobs that had several.
+    /// JSON, several times faster. It lists the attempts of jobs that had several.
     ///
     /// ```
     /// use ratchet_runtime::{Outcome, Payload};
@@ -122,7 +122,7 @@ fn write_timestamp(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
 
 fn write_waits(waits: &Waits, out: &mut Vec<u8>) {
     let mut before: &[u8] = b",\"waited\":{";
-    for (blocker, time) in wire::told(waits) {
+    for (blocker, time) in wire::nonzero_waits(waits) {
         out.extend_from_slice(before);
         before = b",";
         match blocker {

@@ -78,7 +78,7 @@ struct AttemptLine<'a> {
     charged: bool,
 }
 
-/// Attempts that are not told one by one, as they stand in a result line.
+/// The attempts of a job that are not listed, as they stand in a result line.
 #[derive(Serialize, Deserialize)]
 struct LeftOutLine {
     after: usize,
@@ -100,7 +100,8 @@ fn is_true(value: &bool) -> bool {
 
 impl Serialize for WaitsLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let times = told(&self.0).map(|(blocker, time)| (blocker.word(), Milliseconds(time)));
+        let times =
+            nonzero_waits(&self.0).map(|(blocker, time)| (blocker.word(), Milliseconds(time)));
         serializer.collect_map(times)
     }
 }
@@ -116,8 +117,8 @@ impl<'de> Deserialize<'de> for WaitsLine<'_> {
     }
 }
 
-/// The waits that a line tells: those of less than a microsecond would be 0.
-pub(super) fn told(waits: &Waits) -> impl Iterator<Item = (&Blocker, Duration)> {
+/// The waits that a result line lists. Those of less than a microsecond are left out, because they would be written as 0.
+pub(super) fn nonzero_waits(waits: &Waits) -> impl Iterator<Item = (&Blocker, Duration)> {
     waits.iter().filter(|(_, time)| time.as_micros() > 0)
 }
 
@@ -176,11 +177,11 @@ impl From<LeftOutLine> for LeftOut {
 
 /// Appends the attempts of a job as they stand in a result line.
 pub(super) fn write_attempts(attempts: &Attempts, out: &mut Vec<u8>) {
-    let lines: Vec<AttemptLine<'_>> = attempts.told().iter().map(AttemptLine::from).collect();
+    let lines: Vec<AttemptLine<'_>> = attempts.listed().iter().map(AttemptLine::from).collect();
     write_json(&lines, out);
 }
 
-/// Appends what is told of attempts that are left out.
+/// Appends the entry of a result line about attempts that are not listed.
 pub(super) fn write_left_out(left_out: LeftOut, out: &mut Vec<u8>) {
     write_json(&LeftOutLine::from(left_out), out);
 }
@@ -287,11 +288,11 @@ impl Serialize for Outcome {
             slot: self.slot,
             started_at: self.started,
             ended_at: self.ended,
-            waited: told(&self.waits)
+            waited: nonzero_waits(&self.waits)
                 .next()
                 .map(|_| WaitsLine(Cow::Borrowed(&self.waits))),
             attempts_detail: several
-                .map(|several| several.told().iter().map(AttemptLine::from).collect()),
+                .map(|several| several.listed().iter().map(AttemptLine::from).collect()),
             attempts_left_out: several.and_then(Attempts::left_out).map(LeftOutLine::from),
         }
         .serialize(serializer)
@@ -384,10 +385,10 @@ impl<'de> Deserialize<'de> for Outcome {
             waits: line
                 .waited
                 .map_or_else(Waits::default, |waits| waits.0.into_owned()),
-            several: line.attempts_detail.map(|told| {
-                let told = told.into_iter().map(AttemptDetail::from).collect();
+            several: line.attempts_detail.map(|lines| {
+                let listed = lines.into_iter().map(AttemptDetail::from).collect();
                 let left_out = line.attempts_left_out.map(LeftOut::from);
-                Box::new(Attempts::from_parts(told, left_out))
+                Box::new(Attempts::from_parts(listed, left_out))
             }),
         };
         if outcome.status() == line.status {
@@ -476,7 +477,7 @@ mod tests {
         );
         let read: Outcome = serde_json::from_str(&line).unwrap();
         assert_eq!(read.waits.of(&Blocker::Slot), Duration::from_millis(2));
-        // What is told to the microsecond is read to the microsecond.
+        // A time that is written to the microsecond is read to the microsecond.
         let outcome = Outcome {
             waits: read.waits.clone(),
             ..outcome

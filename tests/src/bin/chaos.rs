@@ -8,6 +8,7 @@ use ratchet_tests::chaos::{self, Performer, Plan, Soak};
 
 type Failed = Box<dyn Error>;
 
+/// The text that is printed for flags that are not known.
 const USAGE: &str = "usage: chaos [--seed N] [--jobs N] [--kills N] [--keep FOLDER]";
 
 fn main() -> Result<ExitCode, Failed> {

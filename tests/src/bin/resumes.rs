@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ratchet_ipc::TaskError;
 use ratchet_ipc::serve::{Call, Task, Worker};
-use ratchet_runtime::journal::Verdict;
+use ratchet_runtime::journal::ResumeDecision;
 use ratchet_runtime::process::{LocalProcesses, PoolConfig, ProcessConfig, ProcessPool, Size};
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{Durability, Executor, Job, Journal, Payload, Resume, RunStore};
@@ -49,7 +49,7 @@ async fn run(state: &Path, log: &str, jobs: u64) -> Result<(), Box<dyn Error>> {
         Job::task(id.as_str(), "note", Payload::from_text(&id))
     });
     let left = all.filter(move |job| match &mut resume {
-        Some(resume) => !matches!(resume.decide(job), Verdict::Skip(_)),
+        Some(resume) => !matches!(resume.decide(job), ResumeDecision::Keep(_)),
         None => true,
     });
     let mut run = executor.run(left)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ratchet_caching::{DiskCache, MemoryCache, TaskCache, TieredCache};
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
-use ratchet_runtime::journal::Verdict;
+use ratchet_runtime::journal::ResumeDecision;
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor,
     Recycling, RestartPolicy, Size,
@@ -385,7 +385,7 @@ impl Host<'_> {
         Ok((0..plan.jobs).filter_map(move |number| {
             let (spec, job) = job(number);
             let verdict = resume.as_mut().map(|resume| resume.decide(&job));
-            if matches!(verdict, Some(Verdict::Skip(_))) {
+            if matches!(verdict, Some(ResumeDecision::Keep(_))) {
                 return None;
             }
             // The checker has to know from when on the cache may have been asked for the job. If that cannot be noted,

@@ -27,14 +27,21 @@ pub enum Signal {
 /// A running call of `ratchet`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
+    /// The command line, for messages.
     pub(super) name: String,
+    /// The folder that the call runs in.
     pub(super) folder: Folder,
     /// The process, or `None` after it was waited for.
     pub(super) child: Option<Child>,
+    /// The pipe to the process, if it is still open.
     pub(super) stdin: Option<ChildStdin>,
+    /// What the process has printed to stdout.
     pub(super) stdout: Gathered,
+    /// What the process has printed to stderr.
     pub(super) stderr: Gathered,
+    /// What was printed on the terminal, if there is one.
     pub(super) screen: Gathered,
+    /// The terminal of the process, if it has one.
     pub(super) terminal: Option<Terminal>,
 }
 

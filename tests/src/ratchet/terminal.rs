@@ -51,6 +51,7 @@ impl Terminal {
         terminal
     }
 
+    /// Changes the size of the terminal, which the foreground group is told by SIGWINCH.
     pub(super) fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize {
             ws_row: rows,

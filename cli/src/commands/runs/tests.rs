@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use ratchet_runtime::journal::Source;
+use ratchet_runtime::journal::SourceIdentity;
 use ratchet_runtime::summary::Results;
 use ratchet_runtime::{Class, Durability, Failure, Job, Journal, Outcome, Payload};
 use tempfile::TempDir;
@@ -68,7 +68,7 @@ fn records() -> Records {
     let summary = good.summarize(Duration::from_secs(2));
     journal.end(at(1), &summary).unwrap();
 
-    let source = Source {
+    let source = SourceIdentity {
         name: "jobs.yaml".to_owned(),
         digest: "d".to_owned(),
     };

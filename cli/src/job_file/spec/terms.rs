@@ -107,16 +107,22 @@ section! {
 /// How the delays before further attempts grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Backoff {
+    /// Each delay is a multiple of the one before.
     Exponential,
+    /// All delays are the same.
     Fixed,
+    /// Each delay is longer than the one before by the same time.
     Linear,
+    /// Each delay is the sum of the two before.
     Fibonacci,
+    /// Each delay is drawn at random between the first delay and a multiple of the one before.
     Decorrelated,
 }
 
 /// A hint that is written as a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum HintWord {
+    /// A hint without parameters.
     Plain(ParallelizationHint),
     /// The hint needs parameters, so the name alone is refused.
     RateLimited,

@@ -8,9 +8,11 @@ pub(crate) const LONGEST: usize = 32 << 20;
 
 /// What was read.
 pub(crate) enum LineRead {
+    /// A whole line.
     Line,
     /// The line is too long, and only its beginning was kept.
     TooLong,
+    /// There is no line left.
     End,
 }
 

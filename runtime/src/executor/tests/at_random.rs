@@ -188,9 +188,9 @@ fn check_times(outcomes: &[Arc<Outcome>], arrivals: &Arrivals, most_slots: u32) 
         let age = Duration::from_millis(ended - arrivals[outcome.id.as_str()]);
         assert_eq!(age, outcome.queued + attempts.duration(), "{outcome:?}");
         assert_eq!(outcome.waits.total(), outcome.queued);
-        let charged = attempts.told().iter().filter(|one| one.end.is_charged());
+        let charged = attempts.listed().iter().filter(|one| one.end.is_charged());
         assert_eq!(charged.count(), outcome.attempts as usize, "{outcome:?}");
-        for attempt in attempts.told() {
+        for attempt in attempts.listed() {
             let began = attempt.started.as_millis();
             let until = attempt.started.after(attempt.duration).as_millis();
             assert!(until <= ended);

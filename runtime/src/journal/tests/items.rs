@@ -12,8 +12,8 @@ fn item(number: u64, text: &str, earlier: u64) -> Job {
 
 fn kept(resume: &mut Resume, job: &Job) -> Outcome {
     match resume.decide(job) {
-        Verdict::Skip(recorded) => resume.history().outcome(&recorded).unwrap(),
-        Verdict::Run(why) => panic!("{} is done again: {why:?}", job.id),
+        ResumeDecision::Keep(recorded) => resume.history().outcome(&recorded).unwrap(),
+        ResumeDecision::Run(why) => panic!("{} is done again: {why:?}", job.id),
     }
 }
 
@@ -35,7 +35,7 @@ fn an_item_that_moved_in_its_list_keeps_its_result_and_its_new_number_is_recorde
 
     let (mut journal, mut resume) = resumed(&path);
     let new = item(1, "new", 0);
-    assert_eq!(resume.decide(&new), Verdict::Run(Why::New));
+    assert_eq!(resume.decide(&new), ResumeDecision::Run(RunReason::New));
     for (number, text, earlier) in [(2, "a", 0), (3, "b", 0), (4, "a", 1)] {
         let job = item(number, text, earlier);
         let mut outcome = kept(&mut resume, &job);
@@ -68,7 +68,10 @@ fn an_item_whose_command_has_changed_is_done_again() {
         work: Job::command("1", crate::os::ProcessConfig::new("true")).work,
         ..item(2, "a", 0)
     };
-    assert_eq!(resume.decide(&changed), Verdict::Run(Why::Changed));
+    assert_eq!(
+        resume.decide(&changed),
+        ResumeDecision::Run(RunReason::Changed)
+    );
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn a_journal_without_identities_is_resumed_by_the_ids_of_its_jobs() {
 
     let (mut journal, mut resume) = resumed(&path);
     assert_eq!(kept(&mut resume, &a).id.as_str(), "1");
-    assert_eq!(resume.decide(&b), Verdict::Run(Why::New));
+    assert_eq!(resume.decide(&b), ResumeDecision::Run(RunReason::New));
     journal.append(&b, &succeeded(&b)).unwrap();
     drop((journal, resume));
     let (_journal, mut resume) = resumed(&path);

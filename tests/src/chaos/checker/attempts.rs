@@ -11,9 +11,13 @@ use super::{Evidence, Report, Rule};
 /// An attempt, as its worker noted it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
+    /// The number of the job.
     pub(super) job: u32,
+    /// Which attempt at the job it was; the first is 1.
     pub(super) number: u32,
+    /// The life of the host in which it ran.
     pub(super) life: u32,
+    /// The id of the worker's process.
     pub(super) process: u32,
     /// What the job asked for.
     pub(super) spec: JobSpec,
@@ -34,6 +38,7 @@ pub(super) struct Attempt {
     pub(super) until: u64,
     /// The time by which its answer was written for certain.
     pub(super) answered: Option<u64>,
+    /// How it ended.
     pub(super) end: End,
 }
 
@@ -62,8 +67,11 @@ const EXIT_TIME: Duration = Duration::from_millis(200);
 /// How an attempt ended, as its worker noted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
+    /// It succeeded.
     Done,
+    /// It answered with a failure.
     Failed,
+    /// Its worker ended by itself before it answered.
     Died,
     /// No end was noted, because the worker was killed.
     Vanished,

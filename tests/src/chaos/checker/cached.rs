@@ -17,6 +17,7 @@ struct Computation {
     content: u32,
 }
 
+/// Checks the source of each cached result that a job ended with.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let computations = computations(evidence, attempts);
     let contents = Contents::read(&evidence.driver_notes);

@@ -7,6 +7,7 @@ use super::super::plan::Performer;
 use super::attempts::{Attempt, End};
 use super::{Ending, Evidence, Report, Rule};
 
+/// Checks the outcomes of all jobs against what the workers noted.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let mut jobs: Vec<Job<'_>> = Vec::new();
     jobs.resize_with(evidence.specs.len(), Job::default);

@@ -22,6 +22,7 @@ pub(super) struct Grant {
 pub(super) struct Grants(HashMap<(u32, u32), Vec<Grant>>);
 
 impl Grants {
+    /// Reads all grants from the notes of the hosts.
     pub(super) fn read(evidence: &Evidence) -> Self {
         let mut grants: HashMap<(u32, u32), Vec<Grant>> = HashMap::new();
         for (turn, note) in evidence.host_notes.iter().enumerate() {
@@ -53,6 +54,7 @@ pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, spec: &JobSpec) -> bo
         && !spec.performer.is_command()
 }
 
+/// Checks that each attempt began by a grant of its own, in the order of the grants.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let of_workers = attempts.iter().filter(|it| !it.spec.performer.is_command());
     let early = of_workers.filter_map(|attempt| {

@@ -10,6 +10,7 @@ use super::{Evidence, Report, Rule};
 /// The number that stands for slots in profiles of limits.
 const SLOTS: u32 = 0;
 
+/// Checks the slots and each named limit, life by life.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let mut lives: BTreeMap<u32, Vec<&Attempt>> = BTreeMap::new();
     for attempt in attempts {

@@ -23,6 +23,7 @@ impl<'a> Last<'a> {
     }
 }
 
+/// Checks the attempts at jobs with each hint that excludes others.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     let mut jobs: Vec<Last<'_>> = Vec::new();
     jobs.resize_with(evidence.specs.len(), Last::default);

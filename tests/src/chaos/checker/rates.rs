@@ -18,6 +18,7 @@ struct Start {
     to: u64,
 }
 
+/// Checks the limit with a rate and the rate of each key, life by life.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
     // The starts are grouped by life and key. No key stands for the named limit `api`.
     let mut buckets: BTreeMap<(u32, Option<u32>), Vec<Start>> = BTreeMap::new();
