@@ -93,10 +93,10 @@ const CRATES: [(&str, Layers); 5] = [
     ),
 ];
 
-/// A parent, some of its modules that import each other in a circle, and why they may.
+/// A parent module, some of its children that import each other in a circle, and the reason why they may.
 type Circle = (&'static str, &'static [&'static str], &'static str);
 
-/// The circles between modules further down that may stay.
+/// The circles of imports that are allowed below the top level of a crate.
 const CIRCLES: [Circle; 2] = [
     (
         "runtime::dispatch",

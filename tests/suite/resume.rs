@@ -11,13 +11,13 @@ use ratchet_tests::{eventually, within};
 /// How often the host is killed.
 const KILLS: usize = 100;
 
-/// So many that there are some left for the last of them.
+/// How many jobs the run has: enough that some are left when the host is killed for the last time.
 const JOBS: usize = 4000;
 
-/// How much may be written to the journal between a start and a kill, at most: some twenty outcomes.
+/// A host is killed once the journal has grown by a random number of bytes below this one, which is about twenty outcomes.
 const FAR: u64 = 4000;
 
-/// The same numbers every time: `SplitMix64`.
+/// Draws the same random numbers in every run of the test, by `SplitMix64`.
 struct Dice(u64);
 
 impl Dice {
@@ -30,7 +30,7 @@ impl Dice {
     }
 }
 
-/// A file that only grows, read as it does.
+/// Reads a file that another process appends to.
 struct Growing {
     path: PathBuf,
     read: usize,

@@ -76,7 +76,7 @@ const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 /// The sink of the parts, and the problems that are found.
 type Receiver<'r, 's> = RefCell<(Sink<'s>, &'r mut Problems)>;
 
-/// Reads the map that the document is.
+/// Visits the map at the top of a document, and hands each of its values to the receiver.
 struct Root<'r, 's, 't> {
     text: &'r str,
     streamed: &'r str,

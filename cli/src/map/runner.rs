@@ -131,7 +131,8 @@ struct KillGuard<'a> {
 }
 
 impl KillGuard<'_> {
-    /// Returns what the command was, when it started and how long it ran, because it has ended by itself.
+    /// Makes the drop of the guard do nothing, because the command has ended by itself. Returns the command, when it started and
+    /// how long it ran.
     fn disarm(mut self) -> (Vec<OsString>, SystemTime, Duration) {
         self.collector = None;
         let command = std::mem::take(&mut self.command);

@@ -80,17 +80,17 @@ fn written(format: ResultFormat) -> String {
 }
 
 #[test]
-fn people_see_what_failed_and_why() {
+fn results_for_people_say_which_jobs_failed_and_why() {
     insta::assert_snapshot!("human", written(ResultFormat::Human));
 }
 
 #[test]
-fn build_servers_read_junit() {
+fn results_are_written_as_a_junit_report() {
     insta::assert_snapshot!("junit", written(ResultFormat::Junit));
 }
 
 #[test]
-fn programs_read_lines_and_documents() {
+fn results_for_programs_are_read_back_from_lines_and_from_a_document() {
     let lines: Vec<Outcome> = written(ResultFormat::Jsonl)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -103,7 +103,7 @@ fn programs_read_lines_and_documents() {
 }
 
 #[test]
-fn documents_tell_the_attempts_of_every_job_and_lines_only_where_they_are_asked() {
+fn documents_list_the_attempts_of_every_job_and_lines_only_on_request() {
     let outcome = Outcome {
         started: Some(Timestamp::from_millis(1_790_000_000_123)),
         ..outcome("a", Ok("1"))

@@ -195,7 +195,7 @@ fn below(mount: &Path, path: &str) -> PathBuf {
     }
 }
 
-/// Reads a file of a group, or returns `None` if it is not there: not every group has every file.
+/// Reads a file of a group, or returns `None` if it is not there or cannot be read: not every group has every file.
 fn text(folder: &Path, file: &str) -> Option<String> {
     fs::read_to_string(folder.join(file)).ok()
 }

@@ -19,11 +19,11 @@ use std::path::PathBuf;
 pub struct ProcessConfig {
     /// The program: a path, or a name that is looked for in `PATH`.
     pub command: PathBuf,
-    /// Its arguments, as they are; no shell sees them.
+    /// The arguments. They reach the program as they are, because no shell is involved.
     pub args: Vec<OsString>,
-    /// Its environment.
+    /// The environment that the program gets.
     pub env: Environment,
-    /// The folder to start it in, if not this process's own.
+    /// The folder that the program is started in, if not the folder of this process.
     pub working_dir: Option<PathBuf>,
     /// The terminal of this process (`/dev/tty`) is the program's stdin, and the program is in its foreground while it
     /// runs. One program has it at a time; the others wait. For a [`CommandRunner`](super::CommandRunner): workers have
@@ -35,7 +35,7 @@ pub struct ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// A program without arguments, in this process's environment and folder.
+    /// Makes the configuration of a program without arguments, in the environment and the folder of this process.
     pub fn new(command: impl Into<PathBuf>) -> Self {
         Self {
             command: command.into(),
@@ -74,7 +74,7 @@ impl ProcessConfig {
         self
     }
 
-    /// Gives it the terminal.
+    /// Gives the program the terminal.
     #[must_use]
     pub fn on_terminal(mut self) -> Self {
         self.terminal = true;

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_holds_who_lives_and_is_as_long_as_ever_were_at_once() {
+    fn the_list_holds_the_groups_that_live_and_uses_the_lines_of_dead_ones_again() {
         let keeper = Keeper::start().unwrap();
         let first = list(&keeper, 7);
         let second = list(&keeper, i32::MAX);

@@ -28,32 +28,32 @@ fn error(text: &str) -> Value {
     line["error"].clone()
 }
 
-/// Both ways to run a command.
-fn both(script: &str, job: &str, words: &[&str]) -> [(Folder, Ended); 2] {
+/// Runs a script by `ratchet run` and by `ratchet map`, and returns both ends.
+fn run_both_ways(script: &str, job: &str, words: &[&str]) -> [(Folder, Ended); 2] {
     [run(script, job, words), map(script, words)]
 }
 
 #[test]
 fn stdout_and_stderr_of_a_failed_command_are_in_every_format() {
     let words = |format| ["--format", format];
-    for (_, ended) in both(FAILS, "", &words("jsonl")) {
+    for (_, ended) in run_both_ways(FAILS, "", &words("jsonl")) {
         let error = error(&ended.with_code(100).quiet().stdout());
         assert_eq!(error["stdout"], "1 failed, 3 passed\n");
         assert_eq!(error["stderr"], "oh no\n");
         assert_eq!(error.get("stdout_dropped"), None);
     }
-    for (_, ended) in both(FAILS, "", &words("json")) {
+    for (_, ended) in run_both_ways(FAILS, "", &words("json")) {
         let document: Value =
             serde_json::from_str(&ended.with_code(100).stdout()).expect("a document");
         let error = &document["results"][0]["error"];
         assert_eq!(error["stdout"], "1 failed, 3 passed\n");
     }
-    for (_, ended) in both(FAILS, "", &words("human")) {
+    for (_, ended) in run_both_ways(FAILS, "", &words("human")) {
         let shown = ended.with_code(100).stdout();
         assert!(shown.contains("\n  > 1 failed, 3 passed\n"), "{shown}");
         assert!(shown.contains("\n  | oh no\n"), "{shown}");
     }
-    for (_, ended) in both(FAILS, "", &words("junit")) {
+    for (_, ended) in run_both_ways(FAILS, "", &words("junit")) {
         let report = ended.with_code(100).stdout();
         let expected = "<system-out>1 failed, 3 passed\n</system-out><system-err>oh no\n</system-err></testcase>";
         assert!(report.contains(expected), "{report}");
@@ -62,7 +62,7 @@ fn stdout_and_stderr_of_a_failed_command_are_in_every_format() {
 
 #[test]
 fn runs_show_has_the_outputs_of_failed_commands() {
-    for (folder, ended) in both(FAILS, "", &[]) {
+    for (folder, ended) in run_both_ways(FAILS, "", &[]) {
         let _ = ended.with_code(100);
         let runs = Ratchet::within(&folder).args(["runs", "list"]).run();
         let listed = runs.with_code(0).stdout();
@@ -81,7 +81,7 @@ fn runs_show_has_the_outputs_of_failed_commands() {
 
 #[test]
 fn a_junit_report_has_the_outputs_of_commands_that_succeeded() {
-    for (_, ended) in both("echo all well; echo hm >&2", "", &["--format", "junit"]) {
+    for (_, ended) in run_both_ways("echo all well; echo hm >&2", "", &["--format", "junit"]) {
         let report = ended.with_code(0).stdout();
         let expected =
             "<system-out>all well\n</system-out><system-err>hm\n</system-err></testcase>";
@@ -95,7 +95,7 @@ fn a_long_output_keeps_its_head_and_its_tail_and_counts_what_was_dropped() {
     let printed: usize = (1..=200_000)
         .map(|number: u32| number.to_string().len() + 1)
         .sum();
-    for (_, ended) in both(script, "", &["--format", "jsonl"]) {
+    for (_, ended) in run_both_ways(script, "", &["--format", "jsonl"]) {
         let error = error(&ended.with_code(100).stdout());
         let text = error["stdout"].as_str().expect("a text");
         assert!(text.starts_with("1\n2\n") && text.ends_with("\n199999\n200000\n"));
@@ -115,7 +115,7 @@ fn a_long_output_keeps_its_head_and_its_tail_and_counts_what_was_dropped() {
         }
         assert!(head.last() < tail.first());
     }
-    for (_, ended) in both(script, "", &["--format", "junit"]) {
+    for (_, ended) in run_both_ways(script, "", &["--format", "junit"]) {
         let report = ended.with_code(100).stdout();
         assert!(
             report.contains("<properties><property name=\"stdout_dropped\" value=\""),
@@ -147,7 +147,7 @@ fn a_command_that_takes_too_long_or_is_killed_keeps_what_it_printed() {
         ),
     ];
     for (script, words, code, status) in cases {
-        for (_, ended) in both(script, "", &[words, &["--format", "jsonl"]].concat()) {
+        for (_, ended) in run_both_ways(script, "", &[words, &["--format", "jsonl"]].concat()) {
             let text = ended.with_code(code).stdout();
             let line: Value = serde_json::from_str(&text).expect("a line of JSON");
             assert_eq!(line["status"], status, "{line}");

@@ -338,7 +338,7 @@ async fn what_was_stored_between_the_look_and_the_begin_is_not_computed_again() 
 }
 
 #[tokio::test]
-async fn an_expired_entry_of_a_careless_store_is_a_miss() {
+async fn an_expired_entry_that_a_store_returns_is_a_miss() {
     let mut store = MockCache::new();
     let expired = Metadata {
         expires: Some(SystemTime::UNIX_EPOCH),

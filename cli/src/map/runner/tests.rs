@@ -125,7 +125,7 @@ async fn who_prints_into_a_closed_stdout_ends_as_in_a_pipeline() {
     assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
 }
 
-/// Takes what two commands print, in any order that a test likes.
+/// Makes the collector of the output of one item, which a test feeds by hand.
 fn sink(live: &Arc<LiveOutput>, number: u64, item: &str) -> Arc<OutputCollector> {
     Arc::new(OutputCollector {
         live: Some(Arc::clone(live)),

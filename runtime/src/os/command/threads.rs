@@ -76,15 +76,16 @@ impl Shared {
         let mut next = Some(first);
         while let Some(run) = next {
             if !run.carry_out(&mut chunk) {
-                // The system may have no room for a process because it has given it to threads like this one. One that
-                // stayed would be in the way of what it is for.
+                // The system counts threads and processes together. A thread that stayed after a failed start would take
+                // the place of the process that could not be started.
                 return;
             }
             next = self.next();
         }
     }
 
-    /// The next program; nothing if none comes for a while, or ever.
+    /// Waits for the next program. Returns nothing if none comes within [`IDLE`], so that the thread ends, or if the queue is
+    /// closed.
     fn next(&self) -> Option<ProgramRun> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.idle += 1;

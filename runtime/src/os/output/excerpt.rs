@@ -1,10 +1,10 @@
-//! What an attempt printed to one of its streams, as far as it was kept.
+//! The kept part of what an attempt printed to one of its streams.
 
 use std::ops::Deref;
 
 /// The beginning and the end of what was printed to a stream, as text, and how much between them was dropped.
 ///
-/// The text holds only what was printed. That something is missing is said by [`dropped`](Self::dropped), so no
+/// The text holds only what was printed. [`dropped`](Self::dropped) says whether something is missing, so no
 /// program has to search the text for a remark of ratchet's.
 ///
 /// ```
@@ -18,36 +18,36 @@ use std::ops::Deref;
 /// assert_eq!((&*cut, cut.dropped()), ("first\nlast\n", 1_000_000));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OutputExcerpt(Box<Excerpt>);
+pub struct OutputExcerpt(Box<ExcerptFields>);
 
-/// What an excerpt is made of. It is boxed because a failure, which may have two, is handed on by value.
+/// The fields of an [`OutputExcerpt`]. They are boxed because a failure, which may have two excerpts, is moved by value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Excerpt {
+struct ExcerptFields {
     text: String,
     dropped: u64,
-    /// Where in the text the dropped bytes were; a character boundary.
+    /// The offset in the text at which the dropped bytes were. It is a character boundary.
     gap_at: usize,
 }
 
 impl OutputExcerpt {
-    /// An excerpt whose beginning and end have a gap of `dropped` bytes between them.
+    /// Makes an excerpt whose beginning and end have a gap of `dropped` bytes between them.
     pub fn with_gap(head: String, dropped: u64, tail: &str) -> Self {
         let (gap_at, mut text) = (head.len(), head);
         text.push_str(tail);
-        Self(Box::new(Excerpt {
+        Self(Box::new(ExcerptFields {
             text,
             dropped,
             gap_at,
         }))
     }
 
-    /// The same text as it is read from a result line, where the gap may stand anywhere.
+    /// Makes an excerpt from the fields of a result line. A gap that is not at a character boundary is moved to the beginning.
     pub(crate) fn from_parts(text: String, dropped: u64, gap_at: Option<u64>) -> Self {
         let gap_at = gap_at
             .and_then(|place| usize::try_from(place).ok())
             .filter(|place| text.is_char_boundary(*place))
             .unwrap_or_default();
-        Self(Box::new(Excerpt {
+        Self(Box::new(ExcerptFields {
             text,
             dropped,
             gap_at,
@@ -69,7 +69,7 @@ impl OutputExcerpt {
         (self.0.dropped > 0).then_some(self.0.gap_at)
     }
 
-    /// The text before and after the gap. Where nothing was dropped all of it is in the second part.
+    /// The text before and after the gap. If nothing was dropped, all of the text is in the second part.
     pub fn parts(&self) -> (&str, &str) {
         self.0.text.split_at(self.0.gap_at)
     }
@@ -82,9 +82,9 @@ impl OutputExcerpt {
 
 impl From<String> for OutputExcerpt {
     fn from(text: String) -> Self {
-        Self(Box::new(Excerpt {
+        Self(Box::new(ExcerptFields {
             text,
-            ..Excerpt::default()
+            ..ExcerptFields::default()
         }))
     }
 }

@@ -255,7 +255,7 @@ impl Plan<'_> {
             if let Some(folder) = self.folder {
                 check(libc::chdir(folder.as_ptr()))?;
             }
-            self.list()?;
+            self.write_list_line()?;
             let mut none = MaybeUninit::uninit();
             libc::sigemptyset(none.as_mut_ptr());
             check(libc::sigprocmask(
@@ -289,8 +289,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Writes the child's line of the keeper's list.
-    unsafe fn list(&self) -> Result<(), c_int> {
+    /// Writes the child into its line of the keeper's list.
+    unsafe fn write_list_line(&self) -> Result<(), c_int> {
         let Some((file, offset)) = self.list else {
             return Ok(());
         };

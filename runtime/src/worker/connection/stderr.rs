@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_line_needs_no_newline() {
+    async fn a_last_line_without_a_newline_is_read_like_any_other() {
         for text in ["one\n\ntwo", "one\n\ntwo\n"] {
             assert_eq!(read_all(&mut printing(text)).await, ["one", "", "two"]);
         }
     }
 
     #[tokio::test]
-    async fn a_line_that_somebody_else_keeps_open_ends_with_the_worker() {
+    async fn an_unfinished_line_is_given_out_when_the_worker_has_ended_although_the_pipe_is_open() {
         let mut stderr = printing("cut");
         stderr.read().await;
         assert!(stderr.lines().is_empty() && stderr.is_open());

@@ -50,7 +50,7 @@ fn evidence(specs: &[JobSpec]) -> Evidence {
     }
 }
 
-/// The result of an attempt that began then, in milliseconds.
+/// Makes the result of a job: a success whose attempt began at this millisecond, or a failure.
 fn result(success: Option<u64>) -> Result<Success, String> {
     let start = success.ok_or("task: not today")?;
     Ok(Success {

@@ -25,7 +25,7 @@ fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
     }
 }
 
-/// So many attempts, called 1, 2 and so on, sent to a worker of this concurrency.
+/// Makes attempts with the ids 1, 2 and so on that were sent to a worker of this concurrency.
 fn sent(count: u64, concurrency: u32, timeouts: Timeouts) -> (InFlight, Instant) {
     let now = tokio::time::Instant::now().into_std();
     let mut jobs = InFlight::new();
@@ -227,7 +227,7 @@ fn signs_of_life_put_off_the_idle_clock_and_no_other() {
 }
 
 #[test]
-fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
+fn an_attempt_that_was_asked_to_stop_is_killed_after_the_grace_or_at_its_hard_limit() {
     let kill_after = |timeouts: Timeouts, why: StopReason, asked: Duration| {
         let (mut jobs, now) = sent(1, 1, timeouts);
         let entry = jobs.get_mut(1).unwrap();
@@ -245,7 +245,7 @@ fn who_was_asked_has_its_grace_and_at_most_its_hard_limit() {
     let time = StopReason::Time(SECOND * 3);
     assert_eq!(kill_after(none, time, SECOND * 3), SECOND * 13);
     assert_eq!(kill_after(hard, time, SECOND * 3), SECOND * 7);
-    // Whoever is asked has a moment to answer, also at the hard limit itself.
+    // An attempt that is asked has a moment to answer, even when it is asked at the hard limit itself.
     assert_eq!(
         kill_after(hard, time, SECOND * 7),
         SECOND * 7 + Timeouts::LAST_MOMENT
