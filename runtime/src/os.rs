@@ -58,7 +58,7 @@ pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
 pub(crate) use platform::{memory_of_groups, umask};
 
-/// Starts processes and ends them.
+/// Starts processes, and ends them with all that they have started.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -80,10 +80,10 @@ pub trait ProcessManager: Send + Sync {
     /// Starts a process.
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError>;
 
-    /// What is known of a process, while it lives.
+    /// Describes a process that lives, or returns nothing if it has ended.
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError>;
 
-    /// Every process that lives, oldest first.
+    /// Describes every process that lives, oldest first.
     async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError>;
 
     /// Asks a process and its group to end, kills them when the grace is over, and does not wait.

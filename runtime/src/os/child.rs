@@ -25,7 +25,7 @@ static DROPPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub(super) struct Child {
     leader: Pid,
-    /// Readable when it has ended.
+    /// A descriptor that is readable once the child has ended.
     ended: Arc<AsyncFd<OwnedFd>>,
     exit: Option<Exit>,
 }
@@ -80,12 +80,12 @@ impl Child {
         }
     }
 
-    /// Whether the terminal has stopped it. It is not reaped yet, so its number is still its own.
+    /// Whether the terminal has stopped the child, which is not reaped yet, so its process id is still its own.
     pub(super) fn is_stopped_by_terminal(&self) -> bool {
         self.exit.is_none() && terminal::is_stopped_by_terminal(self.leader)
     }
 
-    /// Waits until it has ended, and reaps it; cancel safe.
+    /// Waits until the child has ended, and reaps it; cancel safe.
     pub(super) async fn wait(&mut self) -> Exit {
         if let Some(exit) = self.exit {
             return exit;

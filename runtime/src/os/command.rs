@@ -94,7 +94,7 @@ impl StopCause {
 }
 
 impl CommandEnd {
-    /// The end of a program that was cancelled while it waited for its start.
+    /// Makes the end of a program that was cancelled while it waited for its start.
     fn never_started() -> Self {
         Self {
             ended: Ended {
@@ -276,7 +276,7 @@ struct CommandRun {
     grace: Duration,
     program: Arc<Program>,
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
-    /// Its times are of the clock of work, which stands still while the program is stopped together with this process.
+    /// Decides when the limits of the program are reached, by the clock of work, which stands still during a suspension.
     clock: StopClock,
     limits: StopLimits,
     stopped: Option<StopCause>,
@@ -366,7 +366,7 @@ impl CommandRun {
         began.is_some()
     }
 
-    /// Asks it to end, and sees that it is killed when the grace is over.
+    /// Asks the program to end, and sets the time of its kill to the end of the grace.
     fn ask(&mut self, why: StopReason) {
         self.stopped.get_or_insert(why.into());
         self.ending = Ending::Asked;
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_panics_leaves_nobody_behind() {
+    async fn a_program_whose_sink_panics_is_killed_and_reaped() {
         let runner = CommandRunner::new(None);
         let talks = ProcessConfig::new("sh").args(["-c", "echo hello; exec sleep 600"]);
         let end = runner
@@ -439,8 +439,11 @@ mod tests {
         }
     }
 
-    /// What becomes of a program that has ended by itself, of which nobody has heard when `meanwhile` happens.
-    async fn end_unheard(limits: CommandLimits, meanwhile: impl FnOnce(&CancellationToken)) {
+    /// Lets a program end by itself, does `meanwhile` before its waiter notices the end, and returns the end that is reported.
+    async fn end_while_unnoticed(
+        limits: CommandLimits,
+        meanwhile: impl FnOnce(&CancellationToken),
+    ) {
         let (tell_ended, has_ended) = oneshot::channel();
         let (let_go_on, go_on) = mpsc::channel();
         let sink = Slow {
@@ -482,12 +485,12 @@ mod tests {
                 hard,
                 ..CommandLimits::default()
             };
-            end_unheard(limits, |_| {}).await;
+            end_while_unnoticed(limits, |_| {}).await;
         }
     }
 
     #[tokio::test]
     async fn a_program_that_has_ended_is_not_cancelled() {
-        end_unheard(CommandLimits::default(), CancellationToken::cancel).await;
+        end_while_unnoticed(CommandLimits::default(), CancellationToken::cancel).await;
     }
 }

@@ -83,7 +83,7 @@ impl ProcessConfig {
 }
 
 impl std::fmt::Display for ProcessConfig {
-    /// For people: the words, without any quoting.
+    /// Writes the program and its arguments without quotes, for people.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.command.display().fmt(f)?;
         for arg in &self.args {
@@ -93,7 +93,7 @@ impl std::fmt::Display for ProcessConfig {
     }
 }
 
-/// The environment of a process: this process's own or none, and what is declared on top.
+/// The environment of a process: that of this process or an empty one, with declared variables on top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     inherits: bool,
@@ -101,7 +101,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This process's own.
+    /// Makes an environment that begins with the environment of this process.
     pub fn inherited() -> Self {
         Self {
             inherits: true,
@@ -109,7 +109,7 @@ impl Environment {
         }
     }
 
-    /// Nothing but what is declared.
+    /// Makes an environment without any variable that is not declared.
     pub fn clean() -> Self {
         Self {
             inherits: false,
@@ -124,12 +124,12 @@ impl Environment {
         self
     }
 
-    /// Whether it begins with this process's own.
+    /// Whether the environment begins with the one of this process.
     pub fn inherits(&self) -> bool {
         self.inherits
     }
 
-    /// A variable as the process sees it.
+    /// The value of a variable as the process sees it.
     pub(crate) fn value_of(&self, name: &OsStr) -> Option<OsString> {
         match self.declared.get(name) {
             Some(value) => Some(value.clone()),
@@ -138,7 +138,7 @@ impl Environment {
         }
     }
 
-    /// What is declared, by name.
+    /// The declared variables, by name.
     pub fn declared(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.declared
             .iter()

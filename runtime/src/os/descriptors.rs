@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit that this process was started with, once it has changed its own.
+/// The limit that this process was started with. It is set once this process has changed its limit.
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
-/// What macOS allows at most, where it calls its limit infinite.
+/// The most descriptors that macOS allows although it calls its limit infinite.
 const MOST_ON_MACOS: u64 = 10_240;
 
 /// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
@@ -55,7 +55,7 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
     Ok(set(raised).or_else(set_less)?)
 }
 
-/// The limit that processes are started with, if it is not this process's own.
+/// The limit that child processes are started with, if it is not the limit of this process.
 pub(super) fn original() -> Option<Rlimit> {
     ORIGINAL.get().copied()
 }

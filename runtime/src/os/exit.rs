@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_how_it_ended() {
+    fn an_exit_status_is_displayed_as_a_code_or_the_name_of_a_signal() {
         for (exit, said, code) in [
             (Exit::Code(3), "ended with exit code 3", Some(3)),
             (

@@ -65,12 +65,12 @@ impl ProcessGroup {
         test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
     }
 
-    /// The process that leads it.
+    /// The process that leads the group.
     pub(super) fn leader(&self) -> Pid {
         self.leader
     }
 
-    /// The number of its leader, and its own.
+    /// The process id of the leader, which is also the number of the group.
     pub(super) fn number(&self) -> u32 {
         self.leader.as_raw_nonzero().get().unsigned_abs()
     }

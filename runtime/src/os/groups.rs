@@ -31,7 +31,7 @@ pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
     action()
 }
 
-/// Marks that a process is being started. See [`begin_start`].
+/// Marks that a process is being started, so that a suspension waits for it. See [`begin_start`].
 #[derive(Debug)]
 pub(super) struct Start<'a>(&'a Groups);
 
@@ -60,7 +60,7 @@ struct Groups {
     changed: Condvar,
 }
 
-/// Which groups there are, and whether they are stopped.
+/// The groups that live, the number of starts that are going on, and whether the groups are stopped.
 #[derive(Debug)]
 struct State {
     /// The groups that were started and not reaped.
@@ -126,7 +126,7 @@ impl Groups {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A poisoned lock is used all the same: no change under it can panic half way.
+    /// Locks the state. Poisoning is ignored, because no change under the lock can panic half way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,7 +188,7 @@ mod tests {
         command.arg("1000").process_group(0).spawn().unwrap()
     }
 
-    /// Waits for a child's next change, and says whether it was stopped or continued.
+    /// Waits for the next change of a child's state, and says whether the child was stopped or continued.
     fn change(child: &Child) -> &'static str {
         let options = WaitOptions::UNTRACED | WaitOptions::CONTINUED;
         let (_, status) = waitpid(Some(Pid::from_child(child)), options)

@@ -13,7 +13,7 @@ use super::{Ended, Ending, Exit};
 pub struct ProcessId(u64);
 
 impl ProcessId {
-    /// The process that was started as number `n`.
+    /// Makes the id of the process that was started as number `n`.
     pub fn new(n: u64) -> Self {
         Self(n)
     }
@@ -47,7 +47,7 @@ pub struct ProcessHandle {
     exit: ExitWatch,
 }
 
-/// What the operating system knows of a process at this moment, whether or not anybody in this process was told.
+/// Asks the operating system about a process at this moment, so that answers do not depend on what the event loop has noticed.
 ///
 /// After this process was stopped or starved, its timers can ring before its event loop hears what has happened
 /// meanwhile. So whoever is about to judge an attempt by the clock asks here first, and takes in what has come.

@@ -48,7 +48,7 @@ done <&1 2>/dev/null
 /// The length of a line: the longest number a process can have, blanks, and the newline.
 pub(super) const LINE_BYTES: usize = 12;
 
-/// A line on which there is no group.
+/// A line of the list that is free.
 const BLANK: [u8; LINE_BYTES] = *b"           \n";
 
 /// How long to wait before a keeper is replaced that has ended soon after its start; the wait doubles each time.
@@ -63,7 +63,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// The stack of the thread, which waits and starts processes.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Kills what this process leaves behind, should it be killed itself.
+/// Kills the process groups that this process leaves behind if it is killed.
 ///
 /// Cheap to clone; all clones are one keeper. It ends when the last one is dropped.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ struct Owner {
 /// The part that the handles share with the thread that replaces the keeper.
 #[derive(Debug)]
 struct Shared {
-    /// The list. Children write their own lines through a copy of its descriptor.
+    /// The file with the list. Children write their own lines through a copy of its descriptor.
     file: File,
     state: Mutex<State>,
     /// Wakes the replacer out of a pause when the last [`Keeper`] is dropped.
@@ -93,7 +93,7 @@ struct State {
     keeper: KeeperProcess,
     /// How many lines the file has.
     lines: usize,
-    /// Those of them that are reserved for nobody.
+    /// The lines that are reserved for nobody.
     free: Vec<usize>,
     /// Whether the last handle was dropped, so that the keeper is not replaced.
     closing: bool,
@@ -166,7 +166,7 @@ impl Keeper {
         })
     }
 
-    /// The system's id of the keeper's process: another one after it was replaced.
+    /// The system's id of the keeper's process. It changes when the keeper is replaced.
     #[cfg(test)]
     fn process(&self) -> Pid {
         Pid::from_child(&self.0.shared.state().keeper.process)
@@ -174,17 +174,17 @@ impl Keeper {
 }
 
 impl Listing {
-    /// The file that the child writes to.
+    /// The file with the list, to which the child writes.
     pub(super) fn file(&self) -> BorrowedFd<'_> {
         self.keeper.0.shared.file.as_fd()
     }
 
-    /// Where in the file the child writes its line.
+    /// The offset in the file at which the child writes its line.
     pub(super) fn offset(&self) -> u64 {
         (self.line * LINE_BYTES) as u64
     }
 
-    /// Writes a group on its line, as its child does otherwise.
+    /// Writes a group on its line. On Linux the child does this itself before its exec.
     #[cfg(test)]
     pub(super) fn write(&self, leader: Pid) -> io::Result<()> {
         self.keeper
@@ -247,7 +247,7 @@ impl KeeperProcess {
 }
 
 impl Shared {
-    /// Nothing that runs under this lock can panic half way.
+    /// Locks the state. Poisoning is ignored, because nothing that runs under the lock can panic half way.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

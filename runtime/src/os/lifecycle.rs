@@ -14,7 +14,7 @@ use crate::suspension::{until, working_now};
 /// How long a killed process may take to be reaped. Only the kernel can hold it up.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
 
-/// When a process is to be killed, by the clock of work, once it was asked to end; it only ever comes nearer.
+/// The time at which a process that was asked to end is killed, by the clock of work. It can only be moved to an earlier time.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
 /// Moves the time of the kill to an earlier one. The first call also asks the process to end.
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_whose_owner_is_gone_is_killed_whatever_it_thinks_of_being_asked() {
+    async fn a_process_that_ignores_sigterm_is_killed_when_its_owner_is_gone() {
         let deaf = ProcessConfig::new("sh").args(["-c", "trap '' TERM; echo deaf; exec sleep 60"]);
         let (child, group, (_stdin, mut stdout, _stderr), _) = Child::start(&deaf, None).unwrap();
         let mut said = [0; 5];

@@ -116,7 +116,7 @@ impl ProcessManager for LocalProcesses {
     }
 }
 
-/// Owns the processes.
+/// Owns the processes of a manager, and handles the orders to it one by one.
 struct Actor {
     keeper: Option<Keeper>,
     starts: Arc<RunningProcesses>,

@@ -43,7 +43,7 @@ impl Capture {
         }
     }
 
-    /// What was printed to stdout and to stderr.
+    /// Takes out what was kept of stdout and of stderr.
     pub(super) fn take(&self) -> [Captured; 2] {
         std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -79,7 +79,7 @@ impl Captured {
         self.dropped += (bytes.len() - room) as u64;
     }
 
-    /// What was kept as text, in which what is not UTF-8 is replaced. What was [dropped](Self::dropped) is not told
+    /// Turns the kept bytes into text, in which what is not UTF-8 is replaced. What was [dropped](Self::dropped) is not told
     /// in it.
     ///
     /// ```
@@ -129,7 +129,7 @@ impl HeadTail {
         self.tail.push(rest);
     }
 
-    /// What was kept as text, in which what is not UTF-8 is replaced. Where bytes were dropped, the head ends and the
+    /// Makes an excerpt of the kept bytes, in which what is not UTF-8 is replaced. Where bytes were dropped, the head ends and the
     /// tail begins with a whole line, if there is one.
     pub fn to_excerpt(&self) -> OutputExcerpt {
         if self.tail.dropped == 0 {
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn captures_the_beginning() {
+    fn a_capture_keeps_the_beginning_and_counts_the_rest() {
         let mut captured = Captured::default();
         for bytes in ["abc", "def", "ghi"] {
             captured.push(bytes.as_bytes(), 4);

@@ -26,7 +26,7 @@ pub(super) struct RunningProcesses {
     running: AtomicUsize,
     /// Wakes one start that waits.
     ended: Notify,
-    /// The shortage was logged.
+    /// Whether the first shortage was logged, so that later ones are not.
     is_logged: AtomicBool,
 }
 
@@ -59,7 +59,7 @@ impl RunningProcesses {
         }
     }
 
-    /// Logs the first shortage.
+    /// Logs the shortage if it is the first one.
     fn tell(&self, error: &io::Error) {
         if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_no_shortage_fails_a_start_at_once() {
+    async fn an_error_that_is_no_shortage_fails_a_start_at_once() {
         let starts = RunningProcesses::default();
         assert!(!starts.retry().wait(&error(Errno::NOENT)).await);
         assert!(!starts.retry().wait(&error(Errno::TOOBIG)).await);

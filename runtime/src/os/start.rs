@@ -16,7 +16,7 @@ pub(super) use portable::PreparedProcess;
 
 use super::keeper::Listing;
 
-/// What a process reads from.
+/// The stdin of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stdin {
     /// Nothing: the end comes at once.
@@ -34,9 +34,9 @@ pub(super) enum Stdin {
 pub(super) struct Started {
     /// The process, whose id is also that of its group.
     pub(super) leader: Pid,
-    /// Something to poll that becomes readable when it has ended and waits to be reaped.
+    /// A descriptor that becomes readable when the process has ended and waits to be reaped.
     pub(super) ended: OwnedFd,
-    /// Its group's place on the list of the keeper, if there is one.
+    /// The line of the group on the keeper's list, if there is a keeper.
     pub(super) listing: Option<Listing>,
     /// The pipe to stdin, unless stdin is empty or the terminal.
     pub(super) stdin: Option<OwnedFd>,

@@ -28,7 +28,7 @@ const PATH: &str = "/dev/tty";
 /// handler of SIGCHLD, which a library must not install.
 pub(super) const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After so many checks of a program that Ctrl-Z has stopped while this process runs on, the program is continued: nobody in
+/// How many checks after Ctrl-Z a program is continued if this process runs on: nobody in
 /// this process has handled the SIGTSTP, or there is no shell that could continue it.
 const CHECKS_BEFORE_CONTINUE: u32 = 10;
 

@@ -58,7 +58,7 @@ pub struct ProcessPool {
 }
 
 impl ProcessPool {
-    /// A pool with a supervisor of its own.
+    /// Makes a pool with a supervisor of its own.
     pub async fn new(manager: Arc<dyn ProcessManager>, config: PoolConfig) -> Result<Self, Error> {
         ProcessSupervisor::start(manager).add(config).await
     }
@@ -95,7 +95,7 @@ impl ProcessPool {
         Attachment::new(self.id, self.name(), supervisor, in_use, kind, reporter)
     }
 
-    /// The seats of the pool, of which no worker has been offered yet.
+    /// Makes the seats of the pool, before any worker is offered.
     pub(crate) fn seats(&self) -> Seats {
         Seats::new(Arc::clone(&self.config))
     }
@@ -125,7 +125,7 @@ impl ProcessPool {
         }
     }
 
-    /// Makes it so many workers, and keeps it there. Those that leave finish what they have first.
+    /// Changes the number of workers, which stays the same from then on. Workers that are too many finish their jobs first.
     ///
     /// Returns when the pool has that size; its new workers may not be ready yet.
     pub async fn scale_to(&self, size: u32) -> Result<(), Error> {

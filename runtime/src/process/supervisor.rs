@@ -123,12 +123,12 @@ pub(super) struct LeaseRequest {
 }
 
 impl ProcessSupervisor {
-    /// A supervisor without workers, on the current tokio runtime.
+    /// Starts a supervisor without workers on the current tokio runtime.
     pub fn start(manager: Arc<dyn ProcessManager>) -> Self {
         Self::with(manager, None)
     }
 
-    /// A supervisor that never has more workers than this, over all pools. While one is replaced, its
+    /// Starts a supervisor that never has more workers than this, over all pools. While one is replaced, its
     /// successor comes on top.
     pub fn capped(manager: Arc<dyn ProcessManager>, most: u32) -> Self {
         Self::with(manager, Some(most))

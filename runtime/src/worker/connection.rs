@@ -86,7 +86,7 @@ impl Connection {
         self.run_in(dialect).await;
     }
 
-    /// Does the same with a worker that speaks this dialect.
+    /// Starts and serves the worker, which speaks this dialect.
     async fn run_in(mut self, dialect: Box<dyn Dialect>) {
         let end = match self.start().await {
             Ok(handle) => match RunningWorker::new(&self, handle, dialect) {
@@ -167,7 +167,7 @@ struct RunningWorker {
     /// The deadline by which the worker has to be ready.
     ready_by: Option<Instant>,
     jobs: InFlight,
-    /// What is known of the filter, if the worker is one.
+    /// The state of the filter, if the worker is one.
     filter: Option<Filter>,
     /// What the worker has done since the last update to the supervisor.
     update: WorkUpdate,
@@ -421,7 +421,7 @@ impl RunningWorker {
         filter.deadline()
     }
 
-    /// Does all that is due by the clock.
+    /// Does everything whose deadline has passed.
     async fn on_time(&mut self, now: Instant) {
         if self.filter_deadline().is_some_and(|at| at <= now) {
             self.watch_filter(now);

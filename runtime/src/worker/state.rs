@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_a_chain_of_legal_moves() {
+    fn a_worker_passes_through_its_states_by_legal_transitions() {
         use Transition::{Began, Died, Emptied, Readied, Retire};
         assert!(matches!(walk(&[Readied]), Ok(WorkerState::Idle { .. })));
         let busy = walk(&[Readied, Began, Began]).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn illegal_transitions_are_refused() {
         use Transition::{Began, Died, Emptied, Readied, Retire};
         for moves in [
             &[Began][..],

@@ -1,4 +1,4 @@
-//! One program, from its start until it is reaped, on a thread of its own.
+//! Runs one program on a thread of its own, from its start until it is reaped.
 
 use std::io::{self, PipeReader, Read};
 use std::ops::ControlFlow;
@@ -57,7 +57,7 @@ pub(super) struct Reaped {
     pub(super) interrupted: bool,
 }
 
-/// A program that two threads share: the one that waits for it signals it, and its own thread reaps it.
+/// A running program as two threads share it: the thread that waits for it signals it, and its own thread reaps it.
 ///
 /// The lock keeps a signal from reaching another process: once a process is reaped, its number can be given to the next one.
 #[derive(Debug, Default)]
@@ -290,7 +290,7 @@ impl Output {
         }
     }
 
-    /// Reads once, which does not block once the pipe was found readable.
+    /// Reads once. The caller has found the pipe readable, so this does not block.
     fn read(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) {
         let Some(pipe) = &mut self.pipe else { return };
         let flow = match pipe.read(chunk) {
@@ -329,7 +329,7 @@ fn read_outputs(
     has_ended
 }
 
-/// Waits until one of these has something to say, and tells which have.
+/// Waits until one of these descriptors is readable, and returns which are.
 fn news(watched: [Option<BorrowedFd<'_>>; 3], limit: Option<Duration>) -> [bool; 3] {
     let mut list: Vec<PollFd<'_>> = watched
         .iter()

@@ -25,14 +25,14 @@ pub(super) struct Threads(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Told of runs, and of the end.
+    /// Wakes threads when a program waits, or when the runner is dropped.
     news: Condvar,
 }
 
 /// The programs that wait for a thread.
 #[derive(Default)]
 struct Queue {
-    /// Never more than there are idle threads.
+    /// The programs that wait, never more than there are idle threads.
     runs: VecDeque<ProgramRun>,
     /// How many threads wait for a program.
     idle: usize,
@@ -70,7 +70,7 @@ impl Drop for Threads {
 }
 
 impl Shared {
-    /// Runs one program after another until none comes for a while.
+    /// Runs one program after another until none comes within [`IDLE`].
     fn work(&self, first: ProgramRun) {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut next = Some(first);

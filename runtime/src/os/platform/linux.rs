@@ -1,4 +1,4 @@
-//! What `/proc` knows, and files in memory.
+//! Reads processes and their groups from `/proc`, and makes files in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// A file that no folder knows.
+/// Makes a file that is in no folder, so that nobody else can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
     Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
 }
@@ -49,7 +49,7 @@ pub(crate) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>>
     Ok(used)
 }
 
-/// What of a process is of interest here.
+/// The fields of a process in `/proc` that are used here.
 #[derive(Debug, PartialEq)]
 struct Member {
     process: u32,
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_names_that_look_like_fields() {
+    fn a_process_name_that_looks_like_fields_is_skipped() {
         let group = |stat| living_member(7, stat).map(|member| member.group);
         assert_eq!(group("7 (a) Z 1 9 x) S 1 42 42 0"), Some(42));
         assert_eq!(group("7 (a) Z 1 42 42 0"), None);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_how_much_this_process_uses() {
+    fn the_memory_of_the_group_of_this_process_is_measured() {
         let group = rustix::process::getpgrp()
             .as_raw_nonzero()
             .get()
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_this_process_in_its_own_group() {
+    fn this_process_is_a_living_member_of_its_own_group() {
         let group = rustix::process::getpgrp()
             .as_raw_nonzero()
             .get()

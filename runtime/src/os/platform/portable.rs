@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A file that no folder knows.
+/// Makes a file that is in no folder, so that nobody else can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
     // Only uniqueness within this process hangs on the number, so it orders nothing.
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -38,10 +38,10 @@ use crate::os::keeper::{LINE_BYTES, line_of};
 use crate::os::start::{Started, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
-/// Where programs are looked for if there is no `PATH`, as in the C library.
+/// The folders in which programs are looked for if there is no `PATH`. They are those of the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// The child's stack. Its deepest call is a system call.
+/// The size of the child's stack. The deepest call on it is a system call.
 const STACK_BYTES: usize = 32 * 1024;
 
 /// A program with its arguments, environment and folder, in the form that system calls take.
@@ -55,7 +55,7 @@ pub(in crate::os) struct PreparedProcess {
 }
 
 impl PreparedProcess {
-    /// An argument, a variable or a path with a NUL in it is an error: no process can get it.
+    /// Prepares the strings for system calls. An argument, a variable or a path with a NUL in it is an error: no process can get it.
     pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let command = config.command.as_os_str();
         let args = std::iter::once(command).chain(config.args.iter().map(OsString::as_os_str));
@@ -80,7 +80,7 @@ impl PreparedProcess {
         })
     }
 
-    /// Starts it, and waits until its program is loaded.
+    /// Starts the process, and waits until its program is loaded.
     pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let (stdin, our_stdin) = match self.stdin {
@@ -131,7 +131,7 @@ impl PreparedProcess {
     }
 }
 
-/// A limit as the system call takes it.
+/// Turns a limit into the form that the system call takes.
 fn rlimit(limit: Rlimit) -> libc::rlimit {
     let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
     libc::rlimit {
@@ -140,7 +140,7 @@ fn rlimit(limit: Rlimit) -> libc::rlimit {
     }
 }
 
-/// The value of `PATH` that the program is looked for in: its own, if it gets one of its own.
+/// The value of `PATH` by which the program is found: the one that the process gets, if its configuration sets it.
 fn search_path(config: &ProcessConfig) -> OsString {
     let mut declared = config.env.declared();
     let own = declared.find(|(name, _)| *name == "PATH");
@@ -187,14 +187,14 @@ struct Plan<'a> {
     args: &'a [*const c_char],
     env: &'a [*const c_char],
     folder: Option<&'a CStr>,
-    /// Its stdin, or nothing if that is empty; its stdout and its stderr.
+    /// The descriptors that become stdin, stdout and stderr. Nothing stands for an empty stdin.
     stdio: [Option<RawFd>; 3],
     /// Its stdin is the terminal, and its group becomes the foreground group.
     takes_terminal: bool,
     descriptors: Option<libc::rlimit>,
-    /// The keeper's list, and where its line stands in it.
+    /// The file with the keeper's list, and the offset of the child's line in it.
     list: Option<(RawFd, i64)>,
-    /// Why the child has not executed its program, if it has not. The parent reads it after `clone` has returned, which
+    /// The error for which the child has not executed its program, if any. The parent reads it after `clone` has returned, which
     /// the kernel orders after all that the child did.
     error: AtomicI32,
 }
@@ -230,7 +230,7 @@ impl Plan<'_> {
         Ok((child, unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// The child: returns only with an error.
+    /// Does what the child does between fork and exec, and executes the program. It returns only with an error.
     ///
     /// # Safety
     ///
@@ -387,7 +387,7 @@ fn errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
-/// All signals are blocked on this thread until this is dropped.
+/// Blocks all signals on this thread until it is dropped.
 struct BlockedSignals(libc::sigset_t);
 
 impl BlockedSignals {

@@ -25,14 +25,14 @@ pub(in crate::os) struct PreparedProcess {
 }
 
 impl PreparedProcess {
-    /// What cannot be started is an error of [`start`](Self::start).
+    /// Keeps the configuration. Whatever prevents a start is an error of [`start`](Self::start).
     #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
     pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let config = config.clone();
         Ok(Self { config, stdin })
     }
 
-    /// Starts it, and waits until its program is loaded.
+    /// Starts the process, and waits until its program is loaded.
     ///
     /// Between fork and exec the child writes its own line of the keeper's list, so that no process ever runs that is not
     /// on it, and gets back the limit of descriptors that this process was started with. For these steps the standard

@@ -8,7 +8,7 @@ use crate::worker::config::{Language, PoolConfig, Prefetch};
 /// how long a job lies there.
 const BUDGET: Duration = Duration::from_millis(2);
 
-/// How many attempts are sent ahead at most. More hide no round trip better.
+/// How many attempts are sent ahead at most. A larger number would hide the round trip no better.
 const MOST: u32 = 256;
 
 /// How many attempts are sent ahead at most to a worker that cannot be asked to give them back.
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn short_jobs_fly_and_long_ones_wait_their_turn() {
+    fn short_jobs_are_sent_ahead_and_long_ones_are_not() {
         for (each, expected) in [(1, 256), (20, 64), (300, 4), (1_000, 2), (3_000, 0)] {
             let jobs = [(10, Duration::from_micros(10 * each))];
             assert_eq!(ahead(&jobs, Prefetch::Auto, true), expected, "{each} us");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_and_workers_of_many_jobs_get_nothing_ahead_by_themselves() {
+    fn filters_and_concurrent_workers_are_sent_nothing_ahead_by_default() {
         let mut config = PoolConfig::new("x", ProcessConfig::new("x"));
         let mut estimate = Estimate::default();
         estimate.learn(1, Duration::from_micros(1));

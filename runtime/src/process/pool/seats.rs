@@ -32,7 +32,7 @@ pub(crate) struct Seats {
     /// The candidates of the last choice, kept to save an allocation.
     candidates: Vec<Candidate>,
     estimate: Estimate,
-    /// When attempts were last asked back.
+    /// The time at which attempts were last asked back.
     recalled_at: Option<Instant>,
 }
 
@@ -316,7 +316,7 @@ impl Seats {
         self.estimate.learn(jobs, busy);
     }
 
-    /// When [`recall`](Self::recall) has something to do, if it has.
+    /// The time at which [`recall`](Self::recall) has to be called, if it has something to do.
     pub(crate) fn recall_at(&self) -> Option<Instant> {
         if !self
             .workers

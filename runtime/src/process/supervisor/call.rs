@@ -73,7 +73,7 @@ impl Drop for Call<'_> {
     }
 }
 
-/// The failure of whoever waits for a supervisor that has ended.
+/// The failure of a caller whose supervisor has ended.
 pub(in crate::process) fn supervisor_ended() -> Failure {
     Failure::new(Class::Cancelled, "the workers' supervisor has ended")
 }

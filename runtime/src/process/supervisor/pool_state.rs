@@ -108,7 +108,7 @@ impl PoolState {
         }
     }
 
-    /// A worker that may have ended meanwhile.
+    /// Finds a worker, which may have ended meanwhile.
     pub(super) fn worker(&mut self, number: WorkerNumber) -> Option<&mut SupervisedWorker> {
         self.workers
             .iter_mut()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A surplus line is printed right behind the answer, so it comes within a scheduler's delay.
 pub(super) const QUIET: Duration = Duration::from_millis(50);
 
-/// After so many answers in a row the filter is given a moment of quiet, so that the list of answers that may
+/// How many answers in a row may be unconfirmed. Then the filter is given a moment of quiet, so that the list of answers that may
 /// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
 const UNSURE_AT_MOST: u64 = 1 << 17;
 
@@ -58,7 +58,7 @@ impl<H> Alignment<H> {
         self.proven
     }
 
-    /// Whether the count of lines has never matched yet.
+    /// Whether the filter is fresh, which means that its count of lines has never matched yet.
     pub(super) fn is_fresh(&self) -> bool {
         !self.matched_once
     }
@@ -86,7 +86,7 @@ impl<H> Alignment<H> {
         self.held = Some(answer);
     }
 
-    /// When to ask for [`quiet`](Self::quiet).
+    /// The time at which [`quiet`](Self::quiet) has to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.quiet_at
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_refuted_when_the_count_is_lost() {
+    fn a_held_answer_is_refuted_when_the_count_of_lines_is_lost() {
         let (mut alignment, start) = (Alignment::new(), now());
         alignment.answered(Some(1), start);
         assert_eq!(alignment.lost(), Some(1));

@@ -21,7 +21,7 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 impl WorkerEnd {
-    /// The end of a worker that never got any work.
+    /// Makes the end of a worker that never got any work.
     pub(super) fn before_work(cause: EndCause) -> Self {
         Self {
             cause,

@@ -78,7 +78,7 @@ enum Mismatch<'a> {
 }
 
 impl Filter {
-    /// The state for a worker of this pool, if it is a filter.
+    /// Makes the state for a worker of this pool, if the pool's workers are filters.
     pub(super) fn of(config: &PoolConfig) -> Option<Self> {
         match config.language {
             Language::Native => None,
@@ -269,7 +269,7 @@ impl RunningWorker {
         }
     }
 
-    /// Does what is due by the clock: confirms an answer after a moment of quiet, and sends more items to a silent filter.
+    /// Confirms an answer after a moment of quiet, and lets more items be sent to a silent filter.
     pub(super) fn watch_filter(&mut self, now: Instant) {
         let is_idle = self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
@@ -292,7 +292,7 @@ impl RunningWorker {
         self.close_if_last();
     }
 
-    /// Notes whether the pool gets nothing more.
+    /// Notes whether the filter has been sent the last item that there is.
     pub(super) fn expect_last(&mut self, is_last: bool) {
         if let Some(filter) = &mut self.filter {
             filter.is_last = is_last;

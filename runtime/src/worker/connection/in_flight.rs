@@ -82,7 +82,7 @@ impl InFlight {
         begins
     }
 
-    /// The id of the oldest attempt. It is meant where the worker gives no id.
+    /// The id of the oldest attempt. A message without an id is about this attempt.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.id)
     }

@@ -16,7 +16,7 @@ const STEP: Duration = Duration::from_secs(1);
 pub(super) struct Silence {
     /// The time at which the filter has been silent for too long.
     due: Option<Instant>,
-    /// When the filter last printed a line.
+    /// The time at which the filter last printed a line.
     spoke: Option<Instant>,
     /// Several answers have come at once, so the filter prints in blocks.
     in_blocks: bool,
@@ -50,7 +50,7 @@ impl Silence {
         self.spoke.is_none() || (self.in_blocks && self.ahead > 0)
     }
 
-    /// When to call [`on_time`](Self::on_time).
+    /// The time at which [`on_time`](Self::on_time) has to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }

@@ -72,16 +72,16 @@ struct Played {
     notice: Arc<Mutex<Option<ExitNotice>>>,
 }
 
-/// What the system knows of a worker, and the event loop does not hear.
+/// What the system shows of a worker although the event loop has not noticed it.
 #[derive(Default)]
 struct System {
-    /// The event loop is told nothing of what the worker prints.
+    /// Whether the event loop notices nothing of what the worker prints.
     is_deaf: AtomicBool,
-    /// The worker prints without a pause until it is killed.
+    /// Whether the worker prints without a pause until it is killed.
     is_endless: AtomicBool,
     printed: AtomicU64,
     read: AtomicU64,
-    /// How much the system has shown to have been printed.
+    /// How many bytes the system has shown to have been printed.
     shown: AtomicU64,
     has_ended: AtomicBool,
 }
@@ -194,7 +194,7 @@ impl Played {
         assert_eq!(self.line().await, "go\n");
     }
 
-    /// Is given an attempt, and reads the request. Returns its id and where the answer comes out.
+    /// Gives the worker an attempt, and reads the request. Returns the id of the request and the receiver of the reply.
     async fn asked(&mut self, timeouts: Timeouts) -> (String, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
         let job = Job::task("a", "t", Payload::from_text("x"));
@@ -287,7 +287,7 @@ async fn a_worker_whose_session_never_says_that_it_is_ready_is_killed_in_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_in_time_has_not_timed_out_however_late_that_is_heard() {
+async fn an_attempt_that_was_answered_in_time_has_not_timed_out_however_late_that_is_heard() {
     // By just enough, and by much.
     for late in [
         Duration::ZERO,

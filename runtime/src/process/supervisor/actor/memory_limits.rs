@@ -80,7 +80,7 @@ mod tests {
     use crate::process::{PoolConfig, Size};
 
     #[tokio::test]
-    async fn a_slow_reading_is_waited_for_without_a_look_at_the_clock() {
+    async fn the_next_check_does_not_poll_for_a_slow_measurement() {
         let (go, gone) = std::sync::mpsc::channel::<()>();
         let gone = Mutex::new(gone);
         let probe = move |_: &[u32]| {

@@ -94,7 +94,7 @@ impl PoolState {
         }
     }
 
-    /// A worker on which calls had gone on when a run took the pool is offered to the run when they have ended.
+    /// Offers a worker to the run that uses the pool once the calls that went on when the run took the pool have ended.
     fn vacate_if_empty(&mut self, number: WorkerNumber, now: Instant) {
         let is_free = !self.seats.has_attempts(number) && !self.seats.is_leased(number);
         if is_free && self.is_used_by_run() && self.worker(number).is_some_and(|one| !one.is_vacant)

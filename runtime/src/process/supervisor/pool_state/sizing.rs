@@ -113,7 +113,7 @@ impl PoolState {
         }
     }
 
-    /// Idle workers that nobody has leased, with the time since when they have been idle.
+    /// The idle workers that nobody has leased, with the times since which they have been idle.
     fn idle(&self) -> impl Iterator<Item = (WorkerNumber, Instant)> {
         let free = self
             .workers
@@ -134,7 +134,7 @@ impl PoolState {
         longest.is_some()
     }
 
-    /// When to call [`plan_starts`](Self::plan_starts) again, if nothing happens before.
+    /// The time at which [`plan_starts`](Self::plan_starts) has to be called again, if nothing happens before.
     pub(in crate::process::supervisor) fn next_check(&self, now: Instant) -> Option<Instant> {
         if self.broken.is_some() {
             return None;

@@ -154,7 +154,7 @@ impl Drop for PoolState {
 }
 
 impl Introduced {
-    /// The report of it to a run.
+    /// Makes the report that tells a run of it.
     pub(super) fn report(self, kind: Kind) -> Report {
         let Self { version, tasks } = self;
         Report::Introduced {
@@ -164,7 +164,7 @@ impl Introduced {
         }
     }
 
-    /// What a worker with this profile has declared.
+    /// Collects what a worker with this profile has declared.
     pub(super) fn by(profile: &Profile) -> Self {
         let introductions = profile.tasks.iter().flatten();
         let introductions = introductions.map(|(task, declaration)| Introduction {

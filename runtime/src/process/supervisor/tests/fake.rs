@@ -20,20 +20,20 @@ use crate::os::{
 use crate::process::{PoolConfig, ProcessPool};
 use crate::worker::Reply;
 
-/// The other end of a worker's pipes.
+/// A worker whose end of the pipes is played by the test.
 pub(super) struct FakeWorker {
     pub(super) transport: StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>,
     exit: Exits,
     id: u64,
     /// Told when it was ended by the host.
     ended: oneshot::Receiver<()>,
-    /// Dropped, it is the end of its stderr.
+    /// The writing end of stderr. Dropping it ends stderr.
     _stderr: DuplexStream,
 }
 
 type Exits = Arc<Mutex<BTreeMap<u64, (ExitNotice, oneshot::Sender<()>)>>>;
 
-/// A manager as the seam has it, and the workers that it has started, one after the other.
+/// Makes a process manager whose processes are pipes in memory, and the receiver of the workers that it starts.
 pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<FakeWorker>) {
     let (started, workers) = mpsc::unbounded_channel();
     let exits = Exits::default();
@@ -92,7 +92,7 @@ fn end(exits: &Exits, number: u64, exit: Exit, ending: Ending) {
     }
 }
 
-/// The native dialect, but for logs: they stand for lines that are printed as they are.
+/// The native dialect, except that the message of a log is printed as a plain line.
 struct Spoken;
 
 impl Dialect for Spoken {
@@ -115,7 +115,7 @@ impl Dialect for Spoken {
 }
 
 impl FakeWorker {
-    /// Prints a line, whatever it is.
+    /// Prints a line that need not be a message.
     pub(super) async fn print(&mut self, line: &str) {
         let log = Log {
             id: None,
@@ -126,7 +126,7 @@ impl FakeWorker {
         printed.unwrap();
     }
 
-    /// Introduces itself.
+    /// Says hello, with these capabilities.
     pub(super) async fn hello(&mut self, capabilities: &[Capability]) {
         let hello = Hello {
             capabilities: capabilities.iter().cloned().collect(),
@@ -138,7 +138,7 @@ impl FakeWorker {
             .unwrap();
     }
 
-    /// The next line that a filter is asked; nothing once the host has closed its end.
+    /// Reads the next item that the filter is sent; nothing once the host has closed its end.
     pub(super) async fn line(&mut self) -> Option<String> {
         match self.transport.receive().await.unwrap() {
             Incoming::Stray(line) => Some(line.text),
@@ -147,7 +147,7 @@ impl FakeWorker {
         }
     }
 
-    /// The next message of the host; nothing once it has closed its end.
+    /// Reads the next message of the host; nothing once it has closed its end.
     pub(super) async fn heard(&mut self) -> Option<IpcMessage> {
         match self.transport.receive().await.unwrap() {
             Incoming::Message(message) => Some(message),
@@ -178,17 +178,17 @@ impl FakeWorker {
             .unwrap();
     }
 
-    /// Ends by itself.
+    /// Ends the process of the worker with this exit status.
     pub(super) fn die(self, exit: Exit) {
         end(&self.exit, self.id, exit, Ending::ByItself);
     }
 
-    /// Does nothing until it is killed, and closes its pipes in dying.
+    /// Does nothing until the worker is killed, and closes its pipes then.
     pub(super) async fn hang(self) {
         let _ = self.ended.await;
     }
 
-    /// Answers everything until the host closes its end, then ends.
+    /// Answers each request until the host closes its end, then ends.
     pub(super) async fn serve(mut self) {
         while let Some(message) = self.heard().await {
             if let IpcMessage::Request(request) = message {
@@ -199,7 +199,7 @@ impl FakeWorker {
     }
 }
 
-/// Workers that introduce themselves and answer everything, as many as are started.
+/// Lets all workers that are started say hello and answer each request.
 pub(super) fn serve_all(mut workers: mpsc::UnboundedReceiver<FakeWorker>) {
     tokio::spawn(async move {
         while let Some(mut worker) = workers.recv().await {
@@ -222,13 +222,13 @@ pub(super) fn job(id: &str) -> Job {
     Job::task(id, "echo", Payload::from_text(id))
 }
 
-/// Runs a job on the pool, beside what the test does.
+/// Runs a job on the pool while the test goes on.
 pub(super) fn submit(pool: &ProcessPool, job: Job) -> JoinHandle<Reply> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.run(job).await })
 }
 
-/// Lets everything happen that can happen by now, and this much more.
+/// Lets this much of the paused time pass, with all that happens in it.
 pub(super) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }

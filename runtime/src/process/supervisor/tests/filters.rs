@@ -18,7 +18,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An executor's end of a pool with one filter.
+/// A pool with one filter, both ends of which are played by the test: the run and the filter.
 struct Scene {
     pool: ProcessPool,
     filter: FakeWorker,
@@ -63,14 +63,14 @@ impl Scene {
             .perform_job(&self.offer, self.tickets[number], job, ahead);
     }
 
-    /// The filter answers its next line as it should.
+    /// Lets the filter answer its next line as it should.
     async fn answer(&mut self) {
         let line = self.filter.line().await.unwrap();
         self.filter.print(&line).await;
         pass(MOMENT).await;
     }
 
-    /// The next report of what became of attempts, in words.
+    /// Waits for the next report about attempts, and describes it in words.
     async fn next(&mut self) -> String {
         loop {
             let report = self.run.reports.reports.recv().await.unwrap();
@@ -117,7 +117,7 @@ impl Scene {
         }
     }
 
-    /// How many items may be sent ahead, as the executor hears it next.
+    /// Waits for the next report of how many items may be sent ahead.
     async fn ahead(&mut self) -> u32 {
         loop {
             let report = self.run.reports.reports.recv().await.unwrap();
@@ -132,7 +132,7 @@ impl Scene {
         }
     }
 
-    /// The first item, answered as it should be and believed.
+    /// Lets the filter answer a first item, and waits until the answer is confirmed.
     async fn prove(&mut self) {
         self.start(0, false);
         self.answer().await;
@@ -176,7 +176,7 @@ async fn an_answer_is_held_until_the_next_one_and_its_place_is_free_meanwhile() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn quiet_while_something_is_asked_confirms_an_answer_and_clears_nothing() {
+async fn a_moment_of_quiet_of_a_busy_filter_confirms_its_last_answer_and_no_earlier_ones() {
     let config = PoolConfig {
         prefetch: Prefetch::Fixed(2),
         ..filters()
@@ -194,7 +194,7 @@ async fn quiet_while_something_is_asked_confirms_an_answer_and_clears_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_answers_nothing_refutes_what_is_held_and_puts_the_rest_in_doubt() {
+async fn a_line_that_answers_no_item_refutes_the_held_answer_and_puts_earlier_ones_in_doubt() {
     let mut scene = Scene::new(filters()).await;
     scene.prove().await;
     for number in [1, 2] {
@@ -207,7 +207,7 @@ async fn a_line_that_answers_nothing_refutes_what_is_held_and_puts_the_rest_in_d
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_lines_for_the_first_item_fail_it_before_anything_is_delivered() {
+async fn a_second_line_for_the_first_item_fails_the_item_before_a_result_is_delivered() {
     let mut scene = Scene::new(filters()).await;
     scene.start(0, false);
     scene.answer().await;
@@ -259,7 +259,7 @@ async fn the_last_answer_is_held_until_the_end_of_the_output() {
             scene.filter.print("and one more").await;
         }
         pass(MOMENT).await;
-        let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+        let filter = std::mem::replace(&mut scene.filter, placeholder_filter().await);
         filter.die(Exit::Code(0));
         if extra {
             scene.hears(&["1 refuted: protocol", "out of step"]).await;
@@ -269,8 +269,8 @@ async fn the_last_answer_is_held_until_the_end_of_the_output() {
     }
 }
 
-/// A filter that nobody talks to.
-async fn fake_nobody() -> FakeWorker {
+/// Makes a worker of another pool, to take the place of a filter that a test ends.
+async fn placeholder_filter() -> FakeWorker {
     let (manager, mut workers) = manager();
     let supervisor = ProcessSupervisor::start(manager);
     let pool = supervisor.add(filters()).await.unwrap();
@@ -300,7 +300,7 @@ async fn a_silent_filter_is_sent_twice_as_many_ahead_each_second_until_its_input
         scene.filter.print(&number.to_string()).await;
     }
     pass(MOMENT).await;
-    let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+    let filter = std::mem::replace(&mut scene.filter, placeholder_filter().await);
     filter.die(Exit::Code(0));
     for number in 0..7 {
         scene
@@ -315,7 +315,7 @@ async fn a_silent_filter_is_sent_twice_as_many_ahead_each_second_until_its_input
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_whose_input_has_ended_and_that_answers_too_little_fails_all_that_is_left() {
+async fn a_filter_that_answers_too_little_after_its_input_has_ended_fails_all_jobs_that_are_left() {
     let mut scene = Scene::new(filters()).await;
     scene.start(0, false);
     while scene.ahead().await < 3 {}
@@ -335,7 +335,7 @@ async fn a_filter_whose_input_has_ended_and_that_answers_too_little_fails_all_th
             "1 ended: \"1\", held",
         ])
         .await;
-    let filter = std::mem::replace(&mut scene.filter, fake_nobody().await);
+    let filter = std::mem::replace(&mut scene.filter, placeholder_filter().await);
     filter.die(Exit::Code(0));
     scene
         .hears(&[
@@ -348,7 +348,7 @@ async fn a_filter_whose_input_has_ended_and_that_answers_too_little_fails_all_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_gets_an_answer_once_it_can_be_believed() {
+async fn a_caller_gets_the_answer_of_a_filter_once_it_is_confirmed() {
     let (manager, mut workers) = manager();
     let supervisor = ProcessSupervisor::start(manager);
     let pool = supervisor.add(filters()).await.unwrap();

@@ -120,7 +120,7 @@ fn memory_measured(soft: Option<u64>, hard: Option<u64>) -> PoolConfig {
     }
 }
 
-/// A supervisor whose first worker weighs what the test says.
+/// Makes a supervisor by whose measurements the first worker uses as much memory as the test sets.
 fn scales(manager: Arc<MockProcessManager>) -> (ProcessSupervisor, Arc<AtomicU64>) {
     let weight = Arc::new(AtomicU64::new(0));
     let scales = Arc::clone(&weight);
@@ -232,7 +232,7 @@ async fn a_kind_that_dies_on_every_start_is_given_up_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_never_start_is_given_up_at_once() {
+async fn a_worker_that_can_never_start_is_given_up_at_once() {
     let mut manager = MockProcessManager::new();
     manager.expect_spawn_process().times(1).returning(|config| {
         let command = config.command.clone();
@@ -247,7 +247,7 @@ async fn what_can_never_start_is_given_up_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_says_no_hello_where_it_must_is_given_up() {
+async fn a_worker_without_the_hello_that_its_pool_requires_is_given_up() {
     let (manager, mut workers) = manager();
     let settings = PoolConfig {
         handshake: HandshakeMode::Required,
@@ -287,7 +287,7 @@ async fn a_worker_that_does_not_answer_a_ping_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutting_down_lets_jobs_finish_and_returns_when_all_are_gone() {
+async fn a_shutdown_lets_jobs_finish_and_returns_when_all_workers_have_ended() {
     let (manager, mut workers) = manager();
     let supervisor = ProcessSupervisor::start(manager);
     let pool = supervisor.add(config()).await.unwrap();
@@ -311,7 +311,7 @@ async fn shutting_down_lets_jobs_finish_and_returns_when_all_are_gone() {
 }
 
 #[test]
-fn a_pool_is_refused_where_no_thread_can_look_at_its_program() {
+fn a_pool_is_refused_if_no_thread_can_be_started_to_read_its_program() {
     crate::blocking::tests::runtime_without_threads().block_on(async {
         let supervisor = ProcessSupervisor::start(Arc::new(MockProcessManager::new()));
         let added = supervisor

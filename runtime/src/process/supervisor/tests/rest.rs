@@ -1,4 +1,4 @@
-//! What becomes of workers once nobody needs them.
+//! How workers end and are not replaced once nobody needs them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, Size
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A pool of one worker.
+/// A pool of one worker, and the run that uses it.
 struct Scene {
     supervisor: ProcessSupervisor,
     pool: ProcessPool,
@@ -41,14 +41,14 @@ impl Scene {
         RunSide::attach(&self.pool).unwrap()
     }
 
-    /// How many workers were started by the time that everybody had time to say what is left.
+    /// Waits until the run had time to report its demand, and returns how many workers were started so far.
     async fn started(&self) -> u64 {
         pass(Duration::from_mins(1)).await;
         self.pool.metrics().await.unwrap().spawned
     }
 }
 
-/// Has its worker die of a job, upon which the run says what is left. Gives how many were started.
+/// Lets the worker die of a job, whereupon the run reports this demand. Returns how many were started.
 async fn lost_with(left: Demand, others: impl AsyncFnOnce(&Scene)) -> u64 {
     let scene = Scene::set(config()).await;
     others(&scene).await;
@@ -78,20 +78,20 @@ async fn lost_with(left: Demand, others: impl AsyncFnOnce(&Scene)) -> u64 {
 async fn nobody(_: &Scene) {}
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_is_replaced_only_while_something_is_left_for_it() {
+async fn a_worker_that_died_is_replaced_only_while_the_run_has_work_for_it() {
     assert_eq!(lost_with(Demand::Open { unseated: 0 }, nobody).await, 2);
     assert_eq!(lost_with(Demand::Over, nobody).await, 1);
     assert_eq!(lost_with(Demand::Killed, nobody).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_somebody_called_keeps_its_workers() {
+async fn a_pool_that_a_caller_has_used_keeps_its_workers() {
     let caller = async |scene: &Scene| drop(scene.pool.acquire().await.unwrap());
     assert_eq!(lost_with(Demand::Over, caller).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_rests_begins_again_with_the_next_run_or_caller() {
+async fn a_pool_that_needs_no_workers_starts_them_again_for_the_next_run_or_caller() {
     let scene = Scene::set(config()).await;
     let run = scene.run();
     run.demand(Demand::Over);
@@ -163,7 +163,7 @@ async fn a_worker_that_is_still_starting_is_not_waited_for_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_all_is_killed_no_worker_is_waited_for() {
+async fn no_worker_is_waited_for_after_the_run_was_killed() {
     let mut scene = Scene::set(PoolConfig {
         size: Size::fixed(2),
         ..config()

@@ -14,7 +14,7 @@ use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
 use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings};
 
-/// Tickets as a run has them.
+/// Makes tickets as a run has them.
 pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     let now = tokio::time::Instant::now().into_std();
     let slots = u32::try_from(count).unwrap();
@@ -39,7 +39,7 @@ pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: StopRequest) {
     offer.link.order(order);
 }
 
-/// A run that has a pool.
+/// A run that uses a pool, played by the test.
 pub(super) struct RunSide {
     attachment: Attachment,
     reporter: Reporter,

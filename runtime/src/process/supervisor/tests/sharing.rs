@@ -1,4 +1,4 @@
-//! One pool and several who want it.
+//! How runs and callers share a pool.
 
 use std::time::Duration;
 

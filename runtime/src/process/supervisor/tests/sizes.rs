@@ -12,7 +12,7 @@ use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, Recyc
 const MOMENT: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn test_process_pool_scaling() {
+async fn a_pool_is_scaled_up_and_down_on_request() {
     let (manager, workers) = manager();
     serve_all(workers);
     let pool = ProcessPool::new(manager, config()).await.unwrap();
@@ -28,7 +28,7 @@ async fn test_process_pool_scaling() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_grows_by_the_age_of_what_waits_and_no_further_than_it_may() {
+async fn a_pool_grows_while_jobs_wait_for_long_but_not_beyond_its_maximum() {
     let (manager, mut workers) = manager();
     let size = Size {
         grow_after: Duration::from_millis(100),
@@ -81,7 +81,7 @@ async fn the_first_job_starts_the_first_worker_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_workers_leave_down_to_the_least() {
+async fn idle_workers_end_until_the_minimum_size_is_reached() {
     let (manager, workers) = manager();
     serve_all(workers);
     let settings = PoolConfig {
@@ -115,7 +115,7 @@ async fn idle_workers_leave_down_to_the_least() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cap_over_all_kinds_holds_and_idle_kinds_make_room() {
+async fn the_cap_over_all_pools_is_kept_and_idle_pools_make_room() {
     let (manager, workers) = manager();
     serve_all(workers);
     let supervisor = ProcessSupervisor::capped(manager, 2);
@@ -160,7 +160,7 @@ async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_that_take_more_than_can_be_counted_are_of_use_all_the_same() {
+async fn the_free_seats_of_workers_with_the_greatest_concurrency_are_capped() {
     let (manager, workers) = manager();
     serve_all(workers);
     let settings = PoolConfig {

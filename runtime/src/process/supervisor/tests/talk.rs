@@ -1,4 +1,4 @@
-//! What workers say that they should not, or in another way than usual.
+//! How messages are handled that workers should not send, or send at unusual times.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn a_malformed_hello_is_refused_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_is_an_error_like_any_other_where_nobody_asked_for_it() {
+async fn the_error_cancelled_is_a_failure_of_the_job_if_nobody_cancelled_it() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
@@ -75,7 +75,7 @@ async fn a_late_pong_does_not_answer_the_next_ping() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_request_is_never_none() {
+async fn the_timeout_of_a_request_is_rounded_up_to_whole_milliseconds() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
@@ -95,7 +95,7 @@ async fn the_time_of_a_request_is_never_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_run_hears_which_version_a_worker_is() {
+async fn each_run_is_told_the_version_of_a_worker() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
@@ -117,7 +117,7 @@ async fn each_run_hears_which_version_a_worker_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_failed_a_job_by_chatter_is_replaced_before_the_next_one_runs() {
+async fn a_worker_that_failed_a_job_by_a_stray_line_is_replaced_before_the_next_job_runs() {
     let (manager, mut workers) = manager();
     let mut config = config();
     config.prefetch = Prefetch::Fixed(1);

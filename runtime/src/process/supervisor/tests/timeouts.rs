@@ -19,7 +19,7 @@ fn timed(timeouts: Timeouts) -> crate::Job {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_can_be_asked_is_asked_and_lives() {
+async fn a_worker_with_cancel_is_asked_to_stop_an_attempt_and_goes_on() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
     let mut worker = workers.recv().await.unwrap();
@@ -47,7 +47,7 @@ async fn a_worker_that_can_be_asked_is_asked_and_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_cannot_be_asked_or_does_not_listen_is_killed() {
+async fn a_worker_that_cannot_be_asked_or_does_not_stop_is_killed() {
     let second = Duration::from_secs(1);
     let after = Timeouts::after(second * 3);
     let soft = Timeouts {

@@ -1,4 +1,4 @@
-//! What becomes of attempts.
+//! How attempts begin, end, and come back.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn start(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_ahead_begins_in_the_place_of_what_has_ended() {
+async fn an_attempt_sent_ahead_begins_in_the_place_of_one_that_has_ended() {
     let (pool, mut worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
     let mut run = RunSide::attach(&pool).unwrap();
     let tickets = tickets(3);
@@ -67,7 +67,7 @@ async fn what_was_sent_ahead_begins_in_the_place_of_what_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_ahead_of_nothing_comes_back() {
+async fn an_attempt_sent_ahead_to_an_idle_worker_comes_back() {
     let (pool, _worker, _workers) = start(Prefetch::Fixed(2), &[]).await;
     let mut run = RunSide::attach(&pool).unwrap();
     let ticket = tickets(1)[0];
@@ -80,7 +80,7 @@ async fn what_is_sent_ahead_of_nothing_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_charges_what_had_begun_and_returns_the_rest() {
+async fn a_crash_charges_the_attempts_that_had_begun_and_returns_the_others() {
     let (pool, worker, mut workers) = start(Prefetch::Fixed(2), &[]).await;
     let mut run = RunSide::attach(&pool).unwrap();
     let tickets = tickets(3);

@@ -44,7 +44,7 @@ fn begun(jobs: &InFlight) -> Vec<u64> {
 }
 
 #[test]
-fn the_oldest_begin_and_the_others_wait_for_their_places() {
+fn the_oldest_attempts_begin_and_the_others_begin_in_their_places() {
     let (mut jobs, now) = sent(4, 1, Timeouts::default());
     assert_eq!((begun(&jobs), jobs.oldest()), (vec![1], Some(1)));
     assert!(
@@ -63,7 +63,7 @@ fn the_oldest_begin_and_the_others_wait_for_their_places() {
 }
 
 #[test]
-fn answers_may_come_in_any_order_and_only_once() {
+fn attempts_may_be_answered_in_any_order_and_only_once() {
     let (mut jobs, now) = sent(6, 3, Timeouts::default());
     assert!(!jobs.is_serial());
     for (answered, next) in [(2, 4), (3, 5), (5, 6)] {
@@ -81,7 +81,7 @@ fn answers_may_come_in_any_order_and_only_once() {
 }
 
 #[test]
-fn an_answer_to_what_waits_takes_nobodys_place() {
+fn an_answer_to_an_attempt_that_has_not_begun_frees_no_place() {
     let (mut jobs, now) = sent(3, 1, Timeouts::default());
     // A worker gives back what it was asked back.
     assert!(jobs.remove(2).unwrap().begun.is_none());
@@ -92,7 +92,7 @@ fn an_answer_to_what_waits_takes_nobodys_place() {
 }
 
 #[test]
-fn what_was_asked_back_is_not_asked_back_again() {
+fn an_attempt_that_was_asked_back_is_not_asked_back_again() {
     let (mut jobs, _) = sent(4, 2, Timeouts::default());
     let mut asked = Vec::new();
     for entry in jobs.waiting() {
@@ -106,7 +106,7 @@ fn what_was_asked_back_is_not_asked_back_again() {
 }
 
 #[test]
-fn clocks_start_when_an_attempt_begins() {
+fn the_clock_of_an_attempt_starts_when_the_attempt_begins() {
     let timeouts = Timeouts {
         hard: Some(SECOND * 3),
         ..Timeouts::default()
@@ -124,7 +124,7 @@ fn clocks_start_when_an_attempt_begins() {
 }
 
 #[test]
-fn what_is_due_first_and_when() {
+fn the_limit_that_ends_first_decides_what_is_due_and_when() {
     let limits = |soft: Option<u32>, hard: Option<u32>, idle: Option<u32>| Timeouts {
         soft: soft.map(|seconds| SECOND * seconds),
         hard: hard.map(|seconds| SECOND * seconds),
@@ -210,7 +210,7 @@ fn what_is_due_first_and_when() {
 }
 
 #[test]
-fn signs_of_life_put_off_the_idle_clock_and_no_other() {
+fn progress_puts_off_the_idle_timeout_and_no_other() {
     let timeouts = Timeouts {
         idle: Some(SECOND * 2),
         hard: Some(SECOND * 5),
@@ -261,7 +261,7 @@ fn an_attempt_that_was_asked_to_stop_is_killed_after_the_grace_or_at_its_hard_li
 }
 
 #[test]
-fn asked_again_the_first_reason_stays_and_the_nearer_end_counts() {
+fn an_attempt_that_is_asked_twice_keeps_the_first_reason_and_the_earlier_kill() {
     let (mut jobs, now) = sent(1, 1, Timeouts::default());
     let entry = jobs.get_mut(1).unwrap();
     entry.ask(StopReason::Unwanted, Duration::MAX, now);
