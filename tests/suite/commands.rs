@@ -9,7 +9,7 @@ use ratchet_runtime::process::{
 use ratchet_tests::{eventually, is_alive, within};
 use tokio_util::sync::CancellationToken;
 
-/// Longer than any test may take.
+/// A time that is longer than any test may take.
 const LONG: Duration = Duration::from_secs(1000);
 
 fn shell(script: &str) -> ProcessConfig {
@@ -27,7 +27,7 @@ async fn run(script: &str, limits: CommandLimits) -> CommandOutput {
         .expect("it starts")
 }
 
-/// The number on the first line of what it printed.
+/// The number on the first line of an output.
 fn number(output: &CommandOutput) -> u32 {
     let text = output.stdout.to_text();
     text.lines()

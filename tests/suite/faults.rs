@@ -24,19 +24,19 @@ use ratchet_runtime::worker::Reply;
 use ratchet_runtime::{Class, Failure, Job, Payload, Terms, Timeouts};
 use ratchet_tests::{Holdings, eventually, marked, within};
 
-/// Longer than any test may take.
+/// A time that is longer than any test may take.
 const LONG: Duration = Duration::from_secs(1000);
 
-/// What ends the fault that a test is about.
+/// The timeout or grace that a test makes short, because it ends the fault that the test is about.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A worker with this fault.
+/// Makes the configuration of a worker with this fault.
 fn faulty(fault: &str) -> PoolConfig {
     let program = ProcessConfig::new(env!("CARGO_BIN_EXE_faulty")).arg(fault);
     patient(PoolConfig::new("faulty", program))
 }
 
-/// A worker in shell that says hello and has `fault` where it is asked to.
+/// Makes the configuration of a worker in shell that says hello and runs `fault` when a job asks for it.
 fn shell(fault: &str) -> PoolConfig {
     let script = format!(
         r#"echo '{{"type":"event","event":"hello","protocol":[1],"name":"shell"}}'
@@ -52,7 +52,7 @@ fn shell(fault: &str) -> PoolConfig {
     ))
 }
 
-/// No setting helps but the one that a test makes short.
+/// Makes all times of a configuration long, so that only the one that a test makes short can end a fault.
 fn patient(config: PoolConfig) -> PoolConfig {
     PoolConfig {
         start_timeout: LONG,
@@ -111,7 +111,7 @@ impl Setting {
         }
     }
 
-    /// The job that meets the fault.
+    /// Runs the job that meets the fault.
     async fn meet(&self) -> Failure {
         self.meet_within(Timeouts::default()).await
     }
@@ -121,14 +121,14 @@ impl Setting {
         *reply.result.expect_err("it meets the fault")
     }
 
-    /// Any other job.
+    /// Runs a job that does not meet the fault.
     async fn serve(&self) -> Reply {
         let reply = within(self.pool.run(job("well"))).await;
         assert_eq!(fine(&reply), "\"fine\"");
         reply
     }
 
-    /// The pool serves the next job, and when it has ended nothing is left of it.
+    /// Checks that the pool serves the next job, ends the pool, and checks that nothing of it is left.
     async fn end(self) {
         self.serve().await;
         self.end_unserved().await;
@@ -151,7 +151,7 @@ impl Setting {
     }
 }
 
-/// A job meets the fault of these workers: it fails so, and nobody else does.
+/// Runs a job that meets the fault of these workers, and checks that it fails as expected and that other jobs do not.
 async fn meets(config: PoolConfig, class: Class, message: &str) -> Failure {
     let setting = Setting::new(config).await;
     let failure = setting.meet().await;

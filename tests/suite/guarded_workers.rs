@@ -3,7 +3,7 @@
 use ratchet_ipc::{Cancel, Event, Nonce};
 use ratchet_tests::{Language, WorkerProcess, present};
 
-/// The same worker in each language that is here.
+/// The same worker in each language that is installed.
 fn workers() -> Vec<(&'static str, WorkerProcess)> {
     let mut workers = vec![(
         "rust",
@@ -29,7 +29,7 @@ fn workers() -> Vec<(&'static str, WorkerProcess)> {
     workers
 }
 
-/// Workers that have said hello.
+/// Starts the workers, and waits until they have said hello.
 async fn introduced() -> Vec<(&'static str, WorkerProcess)> {
     let mut workers = workers();
     for (language, worker) in &mut workers {

@@ -22,14 +22,14 @@ async fn end_of(processes: &LocalProcesses, config: &ProcessConfig) -> Ended {
     within(process.exit().wait()).await
 }
 
-/// How a process ends that is asked to.
+/// Asks a process to end, and returns how it ended.
 async fn asked(processes: &LocalProcesses, process: &mut ProcessHandle, grace: Duration) -> Ended {
     let asked = processes.terminate_process(process.id(), grace).await;
     asked.expect("the actor lives");
     within(process.exit().wait()).await
 }
 
-/// The process, and the numbers on the first line that it prints.
+/// Starts a process, and reads the numbers on the first line that it prints.
 async fn announced(processes: &LocalProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
     let mut process = processes
         .spawn_process(&shell(script))

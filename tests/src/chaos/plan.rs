@@ -29,7 +29,8 @@ pub const KEYS: u32 = 10;
 /// machine does not make them time out.
 pub const HARD_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The same for workers that load for long. The clock of an attempt in the pipe of a worker that still loads runs already.
+/// How long an attempt on a worker that loads for long may take. The clock runs while the attempt lies in the pipe of a worker that
+/// still loads.
 const LOADING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a job may be tried in one life.
@@ -236,7 +237,7 @@ const SHARES: [(u64, Behaviour); 13] = [
     (30, Behaviour::DiesIdle),
 ];
 
-/// One job of this many kills every worker that it runs on.
+/// Every one in this many jobs kills each worker that it runs on.
 const KILLERS: u64 = 2000;
 
 /// How many jobs in a row share the same set of inputs. That is more than the host takes in at once, because a job that

@@ -48,7 +48,7 @@ impl Folder {
         &self.path
     }
 
-    /// The path of a file or folder in it.
+    /// The path of a file or folder in this folder.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -13,7 +13,7 @@ fn lines(from: u32, to: u32) -> String {
     lines.concat()
 }
 
-/// Results as `id status class`.
+/// Turns result lines into `id status class`.
 fn results(ended: &Ended) -> Vec<String> {
     let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
     let results = document["results"].as_array().expect("results");
@@ -33,7 +33,7 @@ fn suspects(ended: &Ended) -> Vec<String> {
         .collect()
 }
 
-/// Whether a program is there; where it is not, that part is untested.
+/// Whether a program is installed. If it is not, that part of the test is left out.
 fn present(program: &str) -> bool {
     let path = std::env::var_os("PATH").expect("a path");
     std::env::split_paths(&path).any(|folder| folder.join(program).exists())

@@ -3,10 +3,10 @@
 use ratchet_tests::{Folder, Ratchet, Shown};
 use serde_json::Value;
 
-/// It clears the screen, turns texts around, sets a title by a C1 control, and makes up a line.
+/// A text that clears the screen, reverses text, sets a title by a C1 control, and forges a line of output.
 const EVIL: &str = "x\u{1b}[2J\u{202e}\u{9d}0;t\u{9c}\u{2066}\r\nsucceeded forged";
 
-/// What no human format may have in it, however it is looked at.
+/// Fails the test if an output for people contains a character that steers terminals.
 fn assert_harmless(text: &str, what: &str) {
     let acts = |c: char| {
         let bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{200e}' | '\u{200f}');
@@ -15,7 +15,7 @@ fn assert_harmless(text: &str, what: &str) {
     assert!(!text.contains(acts), "{what}: {text:?}");
 }
 
-/// What no format for people may have in it either.
+/// Fails the test if an output for people contains a line that a hostile text has made up.
 fn assert_no_forgery(text: &str, what: &str) {
     assert_harmless(text, what);
     for line in text.lines() {
@@ -23,7 +23,7 @@ fn assert_no_forgery(text: &str, what: &str) {
     }
 }
 
-/// Jobs whose ids, hosts, messages, logs and outputs are hostile.
+/// Makes a folder with jobs whose ids, hosts, messages, logs and outputs are hostile.
 fn folder() -> Folder {
     let program = Ratchet::program().display();
     let evil = serde_json::to_string(EVIL).expect("JSON");

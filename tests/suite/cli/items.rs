@@ -66,7 +66,7 @@ fn the_item_of_a_job_is_on_its_progress_bar() {
     let _ = running.wait().with_code(0);
 }
 
-/// Notes each item that it is run for, and fails for some.
+/// A script that writes each item that it is run for into a file, and fails for some items.
 const NOTES: &str = "echo \"$0\" >> ran; case $0 in bad*) exit 1;; esac; echo out \"$0\"";
 
 fn ran(folder: &Folder) -> Vec<String> {
@@ -198,7 +198,7 @@ fn items_with_the_same_beginning_have_result_folders_of_their_own() {
     assert_eq!(read("/+-2"), format!("{}\n", items[2]));
 }
 
-/// The most memory that a process has had, in KiB.
+/// The greatest amount of memory that a process has had so far, in KiB.
 fn peak(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -11,14 +11,14 @@ use ratchet_tests::{Folder, Ratchet, Running, Shown, marked, process_state};
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 
-/// In the environment of all that a test starts, with the folder of the test.
+/// The variable with the folder of the test, by which the processes that the test has started are found.
 const MARK: &str = "RATCHET_TEST_FOLDER";
 
 fn mark(folder: &Folder) -> String {
     format!("{MARK}={}", folder.path().display())
 }
 
-/// On a terminal, where a shell with job control runs `ratchet` as its foreground job and then the script.
+/// Starts a shell with job control on a terminal, which runs `ratchet` as its foreground job and then the script.
 pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
     let shell = format!(
         "exec setsid --ctty --wait sh -c 'set -m; \"$@\"; echo \"stopped with $?\"; {script}' sh \"$@\""
@@ -151,7 +151,7 @@ fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
     let _ended = running.wait().with_code(0);
 }
 
-/// Stops `ratchet` alone, without a word to it, until its jobs have ended and their timeouts are over.
+/// Stops `ratchet` alone by SIGSTOP, until its jobs have ended and their timeouts are over.
 fn stopped_over_the_timeouts(running: &Running, jobs: impl Fn() -> usize) {
     running.until("the jobs run", || jobs() == 2);
     let began = tokio::time::Instant::now();

@@ -5,7 +5,7 @@ mod xml;
 use ratchet_tests::{Folder, Ratchet};
 use xml::Element;
 
-/// An element's name, its attributes, those that may be left out, and what is inside.
+/// The rule for an element: its name, its required attributes, its optional attributes, and the elements inside it, in order.
 type Rule = (
     &'static str,
     &'static [&'static str],
@@ -13,7 +13,7 @@ type Rule = (
     &'static [&'static str],
 );
 
-/// The elements of the schema: attributes that have to be there, those that may, and what may stand inside, in order.
+/// The rules of the `JUnit` schema that build servers check.
 /// A star is any number of them, a question mark one or none, and of those with a bar only one.
 const SCHEMA: [Rule; 10] = [
     ("testsuites", &[], &[], &["testsuite*"]),
@@ -135,7 +135,7 @@ fn count(suite: &Element, name: &str) -> String {
     with.count().to_string()
 }
 
-/// The report of a job file.
+/// Runs a job file, and returns its report.
 fn report(folder: &Folder, words: &[&str], code: i32) -> Element {
     let call = Ratchet::within(folder).args(["run", "jobs.yaml", "-q", "-k"]);
     let ended = call.args(["--format", "junit"]).args(words).run();

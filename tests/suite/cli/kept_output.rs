@@ -3,7 +3,7 @@
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// Prints to both streams, and fails.
+/// A script that prints to both streams and fails.
 const FAILS: &str = "echo 1 failed, 3 passed; echo oh no >&2; exit 3";
 
 fn run(script: &str, job: &str, words: &[&str]) -> (Folder, Ended) {

@@ -11,7 +11,7 @@ fn worker() -> String {
     format!("{} worker", Ratchet::program().display())
 }
 
-/// As many jobs, a line each.
+/// Makes a stream of this many jobs.
 fn lines(count: u64) -> Vec<u8> {
     let mut lines = Vec::new();
     for number in 1..=count {
@@ -20,7 +20,7 @@ fn lines(count: u64) -> Vec<u8> {
     lines
 }
 
-/// The whole lines of a text as results, by the jobs' numbers. Fails where a job has two.
+/// Reads the complete lines of a text as results, by the jobs' numbers. Fails the test if a job has two.
 fn results(text: &str) -> BTreeMap<u64, Value> {
     let mut results = BTreeMap::new();
     let (whole, _) = text.rsplit_once('\n').unwrap_or_default();

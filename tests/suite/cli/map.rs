@@ -9,7 +9,7 @@ fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
     call.args(words).stdin(stdin).run()
 }
 
-/// What it prints, of lines from stdin.
+/// Runs `ratchet map` with lines on stdin, and returns what it prints.
 fn printed(words: &[&str], stdin: &str) -> String {
     map(&Folder::new(), words, stdin)
         .with_code(0)

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 
 use ratchet_tests::{Folder, Ratchet};
 
-/// What each verb can be asked that prints something.
+/// A command line for each verb that prints something.
 const TALKATIVE: [&[&str]; 8] = [
     &["--help"],
     &["schema"],

@@ -2,7 +2,7 @@
 
 use ratchet_tests::Ratchet;
 
-/// A recipe: what is typed, and what it prints.
+/// A recipe of the documentation: the command line, and what it prints.
 struct Recipe {
     title: String,
     script: String,

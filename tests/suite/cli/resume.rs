@@ -9,7 +9,7 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::{Durability, Payload, RunStore};
 use ratchet_tests::{Folder, Ratchet, Signal};
 
-/// Three jobs: each says that it ran, and the second waits until it may go on.
+/// Makes a folder with three jobs that each record that they ran. The second one waits for a file.
 fn folder() -> Folder {
     Folder::new().file(
         "jobs.yaml",
@@ -179,7 +179,7 @@ fn resume_says_why_a_run_cannot_be_resumed() {
         .with_code(2);
 }
 
-/// a, b and c, each after the one before; x after none.
+/// Makes a job file with a chain of jobs a, b and c, and a job x on its own.
 fn chain(first: &str) -> String {
     format!(
         r#"jobs:
@@ -247,7 +247,7 @@ fn resume_without_an_id_skips_a_run_that_died_before_it_began() {
     assert!(said.contains("3 had succeeded before"), "{said}");
 }
 
-/// Plants a run whose command makes a file.
+/// Writes a record of a run that the user has not begun, and whose command makes a file.
 fn plant(state: &Path, began: SystemTime, file: &str) -> String {
     let about = format!(r#"{{"args":["map","--","touch","{file}",":::","1"],"cwd":"/"}}"#);
     let about = Payload::from_json(&about).expect("it is JSON");

@@ -10,12 +10,12 @@ mod unread;
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// The built-in worker, as a command.
+/// The command line of the built-in worker.
 fn worker() -> String {
     format!("{} worker", Ratchet::program().display())
 }
 
-/// A job file whose tasks the built-in worker does.
+/// Makes a job file whose tasks the built-in worker performs.
 fn file(jobs: &str) -> Folder {
     let program = Ratchet::program().display();
     let text = format!(
@@ -29,7 +29,7 @@ fn run(folder: &Folder, words: &[&str]) -> Ended {
     call.args(words).run()
 }
 
-/// The results, by their ids, in the order of the lines.
+/// Reads the results, with their ids, in the order of the lines.
 fn results(ended: &Ended) -> Vec<(String, Value)> {
     let stdout = ended.stdout();
     let lines = stdout.lines().map(|line| {

@@ -45,12 +45,12 @@ fn begin(state: &Path, minute: u64) -> (RunId, Journal) {
     (id, journal)
 }
 
-/// A run that was interrupted.
+/// Makes the record of a run that was interrupted.
 fn interrupted(state: &Path, minute: u64) -> String {
     begin(state, minute).0.to_string()
 }
 
-/// A run that came to its end.
+/// Makes the record of a run that came to its end.
 fn finished(state: &Path, minute: u64) -> String {
     let (id, mut journal) = begin(state, minute);
     let history = ratchet_runtime::History::load(journal.path()).expect("it is read");
@@ -65,7 +65,7 @@ fn finished(state: &Path, minute: u64) -> String {
     id.to_string()
 }
 
-/// Where runs are recorded that are begun in a folder.
+/// The state folder of runs that are begun in a folder.
 fn state(folder: &Folder) -> std::path::PathBuf {
     folder.at(".local/state/ratchet")
 }

@@ -8,7 +8,7 @@ fn faulty() -> Folder {
     Folder::new().file("jobs.yaml", "jobs: [{ run: ls, timout: 5s }]\n")
 }
 
-/// Without its colours.
+/// Removes the colours from a text.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -73,7 +73,7 @@ fn diagnostics_are_coloured_if_stderr_is_a_terminal() {
     assert!(!ended.with_code(2).stderr().contains('\x1b'));
 }
 
-/// Words, a variable, a line, and whether there are colours then.
+/// A case of colours: the flags, a variable, a line of a config file, and whether there are colours then.
 type Wish = (
     &'static [&'static str],
     Option<(&'static str, &'static str)>,
@@ -81,7 +81,7 @@ type Wish = (
     bool,
 );
 
-/// What is coloured and what is not, by what was typed, by a variable, and by a line of a config file.
+/// The cases in which output is coloured, and those in which it is not.
 const WISHES: [Wish; 7] = [
     (&["--color", "always"], None, "", true),
     (&["--color=always"], Some(("NO_COLOR", "1")), "", true),

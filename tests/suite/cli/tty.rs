@@ -8,7 +8,7 @@ use super::job_control::in_shell;
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 
-/// With a terminal that controls it.
+/// Starts a call on a terminal that is its controlling terminal.
 fn on_terminal(folder: &Folder) -> Ratchet {
     Ratchet::within(folder)
         .by_shell("exec setsid --ctty --wait \"$@\"")

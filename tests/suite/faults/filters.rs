@@ -9,7 +9,7 @@ use ratchet_tests::{alone, within};
 
 use super::{SHORT, Setting, fine, hard, is, job, meets, patient};
 
-/// A filter that gives each line back, but meets `fault` with this.
+/// Makes a filter that gives each line back, but runs this script for the line `fault`.
 fn filter(meet: &str) -> PoolConfig {
     let script = format!(
         r"while read -r line; do

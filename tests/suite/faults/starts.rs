@@ -10,7 +10,7 @@ use ratchet_tests::{alone, marked, within};
 
 use super::{SHORT, Setting, fault, faulty, fine, is, job, patient};
 
-/// The pool is given up: each job is told the same, and nothing is started any more.
+/// Checks that a pool is given up: each job fails with the same message, and nothing more is started.
 async fn given_up(setting: Setting, class: Class, message: &str, spawned: u64) {
     for _ in 0..3 {
         let reply = within(setting.pool.run(job("well"))).await;

@@ -64,7 +64,7 @@ fn a_hanging_worker_that_cannot_be_cancelled_is_killed_at_the_timeout() {
     });
 }
 
-/// Ignores what a polite end would bring, and is asked in vain.
+/// Makes a worker that ignores SIGTERM and the end of its stdin, and does not stop when it is asked to.
 fn stubborn() -> PoolConfig {
     let script = format!(
         "trap '' TERM HUP INT; exec {} hangs",

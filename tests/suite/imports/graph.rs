@@ -6,27 +6,27 @@ use std::path::Path;
 
 use super::source;
 
-/// A module's place in its crate; the crate itself is the empty one.
+/// The path of a module in its crate. The crate itself has the empty path.
 type Place = Vec<String>;
 
-/// The modules of a crate with what they import.
+/// The modules of a crate with their imports.
 pub(super) struct Crate {
-    /// What each module calls by a name of its own: the places that the names stand for.
+    /// The names that each module imports or defines, with the places that they stand for.
     names: BTreeMap<Place, BTreeMap<String, Place>>,
     imports: Vec<(Place, Place, String)>,
 }
 
-/// A module imports one beside it.
+/// An import of one module by another with the same parent.
 #[derive(Debug, Clone)]
 pub(super) struct Import {
     pub(super) from: String,
     pub(super) to: String,
-    /// Where, as file and line.
+    /// The file and the line of the import.
     pub(super) place: String,
 }
 
 impl Crate {
-    /// Reads all sources in a folder but the tests among them.
+    /// Reads all sources in a folder except for tests.
     pub(super) fn read(name: &str, folder: &Path) -> Self {
         let mut sources = BTreeMap::new();
         collect(folder, &[], &mut sources);
@@ -65,7 +65,7 @@ impl Crate {
         this
     }
 
-    /// The module in which a path leads to what it names, past the names that other modules hand on.
+    /// The module that defines what a path names. Names that other modules reexport are followed.
     fn owner(&self, path: &[String]) -> Place {
         let mut path = path.to_vec();
         let mut steps = 0;
@@ -87,7 +87,7 @@ impl Crate {
         }
     }
 
-    /// The modules that have modules of their own.
+    /// The modules that have child modules.
     pub(super) fn parents(&self) -> BTreeSet<Place> {
         self.names
             .keys()
@@ -95,7 +95,7 @@ impl Crate {
             .collect()
     }
 
-    /// The modules right inside another one.
+    /// The child modules of a module.
     pub(super) fn children(&self, parent: &[String]) -> BTreeSet<String> {
         self.names
             .keys()
@@ -105,7 +105,7 @@ impl Crate {
             .collect()
     }
 
-    /// The imports between the modules right inside another one, each pair once.
+    /// The imports between the child modules of a module, each pair once.
     pub(super) fn imports_between_children(&self, parent: &[String]) -> Vec<Import> {
         let mut pairs = BTreeMap::new();
         for (from, to, place) in &self.imports {

@@ -4,12 +4,12 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A path that begins in this crate, as it is written, and its line.
+/// A path into this crate, as it is written, with its line.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     pub(super) segments: Vec<String>,
     pub(super) line: usize,
-    /// What a `use` makes of it: the name that it has from then on.
+    /// The name that a `use` gives to it.
     pub(super) name: Option<String>,
 }
 
@@ -90,7 +90,7 @@ fn walk(tokens: TokenStream, inside: &[String], found: &mut Vec<(Vec<String>, Pa
     }
 }
 
-/// Hands on each path of a `use`, of which `before` stands already.
+/// Passes each path of a `use` tree to a function. `before` is the part of the path that was read already.
 fn use_tree(tokens: &[TokenTree], before: Vec<String>, found: &mut dyn FnMut(Path)) {
     let mut segments = before;
     let mut at = 0;

@@ -11,7 +11,7 @@ use super::{Declared, Ending, Evidence, Rule, Success};
 
 const MS: u64 = 1_000_000;
 
-/// A job that asks for this, on host 1.
+/// Makes a job with this claim and these limits, on host 1.
 fn spec(claim: Claim, limits: &'static [Named]) -> JobSpec {
     JobSpec {
         host: 1,
@@ -70,7 +70,7 @@ fn host_note(at: u64, life: u32, fact: Fact) -> Note {
 }
 
 impl Evidence {
-    /// A worker notes something. When it begins, it was let just before.
+    /// Adds a note of a worker. If the note is a start, a grant just before it is added as well.
     fn worker(&mut self, process: u32, at: u64, fact: Fact) {
         if let Fact::Starts(job, _) = fact {
             self.host_notes.push(Note {
@@ -94,7 +94,7 @@ impl Evidence {
         self.ended(job, 1, Some(start));
     }
 
-    /// It is recorded, and heard of.
+    /// Adds the record of a job's outcome, and the note that the host heard of it.
     fn ended(&mut self, job: u32, life: u32, success: Option<u64>) {
         self.journal.push(Ending {
             job,
@@ -114,7 +114,7 @@ impl Evidence {
         rules
     }
 
-    /// The promises that are broken, each once.
+    /// The rules that are broken, each once.
     fn all_broken(&self) -> Vec<Rule> {
         let report = self.check();
         let mut rules: Vec<Rule> = report.violations.iter().map(|broken| broken.rule).collect();
@@ -124,7 +124,7 @@ impl Evidence {
     }
 }
 
-/// What is broken if these run, each on a worker of its own.
+/// The rules that are broken if these attempts run, each on a worker of its own.
 fn broken(specs: &[JobSpec], times: &[[u64; 3]]) -> Vec<Rule> {
     let mut evidence = evidence(specs);
     for (job, times) in (0..).zip(times) {

@@ -4,20 +4,21 @@ use std::os::unix::fs::PermissionsExt;
 
 use ratchet_tests::{Ended, Folder, Ratchet};
 
-/// Whether the one job of a run was cached, and what it printed.
+/// Returns whether the only job of a run was cached, and what it printed.
 fn answer(ended: Ended) -> (bool, String) {
     let said = ended.with_code(0).stdout();
     (said.contains("\"cached\":true"), said)
 }
 
-/// Puts a file in the place of another one, as editors do it: who has the old one open keeps it.
+/// Replaces a file by a new one, as editors do. A process that has the old file open keeps it.
 fn replace(folder: &Folder, name: &str, content: &str) {
     let new = folder.at("edited");
     std::fs::write(&new, content).expect("it can be written");
     std::fs::rename(new, folder.at(name)).expect("it can be renamed");
 }
 
-/// Runs a command over one item with the cache, as often as something changes; each change has to be seen.
+/// Runs a command over one item with the cache, twice before a change and twice after it. Fails the test unless the cache has the
+/// result in each second run only.
 fn notices(words: &[&str], change: impl Fn(&Folder, Ratchet, bool) -> Ratchet, prints: [&str; 2]) {
     let folder = Folder::new().file("data.txt", "one").file("rules/a", "one");
     let map = |changed| {
@@ -158,12 +159,12 @@ fn a_script_edited_while_its_job_runs_is_not_stored_under_either_content() {
     assert!(!cached && said.contains("one\\n"), "{said}");
 }
 
-/// A filter that says which version it is.
+/// Writes the script of a filter that answers with this version.
 fn filter(version: &str) -> String {
     format!("while read -r line; do echo \"{version} $line\"; done")
 }
 
-/// A stream of jobs for a filter that runs from a script.
+/// Makes a stream of jobs for a filter that runs from a script.
 fn stream(folder: &Folder) -> Ratchet {
     let flags = [
         "run",

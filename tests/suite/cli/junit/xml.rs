@@ -1,6 +1,6 @@
 //! As much of XML as a report needs, read strictly: what is not well formed is refused.
 
-/// An element with its attributes, and what stands in it.
+/// An XML element with its attributes, its text and its children.
 #[derive(Debug, Default)]
 pub(super) struct Element {
     pub(super) name: String,
@@ -16,7 +16,7 @@ impl Element {
     }
 }
 
-/// Reads a document.
+/// Parses a document, and fails the test if it is not well formed.
 pub(super) fn read(text: &str) -> Element {
     let is_character = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     assert!(text.chars().all(is_character), "no character of XML");
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         self.0 = rest.unwrap_or_default();
     }
 
-    /// What stands before one of these characters.
+    /// Takes the text before the first of these characters.
     fn until(&mut self, ends: &[char]) -> &'a str {
         let end = self.0.find(ends).expect("an end");
         let (before, rest) = self.0.split_at(end);

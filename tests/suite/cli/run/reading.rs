@@ -6,7 +6,8 @@ use std::io::Write;
 use ratchet_tests::{Folder, Ratchet, Running, Signal};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-/// A folder with a job file that is a pipe, and a call that reads it. The pipe is open when this returns.
+/// Makes a folder in which the job file is a named pipe, and starts a call that reads it. `ratchet` has opened the pipe when this
+/// returns.
 fn reads_pipe() -> (Running, File) {
     let folder = Folder::new();
     let path = folder.at("jobs.yaml");
@@ -20,7 +21,7 @@ fn reads_pipe() -> (Running, File) {
     (running, writer.expect("the pipe can be opened"))
 }
 
-/// Waits until a process handles SIGUSR1, which would end it before.
+/// Waits until a process has a handler for SIGUSR1, which ends the process before that.
 fn until_it_handles_signals(running: &Running) {
     const USR1: u64 = 1 << (10 - 1);
     running.until("it handles SIGUSR1", || {

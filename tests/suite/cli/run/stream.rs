@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{results, statuses, worker};
 
-/// As many jobs, a line each.
+/// Makes a stream of this many jobs.
 fn lines(count: u32) -> Vec<u8> {
     let mut lines = Vec::new();
     for number in 1..=count {

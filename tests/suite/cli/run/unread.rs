@@ -4,10 +4,10 @@ use ratchet_tests::{Folder, Ratchet, Running, Shown, Signal};
 
 use super::file;
 
-/// Tells when it is asked to stop.
+/// A job that writes a file when it is asked to stop.
 const WAITS: &str = "run: [sh, -c, \"trap 'echo > asked; exit 1' TERM; echo > begun; while :; do sleep 1000 & wait; done\"]";
 
-/// More than a terminal or a pipe takes without a reader.
+/// Makes a text that is longer than what a terminal or a pipe takes without a reader.
 fn much() -> String {
     "x".repeat(300_000)
 }
@@ -16,7 +16,7 @@ fn call(folder: &Folder) -> Ratchet {
     Ratchet::within(folder).args(["run", "jobs.yaml", "--progress", "always"])
 }
 
-/// The second of three signals asks the job to stop, and after the last nobody is waited for.
+/// Sends three signals, of which the second asks the job to stop. Fails the test if the call waits for anything after the third.
 fn signals_end(running: Running, folder: &Folder) {
     running.until("a job runs", || folder.at("begun").exists());
     // Two that are the same may be heard as one, and of these two either may be heard first.
@@ -70,7 +70,7 @@ fn a_run_goes_on_while_nobody_reads_its_stderr() {
     drop(reader);
 }
 
-/// A job that prints, and two that end well when the files `go` and `next` are there.
+/// Makes a folder with a job that prints, and two jobs that succeed once the files `go` and `next` are there.
 fn one_prints_and_one_waits() -> Folder {
     file(
         "jobs:

@@ -164,7 +164,7 @@ fn the_checker_finds_an_answer_in_time_that_is_not_the_result() {
     assert_eq!(by_command(301, Some(Some(801))), []);
 }
 
-/// What a job of this performer got from the cache, which a worker or a command computed by this content. The script
+/// Makes the evidence of a job that got a result from the cache, which a worker or a command computed by this content. The script
 /// had content 0 until 40 or 50 ms, and then content 1.
 fn from_cache(performer: Performer, content: u32, computed: (u32, u32)) -> Vec<Rule> {
     let cached = JobSpec {
