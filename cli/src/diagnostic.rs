@@ -1,4 +1,4 @@
-//! What is wrong with a text, where, and what to do about it.
+//! Errors and warnings about a text: what is wrong, where, and what to do about it.
 //!
 //! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and [`Diagnostics`] are a source with
 //! everything that was found in it, so that several errors are shown at once.
@@ -20,13 +20,13 @@ pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
     /// What is wrong, in one line.
     pub(crate) message: String,
-    /// Where it is; nothing when it is about the whole text.
+    /// The place in the text. Nothing means the whole text.
     pub(crate) span: Option<Span>,
     /// The text beside the caret: the cause, if the message does not tell it.
     pub(crate) label: String,
     /// Another place that has to do with it, and how.
     pub(crate) other: Option<(Span, String)>,
-    /// What the user can do.
+    /// What the user can do about it.
     pub(crate) help: Option<String>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct UserEnvironment {
 }
 
 impl UserEnvironment {
-    /// The environment of this process.
+    /// Reads the environment of this process.
     pub(crate) fn current() -> Result<Self, CliError> {
         Ok(Self {
             variables: std::env::vars_os().collect(),

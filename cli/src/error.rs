@@ -22,12 +22,12 @@ pub(crate) struct CliError {
     exit_code: u8,
     error: Box<dyn Error + Send + Sync>,
     help: Option<String>,
-    /// What is wrong with files, with the places; printed before the message.
+    /// The problems of files with their places, which are printed before the message.
     diagnostics: Vec<Diagnostics>,
 }
 
 impl CliError {
-    /// An error whose message and causes are those of `error`.
+    /// Makes an error with the message and the causes of `error`.
     pub(crate) fn new(exit_code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             exit_code,

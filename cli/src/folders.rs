@@ -59,7 +59,7 @@ impl Folders {
         Ok((folders, settings))
     }
 
-    /// Does the same, and also returns the rule that decides whose files may be used.
+    /// Finds the folders like [`load`](Self::load), and also returns the rule that decides whose files may be used.
     pub(crate) fn load_with_trust(
         typed: &StateArguments,
     ) -> Result<(Self, Settings, Trust), CliError> {
@@ -73,7 +73,7 @@ impl Folders {
         Ok((folders, settings, trust))
     }
 
-    /// A typed state folder holds both. Otherwise each has its own setting and its own default.
+    /// Decides which folders are used. A typed state folder holds both; otherwise each has its own setting and default.
     pub(crate) fn find(
         typed: &StateArguments,
         settings: &Settings,

@@ -28,7 +28,7 @@ use view::View;
 
 pub(crate) use frame::ProgressFrame;
 
-/// In which form progress is shown.
+/// The form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgressMode {
     /// No progress is shown.
@@ -62,7 +62,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `tells_failures` says whether failed jobs are reported, because no results on the same terminal do.
+    /// Makes the progress of a run. With `tells_failures`, failed jobs are reported, because no results are shown on the terminal.
     pub(crate) fn new(
         mode: ProgressMode,
         style: Style,
@@ -105,7 +105,7 @@ impl Progress {
         }
     }
 
-    /// What is shown now; nothing before the first event.
+    /// The frame to show now, or nothing before the first event.
     pub(crate) fn frame(&self, now: Instant) -> Option<ProgressFrame> {
         self.has_begun.then(|| ProgressFrame::of(&self.view, now))
     }

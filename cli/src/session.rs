@@ -162,12 +162,12 @@ impl Session {
         })
     }
 
-    /// Whether people see how far the run is.
+    /// Whether progress is shown.
     pub(crate) fn shows_progress(&self) -> bool {
         self.progress_mode != ProgressMode::None
     }
 
-    /// What a job file is read with.
+    /// The options for reading a job file.
     pub(crate) fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             flags: self.options.flags.clone(),

@@ -30,7 +30,7 @@ pub(crate) use keys::SettingsSpec;
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 
-/// The settings by key. Refused ones are not among them.
+/// The settings of a call by their keys, without those that were refused.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     spec: SettingsSpec,

@@ -1,4 +1,4 @@
-//! When and how text is coloured.
+//! Colours of text, and when they are used.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 
-/// When something is done that depends on whether the output is a terminal.
+/// The value of a setting that may depend on whether the output is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum When {
     /// Only if the output is a terminal.
@@ -18,13 +18,13 @@ pub(crate) enum When {
     Never,
 }
 
-/// Whether text is coloured.
+/// Colours text, or leaves it plain, as it was decided for an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
     is_coloured: bool,
 }
 
-/// What a colour means.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     /// Success.

@@ -158,7 +158,7 @@ impl Trust {
         })
     }
 
-    /// Why the owner and the mode of a file or folder break the rule, if they do.
+    /// Checks the owner and the mode of a file or folder, and returns why they break the rule if they do.
     fn objection(&self, known: &Metadata) -> Option<Objection> {
         let (owner, group, mode) = (known.uid(), known.gid(), known.mode());
         if owner != ROOT && !self.users.contains(&owner) {

@@ -1,6 +1,6 @@
 //! Flags of xargs, GNU parallel and make that ratchet spells differently.
 
-/// What to type instead of a flag of another program.
+/// Finds the flag of ratchet that stands for a flag of another program.
 ///
 /// A flag that ratchet has itself is never listed, whatever it means elsewhere.
 pub(crate) fn spelling(flag: &str) -> Option<&'static str> {

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// What a job file would run.
+/// The counts of a job file that `ratchet check` prints: its jobs, tasks, programs and workers.
 #[derive(Debug, Serialize)]
 struct FileSummary {
     v: u32,
@@ -86,7 +86,7 @@ struct WorkerSummary {
     command: String,
     min: u32,
     max: u32,
-    /// Nothing if the worker serves every task.
+    /// The tasks that the worker serves, or nothing if it serves every task.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<Vec<String>>,
 }

@@ -101,7 +101,7 @@ fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
     )))
 }
 
-/// What was typed for `resume`, which overrides what was typed when the run was begun.
+/// The flags that were typed for `resume`. They override those of the call that began the run.
 struct Overrides {
     arguments: ResumeArguments,
     here: PathBuf,

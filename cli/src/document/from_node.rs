@@ -201,7 +201,7 @@ pub(crate) struct Named<T> {
     pub(crate) place: Span,
     /// The place of the value.
     pub(crate) span: Span,
-    /// Nothing where the value was refused. The name is known all the same.
+    /// The value, or nothing if it was refused. The name is known all the same.
     pub(crate) value: Option<T>,
 }
 
@@ -245,7 +245,7 @@ impl<T: FromNode> FromNode for Vec<Named<T>> {
     }
 }
 
-/// One of two types that can be told apart, as text and a map can.
+/// A value of one of two types that a reader can tell apart, such as a text and a map.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Either<A, B> {
     /// A value of the first type.

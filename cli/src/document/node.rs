@@ -117,7 +117,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What the value is, in messages.
+    /// The kind of the value, as messages name it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing (null)",
@@ -139,7 +139,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many values it consists of.
+    /// How many values the node consists of.
     pub(super) fn weight(&self) -> usize {
         1 + match &self.value {
             Value::List(members) => members.iter().map(Self::weight).sum(),
@@ -148,7 +148,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many bytes of text and keys it contains.
+    /// How many bytes of text and keys the node contains.
     pub(super) fn text_bytes(&self) -> usize {
         let entry = |entry: &Entry<'_>| entry.name.len() + entry.node.text_bytes();
         match &self.value {
@@ -159,7 +159,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How deep lists and maps are nested.
+    /// How deep lists and maps are nested in the node.
     pub(super) fn depth(&self) -> usize {
         let deepest = |nodes: &mut dyn Iterator<Item = &Self>| nodes.map(Self::depth).max();
         match &self.value {

@@ -51,10 +51,10 @@ pub(crate) trait Section: Default {
     }
 }
 
-/// Where a section stands.
+/// The place of a section in its document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SectionPlace {
-    /// The place of its first key: underlining a whole section would be too much.
+    /// The place of the first key, which errors underline instead of the whole section.
     pub(crate) head: Span,
     /// Whether it has unknown keys, which were reported.
     pub(crate) has_unknown: bool,
@@ -129,7 +129,7 @@ pub(crate) fn unknown_key<T: Section>(entry: &Entry<'_>) -> Diagnostic {
     }
 }
 
-/// What a map of these keys is like, for people.
+/// Describes a map with these keys, for error messages.
 pub(crate) fn expected(keys: &[&str]) -> Cow<'static, str> {
     match keys {
         [first, second, ..] => format!("a map like {{{first}: .., {second}: ..}}").into(),

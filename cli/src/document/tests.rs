@@ -1,4 +1,4 @@
-//! What holds for every format, whatever is in a file.
+//! Properties of the readers of all formats, checked with random texts.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ const FORMATS: [DocumentFormat; 3] = [
     DocumentFormat::Toml,
 ];
 
-/// Text that looks a little like a document, so that it gets further than the first character.
+/// Makes texts that look a little like a document, so that a reader gets further than the first character.
 fn scraps() -> impl Strategy<Value = String> {
     let scrap = prop_oneof![
         proptest::sample::select(vec![
@@ -65,7 +65,7 @@ fn scraps() -> impl Strategy<Value = String> {
     proptest::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// Every place in a tree lies in its text.
+/// Whether every place in a tree lies within its text.
 fn lies_within(node: Node<'_>, text: &str) {
     assert!(text.get(node.span.range()).is_some(), "{node:?}");
     let node = match node.into_map(&mut Vec::new()) {

@@ -132,7 +132,7 @@ fn node<'t>(value: &'t Spanned<DeValue<'_>>, depth: usize, errors: &mut Problems
 mod tests {
     use super::*;
 
-    /// The parts of a text, where those of the list `jobs` stand alone, and what is wrong.
+    /// Reads the parts of a text, with each member of the list `jobs` on its own, and the problems.
     fn read(text: &str) -> (Vec<String>, Problems) {
         let mut found = Vec::new();
         let mut problems = Vec::new();

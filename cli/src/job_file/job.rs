@@ -14,15 +14,15 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 /// The places of the parts of a job, for what is checked when the whole file is known.
 #[derive(Debug)]
 pub(super) struct JobPlaces {
-    /// Its first key: underlining a whole job would be too much.
+    /// The first key of the job, which errors underline instead of the whole job.
     pub(super) head: Span,
-    /// Its id, if it has one.
+    /// The id, if the job has one.
     pub(super) id: Option<Span>,
-    /// Its task, or its command.
+    /// The task or the command.
     pub(super) work: Span,
-    /// Its needs, in the order of `Job::needs`.
+    /// The needs, in the order of `Job::needs`.
     pub(super) needs: Box<[Span]>,
-    /// The terms that it sets itself, if any.
+    /// The terms that the job sets itself, if any.
     pub(super) terms: Option<Box<OwnTerms>>,
 }
 
@@ -128,7 +128,7 @@ fn refused() -> Work {
     }
 }
 
-/// Needs without duplicates, and where they stand.
+/// Removes duplicates from needs, and returns the places of those that are left.
 fn each_once(said: Vec<crate::document::Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
     let mut needs: Vec<JobKey> = Vec::with_capacity(said.len());
     let mut places = Vec::with_capacity(said.len());

@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) protection: Protection,
     /// The jobs.
     pub(crate) jobs: Jobs,
-    /// What is odd, but no reason to stop.
+    /// The warnings, which do not stop the run.
     pub(crate) warnings: Diagnostics,
 }
 

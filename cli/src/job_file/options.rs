@@ -8,7 +8,7 @@ use ratchet_runtime::{BreakerConfig, TaskName};
 use super::breaker::PartialBreaker;
 use super::terms::PartialTerms;
 
-/// What was set outside the file.
+/// The flags and settings that hold for the jobs of a file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PlanOptions {
     /// The flags, which come before the file's defaults and after its jobs and workers.
@@ -45,7 +45,7 @@ impl PoolDefaults {
     }
 }
 
-/// What keeps a run from making attempts in vain.
+/// The breaker of commands and the retry budget, which keep a run from making attempts in vain.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Protection {
     /// The breaker before commands.

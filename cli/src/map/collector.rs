@@ -99,7 +99,7 @@ impl OutputCollector {
         )
     }
 
-    /// Does the same on a thread where it may wait.
+    /// Finishes on a thread of the runtime that may wait.
     pub(super) async fn finish_without_blocking(
         self: Arc<Self>,
     ) -> Result<CollectedOutput, Failure> {
@@ -121,7 +121,7 @@ impl OutputCollector {
             }
     }
 
-    /// Takes what was printed until now; nothing if it is being written at this moment.
+    /// Takes the output so far of a command that is killed. Returns nothing if the output is being written at this moment.
     pub(super) fn cut_off(&self) -> Option<CollectedOutput> {
         let mut collected = match self.collected.try_lock() {
             Ok(collected) => collected,

@@ -15,7 +15,7 @@ pub(crate) struct HaltRule {
     limit: HaltLimit,
 }
 
-/// What is counted, and up to which limit.
+/// The limit of a rule: a count of jobs, or a share of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum HaltLimit {
     /// Nothing is counted, and all jobs run.
@@ -26,7 +26,7 @@ enum HaltLimit {
     Successes(Amount),
 }
 
-/// What a rule decides after an outcome.
+/// The decision of a rule after an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HaltDecision {
     /// The run goes on.

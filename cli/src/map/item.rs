@@ -38,7 +38,7 @@ impl Item {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
     }
 
-    /// The tag before its lines: the item in one line without control characters. Bytes that are not UTF-8 stay as they
+    /// The tag before lines of the item's output: the item in one line without control characters. Bytes that are not UTF-8 stay as they
     /// are.
     pub(crate) fn tag(&self) -> Vec<u8> {
         let bytes = self.joined();

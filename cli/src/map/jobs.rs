@@ -16,7 +16,7 @@ use super::template::{Columns, Template};
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
-/// What is done with each item.
+/// How the item of each job is processed: by a command, or by a filter.
 pub(crate) enum MapWork {
     /// A command is started for it.
     Command(Template),
@@ -35,7 +35,7 @@ pub(crate) struct MapJobs {
 }
 
 impl MapJobs {
-    /// `command` is the command as it was typed, which is part of the identities of the jobs.
+    /// Makes the jobs of items. `command` is the command as it was typed, which is part of the identities of the jobs.
     pub(crate) fn new(
         items: Items,
         command: &[OsString],

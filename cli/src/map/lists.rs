@@ -21,7 +21,7 @@ struct Group {
 }
 
 impl Group {
-    /// Joined lists end with the shortest.
+    /// The length of the group. Joined lists end with the shortest one.
     fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).min().unwrap_or(0)
     }

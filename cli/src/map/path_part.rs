@@ -49,7 +49,7 @@ fn stem(path: &[u8]) -> &[u8] {
     }
 }
 
-/// What follows the last slash.
+/// The part of a path after the last slash.
 fn name(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => &path[slash + 1..],
@@ -57,7 +57,7 @@ fn name(path: &[u8]) -> &[u8] {
     }
 }
 
-/// What comes before the last slash, as with `dirname`.
+/// The part of a path before the last slash, as `dirname` prints it.
 fn folder(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(0) => b"/",

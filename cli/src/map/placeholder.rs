@@ -11,7 +11,7 @@ pub(super) enum Piece {
     Placeholder(Placeholder),
 }
 
-/// What is filled in for each item.
+/// A place in a command that is filled in for each item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placeholder {
     /// All columns, with blanks between them.

@@ -15,7 +15,7 @@ use crate::spool::Spool;
 /// The longest name in a folder.
 const NAME_BYTES: usize = 255;
 
-/// What separates the parts of a name that is too long.
+/// The separator between the parts of a name that is too long.
 const INNER: &[u8] = b"/+-";
 
 /// The folder of results: `DIR/1/ITEM/stdout`, `stderr` and `seq`. A second column adds `/2/COLUMN`.

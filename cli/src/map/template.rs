@@ -19,7 +19,7 @@ pub(crate) struct Template {
 /// A word of the command.
 type Word = Vec<Piece>;
 
-/// What is known about the columns before the first item.
+/// The number and the names of the columns, as they are known before the first item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
     /// How many columns each item has.

@@ -277,7 +277,7 @@ mod tests {
         columns: usize,
         /// Lines as they were written, however many rows each takes.
         lines: Vec<Vec<char>>,
-        /// The line of the cursor, and where in it.
+        /// The line of the cursor, and its position in the line.
         cursor: (usize, usize),
     }
 

@@ -124,13 +124,14 @@ impl fmt::Debug for Canvas {
 }
 
 impl TermLike for Canvas {
-    /// One column less than there is. Terminals differ in whether they begin a new row when the last column is filled.
+    /// The usable width: one column less than the terminal has. Terminals differ in whether they begin a new row when the last column is
+    /// filled.
     fn width(&self) -> u16 {
         let (columns, _) = (self.size)();
         columns.saturating_sub(1).max(1)
     }
 
-    /// One row less than there is, so that the block never scrolls its first row away.
+    /// The usable height: one row less than the terminal has, so that the block never scrolls its first row away.
     fn height(&self) -> u16 {
         let (_, rows) = (self.size)();
         rows.saturating_sub(1).max(1)
@@ -172,7 +173,7 @@ impl TermLike for Canvas {
         Ok(())
     }
 
-    /// Never fails, because `indicatif` would panic. Bars that nobody can see are no reason to end a run.
+    /// Writes the frame and ignores errors, because `indicatif` would panic. Bars that nobody can see are no reason to end a run.
     fn flush(&self) -> io::Result<()> {
         let (columns, _) = (self.size)();
         let mut block = self.block();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::view::View;
 
-/// What is shown at one time.
+/// The text of the progress display at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ProgressFrame {
     ended: u64,

@@ -206,7 +206,7 @@ fn render_breakers(breakers: &[BreakerReport], text: &mut String) {
     }
 }
 
-/// When and why a breaker was open.
+/// Says when and why a breaker was open.
 fn breaker(report: &BreakerReport) -> String {
     let on = report
         .host

@@ -31,7 +31,7 @@ for line in sys.stdin:
     print(json.dumps([validator.is_valid(value) for value in values]))
 ";
 
-/// Says of each value whether the `jsonschema` package of Python takes it for valid.
+/// Checks by the `jsonschema` package of Python whether each value is valid.
 ///
 /// The package is not part of this workspace, so that where it is missing nothing is checked: then this gives
 /// nothing, and says so.
@@ -97,7 +97,7 @@ fn is_read<T: FromNode>(value: &Value) -> bool {
     read.is_some() && problems.is_empty()
 }
 
-/// One value of each sort that somebody might write, and words of all kinds.
+/// Sample values of each type that somebody might write, and words of all kinds.
 fn samples() -> Vec<Value> {
     let mut samples = vec![
         json!(null),
@@ -181,7 +181,7 @@ fn samples() -> Vec<Value> {
     samples
 }
 
-/// Values of each key of a section, with what the section wants besides, and whether they are read.
+/// Makes sample values of each key of a section, with the keys that the section requires, and returns whether each is read.
 fn tries<T: Section + FromNode>(rest: &Value) -> ((Value, Vec<Value>), Vec<bool>) {
     let mut schema = document_schema::<T>("one section");
     // What jobs say together is checked when a job is made of what was read.
@@ -287,7 +287,7 @@ fn outcome(result: Result<Payload, Failure>) -> Outcome {
     }
 }
 
-/// An outcome in which every field is known.
+/// Makes an outcome in which every field is set.
 fn told_in_full() -> Outcome {
     let at = Timestamp::from_millis(1_790_000_000_123);
     let mut attempts = Attempts::default();

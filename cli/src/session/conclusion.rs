@@ -13,11 +13,11 @@ use crate::error::CliError;
 use crate::exit::{self, HaltReason, RunEnd};
 use crate::report::statistics;
 
-/// What is known of a run after its last outcome.
+/// The results and figures of a run after its last outcome.
 pub(super) struct CompletedRun {
-    /// What was delivered.
+    /// The summaries, and whether all results could be written.
     pub(super) delivery: DeliveryResult,
-    /// Why the run stopped before its jobs were done, if it did.
+    /// The reason for which the run stopped before its jobs were done, if it did.
     pub(super) stopped: Option<Stopped>,
     /// Whether as many jobs succeeded as `--halt` wanted.
     pub(super) reached_goal: bool,

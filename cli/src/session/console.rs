@@ -36,10 +36,10 @@ pub(crate) struct Console(Arc<Shared>);
 
 /// The part that the clones and the thread of a console share.
 struct Shared {
-    /// Held for moments only, because the loop takes this lock.
+    /// The messages and frames to write. The lock is held for moments only, because the loop takes it.
     state: Mutex<State>,
     changed: Condvar,
-    /// Whoever holds this lock may wait for a reader, so the loop never takes it while a run goes on.
+    /// The progress display. Whoever holds this lock may wait for a reader, so the loop never takes it while a run goes on.
     display: Mutex<ProgressDisplay>,
     /// How long the thread waits where nothing has to be drawn.
     tick: Duration,
@@ -88,7 +88,7 @@ struct Update {
 }
 
 impl Console {
-    /// `tells_failures` says whether progress reports failed jobs, because no results on the same terminal do.
+    /// Makes a console. With `tells_failures`, progress reports failed jobs, because no results are shown on the terminal.
     pub(crate) fn new(mode: ProgressMode, style: Style, tells_failures: bool) -> Self {
         let now = now();
         Self(Arc::new(Shared {
@@ -221,7 +221,7 @@ impl State {
         }
     }
 
-    /// What is written next; nothing when the thread has to end.
+    /// Waits for what to write next. Returns nothing when the thread has to end.
     fn next_update(&mut self, now: Instant) -> Option<Update> {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);

@@ -32,7 +32,7 @@ pub(super) struct Delivery {
     failed: watch::Receiver<Option<Unwritable>>,
 }
 
-/// Why results cannot be written any more.
+/// The reason for which results cannot be written any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unwritable {
     /// The reader of stdout has closed it.

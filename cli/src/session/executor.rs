@@ -27,7 +27,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// takes a tenth of the time of a hit on disk, and is possible while another process keeps the disk cache locked.
 const MEMORY_CACHE_BYTES: u64 = 16 << 20;
 
-/// The executor without its pools.
+/// Makes the executor, without its pools.
 pub(super) fn executor(
     options: &RunOptions,
     limits: Vec<(String, Limit)>,

@@ -276,7 +276,7 @@ fn submit_all(
     result
 }
 
-/// Jobs to which the terminal is given.
+/// A stream whose commands get the terminal, one at a time.
 struct TerminalJobs(Box<dyn JobStream>);
 
 impl JobStream for TerminalJobs {

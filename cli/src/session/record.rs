@@ -149,7 +149,7 @@ impl RunRecord {
     }
 }
 
-/// A job file as the journal records it. Its size and its time of modification tell whether it is still the same.
+/// Makes the identity of a job file for the journal. Its size and its time of modification tell whether it is still the same.
 pub(crate) fn job_file_source(path: &Path) -> Option<SourceIdentity> {
     let path = std::path::absolute(path).ok()?;
     let known = std::fs::metadata(&path).ok()?;

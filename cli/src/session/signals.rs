@@ -19,7 +19,7 @@ use crate::readable::duration;
 
 /// Receives the signals of a call, and decides what they do.
 pub(super) struct SignalHandler {
-    /// Nothing once they steer a run.
+    /// The streams of signals, or nothing once signals steer a run.
     listeners: Option<Listeners>,
     shutdown: ShutdownCoordinator,
 }
@@ -77,7 +77,7 @@ impl SignalHandler {
         }
     }
 
-    /// From now on, signals steer this run. Those that arrived since `install` are handled at once.
+    /// Lets signals stop this run from now on. Those that arrived since `install` are handled at once.
     #[expect(clippy::expect_used, reason = "a session performs one run")]
     pub(super) fn steer(&mut self, handle: &RunHandle, options: &RunOptions, console: &Console) {
         let listeners = self.listeners.take();

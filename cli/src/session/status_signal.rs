@@ -13,10 +13,10 @@ use crate::escape::plain;
 use crate::readable::{duration, job_name};
 use crate::shell_quote::shell_line;
 
-/// How many waiting jobs are named; of the others it is said how many wait for what.
+/// How many waiting jobs are named. The others are counted by what they wait for.
 const NAMED: usize = 20;
 
-/// How many of the things that the others wait for are told.
+/// How many causes of waiting are listed for the jobs that are not named.
 const CAUSES: usize = 10;
 
 /// How many characters of a command, a host or an input are shown.
@@ -39,7 +39,7 @@ impl StatusSignal {
         }
     }
 
-    /// From now on, the signal is answered with the state of this run. Somebody asked, so `--quiet` does not hide it.
+    /// Answers the signal with the state of this run from now on. Somebody asked, so `--quiet` does not hide it.
     pub(super) fn answer(mut self, handle: RunHandle, console: Console) {
         tokio::spawn(async move {
             loop {

@@ -7,7 +7,7 @@ use crate::args::common::CommonArguments;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 
-/// Who uses the terminal while a run goes on.
+/// The user of the terminal while a run goes on: the progress display or the jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
     /// This process shows progress on it.

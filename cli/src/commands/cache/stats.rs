@@ -11,7 +11,7 @@ use super::{count_results, show_time};
 use crate::escape::plain;
 use crate::readable::{bytes, duration};
 
-/// How much is stored of a task.
+/// The results that are stored of one task: how many, how large, and how long they took to compute.
 #[derive(Debug)]
 struct Share {
     results: u64,

@@ -8,7 +8,7 @@ use ratchet_runtime::{CacheTerms, Executor, Job, Payload, Terms};
 use super::explain::{Reusability, render, reusability};
 use super::*;
 
-/// When everything is stored.
+/// The time at which all results of these tests are stored.
 fn stored() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
 }
@@ -24,7 +24,7 @@ fn cached(ttl: Option<Duration>) -> Terms {
     }
 }
 
-/// A command of a job, in a folder.
+/// Makes the work of a job that runs a command in a folder.
 fn command(folder: &Path, colour: &str) -> ProcessConfig {
     let mut process = ProcessConfig::new("cat").args(["input.txt"]);
     process.working_dir = Some(folder.to_owned());
@@ -107,7 +107,7 @@ fn a_job_without_cache_terms_is_told_so() {
     );
 }
 
-/// Results of three tasks, on disk.
+/// Makes a cache on disk with results of three tasks.
 async fn filled() -> (tempfile::TempDir, Vec<ratchet_caching::Listing>) {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskCache::new(folder.path());

@@ -47,7 +47,7 @@ fn about(words: &[&str]) -> Payload {
     Payload::from_json(&about.to_string()).unwrap()
 }
 
-/// In this order: one that finished, one that finished badly, one that was interrupted, one whose record
+/// Makes records in this order: a run that finished, one that finished badly, one that was interrupted, one whose record
 /// is damaged, and one that goes on.
 fn records() -> Records {
     let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ impl Records {
         String::from_utf8(out).unwrap()
     }
 
-    /// Without what is different each time.
+    /// Replaces the parts of a text that are different in each run of the test.
     fn settled(&self, text: &str) -> String {
         text.replace(&self.folder.path().display().to_string(), "STATE")
     }

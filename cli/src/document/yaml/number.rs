@@ -1,6 +1,6 @@
 //! Reads numbers by the core schema of YAML 1.2.
 
-/// What a word without quotes is as a number.
+/// The number that a word without quotes stands for.
 pub(super) enum Number {
     /// A number, as JSON writes it.
     Is(String),

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 /// is refused.
 pub(crate) const LONGEST: usize = 32 << 20;
 
-/// What was read.
+/// The result of reading a line.
 pub(crate) enum LineRead {
     /// A whole line.
     Line,

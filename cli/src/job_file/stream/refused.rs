@@ -30,7 +30,7 @@ pub(crate) struct RefusedLine {
 }
 
 impl RefusedLine {
-    /// What is wrong, in one line.
+    /// The first problem of the line, in one line.
     pub(crate) fn message(&self) -> String {
         let mut errors = self
             .diagnostics

@@ -6,7 +6,7 @@ use ratchet_runtime::Work;
 
 use super::*;
 
-/// A worker for every task, as it is typed.
+/// Makes the options of a call with a typed worker for every task.
 fn typed() -> PlanOptions {
     PlanOptions {
         worker: Some(typed_worker("cat", Protocol::Ratchet).unwrap()),
