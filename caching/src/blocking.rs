@@ -48,7 +48,7 @@ struct Pool {
 struct State {
     waiting: VecDeque<Work>,
     threads: usize,
-    /// Those of the threads that wait for work.
+    /// The number of threads that wait for work.
     idle: usize,
 }
 

@@ -59,28 +59,28 @@ impl Selector {
         Self::all().and_older_than(age, now)
     }
 
-    /// Of these, selects the entries of a task.
+    /// Narrows the selection to the entries of a task.
     #[must_use]
     pub fn and_task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
         self
     }
 
-    /// Of these, selects the entries that a worker made.
+    /// Narrows the selection to the entries that a worker made.
     #[must_use]
     pub fn and_worker(mut self, worker: impl Into<String>) -> Self {
         self.worker = Some(worker.into());
         self
     }
 
-    /// Of these, selects the entries with a tag. Called twice, it selects the entries with both tags.
+    /// Narrows the selection to the entries with a tag. Called twice, it selects the entries with both tags.
     #[must_use]
     pub fn and_tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Of these, selects the entries that were made longer than `age` before `now`.
+    /// Narrows the selection to the entries that were made longer than `age` before `now`.
     #[must_use]
     pub fn and_older_than(mut self, age: Duration, now: SystemTime) -> Self {
         // No entry is older than 1970, so an age that reaches back further selects nothing.

@@ -1,4 +1,4 @@
-//! Which kind of journal the index can have.
+//! Decides which kind of journal the index has.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a failure of `SQLite` means for the cache.
+//! Turns failures of `SQLite` into errors of the cache.
 
 use std::path::Path;
 use std::sync::Arc;

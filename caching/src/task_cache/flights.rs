@@ -183,7 +183,7 @@ impl Leader {
         self.flight.state.send_replace(state);
     }
 
-    /// Has everyone who waits compute for itself.
+    /// Ends the flight without a result, so that each caller that waits computes for itself.
     pub(super) fn refuse_to_share(self) {
         // The flight leaves the table first, so that nobody joins it after its end.
         self.leave_table();

@@ -10,12 +10,12 @@ use crate::task_cache::flights::{FlightId, FlightState, Leader};
 use crate::task_cache::outcome::{Hit, Outcome};
 use crate::task_cache::policy::Policy;
 
-/// What a caller has to do, from [`TaskCache::begin`](crate::TaskCache::begin).
+/// The answer of [`TaskCache::begin`](crate::TaskCache::begin): a result, or what the caller has to do for one.
 #[derive(Debug)]
 pub enum Begin {
     /// The outcome is stored: use it.
     Hit(Hit),
-    /// Nobody computes: do it, and [`commit`](crate::TaskCache::commit) the outcome.
+    /// Nobody computes the result, so the caller has to do it and [`commit`](crate::TaskCache::commit) the outcome.
     Lead(Permit),
     /// Another caller computes: wait.
     Wait(Waiter),

@@ -48,7 +48,7 @@ pub(super) fn begin(options: &RunOptions, console: &Console) -> Result<(), CliEr
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    /// The formatter hands over one whole event at a time.
+    /// Writes an event as one line. The formatter passes one whole event at a time.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = format!("{}\n", plain(text.trim_end_matches('\n')));

@@ -168,7 +168,7 @@ impl Handshake {
         counts
     }
 
-    /// The worker said that it can take work.
+    /// Handles that the worker has said that it can take work.
     ///
     /// Without a hello the worker gets the minimal profile: it has shown that it speaks the protocol.
     pub fn on_ready(&mut self) {

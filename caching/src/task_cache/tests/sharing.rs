@@ -1,4 +1,4 @@
-//! Who computes, and who waits.
+//! How callers of one key share a computation.
 
 use super::*;
 

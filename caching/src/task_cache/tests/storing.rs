@@ -1,4 +1,4 @@
-//! What is stored, and what is not.
+//! Which outcomes are stored.
 
 use std::path::Path;
 
@@ -110,7 +110,7 @@ async fn a_refresh_does_not_join_callers_who_take_stored_results() {
     join(&cache, &policy().refresh()).await;
 }
 
-/// Of a job that reads the file `in`, which is there.
+/// Makes the policy of a job that reads the file `in`, which exists.
 fn with_input(folder: &Path) -> Policy {
     std::fs::write(folder.join("in"), "before").unwrap();
     let hasher = Arc::new(FileHasher::default());
