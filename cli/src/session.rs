@@ -29,7 +29,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::journal::Source;
+use ratchet_runtime::journal::SourceIdentity;
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
@@ -87,7 +87,7 @@ pub(crate) struct RunSetup {
     /// Where the jobs come from.
     pub(crate) jobs: JobSource,
     /// The file that the jobs come from, as the journal records it.
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<SourceIdentity>,
     /// What is read from stdin, as the name of a file in messages; nothing if stdin is not read.
     pub(crate) stdin: Option<&'static str>,
     /// The pools of workers that the run starts.

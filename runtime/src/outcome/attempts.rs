@@ -191,6 +191,6 @@ mod tests {
             started: None,
             ..outcome
         };
-        assert!(skipped.attempts_detail().told().is_empty());
+        assert!(skipped.attempts_detail().listed().is_empty());
     }
 }
