@@ -5,7 +5,7 @@
 //! ratchet run jobs.yaml
 //! ```
 //!
-//! `args` defines what can be typed, and `commands` performs it, one verb a file. `run`, `map` and `resume` share
+//! `args` defines the command line, and `commands` performs its verbs, one verb a file. `run`, `map` and `resume` share
 //! `session`, which runs jobs from their source (`job_file`, `map`) to their report (`report`), shows how far the run
 //! is (`progress`), and ends with a code of `exit`. The engine under all of it is `ratchet-runtime`.
 //!

@@ -1,4 +1,4 @@
-//! What an observer of a run can learn, as one stream of events.
+//! The events of a run, by which observers follow it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,25 +1,23 @@
 //! Runs jobs in parallel on supervised workers: jobs in, one outcome each out, nothing lost.
 //!
-//! A queue, some tasks and a semaphore are quickly written, and go wrong in the same ways every time:
-//! jobs that wait for one busy host fill all slots; a worker dies and its job with it, or hangs and
-//! takes a slot for ever; a killed program leaves its children behind; the last of a million jobs costs
-//! a thousand times what the first did; and after a crash all begins again. This crate is that part,
-//! done once.
+//! A queue, some tasks and a semaphore are quickly written, but they go wrong in the same ways every time. Jobs that wait for
+//! one busy host fill all slots. A worker dies and its job with it, or a worker hangs and takes a slot for ever. A killed
+//! program leaves its children behind. The last of a million jobs costs a thousand times what the first one did. After a crash
+//! everything begins again. This crate solves these problems once.
 //!
-//! - An [`Executor`] takes [`Job`]s and gives one [`Outcome`] for each, with retries, timeouts, needs,
-//!   limits, a cache and a deadline where they are wanted.
-//! - Work is done by closures, by [commands](process::CommandRunner), by a [`Runner`] of your own, or by
-//!   a [pool](process::ProcessPool) of worker processes that stay alive between jobs.
-//! - A [`Journal`] keeps what has ended, and [`Resume`] goes on from there.
-//! - [Events](event) tell what happens, a [summary](summary) what came of it, a [monitor] what it does to the
-//!   machine.
-//! - The parts can be had alone: the [`Scheduler`], a plain value that decides who may run now; the
-//!   [`ParallelizationManager`] around it, for `acquire`, work, drop the guard; the
-//!   [processes](process), started in groups and ended with all that they started.
+//! - An [`Executor`] takes [`Job`]s and gives one [`Outcome`] for each. Retries, timeouts, needs, limits, a cache and a deadline
+//!   are optional.
+//! - Jobs are performed by closures, by [commands](process::CommandRunner), by a [`Runner`] of your own, or by a
+//!   [pool](process::ProcessPool) of worker processes that stay alive between jobs.
+//! - A [`Journal`] records outcomes on disk, and [`Resume`] continues an interrupted run from it.
+//! - [Events](event) report what happens in a run, a [summary](summary) holds its figures, and a [monitor] watches the machine.
+//! - Some parts can be used alone: the [`Scheduler`], a plain value that decides which job may start; the
+//!   [`ParallelizationManager`] around it, from which code acquires a guard before it works; and the [processes](process), which
+//!   are started in groups and ended with all that they have started.
 //!
-//! **When not to use it.** For a thousand calls that take a microsecond, a loop is faster; for a number of
-//! slots and nothing else, a semaphore is enough. Between machines you need a queue with a server: all
-//! of this lives in one process and its children.
+//! **When not to use it.** For a thousand calls that take a microsecond each, a loop is faster. For a number of slots and nothing
+//! else, a semaphore is enough. For work on several machines you need a queue with a server, because this crate runs everything
+//! in one process and its children.
 //!
 //! # Example
 //!
@@ -56,7 +54,7 @@
 //! # }
 //! ```
 //!
-//! The same scheduler, for code that only wants to hold something back:
+//! Code that only needs to limit its own tasks can use the scheduler through a manager:
 //!
 //! ```
 //! use ratchet_runtime::{ParallelizationHint, ParallelizationManager};

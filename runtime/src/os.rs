@@ -1,27 +1,27 @@
 //! Processes of the operating system: started in groups of their own, watched, and ended with all that they started.
 //!
-//! Nothing in here knows of jobs, workers or pools.
+//! This module knows nothing of jobs, workers or pools.
 //!
-//! Starting a program is one line; ending it is not. Its children live on and hold its pipes, a killed
-//! shell leaves what it ran, a host that is killed leaves everything. So:
+//! Starting a program is easy, but ending it is not. Its children live on and hold its pipes, a killed shell leaves the programs
+//! that it has started, and a host that is killed leaves everything. So:
 //!
 //! - Every process leads a **group** of its own. Signals go to the group, and a process counts as ended
 //!   when it is reaped and its group is empty.
-//! - Its **exit** is seen at once, without polling, by a task that owns it and nothing else.
-//! - Ending goes **TERM, grace, KILL**, and KILL is repeated until nobody is left; who survives even
-//!   that (stuck in the kernel) is reported by name.
-//! - A small **keeper** process holds a pipe to this one. When the pipe ends, because this process was
-//!   killed, it kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
+//! - The **exit** of a process is noticed at once, without polling, by a task that owns only this process.
+//! - A process is ended by **TERM, the grace, and KILL**. KILL is repeated until no member of the group is left. A process
+//!   that survives even that, because it is stuck in the kernel, is reported with its id.
+//! - A small **keeper** process holds a pipe to this one. When the pipe ends because this process was killed, the keeper kills
+//!   the groups that are left. On Linux a process is on the keeper's list before it runs its program.
 //! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
-//!   shortage has lasted for half a minute in which nothing of ours ran.
+//!   shortage has lasted for half a minute in which no process of this runtime ran.
 //! - [`suspend_while`] **stops** every group while this process is stopped itself, as by Ctrl-Z.
 //! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
 //!   SIGPIPE is reset).
 //!
-//! Out of reach is what leaves its group on purpose, with `setsid` as daemons do.
+//! A process that leaves its group on purpose, with `setsid` as daemons do, is out of reach.
 //!
-//! [`ProcessManager`] is the seam: [`LocalProcesses`] starts real processes, a mock or [`ProcessHandle::new`] stands in
-//! for them in tests. [`CommandRunner`] runs a program once and gives back its output.
+//! [`ProcessManager`] is the trait that tests replace: [`LocalProcesses`] starts real processes, and a mock or
+//! [`ProcessHandle::new`] stands in for them in tests. [`CommandRunner`] runs a program once and gives back its output.
 
 mod child;
 mod command;

@@ -1,4 +1,4 @@
-//! Workers, as their host sees them: the connection to each, its state, and why it ended.
+//! The host's side of workers: the connection to each worker, its state, and the cause of its end.
 
 pub(crate) mod config;
 pub(crate) mod connection;

@@ -2,7 +2,7 @@
 //!
 //! The tests are in `suite/`, one file for each promise. The workers that they use are in `src/bin` and `workers/`. This
 //! library has what several tests need: calls of the real `ratchet` as from a shell, a worker process to talk to, and a
-//! check for languages that a machine may lack.
+//! check for languages that may not be installed.
 //!
 //! ```no_run
 //! use ratchet_tests::{Folder, Ratchet};
