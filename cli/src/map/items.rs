@@ -349,7 +349,7 @@ mod tests {
         let bad = items.next().unwrap().unwrap_err();
         assert_eq!(
             bad.0,
-            "line 4 of stdin has 1 columns, and the first record has 2"
+            "line 4 of stdin has another number of columns (1) than the first record (2)"
         );
         assert_eq!(items.next().unwrap().unwrap().column(1), Some(&b"\xff"[..]));
         assert!(items.next().is_none());

@@ -117,7 +117,7 @@ impl Records {
                 Ok(true) => {
                     let line = self.record.position().map_or(0, csv::Position::line);
                     return Some(Err(ItemError(format!(
-                        "line {line} of {name} has {} columns, and the first record has {}",
+                        "line {line} of {name} has another number of columns ({}) than the first record ({})",
                         self.record.len(),
                         self.columns
                     ))));
