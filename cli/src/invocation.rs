@@ -18,20 +18,20 @@ pub(crate) struct Invocation {
 
 /// The JSON of an invocation.
 #[derive(Serialize, Deserialize)]
-struct Wire {
-    args: Vec<Word>,
-    cwd: Word,
+struct InvocationJson {
+    args: Vec<ArgumentJson>,
+    cwd: ArgumentJson,
 }
 
 /// A word as text, or as bytes if it is not UTF-8.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Word {
+enum ArgumentJson {
     Text(String),
     Bytes(Vec<u8>),
 }
 
-impl From<&OsStr> for Word {
+impl From<&OsStr> for ArgumentJson {
     fn from(word: &OsStr) -> Self {
         match word.to_str() {
             Some(text) => Self::Text(text.to_owned()),
@@ -40,11 +40,11 @@ impl From<&OsStr> for Word {
     }
 }
 
-impl From<Word> for OsString {
-    fn from(word: Word) -> Self {
+impl From<ArgumentJson> for OsString {
+    fn from(word: ArgumentJson) -> Self {
         match word {
-            Word::Text(text) => text.into(),
-            Word::Bytes(bytes) => Self::from_vec(bytes),
+            ArgumentJson::Text(text) => text.into(),
+            ArgumentJson::Bytes(bytes) => Self::from_vec(bytes),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Invocation {
         reason = "texts and lists of numbers have a JSON form"
     )]
     pub(crate) fn to_payload(&self) -> Payload {
-        let wire = Wire {
+        let wire = InvocationJson {
             args: self.args.iter().map(|arg| arg.as_os_str().into()).collect(),
             cwd: self.cwd.as_os_str().into(),
         };
@@ -65,7 +65,7 @@ impl Invocation {
 
     /// Reads a command line. Returns nothing if the record was not written by this command.
     pub(crate) fn read(payload: &Payload) -> Option<Self> {
-        let wire: Wire = serde_json::from_str(payload.as_str()).ok()?;
+        let wire: InvocationJson = serde_json::from_str(payload.as_str()).ok()?;
         Some(Self {
             args: wire.args.into_iter().map(OsString::from).collect(),
             cwd: OsString::from(wire.cwd).into(),

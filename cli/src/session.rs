@@ -213,7 +213,7 @@ impl Session {
             runtime,
             signals,
         } = self;
-        let running = Running {
+        let running = RunningSession {
             options,
             console,
             environment,
@@ -229,7 +229,7 @@ impl Session {
 }
 
 /// A session inside the event loop.
-struct Running {
+struct RunningSession {
     options: RunOptions,
     console: Console,
     environment: UserEnvironment,
@@ -248,7 +248,7 @@ struct StartedRun {
     report: Box<dyn Report>,
 }
 
-impl Running {
+impl RunningSession {
     /// Runs all jobs, and waits until the last message is written, if anybody reads it.
     async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
         suspend::install(self.console.clone())?;

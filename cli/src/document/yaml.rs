@@ -47,7 +47,7 @@ pub(super) fn node<'a>(
             whole = Some(node);
         }
     };
-    let extent = Reader::new(source, dialect, None, &mut take).read(problems);
+    let extent = YamlReader::new(source, dialect, None, &mut take).read(problems);
     whole.filter(|_| extent == Extent::Whole)
 }
 
@@ -58,11 +58,11 @@ pub(super) fn parts(
     sink: Sink<'_>,
     problems: &mut Problems,
 ) -> Extent {
-    Reader::new(source, Dialect::Core, Some(streamed), sink).read(problems)
+    YamlReader::new(source, Dialect::Core, Some(streamed), sink).read(problems)
 }
 
 /// Builds values from the events of the parser.
-struct Reader<'a, 's> {
+struct YamlReader<'a, 's> {
     source: &'a Source,
     dialect: Dialect,
     /// The key of the list that is delivered member by member. Without one, the whole document is one tree.
@@ -105,7 +105,7 @@ struct Open<'a> {
     key: Option<(Cow<'a, str>, Span)>,
 }
 
-impl<'a, 's> Reader<'a, 's> {
+impl<'a, 's> YamlReader<'a, 's> {
     fn new(
         source: &'a Source,
         dialect: Dialect,

@@ -26,7 +26,7 @@ pub(super) enum RecordedOutput {
 
 /// The JSON of an output in a result line.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct OutputJson {
     exit_code: i32,
     stdout: Option<String>,
     stderr: Option<String>,
@@ -65,7 +65,7 @@ impl CapturedOutput {
             let is_text = captured.dropped > 0 || std::str::from_utf8(&captured.bytes).is_ok();
             (!is_text).then(|| to_hex(&captured.bytes))
         };
-        Payload::from_value(&Wire {
+        Payload::from_value(&OutputJson {
             exit_code: 0,
             stdout: Some(self.stdout.to_text()),
             stderr: Some(self.stderr.to_text()),
@@ -81,7 +81,7 @@ impl CapturedOutput {
 impl RecordedOutput {
     /// Reads the output from a result. Returns nothing if it is not the result of a command.
     pub(super) fn read(result: &Payload) -> Option<Self> {
-        let wire: Wire = result.read().ok()?;
+        let wire: OutputJson = result.read().ok()?;
         let bytes = |text: Option<String>, hex: Option<String>| match hex {
             Some(hex) => from_hex(&hex),
             None => text.map(String::into_bytes),

@@ -9,18 +9,18 @@ use crate::error::CliError;
 /// Lists that are combined with each other. The last one changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lists {
-    groups: Vec<Group>,
+    groups: Vec<ListGroup>,
     /// The position in each group; nothing when all combinations are used up.
     next: Option<Vec<usize>>,
 }
 
 /// A list, and the lists that are joined to it by `:::+`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Group {
+struct ListGroup {
     lists: Vec<Vec<OsString>>,
 }
 
-impl Group {
+impl ListGroup {
     /// The length of the group. Joined lists end with the shortest one.
     fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).min().unwrap_or(0)
@@ -40,10 +40,10 @@ pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lis
         return Err(CliError::usage("there is no command before the items")
             .with_help("write the command first, as in: ratchet map -- echo {} ::: a b"));
     }
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<ListGroup> = Vec::new();
     for word in rest {
         if word == ":::" {
-            groups.push(Group {
+            groups.push(ListGroup {
                 lists: vec![Vec::new()],
             });
         } else if word == ":::+" {
@@ -63,7 +63,7 @@ pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lis
 }
 
 impl Lists {
-    fn new(groups: Vec<Group>) -> Self {
+    fn new(groups: Vec<ListGroup>) -> Self {
         let some = groups.iter().all(|group| group.len() > 0);
         let next = some.then(|| vec![0; groups.len()]);
         Self { groups, next }

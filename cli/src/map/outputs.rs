@@ -38,11 +38,11 @@ pub(crate) struct CommandRecord {
 
 /// The items and outputs of jobs whose outcomes have not arrived: as many as there are jobs in flight.
 #[derive(Debug, Default)]
-pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, Entry>>);
+pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, OutputEntry>>);
 
 /// The item of a job, and its command once that has ended.
 #[derive(Debug)]
-struct Entry {
+struct OutputEntry {
     number: u64,
     item: Arc<Item>,
     record: Option<CommandRecord>,
@@ -59,7 +59,7 @@ pub(super) enum PendingOutput {
 impl PendingOutputs {
     /// Adds a job that was made from an item.
     pub(super) fn add(&self, id: JobKey, number: u64, item: Item) {
-        let entry = Entry {
+        let entry = OutputEntry {
             number,
             item: Arc::new(item),
             record: None,
@@ -93,7 +93,7 @@ impl PendingOutputs {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, OutputEntry>> {
         // The map is whole between two calls, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

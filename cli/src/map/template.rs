@@ -13,11 +13,11 @@ use crate::value::closest;
 /// A command with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
-    words: Vec<Word>,
+    words: Vec<TemplateWord>,
 }
 
 /// A word of the command.
-type Word = Vec<Piece>;
+type TemplateWord = Vec<Piece>;
 
 /// The number and the names of the columns, as they are known before the first item.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Columns<'static> {
 impl Template {
     /// Parses a command. If it has no placeholder, each column becomes an argument at its end.
     pub(crate) fn parse(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
-        let mut words: Vec<Word> = words
+        let mut words: Vec<TemplateWord> = words
             .iter()
             .map(|word| parse_word(word.as_bytes(), columns))
             .collect::<Result<_, _>>()?;
@@ -70,7 +70,7 @@ impl Template {
             }
         }
         let (script, parameters) = shell::script(pieces);
-        let mut words: Vec<Word> = [b"sh".to_vec(), b"-c".to_vec(), script, b"sh".to_vec()]
+        let mut words: Vec<TemplateWord> = [b"sh".to_vec(), b"-c".to_vec(), script, b"sh".to_vec()]
             .map(|word| vec![Piece::Literal(word)])
             .into();
         words.extend(

@@ -16,7 +16,7 @@ pub(super) const LINES: usize = 8;
 /// The state of a run as progress displays show it, computed from events.
 pub(super) struct View {
     stats: LiveStats,
-    running: BTreeMap<JobKey, Running>,
+    running: BTreeMap<JobKey, RunningJob>,
     /// Why new jobs are held back, if they are.
     held: Option<String>,
     stopping: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct View {
 }
 
 /// A job of which an attempt runs.
-struct Running {
+struct RunningJob {
     /// The id of the job with its item.
     name: String,
     since: Instant,
@@ -52,7 +52,7 @@ impl View {
             Event::AttemptStarted {
                 id, item, worker, ..
             } => {
-                let running = Running {
+                let running = RunningJob {
                     name: job_name(id, item.as_ref()),
                     since: now,
                     worker: worker.as_ref().map(|worker| worker.as_str().to_owned()),
@@ -134,13 +134,13 @@ impl View {
 
     /// A line for each running job, the longest running first.
     pub(super) fn running(&self, now: Instant) -> Vec<String> {
-        let mut running: Vec<(&JobKey, &Running)> = self.running.iter().collect();
+        let mut running: Vec<(&JobKey, &RunningJob)> = self.running.iter().collect();
         let shown = if running.len() > LINES {
             LINES - 1
         } else {
             running.len()
         };
-        let by_start = |job: &(&JobKey, &Running)| job.1.since;
+        let by_start = |job: &(&JobKey, &RunningJob)| job.1.since;
         if shown < running.len() {
             // Thousands of jobs may run, and this is called several times a second, so not all of them are sorted.
             running.select_nth_unstable_by_key(shown, by_start);

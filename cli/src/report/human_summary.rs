@@ -34,7 +34,7 @@ const BREAKERS: usize = 10;
 /// Collects the summary of a run, outcome by outcome, in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct HumanSummary {
-    reasons: BTreeMap<Reason, Group>,
+    reasons: BTreeMap<Reason, FailureGroup>,
     others: u64,
     slowest: BinaryHeap<Reverse<(Duration, String)>>,
 }
@@ -49,7 +49,7 @@ struct Reason {
 
 /// The jobs that failed for one reason.
 #[derive(Debug, Default)]
-struct Group {
+struct FailureGroup {
     count: u64,
     /// The names of the first jobs.
     named: Vec<String>,
@@ -116,7 +116,7 @@ impl HumanSummary {
     }
 
     fn render_reasons(&self, style: Style, text: &mut String) {
-        let mut reasons: Vec<(&Reason, &Group)> = self.reasons.iter().collect();
+        let mut reasons: Vec<(&Reason, &FailureGroup)> = self.reasons.iter().collect();
         reasons.sort_by_key(|(_, group)| Reverse(group.count));
         for (reason, group) in reasons.iter().take(REASONS) {
             let mut named = group.named.join(", ");

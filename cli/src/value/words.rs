@@ -15,7 +15,7 @@ pub(crate) struct CommandLine {
 pub(crate) fn split_words(text: &str) -> Result<CommandLine, ValueError> {
     let mut words = Vec::new();
     let mut shell_syntax = None;
-    let mut word = Word::default();
+    let mut word = WordReader::default();
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
@@ -72,13 +72,13 @@ pub(crate) fn split_words(text: &str) -> Result<CommandLine, ValueError> {
 
 /// The word that is being read.
 #[derive(Default)]
-struct Word {
+struct WordReader {
     text: String,
     begun: bool,
     quoted: bool,
 }
 
-impl Word {
+impl WordReader {
     fn quote(&mut self) {
         self.begun = true;
         self.quoted = true;

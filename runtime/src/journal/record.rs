@@ -146,7 +146,7 @@ pub(super) enum Unreadable {
 
 /// The JSON of a line of any kind, for reading. `record` tells which of the fields there are.
 #[derive(Deserialize)]
-struct Line<'a, O> {
+struct RecordLine<'a, O> {
     #[serde(borrow)]
     record: Cow<'a, str>,
     v: Option<u32>,
@@ -321,7 +321,7 @@ pub(super) fn renumber(out: &mut Vec<u8>, line: &[u8], n: u64) -> Option<()> {
 
 /// Reads from a `resumed` line when the run was resumed, and what its caller stored about that.
 pub(super) fn read_resumed(line: &[u8]) -> Result<(SystemTime, Payload), Unreadable> {
-    let line: Line<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
+    let line: RecordLine<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
     let need = |field| missing("resumed", field);
     let at = from_millis(line.at_ms.ok_or_else(|| need("at_ms"))?);
     Ok((at, line.about.ok_or_else(|| need("about"))?))
@@ -359,7 +359,7 @@ fn checked(line: &[u8]) -> Result<&[u8], Unreadable> {
 
 /// Reads a line, without its line break.
 pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
-    let line: Line<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
+    let line: RecordLine<'_, OutcomeHead<'_>> = serde_json::from_slice(checked(line)?)?;
     match &*line.record {
         "job" => {
             let need = |field| missing("job", field);
@@ -410,7 +410,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
 
 /// Reads the whole outcome of a job's line, and the identity of the job.
 pub(super) fn read_outcome(line: &[u8]) -> Result<(Outcome, Option<JobIdentity>), Unreadable> {
-    let line: Line<'_, Outcome> = serde_json::from_slice(checked(line)?)?;
+    let line: RecordLine<'_, Outcome> = serde_json::from_slice(checked(line)?)?;
     let outcome = line.outcome.ok_or_else(|| missing("job", "outcome"))?;
     Ok((outcome, line.identity))
 }

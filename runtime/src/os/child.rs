@@ -14,7 +14,7 @@ use super::exit::reap;
 use super::group::ProcessGroup;
 use super::handle::Pipes;
 use super::pipes::{LocalView, StdinPipe, StdoutPipe};
-use super::start::{PreparedProcess, Started, Stdin};
+use super::start::{PreparedProcess, StartedProcess, Stdin};
 use super::{Exit, Keeper, ProcessConfig, groups, terminal};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
@@ -38,7 +38,7 @@ impl Child {
     ) -> io::Result<(Self, ProcessGroup, Pipes, LocalView)> {
         reap_dropped(None);
         let start = groups::begin_start();
-        let Started {
+        let StartedProcess {
             leader,
             ended,
             listing,

@@ -58,7 +58,7 @@ impl LocalProcesses {
     pub fn with_keeper(keeper: Option<Keeper>) -> Self {
         let (orders, received) = mpsc::channel(ORDER_CAPACITY);
         let starts = Arc::<RunningProcesses>::default();
-        let actor = Actor {
+        let actor = ProcessActor {
             keeper,
             starts: Arc::clone(&starts),
             next: 1,
@@ -117,7 +117,7 @@ impl ProcessManager for LocalProcesses {
 }
 
 /// Owns the processes of a manager, and handles the orders to it one by one.
-struct Actor {
+struct ProcessActor {
     keeper: Option<Keeper>,
     starts: Arc<RunningProcesses>,
     next: u64,
@@ -131,7 +131,7 @@ struct LiveProcess {
     kill_at: watch::Sender<Option<Instant>>,
 }
 
-impl Actor {
+impl ProcessActor {
     /// Handles orders until all handles on the manager are gone.
     async fn run(mut self, mut orders: mpsc::Receiver<ProcessOrder>) {
         loop {

@@ -31,7 +31,7 @@ pub(super) enum Stdin {
 ///
 /// Descriptors are close-on-exec everywhere in Rust, so it got its three and no others.
 #[derive(Debug)]
-pub(super) struct Started {
+pub(super) struct StartedProcess {
     /// The process, whose id is also that of its group.
     pub(super) leader: Pid,
     /// A descriptor that becomes readable when the process has ended and waits to be reaped.

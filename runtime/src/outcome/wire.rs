@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 
 /// A result line. A field that is absent is not known, or is 0.
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
+struct ResultLine<'a> {
     v: u32,
     id: Cow<'a, JobKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,7 +271,7 @@ impl Serialize for Outcome {
             Err(failure) => (None, Some(FailureLine::from(&**failure))),
         };
         let several = self.several.as_deref();
-        Line {
+        ResultLine {
             v: Self::VERSION,
             id: Cow::Borrowed(&self.id),
             item: self.item.as_ref().map(Cow::Borrowed),
@@ -353,7 +353,7 @@ impl From<FailureLine<'_>> for Failure {
 
 impl<'de> Deserialize<'de> for Outcome {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let line = Line::deserialize(deserializer)?;
+        let line = ResultLine::deserialize(deserializer)?;
         if line.v != Self::VERSION {
             return Err(D::Error::custom(format!(
                 "a result line of version {}, and {} is what is understood here",

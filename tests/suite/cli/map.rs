@@ -250,7 +250,7 @@ fn with_quiet_a_map_still_reports_items_that_never_ran() {
     )
     .stderr();
     for reason in [
-        "line 2 of stdin has 1 columns",
+        "line 2 of stdin has another number of columns (1)",
         "the quote that opens on line 3",
     ] {
         assert!(said.contains(reason), "{said}");

@@ -13,7 +13,7 @@ use crate::readable::{bytes, duration};
 
 /// The results that are stored of one task: how many, how large, and how long they took to compute.
 #[derive(Debug)]
-struct Share {
+struct TaskShare {
     results: u64,
     bytes: u64,
     /// How long the jobs took to compute the results.
@@ -22,13 +22,13 @@ struct Share {
     newest: SystemTime,
 }
 
-fn by_task(listings: &[Listing]) -> BTreeMap<&str, Share> {
-    let mut shares: BTreeMap<&str, Share> = BTreeMap::new();
+fn by_task(listings: &[Listing]) -> BTreeMap<&str, TaskShare> {
+    let mut shares: BTreeMap<&str, TaskShare> = BTreeMap::new();
     for listing in listings {
         let created = listing.metadata.created;
         let share = shares
             .entry(&listing.metadata.labels.task)
-            .or_insert(Share {
+            .or_insert(TaskShare {
                 results: 0,
                 bytes: 0,
                 cost: Duration::ZERO,

@@ -14,7 +14,7 @@ use crate::value;
 
 /// The records of CSV files, one file after the other.
 pub(crate) struct Records {
-    current: Option<Reader>,
+    current: Option<RecordReader>,
     waiting: VecDeque<ItemFile>,
     header: bool,
     /// The names of the columns, if the first record is a header.
@@ -25,7 +25,7 @@ pub(crate) struct Records {
 }
 
 /// Reads the records of one file.
-struct Reader {
+struct RecordReader {
     name: String,
     csv: csv::Reader<Bounded>,
 }
@@ -67,7 +67,7 @@ impl Records {
             record: csv::ByteRecord::new(),
         };
         records.advance();
-        if let Some(Reader { name, csv }) = &mut records.current {
+        if let Some(RecordReader { name, csv }) = &mut records.current {
             let first = csv.byte_headers().map_err(|error| {
                 CliError::usage(format!("the first record of {name} is no CSV: {error}"))
             })?;
@@ -91,7 +91,7 @@ impl Records {
         self.current = self
             .waiting
             .pop_front()
-            .map(|ItemFile { name, reader }| Reader {
+            .map(|ItemFile { name, reader }| RecordReader {
                 name,
                 csv: csv::ReaderBuilder::new()
                     .has_headers(self.header)
@@ -107,7 +107,7 @@ impl Records {
     /// Reads the next item.
     pub(super) fn next(&mut self) -> Option<Result<Item, ItemError>> {
         loop {
-            let Reader { name, csv } = self.current.as_mut()?;
+            let RecordReader { name, csv } = self.current.as_mut()?;
             csv.get_mut().left = LONGEST;
             match csv.read_byte_record(&mut self.record) {
                 Ok(false) => self.advance(),

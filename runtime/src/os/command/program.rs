@@ -14,7 +14,7 @@ use crate::os::exit::reap;
 use crate::os::group::ProcessGroup;
 use crate::os::platform;
 use crate::os::shortage::RunningProcesses;
-use crate::os::start::{PreparedProcess, Started};
+use crate::os::start::{PreparedProcess, StartedProcess};
 use crate::os::terminal::{
     STOP_CHECK_INTERVAL, TerminalCheck, TerminalGuard, is_stopped_by_terminal,
 };
@@ -182,7 +182,7 @@ impl ProgramRun {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;
-        let Started {
+        let StartedProcess {
             leader,
             ended,
             listing,

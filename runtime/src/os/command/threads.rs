@@ -24,14 +24,14 @@ pub(super) struct Threads(Arc<Shared>);
 /// The part that the threads share with the runner.
 #[derive(Default)]
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<RunQueue>,
     /// Wakes threads when a program waits, or when the runner is dropped.
     news: Condvar,
 }
 
 /// The programs that wait for a thread.
 #[derive(Default)]
-struct Queue {
+struct RunQueue {
     /// The programs that wait, never more than there are idle threads.
     runs: VecDeque<ProgramRun>,
     /// How many threads wait for a program.
@@ -89,7 +89,7 @@ impl Shared {
     fn next(&self) -> Option<ProgramRun> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.idle += 1;
-        let waiting = |queue: &mut Queue| queue.runs.is_empty() && !queue.closed;
+        let waiting = |queue: &mut RunQueue| queue.runs.is_empty() && !queue.closed;
         let (mut queue, _) = self
             .news
             .wait_timeout_while(queue, IDLE, waiting)

@@ -16,7 +16,7 @@
 //!
 //! The child shares the memory of this process, and the thread that started it waits until it has executed its program
 //! or has ended. So between fork and exec it makes system calls and nothing else: it does not allocate, lock or panic,
-//! and everything that it needs stands ready in a [`Plan`].
+//! and everything that it needs stands ready in a [`ChildPlan`].
 
 #![expect(
     unsafe_code,
@@ -35,7 +35,7 @@ use rustix::process::{Pid, Rlimit};
 
 use crate::os::exit::reap;
 use crate::os::keeper::{LINE_BYTES, line_of};
-use crate::os::start::{Started, Stdin};
+use crate::os::start::{StartedProcess, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
 /// The folders in which programs are looked for if there is no `PATH`. They are those of the C library.
@@ -81,7 +81,7 @@ impl PreparedProcess {
     }
 
     /// Starts the process, and waits until its program is loaded.
-    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
+    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<StartedProcess> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let (stdin, our_stdin) = match self.stdin {
             Stdin::Empty => (None, None),
@@ -95,7 +95,7 @@ impl PreparedProcess {
         let (our_stderr, stderr) = io::pipe()?;
         let args = pointers(&self.args);
         let env = pointers(&self.env);
-        let plan = Plan {
+        let plan = ChildPlan {
             programs: &self.programs,
             args: &args,
             env: &env,
@@ -114,7 +114,7 @@ impl PreparedProcess {
         };
         let (leader, ended) = plan.clone_process()?;
         match plan.error.load(Ordering::Relaxed) {
-            0 => Ok(Started {
+            0 => Ok(StartedProcess {
                 leader,
                 ended,
                 listing,
@@ -182,7 +182,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 }
 
 /// All that the child needs between fork and exec. Parent and child share it, since they share memory until the exec.
-struct Plan<'a> {
+struct ChildPlan<'a> {
     programs: &'a [CString],
     args: &'a [*const c_char],
     env: &'a [*const c_char],
@@ -199,7 +199,7 @@ struct Plan<'a> {
     error: AtomicI32,
 }
 
-impl Plan<'_> {
+impl ChildPlan<'_> {
     /// Clones the child. Returns its id and a descriptor that becomes readable when it has ended.
     fn clone_process(&self) -> io::Result<(Pid, OwnedFd)> {
         let mut stack: Vec<MaybeUninit<u8>> = Vec::with_capacity(STACK_BYTES);
@@ -343,7 +343,7 @@ extern "C" fn run(plan: *mut c_void) -> c_int {
     // SAFETY: `clone_process` passes a plan that lives until this process has executed its program or has ended, and
     // calls this between fork and exec with all signals blocked.
     unsafe {
-        let plan = &*plan.cast::<Plan<'_>>();
+        let plan = &*plan.cast::<ChildPlan<'_>>();
         if let Err(error) = plan.execute() {
             plan.error.store(error, Ordering::Relaxed);
         }
@@ -353,7 +353,7 @@ extern "C" fn run(plan: *mut c_void) -> c_int {
 
 /// Gives all signals their default action, but a SIGHUP that is ignored.
 unsafe fn default_signals() {
-    // SAFETY: As for `Plan::execute`. A zeroed `sigaction` has no flags and an empty mask, and 0 is SIG_DFL.
+    // SAFETY: As for `ChildPlan::execute`. A zeroed `sigaction` has no flags and an empty mask, and 0 is SIG_DFL.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         // Until it had its own group, the terminal may have sent it what was meant for this process. Ignoring a signal

@@ -15,7 +15,7 @@ use rustix::io::{Errno, pwrite};
 use rustix::process::{Pid, Resource, WaitId, WaitIdOptions, getpid, setrlimit, waitid};
 
 use crate::os::keeper::line_of;
-use crate::os::start::{Started, Stdin};
+use crate::os::start::{StartedProcess, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
 /// A program with its configuration and the kind of its stdin.
@@ -38,7 +38,7 @@ impl PreparedProcess {
     /// on it, and gets back the limit of descriptors that this process was started with. For these steps the standard
     /// library forks, which copies the page tables of this process. It would start a process without them by
     /// `posix_spawn`, which is faster, and leaves the process unlisted for a moment.
-    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<Started> {
+    pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<StartedProcess> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let list = match &listing {
             Some(listing) => Some((listing.file().try_clone_to_owned()?, listing.offset())),
@@ -88,7 +88,7 @@ impl PreparedProcess {
             child.wait()?;
             return Err(io::ErrorKind::OutOfMemory.into());
         };
-        Ok(Started {
+        Ok(StartedProcess {
             leader,
             ended,
             listing,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use super::alignment::{Alignment, Quiet};
-use super::in_flight::Entry;
+use super::in_flight::InFlightAttempt;
 use super::silence::Silence;
 use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
 use crate::dispatch::{Assignment, FilterChange, Report, Reporter, Retirement};
@@ -45,7 +45,7 @@ pub(super) struct Filter {
 #[derive(Debug)]
 enum Held {
     /// Nobody was told. The attempt counts as running, so that the filter is sent nothing meanwhile.
-    Whole(Box<Answer>),
+    Whole(Box<FreshAnswer>),
     /// The run was told provisionally, and waits for the confirmation.
     Reported {
         ticket: Ticket,
@@ -63,8 +63,8 @@ enum Held {
 
 /// The answer of a fresh filter, held with its attempt.
 #[derive(Debug)]
-struct Answer {
-    entry: Entry,
+struct FreshAnswer {
+    entry: InFlightAttempt,
     result: Payload,
     at: Instant,
 }
@@ -126,10 +126,10 @@ impl RunningWorker {
     /// Holds the answer of a fresh filter whole, with its slot. Returns every other answer, which is to be told now.
     pub(super) fn hold(
         &mut self,
-        entry: Entry,
+        entry: InFlightAttempt,
         result: Result<Payload, Box<Failure>>,
         now: Instant,
-    ) -> Option<(Entry, Result<Payload, Box<Failure>>)> {
+    ) -> Option<(InFlightAttempt, Result<Payload, Box<Failure>>)> {
         let left = !self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
             return Some((entry, result));
@@ -140,7 +140,7 @@ impl RunningWorker {
         let (held, told) = match result {
             // The next item must not be sent before the filter was quiet, so the slot is not given back.
             Ok(result) if !was_proven && !left && !filter.output_ended => {
-                let answer = Answer {
+                let answer = FreshAnswer {
                     entry,
                     result,
                     at: now,
@@ -200,7 +200,7 @@ impl RunningWorker {
         match held {
             None => {}
             Some(Held::Whole(answer)) => {
-                let Answer { entry, result, at } = *answer;
+                let FreshAnswer { entry, result, at } = *answer;
                 self.end_attempt(entry, Ok(result), at, now);
             }
             Some(Held::Reported {
@@ -225,7 +225,7 @@ impl RunningWorker {
         match held {
             None => return,
             Some(Held::Whole(answer)) => {
-                let Answer { entry, at, .. } = *answer;
+                let FreshAnswer { entry, at, .. } = *answer;
                 self.end_attempt(entry, Err(failure), at, now);
             }
             Some(Held::Reported {

@@ -12,7 +12,7 @@ use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod,
 /// count from the moment when it becomes one of the oldest.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<InFlightAttempt>,
     next_id: u64,
     begun: usize,
     concurrency: usize,
@@ -20,7 +20,7 @@ pub(super) struct InFlight {
 
 /// An attempt that was sent to a worker and is not answered.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct InFlightAttempt {
     /// The id of its request.
     pub(super) id: u64,
     /// The attempt.
@@ -72,7 +72,7 @@ impl InFlight {
     pub(super) fn push(&mut self, assignment: Assignment, now: Instant) -> bool {
         let begins = self.has_room();
         self.begun += usize::from(begins);
-        self.entries.push_back(Entry {
+        self.entries.push_back(InFlightAttempt {
             id: self.next_id,
             assignment,
             begun: begins.then(|| StopClock::new(now)),
@@ -99,13 +99,13 @@ impl InFlight {
     }
 
     /// Finds an attempt by the id of its request.
-    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut InFlightAttempt> {
         let place = self.place(id)?;
         self.entries.get_mut(place)
     }
 
     /// Finds an attempt by its key.
-    pub(super) fn find(&mut self, key: AttemptKey) -> Option<&mut Entry> {
+    pub(super) fn find(&mut self, key: AttemptKey) -> Option<&mut InFlightAttempt> {
         self.entries
             .iter_mut()
             .find(|entry| entry.assignment.key() == key)
@@ -133,7 +133,7 @@ impl InFlight {
     }
 
     /// Takes out an attempt that was answered.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<InFlightAttempt> {
         let place = self.place(id)?;
         let entry = self.entries.remove(place)?;
         self.begun -= usize::from(entry.begun.is_some());
@@ -141,7 +141,7 @@ impl InFlight {
     }
 
     /// Begins the oldest attempt that has not begun, if there is one and the worker has room for it.
-    pub(super) fn begin_next(&mut self, now: Instant) -> Option<&Entry> {
+    pub(super) fn begin_next(&mut self, now: Instant) -> Option<&InFlightAttempt> {
         if !self.has_room() || self.begun >= self.entries.len() {
             return None;
         }
@@ -159,7 +159,7 @@ impl InFlight {
     }
 
     /// The attempts that were sent ahead and have neither begun nor been asked back yet.
-    pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut Entry> {
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut InFlightAttempt> {
         self.entries
             .iter_mut()
             .filter(|entry| entry.begun.is_none() && !entry.recalled)
@@ -181,7 +181,7 @@ impl InFlight {
     }
 
     /// The attempts that have begun, with their clocks.
-    fn running(&self) -> impl Iterator<Item = (&Entry, &StopClock)> {
+    fn running(&self) -> impl Iterator<Item = (&InFlightAttempt, &StopClock)> {
         let running = self
             .entries
             .iter()
@@ -190,13 +190,13 @@ impl InFlight {
     }
 
     /// Takes out all attempts, because the worker has ended.
-    pub(super) fn take_all(&mut self) -> VecDeque<Entry> {
+    pub(super) fn take_all(&mut self) -> VecDeque<InFlightAttempt> {
         self.begun = 0;
         std::mem::take(&mut self.entries)
     }
 }
 
-impl Entry {
+impl InFlightAttempt {
     /// Notes that the attempt has reported progress.
     pub(super) fn note_activity(&mut self, now: Instant) {
         if let Some(clock) = &mut self.begun {

@@ -7,7 +7,7 @@ use ratchet_ipc::{
     StrayLine, StrayMode, TaskError,
 };
 
-use super::in_flight::Entry;
+use super::in_flight::InFlightAttempt;
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::context::Step;
 use crate::dispatch::{AttemptKey, Report, StopReason};
@@ -193,7 +193,7 @@ impl RunningWorker {
     /// Decides what the answer to an attempt means, and ends the attempt or gives it back.
     pub(super) fn settle(
         &mut self,
-        entry: Entry,
+        entry: InFlightAttempt,
         result: Result<Payload, Box<Failure>>,
         now: Instant,
     ) {
@@ -225,7 +225,7 @@ impl RunningWorker {
     /// Ends an attempt that ran until `at`, and begins the next one in its place.
     pub(super) fn end_attempt(
         &mut self,
-        entry: Entry,
+        entry: InFlightAttempt,
         result: Result<Payload, Box<Failure>>,
         at: Instant,
         now: Instant,
@@ -237,7 +237,7 @@ impl RunningWorker {
     }
 
     /// Counts an attempt that has ended for the next update.
-    fn count(&mut self, entry: &Entry, now: Instant) {
+    fn count(&mut self, entry: &InFlightAttempt, now: Instant) {
         self.update.ended += 1;
         if !entry.assignment.is_of_run() {
             self.update.calls_begun += u32::from(entry.assignment.ahead && entry.begun.is_none());
