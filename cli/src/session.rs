@@ -74,6 +74,7 @@ const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Session {
     /// The flags and settings of the run.
     pub(crate) options: RunOptions,
+    /// The stderr of this process, on which messages and progress are shown.
     pub(crate) console: Console,
     environment: UserEnvironment,
     resumed_run: Option<ResumedRun>,
@@ -100,6 +101,7 @@ pub(crate) struct RunSetup {
     pub(crate) report: Box<dyn Report>,
     /// Runs the commands instead of the executor.
     pub(crate) command_runner: Option<MapRunner>,
+    /// The process that kills what is left of the jobs if this process is killed.
     pub(crate) keeper: Keeper,
     /// When the run stops early, if a flag says so.
     pub(crate) halt: Option<HaltRule>,

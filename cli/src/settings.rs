@@ -61,6 +61,7 @@ impl Settings {
         }
     }
 
+    /// How many jobs run at once.
     pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
         positive(&self.spec.jobs)
     }
