@@ -35,7 +35,7 @@ pub(crate) fn print_error(error: &CliError, color: Option<When>) -> u8 {
     if let Some(help) = error.help() {
         add("  help: ", help);
     }
-    // Where stderr is closed, nobody can be told; the exit code still tells it.
+    // If stderr is closed, the message is lost, but the exit code still tells of the error.
     let _ = io::stderr().write_all(text.as_bytes());
     error.exit_code()
 }

@@ -69,7 +69,7 @@ fn run() {
         journal.append(&job(number), &outcome(number)).unwrap();
         if (number + 1) % GROUP == 0 {
             journal.flush().unwrap();
-            // All up to this one are promised now. The harness prints to the same stream.
+            // All records up to this one are promised now. The test harness prints to the same stream.
             writeln!(output, "#{number}").unwrap();
             output.flush().unwrap();
         }
@@ -95,7 +95,7 @@ fn run_and_kill(path: &Path, durability: &str, promises: u64, linger: u64) -> Op
     for _ in 0..promises {
         last = numbers.next();
     }
-    // So that the kill does not always come right after a promise.
+    // Waits for a random time, so that the kill does not always come right after a promise.
     for _ in 0..linger {
         std::hint::black_box(Content::of(&job(linger)));
     }

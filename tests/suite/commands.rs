@@ -165,7 +165,7 @@ async fn children_that_a_command_leaves_do_not_delay_its_end() {
     let child = number(&output);
     eventually("it is gone", || !is_alive(child)).await;
 
-    // What has left the group is out of reach, but must not hold anything up with the pipes it has.
+    // A process that has left the group is out of reach, but must not delay anything by the pipes that it holds.
     let output = run(
         "setsid sh -c 'echo $$; exec sleep 1000' & wait $!; :",
         CommandLimits {

@@ -36,7 +36,7 @@ fn every_link_of_the_readme_points_to_a_file() {
         .map(|(at, _)| text.split_at(at + 2))
     {
         let (link, _) = rest.split_once(')').expect("a link ends");
-        // What stands behind the file's name is a place in it.
+        // The text behind the name of the file is a place in the file.
         let file = link.split('#').next().unwrap_or(link);
         assert!(root().join(file).exists(), "{link}");
         links += 1;

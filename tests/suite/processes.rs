@@ -196,7 +196,7 @@ async fn children_that_a_process_leaves_are_killed() {
         // A child that holds the pipes, and a grandchild in the same group that does not.
         "sleep 1000 & echo $!; exit 0",
         "(sleep 1000 >/dev/null 2>&1 & echo $!); exit 0",
-        // One that ignores everything it can.
+        // A process that ignores every signal that it can.
         "(trap '' TERM INT HUP; echo $(sh -c 'echo $PPID'); while :; do sleep 1000; done) & sleep 0.05; exit 0",
     ] {
         let (mut process, left) = announced(&processes, script).await;

@@ -104,7 +104,7 @@ async fn a_run_killed_a_hundred_times_ends_each_job_exactly_once() {
         }
         let ended = host.wait().expect("it was started");
         assert!(kill < KILLS || ended.success(), "{ended}");
-        // What it had done when it was killed, and before that, must not be done again.
+        // Jobs that the host had recorded before it was killed must not be done again.
         for line in log.lines() {
             let job: usize = line.parse().expect("a number");
             assert!(
@@ -135,7 +135,7 @@ async fn a_run_killed_a_hundred_times_ends_each_job_exactly_once() {
     }
     assert_eq!((done.len(), noted.len()), (JOBS, JOBS));
     assert!(killed_at_work * 2 > KILLS, "{killed_at_work}");
-    // Some were under way when their host was killed, or it was never killed at work.
+    // Some jobs were running when their host was killed. Otherwise no kill has hit a host at work.
     assert!(again > 0 && again < JOBS, "{again}");
 
     let run = store

@@ -285,7 +285,7 @@ fn dry_run(arguments: &MapArguments, command: &[OsString], items: Items) -> Resu
     if any {
         return Ok(exit::SUCCESS);
     }
-    // Where stderr is closed, nobody can be told; the exit code still tells it.
+    // If stderr is closed, the message is lost, but the exit code still tells of the error.
     let _ = io::stderr().write_all(NO_ITEMS.as_bytes());
     Ok(exit::NOTHING)
 }

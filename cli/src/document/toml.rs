@@ -21,7 +21,7 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
         (true, false) => Extent::Whole,
     };
     let mut deliver = |part: Part<'_>, problems: &mut Problems| {
-        // What the parser recovers from a text with errors may not be what was meant.
+        // The values that the parser recovers from a text with errors may not be what was meant.
         if extent == Extent::Whole {
             sink(part, problems);
         }

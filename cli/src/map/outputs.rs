@@ -80,7 +80,7 @@ impl PendingOutputs {
             Some(entry) => entry.record.replace(record),
             None => Some(record),
         };
-        // It may have a file to close, so it is dropped after the lock is released.
+        // The output may have a file to close, so it is dropped after the lock is released.
         drop(before);
     }
 

@@ -152,7 +152,7 @@ impl HumanSummary {
     }
 
     fn render_slowest(&self, summary: &Summary, text: &mut String) {
-        // Of a handful of jobs, everybody knows which is slow.
+        // The slowest of a handful of jobs is obvious.
         if summary.total <= SLOWEST as u64 {
             return;
         }

@@ -72,7 +72,7 @@ impl Child {
                 Ok((child, group, pipes, view))
             }
             Err(error) => {
-                // It cannot be watched, so it must not run.
+                // A process that cannot be watched must not run.
                 group.kill();
                 reap(leader);
                 Err(error)

@@ -26,7 +26,7 @@ const MOST_ON_MACOS: u64 = 10_240;
 /// ```
 pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // No limit at all is none that anybody reaches.
+    // An infinite limit is treated as one that no process reaches.
     let Some(current) = limit.current else {
         return Ok(u64::MAX);
     };

@@ -181,7 +181,7 @@ impl ExitWatch {
 impl ExitNotice {
     /// Tells all watches that the process has ended.
     pub fn send(self, ended: Ended) {
-        // Nobody has to be watching.
+        // An error means that nobody watches the process.
         self.0.send_replace(Some(ended));
     }
 }

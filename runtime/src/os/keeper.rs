@@ -235,7 +235,7 @@ impl KeeperProcess {
             .stdin(Stdio::piped())
             .stdout(list.try_clone()?)
             .stderr(Stdio::null())
-            // What the terminal sends to this process's group is not for the keeper.
+            // The keeper leads a group of its own, so that signals of the terminal to the group of this process do not reach it.
             .process_group(0)
             .spawn()?;
         Ok(Self {
@@ -278,7 +278,7 @@ impl Shared {
                 Err(rustix::io::Errno::INTR)
             ) {}
             let mut state = self.state();
-            // It has ended, so this does not block.
+            // The keeper has ended, so this does not block.
             let _ = state.keeper.process.wait();
             if state.closing {
                 return;
@@ -329,7 +329,7 @@ impl Drop for Owner {
             // Nothing is left to do for it. Killed, it ends even if somebody has stopped it.
             let _ = state.keeper.process.kill();
         }
-        // It ends with its pipe, and what it kills first takes no time.
+        // The keeper ends when its pipe ends. It kills the groups that are left before, which takes no time.
         state.keeper.pipe = None;
         if self.replacer.is_none() {
             let _ = state.keeper.process.wait();
@@ -395,7 +395,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        // As at the death of this process: the pipe ends while the group is on the list.
+        // The pipe ends while the group is on the list, as it does when this process dies.
         keeper.0.shared.state().keeper.pipe = None;
         assert!(!sleeper.wait().unwrap().success());
         drop(listing);

@@ -138,7 +138,7 @@ impl ProcessActor {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.handle_order(order),
-                    // Nobody is left to give orders; dropping the watches kills what they watch.
+                    // Nobody is left to give orders. Dropping the watches kills the processes that they watch.
                     None => return,
                 },
                 Some(Ok(ended)) = self.watches.join_next() => {

@@ -80,7 +80,7 @@ impl StartRetry<'_> {
         if !is_shortage(error) {
             return false;
         }
-        // By the clock of work: a process that was stopped meanwhile has not waited.
+        // The clock of work is used, because the time in which this process was stopped is no time of waiting.
         let now = working_now();
         let is_being_written = error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error());
         let has_hope = !is_being_written && self.starts.running.load(Ordering::Relaxed) > 0;

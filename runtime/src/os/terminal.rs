@@ -137,14 +137,14 @@ impl TerminalGuard {
                 let _ = tcsetattr(&self.terminal, OptionalActions::Drain, modes);
             }
         });
-        // It may have been stopped because it came too early.
+        // The program may have been stopped because it used the terminal before it had it.
         let _ = kill_process_group(group, Signal::CONT);
     }
 
     /// Makes the group of this process the foreground group again, with the modes of before.
     fn take_back(&self) {
         unstoppable(|| {
-            // It fails where the terminal is gone, and then nobody needs it.
+            // This fails if the terminal is gone, and then nobody needs it.
             if tcsetpgrp(&self.terminal, getpgrp()).is_ok() {
                 let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.modes);
             }
@@ -181,7 +181,7 @@ pub(super) fn open() -> io::Result<File> {
 /// heard before the next job begins. The signal is delivered before `kill_process` returns, if this is the main thread,
 /// and the event loop looks for signals before it goes on after a yield.
 pub(super) async fn pass_on_interrupt() {
-    // It fails only for processes of others.
+    // `kill` fails only for processes of other users.
     let _ = kill_process(getpid(), Signal::INT);
     tokio::task::yield_now().await;
     // The handler has been woken, and runs before this goes on.
@@ -198,7 +198,7 @@ fn wait_for_foreground(terminal: impl AsFd) -> io::Result<()> {
 fn unstoppable(action: impl FnOnce()) {
     let mut blocked = SigSet::empty();
     blocked.add(Blocked::SIGTTOU);
-    // It fails for bad arguments only.
+    // The call fails for bad arguments only.
     let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
     action();
     if let Ok(before) = before {

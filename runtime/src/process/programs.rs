@@ -143,7 +143,7 @@ mod tests {
         let content = programs.content(&hasher).unwrap();
         assert!(programs.find_out(&early, &hasher));
         fs::write(&script, "two").unwrap();
-        // What is looked up goes on to be looked up by the content of then, and the early worker runs it still.
+        // Lookups go on with the content of that time, which the early worker still runs.
         assert_eq!(programs.content(&hasher), Ok(content));
         assert!(programs.is_known(&early) && !programs.is_known(&late));
         assert!(!programs.find_out(&late, &hasher));

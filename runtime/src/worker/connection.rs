@@ -365,7 +365,7 @@ impl RunningWorker {
         if let Some(incoming) = self.transport.try_receive() {
             self.take_all(Ok(incoming)).await;
         }
-        // No more than what is printed by now: a worker that prints without a pause must meet its deadlines.
+        // Only what is printed by now is read, because a worker that prints without a pause must meet its deadlines.
         while read < printed && !self.is_output_closed {
             let incoming = tokio::select! {
                 biased;
@@ -380,7 +380,7 @@ impl RunningWorker {
                 return;
             };
             if is_nothing && count.read == read {
-                // It asks more than it takes answers to, and is not read until it does.
+                // The worker asks the host more than it reads answers to. The transport does not read it before it reads them.
                 return;
             }
             read = count.read;
@@ -539,7 +539,7 @@ impl RunningWorker {
             || has_calls
             || (has_done_its_share && self.update.ended > 0)
             || self.update.ended >= MAX_UNREPORTED
-            // It became busy and idle again since the last update.
+            // The worker became busy and idle again since the last update.
             || (!is_busy && self.update.ended > 0)
         {
             let update = WorkUpdate {

@@ -75,7 +75,7 @@ impl WorkerState {
             (Self::Busy { .. }, Transition::Emptied) => Self::Idle { since: now },
             (Self::Busy { .. }, Transition::Retire(why)) => Self::Draining { why },
             (Self::Draining { why }, Transition::Emptied) => Self::Stopping { why },
-            // What was sent before the worker was asked to end may reach it after that.
+            // An attempt that was sent before the worker was asked to end may reach it after that.
             (Self::Busy { .. } | Self::Draining { .. } | Self::Stopping { .. }, Transition::Began)
             | (Self::Idle { .. } | Self::Stopping { .. }, Transition::Emptied)
             // Asked twice, it ends for the first reason.

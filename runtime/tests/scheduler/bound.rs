@@ -139,7 +139,7 @@ proptest! {
             if waiting.is_empty() && arrivals.peek().is_none() {
                 break;
             }
-            // On to whatever happens next.
+            // Moves the time to the next event.
             let arrives = arrivals.peek().map(|(_, one)| next_arrival + one.after);
             let ends = ends.first().map(|(end, _)| *end);
             let due = waiting.values().map(|job| job.due).filter(|due| *due > now).min();

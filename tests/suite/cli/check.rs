@@ -319,7 +319,7 @@ fn a_json_file_and_a_stream_accept_the_same_inputs() {
             let _ = check(&folder, &[name]).run().with_code(0);
         }
     }
-    // Where a text is needed, both refuse half of a character.
+    // Both commands refuse half of a character where a text is needed.
     let job = r#"{"run":"ls","host":"\ud800"}"#;
     let folder = Folder::new()
         .file("jobs.json", format!(r#"{{"jobs":[{job}]}}"#))

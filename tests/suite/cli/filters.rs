@@ -160,7 +160,7 @@ fn resume_does_only_the_suspects_of_a_map_again_wherever_their_items_stand() {
     assert_eq!(suspects(&ended), ["2", "3", "4"]);
     assert_eq!(asked(), lines(1, 5));
 
-    // All items have other numbers than before, so they are known by their identities only.
+    // All items have other numbers than before, so only their identities tell which they are.
     std::fs::write(folder.at("mended"), "").expect("it is written");
     let resume = Ratchet::within(&folder).args(["resume"]);
     let ended = resume.stdin(lines(0, 5)).run().with_code(0);

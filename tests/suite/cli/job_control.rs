@@ -86,7 +86,7 @@ fn deadline_queue_timeout_and_durations_do_not_count_the_time_from_ctrl_z_to_fg(
         serde_json::json!({"id": "b", "run": ["true"], "timeout": {"queue": "5s"}})
     );
     fs::write(folder.path().join("jobs.jsonl"), jobs).expect("they are written");
-    // All that follows may take 5 s, and everything is stopped for longer.
+    // The limits are 5 s, and everything is stopped for longer.
     let shell = in_shell(&folder, "sleep 6; touch go; fg")
         .args(["run", "jobs.jsonl", "-j1", "-k", "--deadline", "5s"])
         .args(["--format", "json", "-o", "out.json"])

@@ -143,7 +143,7 @@ fn jobs_begin_with_the_default_signals_but_an_ignored_hangup_stays_ignored() {
             .stdout();
         let set = said.split_whitespace().last().expect("it says a set");
         let set = u64::from_str_radix(set, 16).expect("a set of signals");
-        // Those above are the C library's own and for real time.
+        // The signals above this one are those of the C library and real-time signals.
         set & 0x7fff_ffff
     };
     assert_eq!(ignored("trap '' INT QUIT USR1 TSTP CHLD;"), 0);
@@ -152,7 +152,7 @@ fn jobs_begin_with_the_default_signals_but_an_ignored_hangup_stays_ignored() {
 
 #[test]
 fn children_of_tests_begin_with_the_default_signals() {
-    // As under `nohup cargo test &`.
+    // The test may run under `nohup cargo test &`, which ignores this signal.
     let suite = std::env::current_exe().expect("it has a name");
     let output = Command::new("sh")
         .args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh"])

@@ -83,7 +83,7 @@ fn a_signal_while_results_go_into_the_cache_leaves_it_sound() {
         let cached = cached.values().filter(|line| line["cached"] == true);
         let cached = cached.count();
         all_succeeded(again, JOBS);
-        // Who is asked to end stores what it tells. Who is killed may have stored more than it told, or less.
+        // A call that is asked to end records what it prints. A call that is killed may have recorded more than it printed, or less.
         if code.is_some() {
             assert_eq!(cached, told.len());
         }
@@ -102,7 +102,7 @@ fn a_journal_on_a_full_disk_stops_the_run_and_no_result_is_lost() {
     let folder = Folder::new();
     let worker = worker();
     let words = ["run", "-w", &worker];
-    // No file may become longer than some KiB, which is as good as a disk that is full.
+    // No file may become longer than some KiB, which has the effect of a full disk.
     let full = call(&folder, &words).stdin(lines(JOBS));
     let ended = full.by_shell("ulimit -f 64; exec \"$@\"").run();
     let ended = ended.with_code(1);

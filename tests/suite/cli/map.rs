@@ -220,7 +220,7 @@ fn a_program_that_does_not_exist_is_reported_once_before_anything_runs() {
     }
     let said = map(&Folder::new(), &["--", "echo hi | wc"], "a\n").with_code(2);
     assert!(said.stderr().contains("--shell"), "{}", said.stderr());
-    // Which program it is may depend on the item.
+    // The program may depend on the item.
     let ended = map(&Folder::new(), &["--", "{}"], "true\nno-such-program\n");
     assert!(ended.with_code(100).stdout.is_empty());
 }

@@ -79,7 +79,7 @@ fn a_resumed_map_prints_the_outputs_of_both_runs() {
     let ended = ended.with_code(0).quiet();
     assert_eq!(ended.stdout(), "out a\nout b\n");
     assert_eq!(ran(&folder), 3);
-    // What was done before was logged before.
+    // Jobs that were done before were logged before.
     let log = std::fs::read_to_string(folder.at("log")).expect("a log");
     let numbers: Vec<&str> = log.lines().skip(1).map(|line| &line[..1]).collect();
     assert_eq!(numbers, ["1", "2", "2"], "{log}");

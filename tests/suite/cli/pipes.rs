@@ -31,13 +31,13 @@ fn a_command_whose_reader_has_gone_exits_141_without_a_message() {
 #[test]
 fn a_pipe_into_head_ends_without_an_error() {
     for words in TALKATIVE {
-        // Of the pipeline it is ratchet's own code that is asked for.
+        // The exit code is that of ratchet, not that of the pipeline.
         let script = "{ \"$@\"; echo $? > code; } | head -n 1";
         let call = Ratchet::within(&folder()).args(words).by_shell(script);
         let ended = call.run().with_code(0).quiet();
         assert_eq!(ended.stdout().lines().count(), 1, "{words:?}");
         let code = std::fs::read_to_string(ended.folder.at("code"));
-        // What it prints may fit into the pipe, so that it has ended before `head` has.
+        // The output may fit into the pipe, so that ratchet has ended before `head` has.
         let code = code.expect("it has ended");
         assert!(matches!(&*code, "0\n" | "141\n"), "{words:?}: {code}");
     }

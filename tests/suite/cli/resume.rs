@@ -43,7 +43,7 @@ fn a_killed_run_is_resumed_where_it_stopped() {
     let lines = ended.stdout();
     let results: Vec<&str> = lines.lines().map(|line| &line[..11]).collect();
     assert_eq!(results, ["succeeded a", "succeeded b", "succeeded c"]);
-    // All is done: nothing is run again.
+    // All jobs are done, so nothing is run again.
     let _ = Ratchet::within(&folder).args(["resume"]).run().with_code(0);
     assert_eq!(ran(&folder), "a\nb\nb\nc\n");
 }
@@ -119,7 +119,7 @@ fn a_run_that_could_not_begin_cannot_be_resumed() {
     assert!(!listed.contains("interrupted"), "{listed}");
     let said = call(&["resume"]).with_code(2).stderr();
     assert!(said.contains("there is no run to go on with"), "{said}");
-    // What was begun before is still there to be gone on with.
+    // The run that was begun before can still be resumed.
     let _ = call(&["run", "-q", "jobs.yaml"]).with_code(0);
     let _ = call(&["resume", "--memory-free", "100000TB"]).with_code(2);
     let _ = call(&["resume", "-q"]).with_code(0);
@@ -339,7 +339,7 @@ fn a_run_that_another_user_may_have_planted_is_never_resumed() {
     if chown(&journal, Some(3_999_999_999), None).is_ok() {
         refused(&journal, "it belongs to user 3999999999\n");
         let _ = call(&["runs", "show"]).with_code(2);
-        // Who called sudo counts as the user.
+        // The user who called sudo counts as the user.
         let shown = Ratchet::within(&folder).args(["runs", "show", "--state-dir", "shared"]);
         let _ = shown.env("SUDO_UID", "3999999999").run().with_code(0);
         assert!(!planted.exists());

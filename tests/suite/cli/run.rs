@@ -187,7 +187,7 @@ fn jobs_are_held_back_only_while_the_machine_is_short() {
     let short = call
         .args(["--load", "0.000001", "--deadline", "1s", "-q"])
         .run();
-    // Of a machine that does nothing at all the load may be 0.
+    // The load of an idle machine may be 0.
     assert!(matches!(short.code, Some(0 | 102)), "{short:?}");
 }
 

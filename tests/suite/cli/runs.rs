@@ -534,7 +534,7 @@ fn old_runs_are_pruned_by_the_settings_and_resumable_ones_are_named() {
         let call = Ratchet::within(&folder).args(["map", "-q", "--", "true", ":::", "1"]);
         call.env(name, value).run().with_code(0).stderr()
     };
-    // There are six then, none of them older than 30 days by the time of its file.
+    // Six runs are left then, none of them older than 30 days by the time of its file.
     assert_eq!(call("RATCHET_KEEP_RUNS", "5"), "", "nothing has to go");
     let said = call("RATCHET_KEEP_RUNS", "5");
     assert_eq!(said, "", "the oldest that succeeded goes without a word");
@@ -549,7 +549,7 @@ fn old_runs_are_pruned_by_the_settings_and_resumable_ones_are_named() {
             failed[0], failed[1]
         )
     );
-    // Those that were interrupted stay, however many there are.
+    // Interrupted runs stay, however many there are.
     let left = runs(&folder, &[]).with_code(0).stdout();
     assert!(left.contains(&old) && left.contains(&other), "{left}");
 

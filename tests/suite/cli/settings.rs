@@ -39,7 +39,7 @@ fn the_setting_of_the_nearest_origin_counts() {
     );
     let call = Ratchet::within(&both).env("RATCHET_RETRIES", "3");
     is(call, "retries", "3", "RATCHET_RETRIES");
-    // What is empty is not set.
+    // An empty variable counts as not set.
     let call = Ratchet::within(&both).env("RATCHET_RETRIES", "");
     is(call, "retries", "2", "FOLDER/ratchet.toml:1");
     is(Ratchet::new(), "retries", "0", "default");
@@ -76,7 +76,7 @@ fn user_folders_follow_the_xdg_standard() {
         "4",
         "FOLDER/elsewhere/ratchet/config.toml:1",
     );
-    // By the standard a relative one counts as not set.
+    // By the standard, a relative path counts as not set.
     let call = Ratchet::within(&folder).env("XDG_CONFIG_HOME", "elsewhere");
     is(call, "retries", "0", "default");
     is(
@@ -126,7 +126,7 @@ fn every_setting_is_read_from_its_variable_and_from_a_file() {
         is(Ratchet::new().env(&variable, value), key, value, &variable);
         let folder = Folder::new().file("ratchet.toml", format!("{key} = '{value}'\n"));
         let ended = Ratchet::within(&folder).args(["config", "show"]).run();
-        // What is a number in a file is written as one.
+        // A value that is a number in a file is written as a number.
         let folder = if ended.code == Some(0) {
             folder
         } else {
@@ -284,7 +284,7 @@ fn a_project_ends_at_the_root_of_its_repository_and_at_the_home_folder() {
         .file("repository/deep/file", "")
         .file("home/deep/file", "")
         .file("neither/deep/file", "");
-    // What is not read is not refused either.
+    // A setting that is not read is not refused either.
     set_mode(&folder, "ratchet.toml", 0o666);
     let call = |place: &str| {
         let call = Ratchet::within(&folder).env("HOME", folder.at("home"));

@@ -41,7 +41,7 @@ fn help_is_as_wide_as_the_terminal() {
         let call = Ratchet::new().args(["check", "--help"]);
         let ended = call.on_terminal(columns, 40, Shown::Everything).run();
         let said = plain(&ended.with_code(0).screen());
-        // What stands in the examples is not wrapped.
+        // Lines of examples are not wrapped.
         let (help, _) = said.split_once("Examples:").expect("there are examples");
         help.lines().map(|line| line.chars().count()).max()
     };

@@ -170,7 +170,7 @@ fn attempts_ahead_of_a_worker_that_dies_are_done_by_another() {
                 }
                 done
             });
-            // It is charged each time, the others never.
+            // This job is charged each time, the others never.
             assert_eq!(ended.result.expect_err("it died").class, Class::Crash);
             assert!(done.iter().all(|reply| fine(reply) == "\"fine\""));
         }

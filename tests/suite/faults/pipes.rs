@@ -105,7 +105,7 @@ fn an_answer_right_before_the_exit_of_a_worker_counts() {
             ..faulty("flood_and_exit")
         })
         .await;
-        // What cannot be written to it any more is no reason not to read what it has said.
+        // The output of the worker is read although nothing more can be written to it.
         let large = Payload::from_text(&"x".repeat(4 << 20));
         let (last, after) = within(async {
             tokio::join!(
@@ -115,7 +115,7 @@ fn an_answer_right_before_the_exit_of_a_worker_counts() {
         })
         .await;
         assert_eq!(fine(&last), "\"fine\"");
-        // It may have begun with it, as far as anybody can tell.
+        // Nobody can tell whether the worker has begun the job, so the job is charged.
         if let Err(failure) = after.result {
             is(
                 &failure,

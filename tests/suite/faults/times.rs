@@ -42,7 +42,7 @@ fn an_idle_worker_stopped_by_sigstop_is_found_by_a_ping() {
             setting.serve().await.worker.expect("somebody").as_str(),
             "faulty/2"
         );
-        // It cannot answer a ping either, but that is another matter.
+        // The worker cannot answer a ping either, which is the subject of another test.
         setting.end_unserved().await;
     });
 }
@@ -128,7 +128,7 @@ fn an_answer_after_the_timeout_does_not_count_and_the_worker_stays() {
         let setting = Setting::new(faulty("late")).await;
         let failure = setting.meet_within(Timeouts::after(SHORT)).await;
         is(&failure, Class::Timeout, "timed out after 200ms");
-        // It had been asked, and has obeyed.
+        // The worker was asked to stop, and has stopped.
         let reply = setting.serve().await;
         assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/1");
         setting.end().await;
@@ -167,7 +167,7 @@ fn a_job_beside_a_hanging_one_on_the_same_worker_is_not_charged() {
             Class::Timeout,
             "timed out after 200ms",
         );
-        // It began again with another worker, and all its time.
+        // The job began again on another worker, with its whole timeout.
         is(
             &neighbour.result.expect_err("it hangs"),
             Class::Timeout,

@@ -46,7 +46,7 @@ fn every_call_is_answered_once_although_workers_fail() {
                     Box::pin(setting.pool.run(job(input)))
                 })
                 .collect();
-            // Some of them nobody waits for.
+            // Nobody waits for some of the calls.
             let mut dropped = runs.split_off(28);
             for run in &mut dropped {
                 // Sent, and perhaps even answered.

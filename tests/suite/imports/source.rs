@@ -31,7 +31,7 @@ fn walk(tokens: TokenStream, inside: &[String], found: &mut Vec<(Vec<String>, Pa
             {
                 at = end_of_item(&tokens, at + 2);
             }
-            // What a visibility names is no import.
+            // A path in a visibility is no import.
             TokenTree::Ident(word) if word == "pub" => {
                 at += 1;
                 if matches!(tokens.get(at), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)

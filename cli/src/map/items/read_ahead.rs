@@ -59,7 +59,7 @@ fn read(
             Ok(length) => {
                 chunk.truncate(length);
                 counter.take(&chunk);
-                // This fails if the reader was dropped.
+                // `send` fails if the reader was dropped, and then nobody needs the chunk.
                 chunks.send(Ok(chunk)).ok()?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -108,7 +108,7 @@ impl Program {
     pub(super) fn has_ended(&self) -> bool {
         self.with(|state| {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            // It is not reaped, so its number is still its own.
+            // The program is not reaped, so its process id is still its own.
             let has_ended = |group: &ProcessGroup| {
                 matches!(waitid(WaitId::Pid(group.leader()), options), Ok(Some(_)))
             };
@@ -178,7 +178,7 @@ impl ProgramRun {
         };
         let start = groups::begin_start();
         if self.program.is_killed() {
-            // It may have been killed while it waited for the terminal, or for the end of a suspension.
+            // The program may have been killed while it waited for the terminal, or for the end of a suspension.
             return Err(io::ErrorKind::Interrupted.into());
         }
         let started = self.process.start(self.keeper.as_ref())?;

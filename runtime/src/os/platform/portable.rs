@@ -25,7 +25,7 @@ pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
                 fs::remove_file(&path)?;
                 return Ok(file);
             }
-            // What an earlier process of this number has left, or somebody put in the way.
+            // Removes a file that an earlier process with this id has left, or that somebody has put there.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

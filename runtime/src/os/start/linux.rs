@@ -123,7 +123,7 @@ impl PreparedProcess {
                 stderr: our_stderr.into(),
             }),
             error => {
-                // It has ended without a program; nobody else knows of it.
+                // The child has ended without executing a program, and only this function knows of it, so it is reaped here.
                 reap(leader);
                 Err(io::Error::from_raw_os_error(error))
             }
@@ -276,7 +276,7 @@ impl ChildPlan<'_> {
                 if let Some(given) = given {
                     check(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 3))?
                 } else {
-                    // One of 0 to 2 may be free, if this process runs without.
+                    // One of the descriptors 0 to 2 may be free, if this process was started without it.
                     let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
                     check(libc::fcntl(check(null)?, libc::F_DUPFD_CLOEXEC, 3))?
                 }
@@ -371,7 +371,7 @@ unsafe fn default_signals() {
                     continue;
                 }
             }
-            // It fails for SIGKILL, SIGSTOP and what the C library keeps to itself.
+            // The call fails for SIGKILL, SIGSTOP and the signals that the C library reserves.
             libc::sigaction(signal, &raw const action, ptr::null_mut());
         }
     }

@@ -83,7 +83,7 @@ impl PreparedProcess {
         let ended = exit_notice(leader);
         let pipes = (child.stdout.take(), child.stderr.take());
         let (Ok(ended), (Some(stdout), Some(stderr))) = (ended, pipes) else {
-            // It cannot be watched, so it must not run.
+            // A process that cannot be watched must not run.
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
             child.wait()?;
             return Err(io::ErrorKind::OutOfMemory.into());

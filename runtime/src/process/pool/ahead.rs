@@ -70,7 +70,7 @@ impl Estimate {
             reason = "between 0 and MOST"
         )]
         let fits = fits.min(f64::from(most)) as u32;
-        // In powers of two, so that not every job changes the figure.
+        // The number is rounded to a power of two, so that not every job changes it.
         fits.checked_ilog2().map_or(0, |power| 1 << power)
     }
 }

@@ -329,7 +329,7 @@ impl Seats {
         let worker = self.workers.iter().flatten();
         let idle = worker.filter(|one| one.takes_attempts());
         let since = idle.filter_map(|one| one.idle_since).min()?;
-        // Not again at once: the same attempts may have been sent ahead once more.
+        // A recall does not follow another one at once, because the same attempts may have been sent ahead once more.
         since
             .max(self.recalled_at.unwrap_or(since))
             .checked_add(RECALL_AFTER)

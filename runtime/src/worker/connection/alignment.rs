@@ -80,7 +80,7 @@ impl<H> Alignment<H> {
 
     /// Holds the last answer in another form, after it was told.
     pub(super) fn hold(&mut self, answer: H, now: Instant) {
-        // It may still be refuted, even if the count matched when it came.
+        // The answer may still be refuted, even if the count matched when it came.
         self.unsure = self.unsure.max(1);
         self.quiet_at = now.checked_add(QUIET);
         self.held = Some(answer);
@@ -172,7 +172,7 @@ mod tests {
             Some(told(Some(2), true))
         );
         assert!(alignment.is_proven() && !alignment.is_fresh());
-        // What is held on may be refuted until the next moment of quiet.
+        // The answers that are given out may be refuted until the next moment of quiet.
         alignment.hold(2, start);
         assert_eq!(
             alignment.quiet(true, start + QUIET),

@@ -14,7 +14,7 @@ impl RunningWorker {
     pub(super) fn send(&mut self, assignment: Assignment, now: Instant) {
         let begins = self.jobs.has_room();
         if self.takes_no_work || (assignment.ahead && begins && assignment.is_of_run()) {
-            // It came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
+            // The attempt came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
             return self.give_back(assignment, false, None);
         }
         match self

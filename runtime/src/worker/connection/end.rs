@@ -87,7 +87,7 @@ impl RunningWorker {
             && matches!(self.exit_stage, ExitStage::InputClosed(_))
             && matches!(self.end_cause, Some(EndCause::ClosedInput))
         {
-            // It can be sent nothing and has nothing to answer, so waiting longer is of no use.
+            // The worker can be sent nothing and has nothing to answer, so waiting longer is of no use.
             self.exit_stage = ExitStage::Terminated;
             self.terminate(self.config.grace).await;
         }
@@ -99,7 +99,7 @@ impl RunningWorker {
         }
         self.end_cause = Some(EndCause::Retired(why));
         if self.profile.is_none() {
-            // It has nothing to finish, and a program that is still loading may react to nothing but a signal.
+            // The worker has nothing to finish, and a program that is still loading may react to nothing but a signal.
             self.exit_stage = ExitStage::Terminated;
             return self.terminate(EXIT_WAIT.min(self.config.grace)).await;
         }
@@ -124,7 +124,7 @@ impl RunningWorker {
         let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
         self.is_killed |= was_stopped_by_terminal;
         let cause = match self.end_cause.take() {
-            // Its pipes may have broken before its end was seen.
+            // The pipes of the worker may have broken before its end was seen.
             None | Some(EndCause::ClosedInput | EndCause::ClosedOutput)
                 if was_stopped_by_terminal =>
             {
@@ -162,7 +162,7 @@ impl RunningWorker {
             };
             let asked = entry.asked();
             if !begun || (!mine && asked.is_none()) {
-                // It never began, or the worker was killed because of another attempt.
+                // The attempt never began, or the worker was killed because of another attempt.
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }

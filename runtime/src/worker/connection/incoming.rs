@@ -202,7 +202,7 @@ impl RunningWorker {
         let cancelled = matches!(&result, Err(failure) if is_cancelled(failure));
         if entry.recalled && cancelled && entry.asked().is_none() {
             let begun = entry.begun.is_some();
-            // Its slot passes to the next attempt in the same step, as it does where an attempt ends.
+            // The slot passes to the next attempt in the same step, as it does when an attempt ends.
             let next = begun.then(|| self.begin_next(now)).flatten();
             return self.give_back(entry.assignment, begun, next);
         }
@@ -258,7 +258,7 @@ impl RunningWorker {
     /// Handles a line that is no message, as the pool says.
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
         if matches!(self.config.language, Language::Lines { .. }) {
-            // Its next line would be taken for the answer to this item, so the filter must not go on.
+            // The next line of the filter would be taken for the answer to this item, so the filter must not go on.
             return self.take_surplus_line(stray.text, now).await;
         }
         match stray.mode {

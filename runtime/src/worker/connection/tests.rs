@@ -288,7 +288,7 @@ async fn a_worker_whose_session_never_says_that_it_is_ready_is_killed_in_time() 
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_was_answered_in_time_has_not_timed_out_however_late_that_is_heard() {
-    // By just enough, and by much.
+    // The answer is noticed at the timeout, a little later, and much later.
     for late in [
         Duration::ZERO,
         Duration::from_millis(50),

@@ -60,7 +60,7 @@ fn a_run_goes_on_while_nobody_reads_its_stderr() {
         call(&folder).stderr_to(writer),
     ] {
         for name in ["begun", "asked"] {
-            // It is not there at first.
+            // The file does not exist at first.
             let _ = std::fs::remove_file(folder.at(name));
         }
         let running = call.args(["-j2"]).start();
@@ -102,7 +102,7 @@ fn running_jobs_get_their_grace_when_the_reader_of_stdout_has_gone() {
         said.contains("stopped: the reader of stdout has gone; go on with: ratchet resume "),
         "{said}"
     );
-    // All results are delivered by whoever goes on with it, those that nobody read among them.
+    // The call that resumes the run delivers all results, also those that nobody has read.
     let resumed = Ratchet::within(&folder).args(["resume", "-q"]).run();
     let resumed = resumed.with_code(0).stdout();
     assert_eq!(resumed.lines().count(), 4, "{resumed}");

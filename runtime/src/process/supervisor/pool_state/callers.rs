@@ -78,7 +78,7 @@ impl PoolState {
             assignment.answer(Err(Box::new(failure.clone())), None, Duration::ZERO, None);
         }
         for request in self.lease_requests.drain(..) {
-            // Who asked may be gone.
+            // The caller may be gone, so an error of `send` is ignored.
             drop(request.answer.send(Err(Box::new(failure.clone()))));
         }
     }

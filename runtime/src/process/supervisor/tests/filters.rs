@@ -149,7 +149,7 @@ async fn a_fresh_filter_is_asked_a_second_time_only_after_a_moment_of_quiet() {
     let mut scene = Scene::new(config).await;
     scene.start(0, false);
     scene.answer().await;
-    // Its seat is not free before that, so nobody sends it anything.
+    // The seat of the filter is not free before that, so nothing is sent to it.
     let early = tokio::time::timeout(QUIET / 2, scene.next()).await;
     assert!(early.is_err(), "{early:?}");
     scene.hears(&["0 ended: \"0\", held"]).await;

@@ -36,7 +36,7 @@ async fn a_successor_is_ready_before_the_old_worker_leaves() {
     old.answer(&request).await;
     run.await.unwrap().result.unwrap();
 
-    // It has done its share, and works on until its successor is ready.
+    // The worker has done its share, and works on until its successor is ready.
     let mut young = workers.recv().await.unwrap();
     let run = submit(&pool, job("b"));
     let request = old.request().await;

@@ -1,6 +1,8 @@
 //! How many workers a pool has.
 
+use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::task::Poll;
 use std::time::Duration;
 
 use ratchet_ipc::Capability;
@@ -154,9 +156,17 @@ async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
     assert!(!others.is_finished());
     drop(lease);
     assert!(others.await.unwrap().result.is_ok());
-    // Nobody took this one.
-    drop(pool.acquire());
-    assert!(pool.run(job("again")).await.result.is_ok());
+    // The caller of these goes away before the lease has arrived, or before the caller has taken it.
+    for has_arrived in [false, true] {
+        let mut lease = Box::pin(pool.acquire());
+        let is_pending = poll_fn(|cx| Poll::Ready(lease.as_mut().poll(cx).is_pending())).await;
+        assert!(is_pending, "the supervisor has not answered yet");
+        if has_arrived {
+            pass(MOMENT).await;
+        }
+        drop(lease);
+        assert!(pool.run(job("again")).await.result.is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,7 +61,7 @@ async fn an_attempt_sent_ahead_begins_in_the_place_of_one_that_has_ended() {
             (ticket, next),
             (tickets[place], tickets.get(place + 1).copied())
         );
-        // Its clock starts when its worker turns to it.
+        // The clock of an attempt starts when its worker begins it.
         assert_eq!(ran, Duration::from_secs(7));
     }
 }

@@ -221,7 +221,7 @@ fn progress_puts_off_the_idle_timeout_and_no_other() {
         jobs.get_mut(1).unwrap().note_activity(now + SECOND * sign);
         assert_eq!(jobs.deadline(false), Some(now + SECOND * deadline));
     }
-    // One that has not begun shows none.
+    // An attempt that has not begun has no clock to reset.
     jobs.get_mut(2).unwrap().note_activity(now);
     assert!(jobs.get_mut(2).unwrap().begun.is_none());
 }
