@@ -9,12 +9,9 @@ use clap::ValueEnum;
 /// The value of a setting that may depend on whether the output is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum When {
-    /// Only if the output is a terminal.
     #[default]
     Auto,
-    /// Whatever the output is.
     Always,
-    /// Not at all.
     Never,
 }
 
