@@ -70,16 +70,21 @@ const BATCH: usize = 256;
 /// How long writing results, and then the last messages, may take after the third signal.
 const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A call that is about to run jobs: its options, its console, and its signal handlers.
+/// A call that is about to run jobs, and the event loop in which it will.
 pub(crate) struct Session {
+    context: RunContext,
+    runtime: Runtime,
+}
+
+/// What a call has for its run: its options, its console, and its signal handlers.
+struct RunContext {
     /// The flags and settings of the run.
-    pub(crate) options: RunOptions,
+    options: RunOptions,
     /// The stderr of this process, on which messages and progress are shown.
-    pub(crate) console: Console,
+    console: Console,
     environment: UserEnvironment,
     resumed_run: Option<ResumedRun>,
     progress_mode: ProgressMode,
-    runtime: Runtime,
     signals: SignalHandler,
 }
 
@@ -153,31 +158,41 @@ impl Session {
             let _entered = runtime.enter();
             SignalHandler::install()?
         };
-        Ok(Self {
+        let context = RunContext {
             options,
             console,
             environment,
             resumed_run,
             progress_mode,
-            runtime,
             signals,
-        })
+        };
+        Ok(Self { context, runtime })
+    }
+
+    /// What was typed and set for the run.
+    pub(crate) fn options(&self) -> &RunOptions {
+        &self.context.options
+    }
+
+    /// Where messages for people go.
+    pub(crate) fn console(&self) -> &Console {
+        &self.context.console
     }
 
     /// Whether progress is shown.
     pub(crate) fn shows_progress(&self) -> bool {
-        self.progress_mode != ProgressMode::None
+        self.context.progress_mode != ProgressMode::None
     }
 
     /// The options for reading a job file.
     pub(crate) fn plan_options(&self) -> PlanOptions {
         PlanOptions {
-            flags: self.options.flags.clone(),
-            settings: self.options.settings.clone(),
-            breaker: self.options.breaker.map(Some),
+            flags: self.context.options.flags.clone(),
+            settings: self.context.options.settings.clone(),
+            breaker: self.context.options.breaker.map(Some),
             worker: None,
-            pools: self.options.pool_defaults(),
-            slots: Some(self.options.slots),
+            pools: self.context.options.pool_defaults(),
+            slots: Some(self.context.options.slots),
         }
     }
 
@@ -199,45 +214,21 @@ impl Session {
                 let _ = send.send(read());
             })
             .map_err(|error| CliError::internal("a thread cannot be started").because(error))?;
-        let signals = &mut self.signals;
+        let RunContext {
+            signals, console, ..
+        } = &mut self.context;
         self.runtime
-            .block_on(signals.wait_for_reader(what, reading, &self.console))
+            .block_on(signals.wait_for_reader(what, reading, console))
     }
 
     /// Runs all jobs. Returns the exit code.
     pub(crate) fn perform(self, setup: RunSetup) -> Result<u8, CliError> {
-        let Self {
-            options,
-            console,
-            environment,
-            resumed_run,
-            progress_mode,
-            runtime,
-            signals,
-        } = self;
-        let running = RunningSession {
-            options,
-            console,
-            environment,
-            resumed_run,
-            progress_mode,
-            signals,
-        };
-        let code = runtime.block_on(running.run_shown(setup));
+        let Self { context, runtime } = self;
+        let code = runtime.block_on(context.run_shown(setup));
         // A thread of ours that is stuck in a system call must not keep the process from ending.
         runtime.shutdown_background();
         code
     }
-}
-
-/// A session inside the event loop.
-struct RunningSession {
-    options: RunOptions,
-    console: Console,
-    environment: UserEnvironment,
-    resumed_run: Option<ResumedRun>,
-    progress_mode: ProgressMode,
-    signals: SignalHandler,
 }
 
 /// A run whose jobs are being read and performed.
@@ -250,7 +241,7 @@ struct StartedRun {
     report: Box<dyn Report>,
 }
 
-impl RunningSession {
+impl RunContext {
     /// Runs all jobs, and waits until the last message is written, if anybody reads it.
     async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
         suspend::install(self.console.clone())?;

@@ -43,3 +43,18 @@ pub enum IpcError {
     #[error("the worker could not get ready")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// Joins the message of an error and those of its causes, from the outermost to the innermost, with colons between them.
+///
+/// The message of an error does not repeat that of its cause: "the file cannot be written" is one thing, "the disk is
+/// full" another. Where only one line can be shown, this is that line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -125,7 +125,7 @@ mod serialization;
 pub mod serve;
 mod transport;
 
-pub use error::IpcError;
+pub use error::{IpcError, error_chain};
 pub use messages::{
     Cancel, Capabilities, Capability, Event, Hello, HostName, IpcMessage, JobKey, Log, LogLevel,
     MessageId, MessageKind, Nonce, Payload, Progress, ProtocolVersion, Request, Response, Started,

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::item::JobItem;
 use crate::os::ProcessConfig;
 use crate::outcome::{Failure, Outcome};
-use crate::scheduling::{ParallelizationHint, Priority};
+use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
 
 /// A piece of work with an id, and the terms on which it is done.
@@ -125,6 +125,19 @@ impl Job {
     pub fn ended(outcome: impl Into<Arc<Outcome>>) -> Self {
         let outcome = outcome.into();
         Self::new(outcome.id.clone(), Work::Ended(outcome))
+    }
+
+    /// Returns the indexes of jobs in an order in which each comes after the jobs that it needs, and otherwise as they
+    /// stand. A need that is not there is refused, and so are needs in a circle.
+    pub fn order_by_needs(jobs: &[Self]) -> Result<Vec<usize>, crate::Error> {
+        let names: Vec<(&str, Vec<&str>)> = jobs
+            .iter()
+            .map(|job| {
+                let needs = job.needs.iter().map(JobKey::as_str);
+                (job.id.as_str(), needs.collect())
+            })
+            .collect();
+        order_by_needs(&names)
     }
 
     /// The size of the job's input in bytes.

@@ -110,7 +110,7 @@ pub mod worker;
 
 pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, SlowAttempts};
 pub use context::{Context, Step};
-pub use error::{Error, error_chain};
+pub use error::Error;
 pub use executor::{
     Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
     Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
@@ -126,7 +126,7 @@ pub use outcome::{
     AttemptDetail, AttemptEnd, Attempts, AttemptsShown, Class, CommandResult, Failure, LeftOut,
     Outcome, Status,
 };
-pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
+pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName, error_chain};
 pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Blocker, Cancelled, Candidate, Decision, End,
     KeyState, Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,

@@ -56,7 +56,7 @@ pub(crate) fn run(
         names: items.column_names(),
     };
     warn_of_operator(command, arguments, &session);
-    let options = &session.options;
+    let options = session.options();
     let terms = terms(options)?;
     let mut workers = Vec::new();
     let work = if arguments.warm {
@@ -108,7 +108,7 @@ pub(crate) fn run(
         clock: || SystemClock.now(),
         joblog: match &arguments.joblog {
             Some(path) => {
-                let stdout = || stdout(&session.console);
+                let stdout = || stdout(session.console());
                 Some(Joblog::open(path.clone(), stdout, is_resumed)?)
             }
             None => None,
@@ -126,13 +126,13 @@ pub(crate) fn run(
         stdin,
         workers,
         limits: Vec::new(),
-        protection: Protection::by(session.options.breaker),
+        protection: Protection::by(session.options().breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
         keeper,
         halt: arguments.halt,
     };
-    let (console, quiet) = (session.console.clone(), session.options.quiet);
+    let (console, quiet) = (session.console().clone(), session.options().quiet);
     let code = session.perform(setup)?;
     if code == exit::NOTHING && !quiet {
         console.say(NO_ITEMS);
@@ -151,12 +151,12 @@ fn output(arguments: &MapArguments, session: &Session) -> Result<MapOutput, CliE
     // A format that is a setting is for `run`: without --format, a map prints what its commands print.
     if arguments.common.output.format.is_some() {
         return Ok(MapOutput::Report(open_report(
-            &session.options,
-            &session.console,
+            session.options(),
+            session.console(),
         )?));
     }
-    let (out, destination) = open_output(&session.options, &session.console)?;
-    let err = session.console.clone();
+    let (out, destination) = open_output(session.options(), session.console())?;
+    let err = session.console().clone();
     if arguments.line_buffer {
         let live = Arc::new(LiveOutput::new(arguments.tag, out, Box::new(err)));
         return Ok(MapOutput::Live { live, destination });
@@ -185,11 +185,11 @@ fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
 
 /// Warns of a word that only a shell would act on.
 fn warn_of_operator(command: &[OsString], arguments: &MapArguments, session: &Session) {
-    if arguments.shell || session.options.quiet {
+    if arguments.shell || session.options().quiet {
         return;
     }
     if let Some(operator) = shell_operator(command) {
-        session.console.say(&format!(
+        session.console().say(&format!(
             "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
         ));
     }
@@ -200,7 +200,7 @@ fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
     if !session.shows_progress() {
         return Ok(());
     }
-    let console = session.console.clone();
+    let console = session.console().clone();
     items
         .count_ahead(move |total| console.announce(total))
         .map_err(|error| {

@@ -51,8 +51,8 @@ pub(crate) fn run(
     let path = file.clone();
     let plan = session.read(&name, move || job_file::open(&path, &options))??;
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
-    let style = session.options.stderr_style();
-    session.console.say(&plan.warnings.render(style));
+    let style = session.options().stderr_style();
+    session.console().say(&plan.warnings.render(style));
     let setup = RunSetup {
         jobs: JobSource::of(plan.jobs, arguments.strict).with_terminal(terminal),
         source: (!reads_stdin).then(|| job_file_source(&file)).flatten(),
@@ -60,7 +60,7 @@ pub(crate) fn run(
         workers: plan.workers,
         limits: plan.limits,
         protection: plan.protection,
-        report: open_report(&session.options, &session.console)?,
+        report: open_report(session.options(), session.console())?,
         command_runner: None,
         keeper: start_keeper()?,
         halt: None,

@@ -91,11 +91,6 @@ impl<T> Field<T> {
         self.0.as_ref()?.value.as_ref()
     }
 
-    /// The value for changing it, unless the key is absent or its value was refused.
-    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
-        self.0.as_mut()?.value.as_mut()
-    }
-
     /// Takes the value, unless the key is absent or its value was refused.
     pub(crate) fn into_value(self) -> Option<T> {
         self.0?.value
@@ -109,6 +104,15 @@ impl<T> Field<T> {
     /// The place of the value.
     pub(crate) fn span(&self) -> Option<Span> {
         self.0.as_ref().map(|said| said.span)
+    }
+
+    /// Makes another value of this one, which stands at the same place.
+    pub(crate) fn map<U>(self, map: impl FnOnce(T) -> U) -> Field<U> {
+        Field(self.0.map(|present| PresentField {
+            key: present.key,
+            span: present.span,
+            value: present.value.map(map),
+        }))
     }
 
     /// Takes the other value if this one is missing.

@@ -84,6 +84,14 @@ const FOREIGN: [(&str, &str); 20] = [
     ("workdir", "cwd"),
 ];
 
+/// Keys that stand in the wrong section: the section, the key, what is wrong, and what to do.
+const MISPLACED: [(&str, &str, &str, &str); 1] = [(
+    "retry",
+    "budget",
+    "`budget` holds for the whole run",
+    "write it into `defaults`, as in `retry: {budget: 20%}`",
+)];
+
 /// Reads a section from a map.
 pub(crate) fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problems) -> Option<T> {
     let whole = node.span;
@@ -118,6 +126,12 @@ pub(crate) fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problem
 pub(crate) fn unknown_key<T: Section>(entry: &Entry<'_>) -> Diagnostic {
     let keys = T::keys();
     let name = entry.name.as_ref();
+    let misplaced = MISPLACED
+        .iter()
+        .find(|(title, key, ..)| *title == T::TITLE && *key == name);
+    if let Some((.., message, help)) = misplaced {
+        return Diagnostic::error(entry.place, *message).help(*help);
+    }
     let message = format!("unknown key `{name}` in {}", T::TITLE);
     let error = Diagnostic::error(entry.place, message);
     let ours = FOREIGN
@@ -169,7 +183,8 @@ pub(crate) fn property<T: FromNode>(about: &str, schemas: &mut Schemas) -> Json 
 /// Defines a map of known keys as a type.
 ///
 /// A key is a field; its comment describes it in the schema. `(required)` is for keys that have to be there,
-/// `= "name"` for keys that are no identifiers, and `..field: Type` takes in the keys of another section.
+/// `= "name"` for keys that are no identifiers, and `..field: Type` takes in the keys of another section, but those that
+/// the section defines itself.
 macro_rules! section {
     (
         $(#[$attribute:meta])*
@@ -198,7 +213,11 @@ macro_rules! section {
             fn keys() -> Vec<&'static str> {
                 let own = [$($crate::document::section!(@name $key $($name)?)),*];
                 own.into_iter()
-                    $(.chain(<$rest_type as $crate::document::Section>::keys()))?
+                    $(.chain(
+                        <$rest_type as $crate::document::Section>::keys()
+                            .into_iter()
+                            .filter(|key| !own.contains(key)),
+                    ))?
                     .collect()
             }
 
@@ -265,10 +284,13 @@ macro_rules! section {
                 $(
                     let name = $crate::document::section!(@name $key $($name)?);
                     let about = concat!($($about),+);
-                    properties.insert(
-                        name.to_owned(),
-                        $crate::document::property::<$type>(about, schemas),
-                    );
+                    // A section may define a key of its own that stands in for one of the other section.
+                    if !properties.contains_key(name) {
+                        properties.insert(
+                            name.to_owned(),
+                            $crate::document::property::<$type>(about, schemas),
+                        );
+                    }
                     if $crate::document::section!(@is_required $($required)?) {
                         required.push(name);
                     }

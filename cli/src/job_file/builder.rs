@@ -8,11 +8,11 @@ use ratchet_runtime::{Job, Limit, ParallelizationHint, TaskName, Terms, Work};
 
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
-use super::spec::{DefaultsSpec, HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
+use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
 use super::{breaker, pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::{Either, Named, Spanned};
+use crate::document::{Named, Spanned};
 use crate::value::ValueError;
 
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
@@ -60,21 +60,15 @@ impl JobBuilder {
             .into_iter()
             .map(|named| (named.name.clone(), limit(named, problems)))
             .collect();
-        let DefaultsSpec {
-            breaker,
-            terms: defaults,
-            ..
-        } = header.defaults.into_value().unwrap_or_default();
-        let mut defaults = *defaults.unwrap_or_default();
+        let (breaker, retry_budget, defaults) = header
+            .defaults
+            .into_value()
+            .unwrap_or_default()
+            .into_parts();
         let breaker = breaker::from_spec(breaker, problems);
-        let breaker = options.breaker.or(breaker).flatten();
-        let retry_budget = defaults.retry.get_mut().and_then(|retry| match retry {
-            Either::First(_) => None,
-            Either::Second(retry) => std::mem::take(&mut retry.budget).into_value(),
-        });
         let protection = Protection {
-            breaker,
-            retry_budget: retry_budget.map(|share| share.0),
+            breaker: options.breaker.or(breaker).flatten(),
+            retry_budget,
         };
         let default_retry = defaults.retry.span();
         check_limits(&limits, &defaults, problems);

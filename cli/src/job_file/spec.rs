@@ -8,7 +8,7 @@ use ratchet_runtime::{HostName, JobKey, Rate, TaskName};
 use serde_json::json;
 
 use crate::document::{
-    AnyValue, Count, Either, Named, Node, ScalarText, Spanned, Version, section,
+    AnyValue, Count, Either, Field, Named, Node, ScalarText, Spanned, Version, section,
 };
 use crate::value::CommandLine;
 
@@ -16,8 +16,8 @@ pub(crate) use self::breaker::{BreakerSpec, SlowSpec};
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
 pub(crate) use self::terms::{
-    Backoff, CacheSpec, HintSpec, HintWord, PlainHint, RetrySpec, RetryableClass, TermsSpec,
-    TimeoutSpec,
+    Backoff, CacheSpec, DefaultRetrySpec, HintSpec, HintWord, PlainHint, RetrySpec, RetryableClass,
+    TermsSpec, TimeoutSpec,
 };
 #[cfg(test)]
 pub(crate) use self::worker::MemorySpec;
@@ -42,7 +42,31 @@ section! {
     pub(crate) struct DefaultsSpec("defaults") {
         /// When a breaker stops the attempts of commands, and of workers that do not set it; `true` for the usual rules.
         breaker: Either<bool, BreakerSpec>,
+        /// How many attempts may follow a failed first one, or that, when they start, and a bound for the whole run.
+        retry: Either<Count<0>, DefaultRetrySpec>,
         ..terms: TermsSpec,
+    }
+}
+
+impl DefaultsSpec {
+    /// Takes the section apart: the breaker, the retry budget of the run, and the terms of jobs that do not set them.
+    pub(crate) fn into_parts(self) -> (Field<Either<bool, BreakerSpec>>, Option<f64>, TermsSpec) {
+        let Self {
+            breaker,
+            retry,
+            terms,
+            ..
+        } = self;
+        let mut terms = *terms.unwrap_or_default();
+        let mut budget = None;
+        terms.retry = retry.map(|retry| match retry {
+            Either::First(max) => Either::First(max),
+            Either::Second(retry) => {
+                budget = retry.budget.into_value().map(|share| share.0);
+                Either::Second(*retry.policy.unwrap_or_default())
+            }
+        });
+        (breaker, budget, terms)
     }
 }
 

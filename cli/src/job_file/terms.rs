@@ -70,12 +70,6 @@ impl PartialTerms {
             Either::Second(clocks) => timeouts(clocks, problems),
         };
         let timeouts = spec.timeout.into_value().map(timeouts);
-        if let Some(Either::Second(retry)) = spec.retry.get()
-            && let Some(place) = retry.budget.key()
-        {
-            let error = Diagnostic::error(place, "`budget` holds for the whole run");
-            problems.push(error.help("write it into `defaults`, as in `retry: {budget: 20%}`"));
-        }
         Self {
             hint: spec
                 .hint

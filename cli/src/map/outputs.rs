@@ -36,6 +36,23 @@ pub(crate) struct CommandRecord {
     pub(crate) stderr: Spool,
 }
 
+#[cfg(test)]
+impl CommandRecord {
+    /// The record of a command that has ended well at once, without output.
+    pub(crate) fn silent(number: u64, item: Item) -> Self {
+        Self {
+            number,
+            item: Arc::new(item),
+            command: Vec::new(),
+            started: SystemTime::UNIX_EPOCH,
+            ran: Duration::ZERO,
+            exit: Exit::Code(0),
+            stdout: Spool::default(),
+            stderr: Spool::default(),
+        }
+    }
+}
+
 /// The items and outputs of jobs whose outcomes have not arrived: as many as there are jobs in flight.
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, OutputEntry>>);

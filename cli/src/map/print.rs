@@ -89,26 +89,12 @@ pub(super) fn tagged_lines(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
-
-    use ratchet_runtime::process::Exit;
-
     use super::*;
     use crate::map::item::Item;
     use crate::shared_buffer::SharedBuffer;
 
     fn printed(number: u64, stdout: &str) -> CommandRecord {
-        let mut printed = CommandRecord {
-            number,
-            item: Arc::new(Item::from(format!("i{number}").as_str())),
-            command: Vec::new(),
-            started: SystemTime::UNIX_EPOCH,
-            ran: Duration::ZERO,
-            exit: Exit::Code(0),
-            stdout: Spool::default(),
-            stderr: Spool::default(),
-        };
+        let mut printed = CommandRecord::silent(number, Item::from(format!("i{number}").as_str()));
         printed.stdout.push(stdout.as_bytes());
         printed.stderr.push(b"e\n");
         printed

@@ -90,11 +90,6 @@ fn name(column: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
-
-    use ratchet_runtime::process::Exit;
-
     use super::*;
 
     #[test]
@@ -123,16 +118,7 @@ mod tests {
     #[test]
     fn writes_both_outputs_and_the_number() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = CommandRecord {
-            number: 7,
-            item: Arc::new(Item::from_columns([b"a/b".as_slice(), b"\xff"])),
-            command: Vec::new(),
-            started: SystemTime::UNIX_EPOCH,
-            ran: Duration::ZERO,
-            exit: Exit::Code(0),
-            stdout: Spool::default(),
-            stderr: Spool::default(),
-        };
+        let mut record = CommandRecord::silent(7, Item::from_columns([b"a/b".as_slice(), b"\xff"]));
         record.stdout.push(b"out");
         record.stderr.push(b"err");
         let results = ResultsFolder::create(&folder.path().join("r")).unwrap();

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::document::{FromNode, Section, json_node};
+use crate::job_file::PlanOptions;
 use crate::job_file::spec::{
-    CacheSpec, HintSpec, LimitSpec, MemorySpec, RateSpec, RestartSpec, RetrySpec, SizeSpec,
-    TermsSpec, TimeoutSpec, WorkerSpec,
+    CacheSpec, DefaultRetrySpec, DefaultsSpec, HintSpec, LimitSpec, MemorySpec, RateSpec,
+    RestartSpec, RetrySpec, SizeSpec, TermsSpec, TimeoutSpec, WorkerSpec,
 };
 
 /// Checks schemas against the meta-schema of their draft, and values against the schemas.
@@ -127,6 +128,7 @@ fn samples() -> Vec<Value> {
         json!({"ttl": "5s"}),
         json!({"max": 0}),
         json!({"soft": "5s", "hard": "6s"}),
+        json!({"budget": "20%"}),
         json!({"w": {"command": "cat"}}),
         json!([{"run": "ls"}]),
     ];
@@ -223,6 +225,8 @@ fn a_value_is_read_exactly_where_the_schema_allows_it() {
         tries::<RateSpec>(&json!({"requests_per_second": 5})),
         tries::<TimeoutSpec>(&json!({})),
         tries::<RetrySpec>(&json!({})),
+        tries::<DefaultRetrySpec>(&json!({})),
+        tries::<DefaultsSpec>(&json!({})),
         tries::<CacheSpec>(&json!({})),
         tries::<SettingsSpec>(&json!({})),
     ];
@@ -238,6 +242,58 @@ fn a_value_is_read_exactly_where_the_schema_allows_it() {
         }
     }
     assert!(tried > 5000, "{tried}");
+}
+
+/// A retry policy with this key.
+fn retry_with(key: &str) -> Value {
+    let mut retry = json!({"max": 3});
+    retry[key] = match key {
+        "max" => json!(4),
+        "backoff" => json!("fibonacci"),
+        "base" | "cap" | "within" => json!("1h"),
+        "factor" => json!(3),
+        "step" => json!("1s"),
+        "jitter" => json!("none"),
+        "on" => json!(["timeout"]),
+        "budget" => json!("20%"),
+        key => panic!("no value is known for `{key}`"),
+    };
+    if key == "step" {
+        retry["backoff"] = json!("linear");
+    }
+    if key == "base" {
+        retry["cap"] = json!("2h");
+    }
+    retry
+}
+
+/// The whole way of a file is compared here, since what its sections say can also be refused after they were read.
+#[test]
+fn a_job_file_is_taken_exactly_where_the_schema_allows_its_keys_of_retry() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.json");
+    let (mut files, mut taken) = (Vec::new(), Vec::new());
+    for key in DefaultRetrySpec::keys() {
+        let retry = retry_with(key);
+        for part in ["jobs", "workers", "defaults"] {
+            let mut file = json!({"jobs": [{"run": "true"}]});
+            match part {
+                "jobs" => file["jobs"][0]["retry"] = retry.clone(),
+                "workers" => file[part] = json!({"w": {"command": "cat", "retry": retry}}),
+                _ => file[part] = json!({"retry": retry}),
+            }
+            std::fs::write(&path, file.to_string()).unwrap();
+            taken.push(crate::job_file::open(&path, &PlanOptions::default()).is_ok());
+            files.push(file);
+        }
+    }
+    assert!(taken.contains(&false), "`budget` has one place only");
+    let Some(valid) = are_valid(&[(jobs(), files.clone())]) else {
+        return;
+    };
+    for ((file, taken), valid) in files.iter().zip(taken).zip(&valid[0]) {
+        assert_eq!(taken, *valid, "{file}");
+    }
 }
 
 #[test]

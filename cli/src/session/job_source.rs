@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
-use ratchet_runtime::{
-    Executor, History, Job, JobKey, Journal, Outcome, Resume, Run, Submitter, Work, order_by_needs,
-};
+use ratchet_runtime::{Executor, History, Job, Journal, Outcome, Resume, Run, Submitter, Work};
 use tokio::sync::oneshot;
 
 use super::terminal::TerminalUse;
@@ -219,15 +217,8 @@ fn needs_first(jobs: &[Job]) -> Vec<usize> {
     if jobs.iter().all(|job| job.needs.is_empty()) {
         return in_file();
     }
-    let names: Vec<(&str, Vec<&str>)> = jobs
-        .iter()
-        .map(|job| {
-            let needs = job.needs.iter().map(JobKey::as_str);
-            (job.id.as_str(), needs.collect())
-        })
-        .collect();
     // The executor refuses jobs that cannot be ordered when the run begins.
-    order_by_needs(&names).unwrap_or_else(|_| in_file())
+    Job::order_by_needs(jobs).unwrap_or_else(|_| in_file())
 }
 
 /// Submits the jobs of a stream, in batches as long as the next job is there without waiting.

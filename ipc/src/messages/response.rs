@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::field::{excerpt, read_field};
 use super::{MessageId, Payload};
+use crate::error::error_chain;
 
 /// The worker's one answer to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,14 +112,7 @@ impl fmt::Display for TaskError {
 
 impl<E: std::error::Error> From<E> for TaskError {
     fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::new(Self::UNNAMED, message)
+        Self::new(Self::UNNAMED, error_chain(&error))
     }
 }
 

@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_ipc::Payload;
+use ratchet_ipc::{Payload, error_chain};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptResult;
 use crate::context::AttemptOutput;
-use crate::error::error_chain;
 use crate::job::Timeouts;
 use crate::os::{
     Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig, StopCause,

@@ -11,19 +11,18 @@ use super::control::RunControl;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
-use super::queue::{KindCounts, Queue};
+use super::queue::{Capacity, KindCounts, Queue};
 use super::retries::Retries;
 use super::reuse::Share;
 use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
-use crate::Error;
 use crate::breaker::BreakerReport;
 use crate::dispatch::{Demand, StopRequest, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{Decision, End, Kind, Limit, Load};
+use crate::scheduling::{Decision, End, Kind, Load};
 
 /// The most jobs without a free seat that a pool is told of.
 const MOST_UNSEATED: usize = 1024;
@@ -492,29 +491,9 @@ impl Dispatcher {
         self.breakers.reports(now)
     }
 
-    /// Makes the run pause from now on, or go on.
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.seated.set_paused(is_paused);
-    }
-
-    /// Holds new jobs back from now on, or no longer.
-    pub(super) fn set_held(&mut self, is_held: bool) {
-        self.seated.set_held(is_held);
-    }
-
-    /// Changes the number of slots.
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
-        self.seated.set_slots(slots)
-    }
-
-    /// Changes a named limit.
-    pub(super) fn set_limit(
-        &mut self,
-        name: &str,
-        limit: Limit,
-        now: Instant,
-    ) -> Result<(), Error> {
-        self.seated.set_limit(name, limit, now)
+    /// Lends out what may be changed of how much runs at once.
+    pub(super) fn capacity(&mut self) -> Capacity<'_> {
+        self.seated.capacity()
     }
 }
 

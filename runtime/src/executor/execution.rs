@@ -2,25 +2,18 @@
 
 use std::time::Instant;
 
-use super::arrival::{Arrival, Refused};
+use super::arrival::Arrival;
 use super::attempted::Attempted;
-use super::control::RunControl;
-use super::dispatcher::{Dispatcher, Outlook, Settled, tell_retry};
+use super::dispatcher::{Dispatcher, Settled, tell_retry};
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::provisional::{Provisional, Suspects};
 use super::queue::Queue;
 use super::retries::Retries;
-use super::reuse::Share;
-use super::snapshot::View;
-use crate::Error;
-use crate::breaker::BreakerReport;
-use crate::dispatch::{StopRequest, WorkerNumber};
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
-use crate::process::Seats;
-use crate::scheduling::{Blocker, End, Kind, Limit, Load, ParallelizationHint};
+use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
 
 /// What the end or the return of an attempt means for its job.
 #[expect(
@@ -56,39 +49,24 @@ impl Execution {
         }
     }
 
+    /// The dispatcher, for those who only look.
+    pub(super) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// The dispatcher, for what concerns neither retries nor held results.
+    pub(super) fn dispatcher_mut(&mut self) -> &mut Dispatcher {
+        &mut self.dispatcher
+    }
+
     /// The jobs that wait, lie ahead or run.
     pub(super) fn queue(&self) -> &Queue {
         self.dispatcher.queue()
     }
 
-    /// Collects what is known of the queue and of performers, to make a snapshot of.
-    pub(super) fn view<'a>(
-        &'a self,
-        kinds: &'a Kinds,
-        control: &'a RunControl,
-        now: Instant,
-    ) -> View<'a> {
-        self.dispatcher.view(kinds, control, now)
-    }
-
-    /// Returns how many jobs wait and run, and how many slots they fill.
-    pub(super) fn load(&self) -> Load {
-        self.dispatcher.load()
-    }
-
     /// Returns how many jobs are queued, or have a result that is held.
     pub(super) fn queued_or_held(&self) -> usize {
         self.queue().len() + self.provisional.held()
-    }
-
-    /// Returns how many jobs could start but for slots and workers.
-    pub(super) fn ready(&self) -> usize {
-        self.dispatcher.ready()
-    }
-
-    /// Returns how many attempts could lie ahead at most.
-    pub(super) fn room_ahead(&self) -> u32 {
-        self.dispatcher.room_ahead()
     }
 
     /// Returns how many retries were not made because the retry budget was used up.
@@ -97,11 +75,6 @@ impl Execution {
     }
 
     // What is due by the clock.
-
-    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
-    pub(super) fn pass_time(&mut self, now: Instant) {
-        self.dispatcher.pass_time(now);
-    }
 
     /// Returns the moment at which something is due here, leaving out starts and recalls where the run makes none.
     pub(super) fn next_timer(&self, is_running: bool, may_start: bool) -> Option<Instant> {
@@ -115,11 +88,6 @@ impl Execution {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// Takes out the next job that has waited for its first start for as long as it may.
-    pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<Entry> {
-        self.dispatcher.cancel_past_deadline(now)
     }
 
     /// Puts the jobs into the queue again whose answers were refuted, and whose retry is due. Returns the first of them
@@ -144,29 +112,7 @@ impl Execution {
         None
     }
 
-    /// Asks back what lies in the pipes of busy workers while other workers of the same pool are idle.
-    pub(super) fn recall(&mut self, now: Instant) {
-        self.dispatcher.recall(now);
-    }
-
     // Attempts begin and end.
-
-    /// Takes a job into the queue.
-    pub(super) fn enqueue(
-        &mut self,
-        arrival: Arrival,
-        kind: Kind,
-        kinds: &Kinds,
-        share: Option<Box<Share>>,
-        now: Instant,
-    ) -> Result<(), Box<Refused>> {
-        self.dispatcher.enqueue(arrival, kind, kinds, share, now)
-    }
-
-    /// Lets nothing start in this turn.
-    pub(super) fn start_nothing(&mut self) {
-        self.dispatcher.start_nothing();
-    }
 
     /// Starts what may start. Returns the jobs that end because a breaker has rejected them.
     pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(Entry, Failure)> {
@@ -272,31 +218,6 @@ impl Execution {
 
     // Workers come and go.
 
-    /// Changes which seats a pool has.
-    pub(super) fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
-        self.dispatcher.change_seats(kind, change);
-    }
-
-    /// Notes that a worker has read what it was given, so that this has begun by now.
-    pub(super) fn proven(&mut self, kind: Kind, worker: WorkerNumber, now: Instant) {
-        self.dispatcher.proven(kind, worker, now);
-    }
-
-    /// Has pools learn how long attempts took, by which they send more or fewer ahead.
-    pub(super) fn learn(&mut self) {
-        self.dispatcher.learn();
-    }
-
-    /// Tells pools how much work is left for them, as [`Dispatcher::tell_demand`] does.
-    pub(super) fn tell_demand(&mut self, outlook: Outlook, unresolved: impl Fn(Kind) -> usize) {
-        self.dispatcher.tell_demand(outlook, unresolved);
-    }
-
-    /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn tell_demand_again(&mut self, kind: Kind, outlook: Outlook, unresolved: usize) {
-        self.dispatcher.tell_demand_again(kind, outlook, unresolved);
-    }
-
     /// Returns the jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
     pub(super) fn unbound(&self, kind: Kind, kinds: &Kinds) -> Vec<Ticket> {
         if !kinds.is_guessed(kind) {
@@ -330,11 +251,6 @@ impl Execution {
             entry.into_arrival()
         });
         taken.collect()
-    }
-
-    /// Takes a job that waits out of the queue.
-    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Entry {
-        self.dispatcher.cancel(ticket, now)
     }
 
     /// Takes all jobs of a kind that wait out of the queue.
@@ -385,12 +301,6 @@ impl Execution {
         waiting.into_iter().map(ends).collect()
     }
 
-    /// Stops what runs in this way from now on, if it is to stop, and recalls what lies ahead, for it may not begin any
-    /// more.
-    pub(super) fn stop_all(&mut self, stop: Option<StopRequest>) {
-        self.dispatcher.stop_all(stop);
-    }
-
     /// Takes out all jobs whatever they do, because the run waits for nobody any longer.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, Attempted)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
@@ -416,43 +326,6 @@ impl Execution {
             given_up.push((entry, attempted));
         }
         given_up
-    }
-
-    // How much may run is changed, and shown.
-
-    /// Makes the run pause from now on, or go on.
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.dispatcher.set_paused(is_paused);
-    }
-
-    /// Holds new jobs back from now on, or no longer.
-    pub(super) fn set_held(&mut self, is_held: bool) {
-        self.dispatcher.set_held(is_held);
-    }
-
-    /// Changes the number of slots.
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
-        self.dispatcher.set_slots(slots)
-    }
-
-    /// Changes a named limit.
-    pub(super) fn set_limit(
-        &mut self,
-        name: &str,
-        limit: Limit,
-        now: Instant,
-    ) -> Result<(), Error> {
-        self.dispatcher.set_limit(name, limit, now)
-    }
-
-    /// Takes the breakers whose state has changed since this was asked last.
-    pub(super) fn changed_breakers(&mut self) -> Vec<BreakerReport> {
-        self.dispatcher.changed_breakers()
-    }
-
-    /// Reports what the breakers did that have opened.
-    pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
-        self.dispatcher.breakers(now)
     }
 }
 

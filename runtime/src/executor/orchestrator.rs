@@ -43,6 +43,7 @@ use crate::dispatch::{Introduction, Report};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
+use crate::process::Seats;
 use crate::scheduling::Kind;
 
 /// The most jobs that are taken in before reports are looked at again.
@@ -103,7 +104,7 @@ impl Orchestrator {
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.observers.pass_time(self.now);
-        self.execution.pass_time(self.now);
+        self.execution.dispatcher_mut().pass_time(self.now);
     }
 
     /// Takes note that the loop was to wake at `timer`, and has now.
@@ -122,7 +123,7 @@ impl Orchestrator {
         let was_clogged = self.delivery.is_clogged();
         self.start_jobs(was_clogged);
         if self.control.may_start() {
-            self.execution.recall(self.now);
+            self.execution.dispatcher_mut().recall(self.now);
         }
         self.tell_demand();
         self.tell_breakers();
@@ -133,7 +134,7 @@ impl Orchestrator {
         self.observers.show(
             self.arrivals.taken(),
             self.arrivals.living(),
-            &self.execution.load(),
+            &self.execution.dispatcher().load(),
             self.delivery.tally(),
         );
         // What has left has made room, which nothing else will tell.
@@ -192,7 +193,7 @@ impl Orchestrator {
             observers,
         } = self;
         // A breaker that is still open has been so until now.
-        observers.show_breakers(execution.breakers(now));
+        observers.show_breakers(execution.dispatcher().breakers(now));
         observers.show_retries_refused(execution.retries_refused());
         // Pools are given up before the rest is waited for, so that another run can have them.
         drop(execution);
@@ -258,7 +259,10 @@ impl Orchestrator {
 
     /// Returns until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
-        let (ready, ahead) = (self.execution.ready(), self.execution.room_ahead());
+        let (ready, ahead) = (
+            self.execution.dispatcher().ready(),
+            self.execution.dispatcher().room_ahead(),
+        );
         self.arrivals.enough_until(ready, ahead as usize, self.now)
     }
 
@@ -274,8 +278,8 @@ impl Orchestrator {
     fn go_on(&mut self, next: NextStep) {
         match next {
             NextStep::Enqueue(arrival, kind, share) => {
-                let (execution, kinds) = (&mut self.execution, self.arrivals.kinds());
-                if let Err(refused) = execution.enqueue(arrival, kind, kinds, share, self.now) {
+                let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
+                if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
                     self.conclude(Done::refused(*refused));
                 }
             }
@@ -329,7 +333,7 @@ impl Orchestrator {
 
     fn start_jobs(&mut self, is_clogged: bool) {
         if !self.control.may_start() || is_clogged {
-            return self.execution.start_nothing();
+            return self.execution.dispatcher_mut().start_nothing();
         }
         let turn = Turn {
             now: self.now,
@@ -343,7 +347,7 @@ impl Orchestrator {
     /// Takes in the reports of one turn.
     pub(super) fn hear_all(&mut self, reports: impl Iterator<Item = Report>) {
         reports.for_each(|report| self.hear(report));
-        self.execution.learn();
+        self.execution.dispatcher_mut().learn();
     }
 
     /// Takes in what a performer or the supervisor reports.
@@ -419,22 +423,20 @@ impl Orchestrator {
             }
             Report::Offered { kind, offer } => {
                 let now = self.now;
-                self.execution
-                    .change_seats(kind, |seats| seats.offered(offer, now));
+                self.change_seats(kind, |seats| seats.offered(offer, now));
             }
             Report::Withdrawn { kind, worker } => {
-                self.execution
-                    .change_seats(kind, |seats| seats.withdrawn(worker));
+                self.change_seats(kind, |seats| seats.withdrawn(worker));
             }
             Report::Filter {
                 kind,
                 worker,
                 change,
-            } => {
-                self.execution
-                    .change_seats(kind, |seats| seats.filter_changed(worker, change));
-            }
-            Report::Proven { kind, worker } => self.execution.proven(kind, worker, self.now),
+            } => self.change_seats(kind, |seats| seats.filter_changed(worker, change)),
+            Report::Proven { kind, worker } => self
+                .execution
+                .dispatcher_mut()
+                .proven(kind, worker, self.now),
             Report::DemandWanted { kind } => self.tell_demand_again(kind),
             Report::Introduced {
                 kind,
@@ -446,13 +448,17 @@ impl Orchestrator {
         }
     }
 
+    fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
+        self.execution.dispatcher_mut().change_seats(kind, change);
+    }
+
     /// Does with a job what the end or the return of its attempt means for it.
     fn follow(&mut self, ticket: Ticket, consequence: Consequence) {
         match consequence {
             Consequence::Ends(entry, attempted) => self.end(entry, attempted),
             Consequence::WaitsAgain => {
                 if let Some(failure) = self.control.refusal() {
-                    let entry = self.execution.cancel(ticket, self.now);
+                    let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
                     self.conclude(Done::waited(entry, Box::new(failure)));
                 }
             }
@@ -583,7 +589,7 @@ impl Orchestrator {
             return;
         }
         self.retry_refuted();
-        while let Some(entry) = self.execution.cancel_past_deadline(now) {
+        while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
             let failure = Box::new(entry.queue_timeout_failure());
             self.conclude(Done::waited(entry, failure));
         }
@@ -610,12 +616,18 @@ impl Orchestrator {
         match order {
             RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
             RunOrder::Hold(reason) => {
-                self.execution.set_held(reason.is_some());
+                self.execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_held(reason.is_some());
                 self.control.hold(reason);
                 self.tell_admission();
             }
             RunOrder::Pause(is_paused) => {
-                self.execution.set_paused(is_paused);
+                self.execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_paused(is_paused);
                 self.control.pause(is_paused);
                 self.tell_admission();
             }
@@ -625,10 +637,14 @@ impl Orchestrator {
             }
             RunOrder::SetSlots(slots, answer) => {
                 // Who asked need not wait for the answer.
-                let _ = answer.send(self.execution.set_slots(slots));
+                let _ = answer.send(self.execution.dispatcher_mut().capacity().set_slots(slots));
             }
             RunOrder::SetLimit(name, limit, answer) => {
-                let result = self.execution.set_limit(&name, limit, self.now);
+                let result = self
+                    .execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_limit(&name, limit, self.now);
                 if result.is_ok() {
                     let limit = limit.to_string();
                     self.tell(|| Event::LimitChanged { name, limit });
@@ -641,7 +657,10 @@ impl Orchestrator {
 
     fn snapshot(&self) -> Snapshot {
         let kinds = self.arrivals.kinds();
-        let view = self.execution.view(kinds, &self.control, self.now);
+        let view = self
+            .execution
+            .dispatcher()
+            .view(kinds, &self.control, self.now);
         view.snapshot(self.arrivals.needing(), self.arrivals.unresolved())
     }
 
@@ -658,7 +677,9 @@ impl Orchestrator {
         self.execution.end_retries();
         self.arrivals.close();
         self.end_all_waiting();
-        self.execution.stop_all(self.control.stop_of_phase());
+        self.execution
+            .dispatcher_mut()
+            .stop_all(self.control.stop_of_phase());
     }
 
     fn end_all_waiting(&mut self) {
@@ -707,17 +728,20 @@ impl Orchestrator {
     fn tell_demand(&mut self) {
         let (outlook, arrivals) = (self.outlook(), &self.arrivals);
         self.execution
+            .dispatcher_mut()
             .tell_demand(outlook, |kind| arrivals.unresolved_for(kind));
     }
 
     fn tell_demand_again(&mut self, kind: Kind) {
         let unresolved = self.arrivals.unresolved_for(kind);
         let outlook = self.outlook();
-        self.execution.tell_demand_again(kind, outlook, unresolved);
+        self.execution
+            .dispatcher_mut()
+            .tell_demand_again(kind, outlook, unresolved);
     }
 
     fn tell_breakers(&mut self) {
-        let changed = self.execution.changed_breakers();
+        let changed = self.execution.dispatcher_mut().changed_breakers();
         if changed.is_empty() {
             return;
         }
@@ -725,6 +749,6 @@ impl Orchestrator {
             self.tell(|| Event::BreakerChanged(report));
         }
         self.observers
-            .show_breakers(self.execution.breakers(self.now));
+            .show_breakers(self.execution.dispatcher().breakers(self.now));
     }
 }

@@ -436,33 +436,38 @@ impl Queue {
         self.uncertain.settle(ticket)
     }
 
+    /// Lends out what may be changed of how much runs at once.
+    pub(super) fn capacity(&mut self) -> Capacity<'_> {
+        Capacity(&mut self.scheduler)
+    }
+}
+
+/// What somebody who steers a run may change of how much runs at once. No single job is changed by it.
+pub(super) struct Capacity<'a>(&'a mut Scheduler);
+
+impl Capacity<'_> {
     /// Makes the run pause from now on, or go on.
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.scheduler.set_paused(is_paused);
+    pub(super) fn set_paused(self, is_paused: bool) {
+        self.0.set_paused(is_paused);
     }
 
     /// Holds new jobs back from now on, or no longer.
-    pub(super) fn set_held(&mut self, is_held: bool) {
-        self.scheduler.set_held(is_held);
+    pub(super) fn set_held(self, is_held: bool) {
+        self.0.set_held(is_held);
     }
 
     /// Changes the number of slots.
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+    pub(super) fn set_slots(self, slots: u32) -> Result<(), Error> {
         if slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
         }
-        self.scheduler.set_slots(slots)
+        self.0.set_slots(slots)
     }
 
     /// Changes a named limit.
-    pub(super) fn set_limit(
-        &mut self,
-        name: &str,
-        limit: Limit,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let id = self.scheduler.limit(name)?;
-        self.scheduler.set_limit(id, limit, now)
+    pub(super) fn set_limit(self, name: &str, limit: Limit, now: Instant) -> Result<(), Error> {
+        let id = self.0.limit(name)?;
+        self.0.set_limit(id, limit, now)
     }
 }
 

@@ -5,11 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::JobKey;
+use ratchet_ipc::{JobKey, error_chain};
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
-use crate::error::error_chain;
 use crate::job::Job;
 use crate::outcome::Outcome;
 

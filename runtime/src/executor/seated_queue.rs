@@ -11,14 +11,13 @@ use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;
-use super::queue::{Freed, Queue};
+use super::queue::{Capacity, Freed, Queue};
 use super::reuse::Share;
-use crate::Error;
 use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, StopRequest, WorkerNumber};
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
 use crate::process::Seats;
-use crate::scheduling::{Decision, End, Kind, Limit};
+use crate::scheduling::{Decision, End, Kind};
 
 /// Where an attempt went that was started.
 #[derive(Debug, PartialEq, Eq)]
@@ -386,30 +385,8 @@ impl SeatedQueue {
         }
     }
 
-    // How much may run is changed.
-
-    /// As [`Queue::set_paused`].
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.queue.set_paused(is_paused);
-    }
-
-    /// As [`Queue::set_held`].
-    pub(super) fn set_held(&mut self, is_held: bool) {
-        self.queue.set_held(is_held);
-    }
-
-    /// As [`Queue::set_slots`].
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
-        self.queue.set_slots(slots)
-    }
-
-    /// As [`Queue::set_limit`].
-    pub(super) fn set_limit(
-        &mut self,
-        name: &str,
-        limit: Limit,
-        now: Instant,
-    ) -> Result<(), Error> {
-        self.queue.set_limit(name, limit, now)
+    /// As [`Queue::capacity`].
+    pub(super) fn capacity(&mut self) -> Capacity<'_> {
+        self.queue.capacity()
     }
 }

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::job::{Job, Work};
-use crate::scheduling::order_by_needs;
 use crate::table::{Names, Table};
 
 /// What a job must have, whoever it is for.
@@ -162,19 +161,14 @@ impl Source {
     }
 }
 
+/// Puts jobs into an order in which each comes after those that it needs, each with its place in the list.
 fn in_order(jobs: Vec<Job>) -> Result<VecDeque<(u64, Job)>, Error> {
-    let names: Vec<(&str, Vec<&str>)> = jobs
-        .iter()
-        .map(|job| {
-            let needs = job.needs.iter().map(JobKey::as_str);
-            (job.id.as_str(), needs.collect())
-        })
-        .collect();
-    let order = order_by_needs(&names)?;
+    let order = Job::order_by_needs(&jobs)?;
     let mut places: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-    // Each place is in the order once.
-    let ordered = order
-        .into_iter()
-        .filter_map(|place| Some((place as u64, places[place].take()?)));
+    let ordered = order.into_iter().map(|place| {
+        #[expect(clippy::expect_used, reason = "an order has each place once")]
+        let job = places[place].take().expect("an order has each place once");
+        (place as u64, job)
+    });
     Ok(ordered.collect())
 }

@@ -102,7 +102,24 @@ fn terms(timeouts: Timeouts) -> Terms {
     }
 }
 
+/// A job that fails after a second, and is tried again up to nine times.
+fn fails_and_is_tried_again(id: &str) -> Job {
+    let job = Job::closure(id, |_| async {
+        tokio::time::sleep(SECOND).await;
+        Err(Failure::new(Class::Task, "no"))
+    });
+    job.terms(Terms {
+        retry: Some(retrying(9)),
+        ..Terms::default()
+    })
+}
+
 async fn all(mut run: Run) -> Vec<Arc<Outcome>> {
+    rest(&mut run).await
+}
+
+/// The outcomes of a run up to its end.
+async fn rest(run: &mut Run) -> Vec<Arc<Outcome>> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = run.next().await {
         outcomes.push(outcome);

@@ -29,6 +29,13 @@ pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
         .on_terminal(100, 40, Shown::Everything)
 }
 
+/// Types Ctrl-Z as soon as the job has written the file `began`.
+pub(super) fn ctrl_z_when_the_job_runs(running: &Running, folder: &Folder) {
+    let began = folder.path().join("began");
+    running.until("the job runs", || began.exists());
+    running.type_on_terminal(CTRL_Z);
+}
+
 /// Waits until `ratchet` and at least one process that it has started are stopped.
 fn wait_for_stop(shell: &Running, folder: &Folder) {
     shell.wait_for_screen("stopped with 14");
@@ -48,9 +55,7 @@ fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
         .args(["echo x >began; until [ -e go ]; do sleep 0.05; done; echo done"])
         .args(["x", ":::", "a"])
         .start();
-    let began = folder.path().join("began");
-    shell.until("the job runs", || began.exists());
-    shell.type_on_terminal(CTRL_Z);
+    ctrl_z_when_the_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
     let said = shell.wait().with_code(0).screen();
     assert!(said.contains("done"), "{said}");
@@ -91,9 +96,7 @@ fn deadline_queue_timeout_and_durations_do_not_count_the_time_from_ctrl_z_to_fg(
         .args(["run", "jobs.jsonl", "-j1", "-k", "--deadline", "5s"])
         .args(["--format", "json", "-o", "out.json"])
         .start();
-    let began = folder.path().join("began");
-    shell.until("the job runs", || began.exists());
-    shell.type_on_terminal(CTRL_Z);
+    ctrl_z_when_the_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
     let _ended = shell.wait().with_code(0);
     let report = fs::read(folder.path().join("out.json")).expect("it is written");
@@ -122,9 +125,7 @@ fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
             "a",
         ])
         .start();
-    let began = folder.path().join("began");
-    shell.until("the job runs", || began.exists());
-    shell.type_on_terminal(CTRL_Z);
+    ctrl_z_when_the_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
     shell.type_on_terminal("\n");
     shell.wait_for_screen("SIGINT: no new jobs");
@@ -143,17 +144,16 @@ fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
         .args(["echo x >began; until [ -e go ]; do sleep 0.05; done"])
         .args(["x", ":::", "a"])
         .start();
-    let began = folder.path().join("began");
-    running.until("the job runs", || began.exists());
-    running.type_on_terminal(CTRL_Z);
+    ctrl_z_when_the_job_runs(&running, &folder);
     running.wait_for_screen("SIGTSTP is ignored");
     fs::write(folder.path().join("go"), "").expect("it is written");
     let _ended = running.wait().with_code(0);
 }
 
 /// Stops `ratchet` alone by SIGSTOP, until its jobs have ended and their timeouts are over.
-fn stopped_over_the_timeouts(running: &Running, jobs: impl Fn() -> usize) {
-    running.until("the jobs run", || jobs() == 2);
+fn stopped_over_the_timeouts(running: &Running, folder: &Folder) {
+    let began = |name: &str| folder.path().join(name).exists();
+    running.until("the jobs run", || began("began1") && began("began2"));
     let began = tokio::time::Instant::now();
     let send = |signal| {
         let process = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
@@ -173,13 +173,7 @@ fn commands_that_ended_while_ratchet_was_stopped_have_not_timed_out() {
         .args(["map", "--timeout", "1s", "-j2", "-k", "--", "sh", "-c"])
         .args(["echo >began$0; sleep 0.5; echo $0", ":::", "1", "2"])
         .start();
-    let began = |name: &str| folder.path().join(name).exists();
-    stopped_over_the_timeouts(&running, || {
-        ["began1", "began2"]
-            .into_iter()
-            .filter(|name| began(name))
-            .count()
-    });
+    stopped_over_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout(), "1\n2\n");
 }
@@ -200,13 +194,7 @@ fn what_workers_answered_while_ratchet_was_stopped_has_not_timed_out() {
         .args(["run", "jobs.jsonl", "-w", "python3 worker.py", "-j2"])
         .args(["--timeout", "1s", "--format", "jsonl"])
         .start();
-    let began = |name: &str| folder.path().join(name).exists();
-    stopped_over_the_timeouts(&running, || {
-        ["began1", "began2"]
-            .into_iter()
-            .filter(|name| began(name))
-            .count()
-    });
+    stopped_over_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout().matches("\"succeeded\"").count(), 2);
 }

@@ -3,10 +3,9 @@
 
 use ratchet_tests::{Folder, Ratchet, Shown};
 
-use super::job_control::in_shell;
+use super::job_control::{ctrl_z_when_the_job_runs, in_shell};
 
 const CTRL_C: &str = "\x03";
-const CTRL_Z: &str = "\x1a";
 
 /// Starts a call on a terminal that is its controlling terminal.
 fn on_terminal(folder: &Folder) -> Ratchet {
@@ -170,9 +169,7 @@ fn ctrl_z_stops_ratchet_with_the_job_that_has_the_terminal_and_fg_gives_it_back(
             "a",
         ])
         .start();
-    let began = folder.path().join("began");
-    shell.until("the job runs", || began.exists());
-    shell.type_on_terminal(CTRL_Z);
+    ctrl_z_when_the_job_runs(&shell, &folder);
     shell.wait_for_screen("stopped with 14");
     // The shell reads this, and not the job.
     shell.type_on_terminal("yes\n");

@@ -86,9 +86,15 @@ section! {
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
         within: PositiveDuration,
-        /// In `defaults`: how many attempts of the run may be retries, as a share of first attempts, as in 20%, and ten
-        /// in any case.
+    }
+}
+
+section! {
+    /// How often and when jobs are tried again that do not say so, and how many retries the whole run may make.
+    pub(crate) struct DefaultRetrySpec("retry of `defaults`") {
+        /// How many attempts of the run may be retries, as a share of first attempts, as in 20%, and ten in any case.
         budget: Share,
+        ..policy: RetrySpec,
     }
 }
 

@@ -66,10 +66,7 @@ async fn a_host_that_fails_is_left_alone_and_others_go_on() {
         takes("d", 1).on_host("web2"),
     ];
     let mut run = executor.run_list(jobs).unwrap();
-    let mut outcomes = Vec::new();
-    while let Some(outcome) = run.next().await {
-        outcomes.push(outcome);
-    }
+    let outcomes = rest(&mut run).await;
     assert_eq!(
         told(&outcomes),
         ["a failed", "b failed", "d succeeded", "c succeeded"]

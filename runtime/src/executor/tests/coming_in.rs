@@ -163,10 +163,7 @@ async fn a_source_that_panics_ends_the_run_in_good_order() {
         takes(&number.to_string(), 1)
     });
     let mut run = executor(1).run(jobs).unwrap();
-    let mut outcomes = Vec::new();
-    while let Some(outcome) = run.next().await {
-        outcomes.push(outcome);
-    }
+    let outcomes = rest(&mut run).await;
     assert_eq!(told(&outcomes), ["0 cancelled", "1 cancelled"]);
     let reason = "the file ends in the middle of a line".to_owned();
     assert_eq!(run.stopped(), Some(&Stopped::Source { reason }));

@@ -30,10 +30,7 @@ async fn enough_failures_stop_the_run_and_the_rest_say_so() {
         takes("e", 1),
     ];
     let mut run = executor.run_list(jobs).unwrap();
-    let mut outcomes = Vec::new();
-    while let Some(outcome) = run.next().await {
-        outcomes.push(outcome);
-    }
+    let outcomes = rest(&mut run).await;
     assert_eq!(
         told(&outcomes),
         [
@@ -89,10 +86,7 @@ async fn a_deadline_ends_it_all() {
     let mut run = executor
         .run_list([takes("a", 1), stubborn("b"), takes("c", 1)])
         .unwrap();
-    let mut outcomes = Vec::new();
-    while let Some(outcome) = run.next().await {
-        outcomes.push(outcome);
-    }
+    let outcomes = rest(&mut run).await;
     assert_eq!(
         told(&outcomes),
         ["a succeeded", "c cancelled", "b cancelled"]
@@ -143,29 +137,15 @@ async fn the_phases_follow_each_other_and_end_even_what_will_not_die() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_tries_nothing_again() {
-    let retried = Terms {
-        retry: Some(retrying(9)),
-        ..Terms::default()
-    };
-    let job = Job::closure("a", |_| async {
-        tokio::time::sleep(SECOND).await;
-        Err(Failure::new(Class::Task, "no"))
-    });
-    let run = executor(1).run_list([job.terms(retried)]).unwrap();
+    let job = fails_and_is_tried_again("a");
+    let run = executor(1).run_list([job]).unwrap();
     run.handle().drain();
     let outcomes = all(run).await;
     // It was not even started: the order came before the first turn.
     assert_eq!(told(&outcomes), ["a cancelled"]);
 
-    let retried = Terms {
-        retry: Some(retrying(9)),
-        ..Terms::default()
-    };
-    let job = Job::closure("a", |_| async {
-        tokio::time::sleep(SECOND).await;
-        Err(Failure::new(Class::Task, "no"))
-    });
-    let run = executor(1).run_list([job.terms(retried)]).unwrap();
+    let job = fails_and_is_tried_again("a");
+    let run = executor(1).run_list([job]).unwrap();
     tokio::time::sleep(SECOND / 2).await;
     run.handle().drain();
     let outcomes = all(run).await;
