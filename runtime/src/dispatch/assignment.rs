@@ -17,11 +17,13 @@ pub(crate) use crate::scheduling::WorkerNumber;
 /// An attempt on its way to a worker, or to a performer in this process.
 #[derive(Debug)]
 pub(crate) struct Assignment {
+    /// The job itself.
     pub(crate) job: Arc<Job>,
     /// Which attempt this is; the first is 1.
     pub(crate) attempt: u32,
     /// The attempt was sent ahead: it holds no slot, and begins only in the place of one that ends.
     pub(crate) ahead: bool,
+    /// Where the result of the attempt goes.
     pub(crate) reply: ReplyTo,
 }
 
@@ -269,8 +271,11 @@ impl WorkerLink {
 /// A worker that takes attempts, with all that is needed to send it some.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
+    /// The number of the worker, by which its pool knows it.
     pub(crate) number: WorkerNumber,
+    /// The name of the worker, as people see it.
     pub(crate) name: WorkerName,
+    /// The way to its connection.
     pub(crate) link: WorkerLink,
     /// How many attempts the worker works on at once.
     pub(crate) concurrency: u32,

@@ -48,10 +48,12 @@ impl AttemptGuard {
         Arc::clone(self.output.get_or_insert_default())
     }
 
+    /// Reports this result as that of the attempt.
     pub(super) fn end(mut self, result: AttemptResult) {
         self.report(result);
     }
 
+    /// Sends the report of the end, once.
     fn report(&mut self, result: AttemptResult) {
         self.is_open = false;
         let with_output = |failure| match &self.output {
@@ -105,8 +107,11 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 /// What bounds the time of an attempt.
 pub(super) struct TimeLimits {
+    /// How long the attempt may run.
     pub(super) timeouts: Timeouts,
+    /// When the attempt last reported progress.
     pub(super) last_progress: Option<Arc<LastProgress>>,
+    /// Tells the attempt that it is to stop.
     pub(super) stop: StopSignal,
     /// How long an attempt that was asked to stop has, where its timeouts do not say when to kill it.
     pub(super) grace: Duration,

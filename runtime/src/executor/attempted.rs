@@ -11,8 +11,11 @@ use crate::outcome::{AttemptDetail, AttemptEnd, Failure};
 /// What an attempt came to.
 #[derive(Debug)]
 pub(super) struct Attempted {
+    /// The result, or why there is none.
     pub(super) result: Result<Payload, Box<Failure>>,
+    /// The worker that performed it, if one did.
     pub(super) worker: Option<WorkerName>,
+    /// How long it ran, by the clock of work.
     pub(super) ran: Duration,
     /// When it began, if it did.
     pub(super) began: Option<Instant>,

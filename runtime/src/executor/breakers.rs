@@ -77,6 +77,7 @@ struct Guard {
     report: Option<usize>,
 }
 
+/// The permit of an attempt that runs, and whose breaker gave it.
 struct Running {
     permit: Permit,
     kind: Kind,

@@ -12,7 +12,9 @@ use crate::suspension::{CATCH_UP, LATE};
 /// When a run stops by itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopRules {
+    /// How many jobs may fail, and how the run stops then.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    /// When the run is cancelled.
     pub(super) deadline: Option<Instant>,
 }
 
@@ -27,13 +29,17 @@ pub(super) enum PhaseChange {
 
 /// Decides whether jobs may start, and when the run stops.
 pub(super) struct RunControl {
+    /// How far the run is on the way to its end.
     phases: PhaseClock,
+    /// When it stops by itself.
     rules: StopRules,
     /// How long what is asked to stop has before it is killed.
     grace: Duration,
+    /// Why it stops, if it does.
     stopped: Option<Stopped>,
     /// Why nobody starts, as whoever watches the machine says.
     held: Option<String>,
+    /// Somebody has paused it.
     is_paused: bool,
     /// Until then nothing is judged by the clock: this process was stopped, and what has ended meanwhile is heard first.
     judges_from: Option<Instant>,
@@ -52,6 +58,7 @@ impl RunControl {
         }
     }
 
+    /// Returns how far the run is on the way to its end.
     pub(super) fn phase(&self) -> Phase {
         self.phases.phase()
     }
@@ -71,14 +78,17 @@ impl RunControl {
         self.held.as_deref()
     }
 
+    /// Whether somebody has paused the run.
     pub(super) fn is_paused(&self) -> bool {
         self.is_paused
     }
 
+    /// Holds new jobs back for this reason, or no longer.
     pub(super) fn hold(&mut self, reason: Option<String>) {
         self.held = reason;
     }
 
+    /// Pauses the run, or lets it go on.
     pub(super) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
     }

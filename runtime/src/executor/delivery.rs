@@ -21,16 +21,25 @@ use crate::outcome::{AttemptDetail, AttemptEnd, Failure, Outcome};
 /// A job at its end.
 #[derive(Debug)]
 pub(super) struct Done {
+    /// The job itself.
     pub(super) job: Arc<Job>,
+    /// The position of the job in the order of submission.
     pub(super) place: u64,
+    /// The result, or the failure.
     pub(super) result: Result<Payload, Box<Failure>>,
+    /// The number of attempts that count.
     pub(super) attempts: u32,
+    /// The result was in the cache.
     pub(super) cached: bool,
+    /// The worker of the last attempt.
     pub(super) worker: Option<WorkerName>,
+    /// How long the last attempt ran.
     pub(super) duration: Duration,
     /// When the last attempt began.
     pub(super) began: Option<Instant>,
+    /// The slot of the last attempt.
     pub(super) slot: Option<SlotNumber>,
+    /// Where the time of the job has gone.
     pub(super) times: JobTimes,
     /// Its name is none, or another's.
     pub(super) is_nameless: bool,
@@ -184,6 +193,7 @@ impl Delivery {
         self.count(arrival.place, outcome, false)
     }
 
+    /// Counts an outcome, and makes it ready to leave.
     fn count(&mut self, place: u64, outcome: Arc<Outcome>, nameless: bool) -> Leaving {
         self.bytes += outcome.weight();
         self.tally.count(outcome.status());

@@ -163,6 +163,7 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Tells the breakers of a job that was queued.
     fn arrived(&mut self, ticket: Ticket) {
         let entry = self.seated.queue().get(ticket);
         self.breakers.arrived(entry.kind, entry.job.host.as_ref());
@@ -271,6 +272,7 @@ impl Dispatcher {
         }
     }
 
+    /// Tells of an attempt that has begun on this worker.
     fn tell_start(&self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
         turn.tell(|| {
             let entry = self.queue().get(ticket);
@@ -406,6 +408,7 @@ impl Dispatcher {
         entry
     }
 
+    /// Tells the breakers of a job that has left the queue.
     fn left(&mut self, entry: &Entry, now: Instant) {
         let host = entry.job.host.as_ref();
         self.breakers.left(entry.ticket, entry.kind, host, now);

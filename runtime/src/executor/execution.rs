@@ -261,6 +261,7 @@ impl Execution {
         )
     }
 
+    /// Takes out the waiting jobs for which the condition holds.
     fn cancel_all(&mut self, is_wanted: impl Fn(&Entry) -> bool, now: Instant) -> Vec<Entry> {
         let tickets = self.queue().tickets(is_wanted).into_iter();
         tickets

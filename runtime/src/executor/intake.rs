@@ -202,6 +202,7 @@ impl Intake {
     }
 }
 
+/// Says what becomes of a job, as its needs stand.
 fn admitted(standing: Standing) -> Admitted {
     match standing {
         Standing::Clear(arrival) => Admitted::Clear(arrival),

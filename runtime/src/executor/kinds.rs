@@ -17,6 +17,7 @@ use crate::table::Table;
 
 /// The kinds that every run has, before that of the runner and those of workers.
 pub(super) const CLOSURES: Kind = Kind(0);
+/// The kind that performs commands.
 pub(super) const COMMANDS: Kind = Kind(1);
 
 /// Where a task is unknown, so many that are known are named; of more nobody would read the list.
@@ -49,10 +50,14 @@ pub(crate) enum Tasks {
     Introduced,
 }
 
+/// Who performs a task, and on what terms.
 #[derive(Debug)]
 struct TaskEntry {
+    /// The kind of worker that performs it.
     kind: Kind,
+    /// The hint that the worker has declared.
     hint: Option<Result<ParallelizationHint, String>>,
+    /// The worker says that results can be used again.
     cacheable: Option<bool>,
 }
 
@@ -219,6 +224,7 @@ impl Kinds {
         &self.silent
     }
 
+    /// Returns the name of a kind, for messages.
     pub(super) fn name(&self, kind: Kind) -> &str {
         &self.list[usize::from(kind.0)].name
     }

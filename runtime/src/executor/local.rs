@@ -22,6 +22,7 @@ pub(super) struct LocalPerformer {
     attempts: Vec<Option<Running>>,
 }
 
+/// An attempt in this process that was not dropped yet.
 struct Running {
     ticket: Ticket,
     stop: StopSignal,
@@ -70,6 +71,7 @@ impl LocalPerformer {
         }
     }
 
+    /// Performs an attempt on a task of its own.
     pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment) {
         let Assignment { job, attempt, .. } = assignment;
         let stop = StopSignal::default();

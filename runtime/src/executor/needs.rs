@@ -26,11 +26,14 @@ impl Needed {
     }
 }
 
+/// What has become of a job that others need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nobody has brought it yet.
     Unseen,
+    /// The job has come and has not ended.
     Living,
+    /// The job has succeeded.
     Succeeded,
     /// Ended in any other way.
     Lost,

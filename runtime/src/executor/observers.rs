@@ -25,7 +25,9 @@ pub(super) struct Observers {
 /// One turn of the loop, for those who act in it: its time, and who is told of what they do.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
+    /// The time of the turn.
     pub(super) now: Instant,
+    /// Who is told of what happens in it.
     pub(super) observers: &'a Observers,
 }
 
@@ -88,6 +90,7 @@ impl Observers {
         self.tell(now, || Event::Admission { held });
     }
 
+    /// Tells and shows that the run has entered this phase, and why.
     pub(super) fn show_phase(&self, phase: Phase, reason: String, now: Instant) {
         self.set(|status| status.phase = phase);
         let phase = phase.to_string();

@@ -331,6 +331,7 @@ impl Orchestrator {
 
     // Attempts begin and end.
 
+    /// Starts what may start, unless too many results wait to be taken.
     fn start_jobs(&mut self, is_clogged: bool) {
         if !self.control.may_start() || is_clogged {
             return self.execution.dispatcher_mut().start_nothing();
@@ -448,6 +449,7 @@ impl Orchestrator {
         }
     }
 
+    /// Changes which seats a pool has.
     fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
         self.execution.dispatcher_mut().change_seats(kind, change);
     }
@@ -671,6 +673,8 @@ impl Orchestrator {
         }
     }
 
+    /// Does what a phase begins with: nothing is retried or queued any more, what waits ends, and what runs is stopped
+    /// as the phase says.
     fn enter_phase(&mut self, phase: Phase) {
         let reason = self.control.reason();
         self.observers.show_phase(phase, reason, self.now);
@@ -682,6 +686,7 @@ impl Orchestrator {
             .stop_all(self.control.stop_of_phase());
     }
 
+    /// Ends all jobs that have not started, wherever they wait.
     fn end_all_waiting(&mut self) {
         let Some(failure) = self.control.refusal() else {
             return;
@@ -706,10 +711,12 @@ impl Orchestrator {
 
     // Others are told.
 
+    /// Tells sinks of an event.
     fn tell(&self, event: impl FnOnce() -> Event) {
         self.observers.tell(self.now, event);
     }
 
+    /// Tells why nothing starts, or that things start again.
     fn tell_admission(&self) {
         let held = self.control.held().map(str::to_owned);
         let held = held.or_else(|| self.control.is_paused().then(|| "paused".to_owned()));
@@ -725,6 +732,7 @@ impl Orchestrator {
         }
     }
 
+    /// Tells pools how much work is left for them.
     fn tell_demand(&mut self) {
         let (outlook, arrivals) = (self.outlook(), &self.arrivals);
         self.execution
@@ -732,6 +740,7 @@ impl Orchestrator {
             .tell_demand(outlook, |kind| arrivals.unresolved_for(kind));
     }
 
+    /// Tells a pool that has asked how much work is left for it.
     fn tell_demand_again(&mut self, kind: Kind) {
         let unresolved = self.arrivals.unresolved_for(kind);
         let outlook = self.outlook();
@@ -740,6 +749,7 @@ impl Orchestrator {
             .tell_demand_again(kind, outlook, unresolved);
     }
 
+    /// Tells of the breakers that have changed.
     fn tell_breakers(&mut self) {
         let changed = self.execution.dispatcher_mut().changed_breakers();
         if changed.is_empty() {

@@ -10,10 +10,16 @@ use crate::scheduling::Limit;
 /// Tells the loop of a run to do something.
 #[derive(Debug)]
 pub(super) enum RunOrder {
+    /// Go over to this phase, unless the run is further already.
     Stop(Phase),
+    /// Hold new jobs back for this reason, or no longer.
     Hold(Option<String>),
+    /// Start nothing, or go on.
     Pause(bool),
+    /// Change the number of slots.
     SetSlots(u32, oneshot::Sender<Result<(), Error>>),
+    /// Change a named limit.
     SetLimit(String, Limit, oneshot::Sender<Result<(), Error>>),
+    /// Tell what runs and what waits.
     Snapshot(oneshot::Sender<Snapshot>),
 }

@@ -10,6 +10,7 @@ use crate::scheduling::Kind;
 
 /// A pool of workers that a run has.
 pub(crate) struct PoolPerformer {
+    /// The seats of its workers.
     pub(super) seats: Seats,
     link: Box<dyn DemandLink>,
     /// The demand that the pool was told last.
@@ -42,6 +43,7 @@ impl PoolPerformer {
 pub(super) struct Performers {
     local: LocalPerformer,
     local_kinds: usize,
+    /// Iterates over the pools, each with its kind.
     pools: Vec<PoolPerformer>,
     /// How long the attempts of this turn ran, by kind.
     ran: Vec<(Kind, Duration)>,

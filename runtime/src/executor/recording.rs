@@ -121,6 +121,7 @@ impl Recording {
         self.gathering.len() + self.in_writing + self.written.len()
     }
 
+    /// Whether everything was written, and read by the loop.
     pub(super) fn is_idle(&self) -> bool {
         self.len() == 0 && self.suspects.is_empty() && !self.is_writing
     }

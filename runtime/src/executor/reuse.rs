@@ -64,6 +64,7 @@ pub(super) struct Consulted {
     pub(super) found: Found,
 }
 
+/// What the cache says of a job.
 pub(super) enum Found {
     /// An earlier result, or that of another job that was the same.
     Result(Payload),
@@ -86,6 +87,7 @@ pub(super) struct Question {
     job: Arc<Job>,
 }
 
+/// The cache of a run: looks results up beside the loop, and stores them.
 pub(super) struct Reuse {
     cache: Option<CacheUse>,
     asking: JoinSet<Answer>,
@@ -114,6 +116,7 @@ struct Asked {
     answer: Option<Answer>,
 }
 
+/// What became of a question to the cache.
 enum Answer {
     Found(Found),
     /// Another job that is the same is at it.

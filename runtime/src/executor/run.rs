@@ -58,6 +58,7 @@ pub struct Executor {
 
 struct Shared {
     plan: Plan,
+    /// Locks the session. A panic elsewhere does not spoil it, since each change is one assignment.
     session: Mutex<Session>,
 }
 
@@ -290,6 +291,7 @@ impl Executor {
         self.begin_at(&mut self.session(), source, ordering)
     }
 
+    /// Starts the loop in this session, unless there is one.
     fn begin_at(
         &self,
         session: &mut Session,
@@ -324,6 +326,7 @@ impl Executor {
     }
 }
 
+/// Collects the outcomes of a run, which has to come to its end by itself.
 async fn all_outcomes(mut run: Run) -> Result<Vec<Arc<Outcome>>, Error> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = run.next().await {
@@ -338,6 +341,7 @@ async fn all_outcomes(mut run: Run) -> Result<Vec<Arc<Outcome>>, Error> {
 }
 
 impl Session {
+    /// Refuses another run while one goes on, or after the shutdown.
     fn check(&self) -> Result<(), Error> {
         if self.shut {
             return Err(Error::ShuttingDown);

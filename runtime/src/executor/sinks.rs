@@ -52,12 +52,14 @@ pub(super) struct Sinks {
     tasks: JoinSet<()>,
 }
 
+/// The records that a sink has not seen yet.
 #[derive(Default)]
 struct Backlog {
     records: Mutex<Records>,
     changed: Notify,
 }
 
+/// The records of a backlog, and what was left out of it.
 #[derive(Default)]
 struct Records {
     waiting: VecDeque<Arc<EventRecord>>,

@@ -143,6 +143,7 @@ impl fmt::Display for WaitCause {
     }
 }
 
+/// Joins the names of jobs for a message, the first few of them.
 fn names(jobs: &[JobKey]) -> String {
     let named: Vec<&str> = jobs.iter().take(NAMED).map(JobKey::as_str).collect();
     let more = jobs.len() - named.len();
@@ -255,6 +256,7 @@ impl View<'_> {
         }
     }
 
+    /// Notes what a running job holds.
     fn note_holder<'a>(&'a self, entry: &'a Entry, holders: &mut Holders<'a>) {
         let id = || entry.job.id.clone();
         for limit in &entry.job.terms.limits {
@@ -285,6 +287,7 @@ impl View<'_> {
         }
     }
 
+    /// Finds the first thing that a job waits for, in the order of [`WaitCause`].
     fn cause(&self, entry: &Entry, holders: &Holders<'_>, left: &Left<'_>) -> WaitCause {
         let job = &entry.job;
         if self.queue.scheduler().is_delayed(entry.ticket) {

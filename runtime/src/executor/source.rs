@@ -47,13 +47,13 @@ pub(super) enum Source {
 
 /// What pulling brings.
 pub(super) enum Pulled {
-    Job {
-        place: Option<u64>,
-        job: Arc<Job>,
-    },
+    /// The next job, with its place where the source knows it.
+    Job { place: Option<u64>, job: Arc<Job> },
     /// None yet; who sends them wakes the loop.
     Nothing,
+    /// None, and none will come.
     Dry,
+    /// The source panicked with these words, and is at its end.
     Panicked(String),
 }
 
@@ -88,6 +88,7 @@ impl Source {
         })
     }
 
+    /// Takes the next job, if there is one.
     pub(super) fn pull(&mut self) -> Pulled {
         let dry = match self {
             Self::List { jobs, .. } => match jobs.pop_front() {
@@ -148,6 +149,7 @@ impl Source {
         }
     }
 
+    /// Whether no more jobs come.
     pub(super) fn is_dry(&self) -> bool {
         matches!(self, Self::Dry)
     }

@@ -33,6 +33,7 @@ impl MaxFailures {
         }
     }
 
+    /// Refuses a rule by which no run could go on, or none could ever stop.
     pub(super) fn check(self) -> Result<Self, Error> {
         let refuse = |reason: &str| {
             Err(Error::InvalidSetting {
@@ -63,6 +64,7 @@ pub enum Halt {
 }
 
 impl Halt {
+    /// Returns the phase with which this way of stopping begins.
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Soon => Phase::Draining,
@@ -120,12 +122,16 @@ impl fmt::Display for Stopped {
 /// How many jobs ended, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
+    /// How many jobs have ended.
     pub(super) ended: u64,
+    /// How many of these succeeded.
     pub(super) succeeded: u64,
+    /// How many of these failed, timed out or crashed.
     pub(super) failed: u64,
 }
 
 impl Tally {
+    /// Counts a job that has ended.
     pub(super) fn count(&mut self, status: Status) {
         self.ended += 1;
         match status {

@@ -14,6 +14,7 @@ use crate::ids::Ticket;
 
 /// Performs attempts on the tasks of a pool. The guard of each attempt reports its end.
 pub(super) trait Perform: Send + Sync + 'static {
+    /// What a performer takes.
     type Attempt: Send + 'static;
 
     /// The ticket of an attempt.
@@ -42,6 +43,7 @@ pub(super) struct TaskHandle<A> {
     changed: Notify,
 }
 
+/// What the task of a handle is to do next.
 struct Inbox<A> {
     next: Option<A>,
     /// The attempt that was killed last.

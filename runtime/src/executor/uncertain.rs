@@ -38,6 +38,7 @@ impl UncertainStart {
         Kind(self.kinds + kind.0)
     }
 
+    /// Whether a job has come that takes tokens.
     pub(super) fn has_rates(&self) -> bool {
         self.has_rates
     }

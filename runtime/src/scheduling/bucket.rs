@@ -27,6 +27,7 @@ use super::limits::Quota;
 /// The bucket on the scheduler's own clock: nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
+    /// How many tokens come in which time, and how many the bucket holds.
     quota: Quota,
     /// When the bucket is full again, in units of 1 / count nanoseconds.
     full: u128,
@@ -37,18 +38,22 @@ impl Bucket {
         Self { quota, full: 0 }
     }
 
+    /// Returns the quota as it is set now.
     pub(super) fn quota(&self) -> Quota {
         self.quota
     }
 
+    /// Returns how many tokens come in the quota's time.
     fn count(&self) -> u128 {
         self.quota.rate.count().into()
     }
 
+    /// Returns the nanoseconds in which the quota's tokens come.
     fn interval(&self) -> u128 {
         self.quota.rate.nanos().into()
     }
 
+    /// Returns how many tokens the bucket holds.
     fn burst(&self) -> u128 {
         self.quota.burst.get().into()
     }
@@ -90,6 +95,7 @@ impl Bucket {
         Some(u64::try_from(moment).unwrap_or(u64::MAX))
     }
 
+    /// Returns the moment at which all tokens are there.
     pub(super) fn when_full(&self) -> u64 {
         let moment = self.full.div_ceil(self.count());
         u64::try_from(moment).unwrap_or(u64::MAX)
@@ -105,6 +111,7 @@ impl Bucket {
         self.full = u128::from(now) * self.count() + debt;
     }
 
+    /// Returns how many tokens are there, with fractions.
     #[expect(clippy::cast_precision_loss, reason = "a figure to show")]
     pub(super) fn tokens(&self, now: u64) -> f64 {
         let missing = self.debt(now) as f64 / self.interval() as f64;
@@ -131,7 +138,9 @@ impl Bucket {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
+    /// The bucket, in nanoseconds since the epoch.
     bucket: Bucket,
+    /// The moment from which nanoseconds count.
     epoch: Instant,
 }
 

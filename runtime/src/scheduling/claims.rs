@@ -83,10 +83,12 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Whether the job takes the global lock.
     pub(super) fn global(&self) -> bool {
         *self.hint == ParallelizationHint::GlobalExclusive
     }
 
+    /// Whether the job runs only while nothing else does.
     pub(super) fn alone(&self) -> bool {
         *self.hint == ParallelizationHint::Alone
     }
@@ -95,7 +97,10 @@ impl<'a> Request<'a> {
 /// The one claim of a hint that has a name: a host's lock, or a token of a key's bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PrivateClaim<'a> {
+    /// The hint claims nothing with a name.
     Nothing,
+    /// The lock of this host.
     Host(&'a str),
+    /// A token of the bucket of this key, which has this quota.
     Key(&'a str, Quota),
 }

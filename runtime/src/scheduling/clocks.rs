@@ -2,7 +2,9 @@
 
 /// The places of the clocks that every group has.
 pub(super) const ADMISSION: usize = 0;
+/// The place of the clock of a free worker.
 pub(super) const WORKER: usize = 1;
+/// The place of the clock of free slots.
 pub(super) const SLOT: usize = 2;
 
 /// The clocks of a group, in nanoseconds.
@@ -10,6 +12,7 @@ pub(super) const SLOT: usize = 2;
 pub(super) struct Clocks {
     /// One for each limit of the group, in the order of the limits; empty as long as all of them show 0.
     pub(super) limits: Box<[u64]>,
+    /// The clocks of admission, workers and slots, at the places above.
     pub(super) others: [u64; 3],
 }
 
@@ -24,6 +27,7 @@ impl Clocks {
         }
     }
 
+    /// Adds what other clocks show.
     pub(super) fn add(&mut self, more: &Self) {
         if self.limits.len() < more.limits.len() {
             let mut limits = std::mem::take(&mut self.limits).into_vec();
@@ -38,6 +42,7 @@ impl Clocks {
         }
     }
 
+    /// Returns what all clocks show together.
     pub(super) fn sum(&self) -> u64 {
         self.limits.iter().chain(&self.others).sum()
     }

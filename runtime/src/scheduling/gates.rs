@@ -13,8 +13,11 @@ use super::limits::{Limit, Quota};
 /// gate and moves as one, however many hosts it spans.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// The kind of worker that its jobs need.
     pub(super) kind: u16,
+    /// The number of slots that each of its jobs fills.
     pub(super) slots: u32,
+    /// Its jobs run only while nothing else does.
     pub(super) alone: bool,
     /// Indices of the named limits, ascending.
     pub(super) limits: Box<[u32]>,
@@ -71,7 +74,9 @@ pub(super) enum Barred {
 /// Groups that wait for one thing.
 #[derive(Debug)]
 pub(super) struct Gate {
+    /// The thing that its groups lack.
     pub(super) barred: Barred,
+    /// The groups that wait here, by the rank of their first jobs.
     pub(super) groups: Heap,
     /// Nobody here can pass until something about this gate changes.
     pub(super) shut: bool,
@@ -99,10 +104,13 @@ impl Gate {
 /// A limit that jobs name.
 #[derive(Debug)]
 pub(super) struct NamedLimit {
+    /// The name by which jobs call the limit.
     pub(super) name: Box<str>,
+    /// How much of the limit is left.
     pub(super) level: Level,
     /// Every group that names it and could go on from its place, wherever it waits.
     pub(super) line: Heap,
+    /// The gate at which groups wait for a unit of the limit.
     pub(super) gate: u32,
     /// Its seat among the timers.
     pub(super) wake: u32,
@@ -111,7 +119,9 @@ pub(super) struct NamedLimit {
 /// How much of a limit is left.
 #[derive(Debug)]
 pub(super) enum Level {
+    /// A bound on how many jobs run, and how many do.
     Max { max: NonZeroU32, held: u32 },
+    /// A bound on how often jobs start.
     Rate(Bucket),
 }
 
@@ -123,6 +133,7 @@ impl Level {
         }
     }
 
+    /// Returns the limit as it is set now.
     pub(super) fn limit(&self) -> Limit {
         match self {
             Self::Max { max, .. } => Limit::Max(*max),
@@ -166,7 +177,9 @@ impl Level {
 /// A host or a rate key, as long as a job needs it.
 #[derive(Debug)]
 pub(super) struct Place {
+    /// The name of the host, or the key.
     pub(super) name: Box<str>,
+    /// What jobs claim of it.
     pub(super) hold: Hold,
     /// The first of its lanes; the others follow as siblings.
     pub(super) lanes: u32,
@@ -179,12 +192,16 @@ pub(super) struct Place {
 /// What a place has to give.
 #[derive(Debug)]
 pub(super) enum Hold {
+    /// The lock of a host.
     Host {
+        /// A job has the lock.
         locked: bool,
     },
+    /// The bucket of a rate key.
     Key {
         /// What jobs declare, which the bucket's own quota may differ from since it was changed.
         declared: Quota,
+        /// The tokens that are left.
         bucket: Bucket,
     },
 }

@@ -14,23 +14,28 @@ const ARITY: usize = 4;
 /// moves through `seat(id, position)`; what was removed is not told, its owner knows.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
+    /// The heap as an array: the children of the entry at `n` begin at `n * ARITY + 1`.
     entries: Vec<(Rank, u32)>,
 }
 
 impl Heap {
+    /// Returns the first id and its rank.
     pub(super) fn top(&self) -> Option<(Rank, u32)> {
         self.entries.first().copied()
     }
 
+    /// Returns the rank of the id at this position.
     pub(super) fn rank_at(&self, at: u32) -> Rank {
         self.entries[at as usize].0
     }
 
+    /// Adds an id.
     pub(super) fn push(&mut self, rank: Rank, id: u32, mut seat: impl FnMut(u32, u32)) {
         self.entries.push((rank, id));
         self.rise(self.entries.len() - 1, &mut seat);
     }
 
+    /// Takes out the id at this position.
     pub(super) fn remove(&mut self, at: u32, mut seat: impl FnMut(u32, u32)) {
         let at = at as usize;
         self.entries.swap_remove(at);
@@ -39,11 +44,13 @@ impl Heap {
         }
     }
 
+    /// Gives the id at this position another rank.
     pub(super) fn rerank(&mut self, at: u32, rank: Rank, mut seat: impl FnMut(u32, u32)) {
         self.entries[at as usize].0 = rank;
         self.settle(at as usize, &mut seat);
     }
 
+    /// Moves an entry up or down to where its rank belongs.
     fn settle(&mut self, at: usize, seat: &mut impl FnMut(u32, u32)) {
         if at > 0 && self.entries[at].0 < self.entries[(at - 1) / ARITY].0 {
             self.rise(at, seat);
@@ -52,6 +59,7 @@ impl Heap {
         }
     }
 
+    /// Moves an entry up, as far as its parents rank behind it.
     fn rise(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
         let entry = self.entries[at];
         while at > 0 {
@@ -65,6 +73,7 @@ impl Heap {
         self.place(at, entry, seat);
     }
 
+    /// Moves an entry down, as far as one of its children ranks before it.
     fn sink(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
         let entry = self.entries[at];
         loop {
@@ -82,6 +91,7 @@ impl Heap {
         self.place(at, entry, seat);
     }
 
+    /// Puts an entry at a position, and tells it.
     fn place(&mut self, at: usize, entry: (Rank, u32), seat: &mut impl FnMut(u32, u32)) {
         self.entries[at] = entry;
         // Ids are u32, so positions are.

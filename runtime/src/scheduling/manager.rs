@@ -54,24 +54,30 @@ const KEEP: usize = 16_384;
 /// ```
 #[derive(Clone)]
 pub struct ParallelizationManager {
+    /// What all clones share.
     shared: Arc<Mutex<Shared>>,
 }
 
 /// What all clones share.
 struct Shared {
+    /// The scheduler that decides.
     scheduler: Scheduler,
     /// By the ticket's index: where an `acquire` waits.
     waiters: Vec<Waiter>,
+    /// How long requests have waited until they were granted.
     waits: WaitTimes,
     /// When time alone lets somebody through, as of the last look.
     next: Option<Instant>,
+    /// The task that asks the scheduler when time lets somebody go on.
     timekeeper: Timekeeper,
 }
 
 /// Where one `acquire` is known while it waits.
 #[derive(Default)]
 struct Waiter {
+    /// Wakes the task that waits.
     waker: Option<Waker>,
+    /// The scheduler has started the request.
     granted: bool,
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// How urgent a job is.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+/// How urgent a job is.
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
@@ -41,6 +42,7 @@ impl Priority {
         }
     }
 
+    /// The number of the priority, 0 for the most urgent.
     pub(super) const fn level(self) -> usize {
         match self {
             Self::Critical => 0,
@@ -94,6 +96,8 @@ impl Default for Ageing {
 /// pair, with their own time in `due`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    /// The moment from which the job is due, or at which a timer is.
     pub(super) due: u64,
+    /// The arrival number, by which jobs are ordered that are due at the same moment.
     pub(super) seq: u64,
 }

@@ -31,14 +31,20 @@ pub(super) enum Standing {
     Running,
 }
 
+/// A job of the queue, as its lane and the heaps link it.
 #[derive(Debug)]
 pub(super) struct Job {
+    /// The position in the order of all jobs.
     pub(super) rank: Rank,
+    /// Where the job is.
     pub(super) standing: Standing,
+    /// The list of its lane in which the job stands.
     pub(super) priority: Priority,
+    /// The lane of jobs with the same claims.
     pub(super) lane: u32,
     /// In a list: the job before. In a heap: its seat.
     before: u32,
+    /// In a list: the job behind it.
     after: u32,
     /// The first slot that it fills, while it runs.
     pub(super) slot: Option<SlotNumber>,
@@ -63,21 +69,27 @@ impl Job {
         }
     }
 
+    /// The position in the heap in which the job is.
     pub(super) fn seat(&self) -> u32 {
         self.before
     }
 
+    /// Notes the position in the heap in which the job is.
     pub(super) fn set_seat(&mut self, seat: u32) {
         self.before = seat;
     }
 }
 
+/// The ends of a list of jobs that are linked by `before` and `after`.
 #[derive(Clone, Copy, Debug)]
 struct List {
+    /// The job at the head of the list.
     first: u32,
+    /// The job at the end of the list.
     last: u32,
 }
 
+/// A list without jobs.
 const EMPTY: List = List {
     first: NOWHERE,
     last: NOWHERE,
@@ -86,6 +98,7 @@ const EMPTY: List = List {
 /// Jobs with the same claims, in order.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// The group of lanes that differ only in their place.
     pub(super) group: u32,
     /// The host or rate key that only this lane's jobs claim besides the group's limits.
     pub(super) place: u32,
@@ -99,8 +112,11 @@ pub(super) struct Lane {
     pub(super) waiting: u32,
     /// How long its place has let nobody pass, where somebody asks.
     pub(super) clock: Option<Box<PlaceClock>>,
+    /// The first job of the lists and of the heap, with its rank.
     head: Option<(Rank, u32)>,
+    /// One list for each priority, each in order of rank.
     lists: [List; 4],
+    /// Jobs that came back out of order.
     late: Heap,
 }
 
@@ -131,6 +147,7 @@ impl Lane {
         self.head
     }
 
+    /// Adds a job that waits from now on: at the end of its list, or in the heap if it comes back out of order.
     pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<Job>) {
         self.waiting += 1;
         let (rank, level) = (jobs[id].rank, jobs[id].priority.level());
@@ -154,6 +171,7 @@ impl Lane {
         }
     }
 
+    /// Takes out a job that waits no longer, wherever in the lane it stands.
     pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<Job>) {
         self.waiting -= 1;
         let job = &mut jobs[id];

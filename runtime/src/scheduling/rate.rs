@@ -41,7 +41,9 @@ const MOST: u64 = 1_000_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate {
+    /// How many starts.
     count: NonZeroU64,
+    /// In how many nanoseconds.
     nanos: NonZeroU64,
 }
 
@@ -114,10 +116,12 @@ impl Rate {
         self.count() as f64 * 1e9 / self.nanos() as f64
     }
 
+    /// Returns the number of starts.
     pub(super) fn count(self) -> u64 {
         self.count.get()
     }
 
+    /// Returns the time, in nanoseconds.
     pub(super) fn nanos(self) -> u64 {
         self.nanos.get()
     }

@@ -86,9 +86,12 @@ impl Default for Settings {
     }
 }
 
+/// What is known of a kind of worker.
 #[derive(Debug)]
 struct KindOfWorker {
+    /// How many of its workers are free.
     workers: Workers,
+    /// The gate at which groups wait for one of its workers.
     gate: u32,
     /// Its group of jobs that weigh one slot and name no limit.
     base: u32,
@@ -181,47 +184,67 @@ struct KindOfWorker {
 /// ```
 #[derive(Debug)]
 pub struct Scheduler {
+    /// The moment from which nanoseconds count.
     epoch: Instant,
     /// Nanoseconds since the epoch, of the latest moment anyone told.
     now: u64,
+    /// How waiting makes up for priority.
     ageing: Ageing,
+    /// How many jobs may wait.
     capacity: usize,
+    /// The number of slots.
     total: u32,
+    /// How many slots running jobs fill.
     used: u32,
+    /// How many jobs run.
     running: u32,
     /// Jobs sent ahead: they hold nothing, but it is not quiet with them.
     ahead: u32,
+    /// How many jobs wait, in lanes or for their not-before time.
     waiting: usize,
     /// A job that must be alone is running.
     runs_alone: bool,
+    /// The arrival number of the next job.
     next_seq: u64,
 
+    /// All jobs, by the index of their ticket.
     jobs: Slab<Job>,
+    /// All lanes, by their number.
     lanes: Slab<Lane>,
+    /// All groups, by their number.
     groups: Slab<Group>,
     /// By kind, slots, alone and limits; groups for which a kind's `base` stands are not in it.
     group_index: Table<Box<[u32]>, u32>,
     /// The key of the group that is looked up, kept for its memory.
     group_key: Vec<u32>,
+    /// All hosts and rate keys that a job needs, by their number.
     places: Slab<Place>,
+    /// The places of hosts, by name.
     hosts: Table<Box<str>, u32>,
+    /// The places of rate keys, by name.
     keys: Table<Box<str>, u32>,
     /// Rates that were set at run time, and hold instead of what jobs declare.
     changed_rates: Table<Box<str>, Quota>,
+    /// The global lock and the named limits, by their number.
     limits: Vec<NamedLimit>,
+    /// The numbers of named limits, by name.
     limit_index: Table<Box<str>, u32>,
+    /// What is known of each kind of worker, by its number.
     kinds: Vec<KindOfWorker>,
     /// One gate a weight in use, lightest first.
     weights: Vec<(u32, u32)>,
     /// How many jobs, waiting or running, are of each weight above one.
     heavy: BTreeMap<u32, u32>,
+    /// The gate of groups whose jobs must be alone.
     quiet: u32,
+    /// The numbers of slots that nobody has.
     numbers: SlotNumbers,
     /// The slots of running jobs that fill several, without the first of each.
     more_numbers: Table<u32, Vec<SlotNumber>>,
     /// How long jobs wait for what, if somebody asks.
     accounting: Option<Box<accounting::Accounting>>,
 
+    /// All gates, by their number.
     gates: Slab<Gate>,
     /// Gates that may let somebody pass, by the first group waiting there.
     open: Heap,
@@ -329,6 +352,7 @@ impl Scheduler {
         limit.is_some_and(|limit| matches!(limit.level, super::gates::Level::Rate(_)))
     }
 
+    /// Makes a limit, its gate and its line.
     #[expect(
         clippy::expect_used,
         reason = "four thousand million limits would not fit into memory"
@@ -346,6 +370,7 @@ impl Scheduler {
         LimitId(id)
     }
 
+    /// Makes a gate at which no group waits.
     fn add_gate(&mut self, barred: Barred) -> u32 {
         self.gates.insert(Gate::new(barred))
     }
@@ -357,6 +382,7 @@ impl Scheduler {
         self.now = to;
     }
 
+    /// Returns the moment of so many nanoseconds since the epoch.
     fn moment(&self, nanos: u64) -> Instant {
         // A moment further off than the system can count never comes.
         let far = || self.epoch + Duration::from_hours(24 * 365);
@@ -365,14 +391,17 @@ impl Scheduler {
             .unwrap_or_else(far)
     }
 
+    /// Returns how many slots are free. There may be fewer than are used after their number was lowered.
     fn free(&self) -> u32 {
         self.total.saturating_sub(self.used)
     }
 
+    /// Whether a job or a timer of this rank is due by now.
     fn is_due(&self, rank: Rank) -> bool {
         rank.due <= self.now
     }
 
+    /// Returns the ticket of the job at this index.
     fn ticket(&self, index: u32) -> Ticket {
         Ticket {
             index,

@@ -8,7 +8,9 @@ const KEEP: usize = 16_384;
 /// Values under small integers that are used again once they are free.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
+    /// The values; free slots hold the default.
     slots: Vec<T>,
+    /// The free slots, the one that was freed last at the end.
     free: Vec<u32>,
 }
 
@@ -20,6 +22,7 @@ impl<T: Default> Slab<T> {
         }
     }
 
+    /// Stores a value, and returns the number under which it is found.
     #[expect(
         clippy::expect_used,
         reason = "the queue's capacity is below four thousand million, and nothing outnumbers the jobs"
@@ -45,6 +48,7 @@ impl<T: Default> Slab<T> {
         value
     }
 
+    /// Returns the value of a number; of a free one it is the default.
     pub(super) fn get(&self, id: u32) -> Option<&T> {
         self.slots.get(id as usize)
     }
@@ -55,6 +59,7 @@ impl<T: Default> Slab<T> {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
+    /// Returns how many values are stored.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

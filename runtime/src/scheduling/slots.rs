@@ -18,6 +18,7 @@ pub(super) struct SlotNumbers {
 }
 
 impl SlotNumbers {
+    /// Takes the lowest number that is free.
     pub(super) fn take(&mut self) -> SlotNumber {
         let number = self.free.pop().map(|Reverse(number)| number);
         let number = number.unwrap_or_else(|| {
@@ -28,6 +29,7 @@ impl SlotNumbers {
         SlotNumber::new(number).expect("a number is at least 1")
     }
 
+    /// Frees a number that was taken.
     pub(super) fn give_back(&mut self, number: SlotNumber) {
         debug_assert!(
             number.get() <= self.used,

@@ -17,14 +17,20 @@ use crate::scheduling::Request;
 #[derive(Debug)]
 #[must_use = "it does nothing unless awaited"]
 pub struct Acquire<'a> {
+    /// The manager that is asked.
     manager: ParallelizationManager,
+    /// How far it has come.
     stage: Stage<'a>,
 }
 
+/// How far an acquisition has come.
 #[derive(Debug)]
 enum Stage<'a> {
+    /// Nothing was asked yet.
     Asking(Request<'a>),
+    /// The scheduler has the request.
     Waiting { ticket: Ticket, since: Instant },
+    /// The claims were granted, or refused.
     Over,
 }
 
@@ -92,6 +98,7 @@ impl Future for Acquire<'_> {
 }
 
 impl Acquire<'_> {
+    /// Takes the request back, or gives back what was granted and nobody took.
     fn leave(&mut self) {
         if let Stage::Waiting { ticket, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
             self.manager.give_back(ticket);

@@ -10,7 +10,9 @@ use crate::ids::Ticket;
 #[derive(Debug)]
 #[must_use = "what it holds is given back as soon as it is dropped"]
 pub struct ParallelizationGuard {
+    /// The manager to which the claims go back.
     manager: ParallelizationManager,
+    /// The job that holds them.
     ticket: Ticket,
 }
 

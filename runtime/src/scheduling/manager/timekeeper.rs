@@ -14,14 +14,17 @@ use tokio::sync::Notify;
 
 use super::{Shared, now, wake};
 
+/// Knows whether a task keeps the time of a manager.
 #[derive(Default)]
 pub(super) struct Timekeeper {
+    /// There is such a task, or one is appointed. It says here when it ends.
     running: bool,
     /// The next moment has changed.
     alarm: Arc<Notify>,
 }
 
 impl Timekeeper {
+    /// Whether there is no such task.
     pub(super) fn is_missing(&self) -> bool {
         !self.running
     }
@@ -52,7 +55,9 @@ impl Timekeeper {
 /// task as soon as it is spawned, and a timekeeper that goes locks the manager to say so.
 #[must_use = "nobody else starts a timekeeper until this one is gone"]
 pub(super) struct Appointed {
+    /// Tells, by being dropped, that the task has ended.
     presence: Presence,
+    /// Tells that the next moment has changed.
     alarm: Arc<Notify>,
 }
 
@@ -92,6 +97,7 @@ impl Drop for Presence {
     }
 }
 
+/// Asks the scheduler whenever time may let somebody go on, until there is no such moment or no manager.
 async fn keep_time(presence: Presence, alarm: Arc<Notify>) {
     loop {
         let Some(shared) = presence.0.upgrade() else {

@@ -25,8 +25,11 @@ use crate::ids::Ticket;
 /// What is kept besides the clocks of groups and lanes.
 #[derive(Debug, Default)]
 pub(super) struct Accounting {
+    /// The run is paused.
     is_paused: bool,
+    /// New jobs are held back.
     is_held: bool,
+    /// How long the run has been paused in all.
     paused: u64,
     /// By the number of the job.
     notes: Vec<Note>,
@@ -35,6 +38,7 @@ pub(super) struct Accounting {
 /// What is noted of a job that waits.
 #[derive(Debug, Default)]
 pub(super) struct Note {
+    /// How the job waits, and what the clocks showed when it began to.
     mark: Mark,
     /// What it waited for before the mark. Few jobs wait in more than one way between two attempts.
     before: Option<Box<Waits>>,
@@ -48,7 +52,9 @@ enum Mark {
     None,
     /// It waits for its not-before time.
     Delayed {
+        /// The moment from which the delay counts.
         since: u64,
+        /// How long the run had been paused by then.
         paused: u64,
         /// Until then it is the delay of a retry.
         retry_until: u64,
@@ -57,8 +63,11 @@ enum Mark {
     },
     /// It waits in its lane.
     Listed {
+        /// How long the run had been paused by then.
         paused: u64,
+        /// What the clock of the lane's place showed.
         place: u64,
+        /// What the clocks of the group showed.
         clocks: Clocks,
     },
 }
@@ -152,6 +161,7 @@ impl Scheduler {
         }
     }
 
+    /// Whether jobs of a group wait or run.
     fn has_jobs(&self, group: u32) -> bool {
         let group = &self.groups[group];
         match group.lane_count {
@@ -284,6 +294,7 @@ impl Scheduler {
         (shown, clocks.since(&clock.instead_of).since(&stop))
     }
 
+    /// Notes how a job waits from now on, if waits are accounted for.
     fn set_mark(&mut self, id: u32, mark: impl FnOnce(u64) -> Mark) {
         let Some(accounting) = &mut self.accounting else {
             return;
@@ -295,6 +306,7 @@ impl Scheduler {
         accounting.notes[at].mark = mark(accounting.paused);
     }
 
+    /// Takes what is noted of a job, so that nothing is.
     pub(super) fn take_note(&mut self, id: u32) -> Option<Note> {
         let notes = &mut self.accounting.as_mut()?.notes;
         notes.get_mut(id as usize).map(std::mem::take)

@@ -113,6 +113,7 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Returns the index of a ticket whose job was sent ahead.
     fn find_ahead(&self, ticket: Ticket) -> Result<u32, Error> {
         let id = self.find(ticket)?;
         if self.jobs[id].standing != Standing::Ahead {

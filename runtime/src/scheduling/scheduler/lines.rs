@@ -8,11 +8,14 @@ use super::Scheduler;
 /// What a timer is for: a place or a limit, in one number.
 #[derive(Clone, Copy)]
 pub(super) enum Alarm {
+    /// A host or a rate key, by its number.
     Place(u32),
+    /// A named limit, by its number.
     Limit(u32),
 }
 
 impl Alarm {
+    /// Puts the alarm into one number, under which the heap of timers keeps it.
     fn pack(self) -> u32 {
         match self {
             Self::Place(id) => id << 1,
@@ -20,6 +23,7 @@ impl Alarm {
         }
     }
 
+    /// Reads an alarm from its number.
     fn unpack(packed: u32) -> Self {
         match packed & 1 {
             0 => Self::Place(packed >> 1),
@@ -76,6 +80,7 @@ impl Scheduler {
         self.relist(gate);
     }
 
+    /// Puts a group where it belongs in the line of one of its limits.
     fn seat_in_line(&mut self, id: u32, number: usize, rank: Option<Rank>) {
         let limit = self.groups[id].limits[number];
         let seat = self.groups[id].line_seats[number];
@@ -202,6 +207,7 @@ impl Scheduler {
         self.set_chore(id, chore);
     }
 
+    /// Iterates over the lanes of a place.
     pub(super) fn lanes_of(&self, place: u32) -> impl Iterator<Item = u32> {
         let present = |lane: u32| (lane != NOWHERE).then_some(lane);
         std::iter::successors(present(self.places[place].lanes), move |&lane| {
@@ -209,6 +215,7 @@ impl Scheduler {
         })
     }
 
+    /// Sets the timer that can let a job start, or takes it away.
     pub(super) fn set_wake(&mut self, alarm: Alarm, when: Option<u64>) {
         let seat = match alarm {
             Alarm::Place(id) => self.places[id].wake,
@@ -232,6 +239,7 @@ impl Scheduler {
         }
     }
 
+    /// Sets the timer of a place that lets no job start, or takes it away.
     pub(super) fn set_chore(&mut self, id: u32, when: Option<u64>) {
         let (seat, places) = (self.places[id].chore, &mut self.places);
         let rank = when.map(|due| Rank { due, seq: 0 });

@@ -137,6 +137,7 @@ impl Scheduler {
         None
     }
 
+    /// Has a group wait at another gate.
     pub(super) fn move_group(&mut self, id: u32, gate: u32) {
         let (old, seat) = (self.groups[id].gate, self.groups[id].seat);
         let groups = &mut self.groups;

@@ -103,6 +103,7 @@ impl Scheduler {
         }
     }
 
+    /// Finds the group of a request, or makes one.
     fn group_for(&mut self, request: &Request<'_>) -> u32 {
         let kind = self.kind(request.kind.0);
         let plain = request.slots == 1 && request.limits.is_empty();
@@ -130,6 +131,7 @@ impl Scheduler {
         group
     }
 
+    /// Makes a group without lanes.
     fn add_group(&mut self, kind: u16, slots: u32, alone: bool, limits: &[u32]) -> u32 {
         let gate = self.weight_gate(slots);
         self.groups.insert(Group {
@@ -143,6 +145,7 @@ impl Scheduler {
         })
     }
 
+    /// Returns the index of a kind of worker. A kind that is not known yet is taken to have any number of workers.
     pub(super) fn kind(&mut self, kind: u16) -> usize {
         let missing = u16::try_from(self.kinds.len()).ok();
         for next in missing.into_iter().flat_map(|first| first..=kind) {
@@ -158,6 +161,7 @@ impl Scheduler {
         kind.into()
     }
 
+    /// Returns the gate of jobs that fill this many slots, which is made if there is none.
     pub(super) fn weight_gate(&mut self, slots: u32) -> u32 {
         match self
             .weights
@@ -172,6 +176,7 @@ impl Scheduler {
         }
     }
 
+    /// Finds the lane of a request in its group, or makes one.
     fn lane_for(&mut self, group: u32, private: PrivateClaim<'_>) -> u32 {
         let place = match private {
             PrivateClaim::Nothing => {
@@ -194,6 +199,7 @@ impl Scheduler {
         })
     }
 
+    /// Finds the place of a host, or makes one.
     fn host_place(&mut self, name: &str) -> u32 {
         let known = self.hosts.get(name).copied();
         known.unwrap_or_else(|| {
@@ -204,6 +210,7 @@ impl Scheduler {
         })
     }
 
+    /// Finds the place of a rate key, or makes one.
     fn key_place(&mut self, name: &str, quota: Quota) -> u32 {
         let holds = self.changed_rates.get(name).copied().unwrap_or(quota);
         let Some(&place) = self.keys.get(name) else {
@@ -225,6 +232,7 @@ impl Scheduler {
         place
     }
 
+    /// Makes a lane without jobs, and links it to its place.
     fn add_lane(&mut self, group: u32, place: u32) -> u32 {
         self.groups[group].lane_count += 1;
         self.lanes.insert(Lane::new(group, place))

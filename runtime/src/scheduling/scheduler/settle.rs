@@ -121,6 +121,7 @@ impl Scheduler {
         self.delayed.push(rank, id, |id, at| jobs[id].set_seat(at));
     }
 
+    /// Takes a job out of those that wait for their not-before time.
     fn leave_delayed(&mut self, id: u32) {
         let (seat, jobs) = (self.jobs[id].seat(), &mut self.jobs);
         self.delayed.remove(seat, |id, at| jobs[id].set_seat(at));
@@ -150,6 +151,7 @@ impl Scheduler {
         Ok(Cancelled::Removed)
     }
 
+    /// Returns the index of a ticket whose job waits, lies ahead or runs.
     pub(super) fn find(&self, ticket: Ticket) -> Result<u32, Error> {
         match self.jobs.get(ticket.index) {
             Some(job)
@@ -162,6 +164,7 @@ impl Scheduler {
         }
     }
 
+    /// Returns the index of a ticket whose job runs.
     pub(super) fn find_running(&self, ticket: Ticket) -> Result<u32, Error> {
         let id = self.find(ticket)?;
         if self.jobs[id].standing != Standing::Running {
@@ -285,6 +288,8 @@ impl Scheduler {
         }
     }
 
+    /// Unlinks a lane from its place, and forgets the place with its last lane, unless its
+    /// bucket still counts what was taken from it.
     #[expect(
         clippy::expect_used,
         reason = "`lane_for` links each lane of a place, and this alone takes it out"
@@ -310,6 +315,7 @@ impl Scheduler {
         }
     }
 
+    /// Removes a host or a key that no job needs any more.
     pub(super) fn forget_place(&mut self, id: u32) {
         self.set_wake(super::lines::Alarm::Place(id), None);
         self.set_chore(id, None);
