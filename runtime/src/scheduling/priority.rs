@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 /// How urgent a job is.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-/// How urgent a job is.
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
