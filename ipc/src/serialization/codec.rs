@@ -92,7 +92,7 @@ impl Codec {
             .dialect
             .encode(message, &mut self.outgoing.bytes)
             .and_then(|()| {
-                // The newline does not count.
+                // The newline does not count. Only a dialect that writes none would leave nothing to subtract it from.
                 let bytes = (self.outgoing.bytes.len() - before).saturating_sub(1);
                 if bytes > self.limit {
                     return Err(IpcError::TooLarge {

@@ -37,7 +37,7 @@ pub(crate) enum AttemptKey {
 }
 
 impl AttemptKey {
-    /// The run's ticket, if the attempt belongs to a run.
+    /// Returns the run's ticket, if the attempt belongs to a run.
     pub(crate) fn ticket(self) -> Option<Ticket> {
         match self {
             Self::Ticket(ticket) => Some(ticket),
@@ -59,7 +59,7 @@ pub(crate) enum ReplyTo {
 }
 
 impl Assignment {
-    /// The key of the attempt.
+    /// Returns the key of the attempt.
     pub(crate) fn key(&self) -> AttemptKey {
         match self.reply {
             ReplyTo::Loop { ticket, .. } => AttemptKey::Ticket(ticket),
@@ -169,7 +169,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply without a result.
+    /// Makes a reply without a result.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self {
             result: Err(Box::new(failure)),

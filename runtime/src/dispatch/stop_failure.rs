@@ -5,7 +5,7 @@ use crate::stop_clock::StopReason;
 
 // It does not stand with its type because the clock, which programs have too, knows no jobs and no failures.
 impl StopReason {
-    /// The failure of an attempt that stops for this reason.
+    /// Returns the failure of an attempt that stops for this reason.
     pub(crate) fn failure(self) -> Failure {
         match self {
             Self::Time(limit) => Failure::new(Class::Timeout, format!("timed out after {limit:?}")),

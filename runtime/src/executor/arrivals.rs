@@ -81,7 +81,7 @@ impl Arrivals {
         Self { intake, resolver }
     }
 
-    /// The owners for whose news the loop waits.
+    /// Lends out the owners for whose news the loop waits.
     pub(super) fn sources(&mut self) -> (&mut Intake, &mut Resolver) {
         (&mut self.intake, &mut self.resolver)
     }
@@ -122,7 +122,7 @@ impl Arrivals {
         self.intake.enough_until(ready, ahead, now)
     }
 
-    /// The kinds of worker, and what is known of their tasks.
+    /// Returns the kinds of worker, and what is known of their tasks.
     pub(super) fn kinds(&self) -> &Kinds {
         self.resolver.kinds()
     }
@@ -132,12 +132,12 @@ impl Arrivals {
         self.resolver.unresolved_for(kind)
     }
 
-    /// The jobs that wait for others, each with those that it still waits for.
+    /// Iterates over the jobs that wait for others, each with those that it still waits for.
     pub(super) fn needing(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.intake.waiting()
     }
 
-    /// The jobs whose worker has not introduced itself yet.
+    /// Iterates over the jobs whose worker has not introduced itself yet.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.resolver.unresolved()
     }

@@ -98,7 +98,7 @@ impl<F: Future<Output = AttemptResult>> Future for Contained<'_, F> {
     }
 }
 
-/// The message of a panic, if it is text.
+/// Returns the message of a panic, if it is text.
 pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
@@ -157,7 +157,7 @@ impl TimeLimits {
     }
 }
 
-/// The failure of work that was dropped because its time was over.
+/// Returns the failure of work that was dropped because its time was over.
 fn killed(reason: StopReason) -> Failure {
     let failure = reason.failure();
     let message = format!("{}, and was killed", failure.message);

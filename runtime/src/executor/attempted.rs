@@ -26,7 +26,7 @@ pub(super) struct Attempted {
 }
 
 impl Attempted {
-    /// No attempt has been made, or none that counts.
+    /// Makes the end of a job that had no attempt, or none that counts.
     pub(super) fn none(failure: Box<Failure>) -> Self {
         Self {
             result: Err(failure),

@@ -89,7 +89,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Who does the jobs that name a task.
+    /// Sets who does the jobs that name a task.
     pub fn runner(mut self, runner: impl Runner + 'static) -> Self {
         self.runner = Some(Arc::new(runner));
         self
@@ -110,6 +110,23 @@ impl ExecutorBuilder {
 
     /// Remembers every job of a stream, so that later ones can need it. Memory then follows the length of the
     /// stream; a list needs no such thing.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Executor, Job, Payload};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let step = |id: &str| Job::closure(id, |_| async { Ok(Payload::null()) });
+    /// let executor = Executor::builder().slots(2).remember(true).build()?;
+    /// // The second step may have to be told of a first one that ended long ago.
+    /// let steps = [step("download"), step("unpack").needs(["download"])];
+    /// let mut run = executor.run(steps)?;
+    /// while let Some(outcome) = run.next().await {
+    ///     assert!(outcome.is_success());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remember(mut self, remember: bool) -> Self {
         self.plan.memory = if remember {
             Memory::All
@@ -183,7 +200,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// In which order outcomes come; as jobs end, if nothing is said.
+    /// Sets in which order outcomes come; as jobs end, if nothing is said.
     pub fn ordering(mut self, ordering: Ordering) -> Self {
         self.plan.ordering = ordering;
         self
@@ -239,7 +256,17 @@ impl ExecutorBuilder {
         self
     }
 
-    /// A text that is part of what every cached result depends on: for what the runner is, and to start afresh.
+    /// Adds a text to what every cached result depends on: for what the runner is, and to start afresh.
+    ///
+    /// ```no_run
+    /// use ratchet_runtime::Executor;
+    /// # fn of(cache: ratchet_caching::TaskCache) -> Result<(), ratchet_runtime::Error> {
+    /// // Results of another version of this program are of no use.
+    /// let version = env!("CARGO_PKG_VERSION");
+    /// let executor = Executor::builder().cache(cache).cache_salt(version).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cache_salt(mut self, salt: impl Into<String>) -> Self {
         self.salt = Some(salt.into());
         self
@@ -257,7 +284,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Where the time of day for records is from.
+    /// Sets the clock from which the time of day in records is taken.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.plan.clock = Arc::new(clock);
         self
@@ -306,7 +333,7 @@ impl ExecutorBuilder {
 }
 
 impl ExecutorBuilder {
-    /// The executor, or the setting that makes no sense.
+    /// Builds the executor, or says which setting makes no sense.
     pub fn build(mut self) -> Result<Executor, Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
@@ -391,7 +418,7 @@ impl ExecutorBuilder {
         Scheduler::new(plan.scheduling.clone(), now).map(drop)
     }
 
-    /// The kinds that are always there, in the order of their numbers.
+    /// Returns the kinds that are always there, in the order of their numbers.
     fn kinds(&self) -> Vec<KindOfWorker> {
         let kind = |name: &str, tasks| KindOfWorker {
             name: name.to_owned(),

@@ -96,8 +96,11 @@ pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     let exit = end.ended.exit;
     match end.stopped {
         Some(StopCause::Timeout) => {
-            let limit = timeouts.soft.or(timeouts.hard).unwrap_or_default();
-            let message = format!("it ran for longer than {limit:?}, and {exit}");
+            let message = match timeouts.soft.or(timeouts.hard) {
+                Some(limit) => format!("it ran for longer than {limit:?}, and {exit}"),
+                // Whoever ran it did not say for how long it may run.
+                None => format!("it ran for too long, and {exit}"),
+            };
             Failure::new(Class::Timeout, message)
         }
         Some(StopCause::Cancelled) => Failure::new(
@@ -111,7 +114,7 @@ pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     }
 }
 
-/// The exit as a code, as in `exit_3` or `signal_9`.
+/// Returns the exit as a code, as in `exit_3` or `signal_9`.
 fn word(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit_{code}"),

@@ -73,7 +73,7 @@ impl RunControl {
         self.is_running() && !self.is_paused && self.held.is_none()
     }
 
-    /// Why nothing starts, where it is for a reason that people may want to know.
+    /// Returns why nothing starts, where it is for a reason that people may want to know.
     pub(super) fn held(&self) -> Option<&str> {
         self.held.as_deref()
     }
@@ -99,7 +99,7 @@ impl RunControl {
         self.phases.advance_to(phase, now)
     }
 
-    /// The rule by which the run has to stop, if it is time.
+    /// Returns the phase and the reason by which the run has to stop, if too many jobs have failed.
     pub(super) fn broken_rule(
         &self,
         tally: &Tally,
@@ -118,7 +118,7 @@ impl RunControl {
         deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The next phase, if the time of this one is over.
+    /// Goes over to the next phase if the time of this one is over, and says so.
     pub(super) fn poll(&mut self, now: Instant) -> Option<PhaseChange> {
         if self.phases.is_over(now) {
             return Some(PhaseChange::TimeIsOver);
@@ -126,7 +126,7 @@ impl RunControl {
         self.phases.poll(now).map(PhaseChange::Entered)
     }
 
-    /// When the clock of this run has something to say.
+    /// Returns the moment at which the deadline of the run or of its phase has come.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let deadline = self.rules.deadline.filter(|_| self.is_running());
         [deadline, self.phases.deadline()]
@@ -151,7 +151,7 @@ impl RunControl {
         true
     }
 
-    /// From when on the clock counts again, if it does not.
+    /// Returns the moment from which deadlines are judged again, if they are not at present.
     pub(super) fn judges_from(&self) -> Option<Instant> {
         self.judges_from
     }
@@ -166,7 +166,7 @@ impl RunControl {
         }
     }
 
-    /// Why a job that waits is not started any more, if it is not.
+    /// Returns the failure of jobs that are not started because the run stops, if it does.
     pub(super) fn refusal(&self) -> Option<Failure> {
         if self.is_running() {
             return None;
@@ -175,7 +175,7 @@ impl RunControl {
         Some(Failure::new(Class::Cancelled, message))
     }
 
-    /// Why the run stops, in words; empty if it does not.
+    /// Returns why the run stops, in words; an empty text if it does not.
     pub(super) fn reason(&self) -> String {
         self.stopped
             .as_ref()
@@ -183,7 +183,7 @@ impl RunControl {
             .unwrap_or_default()
     }
 
-    /// Why the run stopped before its jobs were done, if it did.
+    /// Returns why the run stopped before its jobs were done, if it did.
     pub(super) fn into_stopped(self) -> Option<Stopped> {
         self.stopped
     }

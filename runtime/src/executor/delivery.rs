@@ -46,7 +46,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// A job that was never queued.
+    /// Makes the end of a job that was never queued.
     pub(super) fn unqueued(arrival: Arrival, result: Result<Payload, Box<Failure>>) -> Self {
         Self {
             job: arrival.job,
@@ -63,7 +63,7 @@ impl Done {
         }
     }
 
-    /// A job that was refused before it was queued.
+    /// Makes the end of a job that was refused before it was queued.
     pub(super) fn refused(refused: Refused) -> Self {
         Self {
             is_nameless: refused.is_nameless,
@@ -71,7 +71,7 @@ impl Done {
         }
     }
 
-    /// A job that has left the queue, with what its last attempt came to.
+    /// Makes the end of a job that has left the queue, with what its last attempt came to.
     pub(super) fn attempted(entry: Entry, attempted: Attempted) -> Self {
         Self {
             job: entry.job,
@@ -88,7 +88,7 @@ impl Done {
         }
     }
 
-    /// A job that was taken out of the queue while it waited.
+    /// Makes the end of a job that was taken out of the queue while it waited.
     pub(super) fn waited(entry: Entry, failure: Box<Failure>) -> Self {
         Self::attempted(entry, Attempted::none(failure))
     }
@@ -204,7 +204,7 @@ impl Delivery {
         }
     }
 
-    /// An outcome that is final goes out in its turn.
+    /// Hands over an outcome that is final, when its turn in the order has come.
     pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
         self.outgoing.push(place, outcome);
     }
@@ -214,17 +214,17 @@ impl Delivery {
         self.recording.begin(more, now);
     }
 
-    /// When to record again, if a small batch waits for that.
+    /// Returns when to record again, if a small batch waits for that.
     pub(super) fn record_at(&self) -> Option<Instant> {
         self.recording.due()
     }
 
-    /// The next outcome that was recorded, and so is final.
+    /// Takes the next outcome that was recorded, and so is final.
     pub(super) fn next_recorded(&mut self) -> Option<Leaving> {
         self.recording.pop()
     }
 
-    /// Why outcomes could not be recorded, told once.
+    /// Returns why outcomes could not be recorded. It is told once.
     pub(super) fn recording_failure(&mut self) -> Option<String> {
         self.recording.failure()
     }

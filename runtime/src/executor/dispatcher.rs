@@ -514,6 +514,7 @@ pub(super) fn tell_retry(entry: &Entry, failure: &Failure, when: Instant, turn: 
     });
 }
 
+/// Returns a duration in whole nanoseconds.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

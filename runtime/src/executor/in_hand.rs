@@ -35,13 +35,13 @@ impl InHand {
         }
     }
 
-    /// A job of so many bytes has come.
+    /// Counts a job of so many bytes that has come.
     pub(super) fn add(&mut self, bytes: usize) {
         self.living += 1;
         self.bytes += bytes;
     }
 
-    /// A job of so many bytes has its outcome.
+    /// Counts a job of so many bytes out, because it has its outcome.
     pub(super) fn remove(&mut self, bytes: usize) {
         self.living -= 1;
         self.bytes -= bytes;
@@ -59,7 +59,7 @@ impl InHand {
         is_light && self.living + out.outcomes < self.window
     }
 
-    /// So many jobs have ended since the run began.
+    /// Takes note of how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
         self.pace.ended(ended, now);
     }

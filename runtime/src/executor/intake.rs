@@ -93,7 +93,7 @@ impl Intake {
         self.in_hand.has_room(out)
     }
 
-    /// So many jobs have ended since the run began.
+    /// Takes note of how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
         self.in_hand.note_ended(ended, now);
     }
@@ -165,7 +165,7 @@ impl Intake {
         self.needs.awaits(id)
     }
 
-    /// A job has its outcome.
+    /// Counts a job out that has its outcome.
     pub(super) fn concluded(&mut self, job: &Job) {
         self.in_hand.remove(job.weight());
     }
@@ -191,7 +191,7 @@ impl Intake {
         !self.ended.is_empty()
     }
 
-    /// The jobs that wait for others, each with those that it still waits for.
+    /// Iterates over the jobs that wait for others, each with those that it still waits for.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.needs.waiting()
     }
@@ -220,7 +220,7 @@ fn admitted(standing: Standing) -> Admitted {
     }
 }
 
-/// A job whose name is none, or that of another.
+/// Refuses a job that has no name, or the name of another.
 fn refuse_nameless(arrival: Arrival, error: &Error) -> Admitted {
     let failure = match &arrival.job.work {
         // Whoever refused it knows better what is wrong with it, and where it stands.

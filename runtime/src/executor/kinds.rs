@@ -177,7 +177,7 @@ impl Kinds {
         is_late
     }
 
-    /// A kind takes work and has not said which.
+    /// Takes note that a kind takes work and has not said which.
     fn guess(&mut self, kind: Kind) {
         self.guessed.push(kind);
         if self.is_served(kind) {
@@ -209,7 +209,7 @@ impl Kinds {
             .all(|(_, other)| matches!(&other.tasks, Tasks::Declared(tasks) if tasks.is_empty()))
     }
 
-    /// A kind is not to be had any more.
+    /// Takes note that a kind has no workers any more, for this reason.
     pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
         if self.silent.contains(&kind) {
             let name = TaskName::from(self.name(kind));
@@ -219,7 +219,7 @@ impl Kinds {
         self.broken.insert(kind, failure);
     }
 
-    /// Kinds that have not introduced themselves yet.
+    /// Returns the kinds that have not introduced themselves yet.
     pub(super) fn silent(&self) -> &[Kind] {
         &self.silent
     }
@@ -229,12 +229,12 @@ impl Kinds {
         &self.list[usize::from(kind.0)].name
     }
 
-    /// A worker of a kind has said which version it is.
+    /// Takes note of the version that a worker of a kind says it is.
     pub(super) fn set_version(&mut self, kind: Kind, version: String) {
         self.versions.insert(kind, version);
     }
 
-    /// What the workers of a kind run, and are by their own word so far.
+    /// Returns what the workers of a kind run, and what they say they are.
     pub(super) fn doer(&self, kind: Kind) -> Doer<'_> {
         let known = &self.list[usize::from(kind.0)];
         Doer {
@@ -244,7 +244,7 @@ impl Kinds {
         }
     }
 
-    /// Who does a job.
+    /// Finds out which kind does a job.
     pub(super) fn resolve(&self, job: &Job) -> Resolved {
         let (kind, cacheable) = match &job.work {
             Work::Closure(_) => (CLOSURES, false),

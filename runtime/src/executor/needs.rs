@@ -116,7 +116,7 @@ impl Needs {
         needed.is_some_and(|needed| !needed.dependents.is_empty())
     }
 
-    /// A job has come.
+    /// Takes note that a job has come.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
             needed.state = State::Living;
@@ -180,7 +180,7 @@ impl Needs {
         Standing::Waits
     }
 
-    /// A job has ended: gives those that need not wait any longer, and whether they may go on.
+    /// Takes note that a job has ended. Returns the jobs that need not wait any longer, each with how it stands.
     pub(super) fn ended(&mut self, id: &JobKey, well: bool) -> Vec<Standing> {
         let Some(needed) = self.needed.get_mut(id) else {
             return Vec::new();
@@ -199,9 +199,9 @@ impl Needs {
             if well && waiting.left > 0 {
                 continue;
             }
-            let Some(Waiting { arrival, .. }) = self.waiting.remove(&number) else {
-                continue;
-            };
+            #[expect(clippy::expect_used, reason = "it was found just now")]
+            let Waiting { arrival, .. } =
+                (self.waiting.remove(&number)).expect("a job that was found waiting waits");
             free.push(if well {
                 Standing::Clear(arrival)
             } else {
@@ -211,7 +211,7 @@ impl Needs {
         free
     }
 
-    /// Those that wait, each with the jobs that it still waits for.
+    /// Iterates over the jobs that wait, each with those that it still waits for.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.waiting.values().map(|waiting| {
             let needs = waiting.arrival.job.needs.iter();
@@ -223,7 +223,7 @@ impl Needs {
         })
     }
 
-    /// All that wait, because the run stops.
+    /// Takes out all jobs that wait, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         let mut all: Vec<_> = self.waiting.drain().collect();
         all.sort_unstable_by_key(|(number, _)| *number);

@@ -47,17 +47,17 @@ impl Observers {
         }
     }
 
-    /// Another turn has begun.
+    /// Begins another turn: looks at the wall clock again if it is time.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.wall.keep(now);
     }
 
-    /// The wall clock by which moments are told.
+    /// Returns the wall clock by which moments are told.
     pub(super) fn wall(&self) -> &WallClock {
         &self.wall
     }
 
-    /// A moment by the wall clock.
+    /// Returns what the wall clock shows at a moment of the run.
     pub(super) fn at(&self, moment: Instant) -> Timestamp {
         self.wall.at(moment)
     }
@@ -71,9 +71,15 @@ impl Observers {
 
     /// Shows how many jobs there are: so many came, and so many of them have not ended.
     pub(super) fn show(&self, taken: u64, living: usize, load: &Load, tally: &Tally) {
+        #[expect(
+            clippy::expect_used,
+            reason = "a job is counted out after it has left the queue"
+        )]
+        let waiting = (living.checked_sub(load.running))
+            .expect("each job that runs has come and has no outcome yet");
         self.gauges.set(|status| {
             status.taken = taken;
-            status.waiting = living.saturating_sub(load.running);
+            status.waiting = waiting;
             status.running = load.running;
             status.peak = status.peak.max(load.running);
             status.ended = tally.ended;
@@ -84,7 +90,7 @@ impl Observers {
         });
     }
 
-    /// Nothing starts for this reason, or things start again.
+    /// Shows and tells why nothing starts, or that things start again.
     pub(super) fn show_admission(&self, held: Option<String>, now: Instant) {
         self.set(|status| status.held.clone_from(&held));
         self.tell(now, || Event::Admission { held });
@@ -97,12 +103,12 @@ impl Observers {
         self.tell(now, || Event::RunStopping { phase, reason });
     }
 
-    /// The results of these jobs may be wrong, though they were delivered.
+    /// Shows the jobs whose results may be wrong, though they were delivered.
     pub(super) fn show_suspects(&self, ids: &[JobKey]) {
         self.set(|status| status.suspects.extend(ids.iter().cloned()));
     }
 
-    /// What the breakers did that have opened.
+    /// Shows what the breakers did that have opened.
     pub(super) fn show_breakers(&self, breakers: Vec<BreakerReport>) {
         self.set(|status| status.breakers = breakers);
     }
@@ -112,7 +118,7 @@ impl Observers {
         self.set(|status| status.retries_refused = count);
     }
 
-    /// All jobs have their outcomes, and nothing is done any more.
+    /// Shows that all jobs have their outcomes, and that nothing is done any more.
     pub(super) fn show_quiet(&self) {
         self.gauges.set_quiet();
     }

@@ -266,7 +266,7 @@ impl Orchestrator {
         self.arrivals.enough_until(ready, ahead as usize, self.now)
     }
 
-    /// This moment, by which the time is charged that jobs have waited outside of the queue.
+    /// Returns this moment, by which the time is charged that jobs have waited outside of the queue.
     fn moment(&self) -> Moment {
         Moment {
             now: self.now,
@@ -468,7 +468,7 @@ impl Orchestrator {
         }
     }
 
-    /// Jobs whose answers were refuted go into the queue again when their time has come.
+    /// Queues the jobs again whose answers were refuted, when their time has come.
     fn retry_refuted(&mut self) {
         loop {
             let kinds = self.arrivals.kinds();
@@ -479,7 +479,7 @@ impl Orchestrator {
         }
     }
 
-    /// What this worker has answered since it was last beyond doubt may be the answers to other jobs.
+    /// Names the jobs as suspect whose results this worker has given since it was last beyond doubt.
     fn out_of_step(&mut self, worker: WorkerName, reason: String) {
         let Some(suspects) = self.execution.out_of_step(&worker) else {
             return;
@@ -497,7 +497,7 @@ impl Orchestrator {
 
     // Kinds of worker say what they do.
 
-    /// A kind has introduced itself, or has shown that it does not.
+    /// Goes on with the jobs of a kind that has introduced itself, or has shown that it does not.
     fn kind_introduced(
         &mut self,
         kind: Kind,
@@ -524,7 +524,7 @@ impl Orchestrator {
         self.resolve_again();
     }
 
-    /// A kind of worker is not to be had any more, so those that wait for it wait in vain.
+    /// Ends the jobs that wait for a kind that has no workers any more.
     fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
         self.arrivals.broke(kind, failure.clone());
         for entry in self.execution.cancel_waiting_for(kind, self.now) {
@@ -535,7 +535,7 @@ impl Orchestrator {
 
     // Jobs end.
 
-    /// A job that has left the queue ends with what its last attempt came to.
+    /// Ends a job that has left the queue, with what its last attempt came to.
     fn end(&mut self, mut entry: Entry, attempted: Attempted) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
@@ -545,7 +545,7 @@ impl Orchestrator {
         self.conclude(Done::attempted(entry, attempted));
     }
 
-    /// Every job comes here once: its outcome is made, and is on its way.
+    /// Makes the outcome of a job and sends it on its way. Every job comes here once.
     fn conclude(&mut self, done: Done) {
         self.arrivals.concluded(&done.job);
         let awaited = self.arrivals.awaits(&done.job.id);
@@ -572,7 +572,7 @@ impl Orchestrator {
         self.delivery.push(place, outcome);
     }
 
-    /// What the ledger has taken note of may be heard of.
+    /// Goes on with the outcomes that the ledger has taken note of.
     pub(super) fn take_recorded(&mut self) {
         while let Some(leaving) = self.delivery.next_recorded() {
             self.leave(leaving);
@@ -657,6 +657,7 @@ impl Orchestrator {
         }
     }
 
+    /// Returns what runs now, and what waits for what.
     fn snapshot(&self) -> Snapshot {
         let kinds = self.arrivals.kinds();
         let view = self
@@ -702,7 +703,7 @@ impl Orchestrator {
         }
     }
 
-    /// The time for killing is over, and some would not die. They have their outcome all the same.
+    /// Gives all jobs their outcome that would not die while there was time for that.
     fn give_up(&mut self) {
         for (entry, attempted) in self.execution.give_up(self.now) {
             self.end(entry, attempted);
@@ -723,7 +724,7 @@ impl Orchestrator {
         self.observers.show_admission(held, self.now);
     }
 
-    /// What the run expects of the rest of its jobs.
+    /// Returns what the run expects of the rest of its jobs.
     fn outlook(&self) -> Outlook {
         let settled = self.execution.queued_or_held();
         Outlook {

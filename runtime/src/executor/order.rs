@@ -38,7 +38,7 @@ impl Outgoing {
         }
     }
 
-    /// The outcome of the job that came as number `place`.
+    /// Adds the outcome of the job that came as number `place`.
     pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
         if self.ordering == Ordering::Completion {
             self.ready.push_back(outcome);
@@ -63,7 +63,7 @@ impl Outgoing {
         }
     }
 
-    /// The next to leave.
+    /// Takes the next outcome that may leave.
     pub(super) fn pop(&mut self) -> Option<Arc<Outcome>> {
         self.ready.pop_front()
     }

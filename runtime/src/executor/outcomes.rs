@@ -25,7 +25,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The next outcome; nothing after the last. Cancel safe.
+    /// Returns the next outcome; nothing after the last. Cancel safe.
     pub async fn next(&mut self) -> Option<Arc<Outcome>> {
         if let Some(outcome) = self.outcomes.recv().await {
             return Some(outcome);
@@ -64,7 +64,7 @@ impl Run {
         }
     }
 
-    /// Steers it.
+    /// Returns a handle that steers the run.
     pub fn handle(&self) -> RunHandle {
         self.handle.clone()
     }

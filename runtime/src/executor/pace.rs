@@ -31,7 +31,7 @@ impl Pace {
         }
     }
 
-    /// So many jobs have ended by now.
+    /// Takes note of how many jobs have ended by now.
     pub(super) fn ended(&mut self, ended: u64, now: Instant) {
         if ended.saturating_sub(self.before) < STOCK as u64 {
             return;

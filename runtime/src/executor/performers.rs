@@ -64,13 +64,13 @@ impl Performers {
         self.pools.push(pool);
     }
 
-    /// The pool of a kind; none where this process performs the attempts itself.
+    /// Returns the pool of a kind; none where this process performs the attempts itself.
     pub(super) fn pool(&mut self, kind: Kind) -> Option<&mut PoolPerformer> {
         let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
         self.pools.get_mut(at)
     }
 
-    /// The seats of a kind; none where this process performs the attempts itself.
+    /// Returns the seats of a kind; none where this process performs the attempts itself.
     pub(super) fn seats(&self, kind: Kind) -> Option<&Seats> {
         let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
         self.pools.get(at).map(|pool| &pool.seats)
@@ -80,22 +80,22 @@ impl Performers {
         (self.local_kinds..).map(kind).zip(&self.pools)
     }
 
-    /// All kinds: those of this process, then those of pools.
+    /// Iterates over all kinds: those of this process, then those of pools.
     pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
         (0..self.local_kinds + self.pools.len()).map(kind)
     }
 
-    /// The kinds that have pools.
+    /// Iterates over the kinds that have pools.
     pub(super) fn pool_kinds(&self) -> impl Iterator<Item = Kind> + use<> {
         (self.local_kinds..self.local_kinds + self.pools.len()).map(kind)
     }
 
-    /// An attempt of this kind has ended, and ran so long.
+    /// Takes note of how long an attempt of this kind ran that has ended.
     pub(super) fn note_ran(&mut self, kind: Kind, ran: Duration) {
         self.ran.push((kind, ran));
     }
 
-    /// Pools learn how long the attempts took that have ended since the last time.
+    /// Has pools learn how long the attempts took that have ended since the last time.
     pub(super) fn learn(&mut self) {
         for (number, pool) in (self.local_kinds..).zip(&mut self.pools) {
             let of_kind = self.ran.iter().filter(|(other, _)| *other == kind(number));
@@ -147,7 +147,7 @@ impl Performers {
         }
     }
 
-    /// When [`recall`](Self::recall) has something to do.
+    /// Returns the moment at which [`recall`](Self::recall) has something to do.
     pub(super) fn recall_at(&self) -> Option<Instant> {
         let pools = self.pools.iter();
         pools.filter_map(|pool| pool.seats.recall_at()).min()
@@ -161,7 +161,7 @@ impl Performers {
     }
 }
 
-/// A run has 32,767 kinds at most, which is checked when it is put together.
+/// Makes a kind of its number. A run has 32,767 kinds at most, which is checked when it is put together.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "checked where kinds are added"

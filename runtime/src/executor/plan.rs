@@ -137,7 +137,7 @@ impl Plan {
         Ok(EventLoop::new(run, channels))
     }
 
-    /// The queue of a run and those who perform its jobs, with all kinds of worker.
+    /// Makes the queue of a run and those who perform its jobs, with all kinds of worker.
     fn dispatcher(
         &self,
         reporter: &Reporter,
@@ -192,7 +192,7 @@ impl Plan {
         self.runner.is_some() || !self.pools.is_empty()
     }
 
-    /// The kinds of workers by their names, each with the breaker before it.
+    /// Returns the kinds of workers by their names, each with the breaker before it.
     fn breakers(&self, kinds: &[KindOfWorker]) -> Vec<(String, Option<BreakerConfig>)> {
         let config = |(number, kind): (usize, &KindOfWorker)| {
             let is_pool = number >= self.kinds.len();

@@ -12,7 +12,7 @@ use crate::scheduling::Kind;
 
 /// A pool that runs can have, one after the other.
 pub(crate) trait PoolSource: Send + Sync {
-    /// What the loop has to know of its workers.
+    /// Returns what the loop has to know of its workers.
     fn kind(&self) -> KindOfWorker;
 
     /// Takes the pool for a run, which knows it as `kind`.

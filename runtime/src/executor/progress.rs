@@ -104,7 +104,7 @@ pub struct ProgressWatch {
 }
 
 impl ProgressMeter {
-    /// The two ends of a run's progress.
+    /// Makes the two ends of a run's progress.
     pub fn new() -> (Self, ProgressWatch) {
         let (sender, receiver) = watch::channel(Progress::default());
         let meter = Self {
@@ -117,13 +117,13 @@ impl ProgressMeter {
         (meter, ProgressWatch { reports: receiver })
     }
 
-    /// So many jobs will come in all.
+    /// Says how many jobs will come in all.
     pub fn announce(&mut self, total: u64) {
         self.announced = total;
         self.report();
     }
 
-    /// So many jobs were added. After [`close`](Self::close) none are.
+    /// Counts jobs that were added. After [`close`](Self::close) none are.
     pub fn add(&mut self, jobs: u64) {
         if !self.closed {
             self.added += jobs;
@@ -131,13 +131,13 @@ impl ProgressMeter {
         }
     }
 
-    /// So many jobs have ended; more than were added cannot have.
+    /// Counts jobs that have ended; more than were added cannot have.
     pub fn complete(&mut self, jobs: u64) {
         self.completed = self.completed.saturating_add(jobs).min(self.added);
         self.report();
     }
 
-    /// No more jobs will be added.
+    /// Says that no more jobs will be added.
     pub fn close(&mut self) {
         self.closed = true;
         self.report();
@@ -168,7 +168,7 @@ impl ProgressMeter {
 }
 
 impl ProgressWatch {
-    /// The latest report.
+    /// Returns the latest report.
     pub fn current(&self) -> Progress {
         *self.reports.borrow()
     }

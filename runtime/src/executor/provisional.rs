@@ -52,7 +52,7 @@ impl Provisional {
         self.held.len()
     }
 
-    /// When the next job is tried again.
+    /// Returns when the next job is tried again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.again.first_key_value().map(|((when, _), _)| *when)
     }
@@ -77,12 +77,12 @@ impl Provisional {
         Some((entry, attempted))
     }
 
-    /// A result is the answer to something else. Gives the job, unless it was given up and has its outcome already.
+    /// Takes a job whose result is the answer to something else, unless it was given up and has its outcome already.
     pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(Entry, Attempted)> {
         self.held.remove(&ticket)
     }
 
-    /// A job whose answer was refuted is tried again at this moment.
+    /// Keeps a job whose answer was refuted until it is tried again at this moment.
     pub(super) fn retry_at(
         &mut self,
         when: Instant,
@@ -95,18 +95,18 @@ impl Provisional {
         self.again.insert((when, entry.place), entry);
     }
 
-    /// The next job that is to be tried again by now.
+    /// Takes the next job that is to be tried again by now.
     pub(super) fn pop_retry(&mut self, now: Instant) -> Option<Entry> {
         let first = self.again.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// No result of this worker is in doubt any more.
+    /// Forgets the results of this worker that were in doubt: they are right.
     pub(super) fn cleared(&mut self, worker: &WorkerName) {
         self.in_doubt.remove(worker);
     }
 
-    /// What this worker has answered since it was last beyond doubt may be the answers to other jobs: gives those.
+    /// Takes the results of this worker that were in doubt, since they may be the answers to other jobs.
     pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
         let in_doubt = self.in_doubt.remove(worker)?;
         let cached = in_doubt

@@ -41,7 +41,7 @@ impl Resolver {
         }
     }
 
-    /// What is known of kinds of worker.
+    /// Returns what is known of kinds of worker.
     pub(super) fn kinds(&self) -> &Kinds {
         &self.kinds
     }
@@ -73,7 +73,7 @@ impl Resolver {
         std::mem::take(&mut self.unresolved)
     }
 
-    /// The jobs whose worker has not introduced itself yet.
+    /// Iterates over the jobs whose worker has not introduced itself yet.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.unresolved.iter()
     }
@@ -102,7 +102,7 @@ impl Resolver {
         self.kinds.introduced(kind, tasks)
     }
 
-    /// A kind is not to be had any more.
+    /// Takes note that a kind has no workers any more, for this reason.
     pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
         self.kinds.broke(kind, failure);
     }
@@ -112,7 +112,7 @@ impl Resolver {
         self.reuse.is_idle()
     }
 
-    /// The next answer of the cache; nothing if a result has been stored instead. Cancel safe.
+    /// Returns the next answer of the cache; nothing if a result has been stored instead. Cancel safe.
     pub(super) async fn consulted(&mut self) -> Option<Consulted> {
         self.reuse.next().await
     }

@@ -30,12 +30,12 @@ impl Retries {
         }
     }
 
-    /// Nothing is tried again from now on.
+    /// Has no failed attempt be followed by another one from now on.
     pub(super) fn end(&mut self) {
         self.is_over = true;
     }
 
-    /// An attempt has ended.
+    /// Counts an attempt that has ended, by which the budget of the run grows if it is the first of its job.
     pub(super) fn count_attempt(&mut self, entry: &Entry, now: Instant) {
         if let (Some(budget), 1) = (&mut self.budget, entry.attempts) {
             budget.count_first_attempt(now);
@@ -95,6 +95,7 @@ impl Retries {
         if self.is_over {
             return End::Over;
         }
+        // One that a breaker has rejected may not have started yet.
         let started = entry.first_start.unwrap_or(now);
         let history = entry
             .history

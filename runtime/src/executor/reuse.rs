@@ -102,7 +102,7 @@ pub(super) struct Reuse {
 }
 
 impl Share {
-    /// Where the result will be.
+    /// Returns the key under which the result will be.
     pub(super) fn key(&self) -> Key {
         self.permit.key()
     }
@@ -146,7 +146,7 @@ impl Reuse {
         }
     }
 
-    /// What a job has to ask before it is queued, if anything.
+    /// Decides what a job has to ask the cache before it is queued, if anything.
     pub(super) fn wants(
         &self,
         job: &Arc<Job>,
@@ -189,7 +189,7 @@ impl Reuse {
         self.asked.is_empty() && self.sharing.is_empty() && self.storing.is_empty()
     }
 
-    /// The next answer; nothing if a result has been stored instead. Cancel safe.
+    /// Returns the next answer; nothing if a result has been stored instead. Cancel safe.
     ///
     /// Those who ask later are told later, so that jobs come to the queue in the order in which they came; but nobody
     /// waits for one that waits for another's result.
@@ -273,7 +273,7 @@ impl Reuse {
         self.storing.len()
     }
 
-    /// The jobs that are asked about, because the run stops.
+    /// Takes out the jobs that are asked about, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         self.asking.abort_all();
         self.sharing.abort_all();
@@ -317,7 +317,7 @@ async fn remove(cache: &TaskCache, keys: Vec<Key>) {
     }
 }
 
-/// What a task came to, and which that was.
+/// Returns what a task came to, and which that was.
 fn told<T>(
     joined: Result<(task::Id, T), task::JoinError>,
     nothing: impl FnOnce() -> T,
@@ -436,7 +436,7 @@ impl Sharing {
     }
 }
 
-/// What the cache says, unless one has to wait for it.
+/// Returns what the cache says, unless one has to wait for it.
 fn settled(begin: Begin, share: impl Fn(Permit) -> Share) -> Result<Found, Waiter> {
     match begin {
         Begin::Hit(hit) => Ok(hit.outcome().map_or(Found::Nothing, |bytes| result(&bytes))),

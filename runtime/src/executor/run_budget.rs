@@ -22,7 +22,7 @@ pub(super) struct RunBudget {
 }
 
 impl RunBudget {
-    /// A budget of so many retries a first attempt: 0 to 1.
+    /// Makes a budget of so many retries a first attempt: 0 to 1.
     pub(super) fn new(share: f64) -> Result<Self, Error> {
         let budget = RetryBudget::builder()
             .share(share)
@@ -39,7 +39,7 @@ impl RunBudget {
         })
     }
 
-    /// The first attempt of a job has ended.
+    /// Counts the first attempt of a job that has ended.
     pub(super) fn count_first_attempt(&mut self, now: Instant) {
         self.budget.deposit(now);
     }

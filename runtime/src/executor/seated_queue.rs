@@ -50,12 +50,12 @@ impl SeatedQueue {
         }
     }
 
-    /// The jobs that wait, lie ahead or run.
+    /// Returns the jobs that wait, lie ahead or run.
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Those who perform the jobs.
+    /// Returns those who perform the jobs.
     pub(super) fn performers(&self) -> &Performers {
         &self.performers
     }

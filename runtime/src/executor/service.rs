@@ -28,7 +28,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A task of which only the name is known.
+    /// Makes a task of which only the name is known.
     pub fn new(task: impl Into<TaskName>) -> Self {
         Self {
             task: task.into(),

@@ -68,6 +68,7 @@ struct Records {
 }
 
 impl Sinks {
+    /// Starts a task for each sink, which sees the events of the run from then on.
     pub(super) fn start(sinks: &[SharedSink]) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
@@ -84,6 +85,7 @@ impl Sinks {
         self.backlogs.is_empty()
     }
 
+    /// Puts an event into the backlog of each sink. It does not wait.
     pub(super) fn tell(&self, event: Event, at: Timestamp) {
         let record = Arc::new(EventRecord {
             v: EventRecord::VERSION,
@@ -119,6 +121,7 @@ impl Backlog {
                 .waiting
                 .iter()
                 .position(|record| !is_essential(&record.event));
+            // Where all are essential the oldest goes, and the sink is told that it has missed some.
             records.waiting.remove(expendable.unwrap_or(0));
             records.missed += 1;
         }
@@ -127,12 +130,12 @@ impl Backlog {
         self.changed.notify_one();
     }
 
-    /// Each change under the lock leaves it whole.
+    /// Locks the records. A panic elsewhere does not spoil them: each change under the lock leaves them whole.
     fn lock(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has come since; nothing after the end.
+    /// Returns what has come since; nothing after the end.
     async fn next(&self) -> Option<(u64, VecDeque<Arc<EventRecord>>)> {
         loop {
             {
@@ -151,7 +154,7 @@ impl Backlog {
     }
 }
 
-/// What a sink needs to count right; the rest is news of the moment.
+/// Whether a sink needs the event to count right. Others may be dropped for a sink that is too slow.
 fn is_essential(event: &Event) -> bool {
     !matches!(
         event,

@@ -262,7 +262,7 @@ impl View<'_> {
         for limit in &entry.job.terms.limits {
             holders.limits.entry(limit).or_default().push(id());
         }
-        // A job without a hint was refused before it was queued.
+        // Its worker has declared a hint that is wrong after the job was given out, which so is bound by none.
         let Ok(hint) = self.kinds.hint(&entry.job) else {
             return;
         };
@@ -366,7 +366,7 @@ impl View<'_> {
     }
 }
 
-/// The host whose lock a job takes; those that name none share the lock of the empty name.
+/// Returns the host whose lock a job takes; those that name none share the lock of the empty name.
 fn host(job: &Job) -> &str {
     job.host.as_ref().map_or("", |host| host.as_str())
 }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::job::{Job, Work};
 use crate::table::{Names, Table};
 
-/// What a job must have, whoever it is for.
+/// Refuses a job that lacks what every job must have.
 pub(super) fn check(job: &Job) -> Result<(), Error> {
     if job.id.as_str().is_empty() {
         return Err(Error::NoName);
@@ -123,14 +123,14 @@ impl Source {
         dry
     }
 
-    /// Jobs have come that were submitted together.
+    /// Takes jobs that were submitted together.
     pub(super) fn received(&mut self, jobs: Vec<Arc<Job>>) {
         if let Self::Submitted { here, .. } = self {
             *here = jobs.into_iter();
         }
     }
 
-    /// No more are taken from outside; what was handed over already is still there to be pulled.
+    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
     pub(super) fn close(&mut self) {
         match self {
             Self::Submitted { coming, .. } => coming.close(),

@@ -78,7 +78,7 @@ impl Gauges {
         }
     }
 
-    /// Plain figures: there is nothing that could be left half done.
+    /// Changes the figures. They are plain, so there is nothing that a panic could leave half done.
     pub(super) fn set(&self, change: impl FnOnce(&mut RunStatus)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -88,7 +88,7 @@ impl Gauges {
         status.clone()
     }
 
-    /// All jobs have their outcomes, and nothing is done any more.
+    /// Shows that all jobs have their outcomes, and that nothing is done any more.
     pub(super) fn set_quiet(&self) {
         self.quiet
             .send_if_modified(|quiet| !std::mem::replace(quiet, true));

@@ -17,7 +17,7 @@ pub(super) trait Perform: Send + Sync + 'static {
     /// What a performer takes.
     type Attempt: Send + 'static;
 
-    /// The ticket of an attempt.
+    /// Returns the ticket of an attempt.
     fn ticket(attempt: &Self::Attempt) -> Ticket;
 
     /// Performs an attempt. Dropping the future kills the attempt, and its guard reports that.
@@ -123,7 +123,7 @@ impl<A> TaskHandle<A> {
     }
 }
 
-/// Each change under these locks leaves what they guard whole.
+/// Locks a mutex. Each change under these locks leaves what they guard whole, whoever panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

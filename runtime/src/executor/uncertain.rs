@@ -32,7 +32,7 @@ impl UncertainStart {
         }
     }
 
-    /// The kind by which the scheduler knows the jobs of a kind that take tokens.
+    /// Returns the kind by which the scheduler knows the jobs of a kind that take tokens.
     pub(super) fn rated(&self, kind: Kind) -> Kind {
         // A run has 32,767 kinds at most, which is checked where they are added.
         Kind(self.kinds + kind.0)
@@ -43,7 +43,7 @@ impl UncertainStart {
         self.has_rates
     }
 
-    /// A job that takes tokens has come.
+    /// Takes note that a job has come that takes tokens.
     pub(super) fn note_rate(&mut self) {
         self.has_rates = true;
     }
@@ -61,7 +61,7 @@ impl UncertainStart {
         })
     }
 
-    /// An attempt that takes tokens was given to a worker that may not read it at once.
+    /// Takes note that an attempt with tokens was given to a worker that may not read it at once.
     pub(super) fn begins_later(&mut self, ticket: Ticket) {
         debug_assert!(
             self.attempt.is_none(),
@@ -70,12 +70,12 @@ impl UncertainStart {
         self.attempt = Some(ticket);
     }
 
-    /// The attempt of which it is not known whether it has begun.
+    /// Returns the attempt of which it is not known whether it has begun.
     pub(super) fn attempt(&self) -> Option<Ticket> {
         self.attempt
     }
 
-    /// It is known of this attempt whether it has begun. Says whether that was in doubt.
+    /// Takes note that it is known of this attempt whether it has begun. Returns whether that was in doubt.
     pub(super) fn settle(&mut self, ticket: Ticket) -> bool {
         let was_uncertain = self.attempt == Some(ticket);
         if was_uncertain {

@@ -18,11 +18,13 @@ pub(super) struct IndexEntry {
 impl IndexEntry {
     /// Makes an entry of the parts of a record.
     pub(super) fn new(id: [u8; 16], content: Content, status: Status, offset: u64) -> Self {
-        let status = Status::ALL.iter().position(|other| *other == status);
+        #[expect(clippy::expect_used, reason = "`ALL` is what its name says")]
+        let status = (Status::ALL.iter().position(|other| *other == status))
+            .expect("every status is among all of them");
         Self {
             id,
             content,
-            place: offset << 3 | status.unwrap_or_default() as u64,
+            place: offset << 3 | status as u64,
         }
     }
 
@@ -45,8 +47,13 @@ impl IndexEntry {
 
     /// The status of the outcome.
     pub(super) fn status(&self) -> Status {
-        let place = usize::try_from(self.place & 7).unwrap_or_default();
-        Status::ALL.get(place).copied().unwrap_or(Status::Failed)
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "three bits are all that is wanted"
+        )]
+        let status = Status::ALL.get(self.place as usize & 7).copied();
+        #[expect(clippy::expect_used, reason = "`new` has put it there")]
+        status.expect("an entry has a place of `Status::ALL`")
     }
 }
 

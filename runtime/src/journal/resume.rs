@@ -192,7 +192,8 @@ impl Resume {
     /// The number of jobs of the history that were not asked about. After the last job these are the jobs that are gone from
     /// the source.
     pub fn gone(&self) -> u64 {
-        (self.history.jobs() as u64).saturating_sub(self.seen.count())
+        // Only jobs of the history are noted as seen.
+        self.history.jobs() as u64 - self.seen.count()
     }
 
     /// Reads the ids of the jobs that are [gone](Self::gone) from the journal, in no particular order.

@@ -34,7 +34,7 @@ impl Candidate {
         self.in_flight < self.capacity
     }
 
-    /// Compare by the share of the capacity that is in use.
+    /// Compares by the share of the capacity that is in use.
     fn load_beside(&self, other: &Self) -> std::cmp::Ordering {
         let load = |one: &Self, two: &Self| u64::from(one.in_flight) * u64::from(two.capacity);
         load(self, other).cmp(&load(other, self))
@@ -46,17 +46,17 @@ impl Candidate {
 /// A value that is told what happens, as the scheduler is. It is asked once the scheduler has
 /// started a job of a kind.
 pub trait Balancer: Send + std::fmt::Debug {
-    /// The candidate that gets the attempt, as an index; none if all are full.
+    /// Returns the candidate that gets the attempt, as an index; none if all are full.
     ///
     /// The key is what attempts have in common that do better on one worker: a host, say.
     fn choose(&mut self, candidates: &[Candidate], key: Option<&str>) -> Option<usize>;
 
-    /// An attempt has ended on a worker after this time, well or not.
+    /// Takes note of an attempt that has ended on a worker after this time, well or not.
     fn record(&mut self, worker: WorkerNumber, took: Duration, well: bool) {
         let _ = (worker, took, well);
     }
 
-    /// A worker is gone.
+    /// Forgets a worker that is gone.
     fn forget(&mut self, worker: WorkerNumber) {
         let _ = worker;
     }
@@ -94,7 +94,7 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// A balancer of this sort.
+    /// Makes a balancer of this sort.
     pub fn balancer(self) -> Box<dyn Balancer> {
         match self {
             Self::LeastLoaded => Box::<LeastLoaded>::default(),

@@ -63,7 +63,7 @@ impl Bucket {
         self.full.saturating_sub(u128::from(now) * self.count())
     }
 
-    /// Are there at least this many tokens?
+    /// Whether there are at least this many tokens.
     pub(super) fn holds(&self, tokens: u32, now: u64) -> bool {
         match self.burst().checked_sub(tokens.into()) {
             Some(rest) => self.debt(now) <= rest * self.interval(),
@@ -71,7 +71,7 @@ impl Bucket {
         }
     }
 
-    /// Take one token, which the caller knows to be there.
+    /// Takes one token, which the caller knows to be there.
     pub(super) fn take(&mut self, now: u64) {
         debug_assert!(
             self.holds(1, now),
@@ -88,7 +88,7 @@ impl Bucket {
         self.full = self.full.max(now + self.interval());
     }
 
-    /// The first moment at which there are this many tokens, if the bucket is that large.
+    /// Returns the first moment at which there are this many tokens, if the bucket is that large.
     pub(super) fn when(&self, tokens: u32) -> Option<u64> {
         let rest = self.burst().checked_sub(tokens.into())? * self.interval();
         let moment = self.full.saturating_sub(rest).div_ceil(self.count());
@@ -101,7 +101,7 @@ impl Bucket {
         u64::try_from(moment).unwrap_or(u64::MAX)
     }
 
-    /// Go on with another quota; it lacks as many tokens as the old one did.
+    /// Goes on with another quota; it lacks as many tokens as the old one did.
     pub(super) fn change(&mut self, quota: Quota, now: u64) {
         let (debt, interval) = (self.debt(now), self.interval());
         self.quota = quota;
@@ -145,7 +145,7 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket. Times before `now` are taken as `now`.
+    /// Makes a full bucket. Times before `now` are taken as `now`.
     pub fn new(quota: Quota, now: Instant) -> Self {
         Self {
             bucket: Bucket::new(quota),
@@ -153,33 +153,36 @@ impl TokenBucket {
         }
     }
 
-    /// Take a token, or learn when there will be one.
+    /// Takes a token, or says when there will be one.
     pub fn try_take(&mut self, now: Instant) -> Result<(), Instant> {
         let nanos = since(self.epoch, now);
         if self.bucket.holds(1, nanos) {
             self.bucket.take(nanos);
             return Ok(());
         }
-        Err(self.epoch + Duration::from_nanos(self.bucket.when(1).unwrap_or(u64::MAX)))
+        let Some(when) = self.bucket.when(1) else {
+            unreachable!("a burst is at least 1, so every bucket holds a token");
+        };
+        Err(self.epoch + Duration::from_nanos(when))
     }
 
-    /// Tokens there now, refilled up to `now`, as a figure to show.
+    /// Returns the tokens there now, refilled up to `now`, as a figure to show.
     pub fn tokens(&self, now: Instant) -> f64 {
         self.bucket.tokens(since(self.epoch, now))
     }
 
-    /// Its rate and burst.
+    /// Returns its rate and burst.
     pub fn quota(&self) -> Quota {
         self.bucket.quota()
     }
 
-    /// Go on with another rate and burst. What was taken stays taken.
+    /// Goes on with another rate and burst. What was taken stays taken.
     pub fn set_quota(&mut self, quota: Quota, now: Instant) {
         self.bucket.change(quota, since(self.epoch, now));
     }
 }
 
-/// Nanoseconds from one moment to another; five hundred years fit.
+/// Returns the nanoseconds from one moment to another; five hundred years fit.
 pub(super) fn since(epoch: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX)
 }

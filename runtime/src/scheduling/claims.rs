@@ -54,7 +54,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// One slot, fully parallel, normal priority.
+    /// Makes a request for one slot, fully parallel, of normal priority.
     pub fn new(task: &'a str) -> Self {
         Self {
             task,
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What the hint claims for itself alone, besides slots and named limits.
+    /// Returns what the hint claims for itself alone, besides slots and named limits.
     pub(super) fn private_claim(&self) -> Result<PrivateClaim<'a>, Error> {
         Ok(match self.hint {
             ParallelizationHint::FullyParallel | ParallelizationHint::Alone => {

@@ -158,14 +158,14 @@ impl Level {
         }
     }
 
-    /// A token that was taken is used only now.
+    /// Counts a token that was taken as used only now.
     pub(super) fn take_later(&mut self, now: u64) {
         if let Self::Rate(bucket) = self {
             bucket.take_later(now);
         }
     }
 
-    /// When so many units will be free if nobody gives one back: only the units of a rate come with time.
+    /// Returns when so many units will be free if nobody gives one back: only the units of a rate come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {
             Self::Max { .. } => None,
@@ -239,7 +239,7 @@ impl Place {
         }
     }
 
-    /// When so many tokens will be there; a lock does not come with time.
+    /// Returns when so many tokens will be there; a lock does not come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match &self.hold {
             Hold::Host { .. } => None,

@@ -81,7 +81,7 @@ impl ParallelizationHint {
         Self::Alone,
     ];
 
-    /// The name it has in files.
+    /// Returns the name it has in files.
     pub fn name(&self) -> &'static str {
         match self {
             Self::FullyParallel => "fully_parallel",
@@ -92,7 +92,7 @@ impl ParallelizationHint {
         }
     }
 
-    /// The rate limit's quota, checked; `None` for the other hints.
+    /// Returns the rate limit's quota, checked; `None` for the other hints.
     pub(crate) fn quota(&self) -> Result<Option<Quota>, Error> {
         match self {
             Self::RateLimited {

@@ -18,7 +18,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A quota whose burst is not zero.
+    /// Makes a quota whose burst is not zero.
     pub fn new(rate: Rate, burst: u32) -> Result<Self, Error> {
         let burst = NonZeroU32::new(burst).ok_or(Error::InvalidLimit {
             reason: "a burst of 0 would never let anything start",
@@ -55,7 +55,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// So many at once; zero is refused.
+    /// Makes a limit of so many at once; zero is refused.
     pub fn max(max: u32) -> Result<Self, Error> {
         let max = NonZeroU32::new(max).ok_or(Error::InvalidLimit {
             reason: "a max of 0 would never let anything start",
@@ -63,7 +63,7 @@ impl Limit {
         Ok(Self::Max(max))
     }
 
-    /// So many a period, `burst` of them together; a burst of zero is refused.
+    /// Makes a limit of so many a period, `burst` of them together; a burst of zero is refused.
     pub fn rate(rate: Rate, burst: u32) -> Result<Self, Error> {
         Quota::new(rate, burst).map(Self::Rate)
     }

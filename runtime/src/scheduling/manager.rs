@@ -82,7 +82,7 @@ struct Waiter {
 }
 
 impl ParallelizationManager {
-    /// A manager without a limit on how many run at once, and without named limits.
+    /// Makes a manager without a limit on how many run at once, and without named limits.
     pub fn new() -> Self {
         let Settings {
             capacity, ageing, ..
@@ -90,7 +90,7 @@ impl ParallelizationManager {
         Self::of(Scheduler::empty(u32::MAX, capacity, ageing, now()))
     }
 
-    /// A manager with slots, limits, capacity and ageing of your choice.
+    /// Makes a manager with slots, limits, capacity and ageing of your choice.
     ///
     /// ```
     /// use ratchet_runtime::{Limit, ParallelizationManager, Request, Settings};
@@ -124,7 +124,7 @@ impl ParallelizationManager {
         }
     }
 
-    /// Wait until a task with this hint may run on this host, and hold what it claims.
+    /// Waits until a task with this hint may run on this host, and holds what it claims.
     ///
     /// The task's name is the rate key of a rate-limited hint that names none. Fails at once on a
     /// hint that could never let anything run, or that contradicts another one in use.
@@ -150,7 +150,7 @@ impl ParallelizationManager {
         Acquire::new(self.clone(), request)
     }
 
-    /// What it claims, if it may run right now; never waits.
+    /// Takes what the task claims, if it may run right now; never waits.
     pub fn try_acquire(
         &self,
         hint: &ParallelizationHint,
@@ -182,6 +182,24 @@ impl ParallelizationManager {
 
     /// As [`acquire`](Self::acquire), but gives up after a while. With no time at all, it still
     /// takes what is free.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Error, ParallelizationHint, ParallelizationManager};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Error> {
+    /// let manager = ParallelizationManager::new();
+    /// let hint = ParallelizationHint::HostExclusive;
+    /// let patience = Duration::from_secs(30);
+    /// let upgrade = manager.acquire_timeout(&hint, "web1", "apt upgrade", patience).await?;
+    /// // Another one has to wait, and says after half a minute that it could not start.
+    /// let second = manager.acquire_timeout(&hint, "web1", "apt install", patience).await;
+    /// assert!(matches!(second, Err(Error::AcquireTimeout { .. })));
+    /// drop(upgrade);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn acquire_timeout(
         &self,
         hint: &ParallelizationHint,
@@ -200,18 +218,18 @@ impl ParallelizationManager {
         })
     }
 
-    /// The named limit, to be put into requests.
+    /// Returns the named limit, to be put into requests.
     pub fn limit(&self, name: &str) -> Result<super::LimitId, Error> {
         self.lock().scheduler.limit(name)
     }
 
-    /// What is held, what is left and who waits, as of now.
+    /// Returns what is held, what is left and who waits, as of now.
     pub fn stats(&self) -> ParallelizationStats {
         let shared = self.lock();
         ParallelizationStats::of(&shared.scheduler, &shared.waits, now())
     }
 
-    /// Whoever had this ticket wants nothing any more.
+    /// Frees what this ticket holds, or its place in the queue, and lets others through.
     fn give_back(&self, ticket: Ticket) {
         let mut shared = self.lock();
         let unused = shared.withdraw(ticket);
@@ -292,7 +310,7 @@ impl Shared {
         self.waiters[ticket.index()].granted
     }
 
-    /// Whom to wake once it has been. Returns whom not to any more.
+    /// Notes whom to wake when the request of a ticket is granted. Returns whom not to wake any more.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn call(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
         let called = &mut self.waiters[ticket.index()].waker;
@@ -302,7 +320,7 @@ impl Shared {
         }
     }
 
-    /// Take back what this ticket holds, or its place in the queue. Returns whom not to wake.
+    /// Takes back what this ticket holds, or its place in the queue. Returns whom not to wake.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn withdraw(&mut self, ticket: Ticket) -> Option<Waker> {
         let unused = self.waiters[ticket.index()].waker.take();

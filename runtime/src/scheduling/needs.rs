@@ -73,7 +73,7 @@ pub fn order_by_needs<Name: AsRef<str>>(jobs: &[(Name, Vec<Name>)]) -> Result<Ve
     }
 }
 
-/// Follow unmet needs from a job that has one: each leads to another, so one comes again.
+/// Follows unmet needs from a job that has one: each leads to another, so one comes again.
 fn circle(start: usize, needs: &[Vec<usize>], left: &[usize]) -> Vec<usize> {
     let mut path: Vec<usize> = Vec::new();
     let mut seen = HashMap::new();

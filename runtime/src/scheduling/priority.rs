@@ -31,7 +31,7 @@ impl Priority {
     /// All of them, most urgent first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
 
-    /// The name that it has in files.
+    /// Returns the name that it has in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Critical => "critical",
@@ -41,7 +41,7 @@ impl Priority {
         }
     }
 
-    /// The number of the priority, 0 for the most urgent.
+    /// Returns the number of the priority, 0 for the most urgent.
     pub(super) const fn level(self) -> usize {
         match self {
             Self::Critical => 0,

@@ -69,7 +69,7 @@ impl Job {
         }
     }
 
-    /// The position in the heap in which the job is.
+    /// Returns the position in the heap in which the job is.
     pub(super) fn seat(&self) -> u32 {
         self.before
     }
@@ -142,7 +142,7 @@ impl Lane {
         }
     }
 
-    /// The first job of the lane.
+    /// Returns the first job of the lane.
     pub(super) fn head(&self) -> Option<(Rank, u32)> {
         self.head
     }

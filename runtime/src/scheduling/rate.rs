@@ -48,7 +48,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` starts a `period`.
+    /// Makes a rate of `count` starts a `period`.
     pub fn new(count: u64, period: Duration) -> Result<Self, Error> {
         let refuse = |reason| Error::InvalidRate {
             rate: format!("{count} every {period:?}"),
@@ -64,7 +64,7 @@ impl Rate {
         Ok(Self { count, nanos })
     }
 
-    /// So many a second; fractions are fine, zero, negative and infinite are not.
+    /// Makes a rate of so many a second; fractions are fine, zero, negative and infinite are not.
     ///
     /// A rate that is no decimal fraction is rounded down to the next whole number of
     /// nanoseconds between two starts.

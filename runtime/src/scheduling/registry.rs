@@ -37,7 +37,7 @@ impl Default for Module {
 }
 
 impl Module {
-    /// A module with this hint and no other wishes.
+    /// Makes a module with this hint and no other wishes.
     pub fn new(hint: ParallelizationHint) -> Self {
         Self {
             hint,
@@ -93,12 +93,12 @@ pub struct ModuleRegistry {
 }
 
 impl ModuleRegistry {
-    /// No modules.
+    /// Makes a registry without modules.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The tasks of the built-in worker, all of them fully parallel.
+    /// Makes a registry of the tasks of the built-in worker, all of them fully parallel.
     pub fn with_builtins() -> Self {
         let names = ["burn", "command", "echo", "fail", "flaky", "sleep"];
         let modules = names.map(|name| (name.to_owned(), Module::default()));
@@ -130,7 +130,7 @@ impl ModuleRegistry {
         }
     }
 
-    /// The module of this name.
+    /// Returns the module of this name.
     pub fn get(&self, name: &str) -> Result<&Module, Error> {
         self.modules.get(name).ok_or_else(|| Error::UnknownModule {
             name: name.to_owned(),
@@ -138,12 +138,12 @@ impl ModuleRegistry {
         })
     }
 
-    /// Is there a module of this name?
+    /// Whether there is a module of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.modules.contains_key(name)
     }
 
-    /// All names, in alphabetical order.
+    /// Iterates over all names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.modules.keys().map(String::as_str)
     }

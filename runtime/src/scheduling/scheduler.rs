@@ -257,7 +257,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler whose time starts now.
+    /// Makes a scheduler whose time starts now.
     pub fn new(settings: Settings, now: Instant) -> Result<Self, Error> {
         if settings.slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
@@ -274,7 +274,7 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// Without named limits nothing can be refused.
+    /// Makes a scheduler without named limits, so that no setting can be refused.
     pub(super) fn empty(slots: u32, capacity: usize, ageing: Ageing, now: Instant) -> Self {
         let mut scheduler = Self {
             epoch: now,
@@ -318,7 +318,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// Declare a limit that jobs can name. The same declaration twice is one; another is refused.
+    /// Declares a limit that jobs can name. The same declaration twice is one; another is refused.
     pub fn declare_limit(&mut self, name: &str, limit: Limit) -> Result<LimitId, Error> {
         let Some(&id) = self.limit_index.get(name) else {
             let id = self.add_limit(name.into(), limit);
@@ -336,7 +336,7 @@ impl Scheduler {
         Ok(LimitId(id))
     }
 
-    /// The limit of this name, to be put into requests.
+    /// Returns the limit of this name, to be put into requests.
     pub fn limit(&self, name: &str) -> Result<LimitId, Error> {
         let id = self.limit_index.get(name).copied().map(LimitId);
         id.ok_or_else(|| Error::UnknownLimit {
@@ -375,7 +375,7 @@ impl Scheduler {
         self.gates.insert(Gate::new(barred))
     }
 
-    /// Time goes forward only; a moment before the last one is taken as the last one.
+    /// Charges and advances the time, which goes forward only: an earlier moment is taken as the last one.
     fn tell_time(&mut self, now: Instant) {
         let to = self.now.max(since(self.epoch, now));
         self.charge(to - self.now);

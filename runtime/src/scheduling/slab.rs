@@ -37,7 +37,7 @@ impl<T: Default> Slab<T> {
         u32::try_from(id).expect("a slab's values are counted by a u32")
     }
 
-    /// Free a slot, and give the memory back when it was the last of many.
+    /// Frees a slot, and gives the memory back when it was the last of many.
     pub(super) fn remove(&mut self, id: u32) -> T {
         let value = std::mem::take(&mut self[id]);
         self.free.push(id);
@@ -53,10 +53,10 @@ impl<T: Default> Slab<T> {
         self.slots.get(id as usize)
     }
 
-    /// The number above all ids, free ones included.
+    /// Returns the number above all ids, free ones included.
     pub(super) fn capacity(&self) -> u32 {
-        // Ids are u32, so their number is.
-        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+        #[expect(clippy::expect_used, reason = "`insert` gives ids that are a u32")]
+        u32::try_from(self.slots.len()).expect("a slab's values are counted by a u32")
     }
 
     /// Returns how many values are stored.

@@ -130,7 +130,7 @@ impl Waits {
         self.others.retain(|(_, time)| !time.is_zero());
     }
 
-    /// Each blocker and its time, in the order of the blockers.
+    /// Iterates over the blockers, in their order, each with its time.
     pub fn iter(&self) -> impl Iterator<Item = (&Blocker, Duration)> {
         static WORKER: Blocker = Blocker::Worker;
         static SLOT: Blocker = Blocker::Slot;

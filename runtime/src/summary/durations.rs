@@ -150,10 +150,15 @@ pub(super) fn rank(percent: f64, count: u64) -> Option<u64> {
 /// `BUCKETS` buckets.
 fn bucket(value: u64) -> usize {
     let Some(shift) = value.checked_ilog2().and_then(|log| log.checked_sub(BITS)) else {
-        return usize::try_from(value).unwrap_or_default();
+        #[expect(clippy::expect_used, reason = "it has fewer bits than `BITS`")]
+        return usize::try_from(value).expect("a value below `BUCKETS` is a usize");
     };
     let place = (u64::from(shift) << BITS) + (value >> shift);
-    usize::try_from(place).unwrap_or_default()
+    #[expect(
+        clippy::expect_used,
+        reason = "each of at most 64 doublings has `BUCKETS` of them"
+    )]
+    usize::try_from(place).expect("there are a few thousand buckets")
 }
 
 /// The value in the middle of a bucket.

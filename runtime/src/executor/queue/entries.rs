@@ -16,11 +16,12 @@ pub(in crate::executor) struct KindCounts {
 }
 
 impl KindCounts {
-    /// The number of jobs in any state.
+    /// Returns the number of jobs in any state.
     pub(in crate::executor) fn jobs(&self) -> usize {
         self.waiting + self.running as usize + self.ahead as usize
     }
 
+    /// Counts a job in this state in.
     fn add(&mut self, state: State) {
         match state {
             State::Waiting => self.waiting += 1,
@@ -31,6 +32,7 @@ impl KindCounts {
 
     // A count below zero would be an entry that was counted twice, so the subtractions are left to panic where overflow
     // checks are on.
+    /// Counts a job in this state out.
     fn remove(&mut self, state: State) {
         match state {
             State::Waiting => self.waiting -= 1,

@@ -86,16 +86,17 @@ impl Dependencies {
         Self::on(job, doer, hasher, salt)
     }
 
-    /// What the result depends on.
+    /// Returns what the result depends on.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// On what terms it is kept, and an earlier one used.
+    /// Returns on what terms the result is kept, and an earlier one used.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
+    /// Turns the terms into what the cache understands.
     pub(super) fn into_policy(self) -> Policy {
         self.policy
     }

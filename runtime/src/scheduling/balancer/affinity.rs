@@ -34,7 +34,7 @@ impl Balancer for Affinity {
     }
 }
 
-/// FNV-1a: the same in every run, which the standard hasher does not promise.
+/// Hashes by FNV-1a: the same in every run, which the standard hasher does not promise.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -47,24 +47,28 @@ impl PowerOfTwo {
         }
     }
 
-    /// Splitmix: spreads well enough, and needs nothing.
+    /// Draws by Splitmix, which spreads well enough and needs nothing.
     fn pick(&mut self, below: usize) -> usize {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.random;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^= word >> 31;
-        // The upper half of the product: below `below`, and so a usize.
-        usize::try_from((u128::from(word) * below as u128) >> 64).unwrap_or_default()
+        #[expect(
+            clippy::expect_used,
+            reason = "the upper half of the product is below `below`"
+        )]
+        usize::try_from((u128::from(word) * below as u128) >> 64)
+            .expect("a number below a usize is one")
     }
 
-    /// What an attempt seems to take there, if it was ever tried.
+    /// Returns what an attempt seems to take there, if it was ever tried.
     fn seconds(&self, candidate: &Candidate) -> Option<f64> {
         let record = self.known.get(&candidate.worker)?;
         Some(record.seconds * (1.0 + ERROR_COST * record.errors))
     }
 
-    /// Is the second one cheaper?
+    /// Whether the second one is cheaper.
     fn prefers_second(&self, first: &Candidate, second: &Candidate) -> bool {
         // One that nobody knows yet is tried before those that are known, but with one attempt:
         // until that has ended it is taken to be as fast as the other.

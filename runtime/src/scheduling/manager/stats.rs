@@ -84,7 +84,7 @@ pub struct WaitTimes {
 }
 
 impl WaitTimes {
-    /// Count one.
+    /// Counts one wait.
     pub fn record(&mut self, wait: Duration) {
         let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - micros.leading_zeros()) as usize;
@@ -97,7 +97,7 @@ impl WaitTimes {
         self.counts.iter().sum()
     }
 
-    /// The longest of them, exactly.
+    /// Returns the longest of them, exactly.
     pub fn longest(&self) -> Duration {
         self.longest
     }
@@ -123,7 +123,7 @@ impl WaitTimes {
         Duration::ZERO
     }
 
-    /// Each bucket's upper end, and how many are in it.
+    /// Iterates over the buckets: the upper end of each, and how many waits are in it.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let upper = |bucket: u32| Duration::from_micros(1 << bucket);
         (0..).map(upper).zip(self.counts)

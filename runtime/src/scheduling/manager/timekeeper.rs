@@ -29,14 +29,14 @@ impl Timekeeper {
         !self.running
     }
 
-    /// The next moment is another one.
+    /// Tells the timekeeper, if there is one, that the next moment is another one.
     pub(super) fn tell(&self) {
         if self.running {
             self.alarm.notify_one();
         }
     }
 
-    /// Who gets something has to [`start`](Appointed::start) it.
+    /// Appoints a timekeeper, unless there is one. Who gets it has to [`start`](Appointed::start) it.
     pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<Appointed> {
         if self.running {
             return None;
@@ -62,7 +62,7 @@ pub(super) struct Appointed {
 }
 
 impl Appointed {
-    /// Run in the runtime of the caller. False if there is none that can.
+    /// Runs the timekeeper in the runtime of the caller. Returns false if there is none that can.
     pub(super) fn start(self) -> bool {
         let Some(runtime) = runtime_with_time() else {
             return false;

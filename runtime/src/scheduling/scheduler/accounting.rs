@@ -93,14 +93,14 @@ impl Scheduler {
         self.catch_up();
     }
 
-    /// From now on the run is paused, or no longer.
+    /// Makes the run pause from now on, or go on.
     pub(crate) fn set_paused(&mut self, is_paused: bool) {
         if let Some(accounting) = &mut self.accounting {
             accounting.is_paused = is_paused;
         }
     }
 
-    /// From now on new jobs are held back, or no longer.
+    /// Holds new jobs back from now on, or no longer.
     pub(crate) fn set_held(&mut self, is_held: bool) {
         if let Some(accounting) = &mut self.accounting {
             accounting.is_held = is_held;
@@ -172,7 +172,7 @@ impl Scheduler {
         }
     }
 
-    /// What the jobs of a group lack first, once they can go on from their place.
+    /// Returns what the jobs of a group lack first, once they can go on from their place.
     fn lacking(&self, id: u32, is_held: bool) -> Lacking {
         let barred = self.obstacle(id).map(|gate| self.gates[gate].barred);
         match barred {
@@ -191,7 +191,7 @@ impl Scheduler {
         }
     }
 
-    /// A job comes into its lane.
+    /// Notes that a job comes into its lane.
     pub(super) fn note_listed(&mut self, id: u32) {
         if self.accounting.is_none() {
             return;
@@ -205,7 +205,7 @@ impl Scheduler {
         });
     }
 
-    /// A job is to wait until this moment at least: after an attempt, or because a breaker puts it off.
+    /// Notes that a job waits until this moment at least: after an attempt, or because a breaker puts it off.
     pub(super) fn note_delayed(&mut self, id: u32, due: u64) {
         let now = self.now;
         let Some(accounting) = &mut self.accounting else {
@@ -232,7 +232,7 @@ impl Scheduler {
         }
     }
 
-    /// A place lets jobs of a lane pass, or does not.
+    /// Notes whether a place lets jobs of a lane pass.
     pub(super) fn note_place(&mut self, lane: u32, may_go: bool) {
         if self.accounting.is_none() || self.lanes[lane].place == NOWHERE {
             return;
@@ -282,7 +282,7 @@ impl Scheduler {
         }
     }
 
-    /// What the clock of a lane's place shows, and what the group's clocks show to this lane.
+    /// Returns what the clock of a lane's place shows, and what the group's clocks show to this lane.
     fn lane_clocks(&self, id: u32) -> (u64, Clocks) {
         let lane = &self.lanes[id];
         let clocks = &self.groups[lane.group].clocks;
@@ -312,7 +312,7 @@ impl Scheduler {
         notes.get_mut(id as usize).map(std::mem::take)
     }
 
-    /// A job waits in another way from now on.
+    /// Charges what a job has waited for, because it waits in another way from now on.
     fn close_mark(&mut self, id: u32) {
         let Some(mut note) = self.take_note(id) else {
             return;

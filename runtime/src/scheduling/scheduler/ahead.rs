@@ -11,7 +11,7 @@ use crate::Error;
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// The next job of a kind that may be sent ahead, to begin when another of its worker ends.
+    /// Takes the next job of a kind that may be sent ahead, to begin when another of its worker ends.
     ///
     /// Only jobs that claim one slot and nothing else are, and only the first in order of all jobs that could run
     /// but for slots and workers of this kind, so that nobody is passed who would not have been passed by a pop.
@@ -84,7 +84,7 @@ impl Scheduler {
         Some(self.ticket(job))
     }
 
-    /// A running job ends, and one that was sent ahead begins in its place: in one step, so nobody comes between.
+    /// Ends a running job, and begins one that was sent ahead in its place: in one step, so nobody comes between.
     ///
     /// An error changes nothing. The count of free workers is
     /// the caller's to set: the worker of the one is that of the other.
@@ -103,7 +103,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A job that was sent ahead comes back: it waits again, in its old place.
+    /// Has a job that was sent ahead wait again, in its old place.
     pub fn put_back(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_ahead(ticket)?;
         self.ahead -= 1;
@@ -134,7 +134,7 @@ impl Scheduler {
         }
     }
 
-    /// Let those look again who must be alone, once nobody is in their way.
+    /// Looks again at the jobs that must be alone, once nobody is in their way.
     pub(super) fn reopen_quiet(&mut self) {
         if self.running == 0 && self.ahead == 0 {
             self.reopen(self.quiet);

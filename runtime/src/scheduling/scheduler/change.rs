@@ -9,7 +9,7 @@ use super::{Scheduler, Workers};
 use crate::Error;
 
 impl Scheduler {
-    /// Change the number of slots. Running jobs keep theirs, even if they are more.
+    /// Changes the number of slots. Running jobs keep theirs, even if they are more.
     ///
     /// Refused if a job that waits or runs weighs more than that: it could never run again.
     pub fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
@@ -26,7 +26,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Say how many workers of a kind are free. A kind nobody spoke of has any number.
+    /// Says how many workers of a kind are free. A kind nobody spoke of has any number.
     pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
         let kind = self.kind(kind.0);
         self.kinds[kind].workers = workers;
@@ -35,7 +35,7 @@ impl Scheduler {
         }
     }
 
-    /// Change a limit. What is held stays held, what was taken stays taken.
+    /// Changes a limit. What is held stays held, what was taken stays taken.
     ///
     /// A max stays a max and a rate stays a rate.
     pub fn set_limit(&mut self, id: LimitId, limit: Limit, now: Instant) -> Result<(), Error> {
@@ -63,7 +63,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Change the rate of a key, whatever its jobs declare, from now on.
+    /// Changes the rate of a key, whatever its jobs declare, from now on.
     pub fn set_rate(&mut self, key: &str, quota: Quota, now: Instant) {
         self.tell_time(now);
         self.changed_rates.insert(key.into(), quota);

@@ -47,7 +47,7 @@ pub struct LimitState {
 }
 
 impl Scheduler {
-    /// How much it holds now.
+    /// Returns how many jobs wait and run, and how many slots they fill.
     pub fn load(&self) -> Load {
         Load {
             waiting: self.waiting,
@@ -73,12 +73,12 @@ impl Scheduler {
         lanes.map(|lane| self.lanes[lane].waiting as usize).sum()
     }
 
-    /// Is this job waiting or running?
+    /// Whether this job waits or runs.
     pub fn knows(&self, ticket: Ticket) -> bool {
         self.find(ticket).is_ok()
     }
 
-    /// Is this job running?
+    /// Whether this job runs.
     pub fn is_running(&self, ticket: Ticket) -> bool {
         self.find(ticket)
             .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
@@ -96,12 +96,12 @@ impl Scheduler {
             .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)
     }
 
-    /// Nobody holds the global lock.
+    /// Whether nobody holds the global lock.
     pub fn global_available(&self) -> bool {
         self.limits[0].level.holds(1, self.now)
     }
 
-    /// The hosts that a job needs for itself, each with whether one holds it now.
+    /// Iterates over the hosts that a job needs for itself, each with whether one holds it now.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, bool)> {
         self.hosts.iter().map(|(name, &place)| {
             let locked = matches!(self.places[place].hold, Hold::Host { locked: true });
@@ -109,22 +109,22 @@ impl Scheduler {
         })
     }
 
-    /// The rate keys that are in use.
+    /// Iterates over the rate keys that are in use.
     pub fn keys(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, KeyState)> {
         let now = self.now.max(super::since(self.epoch, now));
-        self.keys.iter().filter_map(move |(name, &place)| {
+        self.keys.iter().map(move |(name, &place)| {
             let Hold::Key { bucket, .. } = &self.places[place].hold else {
-                return None;
+                unreachable!("the place of a rate key has a bucket");
             };
             let state = KeyState {
                 tokens: bucket.tokens(now),
                 quota: bucket.quota(),
             };
-            Some((&**name, state))
+            (&**name, state)
         })
     }
 
-    /// The named limits, each with what is left of it.
+    /// Iterates over the named limits, each with what is left of it.
     pub fn limits(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, LimitState)> {
         let now = self.now.max(super::since(self.epoch, now));
         // The first is the global lock, which has no name.

@@ -33,7 +33,7 @@ impl Alarm {
 }
 
 impl Scheduler {
-    /// A lane's head or its place changed: put it where it belongs in its group.
+    /// Puts a lane where it belongs in its group, after its head or its place has changed.
     pub(super) fn seat_lane(&mut self, lane: u32, may_go: bool) {
         self.note_place(lane, may_go);
         let (group, seat) = (self.lanes[lane].group, self.lanes[lane].seat);
@@ -113,13 +113,13 @@ impl Scheduler {
         }
     }
 
-    /// Something about this gate changed: look at it again.
+    /// Has a gate be looked at again, because something about it has changed.
     pub(super) fn reopen(&mut self, gate: u32) {
         self.gates[gate].shut = false;
         self.relist(gate);
     }
 
-    /// Nobody at this gate can pass; time may change that.
+    /// Has a gate not be looked at, because nobody there can pass; time may change that.
     pub(super) fn shut(&mut self, gate: u32) {
         self.gates[gate].shut = true;
         self.relist(gate);
@@ -131,7 +131,7 @@ impl Scheduler {
         }
     }
 
-    /// Put a gate among those worth looking at, or take it from there.
+    /// Puts a gate among those worth looking at, or takes it from there.
     pub(super) fn relist(&mut self, id: u32) {
         let gate = &mut self.gates[id];
         if gate.shut && gate.groups.top().is_none() {
@@ -163,7 +163,7 @@ impl Scheduler {
         }
     }
 
-    /// A place's lock, tokens or first jobs changed: decide which of its lanes may go on.
+    /// Decides which lanes of a place may go on, after its lock, its tokens or its first jobs have changed.
     ///
     /// This is rule 1 of the scheduler's documentation. It looks at every lane of the place;
     /// there is one for each combination of kind, weight and limits used there.
@@ -258,7 +258,7 @@ impl Scheduler {
         }
     }
 
-    /// Do what time has brought since the last pop.
+    /// Does what time has brought since the last pop.
     pub(super) fn catch_up(&mut self) {
         while let Some((rank, id)) = self.delayed.top()
             && self.is_due(rank)

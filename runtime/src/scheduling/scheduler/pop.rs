@@ -10,7 +10,7 @@ use super::{Decision, Scheduler, Workers};
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// Decide what happens now: one job starts, or until when nothing can.
+    /// Decides what happens now: one job starts, or until when nothing can.
     ///
     /// Call it until it starts no more. Call it again whenever something has been pushed, has
     /// ended, was changed, or the moment it named has come.
@@ -18,7 +18,7 @@ impl Scheduler {
         self.pop_if(now, |_| Ok(()))
     }
 
-    /// Decide what happens now, and ask before a job starts whether it may.
+    /// Decides what happens now, and asks before a job starts whether it may.
     ///
     /// `admit` is asked about a job that lacks nothing, before any of its claims is taken. If it names a moment, the
     /// job waits for that moment and holds nothing until then, no token of a rate either, and the next job is looked
@@ -85,7 +85,7 @@ impl Scheduler {
         }
     }
 
-    /// Due jobs that lack slots or quiet count again, if only to stop those behind them.
+    /// Has the gates of slots and quiet be looked at where a due job waits: it may stop those behind it.
     pub(super) fn show_due(&mut self) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);
@@ -101,7 +101,7 @@ impl Scheduler {
         }
     }
 
-    /// The first thing this group's first job lacks: a limit, a worker, quiet, slots.
+    /// Returns the gate of the first thing that a group's first job lacks: a limit, a worker, quiet, slots.
     pub(super) fn obstacle(&self, id: u32) -> Option<u32> {
         let group = &self.groups[id];
         for &limit in &group.limits {
@@ -154,13 +154,13 @@ impl Scheduler {
         self.relist(gate);
     }
 
-    /// The first group at a gate that is worth looking at.
+    /// Returns the first group at a gate that is worth looking at.
     #[expect(clippy::expect_used, reason = "`relist` takes an empty gate out")]
     pub(super) fn first_group(&self, gate: u32) -> (Rank, u32) {
         (self.gates[gate].groups.top()).expect("an empty gate is never listed")
     }
 
-    /// The first job of a group that waits at a gate.
+    /// Returns the first job of a group that waits at a gate.
     #[expect(
         clippy::expect_used,
         reason = "a group waits at a gate only while a lane of it has a job that could go on from its place"
@@ -176,7 +176,7 @@ impl Scheduler {
         job
     }
 
-    /// Take everything the group's first job claims, in one step.
+    /// Takes everything that the group's first job claims, in one step.
     fn start(&mut self, id: u32, job: u32) {
         let now = self.now;
         let lane = self.jobs[job].lane;

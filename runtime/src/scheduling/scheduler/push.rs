@@ -14,7 +14,7 @@ use crate::Error;
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// Take in a job, which starts by a later [`pop`](Self::pop).
+    /// Takes in a job, which starts by a later [`pop`](Self::pop).
     ///
     /// Refused, with nothing changed: a job when the queue is full, one that could never run, and one
     /// whose rate key is declared differently.
@@ -81,7 +81,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Put a job in its lane, for the first time or again.
+    /// Puts a job in its lane, for the first time or again.
     pub(super) fn enter(&mut self, id: u32) {
         // One that was sent ahead and comes back has waited all the time.
         if self.jobs[id].standing != Standing::Ahead {
@@ -95,7 +95,7 @@ impl Scheduler {
         }
     }
 
-    /// A lane's head changed: see who may go on.
+    /// Decides who may go on after the head of a lane has changed.
     pub(super) fn refresh_lane(&mut self, lane: u32) {
         match self.lanes[lane].place {
             NOWHERE => self.seat_lane(lane, true),

@@ -71,7 +71,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A running job is to run again, not before a given time: what it held is free.
+    /// Has a running job run again, not before a given time: what it held is free.
     ///
     /// It keeps its place, and until then it holds nothing. A retry is never refused, even when
     /// the queue is full.
@@ -98,7 +98,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A job waits for its turn, from this moment on.
+    /// Has a job wait for its turn, from this moment on.
     fn enter_at(&mut self, id: u32, not_before: Instant) {
         let due = since(self.epoch, not_before);
         if due <= self.now {
@@ -108,7 +108,7 @@ impl Scheduler {
         }
     }
 
-    /// A job that is in no lane waits for a moment that is yet to come.
+    /// Has a job that is in no lane wait for a moment that is yet to come.
     pub(super) fn delay(&mut self, id: u32, due: u64) {
         self.note_delayed(id, due);
         let job = &mut self.jobs[id];
@@ -173,7 +173,7 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Give back what a running job holds, and let those look again who may want it.
+    /// Gives back what a running job holds, and looks again at those who may want it.
     fn release(&mut self, id: u32) {
         let lane = self.jobs[id].lane;
         let group = self.lanes[lane].group;
@@ -209,7 +209,7 @@ impl Scheduler {
         }
     }
 
-    /// More slots are free than before: let those look again for whom they may now suffice.
+    /// Looks again at those for whom the slots that have become free may suffice.
     pub(super) fn reopen_weights(&mut self, before: u32) {
         let free = self.free();
         let first = self
@@ -241,7 +241,7 @@ impl Scheduler {
         }
     }
 
-    /// A heavy job is gone; with the last of its weight goes the gate, at which no group waits.
+    /// Counts a heavy job out; with the last of its weight goes the gate, at which no group waits.
     #[expect(
         clippy::expect_used,
         reason = "a push counts a heavy job and makes the gate of its weight, and this alone undoes both"
