@@ -11,13 +11,16 @@
 //!
 //! **When an attempt was granted** no worker knows, only that it was before the attempt's first line, and as a rule
 //! after its worker had said that it was free (its last answer, or its birth). A window of time holds for certain the
-//! starts of which both ends lie in it, and of those no window may hold more than `burst + rate x length`. Likewise
-//! those that run at one moment with a claim on one limit were all granted by then, and the last of them not before
-//! the latest of their workers was free: the limit was at least so high at some moment in between.
+//! starts of which both ends lie in it, and of those no window may hold more than `burst + rate x length`.
+//!
+//! **Limits and slots.** The host writes down what its executor grants (the executor logs it), in that order. Whoever was
+//! granted before another one, and by its own notes had not ended when the other one was granted, held its share then:
+//! together they are no more than the limit was at that moment. Apart from that, the journal says which slot each
+//! attempt had: none has a number above the number of slots, and no two attempts that run at once have the same.
 //!
 //! **The exception to the rule.** What is granted because one worker is idle may go to another that becomes free while
-//! it is on its way: a few attempts of a hundred, by microseconds, and by milliseconds when the machine stalls. So the host
-//! writes down what its executor grants (the executor logs it), and that moment counts if it is the earlier one. It is
+//! it is on its way: a few attempts of a hundred, by microseconds, and by milliseconds when the machine stalls. So the
+//! moment of the grant counts if it is the earlier one. It is
 //! no excuse for one that is kept waiting with what it was granted: a pool gives out in the order of the grants, so
 //! none may have begun that was granted later when the worker becomes free that one gets. And without a grant nobody
 //! may begin.
@@ -43,8 +46,8 @@
 //!
 //! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
 //! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in
-//! which jobs are sent ahead of time, slots are only checked against the most there were, since nobody says when the
-//! turn of those comes. A command with a cached result cannot say of which job it is, so it is left out where jobs are
+//! which jobs are sent ahead of time, slots of those are only checked against the most there were, since nobody says when
+//! their turn comes. A command with a cached result cannot say of which job it is, so it is left out where jobs are
 //! counted.
 
 mod attempts;

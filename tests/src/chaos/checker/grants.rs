@@ -13,9 +13,9 @@ pub(super) struct Grant {
     /// The earliest time at which it can have been given.
     pub(super) from: u64,
     /// When the host noted it, which was before the attempt was sent.
-    told: u64,
+    pub(super) told: u64,
     /// How many grants had been given before.
-    turn: usize,
+    pub(super) turn: usize,
 }
 
 /// All grants that hosts noted, by life and job.

@@ -14,6 +14,8 @@ pub struct Ending {
     pub life: u32,
     /// How many attempts were charged to the job.
     pub attempts: u32,
+    /// The slots of the attempts that are charged to the job: the number of each attempt, and that of its first slot.
+    pub slots: Vec<(u32, u32)>,
     /// The result of the job, or the class of its failure.
     pub result: Result<Success, String>,
 }
@@ -62,8 +64,21 @@ fn ending(outcome: &Value, life: Option<u32>) -> Option<Ending> {
         job: outcome["id"].as_str()?.parse().ok()?,
         life: life?,
         attempts: small(&outcome["attempts"])?,
+        slots: slots(outcome),
         result,
     })
+}
+
+/// A single attempt is told by the fields of its job, and several one by one.
+fn slots(outcome: &Value) -> Vec<(u32, u32)> {
+    let Some(several) = outcome["attempts_detail"].as_array() else {
+        let only = small(&outcome["attempts"]).zip(small(&outcome["slot"]));
+        return only.into_iter().collect();
+    };
+    // One that came back to be given to another worker has the number of the attempt that followed.
+    let charged = several.iter().filter(|it| it["status"] != "returned");
+    let slots = charged.filter_map(|it| small(&it["number"]).zip(small(&it["slot"])));
+    slots.collect()
 }
 
 /// Reads a result. That of a worker is a number, or an object if it may be cached. A command prints the same as text.

@@ -1,6 +1,6 @@
 //! Checks that no more attempts run at once than a limit allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::plan::Named;
 use super::attempts::Attempt;
@@ -19,28 +19,27 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     let [slots, db, disk] = evidence.declared.most;
     for (life, attempts) in lives {
         let profile = |limit: u32, initial| Profile::of(&evidence.host_notes, life, limit, initial);
-        let ahead = (evidence.declared.sends_ahead)(life);
         let all = SharedLimit {
             rule: Rule::Slots,
             name: "slots",
             profile: profile(SLOTS, slots),
-            any_time: ahead,
         };
-        all.check(
-            attempts
-                .iter()
-                .map(|attempt| (*attempt, attempt.spec.slots)),
-            report,
-        );
+        let weighed = attempts
+            .iter()
+            .map(|attempt| (*attempt, attempt.spec.slots));
+        all.check_granted(weighed.clone(), report);
+        if (evidence.declared.sends_ahead)(life) {
+            all.check_all(weighed, report);
+        }
+        numbers(evidence, life, &attempts, &all.profile, report);
         for (limit, initial) in [(Named::Db, db), (Named::Disk, disk)] {
-            let crowd = SharedLimit {
+            let named_limit = SharedLimit {
                 rule: Rule::Limit,
                 name: limit.name(),
                 profile: profile(limit as u32, initial),
-                any_time: false,
             };
             let named = attempts.iter().filter(|it| it.spec.limits.contains(&limit));
-            crowd.check(named.map(|attempt| (*attempt, 1)), report);
+            named_limit.check_granted(named.map(|attempt| (*attempt, 1)), report);
         }
     }
     let changes = evidence.host_notes.iter();
@@ -54,29 +53,106 @@ struct SharedLimit {
     rule: Rule,
     name: &'static str,
     profile: Profile,
-    /// Whether it is unknown when each of them was dispatched, so that the limit may have been any that ever held.
-    any_time: bool,
 }
 
 impl SharedLimit {
-    fn check<'a>(&self, members: impl Iterator<Item = (&'a Attempt, u32)>, report: &mut Report) {
+    /// Whoever was granted before another one, and had not ended when the other one was granted, holds its share beside it.
+    fn check_granted<'a>(
+        &self,
+        members: impl Iterator<Item = (&'a Attempt, u32)>,
+        report: &mut Report,
+    ) {
+        let granted =
+            members.filter_map(|(attempt, weight)| Some((attempt.granted?, attempt, weight)));
+        let mut granted: Vec<_> = granted.collect();
+        granted.sort_unstable_by_key(|(grant, ..)| grant.turn);
+        let mut here: Vec<(&Attempt, u32)> = Vec::new();
+        for (grant, attempt, weight) in granted {
+            here.retain(|(other, _)| other.until > grant.told);
+            here.push((attempt, weight));
+            let most = self.profile.most(grant.from, grant.told);
+            self.compare(&here, most, "when this was granted", attempt, report);
+        }
+    }
+
+    /// Where jobs are sent ahead, nobody says when the turn of those comes. At the start of each the limit may be what it
+    /// ever was.
+    fn check_all<'a>(
+        &self,
+        members: impl Iterator<Item = (&'a Attempt, u32)>,
+        report: &mut Report,
+    ) {
         let mut here: Vec<(&Attempt, u32)> = Vec::new();
         for (attempt, weight) in members {
             here.retain(|(other, _)| other.until > attempt.start);
             here.push((attempt, weight));
-            let held: u32 = here.iter().map(|(_, weight)| weight).sum();
-            let granted = here.iter().map(|(other, _)| other.not_before()).max();
-            let from = granted.filter(|_| !self.any_time).unwrap_or_default();
-            let most = self.profile.most(from, attempt.start);
-            if held > most {
-                report.add(
-                    self.rule,
-                    format!(
-                        "{held} of {} at the start of {attempt}, which is {most}",
-                        self.name
-                    ),
-                );
-            }
+            let most = self.profile.most(0, attempt.start);
+            self.compare(&here, most, "at the start of", attempt, report);
+        }
+    }
+
+    fn compare(
+        &self,
+        here: &[(&Attempt, u32)],
+        most: u32,
+        when: &str,
+        attempt: &Attempt,
+        report: &mut Report,
+    ) {
+        let held: u32 = here.iter().map(|(_, weight)| weight).sum();
+        if held > most {
+            let name = self.name;
+            report.add(
+                self.rule,
+                format!("{held} of {name} of which there are {most}, {when}: {attempt}"),
+            );
+        }
+    }
+}
+
+/// The numbers of slots in the records of jobs. None is above the number of slots, and no two attempts that run at once
+/// have the same.
+///
+/// Commands do not know which attempt they are, so they are left out.
+fn numbers(
+    evidence: &Evidence,
+    life: u32,
+    attempts: &[&Attempt],
+    slots: &Profile,
+    report: &mut Report,
+) {
+    let endings = evidence.journal.iter().filter(|it| it.life == life);
+    let numbered = endings.flat_map(|ending| {
+        let of_attempts = ending.slots.iter();
+        of_attempts.map(|(attempt, slot)| ((ending.job, *attempt), *slot))
+    });
+    let numbered: HashMap<(u32, u32), u32> = numbered.collect();
+    let mut holders: HashMap<u32, &Attempt> = HashMap::new();
+    for attempt in attempts.iter().filter(|it| !it.spec.performer.is_command()) {
+        let Some(slot) = numbered.get(&(attempt.job, attempt.number)) else {
+            continue;
+        };
+        report.figures.slot_numbers += 1;
+        let most = match attempt.granted {
+            Some(grant) => slots.most(grant.from, grant.told),
+            // It may have taken over a slot that is there no more.
+            None => slots.most(0, attempt.start),
+        };
+        if *slot > most {
+            report.add(
+                Rule::Slots,
+                format!("slot {slot} of {most} was that of {attempt}"),
+            );
+        }
+        let last = holders.entry(*slot).or_insert(attempt);
+        if last.start < attempt.start && last.until > attempt.start {
+            report.add(
+                Rule::Slots,
+                format!("slot {slot} was that of {attempt} and of {last} at once"),
+            );
+        }
+        if last.until < attempt.until {
+            *last = attempt;
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Figures {
     pub fullest: u64,
     /// How many changes of limits there were.
     pub changes: usize,
+    /// How many attempts of workers have a slot that the journal names.
+    pub slot_numbers: usize,
     /// How many jobs succeeded in the end.
     pub succeeded: usize,
     /// How many outcomes were recorded.
@@ -150,6 +152,7 @@ impl fmt::Display for Report {
             early: (early, earliest),
             fullest,
             changes,
+            slot_numbers,
             succeeded,
             recorded,
             in_vain,
@@ -173,7 +176,10 @@ impl fmt::Display for Report {
             "{attempts} attempts: {died} took their worker with them, {vanished} were killed with it, \
              {in_vain} answered in vain"
         )?;
-        writeln!(f, "{exclusive} exclusive attempts")?;
+        writeln!(
+            f,
+            "{exclusive} exclusive attempts, {slot_numbers} whose slot is known"
+        )?;
         writeln!(
             f,
             "{rated} rated attempts, known to {} us (median; 90 %: {} us); the fullest window is {fullest} % full",

@@ -100,6 +100,7 @@ impl Evidence {
             job,
             life,
             attempts: 1,
+            slots: Vec::new(),
             result: result(success),
         });
         let heard = Fact::Hears(job, success.is_some().into());

@@ -259,18 +259,19 @@ fn the_checker_refuses_notes_that_contradict_each_other() {
 #[test]
 fn the_checker_reads_a_journal_and_refuses_other_files() {
     let journal = r#"00000000 {"record":"header","about":1}
-00000000 {"record":"job","n":1,"outcome":{"id":"3","status":"failed","error":{"class":"exit","message":"why"},"attempts":2}}
+00000000 {"record":"job","n":1,"outcome":{"id":"3","status":"failed","error":{"class":"exit","message":"why"},"attempts":2,"slot":4,"attempts_detail":[{"number":1,"slot":3,"status":"failed"},{"number":2,"slot":7,"status":"returned"},{"number":2,"slot":4,"status":"failed"}]}}
 00000000 {"record":"resumed","n":1,"about":2}
-00000000 {"record":"job","n":2,"outcome":{"id":"3","status":"succeeded","attempts":1,"cached":false,"result":77}}
+00000000 {"record":"job","n":2,"outcome":{"id":"3","status":"succeeded","attempts":1,"cached":false,"slot":2,"result":77}}
 00000000 {"record":"job","n":3,"outcome":{"id":"4","status":"succeeded","attempts":0,"cached":true,"result":{"start":78,"input":5,"content":1}}}
 00000000 {"record":"job","n":4,"outcome":{"id":"5","status":"succeeded","attempts":1,"cached":false,"result":{"stdout":"79\n"}}}
 00000000 {"record":"job","n":5,"outcome":{"id":"6","status":"succeeded","attempts":0,"cached":true,"result":{"stdout":"78 5 1\n"}}}
 00000000 {"record":"ended"}
 "#;
-    let ending = |job, life, attempts, result| Ending {
+    let ending = |job, life, attempts, slots: &[(u32, u32)], result| Ending {
         job,
         life,
         attempts,
+        slots: slots.to_vec(),
         result,
     };
     let success = |start, computed, cached| {
@@ -281,11 +282,11 @@ fn the_checker_reads_a_journal_and_refuses_other_files() {
         })
     };
     let expected = vec![
-        ending(3, 1, 2, Err("exit: why".to_owned())),
-        ending(3, 2, 1, success(77, None, false)),
-        ending(4, 2, 0, success(78, Some((5, 1)), true)),
-        ending(5, 2, 1, success(79, None, false)),
-        ending(6, 2, 0, success(78, Some((5, 1)), true)),
+        ending(3, 1, 2, &[(1, 3), (2, 4)], Err("exit: why".to_owned())),
+        ending(3, 2, 1, &[(1, 2)], success(77, None, false)),
+        ending(4, 2, 0, &[], success(78, Some((5, 1)), true)),
+        ending(5, 2, 1, &[], success(79, None, false)),
+        ending(6, 2, 0, &[], success(78, Some((5, 1)), true)),
     ];
     assert_eq!(read_journal(journal), Ok(expected));
     for (wrong, right, complaint) in [

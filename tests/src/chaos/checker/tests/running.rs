@@ -161,13 +161,13 @@ fn the_checker_finds_more_attempts_than_a_limit_allows() {
     assert_eq!(broken(&[db; 3], &three), [Rule::Limit]);
     assert_eq!(broken(&[db; 2], &three[..2]), []);
     assert_eq!(broken(&[disk; 2], &three[..2]), [Rule::Limit]);
-    assert_eq!(broken(&[disk; 2], &[[0, 1, 2], [0, 2, 3]]), []);
+    assert_eq!(broken(&[disk; 2], &[[0, 1, 2], [0, 3, 4]]), []);
 }
 
 #[test]
 fn the_checker_applies_a_lowered_limit_to_attempts_dispatched_after_it() {
     let db = spec(Claim::Nothing, &[Named::Db]);
-    let lowered = |free: u64| {
+    let lowered = |granted: u64| {
         let mut evidence = evidence(&[db; 2]);
         let db = Named::Db as u32;
         evidence
@@ -177,7 +177,10 @@ fn the_checker_applies_a_lowered_limit_to_attempts_dispatched_after_it() {
             .host_notes
             .push(host_note(30, 1, Fact::Changed(db, 1)));
         evidence.attempt(0, [0, 1, 90]);
-        evidence.attempt(1, [free, 50, 90]);
+        evidence.attempt(1, [0, 50, 90]);
+        let last = evidence.host_notes.iter_mut().rev();
+        let mut grants = last.filter(|note| matches!(note.fact, Fact::Grants(..)));
+        grants.next().unwrap().at = granted * MS;
         evidence.broken()
     };
     assert_eq!(lowered(29), []);
@@ -193,4 +196,27 @@ fn the_checker_finds_more_filled_slots_than_there_are() {
     let three = [[0, 1, 10], [0, 2, 10], [0, 3, 10]];
     assert_eq!(broken(&[heavy; 3], &three), [Rule::Slots]);
     assert_eq!(broken(&[heavy; 2], &three[..2]), []);
+    // The last was granted just before it began, when the first had not ended.
+    let two_of_three = [[0, 1, 2], [0, 1, 10], [0, 2, 10]];
+    assert_eq!(broken(&[heavy; 3], &two_of_three), [Rule::Slots]);
+    let two_of_three = [[0, 1, 2], [0, 1, 10], [0, 4, 10]];
+    assert_eq!(broken(&[heavy; 3], &two_of_three), []);
+}
+
+#[test]
+fn no_slot_has_a_number_above_their_number_or_two_attempts_at_once() {
+    let numbered = |slots: [u32; 2], starts: [u64; 2]| {
+        let mut evidence = evidence(&[spec(Claim::Nothing, &[]); 2]);
+        for (job, start) in (0..).zip(starts) {
+            evidence.attempt(job, [0, start, 10 + start]);
+        }
+        for (ending, slot) in evidence.journal.iter_mut().zip(slots) {
+            ending.slots = vec![(1, slot)];
+        }
+        evidence.broken()
+    };
+    assert_eq!(numbered([1, 4], [1, 5]), []);
+    assert_eq!(numbered([1, 5], [1, 5]), [Rule::Slots], "there are four");
+    assert_eq!(numbered([2, 2], [1, 5]), [Rule::Slots], "at once");
+    assert_eq!(numbered([2, 2], [1, 12]), []);
 }
