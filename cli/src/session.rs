@@ -56,6 +56,7 @@ use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machi
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
 use signals::SignalHandler;
+use suspend::SuspensionRecord;
 
 pub(crate) use console::Console;
 pub(crate) use job_source::JobSource;
@@ -244,9 +245,9 @@ struct StartedRun {
 impl RunContext {
     /// Runs all jobs, and waits until the last message is written, if anybody reads it.
     async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
-        suspend::install(self.console.clone())?;
+        let suspensions = suspend::install(self.console.clone())?;
         let thread = self.console.start_thread()?;
-        let code = self.run(setup).await;
+        let code = self.run(setup, &suspensions).await;
         tokio::select! {
             () = thread.end() => code,
             () = self.signals.third(FINAL_WRITE_LIMIT) => {
@@ -255,7 +256,11 @@ impl RunContext {
         }
     }
 
-    async fn run(&mut self, setup: RunSetup) -> Result<u8, CliError> {
+    async fn run(
+        &mut self,
+        setup: RunSetup,
+        suspensions: &SuspensionRecord,
+    ) -> Result<u8, CliError> {
         let began = working_now();
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
@@ -270,6 +275,7 @@ impl RunContext {
         let (record, earlier) = match record {
             None => (None, None),
             Some((record, history)) => {
+                suspensions.keep_in(&record.journal);
                 let earlier = history.map(|history| {
                     EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal)
                 });

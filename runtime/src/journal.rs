@@ -128,6 +128,8 @@ pub struct Journal {
     /// Whether jobs of items are recorded by their identities. A journal that began without identities continues without
     /// them, because a job with two records under different keys would count twice.
     knows_identities: bool,
+    /// The last record says that the run has ended.
+    has_ended: bool,
     syncer: Option<Syncer>,
     failure: Option<JournalError>,
 }
@@ -203,6 +205,7 @@ impl Journal {
             unflushed: false,
             recorded,
             knows_identities: true,
+            has_ended: false,
             syncer,
             failure: None,
         })
@@ -217,6 +220,7 @@ impl Journal {
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
+        self.has_ended = false;
         let identity = job.item.as_ref().map(|item| item.identity);
         let identity = identity.filter(|_| self.knows_identities);
         record::write_job(&mut self.buffer, n, Content::of(job), identity, outcome)?;
@@ -236,6 +240,24 @@ impl Journal {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// Records that this process and all jobs are stopped now, as by Ctrl-Z, until they have [continued](Self::continued). The record is in the file when this returns.
+    pub fn suspended(&mut self, now: SystemTime) -> Result<(), JournalError> {
+        self.check()?;
+        if !self.has_ended {
+            record::write_suspended(&mut self.buffer, self.recorded, now)?;
+        }
+        self.flush()
+    }
+
+    /// Records that this process and all jobs go on after they were [stopped](Self::suspended).
+    pub fn continued(&mut self, now: SystemTime) -> Result<(), JournalError> {
+        self.check()?;
+        if !self.has_ended {
+            record::write_continued(&mut self.buffer, self.recorded, now)?;
+        }
+        self.flush()
     }
 
     /// Writes all appended records, and returns when they are as durable as the journal's [`Durability`] says.
@@ -271,6 +293,7 @@ impl Journal {
     pub fn end(&mut self, now: SystemTime, summary: &Summary) -> Result<(), JournalError> {
         self.check()?;
         record::write_ended(&mut self.buffer, self.recorded, now, summary)?;
+        self.has_ended = true;
         self.save()
     }
 

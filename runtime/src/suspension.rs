@@ -3,8 +3,8 @@
 //! The system's clock goes on while a process is stopped. A timeout that is measured with it would end a job that was
 //! stopped and has not worked in that time.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -44,6 +44,12 @@ pub(crate) fn system_time_of(time: Instant) -> Instant {
     CLOCK.system_time_of(time)
 }
 
+/// What the system's clock showed when the clock of work showed this time, which is over. Unlike [`system_time_of`] it
+/// leaves out what the clock of work has stood still since then.
+pub(crate) fn past_system_time(time: Instant) -> Instant {
+    CLOCK.past_system_time(time)
+}
+
 /// Waits until the clock of work shows this time, or for ever where there is no such time.
 ///
 /// If this process was stopped meanwhile, it waits a moment longer: whoever selects between this and the end of a job
@@ -80,6 +86,17 @@ struct WorkClock {
     /// While the clock goes: for how many nanoseconds it has stood still so far. While it stands still: the nanoseconds
     /// from `origin` to what it shows, and [`STANDS`]. One atomic, so that no reader sees half of a change.
     state: AtomicU64,
+    /// When it has stood still, in that order. They are few: each takes a Ctrl-Z.
+    pauses: Mutex<Vec<Pause>>,
+}
+
+/// A time in which the clock stood still, and is over.
+#[derive(Debug)]
+struct Pause {
+    /// What the clock showed meanwhile.
+    shown: Instant,
+    /// For how long it has stood still in all by its end.
+    total: Duration,
 }
 
 impl WorkClock {
@@ -87,6 +104,7 @@ impl WorkClock {
         Self {
             origin: OnceLock::new(),
             state: AtomicU64::new(0),
+            pauses: Mutex::new(Vec::new()),
         }
     }
 
@@ -125,6 +143,23 @@ impl WorkClock {
         }
     }
 
+    fn past_system_time(&self, time: Instant) -> Instant {
+        // Every job asks, and almost no process is ever stopped.
+        if self.state.load(Ordering::Acquire) == 0 {
+            return time;
+        }
+        let pauses = self.pauses();
+        // What happened at the moment of a pause happened before it.
+        let earlier = pauses.partition_point(|pause| pause.shown < time);
+        let last = earlier.checked_sub(1).and_then(|last| pauses.get(last));
+        time + last.map_or(Duration::ZERO, |pause| pause.total)
+    }
+
+    /// A poisoned lock is used all the same: a pause is pushed whole or not at all.
+    fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets the clock stand still from now on.
     fn stop(&self, now: Instant) {
         let origin = *self.origin.get_or_init(|| now);
@@ -138,6 +173,12 @@ impl WorkClock {
         let shown = Duration::from_nanos(self.state.load(Ordering::Relaxed) & !STANDS);
         let since_origin = self.origin.get().map(|origin| now.duration_since(*origin));
         let stood_still = since_origin.unwrap_or_default().saturating_sub(shown);
+        if let Some(origin) = self.origin.get() {
+            self.pauses().push(Pause {
+                shown: *origin + shown,
+                total: stood_still,
+            });
+        }
         self.state.store(nanos(stood_still), Ordering::Release);
     }
 
@@ -229,5 +270,24 @@ mod tests {
         advance(SECOND).await;
         assert_eq!(clock.system_time_of(deadline), deadline + SECOND * 100);
         assert_eq!(clock.system_time_of(clock.now()), system_now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_past_time_of_the_clock_of_work_is_later_only_by_what_it_had_stood_still_before() {
+        let clock = WorkClock::new();
+        let mut moments = Vec::new();
+        for _ in 0..3 {
+            moments.push((clock.now(), system_now()));
+            advance(SECOND).await;
+            moments.push((clock.now(), system_now()));
+            clock.stop(system_now());
+            advance(SECOND * 100).await;
+            clock.go_on(system_now());
+            advance(SECOND).await;
+        }
+        moments.push((clock.now(), system_now()));
+        for (shown, time) in moments {
+            assert_eq!(clock.past_system_time(shown), time);
+        }
     }
 }

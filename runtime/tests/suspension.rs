@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use ratchet_caching::Clock;
 use ratchet_runtime::event::{Event, EventRecord};
 use ratchet_runtime::process::{suspend_while, working_now};
-use ratchet_runtime::{Executor, Job, Payload, Sink, Terms};
+use ratchet_runtime::{
+    BreakerConfig, Class, Executor, Failure, Job, Payload, Sink, Terms, Timestamp,
+};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
 
@@ -49,6 +51,10 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     let executor = Executor::builder()
         .slots(1)
         .deadline(SECOND * 10)
+        .breaker(BreakerConfig {
+            consecutive: Some(1),
+            ..BreakerConfig::default()
+        })
         .sink(times.clone())
         .clock(TimeOfDay(Instant::now()))
         .build()
@@ -66,8 +72,12 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     let mut terms = Terms::default();
     terms.timeouts.queue = Some(SECOND * 5);
     let second = Job::closure("second", |_| async { Ok(Payload::null()) }).terms(terms);
+    // Its failure opens the breaker.
+    let third = Job::closure("third", |_| async {
+        Err(Failure::new(Class::Task, "down"))
+    });
     let (start, work_start) = (Instant::now(), working_now());
-    let mut run = executor.run_list([first, second]).unwrap();
+    let mut run = executor.run_list([first, second, third]).unwrap();
     began.notified().await;
     sleep(SECOND * 2).await;
     suspended_for(SECOND * 100);
@@ -81,10 +91,17 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     assert_eq!(run.stopped(), None);
     assert_eq!(start.elapsed(), SECOND * 104);
     assert_eq!(working_now() - work_start, SECOND * 4);
-    assert!(outcomes.iter().all(|outcome| outcome.is_success()));
+    assert!(outcomes[..2].iter().all(|outcome| outcome.is_success()));
     assert_eq!(outcomes[0].duration, SECOND * 4);
     assert_eq!(outcomes[1].queued, SECOND * 4);
-    // The times of events are times of day, and those do not stand still.
+    // The times of events, jobs and breakers are times of day, and those do not stand still. What was before the suspension
+    // is not told later for it.
+    let day = |millis| Some(Timestamp::from_millis(millis));
+    let began_and_ended = |number: usize| (outcomes[number].started, outcomes[number].ended);
+    assert_eq!(began_and_ended(0), (day(0), day(104_000)));
+    assert_eq!(began_and_ended(1), (day(104_000), day(104_000)));
+    let breakers = run.handle().status().breakers;
+    assert_eq!(breakers[0].first_opened_at_ms, 104_000);
     let times = times.0.lock().unwrap();
     assert_eq!(times.last().unwrap().0 - times[0].0, 104_000);
 }

@@ -2,6 +2,12 @@
 //!
 //! Jobs have process groups of their own, so the terminal's signal reaches only this process.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::SystemTime;
+
+use ratchet_caching::{Clock, SystemClock};
+use ratchet_runtime::Journal;
+use ratchet_runtime::journal::JournalError;
 use ratchet_runtime::process::suspend_while;
 use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
@@ -9,8 +15,32 @@ use tokio::signal::unix::{self, SignalKind};
 use super::console::Console;
 use crate::error::CliError;
 
+/// Where it is recorded that everything is stopped.
+///
+/// It does not keep the journal open, which is released with the record of the run.
+#[derive(Clone, Default)]
+pub(super) struct SuspensionRecord(Arc<OnceLock<Weak<Mutex<Journal>>>>);
+
+impl SuspensionRecord {
+    /// From now on it is recorded in this journal. Only the first call counts: a session has one run.
+    pub(super) fn keep_in(&self, journal: &Arc<Mutex<Journal>>) {
+        self.0.get_or_init(|| Arc::downgrade(journal));
+    }
+
+    fn note(&self, record: fn(&mut Journal, SystemTime) -> Result<(), JournalError>) {
+        let Some(journal) = self.0.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        // A journal keeps its failure, and the run is told of it with the next outcome.
+        let _ = record(&mut journal, SystemClock.now());
+    }
+}
+
 /// Installs the handler of SIGTSTP. From then on, the signal stops the jobs as well.
-pub(super) fn install(console: Console) -> Result<(), CliError> {
+pub(super) fn install(console: Console) -> Result<SuspensionRecord, CliError> {
+    let record = SuspensionRecord::default();
+    let kept = record.clone();
     let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
     let mut signals = unix::signal(kind).map_err(|error| {
         CliError::internal("a handler for SIGTSTP cannot be installed").because(error)
@@ -18,7 +48,7 @@ pub(super) fn install(console: Console) -> Result<(), CliError> {
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
             if is_under_job_control() {
-                console.while_hidden(stop);
+                console.while_hidden(|| stop(&record));
             } else {
                 tracing::info!(
                     "SIGTSTP is ignored: there is no shell that could continue this process"
@@ -26,18 +56,20 @@ pub(super) fn install(console: Console) -> Result<(), CliError> {
             }
         }
     });
-    Ok(())
+    Ok(kept)
 }
 
 /// Stops the jobs and this process. Returns when somebody has continued it.
-fn stop() {
+fn stop(record: &SuspensionRecord) {
     suspend_while(|| {
+        record.note(Journal::suspended);
         // SIGTSTP itself has a handler, so this process is stopped by SIGSTOP. The call returns after SIGCONT: a signal
         // that a process sends to itself is delivered to its main thread first, and this is the main thread. The event
         // loop handles signals that came meanwhile, after the jobs were continued.
         if let Err(error) = kill_process(getpid(), Signal::STOP) {
             tracing::warn!(%error, "this process cannot be stopped");
         }
+        record.note(Journal::continued);
     });
 }
 

@@ -19,6 +19,7 @@ use crate::breaker::{BreakerConfig, BreakerReport, BreakerState};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Kind;
+use crate::suspension::past_system_time;
 
 /// When a job asks again whose breaker cannot say when it may: nothing but a change of the breaker helps it.
 const NO_TIME: Duration = Duration::from_hours(365 * 24);
@@ -339,7 +340,9 @@ impl Breakers {
         let number = *guard.report.get_or_insert_with(|| {
             let number = self.reports.len();
             let (began, at) = self.began;
-            let at = at.checked_add(now.saturating_duration_since(began));
+            // The time of day does not stand still while everything is suspended.
+            let since = past_system_time(now).saturating_duration_since(past_system_time(began));
+            let at = at.checked_add(since);
             let at = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
             self.reports.push(BreakerReport {
                 name: name.clone(),

@@ -7,7 +7,7 @@ use ratchet_caching::Clock;
 
 use crate::outcome::{AttemptDetail, Attempts};
 use crate::scheduling::{Blocker, Waits};
-use crate::suspension::system_time_of;
+use crate::suspension::past_system_time;
 use crate::timestamp::Timestamp;
 
 /// How long a moment is told by an earlier look at the wall clock.
@@ -28,23 +28,23 @@ impl WallClock {
         let time = clock.now();
         Self {
             clock,
-            looked: (system_time_of(now), time),
+            looked: (past_system_time(now), time),
         }
     }
 
     /// Looks at the system's clock again if it is time.
     pub(super) fn keep(&mut self, now: Instant) {
         // The wall clock does not stand still while this process is stopped, as the clock of work does.
-        let now = system_time_of(now);
+        let now = past_system_time(now);
         if now.saturating_duration_since(self.looked.0) >= LOOKS_EVERY {
             self.looked = (now, self.clock.now());
         }
     }
 
-    /// What the wall clock shows at a moment.
+    /// What the wall clock showed at a moment that is over.
     pub(super) fn at(&self, moment: Instant) -> Timestamp {
         let (looked, time) = self.looked;
-        let moment = system_time_of(moment);
+        let moment = past_system_time(moment);
         let later = moment.saturating_duration_since(looked);
         let earlier = looked.saturating_duration_since(moment);
         // A clock near the end of what the system can tell is wrong anyway.

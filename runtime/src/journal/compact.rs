@@ -145,6 +145,8 @@ fn copy(
                 let ids: Vec<JobKey> = ids.iter().map(|id| JobKey::from(&**id)).collect();
                 record::write_suspect(&mut copied, n, &ids)?;
             }
+            Ok(Record::Suspended { at, .. }) => record::write_suspended(&mut copied, n, at)?,
+            Ok(Record::Continued { at, .. }) => record::write_continued(&mut copied, n, at)?,
             // Superseded outcomes are dropped, and so are ends, since the last one is written anew.
             Ok(Record::Job(_) | Record::Ended { .. }) => {}
             Err(_) => return Ok(None),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ratchet_ipc::JobKey;
 
@@ -37,9 +37,36 @@ pub struct History {
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
     resumed_records: u32,
+    suspensions: Suspensions,
     torn: Option<TornLine>,
     damage: Vec<DamagedLine>,
     damaged: u64,
+}
+
+/// For how long the process of a run was stopped with all its jobs, as by Ctrl-Z.
+#[derive(Debug, Clone, Copy, Default)]
+struct Suspensions {
+    /// For how long in all, before it went on for the last time.
+    total: Duration,
+    /// Since when, if it has not gone on.
+    since: Option<SystemTime>,
+}
+
+impl Suspensions {
+    fn begin(&mut self, at: SystemTime) {
+        self.since = Some(at);
+    }
+
+    fn end(&mut self, at: SystemTime) {
+        self.total = self.until(at);
+        self.since = None;
+    }
+
+    fn until(&self, at: SystemTime) -> Duration {
+        // The system's clock may have been set back meanwhile, and then nobody knows how long it was.
+        let last = self.since.and_then(|since| at.duration_since(since).ok());
+        self.total + last.unwrap_or_default()
+    }
 }
 
 /// A reference to an outcome in a journal. [`History::outcome`] reads the outcome itself.
@@ -94,6 +121,7 @@ impl History {
             ended: reader.ended,
             resumed: reader.resumed,
             resumed_records: reader.resumed_records,
+            suspensions: reader.suspensions,
             torn: reader.torn,
             damage: reader.damage,
             damaged: reader.damaged,
@@ -123,6 +151,12 @@ impl History {
     /// How often the run was resumed.
     pub fn resumed(&self) -> u32 {
         self.resumed
+    }
+
+    /// For how long, up to this time, the process of the run was stopped with all its jobs, as by Ctrl-Z. The durations of
+    /// jobs do not count that time.
+    pub fn suspended(&self, until: SystemTime) -> Duration {
+        self.suspensions.until(until)
     }
 
     /// The unfinished last line, if there is one.
@@ -304,6 +338,7 @@ struct HistoryReader {
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
     resumed_records: u32,
+    suspensions: Suspensions,
     torn: Option<TornLine>,
     damage: Vec<DamagedLine>,
     damaged: u64,
@@ -351,7 +386,17 @@ impl HistoryReader {
                 self.suspects.extend(ids);
                 n
             }
+            Record::Suspended { n, at } => {
+                self.suspensions.begin(at);
+                n
+            }
+            Record::Continued { n, at } => {
+                self.suspensions.end(at);
+                n
+            }
             Record::Resumed { n, times } => {
+                // A process that was killed while it was stopped does not go on.
+                self.suspensions.since = None;
                 self.resumed = self.resumed.saturating_add(times);
                 self.resumed_records = self.resumed_records.saturating_add(1);
                 n

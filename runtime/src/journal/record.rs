@@ -5,6 +5,8 @@
 //! 91b0c77e {"record":"job","n":1,"content":"<32 digits>","outcome":{"v":1,"id":"a",..}}
 //! 4c80be02 {"record":"job","n":2,"content":"<32 digits>","identity":"<32 digits>","outcome":{"v":1,"id":"2",..}}
 //! 3b1f0c55 {"record":"suspect","n":1,"ids":["a"]}
+//! 77ac0e51 {"record":"suspended","n":1,"at_ms":..}
+//! e02b4c98 {"record":"continued","n":1,"at_ms":..}
 //! 0f6a3382 {"record":"resumed","n":1,"at_ms":..,"about":{..}}
 //! c2e9141b {"record":"ended","n":2,"at_ms":..,"summary":{..}}
 //! ```
@@ -82,6 +84,20 @@ pub(super) enum Record<'a> {
         n: u64,
         /// The ids of the jobs.
         ids: Vec<Cow<'a, str>>,
+    },
+    /// The process was stopped with all its jobs, as by Ctrl-Z.
+    Suspended {
+        /// How many job records stand before it.
+        n: u64,
+        /// When the process was stopped.
+        at: SystemTime,
+    },
+    /// The process went on after it was stopped.
+    Continued {
+        /// How many job records stand before it.
+        n: u64,
+        /// When the process went on.
+        at: SystemTime,
     },
     /// The run was resumed.
     Resumed {
@@ -193,6 +209,14 @@ struct SuspectLine<'a> {
     ids: &'a [JobKey],
 }
 
+/// The JSON of a line about a suspension, for writing.
+#[derive(Serialize)]
+struct SuspensionLine {
+    record: &'static str,
+    n: u64,
+    at_ms: u64,
+}
+
 /// The JSON of a line about a resumption, for writing.
 #[derive(Serialize)]
 #[serde(tag = "record", rename = "resumed")]
@@ -252,6 +276,27 @@ pub(super) fn write_header(out: &mut Vec<u8>, header: &Header) -> serde_json::Re
 /// Appends the line that says that the outcomes of these jobs may be wrong.
 pub(super) fn write_suspect(out: &mut Vec<u8>, n: u64, ids: &[JobKey]) -> serde_json::Result<()> {
     let line = SuspectLine { n, ids };
+    write_line(out, |out| serde_json::to_writer(out, &line))
+}
+
+/// Appends the line that says that the process was stopped with all its jobs.
+pub(super) fn write_suspended(out: &mut Vec<u8>, n: u64, at: SystemTime) -> serde_json::Result<()> {
+    write_suspension(out, "suspended", n, at)
+}
+
+/// Appends the line that says that the process went on.
+pub(super) fn write_continued(out: &mut Vec<u8>, n: u64, at: SystemTime) -> serde_json::Result<()> {
+    write_suspension(out, "continued", n, at)
+}
+
+fn write_suspension(
+    out: &mut Vec<u8>,
+    record: &'static str,
+    n: u64,
+    at: SystemTime,
+) -> serde_json::Result<()> {
+    let at_ms = to_millis(at);
+    let line = SuspensionLine { record, n, at_ms };
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
@@ -390,6 +435,18 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
             Ok(Record::Suspect {
                 n: line.n.ok_or_else(|| need("n"))?,
                 ids: line.ids.ok_or_else(|| need("ids"))?,
+            })
+        }
+        kind @ ("suspended" | "continued") => {
+            let need = |field| match kind {
+                "suspended" => missing("suspended", field),
+                _ => missing("continued", field),
+            };
+            let n = line.n.ok_or_else(|| need("n"))?;
+            let at = from_millis(line.at_ms.ok_or_else(|| need("at_ms"))?);
+            Ok(match kind {
+                "suspended" => Record::Suspended { n, at },
+                _ => Record::Continued { n, at },
             })
         }
         "resumed" => Ok(Record::Resumed {

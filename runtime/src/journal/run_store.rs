@@ -321,9 +321,12 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
         for line in tail.split(|byte| *byte == b'\n').rev().skip(1) {
             match record::read(line) {
                 Ok(Record::Job(job)) => return Ok(LastRecord::Count(job.n)),
-                Ok(Record::Resumed { n, .. } | Record::Suspect { n, .. }) => {
-                    return Ok(LastRecord::Count(n));
-                }
+                Ok(
+                    Record::Resumed { n, .. }
+                    | Record::Suspect { n, .. }
+                    | Record::Suspended { n, .. }
+                    | Record::Continued { n, .. },
+                ) => return Ok(LastRecord::Count(n)),
                 // Whatever the damaged line was, the run went on after this recorded end.
                 Ok(Record::Ended { n, .. }) if damaged => return Ok(LastRecord::Count(n)),
                 Ok(Record::Ended { at, summary, .. }) => {

@@ -40,6 +40,43 @@ fn header() -> Header {
     }
 }
 
+#[test]
+fn the_time_for_which_a_run_was_suspended_is_known_while_it_is_and_afterwards() {
+    let at = |seconds| now() + Duration::from_secs(seconds);
+    let (_folder, path) = folder();
+    let suspended = |seconds| {
+        let history = History::load(&path).unwrap();
+        assert_eq!((history.damaged(), history.ended()), (0, None));
+        history.suspended(at(seconds)).as_secs()
+    };
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    assert_eq!(suspended(9), 0);
+    journal.suspended(at(10)).unwrap();
+    assert_eq!((suspended(9), suspended(15)), (0, 5));
+    journal.continued(at(20)).unwrap();
+    let a = job("a");
+    journal.append(&a, &succeeded(&a)).unwrap();
+    journal.suspended(at(30)).unwrap();
+    assert_eq!(suspended(31), 11);
+    // It was killed, and somebody resumes it.
+    drop(journal);
+    let (mut journal, _) = Journal::resume(&path, at(50), &about(), Durability::None).unwrap();
+    assert_eq!(suspended(60), 10);
+    journal.suspended(at(60)).unwrap();
+    journal.continued(at(63)).unwrap();
+    assert_eq!(suspended(90), 13);
+    journal.append(&a, &succeeded(&a)).unwrap();
+    let summary = [succeeded(&a)].summarize(Duration::from_secs(2));
+    journal.end(at(99), &summary).unwrap();
+    assert!(journal.compact().unwrap());
+    // What has ended stays ended.
+    journal.suspended(at(100)).unwrap();
+    journal.continued(at(101)).unwrap();
+    let history = History::load(&path).unwrap();
+    assert!(history.ended().is_some());
+    assert_eq!(history.suspended(at(120)).as_secs(), 13);
+}
+
 /// Memory does not follow how much is appended between two flushes.
 #[test]
 fn records_beyond_the_buffer_are_written_early_and_still_flushed() {

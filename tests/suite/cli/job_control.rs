@@ -92,19 +92,29 @@ fn deadline_queue_timeout_and_durations_do_not_count_the_time_from_ctrl_z_to_fg(
     );
     fs::write(folder.path().join("jobs.jsonl"), jobs).expect("they are written");
     // The limits are 5 s, and everything is stopped for longer.
-    let shell = in_shell(&folder, "sleep 6; touch go; fg")
+    let shell = in_shell(&folder, "sleep 6; touch slept; read answer; touch go; fg")
         .args(["run", "jobs.jsonl", "-j1", "-k", "--deadline", "5s"])
         .args(["--format", "json", "-o", "out.json"])
         .start();
     ctrl_z_when_the_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
+    let slept = folder.path().join("slept");
+    shell.until("it was stopped for long", || slept.exists());
+    let within = |time: &serde_json::Value| {
+        let time = time.as_f64().expect("it is a number");
+        assert!(time < 5000.0, "{time} ms");
+    };
+    // The record of a run that is stopped just now.
+    let shown = Ratchet::within(&folder)
+        .args(["runs", "show", "--format", "json"])
+        .run()
+        .with_code(0);
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout()).expect("it is JSON");
+    within(&shown["summary"]["elapsed_ms"]);
+    shell.type_on_terminal("\n");
     let _ended = shell.wait().with_code(0);
     let report = fs::read(folder.path().join("out.json")).expect("it is written");
     let report: serde_json::Value = serde_json::from_slice(&report).expect("it is JSON");
-    let within = |time: &serde_json::Value| {
-        let time = time.as_f64().expect("it is a number");
-        assert!(time < 5000.0, "{report:#}");
-    };
     within(&report["summary"]["elapsed_ms"]);
     within(&report["results"][0]["duration_ms"]);
     within(&report["results"][1]["queued_ms"]);

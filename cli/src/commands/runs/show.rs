@@ -203,6 +203,10 @@ fn summary(run: &StoredRun, history: &History, now: SystemTime, tally: &Tally) -
         }
     };
     let started = history.header().started;
-    let elapsed = last.and_then(|last| last.duration_since(started).ok());
+    // The time from Ctrl-Z to `fg` does not count, as it does not in a recorded summary.
+    let elapsed = last.and_then(|last| {
+        let since = last.duration_since(started).ok()?;
+        Some(since.saturating_sub(history.suspended(last)))
+    });
     tally.summary(elapsed.unwrap_or_default())
 }
