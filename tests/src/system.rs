@@ -40,13 +40,14 @@ impl Holdings {
 
 /// The ids of the children of a process.
 pub fn children_of(parent: u32) -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers
-        .filter(|process| parent_of(*process) == Some(parent))
-        .collect()
+    processes(|process| parent_of(process) == Some(parent))
+}
+
+/// All processes of this machine of which something holds.
+fn processes(holds: impl Fn(u32) -> bool) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.filter(|process| holds(*process)).collect()
 }
 
 fn parent_of(process: u32) -> Option<u32> {
@@ -56,34 +57,19 @@ fn parent_of(process: u32) -> Option<u32> {
 
 /// The living processes that have this variable in their environment. Children inherit it, so it finds descendants.
 pub fn marked(variable: &str) -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let has_mark = |process: &u32| {
+    processes(|process| {
         let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-        environment
-            .split(|byte| *byte == 0)
-            .any(|declared| declared == variable.as_bytes())
-    };
-    numbers
-        .filter(|process| has_mark(process) && is_alive(*process))
-        .collect()
+        let mut declared = environment.split(|byte| *byte == 0);
+        declared.any(|declared| declared == variable.as_bytes()) && is_alive(process)
+    })
 }
 
 /// The living processes whose command line contains this text.
 pub fn with_argument(text: &str) -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let has_text = |process: &u32| {
+    processes(|process| {
         let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&command).contains(text)
-    };
-    numbers
-        .filter(|process| has_text(process) && is_alive(*process))
-        .collect()
+        String::from_utf8_lossy(&command).contains(text) && is_alive(process)
+    })
 }
 
 /// The resident memory of this process in bytes, without pages that are backed by files.

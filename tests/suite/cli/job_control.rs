@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use ratchet_tests::{Folder, Ratchet, Running, Shown, marked, process_state};
 
-const CTRL_C: &str = "\x03";
-const CTRL_Z: &str = "\x1a";
+pub(super) const CTRL_C: &str = "\x03";
+pub(super) const CTRL_Z: &str = "\x1a";
 
 /// The variable with the folder of the test, by which the processes that the test has started are found.
 const MARK: &str = "RATCHET_TEST_FOLDER";
@@ -29,9 +29,16 @@ pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
         .on_terminal(100, 40, Shown::Everything)
 }
 
-/// Types Ctrl-Z as soon as the job has written the file `began`.
-pub(super) fn ctrl_z_when_the_job_runs(running: &Running, folder: &Folder) {
-    let began = folder.path().join("began");
+/// On a terminal that controls it, without a shell that could continue it.
+pub(super) fn on_controlling_terminal(folder: &Folder) -> Ratchet {
+    Ratchet::within(folder)
+        .by_shell("exec setsid --ctty --wait \"$@\"")
+        .on_terminal(100, 40, Shown::Everything)
+}
+
+/// Waits until a job has made the file `began`, and types Ctrl-Z.
+pub(super) fn stop_once_a_job_runs(running: &Running, folder: &Folder) {
+    let began = folder.at("began");
     running.until("the job runs", || began.exists());
     running.type_on_terminal(CTRL_Z);
 }
@@ -55,7 +62,7 @@ fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
         .args(["echo x >began; until [ -e go ]; do sleep 0.05; done; echo done"])
         .args(["x", ":::", "a"])
         .start();
-    ctrl_z_when_the_job_runs(&shell, &folder);
+    stop_once_a_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
     let said = shell.wait().with_code(0).screen();
     assert!(said.contains("done"), "{said}");
@@ -96,7 +103,9 @@ fn deadline_queue_timeout_and_durations_do_not_count_the_time_from_ctrl_z_to_fg(
         .args(["run", "jobs.jsonl", "-j1", "-k", "--deadline", "5s"])
         .args(["--format", "json", "-o", "out.json"])
         .start();
-    ctrl_z_when_the_job_runs(&shell, &folder);
+    let began = folder.path().join("began");
+    shell.until("the job runs", || began.exists());
+    shell.type_on_terminal(CTRL_Z);
     wait_for_stop(&shell, &folder);
     let slept = folder.path().join("slept");
     shell.until("it was stopped for long", || slept.exists());
@@ -135,7 +144,7 @@ fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
             "a",
         ])
         .start();
-    ctrl_z_when_the_job_runs(&shell, &folder);
+    stop_once_a_job_runs(&shell, &folder);
     wait_for_stop(&shell, &folder);
     shell.type_on_terminal("\n");
     shell.wait_for_screen("SIGINT: no new jobs");
@@ -147,23 +156,22 @@ fn a_signal_that_comes_while_ratchet_is_stopped_is_handled_after_fg() {
 #[test]
 fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
     let folder = Folder::new();
-    let running = Ratchet::within(&folder)
-        .by_shell("exec setsid --ctty --wait \"$@\"")
-        .on_terminal(100, 40, Shown::Everything)
+    let running = on_controlling_terminal(&folder)
         .args(["map", "-v", "--", "sh", "-c"])
         .args(["echo x >began; until [ -e go ]; do sleep 0.05; done"])
         .args(["x", ":::", "a"])
         .start();
-    ctrl_z_when_the_job_runs(&running, &folder);
+    stop_once_a_job_runs(&running, &folder);
     running.wait_for_screen("SIGTSTP is ignored");
     fs::write(folder.path().join("go"), "").expect("it is written");
     let _ended = running.wait().with_code(0);
 }
 
-/// Stops `ratchet` alone by SIGSTOP, until its jobs have ended and their timeouts are over.
-fn stopped_over_the_timeouts(running: &Running, folder: &Folder) {
-    let began = |name: &str| folder.path().join(name).exists();
-    running.until("the jobs run", || began("began1") && began("began2"));
+/// Stops `ratchet` alone by a signal that it cannot handle, from when two jobs have made the files `began1` and `began2`
+/// until these jobs have ended and their timeouts are over.
+fn stop_beyond_the_timeouts(running: &Running, folder: &Folder) {
+    let began = ["began1", "began2"].map(|name| folder.at(name));
+    running.until("the jobs run", || began.iter().all(|path| path.exists()));
     let began = tokio::time::Instant::now();
     let send = |signal| {
         let process = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
@@ -183,7 +191,7 @@ fn commands_that_ended_while_ratchet_was_stopped_have_not_timed_out() {
         .args(["map", "--timeout", "1s", "-j2", "-k", "--", "sh", "-c"])
         .args(["echo >began$0; sleep 0.5; echo $0", ":::", "1", "2"])
         .start();
-    stopped_over_the_timeouts(&running, &folder);
+    stop_beyond_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout(), "1\n2\n");
 }
@@ -204,7 +212,7 @@ fn what_workers_answered_while_ratchet_was_stopped_has_not_timed_out() {
         .args(["run", "jobs.jsonl", "-w", "python3 worker.py", "-j2"])
         .args(["--timeout", "1s", "--format", "jsonl"])
         .start();
-    stopped_over_the_timeouts(&running, &folder);
+    stop_beyond_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout().matches("\"succeeded\"").count(), 2);
 }

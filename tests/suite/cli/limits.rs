@@ -2,10 +2,14 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use ratchet_tests::{Folder, Ratchet, Shown};
+use ratchet_tests::{Folder, Ratchet};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use super::job_control::on_controlling_terminal;
 
 #[test]
 fn with_too_few_descriptors_fewer_jobs_run_at_once_and_all_succeed() {
@@ -82,6 +86,35 @@ fn with_too_few_processes_jobs_wait_for_each_other_and_all_succeed() {
         1,
         "told once: {said}"
     );
+}
+
+#[test]
+fn a_worker_that_cannot_start_for_want_of_descriptors_is_waited_for_and_its_job_succeeds() {
+    // The item 2 ends its worker once, so that another one has to start.
+    let filter = "while read -r line; do \
+                  if [ $line = 2 ] && [ ! -e died ]; then : >died; exit 3; fi; echo $line; done";
+    let mut running = Ratchet::new()
+        .args(["map", "--warm", "--no-record", "-j1", "--retries", "1"])
+        .args(["--", "sh", "-c", filter])
+        .stdin_open()
+        .start();
+    let ratchet = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+    let ratchet = ratchet.expect("it has a number");
+    let limit = |limit: Rlimit| prlimit(Some(ratchet), Resource::Nofile, limit).expect("it is set");
+    let item = |line: &[u8], running: &mut ratchet_tests::Running| {
+        running.stdin().write_all(line).expect("it is read");
+    };
+    item(b"1\n", &mut running);
+    running.wait_for_stdout("1\n");
+    let before = limit(Rlimit {
+        current: Some(3),
+        ..getrlimit(Resource::Nofile)
+    });
+    item(b"2\n", &mut running);
+    running.wait_for_stderr("cannot be started for the moment");
+    limit(before);
+    let ended = running.wait().with_code(0);
+    assert_eq!(ended.stdout(), "1\n2\n");
 }
 
 #[test]
@@ -169,8 +202,7 @@ fn children_of_tests_begin_with_the_default_signals() {
 
 #[test]
 fn a_job_that_reads_from_the_terminal_fails_with_the_reason() {
-    let ended = Ratchet::new()
-        .by_shell("exec setsid --ctty --wait \"$@\"")
+    let ended = on_controlling_terminal(&Folder::new())
         .args([
             "map",
             "--",
@@ -181,7 +213,6 @@ fn a_job_that_reads_from_the_terminal_fails_with_the_reason() {
             ":::",
             "a",
         ])
-        .on_terminal(100, 40, Shown::Everything)
         .run();
     let said = String::from_utf8_lossy(&ended.screen);
     assert_eq!(ended.code, Some(100), "{said}");

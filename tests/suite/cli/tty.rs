@@ -3,20 +3,11 @@
 
 use ratchet_tests::{Folder, Ratchet, Shown};
 
-use super::job_control::{ctrl_z_when_the_job_runs, in_shell};
-
-const CTRL_C: &str = "\x03";
-
-/// Starts a call on a terminal that is its controlling terminal.
-fn on_terminal(folder: &Folder) -> Ratchet {
-    Ratchet::within(folder)
-        .by_shell("exec setsid --ctty --wait \"$@\"")
-        .on_terminal(100, 40, Shown::Everything)
-}
+use super::job_control::{CTRL_C, in_shell, on_controlling_terminal, stop_once_a_job_runs};
 
 #[test]
 fn jobs_of_map_read_what_is_typed_one_after_the_other() {
-    let running = on_terminal(&Folder::new())
+    let running = on_controlling_terminal(&Folder::new())
         .args(["map", "--tty", "--", "sh", "-c"])
         .args([
             "read line; echo \"$1 got $line\"",
@@ -54,7 +45,7 @@ fn commands_of_a_job_file_read_what_is_typed() {
         "jobs.yaml",
         "jobs: [{ id: a, run: [sh, -c, 'read line; echo \"got $line\"'] }]\n",
     );
-    let running = on_terminal(&folder)
+    let running = on_controlling_terminal(&folder)
         .args(["run", "--tty", "--format", "jsonl", "jobs.yaml"])
         .start();
     running.type_on_terminal("first\n");
@@ -76,7 +67,7 @@ fn a_worker_that_reads_from_the_terminal_is_replaced_and_its_attempt_fails_with_
         "jobs.jsonl",
         "{\"id\": \"asks\", \"task\": \"t\"}\n{\"id\": \"next\", \"task\": \"t\"}\n",
     );
-    let running = on_terminal(&folder)
+    let running = on_controlling_terminal(&folder)
         .args([
             "run",
             "jobs.jsonl",
@@ -104,7 +95,7 @@ fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_fails_with_
     let folder = Folder::new();
     let script = "while read line; do \
         if [ \"$line\" = asks ]; then read answer </dev/tty; fi; echo \"got $line\"; done";
-    let running = on_terminal(&folder)
+    let running = on_controlling_terminal(&folder)
         .args(["map", "--warm", "-j1", "--", "sh", "-c", script, ":::"])
         .args(["asks", "next"])
         .start();
@@ -116,7 +107,7 @@ fn a_warm_filter_that_reads_from_the_terminal_is_killed_and_its_item_fails_with_
 
 #[test]
 fn a_job_with_the_terminal_runs_in_the_foreground_and_the_terminal_modes_are_restored() {
-    let running = on_terminal(&Folder::new())
+    let running = on_controlling_terminal(&Folder::new())
         .args(["map", "--tty", "--", "sh", "-c"])
         // The foreground group and its own, as the kernel has them; and then no echo for the next.
         .args(["set -- $(cat /proc/$$/stat); echo \"$5 $8\"; stty -a; stty -echo"])
@@ -143,7 +134,7 @@ fn a_job_with_the_terminal_runs_in_the_foreground_and_the_terminal_modes_are_res
 #[test]
 fn ctrl_c_ends_the_job_with_the_terminal_and_starts_no_more() {
     let folder = Folder::new();
-    let running = on_terminal(&folder)
+    let running = on_controlling_terminal(&folder)
         .args(["map", "--tty", "--", "sh", "-c"])
         .args(["echo x >>began; exec sleep 1000", "x", ":::", "a", "b"])
         .start();
@@ -169,7 +160,7 @@ fn ctrl_z_stops_ratchet_with_the_job_that_has_the_terminal_and_fg_gives_it_back(
             "a",
         ])
         .start();
-    ctrl_z_when_the_job_runs(&shell, &folder);
+    stop_once_a_job_runs(&shell, &folder);
     shell.wait_for_screen("stopped with 14");
     // The shell reads this, and not the job.
     shell.type_on_terminal("yes\n");
@@ -186,7 +177,10 @@ fn tty_is_refused_if_there_is_no_terminal_or_jobs_run_in_parallel() {
             "jobs.yaml",
             "jobs: [{ task: a }]\nworkers: { a: { command: cat, protocol: lines } }\n",
         );
-        let ended = on_terminal(&folder).args(args).run().with_code(2);
+        let ended = on_controlling_terminal(&folder)
+            .args(args)
+            .run()
+            .with_code(2);
         let said = ended.screen();
         assert!(said.contains(what), "{args:?}: {said}");
     };
