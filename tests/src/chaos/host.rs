@@ -38,9 +38,6 @@ const CHANGES: u32 = 40;
 /// How long the host waits for processes to end before those that are left count as left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A time that is longer than any life, so that an idle thread of the runtime never ends.
-const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
-
 /// How many bytes of results the cache keeps in memory.
 const IN_MEMORY: u64 = 1 << 20;
 
@@ -53,11 +50,7 @@ pub fn run_host(plan: Plan, folder: &Path, life: u32) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .thread_keep_alive(FOR_EVER)
         .build()?;
-    // If no thread can be started, blocking work waits for an existing thread, and tokio counts its own workers among
-    // these. Without one blocking thread, a request to the cache during a shortage could wait for ever.
-    drop(runtime.spawn_blocking(|| ()));
     let host = Host { plan, folder, life };
     runtime.block_on(host.run())
 }
