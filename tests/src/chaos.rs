@@ -52,6 +52,7 @@
 //! | `judge` in `journal/resume.rs`: what has succeeded is done again | Again: 2,644 |
 //! | `executor/uncertain.rs`: a token is taken for an attempt in the pipe of a worker that still loads | Rate: 4 |
 //! | `judge` in `worker/connection.rs`: what a worker has printed is not read before its deadlines are judged | Late: 2 |
+//! | `free` in `scheduler.rs`: one slot more than there are | Slots: 382 |
 //! | `is_shortage`: EAGAIN fails a start | Failed: 20 |
 //! | `runs_what_is_in_the_key` in `executor/reuse.rs`: a worker that was started after an edit fills the cache, too | Cached: 63 |
 //! | `verify_inputs` in `task_cache.rs`: what a key was made of is not read again before a result is stored | Cached: 26 |

@@ -14,8 +14,9 @@ pub(crate) trait LogListener: Send + Sync + 'static {
     /// Receives an error: ratchet found something wrong with itself, or cannot go on.
     fn complaint(&self, complaint: String);
 
-    /// Receives that an attempt at a job was granted this many nanoseconds after its run began.
-    fn grant(&self, _job: &str, _after_ns: u64) {}
+    /// Receives that an attempt at a job was granted this many nanoseconds after its run began, and the greatest number among
+    /// its slots.
+    fn grant(&self, _job: &str, _after_ns: u64, _last_slot: u64) {}
 }
 
 /// Sends the log messages of this process to a listener. Only the first call has an effect.
@@ -44,7 +45,7 @@ impl<E: LogListener> Subscriber for Listener<E> {
         if event.metadata().target() == GRANTS {
             let mut grant = Grant::default();
             event.record(&mut grant);
-            self.0.grant(&grant.job, grant.after_ns);
+            self.0.grant(&grant.job, grant.after_ns, grant.last_slot);
         } else {
             let mut text = Text(String::new());
             event.record(&mut text);
@@ -72,6 +73,7 @@ impl Visit for Text {
 struct Grant {
     job: String,
     after_ns: u64,
+    last_slot: u64,
 }
 
 impl Visit for Grant {
@@ -82,8 +84,10 @@ impl Visit for Grant {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "after_ns" {
-            self.after_ns = value;
+        match field.name() {
+            "after_ns" => self.after_ns = value,
+            "last_slot" => self.last_slot = value,
+            _ => {}
         }
     }
 

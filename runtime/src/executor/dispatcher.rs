@@ -19,7 +19,7 @@ use super::snapshot::View;
 use crate::breaker::BreakerReport;
 use crate::dispatch::{Demand, StopRequest, WorkerNumber};
 use crate::event::Event;
-use crate::ids::{Ticket, WorkerName};
+use crate::ids::{SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Load};
@@ -255,12 +255,15 @@ impl Dispatcher {
     /// Starts an attempt at a job that the scheduler lets start.
     fn start(&mut self, ticket: Ticket, turn: Turn<'_>) {
         let entry = self.queue().get(ticket);
-        // Whoever checks that no rate is exceeded counts grants, so the grant is told before its worker can begin.
+        // Whoever checks that no rate is exceeded counts grants, so the grant is told before its worker can begin. Likewise
+        // the slots: no number is greater than the number of slots.
+        let last_slot = || self.queue().scheduler().last_slot(ticket);
         tracing::trace!(
             target: "ratchet_runtime::grants",
             job = entry.job.id.as_str(),
             attempt = entry.attempts + 1,
             after_ns = nanos(turn.now.saturating_duration_since(self.began)),
+            last_slot = last_slot().map(SlotNumber::get),
             "an attempt may begin"
         );
         match self.seated.start(ticket, turn.now) {

@@ -104,12 +104,14 @@ impl LogListener for GrantRecorder {
         let _ = writeln!(std::io::stderr(), "{complaint}");
     }
 
-    fn grant(&self, job: &str, after_ns: u64) {
+    fn grant(&self, job: &str, after_ns: u64, last_slot: u64) {
         let note = |began: &u64, job: &str| -> Result<u64, Failed> {
             let earlier = notes::now().saturating_sub(began + after_ns);
-            let fact = Fact::Grants(job.parse()?, u32::try_from(earlier)?);
+            let job = job.parse()?;
+            let grant = Fact::Grants(job, u32::try_from(earlier)?);
+            let fills = Fact::Fills(job, u32::try_from(last_slot)?);
             let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(notes.note(fact)?)
+            Ok(notes.note_all([grant, fills])?)
         };
         let noted = self.began.get().map(|began| note(began, job));
         if !matches!(noted, Some(Ok(_))) {

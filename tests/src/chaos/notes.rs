@@ -50,6 +50,8 @@ pub enum Fact {
     Computed(u32, u32),
     /// The host granted an attempt at a job. The second number is how many nanoseconds ago it decided that at the most.
     Grants(u32, u32),
+    /// The host granted an attempt at the job just before. The second number is the greatest among its slots.
+    Fills(u32, u32),
     /// The host is about to change a limit. The numbers are the limit and its new value.
     Changing(u32, u32),
     /// The host has changed a limit.
@@ -86,6 +88,7 @@ impl Fact {
             Self::Fails(job, attempt) => ("fails", job, attempt),
             Self::Dies(job, attempt) => ("dies", job, attempt),
             Self::Grants(job, earlier) => ("grants", job, earlier),
+            Self::Fills(job, slot) => ("fills", job, slot),
             Self::Changing(limit, value) => ("changing", limit, value),
             Self::Changed(limit, value) => ("changed", limit, value),
             Self::Hears(job, success) => ("hears", job, success),
@@ -114,6 +117,7 @@ impl Fact {
             "fails" => Self::Fails(one, two),
             "dies" => Self::Dies(one, two),
             "grants" => Self::Grants(one, two),
+            "fills" => Self::Fills(one, two),
             "changing" => Self::Changing(one, two),
             "changed" => Self::Changed(one, two),
             "hears" => Self::Hears(one, two),

@@ -90,6 +90,13 @@ impl Scheduler {
         self.find(ticket).ok().and_then(|id| self.jobs[id].slot)
     }
 
+    /// The greatest number among the slots that a running job fills.
+    pub(crate) fn last_slot(&self, ticket: Ticket) -> Option<SlotNumber> {
+        let id = self.find(ticket).ok()?;
+        let more = self.more_numbers.get(&id).into_iter().flatten().copied();
+        self.jobs[id].slot.into_iter().chain(more).max()
+    }
+
     /// Does this job wait for its not-before time?
     pub fn is_delayed(&self, ticket: Ticket) -> bool {
         self.find(ticket)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::super::notes::Fact;
 use super::super::plan::Named;
 use super::attempts::Attempt;
 use super::profile::Profile;
@@ -31,6 +32,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
         if (evidence.declared.sends_ahead)(life) {
             all.check_all(weighed, report);
         }
+        greatest(evidence, life, &all.profile, report);
         numbers(evidence, life, &attempts, &all.profile, report);
         for (limit, initial) in [(Named::Db, db), (Named::Disk, disk)] {
             let named_limit = SharedLimit {
@@ -43,8 +45,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
         }
     }
     let changes = evidence.host_notes.iter();
-    let changes =
-        changes.filter(|note| matches!(note.fact, super::super::notes::Fact::Changed(..)));
+    let changes = changes.filter(|note| matches!(note.fact, Fact::Changed(..)));
     report.figures.changes = changes.count();
 }
 
@@ -106,6 +107,38 @@ impl SharedLimit {
                 self.rule,
                 format!("{held} of {name} of which there are {most}, {when}: {attempt}"),
             );
+        }
+    }
+}
+
+/// A job that starts gets the lowest numbers that are free, so that none of them is above the number of slots.
+fn greatest(evidence: &Evidence, life: u32, slots: &Profile, report: &mut Report) {
+    let mut granted = None;
+    for note in evidence.host_notes.iter().filter(|it| it.life == life) {
+        match note.fact {
+            Fact::Grants(job, earlier) => {
+                granted = Some((job, note.at.saturating_sub(earlier.into()), note.at));
+            }
+            Fact::Fills(job, slot) => {
+                let grant = granted.filter(|(of, ..)| *of == job);
+                let Some((_, from, told)) = grant else {
+                    report.add(Rule::Notes, format!("nobody let job {job} begin: {note:?}"));
+                    continue;
+                };
+                let most = if (evidence.declared.sends_ahead)(life) {
+                    // One that is there no more may have passed to a job that was sent ahead.
+                    slots.most(0, told)
+                } else {
+                    slots.most(from, told)
+                };
+                if slot > most {
+                    report.add(
+                        Rule::Slots,
+                        format!("job {job} got slot {slot} of {most} at {told}"),
+                    );
+                }
+            }
+            _ => {}
         }
     }
 }

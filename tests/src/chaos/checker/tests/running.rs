@@ -220,3 +220,22 @@ fn no_slot_has_a_number_above_their_number_or_two_attempts_at_once() {
     assert_eq!(numbered([2, 2], [1, 5]), [Rule::Slots], "at once");
     assert_eq!(numbered([2, 2], [1, 12]), []);
 }
+
+#[test]
+fn no_job_gets_a_slot_with_a_number_above_their_number() {
+    let fills = |slot: u32, at: u64| {
+        let mut evidence = evidence(&[spec(Claim::Nothing, &[])]);
+        let lowered = [
+            (20, Fact::Changing(0, 3)),
+            (30, Fact::Changed(0, 3)),
+            (at, Fact::Grants(0, 0)),
+            (at, Fact::Fills(0, slot)),
+        ];
+        let lowered = lowered.map(|(at, fact)| host_note(at, 1, fact));
+        evidence.attempt(0, [0, 5, 6]);
+        evidence.host_notes.extend(lowered);
+        evidence.broken().contains(&Rule::Slots)
+    };
+    assert!(!fills(4, 10) && !fills(4, 25) && !fills(3, 40));
+    assert!(fills(5, 10) && fills(5, 25) && fills(4, 40));
+}
