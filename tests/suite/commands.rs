@@ -1,10 +1,15 @@
 //! A command runs once, and gives back what it printed, whatever it does.
 #![cfg(target_os = "linux")]
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ratchet_runtime::process::{
-    CommandLimits, CommandOutput, CommandRunner, Ending, Exit, Keeper, ProcessConfig, StopCause,
+    CommandLimits, CommandOutput, CommandRunner, Ending, Exit, Keeper, OutputSink, ProcessConfig,
+    StopCause, Stream,
 };
 use ratchet_tests::{eventually, is_alive, within};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +78,33 @@ async fn a_command_keeps_the_beginning_of_too_much_output_and_counts_the_rest() 
         (output.stderr.bytes.len(), output.stderr.dropped),
         (1000, 1000)
     );
+}
+
+/// Counts bytes, and takes longer for each piece of them than the pipes of an ended program are waited for.
+#[derive(Default)]
+struct SlowCount(AtomicUsize);
+
+impl OutputSink for SlowCount {
+    fn receive(&self, _: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        thread::park_timeout(Duration::from_millis(250));
+        self.0.fetch_add(bytes.len(), Ordering::SeqCst);
+        ControlFlow::Continue(())
+    }
+}
+
+#[tokio::test]
+async fn a_slow_sink_receives_all_that_a_command_left_in_its_pipe() {
+    // The pipe is made to hold all of it, so that the command ends at once.
+    let script = "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, bytes(1 << 18))";
+    let config = ProcessConfig::new("python3").args(["-c", script]);
+    let count = Arc::<SlowCount>::default();
+    let never = CancellationToken::new();
+    let sink = Arc::<SlowCount>::clone(&count);
+    let runner = runner();
+    let run = runner.run_into(&config, CommandLimits::default(), &never, sink);
+    let end = within(run).await.expect("it starts");
+    assert!(end.is_success());
+    assert_eq!(count.0.load(Ordering::SeqCst), 1 << 18);
 }
 
 #[tokio::test]

@@ -239,6 +239,11 @@ impl ProgramRun {
             }
             read_outputs(&mut outputs, None, Some(left), &*self.sink, chunk);
         }
+        // This thread may come late, because its sink has held it up or this process was stopped. What lies in the pipes was
+        // printed all the same.
+        for output in &mut outputs {
+            output.read_rest(&*self.sink, chunk);
+        }
         let reaped = guard.reap();
         Ok(Reaped {
             wanted_terminal,
@@ -290,18 +295,31 @@ impl Output {
         }
     }
 
-    /// Reads once. The caller has found the pipe readable, so this does not block.
-    fn read(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) {
-        let Some(pipe) = &mut self.pipe else { return };
-        let flow = match pipe.read(chunk) {
-            Ok(0) => ControlFlow::Break(()),
-            Ok(bytes) => sink.receive(self.stream, &chunk[..bytes]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => ControlFlow::Continue(()),
+    /// Reads once, and returns how many bytes. The caller has found the pipe readable, so this does not block.
+    fn read(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) -> usize {
+        let Some(pipe) = &mut self.pipe else { return 0 };
+        let (bytes, flow) = match pipe.read(chunk) {
+            Ok(0) => (0, ControlFlow::Break(())),
+            Ok(bytes) => (bytes, sink.receive(self.stream, &chunk[..bytes])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                (0, ControlFlow::Continue(()))
+            }
             // A pipe that cannot be read has no more to say than one that has ended.
-            Err(_) => ControlFlow::Break(()),
+            Err(_) => (0, ControlFlow::Break(())),
         };
         if flow.is_break() {
             self.pipe = None;
+        }
+        bytes
+    }
+
+    /// Reads what lies in the pipe now, and no more: a descendant of the program may print on for ever.
+    fn read_rest(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) {
+        let Some(pipe) = &self.pipe else { return };
+        // An error says that nothing can be read.
+        let mut left = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
+        while left > 0 && self.pipe.is_some() {
+            left = left.saturating_sub(self.read(sink, chunk) as u64);
         }
     }
 }
