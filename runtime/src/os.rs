@@ -51,7 +51,8 @@ pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use groups::suspend_while;
 pub use handle::{
-    ExitNotice, ExitWatch, OutputCount, Pipes, ProcessHandle, ProcessId, ProcessInfo, ProcessView,
+    ExitNotice, ExitWatch, InputCount, OutputCount, Pipes, ProcessHandle, ProcessId, ProcessInfo,
+    ProcessView,
 };
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;

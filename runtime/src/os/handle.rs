@@ -52,10 +52,14 @@ pub struct ProcessHandle {
 /// After this process was stopped or starved, its timers can ring before its event loop hears what has happened
 /// meanwhile. So whoever is about to judge an attempt by the clock asks here first, and takes in what has come.
 pub trait ProcessView: Send + Sync {
-    /// How many bytes lie in the pipe to its stdin that the process has not read yet.
+    /// How much of its stdin the process has been sent, and how much of that it has read.
     ///
-    /// Nothing if that is not known, for example once the pipe is closed.
-    fn unread_input(&self) -> Option<u64>;
+    /// After the process has broken the pipe, this tells how far it came. Nothing if that is not known, for example once
+    /// the host has closed the pipe.
+    fn input(&self) -> Option<InputCount>;
+
+    /// How much of its stdin the process has been sent. It costs no system call.
+    fn written_input(&self) -> Option<u64>;
 
     /// How much the process has printed to its stdout by now.
     ///
@@ -65,6 +69,15 @@ pub trait ProcessView: Send + Sync {
 
     /// Whether the process has ended, even if its [`ExitWatch`] does not say so yet.
     fn has_ended(&self) -> bool;
+}
+
+/// How many bytes went into the pipe to the stdin of a process, and came out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputCount {
+    /// How many bytes were written into the pipe so far.
+    pub written: u64,
+    /// How many of them the process has read.
+    pub read: u64,
 }
 
 /// How many bytes a process has printed to its stdout.

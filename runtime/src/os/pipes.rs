@@ -12,10 +12,20 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{ChildStdin, ChildStdout};
 
-use super::handle::{OutputCount, ProcessView};
+use super::handle::{InputCount, OutputCount, ProcessView};
 
 /// The writing end of the pipe to the stdin of a process.
-pub(super) struct StdinPipe(Arc<Mutex<ChildStdin>>);
+pub(super) struct StdinPipe(Arc<Mutex<Stdin>>);
+
+/// The pipe to the stdin of a process, with counts of the bytes that went through it.
+struct Stdin {
+    /// `None` once the pipe is closed.
+    pipe: Option<ChildStdin>,
+    /// How many bytes have been written.
+    written: u64,
+    /// How many bytes the process has read by the time when it broke the pipe. Nobody can read the rest.
+    read_when_broken: Option<u64>,
+}
 
 /// The reading end of the pipe from the stdout of a process.
 pub(super) struct StdoutPipe(Arc<Mutex<Stdout>>);
@@ -31,7 +41,7 @@ struct Stdout {
 
 /// The view of a process of this system. It keeps no pipe open, or the process would never read the end of its stdin.
 pub(super) struct LocalView {
-    stdin: Weak<Mutex<ChildStdin>>,
+    stdin: Arc<Mutex<Stdin>>,
     stdout: Weak<Mutex<Stdout>>,
     /// Readable when the process has ended. It is gone once the process is reaped.
     ended: Weak<AsyncFd<OwnedFd>>,
@@ -45,7 +55,7 @@ impl LocalView {
         ended: &Arc<AsyncFd<OwnedFd>>,
     ) -> Self {
         Self {
-            stdin: Arc::downgrade(&stdin.0),
+            stdin: Arc::clone(&stdin.0),
             stdout: Arc::downgrade(&stdout.0),
             ended: Arc::downgrade(ended),
         }
@@ -53,10 +63,17 @@ impl LocalView {
 }
 
 impl ProcessView for LocalView {
-    fn unread_input(&self) -> Option<u64> {
-        let stdin = self.stdin.upgrade()?;
-        // The system counts what lies in a pipe at either end of it.
-        rustix::io::ioctl_fionread(&*lock(&stdin)).ok()
+    fn input(&self) -> Option<InputCount> {
+        let stdin = lock(&self.stdin);
+        let read = stdin.read_when_broken.or_else(|| stdin.read())?;
+        Some(InputCount {
+            written: stdin.written,
+            read,
+        })
+    }
+
+    fn written_input(&self) -> Option<u64> {
+        Some(lock(&self.stdin).written)
     }
 
     fn output(&self) -> Option<OutputCount> {
@@ -86,10 +103,47 @@ fn lock<T>(pipe: &Mutex<T>) -> MutexGuard<'_, T> {
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Stdin {
+    /// How many bytes the process has read, if the pipe is open.
+    fn read(&self) -> Option<u64> {
+        // The system counts what lies in a pipe at either end of it, and also when nobody can read it any more.
+        let unread = rustix::io::ioctl_fionread(self.pipe.as_ref()?).ok()?;
+        // Both counts are taken under one lock, and only this end writes.
+        self.written.checked_sub(unread)
+    }
+
+    /// Passes a call on to the pipe, and notes what was written or that the process has broken the pipe.
+    fn poll_with(
+        &mut self,
+        call: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(pipe) = &mut self.pipe else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let result = ready!(call(Pin::new(pipe)));
+        match &result {
+            Ok(bytes) => self.written += *bytes as u64,
+            Err(_) => self.read_when_broken = self.read_when_broken.or_else(|| self.read()),
+        }
+        Poll::Ready(result)
+    }
+}
+
 impl StdinPipe {
     /// Wraps the pipe to the stdin of a process.
-    pub(super) fn new(stdin: ChildStdin) -> Self {
-        Self(Arc::new(Mutex::new(stdin)))
+    pub(super) fn new(pipe: ChildStdin) -> Self {
+        Self(Arc::new(Mutex::new(Stdin {
+            pipe: Some(pipe),
+            written: 0,
+            read_when_broken: None,
+        })))
+    }
+}
+
+impl Drop for StdinPipe {
+    fn drop(&mut self) {
+        // The view lives on, and must not keep the pipe open.
+        lock(&self.0).pipe = None;
     }
 }
 
@@ -99,7 +153,7 @@ impl AsyncWrite for StdinPipe {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write(cx, bytes)
+        lock(&self.0).poll_with(|pipe| pipe.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -107,19 +161,21 @@ impl AsyncWrite for StdinPipe {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.0)).poll_write_vectored(cx, bytes)
+        lock(&self.0).poll_with(|pipe| pipe.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
-        lock(&self.0).is_write_vectored()
+        true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A pipe has no buffer of its own: what was written is with the system.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).pipe = None;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -170,7 +226,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::child::Child;
-    use super::super::{ProcessConfig, ProcessView};
+    use super::super::{InputCount, ProcessConfig, ProcessView};
 
     /// Waits without a turn of the event loop, so that it hears of nothing.
     fn block_until(holds: impl Fn() -> bool) {
@@ -179,6 +235,45 @@ mod tests {
             assert!(Instant::now() < deadline);
             thread::park_timeout(Duration::from_millis(1));
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_known_how_far_a_process_came_that_has_broken_the_pipe_to_its_stdin() {
+        let config = ProcessConfig::new("sh").args(["-c", "read line; exec 0<&-; sleep 600"]);
+        let (_child, group, (mut stdin, _stdout, _stderr), view) =
+            Child::start(&config, None).unwrap();
+        stdin.write_all(b"one\ntwo\n").await.unwrap();
+        // The shell reads byte by byte, so that it takes nothing beyond its line.
+        block_until(|| view.input().unwrap().read == 4);
+        let mut more = 0;
+        while stdin.write_all(b"three\n").await.is_ok() {
+            more += 6;
+            block_until(|| view.input().unwrap().written == 8 + more);
+        }
+        let count = InputCount {
+            written: 8 + more,
+            read: 4,
+        };
+        assert_eq!(view.input(), Some(count));
+        drop(stdin);
+        assert_eq!(view.input(), Some(count), "also once the pipe is closed");
+        group.kill();
+    }
+
+    #[tokio::test]
+    async fn it_is_not_known_how_far_a_process_came_once_the_host_has_closed_its_stdin() {
+        let config = ProcessConfig::new("sh").args(["-c", "exec sleep 600"]);
+        let (_child, group, (mut stdin, _stdout, _stderr), view) =
+            Child::start(&config, None).unwrap();
+        stdin.write_all(b"one\n").await.unwrap();
+        let count = InputCount {
+            written: 4,
+            read: 0,
+        };
+        assert_eq!(view.input(), Some(count));
+        stdin.shutdown().await.unwrap();
+        assert_eq!(view.input(), None);
+        group.kill();
     }
 
     #[tokio::test]

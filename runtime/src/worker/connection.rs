@@ -160,6 +160,8 @@ struct RunningWorker {
     is_proven: bool,
     /// When to check whether the worker has read its first request.
     check_proof_at: Option<Instant>,
+    /// The worker has answered an attempt.
+    has_answered: bool,
     /// Nothing that the worker printed was a message yet, and no warning has said so.
     has_sent_no_message: bool,
     /// The profile of the worker, from the moment on that it takes work.
@@ -256,6 +258,7 @@ impl RunningWorker {
             introduced: false,
             is_proven: false,
             check_proof_at: None,
+            has_answered: false,
             has_sent_no_message: true,
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
@@ -568,8 +571,9 @@ impl RunningWorker {
 
     /// Checks whether the worker has read all that it was sent. Only this shows that a worker without a hello is ready.
     fn check_proof(&mut self, now: Instant) {
+        let input = self.process.view().and_then(ProcessView::input);
         let all_read = self.transport.unsent_bytes() == 0
-            && self.process.view().and_then(ProcessView::unread_input) == Some(0);
+            && input.is_some_and(|count| count.read == count.written);
         if all_read {
             self.prove();
         } else {

@@ -3,7 +3,7 @@
 //! They do not use the worker library, because that prevents most of these behaviours.
 
 use std::error::Error;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio, exit};
 use std::thread::park_timeout;
@@ -52,8 +52,8 @@ pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> 
             r#"{"type":"event","event":"hello","protocol":[1],"name":"chaos","concurrency":1,"capabilities":["cancel"]}"#,
         )?;
     }
-    for line in io::stdin().lock().lines() {
-        let message: Value = serde_json::from_str(&line?)?;
+    while let Some(line) = read_line()? {
+        let message: Value = serde_json::from_str(&line)?;
         if message["type"] != "request" {
             continue;
         }
@@ -77,6 +77,22 @@ pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> 
         attempt.behave(plan.behaviour(job, number))?;
     }
     Ok(())
+}
+
+/// Reads the next line of stdin and nothing beyond it, so that a request counts as read only when the worker turns to it.
+fn read_line() -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut byte) {
+            Ok(0) => return Ok(None),
+            Ok(_) if byte == *b"\n" => break,
+            Ok(_) => line.extend_from_slice(&byte),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    String::from_utf8(line).map(Some).map_err(io::Error::other)
 }
 
 /// Makes a result, which names its attempt and what it was computed from.

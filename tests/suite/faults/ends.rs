@@ -4,7 +4,7 @@ use ratchet_runtime::Class;
 use ratchet_runtime::process::{PoolConfig, Prefetch};
 use ratchet_tests::{Holdings, alone, eventually, is_alive, resident_bytes, within};
 
-use super::{Setting, fault, faulty, fine, is, job, meets};
+use super::{Setting, fault, faulty, fine, is, job, meets, shell};
 use ratchet_runtime::Timeouts;
 
 #[test]
@@ -173,6 +173,32 @@ fn attempts_ahead_of_a_worker_that_dies_are_done_by_another() {
             // This job is charged each time, the others never.
             assert_eq!(ended.result.expect_err("it died").class, Class::Crash);
             assert!(done.iter().all(|reply| fine(reply) == "\"fine\""));
+        }
+        setting.end().await;
+    });
+}
+
+#[test]
+fn a_worker_that_ends_after_its_answer_charges_no_attempt_that_it_was_sent_meanwhile() {
+    alone(async {
+        let answer_and_end = r#"echo '{"type":"response","id":"'$id'","result":"fine"}'; exit 5"#;
+        let mut config = PoolConfig {
+            prefetch: Prefetch::Fixed(8),
+            ..shell(answer_and_end)
+        };
+        // Each of these ends is a failure of the pool.
+        config.restart.intensity = 100;
+        let setting = Setting::new(config).await;
+        for _ in 0..5 {
+            let last = setting.pool.run(fault(Timeouts::default()));
+            let others = (0..8).map(|_| setting.pool.run(job("well")));
+            let mut others: Vec<_> = others.map(Box::pin).collect();
+            let (last, ()) = tokio::join!(within(last), async {
+                for other in &mut others {
+                    assert_eq!(fine(&within(other).await), "\"fine\"");
+                }
+            });
+            assert_eq!(fine(&last), "\"fine\"");
         }
         setting.end().await;
     });

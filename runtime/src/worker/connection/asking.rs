@@ -17,6 +17,7 @@ impl RunningWorker {
             // The attempt came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
             return self.give_back(assignment, false, None);
         }
+        let starts_at = self.input_end();
         match self
             .transport
             .queue(&request(&assignment, self.jobs.next_id()).into())
@@ -34,10 +35,16 @@ impl RunningWorker {
         if !self.is_proven && self.check_proof_at.is_none() && self.process.view().is_some() {
             self.check_proof_at = now.checked_add(super::PROOF_CHECK_INTERVAL);
         }
-        self.jobs.push(assignment, now);
+        self.jobs.push(assignment, starts_at, now);
         if let Some(filter) = &mut self.filter {
             filter.asked(now);
         }
+    }
+
+    /// The number of bytes that the worker was sent or will be sent, if somebody counts them.
+    fn input_end(&self) -> Option<u64> {
+        let written = self.process.view()?.written_input()?;
+        Some(written + self.transport.unsent_bytes() as u64)
     }
 
     /// Fails an attempt whose request cannot be written, for example because its input is too large.

@@ -119,7 +119,11 @@ impl RunningWorker {
     /// Settles everything after the process has ended: reads the rest of its output, and answers or gives back each attempt.
     pub(super) async fn conclude(mut self, ended: Ended) -> WorkerEnd {
         self.close_to_work();
-        let _ = timeout(DRAIN_LIMIT, self.drain_output()).await;
+        if timeout(DRAIN_LIMIT, self.drain_output()).await.is_err() {
+            // A timer can ring before the event loop has looked into the pipes. What lies there was printed all the same.
+            self.read_printed().await;
+            self.stderr.read_now();
+        }
         self.stderr.finish(&self.name);
         let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
         self.is_killed |= was_stopped_by_terminal;
@@ -153,6 +157,7 @@ impl RunningWorker {
         self.end_output(now());
         let stderr = self.stderr.tail();
         let now = now();
+        let unread_from = self.unread_from(&cause);
         let mut charged = self.filter.as_ref().map_or(0, |filter| filter.charged);
         for entry in self.jobs.take_all() {
             let begun = entry.begun.is_some();
@@ -161,8 +166,10 @@ impl RunningWorker {
                 None => (true, None),
             };
             let asked = entry.asked();
-            if !begun || (!mine && asked.is_none()) {
-                // The attempt never began, or the worker was killed because of another attempt.
+            let is_unread = unread_from.is_some_and(|read| entry.starts_at >= Some(read));
+            if !begun || (asked.is_none() && (!mine || is_unread)) {
+                // The attempt never began, or the worker was killed because of another attempt, or the worker ended after its
+                // last answer and had read nothing of this request.
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }
@@ -198,6 +205,16 @@ impl RunningWorker {
             charged,
             stderr,
         }
+    }
+
+    /// The number of bytes that the worker has read of its stdin, if it ended by itself after an answer.
+    ///
+    /// Such a worker may have decided to end before it was sent its next request. One that never answered is charged with
+    /// what it was sent: otherwise the job that it cannot do would go from one worker to the next for ever.
+    fn unread_from(&self, cause: &EndCause) -> Option<u64> {
+        let ended_idle = self.has_answered && matches!(cause, EndCause::Exited(_));
+        let view = self.process.view().filter(|_| ended_idle)?;
+        Some(view.input()?.read)
     }
 
     /// Reads what is left in the pipes.

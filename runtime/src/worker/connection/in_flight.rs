@@ -25,6 +25,8 @@ pub(super) struct InFlightAttempt {
     pub(super) id: u64,
     /// The attempt.
     pub(super) assignment: Assignment,
+    /// The number of bytes that the worker reads before its request. Nothing if nobody counts them.
+    pub(super) starts_at: Option<u64>,
     /// The clock of the attempt once it has begun.
     pub(super) begun: Option<StopClock>,
     /// The worker was asked to give it back.
@@ -69,12 +71,18 @@ impl InFlight {
     }
 
     /// Adds an attempt that was sent. Returns whether it begins at once.
-    pub(super) fn push(&mut self, assignment: Assignment, now: Instant) -> bool {
+    pub(super) fn push(
+        &mut self,
+        assignment: Assignment,
+        starts_at: Option<u64>,
+        now: Instant,
+    ) -> bool {
         let begins = self.has_room();
         self.begun += usize::from(begins);
         self.entries.push_back(InFlightAttempt {
             id: self.next_id,
             assignment,
+            starts_at,
             begun: begins.then(|| StopClock::new(now)),
             recalled: false,
         });

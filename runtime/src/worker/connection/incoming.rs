@@ -161,6 +161,7 @@ impl RunningWorker {
         now: Instant,
     ) {
         self.prove();
+        self.has_answered = true;
         match id.as_counter().and_then(|id| self.jobs.remove(id)) {
             Some(entry) => self.settle(entry, outcome.map_err(|error| Box::new(error.into())), now),
             None => self.take_unknown_answer(id),

@@ -17,6 +17,7 @@ use super::*;
 use crate::dispatch::ReplyTo;
 use crate::job::{Job, Terms, Timeouts};
 use crate::mock::MockProcessManager;
+use crate::os::InputCount;
 use crate::outcome::Class;
 use crate::process::{Ended, Ending, Exit, ExitNotice, ProcessConfig, ProcessId};
 use crate::worker::Reply;
@@ -79,6 +80,10 @@ struct System {
     is_deaf: AtomicBool,
     /// Whether the worker prints without a pause until it is killed.
     is_endless: AtomicBool,
+    /// How many bytes were written to the worker's stdin.
+    input_written: AtomicU64,
+    /// How many of them the worker has read.
+    input_read: AtomicU64,
     printed: AtomicU64,
     read: AtomicU64,
     /// How many bytes the system has shown to have been printed.
@@ -87,8 +92,15 @@ struct System {
 }
 
 impl ProcessView for Arc<System> {
-    fn unread_input(&self) -> Option<u64> {
-        None
+    fn input(&self) -> Option<InputCount> {
+        Some(InputCount {
+            written: self.written_input()?,
+            read: self.input_read.load(Ordering::SeqCst),
+        })
+    }
+
+    fn written_input(&self) -> Option<u64> {
+        Some(self.input_written.load(Ordering::SeqCst))
     }
 
     fn output(&self) -> Option<OutputCount> {
@@ -226,6 +238,17 @@ impl Played {
         self.stdout.write_all(line.as_bytes()).await.unwrap();
     }
 
+    /// Ends the process by itself.
+    fn end(&self, exit: Exit) {
+        let notice = self.notice.lock().unwrap().take().unwrap();
+        notice.send(Ended {
+            exit,
+            ending: Ending::ByItself,
+            left_behind: false,
+            survivors: Vec::new(),
+        });
+    }
+
     async fn event(&mut self) -> WorkerEvent {
         let next = tokio::time::timeout(Duration::from_hours(1), self.events.recv());
         next.await.unwrap().unwrap().1
@@ -317,19 +340,65 @@ async fn a_worker_that_prints_without_a_pause_meets_its_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_is_charged_with_the_end_of_its_worker_only_if_its_request_was_read() {
+    for (read, is_charged) in [(100, false), (101, true)] {
+        let mut worker = Played::start();
+        worker.introduce().await;
+        assert!(matches!(worker.event().await, WorkerEvent::Ready { .. }));
+        let (id, answer) = worker.asked(Timeouts::default()).await;
+        worker.print(&format!("{id} 42\n")).await;
+        answer.await.unwrap();
+        worker.system.input_written.store(100, Ordering::SeqCst);
+        let (_id, mut answer) = worker.asked(Timeouts::default()).await;
+        worker.system.input_read.store(read, Ordering::SeqCst);
+        worker.end(Exit::Code(5));
+        let returned = loop {
+            match worker.event().await {
+                WorkerEvent::CallReturned { begun, .. } => break Some(begun),
+                WorkerEvent::Ended(_) => break None,
+                _ => {}
+            }
+        };
+        assert_eq!(returned, (!is_charged).then_some(true));
+        let failure = answer
+            .try_recv()
+            .ok()
+            .map(|reply| reply.result.unwrap_err());
+        let class = failure.map(|failure| failure.class);
+        assert_eq!(class, is_charged.then_some(Class::Crash));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_never_answers_is_charged_with_a_request_that_it_did_not_read() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (_id, answer) = worker.asked(Timeouts::default()).await;
+    worker.end(Exit::Code(5));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.result.unwrap_err().class, Class::Crash);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_printed_before_the_end_counts_however_late_it_is_heard() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (id, answer) = worker.asked(Timeouts::default()).await;
+    worker.system.is_deaf.store(true, Ordering::SeqCst);
+    worker.print(&format!("{id} 42\n")).await;
+    worker.end(Exit::Code(5));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.result.unwrap().as_str(), "42");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_ended_in_time_has_crashed_however_late_that_is_heard() {
     let mut worker = Played::start();
     worker.introduce().await;
     let (_id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
     worker.system.has_ended.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    let notice = worker.notice.lock().unwrap().take().unwrap();
-    notice.send(Ended {
-        exit: Exit::Code(3),
-        ending: Ending::ByItself,
-        left_behind: false,
-        survivors: Vec::new(),
-    });
+    worker.end(Exit::Code(3));
     let answer = answer.await.unwrap();
     assert_eq!(answer.result.unwrap_err().class, Class::Crash);
 }

@@ -32,7 +32,7 @@ fn sent(count: u64, concurrency: u32, timeouts: Timeouts) -> (InFlight, Instant)
     jobs.set_concurrency(NonZeroU32::new(concurrency).unwrap());
     for id in 1..=count {
         assert_eq!(jobs.next_id(), id);
-        let begins = jobs.push(assignment(id, timeouts), now);
+        let begins = jobs.push(assignment(id, timeouts), None, now);
         assert_eq!(begins, id <= u64::from(concurrency));
     }
     (jobs, now)
