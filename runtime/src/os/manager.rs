@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::child::Child;
 use super::lifecycle;
@@ -128,6 +128,8 @@ struct ProcessActor {
 /// A process that has not ended, and the way to have it killed.
 struct LiveProcess {
     info: ProcessInfo,
+    /// The task that watches it.
+    watch: task::Id,
     kill_at: watch::Sender<Option<Instant>>,
 }
 
@@ -141,8 +143,12 @@ impl ProcessActor {
                     // Nobody is left to give orders. Dropping the watches kills the processes that they watch.
                     None => return,
                 },
-                Some(Ok(ended)) = self.watches.join_next() => {
-                    self.living.remove(&ended);
+                Some(watched) = self.watches.join_next() => {
+                    match watched {
+                        Ok(process) => drop(self.living.remove(&process)),
+                        // A panic, which is a bug in this crate. The drop of the group has killed the process.
+                        Err(error) => self.living.retain(|_, living| living.watch != error.id()),
+                    }
                     self.starts.ended();
                 }
             }
@@ -183,11 +189,16 @@ impl ProcessActor {
             command: Arc::from(config.to_string()),
         };
         self.starts.started();
-        self.living.insert(id, LiveProcess { info, kill_at });
-        self.watches.spawn(async move {
+        let watch = self.watches.spawn(async move {
             notice.send(lifecycle::watch(child, group, kill_time).await);
             id
         });
+        let living = LiveProcess {
+            info,
+            watch: watch.id(),
+            kill_at,
+        };
+        self.living.insert(id, living);
         Ok(ProcessHandle::new(id, pipes, exit)
             .with_system_id(system_id)
             .with_view(view))
@@ -202,5 +213,46 @@ impl ProcessActor {
                 .unwrap_or(now + Duration::from_hours(1));
             lifecycle::bring_nearer(&living.kill_at, time);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_whose_watch_panicked_is_off_the_list() {
+        let mut actor = ProcessActor {
+            keeper: None,
+            starts: Arc::default(),
+            next: 1,
+            living: BTreeMap::new(),
+            watches: JoinSet::new(),
+        };
+        actor.starts.started();
+        let watch = actor.watches.spawn(async { panic!("a bug") });
+        let id = ProcessId::new(1);
+        let info = ProcessInfo {
+            id,
+            system_id: 1,
+            command: Arc::from("true"),
+        };
+        let living = LiveProcess {
+            info,
+            watch: watch.id(),
+            kill_at: watch::channel(None).0,
+        };
+        actor.living.insert(id, living);
+        let (orders, received) = mpsc::channel(ORDER_CAPACITY);
+        let starts = Arc::clone(&actor.starts);
+        tokio::spawn(actor.run(received));
+        let manager = LocalProcesses { orders, starts };
+        let emptied = async {
+            while !manager.list_processes().await.unwrap().is_empty() {
+                task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_mins(1);
+        tokio::time::timeout(limit, emptied).await.unwrap();
     }
 }
