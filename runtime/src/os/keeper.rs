@@ -288,9 +288,19 @@ impl Shared {
                 pause = FIRST_PAUSE;
             }
             loop {
-                match KeeperProcess::start(&self.file) {
+                // Not under the lock: a start takes milliseconds, and whoever starts a process meanwhile would wait for it.
+                drop(state);
+                let started = KeeperProcess::start(&self.file);
+                state = self.state();
+                match started {
                     Ok(keeper) => {
                         state.keeper = keeper;
+                        if state.closing {
+                            // The last handle was dropped during the start, so the new keeper is to end by the end of its pipe.
+                            state.keeper.pipe = None;
+                            let _ = state.keeper.process.wait();
+                            return;
+                        }
                         break;
                     }
                     Err(error) => tracing::warn!(
