@@ -1,5 +1,7 @@
 //! The errors of this crate.
 
+use std::any::Any;
+
 use crate::ids::Ticket;
 
 /// The errors of this crate.
@@ -218,4 +220,11 @@ pub enum Error {
 
 fn did_you_mean(suggestion: Option<&String>) -> String {
     suggestion.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}
+
+/// Returns the message of a panic, if it is text.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("something that is not text")
 }

@@ -119,6 +119,8 @@ pub(crate) enum Report {
     },
     /// A pool has no workers, now and for the rest of the run.
     Broken { kind: Kind, failure: Box<Failure> },
+    /// The connection of a worker has panicked, which is a bug in this crate. The attempts that it had are lost.
+    ConnectionBroke { worker: WorkerName, reason: String },
     /// Something happened to a worker that observers may want to know.
     Worker(crate::event::WorkerNews),
 }

@@ -1,6 +1,5 @@
 //! One attempt of work that runs in this process: timed, contained, and reported exactly once.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,6 +11,7 @@ use ratchet_ipc::Payload;
 
 use crate::context::{AttemptOutput, LastProgress, StopSignal};
 use crate::dispatch::{Report, Reporter, StopAction, StopClock, StopMethod, StopReason};
+use crate::error::panic_message;
 use crate::ids::Ticket;
 use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
@@ -96,13 +96,6 @@ impl<F: Future<Output = AttemptResult>> Future for Contained<'_, F> {
             }
         }
     }
-}
-
-/// Returns the message of a panic, if it is text.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("something that is not text")
 }
 
 /// What bounds the time of an attempt.

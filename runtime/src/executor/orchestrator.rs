@@ -445,6 +445,13 @@ impl Orchestrator {
                 tasks,
             } => self.kind_introduced(kind, version, tasks),
             Report::Broken { kind, failure } => self.kind_broke(kind, &failure),
+            #[expect(
+                clippy::panic,
+                reason = "attempts are lost, so the run can never come to its end; a panic of the loop ends it as broken"
+            )]
+            Report::ConnectionBroke { worker, reason } => {
+                panic!("the connection to worker {worker} broke: {reason}")
+            }
             Report::Worker(news) => self.tell(|| Event::Worker(news)),
         }
     }

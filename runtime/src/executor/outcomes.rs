@@ -6,9 +6,9 @@ use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::attempt::panic_message;
 use super::handle::RunHandle;
 use super::stop::Stopped;
+use crate::error::panic_message;
 use crate::outcome::Outcome;
 
 /// A run: gives the outcomes of its jobs.

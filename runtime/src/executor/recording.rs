@@ -9,6 +9,7 @@ use ratchet_ipc::{JobKey, error_chain};
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
+use crate::error::panic_message;
 use crate::job::Job;
 use crate::outcome::Outcome;
 
@@ -224,7 +225,7 @@ fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Resul
         ledger.flush()
     });
     std::panic::catch_unwind(writing).unwrap_or_else(|panic| {
-        let said = super::attempt::panic_message(&*panic);
+        let said = panic_message(&*panic);
         Err(io::Error::other(format!("the ledger panicked: {said}")))
     })
 }

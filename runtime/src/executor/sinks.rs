@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::attempt::panic_message;
+use crate::error::panic_message;
 use crate::event::{Event, EventRecord};
 use crate::timestamp::Timestamp;
 

@@ -8,6 +8,7 @@ use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::error::panic_message;
 use crate::job::{Job, Work};
 use crate::table::{Names, Table};
 
@@ -105,7 +106,7 @@ impl Source {
                     return Pulled::Job { place: None, job };
                 }
                 Ok(None) => Pulled::Dry,
-                Err(panic) => Pulled::Panicked(super::attempt::panic_message(&*panic).to_owned()),
+                Err(panic) => Pulled::Panicked(panic_message(&*panic).to_owned()),
             },
             Self::Submitted { coming, here } => loop {
                 if let Some(job) = here.next() {

@@ -91,9 +91,9 @@ impl Connection {
         let end = match self.start().await {
             Ok(handle) => match RunningWorker::new(&self, handle, dialect) {
                 Some(worker) => worker.run(&mut self.orders).await,
-                None => WorkerEnd::before_work(EndCause::ClosedInput),
+                None => WorkerEnd::uncharged(EndCause::ClosedInput),
             },
-            Err(cause) => WorkerEnd::before_work(cause),
+            Err(cause) => WorkerEnd::uncharged(cause),
         };
         // Orders may have crossed the end of the worker. The channel is closed before they are taken out, so that none can
         // come in between and be lost.

@@ -46,6 +46,8 @@ pub(crate) enum EndCause {
     },
     /// The worker was asked to end although nothing was wrong with it.
     Retired(Retirement),
+    /// The connection to the worker panicked with this message, which is a bug in this crate.
+    ConnectionBroke(String),
 }
 
 impl EndCause {
@@ -75,7 +77,8 @@ impl EndCause {
             | Self::Memory { .. }
             | Self::PingUnanswered(_)
             | Self::StrayOutput(_)
-            | Self::SurplusLine { .. } => true,
+            | Self::SurplusLine { .. }
+            | Self::ConnectionBroke(_) => true,
             Self::AttemptTimedOut
             | Self::AttemptCancelled
             | Self::StrayOutputDuringJob(_)
@@ -118,6 +121,7 @@ impl EndCause {
             Self::StrayOutput(_) | Self::StrayOutputDuringJob(_) => "stray",
             Self::SurplusLine { .. } => "surplus",
             Self::Retired(why) => why.name(),
+            Self::ConnectionBroke(_) => "bug",
         }
     }
 }
@@ -172,6 +176,9 @@ impl fmt::Display for EndCause {
                  (`skip_lines`)"
             ),
             Self::Retired(why) => write!(f, "was retired ({})", why.name()),
+            Self::ConnectionBroke(reason) => {
+                write!(f, "was lost, because its connection broke, which is a bug in ratchet: {reason}")
+            }
         }
     }
 }

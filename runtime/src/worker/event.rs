@@ -41,6 +41,10 @@ pub(crate) enum WorkerEvent {
     Vacated,
     /// The worker's process has ended. This is the last event of a worker.
     Ended(Box<WorkerEnd>),
+    /// The connection has panicked with this message, which is a bug in this crate. This is the last event of a worker, too.
+    ///
+    /// The attempts that the worker had are lost: they were not answered and were not given back.
+    Broke(String),
 }
 
 /// How many attempts a worker has now, and what it has done since the update before.
@@ -67,4 +71,15 @@ pub(crate) struct WorkerEnd {
     pub(crate) charged: u32,
     /// The end of what the worker printed to stderr.
     pub(crate) stderr: OutputExcerpt,
+}
+
+impl WorkerEnd {
+    /// Makes the end of a worker that is charged to no attempt.
+    pub(crate) fn uncharged(cause: EndCause) -> Self {
+        Self {
+            cause,
+            charged: 0,
+            stderr: OutputExcerpt::default(),
+        }
+    }
 }

@@ -4,8 +4,9 @@ use ratchet_resilience::shutdown::{Grace, Phase};
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
-use crate::dispatch::Demand;
+use crate::dispatch::{Demand, Report};
 use crate::executor::{Halt, MaxFailures, RunHandle, Stopped};
+use crate::ids::WorkerName;
 
 fn grace(draining: u32, cancelling: u32, killing: u32) -> Grace {
     Grace {
@@ -312,4 +313,23 @@ async fn a_loop_that_panics_is_no_success() {
         refused.to_string().contains("the pool is upset"),
         "{refused}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_attempt_was_lost_with_its_connection_is_no_success_and_does_not_wait_for_it() {
+    let pool = ScriptedPool::new(1, 0);
+    pool.script("a", 1, Act::well(1_000_000));
+    let executor = Executor::builder().pool_source(Arc::new(pool.clone()));
+    let executor = executor.build().unwrap();
+    let jobs = ["a", "b"].map(|id| Job::task(id, "t", Payload::null()));
+    let mut run = executor.run_list(jobs.to_vec()).unwrap();
+    tokio::time::sleep(SECOND).await;
+    pool.report(|_| Report::ConnectionBroke {
+        worker: WorkerName::new("t", 1),
+        reason: "the pipe is upset".into(),
+    });
+    let ended = tokio::time::timeout(SECOND, run.next()).await.unwrap();
+    assert!(ended.is_none());
+    let reason = "the connection to worker t/1 broke: the pipe is upset".to_owned();
+    assert_eq!(run.stopped(), Some(&Stopped::Broken { reason }));
 }

@@ -15,13 +15,15 @@ use super::worker::SupervisedWorker;
 use super::{Command, PoolId};
 use crate::Error;
 use crate::dispatch::{Report, WorkerLink, WorkerNumber};
+use crate::error::panic_message;
 use crate::event::WorkerNews;
 use crate::ids::WorkerName;
-use crate::os::ProcessManager;
+use crate::os::{ProcessId, ProcessManager};
 use crate::suspension::{until, working_now};
+use crate::worker::EndCause;
 use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
-use crate::worker::event::WorkerEvent;
+use crate::worker::event::{WorkerEnd, WorkerEvent};
 
 /// The divisor of `max_jobs` by which it varies from worker to worker, so that not all of them leave at once.
 const JITTER: u64 = 7;
@@ -171,6 +173,7 @@ impl Actor {
         match event {
             WorkerEvent::Started { process, system_id } => {
                 if let Some(worker) = pool.worker(number) {
+                    worker.process = Some(process);
                     worker.system_id = system_id;
                     tracing::debug!(worker = %worker.name, %process, "a worker started");
                     let news = WorkerNews::Started {
@@ -196,6 +199,21 @@ impl Actor {
                 self.workers.remove(&from);
                 let worker = pool.ended(number, &end, now);
                 tracing::debug!(worker = %worker.name, cause = %end.cause, "a worker ended");
+            }
+            WorkerEvent::Broke(reason) => {
+                self.workers.remove(&from);
+                let cause = EndCause::ConnectionBroke(reason.clone());
+                let worker = pool.ended(number, &WorkerEnd::uncharged(cause), now);
+                let name = worker.name;
+                tracing::error!(worker = %name, %reason, "the connection to a worker panicked");
+                // The last: the loop of the run panics, too, since attempts are lost.
+                pool.tell(|_| Report::ConnectionBroke {
+                    worker: name,
+                    reason,
+                });
+                if let Some(process) = worker.process {
+                    kill(Arc::clone(&self.manager), process);
+                }
             }
         }
     }
@@ -259,8 +277,28 @@ impl Actor {
         pool.counts.spawned += 1;
         self.workers.insert(self.next_worker, (pool.id, number));
         pool.workers.push(worker);
-        tokio::spawn(connection.run());
+        let (number, events) = (self.next_worker, self.events.clone());
+        let connection = tokio::spawn(connection.run());
+        tokio::spawn(async move {
+            // The connection reports its end by itself, unless it panics. It is cancelled only with the whole tokio runtime.
+            if let Err(error) = connection.await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                let reason = panic_message(&*panic).to_owned();
+                // An error means that the supervisor is gone, so nobody waits for events.
+                let _ = events.send((number, WorkerEvent::Broke(reason)));
+            }
+        });
     }
+}
+
+/// Has a process killed that no connection serves any more.
+fn kill(manager: Arc<dyn ProcessManager>, process: ProcessId) {
+    tokio::spawn(async move {
+        if let Err(error) = manager.terminate_process(process, Duration::ZERO).await {
+            tracing::error!(%process, %error, "the process of a lost worker could not be killed");
+        }
+    });
 }
 
 /// Varies a number by at most one part in [`JITTER`].

@@ -58,7 +58,17 @@ impl<'a> Call<'a> {
         };
         let reply = replied.await;
         call.answered = true;
-        reply.unwrap_or_else(|_| Reply::failed(supervisor_ended()))
+        reply.unwrap_or_else(|_| {
+            Reply::failed(if supervisor.is_closed() {
+                supervisor_ended()
+            } else {
+                // Only a panic of the connection drops a call without a reply.
+                Failure::new(
+                    Class::Crash,
+                    "the connection to the worker broke, which is a bug in ratchet",
+                )
+            })
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use ratchet_ipc::{Capability, Profile};
 
 use crate::dispatch::{FilterState, Offer, Order, WorkerLink, WorkerNumber};
 use crate::ids::WorkerName;
+use crate::os::ProcessId;
 use crate::worker::state::{Transition, WorkerState};
 
 /// The record that the supervisor keeps of a worker.
@@ -31,7 +32,9 @@ pub(super) struct SupervisedWorker {
     is_proven: bool,
     /// When the worker was started.
     pub(super) started_at: Instant,
-    /// The process id, once the process is started.
+    /// The id of the process within its manager, once the process is started.
+    pub(super) process: Option<ProcessId>,
+    /// The system's id of the process, once the process is started.
     pub(super) system_id: Option<u32>,
     /// How many attempts the worker has ended.
     pub(super) jobs_done: u64,
@@ -72,6 +75,7 @@ impl SupervisedWorker {
             gives_back: false,
             is_proven: false,
             started_at: now,
+            process: None,
             system_id: None,
             jobs_done: 0,
             busy: Duration::ZERO,

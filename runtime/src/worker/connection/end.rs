@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::filter::Filter;
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
-use crate::os::OutputExcerpt;
 use crate::os::{Ended, Ending};
 use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
@@ -19,17 +18,6 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 /// How long a worker that closed its stdout has to end by itself, because an exit code tells more than a kill does. A worker
 /// that is not ready yet has as long when it is asked to end.
 const EXIT_WAIT: Duration = Duration::from_millis(500);
-
-impl WorkerEnd {
-    /// Makes the end of a worker that never got any work.
-    pub(super) fn before_work(cause: EndCause) -> Self {
-        Self {
-            cause,
-            charged: 0,
-            stderr: OutputExcerpt::default(),
-        }
-    }
-}
 
 impl RunningWorker {
     /// Has the worker killed for this cause. It has ended only when its exit is seen.
@@ -106,8 +94,8 @@ impl RunningWorker {
         if self.can(&Capability::Drain) {
             self.queue(Event::Drain);
         }
-        // A worker that does not read on in time gets SIGTERM below, so an error or a timeout here changes nothing.
-        let _ = timeout(self.config.grace, self.transport.close()).await;
+        // The next read writes what is queued and closes. A worker that does not read on gets SIGTERM after the grace.
+        self.transport.finish();
         self.exit_stage = now()
             .checked_add(self.config.grace)
             .map_or(ExitStage::Terminated, ExitStage::InputClosed);

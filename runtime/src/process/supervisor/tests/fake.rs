@@ -1,21 +1,24 @@
 //! A process manager whose processes are pipes in memory, played by the test.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ratchet_ipc::{
     Capability, Decoded, Dialect, Event, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
     LogLevel, Native, Payload, ProtocolVersion, Request, Response, StdioTransport, TaskError,
 };
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::job::Job;
 use crate::os::{
-    Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, ProcessConfig, ProcessError,
-    ProcessHandle, ProcessId,
+    Ended, Ending, Exit, ExitNotice, ExitWatch, MockProcessManager, Pipes, ProcessConfig,
+    ProcessError, ProcessHandle, ProcessId,
 };
 use crate::process::{PoolConfig, ProcessPool};
 use crate::worker::Reply;
@@ -29,6 +32,45 @@ pub(super) struct FakeWorker {
     ended: oneshot::Receiver<()>,
     /// The writing end of stderr. Dropping it ends stderr.
     _stderr: DuplexStream,
+}
+
+/// Makes a process manager whose processes have a stdout that panics once they were sent something, and the receiver of the
+/// ids of the processes that it was asked to end.
+pub(super) fn panicking_manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<ProcessId>) {
+    let (tell_ended, ended) = mpsc::unbounded_channel();
+    let mut manager = MockProcessManager::new();
+    let mut next = 0;
+    manager.expect_spawn_process().returning(move |_| {
+        next += 1;
+        let (stdin, sent) = tokio::io::duplex(1 << 10);
+        let pipes: Pipes = (
+            Box::new(stdin),
+            Box::new(PanickingStdout(sent)),
+            Box::new(tokio::io::empty()),
+        );
+        let (notice, exit) = ExitWatch::channel();
+        // The process lives for as long as the test.
+        std::mem::forget(notice);
+        Ok(ProcessHandle::new(ProcessId::new(next), pipes, exit))
+    });
+    manager
+        .expect_terminate_process()
+        .returning(move |id, _| tell_ended.send(id).map_err(|_| ProcessError::Ended));
+    (Arc::new(manager), ended)
+}
+
+struct PanickingStdout(DuplexStream);
+
+impl AsyncRead for PanickingStdout {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let sent = Pin::new(&mut self.0).poll_read(cx, buffer);
+        assert!(sent.is_pending(), "the pipe is upset");
+        Poll::Pending
+    }
 }
 
 type Exits = Arc<Mutex<BTreeMap<u64, (ExitNotice, oneshot::Sender<()>)>>>;
@@ -59,8 +101,8 @@ pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<Fak
         started.send(worker).map_err(|_| ProcessError::Ended)?;
         let pipes = (
             Box::new(host_write) as Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
-            Box::new(host_read) as Box<dyn tokio::io::AsyncRead + Send + Unpin>,
-            Box::new(host_stderr) as Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+            Box::new(host_read) as Box<dyn AsyncRead + Send + Unpin>,
+            Box::new(host_stderr) as Box<dyn AsyncRead + Send + Unpin>,
         );
         let handle = ProcessHandle::new(ProcessId::new(next), pipes, exit);
         Ok(handle.with_system_id(u32::try_from(next).unwrap()))

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ratchet_ipc::{Capability, HandshakeMode};
 
-use super::fake::{config, job, manager, pass, serve_all, submit};
+use super::fake::{config, job, manager, panicking_manager, pass, serve_all, submit};
+use super::run_side::{RunSide, tickets};
 use crate::Error;
+use crate::dispatch::Report;
 use crate::os::{Exit, MockProcessManager, ProcessConfig, ProcessError};
 use crate::outcome::{Class, Status};
 use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy};
@@ -319,4 +321,47 @@ fn a_pool_is_refused_if_no_thread_can_be_started_to_read_its_program() {
             .await;
         assert!(matches!(added, Err(Error::NoThread { .. })));
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_panics_fails_its_call_and_its_worker_is_killed_and_replaced() {
+    let (manager, mut ended) = panicking_manager();
+    let supervisor = ProcessSupervisor::start(manager);
+    let silent = PoolConfig {
+        handshake: HandshakeMode::None,
+        ..config()
+    };
+    let pool = supervisor.add(silent).await.unwrap();
+    let failure = pool.run(job("a")).await.result.unwrap_err();
+    assert_eq!(failure.class, Class::Crash);
+    assert!(failure.message.contains("bug in ratchet"), "{failure:?}");
+    assert_eq!(ended.recv().await, Some(crate::os::ProcessId::new(1)));
+    pass(Duration::from_mins(1)).await;
+    let metrics = pool.metrics().await.unwrap();
+    assert_eq!((metrics.failures["bug"], metrics.spawned), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_told_that_a_connection_panicked_and_the_supervisor_can_be_shut_down() {
+    let (manager, _ended) = panicking_manager();
+    let supervisor = ProcessSupervisor::start(manager);
+    let silent = PoolConfig {
+        handshake: HandshakeMode::None,
+        ..config()
+    };
+    let pool = supervisor.add(silent).await.unwrap();
+    let mut run = RunSide::attach(&pool).unwrap();
+    run.perform(tickets(1)[0], false).await;
+    let broke = loop {
+        let report = run.reports.reports.recv().await.unwrap();
+        if let Report::ConnectionBroke { worker, reason } = report {
+            break (worker, reason);
+        }
+    };
+    assert_eq!(broke.0.as_str(), "echo/1");
+    assert_eq!(broke.1, "the pipe is upset");
+    drop(run);
+    let limit = Duration::from_hours(1);
+    let shut_down = tokio::time::timeout(limit, supervisor.shutdown()).await;
+    assert!(shut_down.is_ok());
 }
