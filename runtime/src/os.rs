@@ -41,6 +41,9 @@ mod platform;
 mod shortage;
 mod start;
 mod terminal;
+mod usage;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
@@ -51,13 +54,14 @@ pub use error::ProcessError;
 pub use exit::{Ended, Ending, Exit};
 pub use groups::suspend_while;
 pub use handle::{
-    ExitNotice, ExitWatch, InputCount, OutputCount, Pipes, ProcessHandle, ProcessId, ProcessInfo,
-    ProcessView,
+    ExitNotice, ExitWatch, InputCount, InputNotice, InputWatch, OutputCount, Pipes, ProcessHandle,
+    ProcessId, ProcessInfo, ProcessView,
 };
 pub use keeper::Keeper;
 pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
-pub(crate) use platform::{memory_of_groups, umask};
+pub(crate) use platform::umask;
+pub use usage::ProcessUsage;
 
 /// Starts processes, and ends them with all that they have started.
 ///
@@ -95,4 +99,18 @@ pub trait ProcessManager: Send + Sync {
         id: ProcessId,
         grace: std::time::Duration,
     ) -> Result<(), ProcessError>;
+
+    /// Stops a process and its group until they are continued. A process that has ended is not an error.
+    ///
+    /// A stopped process can still be terminated.
+    async fn stop_process(&self, id: ProcessId) -> Result<(), ProcessError>;
+
+    /// Continues a process and its group. A process that has ended is not an error.
+    async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError>;
+
+    /// Measures what these processes use, each together with its group. Processes that have ended are left out.
+    async fn measure_processes(
+        &self,
+        ids: &[ProcessId],
+    ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError>;
 }

@@ -11,9 +11,10 @@ mod supervisor;
 
 pub use crate::os::{
     Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Ended, Ending, Environment,
-    Exit, ExitNotice, ExitWatch, HeadTail, InputCount, Keeper, LocalProcesses, OutputCount,
-    OutputSink, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
-    ProcessManager, ProcessView, StopCause, Stream, Tail, raise_descriptor_limit, suspend_while,
+    Exit, ExitNotice, ExitWatch, HeadTail, InputCount, InputNotice, InputWatch, Keeper,
+    LocalProcesses, OutputCount, OutputSink, Pipes, ProcessConfig, ProcessError, ProcessHandle,
+    ProcessId, ProcessInfo, ProcessManager, ProcessUsage, ProcessView, StopCause, Stream, Tail,
+    raise_descriptor_limit, suspend_while,
 };
 pub use crate::suspension::working_now;
 pub use crate::worker::config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};

@@ -3,10 +3,15 @@
     clippy::expect_used,
     reason = "a test fails when what has to happen does not"
 )]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the same tests run with another way to start processes"
+)]
 
 mod chaos;
 mod cli;
 mod commands;
+mod commands_through_a_manager;
 mod documents;
 mod faults;
 mod guarded_workers;

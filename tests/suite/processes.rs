@@ -190,6 +190,62 @@ async fn a_process_stopped_by_sigstop_ends_when_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn a_stopped_process_stands_still_with_its_children_until_it_is_continued() {
+    let processes = LocalProcesses::start();
+    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
+    let stopped = processes.stop_process(process.id()).await;
+    stopped.expect("the actor lives");
+    eventually("both are stopped", || all_are('T')).await;
+    let continued = processes.continue_process(process.id()).await;
+    continued.expect("the actor lives");
+    eventually("both go on", || all_are('S')).await;
+    let stopped = processes.stop_process(process.id()).await;
+    stopped.expect("the actor lives");
+    let ended = asked(&processes, &mut process, Duration::from_secs(1000)).await;
+    assert_eq!(ended.exit, Exit::Signal(15), "though it was stopped");
+    let again = processes.continue_process(process.id()).await;
+    again.expect("a process that has ended is no error");
+}
+
+#[tokio::test]
+async fn the_memory_and_the_processor_time_of_a_process_include_its_children() {
+    let processes = LocalProcesses::start();
+    let script = "sh -c 'while :; do :; done' & echo $$ $!; wait";
+    let (mut busy, _) = announced(&processes, script).await;
+    let (mut idle, _) = announced(&processes, "echo $$; exec sleep 1000").await;
+    let (busy_id, idle_id) = (busy.id(), idle.id());
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        let both = [busy_id, idle_id];
+        let used = processes.measure_processes(&both).await;
+        let used = used.expect("the system says");
+        assert!(used[&idle_id].memory > 0, "{used:?}");
+        if used[&busy_id].processor_time > Duration::from_millis(50) {
+            assert!(used[&idle_id].processor_time < Duration::from_millis(50));
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{used:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    asked(&processes, &mut busy, Duration::ZERO).await;
+    asked(&processes, &mut idle, Duration::ZERO).await;
+    eventually_none(&processes).await;
+    let used = processes.measure_processes(&[busy_id, idle_id]).await;
+    assert!(used.expect("the actor lives").is_empty());
+}
+
+/// Waits until the manager knows that nothing lives.
+async fn eventually_none(processes: &LocalProcesses) {
+    let all_ended = async {
+        while !(processes.list_processes().await).is_ok_and(|living| living.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(all_ended).await;
+}
+
+#[tokio::test]
 async fn children_that_a_process_leaves_are_killed() {
     let processes = LocalProcesses::start();
     for script in [

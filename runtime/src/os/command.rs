@@ -10,9 +10,14 @@
 //! at the same time are started on as many threads. A thread stays with its program: it needs no
 //! registration with an event loop, and a sink may hold it up as long as it likes. What has to happen
 //! in time, asking and killing, does not happen there.
+//!
+//! A runner can also start its programs through a [`ProcessManager`], for example on another host (`through.rs`). The
+//! thread of a program then only takes its output.
 
+mod output_run;
 mod program;
 mod threads;
+mod through;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,12 +27,14 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::program::{Program, ProgramRun, Reaped};
-use self::threads::Threads;
+use self::threads::{ThreadRun, Threads};
 use super::output::Capture;
 use super::shortage::RunningProcesses;
 use super::start::{PreparedProcess, Stdin};
 use super::terminal::pass_on_interrupt;
-use super::{Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError};
+use super::{
+    Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError, ProcessManager,
+};
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
 
@@ -154,6 +161,8 @@ impl CommandOutput {
 /// Cheap to clone; all clones share their threads. A thread that has had no program to run for a while ends.
 #[derive(Clone)]
 pub struct CommandRunner {
+    /// What starts the programs, if not the threads themselves.
+    manager: Option<Arc<dyn ProcessManager>>,
     keeper: Option<Keeper>,
     threads: Arc<Threads>,
     starts: Arc<RunningProcesses>,
@@ -162,6 +171,7 @@ pub struct CommandRunner {
 impl fmt::Debug for CommandRunner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandRunner")
+            .field("is_through_manager", &self.manager.is_some())
             .field("keeper", &self.keeper)
             .finish_non_exhaustive()
     }
@@ -171,9 +181,34 @@ impl CommandRunner {
     /// Makes a runner. If this process is killed, the keeper kills the programs that run.
     pub fn new(keeper: Option<Keeper>) -> Self {
         Self {
+            manager: None,
             keeper,
             threads: Arc::default(),
             starts: Arc::default(),
+        }
+    }
+
+    /// Makes a runner that starts its programs through a process manager, which may be one of another host.
+    ///
+    /// Where the programs run on this system, [`new`](Self::new) is faster. A program with the
+    /// [terminal](ProcessConfig::terminal) is refused.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use ratchet_runtime::process::{CommandLimits, CommandRunner, LocalProcesses, ProcessConfig};
+    ///
+    /// let runner = CommandRunner::through(Arc::new(LocalProcesses::start()));
+    /// let hello = ProcessConfig::new("echo").arg("hello");
+    /// let output = runner.run(&hello, CommandLimits::default(), &Default::default()).await?;
+    /// assert_eq!(output.stdout.to_text(), "hello\n");
+    /// # Ok::<(), ratchet_runtime::process::ProcessError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn through(manager: Arc<dyn ProcessManager>) -> Self {
+        Self {
+            manager: Some(manager),
+            ..Self::new(None)
         }
     }
 
@@ -209,6 +244,11 @@ impl CommandRunner {
         cancel: &CancellationToken,
         sink: Arc<dyn OutputSink>,
     ) -> Result<CommandEnd, ProcessError> {
+        if let Some(manager) = &self.manager {
+            return self
+                .run_through(manager, config, limits, cancel, sink)
+                .await;
+        }
         let mut retry = self.starts.retry();
         loop {
             let source = match self
@@ -253,7 +293,7 @@ impl CommandRunner {
             sink,
             reply,
         };
-        self.threads.take(run)?;
+        self.threads.take(ThreadRun::Program(run))?;
         let run = CommandRun {
             clock: StopClock::new(start),
             limits: StopLimits {

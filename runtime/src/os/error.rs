@@ -46,6 +46,15 @@ pub enum ProcessError {
         #[source]
         source: io::Error,
     },
+    /// The program is to have the terminal, which only a program on this system can get.
+    #[error("`{}` cannot get the terminal: only a program that runs here can", command.display())]
+    NoTerminal {
+        /// The program.
+        command: PathBuf,
+    },
+    /// What processes use could not be read.
+    #[error("the memory and the processor time of processes cannot be read")]
+    Measure(#[source] io::Error),
     /// The manager has ended, and all its processes with it.
     #[error("the process manager has ended")]
     Ended,

@@ -53,6 +53,16 @@ impl ProcessGroup {
         self.signal(Signal::KILL);
     }
 
+    /// Stops all members.
+    pub(super) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Continues all members.
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&self, signal: Signal) {
         if !self.is_known_empty {
             // It fails if nobody is left, which is what signals are sent for, or if all members have

@@ -44,6 +44,7 @@ pub struct ProcessHandle {
     system_id: Option<u32>,
     pipes: Option<Pipes>,
     view: Option<Box<dyn ProcessView>>,
+    input: Option<InputWatch>,
     exit: ExitWatch,
 }
 
@@ -104,6 +105,7 @@ impl ProcessHandle {
             system_id: None,
             pipes: Some(pipes),
             view: None,
+            input: None,
             exit,
         }
     }
@@ -142,6 +144,24 @@ impl ProcessHandle {
         self.pipes.take()
     }
 
+    /// Sets the watch that tells when the process closes its stdin.
+    #[must_use]
+    pub fn with_input_watch(mut self, watch: InputWatch) -> Self {
+        self.input = Some(watch);
+        self
+    }
+
+    /// Waits until the process is known to have closed its stdin; cancel safe.
+    ///
+    /// A pipe to a process on another host takes bytes that nobody will read, so a write does not tell this. On this
+    /// system the next write fails at once. So a handle without a watch waits for ever.
+    pub async fn input_closed(&mut self) {
+        match &mut self.input {
+            Some(watch) => watch.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The watch on the end of the process.
     pub fn exit(&mut self) -> &mut ExitWatch {
         &mut self.exit
@@ -153,6 +173,41 @@ impl fmt::Debug for ProcessHandle {
         f.debug_struct("ProcessHandle")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells the watcher of a process that it has closed its stdin.
+#[derive(Debug)]
+pub struct InputNotice(watch::Sender<bool>);
+
+/// Waits until a process has closed its stdin.
+#[derive(Debug, Clone)]
+pub struct InputWatch(watch::Receiver<bool>);
+
+impl InputWatch {
+    /// Makes a notice and a watch for one process.
+    pub fn channel() -> (InputNotice, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (InputNotice(sender), Self(receiver))
+    }
+
+    /// Waits until the process has closed its stdin, and for ever if the notice is dropped before; cancel safe.
+    pub async fn wait(&mut self) {
+        if self.0.wait_for(|is_closed| *is_closed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the process is known to have closed its stdin.
+    pub fn is_closed(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+impl InputNotice {
+    /// Tells all watches that the process has closed its stdin.
+    pub fn send(&self) {
+        self.0.send_replace(true);
     }
 }
 

@@ -17,6 +17,15 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// The time at which a process that was asked to end is killed, by the clock of work. It can only be moved to an earlier time.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
+/// Whether a process is to stand still or to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The process stops until it is continued.
+    Stop,
+    /// The process goes on.
+    Continue,
+}
+
 /// Moves the time of the kill to an earlier one. The first call also asks the process to end.
 pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Instant) {
     kill_at.send_if_modified(|known| {
@@ -29,7 +38,12 @@ pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Insta
 }
 
 /// Waits for the end of a process, ends it when asked to, and kills what it leaves behind in its group.
-pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: KillTime) -> Ended {
+pub(super) async fn watch(
+    mut child: Child,
+    group: ProcessGroup,
+    mut kill_at: KillTime,
+    mut paused: watch::Receiver<Pause>,
+) -> Ended {
     let mut ending = Ending::ByItself;
     let mut asked = None;
     let mut has_owner = true;
@@ -48,6 +62,10 @@ pub(super) async fn watch(mut child: Child, group: ProcessGroup, mut kill_at: Ki
                     ending = Ending::Asked;
                 }
             }
+            Ok(()) = paused.changed() => match *paused.borrow_and_update() {
+                Pause::Stop => group.stop(),
+                Pause::Continue => group.go_on(),
+            },
             () = until(asked) => {
                 ending = Ending::Killed;
                 break kill(&group, &mut child).await;
@@ -93,6 +111,11 @@ mod tests {
     use super::super::ProcessConfig;
     use super::*;
 
+    /// A receiver that never tells anything.
+    fn watch_pauses() -> watch::Receiver<Pause> {
+        watch::channel(Pause::Continue).1
+    }
+
     #[tokio::test]
     async fn a_process_that_ignores_sigterm_is_killed_when_its_owner_is_gone() {
         let deaf = ProcessConfig::new("sh").args(["-c", "trap '' TERM; echo deaf; exec sleep 60"]);
@@ -101,7 +124,10 @@ mod tests {
         stdout.read_exact(&mut said).await.unwrap();
         let (kill_at, kill_time) = watch::channel(None);
         drop(kill_at);
-        let ended = timeout(Duration::from_secs(30), watch(child, group, kill_time));
+        let ended = timeout(
+            Duration::from_secs(30),
+            watch(child, group, kill_time, watch_pauses()),
+        );
         let ended = ended.await.unwrap();
         assert_eq!(
             (ended.exit, ended.ending),

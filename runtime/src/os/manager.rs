@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinSet};
 
 use super::child::Child;
-use super::lifecycle;
+use super::lifecycle::{self, Pause};
 use super::shortage::RunningProcesses;
 use super::{
     ExitWatch, Keeper, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
-    ProcessManager,
+    ProcessManager, ProcessUsage, platform,
 };
+use crate::blocking::run_blocking;
 use crate::suspension::working_now;
 
 /// The capacity of the channel of orders. They are few and answered at once, and a caller waits while it is full.
@@ -41,6 +42,7 @@ enum ProcessOrder {
     ),
     List(oneshot::Sender<Vec<ProcessInfo>>),
     Terminate(ProcessId, Duration),
+    Pause(ProcessId, Pause),
 }
 
 impl LocalProcesses {
@@ -81,6 +83,14 @@ impl LocalProcesses {
             .map_err(|_| ProcessError::Ended)?;
         answered.await.map_err(|_| ProcessError::Ended)
     }
+
+    async fn pause(&self, id: ProcessId, pause: Pause) -> Result<(), ProcessError> {
+        let order = ProcessOrder::Pause(id, pause);
+        self.orders
+            .send(order)
+            .await
+            .map_err(|_| ProcessError::Ended)
+    }
 }
 
 #[async_trait]
@@ -114,6 +124,37 @@ impl ProcessManager for LocalProcesses {
             .await
             .map_err(|_| ProcessError::Ended)
     }
+
+    async fn stop_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        self.pause(id, Pause::Stop).await
+    }
+
+    async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        self.pause(id, Pause::Continue).await
+    }
+
+    async fn measure_processes(
+        &self,
+        ids: &[ProcessId],
+    ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
+        let living = self.list_processes().await?;
+        let wanted = living
+            .into_iter()
+            .filter(|process| ids.contains(&process.id));
+        let groups: BTreeMap<ProcessId, u32> = wanted
+            .map(|process| (process.id, process.system_id))
+            .collect();
+        let numbers: Vec<u32> = groups.values().copied().collect();
+        // The whole list of processes is read, which takes a while on a machine with many.
+        let usage = run_blocking(move || platform::usage_of_groups(&numbers)).await;
+        let usage = usage
+            .and_then(|usage| usage)
+            .map_err(ProcessError::Measure)?;
+        Ok(groups
+            .into_iter()
+            .filter_map(|(id, group)| Some((id, *usage.get(&group)?)))
+            .collect())
+    }
 }
 
 /// Owns the processes of a manager, and handles the orders to it one by one.
@@ -131,6 +172,8 @@ struct LiveProcess {
     /// The task that watches it.
     watch: task::Id,
     kill_at: watch::Sender<Option<Instant>>,
+    /// Whether the process is stopped, as its watch task gets it.
+    pause: watch::Sender<Pause>,
 }
 
 impl ProcessActor {
@@ -172,6 +215,11 @@ impl ProcessActor {
                 );
             }
             ProcessOrder::Terminate(id, grace) => self.terminate(id, grace),
+            ProcessOrder::Pause(id, pause) => {
+                if let Some(living) = self.living.get(&id) {
+                    living.pause.send_replace(pause);
+                }
+            }
         }
     }
 
@@ -183,6 +231,7 @@ impl ProcessActor {
         self.next += 1;
         let (notice, exit) = ExitWatch::channel();
         let (kill_at, kill_time) = watch::channel(None);
+        let (pause, paused) = watch::channel(Pause::Continue);
         let info = ProcessInfo {
             id,
             system_id,
@@ -190,13 +239,14 @@ impl ProcessActor {
         };
         self.starts.started();
         let watch = self.watches.spawn(async move {
-            notice.send(lifecycle::watch(child, group, kill_time).await);
+            notice.send(lifecycle::watch(child, group, kill_time, paused).await);
             id
         });
         let living = LiveProcess {
             info,
             watch: watch.id(),
             kill_at,
+            pause,
         };
         self.living.insert(id, living);
         Ok(ProcessHandle::new(id, pipes, exit)
@@ -241,6 +291,7 @@ mod tests {
             info,
             watch: watch.id(),
             kill_at: watch::channel(None).0,
+            pause: watch::channel(Pause::Continue).0,
         };
         actor.living.insert(id, living);
         let (orders, received) = mpsc::channel(ORDER_CAPACITY);

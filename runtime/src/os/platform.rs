@@ -3,16 +3,16 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(super) use linux::{file_without_a_name, living_members};
+pub(crate) use linux::umask;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{memory_of_groups, umask};
+pub(super) use linux::{file_without_a_name, living_members, usage_of_groups};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{file_without_a_name, living_members};
+pub(crate) use portable::umask;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{memory_of_groups, umask};
+pub(super) use portable::{file_without_a_name, living_members, usage_of_groups};
 
 /// Whether this process has a controlling terminal.
 pub(super) fn has_terminal() -> bool {

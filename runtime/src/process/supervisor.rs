@@ -15,7 +15,6 @@
 mod actor;
 mod attachment;
 mod call;
-mod memory;
 mod metrics;
 mod pool_state;
 mod worker;
@@ -31,7 +30,6 @@ use actor::Actor;
 pub(crate) use attachment::Attachment;
 pub(super) use attachment::InUseFlag;
 pub(super) use call::{Call, supervisor_ended};
-pub(crate) use memory::MemoryProbe;
 pub use metrics::PoolMetrics;
 #[cfg(doc)]
 use pool_state::PoolState;
@@ -41,7 +39,7 @@ use super::{Lease, ProcessPool, StartedPrograms};
 use crate::Error;
 use crate::blocking::run_blocking;
 use crate::dispatch::{Assignment, AttemptKey, Demand, WorkerNumber};
-use crate::os::ProcessManager;
+use crate::os::{ProcessId, ProcessManager, ProcessUsage};
 use crate::outcome::Failure;
 use crate::worker::config::PoolConfig;
 
@@ -108,8 +106,8 @@ pub(super) enum Command {
     ScaleTo(PoolId, u32, oneshot::Sender<()>),
     /// Asks for the figures of a pool.
     Metrics(PoolId, oneshot::Sender<PoolMetrics>),
-    /// Brings the memory of workers in bytes, by their process ids.
-    MemoryMeasured(BTreeMap<u32, u64>),
+    /// Brings what workers use by their processes, or nothing if that could not be measured.
+    Measured(Option<BTreeMap<ProcessId, ProcessUsage>>),
     /// Ends all workers, and answers when none is left.
     Close(oneshot::Sender<()>),
 }
@@ -136,19 +134,10 @@ impl ProcessSupervisor {
 
     /// Starts a supervisor with a cap on the number of workers.
     fn with(manager: Arc<dyn ProcessManager>, most: Option<u32>) -> Self {
-        Self::probing(manager, most, Arc::new(memory::probe))
-    }
-
-    /// Starts a supervisor that measures memory by this probe.
-    pub(crate) fn probing(
-        manager: Arc<dyn ProcessManager>,
-        most: Option<u32>,
-        probe: Arc<MemoryProbe>,
-    ) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let (news, told) = mpsc::unbounded_channel();
         // Weighing ends with the supervisor, so this must not keep it alive.
-        let actor = Actor::new(manager, most, probe, commands.downgrade(), news);
+        let actor = Actor::new(manager, most, commands.downgrade(), news);
         tokio::spawn(actor.run(received, told));
         Self { commands }
     }

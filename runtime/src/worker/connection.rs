@@ -185,6 +185,8 @@ struct RunningWorker {
     /// How many pings were sent. The number is the nonce of the next, so a late pong never answers another ping.
     pings: u64,
     ping_at: Option<Instant>,
+    /// The worker is known to have closed its stdin.
+    is_input_closed: bool,
     /// The worker's stdout has ended or cannot be read.
     is_output_closed: bool,
     /// The deadline by which the worker has to end after it has closed its stdout.
@@ -272,6 +274,7 @@ impl RunningWorker {
             open_ping: None,
             pings: 0,
             ping_at: None,
+            is_input_closed: false,
             is_output_closed: false,
             ends_by: None,
             takes_no_work: false,
@@ -314,6 +317,10 @@ impl RunningWorker {
                 }
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
+                }
+                () = self.process.input_closed(), if !self.is_input_closed => {
+                    self.is_input_closed = true;
+                    self.on_input_closed().await;
                 }
                 () = ring(&mut alarm, deadline) => self.judge(now()).await,
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::output_run::OutputRun;
 use super::program::ProgramRun;
 
 /// How long a thread waits for another program before it ends.
@@ -16,6 +17,24 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// The size of one read: as much as a pipe holds.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What a thread does for one program.
+pub(super) enum ThreadRun {
+    /// The thread starts the program, and reads and reaps it.
+    Program(ProgramRun),
+    /// A process manager starts the program, and the thread takes its output.
+    Output(OutputRun),
+}
+
+impl ThreadRun {
+    /// Does it, and says whether the program was started.
+    fn carry_out(self, chunk: &mut [u8]) -> bool {
+        match self {
+            Self::Program(run) => run.carry_out(chunk),
+            Self::Output(run) => run.carry_out(chunk),
+        }
+    }
+}
 
 /// The threads of a runner. Dropping them lets each finish what it does, and no more.
 #[derive(Default)]
@@ -33,7 +52,7 @@ struct Shared {
 #[derive(Default)]
 struct RunQueue {
     /// The programs that wait, never more than there are idle threads.
-    runs: VecDeque<ProgramRun>,
+    runs: VecDeque<ThreadRun>,
     /// How many threads wait for a program.
     idle: usize,
     /// Whether the threads have to end.
@@ -42,7 +61,7 @@ struct RunQueue {
 
 impl Threads {
     /// Hands a program to a thread, a new one if none is idle.
-    pub(super) fn take(&self, run: ProgramRun) -> io::Result<()> {
+    pub(super) fn take(&self, run: ThreadRun) -> io::Result<()> {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.idle > queue.runs.len() {
             queue.runs.push_back(run);
@@ -71,7 +90,7 @@ impl Drop for Threads {
 
 impl Shared {
     /// Runs one program after another until none comes within [`IDLE`].
-    fn work(&self, first: ProgramRun) {
+    fn work(&self, first: ThreadRun) {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut next = Some(first);
         while let Some(run) = next {
@@ -86,7 +105,7 @@ impl Shared {
 
     /// Waits for the next program. Returns nothing if none comes within [`IDLE`], so that the thread ends, or if the queue is
     /// closed.
-    fn next(&self) -> Option<ProgramRun> {
+    fn next(&self) -> Option<ThreadRun> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.idle += 1;
         let waiting = |queue: &mut RunQueue| queue.runs.is_empty() && !queue.closed;

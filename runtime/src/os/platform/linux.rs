@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::os::ProcessUsage;
 
 /// Makes a file that is in no folder, so that nobody else can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
@@ -37,13 +40,17 @@ pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     Ok(members)
 }
 
-/// How much memory the living members of each of these groups use together, in bytes.
-pub(crate) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+/// What the living members of each of these groups use together.
+pub(in crate::os) fn usage_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, ProcessUsage>> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let nothing = ProcessUsage::default();
+    let mut used: BTreeMap<u32, _> = groups.iter().map(|group| (*group, nothing)).collect();
     for_each_living(|member| {
         if let Some(used) = used.get_mut(&member.group) {
-            *used += member.resident_pages * page;
+            used.memory += member.resident_pages * page;
+            // Hundredths of a second mostly, so a whole number of them loses nothing.
+            used.processor_time += Duration::from_millis(member.processor_ticks * 1000 / ticks);
         }
     })?;
     Ok(used)
@@ -55,6 +62,8 @@ struct Member {
     process: u32,
     group: u32,
     resident_pages: u64,
+    /// The time that it has used, and those of its children that it has reaped.
+    processor_ticks: u64,
 }
 
 fn for_each_living(mut see: impl FnMut(Member)) -> io::Result<()> {
@@ -82,12 +91,16 @@ fn living_member(process: u32, stat: &str) -> Option<Member> {
     if matches!(state, "Z" | "X") {
         return None;
     }
-    // The 24th field of all; one that is not there is nothing.
-    let resident_pages = fields.nth(18).and_then(|field| field.parse().ok());
+    let mut number = |skip| fields.nth(skip)?.parse::<u64>().ok();
+    // The 14th to the 17th field of all: utime, stime, cutime, cstime. What is not there is nothing.
+    let times = [number(8), number(0), number(0), number(0)];
+    // The 24th.
+    let resident_pages = number(6);
     Some(Member {
         process,
         group,
         resident_pages: resident_pages.unwrap_or(0),
+        processor_ticks: times.into_iter().flatten().sum(),
     })
 }
 
@@ -104,14 +117,21 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_and_the_processor_time_of_a_process_are_read_from_their_fields() {
+        let stat = "7 (a b) S 1 42 42 0 -1 4194304 9 8 7 6 100 20 3 4 20 0 1 0 99 5000 12 18446744073709551615";
+        let member = living_member(7, stat).unwrap();
+        assert_eq!((member.resident_pages, member.processor_ticks), (12, 127));
+    }
+
+    #[test]
     fn the_memory_of_the_group_of_this_process_is_measured() {
         let group = rustix::process::getpgrp()
             .as_raw_nonzero()
             .get()
             .unsigned_abs();
-        let used = memory_of_groups(&[group, 1 << 30]).unwrap();
-        assert!(used[&group] > 1 << 20, "{used:?}");
-        assert_eq!(used[&(1 << 30)], 0);
+        let used = usage_of_groups(&[group, 1 << 30]).unwrap();
+        assert!(used[&group].memory > 1 << 20, "{used:?}");
+        assert_eq!(used[&(1 << 30)], ProcessUsage::default());
     }
 
     #[test]

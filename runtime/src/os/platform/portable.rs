@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::os::ProcessUsage;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a file that is in no folder, so that nobody else can open it by a path.
@@ -58,25 +61,41 @@ pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
         .collect())
 }
 
-/// How much memory the living members of each of these groups use together, in bytes.
-pub(crate) fn memory_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, u64>> {
+/// What the living members of each of these groups use together.
+pub(in crate::os) fn usage_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, ProcessUsage>> {
     let output = Command::new("ps")
-        .args(["-A", "-o", "pgid=,rss="])
+        .args(["-A", "-o", "pgid=,rss=,time="])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()?;
-    let mut used: BTreeMap<u32, u64> = groups.iter().map(|group| (*group, 0)).collect();
+    let nothing = ProcessUsage::default();
+    let mut used: BTreeMap<u32, _> = groups.iter().map(|group| (*group, nothing)).collect();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let mut fields = line.split_ascii_whitespace().map(str::parse::<u64>);
-        if let (Some(Ok(group)), Some(Ok(kibibytes))) = (fields.next(), fields.next())
-            && let Some(used) = u32::try_from(group)
-                .ok()
-                .and_then(|group| used.get_mut(&group))
+        let mut fields = line.split_ascii_whitespace();
+        let group = fields.next().and_then(|group| group.parse::<u32>().ok());
+        let kibibytes = fields.next().and_then(|size| size.parse::<u64>().ok());
+        if let (Some(group), Some(kibibytes)) = (group, kibibytes)
+            && let Some(used) = used.get_mut(&group)
         {
-            *used += kibibytes * 1024;
+            used.memory += kibibytes * 1024;
+            used.processor_time += fields.next().and_then(processor_time).unwrap_or_default();
         }
     }
     Ok(used)
+}
+
+/// Reads `[[dd-]hh:]mm:ss`, where the seconds may have a fraction.
+fn processor_time(text: &str) -> Option<Duration> {
+    let (days, clock) = text.split_once('-').unwrap_or(("0", text));
+    let mut seconds = 0.0;
+    for part in clock.split(':') {
+        seconds = seconds * 60.0 + part.parse::<f64>().ok()?;
+    }
+    let days = days.parse::<u64>().ok()?;
+    let within = Duration::try_from_secs_f64(seconds).ok()?;
+    Duration::from_hours(24)
+        .checked_mul(u32::try_from(days).ok()?)?
+        .checked_add(within)
 }
 
 fn living_member(line: &str, group: u32) -> Option<u32> {

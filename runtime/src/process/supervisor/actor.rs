@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use super::memory::MemoryProbe;
 use super::pool_state::PoolState;
 use super::worker::SupervisedWorker;
 use super::{Command, PoolId};
@@ -35,9 +34,10 @@ const BATCH: usize = 256;
 pub(super) struct Actor {
     manager: Arc<dyn ProcessManager>,
     most: Option<u32>,
-    probe: Arc<MemoryProbe>,
     commands: mpsc::WeakUnboundedSender<Command>,
     is_measuring: bool,
+    /// The last measurement has failed, and the log says so.
+    has_failed_to_measure: bool,
     measure_at: Option<Instant>,
     pools: Vec<PoolState>,
     events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
@@ -55,16 +55,15 @@ impl Actor {
     pub(super) fn new(
         manager: Arc<dyn ProcessManager>,
         most: Option<u32>,
-        probe: Arc<MemoryProbe>,
         commands: mpsc::WeakUnboundedSender<Command>,
         events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     ) -> Self {
         Self {
             manager,
             most,
-            probe,
             commands,
             is_measuring: false,
+            has_failed_to_measure: false,
             measure_at: None,
             pools: Vec::new(),
             events,
@@ -131,7 +130,7 @@ impl Actor {
                 let _ = answer.send(());
             }
             Command::Metrics(pool, answer) => drop(answer.send(self.pool(pool).metrics(now))),
-            Command::MemoryMeasured(usage) => self.memory_measured(&usage),
+            Command::Measured(usage) => self.measured(usage.as_ref()),
             Command::Close(answer) => {
                 self.is_closing = true;
                 self.closing.push(answer);
@@ -174,7 +173,6 @@ impl Actor {
             WorkerEvent::Started { process, system_id } => {
                 if let Some(worker) = pool.worker(number) {
                     worker.process = Some(process);
-                    worker.system_id = system_id;
                     tracing::debug!(worker = %worker.name, %process, "a worker started");
                     let news = WorkerNews::Started {
                         worker: worker.name.clone(),

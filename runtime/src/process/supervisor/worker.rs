@@ -34,8 +34,6 @@ pub(super) struct SupervisedWorker {
     pub(super) started_at: Instant,
     /// The id of the process within its manager, once the process is started.
     pub(super) process: Option<ProcessId>,
-    /// The system's id of the process, once the process is started.
-    pub(super) system_id: Option<u32>,
     /// How many attempts the worker has ended.
     pub(super) jobs_done: u64,
     /// How long the worker has been busy in all.
@@ -76,7 +74,6 @@ impl SupervisedWorker {
             is_proven: false,
             started_at: now,
             process: None,
-            system_id: None,
             jobs_done: 0,
             busy: Duration::ZERO,
             max_jobs: None,

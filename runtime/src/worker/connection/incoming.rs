@@ -319,7 +319,7 @@ impl RunningWorker {
     }
 
     /// Handles that the worker closed its stdin. It gets no more attempts, and may still answer those that it has.
-    async fn on_input_closed(&mut self) {
+    pub(super) async fn on_input_closed(&mut self) {
         self.close_to_work();
         if self.end_cause.is_none()
             && matches!(

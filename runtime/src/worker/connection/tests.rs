@@ -19,7 +19,9 @@ use crate::job::{Job, Terms, Timeouts};
 use crate::mock::MockProcessManager;
 use crate::os::InputCount;
 use crate::outcome::Class;
-use crate::process::{Ended, Ending, Exit, ExitNotice, ProcessConfig, ProcessId};
+use crate::process::{
+    Ended, Ending, Exit, ExitNotice, InputNotice, InputWatch, ProcessConfig, ProcessId,
+};
 use crate::worker::Reply;
 
 /// A dialect with a handshake of its own (`hi`, `go`) and a question that it answers by itself.
@@ -69,6 +71,8 @@ struct Played {
     events: mpsc::UnboundedReceiver<(u64, WorkerEvent)>,
     orders: mpsc::UnboundedSender<Order>,
     system: Arc<System>,
+    /// Says that the process has closed its stdin, however much can still be written.
+    input: InputNotice,
     /// Dropping it is the end of the process.
     notice: Arc<Mutex<Option<ExitNotice>>>,
 }
@@ -160,7 +164,10 @@ impl Played {
             Box::new(host_stderr),
         );
         let handle = ProcessHandle::new(ProcessId::new(1), pipes, exit);
-        let handle = handle.with_view(Arc::clone(&system));
+        let (input, input_watch) = InputWatch::channel();
+        let handle = handle
+            .with_view(Arc::clone(&system))
+            .with_input_watch(input_watch);
         let mut manager = MockProcessManager::new();
         manager
             .expect_spawn_process()
@@ -194,6 +201,7 @@ impl Played {
             events,
             orders,
             system,
+            input,
             notice,
         }
     }
@@ -401,4 +409,26 @@ async fn a_worker_that_ended_in_time_has_crashed_however_late_that_is_heard() {
     worker.end(Exit::Code(3));
     let answer = answer.await.unwrap();
     assert_eq!(answer.result.unwrap_err().class, Class::Crash);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_ended_when_it_is_known_to_have_closed_its_stdin_without_another_write() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (_id, answer) = worker.asked(Timeouts::default()).await;
+    worker.input.send();
+    let grace = PoolConfig::new("telegraph", ProcessConfig::new("telegraph")).grace;
+    let start = tokio::time::Instant::now();
+    let failure = answer.await.unwrap().result.unwrap_err();
+    assert_eq!(failure.class, Class::Crash);
+    assert_eq!(
+        failure.message,
+        "worker telegraph/1 closed its stdin, so that it could not be asked any more, and was ended"
+    );
+    // It may answer within its grace, and its stdout is read for a moment after its end.
+    let waited = start.elapsed();
+    assert!(
+        waited >= grace && waited < grace + Duration::from_secs(1),
+        "{waited:?}"
+    );
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::Command;
 use super::super::pool_state::PoolState;
-use super::super::{Command, memory};
 use super::Actor;
 use crate::dispatch::{Kill, Order};
+use crate::os::{ProcessId, ProcessUsage};
+
+/// How often the memory of workers is measured if there is a limit.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 impl Actor {
     /// Starts a measurement of the workers' memory if a limit is set and the last measurement is old.
@@ -17,8 +21,8 @@ impl Actor {
         };
         let limited = self.pools.iter().filter(limited);
         let workers = limited.flat_map(|pool| &pool.workers);
-        let groups: Vec<u32> = workers.filter_map(|worker| worker.system_id).collect();
-        if groups.is_empty() {
+        let processes: Vec<ProcessId> = workers.filter_map(|worker| worker.process).collect();
+        if processes.is_empty() {
             self.measure_at = None;
             return;
         }
@@ -27,34 +31,39 @@ impl Actor {
             return;
         }
         self.is_measuring = true;
-        self.measure_at = now.checked_add(memory::INTERVAL);
-        let (probe, commands) = (Arc::clone(&self.probe), self.commands.clone());
-        let reading = std::thread::Builder::new()
-            .name("memory".into())
-            .spawn(move || {
-                let usage = probe(&groups).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "the memory of the workers cannot be read");
-                    BTreeMap::new()
-                });
-                if let Some(commands) = commands.upgrade() {
-                    // A supervisor that has just ended needs no measurement.
-                    let _ = commands.send(Command::MemoryMeasured(usage));
+        self.measure_at = now.checked_add(INTERVAL);
+        let (manager, commands) = (Arc::clone(&self.manager), self.commands.clone());
+        let is_logged = self.has_failed_to_measure;
+        tokio::spawn(async move {
+            let usage = manager.measure_processes(&processes).await;
+            let usage = usage.inspect_err(|error| {
+                if !is_logged {
+                    let error = ratchet_ipc::error_chain(error);
+                    tracing::warn!(
+                        error,
+                        "the memory of the workers cannot be read, and is tried again"
+                    );
                 }
             });
-        if let Err(error) = reading {
-            tracing::debug!(%error, "the memory of the workers is read later: there is no thread for it");
-            self.is_measuring = false;
-        }
+            if let Some(commands) = commands.upgrade() {
+                // A supervisor that has just ended needs no measurement.
+                let _ = commands.send(Command::Measured(usage.ok()));
+            }
+        });
     }
 
     /// Takes in a measurement: kills workers over the hard limit, and marks those over the soft one.
-    pub(super) fn memory_measured(&mut self, usage: &BTreeMap<u32, u64>) {
+    pub(super) fn measured(&mut self, usage: Option<&BTreeMap<ProcessId, ProcessUsage>>) {
         self.is_measuring = false;
+        self.has_failed_to_measure = usage.is_none();
+        let Some(usage) = usage else { return };
         for pool in &mut self.pools {
             let (soft, hard) = (pool.config.recycling.soft_memory, pool.config.hard_memory);
             for worker in &mut pool.workers {
-                let weight = worker.system_id.and_then(|id| usage.get(&id));
-                let Some(&used) = weight else { continue };
+                let measured = worker.process.and_then(|process| usage.get(&process));
+                let Some(&ProcessUsage { memory: used, .. }) = measured else {
+                    continue;
+                };
                 worker.rss = used;
                 if let Some(limit) = hard.filter(|limit| used > *limit) {
                     worker.order(Order::Kill(Kill::Memory { used, limit }));
@@ -68,53 +77,76 @@ impl Actor {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use tokio::sync::mpsc;
 
     use super::super::super::worker::SupervisedWorker;
     use super::*;
     use crate::dispatch::{WorkerLink, WorkerNumber};
     use crate::ids::WorkerName;
-    use crate::os::{MockProcessManager, ProcessConfig};
+    use crate::os::{MockProcessManager, ProcessConfig, ProcessError};
     use crate::process::{PoolConfig, Size};
 
-    #[tokio::test]
-    async fn the_next_check_does_not_poll_for_a_slow_measurement() {
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        let gone = Mutex::new(gone);
-        let probe = move |_: &[u32]| {
-            gone.lock().unwrap().recv().unwrap();
-            Ok(BTreeMap::new())
-        };
-        let (commands, mut received) = mpsc::unbounded_channel();
-        let manager = Arc::new(MockProcessManager::new());
-        let (news, _told) = mpsc::unbounded_channel();
-        let mut actor = Actor::new(manager, None, Arc::new(probe), commands.downgrade(), news);
+    /// Adds a pool whose workers have a limit of memory, with one worker.
+    fn add_limited_worker(actor: &mut Actor, now: Instant) {
         let config = PoolConfig {
             size: Size::between(0, 1),
             hard_memory: Some(1),
             ..PoolConfig::new("echo", ProcessConfig::new("echo-worker"))
         };
         actor.add(config).unwrap();
-        let now = tokio::time::Instant::now().into_std();
         let (link, _received) = WorkerLink::channel();
         let name = WorkerName::new("echo", 1);
         let mut worker = SupervisedWorker::new(WorkerNumber(1), name, link, now);
-        worker.system_id = Some(1);
+        worker.process = Some(ProcessId::new(1));
         actor.pools[0].workers.push(worker);
+    }
+
+    #[tokio::test]
+    async fn the_next_check_does_not_poll_for_a_slow_measurement() {
+        let (commands, mut received) = mpsc::unbounded_channel();
+        let mut manager = MockProcessManager::new();
+        // It is answered when the event loop has its next turn.
+        manager
+            .expect_measure_processes()
+            .times(2)
+            .returning(|_| Ok(BTreeMap::new()));
+        let (news, _told) = mpsc::unbounded_channel();
+        let mut actor = Actor::new(Arc::new(manager), None, commands.downgrade(), news);
+        let now = tokio::time::Instant::now().into_std();
+        add_limited_worker(&mut actor, now);
 
         assert_eq!(actor.maintain(now), None);
-        let late = now + memory::INTERVAL * 2;
+        let late = now + INTERVAL * 2;
         assert_eq!(actor.maintain(late), None);
 
-        go.send(()).unwrap();
-        let Some(Command::MemoryMeasured(usage)) = received.recv().await else {
+        let Some(Command::Measured(usage)) = received.recv().await else {
             panic!("there is a reading");
         };
-        actor.memory_measured(&usage);
+        actor.measured(usage.as_ref());
         // The next one is due, begins at once, and can be waited for in the same way.
         assert_eq!(actor.maintain(late), None);
-        go.send(()).unwrap();
+        assert!(received.recv().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_measurement_that_fails_is_tried_again() {
+        let (commands, mut received) = mpsc::unbounded_channel();
+        let mut manager = MockProcessManager::new();
+        manager
+            .expect_measure_processes()
+            .returning(|_| Err(ProcessError::Ended));
+        let (news, _told) = mpsc::unbounded_channel();
+        let mut actor = Actor::new(Arc::new(manager), None, commands.downgrade(), news);
+        let mut now = tokio::time::Instant::now().into_std();
+        add_limited_worker(&mut actor, now);
+        for _ in 0..3 {
+            actor.maintain(now);
+            let Some(Command::Measured(None)) = received.recv().await else {
+                panic!("it says that there is none");
+            };
+            actor.measured(None);
+            now += INTERVAL;
+        }
+        assert!(!actor.pools[0].workers[0].is_over_memory);
     }
 }

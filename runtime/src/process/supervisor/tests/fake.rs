@@ -77,9 +77,17 @@ type Exits = Arc<Mutex<BTreeMap<u64, (ExitNotice, oneshot::Sender<()>)>>>;
 
 /// Makes a process manager whose processes are pipes in memory, and the receiver of the workers that it starts.
 pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<FakeWorker>) {
+    manager_with(|_| {})
+}
+
+/// Makes such a manager, of which the test expects more.
+pub(super) fn manager_with(
+    expect: impl FnOnce(&mut MockProcessManager),
+) -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<FakeWorker>) {
     let (started, workers) = mpsc::unbounded_channel();
     let exits = Exits::default();
     let mut manager = MockProcessManager::new();
+    expect(&mut manager);
     let known = Arc::clone(&exits);
     let mut next = 0;
     manager.expect_spawn_process().returning(move |_| {

@@ -1,17 +1,20 @@
 //! How workers are replaced, given up and ended.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ratchet_ipc::{Capability, HandshakeMode};
 
-use super::fake::{config, job, manager, panicking_manager, pass, serve_all, submit};
+use tokio::sync::mpsc;
+
+use super::fake::{
+    FakeWorker, config, job, manager, manager_with, panicking_manager, pass, serve_all, submit,
+};
 use super::run_side::{RunSide, tickets};
 use crate::Error;
 use crate::dispatch::Report;
-use crate::os::{Exit, MockProcessManager, ProcessConfig, ProcessError};
+use crate::os::{Exit, MockProcessManager, ProcessConfig, ProcessError, ProcessId, ProcessUsage};
 use crate::outcome::{Class, Status};
 use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy};
 
@@ -122,28 +125,32 @@ fn memory_measured(soft: Option<u64>, hard: Option<u64>) -> PoolConfig {
     }
 }
 
-/// Makes a supervisor by whose measurements the first worker uses as much memory as the test sets.
-fn scales(manager: Arc<MockProcessManager>) -> (ProcessSupervisor, Arc<AtomicU64>) {
+/// Makes a manager by whose measurements the first worker uses as much memory as the test sets.
+fn scales() -> (
+    Arc<MockProcessManager>,
+    mpsc::UnboundedReceiver<FakeWorker>,
+    Arc<AtomicU64>,
+) {
     let weight = Arc::new(AtomicU64::new(0));
     let scales = Arc::clone(&weight);
-    let probe = move |groups: &[u32]| {
-        let used = scales.load(Ordering::Relaxed);
-        let measure_memory = |group: &u32| (*group, if *group == 1 { used } else { 1 });
-        Ok(groups
-            .iter()
-            .map(measure_memory)
-            .collect::<BTreeMap<_, _>>())
-    };
-    (
-        ProcessSupervisor::probing(manager, None, Arc::new(probe)),
-        weight,
-    )
+    let (manager, workers) = manager_with(|manager| {
+        manager.expect_measure_processes().returning(move |ids| {
+            let used = scales.load(Ordering::Relaxed);
+            let first = ProcessId::new(1);
+            let measure = |id: &ProcessId| {
+                let memory = if *id == first { used } else { 1 };
+                (*id, ProcessUsage::new(memory, Duration::ZERO))
+            };
+            Ok(ids.iter().map(measure).collect())
+        });
+    });
+    (manager, workers, weight)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_over_its_soft_memory_finishes_its_job_and_is_replaced() {
-    let (manager, mut workers) = manager();
-    let (supervisor, weight) = scales(manager);
+    let (manager, mut workers, weight) = scales();
+    let supervisor = ProcessSupervisor::start(manager);
     let pool = supervisor
         .add(memory_measured(Some(100), None))
         .await
@@ -167,8 +174,8 @@ async fn a_worker_over_its_soft_memory_finishes_its_job_and_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_over_its_hard_memory_is_killed_and_its_job_says_so() {
-    let (manager, mut workers) = manager();
-    let (supervisor, weight) = scales(manager);
+    let (manager, mut workers, weight) = scales();
+    let supervisor = ProcessSupervisor::start(manager);
     let pool = supervisor
         .add(memory_measured(None, Some(64 << 20)))
         .await
@@ -335,7 +342,7 @@ async fn a_connection_that_panics_fails_its_call_and_its_worker_is_killed_and_re
     let failure = pool.run(job("a")).await.result.unwrap_err();
     assert_eq!(failure.class, Class::Crash);
     assert!(failure.message.contains("bug in ratchet"), "{failure:?}");
-    assert_eq!(ended.recv().await, Some(crate::os::ProcessId::new(1)));
+    assert_eq!(ended.recv().await, Some(ProcessId::new(1)));
     pass(Duration::from_mins(1)).await;
     let metrics = pool.metrics().await.unwrap();
     assert_eq!((metrics.failures["bug"], metrics.spawned), (1, 2));

@@ -1,0 +1,226 @@
+//! Runs a program once through a process manager.
+//!
+//! The manager starts the program and watches it. Its output is read on a thread of its own, since a sink may hold that
+//! up as long as it likes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::output_run::{OutputPipe, OutputRun};
+use super::threads::ThreadRun;
+use super::{CommandEnd, CommandLimits, CommandRunner, StopCause};
+use crate::os::{
+    Ended, Ending, OutputSink, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
+    ProcessManager, ProcessView,
+};
+use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
+use crate::suspension::{until, working_now};
+
+/// How long the pipes of a program that has ended are read while nothing comes. Only a descendant that left its group
+/// can still hold them open.
+const DRAIN_LIMIT: Duration = Duration::from_millis(200);
+
+/// A thread that waits for the pipes of a program, or reads them.
+struct Reader {
+    /// Takes the pipes.
+    pipes: Option<oneshot::Sender<(OutputPipe, OutputPipe)>>,
+    /// Tells that everything was read. Without a word the thread is gone, because the sink has panicked.
+    all_read: oneshot::Receiver<()>,
+    /// The thread has not said yet that everything was read.
+    is_reading: bool,
+    /// Counts the beginnings and the ends of the sink's calls, so it is odd during a call.
+    calls: Arc<AtomicUsize>,
+    /// Makes the thread give up the rest of the output.
+    enough: CancellationToken,
+}
+
+impl Reader {
+    /// Waits until the rest of the output of a program that has ended is read, or until nothing comes any more.
+    async fn finish(mut self) {
+        while self.is_reading {
+            let before = self.calls.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                _ = &mut self.all_read => self.is_reading = false,
+                () = sleep(DRAIN_LIMIT) => {
+                    let is_in_sink = before % 2 == 1;
+                    if self.calls.load(Ordering::Relaxed) == before && !is_in_sink {
+                        self.enough.cancel();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A program that a manager has started. Dropping this kills the program, unless it has ended.
+struct StartedProgram<'a> {
+    manager: &'a Arc<dyn ProcessManager>,
+    id: ProcessId,
+    handle: ProcessHandle,
+    has_ended: bool,
+    clock: StopClock,
+    limits: StopLimits,
+    grace: Duration,
+    stopped: Option<StopCause>,
+}
+
+impl StartedProgram<'_> {
+    /// Waits for the end of the program, and asks or kills it when its limits, a cancellation or a lost reader demand that.
+    async fn wait(&mut self, reader: &mut Reader, cancel: &CancellationToken) -> Ended {
+        let mut exit = self.handle.exit().clone();
+        loop {
+            let next = self.clock.next(self.limits, StopMethod::Signalled);
+            let due = tokio::select! {
+                biased;
+                ended = exit.wait() => return ended,
+                () = until(next.map(|(at, _)| at)) => next.map(|(_, due)| due),
+                () = cancel.cancelled(), if self.stopped.is_none() => {
+                    Some(StopAction::Ask(StopReason::Unwanted))
+                }
+                all = &mut reader.all_read, if reader.is_reading => {
+                    reader.is_reading = false;
+                    if all.is_err() {
+                        terminate(self.manager, self.id, Duration::ZERO).await;
+                    }
+                    None
+                }
+            };
+            // This is asked of the system, and after the time was over, so that a program that ended in time is no timeout.
+            if self.handle.view().is_some_and(ProcessView::has_ended) {
+                return exit.wait().await;
+            }
+            match due {
+                Some(StopAction::Ask(why)) => {
+                    self.stopped.get_or_insert(why.into());
+                    let now = working_now();
+                    self.clock
+                        .ask(why, self.limits, StopMethod::Signalled, self.grace, now);
+                    terminate(self.manager, self.id, self.grace).await;
+                }
+                Some(StopAction::Kill(why)) => {
+                    self.stopped.get_or_insert(why.into());
+                    terminate(self.manager, self.id, Duration::ZERO).await;
+                    return exit.wait().await;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// Has a manager end a process.
+async fn terminate(manager: &Arc<dyn ProcessManager>, id: ProcessId, grace: Duration) {
+    // An error means that the manager has ended. Its processes have ended with it, which the exit tells.
+    let _ = manager.terminate_process(id, grace).await;
+}
+
+impl Drop for StartedProgram<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the manager has ended, and its processes with it.
+        if !self.has_ended
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (manager, id) = (Arc::clone(self.manager), self.id);
+            runtime.spawn(async move { manager.terminate_process(id, Duration::ZERO).await });
+        }
+    }
+}
+
+impl CommandRunner {
+    /// Runs a program to its end through a manager.
+    pub(super) async fn run_through(
+        &self,
+        manager: &Arc<dyn ProcessManager>,
+        config: &ProcessConfig,
+        limits: CommandLimits,
+        cancel: &CancellationToken,
+        sink: Arc<dyn OutputSink>,
+    ) -> Result<CommandEnd, ProcessError> {
+        if config.terminal {
+            let command = config.command.clone();
+            return Err(ProcessError::NoTerminal { command });
+        }
+        // The thread comes first: a program whose output nobody can take is not started.
+        let started = async {
+            let reader = self.start_reader(config, sink).await?;
+            Ok((reader, manager.spawn_process(config).await?))
+        };
+        let (mut reader, mut handle) = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(CommandEnd::never_started()),
+            started = started => started?,
+        };
+        if let Some((_stdin, stdout, stderr)) = handle.take_pipes()
+            && let Some(pipes) = reader.pipes.take()
+        {
+            // An error means that the thread is gone, which the end of `all_read` tells.
+            let _ = pipes.send((stdout, stderr));
+        }
+        let mut program = StartedProgram {
+            manager,
+            id: handle.id(),
+            handle,
+            has_ended: false,
+            clock: StopClock::new(working_now()),
+            limits: StopLimits {
+                soft: limits.soft,
+                hard: limits.hard,
+                idle: None,
+            },
+            grace: limits.grace,
+            stopped: None,
+        };
+        let mut ended = program.wait(&mut reader, cancel).await;
+        program.has_ended = true;
+        reader.finish().await;
+        let mut stopped = program.stopped;
+        if ended.ending == Ending::WantedTerminal {
+            ended.ending = Ending::Killed;
+            stopped.get_or_insert(StopCause::Terminal);
+        }
+        Ok(CommandEnd { ended, stopped })
+    }
+
+    /// Starts a thread that waits for the pipes of a program. A shortage of threads is waited for.
+    async fn start_reader(
+        &self,
+        config: &ProcessConfig,
+        sink: Arc<dyn OutputSink>,
+    ) -> Result<Reader, ProcessError> {
+        let calls = Arc::<AtomicUsize>::default();
+        let enough = CancellationToken::new();
+        let mut retry = self.starts.retry();
+        loop {
+            let (pipes, taken_pipes) = oneshot::channel();
+            let (tell_read, all_read) = oneshot::channel();
+            let run = OutputRun {
+                runtime: Handle::current(),
+                pipes: taken_pipes,
+                sink: Arc::clone(&sink),
+                calls: Arc::clone(&calls),
+                enough: enough.clone(),
+                all_read: tell_read,
+            };
+            match self.threads.take(ThreadRun::Output(run)) {
+                Ok(()) => {
+                    return Ok(Reader {
+                        pipes: Some(pipes),
+                        all_read,
+                        is_reading: true,
+                        calls,
+                        enough,
+                    });
+                }
+                Err(source) if retry.wait(&source).await => {}
+                Err(source) => return Err(ProcessError::spawn(config, source)),
+            }
+        }
+    }
+}
