@@ -68,21 +68,34 @@ fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
     assert!(said.contains("done"), "{said}");
 }
 
+/// A worker that makes the file `began` with the id of its job, and answers when there is a file `go`. It says when it is ready,
+/// so no timeout counts its start.
+const WORKER: &str = "import json, os, sys, time\n\
+    hello = {'type': 'event', 'event': 'hello', 'protocol': [1], 'name': 'w', 'capabilities': ['ready']}\n\
+    print(json.dumps(hello), flush=True)\n\
+    print(json.dumps({'type': 'event', 'event': 'ready'}), flush=True)\n\
+    for line in sys.stdin:\n\
+    \x20   request = json.loads(line)\n\
+    \x20   open('began' + request['key'], 'w').close()\n\
+    \x20   while not os.path.exists('go'):\n\
+    \x20       time.sleep(0.01)\n\
+    \x20   print(json.dumps({'type': 'response', 'id': request['id'], 'result': 1}), flush=True)\n\
+    \x20   open('ended' + request['key'], 'w').close()\n";
+
 #[test]
 fn ctrl_z_stops_workers_and_fg_continues_them() {
-    let folder = Folder::new();
-    let worker = format!("{} worker --task sleep", Ratchet::program().display());
-    fs::write(
-        folder.path().join("jobs.jsonl"),
-        "{\"task\": \"sleep\", \"input\": {\"ms\": 2000}}\n",
-    )
-    .expect("it is written");
+    let folder = Folder::new()
+        .file("worker.py", WORKER)
+        .file("jobs.jsonl", "{\"id\": \"1\", \"task\": \"t\"}\n");
     let shell = in_shell(&folder, "read answer; fg")
-        .args(["run", "jobs.jsonl", "--format", "jsonl", "-w", &worker])
+        .args(["run", "jobs.jsonl", "--format", "jsonl"])
+        .args(["-w", "python3 worker.py"])
         .start();
-    shell.wait_for_screen("1 running");
+    let began = folder.at("began1");
+    shell.until("the job runs", || began.exists());
     shell.type_on_terminal(CTRL_Z);
     wait_for_stop(&shell, &folder);
+    fs::write(folder.at("go"), "").expect("it is written");
     shell.type_on_terminal("\n");
     let said = shell.wait().with_code(0).screen();
     assert!(said.contains("\"status\":\"succeeded\""), "{said}");
@@ -167,8 +180,12 @@ fn ctrl_z_is_ignored_where_no_shell_could_continue_ratchet() {
     let _ended = running.wait().with_code(0);
 }
 
+/// The timeout of jobs that end while `ratchet` is stopped. It has to be long enough that a job of a busy machine begins in
+/// it, and `ratchet` is stopped.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Stops `ratchet` alone by a signal that it cannot handle, from when two jobs have made the files `began1` and `began2`
-/// until these jobs have ended and their timeouts are over.
+/// until these jobs have ended and their timeouts are over. The jobs end when there is a file `go`.
 fn stop_beyond_the_timeouts(running: &Running, folder: &Folder) {
     let began = ["began1", "began2"].map(|name| folder.at(name));
     running.until("the jobs run", || began.iter().all(|path| path.exists()));
@@ -178,9 +195,13 @@ fn stop_beyond_the_timeouts(running: &Running, folder: &Folder) {
         kill_process(process.expect("it has a number"), signal).expect("it is sent");
     };
     send(Signal::STOP);
-    running.until("the timeouts are over", || {
-        process_state(running.id()) == Some('T') && began.elapsed() > Duration::from_millis(1500)
+    running.until("it is stopped", || process_state(running.id()) == Some('T'));
+    fs::write(folder.at("go"), "").expect("it is written");
+    let ended = ["ended1", "ended2"].map(|name| folder.at(name));
+    running.until("the jobs have ended", || {
+        ended.iter().all(|path| path.exists())
     });
+    running.until("the timeouts are over", || began.elapsed() > TIMEOUT);
     send(Signal::CONT);
 }
 
@@ -188,8 +209,9 @@ fn stop_beyond_the_timeouts(running: &Running, folder: &Folder) {
 fn commands_that_ended_while_ratchet_was_stopped_have_not_timed_out() {
     let folder = Folder::new();
     let running = Ratchet::within(&folder)
-        .args(["map", "--timeout", "1s", "-j2", "-k", "--", "sh", "-c"])
-        .args(["echo >began$0; sleep 0.5; echo $0", ":::", "1", "2"])
+        .args(["map", "--timeout", "5s", "-j2", "-k", "--", "sh", "-c"])
+        .args(["echo >began$0; until [ -e go ]; do sleep 0.05; done; echo $0; echo >ended$0"])
+        .args([":::", "1", "2"])
         .start();
     stop_beyond_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);
@@ -199,18 +221,12 @@ fn commands_that_ended_while_ratchet_was_stopped_have_not_timed_out() {
 #[test]
 fn what_workers_answered_while_ratchet_was_stopped_has_not_timed_out() {
     let folder = Folder::new();
-    let worker = "import json, sys, time\n\
-        for line in sys.stdin:\n\
-        \x20   request = json.loads(line)\n\
-        \x20   open('began' + request['key'], 'w').close()\n\
-        \x20   time.sleep(0.5)\n\
-        \x20   print(json.dumps({'type': 'response', 'id': request['id'], 'result': 1}), flush=True)\n";
-    fs::write(folder.path().join("worker.py"), worker).expect("it is written");
+    fs::write(folder.path().join("worker.py"), WORKER).expect("it is written");
     let jobs = ["1", "2"].map(|id| format!("{{\"id\": \"{id}\", \"task\": \"t\"}}\n"));
     fs::write(folder.path().join("jobs.jsonl"), jobs.concat()).expect("they are written");
     let running = Ratchet::within(&folder)
         .args(["run", "jobs.jsonl", "-w", "python3 worker.py", "-j2"])
-        .args(["--timeout", "1s", "--format", "jsonl"])
+        .args(["--timeout", "5s", "--format", "jsonl"])
         .start();
     stop_beyond_the_timeouts(&running, &folder);
     let ended = running.wait().with_code(0);

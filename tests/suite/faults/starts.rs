@@ -1,7 +1,6 @@
 //! Workers that never come to work.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use ratchet_ipc::HandshakeMode;
 use ratchet_runtime::process::{PoolConfig, ProcessConfig};
@@ -196,13 +195,18 @@ fn a_worker_that_is_not_ready_in_time_is_replaced_by_one_that_is() {
 fn a_worker_gets_no_job_before_it_is_ready() {
     alone(async {
         let folder = tempfile::tempdir().expect("a folder");
-        let go = folder.path().join("go");
+        let [said, go] = ["said", "go"].map(|name| folder.path().join(name));
+        // The worker says more after its hello than its pipe and its host can hold, so when that is written, the host
+        // has read the hello.
         let script = r#"
             import json, os, select, sys, time
             def say(**message):
                 print(json.dumps(message), flush=True)
             say(type="event", event="hello", protocol=[1], name="late", capabilities=["ready"])
-            while not os.path.exists(sys.argv[1]):
+            for _ in range(10000):
+                say(type="event", event="unknown", filler="x" * 1000)
+            open(sys.argv[1], "w").close()
+            while not os.path.exists(sys.argv[2]):
                 time.sleep(0.01)
             early = bool(select.select([0], [], [], 0)[0])
             say(type="event", event="ready")
@@ -225,19 +229,26 @@ fn a_worker_gets_no_job_before_it_is_ready() {
             "faulty",
             ProcessConfig::new("python3")
                 .args(["-c", &unindented.join("\n")])
-                .arg(&go),
+                .args([&said, &go]),
         )))
         .await;
-        let running = setting.pool.run(job("well"));
-        let reply = within(async {
-            let ready = async {
-                // Time enough for a request to get there, were it sent.
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                std::fs::write(&go, "").expect("it is written");
-            };
-            tokio::join!(running, ready).0
-        })
-        .await;
+        ratchet_tests::eventually("the worker has said hello", || said.exists()).await;
+        let mut running = Box::pin(setting.pool.run(job("well")));
+        // The supervisor answers in order, so it has taken the job in before it answers the first of these questions, and
+        // what follows from that has happened before the last.
+        let asked = async {
+            for _ in 0..100 {
+                let metrics = setting.pool.metrics().await.expect("the supervisor lives");
+                assert_eq!(metrics.busy, 0, "the worker has a job before it is ready");
+            }
+        };
+        tokio::select! {
+            biased;
+            reply = &mut running => panic!("it is done before the worker is ready: {reply:?}"),
+            () = within(asked) => {}
+        }
+        std::fs::write(&go, "").expect("it is written");
+        let reply = within(running).await;
         assert_eq!(fine(&reply), "\"fine\"");
         assert_eq!(marked(&setting.mark).len(), 1);
         let again = within(setting.pool.run(fault(Timeouts::default()))).await;

@@ -195,6 +195,11 @@ fn results_of_a_worker_are_stored_under_the_program_that_it_was_started_from() {
     };
     write(&mut running, FIRST);
     running.wait_for_stdout("\"id\":\"1\"");
+    // The result is stored beside the run, after the files of the worker were compared once more.
+    running.until("the first result is stored", || {
+        let listed = Ratchet::within(&folder).args(["cache"]).run().with_code(0);
+        listed.stdout().starts_with("t\t1\t")
+    });
     replace(&folder, "filter.sh", &filter("new"));
     write(&mut running, SECOND);
     running.wait_for_stdout("\"id\":\"2\"");
