@@ -21,7 +21,7 @@ mod through;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -304,6 +304,7 @@ impl CommandRunner {
             grace: limits.grace,
             program,
             replied,
+            waited_for_start: false,
             stopped: None,
             ending: Ending::ByItself,
         };
@@ -319,6 +320,8 @@ struct CommandRun {
     /// Decides when the limits of the program are reached, by the clock of work, which stands still during a suspension.
     clock: StopClock,
     limits: StopLimits,
+    /// A limit was over before the program was known to have started, so the limits have counted anew from then.
+    waited_for_start: bool,
     stopped: Option<StopCause>,
     ending: Ending,
 }
@@ -336,12 +339,22 @@ impl CommandRun {
                     Some(StopAction::Ask(StopReason::Unwanted))
                 }
             };
+            // Read before the end is asked for: of a program that was not known to have started, nothing is known of its end.
+            let began = self.program.began();
             // This is asked of the system, and after the time was over. So no program that ended in time counts as timed out,
             // however late it is judged, and whatever its thread has heard of it so far.
             if self.program.has_ended() {
                 break (&mut self.replied).await.ok();
             }
-            if self.count_from_start() {
+            if self.count_from_start(began) {
+                continue;
+            }
+            let is_cancelled = matches!(due, Some(StopAction::Ask(StopReason::Unwanted)));
+            if began.is_none() && !is_cancelled && !self.waited_for_start {
+                // The thread of the program may have been stopped before it could say that it has started the program. Only
+                // a start that takes as long as the whole limit is given up.
+                self.waited_for_start = true;
+                self.clock = StopClock::new(working_now());
                 continue;
             }
             match due {
@@ -397,11 +410,9 @@ impl CommandRun {
 
     /// Lets the clock count from the start of the program, which may have waited for a thread or a processor. Returns whether
     /// that moved the clock.
-    fn count_from_start(&mut self) -> bool {
-        let began = self
-            .program
-            .began()
-            .filter(|began| *began > self.clock.started() && self.clock.asked().is_none());
+    fn count_from_start(&mut self, began: Option<Instant>) -> bool {
+        let began =
+            began.filter(|began| *began != self.clock.started() && self.clock.asked().is_none());
         self.clock = began.map_or(self.clock, StopClock::new);
         began.is_some()
     }
@@ -527,6 +538,42 @@ mod tests {
             };
             end_while_unnoticed(limits, |_| {}).await;
         }
+    }
+
+    /// Reports the end of a program whose start was not known before, so long after the start was ordered, with a limit of an
+    /// hour.
+    async fn end_after(time: Duration) -> CommandEnd {
+        let (reply, replied) = oneshot::channel();
+        let run = CommandRun {
+            grace: Duration::from_hours(10),
+            program: Arc::default(),
+            replied,
+            clock: StopClock::new(working_now()),
+            limits: StopLimits {
+                soft: Some(Duration::from_hours(1)),
+                ..StopLimits::default()
+            },
+            waited_for_start: false,
+            stopped: None,
+            ending: Ending::ByItself,
+        };
+        let run = tokio::spawn(async move { run.finish(&CancellationToken::new()).await });
+        tokio::time::sleep(time).await;
+        let reaped = Reaped {
+            exit: Exit::Code(0),
+            left: None,
+            wanted_terminal: false,
+            interrupted: false,
+        };
+        assert!(reply.send(Ok(reaped)).is_ok(), "it is waited for");
+        run.await.unwrap().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_is_not_known_to_have_started_times_out_only_after_twice_its_limit() {
+        assert!(end_after(Duration::from_mins(119)).await.is_success());
+        let end = end_after(Duration::from_mins(121)).await;
+        assert_eq!(end.stopped, Some(StopCause::Timeout), "{end:?}");
     }
 
     #[tokio::test]
