@@ -7,7 +7,7 @@ use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// A store of results.
+/// Stores results under keys, for a while or until they are dropped for room.
 ///
 /// An implementation keeps four promises:
 ///

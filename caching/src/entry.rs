@@ -114,7 +114,7 @@ pub struct Labels {
     pub task: String,
     /// The worker that performed the task.
     pub worker: String,
-    /// Any other texts.
+    /// Texts of the caller's own, by which entries can be selected.
     pub tags: Vec<String>,
 }
 

@@ -46,11 +46,12 @@ Signals, while jobs run:
 #[derive(Debug, Parser)]
 #[command(name = "ratchet", version, after_help = [HELP, SIGNALS, exit::HELP].join("\n\n"))]
 pub(crate) struct Arguments {
+    /// What the call does; each verb has arguments of its own.
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
-/// The verb of a call.
+/// What a call does, with the arguments for it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Run(Box<run::RunArguments>),

@@ -33,7 +33,7 @@ pub(crate) struct Diagnostic {
 /// Whether a diagnostic stops the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// Nothing runs.
+    /// The fault keeps everything from running.
     Error,
     /// The jobs run, but perhaps not as they were meant to.
     Warning,

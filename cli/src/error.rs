@@ -47,7 +47,7 @@ impl CliError {
         Self::new(exit::INTERNAL, message.into())
     }
 
-    /// A file or folder cannot be read, which was noticed before anything ran.
+    /// Makes the error for a file or folder that cannot be read, which was noticed before anything ran.
     pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
         Self::usage(format!("`{}` cannot be read", path.display())).because(source)
     }

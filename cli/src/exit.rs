@@ -50,9 +50,9 @@ pub(crate) enum RunEnd {
     Done,
     /// A stop rule or the deadline ended it.
     Halted(HaltReason),
-    /// SIGINT ended it.
+    /// SIGINT ended the run.
     Interrupted,
-    /// SIGTERM ended it.
+    /// SIGTERM ended the run.
     Terminated,
     /// The reader of the results has gone, as `head` does when it has enough.
     ReaderGone,
@@ -63,7 +63,7 @@ pub(crate) enum RunEnd {
 pub(crate) enum HaltReason {
     /// Too many failures, or the deadline.
     Limit,
-    /// As many successes as were wanted.
+    /// The wanted number of jobs has succeeded.
     Goal,
 }
 

@@ -18,17 +18,17 @@ pub(crate) struct Folders {
     pub(crate) state: PathBuf,
     /// The folder for cached results.
     pub(crate) cache: PathBuf,
-    /// To whom the entries of the cache may belong.
+    /// Who may own the entries of the cache.
     pub(crate) cache_owner: CacheOwner,
 }
 
-/// To whom the entries of a cache may belong.
+/// Who may own the entries of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum CacheOwner {
-    /// To the user, or to root.
+    /// Only the user or root may own them.
     #[default]
     User,
-    /// To anybody, because the user has said to trust the folder.
+    /// Anybody may own them, because the user has said to trust the folder.
     Anybody,
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct Inventory {
 /// A host of an inventory.
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// The name by which sources and patterns call the host.
     pub(crate) name: String,
     /// The variables that the sources set for this host alone.
     variables: Variables,
@@ -54,15 +55,18 @@ pub(crate) struct Host {
 /// A group of an inventory.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// The name by which sources and patterns call the group.
     pub(crate) name: String,
+    /// The hosts that the sources put into this group itself, in their order.
     pub(crate) hosts: Vec<HostIndex>,
+    /// The groups directly below this one, in the order of the sources.
     pub(crate) children: Vec<GroupIndex>,
     parents: Vec<GroupIndex>,
     /// The variables that the sources set for the group.
     variables: Variables,
     /// The variables of the files in `group_vars`.
     from_files: Variables,
-    /// Of groups that are equally deep, the variables of the one with the higher priority count.
+    /// The rank of the group among groups that are equally deep: the variables of the highest one count.
     priority: i64,
     /// How many groups there are between it and `all`, on the longest way; known once the inventory is closed.
     depth: usize,
@@ -245,18 +249,22 @@ impl Inventory {
         }
     }
 
+    /// Looks a group up by its name.
     pub(crate) fn find_group(&self, name: &str) -> Option<GroupIndex> {
         self.group_names.get(name).copied()
     }
 
+    /// Looks a host up by its name.
     pub(crate) fn find_host(&self, name: &str) -> Option<HostIndex> {
         self.host_names.get(name).copied()
     }
 
+    /// Returns the host at an index that this inventory gave out.
     pub(crate) fn get_host(&self, host: HostIndex) -> &Host {
         &self.hosts[host.0]
     }
 
+    /// Returns the group at an index that this inventory gave out.
     pub(crate) fn get_group(&self, group: GroupIndex) -> &Group {
         &self.groups[group.0]
     }

@@ -27,7 +27,9 @@ struct InvocationJson {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum ArgumentJson {
+    /// A word that is UTF-8.
     Text(String),
+    /// The bytes of a word that is not UTF-8.
     Bytes(Vec<u8>),
 }
 

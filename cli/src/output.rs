@@ -11,7 +11,7 @@ use crate::exit;
 /// How many bytes are collected before they are written; a result has a few hundred.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Where output goes.
+/// The file or stream to which output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// The stdout of this process.
@@ -45,10 +45,10 @@ impl Destination {
 /// Output that could not be written, after the call began to write.
 #[derive(Debug, Error)]
 pub(crate) enum OutputError {
-    /// Stdout failed.
+    /// Stdout cannot be written.
     #[error("stdout cannot be written")]
     Stdout(#[source] io::Error),
-    /// A file failed.
+    /// The output file cannot be written.
     #[error("`{}` cannot be written", path.display())]
     File {
         /// The path as the user typed it.

@@ -33,7 +33,7 @@ pub(crate) use frame::ProgressFrame;
 pub(crate) enum ProgressMode {
     /// No progress is shown.
     None,
-    /// Bars on a terminal, which are drawn anew in place.
+    /// Progress is shown as bars, which are drawn again in place.
     Bars,
     /// A line now and then, for logs.
     Lines,
@@ -129,11 +129,11 @@ fn changed(report: &BreakerReport) -> Option<String> {
 
 /// The place where progress is drawn.
 pub(crate) enum ProgressDisplay {
-    /// Shows nothing.
+    /// Progress is not shown.
     None,
-    /// Draws bars.
+    /// Progress is drawn as bars.
     Bars(Bars),
-    /// Prints a line now and then.
+    /// Progress is printed as a line now and then.
     Lines(LineDisplay),
 }
 

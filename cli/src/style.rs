@@ -24,17 +24,18 @@ pub(crate) struct Style {
 /// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Success.
+    /// The text tells of a success.
     Good,
-    /// Failure.
+    /// The text tells of a failure.
     Bad,
-    /// Something that may be wrong, or is unfinished.
+    /// The text tells of something that may be wrong, or is unfinished.
     Doubtful,
-    /// Something that matters less than the text around it.
+    /// The text matters less than what stands around it.
     Quiet,
 }
 
 impl Style {
+    /// Writes no colours, as for a file or a pipe.
     pub(crate) const PLAIN: Self = Self { is_coloured: false };
     #[cfg(test)]
     pub(crate) const COLOURED: Self = Self { is_coloured: true };

@@ -61,7 +61,7 @@ pub(crate) struct Untrusted {
 /// The reason for which a file or folder may not be used.
 #[derive(Debug)]
 enum Objection {
-    /// It belongs to another user.
+    /// The file or folder belongs to another user.
     Owner(u32),
     /// A group may write it.
     GroupWrites(u32),

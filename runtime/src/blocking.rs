@@ -12,7 +12,7 @@ use tokio::time::sleep;
 /// How often work that waits for a thread has tokio try again to start one.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often it is tried again. Work that has waited for so long is given up.
+/// How often the work is tried again. Work for which there is no thread by then is given up.
 const RETRIES: u32 = 300;
 
 /// Performs work that blocks on a thread of tokio's pool, without a panic where the system starts no thread.

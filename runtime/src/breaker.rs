@@ -145,7 +145,7 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// All states.
+    /// All states, in the order of their declaration.
     pub const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping];
 
     /// The name of the state in events and summaries.

@@ -22,7 +22,7 @@ pub enum BuiltinTask {
     Echo,
     /// The task waits for `{"ms": n}` and returns its input.
     Sleep,
-    /// The task fails, with whatever of `code`, `message`, `retryable`, `retry_after_ms` and `data` it is given.
+    /// The task fails with what its input sets of `code`, `message`, `retryable`, `retry_after_ms` and `data`.
     Fail,
     /// The task fails the first `{"failures": n}` attempts of a job, and then returns the number of the attempt.
     Flaky,

@@ -18,7 +18,7 @@ pub struct EventRecord {
     pub v: u32,
     /// When the event happened, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// The event.
+    /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }

@@ -25,7 +25,6 @@ mod orchestrator;
 mod order;
 mod orders;
 mod outcomes;
-mod pace;
 mod performers;
 mod plan;
 mod pools;
@@ -49,6 +48,7 @@ mod stop;
 mod task_pool;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod times;
 mod uncertain;
 

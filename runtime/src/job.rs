@@ -49,7 +49,7 @@ pub struct Job {
     pub terms: Arc<Terms>,
 }
 
-/// The work of a job.
+/// What a job does: a task of a worker, a command, or a closure.
 #[derive(Clone)]
 pub enum Work {
     /// A request to a worker.

@@ -79,7 +79,7 @@ impl Outcome {
     /// The version of a result line, its `v`.
     pub const VERSION: u32 = 1;
 
-    /// The outcome of a job that never started, with nothing known but this.
+    /// Makes the outcome of a job that never started. All that is not given here is empty.
     pub fn new(
         id: impl Into<JobKey>,
         task: impl Into<TaskName>,

@@ -95,7 +95,7 @@ struct WorkClock {
 struct Pause {
     /// What the clock showed meanwhile.
     shown: Instant,
-    /// For how long it has stood still in all by its end.
+    /// How long the clock had stood still in all when this pause ended.
     total: Duration,
 }
 

@@ -43,7 +43,7 @@ const VERSION: i64 = 2;
 /// How often the change of the journal mode is tried. Several processes that start at once need fewer tries.
 const MODE_CHANGES: usize = 20;
 
-/// An open index.
+/// An open `SQLite` index of one folder of results.
 ///
 /// There is a connection for readers and one for the writer, so that a lookup does not wait for a put of the same process.
 pub(super) struct Index {

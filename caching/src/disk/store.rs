@@ -295,7 +295,7 @@ impl DiskStore {
         Ok(self.counters.stats(entries, bytes))
     }
 
-    /// Counts a lookup.
+    /// Counts a lookup as a hit or a miss.
     pub(super) fn count_lookup(&self, is_hit: bool) {
         self.counters.count_lookup(is_hit);
     }

@@ -21,7 +21,7 @@ pub type Committed = Result<(), NotStored>;
 /// An outcome and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The outcome.
+    /// The result, or the failure that was stored for it.
     pub outcome: Outcome,
     /// Where the outcome came from.
     pub source: Source,

@@ -48,7 +48,7 @@ pub(super) enum FlightState {
     NotShareable,
 }
 
-/// One computation.
+/// A computation that several callers may wait for.
 #[derive(Debug)]
 struct Flight {
     state: watch::Sender<FlightState>,
@@ -76,7 +76,7 @@ struct FlightTable {
 
 /// The part of a caller in a flight.
 pub(super) enum Role {
-    /// The caller computes.
+    /// The caller computes the result.
     Leader(Leader),
     /// The caller waits for the end of the flight.
     Waiter(watch::Receiver<FlightState>),
@@ -160,7 +160,7 @@ impl Flights {
     }
 }
 
-/// The duty to end a flight.
+/// The caller who computes a shared result, and has to end the flight.
 ///
 /// Dropping it before the end abandons the flight, so a leader that is cancelled or panics leaves no waiter behind.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A stored outcome.
+/// A stored outcome, with what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     /// The entry as it is stored.

@@ -154,7 +154,7 @@ pub enum NotStored {
     /// An invalidation that would have dropped the result came while the job ran.
     #[error("an invalidation that selects the result came while the job ran")]
     Invalidated,
-    /// The store failed.
+    /// The store returned an error.
     #[error("the cache could not store the result")]
     StoreFailed,
 }

@@ -29,8 +29,10 @@ environment has to be the same. `ratchet help run` says what is part of it and w
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct CacheArguments {
+    /// What is done with the cache; without, it is shown.
     #[command(subcommand)]
     pub(crate) action: Option<CacheAction>,
+    /// Where the cache lies, if no action is named.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }
@@ -74,6 +76,7 @@ pub(crate) struct ExplainArguments {
     /// How long an attempt may run, for jobs that do not set it.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Where the cache lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

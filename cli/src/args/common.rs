@@ -11,14 +11,19 @@ use super::terms::TermsArguments;
 /// The options for how jobs are run and reported.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArguments {
+    /// How many jobs and workers run at once.
     #[command(flatten)]
     pub(crate) concurrency: ConcurrencyArguments,
+    /// The terms of jobs that do not set their own.
     #[command(flatten)]
     pub(crate) terms: TermsArguments,
+    /// When the run stops before its jobs are done.
     #[command(flatten)]
     pub(crate) stop: StopArguments,
+    /// Where results go, and in which format.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+    /// What is written to stderr for people.
     #[command(flatten)]
     pub(crate) display: DisplayArguments,
 }

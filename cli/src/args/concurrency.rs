@@ -7,6 +7,7 @@ use ratchet_runtime::process::Prefetch;
 
 use crate::value;
 
+/// The options for how many jobs and workers run at once.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How much at once")]
 pub(crate) struct ConcurrencyArguments {

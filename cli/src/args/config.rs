@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ratchet config show\n  RATCHET_JOBS=4 ratchet config show")]
 pub(crate) struct ConfigArguments {
+    /// What is done with the settings.
     #[command(subcommand)]
     pub(crate) action: ConfigAction,
 }

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 
 use crate::style::When;
 
+/// The options for what is written to stderr for people.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is shown on stderr")]
 pub(crate) struct DisplayArguments {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::report::ResultFormat;
 
+/// The options for where results go, and in which format.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArguments {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// The options for whether and where a run is recorded.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The record of runs")]
 pub(crate) struct RecordArguments {
     /// Do not record this run. It cannot be resumed.
     #[arg(long)]
     pub(crate) no_record: bool,
+    /// Where the record of the run is written.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

@@ -21,8 +21,10 @@ Examples:
 pub(crate) struct ResumeArguments {
     /// Which run, as `ratchet runs` lists it; the last one, if none is named.
     pub(crate) run: Option<String>,
+    /// Settings of the resumed run, which replace those of the interrupted one.
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

@@ -47,8 +47,10 @@ pub(crate) struct RunArguments {
     /// Stop at the first line of a stream that makes no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// How the jobs are run and reported.
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+    /// Whether and where the run is recorded.
     #[command(flatten)]
     pub(crate) record: RecordArguments,
 }

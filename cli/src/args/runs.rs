@@ -40,8 +40,10 @@ outcomes), summary and ended_at (of a finished run), error (of an unreadable one
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArguments {
+    /// What is done with the runs; without, they are listed.
     #[command(subcommand)]
     pub(crate) action: Option<RunsAction>,
+    /// How the runs are listed, if no action is named.
     #[command(flatten)]
     pub(crate) list: ListArguments,
 }
@@ -66,6 +68,7 @@ pub(crate) struct ListArguments {
     /// How runs are listed (default: for people on a terminal, else fields with tabs between them).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ListFormat>,
+    /// Where the records of the runs lie.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }
@@ -92,6 +95,7 @@ pub(crate) struct RemoveArguments {
     /// Remove all runs, except those that are running.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Where the records of the runs lie.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }
@@ -106,6 +110,7 @@ pub(crate) struct ShowArguments {
     /// Write to a file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

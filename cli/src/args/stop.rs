@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::value::{self, Amount};
 
+/// The options for when a run stops before its jobs are done.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "When to stop")]
 pub(crate) struct StopArguments {

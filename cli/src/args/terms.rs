@@ -8,6 +8,7 @@ use ratchet_runtime::{BreakerConfig, ParallelizationHint, SESSION_VARIABLES};
 use crate::job_file;
 use crate::value;
 
+/// The options for the terms of jobs that do not set their own.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Defaults for jobs")]
 pub(crate) struct TermsArguments {

@@ -13,6 +13,7 @@ use crate::inventory::{self, ALL, GroupIndex, HostIndex, Inventory, Variables};
 use crate::output::Destination;
 use crate::value::closest;
 
+/// Prints the hosts, groups or variables that the arguments ask for.
 pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
     let inventory = inventory::load(&arguments.inventory)?;
     let selected = select(&inventory, arguments.limit.as_deref())?;

@@ -75,7 +75,7 @@ pub(crate) fn run(
     };
 
     let outputs: Arc<PendingOutputs> = Arc::default();
-    let written = output(arguments, &session)?;
+    let written = open_map_output(arguments, &session)?;
     let live = match &written {
         MapOutput::Live { live, .. } => Some(Arc::clone(live)),
         MapOutput::Whole { .. } | MapOutput::Report(_) => None,
@@ -146,8 +146,8 @@ fn terms(options: &RunOptions) -> Result<Arc<Terms>, CliError> {
     Ok(Arc::new(terms.map_err(CliError::from)?))
 }
 
-/// Opens what the map writes to its output.
-fn output(arguments: &MapArguments, session: &Session) -> Result<MapOutput, CliError> {
+/// Opens the output, and decides how results are written to it: as lines, whole, or in a format.
+fn open_map_output(arguments: &MapArguments, session: &Session) -> Result<MapOutput, CliError> {
     // A format that is a setting is for `run`: without --format, a map prints what its commands print.
     if arguments.common.output.format.is_some() {
         return Ok(MapOutput::Report(open_report(

@@ -92,7 +92,7 @@ struct Excerpt {
     left_out: usize,
     text: String,
     marks: Vec<annotate_snippets::Annotation<'static>>,
-    /// Where the first mark begins in `text`, and its span in the source.
+    /// The position at which the first mark begins in `text`, and its span in the source.
     first: Option<(usize, Span)>,
 }
 

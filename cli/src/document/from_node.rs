@@ -149,7 +149,7 @@ impl<T: FromNode> Field<T> {
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spanned<T> {
-    /// The value.
+    /// The value that was read.
     pub(crate) value: T,
     /// The place of the value.
     pub(crate) span: Span,

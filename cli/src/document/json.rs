@@ -15,7 +15,7 @@ use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Reads a document of a line or two. Returns nothing if there are only blanks.
+/// Parses a whole JSON document. Returns nothing if it is blank, or if it is broken, which is added to the problems.
 pub(super) fn node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     let start = text.len() - text.trim_start_matches(BLANKS).len();
     let read = match text.as_bytes().get(start)? {

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
-    /// The value.
+    /// The value that stands in the document.
     pub(crate) value: Value<'a>,
     /// The place of the value.
     pub(crate) span: Span,
@@ -26,19 +26,19 @@ pub(crate) struct Node<'a> {
 /// A value of a document, whichever format the document has.
 #[derive(Debug, Clone)]
 pub(crate) enum Value<'a> {
-    /// No value.
+    /// The document says `null`, or nothing where a value would stand.
     Null,
     /// True or false.
     Bool(bool),
     /// A number as JSON writes it, with all its digits.
     Number(Cow<'a, str>),
-    /// A text.
+    /// A text, without its quotes.
     Text(Cow<'a, str>),
     /// The value of a variable, which has no type: it is text, and also a number if it looks like one.
     Variable(&'a str),
     /// A JSON string with half of a character (a lone surrogate), which cannot become text.
     HalfText,
-    /// A list.
+    /// A list of values.
     List(Vec<Node<'a>>),
     /// The entries in the order of the file.
     Map(Vec<Entry<'a>>),
@@ -51,11 +51,11 @@ pub(crate) enum Value<'a> {
 /// A key and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
-    /// The key.
+    /// The text of the key.
     pub(crate) name: Cow<'a, str>,
     /// The place of the key.
     pub(crate) place: Span,
-    /// The value.
+    /// The value under the key.
     pub(crate) node: Node<'a>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
-    /// A reference to a section. The schema of the section is made on the first call.
+    /// Returns a schema that refers to the schema of a section, which is made on the first call.
     pub(crate) fn section(
         &mut self,
         title: &'static str,

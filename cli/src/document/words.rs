@@ -16,7 +16,7 @@ pub(crate) trait Words: Sized {
     fn words() -> Vec<(Cow<'static, str>, Self)>;
 }
 
-/// Reads a word.
+/// Reads a word of a fixed list; the error for another word names the closest one.
 pub(crate) fn read<T: FromNode>(
     node: &Node<'_>,
     words: Vec<(Cow<'static, str>, T)>,

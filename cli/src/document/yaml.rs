@@ -81,9 +81,11 @@ struct YamlReader<'a, 's> {
 /// How far the document was read.
 #[derive(PartialEq, Eq)]
 enum Document {
+    /// Nothing was read of a document.
     NotBegun,
+    /// Its start was read, and no content yet.
     Begun,
-    /// It has content.
+    /// The document has content.
     Found,
 }
 
@@ -101,7 +103,7 @@ struct Open<'a> {
     start: Span,
     anchor: usize,
     value: Value<'a>,
-    /// In a map, the key whose value comes next.
+    /// The key whose value comes next, if this is a map.
     key: Option<(Cow<'a, str>, Span)>,
 }
 

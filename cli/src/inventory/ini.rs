@@ -17,8 +17,11 @@ use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 /// What the lines of a section are.
 #[derive(Clone, Copy)]
 enum Section {
+    /// `[web]`: each line names hosts of this group, with their variables.
     Hosts(GroupIndex),
+    /// `[web:children]`: each line names a group below this one.
     Children(GroupIndex),
+    /// `[web:vars]`: each line sets a variable of this group.
     Variables(GroupIndex),
     /// A section that was refused, whose lines say nothing.
     Refused,

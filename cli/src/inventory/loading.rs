@@ -13,6 +13,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// An inventory while its sources are read.
 pub(super) struct Loading {
+    /// What the sources that were read so far have in them.
     pub(super) inventory: Inventory,
     /// What is wrong with the sources.
     pub(super) refused: Vec<Diagnostics>,

@@ -25,8 +25,11 @@ struct Part {
 /// What a part does with the hosts that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
+    /// `web`: they join the selection.
     Add,
+    /// `&web`: only those stay in the selection.
     Keep,
+    /// `!web`: they leave the selection.
     Remove,
 }
 
@@ -35,7 +38,7 @@ enum Effect {
 enum Places {
     /// One, from the end if it is negative.
     One(i64),
-    /// From a first to a last, or to the end.
+    /// The hosts from a first to a last place, or to the end.
     Range(usize, Option<usize>),
 }
 

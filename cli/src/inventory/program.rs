@@ -31,6 +31,7 @@ pub(super) fn is_program(path: &Path) -> Result<bool, CliError> {
 }
 
 impl Program {
+    /// Makes a program that is called with these arguments first.
     pub(super) fn new(path: PathBuf, args: Vec<String>) -> Self {
         Self { path, args }
     }

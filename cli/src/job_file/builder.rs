@@ -41,7 +41,7 @@ pub(super) struct JobBuilder {
 #[derive(Clone)]
 struct SharedTerms {
     terms: PartialTerms,
-    /// Where `retry` is set for all of them, if it is in the file.
+    /// The place in the file at which `retry` is set for all of them, if it is.
     retry: Option<Span>,
     /// The terms of a job that sets none itself, once such a job was met.
     plain: Option<Arc<Terms>>,

@@ -29,7 +29,7 @@ pub(super) struct JobPlaces {
 /// The terms that a job sets itself.
 #[derive(Debug)]
 pub(super) struct OwnTerms {
-    /// The terms.
+    /// The terms that the job sets itself.
     pub(super) terms: Arc<PartialTerms>,
     /// The places of the names of limits.
     pub(super) limits: Vec<Span>,

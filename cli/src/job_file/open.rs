@@ -29,11 +29,11 @@ const BUFFER: usize = 256 * 1024;
 pub(crate) struct Plan {
     /// The kinds of workers, in the order of the file.
     pub(crate) workers: Vec<WorkerPlan>,
-    /// The named limits.
+    /// The named limits that the file defines.
     pub(crate) limits: Vec<(String, Limit)>,
     /// The breaker of commands and the retry budget.
     pub(crate) protection: Protection,
-    /// The jobs.
+    /// The jobs of the file, or the stream that brings them.
     pub(crate) jobs: Jobs,
     /// The warnings, which do not stop the run.
     pub(crate) warnings: Diagnostics,

@@ -32,7 +32,7 @@ pub(super) struct OutputCollector {
     pub(super) keeps: bool,
     /// How many bytes of stdout, and of stderr, become part of the result.
     pub(super) result_bytes: usize,
-    /// The output so far.
+    /// What the command has printed so far.
     pub(super) collected: Mutex<CollectedOutput>,
 }
 
@@ -69,6 +69,7 @@ impl PartialLine {
 /// Where a piece of output ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PieceEnd {
+    /// It ends with a whole line.
     AtNewline,
     /// Inside a line that is too long to be held back.
     InsideLine,

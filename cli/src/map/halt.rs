@@ -22,7 +22,7 @@ enum HaltLimit {
     Never,
     /// Jobs that failed, timed out or crashed.
     Failures(Amount),
-    /// Jobs that succeeded.
+    /// The limit counts jobs that succeeded.
     Successes(Amount),
 }
 
@@ -31,9 +31,9 @@ enum HaltLimit {
 pub(crate) enum HaltDecision {
     /// The run goes on.
     Continue,
-    /// Too many failures.
+    /// The run stops, because too many jobs have failed.
     TooManyFailures,
-    /// Enough successes.
+    /// The run stops, because enough jobs have succeeded.
     EnoughSuccesses,
 }
 

@@ -26,7 +26,7 @@ const KEPT: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ItemError(pub(crate) String);
 
-/// The items of a map.
+/// Where the items of a map come from.
 pub(crate) enum Items {
     /// Each line is an item.
     LineItems(LineItems),

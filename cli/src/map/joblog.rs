@@ -16,7 +16,7 @@ use crate::shell_quote::shell_line;
 const COLUMNS: &[u8] =
     b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
-/// The log of a run.
+/// The log of finished jobs, in the columns of GNU parallel.
 pub(crate) struct Joblog {
     out: Box<dyn Write + Send>,
     destination: Destination,

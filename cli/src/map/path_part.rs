@@ -3,7 +3,7 @@
 /// The part of an item that a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathPart {
-    /// `{}`
+    /// `{}`: the whole item.
     Whole,
     /// `{.}`: without its extension.
     Stem,

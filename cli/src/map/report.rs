@@ -20,7 +20,7 @@ use crate::report::{Report, describe};
 use crate::spool::Spool;
 use crate::style::Style;
 
-/// The report of a map.
+/// Writes what the jobs of a map have printed, and their results.
 pub(crate) struct MapReport {
     /// The outputs of commands whose outcomes have not arrived.
     pub(crate) outputs: Arc<PendingOutputs>,
@@ -30,7 +30,7 @@ pub(crate) struct MapReport {
     pub(crate) written: MapOutput,
     /// The command of an item, unless a filter takes the items.
     pub(crate) template: Option<Template>,
-    /// The time of day.
+    /// Tells the times of day in the joblog.
     pub(crate) clock: fn() -> SystemTime,
     /// The log of commands, with `--joblog`.
     pub(crate) joblog: Option<Joblog>,
@@ -50,7 +50,7 @@ pub(crate) enum MapOutput {
         live: Arc<LiveOutput>,
         destination: Destination,
     },
-    /// Results in a format.
+    /// Results are written in a format, with `--format`.
     Report(Box<dyn Report>),
 }
 
@@ -166,7 +166,7 @@ impl MapReport {
         }))
     }
 
-    /// Writes a message about an output to stderr. A report has it in its results instead.
+    /// Writes a message about a job to stderr, unless results are written in a format, which have the message in them.
     fn note(&mut self, text: &str) -> Result<(), OutputError> {
         match &mut self.written {
             MapOutput::Whole {

@@ -25,13 +25,13 @@ pub(crate) struct MapRunner {
     pub(crate) grace: Duration,
     /// Takes each command with its output when it has ended.
     pub(crate) outputs: Arc<PendingOutputs>,
-    /// Where lines are written as they come, with `--line-buffer`.
+    /// The output to which lines are written as they come, with `--line-buffer`.
     pub(crate) live: Option<Arc<LiveOutput>>,
     /// Whether the whole output is needed at the end although its lines were written already.
     pub(crate) keeps: bool,
     /// How many bytes of stdout, and of stderr, become part of the result.
     pub(crate) result_bytes: usize,
-    /// The time of day.
+    /// Tells the times of day at which jobs start and end.
     pub(crate) clock: fn() -> SystemTime,
 }
 

@@ -9,8 +9,11 @@ use super::placeholder::{Piece, Placeholder};
 /// The quotes in which a placeholder stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quotes {
+    /// It stands outside of quotes, so the shell would split its value into words.
     None,
+    /// It stands in single quotes, in which a shell replaces nothing.
     Single,
+    /// It stands in double quotes, so its value stays one word.
     Double,
 }
 

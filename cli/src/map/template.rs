@@ -30,7 +30,7 @@ pub(crate) struct Columns<'a> {
 
 #[cfg(test)]
 impl Columns<'static> {
-    /// Items of one column.
+    /// The columns of items that are not split.
     pub(crate) const ONE: Self = Self {
         count: 1,
         names: &[],

@@ -60,6 +60,7 @@ struct State {
 /// Whether the bars are out of the way of the shell, which has the terminal while this process is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visibility {
+    /// The bars may be drawn.
     Shown,
     /// The thread has been asked to hide the bars.
     HideRequested,
@@ -70,6 +71,7 @@ enum Visibility {
 /// How far the display is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Bars are drawn, and messages are written above them.
     Drawing,
     /// The bars are removed; messages are still written.
     MessagesOnly,

@@ -74,7 +74,7 @@ pub(super) struct RunFigures {
     pub(super) retries_refused: u64,
 }
 
-/// What was delivered.
+/// The summaries of all outcomes, and the first error in writing them.
 pub(super) struct DeliveryResult {
     /// The summary of failures for people.
     pub(super) human_summary: HumanSummary,

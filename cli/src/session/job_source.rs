@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The source of the jobs of a run.
 pub(crate) enum JobSource {
-    /// All jobs are known.
+    /// All jobs are known before the run begins.
     List(Vec<Job>),
     /// Jobs are read as there is room.
     Stream(Box<dyn JobStream>),

@@ -31,7 +31,7 @@ pub(super) struct RunRecord {
 pub(crate) struct ResumedRun {
     /// The store that has the run.
     pub(crate) store: RunStore,
-    /// The id of the run.
+    /// The id of the run that is resumed.
     pub(crate) id: RunId,
 }
 

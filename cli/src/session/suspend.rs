@@ -15,14 +15,14 @@ use tokio::signal::unix::{self, SignalKind};
 use super::console::Console;
 use crate::error::CliError;
 
-/// Where it is recorded that everything is stopped.
+/// Records in a journal when everything was stopped, and for how long.
 ///
 /// It does not keep the journal open, which is released with the record of the run.
 #[derive(Clone, Default)]
 pub(super) struct SuspensionRecord(Arc<OnceLock<Weak<Mutex<Journal>>>>);
 
 impl SuspensionRecord {
-    /// From now on it is recorded in this journal. Only the first call counts: a session has one run.
+    /// Sets the journal in which stops are recorded from now on. Only the first call counts: a session has one run.
     pub(super) fn keep_in(&self, journal: &Arc<Mutex<Journal>>) {
         self.0.get_or_init(|| Arc::downgrade(journal));
     }

@@ -10,9 +10,9 @@ use crate::error::CliError;
 /// The user of the terminal while a run goes on: the progress display or the jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
-    /// This process shows progress on it.
+    /// This process shows progress on the terminal.
     Progress,
-    /// The running job reads from it.
+    /// The running job reads from the terminal.
     Job,
 }
 

@@ -13,12 +13,12 @@ use super::ValueError;
 pub(crate) enum Amount {
     /// A number of jobs.
     Count(u64),
-    /// From 0 to 100.
+    /// This share of all, from 0 to 100.
     Percent(f64),
 }
 
 impl Amount {
-    /// The rule that stops a run after so many failures; 0 stops none.
+    /// The rule that stops a run after this many failures; 0 stops none.
     pub(crate) fn max_failures(self) -> Option<MaxFailures> {
         match self {
             Self::Count(0) => None,

@@ -35,14 +35,14 @@ pub enum Event {
 /// The worker has begun to work on a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// The request.
+    /// The id of the request whose work has begun.
     pub id: MessageId,
 }
 
 /// The report of how far a request has got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The request.
+    /// The id of the request that has made progress.
     pub id: MessageId,
     /// The amount that is done, in any unit.
     #[serde(
@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for LogLevel {
 /// The host asks the worker to stop a request. The worker still answers it, with the code `cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
-    /// The request.
+    /// The id of the request that is to stop.
     pub id: MessageId,
     /// The reason, such as `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ pub struct Cancel {
 /// The number that connects a ping and its pong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nonce {
-    /// Any number.
+    /// A number that ties a pong to its ping.
     pub nonce: u64,
 }
 

@@ -86,7 +86,9 @@ pub struct Handshake {
 /// Whether a hello that counts is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelloRule {
+    /// A worker may answer without a hello.
     Optional,
+    /// A worker without a hello is refused.
     Required,
 }
 

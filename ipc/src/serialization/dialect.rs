@@ -118,7 +118,7 @@ pub struct Decoded<'a> {
     pub(super) queue: &'a mut VecDeque<Incoming>,
     /// The limiter of lines that are no messages.
     pub(super) strays: &'a mut StrayLimiter,
-    /// Where bytes for the peer go, behind everything that is sent already.
+    /// The buffer for bytes that go to the peer, behind everything that is sent already.
     pub(super) outgoing: &'a mut Vec<u8>,
     /// The largest size of a message, which errors name.
     pub(super) limit: usize,

@@ -8,7 +8,7 @@ use crate::protocol::Readiness;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Incoming {
-    /// A message.
+    /// The peer has sent a message of the protocol.
     Message(IpcMessage),
     /// The result of a handshake that the dialect performed by itself.
     Readiness(Readiness),

@@ -30,15 +30,22 @@ pub(super) struct StateMachine {
 /// The current state with its data, which [`State`] does not show.
 #[derive(Debug)]
 enum Mode {
+    /// Calls are admitted, and counted in the window.
     Closed,
+    /// Calls are refused until this time, at which the first call becomes a probe.
     Open { until: Instant },
+    /// Probes are admitted, and their outcomes decide whether the breaker closes or opens again.
     HalfOpen(Probes),
+    /// A growing share of the calls is admitted.
     Ramping(Ramp),
+    /// An operator refuses all calls until it is reset.
     ForcedOpen,
+    /// An operator admits all calls until it is reset, whatever their outcomes are.
     ForcedClosed,
 }
 
 impl StateMachine {
+    /// Makes the state of a closed breaker that has seen no call.
     pub(super) fn new(settings: Settings, rng: Rng) -> Self {
         Self {
             settings,
@@ -54,14 +61,17 @@ impl StateMachine {
         }
     }
 
+    /// Returns the changes of state that the listener has yet to hear of.
     pub(super) fn transitions(&mut self) -> &mut TransitionQueue {
         &mut self.transitions
     }
 
+    /// Returns the latest change of state, if there was one.
     pub(super) fn last_transition(&self) -> Option<Transition> {
         self.last_transition
     }
 
+    /// Returns the state as of the last call: an open time that is over ends only when a call asks.
     pub(super) fn state(&self) -> State {
         match &self.mode {
             Mode::Closed => State::Closed,
@@ -73,6 +83,7 @@ impl StateMachine {
         }
     }
 
+    /// Reads the state and the counts of the window as of `now`.
     pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
         let counts = self.window.counts(now);
         let probes_under_way = match &self.mode {
@@ -90,6 +101,7 @@ impl StateMachine {
         }
     }
 
+    /// Admits a call, or says when it may ask again.
     pub(super) fn acquire(&mut self, now: Instant) -> Result<Ticket, Rejection> {
         match &self.mode {
             Mode::Open { until } if now >= *until => {
@@ -173,18 +185,21 @@ impl StateMachine {
         }
     }
 
+    /// Refuses all calls from now on, until a reset.
     pub(super) fn force_open(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedOpen) {
             self.enter_afresh(Mode::ForcedOpen, TransitionCause::Forced, now);
         }
     }
 
+    /// Admits all calls from now on, until a reset.
     pub(super) fn force_close(&mut self, now: Instant) {
         if !matches!(self.mode, Mode::ForcedClosed) {
             self.enter_afresh(Mode::ForcedClosed, TransitionCause::Forced, now);
         }
     }
 
+    /// Closes the breaker and forgets all calls, those under way too.
     pub(super) fn reset(&mut self, now: Instant) {
         self.enter_afresh(Mode::Closed, TransitionCause::Reset, now);
     }

@@ -27,12 +27,19 @@ struct Rules {
 
 #[derive(Debug, Clone)]
 enum Step {
+    /// The clock goes on by so many milliseconds.
     Wait(u64),
+    /// A call asks for a permit.
     Acquire,
+    /// One of the open permits ends with this outcome.
     Record(usize, CallOutcome),
+    /// One of the open permits is dropped without an outcome.
     Drop(usize),
+    /// An operator opens the breaker.
     ForceOpen,
+    /// An operator closes the breaker.
     ForceClose,
+    /// An operator sets the breaker back to its beginning.
     Reset,
 }
 
@@ -45,7 +52,8 @@ struct Call {
     probe: Option<(u64, u64)>,
 }
 
-/// Times are milliseconds since the start. The open time is the machine's, within what the settings allow.
+/// A slow and simple breaker, with which the tests compare the real one. Times are milliseconds since the start. The
+/// open time is the machine's, within what the settings allow.
 struct Model {
     rules: Rules,
     state: State,

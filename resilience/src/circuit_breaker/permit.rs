@@ -29,6 +29,7 @@ pub enum CallOutcome {
 }
 
 impl Permit {
+    /// Makes the permit of a call that was admitted and that started at `started`.
     pub(super) fn new(shared: Arc<Shared>, ticket: Ticket, started: Instant) -> Self {
         Self {
             shared,

@@ -14,8 +14,11 @@ pub(super) struct Probes {
 
 #[derive(Debug, Clone, Copy)]
 enum Slot {
+    /// A probe may take the slot.
     Free,
+    /// A probe is under way, and loses the slot if it has not returned by `until`.
     Leased { lease: u64, until: Instant },
+    /// A probe has succeeded; the breaker closes when all slots are so.
     Succeeded,
 }
 
@@ -27,6 +30,7 @@ pub(super) struct Probe {
 }
 
 impl Probes {
+    /// Makes free slots for so many probes at once.
     pub(super) fn new(slots: u32) -> Self {
         Self {
             slots: (0..slots).map(|_| Slot::Free).collect(),

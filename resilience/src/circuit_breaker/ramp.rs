@@ -19,6 +19,7 @@ pub(super) struct Ramp {
 }
 
 impl Ramp {
+    /// Starts a ramp at the first share of its rule.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -36,6 +37,7 @@ impl Ramp {
         }
     }
 
+    /// Returns when the share reaches all calls.
     pub(super) fn end(&self) -> Instant {
         saturating_add(self.start, self.time)
     }

@@ -11,6 +11,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// Makes the refusal of a call, with the time at which it may ask again if that is known.
     pub(super) fn new(state: State, retry_at: Option<Instant>) -> Self {
         Self { state, retry_at }
     }

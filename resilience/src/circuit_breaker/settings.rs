@@ -4,38 +4,56 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Window {
-    /// It counts this many calls, however long ago they were.
+    /// The window has this many calls, however long ago they were.
     Calls(u32),
-    /// It counts the calls of this time. The window slides by tenths: the current tenth and the nine before it.
+    /// The window has the calls of this time. It slides by tenths: the current tenth and the nine before it.
     Time(Duration),
 }
 
 /// The checked settings of a breaker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
+    /// The calls by which the breaker judges.
     pub(super) window: Window,
+    /// The number of calls in the window below which no rate is judged.
     pub(super) minimum_calls: u64,
+    /// The share of failures at which the breaker opens.
     pub(super) failure_rate: Option<f64>,
+    /// The number of failures in a row at which the breaker opens.
     pub(super) consecutive_failures: Option<u32>,
+    /// When slow calls open the breaker, if they do.
     pub(super) slow: Option<SlowRule>,
+    /// How many probes run at once, all of which have to succeed.
     pub(super) probes: u32,
+    /// How long a probe holds its slot before another one may take it.
     pub(super) probe_lease: Duration,
+    /// How long the first opening lasts.
     pub(super) open_for: Duration,
+    /// The factor by which each further opening in a row is longer.
     pub(super) open_growth: f64,
+    /// The longest time that the growth reaches.
     pub(super) open_max: Duration,
+    /// The share by which an open time may differ, so that breakers do not all probe at once.
     pub(super) open_jitter: f64,
+    /// How the load grows after an opening; without, all calls are admitted at once.
     pub(super) ramp: Option<RampRule>,
 }
 
+/// The rule by which slow calls open the breaker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlowRule {
+    /// A call that takes at least this long is slow.
     pub(super) threshold: Duration,
+    /// The share of slow calls at which the breaker opens.
     pub(super) rate: f64,
 }
 
+/// The rule by which the load grows after an opening.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RampRule {
+    /// How long it takes until all calls are admitted.
     pub(super) time: Duration,
+    /// The share of calls that is admitted at first.
     pub(super) share: f64,
 }
 

@@ -45,9 +45,9 @@ pub struct Transition {
     pub generation: u64,
     /// When the state changed.
     pub at: Instant,
-    /// The state before.
+    /// The state that was left.
     pub from: State,
-    /// The state after.
+    /// The state that was entered.
     pub to: State,
     /// Why the state changed.
     pub cause: TransitionCause,

@@ -14,6 +14,7 @@ pub(super) struct TransitionQueue {
 }
 
 impl TransitionQueue {
+    /// Adds a change of state that the listener has to hear of.
     pub(super) fn push(&mut self, transition: Transition) {
         self.waiting.push_back(transition);
     }

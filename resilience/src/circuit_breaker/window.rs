@@ -6,15 +6,19 @@ use crate::time::saturating_add;
 /// How many slices a time window has: the current one and the nine before it.
 pub(super) const SLICES: u32 = 10;
 
-/// Counts of calls.
+/// How many calls there were, and how many of them failed or were slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
+    /// How many calls have returned with a success or a failure.
     pub(super) calls: u64,
+    /// How many of them failed.
     pub(super) failures: u64,
+    /// How many of them were slow by the rule for slow calls.
     pub(super) slow: u64,
 }
 
 impl Counts {
+    /// Makes the counts of a single call.
     pub(super) fn one(failed: bool, slow: bool) -> Self {
         Self {
             calls: 1,
@@ -55,6 +59,7 @@ struct Slices {
 }
 
 impl SlidingWindow {
+    /// Makes a window without calls.
     pub(super) fn new(window: Window) -> Self {
         let (cells, slices) = match window {
             Window::Calls(calls) => (calls, None),
@@ -75,6 +80,7 @@ impl SlidingWindow {
         }
     }
 
+    /// Forgets all calls.
     pub(super) fn clear(&mut self) {
         self.total = Counts::default();
         self.cells.fill(Counts::default());
@@ -83,6 +89,7 @@ impl SlidingWindow {
         }
     }
 
+    /// Adds a call, and drops those that leave the window for it.
     pub(super) fn push(&mut self, call: Counts, now: Instant) {
         self.slide_to(now);
         match &mut self.slices {
@@ -97,6 +104,7 @@ impl SlidingWindow {
         self.total.add(call);
     }
 
+    /// Returns the counts of the calls that are in the window at `now`.
     pub(super) fn counts(&mut self, now: Instant) -> Counts {
         self.slide_to(now);
         self.total

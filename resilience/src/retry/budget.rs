@@ -145,7 +145,9 @@ pub struct RetryBudgetBuilder {
 /// How many retries are allowed without any call.
 #[derive(Debug, Clone, Copy)]
 enum Floor {
+    /// This many retries are allowed in each second.
     PerSecond(f64),
+    /// This many retries are allowed over the life of the budget.
     InAll(u32),
 }
 

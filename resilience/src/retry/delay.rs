@@ -46,11 +46,12 @@ pub enum Jitter {
     Full,
     /// Half of it: the delay is drawn between half and all of its length.
     Equal,
-    /// None of it: the delay has its full length.
+    /// The delay has its full length.
     None,
 }
 
 impl Delay {
+    /// Returns the delay after the first failure.
     pub(super) fn initial(&self) -> Duration {
         match *self {
             Self::Fixed(initial)
@@ -115,9 +116,13 @@ pub(super) struct DelaySchedule {
 
 #[derive(Debug, Clone)]
 enum Growth {
+    /// Each delay is longer than the one before it by the same time.
     Linear { increment: Duration },
+    /// Each delay is a multiple of the one before it.
     Exponential(Exponential),
+    /// Each delay is the sum of the two before it.
     Fibonacci,
+    /// Each delay is drawn at random between the first one and three times the one before it.
     Decorrelated,
 }
 

@@ -39,6 +39,7 @@ pub struct FailedAttempt<E> {
 }
 
 impl<E> RetryError<E> {
+    /// Makes the error of a call that was given up after these failures.
     pub(super) fn new(reason: GiveUpReason, failures: Vec<FailedAttempt<E>>) -> Self {
         Self { reason, failures }
     }

@@ -28,8 +28,11 @@ pub struct Fault<E> {
 /// Whether another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retryability {
+    /// Another attempt may succeed.
     Transient,
+    /// Another attempt would fail in the same way.
     Permanent,
+    /// The caller has cancelled the call, so no attempt follows.
     Cancelled,
 }
 

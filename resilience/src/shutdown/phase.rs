@@ -8,7 +8,7 @@ use crate::validate::check_duration;
 /// How far a shutdown has come. A later phase is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The program works.
+    /// No shutdown has begun.
     Running,
     /// The program takes no new work; work under way may finish.
     Draining,

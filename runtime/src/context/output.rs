@@ -9,7 +9,7 @@ use crate::outcome::Failure;
 /// How much of the beginning of stdout, and of stderr, goes with a failure.
 const HEAD_BYTES: usize = 8 * 1024;
 
-/// How much of the end goes with it: what went wrong mostly stands there.
+/// How many bytes of the end of an output are kept: what went wrong mostly stands there.
 const TAIL_BYTES: usize = 24 * 1024;
 
 /// The head and the tail of what an attempt has printed so far.

@@ -23,7 +23,7 @@ pub(crate) struct Assignment {
     pub(crate) attempt: u32,
     /// The attempt was sent ahead: it holds no slot, and begins only in the place of one that ends.
     pub(crate) ahead: bool,
-    /// Where the result of the attempt goes.
+    /// The receiver of the attempt's result.
     pub(crate) reply: ReplyTo,
 }
 

@@ -128,8 +128,10 @@ pub(crate) enum Report {
 /// A task that a worker declares in its hello.
 #[derive(Debug, Clone)]
 pub(crate) struct Introduction {
+    /// The name of the task.
     pub(crate) task: TaskName,
     /// The hint that it declares, or what is wrong with it.
     pub(crate) hint: Option<Result<ParallelizationHint, String>>,
+    /// Results of the task may be used again, unless its jobs say otherwise.
     pub(crate) cacheable: bool,
 }

@@ -15,7 +15,7 @@ pub(super) struct Arrival {
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
     pub(super) place: u64,
-    /// Where its time has gone so far.
+    /// What the time of the job was charged to so far.
     pub(super) times: JobTimes,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Moment {
 /// A job that ends without ever being queued.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// The job, as it came.
+    /// The job that ends without an attempt.
     pub(super) arrival: Arrival,
-    /// Why it ends.
+    /// The reason for which the job ends.
     pub(super) failure: Box<Failure>,
     /// It has no name, or the name of another job, so that no other job can mean it.
     pub(super) is_nameless: bool,

@@ -106,7 +106,7 @@ impl Arrivals {
         self.intake.is_dry()
     }
 
-    /// Whether pulling would bring something now, or find that no more jobs come.
+    /// Whether pulling would bring a job now, or would find that no more come.
     pub(super) fn has_more(&self) -> bool {
         self.intake.has_more()
     }
@@ -117,7 +117,7 @@ impl Arrivals {
         self.intake.has_room(OnTheWayOut { outcomes, ..out })
     }
 
-    /// As [`Intake::enough_until`].
+    /// Returns until when no more jobs have to be pulled, as [`Intake::enough_until`] does.
     pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
         self.intake.enough_until(ready, ahead, now)
     }

@@ -25,7 +25,7 @@ pub(super) type AttemptResult = Result<Payload, Failure>;
 pub(super) struct AttemptGuard {
     reporter: Reporter,
     ticket: Ticket,
-    /// By the clock of work.
+    /// When the attempt started, by the clock of work.
     started: Instant,
     /// What the attempt prints, if it is a program.
     output: Option<Arc<AttemptOutput>>,
@@ -33,6 +33,7 @@ pub(super) struct AttemptGuard {
 }
 
 impl AttemptGuard {
+    /// Makes the guard of an attempt that starts now.
     pub(super) fn new(reporter: Reporter, ticket: Ticket) -> Self {
         Self {
             reporter,

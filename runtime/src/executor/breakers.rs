@@ -38,7 +38,7 @@ pub(super) struct Refusal {
 
 /// The breakers of a run.
 pub(super) struct Breakers {
-    /// By the number of the kind; none for kinds without a breaker.
+    /// The breakers of each kind, by its number; none for kinds without a breaker.
     kinds: Vec<Option<KindBreakers>>,
     /// The permits of attempts that run.
     running: HashMap<Ticket, Running>,
@@ -58,20 +58,20 @@ pub(super) struct Breakers {
 struct KindBreakers {
     name: String,
     config: BreakerConfig,
-    /// For jobs without a host.
-    without_host: Option<Guard>,
-    hosts: HashMap<HostName, Guard>,
+    /// The breaker of jobs without a host.
+    without_host: Option<BreakerEntry>,
+    hosts: HashMap<HostName, BreakerEntry>,
 }
 
 /// A breaker, and the jobs that it has refused.
-struct Guard {
+struct BreakerEntry {
     breaker: CircuitBreaker,
     /// Jobs that are queued or run.
     jobs: u32,
     refused: BTreeSet<Ticket>,
     /// The generation of the latest change of state that was noticed.
     seen: u64,
-    /// Since when it has been open or half-open.
+    /// When it opened, if it is open or half-open.
     open_since: Option<Instant>,
     /// What the last failed attempt failed with.
     failure: Option<String>,
@@ -112,20 +112,20 @@ impl Breakers {
         }
     }
 
-    /// Says whether the attempts of a kind have to ask.
-    pub(super) fn guards(&self, kind: Kind) -> bool {
+    /// Whether a kind has breakers, so that its attempts have to ask before they start.
+    pub(super) fn has_breaker(&self, kind: Kind) -> bool {
         self.kinds
             .get(usize::from(kind.0))
             .is_some_and(Option::is_some)
     }
 
-    /// A job is queued.
+    /// Counts a job that is queued now, and makes its breaker if there is none.
     pub(super) fn arrived(&mut self, kind: Kind, host: Option<&HostName>) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
-        if let Some(guard) = breakers.guard(host) {
-            guard.jobs += 1;
+        if let Some(entry) = breakers.find_entry(host) {
+            entry.jobs += 1;
             return;
         }
         let rng = match self.seed {
@@ -142,7 +142,7 @@ impl Breakers {
             .config
             .build(rng)
             .expect("checked settings make a breaker");
-        let guard = Guard {
+        let entry = BreakerEntry {
             breaker,
             jobs: 1,
             refused: BTreeSet::new(),
@@ -152,12 +152,12 @@ impl Breakers {
             report: None,
         };
         match host {
-            Some(host) => _ = breakers.hosts.insert(host.clone(), guard),
-            None => breakers.without_host = Some(guard),
+            Some(host) => _ = breakers.hosts.insert(host.clone(), entry),
+            None => breakers.without_host = Some(entry),
         }
     }
 
-    /// A job has left, for whatever reason.
+    /// Takes out a job that has left the queue, for whatever reason.
     pub(super) fn left(
         &mut self,
         ticket: Ticket,
@@ -165,7 +165,7 @@ impl Breakers {
         host: Option<&HostName>,
         now: Instant,
     ) {
-        if !self.guards(kind) {
+        if !self.has_breaker(kind) {
             return;
         }
         self.returned(ticket, now);
@@ -173,14 +173,14 @@ impl Breakers {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
-        let Some(guard) = breakers.guard(host) else {
+        let Some(entry) = breakers.find_entry(host) else {
             return;
         };
-        guard.refused.remove(&ticket);
-        guard.jobs -= 1;
+        entry.refused.remove(&ticket);
+        entry.jobs -= 1;
         // Hosts come and go. A breaker goes with the last job of its host, unless it knows something against the host.
-        if let (Some(host), 0) = (host, guard.jobs) {
-            let known = guard.breaker.snapshot(now);
+        if let (Some(host), 0) = (host, entry.jobs) {
+            let known = entry.breaker.snapshot(now);
             if known.state == State::Closed && known.failures == 0 {
                 breakers.hosts.remove(host);
             }
@@ -199,18 +199,18 @@ impl Breakers {
             return Ok(());
         };
         let fails = breakers.config.reject;
-        let guard = breakers.known(host);
-        let answer = guard.breaker.try_acquire(now);
+        let entry = breakers.entry(host);
+        let answer = entry.breaker.try_acquire(now);
         let result = match answer {
             Ok(permit) => {
-                guard.refused.remove(&ticket);
+                entry.refused.remove(&ticket);
                 let host = host.cloned();
                 self.running.insert(ticket, Running { permit, kind, host });
                 Ok(())
             }
             Err(rejection) => {
                 if !fails {
-                    guard.refused.insert(ticket);
+                    entry.refused.insert(ticket);
                 }
                 let far = || now.checked_add(NO_TIME).unwrap_or(now);
                 Err(Refusal {
@@ -235,14 +235,14 @@ impl Breakers {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
-        let guard = breakers.known(host.as_ref());
+        let entry = breakers.entry(host.as_ref());
         if let (Some(failure), CallOutcome::Failure) = (failure, outcome) {
-            guard.failure = Some(excerpt(failure));
+            entry.failure = Some(excerpt(failure));
         }
         let frees_a_probe = permit.is_probe() && outcome == CallOutcome::Ignored;
         permit.record(outcome, now);
         if frees_a_probe {
-            self.released.append(&mut guard.refused);
+            self.released.append(&mut entry.refused);
         }
         self.notice(kind, host.as_ref(), now);
     }
@@ -258,8 +258,8 @@ impl Breakers {
             return;
         };
         if frees_a_probe {
-            let guard = breakers.known(host.as_ref());
-            self.released.append(&mut guard.refused);
+            let entry = breakers.entry(host.as_ref());
+            self.released.append(&mut entry.refused);
         }
         self.notice(kind, host.as_ref(), now);
     }
@@ -286,9 +286,9 @@ impl Breakers {
     /// What all breakers did that have opened so far.
     pub(super) fn reports(&self, now: Instant) -> Vec<BreakerReport> {
         let mut reports = self.reports.clone();
-        let guards = self.kinds.iter().flatten().flat_map(KindBreakers::guards);
-        for guard in guards {
-            if let (Some(number), Some(since)) = (guard.report, guard.open_since) {
+        let entries = self.kinds.iter().flatten().flat_map(KindBreakers::entries);
+        for entry in entries {
+            if let (Some(number), Some(since)) = (entry.report, entry.open_since) {
                 reports[number].open_ms += millis(now.saturating_duration_since(since));
             }
         }
@@ -301,12 +301,12 @@ impl Breakers {
         let Some(breakers) = known else {
             return "a breaker refused it".to_owned();
         };
-        let guard = match host {
+        let entry = match host {
             Some(host) => breakers.hosts.get(host),
             None => breakers.without_host.as_ref(),
         };
         let on = host.map_or_else(String::new, |host| format!(" on {host}"));
-        let (name, report) = (&breakers.name, guard.and_then(|guard| guard.report));
+        let (name, report) = (&breakers.name, entry.and_then(|entry| entry.report));
         match report {
             Some(number) => format!(
                 "the breaker of {name}{on} is open: {}",
@@ -322,22 +322,22 @@ impl Breakers {
             return;
         };
         let name = &breakers.name;
-        let guard = match host {
+        let entry = match host {
             Some(host) => breakers.hosts.get_mut(host),
             None => breakers.without_host.as_mut(),
         };
-        let Some(guard) = guard else { return };
+        let Some(entry) = entry else { return };
         // Each call of a breaker makes one change at most, so none is missed.
-        let last = guard.breaker.last_transition();
-        let Some(transition) = last.filter(|last| last.generation > guard.seen) else {
+        let last = entry.breaker.last_transition();
+        let Some(transition) = last.filter(|last| last.generation > entry.seen) else {
             return;
         };
-        guard.seen = transition.generation;
-        self.released.append(&mut guard.refused);
+        entry.seen = transition.generation;
+        self.released.append(&mut entry.refused);
         let state = state(transition.to);
         let opens = matches!(transition.to, State::Open { .. });
-        let reason = opens.then(|| reason(transition.cause, guard.failure.as_deref()));
-        let number = *guard.report.get_or_insert_with(|| {
+        let reason = opens.then(|| reason(transition.cause, entry.failure.as_deref()));
+        let number = *entry.report.get_or_insert_with(|| {
             let number = self.reports.len();
             let (began, at) = self.began;
             // The time of day does not stand still while everything is suspended.
@@ -365,10 +365,10 @@ impl Breakers {
             }
         }
         let is_open = matches!(state, BreakerState::Open | BreakerState::HalfOpen);
-        match (is_open, guard.open_since) {
-            (true, None) => guard.open_since = Some(now),
+        match (is_open, entry.open_since) {
+            (true, None) => entry.open_since = Some(now),
             (false, Some(since)) => {
-                guard.open_since = None;
+                entry.open_since = None;
                 report.open_ms += millis(now.saturating_duration_since(since));
             }
             (true, Some(_)) | (false, None) => {}
@@ -378,7 +378,7 @@ impl Breakers {
 }
 
 impl KindBreakers {
-    fn guard(&mut self, host: Option<&HostName>) -> Option<&mut Guard> {
+    fn find_entry(&mut self, host: Option<&HostName>) -> Option<&mut BreakerEntry> {
         match host {
             Some(host) => self.hosts.get_mut(host),
             None => self.without_host.as_mut(),
@@ -386,16 +386,16 @@ impl KindBreakers {
     }
 
     /// The breaker of a job that has arrived and has not left.
-    fn known(&mut self, host: Option<&HostName>) -> &mut Guard {
+    fn entry(&mut self, host: Option<&HostName>) -> &mut BreakerEntry {
         #[expect(
             clippy::expect_used,
             reason = "the loop tells of a job's arrival before it asks about the job"
         )]
-        self.guard(host)
+        self.find_entry(host)
             .expect("a job that has arrived has its breaker")
     }
 
-    fn guards(&self) -> impl Iterator<Item = &Guard> {
+    fn entries(&self) -> impl Iterator<Item = &BreakerEntry> {
         self.hosts.values().chain(&self.without_host)
     }
 }

@@ -46,11 +46,17 @@ use crate::scheduling::{Ageing, Limit, ParallelizationHint, Scheduler};
 #[derive(Default)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct ExecutorBuilder {
+    /// How many slots were asked for; without, as many as the machine has cores.
     pub(super) slots: Option<u32>,
+    /// All settings that need no check, as a run takes them.
     pub(super) plan: Plan,
+    /// The runner that performs the tasks in `tasks`.
     pub(super) runner: Option<Arc<dyn Runner>>,
+    /// The tasks that the runner performs, each with the hint of its jobs.
     pub(super) tasks: Vec<(TaskName, ParallelizationHint)>,
+    /// A text that becomes part of every cache key; `build` refuses it without a cache.
     pub(super) salt: Option<String>,
+    /// The cache, and whether its results are made anew instead of used.
     pub(super) cache: Option<(TaskCache, bool)>,
 }
 
@@ -149,12 +155,12 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Stops the run, softly, when so many jobs have failed; without it all jobs are run.
+    /// Stops the run softly after this many failures; without it all jobs are run.
     pub fn max_failures(self, rule: MaxFailures) -> Self {
         self.halt(rule, Halt::Soon)
     }
 
-    /// Stops the run in this way when so many jobs have failed.
+    /// Sets how the run stops when its failures are too many.
     pub fn halt(mut self, rule: MaxFailures, halt: Halt) -> Self {
         self.plan.max_failures = Some((rule, halt));
         self
@@ -200,19 +206,19 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets in which order outcomes come; as jobs end, if nothing is said.
+    /// Sets the order in which outcomes come; without, they come as jobs end.
     pub fn ordering(mut self, ordering: Ordering) -> Self {
         self.plan.ordering = ordering;
         self
     }
 
-    /// Kills the commands of runs, should this process be killed.
+    /// Sets the keeper that kills the commands of runs if this process is killed.
     pub fn keeper(mut self, keeper: Keeper) -> Self {
         self.plan.keeper = Some(keeper);
         self
     }
 
-    /// How many bytes of a command's stdout, and of its stderr, are kept.
+    /// Sets how many bytes of a command's stdout, and of its stderr, are kept.
     pub fn capture_bytes(mut self, bytes: usize) -> Self {
         self.plan.capture_bytes = bytes;
         self
@@ -278,7 +284,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Lets somebody watch.
+    /// Adds a receiver of the events of every run.
     pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
         self.plan.sinks.push(Arc::new(Mutex::new(Box::new(sink))));
         self
@@ -292,7 +298,7 @@ impl ExecutorBuilder {
 
     /// Makes the jitter of retries repeatable.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.plan.rng = Some(seed);
+        self.plan.seed = Some(seed);
         self
     }
 
@@ -326,6 +332,7 @@ impl ExecutorBuilder {
         self.pool_source(Arc::new(Pool { pool, services }))
     }
 
+    /// Adds a pool, or in tests a stand-in for one, as the next kind of worker.
     pub(crate) fn pool_source(mut self, pool: Arc<dyn PoolSource>) -> Self {
         self.plan.pools.push(pool);
         self

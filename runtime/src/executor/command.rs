@@ -18,7 +18,9 @@ use crate::outcome::{Class, CommandResult, Failure};
 /// Runs commands, and makes results or failures of what comes of them.
 #[derive(Debug, Clone)]
 pub(super) struct Commands {
+    /// Starts the programs and waits for their ends.
     pub(super) runner: CommandRunner,
+    /// The grace and the bounds of output that hold for every command; each attempt adds its own timeouts.
     pub(super) limits: CommandLimits,
 }
 
@@ -43,6 +45,7 @@ impl OutputSink for CommandSink {
 }
 
 impl Commands {
+    /// Runs a command to its end, and fails if its job has an idle timeout, which no command could keep.
     pub(super) async fn run(
         &self,
         config: &ProcessConfig,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_resilience::shutdown::{Phase, PhaseClock};
 
-use super::stop::{Halt, MaxFailures, Stopped, Tally};
+use super::stop::{EndCounts, Halt, MaxFailures, Stopped};
 use crate::dispatch::StopRequest;
 use crate::outcome::{Class, Failure};
 use crate::suspension::{CATCH_UP, LATE};
@@ -41,11 +41,13 @@ pub(super) struct RunControl {
     held: Option<String>,
     /// Somebody has paused it.
     is_paused: bool,
-    /// Until then nothing is judged by the clock: this process was stopped, and what has ended meanwhile is heard first.
+    /// The time before which no deadline is judged: this process was stopped, and what has ended meanwhile is heard
+    /// first.
     judges_from: Option<Instant>,
 }
 
 impl RunControl {
+    /// Makes the control of a run that goes on, with its rules for stopping.
     pub(super) fn new(phases: PhaseClock, rules: StopRules, grace: Duration) -> Self {
         Self {
             phases,
@@ -102,7 +104,7 @@ impl RunControl {
     /// Returns the phase and the reason by which the run has to stop, if too many jobs have failed.
     pub(super) fn broken_rule(
         &self,
-        tally: &Tally,
+        tally: &EndCounts,
         total: Option<u64>,
     ) -> Option<(Phase, Stopped)> {
         let (rule, halt) = self.rules.max_failures.filter(|_| self.is_running())?;
@@ -263,7 +265,7 @@ mod tests {
             deadline: Some(now + SECOND),
         };
         let (mut control, _) = control(rules);
-        let mut tally = Tally::default();
+        let mut tally = EndCounts::default();
         assert_eq!(control.broken_rule(&tally, None), None);
         tally.count(Status::Failed);
         let broken = control.broken_rule(&tally, None);

@@ -12,15 +12,15 @@ use super::entry::Entry;
 use super::in_hand::{MOST_BYTES, OnTheWayOut};
 use super::order::Outgoing;
 use super::recording::{Leaving, Recording};
-use super::stop::Tally;
+use super::stop::EndCounts;
 use super::times::{JobTimes, WallClock};
 use crate::ids::{SlotNumber, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Failure, Outcome};
 
-/// A job at its end.
+/// A job that ends now, with what its outcome is made of.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct EndedJob {
     /// The job itself.
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
@@ -39,13 +39,13 @@ pub(super) struct Done {
     pub(super) began: Option<Instant>,
     /// The slot of the last attempt.
     pub(super) slot: Option<SlotNumber>,
-    /// Where the time of the job has gone.
+    /// What the time of the job was charged to.
     pub(super) times: JobTimes,
     /// Its name is none, or another's.
     pub(super) is_nameless: bool,
 }
 
-impl Done {
+impl EndedJob {
     /// Makes the end of a job that was never queued.
     pub(super) fn unqueued(arrival: Arrival, result: Result<Payload, Box<Failure>>) -> Self {
         Self {
@@ -119,12 +119,13 @@ pub(super) struct Delivery {
     out: mpsc::Sender<Arc<Outcome>>,
     /// How many bytes the outcomes carry that were not handed over yet.
     bytes: usize,
-    tally: Tally,
+    tally: EndCounts,
     /// What closures are called.
     closure: TaskName,
 }
 
 impl Delivery {
+    /// Makes a delivery that holds no outcome, and records into the ledger if there is one.
     pub(super) fn new(
         recording: Recording,
         outgoing: Outgoing,
@@ -135,7 +136,7 @@ impl Delivery {
             outgoing,
             out,
             bytes: 0,
-            tally: Tally::default(),
+            tally: EndCounts::default(),
             closure: "closure".into(),
         }
     }
@@ -144,7 +145,7 @@ impl Delivery {
     /// [`next_recorded`](Self::next_recorded), the sooner if it is `awaited`.
     pub(super) fn conclude(
         &mut self,
-        mut done: Done,
+        mut done: EndedJob,
         awaited: bool,
         now: Instant,
         wall: &WallClock,
@@ -265,7 +266,7 @@ impl Delivery {
     }
 
     /// How many jobs ended, and how.
-    pub(super) fn tally(&self) -> &Tally {
+    pub(super) fn tally(&self) -> &EndCounts {
         &self.tally
     }
 
@@ -340,18 +341,18 @@ mod tests {
         )
     }
 
-    fn done(place: u64, bytes: usize) -> Done {
+    fn done(place: u64, bytes: usize) -> EndedJob {
         let now = tokio::time::Instant::now().into_std();
         let arrival = Arrival {
             job: Arc::new(Job::task(place.to_string(), "t", Payload::null())),
             place,
             times: JobTimes::new(now),
         };
-        Done::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))
+        EndedJob::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))
     }
 
     /// Concludes a job after it has waited for a while.
-    fn conclude(delivery: &mut Delivery, done: Done, waited: Duration) -> Option<Leaving> {
+    fn conclude(delivery: &mut Delivery, done: EndedJob, waited: Duration) -> Option<Leaving> {
         let now = done.times.arrived + waited;
         let wall = WallClock::new(Arc::new(ratchet_caching::SystemClock), now);
         delivery.conclude(done, false, now, &wall)
@@ -428,7 +429,7 @@ mod tests {
         let mut entry = crate::executor::entry::tests::entry(done(0, 1).job, now);
         entry.times.waits.add(Blocker::Slot, waited);
         let failure = Box::new(Failure::new(Class::Cancelled, "no"));
-        let leaving = conclude(&mut delivery, Done::waited(entry, failure), waited).unwrap();
+        let leaving = conclude(&mut delivery, EndedJob::waited(entry, failure), waited).unwrap();
         let outcome = leaving.outcome;
         assert_eq!((outcome.attempts, outcome.duration), (0, Duration::ZERO));
         assert_eq!((outcome.queued, outcome.started), (waited, None));

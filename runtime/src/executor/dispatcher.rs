@@ -293,7 +293,7 @@ impl Dispatcher {
     fn send_ahead(&mut self, now: Instant) {
         for kind in self.seated.performers().pool_kinds() {
             // A breaker is asked when an attempt begins, and one that is sent ahead begins elsewhere.
-            if self.breakers.guards(kind) {
+            if self.breakers.has_breaker(kind) {
                 continue;
             }
             while self.seated.send_one_ahead(kind, now) {}
@@ -404,7 +404,7 @@ impl Dispatcher {
         entry
     }
 
-    /// Takes a job out of the queue whatever it does. The end of its attempt, if one runs, will find no job.
+    /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> Entry {
         let entry = self.seated.give_up(ticket);
         self.left(&entry, now);

@@ -37,7 +37,7 @@ pub(super) struct Entry {
     pub(super) crashes: u32,
     /// The moment at which it entered its state.
     pub(super) since: Instant,
-    /// Where its time has gone so far.
+    /// What the time of the job was charged to so far.
     pub(super) times: JobTimes,
     /// What its retry policy knows of its failures.
     pub(super) history: Option<Box<RetryHistory>>,
@@ -130,7 +130,7 @@ impl Entry {
         now.saturating_duration_since(self.since)
     }
 
-    /// Whether it waits and no attempt at it has been made.
+    /// Whether the job waits and no attempt at it has been made.
     pub(super) fn is_at_start(&self) -> bool {
         self.state == State::Waiting && self.attempts == 0
     }
@@ -144,8 +144,8 @@ impl Entry {
         }
     }
 
-    /// Charges the time for which a result was held until it was confirmed or refuted to its worker.
-    pub(super) fn was_held(&mut self, now: Instant) {
+    /// Charges the time for which the job's result was held, until now, as a wait for its worker.
+    pub(super) fn charge_hold(&mut self, now: Instant) {
         let held = self.in_state_for(now);
         self.times.waits.add(Blocker::Worker, held);
     }

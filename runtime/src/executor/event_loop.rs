@@ -48,7 +48,7 @@ enum Wakeup {
     Delivery,
     /// Jobs were submitted, or no more come.
     Jobs(Option<Batch>),
-    /// The timer has rung.
+    /// The time has come for which the loop set its timer.
     Timer,
     /// The last turn left something to do.
     More,

@@ -171,7 +171,7 @@ impl Execution {
         let Some((mut entry, attempted)) = self.provisional.confirm(ticket, in_doubt) else {
             return Consequence::Nothing; // It was given up and has its outcome already.
         };
-        entry.was_held(now);
+        entry.charge_hold(now);
         Consequence::Ends(entry, attempted)
     }
 
@@ -185,7 +185,7 @@ impl Execution {
         let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
             return Consequence::Nothing; // It was given up and has its outcome already.
         };
-        entry.was_held(turn.now);
+        entry.charge_hold(turn.now);
         match self.retries.judge(&mut entry, &mut failure, turn.now) {
             End::Over => {
                 let result = Err(failure);
@@ -246,7 +246,7 @@ impl Execution {
         let paused = queue.time_paused();
         let taken = waiting.into_iter().map(|ticket| {
             let mut entry = self.dispatcher.cancel(ticket, now);
-            entry.times.go_on(now, paused);
+            entry.times.skip_to(now, paused);
             // Its right to store a result goes to whoever asked for the same.
             entry.into_arrival()
         });
@@ -302,10 +302,10 @@ impl Execution {
         waiting.into_iter().map(ends).collect()
     }
 
-    /// Takes out all jobs whatever they do, because the run waits for nobody any longer.
+    /// Takes all jobs out in whatever state they are, because the run waits for nobody any longer.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, Attempted)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
-            entry.was_held(now);
+            entry.charge_hold(now);
             let message =
                 "it had answered, and nothing could confirm its answer before the run ended";
             let result = Err(Box::new(Failure::new(Class::Cancelled, message)));

@@ -42,7 +42,9 @@ use crate::scheduling::Limit;
 /// ```
 #[derive(Debug, Clone)]
 pub struct RunHandle {
+    /// The way to the loop; it is closed once the loop has ended.
     pub(super) orders: mpsc::UnboundedSender<RunOrder>,
+    /// The figures that the loop shows after each turn.
     pub(super) gauges: Arc<Gauges>,
 }
 
@@ -68,7 +70,7 @@ impl RunHandle {
         self.order(RunOrder::Pause(true));
     }
 
-    /// Starts jobs again.
+    /// Lets jobs start again after a pause.
     pub fn resume(&self) {
         self.order(RunOrder::Pause(false));
     }
@@ -129,6 +131,7 @@ impl RunHandle {
         }
     }
 
+    /// Whether the run takes no more orders, because all its jobs have their outcomes or its loop has ended.
     pub(super) fn is_over(&self) -> bool {
         self.orders.is_closed() || self.gauges.is_quiet()
     }
@@ -139,7 +142,9 @@ impl RunHandle {
 /// When the last clone is dropped, no more come, and the run ends with those that came.
 #[derive(Debug, Clone)]
 pub struct Submitter {
+    /// The way to the source of the run, which waits while the window is full.
     pub(super) jobs: mpsc::Sender<Vec<Arc<Job>>>,
+    /// Says whether the run still takes jobs.
     pub(super) handle: RunHandle,
 }
 

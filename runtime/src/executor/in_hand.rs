@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::pace::Pace;
+use super::throughput::Throughput;
 
 /// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
 /// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
@@ -11,7 +11,9 @@ pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// What is on its way out of the run, which counts as in hand, too.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OnTheWayOut {
+    /// How many outcomes were not taken yet.
     pub(super) outcomes: usize,
+    /// How many bytes their results and failures have.
     pub(super) bytes: usize,
 }
 
@@ -22,26 +24,27 @@ pub(super) struct InHand {
     living: usize,
     /// How many bytes these carry.
     bytes: usize,
-    pace: Pace,
+    throughput: Throughput,
 }
 
 impl InHand {
+    /// Makes a count of no jobs, with room for `window` of them.
     pub(super) fn new(window: usize, now: Instant) -> Self {
         Self {
             window,
             living: 0,
             bytes: 0,
-            pace: Pace::new(now),
+            throughput: Throughput::new(now),
         }
     }
 
-    /// Counts a job of so many bytes that has come.
+    /// Counts a job that has come and that carries this many bytes.
     pub(super) fn add(&mut self, bytes: usize) {
         self.living += 1;
         self.bytes += bytes;
     }
 
-    /// Counts a job of so many bytes out, because it has its outcome.
+    /// Stops counting a job of this many bytes, because it has its outcome.
     pub(super) fn remove(&mut self, bytes: usize) {
         self.living -= 1;
         self.bytes -= bytes;
@@ -61,13 +64,13 @@ impl InHand {
 
     /// Takes note of how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
-        self.pace.ended(ended, now);
+        self.throughput.ended(ended, now);
     }
 
-    /// Until when there are jobs enough, if they end faster than more could be of use: so many could start, and so many
-    /// can lie ahead.
+    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
+    /// already. `ahead` is how many can be sent ahead at most.
     pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
-        self.pace.enough_until(ready, ahead, now)
+        self.throughput.enough_until(ready, ahead, now)
     }
 }
 

@@ -8,7 +8,7 @@ use ratchet_ipc::JobKey;
 
 use super::arrival::{Arrival, Refused};
 use super::in_hand::{InHand, OnTheWayOut};
-use super::needs::{Memory, Needs, Standing};
+use super::needs::{Memory, Needs, NeedsStatus};
 use super::source::{Pulled, Source};
 use super::times::JobTimes;
 use crate::Error;
@@ -19,11 +19,11 @@ use crate::table::{Names, Table};
 /// What becomes of a job that has come.
 #[derive(Debug)]
 pub(super) enum Admitted {
-    /// It needs nobody any more.
+    /// The job needs no other any more.
     Clear(Arrival),
-    /// It waits for others, and comes back by [`Intake::release`].
+    /// The job waits for others, and comes back by [`Intake::release`].
     Waits,
-    /// It ends here.
+    /// The job ends without an attempt.
     Refused(Refused),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Intake {
     source: Source,
     /// How many there will be, where that is known.
     total: Option<u64>,
-    /// How many came.
+    /// How many jobs were pulled.
     taken: u64,
     /// The names of the living, where no two may have the same and that is not known beforehand.
     names: Option<Names<JobKey>>,
@@ -43,6 +43,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
+    /// Makes an intake from a source of which no job was pulled yet.
     pub(super) fn new(mut source: Source, memory: Memory, window: usize, now: Instant) -> Self {
         let total = source.total();
         let (needs, names) = match &mut source {
@@ -68,7 +69,7 @@ impl Intake {
         self.total
     }
 
-    /// How many jobs came.
+    /// How many jobs were pulled so far.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
@@ -83,7 +84,7 @@ impl Intake {
         self.source.is_dry()
     }
 
-    /// Whether pulling would bring something now, be it that the source is dry.
+    /// Whether pulling would bring a job now, or would find that no more come.
     pub(super) fn has_more(&self) -> bool {
         self.source.has_more()
     }
@@ -98,8 +99,8 @@ impl Intake {
         self.in_hand.note_ended(ended, now);
     }
 
-    /// Until when there are jobs enough, if they end faster than more could be of use: so many could start, and so many
-    /// can lie ahead.
+    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
+    /// already. `ahead` is how many can be sent ahead at most.
     pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
         self.in_hand.enough_until(ready, ahead, now)
     }
@@ -203,15 +204,15 @@ impl Intake {
 }
 
 /// Says what becomes of a job, as its needs stand.
-fn admitted(standing: Standing) -> Admitted {
-    match standing {
-        Standing::Clear(arrival) => Admitted::Clear(arrival),
-        Standing::Waits => Admitted::Waits,
-        Standing::Lost(arrival, need) => {
+fn admitted(status: NeedsStatus) -> Admitted {
+    match status {
+        NeedsStatus::Clear(arrival) => Admitted::Clear(arrival),
+        NeedsStatus::Waits => Admitted::Waits,
+        NeedsStatus::Lost(arrival, need) => {
             let message = format!("it needs `{need}`, which did not succeed");
             Admitted::Refused(Refused::new(arrival, Failure::new(Class::Need, message)))
         }
-        Standing::Unknown(arrival, need) => {
+        NeedsStatus::Unknown(arrival, need) => {
             let message = format!(
                 "it needs `{need}`, which has not come before it: give the jobs as a list, or let the executor remember"
             );

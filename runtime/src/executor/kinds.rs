@@ -20,7 +20,7 @@ pub(super) const CLOSURES: Kind = Kind(0);
 /// The kind that performs commands.
 pub(super) const COMMANDS: Kind = Kind(1);
 
-/// Where a task is unknown, so many that are known are named; of more nobody would read the list.
+/// How many known tasks the refusal of an unknown one names: nobody would read a longer list.
 const NAMED: usize = 16;
 
 /// A kind of worker, as the loop knows it.
@@ -39,14 +39,15 @@ pub(crate) struct KindOfWorker {
 /// Which tasks a kind does.
 #[derive(Debug, Clone)]
 pub(crate) enum Tasks {
-    /// Whatever nobody else does.
+    /// The kind does every task that no other kind does.
     Any,
-    /// These.
+    /// The kind does these tasks.
     Declared(Vec<(TaskName, ParallelizationHint)>),
-    /// These, and what its first worker names besides; what is not said of them, that worker says.
+    /// The kind does these tasks, and those that its first worker names. What is not said of a task here, that worker
+    /// says.
     Served(Vec<Service>),
-    /// Those that its first worker names; jobs without a hint of their own wait for that. A worker that names
-    /// none does the task of its kind's name, or if it is the only kind, any.
+    /// The kind does the tasks that its first worker names; jobs without a hint of their own wait for that. If the
+    /// worker names none, the kind does the task of its own name, or any task if it is the only kind.
     Introduced,
 }
 
@@ -61,7 +62,7 @@ struct TaskEntry {
     cacheable: Option<bool>,
 }
 
-/// The tables.
+/// Which kinds of worker there are, and which of them does which task.
 #[derive(Debug)]
 pub(super) struct Kinds {
     list: Vec<KindOfWorker>,
@@ -76,18 +77,19 @@ pub(super) struct Kinds {
     broken: Table<Kind, Failure>,
 }
 
-/// What is to be done with a job, as far as tables say.
+/// Which kind of worker does a job, as far as that is known.
 #[derive(Debug)]
 pub(super) enum Resolved {
-    /// By this kind.
+    /// This kind does the job.
     Known { kind: Kind, cacheable: bool },
-    /// That will be known when all kinds have introduced themselves.
+    /// It is known when all kinds have introduced themselves.
     Later,
-    /// Nobody can.
+    /// No kind does the job.
     Refused(Failure),
 }
 
 impl Kinds {
+    /// Makes the list of kinds; a kind's number is its place in it.
     pub(super) fn new(kinds: Vec<KindOfWorker>) -> Self {
         let mut table = Self {
             list: Vec::new(),

@@ -18,7 +18,7 @@ use crate::suspension::{until, working_now};
 pub(super) struct LocalPerformer {
     reporter: Reporter,
     tasks: TaskPool<LocalRunners>,
-    /// By the index of their tickets; those that have ended stay until the index is used again.
+    /// The attempts by the index of their tickets; those that have ended stay until the index is used again.
     attempts: Vec<Option<Running>>,
 }
 
@@ -50,6 +50,7 @@ struct LocalAttempt {
 }
 
 impl LocalPerformer {
+    /// Makes a performer of closures, of commands, and of the jobs of a [`Runner`]. It runs nothing yet.
     pub(super) fn new(
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,

@@ -9,9 +9,9 @@ use crate::table::Table;
 #[derive(Debug)]
 struct Needed {
     state: State,
-    /// Those that wait for it, by their number.
+    /// The numbers of the jobs that wait for it.
     dependents: Vec<u64>,
-    /// How many are still to ask, where that is known: then it is forgotten with the last.
+    /// How many jobs have yet to ask for it, if that is known: after the last one it is forgotten.
     left: Option<u32>,
 }
 
@@ -29,13 +29,13 @@ impl Needed {
 /// What has become of a job that others need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nobody has brought it yet.
+    /// The job has not come yet.
     Unseen,
     /// The job has come and has not ended.
     Living,
     /// The job has succeeded.
     Succeeded,
-    /// Ended in any other way.
+    /// The job has ended without a success.
     Lost,
 }
 
@@ -46,10 +46,10 @@ struct Waiting {
 }
 
 /// Whether a job may go on.
-pub(super) enum Standing {
-    /// It may.
+pub(super) enum NeedsStatus {
+    /// All its needs have succeeded, so it may go on.
     Clear(Arrival),
-    /// It waits, and comes back by [`Needs::ended`].
+    /// It waits for others, and comes back by [`Needs::ended`].
     Waits,
     /// A job that it needs did not succeed.
     Lost(Arrival, JobKey),
@@ -57,7 +57,7 @@ pub(super) enum Standing {
     Unknown(Arrival, JobKey),
 }
 
-/// The needs of a run.
+/// Which jobs wait for which others, and what has become of those.
 pub(super) struct Needs {
     needed: Table<JobKey, Needed>,
     waiting: Table<u64, Waiting>,
@@ -65,20 +65,21 @@ pub(super) struct Needs {
     memory: Memory,
 }
 
-/// Which jobs are remembered that may yet be needed.
+/// Which jobs are remembered after their end, because later jobs may need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Memory {
-    /// None but those that are known to be.
+    /// Only jobs that others are known to need are remembered.
     Nothing,
-    /// All.
+    /// All jobs are remembered.
     All,
-    /// Those that did not succeed. Needs name earlier jobs only, so one that is neither among these nor living
-    /// has succeeded.
+    /// Jobs that did not succeed are remembered. Needs name earlier jobs only, so one that is neither among these nor
+    /// living has succeeded.
     Losses,
 }
 
 impl Needs {
-    /// Of a list, by how many each job is needed; of a stream, by what is to be remembered.
+    /// Makes the needs of a list, from how many jobs need each job, or those of a stream, from which jobs are
+    /// remembered.
     pub(super) fn new(needed: Table<JobKey, u32>, memory: Memory) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
@@ -127,9 +128,13 @@ impl Needs {
     }
 
     /// Whether a job that has come may go on; `lives` says whether one of this name is in the run.
-    pub(super) fn admit(&mut self, arrival: Arrival, lives: impl Fn(&JobKey) -> bool) -> Standing {
+    pub(super) fn admit(
+        &mut self,
+        arrival: Arrival,
+        lives: impl Fn(&JobKey) -> bool,
+    ) -> NeedsStatus {
         if arrival.job.needs.is_empty() {
-            return Standing::Clear(arrival);
+            return NeedsStatus::Clear(arrival);
         }
         let job = std::sync::Arc::clone(&arrival.job);
         if self.memory == Memory::Losses {
@@ -145,7 +150,7 @@ impl Needs {
         for need in &job.needs {
             match self.needed.get(need).map(|needed| needed.state) {
                 None if self.memory == Memory::Losses => {}
-                None | Some(State::Unseen) => return Standing::Unknown(arrival, need.clone()),
+                None | Some(State::Unseen) => return NeedsStatus::Unknown(arrival, need.clone()),
                 Some(State::Lost) => lost = lost.or(Some(need)),
                 Some(State::Living) => left += 1,
                 Some(State::Succeeded) => {}
@@ -170,18 +175,18 @@ impl Needs {
             }
         }
         if let Some(lost) = lost {
-            return Standing::Lost(arrival, lost.clone());
+            return NeedsStatus::Lost(arrival, lost.clone());
         }
         if left == 0 {
-            return Standing::Clear(arrival);
+            return NeedsStatus::Clear(arrival);
         }
         self.waiting.insert(self.next, Waiting { arrival, left });
         self.next += 1;
-        Standing::Waits
+        NeedsStatus::Waits
     }
 
     /// Takes note that a job has ended. Returns the jobs that need not wait any longer, each with how it stands.
-    pub(super) fn ended(&mut self, id: &JobKey, well: bool) -> Vec<Standing> {
+    pub(super) fn ended(&mut self, id: &JobKey, well: bool) -> Vec<NeedsStatus> {
         let Some(needed) = self.needed.get_mut(id) else {
             return Vec::new();
         };
@@ -203,9 +208,9 @@ impl Needs {
             let Waiting { arrival, .. } =
                 (self.waiting.remove(&number)).expect("a job that was found waiting waits");
             free.push(if well {
-                Standing::Clear(arrival)
+                NeedsStatus::Clear(arrival)
             } else {
-                Standing::Lost(arrival, id.clone())
+                NeedsStatus::Lost(arrival, id.clone())
             });
         }
         free

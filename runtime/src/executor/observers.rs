@@ -8,7 +8,7 @@ use ratchet_resilience::shutdown::Phase;
 
 use super::sinks::Sinks;
 use super::status::{Gauges, RunStatus};
-use super::stop::Tally;
+use super::stop::EndCounts;
 use super::times::WallClock;
 use crate::breaker::BreakerReport;
 use crate::event::Event;
@@ -39,6 +39,7 @@ impl Turn<'_> {
 }
 
 impl Observers {
+    /// Makes the observers of a run, which stamp events with this clock.
     pub(super) fn new(sinks: Sinks, gauges: Arc<Gauges>, wall: WallClock) -> Self {
         Self {
             sinks,
@@ -69,8 +70,8 @@ impl Observers {
         }
     }
 
-    /// Shows how many jobs there are: so many came, and so many of them have not ended.
-    pub(super) fn show(&self, taken: u64, living: usize, load: &Load, tally: &Tally) {
+    /// Shows the figures of the run to its handles; `living` is how many jobs have not ended.
+    pub(super) fn show(&self, taken: u64, living: usize, load: &Load, tally: &EndCounts) {
         #[expect(
             clippy::expect_used,
             reason = "a job is counted out after it has left the queue"
@@ -128,7 +129,7 @@ impl Observers {
     }
 
     /// Tells the end of the run, and gives sinks a last look.
-    pub(super) async fn finish(self, tally: &Tally, now: Instant) {
+    pub(super) async fn finish(self, tally: &EndCounts, now: Instant) {
         if self.sinks.is_empty() {
             return;
         }

@@ -26,7 +26,7 @@ use super::arrival::{Arrival, Moment, Refused};
 use super::arrivals::{Arrivals, Arrived, NextStep};
 use super::attempted::Attempted;
 use super::control::{PhaseChange, RunControl};
-use super::delivery::{Delivery, Done};
+use super::delivery::{Delivery, EndedJob};
 use super::dispatcher::Outlook;
 use super::entry::Entry;
 use super::execution::{Consequence, Execution};
@@ -280,20 +280,20 @@ impl Orchestrator {
             NextStep::Enqueue(arrival, kind, share) => {
                 let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
                 if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
-                    self.conclude(Done::refused(*refused));
+                    self.conclude(EndedJob::refused(*refused));
                 }
             }
             NextStep::Wait => {}
-            NextStep::Succeed(arrival, payload) => self.conclude(Done {
+            NextStep::Succeed(arrival, payload) => self.conclude(EndedJob {
                 cached: true,
-                ..Done::unqueued(arrival, Ok(payload))
+                ..EndedJob::unqueued(arrival, Ok(payload))
             }),
             NextStep::PassOn(arrival, outcome) => {
                 let leaving = self.delivery.pass_on(&arrival, outcome);
                 self.arrivals.concluded(&arrival.job);
                 self.leave(leaving);
             }
-            NextStep::Refuse(refused) => self.conclude(Done::refused(refused)),
+            NextStep::Refuse(refused) => self.conclude(EndedJob::refused(refused)),
         }
     }
 
@@ -341,7 +341,7 @@ impl Orchestrator {
             observers: &self.observers,
         };
         for (entry, failure) in self.execution.start_jobs(turn) {
-            self.conclude(Done::waited(entry, Box::new(failure)));
+            self.conclude(EndedJob::waited(entry, Box::new(failure)));
         }
     }
 
@@ -468,7 +468,7 @@ impl Orchestrator {
             Consequence::WaitsAgain => {
                 if let Some(failure) = self.control.refusal() {
                     let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
-                    self.conclude(Done::waited(entry, Box::new(failure)));
+                    self.conclude(EndedJob::waited(entry, Box::new(failure)));
                 }
             }
             Consequence::Nothing => {}
@@ -535,7 +535,7 @@ impl Orchestrator {
     fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
         self.arrivals.broke(kind, failure.clone());
         for entry in self.execution.cancel_waiting_for(kind, self.now) {
-            self.conclude(Done::waited(entry, Box::new(failure.clone())));
+            self.conclude(EndedJob::waited(entry, Box::new(failure.clone())));
         }
         self.resolve_again();
     }
@@ -549,11 +549,11 @@ impl Orchestrator {
             self.arrivals
                 .store(*share, payload, attempted.worker.clone());
         }
-        self.conclude(Done::attempted(entry, attempted));
+        self.conclude(EndedJob::attempted(entry, attempted));
     }
 
     /// Makes the outcome of a job and sends it on its way. Every job comes here once.
-    fn conclude(&mut self, done: Done) {
+    fn conclude(&mut self, done: EndedJob) {
         self.arrivals.concluded(&done.job);
         let awaited = self.arrivals.awaits(&done.job.id);
         let wall = self.observers.wall();
@@ -600,7 +600,7 @@ impl Orchestrator {
         self.retry_refuted();
         while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
             let failure = Box::new(entry.queue_timeout_failure());
-            self.conclude(Done::waited(entry, failure));
+            self.conclude(EndedJob::waited(entry, failure));
         }
         if self.control.is_past_deadline(now) {
             self.stop(Phase::Cancelling, Stopped::Deadline);
@@ -703,10 +703,10 @@ impl Orchestrator {
             self.end(entry, Attempted::none(failure));
         }
         for arrival in self.arrivals.give_up(self.moment()) {
-            self.conclude(Done::refused(Refused::new(arrival, failure.clone())));
+            self.conclude(EndedJob::refused(Refused::new(arrival, failure.clone())));
         }
         for (entry, failure) in self.execution.cancel_all_waiting(&failure, self.now) {
-            self.conclude(Done::waited(entry, failure));
+            self.conclude(EndedJob::waited(entry, failure));
         }
     }
 

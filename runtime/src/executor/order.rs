@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::outcome::Outcome;
 
-/// In which order a run gives its outcomes.
+/// The order in which a run gives its outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ordering {
-    /// As jobs end.
+    /// Outcomes come as jobs end.
     #[default]
     Completion,
     /// As jobs came. An outcome waits for those before it, so the source of a stream waits too when one job takes
@@ -21,13 +21,14 @@ pub enum Ordering {
 pub(super) struct Outgoing {
     ordering: Ordering,
     ready: VecDeque<Arc<Outcome>>,
-    /// Those that came before their turn: the first is that of job `next`.
+    /// Outcomes that came before their turn: the first is that of job `next`.
     early: VecDeque<Option<Arc<Outcome>>>,
     next: u64,
     held: usize,
 }
 
 impl Outgoing {
+    /// Makes an order in which no outcome waits.
     pub(super) fn new(ordering: Ordering) -> Self {
         Self {
             ordering,
@@ -68,6 +69,7 @@ impl Outgoing {
         self.ready.pop_front()
     }
 
+    /// Whether an outcome may leave now.
     pub(super) fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }

@@ -18,9 +18,13 @@ use crate::outcome::Outcome;
 #[derive(Debug)]
 #[must_use = "dropping a run stops it"]
 pub struct Run {
+    /// The outcomes that the loop has let out and that were not taken yet.
     pub(super) outcomes: mpsc::Receiver<Arc<Outcome>>,
+    /// The handle through which the run is watched and stopped.
     pub(super) handle: RunHandle,
+    /// The task of the loop, until its end was waited for.
     pub(super) task: Option<JoinHandle<Option<Stopped>>>,
+    /// Why the loop stopped before its jobs were done, once its task has ended.
     pub(super) stopped: Option<Stopped>,
 }
 
@@ -45,8 +49,8 @@ impl Run {
         None
     }
 
-    /// Takes the outcomes that are there, up to so many, and waits for the first of them. Says how many; 0
-    /// after the last. Cancel safe.
+    /// Waits for an outcome, and takes it with those that are there, up to `most`. Returns how many it took: 0 after
+    /// the last. Cancel safe.
     pub async fn next_many(&mut self, outcomes: &mut Vec<Arc<Outcome>>, most: usize) -> usize {
         match self.next().await {
             None => 0,

@@ -17,7 +17,7 @@ pub(crate) struct PoolPerformer {
     told: Demand,
 }
 
-/// The way to whoever keeps the size of a pool. Dropping it gives the pool up.
+/// Tells the keeper of a pool's size how much work is left. Dropping it gives the pool up.
 pub(crate) trait DemandLink: Send {
     /// Says how much work is left. It does not wait.
     fn demand(&self, demand: Demand);
@@ -30,6 +30,7 @@ impl DemandLink for Attachment {
 }
 
 impl PoolPerformer {
+    /// Makes the performer of a pool that was told of no demand yet.
     pub(crate) fn new(seats: Seats, link: Box<dyn DemandLink>) -> Self {
         Self {
             seats,
@@ -50,6 +51,7 @@ pub(super) struct Performers {
 }
 
 impl Performers {
+    /// Makes the performers of a run without pools; the first `local_kinds` kinds belong to this process.
     pub(super) fn new(local: LocalPerformer, local_kinds: usize) -> Self {
         Self {
             local,
@@ -76,6 +78,7 @@ impl Performers {
         self.pools.get(at).map(|pool| &pool.seats)
     }
 
+    /// Iterates over the pools, each with its kind.
     pub(super) fn pools(&self) -> impl Iterator<Item = (Kind, &PoolPerformer)> {
         (self.local_kinds..).map(kind).zip(&self.pools)
     }

@@ -57,39 +57,64 @@ const WINDOW: usize = 4096;
 
 /// What connects a loop with the rest.
 pub(super) struct Wiring {
+    /// Where the loop pulls its jobs from.
     pub(super) source: Source,
+    /// Whether outcomes leave as jobs end or in the order in which the jobs came.
     pub(super) ordering: Ordering,
+    /// Takes the outcomes; while it is full, outcomes wait in the loop.
     pub(super) out: mpsc::Sender<Arc<Outcome>>,
+    /// Brings what the handles of the run order, such as a pause or a stop.
     pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
+    /// Shows the figures of the run to its handles.
     pub(super) gauges: Arc<Gauges>,
 }
 
 /// What every run of an executor is made with.
 pub(super) struct Plan {
+    /// The slots, the named limits and the ageing of the scheduler.
     pub(super) scheduling: Settings,
+    /// How many jobs a run has in hand at most.
     pub(super) window: usize,
+    /// Which jobs are remembered after their end, because later jobs may need them.
     pub(super) memory: Memory,
+    /// How many workers a job may crash before it fails as poison.
     pub(super) crash_limit: u32,
+    /// After how many failures the run stops, and how; without, it does not stop.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    /// How long the run may last; without, as long as it needs.
     pub(super) deadline: Option<Duration>,
+    /// How long running jobs have at each step of a stop before the next one.
     pub(super) grace: Grace,
+    /// The order in which outcomes leave, unless a run asks for another.
     pub(super) ordering: Ordering,
+    /// Performs the tasks of a library user's runner.
     pub(super) runner: Option<Arc<dyn Runner>>,
+    /// Performs commands instead of this process; tests put a mock here.
     pub(super) commander: Option<Arc<dyn Runner>>,
+    /// Kills the programs of commands if this process is killed; without, they outlive it.
     pub(super) keeper: Option<Keeper>,
+    /// How many bytes of each stream of a command are kept for its result.
     pub(super) capture_bytes: usize,
+    /// The kinds of worker, pools last; the loop numbers them by their places.
     pub(super) kinds: Vec<KindOfWorker>,
+    /// The pools of the last kinds, in the order of the kinds.
     pub(super) pools: Vec<Arc<dyn PoolSource>>,
-    /// For kinds of workers that have none of their own.
+    /// The breaker of kinds of worker that have none of their own.
     pub(super) breaker: Option<BreakerConfig>,
+    /// Breakers of pools by name, which replace the one for all kinds; `None` switches it off.
     pub(super) pool_breakers: Vec<(String, Option<BreakerConfig>)>,
     /// How many retries are allowed for each first attempt.
     pub(super) retry_budget: Option<f64>,
+    /// The cache and how it is used; without, every job is done.
     pub(super) cache: Option<CacheUse>,
+    /// The journal that records outcomes before they leave.
     pub(super) ledger: Option<SharedLedger>,
+    /// The receivers of the events of every run.
     pub(super) sinks: Vec<SharedSink>,
+    /// Tells the time of day for events and outcomes; tests replace it.
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) rng: Option<u64>,
+    /// The seed of all jitter, for tests that need the same delays each time.
+    pub(super) seed: Option<u64>,
 }
 
 impl Plan {
@@ -169,7 +194,7 @@ impl Plan {
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
         let queue = Queue::new(scheduler, count);
-        let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.rng);
+        let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.seed);
         let seated = SeatedQueue::new(queue, performers, reporter.clone());
         let dispatcher = Dispatcher::new(seated, breakers, now);
         Ok((kinds, dispatcher))
@@ -205,7 +230,7 @@ impl Plan {
     }
 
     fn rng(&self) -> Rng {
-        self.rng.map_or_else(Rng::new, Rng::seeded)
+        self.seed.map_or_else(Rng::new, Rng::seeded)
     }
 }
 
@@ -233,7 +258,7 @@ impl Default for Plan {
             ledger: None,
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
-            rng: None,
+            seed: None,
         }
     }
 }

@@ -22,7 +22,9 @@ pub(crate) trait PoolSource: Send + Sync {
 /// A pool, and what its workers do.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// The pool whose workers do the jobs.
     pub(super) pool: ProcessPool,
+    /// The tasks that the workers do; none if the workers declare them.
     pub(super) services: Vec<Service>,
 }
 

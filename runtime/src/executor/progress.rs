@@ -33,9 +33,9 @@ impl Progress {
 /// How often a callback is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As often as something changes and the callback is ready for more.
+    /// The callback is called whenever something has changed and it is ready for more.
     Change,
-    /// At most once in so much time; the last report comes at once.
+    /// The callback is called at most once in this time; the last report comes at once.
     Every(Duration),
 }
 

@@ -23,7 +23,7 @@ use crate::outcome::Failure;
 /// Owns the jobs whose results are held, and knows which delivered results are in doubt.
 #[derive(Default)]
 pub(super) struct Provisional {
-    /// By the ticket that the job had.
+    /// The jobs whose results are held, by the tickets that they had.
     held: HashMap<Ticket, (Entry, Attempted)>,
     /// What each worker has answered since its answers were last beyond doubt.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
@@ -34,15 +34,16 @@ pub(super) struct Provisional {
 /// A result that was delivered and may be wrong.
 struct InDoubt {
     id: JobKey,
-    /// Where it is cached.
+    /// The key under which the result is cached, if it is.
     cached: Option<Box<Key>>,
 }
 
 /// Results that were delivered and may be wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suspects {
+    /// The jobs whose results may be those of other jobs.
     pub(super) ids: Vec<JobKey>,
-    /// Where they are cached.
+    /// The keys under which the results are cached.
     pub(super) cached: Vec<Key>,
 }
 

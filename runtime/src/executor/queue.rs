@@ -169,7 +169,7 @@ impl Queue {
         self.entries.get(ticket)
     }
 
-    /// As [`get`](Self::get), to change what only concerns the job.
+    /// Returns the entry of a job, to change what concerns only the job and not the scheduler.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
         self.entries.get_mut(ticket)
     }
@@ -205,8 +205,8 @@ impl Queue {
         self.scheduler.load()
     }
 
-    /// Decides which job starts now, and asks before it takes its claims whether it may. One that starts has to be
-    /// [started](Self::start) here, too.
+    /// Decides which job starts now, and asks before it takes its claims whether it may. A job that is to start has to
+    /// be [started](Self::start) here, too.
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
@@ -379,7 +379,7 @@ impl Queue {
         self.take(ticket)
     }
 
-    /// Takes out a job whatever it does. The end of its attempt, if one runs, will find no job.
+    /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
         self.uncertain.settle(ticket);
         match self.get(ticket).state() {
@@ -471,7 +471,7 @@ impl Capacity<'_> {
     }
 }
 
-/// Returns what the way of an attempt to whoever performs it, and back, is charged to.
+/// Returns the blocker to which the way of an attempt to its performer and back is charged.
 fn way(entry: &Entry) -> Blocker {
     match entry.seat {
         Some(_) => Blocker::Worker,

@@ -20,6 +20,7 @@ pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 pub(super) struct Leaving {
     /// Its job's place in the order of submission.
     pub(super) place: u64,
+    /// The outcome, which the journal records before anybody sees it.
     pub(super) outcome: Arc<Outcome>,
     /// Its job's name is none, or another's.
     pub(super) nameless: bool,
@@ -30,7 +31,7 @@ type Batch = Vec<(Arc<Job>, Leaving)>;
 /// What has been through the ledger. The jobs are done with, and were let go where they were written.
 type Written = (Vec<Leaving>, io::Result<()>);
 
-/// So many are a batch that is worth a write.
+/// How many outcomes make a batch that is written without waiting for more.
 const BATCH: usize = 256;
 
 /// How long a batch gathers at least where more is about to come: writes that follow each other at once cost more
@@ -74,7 +75,7 @@ pub(super) struct Recording {
     suspects: Vec<JobKey>,
     is_writing: bool,
     in_writing: usize,
-    /// From when on a small batch may follow the last one.
+    /// When a small batch may follow the last one.
     next: Option<Instant>,
     /// Somebody waits for what has gathered.
     awaited: bool,
@@ -175,7 +176,7 @@ impl Recording {
         }
     }
 
-    /// One failure is enough: nothing more is written, and what has gathered goes out as it is.
+    /// Stops recording after a failure: nothing more is written, and what has gathered goes out as it is.
     fn fail(&mut self, reason: String) {
         self.writer = None;
         self.suspects.clear();

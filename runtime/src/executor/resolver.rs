@@ -16,11 +16,11 @@ use crate::scheduling::Kind;
 /// What is known of a job that needs nobody any more.
 #[derive(Debug)]
 pub(super) enum Resolution {
-    /// This kind of worker does it, and there is no result yet.
+    /// This kind of worker does the job, and there is no result yet.
     Ready(Arrival, Kind),
-    /// That will be known later: when a worker has introduced itself, or the cache has answered.
+    /// It is known later: when a worker has introduced itself, or the cache has answered.
     Later,
-    /// It ends here.
+    /// The job ends without an attempt.
     Refused(Refused),
 }
 
@@ -33,6 +33,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
+    /// Makes a resolver that waits for no worker and no cache.
     pub(super) fn new(kinds: Kinds, reuse: Reuse) -> Self {
         Self {
             kinds,

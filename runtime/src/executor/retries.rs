@@ -12,7 +12,7 @@ use crate::scheduling::End;
 
 /// Decides what follows the failure of an attempt.
 pub(super) struct Retries {
-    /// A job that takes so many workers with it fails for good.
+    /// How many workers a job may crash before it fails for good.
     crash_limit: u32,
     budget: Option<RunBudget>,
     rng: Rng,
@@ -21,6 +21,7 @@ pub(super) struct Retries {
 }
 
 impl Retries {
+    /// Makes the rules for retries of a run; without a budget, only the jobs' own policies bound them.
     pub(super) fn new(crash_limit: u32, budget: Option<RunBudget>, rng: Rng) -> Self {
         Self {
             crash_limit,

@@ -26,11 +26,13 @@ pub use dependencies::{Dependencies, SESSION_VARIABLES, Unkeyed};
 /// The cache, and how it is used.
 #[derive(Clone)]
 pub(super) struct CacheUse {
+    /// The cache that is asked before a job is queued and filled after it has succeeded.
     pub(super) cache: TaskCache,
+    /// Hashes the files that keys depend on, and remembers the hashes of files that have not changed.
     pub(super) hasher: Arc<FileHasher>,
     /// Results are stored, but none is used.
     pub(super) refresh: bool,
-    /// Part of every key.
+    /// A text that is part of every key.
     pub(super) salt: Option<String>,
     /// Whether people know that some results are not kept.
     pub(super) has_warned: Arc<AtomicBool>,
@@ -59,8 +61,11 @@ pub(super) struct Share {
 
 /// What the cache says about a job.
 pub(super) struct Consulted {
+    /// The job that the cache was asked about.
     pub(super) arrival: Arrival,
+    /// The kind of worker that does the job if the cache has no result of it.
     pub(super) kind: Kind,
+    /// The answer of the cache.
     pub(super) found: Found,
 }
 
@@ -118,8 +123,9 @@ struct Asked {
 
 /// What became of a question to the cache.
 enum Answer {
+    /// The cache has answered.
     Found(Found),
-    /// Another job that is the same is at it.
+    /// Another job that is the same is running, and its result is waited for.
     Shared(Box<Sharing>),
 }
 
@@ -134,6 +140,7 @@ struct Sharing {
 }
 
 impl Reuse {
+    /// Makes the cache's part of a run; without a cache, no job is looked up.
     pub(super) fn new(cache: Option<CacheUse>) -> Self {
         Self {
             cache,

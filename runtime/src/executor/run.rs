@@ -73,6 +73,7 @@ struct Session {
 }
 
 impl Executor {
+    /// Makes an executor from a plan that the builder has checked.
     pub(super) fn new(plan: Plan) -> Self {
         Self {
             shared: Arc::new(Shared {

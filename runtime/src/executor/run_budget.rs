@@ -22,7 +22,7 @@ pub(super) struct RunBudget {
 }
 
 impl RunBudget {
-    /// Makes a budget of so many retries a first attempt: 0 to 1.
+    /// Makes a budget of this many retries a first attempt: 0 to 1.
     pub(super) fn new(share: f64) -> Result<Self, Error> {
         let budget = RetryBudget::builder()
             .share(share)

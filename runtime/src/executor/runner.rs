@@ -12,7 +12,7 @@ use crate::outcome::Failure;
 /// One try at a job.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// What is to be done.
+    /// The job that is tried.
     pub job: Arc<Job>,
     /// Which try this is; the first is 1.
     pub number: u32,

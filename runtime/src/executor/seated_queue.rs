@@ -19,14 +19,15 @@ use crate::outcome::Failure;
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind};
 
-/// Where an attempt went that was started.
+/// Where an attempt is performed that was started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Started {
-    /// It is performed in this process.
+    /// This process performs the attempt.
     Here,
-    /// It is on its way to this worker of a pool.
+    /// The attempt is on its way to this worker of a pool.
     On(WorkerName),
-    /// The connection of its worker has ended, so it could not be sent. It still holds its claims and its seat.
+    /// The connection of the worker has ended, so the attempt could not be sent. It still holds its claims and its
+    /// seat.
     Unsent,
 }
 
@@ -60,12 +61,12 @@ impl SeatedQueue {
         &self.performers
     }
 
-    /// As [`Queue::get_mut`].
+    /// Returns the entry of a job, to change what concerns only the job.
     pub(super) fn entry_mut(&mut self, ticket: Ticket) -> &mut Entry {
         self.queue.get_mut(ticket)
     }
 
-    /// As [`Queue::pass_time`].
+    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.queue.pass_time(now);
     }
@@ -117,14 +118,16 @@ impl SeatedQueue {
         self.queue.take(ticket)
     }
 
-    /// Takes out a job whatever it does. Its seat stays taken, for its worker may still be busy with the attempt.
+    /// Takes a job out in whatever state it is. Its seat stays taken, for its worker may still be busy with the
+    /// attempt.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
         self.queue.give_up(ticket)
     }
 
     // Attempts begin.
 
-    /// As [`Queue::pop_if`]. A job that is to start has to be [started](Self::start).
+    /// Decides which job starts now, and asks before it takes its claims whether it may. A job that is to start has to
+    /// be [started](Self::start).
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
@@ -133,7 +136,7 @@ impl SeatedQueue {
         self.queue.pop_if(now, admit)
     }
 
-    /// As [`Queue::postpone`].
+    /// Keeps a job that waits from starting before this moment.
     pub(super) fn postpone(&mut self, ticket: Ticket, not_before: Instant) {
         self.queue.postpone(ticket, not_before);
     }
@@ -242,7 +245,7 @@ impl SeatedQueue {
         next.map(|next| (next, worker))
     }
 
-    /// As [`Queue::wait_again`].
+    /// Has a job wait for another attempt, since the one that was freed has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         self.queue.wait_again(ticket, failure, now);
     }
@@ -385,7 +388,7 @@ impl SeatedQueue {
         }
     }
 
-    /// As [`Queue::capacity`].
+    /// Lends out what may be changed of how much runs at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.queue.capacity()
     }

@@ -19,7 +19,7 @@ use crate::scheduling::ParallelizationHint;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    /// Its name.
+    /// The name of the task.
     pub task: TaskName,
     /// How parallel its jobs may be, where they do not say.
     pub hint: Option<ParallelizationHint>,

@@ -19,7 +19,7 @@ const BACKLOG: usize = 4096;
 /// How long the end of a run waits for its sinks to see the rest.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
-/// Watches runs.
+/// Receives the events of runs.
 ///
 /// Each sink has a task and a backlog of its own, so one that is slow holds up nobody: when its backlog is
 /// full it misses the oldest record it can do without (progress, logs, starts), and after those the oldest
@@ -28,7 +28,7 @@ pub trait Sink: Send {
     /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
     fn on(&mut self, record: &EventRecord);
 
-    /// So many records were dropped before the next one, because it was too slow for them.
+    /// Hears that so many records were dropped before the next one, because the sink was too slow for them.
     fn missed(&mut self, count: u64) {
         tracing::warn!(
             count,

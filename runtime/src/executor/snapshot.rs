@@ -26,9 +26,9 @@ const NAMED: usize = 3;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Those that run, the one that has run longest first.
+    /// The jobs that run, the one that has run longest first.
     pub running: Vec<RunningJob>,
-    /// Those that wait, the one that has waited longest first.
+    /// The jobs that wait, the one that has waited longest first.
     pub waiting: Vec<WaitingJob>,
 }
 
@@ -36,7 +36,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunningJob {
-    /// The job.
+    /// The job that runs.
     pub job: Arc<Job>,
     /// Which attempt it is; the first is 1.
     pub attempt: u32,
@@ -48,11 +48,11 @@ pub struct RunningJob {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WaitingJob {
-    /// The job.
+    /// The job that waits.
     pub job: Arc<Job>,
     /// How long it has been waiting.
     pub age: Duration,
-    /// What it waits for.
+    /// What the job waits for.
     pub cause: WaitCause,
 }
 
@@ -75,7 +75,7 @@ pub enum WaitCause {
         /// The jobs that run under the lock.
         held_by: Vec<JobKey>,
     },
-    /// The global lock.
+    /// Another job has the global lock.
     Global {
         /// The jobs that run under the lock.
         held_by: Vec<JobKey>,
@@ -97,7 +97,7 @@ pub enum WaitCause {
     Quiet,
     /// The end of this job, which has to be alone.
     Alone(JobKey),
-    /// A slot.
+    /// All slots are filled, or too few are free for this job.
     Slot,
     /// Its turn: another job keeps what it needs, or it is about to start.
     Turn,
@@ -172,10 +172,15 @@ struct Left<'a> {
 
 /// What the loop's owners know, for one snapshot.
 pub(super) struct View<'a> {
+    /// The moment as of which all waits and ages are told.
     pub(super) now: Instant,
+    /// The jobs that are queued or running.
     pub(super) queue: &'a Queue,
+    /// The pools with their seats, which say who waits for a worker.
     pub(super) performers: &'a Performers,
+    /// The names of the kinds of worker.
     pub(super) kinds: &'a Kinds,
+    /// Says whether the run is paused or held back, which keeps every job waiting.
     pub(super) control: &'a RunControl,
 }
 

@@ -37,22 +37,22 @@ pub(super) enum Source {
     },
     /// Each is known when it is pulled.
     Stream(Box<dyn Iterator<Item = Job> + Send>),
-    /// Others send them.
+    /// A [`Submitter`](super::Submitter) sends the jobs.
     Submitted {
         coming: mpsc::Receiver<Vec<Arc<Job>>>,
         here: std::vec::IntoIter<Arc<Job>>,
     },
-    /// There are no more.
+    /// No more jobs come.
     Dry,
 }
 
-/// What pulling brings.
+/// The answer of a source that was asked for a job.
 pub(super) enum Pulled {
     /// The next job, with its place where the source knows it.
     Job { place: Option<u64>, job: Arc<Job> },
-    /// None yet; who sends them wakes the loop.
+    /// No job has come yet; who sends jobs wakes the loop.
     Nothing,
-    /// None, and none will come.
+    /// No more jobs will come.
     Dry,
     /// The source panicked with these words, and is at its end.
     Panicked(String),
@@ -141,7 +141,7 @@ impl Source {
         }
     }
 
-    /// Whether pulling would bring something now, be it that it is dry.
+    /// Whether pulling would bring a job now, or would find that no more come.
     pub(super) fn has_more(&self) -> bool {
         match self {
             Self::List { .. } | Self::Stream(_) => true,

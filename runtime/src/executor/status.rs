@@ -8,26 +8,26 @@ use tokio::sync::watch;
 
 use crate::breaker::BreakerReport;
 
-/// How a run stands.
+/// The phase and the figures of a run, as of the last turn of its loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunStatus {
     /// How far it has come on the way to its end.
     pub phase: Phase,
     /// Why no attempt starts, if none does.
     pub held: Option<String>,
-    /// Jobs it has taken.
+    /// How many jobs the run has taken.
     pub taken: u64,
-    /// Those of them that wait, for whatever.
+    /// How many of them wait, for whatever cause.
     pub waiting: usize,
-    /// Those that run.
+    /// How many of them run.
     pub running: usize,
     /// The most that ran at the same time.
     pub peak: usize,
-    /// Those that have ended.
+    /// How many of them have ended.
     pub ended: u64,
-    /// Those of these that succeeded.
+    /// How many of those that ended succeeded.
     pub succeeded: u64,
-    /// Those of these that failed, timed out or crashed.
+    /// How many of those that ended failed, timed out or crashed.
     pub failed: u64,
     /// Jobs whose results were delivered and may be wrong, because the filter that gave them proved to be out of
     /// step.
@@ -36,13 +36,14 @@ pub struct RunStatus {
     pub breakers: Vec<BreakerReport>,
     /// How many retries were not made because the retry budget was used up.
     pub retries_refused: u64,
-    /// All slots there are.
+    /// How many slots there are in all.
     pub slots: u32,
-    /// Those that are filled.
+    /// How many slots are filled.
     pub slots_used: u32,
 }
 
 impl RunStatus {
+    /// Makes the figures of a run that has not begun, with all its slots free.
     pub(super) fn new(slots: u32) -> Self {
         Self {
             phase: Phase::Running,
@@ -63,7 +64,7 @@ impl RunStatus {
     }
 }
 
-/// What the loop shows.
+/// The figures of a run, which the loop sets and its handles read.
 #[derive(Debug)]
 pub(super) struct Gauges {
     status: Mutex<RunStatus>,
@@ -71,6 +72,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
+    /// Makes the figures of a run that has not begun.
     pub(super) fn new(slots: u32) -> Self {
         Self {
             status: Mutex::new(RunStatus::new(slots)),
@@ -83,6 +85,7 @@ impl Gauges {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Copies the figures of the last turn of the loop.
     pub(super) fn status(&self) -> RunStatus {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.clone()
@@ -94,10 +97,12 @@ impl Gauges {
             .send_if_modified(|quiet| !std::mem::replace(quiet, true));
     }
 
+    /// Whether all jobs have their outcomes, and nothing is done any more.
     pub(super) fn is_quiet(&self) -> bool {
         *self.quiet.borrow()
     }
 
+    /// Subscribes to [`is_quiet`](Self::is_quiet).
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
         self.quiet.subscribe()
     }

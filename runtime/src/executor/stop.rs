@@ -13,7 +13,7 @@ use crate::outcome::Status;
 /// consequences, not causes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxFailures {
-    /// The run stops with failure number so many.
+    /// The run stops after this many failures.
     Count(u64),
     /// The run stops when at least this percentage of the jobs that have ended failed.
     Percent {
@@ -56,10 +56,10 @@ impl MaxFailures {
 /// What a run does when a stop rule says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Halt {
-    /// It starts nothing more, and lets finish what runs.
+    /// The run starts nothing more, and lets finish what runs.
     #[default]
     Soon,
-    /// It asks what runs to stop.
+    /// The run asks what runs to stop.
     Now,
 }
 
@@ -82,7 +82,7 @@ pub enum Stopped {
         /// So many had by then.
         failed: u64,
     },
-    /// Its time was over.
+    /// The deadline of the run was over.
     Deadline,
     /// Somebody asked for it.
     Asked,
@@ -121,7 +121,7 @@ impl fmt::Display for Stopped {
 
 /// How many jobs ended, and how.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
+pub(super) struct EndCounts {
     /// How many jobs have ended.
     pub(super) ended: u64,
     /// How many of these succeeded.
@@ -130,7 +130,7 @@ pub(super) struct Tally {
     pub(super) failed: u64,
 }
 
-impl Tally {
+impl EndCounts {
     /// Counts a job that has ended.
     pub(super) fn count(&mut self, status: Status) {
         self.ended += 1;
@@ -159,8 +159,8 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn tally(succeeded: u64, failed: u64) -> Tally {
-        let mut tally = Tally::default();
+    fn tally(succeeded: u64, failed: u64) -> EndCounts {
+        let mut tally = EndCounts::default();
         (0..succeeded).for_each(|_| tally.count(Status::Succeeded));
         (0..failed).for_each(|_| tally.count(Status::Failed));
         tally.count(Status::Skipped);

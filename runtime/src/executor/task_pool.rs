@@ -51,6 +51,7 @@ struct Inbox<A> {
 }
 
 impl<P: Perform> TaskPool<P> {
+    /// Makes a pool without tasks. A task is spawned where an attempt finds none idle.
     pub(super) fn new(performer: P) -> Self {
         Self {
             performer: Arc::new(performer),

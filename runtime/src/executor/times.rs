@@ -24,6 +24,7 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
+    /// Reads both clocks once, so that each later moment of one can be told by the other.
     pub(super) fn new(clock: Arc<dyn Clock>, now: Instant) -> Self {
         let time = clock.now();
         Self {
@@ -53,7 +54,8 @@ impl WallClock {
     }
 }
 
-/// Where the time of a job has gone so far: each moment since it came is charged to what it waited for, or to an attempt.
+/// What the time of a job was charged to so far. Each moment since it came is charged to what it waited for, or to an
+/// attempt.
 #[derive(Debug)]
 pub(super) struct JobTimes {
     /// When the job came.
@@ -84,7 +86,7 @@ impl JobTimes {
         }
     }
 
-    /// The job has waited for this until now, outside of the queue.
+    /// Charges the time since the last charge to what the job waited for outside of the queue.
     pub(super) fn waited_for(&mut self, blocker: Blocker, now: Instant, paused: Duration) {
         let time = now.saturating_duration_since(self.charged_to);
         let was_paused = match blocker {
@@ -94,11 +96,11 @@ impl JobTimes {
         };
         self.waits.add(Blocker::Paused, was_paused);
         self.waits.add(blocker, time.saturating_sub(was_paused));
-        self.go_on(now, paused);
+        self.skip_to(now, paused);
     }
 
-    /// The job leaves the queue, where its time is charged by the scheduler.
-    pub(super) fn go_on(&mut self, now: Instant, paused: Duration) {
+    /// Charges nothing for the time until now, because the scheduler has charged it while the job was queued.
+    pub(super) fn skip_to(&mut self, now: Instant, paused: Duration) {
         self.charged_to = now;
         self.paused_before = paused;
     }
@@ -131,7 +133,7 @@ impl JobTimes {
         self.several.get_or_insert_default().push(attempt);
     }
 
-    /// How long all attempts have run, where the last one ran for so long.
+    /// Returns how long all attempts ran together, given how long the last one ran.
     pub(super) fn ran(&self, last: Duration) -> Duration {
         match &self.several {
             Some(several) => several.duration(),

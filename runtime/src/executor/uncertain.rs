@@ -24,6 +24,7 @@ pub(super) struct UncertainStart {
 }
 
 impl UncertainStart {
+    /// Makes the record of a run in which no attempt has taken tokens.
     pub(super) fn new(kinds: u16) -> Self {
         Self {
             kinds,

@@ -43,12 +43,12 @@ pub struct History {
     damaged: u64,
 }
 
-/// For how long the process of a run was stopped with all its jobs, as by Ctrl-Z.
+/// How long the process of a run was stopped with all its jobs, as by Ctrl-Z.
 #[derive(Debug, Clone, Copy, Default)]
 struct Suspensions {
-    /// For how long in all, before it went on for the last time.
+    /// The length of all stops that have ended.
     total: Duration,
-    /// Since when, if it has not gone on.
+    /// When the stop began that has not ended, if there is one.
     since: Option<SystemTime>,
 }
 
@@ -153,7 +153,7 @@ impl History {
         self.resumed
     }
 
-    /// For how long, up to this time, the process of the run was stopped with all its jobs, as by Ctrl-Z. The durations of
+    /// How long the process of the run was stopped with all its jobs, as by Ctrl-Z, up to this time. The durations of
     /// jobs do not count that time.
     pub fn suspended(&self, until: SystemTime) -> Duration {
         self.suspensions.until(until)

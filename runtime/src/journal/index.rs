@@ -6,7 +6,7 @@
 use super::content::Content;
 use crate::outcome::Status;
 
-/// Where a job's record begins, with what a resumed run needs to decide about the job.
+/// The position of a job's record, with what a resumed run needs to decide about the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     id: [u8; 16],

@@ -59,10 +59,13 @@ struct PruneCandidate {
 /// How valuable a run is. Runs with the least rank are removed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PruneRank {
+    /// Every job of the run succeeded, so nothing of it is left to do.
     Succeeded,
+    /// The run has ended, and some of its jobs did not succeed.
     Failed,
     /// The run was interrupted, or this version cannot read its journal.
     Unfinished,
+    /// A process has the run's journal open, so the run is never removed.
     Running,
 }
 

@@ -304,7 +304,9 @@ fn read_ends(path: &Path) -> Result<(Header, RunState), JournalError> {
 
 /// What the last whole record of a journal tells: the end of the run, or the number of outcomes so far.
 enum LastRecord {
+    /// The run has not ended; so many outcomes are recorded.
     Count(u64),
+    /// The run ended at this time, with these figures.
     Ended(SystemTime, Box<Summary>),
 }
 

@@ -61,7 +61,9 @@ struct ControlGroup {
 /// The version of a hierarchy of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
+    /// Each controller has a hierarchy and a mount of its own.
     One,
+    /// One hierarchy has all controllers.
     Two,
 }
 

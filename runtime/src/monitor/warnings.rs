@@ -7,9 +7,9 @@ use super::Reading;
 /// A resource that can run short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// Memory.
+    /// The memory of the machine or of its control group.
     Memory,
-    /// Processors.
+    /// The time of the processors.
     Cpu,
 }
 

@@ -82,7 +82,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 /// How far somebody had to go for a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
-    /// Nobody asked.
+    /// The process was not asked to end.
     ByItself,
     /// The process was asked to end, and did.
     Asked,

@@ -36,11 +36,14 @@ pub struct LocalProcesses {
 
 /// An order to the actor that owns the processes.
 enum ProcessOrder {
+    /// Start a process, and answer with its handle.
     Spawn(
         ProcessConfig,
         oneshot::Sender<Result<ProcessHandle, ProcessError>>,
     ),
+    /// Answer with the processes that run.
     List(oneshot::Sender<Vec<ProcessInfo>>),
+    /// Ask a process to end, and kill it after this grace.
     Terminate(ProcessId, Duration),
     Pause(ProcessId, Pause),
 }

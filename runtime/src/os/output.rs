@@ -112,7 +112,7 @@ pub struct HeadTail {
 }
 
 impl HeadTail {
-    /// Keeps so many bytes of the beginning, and so many of the end.
+    /// Makes a buffer for this many bytes of the beginning, and this many of the end.
     pub fn new(head_size: usize, tail_size: usize) -> Self {
         Self {
             head: Vec::new(),
@@ -166,7 +166,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Makes a ring of so many bytes.
+    /// Makes a ring of this many bytes.
     pub fn new(size: usize) -> Self {
         Self {
             bytes: VecDeque::new(),

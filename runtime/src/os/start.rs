@@ -21,7 +21,7 @@ use super::keeper::Listing;
 pub(super) enum Stdin {
     /// Nothing: the end comes at once.
     Empty,
-    /// A pipe.
+    /// The process reads from a pipe that this process writes to.
     Piped,
     /// The terminal, in whose foreground it is.
     Terminal,

@@ -13,11 +13,11 @@ use crate::timestamp::Timestamp;
 /// Which attempts a result line lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptsShown {
-    /// No attempts.
+    /// No attempts are listed.
     None,
-    /// The attempts of a job that had several. A single attempt follows from the rest of the line.
+    /// The attempts are listed of a job that had several. A single attempt follows from the rest of the line.
     Several,
-    /// All attempts.
+    /// All attempts are listed.
     All,
 }
 

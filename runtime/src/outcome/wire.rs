@@ -66,7 +66,7 @@ struct AttemptLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker: Option<Cow<'a, WorkerName>>,
     started_at: Timestamp,
-    /// For readers: it follows from the start and the duration.
+    /// When the attempt ended. It follows from the start and the duration, and is written for readers only.
     #[serde(skip_deserializing)]
     ended_at: Option<Timestamp>,
     duration_ms: Milliseconds,

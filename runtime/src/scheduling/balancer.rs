@@ -19,7 +19,7 @@ pub struct WorkerNumber(pub u64);
 /// A worker that may get the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Who it is.
+    /// The number of the worker.
     pub worker: WorkerNumber,
     /// Attempts it is busy with.
     pub in_flight: u32,
@@ -83,7 +83,7 @@ pub enum Balance {
     /// The one with the most room.
     #[default]
     LeastLoaded,
-    /// One after the other.
+    /// The workers take turns.
     RoundRobin,
     /// One after the other, in proportion to their weights.
     Weighted,

@@ -34,6 +34,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// Makes a full bucket, from which a whole burst can be taken at once.
     pub(super) fn new(quota: Quota) -> Self {
         Self { quota, full: 0 }
     }
@@ -119,7 +120,7 @@ impl Bucket {
     }
 }
 
-/// A rate limit by itself, for whoever needs one outside a scheduler.
+/// A rate limit that is used without a scheduler.
 ///
 /// It starts full, with `burst` tokens, and never lets more than `burst + rate x length` tokens
 /// go in any window of any length. It does not wait: it says until when to.

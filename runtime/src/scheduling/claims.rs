@@ -41,13 +41,13 @@ pub struct Request<'a> {
     pub task: &'a str,
     /// Which workers can run it.
     pub kind: Kind,
-    /// How urgent it is.
+    /// How urgent the job is.
     pub priority: Priority,
     /// How many slots it fills while it runs.
     pub slots: u32,
     /// How parallel it may be.
     pub hint: &'a ParallelizationHint,
-    /// Where it runs. Jobs that name no host are all on one host of their own, the local one.
+    /// The host on which the job runs. Jobs that name no host are all on one host of their own, the local one.
     pub host: Option<&'a str>,
     /// The named limits it counts against.
     pub limits: &'a [LimitId],

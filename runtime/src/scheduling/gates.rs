@@ -61,7 +61,7 @@ impl Default for Group {
 /// What a gate stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Barred {
-    /// As many free slots as its groups' jobs weigh.
+    /// As many free slots as each job of its groups fills.
     Slots,
     /// Nothing at all running.
     Quiet,
@@ -91,6 +91,7 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Makes a gate at which no group waits, for groups that lack this.
     pub(super) fn new(barred: Barred) -> Self {
         Self {
             barred,
@@ -126,6 +127,7 @@ pub(super) enum Level {
 }
 
 impl Level {
+    /// Makes the level of a limit of which nothing is taken yet.
     pub(super) fn new(limit: Limit) -> Self {
         match limit {
             Limit::Max(max) => Self::Max { max, held: 0 },
@@ -141,7 +143,7 @@ impl Level {
         }
     }
 
-    /// Whether so many units are free at this moment.
+    /// Whether this many units are free at this moment.
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match self {
             // The max may have been lowered below what is held.
@@ -165,7 +167,7 @@ impl Level {
         }
     }
 
-    /// Returns when so many units will be free if nobody gives one back: only the units of a rate come with time.
+    /// Returns when this many units will be free if no job gives one back: only the units of a rate come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {
             Self::Max { .. } => None,
@@ -213,6 +215,7 @@ impl Default for Place {
 }
 
 impl Place {
+    /// Makes a place with this lock or bucket, where no job waits.
     pub(super) fn new(name: Box<str>, hold: Hold) -> Self {
         Self {
             name,
@@ -223,7 +226,7 @@ impl Place {
         }
     }
 
-    /// Whether the lock, or so many tokens, are free at this moment.
+    /// Whether the lock is free, or this many tokens are there, at this moment.
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match &self.hold {
             Hold::Host { locked } => !locked && units <= 1,
@@ -239,7 +242,7 @@ impl Place {
         }
     }
 
-    /// Returns when so many tokens will be there; a lock does not come with time.
+    /// Returns when this many tokens will be there; a lock does not come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match &self.hold {
             Hold::Host { .. } => None,

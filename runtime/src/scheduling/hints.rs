@@ -45,9 +45,9 @@ pub enum ParallelizationHint {
     /// A slot and nothing else.
     #[default]
     FullyParallel,
-    /// One such job a host.
+    /// One job with this hint runs on a host at a time.
     HostExclusive,
-    /// At most so many starts a second.
+    /// Attempts start at this rate at most.
     RateLimited {
         /// Starts a second. Fractions are fine; zero, negative and infinite are refused.
         requests_per_second: f64,

@@ -11,7 +11,7 @@ use crate::Error;
 /// A rate, and how many may start at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
-    /// Starts a period.
+    /// How many starts a period has.
     pub rate: Rate,
     /// Starts that may come together. With 1, starts are evenly spaced.
     pub burst: NonZeroU32,
@@ -48,14 +48,14 @@ impl fmt::Display for Quota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "WrittenLimit", into = "WrittenLimit")]
 pub enum Limit {
-    /// So many at once.
+    /// At most this many units are held at once.
     Max(NonZeroU32),
-    /// So many starts a period, retries included.
+    /// At most this many attempts start in a period, retries included.
     Rate(Quota),
 }
 
 impl Limit {
-    /// Makes a limit of so many at once; zero is refused.
+    /// Makes a limit of this many units at once; zero is refused.
     pub fn max(max: u32) -> Result<Self, Error> {
         let max = NonZeroU32::new(max).ok_or(Error::InvalidLimit {
             reason: "a max of 0 would never let anything start",
@@ -63,7 +63,7 @@ impl Limit {
         Ok(Self::Max(max))
     }
 
-    /// Makes a limit of so many a period, `burst` of them together; a burst of zero is refused.
+    /// Makes a limit of this many starts a period, `burst` of them together; a burst of zero is refused.
     pub fn rate(rate: Rate, burst: u32) -> Result<Self, Error> {
         Quota::new(rate, burst).map(Self::Rate)
     }

@@ -21,7 +21,7 @@ pub use acquire::Acquire;
 pub use guard::ParallelizationGuard;
 pub use stats::{ParallelizationStats, RateLimiterState, WaitTimes};
 
-/// Up to so many empty waiters are kept for the next ones to wait.
+/// How many empty waiters are kept for later requests.
 const KEEP: usize = 16_384;
 
 /// Holds tasks back until they may run, by the rules of the [`Scheduler`].
@@ -62,7 +62,7 @@ pub struct ParallelizationManager {
 struct Shared {
     /// The scheduler that decides.
     scheduler: Scheduler,
-    /// By the ticket's index: where an `acquire` waits.
+    /// The `acquire` calls that wait, by the index of their tickets.
     waiters: Vec<Waiter>,
     /// How long requests have waited until they were granted.
     waits: WaitTimes,
@@ -72,7 +72,7 @@ struct Shared {
     timekeeper: Timekeeper,
 }
 
-/// Where one `acquire` is known while it waits.
+/// The state of one `acquire` that waits.
 #[derive(Default)]
 struct Waiter {
     /// Wakes the task that waits.
@@ -145,7 +145,7 @@ impl ParallelizationManager {
         })
     }
 
-    /// As [`acquire`](Self::acquire), with priority, slots and named limits.
+    /// Waits for permission as [`acquire`](Self::acquire) does, for a request with priority, slots and named limits.
     pub fn acquire_request<'a>(&self, request: Request<'a>) -> Acquire<'a> {
         Acquire::new(self.clone(), request)
     }
@@ -180,8 +180,8 @@ impl ParallelizationManager {
         Ok(granted.then(|| ParallelizationGuard::new(self.clone(), ticket)))
     }
 
-    /// As [`acquire`](Self::acquire), but gives up after a while. With no time at all, it still
-    /// takes what is free.
+    /// Waits for permission as [`acquire`](Self::acquire) does, but gives up after a while. With no time at all, it
+    /// still gets what is free at once.
     ///
     /// ```
     /// use std::time::Duration;

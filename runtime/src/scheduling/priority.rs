@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Before all others.
+    /// The job goes before all others.
     Critical,
-    /// Before normal ones.
+    /// The job goes before normal ones.
     High,
-    /// What a job has that says nothing.
+    /// The job has no priority of its own.
     #[default]
     Normal,
-    /// After normal ones.
+    /// The job goes after normal ones.
     Low,
 }
 

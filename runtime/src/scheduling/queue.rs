@@ -13,50 +13,51 @@ use super::priority::{Priority, Rank};
 use super::slab::Slab;
 use crate::ids::SlotNumber;
 
-/// Where a job is.
+/// Where a job stands on its way through the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// No job is here.
+    /// The record stands for no job.
     #[default]
     Free,
-    /// Waits for its not-before time.
+    /// The job waits for its not-before time.
     Delayed,
-    /// Waits in one of its lane's lists.
+    /// The job waits in one of its lane's lists.
     Listed,
-    /// Waits in its lane's heap.
+    /// The job waits in its lane's heap.
     Late,
-    /// Sent to its worker before its turn; holds nothing.
+    /// The job was sent to its worker before its turn, and holds nothing.
     Ahead,
-    /// Holds its claims.
+    /// The job runs and holds its claims.
     Running,
 }
 
 /// A job of the queue, as its lane and the heaps link it.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct QueuedJob {
     /// The position in the order of all jobs.
     pub(super) rank: Rank,
-    /// Where the job is.
+    /// Where the job stands on its way.
     pub(super) standing: Standing,
     /// The list of its lane in which the job stands.
     pub(super) priority: Priority,
     /// The lane of jobs with the same claims.
     pub(super) lane: u32,
-    /// In a list: the job before. In a heap: its seat.
+    /// The job before this one in its list, or the seat of this job in a heap.
     before: u32,
-    /// In a list: the job behind it.
+    /// The job behind this one in its list.
     after: u32,
     /// The first slot that it fills, while it runs.
     pub(super) slot: Option<SlotNumber>,
 }
 
-impl Default for Job {
+impl Default for QueuedJob {
     fn default() -> Self {
         Self::new(Rank::default(), Priority::Normal, NOWHERE)
     }
 }
 
-impl Job {
+impl QueuedJob {
+    /// Makes the record of a job that is in no list of its lane yet.
     pub(super) fn new(rank: Rank, priority: Priority, lane: u32) -> Self {
         Self {
             rank,
@@ -108,7 +109,7 @@ pub(super) struct Lane {
     pub(super) seat: u32,
     /// Jobs of this lane that are waiting or running: the lane lives as long as there are any.
     pub(super) jobs: u32,
-    /// Those of them that wait.
+    /// How many of these jobs wait.
     pub(super) waiting: u32,
     /// How long its place has let nobody pass, where somebody asks.
     pub(super) clock: Option<Box<PlaceClock>>,
@@ -127,6 +128,7 @@ impl Default for Lane {
 }
 
 impl Lane {
+    /// Makes an empty lane of a group at a place, which is listed at neither yet.
     pub(super) fn new(group: u32, place: u32) -> Self {
         Self {
             group,
@@ -148,7 +150,7 @@ impl Lane {
     }
 
     /// Adds a job that waits from now on: at the end of its list, or in the heap if it comes back out of order.
-    pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<Job>) {
+    pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<QueuedJob>) {
         self.waiting += 1;
         let (rank, level) = (jobs[id].rank, jobs[id].priority.level());
         let list = &mut self.lists[level];
@@ -172,7 +174,7 @@ impl Lane {
     }
 
     /// Takes out a job that waits no longer, wherever in the lane it stands.
-    pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<Job>) {
+    pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<QueuedJob>) {
         self.waiting -= 1;
         let job = &mut jobs[id];
         if job.standing == Standing::Late {

@@ -23,7 +23,7 @@ const UNITS: [(&str, u64); 6] = [
 /// Their product with any time in a u64 fits a u128, so that no arithmetic on a rate overflows.
 const MOST: u64 = 1_000_000_000_000_000_000;
 
-/// So many starts a period: `10/s`, `2.5/s`, `100/m`, `5/h`, `1/15m`.
+/// A number of starts in a period, written as `10/s`, `2.5/s`, `100/m`, `5/h` or `1/15m`.
 ///
 /// Kept as a whole number of starts in a whole number of nanoseconds, never as a fraction, so
 /// that three a second is three a second for ever.
@@ -41,9 +41,9 @@ const MOST: u64 = 1_000_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate {
-    /// How many starts.
+    /// How many starts there may be in the period.
     count: NonZeroU64,
-    /// In how many nanoseconds.
+    /// The length of the period in nanoseconds.
     nanos: NonZeroU64,
 }
 
@@ -64,7 +64,7 @@ impl Rate {
         Ok(Self { count, nanos })
     }
 
-    /// Makes a rate of so many a second; fractions are fine, zero, negative and infinite are not.
+    /// Makes a rate of this many starts a second; fractions are fine, zero, negative and infinite numbers are not.
     ///
     /// A rate that is no decimal fraction is rounded down to the next whole number of
     /// nanoseconds between two starts.

@@ -21,7 +21,7 @@ use super::gates::{Barred, Gate, Group, NamedLimit, Place};
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
 use super::priority::{Ageing, Rank};
-use super::queue::{Job, Lane};
+use super::queue::{Lane, QueuedJob};
 use super::slab::Slab;
 use super::slots::SlotNumbers;
 use crate::Error;
@@ -46,7 +46,7 @@ pub enum Workers {
     /// Any number, as for plain commands.
     #[default]
     Unlimited,
-    /// So many are free. Each start takes one; what the caller says next replaces the count.
+    /// This many workers are free. Each start takes one; what the caller says next replaces the count.
     Free(u32),
 }
 
@@ -208,12 +208,13 @@ pub struct Scheduler {
     next_seq: u64,
 
     /// All jobs, by the index of their ticket.
-    jobs: Slab<Job>,
+    jobs: Slab<QueuedJob>,
     /// All lanes, by their number.
     lanes: Slab<Lane>,
     /// All groups, by their number.
     groups: Slab<Group>,
-    /// By kind, slots, alone and limits; groups for which a kind's `base` stands are not in it.
+    /// The numbers of groups by kind, slots, aloneness and limits; groups for which a kind's `base` stands are not in
+    /// it.
     group_index: Table<Box<[u32]>, u32>,
     /// The key of the group that is looked up, kept for its memory.
     group_key: Vec<u32>,
@@ -382,7 +383,7 @@ impl Scheduler {
         self.now = to;
     }
 
-    /// Returns the moment of so many nanoseconds since the epoch.
+    /// Returns the moment that is this many nanoseconds after the epoch.
     fn moment(&self, nanos: u64) -> Instant {
         // A moment further off than the system can count never comes.
         let far = || self.epoch + Duration::from_hours(24 * 365);

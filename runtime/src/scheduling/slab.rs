@@ -15,6 +15,7 @@ pub(super) struct Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
+    /// Makes a slab without values. It allocates nothing before the first value.
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),

@@ -181,7 +181,7 @@ impl LiveStats {
         self.announced = Some(total);
     }
 
-    /// The counts so far.
+    /// The counts of the events so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }

@@ -182,10 +182,10 @@ impl Size {
 /// How many requests are sent to a worker beyond those that it works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefetch {
-    /// As many as make a few milliseconds of work, estimated from the durations of earlier jobs.
+    /// The pool sends as many ahead as make a few milliseconds of work, estimated from the durations of earlier jobs.
     #[default]
     Auto,
-    /// This many.
+    /// The pool sends this many ahead.
     Fixed(u32),
 }
 

@@ -60,7 +60,9 @@ fn waits(breakers: &mut Breakers, number: u32, host: Option<&HostName>, now: Ins
 #[test]
 fn a_kind_without_a_breaker_is_never_asked_about() {
     let (mut breakers, now) = breakers(config());
-    assert!(breakers.guards(API) && !breakers.guards(FREE) && !breakers.guards(Kind(9)));
+    assert!(
+        breakers.has_breaker(API) && !breakers.has_breaker(FREE) && !breakers.has_breaker(Kind(9))
+    );
     breakers.arrived(FREE, None);
     for _ in 0..10 {
         breakers.admit(ticket(1), FREE, None, now).unwrap();
@@ -305,9 +307,9 @@ proptest! {
                 let of_host = |job: &&ModelJob| job.host == number;
                 let refused = jobs.iter().filter(of_host).filter(|job| job.refused).count();
                 let Some(Some(kind)) = breakers.kinds.get_mut(0) else { unreachable!() };
-                let Some(guard) = kind.guard(host(number).as_ref()) else { continue };
-                prop_assert_eq!(guard.refused.len(), refused);
-                let seen = guard.breaker.snapshot(now);
+                let Some(entry) = kind.find_entry(host(number).as_ref()) else { continue };
+                prop_assert_eq!(entry.refused.len(), refused);
+                let seen = entry.breaker.snapshot(now);
                 prop_assert!(seen.state != State::Closed || refused == 0);
                 if seen.state == State::HalfOpen && refused > 0 {
                     prop_assert!(seen.probes_under_way > 0, "they wait, and no probe is under way");

@@ -46,9 +46,9 @@ impl KindCounts {
 ///
 /// The counts are always those of the entries, because a state changes only by [`enter`](Self::enter).
 pub(super) struct Entries {
-    /// By the index of the ticket.
+    /// The entries by the index of their tickets.
     entries: Vec<Option<Entry>>,
-    /// By kind.
+    /// The counts of jobs by kind.
     counts: Vec<KindCounts>,
 }
 
@@ -91,7 +91,7 @@ impl Entries {
             .expect("a ticket that the scheduler knows has its entry")
     }
 
-    /// As [`get`](Self::get), to change what only concerns the job.
+    /// Returns the entry of a job, to change what concerns only the job and not the counts.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
         #[expect(
             clippy::expect_used,

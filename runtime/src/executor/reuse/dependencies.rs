@@ -27,7 +27,7 @@ pub struct Dependencies {
 pub enum Unkeyed {
     /// What the job says it depends on cannot be read, so the job cannot be done as it is meant.
     Refused(Failure),
-    /// It is not known what the result depends on, so the job is done and its result is not kept. This says why.
+    /// The job is done and its result is not kept, because it is not known what the result depends on. This says why.
     Uncached(String),
 }
 

@@ -46,8 +46,9 @@ pub(super) struct PoolState {
     pub(super) config: Arc<PoolConfig>,
     /// The workers that have not ended.
     pub(super) workers: Vec<SupervisedWorker>,
-    /// The bounds of the size that hold now. `scale_to` moves both.
+    /// How many workers the pool keeps at least; `scale_to` changes it.
     min: u32,
+    /// How many workers the pool has at most; `scale_to` changes it.
     max: u32,
     /// The user of the pool, who gives attempts to its workers.
     user: PoolUser,

@@ -39,7 +39,7 @@ impl Default for PowerOfTwo {
 }
 
 impl PowerOfTwo {
-    /// With another sequence of picks; the same seed makes the same ones.
+    /// Makes a balancer whose random picks follow from the seed.
     pub fn seeded(seed: u64) -> Self {
         Self {
             known: HashMap::new(),
@@ -47,8 +47,8 @@ impl PowerOfTwo {
         }
     }
 
-    /// Draws by Splitmix, which spreads well enough and needs nothing.
-    fn pick(&mut self, below: usize) -> usize {
+    /// Draws a random number below a bound, by Splitmix64: it spreads well enough here and needs no crate.
+    fn random_below(&mut self, below: usize) -> usize {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.random;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -91,8 +91,8 @@ impl Balancer for PowerOfTwo {
         if count < 2 {
             return free().next();
         }
-        let first = self.pick(count);
-        let second = (first + 1 + self.pick(count - 1)) % count;
+        let first = self.random_below(count);
+        let second = (first + 1 + self.random_below(count - 1)) % count;
         let (first, second) = (free().nth(first)?, free().nth(second)?);
         let (chosen, passed) = if self.prefers_second(&candidates[first], &candidates[second]) {
             (second, first)

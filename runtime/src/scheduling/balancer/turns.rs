@@ -24,7 +24,7 @@ impl Balancer for LeastLoaded {
     }
 }
 
-/// One after the other, by number, so that workers may come and go meanwhile.
+/// Picks workers in turn, by number, so that workers may come and go meanwhile.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     last: Option<WorkerNumber>,

@@ -19,7 +19,7 @@ use crate::scheduling::Request;
 pub struct Acquire<'a> {
     /// The manager that is asked.
     manager: ParallelizationManager,
-    /// How far it has come.
+    /// How far the request has come.
     stage: Stage<'a>,
 }
 
@@ -35,6 +35,7 @@ enum Stage<'a> {
 }
 
 impl<'a> Acquire<'a> {
+    /// Makes the future of a request. The request joins the queue at the first poll.
     pub(super) fn new(manager: ParallelizationManager, request: Request<'a>) -> Self {
         Self {
             manager,

@@ -17,6 +17,7 @@ pub struct ParallelizationGuard {
 }
 
 impl ParallelizationGuard {
+    /// Makes the guard of a request that was granted; its drop gives back all that the request took.
     pub(super) fn new(manager: ParallelizationManager, ticket: Ticket) -> Self {
         Self { manager, ticket }
     }

@@ -14,9 +14,9 @@ pub struct ParallelizationStats {
     pub global_available: bool,
     /// The rate keys in use, refilled to the moment of the call.
     pub rate_limiter_states: BTreeMap<String, RateLimiterState>,
-    /// The named limits.
+    /// The state of each named limit.
     pub limits: BTreeMap<String, LimitState>,
-    /// How many wait.
+    /// How many requests wait.
     pub waiters: usize,
     /// How many hold a guard.
     pub running: usize,
@@ -27,15 +27,16 @@ pub struct ParallelizationStats {
 /// The bucket of one rate key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimiterState {
-    /// Tokens there now.
+    /// How many tokens are there now.
     pub tokens: f64,
     /// Tokens of a full bucket: the burst.
     pub capacity: f64,
-    /// Tokens a second.
+    /// How many tokens come in a second.
     pub refill_rate: f64,
 }
 
 impl ParallelizationStats {
+    /// Reads the figures off a scheduler as of `now`.
     pub(super) fn of(scheduler: &Scheduler, wait_times: &WaitTimes, now: Instant) -> Self {
         let hosts = scheduler.hosts();
         let keys = scheduler.keys(now).map(|(name, key)| {

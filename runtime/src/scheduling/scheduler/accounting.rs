@@ -31,7 +31,7 @@ pub(super) struct Accounting {
     is_held: bool,
     /// How long the run has been paused in all.
     paused: u64,
-    /// By the number of the job.
+    /// What is noted of each job that waits, by the number of the job.
     notes: Vec<Note>,
 }
 
@@ -47,10 +47,10 @@ pub(super) struct Note {
 /// How a job waits, and since when.
 #[derive(Debug, Clone, Default)]
 enum Mark {
-    /// It does not wait, or nobody asks for what.
+    /// The job does not wait, or nobody asks for what.
     #[default]
     None,
-    /// It waits for its not-before time.
+    /// The job waits for its not-before time.
     Delayed {
         /// The moment from which the delay counts.
         since: u64,
@@ -61,7 +61,7 @@ enum Mark {
         /// A breaker has put it off.
         by_breaker: bool,
     },
-    /// It waits in its lane.
+    /// The job waits in its lane.
     Listed {
         /// How long the run had been paused by then.
         paused: u64,

@@ -122,8 +122,8 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Those before this rank who lacked slots, or this kind of worker, count again: by now they may lack something
-    /// else first.
+    /// Opens the gates for slots, and for this kind of worker, at which a job before this rank waits: by now that job
+    /// may lack something else first.
     fn show_before(&mut self, rank: Rank, kind_gate: u32) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(kind_gate, |(_, gate)| *gate);

@@ -10,15 +10,15 @@ use crate::ids::{SlotNumber, Ticket};
 /// How much the scheduler holds, all of it in numbers of things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Jobs that wait, for whatever.
+    /// How many jobs wait, for whatever cause.
     pub waiting: usize,
-    /// Jobs that run.
+    /// How many jobs run.
     pub running: usize,
     /// Jobs that were sent ahead, which neither wait nor run.
     pub ahead: usize,
     /// Slots that running jobs fill.
     pub slots_used: u32,
-    /// All slots.
+    /// How many slots there are in all.
     pub slots: u32,
     /// Hosts that a job waiting or running needs for itself.
     pub hosts: usize,
@@ -31,16 +31,16 @@ pub struct Load {
 /// A rate key's bucket, refilled to the moment it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeyState {
-    /// Tokens there.
+    /// How many tokens the bucket has.
     pub tokens: f64,
-    /// Its rate and burst.
+    /// The rate and the burst of the bucket.
     pub quota: Quota,
 }
 
 /// A named limit at the moment it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitState {
-    /// What it allows.
+    /// What the limit allows.
     pub limit: Limit,
     /// Units, or tokens, that nobody holds.
     pub left: f64,

@@ -8,7 +8,7 @@ use super::super::gates::{Barred, Group, Hold, Place};
 use super::super::heap::NOWHERE;
 use super::super::limits::Quota;
 use super::super::priority::Rank;
-use super::super::queue::{Job, Lane, Standing};
+use super::super::queue::{Lane, QueuedJob, Standing};
 use super::{KindOfWorker, Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
@@ -38,7 +38,9 @@ impl Scheduler {
         };
         self.next_seq += 1;
         self.waiting += 1;
-        let id = self.jobs.insert(Job::new(rank, request.priority, lane));
+        let id = self
+            .jobs
+            .insert(QueuedJob::new(rank, request.priority, lane));
         self.enter(id);
         Ok(self.ticket(id))
     }

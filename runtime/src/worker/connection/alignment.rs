@@ -78,7 +78,7 @@ impl<H> Alignment<H> {
         std::mem::replace(&mut self.held, answer)
     }
 
-    /// Holds the last answer in another form, after it was told.
+    /// Holds the latest answer until it is confirmed or refuted, whether its result was reported provisionally or not.
     pub(super) fn hold(&mut self, answer: H, now: Instant) {
         // The answer may still be refuted, even if the count matched when it came.
         self.unsure = self.unsure.max(1);

@@ -13,7 +13,9 @@ pub(super) struct QuoteTracker {
 enum QuoteState {
     /// At the start of a field, where a quote opens it.
     Start,
+    /// Inside a field without quotes, where a quote is a character like any other.
     Field,
+    /// Inside the quotes of a field, where separators and newlines belong to the field.
     Quoted,
     /// After a quote in a quoted field: another quote stands for itself, and anything else follows the end of the
     /// quotes.

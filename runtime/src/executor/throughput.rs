@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// So many jobs that could start are as good as any number, where they are gone again in no time: a longer queue
-/// only leaves the processor's cache before it is looked at again.
+/// How many jobs are enough to hold ready where jobs end fast: a longer queue only leaves the processor's cache before
+/// it is looked at again.
 const STOCK: usize = 512;
 
-/// In how long a stock has to end for that.
+/// The time in which a stock of jobs has to end for jobs to count as fast.
 const NO_TIME: Duration = Duration::from_millis(20);
 
 /// Tells whether jobs end so fast that a short queue will do.
@@ -14,15 +14,16 @@ const NO_TIME: Duration = Duration::from_millis(20);
 /// Where they do not, the queue is as long as the window: among many jobs there may be one for a host, or a kind of
 /// worker, that has nothing to do, and it would be seen late.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     /// When the stock that ends now began to, and how many jobs had ended before it.
     since: Instant,
     before: u64,
-    /// Until when the last one says that jobs end fast.
+    /// Until when jobs count as fast, because the last stock ended in no time.
     fast_until: Option<Instant>,
 }
 
-impl Pace {
+impl Throughput {
+    /// Makes the measure of a run in which no job has ended, so that none counts as fast.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -41,7 +42,8 @@ impl Pace {
         (self.since, self.before) = (now, ended);
     }
 
-    /// Until when no more jobs need to be taken in, if so many could start and so many more are sent ahead at most.
+    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
+    /// already. `ahead` is how many can be sent ahead at most.
     pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
         let fast_until = self.fast_until.filter(|until| now < *until)?;
         (ready >= STOCK.max(ahead)).then_some(fast_until)
@@ -61,26 +63,41 @@ mod tests {
     #[test]
     fn a_short_queue_will_do_where_it_is_gone_in_no_time() {
         let begin = begin();
-        let mut pace = Pace::new(begin);
-        assert_eq!(pace.enough_until(4000, 0, begin), None, "nothing is known");
-        pace.ended(511, begin + MS);
-        assert_eq!(pace.enough_until(4000, 0, begin + MS), None);
-        pace.ended(512, begin + 2 * MS);
+        let mut throughput = Throughput::new(begin);
+        assert_eq!(
+            throughput.enough_until(4000, 0, begin),
+            None,
+            "nothing is known"
+        );
+        throughput.ended(511, begin + MS);
+        assert_eq!(throughput.enough_until(4000, 0, begin + MS), None);
+        throughput.ended(512, begin + 2 * MS);
         let now = begin + 3 * MS;
-        assert_eq!(pace.enough_until(512, 512, now), Some(begin + 22 * MS));
-        assert_eq!(pace.enough_until(511, 0, now), None, "too few are ready");
-        assert_eq!(pace.enough_until(600, 601, now), None, "more may be sent");
+        assert_eq!(
+            throughput.enough_until(512, 512, now),
+            Some(begin + 22 * MS)
+        );
+        assert_eq!(
+            throughput.enough_until(511, 0, now),
+            None,
+            "too few are ready"
+        );
+        assert_eq!(
+            throughput.enough_until(600, 601, now),
+            None,
+            "more may be sent"
+        );
     }
 
     #[test]
     fn slow_jobs_have_a_long_queue() {
         let begin = begin();
-        let mut pace = Pace::new(begin);
-        pace.ended(512, begin + 20 * MS);
-        assert_eq!(pace.enough_until(4000, 0, begin + 20 * MS), None);
-        pace.ended(1024, begin + 39 * MS);
-        assert!(pace.enough_until(4000, 0, begin + 39 * MS).is_some());
+        let mut throughput = Throughput::new(begin);
+        throughput.ended(512, begin + 20 * MS);
+        assert_eq!(throughput.enough_until(4000, 0, begin + 20 * MS), None);
+        throughput.ended(1024, begin + 39 * MS);
+        assert!(throughput.enough_until(4000, 0, begin + 39 * MS).is_some());
         // And those that become slow, as soon as they should have ended.
-        assert_eq!(pace.enough_until(4000, 0, begin + 59 * MS), None);
+        assert_eq!(throughput.enough_until(4000, 0, begin + 59 * MS), None);
     }
 }
