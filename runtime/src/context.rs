@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::Ticket;
+use crate::ids::{PlaceName, Ticket};
 use crate::os::Stream;
 pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
@@ -39,6 +39,8 @@ pub struct Context {
     listener: Listener,
     /// Keeps the output of the attempt, if the run wants it.
     output: Option<Arc<AttemptOutput>>,
+    /// Where the attempt is to run, if that is not the machine of the executor.
+    place: Option<PlaceName>,
 }
 
 /// The receiver of an attempt's steps.
@@ -67,6 +69,7 @@ impl Context {
             stop: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
             output: None,
+            place: None,
         }
     }
 
@@ -88,7 +91,20 @@ impl Context {
                 last_progress,
             },
             output,
+            place: None,
         }
+    }
+
+    /// Says where the attempt is to run.
+    #[must_use]
+    pub(crate) fn at(mut self, place: Option<PlaceName>) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// The place where the attempt is to run; nothing for the machine of the executor itself. It is for runners of commands.
+    pub fn place(&self) -> Option<&PlaceName> {
+        self.place.as_ref()
     }
 
     /// The number of the attempt. The first attempt at a job is 1.

@@ -7,7 +7,7 @@ use ratchet_ipc::{JobKey, LogLevel, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::BreakerReport;
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
 
@@ -77,6 +77,9 @@ pub enum Event {
         /// The worker that performs the attempt. There is none for a command or a closure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<WorkerName>,
+        /// The place where the attempt runs. There is none for the machine of the executor itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<PlaceName>,
     },
     /// An attempt reported its progress.
     AttemptProgress {

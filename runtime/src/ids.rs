@@ -29,6 +29,46 @@ impl fmt::Display for WorkerName {
     }
 }
 
+/// The name of a place where jobs run: a host as the user calls it, or [`LOCAL`](Self::LOCAL).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlaceName(SmolStr);
+
+impl PlaceName {
+    /// The name of the machine on which the executor itself runs.
+    pub const LOCAL: Self = Self(SmolStr::new_static("local"));
+
+    /// Makes the name of a place.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The number of a place within a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PlaceId(pub(crate) u16);
+
+impl PlaceId {
+    /// The machine on which the executor itself runs. Every run has this place.
+    pub(crate) const LOCAL: Self = Self(0);
+
+    /// The number as an index.
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// The number of a slot: from 1 to the number of slots, and never held by two attempts at once.
 ///
 /// An attempt gets the lowest number that is free when it begins. One that was sent ahead gets that of the attempt in

@@ -10,6 +10,7 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use ratchet_resilience::retry::BackoffPolicy;
 
 use crate::context::Context;
+use crate::ids::PlaceName;
 use crate::item::JobItem;
 use crate::os::ProcessConfig;
 use crate::outcome::{Failure, Outcome};
@@ -231,6 +232,8 @@ pub struct Terms {
     pub limits: Vec<String>,
     /// How many slots the job takes.
     pub slots: u32,
+    /// Where the job runs if it is a command. Jobs for workers run where their workers are.
+    pub on: Placement,
     /// The priority of the job.
     pub priority: Priority,
     /// How long the job may wait and run.
@@ -247,6 +250,7 @@ impl Default for Terms {
             hint: None,
             limits: Vec::new(),
             slots: 1,
+            on: Placement::Here,
             priority: Priority::default(),
             timeouts: Timeouts::default(),
             retry: None,
@@ -261,6 +265,18 @@ impl Terms {
         static STANDARD: std::sync::LazyLock<Arc<Terms>> = std::sync::LazyLock::new(Arc::default);
         Arc::clone(&STANDARD)
     }
+}
+
+/// Where jobs run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// They run on the machine of the executor.
+    #[default]
+    Here,
+    /// They run on the host that each of them names.
+    Host,
+    /// Each runs on one of these places, on whichever has the most room.
+    Among(Arc<[PlaceName]>),
 }
 
 /// How long a job may wait, and how long an attempt may run. The clocks of an attempt start when it starts.

@@ -99,6 +99,7 @@ pub mod journal;
 pub mod monitor;
 mod os;
 mod outcome;
+mod place;
 pub mod process;
 mod scheduling;
 mod stop_clock;
@@ -117,15 +118,16 @@ pub use executor::{
     RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
     WaitingJob, command_failure,
 };
-pub use ids::{SlotNumber, Ticket};
+pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
-pub use job::{Answering, CacheTerms, Closure, Job, Terms, Timeouts, Work};
+pub use job::{Answering, CacheTerms, Closure, Job, Placement, Terms, Timeouts, Work};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
 pub use outcome::{
     AttemptDetail, AttemptEnd, Attempts, AttemptsShown, Class, CommandResult, Failure, LeftOut,
     Outcome, Status,
 };
+pub use place::{Place, PlaceState};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName, error_chain};
 pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Blocker, Cancelled, Candidate, Decision, End,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
 use crate::scheduling::Waits;
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub queued: Duration,
     /// How long the last attempt ran.
     pub duration: Duration,
+    /// The place where the last attempt ran; nothing if that was the machine of the executor itself.
+    pub place: Option<PlaceName>,
     /// The slot that the last attempt held, or the first of them.
     pub slot: Option<SlotNumber>,
     /// When the first attempt began.
@@ -96,6 +98,7 @@ impl Outcome {
             worker: None,
             queued: Duration::ZERO,
             duration: Duration::ZERO,
+            place: None,
             slot: None,
             started: None,
             ended: None,
@@ -306,11 +309,15 @@ pub enum Class {
     Input,
     /// A breaker refused the job, or was open for longer than the job may wait.
     Breaker,
+    /// The host on which the attempt ran was lost.
+    Host,
+    /// No host on which the job may run can be reached.
+    Unreachable,
 }
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Task,
         Self::Exit,
         Self::Timeout,
@@ -324,6 +331,8 @@ impl Class {
         Self::Need,
         Self::Input,
         Self::Breaker,
+        Self::Host,
+        Self::Unreachable,
     ];
 
     /// The name of the class in result lines and in `retry.on`.
@@ -342,6 +351,8 @@ impl Class {
             Self::Need => "need",
             Self::Input => "input",
             Self::Breaker => "breaker",
+            Self::Host => "host",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -354,13 +365,15 @@ impl Class {
             | Self::Crash
             | Self::Memory
             | Self::Protocol
-            | Self::Breaker => true,
+            | Self::Breaker
+            | Self::Host => true,
             Self::Poison
             | Self::Spawn
             | Self::TooLarge
             | Self::Cancelled
             | Self::Need
-            | Self::Input => false,
+            | Self::Input
+            | Self::Unreachable => false,
         }
     }
 
@@ -368,7 +381,7 @@ impl Class {
     pub fn status(self) -> Status {
         match self {
             Self::Timeout => Status::TimedOut,
-            Self::Crash | Self::Memory => Status::Crashed,
+            Self::Crash | Self::Memory | Self::Host => Status::Crashed,
             Self::Cancelled => Status::Cancelled,
             Self::Need => Status::Skipped,
             Self::Task
@@ -378,7 +391,8 @@ impl Class {
             | Self::Protocol
             | Self::TooLarge
             | Self::Input
-            | Self::Breaker => Status::Failed,
+            | Self::Breaker
+            | Self::Unreachable => Status::Failed,
         }
     }
 }

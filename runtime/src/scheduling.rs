@@ -45,5 +45,6 @@ pub use registry::{Module, ModuleRegistry};
 pub use scheduler::{
     Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Workers,
 };
+pub(crate) use slots::SlotNumbers;
 pub use suggestion::closest;
 pub use waits::{Blocker, Waits};

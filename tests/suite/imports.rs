@@ -64,7 +64,7 @@ const CRATES: [(&str, Layers); 5] = [
             &["error", "monitor", "os"],
             &["scheduling"],
             &["outcome"],
-            &["context", "event"],
+            &["context", "event", "place"],
             &["job", "summary"],
             &["dispatch"],
             &["worker"],

@@ -115,6 +115,7 @@ impl PartialTerms {
             timeouts: self.timeouts.unwrap_or(standard.timeouts),
             retry: self.retry.settle()?.map(Arc::new),
             cache: self.cache,
+            on: standard.on,
         })
     }
 }

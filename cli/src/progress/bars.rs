@@ -156,6 +156,7 @@ mod tests {
             item: None,
             attempt: 1,
             slot: None,
+            place: None,
             worker: None,
         }
     }

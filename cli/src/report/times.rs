@@ -84,6 +84,7 @@ mod tests {
             attempts.push(AttemptDetail {
                 number,
                 slot: SlotNumber::new(2),
+                place: None,
                 worker: (number > 18).then(|| WorkerName::new("w", 1)),
                 started: Timestamp::from_millis(1_790_000_000_123),
                 duration: Duration::from_millis(1_500),

@@ -56,6 +56,7 @@ fn result() -> Value {
             "host": text,
             "task": text,
             "worker": {"type": "string", "description": "Who did it, as in resize/2."},
+            "place": place(),
             "queued_ms": milliseconds,
             "duration_ms": milliseconds,
             "slot": slot(),
@@ -95,6 +96,10 @@ fn slot() -> Value {
     json!({"type": "integer", "minimum": 1, "description": "The number of the slot that the attempt held, or the first of them."})
 }
 
+fn place() -> Value {
+    json!({"type": "string", "description": "The host where it ran, if that was another machine."})
+}
+
 fn moment(description: &str) -> Value {
     json!({"type": "string", "format": "date-time", "description": description})
 }
@@ -130,6 +135,7 @@ fn attempt() -> Value {
             "number": {"type": "integer", "minimum": 1},
             "slot": slot(),
             "worker": {"type": "string"},
+            "place": place(),
             "started_at": moment("When the attempt began."),
             "ended_at": moment("When the attempt ended."),
             "duration_ms": {"type": "number", "minimum": 0},
@@ -240,6 +246,7 @@ fn of_jobs() -> [Value; 6] {
                 ("attempt", count()),
                 ("slot", slot()),
                 ("worker", text()),
+                ("place", place()),
             ],
         ),
         kind(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{
-    AttemptDetail, AttemptEnd, Attempts, Blocker, Class, Failure, Outcome, Payload, SlotNumber,
-    Timestamp,
+    AttemptDetail, AttemptEnd, Attempts, Blocker, Class, Failure, Outcome, Payload, PlaceName,
+    SlotNumber, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -353,6 +353,7 @@ fn told_in_full() -> Outcome {
         attempts.push(AttemptDetail {
             number,
             slot: SlotNumber::new(2),
+            place: Some(PlaceName::new("web1")),
             worker: Some(WorkerName::new("w", 1)),
             started: at,
             duration: Duration::from_micros(1_500),
@@ -376,6 +377,7 @@ fn told_in_full() -> Outcome {
     Outcome {
         worker: Some(WorkerName::new("w", 1)),
         slot: SlotNumber::new(1),
+        place: Some(PlaceName::new("web1")),
         started: Some(at),
         ended: Some(at),
         waits: blockers
@@ -464,6 +466,7 @@ fn events_as_they_are_written_are_valid() {
             item: Some(ratchet_runtime::ItemName::new("a.png")),
             attempt: 1,
             slot: SlotNumber::new(3),
+            place: Some(PlaceName::new("web1")),
             worker: None,
         },
         Event::AttemptProgress {

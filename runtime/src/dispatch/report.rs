@@ -6,6 +6,7 @@ use ratchet_ipc::{LogLevel, Payload, TaskName};
 
 use super::assignment::{FilterChange, Offer, WorkerNumber};
 use crate::context::Step;
+use crate::ids::PlaceId;
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::outcome::Failure;
@@ -49,6 +50,15 @@ impl Demand {
             Self::Last | Self::Over | Self::Killed => 0,
         }
     }
+}
+
+/// Identifies a pool of a run: by the kind of its workers, and the place where they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolKey {
+    /// The kind of the workers.
+    pub(crate) kind: Kind,
+    /// The place where they run.
+    pub(crate) place: PlaceId,
 }
 
 /// A report to the executor's loop, from a connection, the supervisor or a local performer.
@@ -96,19 +106,24 @@ pub(crate) enum Report {
         message: String,
     },
     /// A worker takes attempts from now on, or has said more of itself.
-    Offered { kind: Kind, offer: Offer },
+    Offered { pool: PoolKey, offer: Offer },
     /// A worker has read a request, which shows that it reads requests as they come.
-    Proven { kind: Kind, worker: WorkerNumber },
+    Proven { pool: PoolKey, worker: WorkerNumber },
     /// Something was found out about a filter.
     Filter {
-        kind: Kind,
+        pool: PoolKey,
         worker: WorkerNumber,
         change: FilterChange,
     },
     /// A worker takes no more attempts. What it has goes on, and ends or comes back as ever.
-    Withdrawn { kind: Kind, worker: WorkerNumber },
+    Withdrawn { pool: PoolKey, worker: WorkerNumber },
+    /// A place has this many slots from now on, or nothing will ever run there any more for this reason.
+    Place {
+        place: PlaceId,
+        slots: Result<u32, Failure>,
+    },
     /// The supervisor asks for the demand anew: it has to know whether a worker that has ended needs a successor.
-    DemandWanted { kind: Kind },
+    DemandWanted { pool: PoolKey },
     /// A pool's worker has introduced itself.
     Introduced {
         kind: Kind,
@@ -118,7 +133,10 @@ pub(crate) enum Report {
         tasks: Option<Vec<Introduction>>,
     },
     /// A pool has no workers, now and for the rest of the run.
-    Broken { kind: Kind, failure: Box<Failure> },
+    Broken {
+        pool: PoolKey,
+        failure: Box<Failure>,
+    },
     /// The connection of a worker has panicked, which is a bug in this crate. The attempts that it had are lost.
     ConnectionBroke { worker: WorkerName, reason: String },
     /// Something happened to a worker that observers may want to know.

@@ -14,7 +14,7 @@ pub(super) struct Arrival {
     /// The job itself.
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
-    pub(super) place: u64,
+    pub(super) position: u64,
     /// What the time of the job was charged to so far.
     pub(super) times: JobTimes,
 }

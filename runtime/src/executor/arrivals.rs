@@ -152,7 +152,7 @@ impl Arrivals {
     /// Takes the next job from the source.
     pub(super) fn pull(&mut self, now: Instant) -> Arrived {
         match self.intake.pull() {
-            Pulled::Job { place, job } => Arrived::Job(self.intake.arrive(place, job, now)),
+            Pulled::Job { position, job } => Arrived::Job(self.intake.arrive(position, job, now)),
             Pulled::Nothing | Pulled::Dry => Arrived::Nothing,
             Pulled::Panicked(reason) => Arrived::Panicked(reason),
         }

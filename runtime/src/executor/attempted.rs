@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use super::times::WallClock;
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::outcome::{AttemptDetail, AttemptEnd, Failure};
 
 /// What an attempt came to.
@@ -21,6 +21,8 @@ pub(super) struct Attempted {
     pub(super) began: Option<Instant>,
     /// The slot that it held, or the first of them.
     pub(super) slot: Option<SlotNumber>,
+    /// The place where it ran, if that was not the local one.
+    pub(super) place: Option<PlaceName>,
     /// The result may yet be refuted.
     pub(super) provisional: bool,
 }
@@ -34,6 +36,7 @@ impl Attempted {
             ran: Duration::ZERO,
             began: None,
             slot: None,
+            place: None,
             provisional: false,
         }
     }
@@ -48,6 +51,7 @@ impl Attempted {
         AttemptDetail {
             number,
             slot: self.slot,
+            place: self.place.clone(),
             worker: self.worker.clone(),
             started: wall.at(began),
             duration: self.ran,

@@ -417,7 +417,9 @@ fn call_outcome(failure: Option<&Failure>) -> CallOutcome {
         | Class::Poison
         | Class::Memory
         | Class::Spawn
-        | Class::Protocol => CallOutcome::Failure,
+        | Class::Protocol
+        | Class::Host
+        | Class::Unreachable => CallOutcome::Failure,
     }
 }
 

@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::needs::Memory;
 use super::order::Ordering;
 use super::plan::Plan;
-use super::pools::{Pool, PoolSource};
+use super::pools::{KindPools, PoolSource};
 use super::reuse::CacheUse;
 use super::run::Executor;
 use super::run_budget::RunBudget;
@@ -22,7 +22,10 @@ use super::sinks::Sink;
 use super::stop::{Halt, MaxFailures};
 use crate::Error;
 use crate::breaker::BreakerConfig;
+use crate::ids::PlaceName;
+use crate::job::Placement;
 use crate::os::Keeper;
+use crate::place::Place;
 use crate::process::ProcessPool;
 use crate::scheduling::{Ageing, Limit, ParallelizationHint, Scheduler};
 
@@ -328,8 +331,38 @@ impl ExecutorBuilder {
     /// # }).unwrap();
     /// ```
     pub fn pool(self, pool: ProcessPool, services: impl IntoIterator<Item = Service>) -> Self {
-        let services = services.into_iter().collect();
-        self.pool_source(Arc::new(Pool { pool, services }))
+        let name = pool.name().to_owned();
+        self.pools_at(name, [(PlaceName::LOCAL, pool)], Placement::Here, services)
+    }
+
+    /// Has the workers of several pools do the same tasks, each pool at a place of its own. `name` is that of the kind of
+    /// worker, and `on` says where a job of the kind may run.
+    pub fn pools_at(
+        self,
+        name: impl Into<String>,
+        pools: impl IntoIterator<Item = (PlaceName, ProcessPool)>,
+        on: Placement,
+        services: impl IntoIterator<Item = Service>,
+    ) -> Self {
+        self.pool_source(Arc::new(KindPools {
+            name: name.into(),
+            at: pools.into_iter().collect(),
+            on,
+            services: services.into_iter().collect(),
+        }))
+    }
+
+    /// Adds a place where commands and the workers of [`pools_at`](Self::pools_at) can run. Each place has slots of its own;
+    /// [`slots`](Self::slots) are those of this machine.
+    pub fn place(mut self, place: Place) -> Self {
+        self.plan.places.push(place);
+        self
+    }
+
+    /// How many slots running jobs may fill at all places together; as many as the places have, if nothing is said.
+    pub fn total_slots(mut self, slots: u32) -> Self {
+        self.plan.total_slots = Some(slots);
+        self
     }
 
     /// Adds a pool, or in tests a stand-in for one, as the next kind of worker.
@@ -368,6 +401,23 @@ impl ExecutorBuilder {
         };
         if plan.scheduling.slots == 0 {
             return refuse("slots", "of 0 would run nothing; the least is 1");
+        }
+        if plan.total_slots == Some(0) {
+            return refuse("total_slots", "of 0 would run nothing; the least is 1");
+        }
+        let mut place_names: Vec<&str> = plan
+            .places
+            .iter()
+            .map(|place| place.name().as_str())
+            .collect();
+        let local = PlaceName::LOCAL;
+        place_names.push(local.as_str());
+        place_names.sort_unstable();
+        if let Some([twice, _]) = place_names.array_windows().find(|[one, next]| one == next) {
+            return refuse("place", &format!("`{twice}` is there twice"));
+        }
+        if plan.places.len() >= usize::from(u16::MAX) {
+            return refuse("place", "is one too many: a run has 65,535 places at most");
         }
         if plan.window == 0 {
             return refuse("window", "of 0 would take no job; the least is 1");
@@ -430,6 +480,7 @@ impl ExecutorBuilder {
         let kind = |name: &str, tasks| KindOfWorker {
             name: name.to_owned(),
             tasks,
+            on: Placement::Here,
             process: None,
             programs: None,
         };

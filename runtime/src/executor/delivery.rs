@@ -14,7 +14,7 @@ use super::order::Outgoing;
 use super::recording::{Leaving, Recording};
 use super::stop::EndCounts;
 use super::times::{JobTimes, WallClock};
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Failure, Outcome};
 
@@ -24,7 +24,7 @@ pub(super) struct EndedJob {
     /// The job itself.
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
-    pub(super) place: u64,
+    pub(super) position: u64,
     /// The result, or the failure.
     pub(super) result: Result<Payload, Box<Failure>>,
     /// The number of attempts that count.
@@ -39,6 +39,8 @@ pub(super) struct EndedJob {
     pub(super) began: Option<Instant>,
     /// The slot of the last attempt.
     pub(super) slot: Option<SlotNumber>,
+    /// The place where it ran, if that was not the local one.
+    pub(super) place: Option<PlaceName>,
     /// What the time of the job was charged to.
     pub(super) times: JobTimes,
     /// Its name is none, or another's.
@@ -50,7 +52,7 @@ impl EndedJob {
     pub(super) fn unqueued(arrival: Arrival, result: Result<Payload, Box<Failure>>) -> Self {
         Self {
             job: arrival.job,
-            place: arrival.place,
+            position: arrival.position,
             result,
             attempts: 0,
             cached: false,
@@ -58,6 +60,7 @@ impl EndedJob {
             duration: Duration::ZERO,
             began: None,
             slot: None,
+            place: None,
             times: arrival.times,
             is_nameless: false,
         }
@@ -75,7 +78,7 @@ impl EndedJob {
     pub(super) fn attempted(entry: Entry, attempted: Attempted) -> Self {
         Self {
             job: entry.job,
-            place: entry.place,
+            position: entry.position,
             result: attempted.result,
             attempts: entry.attempts,
             cached: false,
@@ -83,6 +86,7 @@ impl EndedJob {
             duration: attempted.ran,
             began: attempted.began,
             slot: attempted.slot,
+            place: attempted.place,
             times: entry.times,
             is_nameless: false,
         }
@@ -102,6 +106,7 @@ impl EndedJob {
             number: self.attempts,
             slot: self.slot,
             worker: self.worker.clone(),
+            place: self.place.clone(),
             started: wall.at(began),
             duration: self.duration,
             end: match &self.result {
@@ -175,12 +180,13 @@ impl Delivery {
             queued: done.times.waits.total(),
             duration: done.duration,
             slot: done.slot,
+            place: done.place,
             started: done.times.first_began.map(|began| wall.at(began)),
             ended: Some(wall.at(now)),
             waits: done.times.waits,
             several: done.times.several,
         });
-        let leaving = self.count(done.place, outcome, done.is_nameless);
+        let leaving = self.count(done.position, outcome, done.is_nameless);
         if self.recording.is_wanted() {
             self.recording.push(job, leaving, awaited);
             None
@@ -191,23 +197,23 @@ impl Delivery {
 
     /// Counts the outcome of a job that had ended before it came. It was recorded then, so it is final.
     pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) -> Leaving {
-        self.count(arrival.place, outcome, false)
+        self.count(arrival.position, outcome, false)
     }
 
     /// Counts an outcome, and makes it ready to leave.
-    fn count(&mut self, place: u64, outcome: Arc<Outcome>, nameless: bool) -> Leaving {
+    fn count(&mut self, position: u64, outcome: Arc<Outcome>, nameless: bool) -> Leaving {
         self.bytes += outcome.weight();
         self.tally.count(outcome.status());
         Leaving {
-            place,
+            position,
             outcome,
             nameless,
         }
     }
 
     /// Hands over an outcome that is final, when its turn in the order has come.
-    pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
-        self.outgoing.push(place, outcome);
+    pub(super) fn push(&mut self, position: u64, outcome: Arc<Outcome>) {
+        self.outgoing.push(position, outcome);
     }
 
     /// Records what has gathered, unless `more` is to come that a small batch is to wait for.
@@ -341,11 +347,11 @@ mod tests {
         )
     }
 
-    fn done(place: u64, bytes: usize) -> EndedJob {
+    fn done(position: u64, bytes: usize) -> EndedJob {
         let now = tokio::time::Instant::now().into_std();
         let arrival = Arrival {
-            job: Arc::new(Job::task(place.to_string(), "t", Payload::null())),
-            place,
+            job: Arc::new(Job::task(position.to_string(), "t", Payload::null())),
+            position,
             times: JobTimes::new(now),
         };
         EndedJob::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))
@@ -359,14 +365,14 @@ mod tests {
     }
 
     fn leave(delivery: &mut Delivery, leaving: Leaving) {
-        delivery.push(leaving.place, leaving.outcome);
+        delivery.push(leaving.position, leaving.outcome);
     }
 
     #[test]
     fn an_outcome_without_a_ledger_is_final_at_once_and_leaves_as_there_is_room() {
         let (mut delivery, mut taken) = delivery(None, Ordering::Completion);
-        for place in 0..3 {
-            let leaving = conclude(&mut delivery, done(place, 10), Duration::ZERO).unwrap();
+        for position in 0..3 {
+            let leaving = conclude(&mut delivery, done(position, 10), Duration::ZERO).unwrap();
             leave(&mut delivery, leaving);
         }
         assert_eq!(delivery.tally().succeeded, 3);

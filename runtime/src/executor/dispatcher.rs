@@ -16,10 +16,11 @@ use super::retries::Retries;
 use super::reuse::Share;
 use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
+use crate::Error;
 use crate::breaker::BreakerReport;
-use crate::dispatch::{Demand, StopRequest, WorkerNumber};
+use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
 use crate::event::Event;
-use crate::ids::{SlotNumber, Ticket, WorkerName};
+use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Load};
@@ -97,7 +98,7 @@ impl Dispatcher {
 
     /// Returns how many jobs wait and run, and how many slots they fill.
     pub(super) fn load(&self) -> Load {
-        self.queue().load()
+        self.seated.load()
     }
 
     /// Returns how many jobs could start but for slots and workers.
@@ -109,7 +110,7 @@ impl Dispatcher {
     pub(super) fn room_ahead(&self) -> u32 {
         let pools = self.seated.performers().pools();
         // What workers say of themselves can be any number.
-        pools.fold(0, |sum: u32, (_, pool)| {
+        pools.fold(0, |sum: u32, pool| {
             sum.saturating_add(pool.seats.room_ahead())
         })
     }
@@ -190,6 +191,8 @@ impl Dispatcher {
                 Decision::Start(ticket) => self.start(ticket, turn),
                 // A breaker that has changed meanwhile may admit those that it refused.
                 Decision::WaitUntil(_) | Decision::Idle if self.breakers.has_released() => {}
+                // The slots of a place that were kept for a job may be free for others.
+                Decision::WaitUntil(_) | Decision::Idle if self.seated.update_kept() => {}
                 Decision::WaitUntil(when) => {
                     self.wake = Some(when);
                     break;
@@ -283,7 +286,8 @@ impl Dispatcher {
                 id: entry.job.id.clone(),
                 item: entry.job.item.as_ref().map(|item| item.name.clone()),
                 attempt: entry.attempts,
-                slot: self.queue().scheduler().slot(ticket),
+                slot: self.seated.slot(ticket),
+                place: self.seated.place_of(ticket),
                 worker,
             }
         });
@@ -436,13 +440,46 @@ impl Dispatcher {
     }
 
     /// Changes which seats a pool has.
-    pub(super) fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
-        self.seated.change_seats(kind, change);
+    pub(super) fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
+        self.seated.change_seats(pool, change);
+    }
+
+    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has.
+    pub(super) fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) -> bool {
+        self.seated.pool_broke(pool, failure)
+    }
+
+    /// Sets how many slots a place has, or notes that nothing will ever run there any more.
+    pub(super) fn place_changed(&mut self, place: PlaceId, slots: Result<u32, Failure>) {
+        match slots {
+            Ok(slots) => self.seated.set_place(place, slots),
+            Err(failure) => self.seated.place_gone(place, failure),
+        }
+    }
+
+    /// Returns the jobs that wait and can never start any more, each with the reason.
+    pub(super) fn hopeless(&self) -> Vec<(Ticket, Failure)> {
+        self.seated.hopeless()
+    }
+
+    /// Returns the first of the slots that an attempt holds.
+    pub(super) fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
+        self.seated.slot(ticket)
+    }
+
+    /// Returns the name of the place where an attempt runs, if that is not the local one.
+    pub(super) fn place_of(&self, ticket: Ticket) -> Option<PlaceName> {
+        self.seated.place_of(ticket)
+    }
+
+    /// Changes the number of slots of the local place.
+    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        self.seated.set_slots(slots)
     }
 
     /// Notes that a worker has read what it was given, so that this has begun by now.
-    pub(super) fn proven(&mut self, kind: Kind, worker: WorkerNumber, now: Instant) {
-        self.seated.proven(kind, worker, now);
+    pub(super) fn proven(&mut self, pool: PoolKey, worker: WorkerNumber, now: Instant) {
+        self.seated.proven(pool, worker, now);
     }
 
     /// Has pools learn how long attempts took, by which they send more or fewer ahead.
@@ -454,22 +491,25 @@ impl Dispatcher {
     /// `unresolved` says how many jobs wait for the hello of a kind.
     pub(super) fn tell_demand(&mut self, outlook: Outlook, unresolved: impl Fn(Kind) -> usize) {
         for kind in self.seated.performers().pool_kinds() {
-            let demand = self.demand(kind, outlook, unresolved(kind));
-            self.seated.demand(kind, demand);
+            for pool in self.seated.performers().keys_of(kind) {
+                let demand = self.demand(pool, outlook, unresolved(kind));
+                self.seated.demand(pool, demand);
+            }
         }
     }
 
     /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn tell_demand_again(&mut self, kind: Kind, outlook: Outlook, unresolved: usize) {
-        let demand = self.demand(kind, outlook, unresolved);
-        self.seated.demand_again(kind, demand);
+    pub(super) fn tell_demand_again(&mut self, pool: PoolKey, outlook: Outlook, unresolved: usize) {
+        let demand = self.demand(pool, outlook, unresolved);
+        self.seated.demand_again(pool, demand);
     }
 
-    /// Works out how much work is left for a kind.
-    pub(super) fn demand(&self, kind: Kind, outlook: Outlook, unresolved: usize) -> Demand {
-        let counts: KindCounts = self.queue().count(kind);
-        let waiting = counts.waiting + unresolved;
-        let free = self.free_seats(kind);
+    /// Works out how much work is left for a pool.
+    pub(super) fn demand(&self, pool: PoolKey, outlook: Outlook, unresolved: usize) -> Demand {
+        let counts: KindCounts = self.queue().count(pool.kind);
+        let waiting = self.seated.waiting_for(pool) + unresolved;
+        let seats = self.seated.performers().seats(pool);
+        let free = seats.map_or(0, |seats| seats.free() as usize);
         match outlook.phase {
             Phase::Running if outlook.may_come || waiting > 0 => Demand::Open {
                 // Pools start no more workers than they may have, and the figure changes with every job.
@@ -481,10 +521,10 @@ impl Dispatcher {
         }
     }
 
-    /// Returns how many seats of a pool are free. This process has none.
-    pub(super) fn free_seats(&self, kind: Kind) -> usize {
-        let seats = self.seated.performers().seats(kind);
-        seats.map_or(0, |seats| seats.free() as usize)
+    /// The performers of the jobs.
+    #[cfg(test)]
+    pub(super) fn performers(&self) -> &super::performers::Performers {
+        self.seated.performers()
     }
 
     /// Takes the breakers whose state has changed since this was asked last.

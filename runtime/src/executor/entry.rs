@@ -7,8 +7,10 @@ use ratchet_resilience::retry::RetryHistory;
 
 use super::arrival::Arrival;
 use super::reuse::Share;
+use super::routes::RouteId;
 use super::times::JobTimes;
-use crate::ids::Ticket;
+use crate::dispatch::PoolKey;
+use crate::ids::{PlaceId, Ticket};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
@@ -24,9 +26,13 @@ pub(super) struct Entry {
     /// The job itself.
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
-    pub(super) place: u64,
+    pub(super) position: u64,
     /// The kind of worker that performs the job.
     pub(super) kind: Kind,
+    /// The route of the job, which says where it can run.
+    pub(super) route: RouteId,
+    /// Where its attempt runs or lies ahead. It is the local place while the job waits.
+    pub(super) at: PlaceId,
     /// What the job does in the queue. `Entries` changes it, and counts the entries by state as it does.
     state: State,
     /// The seat on which it runs or lies ahead, if that is on a worker of a pool.
@@ -71,15 +77,17 @@ impl Entry {
     pub(super) fn new(
         ticket: Ticket,
         arrival: Arrival,
-        kind: Kind,
+        (kind, route): (Kind, RouteId),
         is_rated: bool,
         share: Option<Box<Share>>,
     ) -> Self {
         Self {
             ticket,
             job: arrival.job,
-            place: arrival.place,
+            position: arrival.position,
             kind,
+            route,
+            at: PlaceId::LOCAL,
             state: State::Waiting,
             seat: None,
             attempts: 0,
@@ -97,11 +105,13 @@ impl Entry {
     }
 
     /// Returns the entry of a job that had left the queue and comes back to it, with what is known of its attempts.
-    pub(super) fn queued_again(self, ticket: Ticket, is_rated: bool) -> Self {
+    pub(super) fn queued_again(self, ticket: Ticket, route: RouteId, is_rated: bool) -> Self {
         Self {
             ticket,
+            route,
             is_rated,
             state: State::Waiting,
+            at: PlaceId::LOCAL,
             seat: None,
             queue_deadline: None,
             ..self
@@ -111,6 +121,14 @@ impl Entry {
     /// Returns what the job does in the queue.
     pub(super) fn state(&self) -> State {
         self.state
+    }
+
+    /// The pool to which its attempt was given.
+    pub(super) fn pool(&self) -> PoolKey {
+        PoolKey {
+            kind: self.kind,
+            place: self.at,
+        }
     }
 
     /// Changes the state. Only `Entries` may call it for an entry that it has, or its counts would be wrong.
@@ -139,7 +157,7 @@ impl Entry {
     pub(super) fn into_arrival(self) -> Arrival {
         Arrival {
             job: self.job,
-            place: self.place,
+            position: self.position,
             times: self.times,
         }
     }
@@ -171,6 +189,7 @@ impl Entry {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::routes::Routes;
     use super::*;
     use crate::scheduling::{Request, Scheduler, Settings};
 
@@ -180,9 +199,10 @@ pub(super) mod tests {
         let ticket = scheduler.push(Request::new("any"), since).unwrap();
         let arrival = Arrival {
             job,
-            place: 0,
+            position: 0,
             times: JobTimes::new(since),
         };
-        Entry::new(ticket, arrival, Kind(0), false, None)
+        let route = Routes::new(1).plain(Kind(0), false);
+        Entry::new(ticket, arrival, (Kind(0), route), false, None)
     }
 }

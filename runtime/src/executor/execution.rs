@@ -242,7 +242,7 @@ impl Execution {
     pub(super) fn take_untried(&mut self, kind: Kind, now: Instant) -> Vec<Arrival> {
         let queue = self.dispatcher.queue();
         let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
-        waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).place);
+        waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).position);
         let paused = queue.time_paused();
         let taken = waiting.into_iter().map(|ticket| {
             let mut entry = self.dispatcher.cancel(ticket, now);
@@ -313,7 +313,8 @@ impl Execution {
         });
         let mut given_up: Vec<_> = held.collect();
         for ticket in self.queue().tickets(|_| true) {
-            let slot = self.queue().scheduler().slot(ticket);
+            let slot = self.dispatcher.slot(ticket);
+            let place = self.dispatcher.place_of(ticket);
             let mut entry = self.dispatcher.give_up(ticket, now);
             let message = "it was killed, and had not ended when the run did";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
@@ -322,6 +323,7 @@ impl Execution {
                 attempted.ran = entry.in_state_for(now);
                 attempted.began = Some(entry.since);
                 attempted.slot = slot;
+                attempted.place = place;
                 entry.times.first_began.get_or_insert(entry.since);
             }
             given_up.push((entry, attempted));

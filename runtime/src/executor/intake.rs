@@ -133,10 +133,10 @@ impl Intake {
     }
 
     /// Counts a job that was pulled. It has to be [admitted](Self::admit).
-    pub(super) fn arrive(&mut self, place: Option<u64>, job: Arc<Job>, now: Instant) -> Arrival {
+    pub(super) fn arrive(&mut self, position: Option<u64>, job: Arc<Job>, now: Instant) -> Arrival {
         let arrival = Arrival {
             job,
-            place: place.unwrap_or(self.taken),
+            position: position.unwrap_or(self.taken),
             times: JobTimes::new(now),
         };
         self.taken += 1;
@@ -258,8 +258,8 @@ mod tests {
     fn admit_all(intake: &mut Intake) -> Vec<String> {
         let now = tokio::time::Instant::now().into_std();
         let mut told = Vec::new();
-        while let Pulled::Job { place, job } = intake.pull() {
-            let arrival = intake.arrive(place, job, now);
+        while let Pulled::Job { position, job } = intake.pull() {
+            let arrival = intake.arrive(position, job, now);
             told.push(tell(intake.admit(arrival)));
         }
         told

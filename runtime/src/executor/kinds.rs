@@ -7,7 +7,7 @@ use ratchet_ipc::TaskName;
 use super::reuse::Doer;
 use super::service::Service;
 use crate::dispatch::Introduction;
-use crate::job::{Job, Work};
+use crate::job::{Job, Placement, Work};
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::StartedPrograms;
@@ -30,6 +30,8 @@ pub(crate) struct KindOfWorker {
     pub(crate) name: String,
     /// Which tasks it does.
     pub(crate) tasks: Tasks,
+    /// Where its workers run. Commands run where their own terms say.
+    pub(crate) on: Placement,
     /// What its workers run, on which its results depend.
     pub(crate) process: Option<ProcessConfig>,
     /// The files of that, as they were before its first worker started.
@@ -303,6 +305,23 @@ impl Kinds {
         };
         let message = format!("unknown task `{task}`{meant}");
         Err(Failure::new(Class::Input, message).code("unknown_task"))
+    }
+
+    /// Where a job of a kind can run: where its workers are, or if it is a command, where its terms say.
+    pub(super) fn placement<'a>(
+        &'a self,
+        kind: Kind,
+        job: &'a Job,
+    ) -> Result<&'a Placement, Failure> {
+        let own = &job.terms.on;
+        if matches!(job.work, Work::Command(_)) {
+            return Ok(own);
+        }
+        if *own != Placement::Here {
+            let message = "`on` is for commands: a task runs where its workers do, and a closure in this process";
+            return Err(Failure::new(Class::Input, message));
+        }
+        Ok(&self.list[usize::from(kind.0)].on)
     }
 
     /// How parallel a job may be: as it says, or as its worker declares, or fully.

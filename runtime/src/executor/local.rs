@@ -9,7 +9,7 @@ use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
 use crate::context::{Context, LastProgress, StopSignal};
 use crate::dispatch::{Assignment, Reporter, StopRequest};
-use crate::ids::Ticket;
+use crate::ids::{PlaceId, PlaceName, Ticket};
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
 use crate::suspension::{until, working_now};
@@ -33,10 +33,18 @@ struct Running {
 struct LocalRunners {
     reporter: Reporter,
     runner: Option<Arc<dyn Runner>>,
-    commands: Commands,
-    /// Runs commands in the place of `commands`.
+    /// By the number of the place where they run.
+    commands: Vec<CommandsAt>,
+    /// Runs commands instead of `commands`.
     commander: Option<Arc<dyn Runner>>,
     grace: Duration,
+}
+
+/// How commands are run at a place.
+pub(super) struct CommandsAt {
+    /// The name of the place, if it is not the local one.
+    pub(super) name: Option<PlaceName>,
+    pub(super) commands: Commands,
 }
 
 /// An attempt, as a task gets it.
@@ -44,6 +52,7 @@ struct LocalAttempt {
     ticket: Ticket,
     job: Arc<Job>,
     number: u32,
+    place: PlaceId,
     stop: StopSignal,
     // The last to be dropped, since it reports the end.
     guard: AttemptGuard,
@@ -54,7 +63,7 @@ impl LocalPerformer {
     pub(super) fn new(
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
-        commands: Commands,
+        commands: Vec<CommandsAt>,
         commander: Option<Arc<dyn Runner>>,
         grace: Duration,
     ) -> Self {
@@ -72,8 +81,8 @@ impl LocalPerformer {
         }
     }
 
-    /// Performs an attempt on a task of its own.
-    pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment) {
+    /// Performs an attempt on a task of its own. A command runs at this place.
+    pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
         let Assignment { job, attempt, .. } = assignment;
         let stop = StopSignal::default();
         let task = self.tasks.give(LocalAttempt {
@@ -81,6 +90,7 @@ impl LocalPerformer {
             ticket,
             job,
             number: attempt,
+            place,
             stop: stop.clone(),
         });
         let index = ticket.index();
@@ -128,8 +138,10 @@ impl Perform for LocalRunners {
             ticket,
             job,
             number,
+            place,
             stop,
         } = attempt;
+        let at = &self.commands[place.index()];
         let timeouts = job.terms.timeouts;
         let last_progress = (timeouts.idle.is_some()).then(|| Arc::new(LastProgress::new()));
         let limits = TimeLimits {
@@ -152,14 +164,15 @@ impl Perform for LocalRunners {
             Work::Command(config) => {
                 let output = guard.keep_output();
                 if let Some(commander) = &self.commander {
-                    let (job, context) = (Arc::clone(&job), context(Some(output)));
+                    let context = context(Some(output)).at(at.name.clone());
+                    let job = Arc::clone(&job);
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
                     return (guard, Contained(work).await);
                 }
                 // Boxed, for it is much larger than the others.
-                Box::pin(self.commands.run(config, timeouts, stop.token(), output)).await
+                Box::pin(at.commands.run(config, timeouts, stop.token(), output)).await
             }
             Work::Refused { .. } | Work::Ended(_) => {
                 unreachable!("a job that was refused or has ended is never queued")

@@ -39,7 +39,7 @@ use super::reuse::Consulted;
 use super::snapshot::Snapshot;
 use super::source::Batch;
 use super::stop::Stopped;
-use crate::dispatch::{Introduction, Report};
+use crate::dispatch::{Introduction, PoolKey, Report};
 use crate::event::Event;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
@@ -352,6 +352,10 @@ impl Orchestrator {
     }
 
     /// Takes in what a performer or the supervisor reports.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one short arm for each kind of report"
+    )]
     pub(super) fn hear(&mut self, report: Report) {
         let turn = Turn {
             now: self.now,
@@ -372,6 +376,7 @@ impl Orchestrator {
                     ran,
                     began: None,
                     slot: None,
+                    place: None,
                     provisional,
                 };
                 let consequence = self.execution.attempt_ended(ticket, attempted, next, turn);
@@ -422,29 +427,33 @@ impl Orchestrator {
                     message,
                 });
             }
-            Report::Offered { kind, offer } => {
+            Report::Offered { pool, offer } => {
                 let now = self.now;
-                self.change_seats(kind, |seats| seats.offered(offer, now));
+                self.change_seats(pool, |seats| seats.offered(offer, now));
             }
-            Report::Withdrawn { kind, worker } => {
-                self.change_seats(kind, |seats| seats.withdrawn(worker));
+            Report::Withdrawn { pool, worker } => {
+                self.change_seats(pool, |seats| seats.withdrawn(worker));
             }
             Report::Filter {
-                kind,
+                pool,
                 worker,
                 change,
-            } => self.change_seats(kind, |seats| seats.filter_changed(worker, change)),
-            Report::Proven { kind, worker } => self
+            } => self.change_seats(pool, |seats| seats.filter_changed(worker, change)),
+            Report::Proven { pool, worker } => self
                 .execution
                 .dispatcher_mut()
-                .proven(kind, worker, self.now),
-            Report::DemandWanted { kind } => self.tell_demand_again(kind),
+                .proven(pool, worker, self.now),
+            Report::DemandWanted { pool } => self.tell_demand_again(pool),
+            Report::Place { place, slots } => {
+                self.execution.dispatcher_mut().place_changed(place, slots);
+                self.end_hopeless();
+            }
             Report::Introduced {
                 kind,
                 version,
                 tasks,
             } => self.kind_introduced(kind, version, tasks),
-            Report::Broken { kind, failure } => self.kind_broke(kind, &failure),
+            Report::Broken { pool, failure } => self.pool_broke(pool, &failure),
             #[expect(
                 clippy::panic,
                 reason = "attempts are lost, so the run can never come to its end; a panic of the loop ends it as broken"
@@ -457,8 +466,8 @@ impl Orchestrator {
     }
 
     /// Changes which seats a pool has.
-    fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
-        self.execution.dispatcher_mut().change_seats(kind, change);
+    fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
+        self.execution.dispatcher_mut().change_seats(pool, change);
     }
 
     /// Does with a job what the end or the return of its attempt means for it.
@@ -531,13 +540,25 @@ impl Orchestrator {
         self.resolve_again();
     }
 
-    /// Ends the jobs that wait for a kind that has no workers any more.
-    fn kind_broke(&mut self, kind: Kind, failure: &Failure) {
-        self.arrivals.broke(kind, failure.clone());
-        for entry in self.execution.cancel_waiting_for(kind, self.now) {
+    /// Ends the jobs that wait for a pool that has no workers any more, and could be given to no other.
+    fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) {
+        let is_last = self.execution.dispatcher_mut().pool_broke(pool, failure);
+        if !is_last {
+            return self.end_hopeless();
+        }
+        self.arrivals.broke(pool.kind, failure.clone());
+        for entry in self.execution.cancel_waiting_for(pool.kind, self.now) {
             self.conclude(EndedJob::waited(entry, Box::new(failure.clone())));
         }
         self.resolve_again();
+    }
+
+    /// Ends the jobs that can run nowhere any more.
+    fn end_hopeless(&mut self) {
+        for (ticket, failure) in self.execution.dispatcher().hopeless() {
+            let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
+            self.conclude(EndedJob::waited(entry, Box::new(failure)));
+        }
     }
 
     // Jobs end.
@@ -566,7 +587,7 @@ impl Orchestrator {
     /// taken up again would do a job once more upon which others have built already.
     fn leave(&mut self, leaving: Leaving) {
         let Leaving {
-            place,
+            position,
             outcome,
             nameless,
         } = leaving;
@@ -576,7 +597,7 @@ impl Orchestrator {
         self.tell(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
         });
-        self.delivery.push(place, outcome);
+        self.delivery.push(position, outcome);
     }
 
     /// Goes on with the outcomes that the ledger has taken note of.
@@ -646,7 +667,7 @@ impl Orchestrator {
             }
             RunOrder::SetSlots(slots, answer) => {
                 // Who asked need not wait for the answer.
-                let _ = answer.send(self.execution.dispatcher_mut().capacity().set_slots(slots));
+                let _ = answer.send(self.execution.dispatcher_mut().set_slots(slots));
             }
             RunOrder::SetLimit(name, limit, answer) => {
                 let result = self
@@ -749,12 +770,12 @@ impl Orchestrator {
     }
 
     /// Tells a pool that has asked how much work is left for it.
-    fn tell_demand_again(&mut self, kind: Kind) {
-        let unresolved = self.arrivals.unresolved_for(kind);
+    fn tell_demand_again(&mut self, pool: PoolKey) {
+        let unresolved = self.arrivals.unresolved_for(pool.kind);
         let outlook = self.outlook();
         self.execution
             .dispatcher_mut()
-            .tell_demand_again(kind, outlook, unresolved);
+            .tell_demand_again(pool, outlook, unresolved);
     }
 
     /// Tells of the breakers that have changed.

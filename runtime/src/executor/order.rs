@@ -39,8 +39,8 @@ impl Outgoing {
         }
     }
 
-    /// Adds the outcome of the job that came as number `place`.
-    pub(super) fn push(&mut self, place: u64, outcome: Arc<Outcome>) {
+    /// Adds the outcome of the job that came as number `position`.
+    pub(super) fn push(&mut self, position: u64, outcome: Arc<Outcome>) {
         if self.ordering == Ordering::Completion {
             self.ready.push_back(outcome);
             return;
@@ -49,9 +49,9 @@ impl Outgoing {
             clippy::expect_used,
             reason = "a job has one outcome, and no more jobs are in hand than fit into memory"
         )]
-        let at = (place.checked_sub(self.next))
+        let at = (position.checked_sub(self.next))
             .and_then(|at| usize::try_from(at).ok())
-            .expect("no outcome comes for a place that has left");
+            .expect("no outcome comes for a position that has left");
         if at >= self.early.len() {
             self.early.resize(at + 1, None);
         }

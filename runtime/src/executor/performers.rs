@@ -3,18 +3,23 @@
 use std::time::{Duration, Instant};
 
 use super::local::LocalPerformer;
-use crate::dispatch::{Assignment, AttemptKey, Demand, Order, StopRequest};
-use crate::ids::Ticket;
+use crate::dispatch::{Assignment, AttemptKey, Demand, Order, PoolKey, StopRequest};
+use crate::ids::{PlaceId, Ticket};
+use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
 use crate::scheduling::Kind;
 
 /// A pool of workers that a run has.
 pub(crate) struct PoolPerformer {
+    /// Where its workers run.
+    place: PlaceId,
     /// The seats of its workers.
     pub(super) seats: Seats,
     link: Box<dyn DemandLink>,
     /// The demand that the pool was told last.
     told: Demand,
+    /// Why the pool has no workers, now and for the rest of the run.
+    broken: Option<Box<Failure>>,
 }
 
 /// Tells the keeper of a pool's size how much work is left. Dropping it gives the pool up.
@@ -30,24 +35,56 @@ impl DemandLink for Attachment {
 }
 
 impl PoolPerformer {
-    /// Makes the performer of a pool that was told of no demand yet.
-    pub(crate) fn new(seats: Seats, link: Box<dyn DemandLink>) -> Self {
+    /// Makes the performer of a pool whose workers run at this place.
+    pub(crate) fn new(place: PlaceId, seats: Seats, link: Box<dyn DemandLink>) -> Self {
         Self {
+            place,
             seats,
             link,
             told: Demand::default(),
+            broken: None,
         }
+    }
+
+    fn demand(&mut self, demand: Demand) {
+        self.told = demand;
+        self.link.demand(demand);
     }
 }
 
-/// All performers of a run: this process for the first kinds, and a pool for each kind after them.
+/// The pools of one kind of worker, each at a place of its own.
+struct PoolsByPlace {
+    list: Vec<PoolPerformer>,
+    /// The index of the pool at each place, by the number of the place.
+    at: Vec<Option<u16>>,
+}
+
+impl PoolsByPlace {
+    fn new(pools: Vec<PoolPerformer>) -> Self {
+        let mut at = Vec::new();
+        for (index, pool) in (0..).zip(&pools) {
+            let place = pool.place.index();
+            if at.len() <= place {
+                at.resize(place + 1, None);
+            }
+            at[place] = Some(index);
+        }
+        Self { list: pools, at }
+    }
+
+    fn index(&self, place: PlaceId) -> Option<usize> {
+        Some((*self.at.get(place.index())?)?.into())
+    }
+}
+
+/// All performers of a run: this process for the first kinds, and pools for each kind after them.
 pub(super) struct Performers {
     local: LocalPerformer,
     local_kinds: usize,
-    /// Iterates over the pools, each with its kind.
-    pools: Vec<PoolPerformer>,
-    /// How long the attempts of this turn ran, by kind.
-    ran: Vec<(Kind, Duration)>,
+    /// By kind, from the first one that has pools on.
+    kinds: Vec<PoolsByPlace>,
+    /// How long the attempts of this turn ran, by pool.
+    ran: Vec<(PoolKey, Duration)>,
 }
 
 impl Performers {
@@ -56,74 +93,105 @@ impl Performers {
         Self {
             local,
             local_kinds,
-            pools: Vec::new(),
+            kinds: Vec::new(),
             ran: Vec::new(),
         }
     }
 
-    /// Adds the pool of the next kind.
-    pub(super) fn add(&mut self, pool: PoolPerformer) {
-        self.pools.push(pool);
+    /// Adds the pools of the next kind.
+    pub(super) fn add(&mut self, pools: Vec<PoolPerformer>) {
+        self.kinds.push(PoolsByPlace::new(pools));
     }
 
-    /// Returns the pool of a kind; none where this process performs the attempts itself.
-    pub(super) fn pool(&mut self, kind: Kind) -> Option<&mut PoolPerformer> {
-        let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
-        self.pools.get_mut(at)
+    /// Returns the pools of a kind; nothing where this process performs the attempts itself.
+    fn of_kind(&self, kind: Kind) -> Option<&PoolsByPlace> {
+        self.kinds
+            .get(usize::from(kind.0).checked_sub(self.local_kinds)?)
     }
 
-    /// Returns the seats of a kind; none where this process performs the attempts itself.
-    pub(super) fn seats(&self, kind: Kind) -> Option<&Seats> {
-        let at = usize::from(kind.0).checked_sub(self.local_kinds)?;
-        self.pools.get(at).map(|pool| &pool.seats)
+    /// Whether this process performs the attempts of a kind itself, in whatever number.
+    pub(super) fn performs_here(&self, kind: Kind) -> bool {
+        usize::from(kind.0) < self.local_kinds
     }
 
-    /// Iterates over the pools, each with its kind.
-    pub(super) fn pools(&self) -> impl Iterator<Item = (Kind, &PoolPerformer)> {
-        (self.local_kinds..).map(kind).zip(&self.pools)
+    /// Returns a pool; nothing where this process performs the attempts itself, or where the kind has no workers.
+    pub(super) fn pool(&mut self, key: PoolKey) -> Option<&mut PoolPerformer> {
+        let at = usize::from(key.kind.0).checked_sub(self.local_kinds)?;
+        let kind = self.kinds.get_mut(at)?;
+        let index = kind.index(key.place)?;
+        kind.list.get_mut(index)
+    }
+
+    /// Returns the seats of a pool; nothing where this process performs the attempts itself, or where the kind has no
+    /// workers.
+    pub(super) fn seats(&self, key: PoolKey) -> Option<&Seats> {
+        let kind = self.of_kind(key.kind)?;
+        Some(&kind.list[kind.index(key.place)?].seats)
+    }
+
+    /// Returns how many seats of a kind are free at all places. This process has none.
+    pub(super) fn free_seats(&self, kind: Kind) -> usize {
+        // Workers may declare any concurrency, so the sum is capped.
+        let free = self.pools_of(kind).map(|pool| pool.seats.free() as usize);
+        free.fold(0, usize::saturating_add)
+    }
+
+    /// Iterates over all pools.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &PoolPerformer> {
+        self.kinds.iter().flat_map(|kind| &kind.list)
+    }
+
+    fn pools_mut(&mut self) -> impl Iterator<Item = &mut PoolPerformer> {
+        self.kinds.iter_mut().flat_map(|kind| &mut kind.list)
     }
 
     /// Iterates over all kinds: those of this process, then those of pools.
     pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
-        (0..self.local_kinds + self.pools.len()).map(kind)
+        (0..self.local_kinds + self.kinds.len()).map(kind)
     }
 
     /// Iterates over the kinds that have pools.
     pub(super) fn pool_kinds(&self) -> impl Iterator<Item = Kind> + use<> {
-        (self.local_kinds..self.local_kinds + self.pools.len()).map(kind)
+        (self.local_kinds..self.local_kinds + self.kinds.len()).map(kind)
     }
 
-    /// Takes note of how long an attempt of this kind ran that has ended.
-    pub(super) fn note_ran(&mut self, kind: Kind, ran: Duration) {
-        self.ran.push((kind, ran));
+    /// Takes note of how long an attempt ran that has ended.
+    pub(super) fn note_ran(&mut self, pool: PoolKey, ran: Duration) {
+        self.ran.push((pool, ran));
     }
 
     /// Has pools learn how long the attempts took that have ended since the last time.
     pub(super) fn learn(&mut self) {
-        for (number, pool) in (self.local_kinds..).zip(&mut self.pools) {
-            let of_kind = self.ran.iter().filter(|(other, _)| *other == kind(number));
-            let (jobs, busy) = of_kind.fold((0, Duration::ZERO), |(jobs, busy), (_, ran)| {
-                (jobs + 1, busy + *ran)
-            });
-            pool.seats.learn(jobs, busy);
+        for (number, of_kind) in (self.local_kinds..).zip(&mut self.kinds) {
+            for pool in &mut of_kind.list {
+                let key = PoolKey {
+                    kind: kind(number),
+                    place: pool.place,
+                };
+                let of_pool = self.ran.iter().filter(|(other, _)| *other == key);
+                let (jobs, busy) = of_pool.fold((0, Duration::ZERO), |(jobs, busy), (_, ran)| {
+                    (jobs + 1, busy + *ran)
+                });
+                pool.seats.learn(jobs, busy);
+            }
         }
         self.ran.clear();
     }
 
-    /// Performs an attempt in this process.
-    pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment) {
-        self.local.perform(ticket, assignment);
+    /// Performs an attempt in this process, or as a command at a place.
+    pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
+        self.local.perform(ticket, assignment, place);
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.
     pub(super) fn stop(
         &mut self,
-        kind: Kind,
+        pool: PoolKey,
         seat: Option<SeatId>,
         ticket: Ticket,
         stop: StopRequest,
     ) {
-        match (self.pool(kind), seat) {
+        match (self.pool(pool), seat) {
             (Some(pool), Some(seat)) => {
                 let key = AttemptKey::Ticket(ticket);
                 pool.seats.link(seat).order(Order::Stop(key, stop));
@@ -133,32 +201,54 @@ impl Performers {
     }
 
     /// Tells a pool how much work is left for it, if that has changed.
-    pub(super) fn demand(&mut self, kind: Kind, demand: Demand) {
-        if let Some(pool) = self.pool(kind)
+    pub(super) fn demand(&mut self, key: PoolKey, demand: Demand) {
+        if let Some(pool) = self.pool(key)
             && pool.told != demand
         {
-            pool.told = demand;
-            pool.link.demand(demand);
+            pool.demand(demand);
         }
     }
 
     /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn demand_again(&mut self, kind: Kind, demand: Demand) {
-        if let Some(pool) = self.pool(kind) {
-            pool.told = demand;
-            pool.link.demand(demand);
+    pub(super) fn demand_again(&mut self, key: PoolKey, demand: Demand) {
+        if let Some(pool) = self.pool(key) {
+            pool.demand(demand);
         }
+    }
+
+    fn pools_of(&self, kind: Kind) -> impl Iterator<Item = &PoolPerformer> {
+        self.of_kind(kind).into_iter().flat_map(|kind| &kind.list)
+    }
+
+    /// Iterates over the keys of the pools of a kind.
+    pub(super) fn keys_of(&self, kind: Kind) -> Vec<PoolKey> {
+        let places = self.pools_of(kind).map(|pool| pool.place);
+        places.map(|place| PoolKey { kind, place }).collect()
+    }
+
+    /// Notes that a pool has no workers any more. Returns whether that was the last pool of its kind.
+    pub(super) fn broke(&mut self, key: PoolKey, failure: &Failure) -> bool {
+        if let Some(pool) = self.pool(key) {
+            pool.broken = Some(Box::new(failure.clone()));
+        }
+        let mut pools = self.pools_of(key.kind);
+        pools.all(|pool| pool.broken.is_some())
+    }
+
+    /// Returns why a pool has no workers any more, if that is so.
+    pub(super) fn broken(&self, key: PoolKey) -> Option<&Failure> {
+        let kind = self.of_kind(key.kind)?;
+        kind.list[kind.index(key.place)?].broken.as_deref()
     }
 
     /// Returns the moment at which [`recall`](Self::recall) has something to do.
     pub(super) fn recall_at(&self) -> Option<Instant> {
-        let pools = self.pools.iter();
-        pools.filter_map(|pool| pool.seats.recall_at()).min()
+        self.pools().filter_map(|pool| pool.seats.recall_at()).min()
     }
 
     /// Asks back what lies in pipes while other workers of the same pool are idle.
     pub(super) fn recall(&mut self, now: Instant) {
-        for pool in &mut self.pools {
+        for pool in self.pools_mut() {
             pool.seats.recall(now);
         }
     }

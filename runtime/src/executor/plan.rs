@@ -7,6 +7,7 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::arrivals::Arrivals;
 use super::breakers::Breakers;
@@ -18,13 +19,14 @@ use super::event_loop::{Channels, EventLoop};
 use super::execution::Execution;
 use super::intake::Intake;
 use super::kinds::{KindOfWorker, Kinds};
-use super::local::LocalPerformer;
+use super::local::{CommandsAt, LocalPerformer};
 use super::needs::Memory;
 use super::observers::Observers;
 use super::orchestrator::Orchestrator;
 use super::order::{Ordering, Outgoing};
 use super::orders::RunOrder;
 use super::performers::Performers;
+use super::places::{Places, place_watch};
 use super::pools::PoolSource;
 use super::queue::Queue;
 use super::recording::{Recording, SharedLedger};
@@ -44,12 +46,16 @@ use crate::breaker::BreakerConfig;
 use crate::dispatch::Reporter;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
-use crate::scheduling::{Kind, Scheduler, Settings, Workers};
+use crate::place::Place;
+use crate::scheduling::{Kind, Scheduler, Settings};
 use crate::suspension::working_now;
 
 /// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
 /// `uncertain.rs`.
 const MOST_KINDS: u16 = u16::MAX / 2;
+
+/// How many slots all places of a run may have together, unless it is told.
+const MOST_SLOTS: u32 = u32::MAX / 2;
 
 /// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
 /// megabytes of memory.
@@ -99,6 +105,10 @@ pub(super) struct Plan {
     pub(super) kinds: Vec<KindOfWorker>,
     /// The pools of the last kinds, in the order of the kinds.
     pub(super) pools: Vec<Arc<dyn PoolSource>>,
+    /// The places besides the local one.
+    pub(super) places: Vec<Place>,
+    /// How many slots jobs may fill at all places together.
+    pub(super) total_slots: Option<u32>,
     /// The breaker of kinds of worker that have none of their own.
     pub(super) breaker: Option<BreakerConfig>,
     /// Breakers of pools by name, which replace the one for all kinds; `None` switches it off.
@@ -177,7 +187,14 @@ impl Plan {
         );
         let mut kinds = self.kinds.clone();
         let mut performers = Performers::new(local, kinds.len());
-        let mut scheduler = Scheduler::new(self.scheduling.clone(), now)?;
+        let names = self.places.iter().map(|place| place.name().clone());
+        let places = Places::new(self.scheduling.slots, names);
+        let mut scheduling = self.scheduling.clone();
+        if places.are_several() {
+            // Each place counts its own slots, and the scheduler bounds what they come to.
+            scheduling.slots = self.total_slots.unwrap_or(MOST_SLOTS);
+        }
+        let scheduler = Scheduler::new(scheduling, now)?;
         let too_many = || Error::InvalidSetting {
             setting: "pool",
             reason: format!("is one too many: a run has at most {MOST_KINDS} kinds of worker"),
@@ -187,29 +204,36 @@ impl Plan {
             if number >= MOST_KINDS {
                 return Err(too_many());
             }
-            // Nobody is there before a worker is offered.
-            scheduler.set_workers(Kind(number), Workers::Free(0));
-            performers.add(pool.attach(Kind(number), reporter.clone())?);
+            performers.add(pool.attach(Kind(number), &places, reporter.clone())?);
             kinds.push(pool.kind());
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
         let queue = Queue::new(scheduler, count);
         let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.seed);
-        let seated = SeatedQueue::new(queue, performers, reporter.clone());
+        let mut watches = JoinSet::new();
+        for (place, id) in self.places.iter().zip(places.ids().skip(1)) {
+            watches.spawn(place_watch(place.state.clone(), id, reporter.clone()));
+        }
+        let seated = SeatedQueue::new(queue, performers, places, watches, reporter.clone());
         let dispatcher = Dispatcher::new(seated, breakers, now);
         Ok((kinds, dispatcher))
     }
 
-    /// How commands are run.
-    fn commands(&self) -> Commands {
-        Commands {
-            runner: CommandRunner::new(self.keeper.clone()),
-            limits: CommandLimits {
-                grace: self.grace.cancelling,
-                capture_bytes: self.capture_bytes,
-                ..CommandLimits::default()
-            },
-        }
+    /// How commands are run, at each place.
+    fn commands(&self) -> Vec<CommandsAt> {
+        let limits = CommandLimits {
+            grace: self.grace.cancelling,
+            capture_bytes: self.capture_bytes,
+            ..CommandLimits::default()
+        };
+        let at = |name, runner| CommandsAt {
+            name,
+            commands: Commands { runner, limits },
+        };
+        let local = at(None, CommandRunner::new(self.keeper.clone()));
+        let others = self.places.iter();
+        let others = others.map(|place| at(Some(place.name.clone()), place.commands.clone()));
+        std::iter::once(local).chain(others).collect()
     }
 
     /// Whether there is anybody for jobs that name a task.
@@ -251,6 +275,8 @@ impl Default for Plan {
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
             pools: Vec::new(),
+            places: Vec::new(),
+            total_slots: None,
             breaker: None,
             pool_breakers: Vec::new(),
             retry_budget: None,

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::kinds::{KindOfWorker, Tasks};
 use super::performers::PoolPerformer;
+use super::places::Places;
 use super::service::Service;
 use crate::Error;
-use crate::dispatch::Reporter;
+use crate::dispatch::{PoolKey, Reporter};
+use crate::ids::PlaceName;
+use crate::job::Placement;
 use crate::process::ProcessPool;
 use crate::scheduling::Kind;
 
@@ -15,36 +18,60 @@ pub(crate) trait PoolSource: Send + Sync {
     /// Returns what the loop has to know of its workers.
     fn kind(&self) -> KindOfWorker;
 
-    /// Takes the pool for a run, which knows it as `kind`.
-    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error>;
+    /// Takes the pools for a run, which knows their workers as `kind`. There is one pool a place.
+    fn attach(
+        &self,
+        kind: Kind,
+        places: &Places,
+        reporter: Reporter,
+    ) -> Result<Vec<PoolPerformer>, Error>;
 }
 
-/// A pool, and what its workers do.
+/// The pools of a kind of worker, and what its workers do.
 #[derive(Debug)]
-pub(super) struct Pool {
-    /// The pool whose workers do the jobs.
-    pub(super) pool: ProcessPool,
+pub(super) struct KindPools {
+    /// The name of the kind.
+    pub(super) name: String,
+    /// The pools, each with the place where its workers run. There is at least one.
+    pub(super) at: Vec<(PlaceName, ProcessPool)>,
+    /// Where a job of the kind runs.
+    pub(super) on: Placement,
     /// The tasks that the workers do; none if the workers declare them.
     pub(super) services: Vec<Service>,
 }
 
-impl PoolSource for Pool {
+impl PoolSource for KindPools {
     fn kind(&self) -> KindOfWorker {
         let tasks = if self.services.is_empty() {
             Tasks::Introduced
         } else {
             Tasks::Served(self.services.clone())
         };
+        // All pools of a kind run the same program.
+        let first = self.at.first().map(|(_, pool)| pool);
         KindOfWorker {
-            name: self.pool.name().to_owned(),
+            name: self.name.clone(),
             tasks,
-            process: Some(self.pool.config().process.clone()),
-            programs: Some(Arc::clone(self.pool.programs())),
+            on: self.on.clone(),
+            process: first.map(|pool| pool.config().process.clone()),
+            programs: first.map(|pool| Arc::clone(pool.programs())),
         }
     }
 
-    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error> {
-        let link = self.pool.attach(kind, reporter)?;
-        Ok(PoolPerformer::new(self.pool.seats(), Box::new(link)))
+    fn attach(
+        &self,
+        kind: Kind,
+        places: &Places,
+        reporter: Reporter,
+    ) -> Result<Vec<PoolPerformer>, Error> {
+        let attach = |(name, pool): &(PlaceName, ProcessPool)| {
+            let place = places.find(name.as_str()).map_err(|_| Error::InvalidPool {
+                pool: self.name.clone(),
+                reason: "has a pool at a place that the executor does not have",
+            })?;
+            let link = pool.attach(PoolKey { kind, place }, reporter.clone())?;
+            Ok(PoolPerformer::new(place, pool.seats(), Box::new(link)))
+        };
+        self.at.iter().map(attach).collect()
     }
 }

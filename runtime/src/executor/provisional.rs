@@ -27,7 +27,7 @@ pub(super) struct Provisional {
     held: HashMap<Ticket, (Entry, Attempted)>,
     /// What each worker has answered since its answers were last beyond doubt.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
-    /// Jobs whose answer was refuted and that are tried again, by when and by their place.
+    /// Jobs whose answer was refuted and that are tried again, by when and by their position.
     again: BTreeMap<(Instant, u64), Entry>,
 }
 
@@ -93,7 +93,7 @@ impl Provisional {
     ) {
         entry.failure = Some(failure);
         entry.since = now;
-        self.again.insert((when, entry.place), entry);
+        self.again.insert((when, entry.position), entry);
     }
 
     /// Takes the next job that is to be tried again by now.
@@ -152,6 +152,7 @@ mod tests {
             ran: Duration::ZERO,
             began: Some(now),
             slot: None,
+            place: None,
             provisional: true,
         };
         provisional.hold(entry, attempted);

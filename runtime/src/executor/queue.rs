@@ -17,12 +17,14 @@ use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::reuse::Share;
+use super::routes::{Route, RouteId, Routes, Target};
 use super::uncertain::UncertainStart;
 use crate::Error;
-use crate::ids::{Ticket, WorkerName};
+use crate::dispatch::PoolKey;
+use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
-use crate::process::{SeatId, Seats};
+use crate::process::SeatId;
 use crate::scheduling::{
     Blocker, Cancelled, Decision, End, Kind, Limit, LimitId, Load, ParallelizationHint, Request,
     Scheduler, Workers,
@@ -31,12 +33,20 @@ use crate::scheduling::{
 /// What an attempt gave back when it ended or was returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Freed {
-    /// The kind of worker that it ran on.
-    pub(super) kind: Kind,
+    /// The pool that it was given to.
+    pub(super) pool: PoolKey,
     /// The seat that it had, if it ran on a worker of a pool.
     pub(super) seat: Option<SeatId>,
     /// The attempt that lay ahead and has begun in its place.
     pub(super) next: Option<Ticket>,
+}
+
+/// A job that the scheduler has taken in.
+struct Scheduled {
+    ticket: Ticket,
+    route: RouteId,
+    /// The job takes tokens of a rate.
+    is_rated: bool,
 }
 
 /// The jobs of a run that wait, lie ahead or run, and the scheduler that decides which of them starts next.
@@ -47,6 +57,7 @@ pub(super) struct Queue {
     scheduler: Scheduler,
     entries: Entries,
     deadlines: QueueDeadlines,
+    routes: Routes,
     uncertain: UncertainStart,
     /// The limits of the job that is pushed, kept for its memory.
     limits: Vec<LimitId>,
@@ -60,7 +71,8 @@ impl Queue {
             scheduler,
             entries: Entries::new(kinds),
             deadlines: QueueDeadlines::default(),
-            uncertain: UncertainStart::new(kinds),
+            routes: Routes::new(kinds),
+            uncertain: UncertainStart::default(),
             limits: Vec::new(),
         }
     }
@@ -75,20 +87,25 @@ impl Queue {
         self.scheduler.time_paused()
     }
 
-    /// Takes in a job, which waits from now on.
+    /// Takes in a job, which waits from now on and can run as `target` says.
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
-        kind: Kind,
+        target: Target<'_>,
         kinds: &Kinds,
         share: Option<Box<Share>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let (ticket, is_rated) = match self.schedule(&arrival.job, kind, kinds, now) {
+        let scheduled = match self.schedule(&arrival.job, target, kinds, now) {
             Ok(scheduled) => scheduled,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
-        let mut entry = Entry::new(ticket, arrival, kind, is_rated, share);
+        let Scheduled {
+            ticket,
+            route,
+            is_rated,
+        } = scheduled;
+        let mut entry = Entry::new(ticket, arrival, (target.kind, route), is_rated, share);
         let deadline = entry.deadline_of_first_start();
         self.deadlines.set(&mut entry, deadline);
         self.insert(entry);
@@ -99,26 +116,32 @@ impl Queue {
     pub(super) fn push_again(
         &mut self,
         entry: Entry,
+        target: Target<'_>,
         kinds: &Kinds,
         now: Instant,
     ) -> Result<Ticket, (Box<Entry>, Failure)> {
-        match self.schedule(&entry.job, entry.kind, kinds, now) {
-            Ok((ticket, is_rated)) => {
-                self.insert(entry.queued_again(ticket, is_rated));
+        match self.schedule(&entry.job, target, kinds, now) {
+            Ok(scheduled) => {
+                let Scheduled {
+                    ticket,
+                    route,
+                    is_rated,
+                } = scheduled;
+                self.insert(entry.queued_again(ticket, route, is_rated));
                 Ok(ticket)
             }
             Err(failure) => Err((Box::new(entry), failure)),
         }
     }
 
-    /// Gives a job to the scheduler. Returns its ticket, and whether it takes tokens of a rate.
+    /// Gives a job to the scheduler.
     fn schedule(
         &mut self,
         job: &Job,
-        kind: Kind,
+        target: Target<'_>,
         kinds: &Kinds,
         now: Instant,
-    ) -> Result<(Ticket, bool), Failure> {
+    ) -> Result<Scheduled, Failure> {
         let terms = &job.terms;
         let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
         self.limits.clear();
@@ -134,14 +157,19 @@ impl Queue {
         };
         let names_rate = self.limits.iter().any(|id| self.scheduler.is_rate(*id));
         let is_rated = names_rate || matches!(hint, ParallelizationHint::RateLimited { .. });
-        let kind = if is_rated {
-            self.uncertain.rated(kind)
-        } else {
-            kind
+        let route = Route {
+            kind: target.kind,
+            places: target.places,
+            slots: if target.counts_slots { terms.slots } else { 1 },
+            is_rated,
+        };
+        let Some(route) = self.routes.find_or_add(route, target.members) else {
+            let message = "the jobs of this run differ too much in where they can run";
+            return Err(Failure::new(Class::Input, message));
         };
         let request = Request {
             task,
-            kind,
+            kind: route.scheduled(),
             priority: terms.priority,
             slots: terms.slots,
             hint,
@@ -149,7 +177,11 @@ impl Queue {
             limits: &self.limits,
         };
         let ticket = self.scheduler.push(request, now).map_err(wrong)?;
-        Ok((ticket, is_rated))
+        Ok(Scheduled {
+            ticket,
+            route,
+            is_rated,
+        })
     }
 
     fn insert(&mut self, entry: Entry) {
@@ -226,9 +258,10 @@ impl Queue {
         expect_known(self.scheduler.postpone(ticket, not_before));
     }
 
-    /// Starts an attempt at a job that was popped.
-    pub(super) fn start(&mut self, ticket: Ticket, now: Instant) {
+    /// Starts an attempt at a job that was popped, or that lies ahead, at this place.
+    pub(super) fn start(&mut self, ticket: Ticket, place: PlaceId, now: Instant) {
         let entry = self.entries.enter(ticket, State::Running);
+        entry.at = place;
         expect_known(self.scheduler.take_waits(ticket, &mut entry.times.waits));
         entry.since = now;
         entry.first_start.get_or_insert(now);
@@ -236,31 +269,29 @@ impl Queue {
         self.deadlines.set(entry, None);
     }
 
-    /// Notes when an attempt began that has ended, and in which slot. This has to come before its slot is
-    /// [freed](Self::free).
+    /// Notes when an attempt began that has ended.
     pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
-        attempted.slot = self.scheduler.slot(ticket);
         let entry = self.entries.get_mut(ticket);
         let (started, way) = (entry.since, way(entry));
         let began = entry.times.attempt_ended(started, attempted.ran, way, now);
         attempted.began = Some(began);
     }
 
-    /// Notes that an attempt came back from this worker without having begun there. This has to come before its slot is
-    /// [freed](Self::free).
+    /// Notes that an attempt came back from this worker at this place without having begun there.
     pub(super) fn note_return(
         &mut self,
         ticket: Ticket,
+        (slot, place): (Option<SlotNumber>, Option<PlaceName>),
         worker: Option<WorkerName>,
         turn: Turn<'_>,
     ) {
-        let slot = self.scheduler.slot(ticket);
         let entry = self.entries.get_mut(ticket);
         let lost = entry.in_state_for(turn.now);
         entry.times.waits.add(way(entry), lost);
         entry.times.push(AttemptDetail {
             number: entry.attempts,
             slot,
+            place,
             worker,
             started: turn.observers.at(entry.since),
             duration: Duration::ZERO,
@@ -273,10 +304,17 @@ impl Queue {
         self.entries.get_mut(ticket).seat = Some(seat);
     }
 
-    /// Takes the next job of a kind that may be sent ahead of its turn, for this seat.
-    pub(super) fn pop_ahead(&mut self, kind: Kind, seat: SeatId, now: Instant) -> Option<Ticket> {
-        let ticket = self.scheduler.pop_ahead(kind, now)?;
-        self.entries.enter(ticket, State::Ahead).seat = Some(seat);
+    /// Takes the next job of a route that may be sent ahead of its turn, for this seat at this place.
+    pub(super) fn pop_ahead(
+        &mut self,
+        route: RouteId,
+        (place, seat): (PlaceId, SeatId),
+        now: Instant,
+    ) -> Option<Ticket> {
+        let ticket = self.scheduler.pop_ahead(route.scheduled(), now)?;
+        let entry = self.entries.enter(ticket, State::Ahead);
+        entry.at = place;
+        entry.seat = Some(seat);
         Some(ticket)
     }
 
@@ -298,13 +336,16 @@ impl Queue {
         match next {
             Some(next) => {
                 expect_known(self.scheduler.begin_after(ticket, end, next));
-                self.start(next, now);
+                let place = self.get(next).at;
+                self.start(next, place, now);
             }
             None => expect_known(self.scheduler.end(ticket, end)),
         }
         let entry = self.entries.get_mut(ticket);
+        let pool = entry.pool();
+        entry.at = PlaceId::LOCAL;
         Freed {
-            kind: entry.kind,
+            pool,
             seat: entry.seat.take(),
             next,
         }
@@ -328,7 +369,9 @@ impl Queue {
     /// Has a job that lay ahead wait in its old place.
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
-        self.entries.enter(ticket, State::Waiting).seat = None;
+        let entry = self.entries.enter(ticket, State::Waiting);
+        entry.at = PlaceId::LOCAL;
+        entry.seat = None;
         self.restore_deadline(ticket);
     }
 
@@ -393,17 +436,29 @@ impl Queue {
         self.cancel(ticket)
     }
 
-    /// Tells the scheduler how many attempts of a kind can begin. This process has no seats, and performs any number.
-    pub(super) fn set_seats(&mut self, kind: Kind, seats: Option<&Seats>) {
-        if let Some(seats) = seats {
-            self.scheduler
-                .set_workers(kind, Workers::Free(seats.free()));
-        }
-        if self.uncertain.has_rates() {
-            let workers = self.uncertain.workers(seats);
-            self.scheduler
-                .set_workers(self.uncertain.rated(kind), workers);
-        }
+    /// Returns the routes that jobs have taken.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Returns how many jobs of a route wait for their start.
+    pub(super) fn waiting_on(&self, route: RouteId) -> usize {
+        self.entries.waiting_on(route)
+    }
+
+    /// Whether a job of a route lacks nothing but a start that its performers and places allow.
+    pub(super) fn lacks_only_workers(&self, route: RouteId) -> bool {
+        self.scheduler.lacks_only_workers(route.scheduled())
+    }
+
+    /// Tells the scheduler how many attempts of a route can begin.
+    pub(super) fn set_workers(&mut self, route: RouteId, workers: Workers) {
+        self.scheduler.set_workers(route.scheduled(), workers);
+    }
+
+    /// How many attempts that take tokens can begin, as [`UncertainStart::starts`] says.
+    pub(super) fn rated_starts(&self, free: u32, proven: u32) -> u32 {
+        self.uncertain.starts(free, proven)
     }
 
     /// Whether a job has come that takes tokens of a rate, so that the seats for such jobs are counted, too.

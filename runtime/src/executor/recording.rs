@@ -18,8 +18,8 @@ pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 
 /// An outcome on its way out of the run.
 pub(super) struct Leaving {
-    /// Its job's place in the order of submission.
-    pub(super) place: u64,
+    /// Its job's position in the order of submission.
+    pub(super) position: u64,
     /// The outcome, which the journal records before anybody sees it.
     pub(super) outcome: Arc<Outcome>,
     /// Its job's name is none, or another's.
@@ -260,7 +260,7 @@ mod tests {
             let outcome = Outcome::new("a", "t", Ok(Payload::null()));
             let job = Job::task("a", "t", Payload::null());
             let leaving = Leaving {
-                place: 0,
+                position: 0,
                 outcome: Arc::new(outcome),
                 nameless: false,
             };

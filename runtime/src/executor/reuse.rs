@@ -287,7 +287,7 @@ impl Reuse {
         let asked = self.asked.drain(..).map(|asked| asked.arrival);
         let sharers = self.sharers.drain().map(|(_, (arrival, _))| arrival);
         let mut arrivals: Vec<Arrival> = asked.chain(sharers).collect();
-        arrivals.sort_unstable_by_key(|arrival| arrival.place);
+        arrivals.sort_unstable_by_key(|arrival| arrival.position);
         arrivals
     }
 

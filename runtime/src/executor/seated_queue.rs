@@ -1,9 +1,10 @@
-//! The queue together with the seats of those who perform its jobs.
+//! The queue together with the seats of those who perform its jobs, and the slots of the places where they do.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_ipc::HostName;
+use tokio::task::JoinSet;
 
 use super::arrival::{Arrival, Refused};
 use super::attempted::Attempted;
@@ -11,13 +12,17 @@ use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;
+use super::places::Places;
 use super::queue::{Capacity, Freed, Queue};
 use super::reuse::Share;
-use crate::dispatch::{Assignment, Demand, ReplyTo, Reporter, StopRequest, WorkerNumber};
-use crate::ids::{Ticket, WorkerName};
-use crate::outcome::Failure;
+use super::routes::{PlaceSetId, Route, RouteId};
+use crate::Error;
+use crate::dispatch::{Assignment, Demand, PoolKey, ReplyTo, Reporter, StopRequest, WorkerNumber};
+use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
+use crate::job::Job;
+use crate::outcome::{Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{Decision, End, Kind};
+use crate::scheduling::{Decision, End, Kind, Load, Workers};
 
 /// Where an attempt is performed that was started.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,24 +36,44 @@ pub(super) enum Started {
     Unsent,
 }
 
-/// The queue of a run and the performers of its jobs.
+/// The queue of a run, the performers of its jobs, and the places where they perform them.
 ///
-/// The scheduler counts the free seats of each kind, since it lets no job start for which there is none. Queue and seats
-/// are therefore changed together, by the methods of this type, and the scheduler is told in the same step.
+/// The scheduler counts how many jobs of each route can start, since it lets no job start for which there is no seat or
+/// no slot. Queue, seats and slots are therefore changed together, by the methods of this type, and the scheduler is told
+/// in the same step.
 pub(super) struct SeatedQueue {
     queue: Queue,
     performers: Performers,
+    places: Places,
     reporter: Reporter,
+    /// Dropping this ends the tasks that tell of the places.
+    _watches: JoinSet<()>,
 }
 
 impl SeatedQueue {
-    /// Puts a queue and the performers of its jobs together. Performers send their reports by `reporter`.
-    pub(super) fn new(queue: Queue, performers: Performers, reporter: Reporter) -> Self {
-        Self {
+    /// Puts a queue, the performers of its jobs and their places together. Performers send their reports by `reporter`.
+    pub(super) fn new(
+        queue: Queue,
+        performers: Performers,
+        places: Places,
+        watches: JoinSet<()>,
+        reporter: Reporter,
+    ) -> Self {
+        let mut seated = Self {
             queue,
             performers,
+            places,
             reporter,
+            _watches: watches,
+        };
+        // Nobody has a seat before a worker is offered.
+        for kind in seated.performers.pool_kinds() {
+            seated.count_kind(kind);
         }
+        if seated.places.are_several() {
+            seated.count_all_seats();
+        }
+        seated
     }
 
     /// Returns the jobs that wait, lie ahead or run.
@@ -59,6 +84,33 @@ impl SeatedQueue {
     /// Returns those who perform the jobs.
     pub(super) fn performers(&self) -> &Performers {
         &self.performers
+    }
+
+    /// Returns how many jobs wait and run, and how many slots they fill.
+    pub(super) fn load(&self) -> Load {
+        let load = self.queue.load();
+        if !self.places.are_several() {
+            return load;
+        }
+        Load {
+            slots: load.slots.min(self.places.total()),
+            ..load
+        }
+    }
+
+    /// Returns the first of the slots that an attempt holds.
+    pub(super) fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
+        if self.places.are_several() {
+            self.places.slot(ticket)
+        } else {
+            self.queue.scheduler().slot(ticket)
+        }
+    }
+
+    /// Returns the name of the place where an attempt runs, if that is not the local one.
+    pub(super) fn place_of(&self, ticket: Ticket) -> Option<PlaceName> {
+        let place = self.queue.find(ticket)?.at;
+        (place != PlaceId::LOCAL).then(|| self.places.name(place).clone())
     }
 
     /// Returns the entry of a job, to change what concerns only the job.
@@ -82,9 +134,14 @@ impl SeatedQueue {
         share: Option<Box<Share>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let had_rates = self.queue.has_rates();
-        let ticket = self.queue.push(arrival, kind, kinds, share, now)?;
-        self.count_for_first_rate(had_rates);
+        let places = match self.places_for(&arrival.job, kind, kinds) {
+            Ok(places) => places,
+            Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
+        };
+        let known = (self.queue.has_rates(), self.queue.routes().len());
+        let target = self.places.target(kind, places);
+        let ticket = self.queue.push(arrival, target, kinds, share, now)?;
+        self.count_new(known);
         Ok(ticket)
     }
 
@@ -95,16 +152,60 @@ impl SeatedQueue {
         kinds: &Kinds,
         now: Instant,
     ) -> Result<Ticket, (Box<Entry>, Failure)> {
-        let had_rates = self.queue.has_rates();
-        let ticket = self.queue.push_again(entry, kinds, now)?;
-        self.count_for_first_rate(had_rates);
+        let places = match self.places_for(&entry.job, entry.kind, kinds) {
+            Ok(places) => places,
+            Err(failure) => return Err((Box::new(entry), failure)),
+        };
+        let known = (self.queue.has_rates(), self.queue.routes().len());
+        let target = self.places.target(entry.kind, places);
+        let ticket = self.queue.push_again(entry, target, kinds, now)?;
+        self.count_new(known);
         Ok(ticket)
     }
 
-    /// Counts the seats for jobs that take tokens, which are not counted before the first such job has come.
-    fn count_for_first_rate(&mut self, had_rates: bool) {
+    /// Finds out on which places a job can run, and whether one of them ever can.
+    fn places_for(&mut self, job: &Job, kind: Kind, kinds: &Kinds) -> Result<PlaceSetId, Failure> {
+        let places = (self.places).set_of(kinds.placement(kind, job)?, job.host.as_ref())?;
+        self.refusal(kind, places, job.terms.slots)
+            .map_or(Ok(places), Err)
+    }
+
+    /// Returns why no job of this kind and weight will ever start on these places, if that is so.
+    fn refusal(&self, kind: Kind, places: PlaceSetId, slots: u32) -> Option<Failure> {
+        if !self.places.are_several() {
+            return None;
+        }
+        if let Some(failure) = self.places.gone(places) {
+            return Some(failure.clone());
+        }
+        let members = self.places.members(places).iter();
+        let mut pools = members.map(|place| PoolKey {
+            kind,
+            place: *place,
+        });
+        if let Some(failure) =
+            pools.try_fold(None, |_, pool| self.performers.broken(pool).map(Some))
+        {
+            return failure.cloned();
+        }
+        let most = self.places.most_slots(places)?;
+        (slots > most).then(|| {
+            let message = format!(
+                "it fills {slots} slots, and no place where it may run has more than {most}"
+            );
+            Failure::new(Class::Input, message)
+        })
+    }
+
+    /// Counts the seats for what is new since then: routes, and jobs that take tokens, for which nothing is counted
+    /// before the first of them has come.
+    fn count_new(&mut self, (had_rates, routes): (bool, usize)) {
         if self.queue.has_rates() && !had_rates {
             self.count_all_seats();
+        } else {
+            for route in self.queue.routes().from(routes) {
+                self.count_route(route);
+            }
         }
     }
 
@@ -121,7 +222,11 @@ impl SeatedQueue {
     /// Takes a job out in whatever state it is. Its seat stays taken, for its worker may still be busy with the
     /// attempt.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
-        self.queue.give_up(ticket)
+        let entry = self.queue.give_up(ticket);
+        if let Some(place) = self.places.give_back(ticket) {
+            self.count_place(place);
+        }
+        entry
     }
 
     // Attempts begin.
@@ -143,12 +248,16 @@ impl SeatedQueue {
 
     /// Starts an attempt at a job that was popped, and sends it to a performer.
     pub(super) fn start(&mut self, ticket: Ticket, now: Instant) -> Started {
-        self.queue.start(ticket, now);
+        let place = self.take_slots(ticket);
+        self.queue.start(ticket, place, now);
         let entry = self.queue.get(ticket);
-        let (kind, is_rated) = (entry.kind, entry.is_rated);
+        let (key, is_rated) = (entry.pool(), entry.is_rated);
         let assignment = self.assignment(entry, entry.attempts, false);
-        let Some(pool) = self.performers.pool(kind) else {
-            self.performers.perform_here(ticket, assignment);
+        let Some(pool) = self.performers.pool(key) else {
+            self.performers.perform_here(ticket, assignment, place);
+            if self.places.are_several() {
+                self.count_place(place);
+            }
             return Started::Here;
         };
         let host = assignment.job.host.as_ref().map(HostName::as_str);
@@ -167,27 +276,89 @@ impl SeatedQueue {
         if is_uncertain {
             self.queue.begins_later(ticket);
             self.count_all_seats();
-        } else if self.queue.has_rates() {
-            // The scheduler has counted the seat down for the number of the job alone, and both numbers of a kind stand
-            // for the same seats, see `uncertain.rs`.
-            self.count_seats(kind);
+        } else if self.queue.has_rates() || self.places.are_several() {
+            // The scheduler has counted the seat down for the route of the job alone, and other routes use the same seats.
+            self.count_seats(key);
         }
         Started::On(worker)
     }
 
-    /// Sends one job of a kind ahead. Returns whether there was one, and a place in a pipe for it.
+    /// Takes the slots of an attempt that starts. Returns the place of its slots.
+    fn take_slots(&mut self, ticket: Ticket) -> PlaceId {
+        if !self.places.are_several() {
+            return PlaceId::LOCAL; // The scheduler counts them.
+        }
+        let id = self.queue.get(ticket).route;
+        let (route, performers) = (self.queue.routes().get(id), &self.performers);
+        let has_room = |place| {
+            let seats = performers.seats(PoolKey {
+                kind: route.kind,
+                place,
+            });
+            match seats {
+                None => performers.performs_here(route.kind),
+                Some(seats) => seats.free() > 0,
+            }
+        };
+        // An attempt with tokens has to begin at once, so a worker that may still be loading is the last choice.
+        let is_proven = |place| {
+            let seats = performers.seats(PoolKey {
+                kind: route.kind,
+                place,
+            });
+            has_room(place) && seats.is_none_or(|seats| seats.free_and_proven() > 0)
+        };
+        let first = (route.is_rated).then(|| self.places.choose(id, route, is_proven));
+        #[expect(
+            clippy::expect_used,
+            reason = "the scheduler was told of each change of the number of starts that are possible"
+        )]
+        let place = (first
+            .flatten()
+            .or_else(|| self.places.choose(id, route, has_room)))
+        .expect("the scheduler starts no more jobs of a route than places and seats allow");
+        self.places.take(ticket, place, route.slots);
+        place
+    }
+
+    /// Sends one job of a kind ahead. Returns whether there was one, and room in a pipe for it.
     pub(super) fn send_one_ahead(&mut self, kind: Kind, now: Instant) -> bool {
         let counts = self.queue.count(kind);
         if counts.running == 0 || counts.waiting == 0 {
             return false;
         }
-        let Some(pool) = self.performers.pool(kind) else {
+        if !self.places.are_several() {
+            let route = self.queue.routes().plain(kind, false);
+            return self.send_one_of(route, PlaceId::LOCAL, now);
+        }
+        let routes: Vec<RouteId> = self.queue.routes().of_kind(kind).collect();
+        routes.into_iter().any(|route| {
+            let Route {
+                places,
+                slots,
+                is_rated,
+                ..
+            } = self.queue.routes().get(route);
+            // Only jobs that claim one slot and nothing else are sent ahead.
+            if is_rated || slots > 1 || self.queue.waiting_on(route) == 0 {
+                return false;
+            }
+            let places = self.places.members(places).to_vec();
+            let mut places = places.into_iter();
+            places.any(|place| self.send_one_of(route, place, now))
+        })
+    }
+
+    /// Sends one job of a route ahead to a worker at a place. Returns whether there was one, and room in a pipe for it.
+    fn send_one_of(&mut self, route: RouteId, place: PlaceId, now: Instant) -> bool {
+        let kind = self.queue.routes().get(route).kind;
+        let Some(pool) = self.performers.pool(PoolKey { kind, place }) else {
             return false; // What runs in this process is never sent ahead.
         };
         let Some(seat) = pool.seats.take_ahead() else {
             return false;
         };
-        let Some(ticket) = self.queue.pop_ahead(kind, seat, now) else {
+        let Some(ticket) = self.queue.pop_ahead(route, (place, seat), now) else {
             pool.seats.unstaged(seat, now);
             return false;
         };
@@ -216,9 +387,11 @@ impl SeatedQueue {
 
     /// Notes that an attempt has ended. It still holds what it held, until it is [freed](Self::free).
     pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
+        attempted.slot = self.slot(ticket);
+        attempted.place = self.place_of(ticket);
         self.queue.note_end(ticket, attempted, now);
-        let kind = self.queue.get(ticket).kind;
-        self.performers.note_ran(kind, attempted.ran);
+        let pool = self.queue.get(ticket).pool();
+        self.performers.note_ran(pool, attempted.ran);
         if self.queue.began_by_now(ticket, now) {
             self.count_all_seats();
         }
@@ -235,13 +408,23 @@ impl SeatedQueue {
         next: Option<Ticket>,
         now: Instant,
     ) -> Option<(Ticket, Option<WorkerName>)> {
-        let Freed { kind, seat, next } = self.queue.free(ticket, end, next, now);
+        let Freed {
+            pool: key,
+            seat,
+            next,
+        } = self.queue.free(ticket, end, next, now);
         let mut worker = None;
-        if let (Some(pool), Some(seat)) = (self.performers.pool(kind), seat) {
+        if let (Some(pool), Some(seat)) = (self.performers.pool(key), seat) {
             worker = next.map(|_| pool.seats.name(seat).clone());
             pool.seats.ended(seat, next.is_some(), now);
         }
-        self.count_seats(kind);
+        if self.places.are_several() {
+            match next {
+                Some(next) => self.places.pass_on(ticket, next),
+                None => drop(self.places.give_back(ticket)),
+            }
+        }
+        self.count_seats(key);
         next.map(|next| (next, worker))
     }
 
@@ -264,9 +447,10 @@ impl SeatedQueue {
             self.count_all_seats();
         }
         let entry = self.queue.get(ticket);
-        let seats = entry.seat.zip(self.performers.seats(entry.kind));
+        let seats = entry.seat.zip(self.performers.seats(entry.pool()));
         let worker = seats.map(|(seat, seats)| seats.name(seat).clone());
-        self.queue.note_return(ticket, worker, turn);
+        let slot = (self.slot(ticket), self.place_of(ticket));
+        self.queue.note_return(ticket, slot, worker, turn);
         let begun = self.free(ticket, End::Again(turn.now), next, turn.now);
         self.queue.uncharge(ticket, turn.now);
         begun
@@ -276,19 +460,19 @@ impl SeatedQueue {
     pub(super) fn put_back(&mut self, ticket: Ticket, withdrawn: bool, now: Instant) {
         self.withdraw(ticket, withdrawn);
         let entry = self.queue.get(ticket);
-        let (kind, seat) = (entry.kind, entry.seat);
+        let (key, seat) = (entry.pool(), entry.seat);
         self.queue.put_back(ticket);
-        if let (Some(pool), Some(seat)) = (self.performers.pool(kind), seat) {
+        if let (Some(pool), Some(seat)) = (self.performers.pool(key), seat) {
             pool.seats.unstaged(seat, now);
         }
-        self.count_seats(kind);
+        self.count_seats(key);
     }
 
     /// Gives the worker that has an attempt no further ones, if it takes none any more.
     fn withdraw(&mut self, ticket: Ticket, withdrawn: bool) {
         let entry = self.queue.get(ticket);
         if let (Some(pool), Some(seat), true) =
-            (self.performers.pool(entry.kind), entry.seat, withdrawn)
+            (self.performers.pool(entry.pool()), entry.seat, withdrawn)
         {
             pool.seats.withdraw(seat);
         }
@@ -314,7 +498,7 @@ impl SeatedQueue {
     /// Stops an attempt that runs or lies ahead.
     pub(super) fn stop(&mut self, ticket: Ticket, mode: StopRequest) {
         let entry = self.queue.get(ticket);
-        (self.performers).stop(entry.kind, entry.seat, ticket, mode);
+        (self.performers).stop(entry.pool(), entry.seat, ticket, mode);
     }
 
     /// Stops what runs in this way, if it is to stop, and recalls what lies ahead.
@@ -325,7 +509,7 @@ impl SeatedQueue {
                 (State::Ahead, _) => StopRequest::Recall,
                 (State::Running, None) | (State::Waiting, _) => continue,
             };
-            (self.performers).stop(entry.kind, entry.seat, entry.ticket, mode);
+            (self.performers).stop(entry.pool(), entry.seat, entry.ticket, mode);
         }
     }
 
@@ -337,23 +521,55 @@ impl SeatedQueue {
     // Seats come and go.
 
     /// Changes which seats a pool has.
-    pub(super) fn change_seats(&mut self, kind: Kind, change: impl FnOnce(&mut Seats)) {
-        if let Some(pool) = self.performers.pool(kind) {
+    pub(super) fn change_seats(&mut self, key: PoolKey, change: impl FnOnce(&mut Seats)) {
+        if let Some(pool) = self.performers.pool(key) {
             change(&mut pool.seats);
         }
-        self.count_seats(kind);
+        self.count_seats(key);
+    }
+
+    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has.
+    pub(super) fn pool_broke(&mut self, key: PoolKey, failure: &Failure) -> bool {
+        self.performers.broke(key, failure)
+    }
+
+    /// Sets how many slots a place has.
+    pub(super) fn set_place(&mut self, place: PlaceId, slots: u32) {
+        self.places.set_slots(place, slots);
+        self.count_place(place);
+    }
+
+    /// Notes that nothing will ever run at a place any more.
+    pub(super) fn place_gone(&mut self, place: PlaceId, failure: Failure) {
+        self.places.give_up(place, failure);
+        self.count_place(place);
+    }
+
+    /// Returns the jobs that wait and can never start any more, each with the reason.
+    pub(super) fn hopeless(&self) -> Vec<(Ticket, Failure)> {
+        if !self.places.are_several() {
+            return Vec::new();
+        }
+        let waiting = self.queue.entries();
+        let waiting = waiting.filter(|entry| entry.state() == State::Waiting);
+        let hopeless = waiting.filter_map(|entry| {
+            let route = self.queue.routes().get(entry.route);
+            let failure = self.refusal(route.kind, route.places, route.slots)?;
+            Some((entry.ticket, failure))
+        });
+        hopeless.collect()
     }
 
     /// Notes that a worker has read what it was given. If it has the attempt of which it was in doubt whether it has begun,
     /// this attempt has begun by now.
-    pub(super) fn proven(&mut self, kind: Kind, worker: WorkerNumber, now: Instant) {
-        self.change_seats(kind, |seats| seats.proven(worker));
+    pub(super) fn proven(&mut self, key: PoolKey, worker: WorkerNumber, now: Instant) {
+        self.change_seats(key, |seats| seats.proven(worker));
         let Some(ticket) = self.queue.uncertain() else {
             return;
         };
         let entry = self.queue.get(ticket);
-        let seat = entry.seat.filter(|_| entry.kind == kind);
-        if let (Some(seats), Some(seat)) = (self.performers.seats(kind), seat)
+        let seat = entry.seat.filter(|_| entry.pool() == key);
+        if let (Some(seats), Some(seat)) = (self.performers.seats(key), seat)
             && seats.number(seat) == worker
             && self.queue.began_by_now(ticket, now)
         {
@@ -367,29 +583,152 @@ impl SeatedQueue {
     }
 
     /// Tells a pool how much work is left for it, if that has changed.
-    pub(super) fn demand(&mut self, kind: Kind, demand: Demand) {
-        self.performers.demand(kind, demand);
+    pub(super) fn demand(&mut self, key: PoolKey, demand: Demand) {
+        self.performers.demand(key, demand);
     }
 
     /// Tells a pool again how much work is left for it.
-    pub(super) fn demand_again(&mut self, kind: Kind, demand: Demand) {
-        self.performers.demand_again(kind, demand);
+    pub(super) fn demand_again(&mut self, key: PoolKey, demand: Demand) {
+        self.performers.demand_again(key, demand);
     }
 
-    /// Tells the scheduler how many attempts of a kind can begin.
-    fn count_seats(&mut self, kind: Kind) {
-        let seats = self.performers.seats(kind);
-        self.queue.set_seats(kind, seats);
+    /// Returns how many jobs wait that a pool could be given. Where other pools could be given them, too, each has its share.
+    pub(super) fn waiting_for(&self, key: PoolKey) -> usize {
+        if !self.places.are_several() {
+            return self.queue.count(key.kind).waiting;
+        }
+        let routes = self.queue.routes().through(key.place).iter();
+        let waiting = routes.filter_map(|id| {
+            let route = self.queue.routes().get(*id);
+            let members = self.places.members(route.places).len();
+            (route.kind == key.kind).then(|| self.queue.waiting_on(*id).div_ceil(members))
+        });
+        waiting.sum()
+    }
+
+    /// Tells the scheduler how many attempts can begin that a pool may be given, and where slots are counted here, how many
+    /// can begin at its place.
+    fn count_seats(&mut self, key: PoolKey) {
+        if self.places.are_several() {
+            self.count_place(key.place);
+        } else if !self.performers.performs_here(key.kind) || self.queue.has_rates() {
+            self.count_kind(key.kind);
+        }
     }
 
     fn count_all_seats(&mut self) {
-        for kind in self.performers.kinds() {
-            self.count_seats(kind);
+        if self.places.are_several() {
+            for place in self.places.ids() {
+                self.count_place(place);
+            }
+        } else {
+            for kind in self.performers.kinds() {
+                self.count_kind(kind);
+            }
         }
+    }
+
+    /// Tells the scheduler how many attempts of a kind can begin.
+    fn count_kind(&mut self, kind: Kind) {
+        self.count_route(self.queue.routes().plain(kind, false));
+        if self.queue.has_rates() {
+            self.count_route(self.queue.routes().plain(kind, true));
+        }
+    }
+
+    /// Tells the scheduler how many attempts can begin that could be made at a place.
+    fn count_place(&mut self, place: PlaceId) {
+        for at in 0..self.queue.routes().through(place).len() {
+            let route = self.queue.routes().through(place)[at];
+            if self.queue.routes().get(route).is_rated && !self.queue.has_rates() {
+                continue;
+            }
+            self.count_route(route);
+        }
+    }
+
+    /// Tells the scheduler how many jobs of a route can start.
+    fn count_route(&mut self, id: RouteId) {
+        let workers = self.starts_of(id);
+        self.queue.set_workers(id, workers);
+    }
+
+    /// Returns how many jobs of a route can start.
+    fn starts_of(&self, id: RouteId) -> Workers {
+        let route = self.queue.routes().get(id);
+        let is_counted = self.places.are_several();
+        let (mut free, mut proven) = (0_u32, 0_u32);
+        for place in self.places.members(route.places) {
+            let key = PoolKey {
+                kind: route.kind,
+                place: *place,
+            };
+            let (all, surely) = match self.performers.seats(key) {
+                Some(seats) => (seats.free(), seats.free_and_proven()),
+                None if self.performers.performs_here(route.kind) => (u32::MAX, u32::MAX),
+                None => (0, 0),
+            };
+            let starts = if is_counted {
+                self.places.starts(*place, id, route.slots)
+            } else {
+                u32::MAX
+            };
+            free = free.saturating_add(all.min(starts));
+            proven = proven.saturating_add(surely.min(starts));
+        }
+        let starts = if route.is_rated {
+            self.queue.rated_starts(free, proven)
+        } else {
+            free
+        };
+        if starts == u32::MAX && !is_counted {
+            return Workers::Unlimited;
+        }
+        Workers::Free(starts)
+    }
+
+    /// Keeps the free slots of a place for a job that lacks nothing but slots, of which it fills several, and lets others have
+    /// them again once there is no such job. Returns whether more may start because of that.
+    ///
+    /// Slots are kept for no other job: one that waits for the lock of its host, too, could wait for one that waits for the
+    /// slots.
+    pub(super) fn update_kept(&mut self) -> bool {
+        if !self.places.are_several() {
+            return false;
+        }
+        let kept = self.places.kept();
+        if let Some((place, route)) = kept
+            && !self.queue.lacks_only_workers(route)
+        {
+            self.places.keep_none();
+            self.count_place(place);
+        }
+        if self.places.kept().is_none() {
+            let mut heavy = self.queue.routes().heavy().iter();
+            let next = heavy.find(|route| self.queue.lacks_only_workers(**route));
+            if let Some(&id) = next
+                && let Some(place) = self.places.keep(id, self.queue.routes().get(id))
+            {
+                self.count_place(place);
+            }
+        }
+        kept.is_some() && self.places.kept() != kept
     }
 
     /// Lends out what may be changed of how much runs at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.queue.capacity()
+    }
+
+    /// Changes the number of slots of the local place.
+    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        if !self.places.are_several() {
+            return self.queue.capacity().set_slots(slots);
+        }
+        if slots == 0 {
+            return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
+        }
+        self.set_place(PlaceId::LOCAL, slots);
+        Ok(())
     }
 }

@@ -200,7 +200,7 @@ impl View<'_> {
         for entry in self.queue.entries() {
             if entry.state() == State::Running {
                 self.note_holder(entry, &mut holders);
-                running.push((entry.since, entry.place, entry));
+                running.push((entry.since, entry.position, entry));
             }
         }
         let scheduler = self.queue.scheduler();
@@ -218,14 +218,14 @@ impl View<'_> {
         for entry in self.queue.entries() {
             if entry.state() != State::Running {
                 let cause = self.cause(entry, &holders, &left);
-                waiting.push((entry.since, entry.place, Arc::clone(&entry.job), cause));
+                waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
             }
         }
         for (arrival, needs) in needing {
             let cause = WaitCause::Needs(needs);
             waiting.push((
                 arrival.times.arrived,
-                arrival.place,
+                arrival.position,
                 Arc::clone(&arrival.job),
                 cause,
             ));
@@ -234,13 +234,13 @@ impl View<'_> {
             let cause = WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name()));
             waiting.push((
                 arrival.times.arrived,
-                arrival.place,
+                arrival.position,
                 Arc::clone(&arrival.job),
                 cause,
             ));
         }
-        running.sort_unstable_by_key(|(since, place, _)| (*since, *place));
-        waiting.sort_unstable_by_key(|(since, place, ..)| (*since, *place));
+        running.sort_unstable_by_key(|(since, position, _)| (*since, *position));
+        waiting.sort_unstable_by_key(|(since, position, ..)| (*since, *position));
         Snapshot {
             running: running
                 .into_iter()
@@ -354,8 +354,8 @@ impl View<'_> {
         if let Some(alone) = &holders.alone {
             return WaitCause::Alone(alone.clone());
         }
-        let seats = self.performers.seats(entry.kind);
-        let is_full = seats.is_some_and(|seats| seats.free() == 0);
+        let has_seats = !self.performers.performs_here(entry.kind);
+        let is_full = has_seats && self.performers.free_seats(entry.kind) == 0;
         // One that takes tokens waits for a worker that is proven to read its requests.
         if is_full || (entry.is_rated && self.queue.uncertain().is_some()) {
             return WaitCause::Worker(self.kinds.name(entry.kind).to_owned());

@@ -28,7 +28,7 @@ pub(super) type Batch = Vec<Arc<Job>>;
 
 /// Jobs that are pulled as there is room.
 pub(super) enum Source {
-    /// All of them are known: what others need comes before them, each with its place in the list.
+    /// All of them are known: what others need comes before them, each with its position in the list.
     List {
         jobs: VecDeque<(u64, Job)>,
         total: u64,
@@ -48,8 +48,11 @@ pub(super) enum Source {
 
 /// The answer of a source that was asked for a job.
 pub(super) enum Pulled {
-    /// The next job, with its place where the source knows it.
-    Job { place: Option<u64>, job: Arc<Job> },
+    /// The next job, with its position where the source knows it.
+    Job {
+        position: Option<u64>,
+        job: Arc<Job>,
+    },
     /// No job has come yet; who sends jobs wakes the loop.
     Nothing,
     /// No more jobs will come.
@@ -93,9 +96,9 @@ impl Source {
     pub(super) fn pull(&mut self) -> Pulled {
         let dry = match self {
             Self::List { jobs, .. } => match jobs.pop_front() {
-                Some((place, job)) => {
-                    let (place, job) = (Some(place), Arc::new(job));
-                    return Pulled::Job { place, job };
+                Some((position, job)) => {
+                    let (position, job) = (Some(position), Arc::new(job));
+                    return Pulled::Job { position, job };
                 }
                 None => Pulled::Dry,
             },
@@ -103,14 +106,20 @@ impl Source {
             Self::Stream(jobs) => match catch_unwind(AssertUnwindSafe(|| jobs.next())) {
                 Ok(Some(job)) => {
                     let job = Arc::new(job);
-                    return Pulled::Job { place: None, job };
+                    return Pulled::Job {
+                        position: None,
+                        job,
+                    };
                 }
                 Ok(None) => Pulled::Dry,
                 Err(panic) => Pulled::Panicked(panic_message(&*panic).to_owned()),
             },
             Self::Submitted { coming, here } => loop {
                 if let Some(job) = here.next() {
-                    return Pulled::Job { place: None, job };
+                    return Pulled::Job {
+                        position: None,
+                        job,
+                    };
                 }
                 match coming.try_recv() {
                     Ok(jobs) => *here = jobs.into_iter(),
@@ -164,14 +173,16 @@ impl Source {
     }
 }
 
-/// Puts jobs into an order in which each comes after those that it needs, each with its place in the list.
+/// Puts jobs into an order in which each comes after those that it needs, each with its position in the list.
 fn in_order(jobs: Vec<Job>) -> Result<VecDeque<(u64, Job)>, Error> {
     let order = Job::order_by_needs(&jobs)?;
-    let mut places: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-    let ordered = order.into_iter().map(|place| {
-        #[expect(clippy::expect_used, reason = "an order has each place once")]
-        let job = places[place].take().expect("an order has each place once");
-        (place as u64, job)
+    let mut positions: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+    let ordered = order.into_iter().map(|position| {
+        #[expect(clippy::expect_used, reason = "an order has each position once")]
+        let job = positions[position]
+            .take()
+            .expect("an order has each position once");
+        (position as u64, job)
     });
     Ok(ordered.collect())
 }

@@ -10,6 +10,7 @@ mod in_hand;
 mod late;
 mod orchestrating;
 mod owners;
+mod placing;
 mod pool;
 mod recording;
 mod reusing;

@@ -6,39 +6,19 @@
 //! requests, and where there is none, to one at a time. Until that one has read it, no other token of any rate is taken,
 //! and then its tokens count from that moment on.
 //!
-//! The scheduler knows this as kinds: each kind of worker has a second number, which stands for its jobs that take tokens,
-//! and which has seats of its own.
+//! Jobs that take tokens have routes of their own (`routes.rs`), so that the scheduler can be told of fewer seats for them.
 
 use crate::ids::Ticket;
-use crate::process::Seats;
-use crate::scheduling::{Kind, Workers};
 
 /// Knows which attempt has taken tokens without being known to have begun.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct UncertainStart {
-    /// How many kinds there are without the second numbers.
-    kinds: u16,
     /// A job that takes tokens has come.
     has_rates: bool,
     attempt: Option<Ticket>,
 }
 
 impl UncertainStart {
-    /// Makes the record of a run in which no attempt has taken tokens.
-    pub(super) fn new(kinds: u16) -> Self {
-        Self {
-            kinds,
-            has_rates: false,
-            attempt: None,
-        }
-    }
-
-    /// Returns the kind by which the scheduler knows the jobs of a kind that take tokens.
-    pub(super) fn rated(&self, kind: Kind) -> Kind {
-        // A run has 32,767 kinds at most, which is checked where they are added.
-        Kind(self.kinds + kind.0)
-    }
-
     /// Whether a job has come that takes tokens.
     pub(super) fn has_rates(&self) -> bool {
         self.has_rates
@@ -49,17 +29,14 @@ impl UncertainStart {
         self.has_rates = true;
     }
 
-    /// How many attempts that take tokens can begin on the workers of a kind; this process has no seats.
-    pub(super) fn workers(&self, seats: Option<&Seats>) -> Workers {
-        if self.attempt.is_some() {
-            return Workers::Free(0);
+    /// How many attempts that take tokens can begin, where so many seats are free, and so many of them belong to workers
+    /// that are proven to read their requests.
+    pub(super) fn starts(&self, free: u32, proven: u32) -> u32 {
+        match proven {
+            _ if self.attempt.is_some() => 0,
+            0 => free.min(1),
+            proven => proven,
         }
-        seats.map_or(Workers::Unlimited, |seats| {
-            Workers::Free(match seats.free_and_proven() {
-                0 => seats.free().min(1),
-                proven => proven,
-            })
-        })
     }
 
     /// Takes note that an attempt with tokens was given to a worker that may not read it at once.

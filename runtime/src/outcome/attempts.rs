@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Class, Outcome, Status};
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
 /// How many attempts of a job are listed at most: half of them are the first ones, and half the last ones.
@@ -19,6 +19,8 @@ pub struct AttemptDetail {
     pub slot: Option<SlotNumber>,
     /// The worker that performed the attempt; nothing if it ran in this process or as a command.
     pub worker: Option<WorkerName>,
+    /// The place where the attempt ran; nothing if that was the machine of the executor itself.
+    pub place: Option<PlaceName>,
     /// When the attempt began.
     pub started: Timestamp,
     /// How long the attempt ran, by the monotonic clock.
@@ -129,6 +131,7 @@ impl Outcome {
             number: self.attempts,
             slot: self.slot,
             worker: self.worker.clone(),
+            place: self.place.clone(),
             started,
             duration: self.duration,
             end: match &self.result {
@@ -149,6 +152,7 @@ mod tests {
             number,
             slot: None,
             worker: None,
+            place: None,
             started: Timestamp::from_millis(number.into()),
             duration: Duration::from_millis(number.into()),
             end: AttemptEnd::Failed(Class::Exit),

@@ -84,6 +84,10 @@ impl Outcome {
             out.extend_from_slice(b",\"worker\":");
             write_string(worker.as_str(), out);
         }
+        if let Some(place) = &self.place {
+            out.extend_from_slice(b",\"place\":");
+            write_string(place.as_str(), out);
+        }
         out.extend_from_slice(b",\"queued_ms\":");
         write_millis(self.queued, out);
         out.extend_from_slice(b",\"duration_ms\":");
@@ -164,7 +168,7 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::ids::{SlotNumber, WorkerName};
+    use crate::ids::{PlaceName, SlotNumber, WorkerName};
     use crate::item::ItemName;
     use crate::os::OutputExcerpt;
     use crate::outcome::{AttemptDetail, AttemptEnd, Attempts, Class, Failure};
@@ -217,6 +221,7 @@ mod tests {
             number,
             slot: SlotNumber::new(number % 3),
             worker: worker.map(|number| WorkerName::new("w\"", number)),
+            place: (number % 5 == 0).then(|| PlaceName::new("p\"")),
             started: Timestamp::from_millis(1_790_000_000_000 + u64::from(time)),
             duration: Duration::from_micros(time.into()),
             end,
@@ -267,6 +272,7 @@ mod tests {
                     attempts,
                     cached,
                     worker: worker.map(|number| WorkerName::new("é\"", number)),
+                    place: (slot == 2).then(|| PlaceName::new("é\"")),
                     queued: Duration::from_micros(queued),
                     duration: Duration::from_micros(duration),
                     slot: SlotNumber::new(slot),

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{AttemptDetail, AttemptEnd, Attempts, Class, Failure, LeftOut, Outcome, Status};
-use crate::ids::{SlotNumber, WorkerName};
+use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
 use crate::scheduling::{Blocker, Waits};
@@ -38,6 +38,8 @@ struct ResultLine<'a> {
     task: Cow<'a, TaskName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker: Option<Cow<'a, WorkerName>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Cow<'a, PlaceName>>,
     queued_ms: Milliseconds,
     duration_ms: Milliseconds,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +67,8 @@ struct AttemptLine<'a> {
     slot: Option<SlotNumber>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker: Option<Cow<'a, WorkerName>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Cow<'a, PlaceName>>,
     started_at: Timestamp,
     /// When the attempt ended. It follows from the start and the duration, and is written for readers only.
     #[serde(skip_deserializing)]
@@ -128,6 +132,7 @@ impl<'a> From<&'a AttemptDetail> for AttemptLine<'a> {
             number: attempt.number,
             slot: attempt.slot,
             worker: attempt.worker.as_ref().map(Cow::Borrowed),
+            place: attempt.place.as_ref().map(Cow::Borrowed),
             started_at: attempt.started,
             ended_at: Some(attempt.started.after(attempt.duration)),
             duration_ms: Milliseconds(attempt.duration),
@@ -144,6 +149,7 @@ impl From<AttemptLine<'_>> for AttemptDetail {
             number: line.number,
             slot: line.slot,
             worker: line.worker.map(Cow::into_owned),
+            place: line.place.map(Cow::into_owned),
             started: line.started_at,
             duration: line.duration_ms.0,
             end: match (line.charged, line.class) {
@@ -283,6 +289,7 @@ impl Serialize for Outcome {
             host: self.host.as_ref().map(Cow::Borrowed),
             task: Cow::Borrowed(&self.task),
             worker: self.worker.as_ref().map(Cow::Borrowed),
+            place: self.place.as_ref().map(Cow::Borrowed),
             queued_ms: Milliseconds(self.queued),
             duration_ms: Milliseconds(self.duration),
             slot: self.slot,
@@ -377,6 +384,7 @@ impl<'de> Deserialize<'de> for Outcome {
             attempts: line.attempts,
             cached: line.cached,
             worker: line.worker.map(Cow::into_owned),
+            place: line.place.map(Cow::into_owned),
             queued: line.queued_ms.0,
             duration: line.duration_ms.0,
             slot: line.slot,
@@ -425,6 +433,7 @@ mod tests {
             number: 1,
             slot: SlotNumber::new(2),
             worker: Some(WorkerName::new("resize", 1)),
+            place: None,
             started: Timestamp::from_millis(1_790_000_000_123),
             duration: Duration::from_micros(1_500),
             end: AttemptEnd::Failed(Class::Exit),
@@ -432,6 +441,7 @@ mod tests {
         let returned = AttemptDetail {
             number: 2,
             worker: None,
+            place: None,
             end: AttemptEnd::Returned,
             duration: Duration::ZERO,
             ..first.clone()
@@ -440,6 +450,7 @@ mod tests {
             number: 2,
             slot: None,
             worker: None,
+            place: None,
             end: AttemptEnd::Succeeded,
             ..first.clone()
         };

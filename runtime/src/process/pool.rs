@@ -17,11 +17,10 @@ use super::supervisor::{
 };
 use super::{PoolMetrics, ProcessSupervisor, StartedPrograms};
 use crate::Error;
-use crate::dispatch::{Reply, Reporter};
+use crate::dispatch::{PoolKey, Reply, Reporter};
 use crate::job::Job;
 use crate::os::ProcessManager;
 use crate::outcome::Failure;
-use crate::scheduling::Kind;
 use crate::worker::config::PoolConfig;
 
 /// The workers of one kind.
@@ -89,10 +88,10 @@ impl ProcessPool {
         &self.programs
     }
 
-    /// Attaches a run, which knows the pool as `kind`. It is refused while another run uses the pool.
-    pub(crate) fn attach(&self, kind: Kind, reporter: Reporter) -> Result<Attachment, Error> {
+    /// Attaches a run, which knows the pool by this key. It is refused while another run uses the pool.
+    pub(crate) fn attach(&self, key: PoolKey, reporter: Reporter) -> Result<Attachment, Error> {
         let (supervisor, in_use) = (self.supervisor.clone(), self.in_use.clone());
-        Attachment::new(self.id, self.name(), supervisor, in_use, kind, reporter)
+        Attachment::new(self.id, self.name(), supervisor, in_use, key, reporter)
     }
 
     /// Makes the seats of the pool, before any worker is offered.

@@ -10,7 +10,7 @@ use crate::ids::SlotNumber;
 /// Whoever holds `n` numbers in all and takes one more gets one of the first `n + 1`. So as long as no more slots are
 /// taken than there are, no number is greater than the number of slots.
 #[derive(Debug, Default)]
-pub(super) struct SlotNumbers {
+pub(crate) struct SlotNumbers {
     /// Numbers that were given back.
     free: BinaryHeap<Reverse<u32>>,
     /// How many numbers have ever been held at once: greater ones are free.
@@ -19,7 +19,7 @@ pub(super) struct SlotNumbers {
 
 impl SlotNumbers {
     /// Takes the lowest number that is free.
-    pub(super) fn take(&mut self) -> SlotNumber {
+    pub(crate) fn take(&mut self) -> SlotNumber {
         let number = self.free.pop().map(|Reverse(number)| number);
         let number = number.unwrap_or_else(|| {
             self.used += 1;
@@ -30,7 +30,7 @@ impl SlotNumbers {
     }
 
     /// Frees a number that was taken.
-    pub(super) fn give_back(&mut self, number: SlotNumber) {
+    pub(crate) fn give_back(&mut self, number: SlotNumber) {
         debug_assert!(
             number.get() <= self.used,
             "only a number that was taken is given back"

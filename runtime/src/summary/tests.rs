@@ -65,6 +65,7 @@ fn started(id: &str) -> Event {
         id: id.into(),
         attempt: 1,
         slot: None,
+        place: None,
         worker: None,
     }
 }

@@ -19,8 +19,8 @@ use ratchet_runtime::process::{
 };
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{
-    CacheTerms, Durability, Executor, Job, Journal, Limit, ParallelizationHint, Payload, Priority,
-    Quota, Rate, Resume, RunHandle, RunStore, Service, Terms, Timeouts,
+    CacheTerms, Durability, Executor, Job, Journal, Limit, ParallelizationHint, Payload, Placement,
+    Priority, Quota, Rate, Resume, RunHandle, RunStore, Service, Terms, Timeouts,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -418,6 +418,7 @@ fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
             .map(|limit| limit.name().to_owned())
             .collect(),
         slots: spec.slots,
+        on: Placement::Here,
         priority: priorities[spec.priority as usize % 4],
         timeouts: Timeouts {
             hard: Some(spec.performer.hard_timeout()),

@@ -1,6 +1,7 @@
 //! The entries of the jobs in the queue, and how many of them are in which state.
 
 use super::super::entry::{Entry, State};
+use super::super::routes::RouteId;
 use crate::ids::Ticket;
 use crate::scheduling::Kind;
 
@@ -47,37 +48,45 @@ impl KindCounts {
 /// The counts are always those of the entries, because a state changes only by [`enter`](Self::enter).
 pub(super) struct Entries {
     /// The entries by the index of their tickets.
-    entries: Vec<Option<Entry>>,
+    list: Vec<Option<Entry>>,
     /// The counts of jobs by kind.
     counts: Vec<KindCounts>,
+    /// How many jobs of each route wait for their start, by the number of the route.
+    waiting: Vec<usize>,
 }
 
 impl Entries {
     /// Makes a table without entries, for this many kinds of worker.
     pub(super) fn new(kinds: u16) -> Self {
         Self {
-            entries: Vec::new(),
+            list: Vec::new(),
             counts: vec![KindCounts::default(); kinds.into()],
+            waiting: Vec::new(),
         }
     }
 
     /// Adds the entry of a job that the scheduler has just been given.
     pub(super) fn insert(&mut self, entry: Entry) {
+        let route = entry.route.index();
+        if self.waiting.len() <= route {
+            self.waiting.resize(route + 1, 0);
+        }
         self.counts[usize::from(entry.kind.0)].add(entry.state());
+        self.waiting[route] += usize::from(entry.state() == State::Waiting);
         let index = entry.ticket.index();
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
+        if self.list.len() <= index {
+            self.list.resize_with(index + 1, || None);
         }
         debug_assert!(
-            self.entries[index].is_none(),
+            self.list[index].is_none(),
             "the scheduler reuses the index of a ticket only after its job has left"
         );
-        self.entries[index] = Some(entry);
+        self.list[index] = Some(entry);
     }
 
     /// Returns the entry of a ticket, unless its job has left the queue.
     pub(super) fn find(&self, ticket: Ticket) -> Option<&Entry> {
-        let entry = self.entries.get(ticket.index())?.as_ref()?;
+        let entry = self.list.get(ticket.index())?.as_ref()?;
         (entry.ticket == ticket).then_some(entry)
     }
 
@@ -97,7 +106,7 @@ impl Entries {
             clippy::expect_used,
             reason = "the scheduler knows exactly the tickets that have an entry"
         )]
-        self.entries[ticket.index()]
+        self.list[ticket.index()]
             .as_mut()
             .filter(|entry| entry.ticket == ticket)
             .expect("a ticket that the scheduler knows has its entry")
@@ -110,13 +119,16 @@ impl Entries {
             clippy::expect_used,
             reason = "the scheduler knows exactly the tickets that have an entry"
         )]
-        let entry = self.entries[ticket.index()]
+        let entry = self.list[ticket.index()]
             .as_mut()
             .filter(|entry| entry.ticket == ticket)
             .expect("a ticket that the scheduler knows has its entry");
         let counts = &mut self.counts[usize::from(entry.kind.0)];
         counts.remove(entry.state());
         counts.add(state);
+        let waiting = &mut self.waiting[entry.route.index()];
+        *waiting -= usize::from(entry.state() == State::Waiting);
+        *waiting += usize::from(state == State::Waiting);
         entry.set_state(state);
         entry
     }
@@ -127,21 +139,27 @@ impl Entries {
             clippy::expect_used,
             reason = "a job is taken out once, by whoever ends it"
         )]
-        let entry = self.entries[ticket.index()]
+        let entry = self.list[ticket.index()]
             .take_if(|entry| entry.ticket == ticket)
             .expect("a job that leaves the queue has its entry");
         self.counts[usize::from(entry.kind.0)].remove(entry.state());
+        self.waiting[entry.route.index()] -= usize::from(entry.state() == State::Waiting);
         entry
     }
 
     /// Iterates over all entries.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
+        self.list.iter().flatten()
     }
 
     /// Returns how many jobs of a kind are in each state.
     pub(super) fn count(&self, kind: Kind) -> KindCounts {
         self.counts[usize::from(kind.0)]
+    }
+
+    /// Returns how many jobs of a route wait for their start.
+    pub(super) fn waiting_on(&self, route: RouteId) -> usize {
+        self.waiting.get(route.index()).copied().unwrap_or(0)
     }
 
     /// Returns the number of jobs in the queue.
@@ -164,7 +182,7 @@ mod tests {
     fn the_counts_of_a_kind_follow_the_states_of_its_entries() {
         let now = tokio::time::Instant::now().into_std();
         let entry = entry(Arc::new(Job::task("a", "t", Payload::null())), now);
-        let (ticket, kind) = (entry.ticket, entry.kind);
+        let (ticket, kind, route) = (entry.ticket, entry.kind, entry.route);
         let mut entries = Entries::new(1);
         let counts = |running, ahead, waiting| KindCounts {
             running,
@@ -173,8 +191,10 @@ mod tests {
         };
         entries.insert(entry);
         assert_eq!(entries.count(kind), counts(0, 0, 1));
+        assert_eq!(entries.waiting_on(route), 1);
         entries.enter(ticket, State::Ahead);
         assert_eq!(entries.count(kind), counts(0, 1, 0));
+        assert_eq!(entries.waiting_on(route), 0);
         entries.enter(ticket, State::Running);
         assert_eq!((entries.count(kind), entries.len()), (counts(1, 0, 0), 1));
         entries.remove(ticket);

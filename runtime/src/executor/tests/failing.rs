@@ -132,8 +132,8 @@ async fn a_kind_that_broke_fails_what_waits_for_it_and_what_comes() {
     let jobs = (0..4).map(|number| Job::task(number.to_string(), "t", Payload::null()));
     let run = executor.run(jobs).unwrap();
     tokio::time::sleep(SECOND).await;
-    pool.report(|kind| crate::dispatch::Report::Broken {
-        kind,
+    pool.report(|pool| crate::dispatch::Report::Broken {
+        pool,
         failure: Box::new(Failure::new(Class::Spawn, "there is no such program")),
     });
     let outcomes = all(run).await;

@@ -32,14 +32,14 @@ async fn declared_late(
         all(run).await
     });
     tokio::time::sleep(SECOND / 2).await;
-    pool.report(|kind| Report::Introduced {
-        kind,
+    pool.report(|pool| Report::Introduced {
+        kind: pool.kind,
         version: None,
         tasks: None,
     });
     tokio::time::sleep(SECOND).await;
-    pool.report(|kind| Report::Introduced {
-        kind,
+    pool.report(|pool| Report::Introduced {
+        kind: pool.kind,
         version: None,
         tasks: Some(vec![introduction]),
     });

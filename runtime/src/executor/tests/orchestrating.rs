@@ -7,7 +7,7 @@ use ratchet_ipc::Payload;
 use ratchet_resilience::shutdown::{Grace, Phase, PhaseClock};
 use tokio::sync::mpsc;
 
-use super::owners::{POOL, Scene};
+use super::owners::{KEY, Scene};
 use super::{SECOND, retrying};
 use crate::dispatch::{Order, Report, WorkerNumber};
 use crate::executor::arrivals::Arrivals;
@@ -177,11 +177,11 @@ async fn a_kind_that_breaks_ends_the_jobs_that_wait_for_it() {
     let mut turns = Turns::new(vec![task("a"), task("b").needs(["a"])]);
     let (ticket, _) = turns.given();
     let withdrawn = Report::Withdrawn {
-        kind: POOL,
+        pool: KEY,
         worker: WorkerNumber(1),
     };
     let broken = Report::Broken {
-        kind: POOL,
+        pool: KEY,
         failure: Box::new(Failure::new(Class::Spawn, "it does not start")),
     };
     turns.after_a_second(|run| {

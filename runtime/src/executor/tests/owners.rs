@@ -8,10 +8,11 @@ use ratchet_ipc::Payload;
 use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::retrying;
 use crate::dispatch::{
-    Demand, FilterState, Offer, Order, Reporter, StopRequest, WorkerLink, WorkerNumber,
+    Demand, FilterState, Offer, Order, PoolKey, Reporter, StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::arrival::Arrival;
 use crate::executor::attempted::Attempted;
@@ -21,19 +22,21 @@ use crate::executor::dispatcher::{Dispatcher, Outlook, Settled};
 use crate::executor::entry::tests::entry;
 use crate::executor::entry::{Entry, State};
 use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
-use crate::executor::local::LocalPerformer;
+use crate::executor::local::{CommandsAt, LocalPerformer};
 use crate::executor::observers::{Observers, Turn};
 use crate::executor::performers::{DemandLink, Performers, PoolPerformer};
+use crate::executor::places::Places;
 use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
 use crate::executor::reuse::Reuse;
+use crate::executor::routes::{PlaceSetId, RouteId, Target};
 use crate::executor::seated_queue::SeatedQueue;
 use crate::executor::sinks::Sinks;
 use crate::executor::status::Gauges;
 use crate::executor::times::{JobTimes, WallClock};
-use crate::ids::{Ticket, WorkerName};
-use crate::job::{Job, Terms, Timeouts};
+use crate::ids::{PlaceId, Ticket, WorkerName};
+use crate::job::{Job, Placement, Terms, Timeouts};
 use crate::os::{CommandLimits, CommandRunner, ProcessConfig};
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
@@ -44,6 +47,20 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The kind of worker that does any task.
 pub(super) const POOL: Kind = Kind(0);
 
+/// Its pool.
+pub(super) const KEY: PoolKey = PoolKey {
+    kind: POOL,
+    place: PlaceId::LOCAL,
+};
+
+/// The way of a job to it.
+const TARGET: Target<'_> = Target {
+    kind: POOL,
+    places: PlaceSetId::LOCAL,
+    members: &[PlaceId::LOCAL],
+    counts_slots: false,
+};
+
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -52,6 +69,7 @@ fn kinds(tasks: Tasks) -> Kinds {
     Kinds::new(vec![KindOfWorker {
         name: "any".to_owned(),
         tasks,
+        on: Placement::Here,
         process: None,
         programs: None,
     }])
@@ -60,7 +78,7 @@ fn kinds(tasks: Tasks) -> Kinds {
 fn arrival(id: &str, terms: Terms, since: Instant) -> Arrival {
     Arrival {
         job: Arc::new(Job::task(id, "t", Payload::null()).terms(terms)),
-        place: 0,
+        position: 0,
         times: JobTimes::new(since),
     }
 }
@@ -89,7 +107,7 @@ fn queue(slots: u32) -> (Queue, Kinds, Instant) {
 
 fn push(queue: &mut Queue, kinds: &Kinds, id: &str, at: Instant) -> Ticket {
     let arrival = arrival(id, Terms::default(), at);
-    queue.push(arrival, POOL, kinds, None, at).unwrap()
+    queue.push(arrival, TARGET, kinds, None, at).unwrap()
 }
 
 fn start_next(queue: &mut Queue, at: Instant) -> Ticket {
@@ -97,8 +115,12 @@ fn start_next(queue: &mut Queue, at: Instant) -> Ticket {
     let Decision::Start(ticket) = queue.pop_if(at, |_| Ok(())) else {
         panic!("nothing starts");
     };
-    queue.start(ticket, at);
+    queue.start(ticket, PlaceId::LOCAL, at);
     ticket
+}
+
+fn route(queue: &Queue) -> RouteId {
+    queue.routes().plain(POOL, false)
 }
 
 fn counts(queue: &Queue) -> (usize, u32, u32) {
@@ -139,16 +161,19 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
     let first = push(&mut queue, &kinds, "a", start);
     let second = push(&mut queue, &kinds, "b", start);
     push(&mut queue, &kinds, "c", start);
-    queue.set_seats(POOL, Some(&seats));
+    queue.set_workers(route(&queue), Workers::Free(seats.free()));
     assert_eq!(start_next(&mut queue, start), first);
     seats.take(None).unwrap();
     let seat = seats.take_ahead().unwrap();
-    assert_eq!(queue.pop_ahead(POOL, seat, start), Some(second));
+    assert_eq!(
+        queue.pop_ahead(route(&queue), (PlaceId::LOCAL, seat), start),
+        Some(second)
+    );
     assert_eq!(counts(&queue), (1, 1, 1));
 
     let freed = queue.free(first, End::Over, Some(second), start + SECOND);
     let expected = Freed {
-        kind: POOL,
+        pool: KEY,
         seat: None,
         next: Some(second),
     };
@@ -164,7 +189,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
 fn an_attempt_that_never_began_is_not_charged_and_its_job_has_waited_meanwhile() {
     let (mut queue, kinds, start) = queue(1);
     let arrival = arrival("a", waiting_for(SECOND * 5), start);
-    let ticket = queue.push(arrival, POOL, &kinds, None, start).unwrap();
+    let ticket = queue.push(arrival, TARGET, &kinds, None, start).unwrap();
     assert_eq!(start_next(&mut queue, start + SECOND * 2), ticket);
     assert_eq!(queue.next_deadline(), None);
 
@@ -192,7 +217,9 @@ fn a_job_is_given_up_in_whatever_state_it_is() {
     start_next(&mut queue, start);
     seats.take(None).unwrap();
     let seat = seats.take_ahead().unwrap();
-    queue.pop_ahead(POOL, seat, start).unwrap();
+    queue
+        .pop_ahead(route(&queue), (PlaceId::LOCAL, seat), start)
+        .unwrap();
     for ticket in queue.tickets(|_| true) {
         queue.give_up(ticket);
     }
@@ -210,7 +237,9 @@ fn a_job_that_names_an_unknown_limit_is_refused_and_leaves_nothing() {
         ..Terms::default()
     };
     let arrival = arrival("a", terms, start);
-    let refused = queue.push(arrival, POOL, &kinds, None, start).unwrap_err();
+    let refused = queue
+        .push(arrival, TARGET, &kinds, None, start)
+        .unwrap_err();
     assert_eq!(refused.failure.class, Class::Input);
     assert_eq!((queue.len(), queue.entries().count()), (0, 0));
 }
@@ -334,14 +363,20 @@ impl Scene {
             runner: CommandRunner::new(None),
             limits: CommandLimits::default(),
         };
-        let local = LocalPerformer::new(reporter.clone(), None, commands, None, SECOND);
+        let commands = CommandsAt {
+            name: None,
+            commands,
+        };
+        let local = LocalPerformer::new(reporter.clone(), None, vec![commands], None, SECOND);
         let mut performers = Performers::new(local, 0);
         let (seats, told) = seats(workers, true, start);
-        let free = seats.free();
-        performers.add(PoolPerformer::new(seats, Box::new(Unkept)));
-        let mut scheduler = scheduler(slots);
-        scheduler.set_workers(POOL, Workers::Free(free));
-        let queue = Queue::new(scheduler, 1);
+        performers.add(vec![PoolPerformer::new(
+            PlaceId::LOCAL,
+            seats,
+            Box::new(Unkept),
+        )]);
+        let queue = Queue::new(scheduler(slots), 1);
+        let places = Places::new(slots, []);
         let breakers = Breakers::new(
             vec![("any".to_owned(), None)],
             (start, std::time::UNIX_EPOCH),
@@ -350,7 +385,7 @@ impl Scene {
         let sinks = Sinks::start(&[]);
         Self {
             dispatcher: Dispatcher::new(
-                SeatedQueue::new(queue, performers, reporter),
+                SeatedQueue::new(queue, performers, places, JoinSet::new(), reporter),
                 breakers,
                 start,
             ),
@@ -396,6 +431,7 @@ impl Scene {
             ran: SECOND,
             began: None,
             slot: None,
+            place: None,
             provisional: false,
         };
         self.dispatcher
@@ -446,7 +482,7 @@ fn an_attempt_that_cannot_be_given_to_its_worker_waits_and_the_seat_is_gone() {
     let queue = scene.dispatcher.queue();
     let entry = queue.get(scene.ticket("a"));
     assert_eq!((entry.state(), entry.attempts), (State::Waiting, 0));
-    assert_eq!(scene.dispatcher.free_seats(POOL), 0);
+    assert_eq!(scene.dispatcher.performers().free_seats(POOL), 0);
 }
 
 #[test]
@@ -468,7 +504,7 @@ fn a_pool_hears_how_much_is_left_for_it() {
     scene.enqueue(&["a", "b", "c"]);
     let demand = |scene: &Scene, phase, may_come| {
         let outlook = Outlook { phase, may_come };
-        scene.dispatcher.demand(POOL, outlook, 0)
+        scene.dispatcher.demand(KEY, outlook, 0)
     };
     let open = Demand::Open { unseated: 1 };
     assert_eq!(demand(&scene, Phase::Running, false), open);

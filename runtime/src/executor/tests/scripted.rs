@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::dispatch::{
-    Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, Report, Reporter,
-    StopRequest, WorkerLink, WorkerNumber,
+    Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, PoolKey, Report,
+    Reporter, StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::performers::{DemandLink, PoolPerformer};
+use crate::executor::places::Places;
 use crate::executor::pools::PoolSource;
-use crate::ids::WorkerName;
+use crate::ids::{PlaceId, WorkerName};
+use crate::job::Placement;
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
@@ -86,7 +88,7 @@ struct State {
     /// How long workers take to read their first request, if they are not proven from the start.
     loading: Option<Duration>,
     epoch: Instant,
-    kind: Kind,
+    key: PoolKey,
     reporter: Option<Reporter>,
 }
 
@@ -114,7 +116,10 @@ impl ScriptedPool {
             panics: false,
             loading: None,
             epoch: Instant::now(),
-            kind: Kind(0),
+            key: PoolKey {
+                kind: Kind(0),
+                place: PlaceId::LOCAL,
+            },
             reporter: None,
         })))
     }
@@ -172,10 +177,10 @@ impl ScriptedPool {
         self.0.lock().unwrap().demands.clone()
     }
 
-    pub(super) fn report(&self, report: impl FnOnce(Kind) -> Report) {
+    pub(super) fn report(&self, report: impl FnOnce(PoolKey) -> Report) {
         let state = self.0.lock().unwrap();
         let reporter = state.reporter.clone().expect("a run goes on");
-        reporter.tell(report(state.kind));
+        reporter.tell(report(state.key));
     }
 
     /// Offers all workers, each with a task that does what it is told.
@@ -193,8 +198,8 @@ impl ScriptedPool {
                 is_proven: state.loading.is_none(),
                 filter: FilterState::default(),
             };
-            let kind = state.kind;
-            reporter.tell(Report::Offered { kind, offer });
+            let key = state.key;
+            reporter.tell(Report::Offered { pool: key, offer });
             let pool = self.clone();
             let (loading, reporter) = (state.loading, reporter.clone());
             tokio::spawn(async move {
@@ -203,9 +208,9 @@ impl ScriptedPool {
                     let worker = WorkerNumber(number);
                     // As its connection does, which looks every now and then.
                     if !orders.is_empty() {
-                        reporter.tell(Report::Proven { kind, worker });
+                        reporter.tell(Report::Proven { pool: key, worker });
                     } else if let Some(order) = orders.recv().await {
-                        reporter.tell(Report::Proven { kind, worker });
+                        reporter.tell(Report::Proven { pool: key, worker });
                         pool.obey(at, order);
                     }
                 }
@@ -411,7 +416,7 @@ impl DemandLink for ScriptedPool {
         if let Some(tasks) = state.introduction.take() {
             let reporter = state.reporter.clone().expect("a run goes on");
             reporter.tell(Report::Introduced {
-                kind: state.kind,
+                kind: state.key.kind,
                 version: state.version.clone(),
                 tasks: Some(tasks),
             });
@@ -425,14 +430,28 @@ impl PoolSource for ScriptedPool {
         KindOfWorker {
             name: "scripted".to_owned(),
             tasks: self.0.lock().unwrap().tasks.clone(),
+            on: Placement::Here,
             process: None,
             programs: None,
         }
     }
 
-    fn attach(&self, kind: Kind, reporter: Reporter) -> Result<PoolPerformer, Error> {
+    fn attach(
+        &self,
+        kind: Kind,
+        _: &Places,
+        reporter: Reporter,
+    ) -> Result<Vec<PoolPerformer>, Error> {
+        let place = PlaceId::LOCAL;
+        Ok(vec![self.attach_at(PoolKey { kind, place }, reporter)])
+    }
+}
+
+impl ScriptedPool {
+    /// Gives the pool to a run, which knows it by this key.
+    fn attach_at(&self, key: PoolKey, reporter: Reporter) -> PoolPerformer {
         let mut state = self.0.lock().unwrap();
-        state.kind = kind;
+        state.key = key;
         state.epoch = Instant::now();
         state.reporter = Some(reporter);
         if state.introduction.is_none() {
@@ -443,6 +462,34 @@ impl PoolSource for ScriptedPool {
             ..PoolConfig::new("scripted", ProcessConfig::new("scripted"))
         };
         let seats = Seats::new(Arc::new(config));
-        Ok(PoolPerformer::new(seats, Box::new(self.clone())))
+        PoolPerformer::new(key.place, seats, Box::new(self.clone()))
+    }
+}
+
+/// Scripted pools of one kind, each at a place.
+pub(super) struct ScriptedPools {
+    pub(super) pools: Vec<(&'static str, ScriptedPool)>,
+    pub(super) on: Placement,
+}
+
+impl PoolSource for ScriptedPools {
+    fn kind(&self) -> KindOfWorker {
+        KindOfWorker {
+            on: self.on.clone(),
+            ..self.pools[0].1.kind()
+        }
+    }
+
+    fn attach(
+        &self,
+        kind: Kind,
+        places: &Places,
+        reporter: Reporter,
+    ) -> Result<Vec<PoolPerformer>, Error> {
+        let attach = |(name, pool): &(&str, ScriptedPool)| {
+            let place = places.find(name).expect("the test has this place");
+            pool.attach_at(PoolKey { kind, place }, reporter.clone())
+        };
+        Ok(self.pools.iter().map(attach).collect())
     }
 }

@@ -7,8 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{AttachmentId, Command, PoolId};
 use crate::Error;
-use crate::dispatch::{Demand, Reporter};
-use crate::scheduling::Kind;
+use crate::dispatch::{Demand, PoolKey, Reporter};
 
 /// Whether a run uses a pool. All handles on the pool share this flag.
 #[derive(Debug, Clone, Default)]
@@ -24,13 +23,13 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches a run, which knows the pool as `kind`. It is refused while another run uses the pool.
+    /// Attaches a run, which knows the pool by this key. It is refused while another run uses the pool.
     pub(in crate::process) fn new(
         pool: PoolId,
         name: &str,
         supervisor: mpsc::UnboundedSender<Command>,
         in_use: InUseFlag,
-        kind: Kind,
+        key: PoolKey,
         reporter: Reporter,
     ) -> Result<Self, Error> {
         // AcqRel pairs with the Release in `drop`: the supervisor gets the `Detach` of the run before first, and then the
@@ -44,13 +43,13 @@ impl Attachment {
         let user = super::PoolUser::Run {
             run,
             reporter,
-            kind,
+            pool: key,
         };
         if let Err(refused) = supervisor.send(Command::Attach(pool, user))
             && let Command::Attach(_, super::PoolUser::Run { reporter, .. }) = refused.0
         {
             // The supervisor has ended, so no worker will ever be offered. The run hears it as it would from the supervisor.
-            reporter.tell(super::pool_state::supervisor_ended_report(kind));
+            reporter.tell(super::pool_state::supervisor_ended_report(key));
         }
         Ok(Self {
             pool,

@@ -185,7 +185,7 @@ impl PoolState {
         if self.introduced.is_none() || says_more {
             let introduced = Introduced::by(profile);
             // Before the worker is offered: its hints hold for whatever begins on it.
-            self.tell(|kind| introduced.clone().report(kind));
+            self.tell(|pool| introduced.clone().report(pool.kind));
             self.introduced = Some(introduced);
         }
         self.offer(number, now);
@@ -198,8 +198,8 @@ impl PoolState {
     pub(super) fn proven(&mut self, number: WorkerNumber) {
         self.known_worker(number).prove();
         self.seats.proven(number);
-        self.tell(|kind| Report::Proven {
-            kind,
+        self.tell(|pool| Report::Proven {
+            pool,
             worker: number,
         });
     }
@@ -339,8 +339,8 @@ impl PoolState {
             reason,
         };
         self.tell(|_| Report::Worker(news));
-        self.tell(|kind| Report::Broken {
-            kind,
+        self.tell(|pool| Report::Broken {
+            pool,
             failure: Box::new(failure),
         });
     }
@@ -351,8 +351,8 @@ impl PoolState {
         let failure = Failure::new(Class::Cancelled, "the workers are shutting down");
         self.broken.get_or_insert_with(|| Box::new(failure.clone()));
         self.refuse_callers(&failure);
-        self.tell(|kind| Report::Broken {
-            kind,
+        self.tell(|pool| Report::Broken {
+            pool,
             failure: Box::new(failure),
         });
         let numbers: Vec<_> = self.workers.iter().map(|worker| worker.number).collect();

@@ -1,5 +1,6 @@
 //! What can be seen from outside.
 
+use super::super::claims::Kind;
 use super::super::gates::{Hold, Level};
 use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
@@ -47,6 +48,12 @@ pub struct LimitState {
 }
 
 impl Scheduler {
+    /// Whether a job of a kind waits that lacks nothing but a worker of its kind, as far as was looked at.
+    pub(crate) fn lacks_only_workers(&self, kind: Kind) -> bool {
+        let kind = self.kinds.get(usize::from(kind.0));
+        kind.is_some_and(|kind| self.gates[kind.gate].groups.top().is_some())
+    }
+
     /// Returns how many jobs wait and run, and how many slots they fill.
     pub fn load(&self) -> Load {
         Load {

@@ -29,8 +29,8 @@ impl PoolState {
     ) {
         self.known_worker(number).filter.learn(change);
         self.seats.filter_changed(number, change);
-        self.tell(|kind| Report::Filter {
-            kind,
+        self.tell(|pool| Report::Filter {
+            pool,
             worker: number,
             change,
         });

@@ -6,7 +6,7 @@ use ratchet_ipc::Profile;
 
 use super::super::{AttachmentId, call};
 use super::{Introduced, PoolState};
-use crate::dispatch::{Demand, Introduction, Order, Report, Reporter, WorkerNumber};
+use crate::dispatch::{Demand, Introduction, Order, PoolKey, Report, Reporter, WorkerNumber};
 use crate::scheduling::{Kind, ParallelizationHint};
 
 /// The user of a pool: whoever gives attempts to its workers.
@@ -14,18 +14,18 @@ use crate::scheduling::{Kind, ParallelizationHint};
 pub(in crate::process) enum PoolUser {
     /// Callers use the pool directly, by [`ProcessPool::run`](crate::process::ProcessPool::run) and leases.
     Callers,
-    /// A run uses the pool, which reports to it as `kind`.
+    /// A run uses the pool, which it knows by this key.
     Run {
         run: AttachmentId,
         reporter: Reporter,
-        kind: Kind,
+        pool: PoolKey,
     },
 }
 
 /// Makes the report that the supervisor of a pool has ended.
-pub(in crate::process::supervisor) fn supervisor_ended_report(kind: Kind) -> Report {
+pub(in crate::process::supervisor) fn supervisor_ended_report(pool: PoolKey) -> Report {
     let failure = Box::new(call::supervisor_ended());
-    Report::Broken { kind, failure }
+    Report::Broken { pool, failure }
 }
 
 impl PoolState {
@@ -37,10 +37,10 @@ impl PoolState {
         self.awaits_demand = false;
         self.tell_filters();
         if let Some(introduced) = self.introduced.clone() {
-            self.tell(|kind| introduced.report(kind));
+            self.tell(|pool| introduced.report(pool.kind));
         }
         if let Some(failure) = self.broken.clone() {
-            self.tell(|kind| Report::Broken { kind, failure });
+            self.tell(|pool| Report::Broken { pool, failure });
         }
         let numbers: Vec<_> = self.workers.iter().map(|worker| worker.number).collect();
         for number in numbers {
@@ -91,7 +91,7 @@ impl PoolState {
     pub(super) fn ask_for_demand(&mut self) {
         if self.is_used_by_run() && !self.is_called {
             self.awaits_demand = true;
-            self.tell(|kind| Report::DemandWanted { kind });
+            self.tell(|pool| Report::DemandWanted { pool });
         }
     }
 
@@ -114,8 +114,8 @@ impl PoolState {
         }
         let offer = worker.offer();
         match &self.user {
-            PoolUser::Run { reporter, kind, .. } => {
-                reporter.tell(Report::Offered { kind: *kind, offer });
+            PoolUser::Run { reporter, pool, .. } => {
+                reporter.tell(Report::Offered { pool: *pool, offer });
             }
             PoolUser::Callers => {
                 self.seats.offered(offer, now);
@@ -129,17 +129,17 @@ impl PoolState {
         let worker = self.known_worker(number);
         if !std::mem::replace(&mut worker.is_withdrawn, true) {
             self.seats.withdrawn(number);
-            self.tell(|kind| Report::Withdrawn {
-                kind,
+            self.tell(|pool| Report::Withdrawn {
+                pool,
                 worker: number,
             });
         }
     }
 
     /// Sends a report to the run that uses the pool, if one does.
-    pub(in crate::process::supervisor) fn tell(&self, report: impl FnOnce(Kind) -> Report) {
-        if let PoolUser::Run { reporter, kind, .. } = &self.user {
-            reporter.tell(report(*kind));
+    pub(in crate::process::supervisor) fn tell(&self, report: impl FnOnce(PoolKey) -> Report) {
+        if let PoolUser::Run { reporter, pool, .. } = &self.user {
+            reporter.tell(report(*pool));
         }
     }
 }

@@ -5,14 +5,20 @@ use std::sync::Arc;
 use super::fake::job;
 use crate::Error;
 use crate::dispatch::{
-    Assignment, AttemptKey, Demand, Offer, Order, ReplyTo, Report, ReportReceiver, Reporter,
-    StopRequest, WorkerNumber,
+    Assignment, AttemptKey, Demand, Offer, Order, PoolKey, ReplyTo, Report, ReportReceiver,
+    Reporter, StopRequest, WorkerNumber,
 };
-use crate::ids::Ticket;
+use crate::ids::{PlaceId, Ticket};
 use crate::job::Job;
 use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
 use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings};
+
+/// The key by which the run knows its pool.
+const KEY: PoolKey = PoolKey {
+    kind: Kind(1),
+    place: PlaceId::LOCAL,
+};
 
 /// Makes tickets as a run has them.
 pub(super) fn tickets(count: usize) -> Vec<Ticket> {
@@ -53,7 +59,7 @@ impl RunSide {
     pub(super) fn attach(pool: &ProcessPool) -> Result<Self, Error> {
         let (reporter, reports) = Reporter::new();
         Ok(Self {
-            attachment: pool.attach(Kind(1), reporter.clone())?,
+            attachment: pool.attach(KEY, reporter.clone())?,
             reporter,
             reports,
             offers: Vec::new(),

@@ -1,0 +1,343 @@
+//! The places where the jobs of a run can run, and who holds the slots of each.
+//!
+//! A run always has the place [`LOCAL`](PlaceName::LOCAL). Where it is the only one, the scheduler counts its slots. With
+//! more places each has slots of its own: then they are counted here, a start takes a slot of the place that it is made
+//! at, and the scheduler is told how many starts are possible.
+
+use std::sync::Arc;
+
+use ratchet_ipc::HostName;
+use tokio::sync::watch;
+
+use super::routes::{PlaceSetId, Route, RouteId, Target};
+use crate::dispatch::{Report, Reporter};
+use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
+use crate::job::Placement;
+use crate::outcome::{Class, Failure};
+use crate::place::PlaceState;
+use crate::scheduling::{Kind, SlotNumbers, closest};
+use crate::table::Table;
+
+/// The most sets of places that the jobs of a run can name. A user writes few of them.
+const MOST_SETS: usize = 4096;
+
+/// The places of a run, the sets of them that jobs name, and the slots of each.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// By their numbers.
+    list: Vec<PlaceCount>,
+    /// By their numbers. The first one is that of the local place alone.
+    sets: Vec<Arc<[PlaceId]>>,
+    set_index: Table<Arc<[PlaceId]>, PlaceSetId>,
+    /// The slots of the attempts that run, where slots are counted here.
+    held: Table<Ticket, HeldSlots>,
+    /// The place whose free slots are kept for the jobs of a route, which fill several.
+    kept: Option<(PlaceId, RouteId)>,
+}
+
+/// What is known of a place.
+#[derive(Debug)]
+struct PlaceCount {
+    name: PlaceName,
+    /// How many slots the place has now. It has none while it cannot be reached.
+    slots: u32,
+    /// The number of slots that the place had when it was last reached.
+    largest: Option<u32>,
+    /// How many slots attempts hold. There may be more than the place has, after it has lost some.
+    used: u32,
+    numbers: SlotNumbers,
+    /// Why nothing will ever run here any more.
+    gone: Option<Box<Failure>>,
+}
+
+/// The slots that an attempt holds.
+#[derive(Debug)]
+struct HeldSlots {
+    place: PlaceId,
+    first: SlotNumber,
+    /// Those of an attempt that fills several.
+    more: Vec<SlotNumber>,
+}
+
+impl Places {
+    /// Makes the local place, with this many slots, and the others, which have none before they are reached.
+    pub(super) fn new(local_slots: u32, others: impl IntoIterator<Item = PlaceName>) -> Self {
+        let local = PlaceCount::new(PlaceName::LOCAL, local_slots);
+        let others = others.into_iter().map(|name| PlaceCount::new(name, 0));
+        let local_set: Arc<[PlaceId]> = [PlaceId::LOCAL].into();
+        Self {
+            list: std::iter::once(local).chain(others).collect(),
+            set_index: std::iter::once((Arc::clone(&local_set), PlaceSetId::LOCAL)).collect(),
+            sets: vec![local_set],
+            held: Table::default(),
+            kept: None,
+        }
+    }
+
+    /// Whether slots are counted here, because there are several places.
+    pub(super) fn are_several(&self) -> bool {
+        self.list.len() > 1
+    }
+
+    /// Returns the numbers of all places.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PlaceId> + use<> {
+        #[expect(
+            clippy::expect_used,
+            reason = "a run with more places was refused when it was put together"
+        )]
+        let count = u16::try_from(self.list.len()).expect("places are counted by a u16");
+        (0..count).map(PlaceId)
+    }
+
+    /// Returns the name of a place.
+    pub(super) fn name(&self, place: PlaceId) -> &PlaceName {
+        &self.list[place.index()].name
+    }
+
+    /// Finds a place by its name.
+    pub(super) fn find(&self, name: &str) -> Result<PlaceId, Failure> {
+        let mut places = self.ids().zip(&self.list);
+        let found = places.find(|(_, place)| place.name.as_str() == name);
+        found.map(|(id, _)| id).ok_or_else(|| {
+            let names = self.list.iter().map(|place| place.name.as_str());
+            let meant = match closest(name, names) {
+                Some(name) => format!(", did you mean `{name}`?"),
+                None if self.are_several() => String::new(),
+                None => "; `hosts` declares hosts".to_owned(),
+            };
+            let message = format!("there is no host `{name}` to run on{meant}");
+            Failure::new(Class::Input, message).code("unknown_place")
+        })
+    }
+
+    /// Finds out on which places a job can run that concerns this host.
+    pub(super) fn set_of(
+        &mut self,
+        placement: &Placement,
+        host: Option<&HostName>,
+    ) -> Result<PlaceSetId, Failure> {
+        let mut places = match placement {
+            Placement::Here => return Ok(PlaceSetId::LOCAL),
+            Placement::Host => {
+                let Some(host) = host else {
+                    let message = "it runs on its host, and names none: give it a `host`";
+                    return Err(Failure::new(Class::Input, message));
+                };
+                vec![self.find(host.as_str())?]
+            }
+            Placement::Among(names) => {
+                let places = names.iter().map(|name| self.find(name.as_str()));
+                places.collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        places.sort_unstable();
+        places.dedup();
+        if places.is_empty() {
+            let message = "it names no place to run on";
+            return Err(Failure::new(Class::Input, message));
+        }
+        if let Some(set) = self.set_index.get(&*places) {
+            return Ok(*set);
+        }
+        let number = u16::try_from(self.sets.len()).unwrap_or(u16::MAX);
+        if self.sets.len() >= MOST_SETS {
+            let message =
+                format!("the jobs of this run name more than {MOST_SETS} different sets of places");
+            return Err(Failure::new(Class::Input, message));
+        }
+        let (set, places) = (PlaceSetId::new(number), Arc::<[PlaceId]>::from(places));
+        self.sets.push(Arc::clone(&places));
+        self.set_index.insert(places, set);
+        Ok(set)
+    }
+
+    /// Returns the places of a set.
+    pub(super) fn members(&self, set: PlaceSetId) -> &[PlaceId] {
+        &self.sets[set.index()]
+    }
+
+    /// Returns by whom and where the jobs of a kind can be performed that can run on any place of a set.
+    pub(super) fn target(&self, kind: Kind, places: PlaceSetId) -> Target<'_> {
+        Target {
+            kind,
+            places,
+            members: self.members(places),
+            counts_slots: self.are_several(),
+        }
+    }
+
+    /// Returns how many slots the largest place of a set has. Nothing if one of them was never reached, so that this is not
+    /// known.
+    pub(super) fn most_slots(&self, set: PlaceSetId) -> Option<u32> {
+        let places = self.members(set).iter();
+        let largest = places.map(|place| self.list[place.index()].largest);
+        largest.collect::<Option<Vec<u32>>>()?.into_iter().max()
+    }
+
+    /// Returns why no place of a set will ever run anything any more, if that is so.
+    pub(super) fn gone(&self, set: PlaceSetId) -> Option<&Failure> {
+        let mut last = None;
+        for place in self.members(set) {
+            last = Some(self.list[place.index()].gone.as_deref()?);
+        }
+        last
+    }
+
+    /// Returns how many more jobs of a route, each of which fills so many slots, a place has slots for. Slots that are kept
+    /// for others do not count.
+    pub(super) fn starts(&self, place: PlaceId, route: RouteId, slots: u32) -> u32 {
+        let is_kept_for_others = self
+            .kept
+            .is_some_and(|(kept, for_route)| kept == place && for_route != route);
+        if is_kept_for_others {
+            return 0;
+        }
+        self.list[place.index()].free() / slots.max(1)
+    }
+
+    /// Chooses a place for a start: the one with the greatest share of its slots free, of those for which `has_room` holds.
+    pub(super) fn choose(
+        &self,
+        id: RouteId,
+        route: Route,
+        has_room: impl Fn(PlaceId) -> bool,
+    ) -> Option<PlaceId> {
+        let can_start =
+            |place: &&PlaceId| self.starts(**place, id, route.slots) > 0 && has_room(**place);
+        let candidates = self.members(route.places).iter().filter(can_start);
+        // Of equal ones the first, and `max_by` would give the last.
+        candidates.copied().rev().max_by(|one, other| {
+            let (one, other) = (&self.list[one.index()], &self.list[other.index()]);
+            // one.free / one.slots against other.free / other.slots, without a rounding.
+            let share = |a: &PlaceCount, b: &PlaceCount| u64::from(a.free()) * u64::from(b.slots);
+            share(one, other).cmp(&share(other, one))
+        })
+    }
+
+    /// Takes slots of a place for an attempt that starts.
+    pub(super) fn take(&mut self, ticket: Ticket, place: PlaceId, slots: u32) {
+        let at = &mut self.list[place.index()];
+        at.used += slots;
+        let held = HeldSlots {
+            place,
+            first: at.numbers.take(),
+            more: (1..slots).map(|_| at.numbers.take()).collect(),
+        };
+        let before = self.held.insert(ticket, held);
+        debug_assert!(before.is_none(), "an attempt starts once");
+    }
+
+    /// Passes the slots of an attempt that has ended on to the one that begins in its place.
+    #[expect(
+        clippy::expect_used,
+        reason = "where there are several places, each attempt that runs holds slots"
+    )]
+    pub(super) fn pass_on(&mut self, ended: Ticket, next: Ticket) {
+        let held = self
+            .held
+            .remove(&ended)
+            .expect("an attempt that runs holds its slots until it ends");
+        self.held.insert(next, held);
+    }
+
+    /// Frees the slots of an attempt that has ended. Returns the place to which they belong.
+    pub(super) fn give_back(&mut self, ticket: Ticket) -> Option<PlaceId> {
+        let HeldSlots { place, first, more } = self.held.remove(&ticket)?;
+        let at = &mut self.list[place.index()];
+        for number in std::iter::once(first).chain(more) {
+            at.numbers.give_back(number);
+            at.used -= 1;
+        }
+        Some(place)
+    }
+
+    /// Returns the first of the slots that an attempt holds, if it is known here.
+    pub(super) fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
+        self.held.get(&ticket).map(|held| held.first)
+    }
+
+    /// Sets how many slots a place has.
+    pub(super) fn set_slots(&mut self, place: PlaceId, slots: u32) {
+        let at = &mut self.list[place.index()];
+        at.slots = slots;
+        if slots > 0 {
+            at.largest = Some(slots);
+        }
+    }
+
+    /// Returns how many slots all places have together.
+    pub(super) fn total(&self) -> u32 {
+        let slots = self.list.iter().map(|place| place.slots);
+        slots.fold(0, u32::saturating_add)
+    }
+
+    /// Notes that nothing will ever run at a place any more, for this reason.
+    pub(super) fn give_up(&mut self, place: PlaceId, failure: Failure) {
+        let at = &mut self.list[place.index()];
+        at.slots = 0;
+        at.largest = Some(0);
+        at.gone = Some(Box::new(failure));
+        self.kept = self.kept.filter(|(kept, _)| *kept != place);
+    }
+
+    /// Keeps the free slots of a place for the jobs of a route that fill several, and for which no place has enough now.
+    /// Without this the jobs that fill one would take each slot as it comes free. Returns the place.
+    ///
+    /// One place is kept at a time, so that the others go on meanwhile.
+    pub(super) fn keep(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
+        let large_enough = |place: &&PlaceId| self.list[place.index()].slots >= route.slots;
+        let candidates = self.members(route.places).iter().filter(large_enough);
+        let place = *candidates.max_by_key(|place| self.list[place.index()].free())?;
+        self.kept = Some((place, id));
+        Some(place)
+    }
+
+    /// Returns the place whose free slots are kept, with the route for which they are.
+    pub(super) fn kept(&self) -> Option<(PlaceId, RouteId)> {
+        self.kept
+    }
+
+    /// Keeps no place any longer.
+    pub(super) fn keep_none(&mut self) {
+        self.kept = None;
+    }
+}
+
+/// Tells a run how a place stands, until nobody knows any more.
+pub(super) async fn place_watch(
+    mut state: watch::Receiver<PlaceState>,
+    id: PlaceId,
+    reporter: Reporter,
+) {
+    loop {
+        let slots = match &*state.borrow_and_update() {
+            PlaceState::Ready { slots } => Ok(*slots),
+            PlaceState::Away => Ok(0),
+            PlaceState::GivenUp(failure) => Err((**failure).clone()),
+        };
+        reporter.tell(Report::Place { place: id, slots });
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl PlaceCount {
+    fn new(name: PlaceName, slots: u32) -> Self {
+        Self {
+            name,
+            slots,
+            largest: (slots > 0).then_some(slots),
+            used: 0,
+            numbers: SlotNumbers::default(),
+            gone: None,
+        }
+    }
+
+    fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.used)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Places as values.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::routes::Routes;
+use super::*;
+
+fn places(slots: [u32; 3]) -> Places {
+    let mut places = Places::new(slots[0], ["web1", "web2"].map(PlaceName::new));
+    places.set_slots(PlaceId(1), slots[1]);
+    places.set_slots(PlaceId(2), slots[2]);
+    places
+}
+
+fn among(places: &mut Places, names: &[&str]) -> PlaceSetId {
+    let names = names.iter().map(|name| PlaceName::new(name)).collect();
+    places.set_of(&Placement::Among(names), None).unwrap()
+}
+
+/// A route of jobs that fill so many slots of any of these places.
+fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (RouteId, Route) {
+    let route = Route {
+        kind: Kind(0),
+        places: set,
+        slots,
+        is_rated: false,
+    };
+    let id = routes.find_or_add(route, places.members(set)).unwrap();
+    (id, route)
+}
+
+fn ticket(index: u32) -> Ticket {
+    Ticket {
+        index,
+        generation: 0,
+    }
+}
+
+#[test]
+fn a_set_is_known_by_its_places_in_any_order() {
+    let mut places = places([1, 1, 1]);
+    let set = among(&mut places, &["web2", "local"]);
+    assert_eq!(among(&mut places, &["local", "web2", "local"]), set);
+    assert_eq!(places.members(set), [PlaceId::LOCAL, PlaceId(2)]);
+    assert_eq!(among(&mut places, &["local"]), PlaceSetId::LOCAL);
+    let host = HostName::from("web2");
+    let on_host = places.set_of(&Placement::Host, Some(&host)).unwrap();
+    assert_eq!(places.members(on_host), [PlaceId(2)]);
+}
+
+#[test]
+fn a_place_that_is_not_there_is_refused_by_name() {
+    let mut places = places([1, 1, 1]);
+    let missing = Placement::Among(["web3"].map(PlaceName::new).into());
+    let failure = places.set_of(&missing, None).unwrap_err();
+    assert_eq!(
+        failure.message,
+        "there is no host `web3` to run on, did you mean `web1`?"
+    );
+    let failure = places.set_of(&Placement::Host, None).unwrap_err();
+    assert!(failure.message.contains("give it a `host`"), "{failure}");
+    let nobody = Placement::Among([].into());
+    assert!(places.set_of(&nobody, None).is_err());
+}
+
+#[test]
+fn a_start_goes_to_the_place_with_the_greatest_share_of_free_slots() {
+    let mut places = places([2, 4, 1]);
+    let set = among(&mut places, &["local", "web1", "web2"]);
+    let (id, light) = route(&mut Routes::new(1), &places, set, 1);
+    let mut chosen = Vec::new();
+    for index in 0..7 {
+        let place = places.choose(id, light, |_| true).unwrap();
+        places.take(ticket(index), place, 1);
+        chosen.push(place.0);
+    }
+    assert_eq!(chosen, [0, 1, 2, 1, 0, 1, 1]);
+    assert_eq!(places.choose(id, light, |_| true), None);
+    places.give_back(ticket(2));
+    assert_eq!(places.choose(id, light, |place| place.0 < 2), None);
+    assert_eq!(places.choose(id, light, |_| true), Some(PlaceId(2)));
+}
+
+#[test]
+fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
+    let mut places = places([0, 2, 2]);
+    let set = among(&mut places, &["web1", "web2"]);
+    let mut routes = Routes::new(1);
+    let (light_id, light) = route(&mut routes, &places, set, 1);
+    let (heavy_id, heavy) = route(&mut routes, &places, set, 2);
+    for index in 0..4 {
+        let place = places.choose(light_id, light, |_| true).unwrap();
+        places.take(ticket(index), place, 1);
+    }
+    assert_eq!(places.choose(heavy_id, heavy, |_| true), None);
+    let place = places.give_back(ticket(0)).unwrap();
+    assert_eq!(places.keep(heavy_id, heavy), Some(place));
+    assert_eq!(places.choose(light_id, light, |_| true), None, "it is kept");
+    assert_eq!(
+        places.choose(heavy_id, heavy, |_| true),
+        None,
+        "one slot is too few"
+    );
+    places.give_back(ticket(2));
+    assert_eq!(places.choose(heavy_id, heavy, |_| true), Some(place));
+    assert_eq!(places.kept(), Some((place, heavy_id)));
+    places.keep_none();
+    assert_eq!(places.starts(place, light_id, 1), 2);
+}
+
+#[test]
+fn a_set_is_gone_when_all_of_its_places_are() {
+    let mut places = places([1, 1, 1]);
+    let set = among(&mut places, &["web1", "web2"]);
+    let down = |name: &str| Failure::new(Class::Spawn, format!("{name} is down"));
+    places.give_up(PlaceId(1), down("web1"));
+    assert!(places.gone(set).is_none());
+    places.give_up(PlaceId(2), down("web2"));
+    assert_eq!(places.gone(set).unwrap().message, "web2 is down");
+    assert_eq!(places.total(), 1);
+}
+
+proptest! {
+    #[test]
+    fn no_place_is_ever_filled_beyond_its_slots_and_no_number_is_held_twice(
+        slots in prop::array::uniform3(0_u32..4),
+        steps in prop::collection::vec((any::<bool>(), 1_u32..3, any::<prop::sample::Index>()), 0..200),
+    ) {
+        let mut places = places(slots);
+        let set = among(&mut places, &["local", "web1", "web2"]);
+        let mut routes = Routes::new(1);
+        let mut held: BTreeMap<u32, (PlaceId, u32)> = BTreeMap::new();
+        for (next, (starts, weight, which)) in (0..).zip(steps) {
+            if starts {
+                let (id, route) = route(&mut routes, &places, set, weight);
+                if let Some(place) = places.choose(id, route, |_| true) {
+                    places.take(ticket(next), place, weight);
+                    held.insert(next, (place, weight));
+                }
+            } else if !held.is_empty() {
+                let index = *which.get(&held.keys().copied().collect::<Vec<_>>());
+                let (place, _) = held.remove(&index).unwrap();
+                prop_assert_eq!(places.give_back(ticket(index)), Some(place));
+            }
+            for place in places.ids() {
+                let at = held.iter().filter(|(_, (other, _))| *other == place);
+                let used: u32 = at.clone().map(|(_, (_, weight))| weight).sum();
+                prop_assert!(used <= slots[place.index()]);
+                let mut firsts: Vec<_> =
+                    at.map(|(index, _)| places.slot(ticket(*index)).unwrap()).collect();
+                prop_assert!(firsts.iter().all(|number| number.get() <= slots[place.index()]));
+                firsts.sort_unstable();
+                firsts.dedup();
+                prop_assert_eq!(firsts.len(), held.values().filter(|(other, _)| *other == place).count());
+            }
+        }
+    }
+}

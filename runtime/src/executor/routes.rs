@@ -1,0 +1,226 @@
+//! Routes: which jobs can be performed by the same performers.
+
+use crate::ids::PlaceId;
+use crate::scheduling::Kind;
+use crate::table::Table;
+
+/// The number of a set of places, on any of which a job can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PlaceSetId(u16);
+
+impl PlaceSetId {
+    /// The set of the local place alone.
+    pub(super) const LOCAL: Self = Self(0);
+
+    /// Makes the number of a set.
+    pub(super) fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number as an index.
+    pub(super) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// By whom and where a job can be performed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The kind of worker.
+    pub(super) kind: Kind,
+    /// The set of places, any of which will do.
+    pub(super) places: PlaceSetId,
+    /// The places of that set.
+    pub(super) members: &'a [PlaceId],
+    /// Each place counts its slots, and the scheduler does not.
+    pub(super) counts_slots: bool,
+}
+
+/// What decides who can perform a job.
+///
+/// Jobs of one route can start at the same places, on the same workers, and need as many slots. So one number says how
+/// many of them could start now, which is all that the scheduler has to know of performers and places. The scheduler has
+/// a kind of its own for each route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Route {
+    /// The kind of worker.
+    pub(super) kind: Kind,
+    /// The places, any of which will do.
+    pub(super) places: PlaceSetId,
+    /// How many slots a job fills. It is 1 where the scheduler counts the slots.
+    pub(super) slots: u32,
+    /// The jobs take tokens of a rate, so that it matters when their attempts begin: see `uncertain.rs`.
+    pub(super) is_rated: bool,
+}
+
+/// The number of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RouteId(u16);
+
+impl RouteId {
+    /// The number as an index.
+    pub(super) fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// The kind by which the scheduler knows the jobs of the route.
+    pub(super) fn scheduled(self) -> Kind {
+        Kind(self.0)
+    }
+}
+
+/// The most routes of a run, which is what a scheduler can tell apart.
+const MOST_ROUTES: usize = u16::MAX as usize;
+
+/// The routes of a run. A route is added by the first job that takes it.
+#[derive(Debug)]
+pub(super) struct Routes {
+    list: Vec<Route>,
+    index: Table<Route, RouteId>,
+    /// The routes of each kind, by whether their jobs take tokens, that fill one slot of the local place: most jobs
+    /// take one of these, and no hash is computed for them.
+    plain: Vec<[RouteId; 2]>,
+    /// The routes that can use a place, by the number of the place.
+    through: Vec<Vec<RouteId>>,
+    /// The routes whose jobs fill several slots of a place.
+    heavy: Vec<RouteId>,
+}
+
+impl Routes {
+    /// Makes the plain routes of this many kinds.
+    pub(super) fn new(kinds: u16) -> Self {
+        let mut routes = Self {
+            list: Vec::new(),
+            index: Table::default(),
+            plain: Vec::new(),
+            through: Vec::new(),
+            heavy: Vec::new(),
+        };
+        for kind in (0..kinds).map(Kind) {
+            let plain = [false, true].map(|is_rated| {
+                let route = Route {
+                    kind,
+                    places: PlaceSetId::LOCAL,
+                    slots: 1,
+                    is_rated,
+                };
+                #[expect(clippy::expect_used, reason = "checked where kinds are added")]
+                let id = (routes.add(route, &[PlaceId::LOCAL]))
+                    .expect("a run has at most half as many kinds as routes");
+                id
+            });
+            routes.plain.push(plain);
+        }
+        routes
+    }
+
+    fn add(&mut self, route: Route, places: &[PlaceId]) -> Option<RouteId> {
+        if self.list.len() >= MOST_ROUTES {
+            return None;
+        }
+        let id = RouteId(u16::try_from(self.list.len()).ok()?);
+        self.list.push(route);
+        self.index.insert(route, id);
+        if route.slots > 1 {
+            self.heavy.push(id);
+        }
+        for place in places {
+            if self.through.len() <= place.index() {
+                self.through.resize_with(place.index() + 1, Vec::new);
+            }
+            self.through[place.index()].push(id);
+        }
+        Some(id)
+    }
+
+    /// Finds a route, or adds it. `places` are those of its set. Returns nothing if there are too many.
+    pub(super) fn find_or_add(&mut self, route: Route, places: &[PlaceId]) -> Option<RouteId> {
+        if route.places == PlaceSetId::LOCAL && route.slots == 1 {
+            return Some(self.plain(route.kind, route.is_rated));
+        }
+        match self.index.get(&route) {
+            Some(id) => Some(*id),
+            None => self.add(route, places),
+        }
+    }
+
+    /// Returns the route of the jobs of a kind that fill one slot of the local place.
+    pub(super) fn plain(&self, kind: Kind, is_rated: bool) -> RouteId {
+        self.plain[usize::from(kind.0)][usize::from(is_rated)]
+    }
+
+    /// Returns what a route is.
+    pub(super) fn get(&self, id: RouteId) -> Route {
+        self.list[usize::from(id.0)]
+    }
+
+    /// How many routes there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Returns the routes that were added when there were this many.
+    pub(super) fn from(&self, count: usize) -> impl Iterator<Item = RouteId> + use<> {
+        #[expect(clippy::expect_used, reason = "no more routes are added")]
+        let [first, end] = [count, self.list.len()]
+            .map(|at| u16::try_from(at).expect("routes are counted by a u16"));
+        (first..end).map(RouteId)
+    }
+
+    /// Returns the routes of a kind.
+    pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = RouteId> + '_ {
+        let routes = (0..).map(RouteId).zip(&self.list);
+        routes.filter_map(move |(id, route)| (route.kind == kind).then_some(id))
+    }
+
+    /// Returns the routes whose jobs fill several slots of a place.
+    pub(super) fn heavy(&self) -> &[RouteId] {
+        &self.heavy
+    }
+
+    /// Returns the routes that can use a place.
+    pub(super) fn through(&self, place: PlaceId) -> &[RouteId] {
+        self.through.get(place.index()).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::places::Places;
+    use crate::ids::PlaceName;
+    use crate::job::Placement;
+
+    #[test]
+    fn each_combination_has_one_route_and_a_place_knows_the_routes_that_use_it() {
+        let mut places = Places::new(2, ["web1", "web2"].map(PlaceName::new));
+        let mut routes = Routes::new(2);
+        assert_eq!(routes.len(), 4);
+        let plain = Route {
+            kind: Kind(1),
+            places: PlaceSetId::LOCAL,
+            slots: 1,
+            is_rated: true,
+        };
+        let found = routes.find_or_add(plain, &[PlaceId::LOCAL]).unwrap();
+        assert_eq!(
+            (found, routes.get(found)),
+            (routes.plain(Kind(1), true), plain)
+        );
+
+        let both = Placement::Among(["web2", "web1"].map(PlaceName::new).into());
+        let set = places.set_of(&both, None).unwrap();
+        let wide = Route {
+            places: set,
+            ..plain
+        };
+        let added = routes.find_or_add(wide, places.members(set)).unwrap();
+        assert_eq!(routes.find_or_add(wide, places.members(set)), Some(added));
+        assert_eq!(routes.len(), 5);
+        assert_eq!(routes.through(PlaceId(2)), [added]);
+        assert_eq!(routes.of_kind(Kind(1)).count(), 3);
+        // A job that fills two slots goes its own way.
+        let heavy = Route { slots: 2, ..wide };
+        assert_ne!(routes.find_or_add(heavy, places.members(set)), Some(added));
+    }
+}

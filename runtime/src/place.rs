@@ -1,0 +1,80 @@
+//! Places: machines besides that of the executor on which its jobs can run.
+
+use std::fmt;
+
+use tokio::sync::watch;
+
+use crate::ids::PlaceName;
+use crate::os::CommandRunner;
+use crate::outcome::Failure;
+
+/// What is known of a place at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlaceState {
+    /// It cannot be reached now. Jobs that can run only there wait.
+    Away,
+    /// It can run so many jobs at once.
+    Ready {
+        /// How many slots its jobs fill together.
+        slots: u32,
+    },
+    /// It will not be reached any more, so jobs that can run only there fail for this reason.
+    GivenUp(Box<Failure>),
+}
+
+/// A machine besides that of the executor on which its jobs can run.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use ratchet_runtime::process::{CommandRunner, ProcessConfig};
+/// use ratchet_runtime::{Executor, Job, Place, PlaceName, PlaceState, Placement, Terms};
+/// use tokio::sync::watch;
+///
+/// // Whoever keeps the connection to the host tells how it stands. This one is here, and there at once.
+/// let (_tell, state) = watch::channel(PlaceState::Ready { slots: 2 });
+/// let name = PlaceName::new("web1");
+/// let web1 = Place::new(name.clone(), CommandRunner::new(None), state);
+///
+/// let executor = Executor::builder().slots(1).place(web1).build()?;
+/// let on_web1 = Terms { on: Placement::Among([name].into()), ..Terms::default() };
+/// let job = Job::command("a", ProcessConfig::new("true")).terms(on_web1);
+/// let outcomes = executor.run_all([job]).await?;
+/// assert_eq!(outcomes[0].place.as_ref().map(|place| place.as_str()), Some("web1"));
+/// # Ok::<(), ratchet_runtime::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Place {
+    pub(crate) name: PlaceName,
+    pub(crate) commands: CommandRunner,
+    pub(crate) state: watch::Receiver<PlaceState>,
+}
+
+impl Place {
+    /// Makes a place that runs commands by this runner, and has the slots that `state` tells.
+    pub fn new(
+        name: PlaceName,
+        commands: CommandRunner,
+        state: watch::Receiver<PlaceState>,
+    ) -> Self {
+        Self {
+            name,
+            commands,
+            state,
+        }
+    }
+
+    /// The name of the place.
+    pub fn name(&self) -> &PlaceName {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("name", &self.name)
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
