@@ -13,7 +13,7 @@ mod range;
 mod tree;
 mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -144,7 +144,7 @@ impl Inventory {
 
     /// Makes a group the child of another, or says why it cannot be.
     fn add_child(&mut self, parent: GroupIndex, child: GroupIndex) -> Result<(), String> {
-        if parent == child || self.ancestors(parent).contains(&child) {
+        if self.walk([parent], |group| &group.parents).contains(&child) {
             let (parent, child) = (&self.groups[parent.0].name, &self.groups[child.0].name);
             return Err(format!(
                 "group `{child}` cannot be in `{parent}`, which is in `{child}` itself"
@@ -155,7 +155,8 @@ impl Inventory {
     }
 
     fn link(&mut self, parent: GroupIndex, child: GroupIndex) {
-        if !self.groups[parent.0].children.contains(&child) {
+        // Each list has what the other has. A group has few parents, but may have thousands of children.
+        if !self.groups[child.0].parents.contains(&parent) {
             self.groups[parent.0].children.push(child);
             self.groups[child.0].parents.push(parent);
         }
@@ -201,26 +202,33 @@ impl Inventory {
             let is_grouped = groups
                 .iter()
                 .any(|group| *group != all && *group != ungrouped);
-            if is_grouped && groups.contains(&ungrouped) {
+            if is_grouped {
                 groups.retain(|group| *group != ungrouped);
-                self.groups[ungrouped.0].hosts.retain(|host| *host != index);
             } else if !is_grouped && !groups.contains(&ungrouped) {
                 groups.push(ungrouped);
                 self.groups[ungrouped.0].hosts.push(index);
             }
         }
+        let hosts = &self.hosts;
+        let is_ungrouped = |host: &HostIndex| hosts[host.0].groups.contains(&ungrouped);
+        self.groups[ungrouped.0].hosts.retain(is_ungrouped);
     }
 
-    /// A group and all groups that contain it, directly or not.
-    fn ancestors(&self, group: GroupIndex) -> Vec<GroupIndex> {
-        let mut found = vec![group];
+    /// Returns these groups and all that are reached from them step by step, each once, the nearer ones first.
+    fn walk<'a>(
+        &'a self,
+        from: impl IntoIterator<Item = GroupIndex>,
+        step: impl Fn(&'a Group) -> &'a [GroupIndex],
+    ) -> Vec<GroupIndex> {
+        let mut seen = HashSet::new();
+        let mut found: Vec<_> = from
+            .into_iter()
+            .filter(|group| seen.insert(*group))
+            .collect();
         let mut next = 0;
         while let Some(group) = found.get(next) {
-            for parent in &self.groups[group.0].parents {
-                if !found.contains(parent) {
-                    found.push(*parent);
-                }
-            }
+            let reached = step(&self.groups[group.0]).iter().copied();
+            found.extend(reached.filter(|group| seen.insert(*group)));
             next += 1;
         }
         found
@@ -269,20 +277,16 @@ impl Inventory {
         &self.groups[group.0]
     }
 
+    /// A group and all groups in it, directly or not, each once.
+    pub(crate) fn groups_below(&self, group: GroupIndex) -> Vec<GroupIndex> {
+        self.walk([group], |group| &group.children)
+    }
+
     /// All hosts of a group and of the groups in it, each once, in the order in which the groups name them.
     pub(crate) fn hosts_of(&self, group: GroupIndex) -> Vec<HostIndex> {
-        let mut groups = vec![group];
-        let mut next = 0;
-        while let Some(group) = groups.get(next) {
-            for child in &self.groups[group.0].children {
-                if !groups.contains(child) {
-                    groups.push(*child);
-                }
-            }
-            next += 1;
-        }
         let mut seen = vec![false; self.hosts.len()];
-        let hosts = groups.iter().flat_map(|group| &self.groups[group.0].hosts);
+        let groups = self.groups_below(group).into_iter();
+        let hosts = groups.flat_map(|group| &self.groups[group.0].hosts);
         let new = hosts.filter(|host| !std::mem::replace(&mut seen[host.0], true));
         new.copied().collect()
     }
@@ -293,16 +297,10 @@ impl Inventory {
     /// and the host counts before its groups.
     pub(crate) fn variables_of(&self, host: HostIndex) -> Variables {
         let host = &self.hosts[host.0];
-        let mut groups: Vec<GroupIndex> = Vec::new();
-        for direct in &host.groups {
-            for group in self.ancestors(*direct) {
-                if !groups.contains(&group) {
-                    groups.push(group);
-                }
-            }
-        }
-        let all = self.group_names.get(ALL).copied();
-        groups.extend(all.filter(|all| !groups.contains(all)));
+        let all = self.group_names.get(ALL);
+        let mut groups = self.walk(host.groups.iter().chain(all).copied(), |group| {
+            &group.parents
+        });
         groups.sort_by_cached_key(|group| {
             let known = &self.groups[group.0];
             (known.depth, known.priority, known.name.clone())

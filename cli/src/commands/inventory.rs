@@ -20,24 +20,16 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
     let text = if arguments.list {
         as_json(&list(&inventory, &selected))
     } else if let Some(name) = &arguments.host {
-        let host = inventory.find_host(name).ok_or_else(|| {
-            let hosts = inventory.hosts_of(root(&inventory));
-            let names = hosts
-                .iter()
-                .map(|host| inventory.get_host(*host).name.as_str());
-            unknown("host", name, names.collect())
-        })?;
+        let host = inventory
+            .find_host(name)
+            .ok_or_else(|| unknown("host", name, host_names(&inventory).collect()))?;
         as_json(&Json::Object(inventory.variables_of(host)))
     } else {
         let name = arguments.graph.as_deref().unwrap_or(ALL);
         let name = name.strip_prefix('@').unwrap_or(name);
-        let group = inventory.find_group(name).ok_or_else(|| {
-            let groups = groups_below(&inventory, root(&inventory));
-            let names = groups
-                .iter()
-                .map(|group| inventory.get_group(*group).name.as_str());
-            unknown("group", name, names.collect())
-        })?;
+        let group = inventory
+            .find_group(name)
+            .ok_or_else(|| unknown("group", name, group_names(&inventory).collect()))?;
         let mut graph = Graph {
             inventory: &inventory,
             selected: &selected,
@@ -70,15 +62,8 @@ fn select(inventory: &Inventory, limit: Option<&str>) -> Result<HashSet<HostInde
     let pattern = Pattern::parse(limit)
         .map_err(|reason| CliError::usage(format!("--limit {limit}: {reason}")))?;
     let selected = pattern.select(inventory).map_err(|name| {
-        let groups = groups_below(inventory, root(inventory));
-        let groups = groups
-            .iter()
-            .map(|group| inventory.get_group(*group).name.as_str());
-        let hosts = inventory.hosts_of(root(inventory));
-        let hosts = hosts
-            .iter()
-            .map(|host| inventory.get_host(*host).name.as_str());
-        unknown("host or group", &name, groups.chain(hosts).collect())
+        let known = group_names(inventory).chain(host_names(inventory));
+        unknown("host or group", &name, known.collect())
     })?;
     Ok(selected.into_iter().collect())
 }
@@ -91,20 +76,16 @@ fn unknown(what: &str, name: &str, known: Vec<&str>) -> CliError {
     }
 }
 
-/// A group and all groups in it, each once.
-fn groups_below(inventory: &Inventory, group: GroupIndex) -> Vec<GroupIndex> {
-    let mut groups = vec![group];
-    let mut seen = HashSet::from([group]);
-    let mut next = 0;
-    while let Some(group) = groups.get(next) {
-        for child in &inventory.get_group(*group).children {
-            if seen.insert(*child) {
-                groups.push(*child);
-            }
-        }
-        next += 1;
-    }
-    groups
+/// The names of all groups.
+fn group_names(inventory: &Inventory) -> impl Iterator<Item = &str> {
+    let groups = inventory.groups_below(root(inventory)).into_iter();
+    groups.map(|group| inventory.get_group(group).name.as_str())
+}
+
+/// The names of all hosts.
+fn host_names(inventory: &Inventory) -> impl Iterator<Item = &str> {
+    let hosts = inventory.hosts_of(root(inventory)).into_iter();
+    hosts.map(|host| inventory.get_host(host).name.as_str())
 }
 
 fn as_json(value: &Json) -> String {
@@ -115,7 +96,7 @@ fn as_json(value: &Json) -> String {
 /// All groups and the variables of hosts, in the form in which programs print an inventory.
 fn list(inventory: &Inventory, selected: &HashSet<HostIndex>) -> Json {
     let mut all = Map::new();
-    for index in groups_below(inventory, root(inventory)) {
+    for index in inventory.groups_below(root(inventory)) {
         let group = inventory.get_group(index);
         let mut shown = Map::new();
         let hosts: Vec<&str> = group
