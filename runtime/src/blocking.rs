@@ -2,18 +2,22 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// How often work that waits for a thread has tokio try again to start one.
+/// How often work that waits for a thread tries again to have one started.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the work is tried again. Work for which there is no thread by then is given up.
 const RETRIES: u32 = 300;
+
+/// Work that waits for a thread. Whoever takes it performs it, so it is done once at most.
+type Waiting<W> = Arc<Mutex<Option<W>>>;
 
 /// Performs work that blocks on a thread of tokio's pool, without a panic where the system starts no thread.
 ///
@@ -21,46 +25,66 @@ const RETRIES: u32 = 300;
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let begun = Arc::new(AtomicBool::new(false));
-    let begins = Arc::clone(&begun);
-    let mut running = start(move || {
-        begins.store(true, Ordering::Relaxed);
-        work()
-    })?;
+    let (tell, mut told) = oneshot::channel();
+    let waiting: Waiting<_> = Arc::new(Mutex::new(Some(move || {
+        // Nobody may wait for the result any more.
+        let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
+    })));
+    let begins = Arc::clone(&waiting);
+    let is_queued = start(move || {
+        if let Some(work) = take(&begins) {
+            work();
+        }
+    });
     let mut retries = 0;
     let done = loop {
         tokio::select! {
             biased;
-            done = &mut running => break done,
-            () = sleep(RETRY_INTERVAL), if !begun.load(Ordering::Relaxed) => {
-                // On a runtime of several threads, tokio takes these for threads of its pool, and waits for one of them where
-                // the system starts no other. None of them takes the work, so it could wait for ever. Whenever there is
-                // more work, tokio tries again to start a thread.
-                if retries == RETRIES || start(|| ()).is_err() {
-                    running.abort();
-                    return Err(no_thread());
+            done = &mut told => break done,
+            () = sleep(RETRY_INTERVAL), if is_waiting(&waiting) => {
+                if retries == RETRIES {
+                    match take(&waiting) {
+                        Some(_) => return Err(no_thread()),
+                        None => continue,
+                    }
                 }
                 retries += 1;
+                // The work is in the queue of the pool, whether a thread was started or not, and whenever there is more work,
+                // tokio tries again to start a thread. Without any thread in its pool, it panics where it cannot, so then the
+                // system is asked first.
+                if is_queued || thread::Builder::new().spawn(|| ()).is_ok() {
+                    start(|| ());
+                }
             }
         }
     };
     match done {
-        Ok(done) => Ok(done),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(io::Error::other("the runtime is shutting down")),
-        },
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => Err(io::Error::other("the runtime is shutting down")),
     }
 }
 
-/// Gives work to tokio's pool.
-fn start<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    // Tokio panics if its pool is empty and the system starts no thread. It has left its locks by then. The work stays in
-    // the queue of the pool, so it may still be performed later, when nobody waits for its result any more.
-    let started = catch_unwind(AssertUnwindSafe(|| spawn_blocking(work)));
-    started.map_err(|_| no_thread())
+/// Gives work to tokio's pool. Returns whether the pool has a thread for it, now or later.
+fn start(work: impl FnOnce() + Send + 'static) -> bool {
+    // Tokio panics if its pool is empty and the system starts no thread. It has left its locks by then, and the work stays in
+    // the queue of the pool.
+    catch_unwind(AssertUnwindSafe(|| spawn_blocking(work))).is_ok()
+}
+
+fn take<W>(waiting: &Waiting<W>) -> Option<W> {
+    // It is locked only to take the work out.
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+}
+
+fn is_waiting<W>(waiting: &Waiting<W>) -> bool {
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some()
 }
 
 fn no_thread() -> io::Error {
@@ -72,25 +96,37 @@ fn no_thread() -> io::Error {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
-    use tokio::runtime::{Builder, Runtime};
+    use tokio::runtime::Builder;
     use tokio::time::{advance, pause};
 
     use super::*;
 
-    /// A runtime that cannot start a thread: no address space has room for such a stack.
-    ///
-    /// Its clock is not paused. Work that waits for a thread would keep a paused clock from going on.
-    pub(crate) fn runtime_without_threads() -> Runtime {
+    /// Runs a future where no thread can be started, because no address space has room for such a stack. Time goes on as fast
+    /// as it can.
+    pub(crate) fn run_without_threads<T>(future: impl Future<Output = T>) -> T {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().thread_stack_size(1 << 60);
-        builder.build().unwrap()
+        builder.build().unwrap().block_on(async {
+            // Work that waits for a thread keeps a paused clock from going on by itself.
+            pause();
+            let mut future = pin!(future);
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut future => return done,
+                    () = advance(RETRY_INTERVAL) => {}
+                }
+            }
+        })
     }
 
     #[test]
     fn work_without_a_thread_is_an_error_and_no_panic() {
-        let result = runtime_without_threads().block_on(run_blocking(|| 7));
+        let result = run_without_threads(run_blocking(|| 7));
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 

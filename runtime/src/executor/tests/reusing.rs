@@ -213,7 +213,7 @@ impl Runner for CountsAtOnce {
 #[test]
 fn without_a_thread_that_looks_at_what_jobs_depend_on_they_run_uncached() {
     let count = Arc::<AtomicU32>::default();
-    crate::blocking::tests::runtime_without_threads().block_on(async {
+    crate::blocking::tests::run_without_threads(async {
         let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
         let executor = Executor::builder().runner(CountsAtOnce(Arc::clone(&count)));
         let executor = executor.cache(cache).build().unwrap();

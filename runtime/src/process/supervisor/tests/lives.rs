@@ -321,7 +321,7 @@ async fn a_shutdown_lets_jobs_finish_and_returns_when_all_workers_have_ended() {
 
 #[test]
 fn a_pool_is_refused_if_no_thread_can_be_started_to_read_its_program() {
-    crate::blocking::tests::runtime_without_threads().block_on(async {
+    crate::blocking::tests::run_without_threads(async {
         let supervisor = ProcessSupervisor::start(Arc::new(MockProcessManager::new()));
         let added = supervisor
             .add(PoolConfig::new("a", ProcessConfig::new("a")))
