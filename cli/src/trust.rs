@@ -194,6 +194,10 @@ impl From<Untrusted> for CliError {
 impl Untrusted {
     /// What the user can do about it.
     pub(crate) fn help(&self) -> String {
+        if let Objection::Unknown(_) = self.why {
+            // To trust what cannot be read would not make it readable.
+            return "let this user read it, or name another folder".to_owned();
+        }
         let folder = if self.path.is_dir() {
             &self.path
         } else {
@@ -380,6 +384,19 @@ mod tests {
         set_mode(other.path(), 0o755);
         set_mode(folder.path(), 0o777);
         trust.file(&link).unwrap_err();
+    }
+
+    #[test]
+    fn nobody_is_asked_to_trust_what_cannot_be_read() {
+        let untrusted = Untrusted {
+            path: "/closed/state".into(),
+            culprit: "/closed/state".into(),
+            why: Objection::Unknown(ErrorKind::PermissionDenied.into()),
+        };
+        assert_eq!(
+            untrusted.help(),
+            "let this user read it, or name another folder"
+        );
     }
 
     #[test]
