@@ -56,10 +56,10 @@ fn wait_for_stop(shell: &Running, folder: &Folder) {
 #[test]
 fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
     let folder = Folder::new();
-    // The job may take 5 s, and is stopped for longer.
+    // The job may take 5 s, and is stopped for longer. It goes on for a while after that, so that its time is judged again.
     let shell = in_shell(&folder, "sleep 6; touch go; fg")
         .args(["map", "--timeout", "5s", "--", "sh", "-c"])
-        .args(["echo x >began; until [ -e go ]; do sleep 0.05; done; echo done"])
+        .args(["echo x >began; until [ -e go ]; do sleep 0.05; done; sleep 1; echo done"])
         .args(["x", ":::", "a"])
         .start();
     stop_once_a_job_runs(&shell, &folder);
