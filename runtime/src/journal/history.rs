@@ -236,12 +236,6 @@ impl History {
         recorded.into_iter().map(|recorded| self.outcome(&recorded))
     }
 
-    /// The outcome at this position of the index, which has [`jobs`](Self::jobs) positions.
-    pub(super) fn numbered(&self, number: usize) -> Option<RecordedOutcome> {
-        let entry = self.index.entries().get(number)?;
-        Some(RecordedOutcome::new(number, entry))
-    }
-
     /// Whether compaction would remove anything: outcomes that were superseded, or more than one record of a resumption.
     pub(super) fn has_superseded(&self) -> bool {
         self.recorded > self.index.len() as u64 || self.resumed_records > 1

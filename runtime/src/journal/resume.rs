@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ratchet_ipc::JobKey;
 
 use super::content::Content;
-use super::error::JournalError;
 use super::history::{History, RecordedOutcome};
 use super::record::SourceIdentity;
 use crate::job::Job;
@@ -194,13 +193,5 @@ impl Resume {
     pub fn gone(&self) -> u64 {
         // Only jobs of the history are noted as seen.
         self.history.jobs() as u64 - self.seen.count()
-    }
-
-    /// Reads the ids of the jobs that are [gone](Self::gone) from the journal, in no particular order.
-    pub fn gone_ids(&self) -> impl Iterator<Item = Result<JobKey, JournalError>> {
-        (0..self.history.jobs())
-            .filter(|number| !self.seen.contains(*number))
-            .filter_map(|number| self.history.numbered(number))
-            .map(|recorded| self.history.outcome(&recorded).map(|outcome| outcome.id))
     }
 }
