@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
+use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{Executor, History, Job, Journal, Outcome, Resume, Run, Submitter, Work};
 use tokio::sync::oneshot;
 
@@ -282,7 +283,7 @@ impl JobStream for TerminalJobs {
 
 fn on_terminal(mut job: Job) -> Job {
     if let Work::Command(config) = &mut job.work {
-        Arc::make_mut(config).terminal = true;
+        *config = Arc::new(ProcessConfig::clone(config).on_terminal());
     }
     job
 }

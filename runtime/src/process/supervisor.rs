@@ -128,6 +128,21 @@ impl ProcessSupervisor {
 
     /// Starts a supervisor that never has more workers than this, over all pools. While one is replaced, its
     /// successor comes on top.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ratchet_runtime::process::{LocalProcesses, PoolConfig, ProcessConfig, ProcessSupervisor, Size};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let supervisor = ProcessSupervisor::capped(Arc::new(LocalProcesses::start()), 3);
+    /// let pool = |name| PoolConfig { size: Size::fixed(2), ..PoolConfig::new(name, ProcessConfig::new("cat")) };
+    /// let (first, second) = (supervisor.add(pool("a")).await?, supervisor.add(pool("b")).await?);
+    /// assert_eq!((first.size().await?, second.size().await?), (2, 1));
+    /// supervisor.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn capped(manager: Arc<dyn ProcessManager>, most: u32) -> Self {
         Self::with(manager, Some(most))
     }

@@ -63,7 +63,27 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Changes the rate of a key, whatever its jobs declare, from now on.
+    /// Changes the rate of a key, whatever its jobs declare, from now on. Use it where an API tells how often it may be called.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use ratchet_runtime::{Decision, Quota, ParallelizationHint, Rate, Request, Scheduler, Settings};
+    ///
+    /// let start = Instant::now();
+    /// let mut scheduler = Scheduler::new(Settings::default(), start)?;
+    /// let hint = ParallelizationHint::rate_limited(10.0);
+    /// let call = || Request { hint: &hint, ..Request::new("ec2") };
+    /// let first = scheduler.push(call(), start)?;
+    /// let second = scheduler.push(call(), start)?;
+    /// assert_eq!(scheduler.pop(start), Decision::Start(first));
+    /// scheduler.finish(first)?;
+    /// // The API has answered that it takes one call a second.
+    /// scheduler.set_rate("ec2", Quota::new(Rate::per_second(1.0)?, 1)?, start);
+    /// let later = |millis| start + Duration::from_millis(millis);
+    /// assert_eq!(scheduler.pop(later(900)), Decision::WaitUntil(later(1000)));
+    /// assert_eq!(scheduler.pop(later(1000)), Decision::Start(second));
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
     pub fn set_rate(&mut self, key: &str, quota: Quota, now: Instant) {
         self.tell_time(now);
         self.changed_rates.insert(key.into(), quota);

@@ -81,6 +81,19 @@ impl Scheduler {
     }
 
     /// Whether this job waits or runs.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use ratchet_runtime::{Request, Scheduler, Settings};
+    ///
+    /// let now = Instant::now();
+    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
+    /// let job = scheduler.push(Request::new("resize"), now)?;
+    /// assert!(scheduler.knows(job));
+    /// scheduler.cancel(job)?;
+    /// assert!(!scheduler.knows(job));
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
     pub fn knows(&self, ticket: Ticket) -> bool {
         self.find(ticket).is_ok()
     }
