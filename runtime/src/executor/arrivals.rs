@@ -276,7 +276,7 @@ impl Arrivals {
         self.intake.note_ended(ended, now);
     }
 
-    /// Whether somebody who is here waits for this job.
+    /// Whether a job that has come waits for this one, because it needs it.
     pub(super) fn awaits(&self, id: &JobKey) -> bool {
         self.intake.awaits(id)
     }

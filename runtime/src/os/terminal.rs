@@ -28,8 +28,8 @@ const PATH: &str = "/dev/tty";
 /// handler of SIGCHLD, which a library must not install.
 pub(super) const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many checks after Ctrl-Z a program is continued if this process runs on: nobody in
-/// this process has handled the SIGTSTP, or there is no shell that could continue it.
+/// After how many checks a program that Ctrl-Z has stopped is continued, if this process runs on: nobody in this
+/// process has handled the SIGTSTP, or there is no shell that could continue it.
 const CHECKS_BEFORE_CONTINUE: u32 = 10;
 
 /// Held by the thread whose program has the terminal.
@@ -129,7 +129,7 @@ impl TerminalGuard {
     /// Makes a group the foreground group, with the modes that it had set before it was stopped.
     fn give(&mut self, group: Pid) {
         let modes = self.program_modes.take();
-        unstoppable(|| {
+        with_sigttou_blocked(|| {
             // A program that has ended already has no group to give it to.
             if tcsetpgrp(&self.terminal, group).is_ok()
                 && let Some(modes) = &modes
@@ -143,7 +143,7 @@ impl TerminalGuard {
 
     /// Makes the group of this process the foreground group again, with the modes of before.
     fn take_back(&self) {
-        unstoppable(|| {
+        with_sigttou_blocked(|| {
             // This fails if the terminal is gone, and then nobody needs it.
             if tcsetpgrp(&self.terminal, getpgrp()).is_ok() {
                 let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.modes);
@@ -194,8 +194,9 @@ fn wait_for_foreground(terminal: impl AsFd) -> io::Result<()> {
     Ok(tcsetpgrp(terminal, getpgrp())?)
 }
 
-/// Performs what the kernel stops a background process for by SIGTTOU, unless the signal is blocked.
-fn unstoppable(action: impl FnOnce()) {
+/// Performs an action with SIGTTOU blocked, so that the kernel does not stop this process for changing the terminal
+/// from the background.
+fn with_sigttou_blocked(action: impl FnOnce()) {
     let mut blocked = SigSet::empty();
     blocked.add(Blocked::SIGTTOU);
     // The call fails for bad arguments only.
