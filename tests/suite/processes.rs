@@ -220,8 +220,9 @@ async fn the_memory_and_the_processor_time_of_a_process_include_its_children() {
         let both = [busy_id, idle_id];
         let used = processes.measure_processes(&both).await;
         let used = used.expect("the system says");
-        assert!(used[&idle_id].memory > 0, "{used:?}");
-        if used[&busy_id].processor_time > Duration::from_millis(50) {
+        let is_busy = used[&busy_id].processor_time > Duration::from_millis(50);
+        // A process has no memory for a moment while it executes another program.
+        if is_busy && used[&idle_id].memory > 0 {
             assert!(used[&idle_id].processor_time < Duration::from_millis(50));
             break;
         }
