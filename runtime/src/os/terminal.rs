@@ -82,7 +82,10 @@ impl TerminalGuard {
     /// Gives the terminal to a program that was started. On Linux the program has taken it before its exec.
     pub(super) fn begin(&mut self, group: Pid) {
         self.group = Some(group);
-        self.give(group);
+        // A program that has the terminal may have been stopped by Ctrl-Z already, and is not to be continued here.
+        if tcgetpgrp(&self.terminal).ok() != Some(group) {
+            self.give(group);
+        }
     }
 
     /// Checks whether the program was stopped, by Ctrl-Z or because another process had the terminal, and acts on it.
