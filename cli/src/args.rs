@@ -3,6 +3,7 @@
 //! Nothing is decided here. An option that was not typed is `None`, so that the environment, the config files and the
 //! defaults apply. `session` puts them together.
 
+pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod common;
@@ -10,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod display;
+pub(crate) mod hosts;
 pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
@@ -60,6 +62,7 @@ pub(crate) enum Verb {
     Runs(runs::RunsArguments),
     Cache(cache::CacheArguments),
     Worker(worker::WorkerArguments),
+    Agent(agent::AgentArguments),
     Check(check::CheckArguments),
     Inventory(inventory::InventoryArguments),
     Config(config::ConfigArguments),
@@ -80,6 +83,7 @@ impl Verb {
             Self::Runs(_)
             | Self::Cache(_)
             | Self::Worker(_)
+            | Self::Agent(_)
             | Self::Inventory(_)
             | Self::Config(_)
             | Self::Schema(_)

@@ -1,5 +1,6 @@
 //! The verbs of `ratchet`, one a file.
 
+pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod completions;

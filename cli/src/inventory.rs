@@ -257,6 +257,20 @@ impl Inventory {
         }
     }
 
+    /// Iterates over all hosts, in the order in which the sources name them.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (HostIndex, &Host)> {
+        (0..).map(HostIndex).zip(&self.hosts)
+    }
+
+    /// Returns the names of all groups that contain a host, directly or by a group in them.
+    pub(crate) fn groups_of(&self, host: HostIndex) -> Vec<String> {
+        let direct = self.hosts[host.0].groups.iter();
+        let all = self.group_names.get(ALL);
+        let groups = self.walk(direct.chain(all).copied(), |group| &group.parents);
+        let names = groups.iter().map(|group| self.groups[group.0].name.clone());
+        names.collect()
+    }
+
     /// Looks a group up by its name.
     pub(crate) fn find_group(&self, name: &str) -> Option<GroupIndex> {
         self.group_names.get(name).copied()

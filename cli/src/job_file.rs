@@ -19,6 +19,7 @@
 mod breaker;
 mod builder;
 mod error;
+mod hosts;
 mod job;
 mod open;
 mod options;
@@ -32,6 +33,7 @@ mod terms;
 mod tests;
 
 pub(crate) use breaker::typed_breaker;
+pub(crate) use hosts::{HostPlan, HostTable, LOCAL, OWN_HOST, Reach};
 pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};

@@ -84,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),
+        Verb::Agent(agent) => commands::agent::run(&agent).map(success),
         Verb::Worker(worker) => commands::worker::run(&worker).map(success),
         Verb::Completions(completions) => {
             commands::completions::run(&completions, out).map(success)

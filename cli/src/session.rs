@@ -14,6 +14,7 @@ mod conclusion;
 mod console;
 mod delivery;
 mod executor;
+mod hosts;
 mod job_source;
 mod log;
 mod options;
@@ -34,7 +35,7 @@ use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped};
+use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped, closest};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -44,7 +45,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
-use crate::job_file::{PlanOptions, Protection, WorkerPlan};
+use crate::job_file::{HostTable, PlanOptions, Protection, WorkerPlan};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -53,6 +54,7 @@ use crate::settings::Settings;
 use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
 use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machine};
+use hosts::{StartedHosts, TypedHosts};
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
 use signals::SignalHandler;
@@ -99,6 +101,8 @@ pub(crate) struct RunSetup {
     pub(crate) stdin: Option<&'static str>,
     /// The pools of workers that the run starts.
     pub(crate) workers: Vec<WorkerPlan>,
+    /// The hosts on which jobs and workers can run.
+    pub(crate) hosts: HostTable,
     /// The limits that jobs can name.
     pub(crate) limits: Vec<(String, Limit)>,
     /// The breakers and the retry budget of the run.
@@ -123,7 +127,8 @@ impl Session {
     ) -> Result<Self, CliError> {
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
-        let mut options = RunOptions::of(typed, record, &settings, &environment);
+        let hosts = TypedHosts::of(&typed.hosts)?;
+        let mut options = RunOptions::of(typed, record, hosts, &settings, &environment);
         if terminal == TerminalUse::Job {
             options.leave_terminal_to_jobs();
         }
@@ -194,7 +199,23 @@ impl Session {
             worker: None,
             pools: self.context.options.pool_defaults(),
             slots: Some(self.context.options.slots),
+            hosts: self.context.options.hosts.table.clone(),
         }
+    }
+
+    /// Refuses a `--on` that names what is not among these hosts.
+    pub(crate) fn check_hosts(&self, hosts: &HostTable) -> Result<(), CliError> {
+        let on = self.context.options.hosts.on.as_deref().unwrap_or_default();
+        let Some(unknown) = hosts.unknown(on) else {
+            return Ok(());
+        };
+        let error = CliError::usage(format!("--on: there is no host or group `{unknown}`"));
+        Err(match closest(unknown, hosts.words()) {
+            Some(meant) => error.with_help(format!("did you mean `{meant}`?")),
+            None => {
+                error.with_help("groups are those of `hosts` in a job file, and of an --inventory")
+            }
+        })
     }
 
     /// Reads what the run needs before it can begin, such as a job file. `what` is how messages call it.
@@ -235,6 +256,7 @@ impl Session {
 /// A run whose jobs are being read and performed.
 struct StartedRun {
     supervisor: ProcessSupervisor,
+    hosts: StartedHosts,
     executor: Executor,
     pools: Vec<ProcessPool>,
     run: Run,
@@ -284,12 +306,16 @@ impl RunContext {
         };
         let StartedRun {
             supervisor,
+            hosts,
             executor,
             pools,
             run,
             source,
             report,
-        } = match self.start(setup, record.as_ref(), earlier).await {
+        } = match self
+            .start(setup, record.as_ref(), earlier, suspensions)
+            .await
+        {
             Ok(started) => started,
             Err(error) => {
                 // No job has run, so there is nothing that could be resumed.
@@ -323,7 +349,7 @@ impl RunContext {
         };
         if completed.is_some() {
             tokio::select! {
-                () = supervisor.shutdown() => {}
+                () = async { tokio::join!(supervisor.shutdown(), hosts.shutdown()); } => {}
                 // The keeper kills what is left when this process ends.
                 () = signals.next() => {}
             }
@@ -354,10 +380,12 @@ impl RunContext {
         setup: RunSetup,
         record: Option<&RunRecord>,
         earlier: Option<EarlierOutcomes>,
+        suspensions: &SuspensionRecord,
     ) -> Result<StartedRun, CliError> {
         let RunSetup {
             jobs,
             workers,
+            hosts,
             limits,
             protection,
             report,
@@ -370,8 +398,14 @@ impl RunContext {
         let supervisor = ProcessSupervisor::start(Arc::new(processes));
         let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
         let workers = needed_workers(workers, &jobs);
-        let (mut builder, pools) = add_pools(builder, &supervisor, workers).await?;
-        if let Some(runner) = command_runner {
+        let hosts = StartedHosts::start(&hosts, &jobs, &workers)?;
+        suspensions.stop_on(hosts.iter().map(|(_, host)| &host.host));
+        let (mut builder, pools) = add_pools(builder, &supervisor, &hosts, workers).await?;
+        for place in hosts.places() {
+            builder = builder.place(place);
+        }
+        if let Some(mut runner) = command_runner {
+            runner.elsewhere = hosts.commands();
             builder = builder.command_runner(runner);
         }
         if let Some(record) = record {
@@ -390,6 +424,7 @@ impl RunContext {
         self.signals.steer(&handle, &self.options, &self.console);
         Ok(StartedRun {
             supervisor,
+            hosts,
             executor,
             pools,
             run,

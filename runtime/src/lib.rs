@@ -101,6 +101,7 @@ mod os;
 mod outcome;
 mod place;
 pub mod process;
+pub mod remote;
 mod scheduling;
 mod stop_clock;
 pub mod summary;

@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod filters;
 mod hostile;
+mod hosts;
 mod idle;
 mod inputs;
 mod inventory;

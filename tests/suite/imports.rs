@@ -65,7 +65,7 @@ const CRATES: [(&str, Layers); 5] = [
             &["scheduling"],
             &["outcome"],
             &["context", "event", "place"],
-            &["job", "summary"],
+            &["job", "remote", "summary"],
             &["dispatch"],
             &["worker"],
             &["process"],

@@ -8,13 +8,16 @@
     reason = "the same tests run with another way to start processes"
 )]
 
+mod agents;
 mod chaos;
 mod cli;
 mod commands;
 mod commands_through_a_manager;
 mod documents;
 mod faults;
+mod faults_over_an_agent;
 mod guarded_workers;
+mod hosts;
 mod imports;
 mod plain_workers;
 mod processes;

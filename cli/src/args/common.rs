@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::concurrency::ConcurrencyArguments;
 use super::display::DisplayArguments;
+use super::hosts::HostsArguments;
 use super::output::OutputArguments;
 use super::stop::StopArguments;
 use super::terms::TermsArguments;
@@ -14,6 +15,9 @@ pub(crate) struct CommonArguments {
     /// How many jobs and workers run at once.
     #[command(flatten)]
     pub(crate) concurrency: ConcurrencyArguments,
+    /// On which machines jobs run.
+    #[command(flatten)]
+    pub(crate) hosts: HostsArguments,
     /// The terms of jobs that do not set their own.
     #[command(flatten)]
     pub(crate) terms: TermsArguments,

@@ -29,7 +29,7 @@ const SPELLINGS: &[(&[&str], &str)] = &[
         "the number of jobs at once is `-j N`",
     ),
     (
-        &["-I", "-i", "--replace"],
+        &["-I", "--replace"],
         "the placeholder is always `{}`: leave the flag out and write {} where the item goes",
     ),
     (

@@ -1,5 +1,6 @@
 //! `ratchet map`: runs one command, or one warm filter, over many items.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig};
-use ratchet_runtime::{BreakerConfig, CacheTerms, TaskName, Terms};
+use ratchet_runtime::{BreakerConfig, CacheTerms, Placement, TaskName, Terms};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
@@ -56,22 +57,17 @@ pub(crate) fn run(
         names: items.column_names(),
     };
     warn_of_operator(command, arguments, &session);
+    let terms = terms(session.options())?;
+    check_placement(arguments, &session, &terms)?;
+    let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
     let options = session.options();
-    let terms = terms(options)?;
-    let mut workers = Vec::new();
-    let work = if arguments.warm {
-        let (mut pool, task) = warm_pool(command, columns, options.workers)?;
-        refuse_missing(&pool.process)?;
-        options.pool_defaults().apply(&mut pool);
-        pool.skip_lines = arguments.skip_lines;
-        workers.push(warm_worker(pool, task.clone(), options.breaker));
-        MapWork::Warm(task)
-    } else {
-        let template = template(arguments, command, columns)?;
-        if let Some(program) = template.program() {
-            refuse_missing(&ProcessConfig::new(program))?;
-        }
-        MapWork::Command(template)
+    let terms = match &work {
+        MapWork::Command(_) => terms,
+        // The filter runs there, and its items go to it.
+        MapWork::Warm(_) => Arc::new(Terms {
+            on: Placement::Here,
+            ..Terms::clone(&terms)
+        }),
     };
 
     let outputs: Arc<PendingOutputs> = Arc::default();
@@ -85,6 +81,7 @@ pub(crate) fn run(
     let keeper = start_keeper()?;
     let command_runner = MapRunner {
         commands: CommandRunner::new(Some(keeper.clone())),
+        elsewhere: BTreeMap::new(),
         grace: options.phases().cancelling,
         outputs: Arc::clone(&outputs),
         live,
@@ -125,6 +122,7 @@ pub(crate) fn run(
         source: None,
         stdin,
         workers,
+        hosts: session.options().hosts.table.clone(),
         limits: Vec::new(),
         protection: Protection::by(session.options().breaker),
         report: Box::new(report),
@@ -140,10 +138,67 @@ pub(crate) fn run(
     Ok(code)
 }
 
+/// Makes the work of each item, and the kind of worker that does it if the command is a filter.
+fn work(
+    arguments: &MapArguments,
+    command: &[OsString],
+    columns: Columns<'_>,
+    options: &RunOptions,
+    on: &Placement,
+) -> Result<(MapWork, Vec<WorkerPlan>), CliError> {
+    let refuse_missing = |process: &ProcessConfig| match on {
+        Placement::Here => refuse_missing(process),
+        // It is looked for there.
+        Placement::Host | Placement::Among(_) => Ok(()),
+    };
+    if arguments.warm {
+        let (mut pool, task) = warm_pool(command, columns, options.workers)?;
+        refuse_missing(&pool.process)?;
+        options.pool_defaults().apply(&mut pool);
+        pool.skip_lines = arguments.skip_lines;
+        let worker = warm_worker(pool, task.clone(), options.breaker, on.clone());
+        return Ok((MapWork::Warm(task), vec![worker]));
+    }
+    let template = template(arguments, command, columns)?;
+    if let Some(program) = template.program() {
+        refuse_missing(&ProcessConfig::new(program))?;
+    }
+    Ok((MapWork::Command(template), Vec::new()))
+}
+
 /// The terms of all jobs of a map.
 fn terms(options: &RunOptions) -> Result<Arc<Terms>, CliError> {
-    let terms = options.flags.clone().or(&options.settings).settle();
+    let terms = options
+        .flags
+        .clone()
+        .or(&options.settings)
+        .settle(&options.hosts.table);
     Ok(Arc::new(terms.map_err(CliError::from)?))
+}
+
+/// Refuses what the hosts of `--on` cannot do.
+fn check_placement(
+    arguments: &MapArguments,
+    session: &Session,
+    terms: &Terms,
+) -> Result<(), CliError> {
+    session.check_hosts(&session.options().hosts.table)?;
+    let refuse = |reason: &str, help: &str| Err(CliError::usage(reason).with_help(help));
+    match &terms.on {
+        Placement::Host => refuse(
+            "--on host is the host that a job names, and the jobs of a map name none",
+            "name hosts or a group, as in --on web1,@db",
+        ),
+        Placement::Among(_) if arguments.tty => refuse(
+            "--tty gives the terminal of this machine to jobs, and they run on other hosts",
+            "leave out --tty or --on",
+        ),
+        Placement::Among(_) if matches!(terms.cache, Some(CacheTerms::On { .. })) => refuse(
+            "the result of a command on another host cannot be used again",
+            "leave out --cache: the files and programs there are not known here",
+        ),
+        Placement::Here | Placement::Among(_) => Ok(()),
+    }
 }
 
 /// Opens the output, and decides how results are written to it: as lines, whole, or in a format.
@@ -291,10 +346,16 @@ fn dry_run(arguments: &MapArguments, command: &[OsString], items: Items) -> Resu
 }
 
 /// The kind of worker that answers the items of `--warm`.
-fn warm_worker(pool: PoolConfig, task: TaskName, breaker: Option<BreakerConfig>) -> WorkerPlan {
+fn warm_worker(
+    pool: PoolConfig,
+    task: TaskName,
+    breaker: Option<BreakerConfig>,
+    on: Placement,
+) -> WorkerPlan {
     WorkerPlan {
         pool,
         serves: ServedTasks::Named(vec![task]),
         breaker,
+        on,
     }
 }

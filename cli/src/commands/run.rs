@@ -51,6 +51,7 @@ pub(crate) fn run(
     let path = file.clone();
     let plan = session.read(&name, move || job_file::open(&path, &options))??;
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
+    session.check_hosts(&plan.hosts)?;
     let style = session.options().stderr_style();
     session.console().say(&plan.warnings.render(style));
     let setup = RunSetup {
@@ -58,6 +59,7 @@ pub(crate) fn run(
         source: (!reads_stdin).then(|| job_file_source(&file)).flatten(),
         stdin: reads_stdin.then_some("jobs.jsonl"),
         workers: plan.workers,
+        hosts: plan.hosts,
         limits: plan.limits,
         protection: plan.protection,
         report: open_report(session.options(), session.console())?,

@@ -1,11 +1,15 @@
 //! Adds to jobs what the sections of their file set for all of them: workers, limits and terms.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ratchet_runtime::{Job, Limit, ParallelizationHint, TaskName, Terms, Work};
+use ratchet_runtime::process::PoolConfig;
+use ratchet_runtime::{
+    CacheTerms, Job, Limit, ParallelizationHint, Placement, TaskName, Terms, Work,
+};
 
+use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
 use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
@@ -26,6 +30,9 @@ pub(super) struct JobBuilder {
     pub(super) limits: Vec<(String, Limit)>,
     /// The breakers and the retry budget that the file declares.
     pub(super) protection: Protection,
+    /// The hosts on which jobs and workers can run.
+    pub(super) hosts: HostTable,
+    folder: Option<PathBuf>,
     slots: Option<u32>,
     tasks: HashMap<TaskName, SharedTerms>,
     /// The terms of tasks without a worker of their own, if one worker serves every task.
@@ -72,6 +79,8 @@ impl JobBuilder {
         };
         let default_retry = defaults.retry.span();
         check_limits(&limits, &defaults, problems);
+        let hosts = HostTable::new(header.hosts, &options.hosts, problems);
+        check_on(&hosts, &defaults.on, problems);
         let outer = options
             .flags
             .clone()
@@ -82,10 +91,21 @@ impl JobBuilder {
             retry: retry.or(default_retry),
             plain: None,
         };
+        // A task runs where its worker does.
+        let of_tasks = |own: PartialTerms, retry| {
+            let mut shared = shared(own, retry);
+            let on = shared.terms.on.take();
+            (
+                shared,
+                on.map_or(Placement::Here, |words| hosts.placement(&words)),
+            )
+        };
         let mut builder = Self {
             workers: Vec::new(),
             limits,
             protection,
+            hosts: hosts.clone(),
+            folder: folder.map(Path::to_path_buf),
             slots: options.slots,
             tasks: HashMap::new(),
             other_tasks: None,
@@ -100,24 +120,24 @@ impl JobBuilder {
             let Named {
                 name, place, span, ..
             } = worker;
-            let is_inside =
-                |inner: Span| span.start() <= inner.start() && inner.end() <= span.end();
-            let is_refused = problems
-                .iter()
-                .any(|found| found.span.is_some_and(is_inside));
+            let is_refused = is_within(span, problems);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
             check_limits(&builder.limits, &terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
-            let own = shared(PartialTerms::from_spec(terms, folder, problems), retry);
+            check_on(&hosts, &terms.on, problems);
+            let own = PartialTerms::from_spec(terms, folder, problems);
+            let (own, on) = of_tasks(own, retry);
             let tasks = builder.serve(&name, place, &spec, &own, &mut named, problems);
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
-            let Some(pool) = pool else {
+            let Some(mut pool) = pool else {
                 continue;
             };
-            if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
+            if on != Placement::Here {
+                program::start_elsewhere(&mut pool.process, folder);
+            } else if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
                 let message = format!("worker `{name}` cannot start: {missing}");
                 problems.push(Diagnostic::error(command.unwrap_or(span), message));
             }
@@ -126,6 +146,7 @@ impl JobBuilder {
                 pool,
                 serves,
                 breaker: own_breaker.unwrap_or(protection.breaker),
+                on,
             });
         }
         if let Some(pool) = &options.worker {
@@ -134,16 +155,26 @@ impl JobBuilder {
                 let help = "leave --worker out, or the section";
                 problems.push(Diagnostic::error(workers, message).help(help));
             }
-            builder.other_tasks = Some(shared(PartialTerms::default(), None));
+            let (terms, on) = of_tasks(PartialTerms::default(), None);
+            builder.other_tasks = Some(terms);
             let mut pool = pool.clone();
             options.pools.apply(&mut pool);
-            builder.workers.push(WorkerPlan {
-                pool,
-                serves: ServedTasks::Everything,
-                breaker: protection.breaker,
-            });
+            builder.add_typed_worker(pool, on);
         }
         builder
+    }
+
+    /// Adds the worker that was typed, which serves every task.
+    fn add_typed_worker(&mut self, mut pool: PoolConfig, on: Placement) {
+        if on != Placement::Here {
+            program::start_elsewhere(&mut pool.process, self.folder.as_deref());
+        }
+        self.workers.push(WorkerPlan {
+            pool,
+            serves: ServedTasks::Everything,
+            breaker: self.protection.breaker,
+            on,
+        });
     }
 
     /// Registers the tasks of a worker.
@@ -189,6 +220,12 @@ impl JobBuilder {
             for (limit, place) in limits {
                 check_limit(&self.limits, limit, *place, problems);
             }
+            check_words(&self.hosts, &own.on, problems);
+            if let (Work::Task { .. }, Some(on)) = (&job.work, own.on_key) {
+                let message = "a task runs where its worker does";
+                let help = "write `on` into the section of the worker, or into `defaults`";
+                problems.push(Diagnostic::error(on, message).help(help));
+            }
         }
         let task = match &mut job.work {
             Work::Task { task, .. } => {
@@ -220,7 +257,9 @@ impl JobBuilder {
             }
         }
         let own = places.terms.as_ref();
-        if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
+        if job.terms.on != Placement::Here {
+            self.send_elsewhere(job, places, problems);
+        } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
             let message = format!(
                 "a job of {} slots can never run with {slots} in all",
                 job.terms.slots
@@ -230,6 +269,32 @@ impl JobBuilder {
         }
         let place = own.and_then(|own| own.hint).unwrap_or(places.head);
         self.check_rate(&job.terms, task, place, problems);
+    }
+
+    /// Prepares a command for another host, and refuses what is possible on this machine only.
+    fn send_elsewhere(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
+        if job.terms.on == Placement::Host && job.host.is_none() {
+            let message = "`on: host` is the host of the job, and it names none";
+            let place = places.terms.as_ref().and_then(|own| own.on_key);
+            problems.push(
+                Diagnostic::error(place.unwrap_or(places.head), message).help("add `host: NAME`"),
+            );
+        } else if let (Placement::Host, Some(host)) = (&job.terms.on, &job.host)
+            && !self.hosts.is_host(host.as_str())
+        {
+            let message = format!("there is no host `{host}` to run on");
+            let error = Diagnostic::error(places.head, message);
+            let error = error.help("declare it, as in `hosts: {web1: {ssh: deploy@web1.example}}`");
+            problems.push(error.did_you_mean(host.as_str(), self.hosts.words(), "known hosts"));
+        }
+        if matches!(job.terms.cache, Some(CacheTerms::On { .. })) {
+            let message = "the result of a command on another host cannot be used again";
+            let help = "leave `cache` out: the files and programs there are not known here";
+            problems.push(Diagnostic::error(places.head, message).help(help));
+        }
+        if let Work::Command(process) = &mut job.work {
+            program::start_elsewhere(Arc::make_mut(process), self.folder.as_deref());
+        }
     }
 
     /// Refuses jobs that share a rate key and set different rates.
@@ -313,12 +378,10 @@ impl JobBuilder {
         if let Some(terms) = &shared.plain {
             return Ok(Arc::clone(terms));
         }
-        let terms = shared.terms.clone().settle();
-        let terms = Arc::new(terms.map_err(|error| TermsError {
-            error,
-            place: shared.retry,
-        })?);
-        shared.plain = Some(Arc::clone(&terms));
+        let (terms, place) = (shared.terms.clone(), shared.retry);
+        let terms = terms.settle(&self.hosts);
+        let terms = Arc::new(terms.map_err(|error| TermsError { error, place })?);
+        self.shared(task).plain = Some(Arc::clone(&terms));
         Ok(terms)
     }
 
@@ -335,7 +398,7 @@ impl JobBuilder {
         if let Some(settled) = self.settled.get(&terms) {
             return Ok(Arc::clone(settled));
         }
-        let settled = terms.clone().settle();
+        let settled = terms.clone().settle(&self.hosts);
         let settled = Arc::new(settled.map_err(|error| TermsError { error, place })?);
         if self.settled.len() >= MOST_KEPT {
             self.settled.clear();
@@ -343,6 +406,13 @@ impl JobBuilder {
         self.settled.insert(terms, Arc::clone(&settled));
         Ok(settled)
     }
+}
+
+/// Whether something was found wrong within a section.
+fn is_within(section: Span, problems: &Problems) -> bool {
+    let is_inside = |inner: Span| section.start() <= inner.start() && inner.end() <= section.end();
+    let mut found = problems.iter();
+    found.any(|found| found.span.is_some_and(is_inside))
 }
 
 /// Terms that contradict each other, and where they stand, if they are in the file.

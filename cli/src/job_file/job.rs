@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ratchet_runtime::{Class, Failure, Job, JobKey, Payload, TaskName, Terms, Work};
 
+use super::hosts::words_of;
 use super::program;
 use super::spec::{JobSpec, TermsSpec};
 use super::terms::PartialTerms;
 use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::document::Spanned;
 
 /// The places of the parts of a job, for what is checked when the whole file is known.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ pub(super) struct OwnTerms {
     pub(super) hint: Option<Span>,
     /// The place of `retry`.
     pub(super) retry: Option<Span>,
+    /// The place of the key `on`.
+    pub(super) on_key: Option<Span>,
+    /// The words of `on`, with their places.
+    pub(super) on: Vec<Spanned<String>>,
 }
 
 /// Turns sections into jobs. Equal terms are kept once, because most jobs of a file have the same.
@@ -101,6 +107,12 @@ impl JobReader {
         let limits = spec.limits.get().into_iter().flatten();
         let limits = limits.map(|limit| limit.span).collect();
         let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
+        let (on_key, on) = (spec.on.key(), words_of(&spec.on));
+        if let (true, Some(place)) = (on.is_empty(), spec.on.span()) {
+            let message = "`on`: the list is empty, so nothing could run";
+            let help = "name a host or a group, or leave `on` out";
+            problems.push(Diagnostic::error(place, message).help(help));
+        }
         let terms = PartialTerms::from_spec(spec, self.folder.as_deref(), problems);
         let known = self.known.get(&terms).cloned();
         let terms = known.unwrap_or_else(|| {
@@ -116,6 +128,8 @@ impl JobReader {
             slots,
             hint,
             retry,
+            on_key,
+            on,
         }
     }
 }
@@ -129,7 +143,7 @@ fn refused() -> Work {
 }
 
 /// Removes duplicates from needs, and returns the places of those that are left.
-fn each_once(said: Vec<crate::document::Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
+fn each_once(said: Vec<Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
     let mut needs: Vec<JobKey> = Vec::with_capacity(said.len());
     let mut places = Vec::with_capacity(said.len());
     let mut seen = HashSet::new();

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use ratchet_runtime::{Error, Job, Limit, Work, order_by_needs};
+use ratchet_runtime::{Error, Job, Limit, Placement, Work, order_by_needs};
 
 use super::builder::JobBuilder;
 use super::error::FileError;
+use super::hosts::HostTable;
 use super::job::{JobPlaces, JobReader};
 use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::program::ProgramSearch;
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<(String, Limit)>,
     /// The breaker of commands and the retry budget.
     pub(crate) protection: Protection,
+    /// The hosts on which jobs and workers can run.
+    pub(crate) hosts: HostTable,
     /// The jobs of the file, or the stream that brings them.
     pub(crate) jobs: Jobs,
     /// The warnings, which do not stop the run.
@@ -106,6 +109,7 @@ fn stream(
         workers: lines.workers().to_vec(),
         limits: lines.limits().to_vec(),
         protection: lines.protection(),
+        hosts: lines.hosts().clone(),
         warnings: lines.warnings().clone(),
         jobs: Jobs::Streamed(Box::new(lines)),
     })
@@ -183,6 +187,7 @@ fn document(
         workers: builder.workers,
         limits: builder.limits,
         protection: builder.protection,
+        hosts: builder.hosts,
         jobs: Jobs::Listed { jobs, order },
         warnings: report,
     })
@@ -242,7 +247,7 @@ fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagn
     let Work::Command(process) = &job.work else {
         return None;
     };
-    if !job.needs.is_empty() {
+    if !job.needs.is_empty() || job.terms.on != Placement::Here {
         return None;
     }
     let missing = programs.missing(process)?;

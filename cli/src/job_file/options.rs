@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
-use ratchet_runtime::{BreakerConfig, TaskName};
+use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 
 use super::breaker::PartialBreaker;
+use super::hosts::HostTable;
 use super::terms::PartialTerms;
 
 /// The flags and settings that hold for the jobs of a file.
@@ -21,8 +22,10 @@ pub(crate) struct PlanOptions {
     pub(crate) worker: Option<PoolConfig>,
     /// The settings of pools whose workers do not set them.
     pub(crate) pools: PoolDefaults,
-    /// How many slots there are, if it is known. A job that needs more can never run.
+    /// How many slots this machine has, if it is known. A job that needs more can never run here.
     pub(crate) slots: Option<u32>,
+    /// The hosts of inventories and flags, which come before those of the file.
+    pub(crate) hosts: HostTable,
 }
 
 /// The settings of pools whose workers do not set them.
@@ -73,6 +76,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) serves: ServedTasks,
     /// The breaker before the workers.
     pub(crate) breaker: Option<BreakerConfig>,
+    /// Where the workers run.
+    pub(crate) on: Placement,
 }
 
 /// The tasks that a kind of worker serves.

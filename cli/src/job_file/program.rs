@@ -42,6 +42,24 @@ pub(super) fn process(
     Some(config)
 }
 
+/// Changes a process that was made for this machine so that it starts on another one: in the home folder there, unless a
+/// folder is set, and with its program and folder as they were written.
+pub(super) fn start_elsewhere(process: &mut ProcessConfig, folder: Option<&Path>) {
+    let Some(folder) = folder else { return };
+    if process.working_dir.as_deref() == Some(folder) {
+        process.working_dir = None;
+    }
+    // A bare name would be looked for in PATH.
+    let as_written = |path: &Path| Some(Path::new(".").join(path.strip_prefix(folder).ok()?));
+    if let Some(program) = as_written(&process.command) {
+        process.command = program;
+    }
+    let working_dir = process.working_dir.as_deref();
+    if let Some(relative) = working_dir.and_then(|inner| inner.strip_prefix(folder).ok()) {
+        process.working_dir = Some(relative.to_path_buf());
+    }
+}
+
 /// The pool of a worker command that was typed as a flag.
 pub(crate) fn typed_worker(command: &str, protocol: Protocol) -> Result<PoolConfig, CliError> {
     let pool = worker_of(command, protocol).map_err(|error| {

@@ -1,6 +1,7 @@
 //! Defines the sections of a job file and their keys. The reader and the JSON Schema follow from these definitions.
 
 mod breaker;
+mod host;
 mod terms;
 mod worker;
 
@@ -13,6 +14,7 @@ use crate::document::{
 use crate::value::CommandLine;
 
 pub(crate) use self::breaker::{BreakerSpec, SlowSpec};
+pub(crate) use self::host::HostSpec;
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
 pub(crate) use self::terms::{
@@ -32,6 +34,8 @@ section! {
         workers: Vec<Named<WorkerSpec>>,
         /// Named limits, which jobs refer to.
         limits: Vec<Named<LimitSpec>>,
+        /// The hosts where commands and workers can run besides this machine, by name.
+        hosts: Vec<Named<HostSpec>>,
         /// The terms of jobs, where neither a job nor its worker sets them.
         defaults: DefaultsSpec,
     }

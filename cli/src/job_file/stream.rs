@@ -12,6 +12,7 @@ pub(crate) use self::read::{LONGEST, LineRead, read_until};
 pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
+use super::hosts::HostTable;
 use super::job::{JobPlaces, JobReader};
 use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::seen_ids::SeenIds;
@@ -130,6 +131,11 @@ impl JobLines {
     /// The breakers and the retry budget that the first line of the stream declares.
     pub(super) fn protection(&self) -> Protection {
         self.builder.protection
+    }
+
+    /// The hosts that the first line of the stream declares.
+    pub(super) fn hosts(&self) -> &HostTable {
+        &self.builder.hosts
     }
 
     /// The warnings about the first line of the stream.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts};
 
+use super::hosts::{HostTable, words_of};
 use super::spec::{Backoff, CacheSpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
@@ -32,6 +33,8 @@ pub(crate) struct PartialTerms {
     pub(crate) retry: PartialRetry,
     /// Whether results are cached, and what they depend on.
     pub(crate) cache: Option<CacheTerms>,
+    /// The words that say where the job runs: hosts and groups, `local`, or `host`.
+    pub(crate) on: Option<Vec<String>>,
 }
 
 /// The parts of a retry policy that are set.
@@ -65,6 +68,7 @@ impl PartialTerms {
         problems: &mut Problems,
     ) -> Self {
         let place = spec.hint.span();
+        let on = spec.on.is_present().then(|| values(words_of(&spec.on)));
         let timeouts = |timeout: Either<crate::document::PositiveDuration, _>| match timeout {
             Either::First(limit) => Timeouts::after(limit.0),
             Either::Second(clocks) => timeouts(clocks, problems),
@@ -88,6 +92,7 @@ impl PartialTerms {
                 .cache
                 .into_value()
                 .map(|cache| self::cache(cache, folder)),
+            on,
         }
     }
 
@@ -101,11 +106,12 @@ impl PartialTerms {
             timeouts: self.timeouts.or(other.timeouts),
             retry: self.retry.or(&other.retry),
             cache: self.cache.or_else(|| other.cache.clone()),
+            on: self.on.or_else(|| other.on.clone()),
         }
     }
 
-    /// The terms of a job, after all parts were added.
-    pub(crate) fn settle(self) -> Result<Terms, ValueError> {
+    /// The terms of a job, after all parts were added. A command runs on these hosts.
+    pub(crate) fn settle(self, hosts: &HostTable) -> Result<Terms, ValueError> {
         let standard = Terms::default();
         Ok(Terms {
             hint: self.hint,
@@ -115,7 +121,7 @@ impl PartialTerms {
             timeouts: self.timeouts.unwrap_or(standard.timeouts),
             retry: self.retry.settle()?.map(Arc::new),
             cache: self.cache,
-            on: standard.on,
+            on: self.on.map_or(standard.on, |words| hosts.placement(&words)),
         })
     }
 }
@@ -374,8 +380,9 @@ impl Hash for PartialTerms {
             timeouts,
             retry,
             cache,
+            on,
         } = self;
-        (limits, slots, priority).hash(state);
+        (limits, slots, priority, on).hash(state);
         hint.as_ref().map(discriminant).hash(state);
         if let Some(ParallelizationHint::RateLimited {
             requests_per_second,

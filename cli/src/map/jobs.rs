@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
-use ratchet_runtime::{Class, Failure, ItemName, Job, JobItem, Payload, TaskName, Terms};
+use ratchet_runtime::{
+    Class, Failure, ItemName, Job, JobItem, Payload, Placement, TaskName, Terms,
+};
 
 use super::identity::Identities;
 use super::item::Item;
@@ -56,6 +58,11 @@ impl MapJobs {
     /// How many jobs there will be, if that is known before the items are read.
     pub(crate) fn total(&self) -> Option<u64> {
         self.items.total()
+    }
+
+    /// Where the jobs run that are commands.
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.terms.on
     }
 
     /// Whether reading the next item may wait.

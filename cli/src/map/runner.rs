@@ -1,5 +1,6 @@
 //! Runs the commands of a map.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use ratchet_runtime::process::{CommandLimits, CommandRunner, Exit, ProcessConfig, working_now};
 use ratchet_runtime::{
-    Attempt, Class, Context, Failure, Job, Payload, Runner, Work, command_failure, error_chain,
+    Attempt, Class, Context, Failure, Job, Payload, PlaceName, Runner, Work, command_failure,
+    error_chain,
 };
 
 use super::collector::{CollectedOutput, OutputCollector};
@@ -19,8 +21,10 @@ const SIGKILL: i32 = 9;
 
 /// Runs the command of a job, and stores what it prints with the pending outputs.
 pub(crate) struct MapRunner {
-    /// Runs the commands.
+    /// Runs the commands of this machine.
     pub(crate) commands: CommandRunner,
+    /// Runs the commands of other hosts.
+    pub(crate) elsewhere: BTreeMap<PlaceName, CommandRunner>,
     /// How long a command has to end after it was asked to.
     pub(crate) grace: Duration,
     /// Takes each command with its output when it has ended.
@@ -67,8 +71,15 @@ impl Runner for MapRunner {
             started: (self.clock)(),
             start: working_now(),
         };
-        let result = self
-            .commands
+        let place = collector.context.place();
+        let commands = place.map_or(Some(&self.commands), |place| self.elsewhere.get(place));
+        let Some(commands) = commands else {
+            return Err(Failure::new(
+                Class::Input,
+                "nothing runs commands at this place",
+            ));
+        };
+        let result = commands
             .run_into(
                 config,
                 limits,

@@ -8,11 +8,13 @@ use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
 use ratchet_runtime::monitor::{
     AdmissionDecision, AdmissionGate, AdmissionLimits, Monitor, Probe, Sampler,
 };
-use ratchet_runtime::process::{ProcessPool, ProcessSupervisor};
+use ratchet_runtime::process::{ProcessPool, ProcessSupervisor, Size};
 use ratchet_runtime::{
-    Executor, ExecutorBuilder, Limit, Ordering, RunHandle, Service, TaskName, Work,
+    Executor, ExecutorBuilder, Limit, Ordering, PlaceName, Placement, RunHandle, Service, TaskName,
+    Work,
 };
 
+use super::hosts::StartedHosts;
 use super::job_source::JobSource;
 use super::options::RunOptions;
 use crate::args::terms::CacheMode;
@@ -46,6 +48,9 @@ pub(super) fn executor(
     }
     if let Some(share) = protection.retry_budget {
         builder = builder.retry_budget(share);
+    }
+    if let Some(slots) = options.total_slots {
+        builder = builder.total_slots(slots);
     }
     if let Some((rule, how)) = halt.and_then(HaltRule::failure_limit) {
         builder = builder.halt(rule, how);
@@ -92,20 +97,53 @@ pub(super) fn needed_workers(workers: Vec<WorkerPlan>, jobs: &JobSource) -> Vec<
     workers.into_iter().filter(is_needed).collect()
 }
 
-/// Adds a pool for each kind of worker.
+/// Adds the pools of each kind of worker: one at each place where its workers run.
 pub(super) async fn add_pools(
     mut builder: ExecutorBuilder,
     supervisor: &ProcessSupervisor,
+    hosts: &StartedHosts,
     workers: Vec<WorkerPlan>,
 ) -> Result<(ExecutorBuilder, Vec<ProcessPool>), CliError> {
-    let mut pools = Vec::new();
+    let mut all = Vec::new();
     for worker in workers {
-        let pool = supervisor.add(worker.pool).await?;
-        builder = builder.breaker_of(pool.name(), worker.breaker);
-        builder = builder.pool(pool.clone(), services(worker.serves));
-        pools.push(pool);
+        let WorkerPlan {
+            pool: config,
+            serves,
+            breaker,
+            on,
+        } = worker;
+        let name = config.name.clone();
+        let mut pools = Vec::new();
+        for place in pool_places(&on, hosts) {
+            let pool = match hosts.get(&place) {
+                None => supervisor.add(config.clone()).await?,
+                Some(host) => {
+                    let mut config = config.clone();
+                    config.name = format!("{name}@{place}");
+                    if let Some(slots) = host.slots {
+                        // No more workers than can have a job at once.
+                        config.size =
+                            Size::between(config.size.min.min(slots), config.size.max.min(slots));
+                    }
+                    host.supervisor.add(config).await?
+                }
+            };
+            pools.push((place, pool));
+        }
+        all.extend(pools.iter().map(|(_, pool)| pool.clone()));
+        builder = builder.breaker_of(&name, breaker);
+        builder = builder.pools_at(name, pools, on, services(serves));
     }
-    Ok((builder, pools))
+    Ok((builder, all))
+}
+
+/// The places where workers run of which this is said.
+fn pool_places(on: &Placement, hosts: &StartedHosts) -> Vec<PlaceName> {
+    match on {
+        Placement::Here => vec![PlaceName::LOCAL],
+        Placement::Host => hosts.iter().map(|(name, _)| name.clone()).collect(),
+        Placement::Among(places) => places.to_vec(),
+    }
 }
 
 fn services(serves: ServedTasks) -> Vec<Service> {

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{Executor, History, Job, Journal, Outcome, Resume, Run, Submitter, Work};
+use ratchet_runtime::{
+    Executor, History, Job, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
+};
 use tokio::sync::oneshot;
 
 use super::terminal::TerminalUse;
@@ -36,6 +38,11 @@ pub(crate) trait JobStream: Send {
 
     /// How many jobs there are, if that is known before they are read.
     fn total(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where all jobs run, if that is known before they are read.
+    fn placement(&self) -> Option<Placement> {
         None
     }
 }
@@ -324,5 +331,9 @@ impl JobStream for MapJobs {
 
     fn total(&self) -> Option<u64> {
         Self::total(self)
+    }
+
+    fn placement(&self) -> Option<Placement> {
+        Some(Self::placement(self).clone())
     }
 }

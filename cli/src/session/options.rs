@@ -11,6 +11,7 @@ use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
+use super::hosts::TypedHosts;
 use crate::args::common::CommonArguments;
 use crate::args::record::RecordArguments;
 use crate::args::terms::{CacheMode, TermsArguments};
@@ -34,6 +35,10 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct RunOptions {
     /// How many jobs may run at once.
     pub(crate) slots: u32,
+    /// The hosts that flags name.
+    pub(crate) hosts: TypedHosts,
+    /// How many jobs may run at once on all machines together, if that was typed.
+    pub(crate) total_slots: Option<u32>,
     /// How many workers a pool has that does not set it.
     pub(crate) workers: u32,
     /// The prefetch of pools that do not set it.
@@ -91,20 +96,21 @@ impl RunOptions {
     pub(crate) fn of(
         typed: &CommonArguments,
         record: &RecordArguments,
+        hosts: TypedHosts,
         settings: &Settings,
         environment: &UserEnvironment,
     ) -> Self {
         let CommonArguments {
             concurrency,
+            hosts: typed_hosts,
             terms,
             stop,
             output,
             display,
         } = typed;
-        let slots = concurrency
-            .jobs
-            .or(settings.jobs())
-            .map_or_else(cores, NonZeroU32::get);
+        let typed_slots = concurrency.jobs.map(NonZeroU32::get).or(hosts.local_slots);
+        let slots = typed_slots.or(settings.jobs().map(NonZeroU32::get));
+        let slots = slots.unwrap_or_else(cores);
         let workers = concurrency.workers.or(settings.workers());
         let typed_state_dir = record.state.state_dir.clone();
         let state_dir = match &typed_state_dir {
@@ -124,7 +130,12 @@ impl RunOptions {
                 load: concurrency.load.or(settings.load_limit()),
                 memory_limit: concurrency.memory_limit.or(settings.memory_limit()),
             },
-            flags: typed_terms(terms),
+            flags: PartialTerms {
+                on: hosts.on.clone(),
+                ..typed_terms(terms)
+            },
+            hosts,
+            total_slots: typed_hosts.jobs_total.map(NonZeroU32::get),
             settings: settings.terms(),
             breaker: terms.breaker,
             cache: terms.cache.unwrap_or(CacheMode::On),

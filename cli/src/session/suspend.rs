@@ -9,6 +9,7 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::Journal;
 use ratchet_runtime::journal::JournalError;
 use ratchet_runtime::process::suspend_while;
+use ratchet_runtime::remote::RemoteHost;
 use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 
@@ -19,16 +20,31 @@ use crate::error::CliError;
 ///
 /// It does not keep the journal open, which is released with the record of the run.
 #[derive(Clone, Default)]
-pub(super) struct SuspensionRecord(Arc<OnceLock<Weak<Mutex<Journal>>>>);
+pub(super) struct SuspensionRecord {
+    journal: Arc<OnceLock<Weak<Mutex<Journal>>>>,
+    /// The hosts whose processes are stopped, too.
+    hosts: Arc<OnceLock<Vec<Weak<RemoteHost>>>>,
+}
 
 impl SuspensionRecord {
     /// Sets the journal in which stops are recorded from now on. Only the first call counts: a session has one run.
     pub(super) fn keep_in(&self, journal: &Arc<Mutex<Journal>>) {
-        self.0.get_or_init(|| Arc::downgrade(journal));
+        self.journal.get_or_init(|| Arc::downgrade(journal));
+    }
+
+    /// Sets the hosts whose processes are to be stopped, too. Only the first call counts.
+    pub(super) fn stop_on<'a>(&self, hosts: impl Iterator<Item = &'a Arc<RemoteHost>>) {
+        self.hosts
+            .get_or_init(|| hosts.map(Arc::downgrade).collect());
+    }
+
+    fn hosts(&self) -> Vec<Arc<RemoteHost>> {
+        let hosts = self.hosts.get().into_iter().flatten();
+        hosts.filter_map(Weak::upgrade).collect()
     }
 
     fn note(&self, record: fn(&mut Journal, SystemTime) -> Result<(), JournalError>) {
-        let Some(journal) = self.0.get().and_then(Weak::upgrade) else {
+        let Some(journal) = self.journal.get().and_then(Weak::upgrade) else {
             return;
         };
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +64,14 @@ pub(super) fn install(console: Console) -> Result<SuspensionRecord, CliError> {
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
             if is_under_job_control() {
+                let hosts = record.hosts();
+                for host in &hosts {
+                    host.suspend().await;
+                }
                 console.while_hidden(|| stop(&record));
+                for host in &hosts {
+                    host.resume();
+                }
             } else {
                 tracing::info!(
                     "SIGTSTP is ignored: there is no shell that could continue this process"

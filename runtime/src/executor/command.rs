@@ -10,8 +10,8 @@ use super::attempt::AttemptResult;
 use crate::context::AttemptOutput;
 use crate::job::Timeouts;
 use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandRunner, Exit, OutputSink, ProcessConfig, StopCause,
-    Stream,
+    Captured, CommandEnd, CommandLimits, CommandRunner, Ending, Exit, OutputSink, ProcessConfig,
+    ProcessError, StopCause, Stream,
 };
 use crate::outcome::{Class, CommandResult, Failure};
 
@@ -72,6 +72,9 @@ impl Commands {
         let taken = Arc::<CommandSink>::clone(&sink);
         match self.runner.run_into(config, limits, asked, taken).await {
             Ok(end) => judge(&end, &sink, timeouts),
+            Err(error @ ProcessError::HostLost { .. }) => {
+                Err(Failure::new(Class::Host, error_chain(&error)))
+            }
             Err(error) => Err(Failure::new(Class::Spawn, error_chain(&error))),
         }
     }
@@ -97,6 +100,9 @@ fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptRes
 /// The failure of a command that did not end with exit code 0. `timeouts` are those that it ran under.
 pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     let exit = end.ended.exit;
+    if end.ended.ending == Ending::HostLost && end.stopped.is_none() {
+        return Failure::new(Class::Host, "it was on a host that was lost");
+    }
     match end.stopped {
         Some(StopCause::Timeout) => {
             let message = match timeouts.soft.or(timeouts.hard) {

@@ -55,6 +55,14 @@ pub enum ProcessError {
     /// What processes use could not be read.
     #[error("the memory and the processor time of processes cannot be read")]
     Measure(#[source] io::Error),
+    /// The host of the process is lost.
+    #[error("host `{host}` is lost: {reason}")]
+    HostLost {
+        /// The name of the host.
+        host: String,
+        /// The reason for which it is lost.
+        reason: String,
+    },
     /// The manager has ended, and all its processes with it.
     #[error("the process manager has ended")]
     Ended,

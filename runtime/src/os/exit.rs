@@ -88,6 +88,8 @@ pub enum Ending {
     Asked,
     /// The process had to be killed.
     Killed,
+    /// The connection to the host of the process was lost, and the process is dead by now, killed by the keeper there.
+    HostLost,
     /// The process was killed because the terminal had stopped it: it used the terminal in the background.
     WantedTerminal,
 }

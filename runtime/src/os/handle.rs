@@ -17,6 +17,11 @@ impl ProcessId {
     pub fn new(n: u64) -> Self {
         Self(n)
     }
+
+    /// The number of the process.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for ProcessId {

@@ -29,6 +29,8 @@ pub(crate) enum EndCause {
     AttemptCancelled,
     /// The terminal stopped the process, which used it in the background, so the process was killed.
     WantedTerminal,
+    /// The host of the worker was lost.
+    HostLost,
     /// The worker used more memory than its pool allows, so it was killed.
     Memory { used: u64, limit: u64 },
     /// The worker did not answer a ping in time, so it was killed.
@@ -82,6 +84,8 @@ impl EndCause {
             Self::AttemptTimedOut
             | Self::AttemptCancelled
             | Self::StrayOutputDuringJob(_)
+            // Its successors are started when the host is there again.
+            | Self::HostLost
             | Self::Retired(_) => false,
         }
     }
@@ -114,6 +118,7 @@ impl EndCause {
             Self::ClosedOutput => "closed_output",
             Self::ClosedInput => "closed_input",
             Self::WantedTerminal => "terminal",
+            Self::HostLost => "host",
             Self::AttemptTimedOut => "timeout",
             Self::AttemptCancelled => "cancelled",
             Self::Memory { .. } => "memory",
@@ -150,6 +155,7 @@ impl fmt::Display for EndCause {
                 "was stopped because it wants the terminal (/dev/tty), which workers do not get, and was killed: give it \
                  what it asks for by an option, a variable or a file",
             ),
+            Self::HostLost => f.write_str("was on a host that was lost"),
             Self::AttemptTimedOut => f.write_str("was killed to stop a job that was out of time"),
             Self::AttemptCancelled => f.write_str("was killed to stop a job that was cancelled"),
             Self::Memory { used, limit } => write!(

@@ -19,6 +19,9 @@ section! {
         limits: Vec<Spanned<String>>,
         /// How many slots the job takes; 1 by default.
         slots: Count<1>,
+        /// Where commands and workers run: `local`, a host or a group of `hosts`, a list of those for whichever has the
+        /// most room, or `host` for the host that each job names; `local` by default.
+        on: Either<String, Vec<Spanned<String>>>,
         /// Which of the waiting jobs start first; `normal` by default.
         priority: Priority,
         /// How long an attempt may take: one duration, after which it is asked to stop and a second later killed, or

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 
 use ratchet_runtime::process::{OutputSink, Stream};
@@ -33,6 +34,7 @@ fn taken(outputs: &PendingOutputs, id: &JobKey) -> CommandRecord {
 
 fn runner(live: Option<LiveOutput>) -> MapRunner {
     MapRunner {
+        elsewhere: BTreeMap::new(),
         commands: CommandRunner::new(None),
         grace: Duration::from_secs(10),
         outputs: Arc::default(),

@@ -116,6 +116,8 @@ impl RunningWorker {
         let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
         self.is_killed |= was_stopped_by_terminal;
         let cause = match self.end_cause.take() {
+            // Whatever was noticed before followed from that.
+            _ if ended.ending == Ending::HostLost => EndCause::HostLost,
             // The pipes of the worker may have broken before its end was seen.
             None | Some(EndCause::ClosedInput | EndCause::ClosedOutput)
                 if was_stopped_by_terminal =>
@@ -165,6 +167,9 @@ impl RunningWorker {
                 (Some(why), _) => why.failure(),
                 (None, EndCause::Memory { .. }) => {
                     Failure::new(Class::Memory, format!("{} {cause}", self.display_name()))
+                }
+                (None, EndCause::HostLost) => {
+                    Failure::new(Class::Host, format!("{} {cause}", self.display_name()))
                 }
                 (None, EndCause::StrayOutput(_) | EndCause::SurplusLine { .. }) => {
                     Failure::new(Class::Protocol, format!("{} {cause}", self.display_name()))

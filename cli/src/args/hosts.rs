@@ -1,0 +1,126 @@
+//! Options that say on which machines jobs run.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::value;
+
+/// The options for where jobs run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct HostsArguments {
+    /// Run commands and workers on these hosts, each job on whichever has the most room: names of `hosts` or of an
+    /// inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has N slots. Also -S and --sshlogin, with
+    /// `:` for this machine.
+    #[arg(
+        short = 'S',
+        long,
+        alias = "sshlogin",
+        value_name = "HOSTS",
+        value_delimiter = ','
+    )]
+    pub(crate) on: Vec<OnWord>,
+    /// As --on, with the hosts in a file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sshloginfile: Vec<PathBuf>,
+    /// Read hosts and groups from an inventory of Ansible's, as `ratchet inventory` does.
+    #[arg(short, long, value_name = "SOURCE")]
+    pub(crate) inventory: Vec<String>,
+    /// How many jobs run at once on all machines together (default: as many as they have slots).
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub(crate) jobs_total: Option<NonZeroU32>,
+}
+
+/// One word of `--on`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OnWord {
+    /// How many slots the host has, if the word says so.
+    pub(crate) slots: Option<u32>,
+    /// The host or group.
+    pub(crate) target: OnTarget,
+}
+
+/// What a word of `--on` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OnTarget {
+    /// This machine.
+    Local,
+    /// The host that each job names.
+    OwnHost,
+    /// A group.
+    Group(String),
+    /// A host, by its name or as a destination of ssh.
+    Host(String),
+}
+
+impl FromStr for OnWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (slots, name) = match text.split_once('/') {
+            None => (None, text),
+            Some((slots, name)) => match slots.parse::<u32>() {
+                Ok(slots) if slots > 0 => (Some(slots), name),
+                _ => {
+                    return Err(format!(
+                        "`{slots}` is no number of slots; write N/HOST, as in 4/web1"
+                    ));
+                }
+            },
+        };
+        let target = match name {
+            "" => return Err("a name is missing".to_owned()),
+            ":" | "local" => OnTarget::Local,
+            "host" => OnTarget::OwnHost,
+            name => match name.strip_prefix('@') {
+                Some("") => return Err("the name of the group is missing after `@`".to_owned()),
+                Some(group) => OnTarget::Group(group.to_owned()),
+                None => OnTarget::Host(name.to_owned()),
+            },
+        };
+        if slots.is_some() && !matches!(target, OnTarget::Host(_) | OnTarget::Local) {
+            return Err("slots are those of a host, and this names none".to_owned());
+        }
+        Ok(Self { slots, target })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_names_a_host_a_group_or_this_machine() {
+        let host = |slots, name: &str| OnWord {
+            slots,
+            target: OnTarget::Host(name.to_owned()),
+        };
+        for (text, expected) in [
+            ("web1", host(None, "web1")),
+            ("4/deploy@web1:2222", host(Some(4), "deploy@web1:2222")),
+            (
+                "@web",
+                OnWord {
+                    slots: None,
+                    target: OnTarget::Group("web".to_owned()),
+                },
+            ),
+            (
+                "2/:",
+                OnWord {
+                    slots: Some(2),
+                    target: OnTarget::Local,
+                },
+            ),
+        ] {
+            assert_eq!(text.parse::<OnWord>(), Ok(expected), "{text}");
+        }
+        for text in ["", "0/web1", "x/web1", "@", "2/@web", "/web1"] {
+            assert!(text.parse::<OnWord>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `ratchet agent`: the other end of a connection to this host.
+
+use std::io::{self, Write};
+
+use ratchet_runtime::process::raise_descriptor_limit;
+use ratchet_runtime::remote::{Agent, content_hash};
+
+use crate::args::agent::AgentArguments;
+use crate::error::CliError;
+
+/// How many descriptors an agent may need: four for each process, of which there are up to 2048.
+const DESCRIPTORS: u64 = 4 * 2048 + 256;
+
+/// Serves a dispatcher on stdin and stdout until stdin ends.
+pub(crate) fn run(arguments: &AgentArguments) -> Result<(), CliError> {
+    if arguments.hash {
+        return print_hash();
+    }
+    // An agent that cannot have so many can start fewer processes, and says so when it has no more.
+    let _ = raise_descriptor_limit(DESCRIPTORS);
+    let failed = |what| CliError::internal(what);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| failed("the agent has no event loop").because(error))?;
+    runtime
+        .block_on(Agent::new().serve_stdio())
+        .map_err(|error| failed("the agent could not go on").because(error))
+}
+
+/// Prints the hash of this program.
+fn print_hash() -> Result<(), CliError> {
+    let failed = |error| CliError::internal("this program cannot be read").because(error);
+    let program = std::env::current_exe().map_err(failed)?;
+    let hash = content_hash(&program).map_err(failed)?;
+    writeln!(io::stdout(), "{hash}")
+        .map_err(|error| CliError::internal("stdout cannot be written").because(error))
+}

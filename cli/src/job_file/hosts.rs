@@ -1,0 +1,501 @@
+//! The hosts of a file, and the names by which jobs and workers say where they run.
+
+use std::collections::BTreeMap;
+
+use ratchet_runtime::{PlaceName, Placement};
+
+use super::spec::HostSpec;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::document::{Either, Field, Named, ScalarText, Spanned};
+use crate::value::ValueError;
+
+/// The word in `on` for the machine on which ratchet runs.
+pub(crate) const LOCAL: &str = "local";
+
+/// The word in `on` for the host that a job names.
+pub(crate) const OWN_HOST: &str = "host";
+
+/// A host, as a file, an inventory or a flag declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPlan {
+    /// The name by which jobs call the host.
+    pub(crate) name: PlaceName,
+    /// How the host is reached.
+    pub(crate) reach: Reach,
+    /// How many slots it has, if that is said.
+    pub(crate) slots: Option<u32>,
+    /// Variables for what runs there.
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// By ssh.
+    Ssh {
+        /// The destination, with its user if one is said.
+        destination: String,
+        /// The port, if one is said.
+        port: Option<u16>,
+    },
+    /// By `docker exec`, in this container.
+    Docker(String),
+    /// By `kubectl exec`.
+    Kubectl {
+        /// The pod.
+        pod: String,
+        /// The container of the pod.
+        container: Option<String>,
+        /// The namespace of the pod.
+        namespace: Option<String>,
+        /// The context of the configuration.
+        context: Option<String>,
+    },
+    /// By a command that runs another one there: the words before that command.
+    Via(Vec<String>),
+    /// Not at all: it is this machine, under another name.
+    Local,
+}
+
+impl Reach {
+    /// The words before a command that run it on the host.
+    pub(crate) fn launcher(&self) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let option = |launcher: &mut Vec<String>, flag: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                launcher.extend([flag.to_owned(), value.clone()]);
+            }
+        };
+        match self {
+            Self::Ssh { destination, port } => {
+                // It must not ask for anything, and a connection of its own is not shared with others.
+                let mut launcher: Vec<String> = words(&[
+                    "ssh",
+                    "-T",
+                    "-o",
+                    "BatchMode=yes",
+                    "-o",
+                    "ControlMaster=no",
+                    "-o",
+                    "ControlPath=none",
+                    "-o",
+                    "ServerAliveInterval=5",
+                    "-o",
+                    "ServerAliveCountMax=3",
+                ]);
+                option(&mut launcher, "-p", &port.map(|port| port.to_string()));
+                launcher.extend(["--".to_owned(), destination.clone()]);
+                launcher
+            }
+            Self::Docker(container) => words(&["docker", "exec", "-i", container]),
+            Self::Kubectl {
+                pod,
+                container,
+                namespace,
+                context,
+            } => {
+                let mut launcher: Vec<String> = words(&["kubectl"]);
+                option(&mut launcher, "--context", context);
+                option(&mut launcher, "--namespace", namespace);
+                launcher.extend(words(&["exec", "-i", pod]));
+                option(&mut launcher, "--container", container);
+                launcher.push("--".to_owned());
+                launcher
+            }
+            Self::Via(prefix) => prefix.clone(),
+            Self::Local => Vec::new(),
+        }
+    }
+
+    /// Reads the destination of ssh: `[user@]name[:port]`, with a name in brackets if it has colons of its own.
+    pub(crate) fn ssh(text: &str) -> Result<Self, ValueError> {
+        let refuse = |reason: &str| {
+            Err(ValueError::new(reason.to_owned())
+                .hint("write [user@]name[:port], as in deploy@web1.example:2222"))
+        };
+        let (user, rest) = match text.rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, text),
+        };
+        let (name, port) = match rest.strip_prefix('[') {
+            Some(bracketed) => match bracketed.split_once(']') {
+                Some((name, "")) => (name, None),
+                Some((name, port)) => match port.strip_prefix(':') {
+                    Some(port) => (name, Some(port)),
+                    None => return refuse("only a port can follow the brackets"),
+                },
+                None => return refuse("the bracket is not closed"),
+            },
+            // More than one colon is an address of IPv6 without a port.
+            None => match rest.split_once(':') {
+                Some((name, port)) if !port.contains(':') => (name, Some(port)),
+                _ => (rest, None),
+            },
+        };
+        if name.is_empty() || user == Some("") {
+            return refuse("the name of the host is missing");
+        }
+        if text.starts_with('-') {
+            return refuse(
+                "a destination cannot begin with a dash, which ssh would take for a flag",
+            );
+        }
+        if text
+            .chars()
+            .any(|char| char.is_whitespace() || char.is_control())
+        {
+            return refuse("a destination has no blanks");
+        }
+        let port = match port.map(str::parse::<u16>) {
+            None => None,
+            Some(Ok(port)) if port > 0 => Some(port),
+            Some(_) => return refuse("a port is a number from 1 to 65535"),
+        };
+        let destination = match user {
+            Some(user) => format!("{user}@{name}"),
+            None => name.to_owned(),
+        };
+        Ok(Self::Ssh { destination, port })
+    }
+}
+
+/// The hosts of a run, and the groups that stand for several of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostTable {
+    hosts: Vec<HostPlan>,
+    groups: BTreeMap<String, Vec<PlaceName>>,
+}
+
+impl HostTable {
+    /// Makes the table of the section `hosts`, with the hosts that flags name.
+    pub(super) fn new(
+        section: Field<Vec<Named<HostSpec>>>,
+        typed: &Self,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut table = Self::default();
+        table.read(section.into_value().unwrap_or_default(), problems);
+        table.merge(typed);
+        table
+    }
+
+    fn read(&mut self, spec: Vec<Named<HostSpec>>, problems: &mut Problems) {
+        let names: Vec<String> = spec.iter().map(|host| host.name.clone()).collect();
+        for host in spec {
+            let place = host.place;
+            let name = PlaceName::new(&host.name);
+            if let Some(wrong) = wrong_name(&host.name) {
+                let help = "give the host another name; `ssh`, `docker` or `kubectl` say what it is called there";
+                problems.push(Diagnostic::error(place, wrong).help(help));
+            }
+            let Some(spec) = host.value else { continue };
+            for group in spec.groups.get().into_iter().flatten() {
+                if names.contains(&group.value) {
+                    let message = format!("group `{}` has the name of a host", group.value);
+                    let help =
+                        "give the group another name, for `on` would not know which is meant";
+                    problems.push(Diagnostic::error(group.span, message).help(help));
+                } else if let Some(wrong) = wrong_name(&group.value) {
+                    problems.push(Diagnostic::error(group.span, wrong));
+                }
+                let members = self.groups.entry(group.value.clone()).or_default();
+                if !members.contains(&name) {
+                    members.push(name.clone());
+                }
+            }
+            if let Some(host) = plan(name, place, spec, problems) {
+                self.add(host, []);
+            }
+        }
+    }
+
+    /// Adds a host that was typed or stands in an inventory, with its groups. One of this name that is there stays.
+    pub(crate) fn add<'a>(&mut self, host: HostPlan, groups: impl IntoIterator<Item = &'a str>) {
+        for group in groups {
+            let members = self.groups.entry(group.to_owned()).or_default();
+            if !members.contains(&host.name) {
+                members.push(host.name.clone());
+            }
+        }
+        if !self.hosts.iter().any(|known| known.name == host.name) {
+            self.hosts.push(host);
+        }
+    }
+
+    /// Adds a host that was typed. Slots that were typed count for one of this name that is there, too.
+    pub(crate) fn add_typed(&mut self, host: HostPlan) {
+        let known = self.hosts.iter_mut().find(|known| known.name == host.name);
+        match known {
+            Some(known) => known.slots = host.slots.or(known.slots),
+            None => self.hosts.push(host),
+        }
+    }
+
+    /// Adds the hosts and groups of another table. Hosts that are there already stay, with the slots of the other.
+    fn merge(&mut self, other: &Self) {
+        for host in &other.hosts {
+            self.add_typed(host.clone());
+        }
+        for (group, members) in &other.groups {
+            let known = self.groups.entry(group.clone()).or_default();
+            let new = members.iter().filter(|member| !known.contains(member));
+            let new: Vec<PlaceName> = new.cloned().collect();
+            known.extend(new);
+        }
+    }
+
+    /// Returns a word that names no host and no group.
+    pub(crate) fn unknown<'a>(&self, words: &'a [String]) -> Option<&'a str> {
+        let mut words = words.iter().map(String::as_str);
+        words.find(|word| *word != OWN_HOST && !self.knows(word))
+    }
+
+    /// The hosts.
+    pub(crate) fn hosts(&self) -> &[HostPlan] {
+        &self.hosts
+    }
+
+    /// Whether there is a host of this name.
+    pub(super) fn is_host(&self, name: &str) -> bool {
+        self.hosts.iter().any(|host| host.name.as_str() == name)
+    }
+
+    /// Whether a word can stand in `on`.
+    pub(super) fn knows(&self, word: &str) -> bool {
+        word == LOCAL || self.groups.contains_key(word) || self.is_host(word)
+    }
+
+    /// The words that can stand in `on`, for suggestions.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> + Clone {
+        let hosts = self.hosts.iter().map(|host| host.name.as_str());
+        hosts
+            .chain(self.groups.keys().map(String::as_str))
+            .chain([LOCAL])
+    }
+
+    /// Makes the placement of the words of an `on`, which are known.
+    pub(crate) fn placement(&self, words: &[String]) -> Placement {
+        if let [only] = words {
+            match only.as_str() {
+                OWN_HOST => return Placement::Host,
+                LOCAL => return Placement::Here,
+                _ => {}
+            }
+        }
+        let mut places: Vec<PlaceName> = Vec::new();
+        for word in words {
+            let members = match self.groups.get(word) {
+                Some(members) => members.clone(),
+                None => vec![PlaceName::new(word)],
+            };
+            for name in members {
+                if !places.contains(&name) {
+                    places.push(name);
+                }
+            }
+        }
+        Placement::Among(places.into())
+    }
+}
+
+/// Why a host or a group cannot have this name.
+fn wrong_name(name: &str) -> Option<String> {
+    if name == LOCAL || name == OWN_HOST {
+        return Some(format!("`{name}` has a meaning of its own in `on`"));
+    }
+    let is_odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';
+    (name.is_empty() || name.contains(is_odd) || name.starts_with(['@', '-']))
+        .then(|| format!("{name:?} is no name of a host: it has no blanks and commas, and begins with neither @ nor -"))
+}
+
+fn plan(name: PlaceName, place: Span, spec: HostSpec, problems: &mut Problems) -> Option<HostPlan> {
+    let ways = [
+        ("ssh", spec.ssh.key()),
+        ("docker", spec.docker.key()),
+        ("kubectl", spec.kubectl.key()),
+        ("via", spec.via.key()),
+    ];
+    let mut said = ways.iter().filter_map(|(name, key)| Some((*name, (*key)?)));
+    match (said.next(), said.next()) {
+        (Some(_), None) => {}
+        (Some((first, place)), Some((second, other))) => {
+            let message =
+                format!("host `{name}` is reached by `{first}` or by `{second}`, not by both");
+            problems.push(Diagnostic::error(other, message).other(place, "the other one"));
+            return None;
+        }
+        (None, _) => {
+            // An unknown key was reported, and was probably meant to be one of these.
+            if !spec.place.has_unknown {
+                let message = format!("nothing says how host `{name}` is reached");
+                let help = "add `ssh: user@name`, `docker: CONTAINER`, `kubectl: {pod: NAME}` or `via: [words, of, a, prefix]`";
+                problems.push(Diagnostic::error(place, message).help(help));
+            }
+            return None;
+        }
+    }
+    let reach = reach(&spec, problems);
+    Some(HostPlan {
+        name,
+        reach: reach?,
+        slots: spec.slots.into_value().map(|slots| slots.0),
+        env: variables(spec.env, problems),
+    })
+}
+
+fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
+    if let Some(text) = spec.ssh.get() {
+        let place = spec.ssh.span().unwrap_or_default();
+        return match Reach::ssh(text) {
+            Ok(reach) => Some(reach),
+            Err(error) => {
+                let mut found = Diagnostic::error(place, format!("`ssh`: {}", error.reason));
+                found.help = error.hint;
+                problems.push(found);
+                None
+            }
+        };
+    }
+    if let Some(container) = spec.docker.get() {
+        return not_a_flag(container, &spec.docker, problems).map(Reach::Docker);
+    }
+    if let Some(kubectl) = spec.kubectl.get() {
+        let mut part = |field: &Field<String>| match field.get() {
+            None => Some(None),
+            Some(text) => not_a_flag(text, field, problems).map(Some),
+        };
+        return Some(Reach::Kubectl {
+            pod: part(&kubectl.pod)??,
+            container: part(&kubectl.container)?,
+            namespace: part(&kubectl.namespace)?,
+            context: part(&kubectl.context)?,
+        });
+    }
+    let words = spec.via.get()?;
+    if words.first().is_none_or(|first| first.value.is_empty()) {
+        let place = spec.via.span().unwrap_or_default();
+        let message = "`via`: the prefix is empty";
+        let help = "name a program that runs another one, as in [nsenter, -t, \"4711\", -a]";
+        problems.push(Diagnostic::error(place, message).help(help));
+        return None;
+    }
+    Some(Reach::Via(
+        words.iter().map(|word| word.value.clone()).collect(),
+    ))
+}
+
+/// Refuses a name that a program would take for a flag, or that is empty.
+fn not_a_flag(text: &str, field: &Field<String>, problems: &mut Problems) -> Option<String> {
+    if !text.is_empty() && !text.starts_with('-') && !text.contains('\0') {
+        return Some(text.to_owned());
+    }
+    let place = field.span().unwrap_or_default();
+    problems.push(Diagnostic::error(place, "this is no name"));
+    None
+}
+
+/// Reads the variables of a host.
+fn variables(env: Field<Vec<Named<ScalarText>>>, problems: &mut Problems) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for variable in env.into_value().into_iter().flatten() {
+        let Some(ScalarText(value)) = variable.value else {
+            continue;
+        };
+        if variable.name.is_empty() || variable.name.contains(['=', '\0']) || value.contains('\0') {
+            let message =
+                "neither the name nor the value of a variable can contain NUL, and no name `=`";
+            problems.push(Diagnostic::error(variable.place, message));
+        } else {
+            variables.push((variable.name, value));
+        }
+    }
+    variables
+}
+
+/// The words of an `on`, each with its place.
+pub(super) fn words_of(on: &Field<Either<String, Vec<Spanned<String>>>>) -> Vec<Spanned<String>> {
+    let span = on.span().unwrap_or_default();
+    match on.get() {
+        None => Vec::new(),
+        Some(Either::First(word)) => vec![Spanned {
+            value: word.clone(),
+            span,
+        }],
+        Some(Either::Second(words)) => words.clone(),
+    }
+}
+
+/// Refuses an `on` that names nothing, or what is not there.
+pub(super) fn check_on(
+    table: &HostTable,
+    on: &Field<Either<String, Vec<Spanned<String>>>>,
+    problems: &mut Problems,
+) {
+    let words = words_of(on);
+    if let (true, Some(Either::Second(_)), Some(place)) = (words.is_empty(), on.get(), on.span()) {
+        let message = "`on`: the list is empty, so nothing could run";
+        problems.push(
+            Diagnostic::error(place, message).help("name a host or a group, or leave `on` out"),
+        );
+    }
+    check_words(table, &words, problems);
+}
+
+/// Refuses words of an `on` that name nothing.
+pub(super) fn check_words(table: &HostTable, words: &[Spanned<String>], problems: &mut Problems) {
+    for Spanned { value: word, span } in words {
+        if word == OWN_HOST {
+            if words.len() > 1 {
+                let message = "`host` is the host that a job names, and stands alone";
+                problems.push(Diagnostic::error(*span, message));
+            }
+        } else if !table.knows(word) {
+            let error = Diagnostic::error(*span, format!("there is no host `{word}`"));
+            let error = error.help("declare it, as in `hosts: {web1: {ssh: deploy@web1.example}}`");
+            problems.push(error.did_you_mean(word, table.words(), "known hosts and groups"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssh(destination: &str, port: Option<u16>) -> Reach {
+        Reach::Ssh {
+            destination: destination.to_owned(),
+            port,
+        }
+    }
+
+    #[test]
+    fn a_destination_of_ssh_has_a_user_and_a_port_if_they_are_said() {
+        for (text, destination, port) in [
+            ("web1", "web1", None),
+            (
+                "deploy@web1.example:2222",
+                "deploy@web1.example",
+                Some(2222),
+            ),
+            ("a@b@web1", "a@b@web1", None),
+            ("[fe80::1]:22", "fe80::1", Some(22)),
+            ("root@[::1]", "root@::1", None),
+            ("fe80::1", "fe80::1", None),
+        ] {
+            assert_eq!(Reach::ssh(text).unwrap(), ssh(destination, port), "{text}");
+        }
+        for text in [
+            "",
+            "@web1",
+            "web1:",
+            "web1:0",
+            "web1:70000",
+            "-oProxyCommand=x",
+            "web 1",
+            "[::1",
+            "[::1]22",
+        ] {
+            assert!(Reach::ssh(text).is_err(), "{text}");
+        }
+    }
+}

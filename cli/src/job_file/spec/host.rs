@@ -1,0 +1,46 @@
+//! The keys of a host's section.
+
+use serde_json::json;
+
+use crate::document::{Count, Named, ScalarText, Spanned, section};
+
+section! {
+    /// A host, where commands and workers can run besides this machine.
+    pub(crate) struct HostSpec(
+        "a host",
+        relations = json!({
+            "oneOf": [
+                {"required": ["ssh"]}, {"required": ["docker"]}, {"required": ["kubectl"]}, {"required": ["via"]},
+            ],
+        })
+    ) {
+        /// Reach the host by ssh: `name`, `user@name` or `user@name:port`, as your ssh configuration knows it.
+        ssh: String,
+        /// Reach a container by `docker exec`: its name.
+        docker: String,
+        /// Reach a container of a pod by `kubectl exec`.
+        kubectl: KubectlSpec,
+        /// Reach the host by a command that runs another one there: the words before that command.
+        via: Vec<Spanned<String>>,
+        /// How many slots the jobs there fill together; as many as the host has cores by default.
+        slots: Count<1>,
+        /// The groups of the host, which can stand for it in `on`.
+        groups: Vec<Spanned<String>>,
+        /// Variables for what runs there, added to those of the host.
+        env: Vec<Named<ScalarText>>,
+    }
+}
+
+section! {
+    /// A container of a pod.
+    pub(crate) struct KubectlSpec("kubectl") {
+        /// The name of the pod.
+        pod (required): String,
+        /// The container of the pod; the first one by default.
+        container: String,
+        /// The namespace of the pod.
+        namespace: String,
+        /// The context of the configuration of kubectl.
+        context: String,
+    }
+}

@@ -1,0 +1,293 @@
+//! The hosts of a run: which there are by flags and inventories, and how they are reached.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_runtime::process::{CommandRunner, ProcessManager, ProcessSupervisor};
+use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::{HostName, Job, Place, PlaceName, Placement};
+
+use super::job_source::JobSource;
+use crate::args::hosts::{HostsArguments, OnTarget, OnWord};
+use crate::error::CliError;
+use crate::inventory::{self, Inventory};
+use crate::job_file::{HostPlan, HostTable, LOCAL, OWN_HOST, Reach, WorkerPlan};
+
+/// How long a host is tried that was never reached.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a host that was lost may be away before jobs that can run only there fail.
+const GIVE_UP: Duration = Duration::from_mins(5);
+
+/// The hosts that flags name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TypedHosts {
+    /// The hosts of inventories, and those that were typed.
+    pub(crate) table: HostTable,
+    /// The words of `--on`, if it was typed.
+    pub(crate) on: Option<Vec<String>>,
+    /// How many slots were typed for this machine.
+    pub(crate) local_slots: Option<u32>,
+}
+
+impl TypedHosts {
+    /// Reads the flags, and the inventories and files that they name.
+    pub(crate) fn of(typed: &HostsArguments) -> Result<Self, CliError> {
+        let mut words = typed.on.clone();
+        for path in &typed.sshloginfile {
+            let name = path.display();
+            let text = fs::read_to_string(path).map_err(|error| {
+                CliError::usage(format!("{name} cannot be read")).because(error)
+            })?;
+            for (number, line) in (1..).zip(text.lines()) {
+                let line = line.trim();
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                let word = line.parse::<OnWord>();
+                words.push(word.map_err(|why| CliError::usage(format!("{name}:{number}: {why}")))?);
+            }
+        }
+        let mut hosts = Self::default();
+        if !typed.inventory.is_empty() {
+            add_inventory(&mut hosts.table, &inventory::load(&typed.inventory)?)?;
+        }
+        if words.is_empty() {
+            return Ok(hosts);
+        }
+        let mut on = Vec::new();
+        for OnWord { slots, target } in words {
+            on.push(match target {
+                OnTarget::Local => {
+                    hosts.local_slots = slots.or(hosts.local_slots);
+                    LOCAL.to_owned()
+                }
+                OnTarget::OwnHost => OWN_HOST.to_owned(),
+                OnTarget::Group(group) => group,
+                OnTarget::Host(name) => {
+                    let reach = Reach::ssh(&name).map_err(|error| {
+                        let refused = CliError::usage(format!("--on {name}: {}", error.reason));
+                        match error.hint {
+                            Some(hint) => refused.with_help(hint),
+                            None => refused,
+                        }
+                    })?;
+                    hosts.table.add_typed(HostPlan {
+                        name: PlaceName::new(&name),
+                        reach,
+                        slots,
+                        env: Vec::new(),
+                    });
+                    name
+                }
+            });
+        }
+        if on.len() > 1 && on.iter().any(|word| word == OWN_HOST) {
+            return Err(CliError::usage(
+                "--on host is the host that each job names, and stands alone",
+            ));
+        }
+        hosts.on = Some(on);
+        Ok(hosts)
+    }
+}
+
+/// Adds the hosts and groups of an inventory.
+fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), CliError> {
+    for (index, host) in inventory.hosts() {
+        let variables = inventory.variables_of(index);
+        let text = |name: &str| match variables.get(name) {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
+        };
+        let reach = match text("ansible_connection").as_deref() {
+            Some("local") => Reach::Local,
+            Some("docker" | "community.docker.docker") => {
+                Reach::Docker(text("ansible_host").unwrap_or_else(|| host.name.clone()))
+            }
+            None | Some("ssh" | "smart" | "paramiko" | "ansible.builtin.ssh") => {
+                let name = text("ansible_host").unwrap_or_else(|| host.name.clone());
+                let name = match text("ansible_user").or_else(|| text("ansible_ssh_user")) {
+                    Some(user) => format!("{user}@{name}"),
+                    None => name,
+                };
+                let refuse = |why: &str| {
+                    CliError::usage(format!("host `{}` of the inventory: {why}", host.name))
+                };
+                let Reach::Ssh { destination, port } =
+                    Reach::ssh(&name).map_err(|error| refuse(&error.reason))?
+                else {
+                    unreachable!("a destination of ssh is reached by ssh")
+                };
+                let own = text("ansible_port").map(|port| port.parse::<u16>());
+                let own = own.transpose();
+                let own = own.map_err(|_| refuse("`ansible_port` is no port"))?;
+                Reach::Ssh {
+                    destination,
+                    port: own.or(port),
+                }
+            }
+            Some(other) => {
+                return Err(CliError::usage(format!(
+                    "host `{}` of the inventory: there is no way to a host by connection `{other}`",
+                    host.name
+                ))
+                .with_help("ssh, docker and local are possible; `hosts` in a job file has more"));
+            }
+        };
+        let plan = HostPlan {
+            name: PlaceName::new(&host.name),
+            reach,
+            slots: None,
+            env: Vec::new(),
+        };
+        let groups = inventory.groups_of(index);
+        table.add(plan, groups.iter().map(String::as_str));
+    }
+    Ok(())
+}
+
+/// The hosts of a run that were started, each with what runs on it.
+pub(super) struct StartedHosts {
+    hosts: BTreeMap<PlaceName, StartedHost>,
+}
+
+/// A host that is being reached, or is.
+pub(super) struct StartedHost {
+    /// The way to its processes.
+    pub(super) host: Arc<RemoteHost>,
+    /// The supervisor of the workers there.
+    pub(super) supervisor: ProcessSupervisor,
+    /// Runs commands there.
+    pub(super) commands: CommandRunner,
+    /// How many slots were declared for it.
+    pub(super) slots: Option<u32>,
+}
+
+impl StartedHosts {
+    /// Begins to reach the hosts that the jobs and workers of a run can use. It does not wait for any of them.
+    pub(super) fn start(
+        table: &HostTable,
+        jobs: &JobSource,
+        workers: &[WorkerPlan],
+    ) -> Result<Self, CliError> {
+        let program = std::env::current_exe().map_err(|error| {
+            CliError::internal("this program is not found, to be copied to hosts").because(error)
+        })?;
+        let used = UsedHosts::of(jobs, workers);
+        let gate = LaunchGate::default();
+        let plans = table.hosts().iter();
+        let plans = plans.filter(|host| used.contains(&host.name));
+        let hosts = plans.map(|plan| {
+            let mut remote = RemoteConfig::new(plan.name.as_str());
+            if let Some(slots) = plan.slots {
+                remote = remote.slots(slots);
+            }
+            let config = HostConfig {
+                name: plan.name.clone(),
+                launcher: plan.reach.launcher(),
+                agent: AgentProgram::Copied(program.clone()),
+                slots: plan.slots,
+                env: plan.env.clone(),
+                remote,
+                first_patience: FIRST_PATIENCE,
+                give_up: GIVE_UP,
+            };
+            let host = Arc::new(RemoteHost::start(config, &gate));
+            let processes: Arc<dyn ProcessManager> = Arc::<RemoteHost>::clone(&host);
+            let started = StartedHost {
+                host,
+                supervisor: ProcessSupervisor::start(Arc::clone(&processes)),
+                commands: CommandRunner::through(processes),
+                slots: plan.slots,
+            };
+            (plan.name.clone(), started)
+        });
+        Ok(Self {
+            hosts: hosts.collect(),
+        })
+    }
+
+    /// The hosts by their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PlaceName, &StartedHost)> {
+        self.hosts.iter()
+    }
+
+    /// Finds a host.
+    pub(super) fn get(&self, name: &PlaceName) -> Option<&StartedHost> {
+        self.hosts.get(name)
+    }
+
+    /// The hosts as places of an executor.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let hosts = self.hosts.iter();
+        hosts.map(|(name, host)| Place::new(name.clone(), host.commands.clone(), host.host.state()))
+    }
+
+    /// The runners of commands, by host.
+    pub(super) fn commands(&self) -> BTreeMap<PlaceName, CommandRunner> {
+        let hosts = self.hosts.iter();
+        hosts
+            .map(|(name, host)| (name.clone(), host.commands.clone()))
+            .collect()
+    }
+
+    /// Ends the workers on all hosts.
+    pub(super) async fn shutdown(&self) {
+        let ends = self.hosts.values().map(|host| host.supervisor.shutdown());
+        for end in ends {
+            end.await;
+        }
+    }
+}
+
+/// The hosts that a run can use.
+enum UsedHosts {
+    /// All hosts: the jobs are not known yet.
+    All,
+    /// These.
+    These(HashSet<PlaceName>),
+}
+
+impl UsedHosts {
+    fn of(jobs: &JobSource, workers: &[WorkerPlan]) -> Self {
+        let (jobs, all_on): (&[Job], _) = match jobs {
+            JobSource::List(jobs) => (jobs, None),
+            JobSource::Stream(stream) => match stream.placement() {
+                None => return Self::All,
+                on => (&[], on),
+            },
+        };
+        let mut used = HashSet::new();
+        let mut add = |on: &Placement, host: Option<&HostName>| match on {
+            Placement::Here => {}
+            Placement::Host => used.extend(host.map(|host| PlaceName::new(host.as_str()))),
+            Placement::Among(places) => used.extend(places.iter().cloned()),
+        };
+        add(&all_on.unwrap_or_default(), None);
+        for Job { terms, host, .. } in jobs {
+            add(&terms.on, host.as_ref());
+        }
+        for worker in workers {
+            match worker.on {
+                Placement::Host => {
+                    for job in jobs {
+                        add(&worker.on, job.host.as_ref());
+                    }
+                }
+                Placement::Here | Placement::Among(_) => add(&worker.on, None),
+            }
+        }
+        Self::These(used)
+    }
+
+    fn contains(&self, name: &PlaceName) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(used) => used.contains(name),
+        }
+    }
+}

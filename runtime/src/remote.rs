@@ -1,0 +1,45 @@
+//! Processes on other hosts: an agent there, and a process manager here that uses it.
+//!
+//! ```text
+//!   RemoteProcesses                  ssh, docker exec ..                 Agent
+//!   a stream of messages  <======== one connection: HTTP/2 ========>  a stream of messages
+//!   two streams a process            over a pair of pipes             a task a process --> LocalProcesses
+//! ```
+//!
+//! A host is a [`ProcessManager`](crate::process::ProcessManager). Pools, their supervisor and the
+//! [`CommandRunner`](crate::process::CommandRunner) work on one as they do on this system.
+//!
+//! - **A process** is a request. It begins with the program, and the rest of it is the stdin. The response is the stdout,
+//!   and the response to a second request the stderr. So each pipe has a window of its own, and a process that floods one of
+//!   them holds up nobody else.
+//! - **Messages** in both directions are lines of JSON on a stream of their own: that a process has ended, that it is to be
+//!   stopped, what it uses. The end of a process is told last, after all that it printed.
+//! - **A stream that was cut** ends with an error, and one that has ended does not. So a broken connection is never taken
+//!   for the end of an output.
+//! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are replaced.
+//! - **A host is lost** when its connection breaks or nothing comes for `lost_after`. What ran there counts as ended only
+//!   when it is surely dead.
+
+mod agent;
+mod config;
+mod error;
+mod heard;
+mod hello;
+mod host;
+mod info;
+mod launch;
+mod message;
+mod pipes;
+mod processes;
+mod stdio;
+mod stream;
+mod table;
+mod text;
+
+pub use agent::Agent;
+pub use config::RemoteConfig;
+pub use error::RemoteError;
+pub use host::{HostConfig, LaunchGate, RemoteHost};
+pub use info::AgentInfo;
+pub use launch::{AgentProgram, content_hash};
+pub use processes::RemoteProcesses;

@@ -1,0 +1,432 @@
+//! The agent: starts processes for a dispatcher on another host, and ends them with the connection.
+//!
+//! One task owns the connection and the list of processes. A task for each process carries its pipes.
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{self, SendResponse};
+use h2::{RecvStream, SendStream};
+use http::{Method, Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::process::{AgentProcess, drain};
+use super::config::MOST_PROCESSES;
+use super::heard::{HeardReader, LastHeard};
+use super::hello::{self, DispatcherHello};
+use super::message::{FromAgent, Lines, Output, StartError, ToAgent, line, usage_to_wire};
+use super::stream::{
+    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, PROCESS_PATH, SEND_BUFFER,
+    STDERR_PATH, STREAM_WINDOW, beat_interval, send_line,
+};
+use super::{AgentInfo, RemoteError, stdio};
+use crate::os::{LocalProcesses, ProcessId, ProcessManager};
+
+/// How long a dispatcher may take to answer the hello. Its host may be busy with many others.
+const HELLO_LIMIT: Duration = Duration::from_mins(1);
+
+/// Starts processes for a dispatcher on another host, which reaches it over a pair of pipes.
+///
+/// When the connection ends, or nothing comes from the dispatcher for too long, the agent kills all that it has started.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
+/// use ratchet_runtime::remote::{Agent, RemoteConfig, RemoteProcesses};
+/// use std::sync::Arc;
+///
+/// // The pipes are mostly those of `ssh host ratchet agent`.
+/// let (here, there) = tokio::io::duplex(64 * 1024);
+/// let (input, output) = tokio::io::split(there);
+/// tokio::spawn(Agent::new().serve(input, output));
+///
+/// let (input, output) = tokio::io::split(here);
+/// let processes = RemoteProcesses::connect(input, output, RemoteConfig::new("web1")).await?;
+/// let runner = CommandRunner::through(Arc::new(processes));
+/// let hello = ProcessConfig::new("echo").arg("hello");
+/// let output = runner.run(&hello, CommandLimits::default(), &Default::default()).await?;
+/// assert_eq!(output.stdout.to_text(), "hello\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct Agent {}
+
+impl Agent {
+    /// Makes an agent.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves a dispatcher on the stdin and the stdout of this process, which have to be pipes or sockets.
+    ///
+    /// Nothing else may read or print there.
+    pub async fn serve_stdio(self) -> Result<(), RemoteError> {
+        let (input, output) = stdio::open()?;
+        self.serve(input, output).await
+    }
+
+    /// Serves a dispatcher until the connection ends, and ends all that was started.
+    ///
+    /// An end of the connection is no error.
+    pub async fn serve(
+        self,
+        input: impl AsyncRead + Send + Unpin,
+        mut output: impl AsyncWrite + Send + Unpin,
+    ) -> Result<(), RemoteError> {
+        let heard = LastHeard::now();
+        let mut input = BufReader::with_capacity(CHUNK, HeardReader::new(input, heard.clone()));
+        hello::send_agent_hello(&mut output, &AgentInfo::of_this_host()).await?;
+        let hello = timeout(HELLO_LIMIT, hello::receive_dispatcher_hello(&mut input)).await;
+        let hello = hello.map_err(|_| RemoteError::NoAnswer(HELLO_LIMIT))??;
+        let mut builder = server::Builder::new();
+        builder
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(HEADER_BYTES)
+            .max_send_buffer_size(SEND_BUFFER);
+        let connection = builder.handshake(tokio::io::join(input, output)).await?;
+        let (messages, to_send) = mpsc::unbounded_channel();
+        let (tell_main, told) = mpsc::unbounded_channel();
+        let session = Session {
+            hello,
+            heard,
+            local: Arc::new(LocalProcesses::start()),
+            processes: BTreeMap::new(),
+            messages,
+            to_send: Some(to_send),
+            tell_main,
+            tasks: JoinSet::new(),
+            is_suspended: false,
+        };
+        session.run(connection, told).await
+    }
+}
+
+/// What a task of the session tells the session.
+enum News {
+    /// The dispatcher has sent a message.
+    Message(ToAgent),
+    /// The stream of messages has ended, or what came is none.
+    NoMoreMessages(RemoteError),
+    /// A process runs.
+    Started { id: u64, local: ProcessId },
+    /// A process has ended, or was not started. Nothing more is sent for it but the message of its end.
+    Gone { id: u64, ended: Option<FromAgent> },
+}
+
+/// A connection to a dispatcher, with all that was started over it.
+struct Session {
+    hello: DispatcherHello,
+    heard: LastHeard,
+    local: Arc<LocalProcesses>,
+    processes: BTreeMap<u64, Known>,
+    /// The messages to the dispatcher.
+    messages: mpsc::UnboundedSender<FromAgent>,
+    /// The other end of them, until the dispatcher asks for messages.
+    to_send: Option<mpsc::UnboundedReceiver<FromAgent>>,
+    tell_main: mpsc::UnboundedSender<News>,
+    tasks: JoinSet<()>,
+    /// Whether the dispatcher is stopped. Its silence then means nothing.
+    is_suspended: bool,
+}
+
+/// A process as the session knows it.
+struct Known {
+    /// The process, once it runs.
+    local: Option<ProcessId>,
+    /// Takes the stream for stderr, until it was taken.
+    stderr: Option<oneshot::Sender<SendResponse<Bytes>>>,
+    /// Cancelled when nobody reads the pipe any more.
+    close_stdout: CancellationToken,
+    close_stderr: CancellationToken,
+    /// What was asked before the process ran.
+    asked: Option<Duration>,
+    is_stopped: bool,
+}
+
+type Connection<I, O> = server::Connection<tokio::io::Join<I, O>, Bytes>;
+
+impl Session {
+    /// Serves until the connection ends, breaks, or falls silent.
+    async fn run<I, O>(
+        mut self,
+        mut connection: Connection<I, O>,
+        mut told: mpsc::UnboundedReceiver<News>,
+    ) -> Result<(), RemoteError>
+    where
+        I: AsyncRead + Unpin,
+        O: AsyncWrite + Unpin,
+    {
+        let lost_after = self.hello.lost_after();
+        let mut beat = interval(beat_interval(lost_after));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let heard = self.heard.clone();
+        let silence = heard.silence(lost_after);
+        tokio::pin!(silence);
+        loop {
+            tokio::select! {
+                request = connection.accept() => match request {
+                    Some(Ok((request, respond))) => self.accept(request, respond),
+                    // The dispatcher has ended the connection, or its pipe has ended with it.
+                    None => return Ok(()),
+                    Some(Err(error)) if error.is_io() => return Ok(()),
+                    Some(Err(error)) => return Err(error.into()),
+                },
+                Some(news) = told.recv() => self.take(news).await?,
+                _ = beat.tick() => self.send(FromAgent::Beat),
+                // The tasks are only kept so that they end with the session.
+                Some(_) = self.tasks.join_next() => {}
+                () = &mut silence, if !self.is_suspended => return Err(RemoteError::Silent(lost_after)),
+            }
+        }
+    }
+
+    fn send(&self, message: FromAgent) {
+        // An error means that the stream of messages has ended, of which the session is told.
+        let _ = self.messages.send(message);
+    }
+
+    /// Answers a request. Nothing here waits, or the whole connection would.
+    fn accept(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let number = |prefix| path.strip_prefix(prefix)?.parse::<u64>().ok();
+        if head.method == Method::POST && path == MESSAGES_PATH {
+            match (
+                self.to_send.take(),
+                respond.send_response(Response::new(()), false),
+            ) {
+                (Some(to_send), Ok(stream)) => {
+                    let news = self.tell_main.clone();
+                    self.tasks.spawn(receive_messages(body, news.clone()));
+                    self.tasks.spawn(send_messages(to_send, stream, news));
+                }
+                _ => respond.send_reset(h2::Reason::PROTOCOL_ERROR),
+            }
+        } else if let (&Method::POST, Some(id)) = (&head.method, number(PROCESS_PATH)) {
+            self.start(id, body, respond);
+        } else if let (&Method::GET, Some(id)) = (&head.method, number(STDERR_PATH))
+            && let Some(stderr) = self
+                .processes
+                .get_mut(&id)
+                .and_then(|known| known.stderr.take())
+        {
+            // An error means that the process was not started, so its stderr is reset by being dropped.
+            let _ = stderr.send(respond);
+        } else {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+        }
+    }
+
+    fn start(&mut self, id: u64, body: RecvStream, mut respond: SendResponse<Bytes>) {
+        if self.processes.contains_key(&id) {
+            return respond.send_reset(h2::Reason::PROTOCOL_ERROR);
+        }
+        let most = self.hello.max_processes.min(MOST_PROCESSES);
+        let is_full = u32::try_from(self.processes.len()).is_ok_and(|count| count >= most);
+        if is_full {
+            refuse(&mut respond, &StartError::TooMany { most });
+            self.tasks.spawn(drain(body));
+            return;
+        }
+        let (stderr, stderr_stream) = oneshot::channel();
+        let known = Known {
+            local: None,
+            stderr: Some(stderr),
+            close_stdout: CancellationToken::new(),
+            close_stderr: CancellationToken::new(),
+            asked: None,
+            is_stopped: false,
+        };
+        let process = AgentProcess {
+            id,
+            local: Arc::clone(&self.local),
+            body,
+            respond,
+            stderr: stderr_stream,
+            close_stdout: known.close_stdout.clone(),
+            close_stderr: known.close_stderr.clone(),
+            messages: self.messages.clone(),
+            news: self.tell_main.clone(),
+        };
+        self.processes.insert(id, known);
+        self.tasks.spawn(process.run());
+    }
+
+    /// Takes in what a task tells.
+    async fn take(&mut self, news: News) -> Result<(), RemoteError> {
+        match news {
+            News::Message(message) => self.obey(message).await,
+            News::NoMoreMessages(error) => return Err(error),
+            News::Started { id, local } => {
+                let Some(known) = self.processes.get_mut(&id) else {
+                    return Ok(());
+                };
+                known.local = Some(local);
+                let (asked, is_stopped) = (known.asked, known.is_stopped);
+                if is_stopped {
+                    self.ask(self.local.stop_process(local).await);
+                }
+                if let Some(grace) = asked {
+                    self.ask(self.local.terminate_process(local, grace).await);
+                }
+            }
+            News::Gone { id, ended } => {
+                // Before the dispatcher is told, or its next process might find no room.
+                self.processes.remove(&id);
+                if let Some(ended) = ended {
+                    self.send(ended);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the dispatcher asks for. A process that is not known has ended while the message was on its way.
+    async fn obey(&mut self, message: ToAgent) {
+        match message {
+            ToAgent::Terminate { id, grace_ms } => {
+                let grace = Duration::from_millis(grace_ms);
+                let Some(known) = self.processes.get_mut(&id) else {
+                    return;
+                };
+                known.asked = Some(known.asked.map_or(grace, |asked| asked.min(grace)));
+                if let Some(local) = known.local {
+                    self.ask(self.local.terminate_process(local, grace).await);
+                }
+            }
+            ToAgent::Stop { id } | ToAgent::Continue { id } => {
+                let is_stopped = matches!(message, ToAgent::Stop { .. });
+                let Some(known) = self.processes.get_mut(&id) else {
+                    return;
+                };
+                known.is_stopped = is_stopped;
+                if let Some(local) = known.local {
+                    self.pause(local, is_stopped).await;
+                }
+            }
+            ToAgent::CloseOutput { id, output } => {
+                if let Some(known) = self.processes.get(&id) {
+                    match output {
+                        Output::Stdout => known.close_stdout.cancel(),
+                        Output::Stderr => known.close_stderr.cancel(),
+                    }
+                }
+            }
+            ToAgent::Measure { question, ids } => self.measure(question, &ids),
+            ToAgent::Suspend | ToAgent::Resume => {
+                let is_suspended = message == ToAgent::Suspend;
+                self.is_suspended = is_suspended;
+                let all = self.processes.values();
+                let pauses: Vec<(ProcessId, bool)> = all
+                    .filter_map(|known| Some((known.local?, is_suspended || known.is_stopped)))
+                    .collect();
+                for (local, is_stopped) in pauses {
+                    self.pause(local, is_stopped).await;
+                }
+            }
+            ToAgent::Beat => {}
+        }
+    }
+
+    async fn pause(&self, local: ProcessId, is_stopped: bool) {
+        self.ask(if is_stopped {
+            self.local.stop_process(local).await
+        } else {
+            self.local.continue_process(local).await
+        });
+    }
+
+    /// Takes the answer of the manager, which lives as long as the session.
+    #[expect(clippy::unused_self, reason = "it belongs to the session's manager")]
+    fn ask(&self, answer: Result<(), crate::os::ProcessError>) {
+        if let Err(error) = answer {
+            tracing::error!(%error, "a bug in ratchet: the manager of an agent has ended before it");
+        }
+    }
+
+    /// Measures processes in a task of its own, since that takes a while.
+    fn measure(&mut self, question: u64, ids: &[u64]) {
+        let known = |id: &u64| Some((self.processes.get(id)?.local?, *id));
+        let locals: BTreeMap<ProcessId, u64> = ids.iter().filter_map(known).collect();
+        let (local, messages) = (Arc::clone(&self.local), self.messages.clone());
+        self.tasks.spawn(async move {
+            let wanted: Vec<ProcessId> = locals.keys().copied().collect();
+            let usage = local
+                .measure_processes(&wanted)
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::warn!(
+                        error = ratchet_ipc::error_chain(&error),
+                        "processes cannot be measured"
+                    );
+                    BTreeMap::new()
+                });
+            let usage = usage
+                .into_iter()
+                .filter_map(|(local, usage)| Some(usage_to_wire(*locals.get(&local)?, usage)))
+                .collect();
+            let _ = messages.send(FromAgent::Measured { question, usage });
+        });
+    }
+}
+
+/// Answers that a program was not started, with the reason.
+fn refuse(respond: &mut SendResponse<Bytes>, error: &StartError) {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    // An error means that the dispatcher has given the process up.
+    if let (Ok(mut stream), Ok(body)) = (respond.send_response(head, false), line(error)) {
+        let _ = stream.send_data(body, true);
+    }
+}
+
+/// Reads the dispatcher's messages until there are no more.
+async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<News>) {
+    let mut lines = Lines::default();
+    let error = loop {
+        let bytes = match body.data().await {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(error)) => break error.into(),
+            None => break RemoteError::Closed,
+        };
+        lines.push(&bytes);
+        // An error means that the stream has ended, which the next read tells.
+        let _ = body.flow_control().release_capacity(bytes.len());
+        loop {
+            match lines.next() {
+                Ok(Some(message)) => drop(news.send(News::Message(message))),
+                Ok(None) => break,
+                Err(error) => {
+                    let _ = news.send(News::NoMoreMessages(error));
+                    return;
+                }
+            }
+        }
+    };
+    let _ = news.send(News::NoMoreMessages(error));
+}
+
+/// Sends messages to the dispatcher until the stream ends.
+async fn send_messages(
+    mut to_send: mpsc::UnboundedReceiver<FromAgent>,
+    mut stream: SendStream<Bytes>,
+    news: mpsc::UnboundedSender<News>,
+) {
+    while let Some(message) = to_send.recv().await {
+        if let Err(error) = send_line(&mut stream, &message).await {
+            let _ = news.send(News::NoMoreMessages(error));
+            return;
+        }
+    }
+}

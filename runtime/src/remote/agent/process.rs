@@ -1,0 +1,276 @@
+//! One process of an agent: the task that starts it and carries its pipes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{HeaderValue, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{News, refuse};
+use crate::os::{LocalProcesses, ProcessConfig, ProcessHandle, ProcessManager, ProcessView};
+use crate::remote::RemoteError;
+use crate::remote::message::{FromAgent, Spec, StartError};
+use crate::remote::stream::{CHUNK, SYSTEM_ID, capacity};
+
+/// How long the pipes of a process that has ended are read. Only a descendant that left its group can still hold them open.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// How much of a process that has ended is sent although the dispatcher has no room for it yet: what a pipe can hold.
+const DRAIN_BYTES: usize = 1 << 20;
+
+type OutputPipe = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A process that is about to be started.
+pub(super) struct AgentProcess {
+    pub(super) id: u64,
+    pub(super) local: Arc<LocalProcesses>,
+    /// Brings the program, and then its stdin.
+    pub(super) body: RecvStream,
+    /// Takes what the process prints to stdout, or why it was not started.
+    pub(super) respond: SendResponse<Bytes>,
+    /// Brings the stream that takes what the process prints to stderr.
+    pub(super) stderr: oneshot::Receiver<SendResponse<Bytes>>,
+    pub(super) close_stdout: CancellationToken,
+    pub(super) close_stderr: CancellationToken,
+    pub(super) messages: mpsc::UnboundedSender<FromAgent>,
+    pub(super) news: mpsc::UnboundedSender<News>,
+}
+
+impl AgentProcess {
+    /// Starts the process, and carries its pipes until it has ended.
+    pub(super) async fn run(mut self) {
+        let mut unread = BytesMut::new();
+        let started = match read_spec(&mut self.body, &mut unread).await {
+            Ok(config) => self.start(&config).await,
+            Err(error) => Err(StartError::Other {
+                message: error.to_string(),
+            }),
+        };
+        let id = self.id;
+        match started {
+            Ok(handle) => self.carry(handle, unread).await,
+            Err(error) => {
+                let _ = self.news.send(News::Gone { id, ended: None });
+                refuse(&mut self.respond, &error);
+                drain(self.body).await;
+            }
+        }
+    }
+
+    async fn start(&self, config: &ProcessConfig) -> Result<ProcessHandle, StartError> {
+        let started = self.local.spawn_process(config).await;
+        let handle = started.map_err(|error| StartError::from(&error))?;
+        let _ = self.news.send(News::Started {
+            id: self.id,
+            local: handle.id(),
+        });
+        Ok(handle)
+    }
+
+    /// Carries the pipes of the process, and tells its end when all of its output was sent.
+    async fn carry(mut self, mut handle: ProcessHandle, unread: BytesMut) {
+        let mut head = Response::new(());
+        let system_id = HeaderValue::from(handle.system_id().unwrap_or_default());
+        head.headers_mut().insert(SYSTEM_ID, system_id);
+        let Some((stdin, stdout, stderr)) = handle.take_pipes() else {
+            return;
+        };
+        let exited = CancellationToken::new();
+        let stdout = OutputPump {
+            pipe: Some(stdout),
+            stream: self.respond.send_response(head, false).ok(),
+            close: self.close_stdout,
+            exited: exited.clone(),
+        };
+        let stderr = OutputPump {
+            pipe: Some(stderr),
+            stream: None,
+            close: self.close_stderr,
+            exited: exited.clone(),
+        };
+        let stderr_stream = self.stderr;
+        let mut exit = handle.exit().clone();
+        let (tell_broken, broken) = oneshot::channel();
+        let input = pump_input(stdin, &mut self.body, unread, tell_broken);
+        let mut outputs =
+            Box::pin(async { tokio::join!(stdout.run(), stderr.run_on(stderr_stream)) });
+        tokio::pin!(input, broken);
+        let (mut is_writing, mut is_reading, mut is_open) = (true, true, true);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = exit.wait() => break ended,
+                _ = &mut outputs, if is_reading => is_reading = false,
+                is_broken = &mut broken, if is_open => {
+                    is_open = false;
+                    if is_broken.is_ok() {
+                        let read = read_input(&handle);
+                        let _ = self.messages.send(FromAgent::InputClosed { id: self.id, read });
+                    }
+                }
+                () = &mut input, if is_writing => is_writing = false,
+            }
+        };
+        exited.cancel();
+        if is_reading {
+            // A descendant that has left the group may hold the pipes open. What it prints is nobody's.
+            let _ = timeout(DRAIN_LIMIT, &mut outputs).await;
+        }
+        // This closes the pipes, so that such a descendant gets SIGPIPE as it would here.
+        drop(outputs);
+        let read = read_input(&handle);
+        let ended = FromAgent::ended(self.id, ended, read);
+        // An error means that the session has ended.
+        let _ = self.news.send(News::Gone {
+            id: self.id,
+            ended: Some(ended),
+        });
+        if is_writing {
+            // The dispatcher ends the stream of stdin when it hears of the end. A stream that is not read to its end would be
+            // reset, and streams that are reset count against the connection.
+            input.await;
+        }
+    }
+}
+
+/// How many bytes of its stdin the process has read.
+fn read_input(handle: &ProcessHandle) -> Option<u64> {
+    Some(handle.view().and_then(ProcessView::input)?.read)
+}
+
+/// Reads the program that is to be started.
+async fn read_spec(
+    body: &mut RecvStream,
+    unread: &mut BytesMut,
+) -> Result<ProcessConfig, RemoteError> {
+    loop {
+        if let Some(config) = Spec::decode(unread)? {
+            return Ok(config);
+        }
+        let bytes = body.data().await.ok_or(RemoteError::Closed)??;
+        unread.extend_from_slice(&bytes);
+        body.flow_control().release_capacity(bytes.len())?;
+    }
+}
+
+/// Writes to the stdin of the process what comes. Once the process reads no more, this says so, and reads on for nobody.
+async fn pump_input(
+    stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    body: &mut RecvStream,
+    unread: BytesMut,
+    broken: oneshot::Sender<()>,
+) {
+    let mut stdin = Some((stdin, broken));
+    let mut next = Some(unread.freeze());
+    let mut is_counted = true;
+    while let Some(bytes) = next {
+        if let Some((pipe, _)) = &mut stdin
+            && !bytes.is_empty()
+            && pipe.write_all(&bytes).await.is_err()
+            && let Some((_, broken)) = stdin.take()
+        {
+            // An error means that the process has ended, and nobody needs to know.
+            let _ = broken.send(());
+        }
+        // The first bytes came with the program, and their room was given back then.
+        if !is_counted {
+            let _ = body.flow_control().release_capacity(bytes.len());
+        }
+        is_counted = false;
+        // An error of the stream is one of the connection, which ends everything.
+        next = body.data().await.and_then(Result::ok);
+    }
+}
+
+/// Reads a stream to its end, for nobody. A stream that is dropped before its end is reset, and streams that are reset count
+/// against the connection.
+pub(super) async fn drain(mut body: RecvStream) {
+    while let Some(Ok(bytes)) = body.data().await {
+        let _ = body.flow_control().release_capacity(bytes.len());
+    }
+}
+
+/// Carries what a process prints into one of its pipes.
+struct OutputPump {
+    pipe: Option<OutputPipe>,
+    stream: Option<SendStream<Bytes>>,
+    /// Cancelled when nobody reads the pipe any more.
+    close: CancellationToken,
+    /// Cancelled when the process has ended. What is left in the pipe is sent at once then, whether there is room or not, so
+    /// that the end of the process waits for no reader.
+    exited: CancellationToken,
+}
+
+impl OutputPump {
+    /// Waits for the stream, and carries the output on it.
+    async fn run_on(mut self, stream: oneshot::Receiver<SendResponse<Bytes>>) {
+        // The request for stderr follows that for the process at once, so this waits for no longer than the network takes.
+        if let Ok(mut respond) = stream.await {
+            self.stream = respond.send_response(Response::new(()), false).ok();
+        }
+        self.run().await;
+    }
+
+    /// Carries the output until it ends, and ends the stream.
+    async fn run(mut self) {
+        let close = self.close.clone();
+        tokio::select! {
+            biased;
+            () = close.cancelled() => {}
+            () = self.pump() => {}
+        }
+    }
+
+    async fn pump(&mut self) {
+        let (Some(pipe), Some(stream)) = (&mut self.pipe, &mut self.stream) else {
+            return;
+        };
+        let mut drained = 0;
+        let mut chunk = BytesMut::new();
+        loop {
+            let room = tokio::select! {
+                biased;
+                room = capacity(stream, CHUNK) => match room {
+                    Ok(room) => room,
+                    Err(_) => return,
+                },
+                () = self.exited.cancelled() => {
+                    if drained >= DRAIN_BYTES {
+                        return;
+                    }
+                    CHUNK
+                }
+            };
+            chunk.reserve(room);
+            let read = pipe.read_buf(&mut (&mut chunk).limit(room)).await;
+            match read {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => {
+                    if self.exited.is_cancelled() {
+                        drained += bytes;
+                    }
+                    if stream.send_data(chunk.split().freeze(), false).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OutputPump {
+    fn drop(&mut self) {
+        // Closed first, so that the process gets SIGPIPE as it would here.
+        self.pipe = None;
+        if let Some(stream) = &mut self.stream {
+            // An error means that the stream has ended already.
+            let _ = stream.send_data(Bytes::new(), true);
+        }
+    }
+}

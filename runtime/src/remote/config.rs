@@ -1,0 +1,47 @@
+//! The settings of a connection to an agent.
+
+use std::time::Duration;
+
+/// How a connection to an agent is kept, and when its host counts as lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteConfig {
+    /// The name of the host in messages.
+    pub host: String,
+    /// How many processes may run on the host at once. The number of streams of the connection follows from it.
+    pub max_processes: u32,
+    /// How long the host may take to answer with a hello.
+    pub connect_timeout: Duration,
+    /// How long the host may be silent before it is lost. Any byte counts, and both sides send some all the time.
+    pub lost_after: Duration,
+    /// How much longer than `lost_after` to wait, once a host is lost, before what ran there counts as ended. The agent needs
+    /// `lost_after` to see that the connection is gone, and some time to kill.
+    pub kill_margin: Duration,
+}
+
+/// The most processes of one connection. The windows of all their streams have to fit into that of the connection, or a
+/// process whose output nobody reads could hold up the others.
+pub(super) const MOST_PROCESSES: u32 = 2048;
+
+impl RemoteConfig {
+    /// Makes the settings of a host with this name, which is lost after 15 seconds of silence.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            max_processes: MOST_PROCESSES,
+            connect_timeout: Duration::from_secs(30),
+            lost_after: Duration::from_secs(15),
+            kill_margin: Duration::from_secs(5),
+        }
+    }
+
+    /// Sets how many processes may run at once, by the slots of the host. Workers that are replaced, and those that are
+    /// kept idle, come on top of those that have a job.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.max_processes = slots
+            .saturating_mul(4)
+            .saturating_add(16)
+            .min(MOST_PROCESSES);
+        self
+    }
+}

@@ -1,0 +1,105 @@
+//! The errors of connections to other hosts.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The reason for which a connection to an agent was not made, or has ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The launcher could not be started.
+    #[error("the launcher `{launcher}` could not be started")]
+    Launcher {
+        /// The program that was to give the connection.
+        launcher: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// What answered is no agent. It holds what was said instead, without control characters.
+    #[error("no agent answered{}", said(.0))]
+    NoHello(String),
+    /// The host has no agent, and none could be put there. It holds what was said there, without control characters.
+    #[error("no agent could be put on the host: {0}")]
+    NoAgent(String),
+    /// The host has no agent, and is of another platform, so this program cannot be copied there.
+    #[error(
+        "the host is {theirs} and this machine is {ours}, so ratchet cannot be copied there: install it there, and say so by `agent`"
+    )]
+    Platform {
+        /// The platform of this machine.
+        ours: String,
+        /// The platform of the host.
+        theirs: String,
+    },
+    /// The other side speaks other versions of the protocol.
+    #[error(
+        "the other side{} speaks version {} of the agent's protocol, and this is version {ours}: use the same ratchet on both hosts",
+        with_ratchet(ratchet),
+        numbers(theirs)
+    )]
+    Version {
+        /// The version that this side speaks.
+        ours: u32,
+        /// The versions that the other side speaks.
+        theirs: Vec<u32>,
+        /// The version of the other side's ratchet, if it is known.
+        ratchet: String,
+    },
+    /// The other side broke the protocol.
+    #[error("the other side broke the agent's protocol: {0}")]
+    Malformed(String),
+    /// Nothing came from the other side for too long.
+    #[error("nothing came from the other side for {0:?}")]
+    Silent(Duration),
+    /// The agent did not answer in time.
+    #[error("no agent answered within {0:?}")]
+    NoAnswer(Duration),
+    /// The other side has ended the connection.
+    #[error("the other side has ended the connection")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    /// The streams within the connection broke.
+    #[error("the connection broke: {0}")]
+    Streams(String),
+}
+
+fn said(banner: &str) -> String {
+    if banner.is_empty() {
+        ", and nothing was said".to_owned()
+    } else {
+        format!("; this was said instead: {banner}")
+    }
+}
+
+fn with_ratchet(version: &str) -> String {
+    if version.is_empty() {
+        String::new()
+    } else {
+        format!(" (ratchet {version})")
+    }
+}
+
+fn numbers(versions: &[u32]) -> String {
+    if versions.is_empty() {
+        return "no".to_owned();
+    }
+    let numbers: Vec<String> = versions.iter().map(u32::to_string).collect();
+    numbers.join(", ")
+}
+
+impl From<h2::Error> for RemoteError {
+    fn from(error: h2::Error) -> Self {
+        if error.is_io() {
+            return match error.into_io() {
+                Some(error) => Self::Io(error),
+                None => Self::Closed,
+            };
+        }
+        Self::Streams(error.to_string())
+    }
+}

@@ -1,0 +1,73 @@
+//! When the other side was last heard of.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::suspension::{until, working_now};
+
+/// The time at which the last byte came. Any byte shows that the other side lives.
+#[derive(Debug, Clone)]
+pub(super) struct LastHeard(Arc<Mutex<Instant>>);
+
+impl LastHeard {
+    /// Counts the silence from now on.
+    pub(super) fn now() -> Self {
+        Self(Arc::new(Mutex::new(working_now())))
+    }
+
+    fn get(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the other side was heard just now.
+    pub(super) fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = working_now();
+    }
+
+    /// Waits until nothing has come for this long; cancel safe.
+    ///
+    /// If this process was stopped itself, it waits a moment longer, for what lies in the pipe to be read.
+    pub(super) async fn silence(&self, limit: Duration) {
+        loop {
+            let by = self.get() + limit;
+            until(Some(by)).await;
+            if self.get() + limit <= working_now() {
+                return;
+            }
+        }
+    }
+}
+
+/// A reader that notes when something came.
+#[derive(Debug)]
+pub(super) struct HeardReader<R> {
+    reader: R,
+    heard: LastHeard,
+}
+
+impl<R> HeardReader<R> {
+    /// Wraps a reader.
+    pub(super) fn new(reader: R, heard: LastHeard) -> Self {
+        Self { reader, heard }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for HeardReader<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.reader).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.heard.note();
+        }
+        polled
+    }
+}

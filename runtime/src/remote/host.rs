@@ -1,0 +1,354 @@
+//! A host that is connected to, again and again, until it is given up.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::launch::{AgentProgram, LaunchError, Launched, launch};
+use super::{RemoteConfig, RemoteError, RemoteProcesses};
+use crate::ids::PlaceName;
+use crate::os::{
+    ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo, ProcessManager,
+    ProcessUsage,
+};
+use crate::outcome::{Class, Failure};
+use crate::place::PlaceState;
+
+/// How many launches are under way at once. A server refuses more than about ten that have not logged in yet.
+const MOST_LAUNCHES: usize = 8;
+
+/// How long to wait before a host is tried again; the wait doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait until a host has heard that everything stops.
+const SUSPEND_LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest wait before a host is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Bounds how many hosts are being connected to at once. Hosts that share it wait for each other.
+#[derive(Debug, Clone)]
+pub struct LaunchGate(Arc<Semaphore>);
+
+impl Default for LaunchGate {
+    /// Lets eight launches be under way at once.
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_LAUNCHES)))
+    }
+}
+
+/// How a host is reached, and for how long it is tried.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The name of the host.
+    pub name: PlaceName,
+    /// The words before a command that run it on the host, as in `ssh web1`. Without any, the host is this machine.
+    pub launcher: Vec<String>,
+    /// The agent that is run there.
+    pub agent: AgentProgram,
+    /// How many slots the host has; as many as it has cores if nothing is said.
+    pub slots: Option<u32>,
+    /// Variables for everything that is started there. What a process declares itself counts before them.
+    pub env: Vec<(String, String)>,
+    /// How the connection is kept.
+    pub remote: RemoteConfig,
+    /// How long a host that was never reached is tried.
+    pub first_patience: Duration,
+    /// How long a host that was lost is tried again.
+    pub give_up: Duration,
+}
+
+/// A host as a process manager. It is connected to in the background, and again when the connection is lost.
+///
+/// A process is started as soon as there is a connection. Dropping this ends the connection, and all that runs there.
+#[derive(Debug)]
+pub struct RemoteHost {
+    name: PlaceName,
+    env: Vec<(String, String)>,
+    state: watch::Receiver<PlaceState>,
+    connections: Arc<Connections>,
+    current: watch::Receiver<Current>,
+    keeping: JoinHandle<()>,
+}
+
+/// The connection over which processes are started now.
+#[derive(Debug, Clone, Default)]
+enum Current {
+    /// There is none yet, or none again.
+    #[default]
+    None,
+    /// This one.
+    Open(Arc<RemoteProcesses>),
+    /// There will be none any more, for this reason.
+    GivenUp(String),
+}
+
+/// The connection that is open, and those that are lost while what ran over them may still run.
+#[derive(Debug, Default)]
+struct Connections(Mutex<Vec<Arc<RemoteProcesses>>>);
+
+impl Connections {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<RemoteProcesses>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns all connections, without holding the lock.
+    fn all(&self) -> Vec<Arc<RemoteProcesses>> {
+        self.list().clone()
+    }
+
+    /// Adds a connection, and forgets those over which nothing runs any more.
+    fn add(&self, connection: Arc<RemoteProcesses>) {
+        let mut list = self.list();
+        list.retain(|known| known.has_processes());
+        list.push(connection);
+    }
+}
+
+impl RemoteHost {
+    /// Begins to connect to a host. It does not wait for the connection. Call it within a tokio runtime.
+    pub fn start(config: HostConfig, gate: &LaunchGate) -> Self {
+        let (tell_state, state) = watch::channel(PlaceState::Away);
+        let (tell_current, current) = watch::channel(Current::None);
+        let connections = Arc::<Connections>::default();
+        let host = Keeping {
+            tell_state,
+            tell_current,
+            connections: Arc::clone(&connections),
+            gate: gate.clone(),
+        };
+        Self {
+            name: config.name.clone(),
+            env: config.env.clone(),
+            state,
+            connections,
+            current,
+            keeping: tokio::spawn(host.keep(config)),
+        }
+    }
+
+    /// How the host stands.
+    pub fn state(&self) -> watch::Receiver<PlaceState> {
+        self.state.clone()
+    }
+
+    /// Stops all processes of the host, for as long as this process is stopped itself; see [`RemoteProcesses::suspend`].
+    ///
+    /// Returns when the host has heard it, or after a moment: this process cannot send anything while it is stopped.
+    pub async fn suspend(&self) {
+        for connection in self.connections.all() {
+            connection.suspend();
+            // Messages are obeyed in their order, so the answer to this one says that the other has arrived. An error means
+            // that the connection is lost, and a host that answers nothing is about to be.
+            let _ = timeout(SUSPEND_LIMIT, connection.measure_processes(&[])).await;
+        }
+    }
+
+    /// Continues all processes of the host.
+    pub fn resume(&self) {
+        for connection in self.connections.all() {
+            connection.resume();
+        }
+    }
+
+    /// Waits for a connection.
+    async fn connection(&self) -> Result<Arc<RemoteProcesses>, ProcessError> {
+        let mut current = self.current.clone();
+        let settled = current
+            .wait_for(|current| !matches!(current, Current::None))
+            .await;
+        match settled.as_deref() {
+            Ok(Current::Open(connection)) => Ok(Arc::clone(connection)),
+            Ok(Current::GivenUp(reason)) => Err(ProcessError::HostLost {
+                host: self.name.to_string(),
+                reason: reason.clone(),
+            }),
+            Ok(Current::None) | Err(_) => Err(ProcessError::Ended),
+        }
+    }
+}
+
+impl Drop for RemoteHost {
+    fn drop(&mut self) {
+        self.keeping.abort();
+    }
+}
+
+/// Keeps a host connected.
+struct Keeping {
+    tell_state: watch::Sender<PlaceState>,
+    tell_current: watch::Sender<Current>,
+    connections: Arc<Connections>,
+    gate: LaunchGate,
+}
+
+impl Keeping {
+    /// Connects to the host again and again, until it is given up.
+    async fn keep(self, config: HostConfig) {
+        let mut pause = FIRST_PAUSE;
+        let mut was_reached = false;
+        let mut away_since = Instant::now();
+        let mut has_warned = false;
+        loop {
+            let launched = {
+                // The gate is never closed.
+                let _permit = self.gate.0.acquire().await;
+                launch(&config.launcher, &config.agent, config.remote.clone()).await
+            };
+            match launched {
+                Ok(launched) => {
+                    (was_reached, has_warned) = (true, false);
+                    pause = FIRST_PAUSE;
+                    self.serve(&config, launched).await;
+                    away_since = Instant::now();
+                }
+                Err(failed) => {
+                    let patience = if was_reached {
+                        config.give_up
+                    } else {
+                        config.first_patience
+                    };
+                    let reason = reason(&failed);
+                    if is_final(&failed.error) || away_since.elapsed() >= patience {
+                        return self.give_up(&config, reason).await;
+                    }
+                    if !has_warned {
+                        has_warned = true;
+                        tracing::warn!(host = %config.name, reason, "a host cannot be reached, and is tried again");
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Lets processes be started over a connection until it is lost.
+    async fn serve(&self, config: &HostConfig, launched: Launched) {
+        let Launched {
+            processes,
+            launcher,
+        } = launched;
+        let slots = config.slots.unwrap_or(processes.agent().cores).max(1);
+        let processes = Arc::new(processes);
+        self.connections.add(Arc::clone(&processes));
+        tracing::debug!(host = %config.name, agent = ?processes.agent(), "a host is connected");
+        self.tell_current
+            .send_replace(Current::Open(Arc::clone(&processes)));
+        self.tell_state.send_replace(PlaceState::Ready { slots });
+        let loss = processes.closed().await;
+        self.tell_state.send_replace(PlaceState::Away);
+        self.tell_current.send_replace(Current::None);
+        let said = launcher.last_words();
+        tracing::warn!(host = %config.name, reason = %loss, said, "a host was lost");
+    }
+
+    /// Tells that the host will not be reached any more.
+    async fn give_up(&self, config: &HostConfig, reason: String) {
+        let message = format!("host {} cannot be reached: {reason}", config.name);
+        tracing::error!(host = %config.name, reason, "a host is given up");
+        let failure = Failure::new(Class::Unreachable, message);
+        self.tell_current.send_replace(Current::GivenUp(reason));
+        self.tell_state
+            .send_replace(PlaceState::GivenUp(Box::new(failure)));
+        // Whoever watches the state hears no more when its sender goes.
+        pending::<()>().await;
+    }
+}
+
+/// Whether another try would fail in the same way.
+fn is_final(error: &RemoteError) -> bool {
+    match error {
+        RemoteError::Launcher { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        RemoteError::Version { .. } | RemoteError::Platform { .. } => true,
+        _ => false,
+    }
+}
+
+/// Why a host was not reached, with the last words of its launcher.
+fn reason(failed: &LaunchError) -> String {
+    let error = ratchet_ipc::error_chain(&failed.error);
+    match &failed.error {
+        _ if failed.last_words.is_empty() => error,
+        // The launcher has ended, and knows more about that.
+        RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_) => {
+            failed.last_words.clone()
+        }
+        _ => format!("{error} ({})", failed.last_words),
+    }
+}
+
+#[async_trait]
+impl ProcessManager for RemoteHost {
+    async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        let connection = self.connection().await?;
+        if self.env.is_empty() {
+            return connection.spawn_process(config).await;
+        }
+        let mut config = config.clone();
+        for (name, value) in &self.env {
+            if !config
+                .env
+                .declared()
+                .any(|(declared, _)| declared == name.as_str())
+            {
+                config.env = config.env.set(name, value);
+            }
+        }
+        connection.spawn_process(&config).await
+    }
+
+    async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {
+        let processes = self.list_processes().await?;
+        Ok(processes.into_iter().find(|process| process.id == id))
+    }
+
+    async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError> {
+        let mut processes = Vec::new();
+        for connection in self.connections.all() {
+            processes.extend(connection.list_processes().await?);
+        }
+        Ok(processes)
+    }
+
+    // The ids of processes are unique over all connections, and a connection passes over those that it does not know.
+
+    async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
+        for connection in self.connections.all() {
+            connection.terminate_process(id, grace).await?;
+        }
+        Ok(())
+    }
+
+    async fn stop_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        for connection in self.connections.all() {
+            connection.stop_process(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        for connection in self.connections.all() {
+            connection.continue_process(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn measure_processes(
+        &self,
+        ids: &[ProcessId],
+    ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
+        let current = self.current.borrow().clone();
+        match current {
+            Current::Open(connection) => connection.measure_processes(ids).await,
+            // What ran there is not known to run, and uses nothing that could be measured.
+            Current::None | Current::GivenUp(_) => Ok(BTreeMap::new()),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Starts the program that connects to a host, and the agent at its other end.
+//!
+//! A launcher is a command that runs another one on a host and passes stdin and stdout on: `ssh web1`, `docker exec -i box`. It
+//! is given the one word `sh`, and a script by stdin, so nothing has to be quoted for it. The script runs the agent that lies in
+//! the cache folder of the host. If there is none, this program is copied there first.
+//!
+//! A shell may take bytes that follow its script for more of it. So the script is one command in braces, and after it, and
+//! after the copy, nothing is sent until the marker has come back. Text before the marker is what a login prints.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::text::printable;
+use super::{AgentInfo, RemoteConfig, RemoteError, RemoteProcesses};
+use crate::os::Tail;
+
+/// How many bytes a login may print before the marker.
+const MOST_BANNER: u64 = 64 * 1024;
+
+/// How many bytes of the launcher's stderr are kept, and how many characters of them are shown.
+const LAST_WORDS: usize = 4 * 1024;
+
+/// How long the copy of an agent may take.
+const COPY_LIMIT: Duration = Duration::from_mins(5);
+
+/// The agent that is run on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentProgram {
+    /// This program is copied to the host, unless it is there. It has to serve as an agent when it is called with the word
+    /// `agent`, and to print its own hash for `agent --hash`, as [`content_hash`] makes it.
+    Copied(PathBuf),
+    /// This command is run there, with the word `agent`.
+    Installed(String),
+}
+
+/// Returns the hash of a program by which hosts know it.
+pub fn content_hash(program: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(program)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// A connection to a host, and the launcher that carries it.
+pub(super) struct Launched {
+    /// The processes of the host.
+    pub(super) processes: RemoteProcesses,
+    /// Dropping it ends the launcher.
+    pub(super) launcher: Launcher,
+}
+
+/// The process of a launcher. It is killed when this is dropped.
+pub(super) struct Launcher {
+    /// The process, which is killed when this is dropped.
+    process: Child,
+    said: Arc<Mutex<Tail>>,
+    /// The task that keeps what it says, until it has ended.
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Launcher {
+    /// Waits until the launcher has ended and has said all.
+    async fn end(&mut self) {
+        // An error says that it is gone, too.
+        let _ = self.process.wait().await;
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.await;
+        }
+    }
+
+    /// What the launcher printed to stderr last, without control characters.
+    pub(super) fn last_words(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        printable(said.to_excerpt().to_string().as_bytes(), LAST_WORDS)
+    }
+}
+
+/// The reason for which a host was not reached, and what the launcher said last.
+#[derive(Debug)]
+pub(super) struct LaunchError {
+    /// The reason.
+    pub(super) error: RemoteError,
+    /// What the launcher printed to stderr last.
+    pub(super) last_words: String,
+}
+
+/// Connects to a host by a launcher.
+pub(super) async fn launch(
+    launcher: &[String],
+    agent: &AgentProgram,
+    config: RemoteConfig,
+) -> Result<Launched, LaunchError> {
+    let (launcher, stdin, stdout) = match start(launcher) {
+        Ok(started) => started,
+        Err(error) => {
+            return Err(LaunchError {
+                error,
+                last_words: String::new(),
+            });
+        }
+    };
+    match connect(stdin, stdout, agent, config).await {
+        Ok(processes) => Ok(Launched {
+            processes,
+            launcher,
+        }),
+        Err(error) => {
+            // The launcher may be about to say why.
+            let mut launcher = launcher;
+            let _ = timeout(Duration::from_secs(1), launcher.end()).await;
+            Err(LaunchError {
+                error,
+                last_words: launcher.last_words(),
+            })
+        }
+    }
+}
+
+/// Starts the launcher with the word `sh`.
+fn start(launcher: &[String]) -> Result<(Launcher, ChildStdin, ChildStdout), RemoteError> {
+    let mut words: Vec<OsString> = launcher.iter().map(OsString::from).collect();
+    words.push("sh".into());
+    let failed = |source| RemoteError::Launcher {
+        launcher: words[0].to_string_lossy().into_owned(),
+        source,
+    };
+    let mut child = Command::new(&words[0])
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Signals of the terminal are for this process, which ends its launchers in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(failed(io::ErrorKind::BrokenPipe.into()));
+    };
+    let said = Arc::new(Mutex::new(Tail::new(LAST_WORDS)));
+    let listening = tokio::spawn(listen(stderr, Arc::clone(&said)));
+    let launcher = Launcher {
+        process: child,
+        said,
+        listening: Some(listening),
+    };
+    Ok((launcher, stdin, stdout))
+}
+
+/// Keeps the end of what a launcher prints to stderr, until it ends.
+async fn listen(mut stderr: ChildStderr, said: Arc<Mutex<Tail>>) {
+    let mut chunk = [0; 1024];
+    while let Ok(bytes @ 1..) = stderr.read(&mut chunk).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.push(&chunk[..bytes]);
+    }
+}
+
+/// Has the shell at the other end run the agent, and connects to it.
+async fn connect(
+    mut stdin: ChildStdin,
+    stdout: ChildStdout,
+    agent: &AgentProgram,
+    config: RemoteConfig,
+) -> Result<RemoteProcesses, RemoteError> {
+    let mut stdout = BufReader::new(stdout);
+    let marker = marker();
+    let limit = config.connect_timeout;
+    let in_time = |limit: Duration| RemoteError::NoAnswer(limit);
+    match agent {
+        AgentProgram::Installed(command) => {
+            let script = format!("{{ echo; echo {marker} ready; exec {command} agent; }}\n");
+            stdin.write_all(script.as_bytes()).await?;
+            let answer = timeout(limit, answer(&mut stdout, &marker)).await;
+            answer.map_err(|_| in_time(limit))??;
+        }
+        AgentProgram::Copied(program) => {
+            let path = program.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                Ok::<_, io::Error>((content_hash(&path)?, std::fs::metadata(&path)?.len()))
+            });
+            let read = read.await.map_err(io::Error::other)?;
+            let (hash, size) = read?;
+            stdin
+                .write_all(script(&marker, &hash, size).as_bytes())
+                .await?;
+            let said = timeout(limit, answer(&mut stdout, &marker)).await;
+            let said = said.map_err(|_| in_time(limit))??;
+            match said.split_once(' ') {
+                _ if said == "ready" => {}
+                Some(("missing", platform)) => {
+                    let ours = AgentInfo::own_platform();
+                    let theirs = platform_of(platform);
+                    if theirs != ours {
+                        return Err(RemoteError::Platform { ours, theirs });
+                    }
+                    let copied = timeout(COPY_LIMIT, async {
+                        let mut file = tokio::fs::File::open(program).await?;
+                        tokio::io::copy(&mut file, &mut stdin).await?;
+                        stdin.flush().await?;
+                        answer(&mut stdout, &marker).await
+                    });
+                    let said = copied.await.map_err(|_| in_time(COPY_LIMIT))??;
+                    if said != "ready" {
+                        return Err(RemoteError::NoAgent(said));
+                    }
+                }
+                _ => return Err(RemoteError::NoAgent(said)),
+            }
+        }
+    }
+    RemoteProcesses::connect(stdout, stdin, config).await
+}
+
+/// Reads lines until one begins with the marker. Returns the rest of that line.
+async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<String, RemoteError> {
+    let mut banner = Vec::new();
+    let mut left = MOST_BANNER;
+    loop {
+        let mut line = Vec::new();
+        let bytes = (&mut *stdout)
+            .take(left)
+            .read_until(b'\n', &mut line)
+            .await?;
+        left = left.saturating_sub(bytes as u64);
+        if bytes == 0 {
+            return Err(RemoteError::NoHello(printable(&banner, LAST_WORDS)));
+        }
+        let text = String::from_utf8_lossy(&line);
+        if let Some(rest) = text.trim_end().strip_prefix(marker) {
+            return Ok(printable(rest.as_bytes(), LAST_WORDS));
+        }
+        banner.extend_from_slice(&line);
+    }
+}
+
+/// The script that runs the agent with this hash. If it is not there, the script says so, and reads so many bytes of it.
+fn script(marker: &str, hash: &str, size: u64) -> String {
+    format!(
+        r#"{{
+umask 077
+d=${{XDG_CACHE_HOME:-$HOME/.cache}}/ratchet/agents
+f=$d/{hash}
+t=$f.$$
+echo
+if ! [ -x "$f" ] || ! [ "$("$f" agent --hash 2>/dev/null)" = {hash} ]; then
+    echo {marker} missing "$(uname -s)" "$(uname -m)"
+    if ! mkdir -p "$d" 2>/dev/null; then echo {marker} "no folder can be made at $d"; exit 1; fi
+    if ! head -c {size} >"$t" 2>/dev/null || ! chmod 700 "$t"; then
+        rm -f "$t"; echo {marker} "nothing can be written to $d"; exit 1
+    fi
+    h=$("$t" agent --hash 2>&1)
+    if ! [ "$h" = {hash} ]; then
+        rm -f "$t"; echo {marker} "the copy in $d does not run: $h"; exit 1
+    fi
+    mv -f "$t" "$f"
+fi
+echo {marker} ready
+exec "$f" agent
+}}
+"#
+    )
+}
+
+/// The platform of a host, as agents name it, by what `uname` prints.
+fn platform_of(uname: &str) -> String {
+    let (system, machine) = uname.split_once(' ').unwrap_or((uname, ""));
+    let system = match system {
+        "Darwin" => "macos".to_owned(),
+        other => other.to_lowercase(),
+    };
+    let machine = match machine {
+        "arm64" => "aarch64",
+        "amd64" => "x86_64",
+        other => other,
+    };
+    format!("{system}-{machine}")
+}
+
+/// Makes a word that no login prints.
+fn marker() -> String {
+    let mut random = ratchet_resilience::Rng::new();
+    let mut number = || {
+        let nanos = random.between(Duration::ZERO, Duration::from_secs(u64::from(u32::MAX)));
+        nanos.as_nanos()
+    };
+    format!("ratchet-{:x}-{:x}", number(), number())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_is_named_as_agents_name_theirs() {
+        assert_eq!(platform_of("Linux x86_64"), "linux-x86_64");
+        assert_eq!(platform_of("Darwin arm64"), "macos-aarch64");
+        assert_eq!(platform_of("FreeBSD amd64"), "freebsd-x86_64");
+    }
+
+    #[test]
+    fn a_marker_is_another_one_each_time_and_one_word() {
+        let (one, other) = (marker(), marker());
+        assert_ne!(one, other);
+        assert!(
+            one.chars()
+                .all(|char| char.is_ascii_alphanumeric() || char == '-')
+        );
+    }
+}

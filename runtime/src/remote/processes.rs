@@ -1,0 +1,305 @@
+//! Processes on another host, as a process manager.
+
+mod connection;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::client::SendRequest;
+use http::{Method, Request, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use self::connection::Connection;
+use super::message::{Output, Spec, StartError, ToAgent, wire_id};
+use super::pipes::{RemoteReader, RemoteWriter};
+use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
+use super::table::{Entry, RemoteView, Table};
+use super::{AgentInfo, RemoteConfig, RemoteError};
+use crate::os::{
+    ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
+    ProcessInfo, ProcessManager, ProcessUsage,
+};
+
+/// How many bytes an agent may send to say why a program was not started.
+const ERROR_BYTES: usize = 16 * 1024;
+
+/// Processes on another host, over one connection to its [`Agent`](super::Agent).
+///
+/// Dropping it ends the connection, and with it the processes.
+///
+/// When nothing comes from the host for [`lost_after`](RemoteConfig::lost_after), or the connection breaks, the host is
+/// lost. The agent sees that as well, and kills what it has started. Here the processes end with
+/// [`Ending::HostLost`](crate::process::Ending::HostLost) when the agent has had the time for it: `lost_after` and
+/// [`kill_margin`](RemoteConfig::kill_margin) after the loss.
+///
+/// An agent that is itself stopped (SIGSTOP, a frozen virtual machine) kills only once it goes on.
+#[derive(Debug)]
+pub struct RemoteProcesses {
+    config: Arc<RemoteConfig>,
+    table: Arc<Table>,
+    connection: Connection,
+    /// One permit a process, so that two streams for each are always to be had.
+    places: Arc<Semaphore>,
+}
+
+impl RemoteProcesses {
+    /// Connects to the agent at the other end of a pair of pipes.
+    pub async fn connect(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+        config: RemoteConfig,
+    ) -> Result<Self, RemoteError> {
+        let config = Arc::new(config);
+        let table = Arc::<Table>::default();
+        let connection =
+            Connection::open(input, output, Arc::clone(&config), Arc::clone(&table)).await?;
+        let most = config.max_processes.min(super::config::MOST_PROCESSES);
+        Ok(Self {
+            places: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX))),
+            config,
+            table,
+            connection,
+        })
+    }
+
+    /// What the agent says of itself and its host.
+    pub fn agent(&self) -> &AgentInfo {
+        self.connection.agent()
+    }
+
+    /// Waits until the connection has ended, and returns the reason.
+    pub async fn closed(&self) -> String {
+        self.connection.ended().await;
+        self.connection.loss()
+    }
+
+    /// Whether a process that was started over the connection may still run.
+    pub(super) fn has_processes(&self) -> bool {
+        self.table.has_processes()
+    }
+
+    /// Stops all processes of the host, for as long as this process is stopped itself.
+    ///
+    /// Call it before this process stops, as by Ctrl-Z: a host that hears nothing without a word before takes this one
+    /// for lost.
+    pub fn suspend(&self) {
+        self.connection.tell(ToAgent::Suspend);
+    }
+
+    /// Continues all processes of the host.
+    pub fn resume(&self) {
+        self.connection.tell(ToAgent::Resume);
+    }
+
+    fn lost(&self) -> ProcessError {
+        ProcessError::HostLost {
+            host: self.config.host.clone(),
+            reason: self.connection.loss(),
+        }
+    }
+
+    /// Asks the agent to start a process. The caller holds a guard that ends it if this is dropped.
+    async fn start(
+        &self,
+        id: ProcessId,
+        spec: Bytes,
+        view: &Arc<RemoteView>,
+        input: InputWatch,
+    ) -> Result<Result<(u32, RemoteWriter), StartError>, RemoteError> {
+        let number = wire_id(id);
+        let post = request(Method::POST, PROCESS_PATH, number);
+        let (response, mut stdin) = self.requests().await?.send_request(post, false)?;
+        stdin.send_data(spec, false)?;
+        let get = request(Method::GET, STDERR_PATH, number);
+        let (stderr, _) = self.requests().await?.send_request(get, true)?;
+        let (head, body) = response.await?.into_parts();
+        if head.status != StatusCode::OK {
+            // Nobody reads the rest of the request. An error means that the agent has ended it.
+            let _ = stdin.send_data(Bytes::new(), true);
+            return Ok(Err(read_start_error(body).await?));
+        }
+        let system_id = head.headers.get(SYSTEM_ID);
+        let system_id = system_id.and_then(|id| id.to_str().ok()?.parse().ok());
+        fill(Arc::clone(view), |view| &view.stdout, body);
+        let shared = Arc::clone(view);
+        tokio::spawn(async move {
+            // A process that ends at once may have no stderr, or the connection may be lost.
+            match stderr.await {
+                Ok(response) => shared.stderr.fill(response.into_body()).await,
+                Err(error) if error.is_reset() => shared.stderr.end(StreamEnd::Whole),
+                Err(_) => {}
+            }
+        });
+        let stdin = RemoteWriter::new(stdin, input, Arc::clone(&view.written));
+        Ok(Ok((system_id.unwrap_or_default(), stdin)))
+    }
+
+    async fn requests(&self) -> Result<SendRequest<Bytes>, RemoteError> {
+        Ok(self.connection.requests().ready().await?)
+    }
+}
+
+/// Fills an inbox in a task of its own.
+fn fill(view: Arc<RemoteView>, inbox: fn(&RemoteView) -> &Inbox, body: RecvStream) {
+    tokio::spawn(async move { inbox(&view).fill(body).await });
+}
+
+/// Makes a request for a process.
+#[expect(
+    clippy::expect_used,
+    reason = "the path is ours, and a number has only digits"
+)]
+fn request(method: Method, path: &str, number: u64) -> Request<()> {
+    Request::builder()
+        .method(method)
+        .uri(format!("http://agent{path}{number}"))
+        .body(())
+        .expect("the path is one of a URI")
+}
+
+/// Reads why a program was not started.
+async fn read_start_error(mut body: RecvStream) -> Result<StartError, RemoteError> {
+    let mut json = BytesMut::new();
+    while let Some(bytes) = body.data().await {
+        json.extend_from_slice(&bytes?);
+        if json.len() > ERROR_BYTES {
+            return Err(RemoteError::Malformed("an error without an end".to_owned()));
+        }
+    }
+    serde_json::from_slice(&json)
+        .map_err(|error| RemoteError::Malformed(format!("an error: {error}")))
+}
+
+/// Ends a process whose start is given up.
+struct StartGuard<'a> {
+    table: &'a Table,
+    id: Option<ProcessId>,
+}
+
+impl Drop for StartGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.table.terminate(id, Duration::ZERO);
+        }
+    }
+}
+
+#[async_trait]
+impl ProcessManager for RemoteProcesses {
+    async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        let spec = Spec::encode(config)?;
+        if self.connection.has_ended() {
+            return Err(self.lost());
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| ProcessError::Ended)?;
+        let (notice, mut exit) = ExitWatch::channel();
+        let (input_notice, input) = InputWatch::channel();
+        let view = Arc::<RemoteView>::default();
+        let messages = self.connection.messages();
+        let id = self.table.add(Entry {
+            connection: self.connection.number(),
+            messages: messages.clone(),
+            command: Arc::from(config.to_string()),
+            system_id: None,
+            notice,
+            input: input_notice,
+            shared: Arc::clone(&view),
+        });
+        let id = id.ok_or_else(|| self.lost())?;
+        let mut guard = StartGuard {
+            table: &self.table,
+            id: Some(id),
+        };
+        let started = self.start(id, spec, &view, input.clone()).await;
+        let (system_id, stdin) = match started {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => {
+                guard.id = None;
+                self.table.not_started(id);
+                return Err(error.of(config));
+            }
+            Err(error) => {
+                // The process may run there until the agent has killed it, so the start has not failed before that. It may take a
+                // moment until the connection is known to be lost.
+                self.table.terminate(id, Duration::ZERO);
+                let lost_after = self.config.lost_after;
+                let is_lost = timeout(lost_after, self.connection.ended()).await.is_ok();
+                if is_lost {
+                    exit.wait().await;
+                }
+                guard.id = None;
+                self.table.not_started(id);
+                return Err(if is_lost {
+                    self.lost()
+                } else {
+                    ProcessError::Spawn {
+                        command: config.command.clone(),
+                        source: io::Error::other(ratchet_ipc::error_chain(&error)),
+                    }
+                });
+            }
+        };
+        guard.id = None;
+        self.table.started(id, system_id);
+        let mut waited = exit.clone();
+        tokio::spawn(async move {
+            waited.wait().await;
+            drop(place);
+        });
+        let reader = |output| RemoteReader {
+            view: Arc::clone(&view),
+            id: wire_id(id),
+            output,
+            messages: messages.clone(),
+        };
+        let pipes: Pipes = (
+            Box::new(stdin),
+            Box::new(reader(Output::Stdout)),
+            Box::new(reader(Output::Stderr)),
+        );
+        Ok(ProcessHandle::new(id, pipes, exit)
+            .with_view(view)
+            .with_input_watch(input))
+    }
+
+    async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {
+        let mut living = self.table.list().into_iter();
+        Ok(living.find(|process| process.id == id))
+    }
+
+    async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError> {
+        Ok(self.table.list())
+    }
+
+    async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
+        self.table.terminate(id, grace);
+        Ok(())
+    }
+
+    async fn stop_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        self.table.tell(id, ToAgent::Stop { id: wire_id(id) });
+        Ok(())
+    }
+
+    async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError> {
+        self.table.tell(id, ToAgent::Continue { id: wire_id(id) });
+        Ok(())
+    }
+
+    async fn measure_processes(
+        &self,
+        ids: &[ProcessId],
+    ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
+        let messages: mpsc::UnboundedSender<ToAgent> = self.connection.messages();
+        let answered = self.table.measure(ids, &messages);
+        answered.await.map_err(|_| self.lost())
+    }
+}

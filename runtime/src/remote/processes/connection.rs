@@ -1,0 +1,273 @@
+//! The dispatcher's side of one connection to an agent.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::{Method, Request};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::remote::heard::{HeardReader, LastHeard};
+use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
+use crate::remote::message::{Lines, ToAgent, grace_ms};
+use crate::remote::stream::{
+    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, SEND_BUFFER,
+    STREAM_WINDOW, beat_interval, send_line,
+};
+use crate::remote::table::Table;
+use crate::remote::{AgentInfo, RemoteConfig, RemoteError};
+use crate::suspension::{until, working_now};
+
+/// The number of the next connection of this process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A connection to an agent. Dropping it ends the connection, and with it all that was started over it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    number: u64,
+    agent: AgentInfo,
+    requests: SendRequest<Bytes>,
+    messages: mpsc::UnboundedSender<ToAgent>,
+    /// Why the connection has ended, once it has.
+    loss: Arc<Mutex<Option<String>>>,
+    /// Cancelled when nobody wants the connection any more.
+    unwanted: CancellationToken,
+    /// Cancelled when the connection has ended.
+    ended: CancellationToken,
+}
+
+impl Connection {
+    /// Says hello to an agent, and starts the task that keeps the connection.
+    pub(super) async fn open(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        mut output: impl AsyncWrite + Send + Unpin + 'static,
+        config: Arc<RemoteConfig>,
+        table: Arc<Table>,
+    ) -> Result<Self, RemoteError> {
+        let heard = LastHeard::now();
+        let mut input = BufReader::with_capacity(CHUNK, HeardReader::new(input, heard.clone()));
+        let limit = config.connect_timeout;
+        let opened = timeout(limit, async {
+            let agent = hello::receive_agent_hello(&mut input).await?;
+            let hello = DispatcherHello {
+                protocol: PROTOCOL,
+                max_processes: config.max_processes,
+                lost_after_ms: grace_ms(config.lost_after),
+            };
+            hello::send_dispatcher_hello(&mut output, hello).await?;
+            let mut builder = client::Builder::new();
+            builder
+                .initial_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .initial_max_send_streams(2)
+                .max_concurrent_streams(MOST_STREAMS)
+                .max_header_list_size(HEADER_BYTES)
+                .max_send_buffer_size(SEND_BUFFER)
+                .enable_push(false);
+            let (requests, driver) = builder.handshake(tokio::io::join(input, output)).await?;
+            let driver = async move { driver.await.map_err(RemoteError::from) };
+            let mut driver = Box::pin(driver);
+            let opening = open_messages(requests.clone());
+            let messages = tokio::select! {
+                opened = opening => opened?,
+                ended = &mut driver => return Err(ended.err().unwrap_or(RemoteError::Closed)),
+            };
+            Ok((agent, requests, driver, messages))
+        });
+        let opened = opened.await.map_err(|_| RemoteError::NoAnswer(limit))?;
+        let (agent, requests, driver, (to_agent, from_agent)) = opened?;
+        let (messages, to_send) = mpsc::unbounded_channel();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let connection = Self {
+            number,
+            agent,
+            requests,
+            messages: messages.clone(),
+            loss: Arc::default(),
+            unwanted: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        };
+        let keeping = Keeping {
+            number,
+            config,
+            table,
+            heard,
+            messages,
+            loss: Arc::clone(&connection.loss),
+            unwanted: connection.unwanted.clone(),
+            ended: connection.ended.clone(),
+        };
+        tokio::spawn(keeping.run(driver, to_agent, to_send, from_agent));
+        Ok(connection)
+    }
+
+    /// The number of the connection, which no other one has.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the agent says of itself.
+    pub(super) fn agent(&self) -> &AgentInfo {
+        &self.agent
+    }
+
+    /// The way to open streams.
+    pub(super) fn requests(&self) -> SendRequest<Bytes> {
+        self.requests.clone()
+    }
+
+    /// The way to send messages.
+    pub(super) fn messages(&self) -> mpsc::UnboundedSender<ToAgent> {
+        self.messages.clone()
+    }
+
+    /// Sends a message.
+    pub(super) fn tell(&self, message: ToAgent) {
+        // An error means that the connection has ended.
+        let _ = self.messages.send(message);
+    }
+
+    /// Whether the connection has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Why the connection has ended.
+    pub(super) fn loss(&self) -> String {
+        let loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        loss.clone()
+            .unwrap_or_else(|| "it is being given up".to_owned())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.unwanted.cancel();
+    }
+}
+
+/// Opens the stream of messages.
+#[expect(clippy::expect_used, reason = "the path is ours")]
+async fn open_messages(
+    requests: SendRequest<Bytes>,
+) -> Result<(SendStream<Bytes>, RecvStream), RemoteError> {
+    let post = Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://agent{MESSAGES_PATH}"))
+        .body(())
+        .expect("the path is one of a URI");
+    let (response, to_agent) = requests.ready().await?.send_request(post, false)?;
+    Ok((to_agent, response.await?.into_body()))
+}
+
+/// The task that keeps a connection.
+struct Keeping {
+    number: u64,
+    config: Arc<RemoteConfig>,
+    table: Arc<Table>,
+    heard: LastHeard,
+    messages: mpsc::UnboundedSender<ToAgent>,
+    loss: Arc<Mutex<Option<String>>>,
+    unwanted: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Keeping {
+    /// Keeps the connection until it ends, breaks, or falls silent. Then it waits until what ran is surely dead.
+    async fn run(
+        self,
+        driver: impl Future<Output = Result<(), RemoteError>>,
+        to_agent: SendStream<Bytes>,
+        to_send: mpsc::UnboundedReceiver<ToAgent>,
+        from_agent: RecvStream,
+    ) {
+        let kept = self.keep(driver, to_agent, to_send, from_agent);
+        let unwanted = self.unwanted.clone();
+        let error = tokio::select! {
+            biased;
+            () = unwanted.cancelled() => {
+                // Nobody waits for the end of the processes any more. The agent kills them when its pipe ends.
+                self.ended.cancel();
+                self.table.lose(self.number);
+                return;
+            }
+            error = kept => error,
+        };
+        let reason = ratchet_ipc::error_chain(&error);
+        tracing::warn!(host = self.config.host, reason, "a host is lost");
+        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.ended.cancel();
+        let dead_by = working_now() + self.config.lost_after + self.config.kill_margin;
+        tokio::select! {
+            () = unwanted.cancelled() => {}
+            () = until(Some(dead_by)) => {}
+        }
+        self.table.lose(self.number);
+    }
+
+    /// Returns the reason for which the connection is lost. The pipes are closed by then.
+    async fn keep(
+        &self,
+        driver: impl Future<Output = Result<(), RemoteError>>,
+        to_agent: SendStream<Bytes>,
+        to_send: mpsc::UnboundedReceiver<ToAgent>,
+        mut from_agent: RecvStream,
+    ) -> RemoteError {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(send_messages(to_send, to_agent));
+        let mut beat = interval(beat_interval(self.config.lost_after));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let silence = self.heard.silence(self.config.lost_after);
+        tokio::pin!(driver, silence);
+        let mut lines = Lines::default();
+        loop {
+            tokio::select! {
+                ended = &mut driver => return ended.err().unwrap_or(RemoteError::Closed),
+                bytes = from_agent.data() => {
+                    let bytes = match bytes {
+                        Some(Ok(bytes)) => bytes,
+                        Some(Err(error)) => return error.into(),
+                        None => return RemoteError::Closed,
+                    };
+                    lines.push(&bytes);
+                    // An error means that the stream has ended, which the next read tells.
+                    let _ = from_agent.flow_control().release_capacity(bytes.len());
+                    loop {
+                        match lines.next() {
+                            Ok(Some(message)) => self.table.take(self.number, message),
+                            Ok(None) => break,
+                            Err(error) => return error,
+                        }
+                    }
+                }
+                _ = beat.tick() => drop(self.messages.send(ToAgent::Beat)),
+                () = &mut silence => return RemoteError::Silent(self.config.lost_after),
+                // It ends only with the stream of messages, of which the others tell more.
+                Some(_) = tasks.join_next() => {}
+            }
+        }
+    }
+}
+
+/// Sends messages to the agent until the stream ends.
+async fn send_messages(
+    mut to_send: mpsc::UnboundedReceiver<ToAgent>,
+    mut stream: SendStream<Bytes>,
+) {
+    while let Some(message) = to_send.recv().await {
+        if send_line(&mut stream, &message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The processes on another host, as the dispatcher knows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::message::{FromAgent, ToAgent, ended, grace_ms, usage_from_wire, wire_id};
+use super::stream::{Inbox, StreamEnd};
+use crate::os::{
+    Ended, Ending, Exit, ExitNotice, InputCount, InputNotice, OutputCount, ProcessId, ProcessInfo,
+    ProcessUsage, ProcessView,
+};
+
+/// All processes of a host that have not ended, and the questions that its agent has not answered.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    state: Mutex<State>,
+}
+
+/// The last number that a process or a question on any host has had. So an id is never that of another connection.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Default)]
+struct State {
+    living: BTreeMap<ProcessId, Entry>,
+    /// The connections that were lost. Nobody would tell the end of a process that is added for one of them.
+    lost: BTreeSet<u64>,
+    questions: BTreeMap<u64, oneshot::Sender<BTreeMap<ProcessId, ProcessUsage>>>,
+}
+
+/// A process that was asked for, and has not ended.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The connection over which it was started.
+    pub(super) connection: u64,
+    /// The way to its agent.
+    pub(super) messages: mpsc::UnboundedSender<ToAgent>,
+    /// The program and its arguments.
+    pub(super) command: Arc<str>,
+    /// The id of the process on its host, once it runs.
+    pub(super) system_id: Option<u32>,
+    /// Tells that it has ended.
+    pub(super) notice: ExitNotice,
+    /// Tells that it has closed its stdin.
+    pub(super) input: InputNotice,
+    /// What has come of it.
+    pub(super) shared: Arc<RemoteView>,
+}
+
+/// What has come of a process on another host, and what its agent has told of it.
+#[derive(Debug, Default)]
+pub(super) struct RemoteView {
+    pub(super) stdout: Inbox,
+    pub(super) stderr: Inbox,
+    /// How many bytes were written to its stdin.
+    pub(super) written: Arc<AtomicU64>,
+    state: Mutex<ViewState>,
+}
+
+#[derive(Debug, Default)]
+struct ViewState {
+    /// How many bytes of its stdin it has read, once its agent has told.
+    read: Option<u64>,
+    has_ended: bool,
+}
+
+impl RemoteView {
+    fn state(&self) -> MutexGuard<'_, ViewState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends both streams of a process of which nothing will come any more.
+    pub(super) fn cut(&self) {
+        self.stdout.end(StreamEnd::Cut);
+        self.stderr.end(StreamEnd::Cut);
+    }
+}
+
+impl ProcessView for Arc<RemoteView> {
+    fn input(&self) -> Option<InputCount> {
+        let written = self.written_input()?;
+        // A host could tell any number.
+        let read = self.state().read?.min(written);
+        Some(InputCount { written, read })
+    }
+
+    fn written_input(&self) -> Option<u64> {
+        // Relaxed: a count that orders nothing.
+        Some(self.written.load(Ordering::Relaxed))
+    }
+
+    fn output(&self) -> Option<OutputCount> {
+        let (printed, read) = self.stdout.counts();
+        Some(OutputCount { printed, read })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state().has_ended
+    }
+}
+
+/// Returns a number that no process and no question has had.
+fn number() -> u64 {
+    // Relaxed: only uniqueness hangs on it.
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl Table {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a process has not ended.
+    pub(super) fn has_processes(&self) -> bool {
+        !self.state().living.is_empty()
+    }
+
+    /// Adds a process that is about to be asked for, unless its connection is lost.
+    pub(super) fn add(&self, entry: Entry) -> Option<ProcessId> {
+        let id = ProcessId::new(number());
+        let mut state = self.state();
+        if state.lost.contains(&entry.connection) {
+            return None;
+        }
+        state.living.insert(id, entry);
+        Some(id)
+    }
+
+    /// Notes that a process runs.
+    pub(super) fn started(&self, id: ProcessId, system_id: u32) {
+        if let Some(entry) = self.state().living.get_mut(&id) {
+            entry.system_id = Some(system_id);
+        }
+    }
+
+    /// Removes a process that was not started.
+    pub(super) fn not_started(&self, id: ProcessId) {
+        if let Some(entry) = self.state().living.remove(&id) {
+            entry.shared.cut();
+        }
+    }
+
+    /// The processes that run, oldest first.
+    pub(super) fn list(&self) -> Vec<ProcessInfo> {
+        let state = self.state();
+        let infos = state.living.iter().filter_map(|(id, entry)| {
+            Some(ProcessInfo {
+                id: *id,
+                system_id: entry.system_id?,
+                command: Arc::clone(&entry.command),
+            })
+        });
+        infos.collect()
+    }
+
+    /// Tells the agent of a process something about it. The process may have ended.
+    pub(super) fn tell(&self, id: ProcessId, message: ToAgent) {
+        if let Some(entry) = self.state().living.get(&id) {
+            // An error means that the connection is lost. The agent ends the process then.
+            let _ = entry.messages.send(message);
+        }
+    }
+
+    /// Has a process end.
+    pub(super) fn terminate(&self, id: ProcessId, grace: Duration) {
+        let message = ToAgent::Terminate {
+            id: wire_id(id),
+            grace_ms: grace_ms(grace),
+        };
+        self.tell(id, message);
+    }
+
+    /// Asks an agent what processes use.
+    pub(super) fn measure(
+        &self,
+        ids: &[ProcessId],
+        messages: &mpsc::UnboundedSender<ToAgent>,
+    ) -> oneshot::Receiver<BTreeMap<ProcessId, ProcessUsage>> {
+        let (answer, answered) = oneshot::channel();
+        let question = number();
+        let ids = ids.iter().map(|id| wire_id(*id)).collect();
+        let mut state = self.state();
+        // Who asked may have gone away, and an agent that is lost answers nothing.
+        state.questions.retain(|_, answer| !answer.is_closed());
+        if messages.send(ToAgent::Measure { question, ids }).is_ok() {
+            state.questions.insert(question, answer);
+        }
+        answered
+    }
+
+    /// Takes in what an agent tells. What it tells of a process that is not known is of one that is given up.
+    pub(super) fn take(&self, connection: u64, message: FromAgent) {
+        match message {
+            FromAgent::Ended {
+                id,
+                exit,
+                ending,
+                left_behind,
+                survivors,
+                read,
+            } => {
+                let id = ProcessId::new(id);
+                let mut state = self.state();
+                let is_its = |entry: &Entry| entry.connection == connection;
+                if !state.living.get(&id).is_some_and(is_its) {
+                    return;
+                }
+                if let Some(entry) = state.living.remove(&id) {
+                    drop(state);
+                    let ended = ended(exit, ending, left_behind, survivors);
+                    {
+                        let mut view = entry.shared.state();
+                        view.read = read.or(view.read);
+                    }
+                    tokio::spawn(announce(entry, ended));
+                }
+            }
+            FromAgent::InputClosed { id, read } => {
+                let state = self.state();
+                if let Some(entry) = state.living.get(&ProcessId::new(id)) {
+                    entry.shared.state().read = read;
+                    entry.input.send();
+                }
+            }
+            FromAgent::Measured { question, usage } => {
+                let answer = self.state().questions.remove(&question);
+                if let Some(answer) = answer {
+                    let usage = usage.into_iter().map(usage_from_wire);
+                    // Who asked may have gone away.
+                    let _ = answer.send(usage.collect());
+                }
+            }
+            FromAgent::Beat => {}
+        }
+    }
+
+    /// Ends all processes of a connection that was lost.
+    pub(super) fn lose(&self, connection: u64) {
+        let mut state = self.state();
+        state.lost.insert(connection);
+        state.questions.clear();
+        let all = std::mem::take(&mut state.living);
+        let (lost, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = all
+            .into_iter()
+            .partition(|(_, entry)| entry.connection == connection);
+        state.living = kept;
+        drop(state);
+        for entry in lost.into_values() {
+            entry.shared.cut();
+            entry.shared.state().has_ended = true;
+            entry.notice.send(Ended {
+                exit: Exit::Unknown,
+                ending: Ending::HostLost,
+                left_behind: false,
+                survivors: Vec::new(),
+            });
+        }
+    }
+}
+
+/// Tells that a process has ended, once all that it printed has come or waits to be read.
+async fn announce(entry: Entry, ended: Ended) {
+    // The agent has sent everything before it told the end, but streams may overtake each other.
+    tokio::join!(
+        entry.shared.stdout.is_settled(),
+        entry.shared.stderr.is_settled()
+    );
+    entry.shared.state().has_ended = true;
+    entry.notice.send(ended);
+}

@@ -1,0 +1,437 @@
+//! An agent starts, carries and ends processes for another host, and leaves nobody behind whatever dies.
+#![cfg(target_os = "linux")]
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ratchet_runtime::process::{
+    CommandLimits, CommandRunner, Ending, Environment, Exit, ProcessConfig, ProcessError,
+    ProcessHandle, ProcessManager,
+};
+use ratchet_runtime::remote::{RemoteConfig, RemoteError, RemoteProcesses};
+use ratchet_tests::{eventually, is_alive, process_state, within};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long what an agent has started may outlive the agent or the connection.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Makes a config by which a lost host is known to be lost at once.
+fn quick() -> RemoteConfig {
+    RemoteConfig {
+        lost_after: Duration::from_secs(3),
+        kill_margin: Duration::from_millis(100),
+        ..RemoteConfig::new("web1")
+    }
+}
+
+fn agent() -> Child {
+    Command::new(env!("CARGO_BIN_EXE_agent"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts")
+}
+
+async fn connect(agent: &mut Child, config: RemoteConfig) -> RemoteProcesses {
+    let input = agent.stdout.take().expect("it is piped");
+    let output = agent.stdin.take().expect("it is piped");
+    let connected = within(RemoteProcesses::connect(input, output, config)).await;
+    connected.expect("it answers")
+}
+
+fn signal(agent: &Child, signal: Signal) {
+    let id = agent.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    kill_process(id.expect("it lives"), signal).expect("it is ours");
+}
+
+fn shell(script: &str) -> ProcessConfig {
+    ProcessConfig::new("sh").args(["-c", script])
+}
+
+/// Starts a process, and reads the numbers on the first line that it prints.
+async fn announced(processes: &RemoteProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
+    let started = within(processes.spawn_process(&shell(script))).await;
+    let mut process = started.expect("it starts");
+    let (stdin, stdout, stderr) = process.take_pipes().expect("they are there");
+    // They stay open for as long as the test runs.
+    std::mem::forget((stdin, stderr));
+    let mut stdout = BufReader::new(stdout);
+    let mut line = String::new();
+    within(stdout.read_line(&mut line))
+        .await
+        .expect("it says something");
+    std::mem::forget(stdout);
+    let numbers = line
+        .split_ascii_whitespace()
+        .map(|number| number.parse().expect("a number"));
+    (process, numbers.collect())
+}
+
+async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
+    let mut text = String::new();
+    within(pipe.read_to_string(&mut text))
+        .await
+        .expect("it says UTF-8");
+    text
+}
+
+/// Waits until all of these processes are gone, which has to be soon.
+async fn gone_soon(ids: &[u32]) {
+    let gone = eventually("they are gone", || !ids.iter().any(|id| is_alive(*id)));
+    timeout(SOON, gone).await.expect("in time");
+}
+
+/// A process that ignores what asks it to end, with a child that holds no pipe.
+const STUBBORN: &str = "trap '' TERM HUP PIPE; sleep 1000 >/dev/null 2>&1 </dev/null & echo $$ $!; while :; do wait; done";
+
+#[tokio::test]
+async fn a_process_of_an_agent_gets_its_input_and_gives_its_output_and_its_exit() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    assert_eq!(Some(processes.agent().process), agent.id());
+    let config = shell("read line; echo out $line; echo err >&2; cat; exit 3");
+    let mut process = within(processes.spawn_process(&config))
+        .await
+        .expect("it starts");
+    assert_eq!(processes.list_processes().await.expect("it lives").len(), 1);
+    let (mut stdin, stdout, stderr) = process.take_pipes().expect("they are there");
+    let large = "x".repeat(3 << 20);
+    let write = async {
+        stdin.write_all(b"hello\n").await.expect("it reads");
+        stdin.write_all(large.as_bytes()).await.expect("it reads");
+        drop(stdin);
+    };
+    let ((), out, err) = tokio::join!(write, text(stdout), text(stderr));
+    assert_eq!(out.len(), "out hello\n".len() + large.len());
+    assert_eq!(err, "err\n");
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(
+        (ended.exit, ended.ending),
+        (Exit::Code(3), Ending::ByItself)
+    );
+    assert!(
+        processes
+            .list_processes()
+            .await
+            .expect("it lives")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_process_gets_the_environment_of_its_host_and_what_is_declared_and_nothing_else() {
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_agent"))
+        .env_clear()
+        .env("OF_THE_HOST", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let processes = connect(&mut agent, quick()).await;
+    let env = Environment::inherited().set("DECLARED", "2");
+    let config = ProcessConfig::new("/usr/bin/env").env(env);
+    let mut process = within(processes.spawn_process(&config))
+        .await
+        .expect("it starts");
+    let (_, stdout, _) = process.take_pipes().expect("they are there");
+    let mut lines: Vec<String> = text(stdout).await.lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["DECLARED=2", "OF_THE_HOST=1"]);
+}
+
+#[tokio::test]
+async fn a_flood_that_nobody_reads_holds_up_no_other_process() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let mut floods = Vec::new();
+    for script in ["yes", "yes >&2", "yes & yes >&2"] {
+        let flood = within(processes.spawn_process(&shell(script))).await;
+        floods.push(flood.expect("it starts"));
+    }
+    for _ in 0..20 {
+        let hello = shell("echo hello; echo there >&2");
+        let mut process = within(processes.spawn_process(&hello))
+            .await
+            .expect("it starts");
+        let (_, stdout, stderr) = process.take_pipes().expect("they are there");
+        assert_eq!(
+            (text(stdout).await, text(stderr).await),
+            ("hello\n".into(), "there\n".into())
+        );
+        assert!(within(process.exit().wait()).await.exit.is_success());
+    }
+    // A process whose output nobody reads can be ended all the same.
+    for flood in &mut floods {
+        processes
+            .terminate_process(flood.id(), Duration::ZERO)
+            .await
+            .expect("it lives");
+        within(flood.exit().wait()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_output_is_dropped_gets_sigpipe() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let mut process = within(processes.spawn_process(&shell("exec yes")))
+        .await
+        .expect("it starts");
+    drop(process.take_pipes());
+    assert_eq!(within(process.exit().wait()).await.exit, Exit::Signal(13));
+}
+
+#[tokio::test]
+async fn a_process_is_stopped_continued_and_measured_through_its_agent() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
+    processes
+        .stop_process(process.id())
+        .await
+        .expect("it lives");
+    eventually("both are stopped", || all_are('T')).await;
+    processes
+        .continue_process(process.id())
+        .await
+        .expect("it lives");
+    eventually("both go on", || all_are('S')).await;
+    processes.suspend();
+    eventually("both are stopped", || all_are('T')).await;
+    processes.resume();
+    eventually("both go on", || all_are('S')).await;
+    let ids = [process.id()];
+    let used = within(processes.measure_processes(&ids))
+        .await
+        .expect("it says");
+    assert!(used[&process.id()].memory > 0, "{used:?}");
+    let asked = processes
+        .terminate_process(process.id(), Duration::from_secs(1000))
+        .await;
+    asked.expect("it lives");
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(
+        (ended.exit, ended.ending),
+        (Exit::Signal(15), Ending::Asked)
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_start_of_a_process_ends_it() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("id");
+    let script = format!(
+        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000",
+        file.display()
+    );
+    let config = shell(&script);
+    {
+        let start = processes.spawn_process(&config);
+        tokio::pin!(start);
+        // It is polled once, so the request is on its way.
+        assert!(timeout(Duration::ZERO, start).await.is_err());
+    }
+    // It may have been killed before it could write.
+    let nobody = async {
+        while !processes
+            .list_processes()
+            .await
+            .is_ok_and(|living| living.is_empty())
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(nobody).await;
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    if let Ok(id) = text.trim().parse::<u32>() {
+        eventually("it is gone", || !is_alive(id)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_agent_leaves_nobody_and_its_streams_are_cut_not_ended() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let (mut process, both) = announced(&processes, STUBBORN).await;
+    let mut other = within(processes.spawn_process(&shell("exec sleep 1000")))
+        .await
+        .expect("it starts");
+    let (_stdin, mut stdout, _stderr) = other.take_pipes().expect("they are there");
+    agent.start_kill().expect("it lives");
+    gone_soon(&both).await;
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(
+        (ended.exit, ended.ending),
+        (Exit::Unknown, Ending::HostLost)
+    );
+    let read = within(stdout.read(&mut [0; 9])).await;
+    assert!(read.is_err(), "the stream has not ended: {read:?}");
+    let refused = within(processes.spawn_process(&shell("true"))).await;
+    let Err(ProcessError::HostLost { host, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(host, "web1");
+}
+
+#[tokio::test]
+async fn an_agent_whose_connection_ends_leaves_nobody_and_ends() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let (_process, both) = announced(&processes, STUBBORN).await;
+    drop(processes);
+    gone_soon(&both).await;
+    assert!(within(agent.wait()).await.expect("it ends").success());
+}
+
+#[tokio::test]
+async fn a_stopped_agent_is_lost_after_its_silence() {
+    let mut agent = agent();
+    let lost_after = Duration::from_millis(500);
+    let config = RemoteConfig {
+        lost_after,
+        ..quick()
+    };
+    let processes = connect(&mut agent, config).await;
+    let (mut process, both) = announced(&processes, STUBBORN).await;
+    signal(&agent, Signal::STOP);
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(ended.ending, Ending::HostLost);
+    agent.start_kill().expect("it is there");
+    gone_soon(&both).await;
+}
+
+#[tokio::test]
+async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended() {
+    let mut agent = agent();
+    let lost_after = Duration::from_millis(300);
+    let mut input = agent.stdin.take().expect("it is piped");
+    let output = agent.stdout.take().expect("it is piped");
+    let (dispatcher, mut line) = tokio::io::duplex(64 * 1024);
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let cut = Arc::clone(&is_cut);
+    // Carries what the dispatcher says. While the line is cut, all is lost, and nothing is closed.
+    let carrier = tokio::spawn(async move {
+        let mut said = Vec::new();
+        while line.read_buf(&mut said).await.is_ok_and(|read| read > 0) {
+            if !cut.load(Ordering::SeqCst) && input.write_all(&said).await.is_err() {
+                return;
+            }
+            said.clear();
+        }
+    });
+    let config = RemoteConfig {
+        lost_after,
+        ..quick()
+    };
+    let processes = within(RemoteProcesses::connect(output, dispatcher, config)).await;
+    let processes = processes.expect("it answers");
+    let (_process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
+    processes.suspend();
+    eventually("both are stopped", || all_are('T')).await;
+    is_cut.store(true, Ordering::SeqCst);
+    let ended = timeout(lost_after * 5, agent.wait()).await;
+    assert!(ended.is_err(), "a suspended dispatcher is silent");
+    is_cut.store(false, Ordering::SeqCst);
+    processes.resume();
+    eventually("both go on", || all_are('S')).await;
+    is_cut.store(true, Ordering::SeqCst);
+    gone_soon(&both).await;
+    let ended = within(agent.wait()).await.expect("it ends");
+    assert!(!ended.success(), "silence is an error");
+    carrier.abort();
+}
+
+#[tokio::test]
+async fn a_busy_agent_is_not_lost() {
+    let mut agent = agent();
+    let lost_after = Duration::from_millis(300);
+    let config = RemoteConfig {
+        lost_after,
+        ..quick()
+    };
+    let processes = connect(&mut agent, config).await;
+    let slow = shell("sleep 1.5; echo late");
+    let mut process = within(processes.spawn_process(&slow))
+        .await
+        .expect("it starts");
+    let (_stdin, stdout, _stderr) = process.take_pipes().expect("they are there");
+    assert_eq!(text(stdout).await, "late\n", "beats show that both live");
+}
+
+#[tokio::test]
+async fn more_processes_than_may_run_wait_for_their_turn() {
+    let mut agent = agent();
+    let config = RemoteConfig {
+        max_processes: 2,
+        ..quick()
+    };
+    let processes = connect(&mut agent, config).await;
+    let (mut first, _) = announced(&processes, "echo 1; exec sleep 1000").await;
+    let (_second, _) = announced(&processes, "echo 2; exec sleep 1000").await;
+    let third = shell("true");
+    let third = processes.spawn_process(&third);
+    tokio::pin!(third);
+    let waited = timeout(Duration::from_millis(50), &mut third).await;
+    assert!(waited.is_err(), "{waited:?}");
+    let asked = processes
+        .terminate_process(first.id(), Duration::ZERO)
+        .await;
+    asked.expect("it lives");
+    within(first.exit().wait()).await;
+    within(third).await.expect("it starts");
+}
+
+#[tokio::test]
+async fn thousands_of_commands_go_through_one_connection() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let runner = CommandRunner::through(Arc::new(processes));
+    let hello = shell("echo hello; echo there >&2");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (runner, hello) = (runner.clone(), hello.clone());
+        tasks.spawn(async move {
+            let never = CancellationToken::new();
+            for _ in 0..600 {
+                let output = runner.run(&hello, CommandLimits::default(), &never).await;
+                let output = output.expect("it starts");
+                assert!(output.is_success(), "{output:?}");
+                assert_eq!(output.stdout.to_text(), "hello\n");
+                assert_eq!(output.stderr.to_text(), "there\n");
+            }
+        });
+    }
+    while let Some(done) = within(tasks.join_next()).await {
+        done.expect("all succeed");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_agent_is_refused_with_what_it_said() {
+    let mut wrong = Command::new("sh")
+        .args(["-c", "echo 'bash: ratchet: command not found'; read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let input = wrong.stdout.take().expect("it is piped");
+    drop(wrong.stdin.take());
+    let refused = within(RemoteProcesses::connect(input, tokio::io::sink(), quick())).await;
+    let Err(RemoteError::NoHello(said)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(said, "bash: ratchet: command not found");
+}

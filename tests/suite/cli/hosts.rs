@@ -1,0 +1,410 @@
+//! Jobs on other hosts. An `ssh` that is a small script stands in for the real one, except in the last test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use ratchet_tests::{Ended, Folder, Ratchet, Signal, eventually, marked};
+use serde_json::Value;
+
+/// An `ssh` that connects to this machine, whatever the destination is, and takes it down.
+const SSH: &str = r#"#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+echo "$2" >> "$SSH_LOG"
+case $2 in *down*) echo "ssh: connect to host $2 port 22: No route to host" >&2; exit 255;; esac
+shift 2
+echo "Welcome! You have no new mail."
+cd / && exec "$@"
+"#;
+
+/// A folder with the `ssh`, and a cache of its own.
+fn folder() -> Folder {
+    let folder = Folder::new().file("bin/ssh", SSH);
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.at("bin/ssh"), executable).expect("it is ours");
+    folder
+}
+
+/// Runs ratchet with the `ssh`. Everything that it starts has a mark in its environment.
+fn ratchet(folder: &Folder) -> Ratchet {
+    let path = std::env::var("PATH").expect("it is set");
+    Ratchet::within(folder)
+        .env("PATH", format!("{}:{path}", folder.at("bin").display()))
+        .env("SSH_LOG", folder.at("log"))
+        .env("XDG_CACHE_HOME", folder.at("cache"))
+        .env("HOSTS_TEST", folder.path())
+}
+
+/// Checks that nothing is left of what ratchet has started anywhere.
+fn nothing_is_left(folder: &Folder) {
+    let mark = format!("HOSTS_TEST={}", folder.path().display());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("it has a timer");
+    runtime.block_on(eventually("nothing is left", || marked(&mark).is_empty()));
+}
+
+fn results(ended: &Ended) -> Vec<Value> {
+    let stdout = ended.stdout();
+    let lines = stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect()
+}
+
+/// The result of this job.
+fn result<'a>(results: &'a [Value], id: &str) -> &'a Value {
+    results
+        .iter()
+        .find(|line| line["id"] == id)
+        .expect("each job has its outcome")
+}
+
+#[test]
+fn jobs_and_workers_run_on_the_hosts_that_their_file_names() {
+    let folder = folder().file(
+        "jobs.yaml",
+        r#"
+hosts:
+  web1: { ssh: "deploy@web1.example:2222", slots: 2, groups: [web], env: { REGION: eu } }
+  web2: { ssh: web2, slots: 1, groups: [web] }
+  box: { via: [env, IN_BOX=1], slots: 1 }
+workers:
+  upper: { command: [sh, -c, 'while read -r line; do echo "$line" | tr a-z A-Z; done'], protocol: lines, on: [web] }
+  apt: { command: [sh, -c, 'while read -r line; do echo "$line $REGION"; done'], protocol: lines, on: host }
+jobs:
+  - { id: here, run: [sh, -c, 'echo "here $IN_BOX $REGION"'] }
+  - { id: region, run: [sh, -c, 'echo $REGION; pwd'], on: web1 }
+  - { id: boxed, run: [sh, -c, 'echo $IN_BOX'], on: box }
+  - { id: own, run: [sh, -c, 'echo $REGION'], on: host, host: web1, hint: host_exclusive }
+  - { id: upper, task: upper, input: hello }
+  - { id: apt1, task: apt, input: one, host: web1 }
+  - { id: apt2, task: apt, input: two, host: web2 }
+"#,
+    );
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    let results = results(&ended);
+    let stdout = |id| result(&results, id)["result"]["stdout"].as_str().unwrap();
+    let place = |id| result(&results, id)["place"].as_str();
+    assert_eq!((stdout("here"), place("here")), ("here  \n", None));
+    assert_eq!(
+        (stdout("region"), place("region")),
+        ("eu\n/\n", Some("web1"))
+    );
+    assert_eq!((stdout("boxed"), place("boxed")), ("1\n", Some("box")));
+    assert_eq!((stdout("own"), place("own")), ("eu\n", Some("web1")));
+    assert_eq!(result(&results, "upper")["result"], "HELLO");
+    assert!(place("upper").unwrap().starts_with("web"));
+    assert_eq!(result(&results, "apt1")["result"], "one eu");
+    assert_eq!(result(&results, "apt1")["worker"], "apt@web1/1");
+    assert_eq!(place("apt2"), Some("web2"));
+    let reached = fs::read_to_string(folder.at("log")).unwrap();
+    let mut reached: Vec<&str> = reached.lines().collect();
+    reached.sort_unstable();
+    assert_eq!(reached, ["deploy@web1.example", "web2"]);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn a_map_spreads_its_items_over_hosts_and_fills_no_more_than_their_slots() {
+    let folder = folder();
+    let on = "2/web1,1/web2";
+    // The first jobs end when as many have begun as there are slots, so no host is left out.
+    let script = r#"printf x >> "$0"; until [ "$(wc -c < "$0")" -ge 3 ]; do sleep 0.01; done"#;
+    let begun = folder.at("begun");
+    let items: Vec<String> = (0..30).map(|item| item.to_string()).collect();
+    let command = ["sh", "-c", script, &begun.display().to_string(), ":::"].map(str::to_owned);
+    let map = ratchet(&folder).args(["map", "-q", "--format", "jsonl", "--on", on]);
+    let ended = map.args(command).args(&items).run().with_code(0);
+    let results = results(&ended);
+    assert_eq!(results.len(), 30);
+    for result in &results {
+        let slots = match result["place"].as_str().unwrap() {
+            "web1" => 2,
+            "web2" => 1,
+            other => panic!("{other}"),
+        };
+        assert!(result["slot"].as_u64().unwrap() <= slots, "{result}");
+    }
+    let used: std::collections::BTreeSet<&str> = results
+        .iter()
+        .filter_map(|line| line["place"].as_str())
+        .collect();
+    assert_eq!(used.len(), 2);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn parallels_spelling_of_hosts_is_understood() {
+    let folder = folder().file("logins", "# hosts\n2/web1\n\n:\n");
+    let args = [
+        "map",
+        "-k",
+        "-q",
+        "--sshloginfile",
+        "logins",
+        "echo",
+        "{}",
+        ":::",
+        "a",
+        "b",
+    ];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    assert_eq!(ended.stdout(), "a\nb\n");
+    let args = ["map", "-q", "-S", "1/web1", "sh", "-c", "pwd", ":::", "a"];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    assert_eq!(ended.stdout(), "/\n");
+}
+
+#[test]
+fn hosts_and_groups_of_an_inventory_can_be_named() {
+    let inventory = "[web]\nweb1 ansible_host=10.9.8.7 ansible_user=deploy ansible_port=2222\nweb2 ansible_connection=local\n[db]\ndb1\n";
+    let folder = folder().file("hosts.ini", inventory);
+    let run = |on: &str, items: &[&str]| {
+        let args = [
+            "map",
+            "-q",
+            "--format",
+            "jsonl",
+            "-i",
+            "hosts.ini",
+            "--on",
+            on,
+            "echo",
+            ":::",
+        ];
+        ratchet(&folder).args(args).args(items).run()
+    };
+    let ended = run("@web", &["a", "b", "c"]).with_code(0);
+    assert!(
+        results(&ended)
+            .iter()
+            .all(|line| line["place"].as_str().unwrap().starts_with("web"))
+    );
+    let ended = run("web1", &["a"]).with_code(0);
+    assert_eq!(results(&ended)[0]["place"], "web1");
+    let reached = fs::read_to_string(folder.at("log")).unwrap();
+    assert!(
+        reached.lines().all(|name| name == "deploy@10.9.8.7"),
+        "{reached}"
+    );
+    let ended = run("@wbe", &["a"]).with_code(2);
+    assert!(
+        ended.stderr().contains("no host or group `wbe`"),
+        "{}",
+        ended.stderr()
+    );
+    assert!(
+        ended.stderr().contains("did you mean `web`?"),
+        "{}",
+        ended.stderr()
+    );
+}
+
+#[test]
+fn what_cannot_be_on_another_host_is_refused_before_anything_runs() {
+    let folder = folder();
+    for (flags, said) in [
+        (&["--on", "web1", "--cache"][..], "cannot be used again"),
+        (&["--on", "host"][..], "the jobs of a map name none"),
+        (&["--on", "web1:x"][..], "a port is a number"),
+        (&["--on", "0/web1"][..], "no number of slots"),
+        (&["--on", "-oProxyCommand=x"][..], ""),
+    ] {
+        let args = ["map", "--no-record"].iter().chain(flags);
+        let ended = ratchet(&folder)
+            .args(args)
+            .args(["echo", ":::", "a"])
+            .run()
+            .with_code(2);
+        assert!(
+            ended.stderr().contains(said),
+            "{flags:?}: {}",
+            ended.stderr()
+        );
+    }
+    assert!(!folder.at("log").exists(), "nobody was reached");
+}
+
+#[test]
+fn every_mistake_in_the_hosts_of_a_file_is_named_with_its_place() {
+    let folder = folder().file(
+        "jobs.yaml",
+        r#"
+hosts:
+  both: { ssh: a, docker: b }
+  none: { slots: 2 }
+  local: { ssh: a }
+  flag: { docker: --privileged }
+  port: { ssh: "a:99999" }
+  web: { ssh: a, groups: [both] }
+workers:
+  w: { command: [cat], protocol: lines, on: wbe }
+jobs:
+  - { id: a, run: [echo], on: [] }
+  - { id: b, task: w, on: web }
+  - { id: c, run: [echo], on: host }
+  - { id: d, run: [echo], on: host, host: elsewhere }
+  - { id: e, run: [echo], on: web, cache: true }
+"#,
+    );
+    let ended = ratchet(&folder)
+        .args(["check", "jobs.yaml"])
+        .run()
+        .with_code(2);
+    let stderr = ended.stderr();
+    for said in [
+        "host `both` is reached by `ssh` or by `docker`, not by both",
+        "nothing says how host `none` is reached",
+        "`local` has a meaning of its own in `on`",
+        "this is no name",
+        "a port is a number from 1 to 65535",
+        "group `both` has the name of a host",
+        "there is no host `wbe`",
+        "did you mean `web`?",
+        "`on`: the list is empty",
+        "a task runs where its worker does",
+        "`on: host` is the host of the job, and it names none",
+        "there is no host `elsewhere` to run on",
+        "the result of a command on another host cannot be used again",
+    ] {
+        assert!(stderr.contains(said), "{said}\n{stderr}");
+    }
+}
+
+#[test]
+fn jobs_for_a_host_that_is_not_there_fail_with_the_words_of_the_launcher_and_others_run() {
+    let folder = folder().file(
+        "jobs.yaml",
+        "hosts: { gone: { via: [/no/such/launcher] } }\njobs:\n  - { id: a, run: [echo, hi], on: gone }\n  - { id: b, run: [echo, hi] }\n",
+    );
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(100);
+    let results = results(&ended);
+    assert_eq!(result(&results, "b")["status"], "succeeded");
+    let error = &result(&results, "a")["error"];
+    assert_eq!(error["class"], "unreachable");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("/no/such/launcher"), "{message}");
+}
+
+#[test]
+fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
+    let folder = folder();
+    let run = || {
+        let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
+        ratchet(&folder).args(args).run().with_code(0)
+    };
+    run();
+    let agents = folder.at("cache/ratchet/agents");
+    let copy = fs::read_dir(&agents)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&agents), mode(&copy)), (0o700, 0o700));
+    fs::write(&copy, "#!/bin/sh\necho damaged\n").unwrap();
+    run();
+    assert!(
+        fs::metadata(&copy).unwrap().len() > 1 << 20,
+        "it was copied anew"
+    );
+    assert_eq!(
+        fs::read_dir(&agents).unwrap().count(),
+        1,
+        "nothing else is left"
+    );
+}
+
+#[test]
+fn a_ratchet_that_is_killed_leaves_nobody_on_its_hosts() {
+    let folder = folder();
+    let args = [
+        "map",
+        "-q",
+        "--on",
+        "web1",
+        "--shell",
+        "echo started >> started; exec sleep 1000",
+        ":::",
+        "a",
+    ];
+    let running = ratchet(&folder)
+        .args(args)
+        .env("XDG_CACHE_HOME", folder.at("cache"))
+        .start();
+    let mark = format!("HOSTS_TEST={}", folder.path().display());
+    running.until("the job runs", || marked(&mark).len() >= 4);
+    running.signal(Signal::Kill);
+    drop(running);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn a_real_ssh_server_is_reached_with_a_key() {
+    let Some(sshd) = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"]
+        .into_iter()
+        .find(|path| fs::exists(path).unwrap())
+    else {
+        eprintln!("SKIPPED: there is no sshd, so no real ssh connection is tried");
+        return;
+    };
+    if !rustix::process::getuid().is_root() {
+        eprintln!("SKIPPED: only root may start a server for ssh, so no real connection is tried");
+        return;
+    }
+    let folder = Folder::new();
+    let at = |name: &str| folder.at(name).display().to_string();
+    for key in ["host_key", "user_key"] {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)])
+            .status();
+        assert!(made.unwrap().success());
+    }
+    fs::copy(folder.at("user_key.pub"), folder.at("authorized_keys")).unwrap();
+    let config = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\n",
+        at("host_key"),
+        at("authorized_keys")
+    );
+    fs::write(folder.at("sshd_config"), config).unwrap();
+    // Each connection is served by an sshd of its own on stdin and stdout, so no port is needed.
+    let host_key = fs::read_to_string(folder.at("host_key.pub")).unwrap();
+    fs::write(folder.at("known_hosts"), format!("web1 {host_key}")).unwrap();
+    let client = format!(
+        "Host web1\n  HostKeyAlias web1\n  User root\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  StrictHostKeyChecking yes\n  ProxyCommand {sshd} -i -f {}\n",
+        at("user_key"),
+        at("known_hosts"),
+        at("sshd_config")
+    );
+    fs::write(folder.at("ssh_config"), client).unwrap();
+    let ssh = format!(
+        "#!/bin/sh\nexec /usr/bin/ssh -F '{}' \"$@\"\n",
+        at("ssh_config")
+    );
+    fs::create_dir(folder.at("bin")).unwrap();
+    fs::write(folder.at("bin/ssh"), ssh).unwrap();
+    fs::set_permissions(folder.at("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let _ = fs::create_dir("/run/sshd");
+    let args = [
+        "map",
+        "-q",
+        "-k",
+        "--on",
+        "web1",
+        "echo",
+        "{} on the other side",
+        ":::",
+        "a",
+        "b c",
+    ];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    assert_eq!(
+        ended.stdout(),
+        "a on the other side\nb c on the other side\n"
+    );
+}

@@ -1,0 +1,169 @@
+//! A host is reached by its launcher, again after it was lost, and given up with a reason that helps.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use ratchet_runtime::process::{Ending, Environment, ProcessConfig, ProcessManager};
+use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::{Class, PlaceName, PlaceState};
+use ratchet_tests::{Folder, within};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+
+/// Makes a host that a shell script launches, which has the command for the other side in "$@".
+fn host(script: &str) -> HostConfig {
+    HostConfig {
+        name: PlaceName::new("web1"),
+        launcher: ["sh", "-c", script, "launcher"].map(str::to_owned).into(),
+        agent: AgentProgram::Installed(env!("CARGO_BIN_EXE_agent").to_owned()),
+        slots: Some(3),
+        env: vec![("REGION".to_owned(), "eu".to_owned())],
+        remote: RemoteConfig {
+            lost_after: Duration::from_secs(3),
+            kill_margin: Duration::from_millis(100),
+            ..RemoteConfig::new("web1")
+        },
+        first_patience: Duration::from_secs(1000),
+        give_up: Duration::from_secs(1000),
+    }
+}
+
+fn start(config: HostConfig) -> (RemoteHost, watch::Receiver<PlaceState>) {
+    let host = RemoteHost::start(config, &LaunchGate::default());
+    let state = host.state();
+    (host, state)
+}
+
+async fn wait_for(state: &mut watch::Receiver<PlaceState>, wanted: &PlaceState) {
+    let reached = state.wait_for(|state| state == wanted);
+    within(reached).await.expect("the host is kept");
+}
+
+async fn given_up(state: &mut watch::Receiver<PlaceState>) -> String {
+    let is_given_up = |state: &PlaceState| matches!(state, PlaceState::GivenUp(_));
+    let state = within(state.wait_for(is_given_up)).await;
+    let PlaceState::GivenUp(failure) = state.expect("the host is kept").clone() else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.class, Class::Unreachable);
+    failure.message
+}
+
+async fn output(host: &RemoteHost, config: &ProcessConfig) -> String {
+    let started = within(host.spawn_process(config)).await;
+    let mut process = started.expect("it starts");
+    let (_stdin, mut stdout, _stderr) = process.take_pipes().expect("they are there");
+    let mut text = String::new();
+    within(stdout.read_to_string(&mut text))
+        .await
+        .expect("it says UTF-8");
+    within(process.exit().wait()).await;
+    text
+}
+
+#[tokio::test]
+async fn a_host_has_the_slots_and_variables_that_were_declared_and_those_of_a_process_come_first() {
+    let (host, mut state) = start(host("echo welcome to web1; exec \"$@\""));
+    wait_for(&mut state, &PlaceState::Ready { slots: 3 }).await;
+    let script = ProcessConfig::new("sh").args(["-c", "echo $REGION"]);
+    assert_eq!(output(&host, &script).await, "eu\n");
+    let own = script.env(Environment::inherited().set("REGION", "us"));
+    assert_eq!(output(&host, &own).await, "us\n");
+}
+
+#[tokio::test]
+async fn a_host_that_was_lost_is_connected_again_and_what_ran_there_has_ended() {
+    let folder = Folder::new();
+    let pids = folder.at("pids");
+    let script = format!("echo $$ >> '{}'; exec \"$@\"", pids.display());
+    let (host, mut state) = start(host(&script));
+    let ready = PlaceState::Ready { slots: 3 };
+    wait_for(&mut state, &ready).await;
+    let sleeper = ProcessConfig::new("sleep").arg("1000");
+    let started = within(host.spawn_process(&sleeper)).await;
+    let mut lost = started.expect("it starts");
+    kill(&pids, 0);
+    wait_for(&mut state, &PlaceState::Away).await;
+    wait_for(&mut state, &ready).await;
+    let ended = within(lost.exit().wait()).await;
+    assert_eq!(ended.ending, Ending::HostLost);
+
+    let started = within(host.spawn_process(&sleeper)).await;
+    let mut next = started.expect("it starts");
+    assert_ne!(next.id(), lost.id());
+    let asked = host.terminate_process(lost.id(), Duration::ZERO).await;
+    asked.expect("one that has ended is passed over");
+    let living = host.list_processes().await.expect("it is connected");
+    assert_eq!(living.len(), 1, "the other one lives on");
+    let asked = host.terminate_process(next.id(), Duration::ZERO).await;
+    asked.expect("it lives");
+    within(next.exit().wait()).await;
+}
+
+/// Kills the launcher of this number.
+fn kill(pids: &Path, number: usize) {
+    let pids = fs::read_to_string(pids).expect("they are written");
+    let pid = pids.lines().nth(number).expect("it was started");
+    let pid = Pid::from_raw(pid.parse().expect("a number")).expect("it is a process");
+    kill_process(pid, Signal::KILL).expect("it is ours");
+}
+
+#[tokio::test]
+async fn a_process_that_is_started_early_waits_for_the_connection() {
+    let (host, _state) = start(host("exec \"$@\""));
+    let hello = ProcessConfig::new("echo").arg("hello");
+    assert_eq!(output(&host, &hello).await, "hello\n");
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_is_tried_again_and_given_up_with_the_last_words() {
+    let folder = Folder::new();
+    let tries = folder.at("tries");
+    let script = format!(
+        "echo >> '{}'; echo 'ssh: no route to host web1' >&2; exit 255",
+        tries.display()
+    );
+    let config = HostConfig {
+        first_patience: Duration::from_millis(600),
+        ..host(&script)
+    };
+    let (host, mut state) = start(config);
+    assert_eq!(
+        given_up(&mut state).await,
+        "host web1 cannot be reached: ssh: no route to host web1"
+    );
+    let tries = fs::read_to_string(tries).expect("it was tried");
+    assert!(tries.lines().count() >= 2, "{tries:?}");
+    let refused = within(host.spawn_process(&ProcessConfig::new("true"))).await;
+    assert!(refused.is_err(), "nothing waits for ever: {refused:?}");
+}
+
+#[tokio::test]
+async fn a_launcher_that_is_not_there_is_not_tried_again() {
+    let config = HostConfig {
+        launcher: vec!["/no/such/launcher".to_owned()],
+        ..host("")
+    };
+    let (_host, mut state) = start(config);
+    assert_eq!(
+        given_up(&mut state).await,
+        "host web1 cannot be reached: the launcher `/no/such/launcher` could not be started: \
+         No such file or directory (os error 2)"
+    );
+}
+
+#[tokio::test]
+async fn a_shell_without_the_agent_says_what_is_missing() {
+    let config = HostConfig {
+        agent: AgentProgram::Installed("/no/such/agent".to_owned()),
+        first_patience: Duration::ZERO,
+        ..host("exec \"$@\"")
+    };
+    let (_host, mut state) = start(config);
+    let said = given_up(&mut state).await;
+    assert!(said.contains("/no/such/agent"), "{said}");
+    assert!(said.contains("not found"), "{said}");
+}
