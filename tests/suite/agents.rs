@@ -1,9 +1,11 @@
 //! An agent starts, carries and ends processes for another host, and leaves nobody behind whatever dies.
 #![cfg(target_os = "linux")]
 
+use std::future::poll_fn;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use ratchet_runtime::process::{
@@ -236,23 +238,34 @@ async fn a_dropped_start_of_a_process_ends_it() {
         file.display()
     );
     let config = shell(&script);
-    {
-        let start = processes.spawn_process(&config);
-        tokio::pin!(start);
-        // It is polled once, so the request is on its way.
-        assert!(timeout(Duration::ZERO, start).await.is_err());
-    }
-    // It may have been killed before it could write.
-    let nobody = async {
-        while !processes
-            .list_processes()
-            .await
-            .is_ok_and(|living| living.is_empty())
-        {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    // It is dropped at each of its first steps: before the request has left, on its way, and after it.
+    for steps in 1..20 {
+        let mut start = Box::pin(processes.spawn_process(&config));
+        for _ in 0..steps {
+            let polled = poll_fn(|cx| Poll::Ready(start.as_mut().poll(cx))).await;
+            if let Poll::Ready(started) = polled {
+                let started = started.expect("it starts");
+                let asked = processes.terminate_process(started.id(), Duration::ZERO);
+                asked.await.expect("it lives");
+                break;
+            }
+            tokio::task::yield_now().await;
         }
-    };
-    within(nobody).await;
+        drop(start);
+        // It may have been killed before it could write.
+        let nobody = async {
+            while !processes
+                .list_processes()
+                .await
+                .is_ok_and(|living| living.is_empty())
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(nobody).await;
+    }
+    let more = within(processes.spawn_process(&shell("true"))).await;
+    more.expect("the connection holds").exit().wait().await;
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     if let Ok(id) = text.trim().parse::<u32>() {
         eventually("it is gone", || !is_alive(id)).await;

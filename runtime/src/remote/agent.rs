@@ -92,6 +92,9 @@ impl Agent {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MOST_STREAMS)
+            // A dispatcher may give up many starts at once. It is no attacker: it may run what it likes here.
+            .max_pending_accept_reset_streams(usize::MAX)
+            .max_local_error_reset_streams(None)
             .max_header_list_size(HEADER_BYTES)
             .max_send_buffer_size(SEND_BUFFER);
         let connection = builder.handshake(tokio::io::join(input, output)).await?;

@@ -67,6 +67,8 @@ impl Connection {
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .initial_max_send_streams(2)
                 .max_concurrent_streams(MOST_STREAMS)
+                // Output that nobody wants any more may arrive after its stream is forgotten, any number of times.
+                .max_local_error_reset_streams(None)
                 .max_header_list_size(HEADER_BYTES)
                 .max_send_buffer_size(SEND_BUFFER)
                 .enable_push(false);
