@@ -184,7 +184,9 @@ impl Attempt<'_> {
             Behaviour::Stops => {
                 self.notes.note(Fact::Beats(self.job, self.number))?;
                 kill_process(getpid(), Signal::STOP)?;
-                Ok(())
+                // The system continues a stopped worker when its host was killed. It also sends SIGHUP, which has no effect
+                // if the soak was started by nohup, and the worker would go on with the next request until it is killed.
+                leave()
             }
             Behaviour::Floods => {
                 flood(FLOOD)?;
