@@ -9,8 +9,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Polls a condition until it holds, and fails the test if that takes too long. Use it where nothing signals the condition.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually_async(what, async || holds()).await;
+}
+
+/// Polls a condition that has to be asked for until it holds, and fails the test if that takes too long.
+pub async fn eventually_async(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    while !holds() {
+    while !within(holds()).await {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

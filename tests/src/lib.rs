@@ -50,7 +50,7 @@ mod system;
 #[cfg(target_os = "linux")]
 pub use alone::alone;
 pub use child::WorkerProcess;
-pub use condition::{eventually, within};
+pub use condition::{eventually, eventually_async, within};
 pub use language::{Language, present};
 pub use ratchet::{Ended, Folder, Ratchet, Running, Shown, Signal};
 #[cfg(target_os = "linux")]

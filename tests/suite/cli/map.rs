@@ -55,27 +55,30 @@ fn an_item_that_is_not_utf_8_reaches_its_command_unchanged() {
 
 #[test]
 fn outputs_of_a_map_are_whole_tagged_and_in_order() {
-    let script = [
-        "-j2",
-        "--",
-        "sh",
-        "-c",
-        "echo $0; sleep 0.$0; echo $0",
-        ":::",
-        "3",
-        "1",
-    ];
-    assert_eq!(printed(&script, ""), "1\n1\n3\n3\n");
+    // With two slots, `c` starts when `b` has ended, and `a` ends after `c` has begun.
+    let script = "echo $0
+        case $0 in
+            a) touch said; until [ -e go ]; do sleep 0.01; done ;;
+            b) until [ -e said ]; do sleep 0.01; done ;;
+            c) touch go ;;
+        esac
+        echo $0";
+    let printed = |flags: &[&str]| {
+        let call = Ratchet::new().args(["map", "-q", "-j2"]).args(flags);
+        let call = call.args(["--", "sh", "-c", script, ":::", "a", "b", "c"]);
+        call.run().with_code(0).stdout()
+    };
+    let whole = printed(&[]);
+    let expected = ["b\nb\na\na\nc\nc\n", "b\nb\nc\nc\na\na\n"];
+    assert!(expected.contains(&whole.as_str()), "{whole}");
+    assert_eq!(printed(&["-k"]), "a\na\nb\nb\nc\nc\n");
     assert_eq!(
-        printed(&[&["-k"], &script[..]].concat(), ""),
-        "3\n3\n1\n1\n"
+        printed(&["-k", "--tag"]),
+        "a\ta\na\ta\nb\tb\nb\tb\nc\tc\nc\tc\n"
     );
-    assert_eq!(
-        printed(&[&["-k", "--tag"], &script[..]].concat(), ""),
-        "3\t3\n3\t3\n1\t1\n1\t1\n"
-    );
-    let live = printed(&[&["--line-buffer"], &script[..]].concat(), "");
-    assert!(live.ends_with("1\n3\n"), "{live}");
+    let live = printed(&["--line-buffer"]);
+    let at = |word| live.find(word).expect("it is printed");
+    assert!(at("a") < at("c"), "before the job ends: {live}");
 }
 
 #[test]

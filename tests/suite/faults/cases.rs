@@ -23,7 +23,7 @@ use ratchet_runtime::process::{
 };
 use ratchet_runtime::worker::Reply;
 use ratchet_runtime::{Class, Failure, Job, Payload, Terms, Timeouts};
-use ratchet_tests::{Holdings, eventually, marked, within};
+use ratchet_tests::{Holdings, eventually, eventually_async, marked, within};
 
 use super::manager;
 
@@ -89,15 +89,11 @@ impl Setting {
         let mut first = first.expect("it starts");
         first.exit().wait().await;
         drop(first);
-        let no_more = async || {
-            processes
-                .list_processes()
-                .await
-                .is_ok_and(|living| living.is_empty())
-        };
-        while !no_more().await {
-            tokio::task::yield_now().await;
-        }
+        eventually_async("the first has ended", async || {
+            let living = processes.list_processes().await;
+            living.is_ok_and(|living| living.is_empty())
+        })
+        .await;
         let before = Holdings::now();
         let mark = format!("RATCHET_FAULT={}", std::process::id());
         config.process = config
@@ -146,6 +142,14 @@ impl Setting {
         let before = self.before;
         eventually("nothing is held", || Holdings::now() == before).await;
         drop(self.processes);
+    }
+
+    /// Waits until one worker has failed for this cause, and none for another.
+    async fn failed_for(&self, cause: &'static str) {
+        eventually_async("one worker has failed", async || {
+            self.failures().await == [(cause, 1)]
+        })
+        .await;
     }
 
     async fn failures(&self) -> Vec<(&'static str, u64)> {

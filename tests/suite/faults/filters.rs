@@ -1,7 +1,5 @@
 //! Filters that do not answer each line with a line.
 
-use std::time::Duration;
-
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::Class;
 use ratchet_runtime::process::{Language, PoolConfig, Prefetch, ProcessConfig};
@@ -88,9 +86,7 @@ fn a_filter_that_answers_too_many_lines_fails_its_job() {
             "{failure}"
         );
         // Whatever came after it would get the answers of those before.
-        while setting.failures().await != [("surplus", 1)] {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        setting.failed_for("surplus").await;
         let reply = setting.serve().await;
         assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/2");
         setting.end().await;

@@ -2,7 +2,7 @@
 
 use ratchet_runtime::process::{PoolConfig, Recycling};
 use ratchet_runtime::{Class, Timeouts};
-use ratchet_tests::{alone, within};
+use ratchet_tests::{alone, eventually_async, within};
 
 use super::{Setting, fault, faulty, fine};
 
@@ -43,13 +43,11 @@ fn a_worker_above_the_soft_memory_limit_is_replaced_after_its_job() {
         .await;
         let reply = within(setting.pool.run(fault(Timeouts::default()))).await;
         assert_eq!(fine(&reply), "\"fine\"");
-        let retired = async || {
+        eventually_async("the worker has retired", async || {
             let metrics = setting.pool.metrics().await.expect("it lives");
-            metrics.retired.get("soft_memory").copied()
-        };
-        while retired().await != Some(1) {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+            metrics.retired.get("soft_memory") == Some(&1)
+        })
+        .await;
         assert_eq!(setting.failures().await, []);
         let reply = setting.serve().await;
         assert_eq!(reply.worker.expect("somebody did it").as_str(), "faulty/2");
