@@ -42,6 +42,8 @@ mod language;
 mod log;
 #[cfg(target_os = "linux")]
 pub mod orphans;
+#[cfg(target_os = "linux")]
+mod processes;
 mod ratchet;
 mod signals;
 #[cfg(target_os = "linux")]
@@ -52,6 +54,8 @@ pub use alone::alone;
 pub use child::WorkerProcess;
 pub use condition::{eventually, eventually_async, within};
 pub use language::{Language, present};
+#[cfg(target_os = "linux")]
+pub use processes::{all_gone, read_text, shell, start_announced};
 pub use ratchet::{Ended, Folder, Ratchet, Running, Shown, Signal};
 #[cfg(target_os = "linux")]
 pub use system::{

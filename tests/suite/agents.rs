@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use ratchet_runtime::process::{
     CommandLimits, CommandRunner, Ending, Environment, Exit, ProcessConfig, ProcessError,
-    ProcessHandle, ProcessManager,
+    ProcessManager,
 };
 use ratchet_runtime::remote::{RemoteConfig, RemoteError, RemoteProcesses};
-use ratchet_tests::{eventually, is_alive, process_state, within};
+use ratchet_tests::{
+    all_gone, eventually, eventually_async, is_alive, process_state, read_text, shell,
+    start_announced, within,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// How long what an agent has started may outlive the agent or the connection.
-const SOON: Duration = Duration::from_secs(2);
 
 /// Makes a config by which a lost host is known to be lost at once.
 fn quick() -> RemoteConfig {
@@ -53,43 +53,6 @@ fn signal(agent: &Child, signal: Signal) {
     kill_process(id.expect("it lives"), signal).expect("it is ours");
 }
 
-fn shell(script: &str) -> ProcessConfig {
-    ProcessConfig::new("sh").args(["-c", script])
-}
-
-/// Starts a process, and reads the numbers on the first line that it prints.
-async fn announced(processes: &RemoteProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
-    let started = within(processes.spawn_process(&shell(script))).await;
-    let mut process = started.expect("it starts");
-    let (stdin, stdout, stderr) = process.take_pipes().expect("they are there");
-    // They stay open for as long as the test runs.
-    std::mem::forget((stdin, stderr));
-    let mut stdout = BufReader::new(stdout);
-    let mut line = String::new();
-    within(stdout.read_line(&mut line))
-        .await
-        .expect("it says something");
-    std::mem::forget(stdout);
-    let numbers = line
-        .split_ascii_whitespace()
-        .map(|number| number.parse().expect("a number"));
-    (process, numbers.collect())
-}
-
-async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
-    let mut text = String::new();
-    within(pipe.read_to_string(&mut text))
-        .await
-        .expect("it says UTF-8");
-    text
-}
-
-/// Waits until all of these processes are gone, which has to be soon.
-async fn gone_soon(ids: &[u32]) {
-    let gone = eventually("they are gone", || !ids.iter().any(|id| is_alive(*id)));
-    timeout(SOON, gone).await.expect("in time");
-}
-
 /// A process that ignores what asks it to end, with a child that holds no pipe.
 const STUBBORN: &str = "trap '' TERM HUP PIPE; sleep 1000 >/dev/null 2>&1 </dev/null & echo $$ $!; while :; do wait; done";
 
@@ -110,7 +73,7 @@ async fn a_process_of_an_agent_gets_its_input_and_gives_its_output_and_its_exit(
         stdin.write_all(large.as_bytes()).await.expect("it reads");
         drop(stdin);
     };
-    let ((), out, err) = tokio::join!(write, text(stdout), text(stderr));
+    let ((), out, err) = tokio::join!(write, read_text(stdout), read_text(stderr));
     assert_eq!(out.len(), "out hello\n".len() + large.len());
     assert_eq!(err, "err\n");
     let ended = within(process.exit().wait()).await;
@@ -144,7 +107,7 @@ async fn a_process_gets_the_environment_of_its_host_and_what_is_declared_and_not
         .await
         .expect("it starts");
     let (_, stdout, _) = process.take_pipes().expect("they are there");
-    let mut lines: Vec<String> = text(stdout).await.lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = read_text(stdout).await.lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines, ["DECLARED=2", "OF_THE_HOST=1"]);
 }
@@ -165,7 +128,7 @@ async fn a_flood_that_nobody_reads_holds_up_no_other_process() {
             .expect("it starts");
         let (_, stdout, stderr) = process.take_pipes().expect("they are there");
         assert_eq!(
-            (text(stdout).await, text(stderr).await),
+            (read_text(stdout).await, read_text(stderr).await),
             ("hello\n".into(), "there\n".into())
         );
         assert!(within(process.exit().wait()).await.exit.is_success());
@@ -195,7 +158,7 @@ async fn a_process_whose_output_is_dropped_gets_sigpipe() {
 async fn a_process_is_stopped_continued_and_measured_through_its_agent() {
     let mut agent = agent();
     let processes = connect(&mut agent, quick()).await;
-    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let (mut process, both) = start_announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
     let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
     processes
         .stop_process(process.id())
@@ -253,16 +216,11 @@ async fn a_dropped_start_of_a_process_ends_it() {
         }
         drop(start);
         // It may have been killed before it could write.
-        let nobody = async {
-            while !processes
-                .list_processes()
-                .await
-                .is_ok_and(|living| living.is_empty())
-            {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        within(nobody).await;
+        eventually_async("no process lives", async || {
+            let living = processes.list_processes().await;
+            living.is_ok_and(|living| living.is_empty())
+        })
+        .await;
     }
     let more = within(processes.spawn_process(&shell("true"))).await;
     more.expect("the connection holds").exit().wait().await;
@@ -276,13 +234,13 @@ async fn a_dropped_start_of_a_process_ends_it() {
 async fn a_killed_agent_leaves_nobody_and_its_streams_are_cut_not_ended() {
     let mut agent = agent();
     let processes = connect(&mut agent, quick()).await;
-    let (mut process, both) = announced(&processes, STUBBORN).await;
+    let (mut process, both) = start_announced(&processes, STUBBORN).await;
     let mut other = within(processes.spawn_process(&shell("exec sleep 1000")))
         .await
         .expect("it starts");
     let (_stdin, mut stdout, _stderr) = other.take_pipes().expect("they are there");
     agent.start_kill().expect("it lives");
-    gone_soon(&both).await;
+    all_gone(&both).await;
     let ended = within(process.exit().wait()).await;
     assert_eq!(
         (ended.exit, ended.ending),
@@ -301,9 +259,9 @@ async fn a_killed_agent_leaves_nobody_and_its_streams_are_cut_not_ended() {
 async fn an_agent_whose_connection_ends_leaves_nobody_and_ends() {
     let mut agent = agent();
     let processes = connect(&mut agent, quick()).await;
-    let (_process, both) = announced(&processes, STUBBORN).await;
+    let (_process, both) = start_announced(&processes, STUBBORN).await;
     drop(processes);
-    gone_soon(&both).await;
+    all_gone(&both).await;
     assert!(within(agent.wait()).await.expect("it ends").success());
 }
 
@@ -316,12 +274,12 @@ async fn a_stopped_agent_is_lost_after_its_silence() {
         ..quick()
     };
     let processes = connect(&mut agent, config).await;
-    let (mut process, both) = announced(&processes, STUBBORN).await;
+    let (mut process, both) = start_announced(&processes, STUBBORN).await;
     signal(&agent, Signal::STOP);
     let ended = within(process.exit().wait()).await;
     assert_eq!(ended.ending, Ending::HostLost);
     agent.start_kill().expect("it is there");
-    gone_soon(&both).await;
+    all_gone(&both).await;
 }
 
 #[tokio::test]
@@ -349,7 +307,7 @@ async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended(
     };
     let processes = within(RemoteProcesses::connect(output, dispatcher, config)).await;
     let processes = processes.expect("it answers");
-    let (_process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let (_process, both) = start_announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
     let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
     processes.suspend();
     eventually("both are stopped", || all_are('T')).await;
@@ -360,7 +318,7 @@ async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended(
     processes.resume();
     eventually("both go on", || all_are('S')).await;
     is_cut.store(true, Ordering::SeqCst);
-    gone_soon(&both).await;
+    all_gone(&both).await;
     let ended = within(agent.wait()).await.expect("it ends");
     assert!(!ended.success(), "silence is an error");
     carrier.abort();
@@ -380,7 +338,11 @@ async fn a_busy_agent_is_not_lost() {
         .await
         .expect("it starts");
     let (_stdin, stdout, _stderr) = process.take_pipes().expect("they are there");
-    assert_eq!(text(stdout).await, "late\n", "beats show that both live");
+    assert_eq!(
+        read_text(stdout).await,
+        "late\n",
+        "beats show that both live"
+    );
 }
 
 #[tokio::test]
@@ -391,13 +353,23 @@ async fn more_processes_than_may_run_wait_for_their_turn() {
         ..quick()
     };
     let processes = connect(&mut agent, config).await;
-    let (mut first, _) = announced(&processes, "echo 1; exec sleep 1000").await;
-    let (_second, _) = announced(&processes, "echo 2; exec sleep 1000").await;
+    let (mut first, _) = start_announced(&processes, "echo 1; exec sleep 1000").await;
+    let (_second, _) = start_announced(&processes, "echo 2; exec sleep 1000").await;
     let third = shell("true");
     let third = processes.spawn_process(&third);
     tokio::pin!(third);
-    let waited = timeout(Duration::from_millis(50), &mut third).await;
-    assert!(waited.is_err(), "{waited:?}");
+    // The agent answers in order, so it has the request for the third when it answers the question that follows it.
+    let asked = async {
+        for _ in 0..10 {
+            let used = processes.measure_processes(&[first.id()]).await;
+            assert_eq!(used.expect("it says").len(), 1);
+        }
+    };
+    tokio::select! {
+        biased;
+        started = &mut third => panic!("it has started: {started:?}"),
+        () = within(asked) => {}
+    }
     let asked = processes
         .terminate_process(first.id(), Duration::ZERO)
         .await;

@@ -8,9 +8,8 @@ use std::time::Duration;
 use ratchet_runtime::process::{Ending, Environment, ProcessConfig, ProcessManager};
 use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
 use ratchet_runtime::{Class, PlaceName, PlaceState};
-use ratchet_tests::{Folder, within};
+use ratchet_tests::{Folder, read_text, shell, within};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 /// Makes a host that a shell script launches, which has the command for the other side in "$@".
@@ -55,11 +54,8 @@ async fn given_up(state: &mut watch::Receiver<PlaceState>) -> String {
 async fn output(host: &RemoteHost, config: &ProcessConfig) -> String {
     let started = within(host.spawn_process(config)).await;
     let mut process = started.expect("it starts");
-    let (_stdin, mut stdout, _stderr) = process.take_pipes().expect("they are there");
-    let mut text = String::new();
-    within(stdout.read_to_string(&mut text))
-        .await
-        .expect("it says UTF-8");
+    let (_stdin, stdout, _stderr) = process.take_pipes().expect("they are there");
+    let text = read_text(stdout).await;
     within(process.exit().wait()).await;
     text
 }
@@ -68,7 +64,7 @@ async fn output(host: &RemoteHost, config: &ProcessConfig) -> String {
 async fn a_host_has_the_slots_and_variables_that_were_declared_and_those_of_a_process_come_first() {
     let (host, mut state) = start(host("echo welcome to web1; exec \"$@\""));
     wait_for(&mut state, &PlaceState::Ready { slots: 3 }).await;
-    let script = ProcessConfig::new("sh").args(["-c", "echo $REGION"]);
+    let script = shell("echo $REGION");
     assert_eq!(output(&host, &script).await, "eu\n");
     let own = script.env(Environment::inherited().set("REGION", "us"));
     assert_eq!(output(&host, &own).await, "us\n");

@@ -10,12 +10,10 @@ use ratchet_runtime::process::{
     Ended, Ending, Environment, Exit, LocalProcesses, ProcessConfig, ProcessError, ProcessHandle,
     ProcessManager,
 };
-use ratchet_tests::{Holdings, eventually, is_alive, process_state, within};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
-
-fn shell(script: &str) -> ProcessConfig {
-    ProcessConfig::new("sh").args(["-c", script])
-}
+use ratchet_tests::{
+    Holdings, all_gone, eventually, eventually_async, is_alive, process_state, read_text, shell,
+    start_announced, within,
+};
 
 async fn end_of(processes: &LocalProcesses, config: &ProcessConfig) -> Ended {
     let mut process = processes.spawn_process(config).await.expect("it starts");
@@ -27,32 +25,6 @@ async fn asked(processes: &LocalProcesses, process: &mut ProcessHandle, grace: D
     let asked = processes.terminate_process(process.id(), grace).await;
     asked.expect("the actor lives");
     within(process.exit().wait()).await
-}
-
-/// Starts a process, and reads the numbers on the first line that it prints.
-async fn announced(processes: &LocalProcesses, script: &str) -> (ProcessHandle, Vec<u32>) {
-    let mut process = processes
-        .spawn_process(&shell(script))
-        .await
-        .expect("it starts");
-    let (_, stdout, _) = process.take_pipes().expect("they are there");
-    let mut line = String::new();
-    let mut stdout = tokio::io::BufReader::new(stdout);
-    within(stdout.read_line(&mut line))
-        .await
-        .expect("it says something");
-    let numbers = line
-        .split_ascii_whitespace()
-        .map(|number| number.parse().expect("a number"));
-    (process, numbers.collect())
-}
-
-async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
-    let mut text = String::new();
-    within(pipe.read_to_string(&mut text))
-        .await
-        .expect("it says UTF-8");
-    text
 }
 
 #[tokio::test]
@@ -121,20 +93,20 @@ async fn a_process_gets_only_the_declared_environment_and_its_own_descriptors() 
         .env(Environment::clean().set("A", "1").set("B", "two words"));
     let mut process = processes.spawn_process(&config).await.expect("it starts");
     let (_, stdout, _) = process.take_pipes().expect("they are there");
-    assert_eq!(text(stdout).await, "A=1\nB=two words\n");
+    assert_eq!(read_text(stdout).await, "A=1\nB=two words\n");
 
     let config = shell("pwd; echo $A; ls /proc/self/fd | wc -l >&2")
         .env(Environment::inherited().set("A", "1"))
         .working_dir("/");
     let mut process = processes.spawn_process(&config).await.expect("it starts");
     let (_, stdout, stderr) = process.take_pipes().expect("they are there");
-    assert_eq!(text(stdout).await, "/\n1\n");
+    assert_eq!(read_text(stdout).await, "/\n1\n");
     let ours = Command::new("sh")
         .args(["-c", "ls /proc/self/fd | wc -l"])
         .output()
         .expect("it runs");
     assert_eq!(
-        text(stderr).await.as_bytes(),
+        read_text(stderr).await.as_bytes(),
         ours.stdout,
         "no descriptor beyond a child's own"
     );
@@ -144,7 +116,7 @@ async fn a_process_gets_only_the_declared_environment_and_its_own_descriptors() 
 async fn a_process_that_ignores_sigterm_is_killed_after_the_grace() {
     let processes = LocalProcesses::start();
     let script = "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait";
-    let (mut process, both) = announced(&processes, script).await;
+    let (mut process, both) = start_announced(&processes, script).await;
     let grace = Duration::from_millis(50);
     let ended = asked(&processes, &mut process, grace).await;
     assert_eq!(
@@ -152,17 +124,14 @@ async fn a_process_that_ignores_sigterm_is_killed_after_the_grace() {
         (Exit::Signal(9), Ending::Killed)
     );
     assert!(ended.survivors.is_empty());
-    eventually("both are gone", || {
-        !both.iter().any(|process| is_alive(*process))
-    })
-    .await;
+    all_gone(&both).await;
 }
 
 #[tokio::test]
 async fn a_process_asked_to_stop_twice_gets_the_shorter_grace() {
     let processes = LocalProcesses::start();
     let script = "trap '' TERM; echo $$; while :; do sleep 0.01; done";
-    let (mut process, _) = announced(&processes, script).await;
+    let (mut process, _) = start_announced(&processes, script).await;
     for grace in [Duration::MAX, Duration::ZERO, Duration::from_secs(1000)] {
         processes
             .terminate_process(process.id(), grace)
@@ -179,7 +148,8 @@ async fn a_process_asked_to_stop_twice_gets_the_shorter_grace() {
 #[tokio::test]
 async fn a_process_stopped_by_sigstop_ends_when_it_is_asked_to() {
     let processes = LocalProcesses::start();
-    let (mut process, ids) = announced(&processes, "echo $$; kill -STOP $$; sleep 1000").await;
+    let (mut process, ids) =
+        start_announced(&processes, "echo $$; kill -STOP $$; sleep 1000").await;
     eventually("it has stopped", || process_state(ids[0]) == Some('T')).await;
     let grace = Duration::from_secs(1000);
     let ended = asked(&processes, &mut process, grace).await;
@@ -192,7 +162,7 @@ async fn a_process_stopped_by_sigstop_ends_when_it_is_asked_to() {
 #[tokio::test]
 async fn a_stopped_process_stands_still_with_its_children_until_it_is_continued() {
     let processes = LocalProcesses::start();
-    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let (mut process, both) = start_announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
     let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
     let stopped = processes.stop_process(process.id()).await;
     stopped.expect("the actor lives");
@@ -212,39 +182,39 @@ async fn a_stopped_process_stands_still_with_its_children_until_it_is_continued(
 async fn the_memory_and_the_processor_time_of_a_process_include_its_children() {
     let processes = LocalProcesses::start();
     let script = "sh -c 'while :; do :; done' & echo $$ $!; wait";
-    let (mut busy, _) = announced(&processes, script).await;
-    let (mut idle, _) = announced(&processes, "echo $$; exec sleep 1000").await;
+    let (mut busy, _) = start_announced(&processes, script).await;
+    let (mut idle, _) = start_announced(&processes, "echo $$; exec sleep 1000").await;
     let (busy_id, idle_id) = (busy.id(), idle.id());
-    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-    loop {
-        let both = [busy_id, idle_id];
-        let used = processes.measure_processes(&both).await;
-        let used = used.expect("the system says");
-        let is_busy = used[&busy_id].processor_time > Duration::from_millis(50);
-        // A process has no memory for a moment while it executes another program.
-        if is_busy && used[&idle_id].memory > 0 {
-            assert!(used[&idle_id].processor_time < Duration::from_millis(50));
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{used:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let used = async || {
+        let used = processes.measure_processes(&[busy_id, idle_id]).await;
+        used.expect("the system says")
+    };
+    let some = Duration::from_millis(50);
+    // A process has no memory for a moment while it executes another program.
+    eventually_async("one is busy, and the other one has memory", async || {
+        let used = used().await;
+        used[&busy_id].processor_time > some && used[&idle_id].memory > 0
+    })
+    .await;
+    assert!(used().await[&idle_id].processor_time < some);
     asked(&processes, &mut busy, Duration::ZERO).await;
     asked(&processes, &mut idle, Duration::ZERO).await;
     eventually_none(&processes).await;
-    let used = processes.measure_processes(&[busy_id, idle_id]).await;
-    assert!(used.expect("the actor lives").is_empty());
+    assert!(used().await.is_empty());
 }
 
 /// Waits until the manager knows that nothing lives.
 async fn eventually_none(processes: &LocalProcesses) {
-    let all_ended = async {
-        while !(processes.list_processes().await).is_ok_and(|living| living.is_empty()) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    within(all_ended).await;
+    eventually_async("no process lives", async || {
+        let living = processes.list_processes().await;
+        living.is_ok_and(|living| living.is_empty())
+    })
+    .await;
 }
+
+/// Ends once its child has set its traps: only then does the child close the pipe that the shell reads to its end.
+const IGNORES_SIGNALS: &str = "echo $( (trap '' TERM INT HUP; sh -c 'echo $PPID'; exec >/dev/null
+    while :; do sleep 1000; done) & ); exit 0";
 
 #[tokio::test]
 async fn children_that_a_process_leaves_are_killed() {
@@ -254,9 +224,9 @@ async fn children_that_a_process_leaves_are_killed() {
         "sleep 1000 & echo $!; exit 0",
         "(sleep 1000 >/dev/null 2>&1 & echo $!); exit 0",
         // A process that ignores every signal that it can.
-        "(trap '' TERM INT HUP; echo $(sh -c 'echo $PPID'); while :; do sleep 1000; done) & sleep 0.05; exit 0",
+        IGNORES_SIGNALS,
     ] {
-        let (mut process, left) = announced(&processes, script).await;
+        let (mut process, left) = start_announced(&processes, script).await;
         let ended = within(process.exit().wait()).await;
         assert_eq!(
             (ended.exit, ended.ending),
@@ -265,20 +235,17 @@ async fn children_that_a_process_leaves_are_killed() {
         );
         assert!(ended.left_behind, "{script}");
         assert!(ended.survivors.is_empty(), "{script}");
-        eventually("it is gone", || !is_alive(left[0])).await;
+        all_gone(&left).await;
     }
 }
 
 #[tokio::test]
 async fn dropping_the_manager_ends_all_processes() {
     let processes = LocalProcesses::start();
-    let (mut process, both) = announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
+    let (mut process, both) = start_announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
     drop(processes);
     within(process.exit().wait()).await;
-    eventually("both are gone", || {
-        !both.iter().any(|process| is_alive(*process))
-    })
-    .await;
+    all_gone(&both).await;
 }
 
 #[tokio::test]
@@ -324,10 +291,7 @@ fn a_killed_host_leaves_no_processes() {
     host.kill().expect("it is there");
     host.wait().expect("it is killed");
     runtime.expect("a runtime").block_on(async {
-        eventually("both are gone", || {
-            !both.iter().any(|process| is_alive(*process))
-        })
-        .await;
+        all_gone(&both).await;
     });
 }
 

@@ -9,17 +9,13 @@ use std::time::Duration;
 use ratchet_runtime::process::{
     CommandLimits, CommandOutput, Ending, Exit, OutputSink, ProcessConfig, StopCause, Stream,
 };
-use ratchet_tests::{eventually, is_alive, within};
+use ratchet_tests::{all_gone, eventually, is_alive, shell, within};
 use tokio_util::sync::CancellationToken;
 
 use super::runner;
 
 /// A time that is longer than any test may take.
 const LONG: Duration = Duration::from_secs(1000);
-
-fn shell(script: &str) -> ProcessConfig {
-    ProcessConfig::new("sh").args(["-c", script])
-}
 
 async fn run(script: &str, limits: CommandLimits) -> CommandOutput {
     let never = CancellationToken::new();
@@ -148,7 +144,7 @@ async fn a_command_and_its_children_are_killed_at_the_hard_timeout_or_after_the_
         );
         assert_eq!(output.stopped, Some(StopCause::Timeout));
         let child = number(&output);
-        eventually("its child is gone", || !is_alive(child)).await;
+        all_gone(&[child]).await;
     }
 }
 
@@ -191,7 +187,7 @@ async fn children_that_a_command_leaves_do_not_delay_its_end() {
     assert!(output.is_success() && output.ended.left_behind);
     assert!(output.stdout.to_text().ends_with("last words\n"));
     let child = number(&output);
-    eventually("it is gone", || !is_alive(child)).await;
+    all_gone(&[child]).await;
 
     // A process that has left the group is out of reach, but must not delay anything by the pipes that it holds.
     let output = run(
@@ -229,8 +225,5 @@ async fn dropping_the_future_of_a_command_kills_it_with_its_children() {
         .split_whitespace()
         .map(|id| id.parse().expect("an id"))
         .collect();
-    eventually("both are gone", || {
-        !both.iter().any(|process| is_alive(*process))
-    })
-    .await;
+    all_gone(&both).await;
 }

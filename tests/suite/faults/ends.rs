@@ -2,7 +2,7 @@
 
 use ratchet_runtime::Class;
 use ratchet_runtime::process::{PoolConfig, Prefetch};
-use ratchet_tests::{Holdings, alone, eventually, is_alive, resident_bytes, within};
+use ratchet_tests::{Holdings, all_gone, alone, eventually, resident_bytes, within};
 
 use super::{Setting, fault, faulty, fine, is, job, meets, shell};
 use ratchet_runtime::Timeouts;
@@ -267,10 +267,6 @@ fn a_killed_host_leaves_no_workers() {
         assert!(all.len() >= 4, "{all:?}");
         host.kill().expect("it is there");
         host.wait().expect("it is killed");
-        let gone = eventually("all are gone", || {
-            !all.iter().any(|process| is_alive(*process))
-        });
-        let in_time = tokio::time::timeout(std::time::Duration::from_secs(1), gone).await;
-        in_time.expect("within a second");
+        all_gone(&all).await;
     });
 }
