@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use ratchet_caching::CacheError;
+use ratchet_input::InputError;
 use ratchet_runtime::JournalError;
 
 use crate::diagnostic::Diagnostics;
@@ -120,6 +121,17 @@ impl From<ValueError> for CliError {
         let mut usage = Self::usage(error.reason);
         usage.help = error.hint;
         usage
+    }
+}
+
+/// What a user wrote is refused.
+impl From<InputError> for CliError {
+    fn from(mut error: InputError) -> Self {
+        let (help, diagnostics) = (error.help().map(str::to_owned), error.take_diagnostics());
+        Self {
+            help,
+            ..Self::new(exit::USAGE, error).with_diagnostics(diagnostics)
+        }
     }
 }
 

@@ -14,12 +14,12 @@
 //! Imports run one way. In this list, from the bottom to the top, a module imports only from lines above its own:
 //!
 //! ```text
-//! escape, value, exit, style, spool     text, values, exit codes, colours, output on disk: each stands alone
-//! shell_quote, readable, invocation,    words for a shell, times and names for people, a recorded command line,
-//! diagnostic                            and what is wrong with a text
+//! ratchet_input                         what users write, as typed values with their places, in a crate of its own
+//! exit, spool                           exit codes, output on disk: each stands alone
+//! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
 //! output, environment                   writers that know their destination; variables and folders of the user
-//! report, trust, document               results as text; whose files may be used; YAML, JSON and TOML
+//! report, trust                         results as text; whose files may be used
 //! job_file                              job files: from text to jobs
 //! settings, map                         variables and config files; one command over many items
 //! schema, args                          JSON Schemas; what can be typed
@@ -31,14 +31,10 @@
 
 mod args;
 mod commands;
-mod diagnostic;
-mod document;
 mod environment;
 mod error;
-mod escape;
 mod exit;
 mod folders;
-mod inventory;
 mod invocation;
 mod job_file;
 mod map;
@@ -56,14 +52,14 @@ mod settings;
 mod shared_buffer;
 mod shell_quote;
 mod spool;
-mod style;
 mod trust;
-mod value;
 
 use std::io;
 use std::process::ExitCode;
 
 use args::{Arguments, Verb};
+// What users write is read by a crate that playbooks share; its modules are used like those of this crate.
+use ratchet_input::{diagnostic, document, escape, inventory, style, value};
 
 /// The allocator. Jobs and outcomes are allocated on one thread and freed on another by the million, which mimalloc
 /// does faster than the system's allocator.

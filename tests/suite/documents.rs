@@ -18,7 +18,7 @@ fn every_file_that_the_architecture_names_exists() {
     let text = text.expect("it is where the README says");
     let mut files = 0;
     for file in named(&text, ".rs") {
-        let is_there = ["runtime/src", "cli/src", "."]
+        let is_there = ["runtime/src", "cli/src", "cli/input/src", "."]
             .iter()
             .any(|folder| root().join(folder).join(file).is_file());
         assert!(is_there, "there is no {file}");

@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 5] = [
+const CRATES: [(&str, Layers); 6] = [
     (
         "ipc",
         &[
@@ -75,14 +75,23 @@ const CRATES: [(&str, Layers); 5] = [
         ],
     ),
     (
+        "cli/input",
+        &[
+            &["escape", "style", "value"],
+            &["diagnostic"],
+            &["document", "error"],
+            &["inventory"],
+        ],
+    ),
+    (
         "cli",
         &[
-            &["escape", "value", "exit", "style", "spool", "shared_buffer"],
-            &["shell_quote", "readable", "invocation", "diagnostic"],
+            &["exit", "spool", "shared_buffer"],
+            &["shell_quote", "readable", "invocation"],
             &["error"],
             &["output", "environment"],
-            &["report", "trust", "document"],
-            &["job_file", "inventory"],
+            &["report", "trust"],
+            &["job_file"],
             &["settings", "map"],
             &["schema", "args"],
             &["folders", "progress"],

@@ -9,7 +9,7 @@ use ratchet_runtime::process::Prefetch;
 use super::Settings;
 use crate::document::{
     AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveDuration, PositiveNumber, Spanned,
-    section, words,
+    section,
 };
 use crate::environment::UserEnvironment;
 use crate::job_file::PlainHint;
@@ -69,8 +69,6 @@ section! {
         trust: Either<String, Vec<Spanned<String>>>,
     }
 }
-
-words! { Durability { None = "none", Batch = "batch", Each = "each" }; }
 
 /// The variable of a key.
 pub(super) fn variable(key: &str) -> String {

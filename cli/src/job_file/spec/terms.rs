@@ -149,10 +149,8 @@ words! {
         Fibonacci = "fibonacci",
         Decorrelated = "decorrelated",
     };
-    Jitter { Full = "full", Equal = "equal", None = "none" };
     HintWord;
     RetryableClass;
-    Priority;
 }
 
 impl Words for HintWord {
@@ -173,13 +171,6 @@ impl Words for RetryableClass {
         classes
             .map(|class| (class.as_str().into(), Self(class)))
             .collect()
-    }
-}
-
-impl Words for Priority {
-    fn words() -> Vec<(Cow<'static, str>, Self)> {
-        let word = |priority: Self| (priority.as_str().into(), priority);
-        Self::ALL.map(word).into()
     }
 }
 

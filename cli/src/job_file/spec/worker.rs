@@ -9,8 +9,7 @@ use ratchet_runtime::{Balance, TaskName};
 use super::breaker::BreakerSpec;
 use super::terms::TermsSpec;
 use crate::document::{
-    ByteSize, ClapWord, Count, Either, False, Named, PositiveDuration, ScalarText, Spanned,
-    section, words,
+    ByteSize, ClapWord, Count, Either, False, Named, PositiveDuration, ScalarText, Spanned, section,
 };
 use crate::value::CommandLine;
 
@@ -122,16 +121,4 @@ section! {
         /// The longest delay; 5s by default.
         cap: PositiveDuration,
     }
-}
-
-words! {
-    LineFormat { Text = "text", Json = "json" };
-    Balance {
-        LeastLoaded = "least_loaded",
-        RoundRobin = "round_robin",
-        PowerOfTwo = "power_of_two",
-        Affinity = "affinity",
-    };
-    HandshakeMode { Auto = "auto", Required = "required", None = "none" };
-    StrayMode { Log = "log", Fail = "fail", Kill = "kill" };
 }

@@ -1,0 +1,173 @@
+//! Texts with names, and places in them.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A range of bytes in a source.
+///
+/// A job file has a span for each job and each need, so a span takes eight bytes and not sixteen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Makes a span of two offsets in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If an offset does not fit into 32 bits. Whoever opens a source limits its size.
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever opens a source limits its size; a wrapped offset would point at the wrong line"
+    )]
+    pub fn new(start: usize, end: usize) -> Self {
+        let offset = |at: usize| u32::try_from(at).expect("a source is smaller than 4 GiB");
+        Self {
+            start: offset(start),
+            end: offset(end.max(start)),
+        }
+    }
+
+    /// The offset of the first byte.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// The offset after the last byte.
+    pub fn end(self) -> usize {
+        self.end as usize
+    }
+
+    /// The offsets as a range.
+    pub fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+
+    /// Whether the span has no bytes, so that it marks a position.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// The text of a file, or of one line of a stream, with its name.
+#[derive(Debug, Clone)]
+pub struct Source {
+    name: String,
+    text: String,
+    /// The offsets at which lines begin.
+    line_starts: Vec<u32>,
+    /// The number of the first line.
+    first_line: u64,
+}
+
+impl Source {
+    /// Makes a source whose first line has the number 1.
+    pub fn new(name: impl Into<String>, text: String) -> Self {
+        Self::from_line(name, text, 1)
+    }
+
+    /// A part of a file that begins with the line of this number.
+    pub fn from_line(name: impl Into<String>, text: String, first_line: u64) -> Self {
+        let after = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        let starts = std::iter::once(0).chain(after);
+        Self {
+            name: name.into(),
+            line_starts: starts.map(|at| Span::new(at, at).start).collect(),
+            text,
+            first_line,
+        }
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text of a span; empty if the span is not in this source.
+    pub fn slice(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
+    /// The line and the column of an offset.
+    pub fn place(&self, offset: usize) -> LineColumn {
+        let offset = self.text.floor_char_boundary(offset);
+        let index = self.line_index(offset);
+        let before = &self.text[self.line_starts[index] as usize..offset];
+        LineColumn {
+            line: self.first_line + index as u64,
+            column: before.chars().count() + 1,
+        }
+    }
+
+    /// The line that contains an offset, without its end, and the offset at which the line begins.
+    pub(super) fn line(&self, offset: usize) -> (usize, &str) {
+        let index = self.line_index(self.text.floor_char_boundary(offset));
+        let start = self.line_starts[index] as usize;
+        let end = self
+            .line_starts
+            .get(index + 1)
+            .map_or(self.text.len(), |next| *next as usize - 1);
+        (start, self.text[start..end].trim_end_matches('\r'))
+    }
+
+    fn line_index(&self, offset: usize) -> usize {
+        // The first line starts at 0, so at least one start is not after the offset.
+        self.line_starts
+            .partition_point(|start| *start as usize <= offset)
+            - 1
+    }
+
+    /// The offset of a line (from 1) and a column in characters (from 0).
+    pub fn offset(&self, line: usize, column: usize) -> usize {
+        let Some(&start) = self.line_starts.get(line.saturating_sub(1)) else {
+            return self.text.len();
+        };
+        let rest = &self.text[start as usize..];
+        rest.char_indices()
+            .nth(column)
+            .map_or(self.text.len(), |(at, _)| start as usize + at)
+    }
+}
+
+/// A line, and a column in characters, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineColumn {
+    /// The number of the line.
+    pub line: u64,
+    /// The number of the column.
+    pub column: usize,
+}
+
+impl fmt::Display for LineColumn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_places_in_any_text() {
+        let source = Source::new("f", "a\r\nbä c\n\nd".to_owned());
+        let place = |offset| source.place(offset).to_string();
+        assert_eq!(place(0), "1:1");
+        assert_eq!(place(3), "2:1");
+        assert_eq!(place(6), "2:3");
+        assert_eq!(place(5), "2:2", "inside a character");
+        assert_eq!(place(1000), "4:2");
+        assert_eq!(source.line(4), (3, "bä c"));
+        assert_eq!(source.line(1), (0, "a"));
+        assert_eq!(source.offset(2, 2), 6);
+        assert_eq!(source.offset(9, 9), source.text().len());
+        assert_eq!(Source::new("f", String::new()).place(0).to_string(), "1:1");
+    }
+}

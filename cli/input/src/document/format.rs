@@ -1,0 +1,68 @@
+//! The formats of documents.
+
+use std::path::Path;
+
+use super::node::Node;
+use super::part::{Extent, Sink};
+use super::{json, toml, yaml};
+use crate::diagnostic::{Problems, Source};
+
+/// The format of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentFormat {
+    /// YAML 1.2.
+    Yaml,
+    /// JSON.
+    Json,
+    /// TOML.
+    Toml,
+    /// A JSON document on each line.
+    JsonLines,
+}
+
+impl DocumentFormat {
+    /// The format of a file, by the extension of its name in any case.
+    pub fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
+
+    /// Reads a document part by part.
+    ///
+    /// The list under the key `streamed` comes one member at a time, so that a file of many jobs is never in memory as
+    /// a tree.
+    pub fn parts(
+        self,
+        source: &Source,
+        streamed: &str,
+        sink: Sink<'_>,
+        problems: &mut Problems,
+    ) -> Extent {
+        match self {
+            Self::Yaml => yaml::parts(source, streamed, sink, problems),
+            Self::Json | Self::JsonLines => json::parts(source.text(), streamed, sink, problems),
+            Self::Toml => toml::parts(source.text(), streamed, sink, problems),
+        }
+    }
+}
+
+/// Reads a short JSON document, such as a line of a stream. Returns nothing if the text is blank or refused.
+pub fn json_node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
+    json::node(text, problems)
+}
+
+/// Reads a short YAML document, such as a value that was typed. Returns nothing if the text is blank or refused.
+pub fn yaml_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+    yaml::node(source, yaml::Dialect::Core, problems)
+}
+
+/// Reads a YAML document as Ansible does. Returns nothing if the text is blank or refused.
+pub fn ansible_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
+    yaml::node(source, yaml::Dialect::Ansible, problems)
+}

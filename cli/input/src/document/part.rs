@@ -1,0 +1,32 @@
+//! The parts of a document, as the readers of all formats deliver them.
+
+use super::node::{Entry, Node};
+use crate::diagnostic::Problems;
+
+/// How deep lists and maps may be nested in YAML and TOML: deeper nesting is a mistake or an attack.
+pub(super) const DEEPEST: usize = 128;
+
+/// A part of a document. Parts come in the order of the file.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// A key of the document and its value.
+    Entry(Entry<'a>),
+    /// A member of the list that is delivered member by member.
+    Member(Node<'a>),
+    /// The whole document, if it is no map.
+    Whole(Node<'a>),
+}
+
+/// How much of a document was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole document, which has only blanks and comments.
+    Nothing,
+    /// The whole document.
+    Whole,
+    /// The parts before an error of syntax, which is the last of the problems.
+    BrokenOff,
+}
+
+/// Takes the parts of a document as they are read, and may add to the problems.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Part<'_>, &mut Problems);

@@ -1,0 +1,119 @@
+//! Types whose values are the words of a fixed list.
+
+use std::borrow::Cow;
+
+use clap::ValueEnum;
+use serde_json::{Value as Json, json};
+
+use super::from_node::{FromNode, mismatch};
+use super::node::Node;
+use super::schema::Schemas;
+use crate::diagnostic::{Diagnostic, Problems};
+
+/// A type whose values are words.
+pub trait Words: Sized {
+    /// Each word and its value, in the order of the documentation.
+    fn words() -> Vec<(Cow<'static, str>, Self)>;
+}
+
+/// Reads a word of a fixed list; the error for another word names the closest one.
+pub fn read<T: FromNode>(
+    node: &Node<'_>,
+    words: Vec<(Cow<'static, str>, T)>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let Some(text) = node.text() else {
+        problems.push(mismatch::<T>(node));
+        return None;
+    };
+    let names: Vec<_> = words.iter().map(|(word, _)| word.clone()).collect();
+    let found = words.into_iter().find(|(word, _)| word == text);
+    if found.is_none() {
+        let error = Diagnostic::error(node.span, format!("unknown word `{text}`"));
+        let names = names.iter().map(Cow::as_ref);
+        problems.push(error.did_you_mean(text, names, "known"));
+    }
+    found.map(|(_, value)| value)
+}
+
+/// Implements `FromNode` for types whose values are words. The words stand here for plain enums, and in an own `impl
+/// Words` for the others.
+#[macro_export]
+macro_rules! words {
+    ($($type:ty $({ $($value:ident = $word:literal),* $(,)? })?;)*) => {$(
+        $(impl $crate::document::Words for $type {
+            fn words() -> Vec<(std::borrow::Cow<'static, str>, Self)> {
+                vec![$(($word.into(), <$type>::$value)),*]
+            }
+        })?
+
+        impl $crate::document::FromNode for $type {
+            fn from_node(
+                node: $crate::document::Node<'_>,
+                problems: &mut $crate::diagnostic::Problems,
+            ) -> Option<Self> {
+                $crate::document::read_word(&node, <Self as $crate::document::Words>::words(), problems)
+            }
+
+            fn accepts(node: &$crate::document::Node<'_>) -> bool {
+                node.text().is_some()
+            }
+
+            fn expected() -> std::borrow::Cow<'static, str> {
+                $crate::document::expected_words(&<Self as $crate::document::Words>::words())
+            }
+
+            fn schema(_: &mut $crate::document::Schemas) -> serde_json::Value {
+                $crate::document::schema_of_words(&<Self as $crate::document::Words>::words())
+            }
+        }
+    )*};
+}
+
+pub use crate::words;
+
+/// The list of words for error messages.
+pub fn expected<T>(words: &[(Cow<'static, str>, T)]) -> Cow<'static, str> {
+    let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
+    format!("one of {}", words.join(", ")).into()
+}
+
+/// The JSON Schema that accepts these words.
+pub fn schema<T>(words: &[(Cow<'static, str>, T)]) -> Json {
+    let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
+    json!({"enum": words})
+}
+
+/// A word that is also the value of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClapWord<T>(pub T);
+
+impl<T: ValueEnum> Words for ClapWord<T> {
+    fn words() -> Vec<(Cow<'static, str>, Self)> {
+        let variants = T::value_variants().iter();
+        variants
+            .filter_map(|value| {
+                let word = value.to_possible_value()?.get_name().to_owned();
+                Some((word.into(), Self(value.clone())))
+            })
+            .collect()
+    }
+}
+
+impl<T: ValueEnum> FromNode for ClapWord<T> {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        read(&node, Self::words(), problems)
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        node.text().is_some()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        expected(&Self::words())
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        schema(&Self::words())
+    }
+}

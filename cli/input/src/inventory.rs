@@ -1,0 +1,397 @@
+//! Inventories: hosts, the groups that they are in, and the variables of both, in the formats that Ansible reads.
+//!
+//! An [`Inventory`] is put together from any number of sources: files in INI or YAML, folders of such files, programs
+//! that print JSON, and lists such as `web1,web2`. A [`Pattern`](pattern::Pattern) selects hosts from it.
+
+mod ini;
+mod literal;
+mod load;
+mod loading;
+pub mod pattern;
+mod program;
+mod range;
+mod tree;
+mod variables;
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Diagnostic, Problems};
+use crate::document::Node;
+
+pub use load::load;
+
+/// The variables of a host or a group.
+pub type Variables = Map<String, Json>;
+
+/// The group that contains every host.
+pub const ALL: &str = "all";
+
+/// The group of hosts that are in no other group.
+pub const UNGROUPED: &str = "ungrouped";
+
+/// Hosts and groups, in the order in which the sources name them.
+#[derive(Debug)]
+pub struct Inventory {
+    hosts: Vec<Host>,
+    groups: Vec<Group>,
+    host_names: HashMap<String, HostIndex>,
+    group_names: HashMap<String, GroupIndex>,
+}
+
+/// A host of an inventory.
+#[derive(Debug)]
+pub struct Host {
+    /// The name by which sources and patterns call the host.
+    pub name: String,
+    /// The variables that the sources set for this host alone.
+    variables: Variables,
+    /// The variables of the files in `host_vars`.
+    from_files: Variables,
+    groups: Vec<GroupIndex>,
+}
+
+/// A group of an inventory.
+#[derive(Debug)]
+pub struct Group {
+    /// The name by which sources and patterns call the group.
+    pub name: String,
+    /// The hosts that the sources put into this group itself, in their order.
+    pub hosts: Vec<HostIndex>,
+    /// The groups directly below this one, in the order of the sources.
+    pub children: Vec<GroupIndex>,
+    parents: Vec<GroupIndex>,
+    /// The variables that the sources set for the group.
+    variables: Variables,
+    /// The variables of the files in `group_vars`.
+    from_files: Variables,
+    /// The rank of the group among groups that are equally deep: the variables of the highest one count.
+    priority: i64,
+    /// How many groups there are between it and `all`, on the longest way; known once the inventory is closed.
+    depth: usize,
+}
+
+/// The place of a host in its inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostIndex(usize);
+
+/// The place of a group in its inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(usize);
+
+/// The variable of a host that is the port of its connection.
+const PORT: &str = "ansible_port";
+
+/// The variable of a group that is its priority.
+const PRIORITY: &str = "ansible_group_priority";
+
+impl Inventory {
+    /// An inventory with the two groups that are always there.
+    fn new() -> Self {
+        let mut inventory = Self {
+            hosts: Vec::new(),
+            groups: Vec::new(),
+            host_names: HashMap::new(),
+            group_names: HashMap::new(),
+        };
+        let (all, ungrouped) = (inventory.group(ALL), inventory.group(UNGROUPED));
+        inventory.link(all, ungrouped);
+        inventory
+    }
+
+    /// The group of this name, which is added if it is not there.
+    fn group(&mut self, name: &str) -> GroupIndex {
+        if let Some(known) = self.group_names.get(name) {
+            return *known;
+        }
+        let index = GroupIndex(self.groups.len());
+        self.groups.push(Group {
+            name: name.to_owned(),
+            hosts: Vec::new(),
+            children: Vec::new(),
+            parents: Vec::new(),
+            variables: Variables::new(),
+            from_files: Variables::new(),
+            priority: 1,
+            depth: 0,
+        });
+        self.group_names.insert(name.to_owned(), index);
+        index
+    }
+
+    /// Adds a host to a group. The host is added to the inventory if it is not there.
+    fn host(&mut self, name: &str, group: GroupIndex) -> HostIndex {
+        let host = if let Some(known) = self.host_names.get(name) {
+            *known
+        } else {
+            let index = HostIndex(self.hosts.len());
+            self.hosts.push(Host {
+                name: name.to_owned(),
+                variables: Variables::new(),
+                from_files: Variables::new(),
+                groups: Vec::new(),
+            });
+            self.host_names.insert(name.to_owned(), index);
+            index
+        };
+        if !self.hosts[host.0].groups.contains(&group) {
+            self.hosts[host.0].groups.push(group);
+            self.groups[group.0].hosts.push(host);
+        }
+        host
+    }
+
+    /// Makes a group the child of another, or says why it cannot be.
+    fn add_child(&mut self, parent: GroupIndex, child: GroupIndex) -> Result<(), String> {
+        if self.walk([parent], |group| &group.parents).contains(&child) {
+            let (parent, child) = (&self.groups[parent.0].name, &self.groups[child.0].name);
+            return Err(format!(
+                "group `{child}` cannot be in `{parent}`, which is in `{child}` itself"
+            ));
+        }
+        self.link(parent, child);
+        Ok(())
+    }
+
+    fn link(&mut self, parent: GroupIndex, child: GroupIndex) {
+        // Each list has what the other has. A group has few parents, but may have thousands of children.
+        if !self.groups[child.0].parents.contains(&parent) {
+            self.groups[parent.0].children.push(child);
+            self.groups[child.0].parents.push(parent);
+        }
+    }
+
+    /// Sets a variable of a group, or says why its value is refused.
+    fn set_group_variable(
+        &mut self,
+        group: GroupIndex,
+        name: &str,
+        value: Json,
+    ) -> Result<(), String> {
+        let group = &mut self.groups[group.0];
+        if name != PRIORITY {
+            group.variables.insert(name.to_owned(), value);
+            return Ok(());
+        }
+        let written = value.as_str().and_then(|text| text.parse().ok());
+        match value.as_i64().or(written) {
+            Some(priority) => group.priority = priority,
+            None => return Err(format!("`{PRIORITY}` has to be a whole number")),
+        }
+        Ok(())
+    }
+
+    fn set_host_variable(&mut self, host: HostIndex, name: &str, value: Json) {
+        self.hosts[host.0].variables.insert(name.to_owned(), value);
+    }
+
+    /// Puts the groups without a parent into `all`, and hosts into `ungrouped` that are in no other group.
+    fn close(&mut self) {
+        let (all, ungrouped) = (self.group(ALL), self.group(UNGROUPED));
+        for index in 0..self.groups.len() {
+            let index = GroupIndex(index);
+            if index != all && self.groups[index.0].parents.is_empty() {
+                self.link(all, index);
+            }
+        }
+        self.measure();
+        for index in 0..self.hosts.len() {
+            let index = HostIndex(index);
+            let groups = &mut self.hosts[index.0].groups;
+            let is_grouped = groups
+                .iter()
+                .any(|group| *group != all && *group != ungrouped);
+            if is_grouped {
+                groups.retain(|group| *group != ungrouped);
+            } else if !is_grouped && !groups.contains(&ungrouped) {
+                groups.push(ungrouped);
+                self.groups[ungrouped.0].hosts.push(index);
+            }
+        }
+        let hosts = &self.hosts;
+        let is_ungrouped = |host: &HostIndex| hosts[host.0].groups.contains(&ungrouped);
+        self.groups[ungrouped.0].hosts.retain(is_ungrouped);
+    }
+
+    /// Returns these groups and all that are reached from them step by step, each once, the nearer ones first.
+    fn walk<'a>(
+        &'a self,
+        from: impl IntoIterator<Item = GroupIndex>,
+        step: impl Fn(&'a Group) -> &'a [GroupIndex],
+    ) -> Vec<GroupIndex> {
+        let mut seen = HashSet::new();
+        let mut found: Vec<_> = from
+            .into_iter()
+            .filter(|group| seen.insert(*group))
+            .collect();
+        let mut next = 0;
+        while let Some(group) = found.get(next) {
+            let reached = step(&self.groups[group.0]).iter().copied();
+            found.extend(reached.filter(|group| seen.insert(*group)));
+            next += 1;
+        }
+        found
+    }
+
+    /// Finds out how deep each group is. Groups are in no circle, so each is reached once all that contain it are known.
+    fn measure(&mut self) {
+        let mut unknown: Vec<usize> = self
+            .groups
+            .iter()
+            .map(|group| group.parents.len())
+            .collect();
+        let mut ready: Vec<usize> = (0..self.groups.len())
+            .filter(|at| unknown[*at] == 0)
+            .collect();
+        while let Some(parent) = ready.pop() {
+            let depth = self.groups[parent].depth + 1;
+            for child in self.groups[parent].children.clone() {
+                let known = &mut self.groups[child.0];
+                known.depth = known.depth.max(depth);
+                unknown[child.0] -= 1;
+                if unknown[child.0] == 0 {
+                    ready.push(child.0);
+                }
+            }
+        }
+    }
+
+    /// Iterates over all hosts, in the order in which the sources name them.
+    pub fn hosts(&self) -> impl Iterator<Item = (HostIndex, &Host)> {
+        (0..).map(HostIndex).zip(&self.hosts)
+    }
+
+    /// Returns the names of all groups that contain a host, directly or by a group in them.
+    pub fn groups_of(&self, host: HostIndex) -> Vec<String> {
+        let direct = self.hosts[host.0].groups.iter();
+        let all = self.group_names.get(ALL);
+        let groups = self.walk(direct.chain(all).copied(), |group| &group.parents);
+        let names = groups.iter().map(|group| self.groups[group.0].name.clone());
+        names.collect()
+    }
+
+    /// Looks a group up by its name.
+    pub fn find_group(&self, name: &str) -> Option<GroupIndex> {
+        self.group_names.get(name).copied()
+    }
+
+    /// Looks a host up by its name.
+    pub fn find_host(&self, name: &str) -> Option<HostIndex> {
+        self.host_names.get(name).copied()
+    }
+
+    /// Returns the host at an index that this inventory gave out.
+    pub fn get_host(&self, host: HostIndex) -> &Host {
+        &self.hosts[host.0]
+    }
+
+    /// Returns the group at an index that this inventory gave out.
+    pub fn get_group(&self, group: GroupIndex) -> &Group {
+        &self.groups[group.0]
+    }
+
+    /// A group and all groups in it, directly or not, each once.
+    pub fn groups_below(&self, group: GroupIndex) -> Vec<GroupIndex> {
+        self.walk([group], |group| &group.children)
+    }
+
+    /// All hosts of a group and of the groups in it, each once, in the order in which the groups name them.
+    pub fn hosts_of(&self, group: GroupIndex) -> Vec<HostIndex> {
+        let mut seen = vec![false; self.hosts.len()];
+        let groups = self.groups_below(group).into_iter();
+        let hosts = groups.flat_map(|group| &self.groups[group.0].hosts);
+        let new = hosts.filter(|host| !std::mem::replace(&mut seen[host.0], true));
+        new.copied().collect()
+    }
+
+    /// The variables that hold for a host, from its groups, itself and the files beside the inventory.
+    ///
+    /// What is more special counts: a group counts before the groups that contain it, a file counts before the inventory,
+    /// and the host counts before its groups.
+    pub fn variables_of(&self, host: HostIndex) -> Variables {
+        let host = &self.hosts[host.0];
+        let all = self.group_names.get(ALL);
+        let mut groups = self.walk(host.groups.iter().chain(all).copied(), |group| {
+            &group.parents
+        });
+        groups.sort_by_cached_key(|group| {
+            let known = &self.groups[group.0];
+            (known.depth, known.priority, known.name.clone())
+        });
+        let mut variables = Variables::new();
+        let mut add = |more: &Variables| variables.extend(more.clone());
+        for group in &groups {
+            add(&self.groups[group.0].variables);
+        }
+        for group in &groups {
+            add(&self.groups[group.0].from_files);
+        }
+        add(&host.variables);
+        add(&host.from_files);
+        variables
+    }
+
+    /// The variables of a group itself, with its priority if that is not the usual one.
+    pub fn variables_of_group(&self, group: GroupIndex) -> Variables {
+        let group = &self.groups[group.0];
+        let mut variables = group.variables.clone();
+        variables.extend(group.from_files.clone());
+        if group.priority != 1 {
+            variables.insert(PRIORITY.to_owned(), group.priority.into());
+        }
+        variables
+    }
+}
+
+/// A name without the port that follows it, as in `web1:2222` and `[fe80::1]:22`, and the port.
+fn split_port(name: &str) -> (&str, Option<u16>) {
+    let Some((host, port)) = name.rsplit_once(':') else {
+        return (name, None);
+    };
+    let Ok(port) = port.parse() else {
+        return (name, None);
+    };
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match inside {
+        Some(address) if address.contains(':') && !address.contains('[') => (address, Some(port)),
+        // The colons of an address of IPv6 are no ports, and those within brackets belong to a range.
+        _ if outside_brackets(host).any(|character| character == ':') => (name, None),
+        _ if outside_brackets(name).all(|character| character != ':') => (name, None),
+        _ => (host, Some(port)),
+    }
+}
+
+/// The characters of a name that stand in no range.
+fn outside_brackets(name: &str) -> impl Iterator<Item = char> {
+    let mut is_inside = false;
+    name.chars().filter(move |character| {
+        let was_inside = is_inside;
+        match character {
+            '[' => is_inside = true,
+            ']' => is_inside = false,
+            _ => {}
+        }
+        !was_inside
+    })
+}
+
+/// A node as JSON. Where it returns nothing, it has added to the problems what is wrong with the node.
+fn json(node: &Node<'_>, problems: &mut Problems) -> Option<Json> {
+    let read = node
+        .payload()
+        .and_then(|payload| serde_json::from_str(payload.as_str()));
+    match read {
+        Ok(json) => Some(json),
+        Err(error) => {
+            let message = format!("this cannot be a variable: {error}");
+            problems.push(Diagnostic::error(node.span, message));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What is known of an inventory while its sources are read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Inventory;
+use crate::InputError;
+use crate::diagnostic::{Diagnostics, Problems, Source};
+use crate::document::{self, Node};
+
+/// The largest file that is read. Places in a text are counted in 32 bits.
+const LARGEST: u64 = 256 << 20;
+
+/// An inventory while its sources are read.
+pub(super) struct Loading {
+    /// What the sources that were read so far have in them.
+    pub(super) inventory: Inventory,
+    /// What is wrong with the sources.
+    pub(super) refused: Vec<Diagnostics>,
+    /// The folders beside whose inventories files of variables may lie.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+impl Loading {
+    /// The text of a file. Nothing means that it was refused.
+    pub(super) fn text(&mut self, path: &Path) -> Result<Option<Source>, InputError> {
+        let unreadable = |error| InputError::unreadable(path, error);
+        let known = fs::metadata(path).map_err(unreadable)?;
+        if known.len() > LARGEST {
+            return Err(InputError::new(format!(
+                "`{}` is larger than {}",
+                path.display(),
+                crate::value::show_size(LARGEST)
+            )));
+        }
+        let bytes = fs::read(path).map_err(unreadable)?;
+        if bytes.starts_with(b"$ANSIBLE_VAULT") {
+            return Err(
+                InputError::new(format!("`{}` is encrypted", path.display()))
+                    .with_help("decrypt it by `ansible-vault decrypt`, or leave it out"),
+            );
+        }
+        match document::source(&path.display().to_string(), bytes) {
+            Ok(source) => Ok(Some(source)),
+            Err(refused) => {
+                self.refused.push(*refused);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes note of what is wrong with a source.
+    pub(super) fn refuse(&mut self, source: Source, diagnostics: Problems) {
+        if !diagnostics.is_empty() {
+            self.refused.push(Diagnostics {
+                source,
+                diagnostics,
+            });
+        }
+    }
+}
+
+/// Reads a document in YAML or JSON, by the name of its file.
+pub(super) fn read_node<'a>(
+    path: &Path,
+    source: &'a Source,
+    problems: &mut Problems,
+) -> Option<Node<'a>> {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        document::json_node(source.text(), problems)
+    } else {
+        document::ansible_node(source, problems)
+    }
+}

@@ -1,0 +1,269 @@
+//! Patterns that select hosts of an inventory, as in `web:&prod:!db`, `web[0]` and `db*.example`.
+
+use std::collections::HashSet;
+use std::net::Ipv6Addr;
+
+use super::{ALL, GroupIndex, HostIndex, Inventory};
+
+/// Selects hosts of an inventory.
+///
+/// The parts are joined by commas or colons. `!` takes away the hosts of a part, `&` keeps only those, and all other parts
+/// add theirs. A part is a group, a host, or either with `*`, `?` and `[..]`; `@` before a name says that a group is meant,
+/// and `[2]`, `[-1]` or `[0:3]` after it choose hosts by their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    effect: Effect,
+    name: String,
+    places: Option<Places>,
+}
+
+/// What a part does with the hosts that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    /// `web`: they join the selection.
+    Add,
+    /// `&web`: only those stay in the selection.
+    Keep,
+    /// `!web`: they leave the selection.
+    Remove,
+}
+
+/// Which of the hosts of a part are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    /// One, from the end if it is negative.
+    One(i64),
+    /// The hosts from a first to a last place, or to the end.
+    Range(usize, Option<usize>),
+}
+
+impl Pattern {
+    /// Reads a pattern, or says why it is refused.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        for word in split(text) {
+            let word = word.trim();
+            if word.is_empty() {
+                continue;
+            }
+            let (effect, name) = match word.as_bytes()[0] {
+                b'!' => (Effect::Remove, &word[1..]),
+                b'&' => (Effect::Keep, &word[1..]),
+                _ => (Effect::Add, word),
+            };
+            if name.starts_with('~') {
+                return Err(format!(
+                    "`{name}` is a regular expression; write it with `*`, `?` and `[..]`"
+                ));
+            }
+            let (name, places) = subscript(name);
+            if name.is_empty() {
+                return Err(format!("`{word}` names no host"));
+            }
+            parts.push(Part {
+                effect,
+                name: name.to_owned(),
+                places,
+            });
+        }
+        if parts.is_empty() {
+            return Err("a pattern without a name".to_owned());
+        }
+        // Whatever their order: hosts are added first, and taken away last.
+        parts.sort_by_key(|part| part.effect);
+        if parts[0].effect != Effect::Add {
+            let name = ALL.to_owned();
+            let places = None;
+            let effect = Effect::Add;
+            parts.insert(
+                0,
+                Part {
+                    effect,
+                    name,
+                    places,
+                },
+            );
+        }
+        Ok(Self { parts })
+    }
+
+    /// The hosts that are meant, each once, or the name of a part that is nowhere.
+    pub fn select(&self, inventory: &Inventory) -> Result<Vec<HostIndex>, String> {
+        let mut selected: Vec<HostIndex> = Vec::new();
+        for part in &self.parts {
+            let hosts = part.hosts(inventory)?;
+            match part.effect {
+                Effect::Add => selected.extend(hosts),
+                Effect::Keep | Effect::Remove => {
+                    let hosts: HashSet<HostIndex> = hosts.into_iter().collect();
+                    let keeps = part.effect == Effect::Keep;
+                    selected.retain(|host| hosts.contains(host) == keeps);
+                }
+            }
+        }
+        Ok(each_once(selected))
+    }
+}
+
+impl Part {
+    fn hosts(&self, inventory: &Inventory) -> Result<Vec<HostIndex>, String> {
+        let (name, is_group) = match self.name.strip_prefix('@') {
+            Some(name) => (name, true),
+            None => (self.name.as_str(), false),
+        };
+        let mut hosts: Vec<HostIndex> = Vec::new();
+        let groups = 0..inventory.groups.len();
+        let groups: Vec<GroupIndex> = groups
+            .map(GroupIndex)
+            .filter(|group| matches(&inventory.get_group(*group).name, name))
+            .collect();
+        hosts.extend(groups.iter().flat_map(|group| inventory.hosts_of(*group)));
+        let hosts_too = !is_group && (groups.is_empty() || name.contains(['.', '?', '*', '[']));
+        let known = if hosts_too { inventory.hosts.len() } else { 0 };
+        let known = (0..known).map(HostIndex);
+        let known: Vec<HostIndex> = known
+            .filter(|host| matches(&inventory.get_host(*host).name, name))
+            .collect();
+        if groups.is_empty() && known.is_empty() {
+            return Err(self.name.clone());
+        }
+        hosts.extend(known);
+        let once = each_once(hosts);
+        Ok(match self.places {
+            None => once,
+            Some(places) => places.of(&once),
+        })
+    }
+}
+
+impl Places {
+    fn of(self, hosts: &[HostIndex]) -> Vec<HostIndex> {
+        let chosen = match self {
+            Self::One(place) => {
+                let from_end = usize::try_from(place.unsigned_abs()).unwrap_or(usize::MAX);
+                let place = if place < 0 {
+                    hosts.len().checked_sub(from_end)
+                } else {
+                    Some(from_end)
+                };
+                place
+                    .and_then(|place| hosts.get(place))
+                    .map(std::slice::from_ref)
+            }
+            Self::Range(first, last) => {
+                let end = last.map_or(hosts.len(), |last| last.saturating_add(1).min(hosts.len()));
+                hosts.get(first.min(end)..end)
+            }
+        };
+        chosen.unwrap_or_default().to_vec()
+    }
+}
+
+fn each_once(mut hosts: Vec<HostIndex>) -> Vec<HostIndex> {
+    let mut seen = HashSet::with_capacity(hosts.len());
+    hosts.retain(|host| seen.insert(*host));
+    hosts
+}
+
+/// The parts of a pattern: between commas, or between colons if there is no comma.
+fn split(text: &str) -> Vec<&str> {
+    if text.contains(',') || text.parse::<Ipv6Addr>().is_ok() {
+        return text.split(',').collect();
+    }
+    let mut is_inside = false;
+    text.split(|character| {
+        match character {
+            '[' => is_inside = true,
+            ']' => is_inside = false,
+            _ => {}
+        }
+        character == ':' && !is_inside
+    })
+    .collect()
+}
+
+/// A name without the places that follow it, and the places.
+fn subscript(name: &str) -> (&str, Option<Places>) {
+    let read = || {
+        let (name, inside) = name.strip_suffix(']')?.rsplit_once('[')?;
+        if let Ok(place) = inside.parse() {
+            return Some((name, Places::One(place)));
+        }
+        let (first, last) = inside.split_once([':', '-'])?;
+        let last = match last {
+            "" => None,
+            last => Some(last.parse().ok()?),
+        };
+        Some((name, Places::Range(first.parse().ok()?, last)))
+    };
+    match read() {
+        Some((name, places)) => (name, Some(places)),
+        None => (name, None),
+    }
+}
+
+/// Whether a name matches a pattern with `*`, `?`, `[..]` and `[!..]`.
+fn matches(name: &str, pattern: &str) -> bool {
+    let (name, pattern): (Vec<char>, Vec<char>) =
+        (name.chars().collect(), pattern.chars().collect());
+    // Where the last `*` was met, and how much of the name it stood for then.
+    let (mut at, mut of, mut star) = (0, 0, None);
+    while at < name.len() {
+        let found = match pattern.get(of) {
+            Some('*') => {
+                star = Some((of, at));
+                of += 1;
+                continue;
+            }
+            Some('?') => Some(of + 1),
+            Some('[') => match set(&pattern[of..]) {
+                Some((members, length)) => members(name[at]).then_some(of + length),
+                None => (name[at] == '[').then_some(of + 1),
+            },
+            Some(character) => (*character == name[at]).then_some(of + 1),
+            None => None,
+        };
+        match (found, star) {
+            (Some(next), _) => {
+                of = next;
+                at += 1;
+            }
+            (None, Some((place, stood_for))) => {
+                star = Some((place, stood_for + 1));
+                at = stood_for + 1;
+                of = place + 1;
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[of..].iter().all(|character| *character == '*')
+}
+
+/// The set at the beginning of a pattern, and how long it is; nothing if it is not closed.
+fn set(pattern: &[char]) -> Option<(impl Fn(char) -> bool, usize)> {
+    let is_not = pattern.get(1) == Some(&'!');
+    let first = if is_not { 2 } else { 1 };
+    // A bracket that comes first is a member.
+    let length = pattern.iter().skip(first + 1).position(|it| *it == ']')?;
+    let members = pattern[first..=first + length].to_vec();
+    let contains = move |wanted: char| {
+        let mut rest = members.as_slice();
+        let mut is_in = false;
+        while let [from, more @ ..] = rest {
+            if let ['-', to, more @ ..] = more {
+                is_in |= (*from..=*to).contains(&wanted);
+                rest = more;
+            } else {
+                is_in |= *from == wanted;
+                rest = more;
+            }
+        }
+        is_in != is_not
+    };
+    Some((contains, first + length + 2))
+}

@@ -1,0 +1,92 @@
+//! Variables in files beside an inventory: `group_vars/NAME` and `host_vars/NAME`, each a file or a folder of files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::loading::{Loading, read_node};
+use super::{GroupIndex, HostIndex, Variables, tree};
+use crate::InputError;
+
+/// How the names of files of variables end.
+const ENDS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
+
+/// Reads the files of variables of a folder.
+pub(super) fn read(folder: &Path, loading: &mut Loading) -> Result<(), InputError> {
+    let groups = folder.join("group_vars");
+    if groups.is_dir() {
+        for index in 0..loading.inventory.groups.len() {
+            let name = loading.inventory.get_group(GroupIndex(index)).name.clone();
+            let variables = of(&groups, &name, loading)?;
+            loading.inventory.groups[index].from_files.extend(variables);
+        }
+    }
+    let hosts = folder.join("host_vars");
+    if hosts.is_dir() {
+        for index in 0..loading.inventory.hosts.len() {
+            let name = loading.inventory.get_host(HostIndex(index)).name.clone();
+            let variables = of(&hosts, &name, loading)?;
+            loading.inventory.hosts[index].from_files.extend(variables);
+        }
+    }
+    Ok(())
+}
+
+/// The variables of one group or host.
+fn of(folder: &Path, name: &str, loading: &mut Loading) -> Result<Variables, InputError> {
+    let mut variables = Variables::new();
+    // A name is no path: what is outside of the folder is not read, whatever an inventory calls its hosts.
+    if name.contains('/') || name.starts_with('.') {
+        return Ok(variables);
+    }
+    let candidates = ENDS.iter().map(|end| folder.join(format!("{name}{end}")));
+    let Some(found) = candidates.into_iter().find(|path| path.exists()) else {
+        return Ok(variables);
+    };
+    let mut files = Vec::new();
+    if found.is_dir() {
+        collect(&found, &mut files)?;
+    } else {
+        files.push(found);
+    }
+    for file in files {
+        let Some(source) = loading.text(&file)? else {
+            continue;
+        };
+        let mut problems = Vec::new();
+        if let Some(node) = read_node(&file, &source, &mut problems) {
+            for variable in tree::map(node, "a map of variables", &mut problems) {
+                if let Some(value) = super::json(&variable.node, &mut problems) {
+                    variables.insert(variable.name.into_owned(), value);
+                }
+            }
+        }
+        loading.refuse(source, problems);
+    }
+    Ok(variables)
+}
+
+/// Adds the files of a folder and of the folders in it, in the order of their names.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
+    let unreadable = |error| InputError::unreadable(folder, error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        paths.push(entry.map_err(unreadable)?.path());
+    }
+    paths.sort_unstable();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy());
+        let is_of_variables = matches!(extension.as_deref(), None | Some("yml" | "yaml" | "json"));
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if is_of_variables {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! What users of ratchet write, read from text into values that know their places.
+//!
+//! [`document`] reads YAML, JSON and TOML, [`inventory`] reads hosts and their groups, and [`value`] reads durations,
+//! sizes and the like. What is wrong with them becomes a [`diagnostic`] that points into the text, or an [`InputError`].
+
+pub mod diagnostic;
+pub mod document;
+mod error;
+pub mod escape;
+pub mod inventory;
+pub mod style;
+pub mod value;
+
+pub use error::InputError;
