@@ -21,6 +21,7 @@
 //!   when it is surely dead.
 
 mod agent;
+mod beats;
 mod config;
 mod error;
 mod heard;
@@ -37,6 +38,7 @@ mod table;
 mod text;
 
 pub use agent::Agent;
+pub use beats::HostHealth;
 pub use config::RemoteConfig;
 pub use error::RemoteError;
 pub use host::{HostConfig, LaunchGate, RemoteHost};

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ratchet_runtime::process::{Ending, Environment, ProcessConfig, ProcessManager};
-use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::remote::{
+    Agent, AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost, RemoteProcesses,
+};
 use ratchet_runtime::{Class, PlaceName, PlaceState};
 use ratchet_tests::{Folder, read_text, shell, within};
 use rustix::process::{Pid, Signal, kill_process};
@@ -68,6 +70,38 @@ async fn a_host_has_the_slots_and_variables_that_were_declared_and_those_of_a_pr
     assert_eq!(output(&host, &script).await, "eu\n");
     let own = script.env(Environment::inherited().set("REGION", "us"));
     assert_eq!(output(&host, &own).await, "us\n");
+}
+
+#[tokio::test]
+async fn the_heartbeat_tells_the_round_trip_and_the_machine_if_that_is_wanted() {
+    for measures_machine in [false, true] {
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let (input, output) = tokio::io::split(there);
+        tokio::spawn(Agent::new().serve(input, output));
+        let (input, output) = tokio::io::split(here);
+        let config = RemoteConfig {
+            lost_after: Duration::from_secs(3),
+            measures_machine,
+            ..RemoteConfig::new("web1")
+        };
+        let processes = RemoteProcesses::connect(input, output, config).await;
+        let processes = processes.expect("the agent answers");
+        let mut health = processes.health();
+        let told = health.wait_for(|health| {
+            health.round_trip.is_some() && health.machine.is_some() == measures_machine
+        });
+        let health = *within(told).await.expect("the connection is kept");
+        if let Some(machine) = health.machine {
+            assert!(
+                machine.memory_total >= machine.memory_available,
+                "{machine:?}"
+            );
+            assert!(
+                machine.memory_available > 0 && machine.load >= 0.0,
+                "{machine:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod process;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,12 +22,16 @@ use self::process::{AgentProcess, drain};
 use super::config::MOST_PROCESSES;
 use super::heard::{HeardReader, LastHeard};
 use super::hello::{self, DispatcherHello};
-use super::message::{FromAgent, Lines, Output, StartError, ToAgent, line, usage_to_wire};
+use super::message::{
+    FromAgent, Lines, Output, StartError, ToAgent, WireReading, line, usage_to_wire,
+};
 use super::stream::{
     CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, PROCESS_PATH, SEND_BUFFER,
     STDERR_PATH, STREAM_WINDOW, beat_interval, send_line,
 };
 use super::{AgentInfo, RemoteError, stdio};
+use crate::blocking::run_blocking;
+use crate::monitor::{Probe as _, Sampler};
 use crate::os::{LocalProcesses, ProcessId, ProcessManager};
 
 /// How long a dispatcher may take to answer the hello. Its host may be busy with many others.
@@ -109,6 +113,7 @@ impl Agent {
             to_send: Some(to_send),
             tell_main,
             tasks: JoinSet::new(),
+            sampler: sampler(),
             is_suspended: false,
         };
         session.run(connection, told).await
@@ -139,6 +144,8 @@ struct Session {
     to_send: Option<mpsc::UnboundedReceiver<FromAgent>>,
     tell_main: mpsc::UnboundedSender<News>,
     tasks: JoinSet<()>,
+    /// Reads memory and load, if this system can be asked for them.
+    sampler: Option<Arc<Mutex<Sampler>>>,
     /// Whether the dispatcher is stopped. Its silence then means nothing.
     is_suspended: bool,
 }
@@ -338,7 +345,12 @@ impl Session {
                     self.pause(local, is_stopped).await;
                 }
             }
-            ToAgent::Beat => {}
+            ToAgent::Beat { number, measures } => {
+                self.send(FromAgent::Answer { beat: number });
+                if measures {
+                    self.measure_machine();
+                }
+            }
         }
     }
 
@@ -356,6 +368,26 @@ impl Session {
         if let Err(error) = answer {
             tracing::error!(%error, "a bug in ratchet: the manager of an agent has ended before it");
         }
+    }
+
+    /// Measures the machine on a thread of its own, since that takes a while. One that is being measured is not measured
+    /// a second time meanwhile.
+    fn measure_machine(&mut self) {
+        let Some(sampler) = &self.sampler else {
+            return;
+        };
+        let (sampler, messages) = (Arc::clone(sampler), self.messages.clone());
+        self.tasks.spawn(async move {
+            let measured = run_blocking(move || {
+                let mut sampler = sampler.try_lock().ok()?;
+                Some(WireReading::from(&sampler.read()))
+            });
+            match measured.await {
+                Ok(Some(reading)) => drop(messages.send(FromAgent::Machine(reading))),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the machine cannot be measured"),
+            }
+        });
     }
 
     /// Measures processes in a task of its own, since that takes a while.
@@ -381,6 +413,20 @@ impl Session {
                 .collect();
             let _ = messages.send(FromAgent::Measured { question, usage });
         });
+    }
+}
+
+/// The sampler of this machine. Without one, the dispatcher hears nothing of memory and load.
+fn sampler() -> Option<Arc<Mutex<Sampler>>> {
+    match Sampler::new() {
+        Ok(sampler) => Some(Arc::new(Mutex::new(sampler))),
+        Err(error) => {
+            tracing::warn!(
+                error = ratchet_ipc::error_chain(&error),
+                "memory and load of this host are not told"
+            );
+            None
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct RemoteConfig {
     /// How much longer than `lost_after` to wait, once a host is lost, before what ran there counts as ended. The agent needs
     /// `lost_after` to see that the connection is gone, and some time to kill.
     pub kill_margin: Duration,
+    /// The agent measures memory and load of the host with each heartbeat; see [`HostHealth`](super::HostHealth).
+    pub measures_machine: bool,
 }
 
 /// The most processes of one connection. The windows of all their streams have to fit into that of the connection, or a
@@ -31,6 +33,7 @@ impl RemoteConfig {
             connect_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(15),
             kill_margin: Duration::from_secs(5),
+            measures_machine: false,
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RemoteError;
 use super::text::printable;
+use crate::monitor::{Reading, Usage};
 use crate::os::{
     Ended, Ending, Environment, Exit, ProcessConfig, ProcessError, ProcessId, ProcessUsage,
 };
@@ -51,8 +52,12 @@ pub(super) enum ToAgent {
     CloseOutput { id: u64, output: Output },
     /// Asks what processes use.
     Measure { question: u64, ids: Vec<u64> },
-    /// Shows that the dispatcher lives.
-    Beat,
+    /// Shows that the dispatcher lives, and asks for an answer.
+    Beat {
+        number: u64,
+        /// The agent shall measure its machine, too.
+        measures: bool,
+    },
     /// Stops all processes while the dispatcher is stopped, which is silent from now on.
     Suspend,
     /// Continues all processes.
@@ -86,6 +91,51 @@ pub(super) enum FromAgent {
     },
     /// Shows that the agent lives.
     Beat,
+    /// Answers the beat of this number.
+    Answer { beat: u64 },
+    /// What the machine of the agent has, and what of it is used.
+    Machine(WireReading),
+}
+
+/// A reading of a machine as it is sent: memory in bytes, and the load in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WireReading {
+    memory_total: u64,
+    memory_available: u64,
+    load: u32,
+    /// How many bytes of memory the processes use that the agent has started.
+    used: u64,
+}
+
+impl From<&Reading> for WireReading {
+    fn from(reading: &Reading) -> Self {
+        Self {
+            memory_total: reading.memory_total,
+            memory_available: reading.memory_available,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a load is a small positive number, and the cast saturates"
+            )]
+            load: (reading.load * 1000.0) as u32,
+            used: reading.workers.memory,
+        }
+    }
+}
+
+impl From<WireReading> for Reading {
+    fn from(wire: WireReading) -> Self {
+        Self {
+            memory_total: wire.memory_total,
+            memory_available: wire.memory_available,
+            load: f64::from(wire.load) / 1000.0,
+            workers: Usage {
+                memory: wire.used,
+                ..Usage::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// How a process ended.
@@ -458,6 +508,11 @@ mod tests {
             FromAgent::Measured { question, usage },
             FromAgent::InputClosed { id: 2, read: None },
             FromAgent::Beat,
+            FromAgent::Answer { beat: 3 },
+            FromAgent::Machine(WireReading::from(&Reading {
+                load: 1.25,
+                ..Reading::default()
+            })),
         ];
         for message in sent {
             lines.push(&line(&message).unwrap());

@@ -13,7 +13,7 @@ use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use self::connection::Connection;
@@ -21,7 +21,7 @@ use super::message::{Output, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
 use super::table::{Entry, RemoteView, Table};
-use super::{AgentInfo, RemoteConfig, RemoteError};
+use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
     ProcessInfo, ProcessManager, ProcessUsage,
@@ -72,6 +72,11 @@ impl RemoteProcesses {
     /// What the agent says of itself and its host.
     pub fn agent(&self) -> &AgentInfo {
         self.connection.agent()
+    }
+
+    /// What the heartbeat tells of the host. Nothing is known before the first beat was answered.
+    pub fn health(&self) -> watch::Receiver<HostHealth> {
+        self.connection.health()
     }
 
     /// Waits until the connection has ended, and returns the reason.

@@ -233,7 +233,8 @@ impl Table {
                     let _ = answer.send(usage.collect());
                 }
             }
-            FromAgent::Beat => {}
+            // These concern the connection.
+            FromAgent::Beat | FromAgent::Answer { .. } | FromAgent::Machine(_) => {}
         }
     }
 

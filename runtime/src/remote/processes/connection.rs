@@ -8,20 +8,21 @@ use h2::client::{self, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::remote::beats::Beats;
 use crate::remote::heard::{HeardReader, LastHeard};
 use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
-use crate::remote::message::{Lines, ToAgent, grace_ms};
+use crate::remote::message::{FromAgent, Lines, ToAgent, grace_ms};
 use crate::remote::stream::{
     CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, SEND_BUFFER,
     STREAM_WINDOW, beat_interval, send_line,
 };
 use crate::remote::table::Table;
-use crate::remote::{AgentInfo, RemoteConfig, RemoteError};
+use crate::remote::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::suspension::{until, working_now};
 
 /// The number of the next connection of this process.
@@ -36,6 +37,7 @@ pub(super) struct Connection {
     messages: mpsc::UnboundedSender<ToAgent>,
     /// Why the connection has ended, once it has.
     loss: Arc<Mutex<Option<String>>>,
+    health: watch::Receiver<HostHealth>,
     /// Cancelled when nobody wants the connection any more.
     unwanted: CancellationToken,
     /// Cancelled when the connection has ended.
@@ -85,6 +87,7 @@ impl Connection {
         let opened = opened.await.map_err(|_| RemoteError::NoAnswer(limit))?;
         let (agent, requests, driver, (to_agent, from_agent)) = opened?;
         let (messages, to_send) = mpsc::unbounded_channel();
+        let (tell_health, health) = watch::channel(HostHealth::default());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let connection = Self {
             number,
@@ -92,6 +95,7 @@ impl Connection {
             requests,
             messages: messages.clone(),
             loss: Arc::default(),
+            health,
             unwanted: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
@@ -102,6 +106,7 @@ impl Connection {
             heard,
             messages,
             loss: Arc::clone(&connection.loss),
+            health: tell_health,
             unwanted: connection.unwanted.clone(),
             ended: connection.ended.clone(),
         };
@@ -117,6 +122,11 @@ impl Connection {
     /// What the agent says of itself.
     pub(super) fn agent(&self) -> &AgentInfo {
         &self.agent
+    }
+
+    /// What the heartbeat tells of the host.
+    pub(super) fn health(&self) -> watch::Receiver<HostHealth> {
+        self.health.clone()
     }
 
     /// The way to open streams.
@@ -181,6 +191,7 @@ struct Keeping {
     heard: LastHeard,
     messages: mpsc::UnboundedSender<ToAgent>,
     loss: Arc<Mutex<Option<String>>>,
+    health: watch::Sender<HostHealth>,
     unwanted: CancellationToken,
     ended: CancellationToken,
 }
@@ -232,7 +243,7 @@ impl Keeping {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence = self.heard.silence(self.config.lost_after);
         tokio::pin!(driver, silence);
-        let mut lines = Lines::default();
+        let (mut lines, mut beats) = (Lines::default(), Beats::default());
         loop {
             tokio::select! {
                 ended = &mut driver => return ended.err().unwrap_or(RemoteError::Closed),
@@ -247,17 +258,40 @@ impl Keeping {
                     let _ = from_agent.flow_control().release_capacity(bytes.len());
                     loop {
                         match lines.next() {
-                            Ok(Some(message)) => self.table.take(self.number, message),
+                            Ok(Some(message)) => self.take(message, &mut beats),
                             Ok(None) => break,
                             Err(error) => return error,
                         }
                     }
                 }
-                _ = beat.tick() => drop(self.messages.send(ToAgent::Beat)),
+                _ = beat.tick() => {
+                    let number = beats.send(working_now());
+                    let measures = self.config.measures_machine;
+                    drop(self.messages.send(ToAgent::Beat { number, measures }));
+                }
                 () = &mut silence => return RemoteError::Silent(self.config.lost_after),
                 // It ends only with the stream of messages, of which the others tell more.
                 Some(_) = tasks.join_next() => {}
             }
+        }
+    }
+}
+
+impl Keeping {
+    /// Takes in what the agent tells.
+    fn take(&self, message: FromAgent, beats: &mut Beats) {
+        match message {
+            FromAgent::Answer { beat } => {
+                let round_trip = beats.answered(beat, working_now());
+                self.health.send_if_modified(|health| {
+                    let before = std::mem::replace(&mut health.round_trip, round_trip);
+                    before != round_trip
+                });
+            }
+            FromAgent::Machine(reading) => self
+                .health
+                .send_modify(|health| health.machine = Some(reading.into())),
+            other => self.table.take(self.number, other),
         }
     }
 }

@@ -1,0 +1,88 @@
+//! The heartbeat of a connection, and what it tells of the host at the other end.
+
+use std::time::{Duration, Instant};
+
+use crate::monitor::Reading;
+
+/// How many beats are remembered that were not answered. A host that leaves more of them unanswered is lost.
+const MOST_UNANSWERED: usize = 16;
+
+/// How much of a new round trip counts: one part in so many. One that was slow by chance changes little.
+const PARTS: u32 = 4;
+
+/// What the heartbeat tells of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct HostHealth {
+    /// How long a message takes to the host and back, as an average in which the last ones count most.
+    pub round_trip: Option<Duration>,
+    /// The last reading of memory and load, where [`measures_machine`](super::RemoteConfig::measures_machine) asks for it.
+    /// Of the processors nothing but the load is told.
+    pub machine: Option<Reading>,
+}
+
+/// The beats that were sent and not answered yet, and how long the others took.
+#[derive(Debug, Default)]
+pub(super) struct Beats {
+    last: u64,
+    sent: Vec<(u64, Instant)>,
+    average: Option<Duration>,
+}
+
+impl Beats {
+    /// Returns the number of the beat that is sent now.
+    pub(super) fn send(&mut self, now: Instant) -> u64 {
+        self.last += 1;
+        if self.sent.len() == MOST_UNANSWERED {
+            self.sent.remove(0);
+        }
+        self.sent.push((self.last, now));
+        self.last
+    }
+
+    /// Takes the answer to a beat in. Returns the average of the round trips.
+    pub(super) fn answered(&mut self, number: u64, now: Instant) -> Option<Duration> {
+        // A host could answer what was not asked.
+        if let Some(at) = self.sent.iter().position(|(sent, _)| *sent == number) {
+            let (_, sent) = self.sent.remove(at);
+            let taken = now.saturating_duration_since(sent);
+            self.average = Some(match self.average {
+                None => taken,
+                Some(average) => (average * (PARTS - 1) + taken) / PARTS,
+            });
+        }
+        self.average
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_average_of_round_trips_follows_the_last_ones() {
+        let begin = tokio::time::Instant::now().into_std();
+        let mut beats = Beats::default();
+        let first = beats.send(begin);
+        let second = beats.send(begin + 100 * MILLISECOND);
+        assert_eq!(beats.answered(7, begin), None, "that was not asked");
+        let average = beats.answered(first, begin + 8 * MILLISECOND);
+        assert_eq!(average, Some(8 * MILLISECOND));
+        let average = beats.answered(second, begin + 120 * MILLISECOND);
+        assert_eq!(average, Some(11 * MILLISECOND));
+        let again = beats.answered(second, begin + 900 * MILLISECOND);
+        assert_eq!(again, average, "it was answered before");
+    }
+
+    #[test]
+    fn a_host_that_answers_nothing_does_not_fill_the_memory() {
+        let begin = tokio::time::Instant::now().into_std();
+        let mut beats = Beats::default();
+        for _ in 0..1000 {
+            beats.send(begin);
+        }
+        assert_eq!(beats.sent.len(), MOST_UNANSWERED);
+    }
+}
