@@ -12,6 +12,7 @@ pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod display;
 pub(crate) mod hosts;
+pub(crate) mod hosts_verb;
 pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
@@ -64,6 +65,7 @@ pub(crate) enum Verb {
     Worker(worker::WorkerArguments),
     Agent(agent::AgentArguments),
     Check(check::CheckArguments),
+    Hosts(hosts_verb::HostsVerbArguments),
     Inventory(inventory::InventoryArguments),
     Config(config::ConfigArguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
@@ -84,6 +86,7 @@ impl Verb {
             | Self::Cache(_)
             | Self::Worker(_)
             | Self::Agent(_)
+            | Self::Hosts(_)
             | Self::Inventory(_)
             | Self::Config(_)
             | Self::Schema(_)

@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Check(check) => commands::check::run(&check).map(success),
         Verb::Config(config) => commands::config::run(&config).map(success),
         Verb::Inventory(inventory) => commands::inventory::run(&inventory).map(success),
+        Verb::Hosts(hosts) => commands::hosts::run(&hosts),
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),

@@ -35,7 +35,7 @@ use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped, closest};
+use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -54,13 +54,14 @@ use crate::settings::Settings;
 use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
 use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machine};
-use hosts::{StartedHosts, TypedHosts};
+use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
 use signals::SignalHandler;
 use suspend::SuspensionRecord;
 
 pub(crate) use console::Console;
+pub(crate) use hosts::{HostConnector, TypedHosts};
 pub(crate) use job_source::JobSource;
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_report, stdout};
@@ -127,7 +128,11 @@ impl Session {
     ) -> Result<Self, CliError> {
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
-        let hosts = TypedHosts::of(&typed.hosts)?;
+        let hosts = TypedHosts::of(
+            &typed.hosts.on,
+            &typed.hosts.sshloginfile,
+            &typed.hosts.inventory,
+        )?;
         let mut options = RunOptions::of(typed, record, hosts, &settings, &environment);
         if terminal == TerminalUse::Job {
             options.leave_terminal_to_jobs();
@@ -205,17 +210,7 @@ impl Session {
 
     /// Refuses a `--on` that names what is not among these hosts.
     pub(crate) fn check_hosts(&self, hosts: &HostTable) -> Result<(), CliError> {
-        let on = self.context.options.hosts.on.as_deref().unwrap_or_default();
-        let Some(unknown) = hosts.unknown(on) else {
-            return Ok(());
-        };
-        let error = CliError::usage(format!("--on: there is no host or group `{unknown}`"));
-        Err(match closest(unknown, hosts.words()) {
-            Some(meant) => error.with_help(format!("did you mean `{meant}`?")),
-            None => {
-                error.with_help("groups are those of `hosts` in a job file, and of an --inventory")
-            }
-        })
+        self.context.options.hosts.refuse_unknown(hosts)
     }
 
     /// Reads what the run needs before it can begin, such as a job file. `what` is how messages call it.

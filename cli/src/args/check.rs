@@ -38,7 +38,7 @@ pub(crate) struct CheckArguments {
     pub(crate) color: Option<When>,
 }
 
-/// How the summary of a job file is written.
+/// How the summary of a job file, or a list of hosts, is written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum SummaryFormat {
     /// For people.

@@ -107,6 +107,18 @@ impl Reach {
         }
     }
 
+    /// The way to the host as people write it, without the options that every launcher of its kind has.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Ssh { destination, port } => match port {
+                Some(port) => format!("ssh -p {port} {destination}"),
+                None => format!("ssh {destination}"),
+            },
+            Self::Local => "this machine".to_owned(),
+            Self::Docker(_) | Self::Kubectl { .. } | Self::Via(_) => self.launcher().join(" "),
+        }
+    }
+
     /// Reads the destination of ssh: `[user@]name[:port]`, with a name in brackets if it has colons of its own.
     pub(crate) fn ssh(text: &str) -> Result<Self, ValueError> {
         let refuse = |reason: &str| {
@@ -253,6 +265,18 @@ impl HostTable {
     /// The hosts.
     pub(crate) fn hosts(&self) -> &[HostPlan] {
         &self.hosts
+    }
+
+    /// Finds a host by its name.
+    pub(crate) fn find(&self, name: &PlaceName) -> Option<&HostPlan> {
+        self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// The groups that have this host, in the order of their names.
+    pub(crate) fn groups_of(&self, name: &PlaceName) -> impl Iterator<Item = &str> {
+        let groups = self.groups.iter();
+        let with_it = groups.filter(|(_, members)| members.contains(name));
+        with_it.map(|(group, _)| group.as_str())
     }
 
     /// Whether there is a host of this name.

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_runtime::process::{CommandRunner, ProcessManager, ProcessSupervisor};
 use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
-use ratchet_runtime::{HostName, Job, Place, PlaceName, Placement};
+use ratchet_runtime::{HostName, Job, Place, PlaceName, Placement, closest};
 
 use super::job_source::JobSource;
-use crate::args::hosts::{HostsArguments, OnTarget, OnWord};
+use crate::args::hosts::{OnTarget, OnWord};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{HostPlan, HostTable, LOCAL, OWN_HOST, Reach, WorkerPlan};
@@ -33,10 +34,14 @@ pub(crate) struct TypedHosts {
 }
 
 impl TypedHosts {
-    /// Reads the flags, and the inventories and files that they name.
-    pub(crate) fn of(typed: &HostsArguments) -> Result<Self, CliError> {
-        let mut words = typed.on.clone();
-        for path in &typed.sshloginfile {
+    /// Reads the words of `--on`, and the inventories and files of such words.
+    pub(crate) fn of(
+        on: &[OnWord],
+        files: &[PathBuf],
+        inventories: &[String],
+    ) -> Result<Self, CliError> {
+        let mut words = on.to_vec();
+        for path in files {
             let name = path.display();
             let text = fs::read_to_string(path).map_err(|error| {
                 CliError::usage(format!("{name} cannot be read")).because(error)
@@ -51,8 +56,8 @@ impl TypedHosts {
             }
         }
         let mut hosts = Self::default();
-        if !typed.inventory.is_empty() {
-            add_inventory(&mut hosts.table, &inventory::load(&typed.inventory)?)?;
+        if !inventories.is_empty() {
+            add_inventory(&mut hosts.table, &inventory::load(inventories)?)?;
         }
         if words.is_empty() {
             return Ok(hosts);
@@ -91,6 +96,21 @@ impl TypedHosts {
         }
         hosts.on = Some(on);
         Ok(hosts)
+    }
+
+    /// Refuses a `--on` that names what is not among these hosts.
+    pub(crate) fn refuse_unknown(&self, hosts: &HostTable) -> Result<(), CliError> {
+        let on = self.on.as_deref().unwrap_or_default();
+        let Some(unknown) = hosts.unknown(on) else {
+            return Ok(());
+        };
+        let error = CliError::usage(format!("--on: there is no host or group `{unknown}`"));
+        Err(match closest(unknown, hosts.words()) {
+            Some(meant) => error.with_help(format!("did you mean `{meant}`?")),
+            None => {
+                error.with_help("groups are those of `hosts` in a job file, and of an --inventory")
+            }
+        })
     }
 }
 
@@ -150,6 +170,40 @@ fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), Cli
     Ok(())
 }
 
+/// Knows how hosts are connected to.
+pub(crate) struct HostConnector {
+    /// This program, which is copied to hosts.
+    program: PathBuf,
+}
+
+impl HostConnector {
+    /// Finds what connections need.
+    pub(crate) fn new() -> Result<Self, CliError> {
+        let program = std::env::current_exe().map_err(|error| {
+            CliError::internal("this program is not found, to be copied to hosts").because(error)
+        })?;
+        Ok(Self { program })
+    }
+
+    /// How a host is reached, and for how long it is tried.
+    pub(crate) fn config(&self, plan: &HostPlan) -> HostConfig {
+        let mut remote = RemoteConfig::new(plan.name.as_str());
+        if let Some(slots) = plan.slots {
+            remote = remote.slots(slots);
+        }
+        HostConfig {
+            name: plan.name.clone(),
+            launcher: plan.reach.launcher(),
+            agent: AgentProgram::Copied(self.program.clone()),
+            slots: plan.slots,
+            env: plan.env.clone(),
+            remote,
+            first_patience: FIRST_PATIENCE,
+            give_up: GIVE_UP,
+        }
+    }
+}
+
 /// The hosts of a run that were started, each with what runs on it.
 pub(super) struct StartedHosts {
     hosts: BTreeMap<PlaceName, StartedHost>,
@@ -174,29 +228,13 @@ impl StartedHosts {
         jobs: &JobSource,
         workers: &[WorkerPlan],
     ) -> Result<Self, CliError> {
-        let program = std::env::current_exe().map_err(|error| {
-            CliError::internal("this program is not found, to be copied to hosts").because(error)
-        })?;
+        let connector = HostConnector::new()?;
         let used = UsedHosts::of(jobs, workers);
         let gate = LaunchGate::default();
         let plans = table.hosts().iter();
         let plans = plans.filter(|host| used.contains(&host.name));
         let hosts = plans.map(|plan| {
-            let mut remote = RemoteConfig::new(plan.name.as_str());
-            if let Some(slots) = plan.slots {
-                remote = remote.slots(slots);
-            }
-            let config = HostConfig {
-                name: plan.name.clone(),
-                launcher: plan.reach.launcher(),
-                agent: AgentProgram::Copied(program.clone()),
-                slots: plan.slots,
-                env: plan.env.clone(),
-                remote,
-                first_patience: FIRST_PATIENCE,
-                give_up: GIVE_UP,
-            };
-            let host = Arc::new(RemoteHost::start(config, &gate));
+            let host = Arc::new(RemoteHost::start(connector.config(plan), &gate));
             let processes: Arc<dyn ProcessManager> = Arc::<RemoteHost>::clone(&host);
             let started = StartedHost {
                 host,

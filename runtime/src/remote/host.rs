@@ -43,6 +43,15 @@ impl Default for LaunchGate {
     }
 }
 
+impl LaunchGate {
+    /// Connects to a host once there is room for it.
+    pub(super) async fn launch(&self, config: &HostConfig) -> Result<Launched, LaunchError> {
+        // The gate is never closed.
+        let _permit = self.0.acquire().await;
+        launch(&config.launcher, &config.agent, config.remote.clone()).await
+    }
+}
+
 /// How a host is reached, and for how long it is tried.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
@@ -196,11 +205,7 @@ impl Keeping {
         let mut away_since = Instant::now();
         let mut has_warned = false;
         loop {
-            let launched = {
-                // The gate is never closed.
-                let _permit = self.gate.0.acquire().await;
-                launch(&config.launcher, &config.agent, config.remote.clone()).await
-            };
+            let launched = self.gate.launch(&config).await;
             match launched {
                 Ok(launched) => {
                     (was_reached, has_warned) = (true, false);
@@ -272,7 +277,7 @@ fn is_final(error: &RemoteError) -> bool {
 }
 
 /// Why a host was not reached, with the last words of its launcher.
-fn reason(failed: &LaunchError) -> String {
+pub(super) fn reason(failed: &LaunchError) -> String {
     let error = ratchet_ipc::error_chain(&failed.error);
     match &failed.error {
         _ if failed.last_words.is_empty() => error,
