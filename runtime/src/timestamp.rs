@@ -1,6 +1,7 @@
 //! Moments by the wall clock, as results and journals tell them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -11,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The last millisecond that has a text: that of the year 9999.
 const LAST: u64 = 253_402_300_799_999;
 
-/// The number of milliseconds in a day.
-const DAY: u64 = 24 * 60 * 60 * 1000;
+/// The number of seconds in a day.
+const DAY: u64 = 24 * 60 * 60;
 
 /// How long the text of a timestamp is.
 const LENGTH: usize = 24;
@@ -46,8 +47,12 @@ impl Timestamp {
     /// The moment that the system's clock shows. A clock that is set before 1970 shows its beginning.
     pub fn from_system(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        let millis = since.unwrap_or_default().as_millis();
-        Self::from_millis(u64::try_from(millis).unwrap_or(LAST))
+        Self::since_epoch(since.unwrap_or_default())
+    }
+
+    /// The moment so long after the Unix epoch.
+    pub(crate) fn since_epoch(time: Duration) -> Self {
+        Self::from_millis(u64::try_from(time.as_millis()).unwrap_or(LAST))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -70,27 +75,43 @@ impl Timestamp {
     }
 
     /// The text, which has only ASCII characters.
+    ///
+    /// A result line has two of them, and most are of the same second as the one before. So each thread keeps the last text.
     pub(crate) fn to_text(self) -> [u8; LENGTH] {
-        let (year, month, day) = date(self.0 / DAY);
-        let clock = self.0 % DAY;
-        let (seconds, millis) = (clock / 1000, clock % 1000);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (at, number) in [
-            (0, year / 100),
-            (2, year % 100),
-            (5, month),
-            (8, day),
-            (11, seconds / 3600),
-            (14, seconds / 60 % 60),
-            (17, seconds % 60),
-            (20, millis / 10),
-        ] {
-            text[at] = digit(number / 10);
-            text[at + 1] = digit(number);
+        thread_local! {
+            static LAST_TEXT: Cell<(u64, [u8; LENGTH])> = const { Cell::new((0, *b"1970-01-01T00:00:00.000Z")) };
         }
+        let (second, millis) = (self.0 / 1000, self.0 % 1000);
+        let (last, mut text) = LAST_TEXT.get();
+        if last != second {
+            text = text_of_second(second);
+            LAST_TEXT.set((second, text));
+        }
+        text[20] = digit(millis / 100);
+        text[21] = digit(millis / 10);
         text[22] = digit(millis);
         text
     }
+}
+
+/// The text of the beginning of a second since 1970.
+fn text_of_second(second: u64) -> [u8; LENGTH] {
+    let (year, month, day) = date(second / DAY);
+    let second = second % DAY;
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (at, number) in [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, second / 3600),
+        (14, second / 60 % 60),
+        (17, second % 60),
+    ] {
+        text[at] = digit(number / 10);
+        text[at + 1] = digit(number);
+    }
+    text
 }
 
 /// The last digit of a number.
@@ -144,8 +165,8 @@ impl FromStr for Timestamp {
             // The day is searched among those of its year, so that there is one calendar here and not two.
             let first = days_before(year)?;
             let days = (first..first + 366).find(|days| date(*days) == (year, month, day))?;
-            let seconds = (hour * 60 + minute) * 60 + second;
-            Some(Self::from_millis(days * DAY + seconds * 1000 + millis))
+            let seconds = days * DAY + (hour * 60 + minute) * 60 + second;
+            Some(Self::from_millis(seconds * 1000 + millis))
         };
         // What is out of range or in another form reads as a moment with another text.
         read()

@@ -62,7 +62,8 @@ pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 /// JSON with the same meaning, in which characters that affect a terminal are escaped.
 pub fn plain_json(json: &[u8]) -> Cow<'_, [u8]> {
     // JSON always escapes control characters below U+0020, so nearly all lines end here.
-    if json.is_ascii() && memchr::memchr(0x7f, json).is_none() {
+    // The greatest byte tells whether all are ASCII and none is DEL.
+    if json.iter().copied().fold(0, u8::max) < 0x7f {
         return Cow::Borrowed(json);
     }
     let Ok(text) = std::str::from_utf8(json) else {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::JobKey;
 use ratchet_runtime::event::Event;
 use ratchet_runtime::summary::{ExecutionStats, LiveStats};
+use ratchet_runtime::worker::WorkerName;
+use ratchet_runtime::{ItemName, JobKey};
 
 use crate::escape::plain;
 use crate::readable::{duration, job_name};
@@ -25,10 +26,9 @@ pub(super) struct View {
 
 /// A job of which an attempt runs.
 struct RunningJob {
-    /// The id of the job with its item.
-    name: String,
+    item: Option<ItemName>,
     since: Instant,
-    worker: Option<String>,
+    worker: Option<WorkerName>,
     message: Option<String>,
     share: Option<f64>,
 }
@@ -53,9 +53,9 @@ impl View {
                 id, item, worker, ..
             } => {
                 let running = RunningJob {
-                    name: job_name(id, item.as_ref()),
+                    item: item.clone(),
                     since: now,
-                    worker: worker.as_ref().map(|worker| worker.as_str().to_owned()),
+                    worker: worker.clone(),
                     message: None,
                     share: None,
                 };
@@ -149,11 +149,11 @@ impl View {
         running.sort_by_key(by_start);
         let mut lines: Vec<String> = running
             .into_iter()
-            .map(|(_, running)| {
+            .map(|(id, running)| {
                 let ran = whole(now.saturating_duration_since(running.since));
-                let mut parts = vec![running.name.clone(), ran];
+                let mut parts = vec![job_name(id, running.item.as_ref()), ran];
                 if let Some(worker) = &running.worker {
-                    parts.push(plain(worker).into_owned());
+                    parts.push(plain(worker.as_str()).into_owned());
                 }
                 if let Some(share) = running.share.filter(|share| share.is_finite()) {
                     parts.push(format!("{:.0}%", share * 100.0));

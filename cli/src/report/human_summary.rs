@@ -58,16 +58,26 @@ struct FailureGroup {
 }
 
 impl HumanSummary {
+    /// Keeps a job if it is among the slowest so far.
+    fn add_slow(&mut self, outcome: &Outcome) {
+        if self.slowest.len() == SLOWEST {
+            // Nearly every job of a long run ends here, without its name being made.
+            let least = self.slowest.peek().map(|Reverse((least, _))| *least);
+            if least.is_some_and(|least| outcome.duration < least) {
+                return;
+            }
+        }
+        self.slowest
+            .push(Reverse((outcome.duration, name_of(outcome))));
+        if self.slowest.len() > SLOWEST {
+            self.slowest.pop();
+        }
+    }
+
     /// Counts an outcome.
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         if outcome.attempts > 0 && !outcome.cached {
-            let slow = Reverse((outcome.duration, name_of(outcome)));
-            if self.slowest.len() < SLOWEST {
-                self.slowest.push(slow);
-            } else if self.slowest.peek().is_some_and(|least| slow < *least) {
-                self.slowest.pop();
-                self.slowest.push(slow);
-            }
+            self.add_slow(outcome);
         }
         let (Some(failure), Status::Failed | Status::TimedOut | Status::Crashed) =
             (outcome.failure(), outcome.status())

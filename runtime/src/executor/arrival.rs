@@ -15,8 +15,9 @@ pub(super) struct Arrival {
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
     pub(super) position: u64,
-    /// What the time of the job was charged to so far.
-    pub(super) times: JobTimes,
+    /// What the time of the job was charged to so far. It is in a box because a job is passed on often, and each pass would
+    /// copy it.
+    pub(super) times: Box<JobTimes>,
 }
 
 impl Arrival {

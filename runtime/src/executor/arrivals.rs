@@ -118,7 +118,12 @@ impl Arrivals {
     }
 
     /// Returns until when no more jobs have to be pulled, as [`Intake::enough_until`] does.
-    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn enough_until(
+        &self,
+        ready: usize,
+        ahead: impl FnOnce() -> usize,
+        now: Instant,
+    ) -> Option<Instant> {
         self.intake.enough_until(ready, ahead, now)
     }
 

@@ -20,6 +20,7 @@ use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::Kind;
 use crate::suspension::past_system_time;
+use crate::table::Table;
 
 /// When a job asks again whose breaker cannot say when it may: nothing but a change of the breaker helps it.
 const NO_TIME: Duration = Duration::from_hours(365 * 24);
@@ -41,7 +42,7 @@ pub(super) struct Breakers {
     /// The breakers of each kind, by its number; none for kinds without a breaker.
     kinds: Vec<Option<KindBreakers>>,
     /// The permits of attempts that run.
-    running: HashMap<Ticket, Running>,
+    running: Table<Ticket, Running>,
     /// Jobs that were refused, and that may be admitted since a breaker has changed.
     released: BTreeSet<Ticket>,
     /// What each breaker did that has opened, by the order of their first opening.
@@ -102,7 +103,7 @@ impl Breakers {
         });
         Self {
             kinds: kinds.collect(),
-            running: HashMap::new(),
+            running: Table::default(),
             released: BTreeSet::new(),
             reports: Vec::new(),
             changed: Vec::new(),

@@ -42,7 +42,7 @@ pub(super) struct EndedJob {
     /// The place where it ran, if that was not the local one.
     pub(super) place: Option<PlaceName>,
     /// What the time of the job was charged to.
-    pub(super) times: JobTimes,
+    pub(super) times: Box<JobTimes>,
     /// Its name is none, or another's.
     pub(super) is_nameless: bool,
 }
@@ -162,6 +162,13 @@ impl Delivery {
             "each moment of a job is charged once: {:?}",
             done.times
         );
+        let queued = done.times.waits.total();
+        let JobTimes {
+            first_began,
+            waits,
+            several,
+            ..
+        } = *done.times;
         let job = done.job;
         let task = match &job.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.clone(),
@@ -177,14 +184,14 @@ impl Delivery {
             attempts: done.attempts,
             cached: done.cached,
             worker: done.worker,
-            queued: done.times.waits.total(),
+            queued,
             duration: done.duration,
             slot: done.slot,
             place: done.place,
-            started: done.times.first_began.map(|began| wall.at(began)),
+            started: first_began.map(|began| wall.at(began)),
             ended: Some(wall.at(now)),
-            waits: done.times.waits,
-            several: done.times.several,
+            waits,
+            several,
         });
         let leaving = self.count(done.position, outcome, done.is_nameless);
         if self.recording.is_wanted() {
@@ -352,7 +359,7 @@ mod tests {
         let arrival = Arrival {
             job: Arc::new(Job::task(position.to_string(), "t", Payload::null())),
             position,
-            times: JobTimes::new(now),
+            times: Box::new(JobTimes::new(now)),
         };
         EndedJob::unqueued(arrival, Ok(Payload::from_text(&"x".repeat(bytes))))
     }

@@ -44,7 +44,7 @@ pub(super) struct Entry {
     /// The moment at which it entered its state.
     pub(super) since: Instant,
     /// What the time of the job was charged to so far.
-    pub(super) times: JobTimes,
+    pub(super) times: Box<JobTimes>,
     /// What its retry policy knows of its failures.
     pub(super) history: Option<Box<RetryHistory>>,
     /// The failure of its last attempt, if it is to be tried again.
@@ -200,7 +200,7 @@ pub(super) mod tests {
         let arrival = Arrival {
             job,
             position: 0,
-            times: JobTimes::new(since),
+            times: Box::new(JobTimes::new(since)),
         };
         let route = Routes::new(1).plain(Kind(0), false);
         Entry::new(ticket, arrival, (Kind(0), route), false, None)

@@ -69,7 +69,12 @@ impl InHand {
 
     /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
     /// already. `ahead` is how many can be sent ahead at most.
-    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn enough_until(
+        &self,
+        ready: usize,
+        ahead: impl FnOnce() -> usize,
+        now: Instant,
+    ) -> Option<Instant> {
         self.throughput.enough_until(ready, ahead, now)
     }
 }

@@ -101,7 +101,12 @@ impl Intake {
 
     /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
     /// already. `ahead` is how many can be sent ahead at most.
-    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn enough_until(
+        &self,
+        ready: usize,
+        ahead: impl FnOnce() -> usize,
+        now: Instant,
+    ) -> Option<Instant> {
         self.in_hand.enough_until(ready, ahead, now)
     }
 
@@ -137,7 +142,7 @@ impl Intake {
         let arrival = Arrival {
             job,
             position: position.unwrap_or(self.taken),
-            times: JobTimes::new(now),
+            times: Box::new(JobTimes::new(now)),
         };
         self.taken += 1;
         self.in_hand.add(arrival.job.weight());

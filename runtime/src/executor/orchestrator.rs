@@ -259,11 +259,10 @@ impl Orchestrator {
 
     /// Returns until when there are jobs enough, if they end faster than more could be of use.
     fn enough_until(&self) -> Option<Instant> {
-        let (ready, ahead) = (
-            self.execution.dispatcher().ready(),
-            self.execution.dispatcher().room_ahead(),
-        );
-        self.arrivals.enough_until(ready, ahead as usize, self.now)
+        let dispatcher = self.execution.dispatcher();
+        let ahead = || dispatcher.room_ahead() as usize;
+        self.arrivals
+            .enough_until(dispatcher.ready(), ahead, self.now)
     }
 
     /// Returns this moment, by which the time is charged that jobs have waited outside of the queue.

@@ -44,9 +44,15 @@ impl Throughput {
 
     /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
     /// already. `ahead` is how many can be sent ahead at most.
-    pub(super) fn enough_until(&self, ready: usize, ahead: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn enough_until(
+        &self,
+        ready: usize,
+        ahead: impl FnOnce() -> usize,
+        now: Instant,
+    ) -> Option<Instant> {
         let fast_until = self.fast_until.filter(|until| now < *until)?;
-        (ready >= STOCK.max(ahead)).then_some(fast_until)
+        // It is asked for each job that comes, and nearly always fewer are ready.
+        (ready >= STOCK && ready >= ahead()).then_some(fast_until)
     }
 }
 
@@ -65,25 +71,25 @@ mod tests {
         let begin = begin();
         let mut throughput = Throughput::new(begin);
         assert_eq!(
-            throughput.enough_until(4000, 0, begin),
+            throughput.enough_until(4000, || 0, begin),
             None,
             "nothing is known"
         );
         throughput.ended(511, begin + MS);
-        assert_eq!(throughput.enough_until(4000, 0, begin + MS), None);
+        assert_eq!(throughput.enough_until(4000, || 0, begin + MS), None);
         throughput.ended(512, begin + 2 * MS);
         let now = begin + 3 * MS;
         assert_eq!(
-            throughput.enough_until(512, 512, now),
+            throughput.enough_until(512, || 512, now),
             Some(begin + 22 * MS)
         );
         assert_eq!(
-            throughput.enough_until(511, 0, now),
+            throughput.enough_until(511, || 0, now),
             None,
             "too few are ready"
         );
         assert_eq!(
-            throughput.enough_until(600, 601, now),
+            throughput.enough_until(600, || 601, now),
             None,
             "more may be sent"
         );
@@ -94,10 +100,14 @@ mod tests {
         let begin = begin();
         let mut throughput = Throughput::new(begin);
         throughput.ended(512, begin + 20 * MS);
-        assert_eq!(throughput.enough_until(4000, 0, begin + 20 * MS), None);
+        assert_eq!(throughput.enough_until(4000, || 0, begin + 20 * MS), None);
         throughput.ended(1024, begin + 39 * MS);
-        assert!(throughput.enough_until(4000, 0, begin + 39 * MS).is_some());
+        assert!(
+            throughput
+                .enough_until(4000, || 0, begin + 39 * MS)
+                .is_some()
+        );
         // And those that become slow, as soon as they should have ended.
-        assert_eq!(throughput.enough_until(4000, 0, begin + 59 * MS), None);
+        assert_eq!(throughput.enough_until(4000, || 0, begin + 59 * MS), None);
     }
 }

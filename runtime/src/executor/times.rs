@@ -19,14 +19,15 @@ const LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// what follows within a second is in order even if the system's clock is set.
 pub(super) struct WallClock {
     clock: Arc<dyn Clock>,
-    /// The last look: when it was by the system's clock that nobody sets, and what the wall clock showed.
-    looked: (Instant, SystemTime),
+    /// The last look: when it was by the system's clock that nobody sets, and what the wall clock showed, as the time since
+    /// the Unix epoch.
+    looked: (Instant, Duration),
 }
 
 impl WallClock {
     /// Reads both clocks once, so that each later moment of one can be told by the other.
     pub(super) fn new(clock: Arc<dyn Clock>, now: Instant) -> Self {
-        let time = clock.now();
+        let time = since_epoch(clock.now());
         Self {
             clock,
             looked: (past_system_time(now), time),
@@ -38,7 +39,7 @@ impl WallClock {
         // The wall clock does not stand still while this process is stopped, as the clock of work does.
         let now = past_system_time(now);
         if now.saturating_duration_since(self.looked.0) >= LOOKS_EVERY {
-            self.looked = (now, self.clock.now());
+            self.looked = (now, since_epoch(self.clock.now()));
         }
     }
 
@@ -46,12 +47,19 @@ impl WallClock {
     pub(super) fn at(&self, moment: Instant) -> Timestamp {
         let (looked, time) = self.looked;
         let moment = past_system_time(moment);
-        let later = moment.saturating_duration_since(looked);
-        let earlier = looked.saturating_duration_since(moment);
-        // A clock near the end of what the system can tell is wrong anyway.
-        let time = time.checked_add(later).unwrap_or(time);
-        Timestamp::from_system(time.checked_sub(earlier).unwrap_or(SystemTime::UNIX_EPOCH))
+        // Every job asks twice, and nearly always for a moment since the last look.
+        let time = match moment.checked_duration_since(looked) {
+            Some(later) => time.saturating_add(later),
+            None => time.saturating_sub(looked.saturating_duration_since(moment)),
+        };
+        Timestamp::since_epoch(time)
     }
+}
+
+/// The time since the Unix epoch. A clock that is set before it shows its beginning.
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// What the time of a job was charged to so far. Each moment since it came is charged to what it waited for, or to an

@@ -79,7 +79,7 @@ fn arrival(id: &str, terms: Terms, since: Instant) -> Arrival {
     Arrival {
         job: Arc::new(Job::task(id, "t", Payload::null()).terms(terms)),
         position: 0,
-        times: JobTimes::new(since),
+        times: Box::new(JobTimes::new(since)),
     }
 }
 
