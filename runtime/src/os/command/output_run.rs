@@ -24,7 +24,7 @@ pub(super) struct OutputRun {
     pub(super) sink: Arc<dyn OutputSink>,
     /// Counts the calls of the sink, at their beginnings and at their ends. It is odd while the sink holds up the thread.
     pub(super) calls: Arc<AtomicUsize>,
-    /// Cancelled when the rest of the output is not waited for any longer.
+    /// Cancelled when no more output is waited for. What has come by then is read all the same.
     pub(super) enough: CancellationToken,
     /// Told when everything has been read.
     pub(super) all_read: oneshot::Sender<()>,
@@ -56,10 +56,18 @@ impl OutputRun {
         let (mut stdout, mut stderr) = (Some(stdout), Some(stderr));
         runtime.block_on(async {
             while stdout.is_some() || stderr.is_some() {
+                let next = async {
+                    tokio::select! {
+                        read = read(&mut stdout, one), if stdout.is_some() => (Stream::Stdout, read),
+                        read = read(&mut stderr, other), if stderr.is_some() => (Stream::Stderr, read),
+                    }
+                };
+                // What lies in the pipes comes first. On a busy machine this thread may have had no turn since the program
+                // ended, and would lose all that was printed.
                 let (stream, read) = tokio::select! {
+                    biased;
+                    next = next => next,
                     () = enough.cancelled() => return,
-                    read = read(&mut stdout, one), if stdout.is_some() => (Stream::Stdout, read),
-                    read = read(&mut stderr, other), if stderr.is_some() => (Stream::Stderr, read),
                 };
                 let (pipe, chunk) = match stream {
                     Stream::Stdout => (&mut stdout, &*one),
@@ -82,5 +90,57 @@ async fn read(pipe: &mut Option<OutputPipe>, chunk: &mut [u8]) -> io::Result<usi
     match pipe {
         Some(pipe) => pipe.read(chunk).await,
         None => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Collects what comes, whichever stream it comes from.
+    #[derive(Default)]
+    struct Collected(Mutex<Vec<u8>>);
+
+    impl OutputSink for Collected {
+        fn receive(&self, _: Stream, bytes: &[u8]) -> ControlFlow<()> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            ControlFlow::Continue(())
+        }
+    }
+
+    #[test]
+    fn a_thread_that_comes_late_takes_all_that_was_printed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        // Without an order, each read would be lost in every other try.
+        for _ in 0..20 {
+            let printed: &[u8] = b"hello\n";
+            let (_held_open, stderr) = tokio::io::duplex(1);
+            let (send_pipes, pipes) = oneshot::channel();
+            let sent = send_pipes.send((
+                Box::new(printed) as OutputPipe,
+                Box::new(stderr) as OutputPipe,
+            ));
+            assert!(sent.is_ok());
+            let (all_read, mut read) = oneshot::channel();
+            let enough = CancellationToken::new();
+            enough.cancel();
+            let sink = Arc::<Collected>::default();
+            let run = OutputRun {
+                runtime: runtime.handle().clone(),
+                pipes,
+                sink: Arc::<Collected>::clone(&sink),
+                calls: Arc::default(),
+                enough,
+                all_read,
+            };
+            run.carry_out(&mut [0; 8]);
+            assert_eq!(*sink.0.lock().unwrap(), printed);
+            read.try_recv().unwrap();
+        }
     }
 }
