@@ -46,7 +46,9 @@ struct Pool {
 
 /// What the lock of a pool protects.
 struct State {
+    /// The work that no thread has taken yet, oldest first.
     waiting: VecDeque<Work>,
+    /// The number of threads that live, whether they work or wait.
     threads: usize,
     /// The number of threads that wait for work.
     idle: usize,

@@ -45,9 +45,13 @@ use store::{DiskStore, Peek};
 pub struct DiskOptions {
     folder: PathBuf,
     max_bytes: u64,
+    /// The largest value, in bytes, that is kept in the index and not in a file of its own.
     inline_limit: u64,
+    /// How long an operation waits for other processes before it fails.
     patience: Duration,
+    /// Whether files are synced before the index refers to them.
     sync: bool,
+    /// Whether folders and files that others own or may write are refused.
     checks_owners: bool,
     clock: Arc<dyn Clock>,
 }

@@ -19,6 +19,7 @@ use crate::key::{Digest, Key};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     value: Arc<[u8]>,
+    /// The digest of the value, made once when the entry is made.
     digest: Digest,
     metadata: Arc<Metadata>,
 }

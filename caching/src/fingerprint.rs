@@ -100,8 +100,11 @@ impl Part {
 /// Only digests are kept, so neither inputs nor the values of environment variables can be read back. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
+    /// The digest of all parts, under which results are stored.
     key: Key,
+    /// What this fingerprint shares with those of other jobs of the same task.
     common: Arc<CommonParts>,
+    /// The part of the job's own; none if no input was set.
     input: Option<Part>,
 }
 
@@ -147,6 +150,7 @@ impl Fingerprint {
 struct CommonParts {
     /// Sorted by component and name.
     parts: Vec<Part>,
+    /// The digest of `parts`, from which each key is made.
     digest: [u8; 32],
 }
 

@@ -49,6 +49,7 @@ pub struct MemoryCache {
 /// An entry, and the times that the limits of the cache count from.
 struct Slot {
     entry: Entry,
+    /// When the entry was put. The time to live counts from it.
     stored: SystemTime,
     /// Nanoseconds after `stored`. Relaxed: it is a single number, and nothing is ordered by it.
     last_used: AtomicU64,

@@ -53,14 +53,20 @@ pub struct TaskCache {
 struct Core {
     store: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
+    /// The computations that run now, each shared by all who ask for its result.
     flights: Arc<Flights>,
     /// A put holds this lock for reading, and an invalidation for writing. So each put is either done before an
     /// invalidation, which drops the entry, or checks after it whether the flight was invalidated, and stores nothing.
     puts: RwLock<()>,
+    /// A failure of the store was logged already, so the next ones are only counted.
     has_warned: AtomicBool,
+    /// How many results were computed. Relaxed, like the other counts: nothing is ordered by them.
     computed: AtomicU64,
+    /// How many callers got the result of a computation that they waited for.
     shared: AtomicU64,
+    /// How many results were put into the store.
     stored: AtomicU64,
+    /// How many operations of the store failed.
     failures: AtomicU64,
 }
 

@@ -22,6 +22,7 @@ use crate::value::ValueError;
 pub(crate) struct CliError {
     exit_code: u8,
     error: Box<dyn Error + Send + Sync>,
+    /// What the user can do about it, printed below the message.
     help: Option<String>,
     /// The problems of files with their places, which are printed before the message.
     diagnostics: Vec<Diagnostics>,

@@ -57,7 +57,9 @@ pub(crate) struct Progress {
     view: View,
     mode: ProgressMode,
     style: Style,
+    /// Whether a message tells of each failure as it happens.
     tells_failures: bool,
+    /// Whether the run has begun. Nothing is drawn before.
     has_begun: bool,
 }
 

@@ -87,6 +87,7 @@ struct RunContext {
     /// The stderr of this process, on which messages and progress are shown.
     console: Console,
     environment: UserEnvironment,
+    /// The run that this call continues; none for a new run. The run takes it when it begins.
     resumed_run: Option<ResumedRun>,
     progress_mode: ProgressMode,
     signals: SignalHandler,
@@ -255,6 +256,7 @@ struct StartedRun {
     executor: Executor,
     pools: Vec<ProcessPool>,
     run: Run,
+    /// Tells how the source of the jobs ended.
     source: SourceEnd,
     report: Box<dyn Report>,
 }

@@ -33,6 +33,7 @@ pub(crate) use origin::Origin;
 /// The settings of a call by their keys, without those that were refused.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
+    /// The values of the settings.
     spec: SettingsSpec,
     /// The text of each setting, and where it was written.
     written: HashMap<String, Written>,

@@ -57,6 +57,7 @@ type Preparation = Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
 pub struct Worker {
     hello: Hello,
     tasks: HashMap<TaskName, Handler>,
+    /// What runs between the hello and the first request, such as loading a model.
     preparation: Option<Preparation>,
     limits: Limits,
 }

@@ -34,8 +34,11 @@ pub(crate) trait StepListener: Send + Sync {
 /// What an attempt can know and report while it runs. A runner and a closure get one for each attempt.
 #[derive(Clone)]
 pub struct Context {
+    /// The number of the attempt, from 1 on.
     attempt: u32,
+    /// Tells the attempt when it is asked to stop.
     stop: StopSignal,
+    /// Takes the progress and the messages of the attempt.
     listener: Listener,
     /// Keeps the output of the attempt, if the run wants it.
     output: Option<Arc<AttemptOutput>>,

@@ -19,9 +19,11 @@ pub(crate) struct StopLimits {
 /// Keeps the timeouts of an attempt. It is a plain value, and whoever performs the attempt asks it what is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopClock {
+    /// When the attempt began. The soft and the hard timeout count from then.
     started: Instant,
     /// When the attempt last reported progress. The idle timeout counts from then.
     last_activity: Instant,
+    /// None until the attempt is asked to stop.
     stopping: Option<Stopping>,
 }
 
@@ -29,6 +31,7 @@ pub(crate) struct StopClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stopping {
     reason: StopReason,
+    /// When it is killed; none if there is no limit to its grace.
     kill_at: Option<Instant>,
 }
 

@@ -47,6 +47,7 @@ const MODE_CHANGES: usize = 20;
 ///
 /// There is a connection for readers and one for the writer, so that a lookup does not wait for a put of the same process.
 pub(super) struct Index {
+    /// The file of the database, for messages and to see whether it was replaced.
     path: PathBuf,
     /// The device and the inode of the file, which tell that it was removed or replaced.
     identity: (u64, u64),

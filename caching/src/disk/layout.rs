@@ -31,7 +31,9 @@ const TAG: &[u8] =
 /// The paths within the folder of a cache.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
+    /// The folder that the user names. It may also contain folders of other versions.
     root: PathBuf,
+    /// The folder below `root` for this version of the format.
     folder: PathBuf,
     checks_owners: bool,
 }

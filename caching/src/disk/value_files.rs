@@ -37,6 +37,7 @@ impl FileName {
 #[derive(Debug)]
 pub(super) struct PendingFile {
     path: PathBuf,
+    /// Holds the lock on the file.
     _locked: File,
 }
 

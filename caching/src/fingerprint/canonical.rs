@@ -26,6 +26,7 @@ pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
 /// Reads a JSON text and writes its canonical form.
 struct Writer<'a> {
     text: &'a [u8],
+    /// The offset of the next byte of `text` that is read.
     position: usize,
     output: Vec<u8>,
 }
@@ -33,8 +34,11 @@ struct Writer<'a> {
 /// The position of a member of an object in the output.
 #[derive(Clone, Copy)]
 struct Member {
+    /// The offset at which the key begins.
     start: usize,
+    /// The offset at which the key ends.
     key_end: usize,
+    /// The offset at which the value ends.
     end: usize,
 }
 

@@ -28,6 +28,7 @@ use crate::fingerprint::walk::{self, Depth, InputDigest};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFiles {
+    /// The folder that relative paths start from.
     base: PathBuf,
     files: Vec<InputDigest>,
 }

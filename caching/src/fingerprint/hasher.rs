@@ -22,6 +22,7 @@ const MAX_READS: usize = 3;
 /// jobs declare is read once.
 pub struct FileHasher {
     clock: Arc<dyn Clock>,
+    /// The digest of each file that was read, with the stamp that the file had then.
     remembered: Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>,
 }
 

@@ -15,7 +15,9 @@ pub(super) struct Stamp {
     inode: u64,
     size: u64,
     mode: u32,
+    /// When the content was last changed, in seconds and nanoseconds.
     modified: (i64, i64),
+    /// When the content or the mode was last changed, which no program can set back.
     changed: (i64, i64),
 }
 

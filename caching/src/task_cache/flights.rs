@@ -52,7 +52,9 @@ pub(super) enum FlightState {
 #[derive(Debug)]
 struct Flight {
     state: watch::Sender<FlightState>,
+    /// What the result will be labelled with, by which an invalidation finds the flight.
     labels: Labels,
+    /// When the flight began, which counts as the age of its result in an invalidation.
     begun: SystemTime,
     /// Entries like its result were dropped while it ran. It is set under the lock of the table, and read without that lock
     /// before the result is stored, so it uses Acquire and Release.

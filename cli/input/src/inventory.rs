@@ -36,7 +36,9 @@ pub const UNGROUPED: &str = "ungrouped";
 pub struct Inventory {
     hosts: Vec<Host>,
     groups: Vec<Group>,
+    /// The index of each host by its name.
     host_names: HashMap<String, HostIndex>,
+    /// The index of each group by its name.
     group_names: HashMap<String, GroupIndex>,
 }
 
@@ -49,6 +51,7 @@ pub struct Host {
     variables: Variables,
     /// The variables of the files in `host_vars`.
     from_files: Variables,
+    /// The groups that the sources put the host into directly.
     groups: Vec<GroupIndex>,
 }
 
@@ -61,6 +64,7 @@ pub struct Group {
     pub hosts: Vec<HostIndex>,
     /// The groups directly below this one, in the order of the sources.
     pub children: Vec<GroupIndex>,
+    /// The groups directly above this one. Each has this group among its children.
     parents: Vec<GroupIndex>,
     /// The variables that the sources set for the group.
     variables: Variables,

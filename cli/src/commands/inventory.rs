@@ -137,7 +137,9 @@ const MOST_LINES: usize = 1_000_000;
 /// The groups as a tree of lines.
 struct Graph<'a> {
     inventory: &'a Inventory,
+    /// The hosts that are shown; the others are left out.
     selected: &'a HashSet<HostIndex>,
+    /// Whether the variables are shown below each host and group.
     has_variables: bool,
     text: String,
     /// How many lines there are; no more are written once they are too many.

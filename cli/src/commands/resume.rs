@@ -104,6 +104,7 @@ fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
 /// The flags that were typed for `resume`. They override those of the call that began the run.
 struct Overrides {
     arguments: ResumeArguments,
+    /// The folder of this call, from which its relative paths start.
     here: PathBuf,
     state_dir: PathBuf,
 }

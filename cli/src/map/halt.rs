@@ -12,6 +12,7 @@ use crate::value::{Amount, amount};
 pub(crate) struct HaltRule {
     /// Whether running jobs are asked to stop. Otherwise they may finish.
     pub(crate) now: bool,
+    /// What has to happen before the run stops.
     limit: HaltLimit,
 }
 

@@ -19,7 +19,9 @@ const MOST_COUNTED: usize = 1 << 18;
 
 /// Assigns identities to the jobs of a map, in the order of the list.
 pub(super) struct Identities {
+    /// The digest of the command, which is part of each identity.
     command: [u8; 16],
+    /// A Bloom filter of the items that came; empty until the first one.
     filter: Vec<u64>,
     /// How often each item came that may have come before. If the filter takes a new item for an old one, the item is
     /// counted here and nothing else happens: equal items still have different counts.

@@ -149,6 +149,7 @@ impl ItemEnd {
 
 /// A file with items, and its name in messages.
 struct ItemFile {
+    /// What messages call the source: a path, or `stdin`.
     name: String,
     reader: ItemReader,
 }
@@ -182,8 +183,11 @@ fn open_one(path: &Path) -> Result<ItemFile, CliError> {
 
 /// The lines of the sources, one source after the other.
 pub(crate) struct LineItems {
+    /// The sources that are not read to their ends, the current one first.
     sources: VecDeque<ItemFile>,
+    /// The byte that ends an item.
     end: ItemEnd,
+    /// The item that is being read; it is kept so that its memory is reused.
     line: Vec<u8>,
     /// The number of the last line in the first source.
     number: u64,

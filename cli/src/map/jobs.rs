@@ -31,8 +31,10 @@ pub(crate) struct MapJobs {
     items: Items,
     work: MapWork,
     terms: Arc<Terms>,
+    /// Where the jobs leave what their commands print, until the report takes it.
     outputs: Arc<PendingOutputs>,
     identities: Identities,
+    /// The number of the last job that was made.
     number: u64,
 }
 

@@ -14,7 +14,9 @@ use super::print::tagged_lines;
 /// A line that is too long to be held back is written in pieces. Until it has ended, no other job writes to either
 /// stream, since both may be the same terminal. The other commands wait then, as they do for a slow reader.
 pub(crate) struct LiveOutput {
+    /// Whether each line begins with the item.
     tags_lines: bool,
+    /// Both streams under one lock, since both may be the same terminal.
     streams: Mutex<Streams>,
     /// Notified when the job that was inside a line has ended it.
     released: Condvar,

@@ -136,8 +136,11 @@ struct KillGuard<'a> {
     job: &'a Job,
     /// Nothing once the command has ended by itself.
     collector: Option<Arc<OutputCollector>>,
+    /// The words of the command with the item filled in.
     command: Vec<OsString>,
+    /// When the attempt began, by the wall clock.
     started: SystemTime,
+    /// The same moment by the monotonic clock, from which the duration is computed.
     start: Instant,
 }
 

@@ -20,12 +20,17 @@ const NARROW: u16 = 60;
 /// The bar of the run, and a line for each running job below it.
 pub(crate) struct Bars {
     canvas: Canvas,
+    /// The bars together, which `indicatif` draws as one block.
     all: MultiProgress,
+    /// The bar of the whole run.
     run: ProgressBar,
     /// Whether the bar is left out; nothing before the first frame.
     is_narrow: Option<bool>,
+    /// A line for each job that runs, as far as there is room.
     running: Vec<ProgressBar>,
+    /// When the bars were last drawn, so that they are not drawn too often.
     last: Option<Instant>,
+    /// The frame that was drawn last. Only what differs from it is drawn.
     seen: ProgressFrame,
 }
 

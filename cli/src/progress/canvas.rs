@@ -32,6 +32,7 @@ pub(super) type Size = (u16, u16);
 /// Clones draw on the same rows of the same terminal.
 #[derive(Clone)]
 pub(super) struct Canvas {
+    /// Asks for the current size of the terminal.
     size: Arc<dyn Fn() -> Size + Send + Sync>,
     block: Arc<Mutex<Block>>,
 }
@@ -43,6 +44,7 @@ struct Block {
     lines: Vec<String>,
     /// Whether a line was written last, so that the blanks after it come next.
     is_open: bool,
+    /// Whether the block is on the terminal now.
     is_drawn: bool,
     /// Whether the output above ends without a newline. A block would overwrite it, so none is drawn.
     is_mid_line: bool,

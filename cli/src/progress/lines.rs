@@ -13,6 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Prints progress as a line every few seconds, for stderr that is no terminal.
 pub(crate) struct LineDisplay {
     err: Box<dyn Write + Send>,
+    /// When the last line was printed.
     last: Instant,
 }
 

@@ -34,8 +34,11 @@ const BREAKERS: usize = 10;
 /// Collects the summary of a run, outcome by outcome, in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct HumanSummary {
+    /// The failures by their reasons, up to a number of reasons.
     reasons: BTreeMap<Reason, FailureGroup>,
+    /// How many jobs failed for reasons beyond that number.
     others: u64,
+    /// The slowest jobs. The fastest of them is at the top of the heap, and makes room for a slower one.
     slowest: BinaryHeap<Reverse<(Duration, String)>>,
 }
 

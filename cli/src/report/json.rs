@@ -10,6 +10,7 @@ use crate::output::{Output, OutputError};
 /// Writes all results and the summary as one JSON document.
 pub(super) struct JsonReport<'a> {
     out: Output<'a>,
+    /// No result was written yet, so the next one needs no comma before it.
     is_empty: bool,
     /// The result that is being written; it is kept so that its memory is reused.
     line: Vec<u8>,

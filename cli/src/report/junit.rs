@@ -18,6 +18,7 @@ use crate::spool::Spool;
 pub(super) struct JunitReport<'a> {
     out: Output<'a>,
     started: SystemTime,
+    /// The test cases so far. They are copied behind the first element, which has their number.
     cases: Spool,
 }
 
@@ -126,7 +127,9 @@ fn ending(status: Status, failure: &Failure) -> String {
 /// What a job printed to each of its streams, and how many bytes of it were dropped.
 #[derive(Default)]
 struct Outputs<'a> {
+    /// The text of stdout; none if nothing was printed.
     stdout: Option<(Cow<'a, str>, u64)>,
+    /// The text of stderr; none if nothing was printed.
     stderr: Option<(Cow<'a, str>, u64)>,
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Console(Arc<Shared>);
 struct Shared {
     /// The messages and frames to write. The lock is held for moments only, because the loop takes it.
     state: Mutex<State>,
+    /// Wakes the thread when there is something to write, and when the run is over.
     changed: Condvar,
     /// The progress display. Whoever holds this lock may wait for a reader, so the loop never takes it while a run goes on.
     display: Mutex<ProgressDisplay>,
@@ -48,12 +49,14 @@ struct Shared {
 /// What is still to be written and drawn.
 struct State {
     progress: Progress,
+    /// Messages that wait to be written.
     text: Vec<u8>,
     /// How many messages were dropped.
     dropped: u64,
     /// Whether the thread writes the messages.
     has_thread: bool,
     visibility: Visibility,
+    /// How far the run has come, which decides what is drawn.
     stage: Stage,
 }
 
@@ -81,9 +84,11 @@ enum Stage {
 
 /// What the thread writes and draws next.
 struct Update {
+    /// The messages, in the order in which they came.
     text: Vec<u8>,
     /// Nothing once the run is over.
     frame: Option<ProgressFrame>,
+    /// Whether this is the last update.
     is_over: bool,
     /// Whether the bars are to be hidden first.
     hides: bool,
@@ -202,6 +207,7 @@ impl Console {
 /// The thread that writes messages and draws progress.
 pub(super) struct ConsoleThread {
     console: Console,
+    /// Told when the thread has written everything.
     ended: oneshot::Receiver<()>,
 }
 

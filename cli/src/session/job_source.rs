@@ -146,6 +146,7 @@ impl SourceEnd {
 
 /// The outcomes of an earlier part of the run.
 pub(super) struct EarlierOutcomes {
+    /// Decides which jobs have to be done again.
     resume: Resume,
     /// The journal, which this part of the run continues.
     journal: Arc<Mutex<Journal>>,

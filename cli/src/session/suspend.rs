@@ -21,6 +21,7 @@ use crate::error::CliError;
 /// It does not keep the journal open, which is released with the record of the run.
 #[derive(Clone, Default)]
 pub(super) struct SuspensionRecord {
+    /// The journal, once the run is recorded; empty before, and with `--no-record` for good.
     journal: Arc<OnceLock<Weak<Mutex<Journal>>>>,
     /// The hosts whose processes are stopped, too.
     hosts: Arc<OnceLock<Vec<Weak<RemoteHost>>>>,

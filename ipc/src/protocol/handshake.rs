@@ -76,7 +76,9 @@ pub enum HandshakeState {
 pub struct Handshake {
     /// `None` if no hello counts, because of the mode or of the dialect.
     hello: Option<HelloRule>,
+    /// The versions that the host speaks.
     offered: Vec<ProtocolVersion>,
+    /// When a worker that has said nothing counts as one that never will; none if that is not waited for.
     deadline: Option<Instant>,
     /// Only the first hello counts.
     said_hello: bool,

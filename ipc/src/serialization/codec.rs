@@ -47,11 +47,13 @@ impl Default for Limits {
 /// ```
 pub struct Codec {
     dialect: Box<dyn Dialect>,
+    /// The most bytes that a message may have, in either direction.
     limit: usize,
     incoming: LineBuffer,
     /// What the lines that were read contained, and nobody has taken yet.
     decoded: VecDeque<Incoming>,
     strays: StrayLimiter,
+    /// The other side has closed its end, so no more bytes come.
     has_ended: bool,
     outgoing: Outgoing,
 }

@@ -30,6 +30,7 @@ pub(super) struct LineBuffer {
     start: usize,
     /// There is no newline between `start` and this position, so these bytes are never searched again.
     searched: usize,
+    /// The most bytes that a line may have. A longer one is dropped.
     limit: usize,
     /// The line that is being dropped, if there is one.
     dropped: Option<DroppedLine>,
@@ -38,7 +39,9 @@ pub(super) struct LineBuffer {
 /// The beginning and the size of a line that is being dropped.
 #[derive(Default)]
 struct DroppedLine {
+    /// Its first bytes, for the message.
     head: Vec<u8>,
+    /// How many bytes of it have come.
     bytes: u64,
 }
 

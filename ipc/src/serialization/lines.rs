@@ -25,7 +25,9 @@ pub enum LineFormat {
 /// answer belongs to the oldest request without one.
 #[derive(Debug)]
 pub struct Lines {
+    /// How a request becomes a line.
     input: LineFormat,
+    /// How a line becomes a result.
     output: LineFormat,
     /// The requests that have no answer yet, the oldest first.
     unanswered: VecDeque<MessageId>,

@@ -33,7 +33,9 @@ use crate::messages::{
 /// ```
 pub struct Call {
     request: Request,
+    /// Takes the progress and the log of the call.
     outbox: Outbox,
+    /// Cancelled when the host asks for the call to stop.
     cancellation: CancellationToken,
 }
 

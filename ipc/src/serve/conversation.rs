@@ -42,7 +42,9 @@ pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
     concurrency: usize,
+    /// Requests that have come, and for which no task is free.
     queue: RequestQueue,
+    /// The tokio tasks of the calls that did not end in their first poll.
     running: JoinSet<Reply>,
     /// The request that each running tokio task works on.
     calls: HashMap<Id, RunningCall>,

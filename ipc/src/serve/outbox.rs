@@ -18,12 +18,14 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub(super) struct Outbox {
     sender: mpsc::Sender<Event>,
+    /// How many lines of the log found no room. The receiver reports and resets it.
     dropped_lines: Arc<AtomicU64>,
 }
 
 /// Hands the events of all tasks to the conversation.
 pub(super) struct OutboxReceiver {
     receiver: mpsc::Receiver<Event>,
+    /// The count that all outboxes of this receiver share.
     dropped_lines: Arc<AtomicU64>,
 }
 

@@ -15,6 +15,7 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Default)]
 pub(super) struct RequestQueue {
     requests: VecDeque<Request>,
+    /// How many bytes the inputs in the queue have together.
     bytes: usize,
 }
 

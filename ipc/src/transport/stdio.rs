@@ -48,7 +48,9 @@ pub struct StdioTransport<R, W> {
     read_error: Option<io::Error>,
     codec: Codec,
     read_buffer: Box<[u8]>,
+    /// The most bytes that a message may have.
     limit: usize,
+    /// The reader has reached its end.
     has_ended: bool,
     /// The time of the last read.
     read_at: Instant,

@@ -15,14 +15,17 @@ use crate::time::saturating_add;
 pub(super) struct StateMachine {
     settings: Settings,
     mode: Mode,
+    /// Grows with each change of state, so that a permit from before the change is recognized.
     generation: u64,
     /// The generation whose calls count: the current one or, after a ramp, the one of the ramp.
     epoch: u64,
     window: SlidingWindow,
+    /// How many calls have failed since the last success, while closed.
     consecutive_failures: u32,
     /// How often the breaker has opened since it was last closed.
     openings: u32,
     rng: Rng,
+    /// What the listener has yet to be told.
     transitions: TransitionQueue,
     last_transition: Option<Transition>,
 }

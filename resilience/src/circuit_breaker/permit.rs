@@ -13,6 +13,7 @@ use super::ticket::Ticket;
 #[must_use = "a dropped permit counts for nothing"]
 pub struct Permit {
     shared: Arc<Shared>,
+    /// The generation and the probe that the permit was given for.
     ticket: Ticket,
     started: Instant,
 }

@@ -9,6 +9,7 @@ use crate::time::saturating_add;
 #[derive(Debug)]
 pub(super) struct Probes {
     slots: Box<[Slot]>,
+    /// The number of the next lease. Numbers are not used twice.
     next_lease: u64,
 }
 

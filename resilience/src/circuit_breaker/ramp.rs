@@ -12,9 +12,13 @@ const ALL: u64 = 1_000_000_000;
 /// is exact at any moment, without chance.
 #[derive(Debug)]
 pub(super) struct Ramp {
+    /// When the ramp began.
     start: Instant,
+    /// How long it takes until all calls are admitted.
     time: Duration,
+    /// The share at the start, in parts of `ALL`.
     first_share: u64,
+    /// What was added and not used up, in parts of `ALL`.
     due: u64,
 }
 

@@ -7,6 +7,7 @@ use super::State;
 #[error("the circuit breaker is {state}")]
 pub struct Rejection {
     state: State,
+    /// None if the breaker was forced open, so that no time changes the answer.
     retry_at: Option<Instant>,
 }
 

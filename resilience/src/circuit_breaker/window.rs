@@ -43,16 +43,20 @@ impl Counts {
 /// Counts the calls of the window. A push costs the same, however large the window is.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
+    /// The sum of all cells.
     total: Counts,
     /// A ring of calls, or of slices in a time window.
     cells: Box<[Counts]>,
+    /// The index of the cell that is filled next.
     current: usize,
+    /// The clock of a time window; none in a window of calls.
     slices: Option<Slices>,
 }
 
 /// The clock of a time window.
 #[derive(Debug)]
 struct Slices {
+    /// How long one slice lasts.
     width: Duration,
     /// When the current slice ends; none before the first call.
     end: Option<Instant>,

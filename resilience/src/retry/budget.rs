@@ -34,6 +34,7 @@ const REMEMBERED: usize = 11;
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
+    /// How many retries a deposit allows, such as 0.2.
     share: f64,
     /// How many retries a window allows without any deposit.
     reserve: f64,
@@ -49,7 +50,9 @@ struct Ledger {
     origin: Option<Instant>,
     /// The number of the current slice.
     latest: u64,
+    /// How many calls were made in each slice.
     deposits: [u32; REMEMBERED],
+    /// How many retries were made in each slice.
     withdrawals: [u32; REMEMBERED],
 }
 

@@ -10,8 +10,10 @@ use crate::time::saturating_add;
 /// It is a small value, to be kept beside the job it belongs to. [`RetryHistory::record_failure`] is all of retrying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryHistory {
+    /// When the first attempt began. The time limit counts from it.
     started: Instant,
     failures: u32,
+    /// The delay before the current attempt, from which decorrelated jitter computes the next.
     previous_delay: Option<Duration>,
 }
 

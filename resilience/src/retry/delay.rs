@@ -111,6 +111,7 @@ impl Delay {
 pub(super) struct DelaySchedule {
     initial: Duration,
     cap: Duration,
+    /// How the delay grows from failure to failure.
     growth: Growth,
 }
 

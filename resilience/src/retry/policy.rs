@@ -27,13 +27,16 @@ use crate::{Error, Rng};
 /// ```
 #[derive(Debug, Clone)]
 pub struct BackoffPolicy {
+    /// How many attempts there are in all, the first one included.
     max_attempts: u32,
     max_delay: Duration,
+    /// How long after the start of the first attempt another one may begin.
     time_limit: Option<Duration>,
     jitter: Jitter,
     schedule: DelaySchedule,
     /// The classes that are retried; all of them if this is empty.
     classes: Box<[String]>,
+    /// The delays of classes that have their own.
     class_schedules: Box<[(String, DelaySchedule)]>,
 }
 

@@ -39,6 +39,7 @@ struct Progress {
     phase: Phase,
     /// How many signals arrived; there may be more of them than phases.
     signals: u64,
+    /// None until a signal arrives.
     #[cfg(unix)]
     first: Option<Signal>,
 }

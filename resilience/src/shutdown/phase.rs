@@ -86,6 +86,7 @@ impl Default for Grace {
 pub struct PhaseClock {
     grace: Grace,
     phase: Phase,
+    /// When the phase is over; none before a shutdown begins.
     deadline: Option<Instant>,
 }
 

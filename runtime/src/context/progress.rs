@@ -8,6 +8,7 @@ use crate::suspension::working_now;
 /// The time at which an attempt last reported progress, by the clock of work. Two threads share it.
 #[derive(Debug)]
 pub(crate) struct LastProgress {
+    /// When the attempt began, from which `at` counts.
     started: Instant,
     /// The time of the report, in nanoseconds after `started`.
     at: AtomicU64,

@@ -23,8 +23,11 @@ pub(crate) struct Reporter(Arc<Channels>);
 /// The sending ends of the channels to the loop of one run, which all clones of its reporter share.
 #[derive(Debug)]
 struct Channels {
+    /// What the loop must hear of, such as the end of an attempt. It has no limit: each attempt has few of these.
     reports: mpsc::UnboundedSender<Report>,
+    /// Progress and log lines. What finds no room is dropped and counted.
     messages: mpsc::Sender<Report>,
+    /// How many messages found no room since this was last reported.
     dropped: AtomicU64,
 }
 

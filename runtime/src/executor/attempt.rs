@@ -24,11 +24,13 @@ pub(super) type AttemptResult = Result<Payload, Failure>;
 #[derive(Debug)]
 pub(super) struct AttemptGuard {
     reporter: Reporter,
+    /// The attempt whose end is reported.
     ticket: Ticket,
     /// When the attempt started, by the clock of work.
     started: Instant,
     /// What the attempt prints, if it is a program.
     output: Option<Arc<AttemptOutput>>,
+    /// The end was not reported yet.
     is_open: bool,
 }
 

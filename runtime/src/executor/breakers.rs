@@ -51,7 +51,9 @@ pub(super) struct Breakers {
     changed: Vec<usize>,
     /// One moment by the clock of the run and by the clock of people.
     began: (Instant, SystemTime),
+    /// The seed of the breakers' jitter, for tests; none in real runs, which are random.
     seed: Option<u64>,
+    /// How many breakers were made, so that each gets a seed of its own.
     made: u64,
 }
 
@@ -61,6 +63,7 @@ struct KindBreakers {
     config: BreakerConfig,
     /// The breaker of jobs without a host.
     without_host: Option<BreakerEntry>,
+    /// The breaker of each host that a job names. One without jobs and without failures is removed.
     hosts: HashMap<HostName, BreakerEntry>,
 }
 
@@ -69,6 +72,7 @@ struct BreakerEntry {
     breaker: CircuitBreaker,
     /// Jobs that are queued or run.
     jobs: u32,
+    /// The jobs that it has refused, and that wait for it.
     refused: BTreeSet<Ticket>,
     /// The generation of the latest change of state that was noticed.
     seen: u64,
@@ -76,6 +80,7 @@ struct BreakerEntry {
     open_since: Option<Instant>,
     /// What the last failed attempt failed with.
     failure: Option<String>,
+    /// The index of its report, once it has opened.
     report: Option<usize>,
 }
 

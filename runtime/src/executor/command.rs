@@ -26,8 +26,11 @@ pub(super) struct Commands {
 
 /// Takes what a command prints: as much as a result may hold, and the head and tail that a failure gets.
 struct CommandSink {
+    /// The most bytes of each stream that a result may have.
     limit: usize,
+    /// The beginnings of stdout and stderr, in this order.
     captured: Mutex<[Captured; 2]>,
+    /// Keeps the head and the tail for a failure. It outlives the future of a command that is killed.
     output: Arc<AttemptOutput>,
 }
 

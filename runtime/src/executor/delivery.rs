@@ -119,8 +119,11 @@ impl EndedJob {
 
 /// Owns outcomes from their making until they are handed over: by way of the ledger, in the order that is wanted.
 pub(super) struct Delivery {
+    /// The outcomes on their way through the ledger.
     recording: Recording,
+    /// The outcomes that are recorded, in the order in which they leave.
     outgoing: Outgoing,
+    /// The channel to whoever takes the outcomes of the run.
     out: mpsc::Sender<Arc<Outcome>>,
     /// How many bytes the outcomes carry that were not handed over yet.
     bytes: usize,

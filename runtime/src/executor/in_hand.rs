@@ -19,11 +19,13 @@ pub(super) struct OnTheWayOut {
 
 /// Counts the jobs that are somewhere between their source and whoever takes their outcomes: memory follows them.
 pub(super) struct InHand {
+    /// How many jobs may be in hand at once.
     window: usize,
     /// Jobs that came and have no outcome yet.
     living: usize,
     /// How many bytes these carry.
     bytes: usize,
+    /// Whether jobs end so fast that fewer need to be in hand.
     throughput: Throughput,
 }
 

@@ -67,8 +67,11 @@ struct TaskEntry {
 /// Which kinds of worker there are, and which of them does which task.
 #[derive(Debug)]
 pub(super) struct Kinds {
+    /// What is known of each kind, by its number.
     list: Vec<KindOfWorker>,
+    /// Which kind does a task.
     tasks: Table<TaskName, TaskEntry>,
+    /// The kind that does every task that no other does, if there is one.
     any: Option<Kind>,
     /// Kinds that have not introduced themselves yet.
     silent: Vec<Kind>,
@@ -76,6 +79,7 @@ pub(super) struct Kinds {
     guessed: Vec<Kind>,
     /// What workers say of their version.
     versions: Table<Kind, String>,
+    /// The kinds that have no workers any more, and why.
     broken: Table<Kind, Failure>,
 }
 

@@ -32,11 +32,13 @@ struct Running {
 /// Who runs the attempts of this process, by what they are.
 struct LocalRunners {
     reporter: Reporter,
+    /// Runs the tasks that no kind of worker does; none if the executor has no runner.
     runner: Option<Arc<dyn Runner>>,
     /// By the number of the place where they run.
     commands: Vec<CommandsAt>,
     /// Runs commands instead of `commands`.
     commander: Option<Arc<dyn Runner>>,
+    /// How long a command has between being asked to stop and being killed.
     grace: Duration,
 }
 
@@ -51,6 +53,7 @@ pub(super) struct CommandsAt {
 struct LocalAttempt {
     ticket: Ticket,
     job: Arc<Job>,
+    /// The number of the attempt, from 1 on.
     number: u32,
     place: PlaceId,
     stop: StopSignal,

@@ -42,6 +42,7 @@ enum State {
 /// A job that waits for others.
 struct Waiting {
     arrival: Arrival,
+    /// How many of the jobs that it needs have not succeeded yet.
     left: u32,
 }
 
@@ -59,8 +60,11 @@ pub(super) enum NeedsStatus {
 
 /// Which jobs wait for which others, and what has become of those.
 pub(super) struct Needs {
+    /// What is known of each job that others need or may need.
     needed: Table<JobKey, Needed>,
+    /// The jobs that wait, by numbers of their own.
     waiting: Table<u64, Waiting>,
+    /// The number of the next job that waits.
     next: u64,
     memory: Memory,
 }

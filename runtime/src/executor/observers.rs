@@ -18,7 +18,9 @@ use crate::timestamp::Timestamp;
 /// Tells those who watch a run what happens.
 pub(super) struct Observers {
     sinks: Sinks,
+    /// The figures that the handles of the run read.
     gauges: Arc<Gauges>,
+    /// Turns moments of the monotonic clock into times of day.
     wall: WallClock,
 }
 

@@ -20,10 +20,13 @@ pub enum Ordering {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     ordering: Ordering,
+    /// Outcomes whose turn it is.
     ready: VecDeque<Arc<Outcome>>,
     /// Outcomes that came before their turn: the first is that of job `next`.
     early: VecDeque<Option<Arc<Outcome>>>,
+    /// The position of the job whose outcome is next.
     next: u64,
+    /// How many outcomes are in `early`. It has gaps, so this is not its length.
     held: usize,
 }
 

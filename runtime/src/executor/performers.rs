@@ -15,6 +15,7 @@ pub(crate) struct PoolPerformer {
     place: PlaceId,
     /// The seats of its workers.
     pub(super) seats: Seats,
+    /// Tells the pool how much work is left, and lets the pool go when it is dropped.
     link: Box<dyn DemandLink>,
     /// The demand that the pool was told last.
     told: Demand,
@@ -80,6 +81,7 @@ impl PoolsByPlace {
 /// All performers of a run: this process for the first kinds, and pools for each kind after them.
 pub(super) struct Performers {
     local: LocalPerformer,
+    /// How many kinds this process performs. The numbers of pools begin after them.
     local_kinds: usize,
     /// By kind, from the first one that has pools on.
     kinds: Vec<PoolsByPlace>,

@@ -76,6 +76,7 @@ pub struct ProgressMeter {
     added: u64,
     /// How many are said to come in all.
     announced: u64,
+    /// No more jobs are added, so the total is known.
     closed: bool,
     reports: watch::Sender<Progress>,
 }

@@ -14,6 +14,7 @@ use crate::scheduling::End;
 pub(super) struct Retries {
     /// How many workers a job may crash before it fails for good.
     crash_limit: u32,
+    /// How many retries the whole run may make; none if that is not limited.
     budget: Option<RunBudget>,
     rng: Rng,
     /// The run stops, so nothing is tried again.

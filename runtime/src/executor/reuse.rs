@@ -53,6 +53,7 @@ impl CacheUse {
 /// The right to fill the cache with a result.
 #[derive(Debug)]
 pub(super) struct Share {
+    /// The right itself. Dropping it lets another job that is the same run.
     permit: Permit,
     job: JobKey,
     /// What the workers of its kind were started from, which is part of the key.
@@ -88,6 +89,7 @@ pub(super) struct Question {
     process: Option<ProcessConfig>,
     /// Which version the worker says it is.
     version: Option<String>,
+    /// The content of the files that the workers were started from.
     programs: Option<Arc<StartedPrograms>>,
     job: Arc<Job>,
 }
@@ -95,12 +97,15 @@ pub(super) struct Question {
 /// The cache of a run: looks results up beside the loop, and stores them.
 pub(super) struct Reuse {
     cache: Option<CacheUse>,
+    /// The tasks that ask the cache, one for each entry of `asked` without an answer.
     asking: JoinSet<Answer>,
     /// The jobs that are asked about, in the order in which they came: in that order they go on, too.
     asked: VecDeque<Asked>,
+    /// The tasks that wait for the result of another job.
     sharing: JoinSet<Found>,
     /// The jobs that wait for the result of another, by the task that waits.
     sharers: HashMap<task::Id, (Arrival, Kind)>,
+    /// The tasks that store results. The end of a run waits for them.
     storing: JoinSet<()>,
     /// Results that proved wrong after they were stored.
     withdrawn: Vec<Key>,
@@ -115,9 +120,12 @@ impl Share {
 
 /// A job about which the cache is asked.
 struct Asked {
+    /// The task that asks.
     by: task::Id,
     arrival: Arrival,
+    /// The kind of worker that does the job if the cache has no result of it.
     kind: Kind,
+    /// The answer, while a job before it has none.
     answer: Option<Answer>,
 }
 

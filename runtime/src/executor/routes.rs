@@ -75,7 +75,9 @@ const MOST_ROUTES: usize = u16::MAX as usize;
 /// The routes of a run. A route is added by the first job that takes it.
 #[derive(Debug)]
 pub(super) struct Routes {
+    /// Each route, by its number.
     list: Vec<Route>,
+    /// The number of each route.
     index: Table<Route, RouteId>,
     /// The routes of each kind, by whether their jobs take tokens, that fill one slot of the local place: most jobs
     /// take one of these, and no hash is computed for them.

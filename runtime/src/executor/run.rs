@@ -65,10 +65,13 @@ struct Shared {
 /// What is going on; each change under the lock leaves it whole.
 #[derive(Default)]
 struct Session {
+    /// The latest run, which may have ended; none before the first one.
     current: Option<RunHandle>,
+    /// Jobs that were submitted since the last execution, and that the next one runs.
     submitted: Vec<Job>,
     /// The names of those.
     names: Names<JobKey>,
+    /// The executor was shut down, and takes no more jobs.
     shut: bool,
 }
 

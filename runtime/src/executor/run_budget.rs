@@ -17,7 +17,9 @@ const MINIMUM: u32 = 10;
 #[derive(Debug)]
 pub(super) struct RunBudget {
     budget: RetryBudget,
+    /// The share of first attempts that retries may have, for messages.
     share: f64,
+    /// How many retries the budget has refused.
     refused: u64,
 }
 

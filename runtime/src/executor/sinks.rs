@@ -49,6 +49,7 @@ pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
 /// The sinks of a run.
 pub(super) struct Sinks {
     backlogs: Vec<Arc<Backlog>>,
+    /// The task of each sink. A sink that is slow holds up nobody but itself.
     tasks: JoinSet<()>,
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Sinks {
 #[derive(Default)]
 struct Backlog {
     records: Mutex<Records>,
+    /// Wakes the sink when there are records, and at the end.
     changed: Notify,
 }
 
@@ -63,7 +65,9 @@ struct Backlog {
 #[derive(Default)]
 struct Records {
     waiting: VecDeque<Arc<EventRecord>>,
+    /// How many records found no room since the sink last took some.
     missed: u64,
+    /// The run has ended, so no more records come.
     closed: bool,
 }
 

@@ -157,9 +157,12 @@ fn names(jobs: &[JobKey]) -> String {
 /// Who holds what, as far as a waiting job may want it.
 #[derive(Default)]
 struct Holders<'a> {
+    /// The jobs that hold the lock of each host.
     hosts: HashMap<&'a str, Vec<JobKey>>,
+    /// The job that holds the global lock; empty if nobody does.
     global: Vec<JobKey>,
     limits: HashMap<&'a str, Vec<JobKey>>,
+    /// The job that runs alone, if one does.
     alone: Option<JobKey>,
 }
 

@@ -68,6 +68,7 @@ impl RunStatus {
 #[derive(Debug)]
 pub(super) struct Gauges {
     status: Mutex<RunStatus>,
+    /// Whether all jobs have their outcomes and nothing is done any more. It never changes back.
     quiet: watch::Sender<bool>,
 }
 

@@ -30,6 +30,7 @@ pub(super) trait Perform: Send + Sync + 'static {
 /// Tasks that perform attempts; dropping the pool kills what they perform.
 pub(super) struct TaskPool<P: Perform> {
     performer: Arc<P>,
+    /// Tasks that wait for another attempt, so that none has to be started for it.
     idle: IdleTasks<P::Attempt>,
     tasks: JoinSet<()>,
 }
@@ -40,6 +41,7 @@ type IdleTasks<A> = Arc<Mutex<Vec<Arc<TaskHandle<A>>>>>;
 /// A task, as its pool knows it.
 pub(super) struct TaskHandle<A> {
     inbox: Mutex<Inbox<A>>,
+    /// Wakes the task when its inbox has changed.
     changed: Notify,
 }
 

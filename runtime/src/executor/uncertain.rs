@@ -15,6 +15,7 @@ use crate::ids::Ticket;
 pub(super) struct UncertainStart {
     /// A job that takes tokens has come.
     has_rates: bool,
+    /// The attempt that has tokens and may not have begun. There is at most one.
     attempt: Option<Ticket>,
 }
 

@@ -67,7 +67,9 @@ pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
 
 /// Hashes a list of fields. Each field is preceded by its length, so that no two different lists hash the same bytes.
 struct Digest {
+    /// The bytes of the fields so far, while they fit.
     gathered: [u8; GATHERED],
+    /// How many bytes of `gathered` are in use.
     filled: usize,
     /// The hasher, which is made only when the fields do not fit into the buffer.
     hasher: Option<Box<Hasher>>,

@@ -27,19 +27,28 @@ const DAMAGE_KEPT: usize = 100;
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
+    /// The journal, from which outcomes are read when they are asked for.
     file: File,
     header: Header,
     index: Index,
+    /// How many outcomes were recorded, those of replaced and missing records included.
     recorded: u64,
     /// Whether jobs of items are recorded by their identities, not by their ids.
     knows_identities: bool,
+    /// The byte after the last whole line. A run that is resumed writes on from here.
     end: u64,
+    /// When the run came to its end, with its summary; none if it was interrupted.
     ended: Option<(SystemTime, Box<Summary>)>,
+    /// How often the run was resumed.
     resumed: u32,
+    /// How many records say so. More than one is a reason to compact the journal.
     resumed_records: u32,
     suspensions: Suspensions,
+    /// The last line, if it was not finished.
     torn: Option<TornLine>,
+    /// The first damaged lines.
     damage: Vec<DamagedLine>,
+    /// How many lines are damaged in all.
     damaged: u64,
 }
 
@@ -321,20 +330,26 @@ pub(super) fn read_header<R: BufRead>(
 /// Collects the records of a journal while its lines are read.
 #[derive(Default)]
 struct HistoryReader {
+    /// One entry for each job record, in the order of the file.
     entries: Vec<IndexEntry>,
+    /// The number of the last record. A record after it with a greater number shows that some are missing.
     recorded: u64,
+    /// Whether a job was recorded by its identity.
     knows_identities: bool,
     /// The ids of suspect jobs, each with the number of entries before the record that said so. Only these entries of the job
     /// are suspect: an outcome after that record is that of a new attempt.
     suspects: HashMap<String, usize>,
     /// Whether a damaged line was skipped since the last record. It may be the record that is missing.
     left_out: bool,
+    /// The end of the run, while no record comes after it.
     ended: Option<(SystemTime, Box<Summary>)>,
     resumed: u32,
     resumed_records: u32,
     suspensions: Suspensions,
     torn: Option<TornLine>,
+    /// The first damaged lines; the number that is kept is bounded.
     damage: Vec<DamagedLine>,
+    /// How many lines are damaged in all.
     damaged: u64,
 }
 

@@ -9,6 +9,7 @@ use crate::outcome::Status;
 /// The position of a job's record, with what a resumed run needs to decide about the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IndexEntry {
+    /// The digest of the job's id, or its identity.
     id: [u8; 16],
     content: Content,
     /// The offset of the record, shifted by three bits, and the status of the outcome in the lowest three bits.
@@ -63,6 +64,7 @@ const PREFIX: u32 = 16;
 /// Finds the entry of a job by the digest of its id.
 #[derive(Debug)]
 pub(super) struct Index {
+    /// Sorted by `id`, with one entry for each job.
     entries: Vec<IndexEntry>,
     /// The position of the first entry for each prefix of ids, and at the end the number of all entries.
     begins: Vec<u32>,

@@ -51,7 +51,9 @@ pub struct PrunedRun {
 #[derive(Debug, Clone, Copy)]
 struct PruneCandidate {
     id: RunId,
+    /// The size of the journal in bytes.
     size: u64,
+    /// When the journal was last written to.
     written: SystemTime,
     rank: PruneRank,
 }

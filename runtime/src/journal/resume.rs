@@ -104,6 +104,7 @@ impl JobSet {
 #[derive(Debug)]
 pub struct Resume {
     history: Arc<History>,
+    /// Whether the jobs come from the same file as before, unchanged.
     same_source: bool,
     /// The jobs of the history that were asked about.
     seen: JobSet,

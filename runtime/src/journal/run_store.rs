@@ -43,6 +43,7 @@ const TAIL: u64 = 64 * 1024;
 /// ```
 #[derive(Debug, Clone)]
 pub struct RunStore {
+    /// The folder `runs`, which may not be there yet.
     folder: PathBuf,
 }
 

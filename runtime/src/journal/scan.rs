@@ -46,6 +46,7 @@ pub(super) struct Scanner<R> {
     begin: u64,
     /// The byte after the last whole line.
     end: u64,
+    /// The number of the current line, from 1 on.
     number: u64,
 }
 

@@ -17,6 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Syncer {
     shared: Arc<Shared>,
+    /// The thread; none once the syncer is dropped and waits for it.
     thread: Option<JoinHandle<()>>,
 }
 

@@ -69,6 +69,7 @@ pub enum AdmissionDecision {
 #[derive(Debug, Clone)]
 pub struct AdmissionGate {
     admission: AdmissionLimits,
+    /// Whether new jobs are held back now.
     holding: bool,
 }
 

@@ -44,7 +44,9 @@ pub(super) struct CpuLimit {
 /// The folders of the control groups of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ControlGroups {
+    /// The group that limits memory; none if the system has no such groups.
     memory: Option<ControlGroup>,
+    /// The group that limits processor time.
     cpu: Option<ControlGroup>,
 }
 
@@ -52,7 +54,9 @@ pub(super) struct ControlGroups {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ControlGroup {
     version: Version,
+    /// The folder at which the hierarchy is mounted. No limit lies above it.
     mount: PathBuf,
+    /// The folder of the group of this process, at or below `mount`.
     path: PathBuf,
     /// The group of the controller `cpuacct`, which has the used time in version 1.
     usage_mount: PathBuf,

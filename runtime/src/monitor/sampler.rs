@@ -12,6 +12,7 @@ use super::{MonitorError, Probe, Reading, Usage};
 #[derive(Debug)]
 pub struct Sampler {
     system: System,
+    /// This process, whose descendants are measured.
     own: Pid,
     groups: ControlGroups,
     /// The time of the last reading, and the processor time that the control group had used by then.

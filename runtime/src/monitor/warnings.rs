@@ -64,6 +64,7 @@ pub struct Warnings {
 #[derive(Debug, Clone)]
 struct Threshold {
     percent: f64,
+    /// A warning was given, and the usage has not fallen since.
     warned: bool,
 }
 

@@ -24,9 +24,11 @@ static DROPPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 /// A child of this process, until it is reaped.
 #[derive(Debug)]
 pub(super) struct Child {
+    /// The id of the process, which leads its group.
     leader: Pid,
     /// A descriptor that is readable once the child has ended.
     ended: Arc<AsyncFd<OwnedFd>>,
+    /// How the child ended, once it was reaped.
     exit: Option<Exit>,
 }
 

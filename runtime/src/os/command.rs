@@ -165,6 +165,7 @@ pub struct CommandRunner {
     manager: Option<Arc<dyn ProcessManager>>,
     keeper: Option<Keeper>,
     threads: Arc<Threads>,
+    /// Tells a start that failed for a shortage when a process of this runner has ended.
     starts: Arc<RunningProcesses>,
 }
 
@@ -314,15 +315,20 @@ impl CommandRunner {
 
 /// A program that runs on its thread. Dropping this kills the program.
 struct CommandRun {
+    /// How long the program has between being asked to stop and being killed.
     grace: Duration,
+    /// The part that the thread shares, by which the program is signalled.
     program: Arc<Program>,
+    /// Brings the exit of the program, or the error for which it did not start.
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
     /// Decides when the limits of the program are reached, by the clock of work, which stands still during a suspension.
     clock: StopClock,
     limits: StopLimits,
     /// A limit was over before the program was known to have started, so the limits have counted anew from then.
     waited_for_start: bool,
+    /// The first reason for which the program was asked to stop.
     stopped: Option<StopCause>,
+    /// How far the program was made to end: by itself, asked, or killed.
     ending: Ending,
 }
 

@@ -96,7 +96,9 @@ impl std::fmt::Display for ProcessConfig {
 /// The environment of a process: that of this process or an empty one, with declared variables on top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
+    /// Whether the variables of this process are passed on.
     inherits: bool,
+    /// The variables that are set on top, and replace inherited ones.
     declared: BTreeMap<OsString, OsString>,
 }
 

@@ -22,6 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// known to be empty, and then never again. Dropping it kills what is left.
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
+    /// The process that was started. Its id is that of the group.
     leader: Pid,
     /// The group's line of the keeper's list, until the group is known to be empty.
     listing: Option<Listing>,

@@ -46,8 +46,11 @@ pub struct ProcessInfo {
 /// Dropping it closes the pipes and does not end the process; the manager does that.
 pub struct ProcessHandle {
     id: ProcessId,
+    /// The id that the system gave the process, on the machine where it runs.
     system_id: Option<u32>,
+    /// The pipes, until somebody takes them.
     pipes: Option<Pipes>,
+    /// Asks the system how far the process is; none if the manager offers none.
     view: Option<Box<dyn ProcessView>>,
     input: Option<InputWatch>,
     exit: ExitWatch,

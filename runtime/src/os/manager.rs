@@ -164,8 +164,10 @@ impl ProcessManager for LocalProcesses {
 struct ProcessActor {
     keeper: Option<Keeper>,
     starts: Arc<RunningProcesses>,
+    /// The number of the next process.
     next: u64,
     living: BTreeMap<ProcessId, LiveProcess>,
+    /// A task for each process that lives, which ends with the process.
     watches: JoinSet<ProcessId>,
 }
 
@@ -174,6 +176,7 @@ struct LiveProcess {
     info: ProcessInfo,
     /// The task that watches it.
     watch: task::Id,
+    /// When the process is killed, as its watch task gets it; none if it was not asked to end.
     kill_at: watch::Sender<Option<Instant>>,
     /// Whether the process is stopped, as its watch task gets it.
     pause: watch::Sender<Pause>,

@@ -30,7 +30,9 @@ pub trait OutputSink: Send + Sync {
 /// Keeps the beginning of both streams.
 #[derive(Debug)]
 pub(super) struct Capture {
+    /// The most bytes of each stream that are kept.
     limit: usize,
+    /// The beginnings of stdout and stderr, in this order.
     kept: Mutex<[Captured; 2]>,
 }
 
@@ -106,8 +108,10 @@ impl Captured {
 /// ```
 #[derive(Debug, Clone)]
 pub struct HeadTail {
+    /// The first bytes, up to `head_size`.
     head: Vec<u8>,
     head_size: usize,
+    /// The last bytes of what came after the head.
     tail: Tail,
 }
 
@@ -161,7 +165,9 @@ impl HeadTail {
 #[derive(Debug, Clone)]
 pub struct Tail {
     bytes: VecDeque<u8>,
+    /// The most bytes that are kept.
     size: usize,
+    /// How many bytes were dropped before those that are kept.
     dropped: u64,
 }
 

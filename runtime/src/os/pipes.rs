@@ -41,7 +41,9 @@ struct Stdout {
 
 /// The view of a process of this system. It keeps no pipe open, or the process would never read the end of its stdin.
 pub(super) struct LocalView {
+    /// Also tells how many bytes the process has read, after the pipe was closed by the process.
     stdin: Arc<Mutex<Stdin>>,
+    /// Gone once the reader of the pipe is dropped.
     stdout: Weak<Mutex<Stdout>>,
     /// Readable when the process has ended. It is gone once the process is reaped.
     ended: Weak<AsyncFd<OwnedFd>>,

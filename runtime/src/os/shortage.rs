@@ -34,7 +34,9 @@ pub(super) struct RunningProcesses {
 #[derive(Debug)]
 pub(super) struct StartRetry<'a> {
     starts: &'a RunningProcesses,
+    /// When the start first failed; none before.
     since: Option<Instant>,
+    /// How long the next pause is. It grows from try to try.
     pause: Duration,
 }
 

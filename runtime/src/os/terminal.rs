@@ -39,10 +39,13 @@ static TERMINAL_LOCK: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub(super) struct TerminalGuard {
     terminal: File,
+    /// The modes that the terminal had, which it gets back at the end.
     modes: Termios,
     /// The modes that the program had set when it was stopped.
     program_modes: Option<Termios>,
+    /// The program's group; none until the program has started.
     group: Option<Pid>,
+    /// How many checks in a row have found the program stopped.
     checks_while_stopped: u32,
     // The last to be dropped.
     _turn: MutexGuard<'static, ()>,

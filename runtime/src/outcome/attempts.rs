@@ -68,6 +68,7 @@ impl AttemptEnd {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attempts {
     listed: Vec<AttemptDetail>,
+    /// What was left out of the middle; none if everything is listed.
     left_out: Option<LeftOut>,
 }
 

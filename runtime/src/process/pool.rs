@@ -53,6 +53,7 @@ pub struct ProcessPool {
     config: Arc<PoolConfig>,
     programs: Arc<StartedPrograms>,
     supervisor: mpsc::UnboundedSender<Command>,
+    /// Set while a run has the pool, so that it is not given to two.
     in_use: InUseFlag,
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct CommandLine {
     pub(crate) words: Vec<OsString>,
     /// The folder it runs in, absolute.
     pub(crate) folder: PathBuf,
+    /// The `PATH` in which the program is looked for.
     search_path: Option<OsString>,
 }
 
@@ -65,7 +66,9 @@ pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
 ///    happens to the files afterwards. The results of any other worker are not kept.
 #[derive(Debug)]
 pub(crate) struct StartedPrograms {
+    /// The command with the stamps of its files, or why they cannot be read.
     command: Result<(CommandLine, ProgramStamps), CacheError>,
+    /// The digests of the files, once somebody asked for them.
     content: OnceLock<InputFiles>,
     /// The workers that were started from this content. A worker's name is never given again.
     started_from_it: Mutex<HashSet<WorkerName>>,

@@ -13,6 +13,7 @@ pub(super) struct RestartLimiter {
     failures: VecDeque<Instant>,
     /// How many failures there were since a worker last did a job.
     in_a_row: u32,
+    /// When the next worker may be started; none if at once.
     not_before: Option<Instant>,
 }
 

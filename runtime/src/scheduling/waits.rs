@@ -88,7 +88,9 @@ impl Blocker {
 pub struct Waits {
     /// Times for all but the last two blockers, in the order of the blockers.
     others: Vec<(Blocker, Duration)>,
+    /// The time for [`Blocker::Worker`].
     worker: Duration,
+    /// The time for [`Blocker::Slot`].
     slot: Duration,
 }
 

@@ -32,8 +32,10 @@ const BUCKETS: u64 = 1 << BITS;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Durations {
+    /// How many durations fell into each bucket, up to the last bucket in use.
     buckets: Vec<u64>,
     count: u64,
+    /// The sum of all durations, in nanoseconds.
     sum: u128,
     min: u64,
     max: u64,

@@ -144,7 +144,9 @@ pub struct LiveStats {
     taken: u64,
     /// How many jobs the run will have, if that is known.
     announced: Option<u64>,
+    /// How many attempts have failed, those that were tried again included.
     failed_attempts: u64,
+    /// When the run began.
     began: Instant,
     /// The time of each step, and how many jobs had been done before it. Cancelled and skipped jobs are not done.
     steps: VecDeque<(Instant, u64)>,

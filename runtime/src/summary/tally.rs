@@ -26,18 +26,26 @@ use crate::outcome::Outcome;
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counts: Counts,
+    /// How many results came from the cache.
     cached: u64,
     retries: u64,
+    /// How long the attempts of jobs ran.
     run: Durations,
+    /// How long jobs waited.
     queue: Durations,
     /// The jobs of which an attempt runs now, as far as events were observed.
     running: HashSet<JobKey>,
+    /// The most jobs that ran at once.
     peak: u64,
     /// How many workers of each kind have failed and have not been replaced yet.
     unreplaced: HashMap<String, u64>,
+    /// How many workers that failed were replaced.
     restarts: u64,
+    /// The jobs whose results were delivered and may be wrong.
     suspects: Vec<JobKey>,
+    /// What the breakers did that have opened.
     breakers: Vec<BreakerReport>,
+    /// How many retries the budget refused.
     retries_refused: u64,
 }
 

@@ -84,6 +84,7 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
 
 /// The part of a line that is needed to show its marks.
 struct Excerpt {
+    /// The number of the line in the file.
     number: usize,
     /// The range of the source that it covers, with `end`.
     start: usize,

@@ -8,7 +8,9 @@ use std::ops::Range;
 /// A job file has a span for each job and each need, so a span takes eight bytes and not sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
+    /// The offset of the first byte.
     start: u32,
+    /// The offset after the last byte.
     end: u32,
 }
 
@@ -54,6 +56,7 @@ impl Span {
 /// The text of a file, or of one line of a stream, with its name.
 #[derive(Debug, Clone)]
 pub struct Source {
+    /// What messages call the source: a path, or `stdin`.
     name: String,
     text: String,
     /// The offsets at which lines begin.

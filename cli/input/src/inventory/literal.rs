@@ -19,7 +19,9 @@ pub(super) fn value(text: &str) -> Json {
 
 /// Reads a literal. Nothing means that the text is no literal.
 struct Reader<'a> {
+    /// The text that was not read yet.
     rest: &'a str,
+    /// How many brackets are open, so that no text overflows the stack.
     depth: usize,
 }
 

@@ -19,6 +19,7 @@ pub struct Pattern {
 struct Part {
     effect: Effect,
     name: String,
+    /// The places that are chosen from the hosts of the part; all if there are none.
     places: Option<Places>,
 }
 

@@ -16,6 +16,7 @@ use crate::document::{self, Node};
 
 /// A program that prints an inventory.
 pub(super) struct Program {
+    /// The program itself.
     path: PathBuf,
     /// What it is called with before `--list` or `--host`.
     args: Vec<String>,

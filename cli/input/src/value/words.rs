@@ -74,7 +74,9 @@ pub fn split_words(text: &str) -> Result<CommandLine, ValueError> {
 #[derive(Default)]
 struct WordReader {
     text: String,
+    /// Whether a word has begun. `''` is a word without a character.
     begun: bool,
+    /// Whether any part of the word was quoted.
     quoted: bool,
 }
 

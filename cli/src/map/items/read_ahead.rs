@@ -16,7 +16,9 @@ const CHUNKS: usize = 64;
 /// still wait in chunks. The thread ends with the source or when its reader is dropped. If it waits for a writer, it
 /// ends with the process.
 pub(super) struct ReadAhead {
+    /// What the thread has read, or the error that ended it.
     chunks: Receiver<io::Result<Vec<u8>>>,
+    /// The chunk that is being given out.
     chunk: Vec<u8>,
     /// How many bytes of the chunk were read.
     given: usize,

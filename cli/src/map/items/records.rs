@@ -14,18 +14,23 @@ use crate::value;
 
 /// The records of CSV files, one file after the other.
 pub(crate) struct Records {
+    /// The file that is being read; none between two files.
     current: Option<RecordReader>,
+    /// The files that come after it.
     waiting: VecDeque<ItemFile>,
+    /// Whether the first record of each file is its header.
     header: bool,
     /// The names of the columns, if the first record is a header.
     pub(super) names: Vec<Vec<u8>>,
     /// The number of columns of each record.
     pub(super) columns: usize,
+    /// The record that was read last; it is kept so that its memory is reused.
     record: csv::ByteRecord,
 }
 
 /// Reads the records of one file.
 struct RecordReader {
+    /// What messages call the file.
     name: String,
     csv: csv::Reader<Bounded>,
 }
@@ -33,6 +38,7 @@ struct RecordReader {
 /// Limits the bytes of a record, and refuses an end within quotes.
 struct Bounded {
     reader: ItemReader,
+    /// How many more bytes the current record may have.
     left: usize,
     quotes: QuoteTracker,
 }

@@ -260,6 +260,7 @@ struct ReapGuard<'a> {
     program: &'a Program,
     starts: &'a RunningProcesses,
     child: Pid,
+    /// The child was reaped, so its number may belong to another process.
     reaped: bool,
 }
 
@@ -284,6 +285,7 @@ impl Drop for ReapGuard<'_> {
 /// One of the two pipes that a program prints into.
 struct Output {
     stream: Stream,
+    /// None once the pipe has ended or the sink wants no more.
     pipe: Option<PipeReader>,
 }
 

@@ -64,10 +64,14 @@ struct StartedProgram<'a> {
     manager: &'a Arc<dyn ProcessManager>,
     id: ProcessId,
     handle: ProcessHandle,
+    /// Dropping it kills nothing any more.
     has_ended: bool,
+    /// Decides when the limits are reached.
     clock: StopClock,
     limits: StopLimits,
+    /// How long the program has between being asked to stop and being killed.
     grace: Duration,
+    /// The first reason for which the program was asked to stop.
     stopped: Option<StopCause>,
 }
 

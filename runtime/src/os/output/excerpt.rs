@@ -24,6 +24,7 @@ pub struct OutputExcerpt(Box<ExcerptFields>);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct ExcerptFields {
     text: String,
+    /// How many bytes were dropped from the middle.
     dropped: u64,
     /// The offset in the text at which the dropped bytes were. It is a character boundary.
     gap_at: usize,

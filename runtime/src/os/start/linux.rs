@@ -183,14 +183,18 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 
 /// All that the child needs between fork and exec. Parent and child share it, since they share memory until the exec.
 struct ChildPlan<'a> {
+    /// The files to try, in this order.
     programs: &'a [CString],
+    /// The arguments, with a null pointer at the end.
     args: &'a [*const c_char],
+    /// The variables as `NAME=value`, with a null pointer at the end.
     env: &'a [*const c_char],
     folder: Option<&'a CStr>,
     /// The descriptors that become stdin, stdout and stderr. Nothing stands for an empty stdin.
     stdio: [Option<RawFd>; 3],
     /// Its stdin is the terminal, and its group becomes the foreground group.
     takes_terminal: bool,
+    /// The limit of descriptors that the child gets back, if this process has raised its own.
     descriptors: Option<libc::rlimit>,
     /// The file with the keeper's list, and the offset of the child's line in it.
     list: Option<(RawFd, i64)>,

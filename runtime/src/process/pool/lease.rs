@@ -16,6 +16,7 @@ use crate::process::supervisor::{Call, Command, PoolId};
 #[must_use = "the worker goes back to its pool when this is dropped"]
 pub struct Lease {
     pool: PoolId,
+    /// The number of the worker in its pool.
     number: WorkerNumber,
     worker: WorkerName,
     /// The supervisor that gets the worker back, unless nobody took the lease. A lease on its way to the caller must not keep

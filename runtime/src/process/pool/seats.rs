@@ -23,6 +23,7 @@ pub(crate) struct SeatId(u32);
 #[derive(Debug)]
 pub(crate) struct Seats {
     config: Arc<PoolConfig>,
+    /// The offered workers by their numbers; none where a worker is gone.
     workers: Vec<Option<OfferedWorker>>,
     /// How many seats are free, over all workers.
     free: u64,
@@ -31,6 +32,7 @@ pub(crate) struct Seats {
     balancer: Box<dyn Balancer>,
     /// The candidates of the last choice, kept to save an allocation.
     candidates: Vec<Candidate>,
+    /// How long jobs take, which decides how many are sent ahead.
     estimate: Estimate,
     /// The time at which attempts were last asked back.
     recalled_at: Option<Instant>,
@@ -44,7 +46,9 @@ struct OfferedWorker {
     running: u32,
     /// How many attempts lie in the worker's pipe and have not begun.
     staged: u32,
+    /// The worker gets nothing more, and is forgotten when what it has has ended.
     is_withdrawn: bool,
+    /// A caller has the worker for itself.
     is_leased: bool,
     /// The worker was asked to give back what was staged, and has not given back all of it.
     is_recalled: bool,

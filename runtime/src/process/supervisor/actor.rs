@@ -33,18 +33,25 @@ const BATCH: usize = 256;
 /// Owns the workers of all pools.
 pub(super) struct Actor {
     manager: Arc<dyn ProcessManager>,
+    /// How many workers all pools may have together; none without a limit.
     most: Option<u32>,
+    /// Given to what asks for a command later. It is weak, since the actor ends when all others are gone.
     commands: mpsc::WeakUnboundedSender<Command>,
+    /// A measurement is on its way, so another one is not begun.
     is_measuring: bool,
     /// The last measurement has failed, and the log says so.
     has_failed_to_measure: bool,
+    /// When the memory of workers is measured next; none while no worker has a limit.
     measure_at: Option<Instant>,
     pools: Vec<PoolState>,
+    /// Given to each connection, with the number of its worker.
     events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     /// The pool and the number in it of each worker, by the worker's number over all pools.
     workers: BTreeMap<u64, (PoolId, WorkerNumber)>,
+    /// The number of the next worker, over all pools.
     next_worker: u64,
     rng: Rng,
+    /// Those who wait for the end of all workers.
     closing: Vec<oneshot::Sender<()>>,
     /// All workers are to end, and no pool is added any more.
     is_closing: bool,

@@ -19,6 +19,7 @@ pub(crate) struct Attachment {
     pool: PoolId,
     run: AttachmentId,
     supervisor: mpsc::UnboundedSender<Command>,
+    /// Cleared when this is dropped, so that another run can have the pool.
     in_use: InUseFlag,
 }
 

@@ -14,8 +14,10 @@ use crate::outcome::{Class, Failure};
 /// A call that waits for its reply. Dropping it cancels the job.
 pub(in crate::process) struct Call<'a> {
     pool: PoolId,
+    /// The number by which the supervisor knows the call.
     number: u64,
     supervisor: &'a mpsc::UnboundedSender<Command>,
+    /// The reply has come, so dropping this cancels nothing.
     answered: bool,
 }
 

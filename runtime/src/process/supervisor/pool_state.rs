@@ -65,6 +65,7 @@ pub(super) struct PoolState {
     pending: VecDeque<Assignment>,
     /// The requests for a lease that wait for an idle worker.
     lease_requests: VecDeque<LeaseRequest>,
+    /// Decides when a worker that failed may be replaced, and when the pool is given up.
     restarts: RestartLimiter,
     /// The failure for which the pool was given up.
     pub(super) broken: Option<Box<Failure>>,
@@ -78,6 +79,7 @@ pub(super) struct PoolState {
     introduced: Option<Introduced>,
     /// The counters for the metrics.
     pub(super) counts: PoolCounts,
+    /// The number of the next worker in this pool, which is part of its name.
     next_number: u64,
 }
 

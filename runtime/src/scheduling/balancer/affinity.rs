@@ -10,6 +10,7 @@ use super::{Balancer, Candidate, LeastLoaded};
 /// without a key go to the least loaded.
 #[derive(Debug, Default)]
 pub struct Affinity {
+    /// Chooses for attempts without a key, and where the worker of a key has too much.
     without_key: LeastLoaded,
 }
 

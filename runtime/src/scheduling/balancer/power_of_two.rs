@@ -22,13 +22,17 @@ const GRUDGE: f64 = 0.98;
 /// instead of the best of all, because the best of all is the best for every caller at once.
 #[derive(Debug)]
 pub struct PowerOfTwo {
+    /// What was measured of each worker.
     known: HashMap<WorkerNumber, WorkerRecord>,
+    /// The state of the random numbers.
     random: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct WorkerRecord {
+    /// The moving average of how long its attempts took.
     seconds: f64,
+    /// The moving average of how many of its attempts failed, from 0 to 1.
     errors: f64,
 }
 

@@ -7,6 +7,7 @@ use super::{Balancer, Candidate, WorkerNumber};
 /// The one with the most room; among equals, one after the other.
 #[derive(Debug, Default)]
 pub struct LeastLoaded {
+    /// The worker that was chosen last, after which the next turn begins.
     last: Option<WorkerNumber>,
 }
 
@@ -27,6 +28,7 @@ impl Balancer for LeastLoaded {
 /// Picks workers in turn, by number, so that workers may come and go meanwhile.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
+    /// The worker that was chosen last, after which the next turn begins.
     last: Option<WorkerNumber>,
 }
 
@@ -50,6 +52,7 @@ fn after(last: Option<WorkerNumber>, worker: WorkerNumber) -> (bool, WorkerNumbe
 /// earned. A worker without weight gets work only if nobody else has room.
 #[derive(Debug, Default)]
 pub struct Weighted {
+    /// What each worker has earned by its weight. The one with the most is chosen, and pays for it.
     earned: BTreeMap<WorkerNumber, i64>,
 }
 

@@ -80,6 +80,7 @@ impl ParallelizationStats {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitTimes {
+    /// How many waits fell into each bucket.
     counts: [u64; 32],
     longest: Duration,
 }

@@ -21,6 +21,7 @@ const UNSURE_AT_MOST: u64 = 1 << 17;
 /// Holds the last answer of a filter, and knows how far the count of its lines can be relied on.
 #[derive(Debug)]
 pub(super) struct Alignment<H> {
+    /// The last answer, until it is known to belong to its item.
     held: Option<H>,
     /// The time at which the filter has been quiet for long enough after its last line.
     quiet_at: Option<Instant>,

@@ -66,6 +66,7 @@ enum Held {
 struct FreshAnswer {
     entry: InFlightAttempt,
     result: Payload,
+    /// When the answer came.
     at: Instant,
 }
 

@@ -13,8 +13,11 @@ use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod,
 #[derive(Debug)]
 pub(super) struct InFlight {
     entries: VecDeque<InFlightAttempt>,
+    /// The id of the next request. Ids are not used twice.
     next_id: u64,
+    /// How many of the oldest entries the worker works on.
     begun: usize,
+    /// How many requests the worker works on at once, as its hello said.
     concurrency: usize,
 }
 

@@ -19,8 +19,10 @@ type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 
 /// The stderr of one worker.
 pub(super) struct Stderr {
+    /// None once the pipe has ended.
     pipe: Option<Pipe>,
     chunk: Vec<u8>,
+    /// The last output, which goes with the failure of a job.
     tail: Tail,
     /// The beginning of a line that has not ended yet.
     line: Vec<u8>,

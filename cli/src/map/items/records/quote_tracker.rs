@@ -4,7 +4,9 @@
 #[derive(Debug)]
 pub(super) struct QuoteTracker {
     place: QuoteState,
+    /// The number of the current line.
     line: u64,
+    /// The number of the line on which the last quote was opened, for messages.
     opened: u64,
 }
 
