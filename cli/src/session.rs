@@ -51,6 +51,7 @@ use crate::progress::ProgressMode;
 use crate::readable::duration;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::trust::Trust;
 use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
 use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machine};
@@ -84,6 +85,8 @@ pub(crate) struct Session {
 struct RunContext {
     /// The flags and settings of the run.
     options: RunOptions,
+    /// Decides whether the folder of the cache may be used, once it is known whether a job may use it.
+    trust: Trust,
     /// The stderr of this process, on which messages and progress are shown.
     console: Console,
     environment: UserEnvironment,
@@ -143,7 +146,6 @@ impl Session {
             check_state(&trust, state)?;
         }
         if let Some(cache) = &options.cache_dir {
-            trust.folder(cache)?;
             options.cache_owner = CacheOwner::of(cache, &trust);
         }
         let is_terminal = io::stderr().is_terminal();
@@ -172,6 +174,7 @@ impl Session {
         };
         let context = RunContext {
             options,
+            trust,
             console,
             environment,
             resumed_run,
@@ -281,6 +284,11 @@ impl RunContext {
         suspensions: &SuspensionRecord,
     ) -> Result<u8, CliError> {
         let began = working_now();
+        if let Some(cache) = self.options.used_cache_dir()
+            && setup.jobs.may_use_cache()
+        {
+            self.trust.folder(cache)?;
+        }
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
         let goal = setup.halt.filter(HaltRule::is_goal);

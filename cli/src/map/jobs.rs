@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
 use ratchet_runtime::{
-    Class, Failure, ItemName, Job, JobItem, Payload, Placement, TaskName, Terms,
+    CacheTerms, Class, Failure, ItemName, Job, JobItem, Payload, Placement, TaskName, Terms,
 };
 
 use super::identity::Identities;
@@ -65,6 +65,11 @@ impl MapJobs {
     /// Where the jobs run that are commands.
     pub(crate) fn placement(&self) -> &Placement {
         &self.terms.on
+    }
+
+    /// Whether a job may use the cache.
+    pub(crate) fn may_use_cache(&self) -> bool {
+        matches!(self.terms.cache, Some(CacheTerms::On { .. }))
     }
 
     /// Whether reading the next item may wait.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{
-    Executor, History, Job, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
+    CacheTerms, Executor, History, Job, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
 };
 use tokio::sync::oneshot;
 
@@ -45,6 +45,11 @@ pub(crate) trait JobStream: Send {
     fn placement(&self) -> Option<Placement> {
         None
     }
+
+    /// Whether a job may use the cache, as far as that is known before they are read.
+    fn may_use_cache(&self) -> bool {
+        true
+    }
 }
 
 impl JobSource {
@@ -59,6 +64,18 @@ impl JobSource {
     /// Makes the source of the jobs of `ratchet map`.
     pub(crate) fn of_map(jobs: MapJobs) -> Self {
         Self::Stream(Box::new(jobs))
+    }
+
+    /// Whether a job may use the cache. A worker may say in its hello that the results of its tasks can be used again.
+    pub(super) fn may_use_cache(&self) -> bool {
+        match self {
+            Self::List(jobs) => jobs.iter().any(|job| match job.terms.cache {
+                Some(CacheTerms::On { .. }) => true,
+                Some(CacheTerms::Off) => false,
+                None => matches!(job.work, Work::Task { .. }),
+            }),
+            Self::Stream(stream) => stream.may_use_cache(),
+        }
     }
 
     /// Gives the terminal to the jobs that are commands, if `terminal` says so.
@@ -287,6 +304,10 @@ impl JobStream for TerminalJobs {
     fn may_wait(&self) -> bool {
         self.0.may_wait()
     }
+
+    fn may_use_cache(&self) -> bool {
+        self.0.may_use_cache()
+    }
 }
 
 fn on_terminal(mut job: Job) -> Job {
@@ -336,5 +357,9 @@ impl JobStream for MapJobs {
 
     fn placement(&self) -> Option<Placement> {
         Some(Self::placement(self).clone())
+    }
+
+    fn may_use_cache(&self) -> bool {
+        Self::may_use_cache(self)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ratchet_resilience::shutdown::Grace;
@@ -161,6 +161,13 @@ impl RunOptions {
             durability: settings.durability().unwrap_or_default(),
             retention: settings.retention(),
         }
+    }
+
+    /// The folder of the cache, unless no result may be taken from it or put into it.
+    pub(super) fn used_cache_dir(&self) -> Option<&Path> {
+        self.cache_dir
+            .as_deref()
+            .filter(|_| self.cache != CacheMode::Off)
     }
 
     /// The settings of pools whose workers do not set them.

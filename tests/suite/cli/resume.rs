@@ -327,6 +327,9 @@ fn a_run_that_another_user_may_have_planted_is_never_resumed() {
         .with_code(2)
         .stderr();
     assert!(said.contains("shared` is not used"), "{said}");
+    // A run that is not recorded uses nothing of the folder.
+    let unrecorded = [&["map", "--no-record"], &map[1..]].concat();
+    let _ = Ratchet::within(&folder).args(unrecorded).run().with_code(0);
 
     set_mode(&state, 0o700);
     set_mode(&run, 0o777);

@@ -246,14 +246,14 @@ fn ambiguous_json_inputs_give_the_same_results_with_and_without_the_cache() {
 
 const CACHE: &str = ".local/state/ratchet/cache";
 
-fn set_mode(folder: &Folder, mode: u32) {
+fn set_cache_mode(folder: &Folder, mode: u32) {
     let permissions = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(folder.at(CACHE), permissions).expect("it is there");
 }
 
 #[test]
 fn a_cache_that_others_may_write_is_refused_until_it_is_trusted() {
-    let folder = Folder::new();
+    let folder = Folder::new().file("jobs.yaml", "jobs: [{ id: a, run: [echo, a] }]");
     let map = || {
         let flags = [
             "map", "--cache", "--format", "jsonl", "--", "echo", ":::", "a",
@@ -261,19 +261,27 @@ fn a_cache_that_others_may_write_is_refused_until_it_is_trusted() {
         Ratchet::within(&folder).args(flags)
     };
     assert!(!answer(map().run()).0);
-    set_mode(&folder, 0o777);
+    set_cache_mode(&folder, 0o777);
     for call in [map(), Ratchet::within(&folder).args(["cache"])] {
-        let ended = call.run();
-        assert_ne!(ended.code, Some(0));
-        let said = ended.stderr();
+        let said = call.run().with_code(2).stderr();
         assert!(
             said.contains("/cache") && said.contains("chmod go-w"),
             "{said}"
         );
     }
+    // Only a run whose jobs may use the cache is refused.
+    for words in [
+        &["map", "--", "echo", ":::", "a"][..],
+        &["map", "--cache=off", "--", "echo", ":::", "a"],
+        &["run", "jobs.yaml"],
+    ] {
+        let _ = Ratchet::within(&folder).args(words).run().with_code(0);
+    }
+    let cached = Ratchet::within(&folder).args(["run", "jobs.yaml", "--cache"]);
+    let _ = cached.run().with_code(2);
     let trusted = map().env("RATCHET_TRUST", folder.at(CACHE));
     assert!(answer(trusted.run()).0);
-    set_mode(&folder, 0o700);
+    set_cache_mode(&folder, 0o700);
     assert!(answer(map().run()).0);
 }
 
@@ -320,7 +328,7 @@ fn a_repeated_job_is_found_in_the_memory_cache_if_the_disk_cache_fails() {
     let folder = Folder::new()
         .file(&format!("{CACHE}/results-v2"), "")
         .file("filter.sh", filter("it"));
-    set_mode(&folder, 0o700);
+    set_cache_mode(&folder, 0o700);
     let mut running = stream(&folder).stdin_open().start();
     running
         .stdin()
@@ -345,7 +353,7 @@ fn a_repeated_job_is_found_in_the_memory_cache_if_the_disk_cache_fails() {
 #[test]
 fn results_of_the_old_cache_format_are_removed_with_one_message() {
     let folder = Folder::new().file(&format!("{CACHE}/results-v1/index.redb"), "old");
-    set_mode(&folder, 0o700);
+    set_cache_mode(&folder, 0o700);
     let map = || {
         let flags = ["map", "--cache", "--", "echo", ":::", "a"];
         Ratchet::within(&folder)
