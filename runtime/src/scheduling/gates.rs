@@ -21,14 +21,14 @@ pub(super) struct Group {
     pub(super) alone: bool,
     /// Indices of the named limits, ascending.
     pub(super) limits: Box<[u32]>,
-    /// Its seat in the line of each of them.
-    pub(super) line_seats: Box<[u32]>,
+    /// Its position in the line of each of them.
+    pub(super) line_positions: Box<[u32]>,
     /// Lanes that could go on from their place, by the rank of their heads.
     pub(super) lanes: Heap,
     /// The gate it waits at, or waited at last.
     pub(super) gate: u32,
-    /// Its seat there; nowhere while no lane could go on.
-    pub(super) seat: u32,
+    /// Its position there; nowhere while no lane could go on.
+    pub(super) position: u32,
     /// The lane of jobs without a place.
     pub(super) plain: u32,
     /// How many lanes there are.
@@ -46,10 +46,10 @@ impl Default for Group {
             slots: 0,
             alone: false,
             limits: Box::default(),
-            line_seats: Box::default(),
+            line_positions: Box::default(),
             lanes: Heap::default(),
             gate: NOWHERE,
-            seat: NOWHERE,
+            position: NOWHERE,
             plain: NOWHERE,
             lane_count: 0,
             clocks: Clocks::default(),
@@ -80,8 +80,8 @@ pub(super) struct Gate {
     pub(super) groups: Heap,
     /// Nobody here can pass until something about this gate changes.
     pub(super) shut: bool,
-    /// Its seat among the gates worth looking at.
-    pub(super) seat: u32,
+    /// Its position among the gates worth looking at.
+    pub(super) position: u32,
 }
 
 impl Default for Gate {
@@ -97,7 +97,7 @@ impl Gate {
             barred,
             groups: Heap::default(),
             shut: false,
-            seat: NOWHERE,
+            position: NOWHERE,
         }
     }
 }
@@ -113,7 +113,7 @@ pub(super) struct NamedLimit {
     pub(super) line: Heap,
     /// The gate at which groups wait for a unit of the limit.
     pub(super) gate: u32,
-    /// Its seat among the timers.
+    /// Its position among the timers.
     pub(super) wake: u32,
 }
 
@@ -185,9 +185,9 @@ pub(super) struct Place {
     pub(super) hold: Hold,
     /// The first of its lanes; the others follow as siblings.
     pub(super) lanes: u32,
-    /// Its seat among the timers that can let a job start.
+    /// Its position among the timers that can let a job start.
     pub(super) wake: u32,
-    /// Its seat among the timers that cannot: a job falls due, a bucket is full.
+    /// Its position among the timers that cannot: a job falls due, a bucket is full.
     pub(super) chore: u32,
 }
 

@@ -1,17 +1,17 @@
-//! A heap whose entries know where they sit, so that any of them can move or leave in logarithmic time.
+//! A heap whose entries know their positions, so that any of them can move or leave in logarithmic time.
 
 use super::priority::Rank;
 
-/// The seat of what sits in no heap.
+/// The position of what is in no heap.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// Children a node. Four halve the depth, and with it the seats that are written on the way.
+/// The number of children of a node. Four halve the depth, and with it the positions that are written on the way.
 const ARITY: usize = 4;
 
 /// A min-heap of ids by rank.
 ///
-/// Who owns the ids also keeps their seats. Every operation tells the new seat of each entry it
-/// moves through `seat(id, position)`; what was removed is not told, its owner knows.
+/// Who owns the ids also keeps their positions. Every operation tells the new position of each entry it
+/// moves through `position(id, moved)`; what was removed is not told, its owner knows.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     /// The heap as an array: the children of the entry at `n` begin at `n * ARITY + 1`.
@@ -30,51 +30,51 @@ impl Heap {
     }
 
     /// Adds an id.
-    pub(super) fn push(&mut self, rank: Rank, id: u32, mut seat: impl FnMut(u32, u32)) {
+    pub(super) fn push(&mut self, rank: Rank, id: u32, mut moved: impl FnMut(u32, u32)) {
         self.entries.push((rank, id));
-        self.rise(self.entries.len() - 1, &mut seat);
+        self.rise(self.entries.len() - 1, &mut moved);
     }
 
     /// Takes out the id at this position.
-    pub(super) fn remove(&mut self, at: u32, mut seat: impl FnMut(u32, u32)) {
+    pub(super) fn remove(&mut self, at: u32, mut moved: impl FnMut(u32, u32)) {
         let at = at as usize;
         self.entries.swap_remove(at);
         if at < self.entries.len() {
-            self.settle(at, &mut seat);
+            self.settle(at, &mut moved);
         }
     }
 
     /// Gives the id at this position another rank.
-    pub(super) fn rerank(&mut self, at: u32, rank: Rank, mut seat: impl FnMut(u32, u32)) {
+    pub(super) fn rerank(&mut self, at: u32, rank: Rank, mut moved: impl FnMut(u32, u32)) {
         self.entries[at as usize].0 = rank;
-        self.settle(at as usize, &mut seat);
+        self.settle(at as usize, &mut moved);
     }
 
     /// Moves an entry up or down to where its rank belongs.
-    fn settle(&mut self, at: usize, seat: &mut impl FnMut(u32, u32)) {
+    fn settle(&mut self, at: usize, moved: &mut impl FnMut(u32, u32)) {
         if at > 0 && self.entries[at].0 < self.entries[(at - 1) / ARITY].0 {
-            self.rise(at, seat);
+            self.rise(at, moved);
         } else {
-            self.sink(at, seat);
+            self.sink(at, moved);
         }
     }
 
     /// Moves an entry up, as far as its parents rank behind it.
-    fn rise(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
+    fn rise(&mut self, mut at: usize, moved: &mut impl FnMut(u32, u32)) {
         let entry = self.entries[at];
         while at > 0 {
             let parent = (at - 1) / ARITY;
             if self.entries[parent].0 <= entry.0 {
                 break;
             }
-            self.place(at, self.entries[parent], seat);
+            self.place(at, self.entries[parent], moved);
             at = parent;
         }
-        self.place(at, entry, seat);
+        self.place(at, entry, moved);
     }
 
     /// Moves an entry down, as far as one of its children ranks before it.
-    fn sink(&mut self, mut at: usize, seat: &mut impl FnMut(u32, u32)) {
+    fn sink(&mut self, mut at: usize, moved: &mut impl FnMut(u32, u32)) {
         let entry = self.entries[at];
         loop {
             let first = at * ARITY + 1;
@@ -85,21 +85,21 @@ impl Heap {
             if entry.0 <= self.entries[child].0 {
                 break;
             }
-            self.place(at, self.entries[child], seat);
+            self.place(at, self.entries[child], moved);
             at = child;
         }
-        self.place(at, entry, seat);
+        self.place(at, entry, moved);
     }
 
     /// Puts an entry at a position, and tells it.
-    fn place(&mut self, at: usize, entry: (Rank, u32), seat: &mut impl FnMut(u32, u32)) {
+    fn place(&mut self, at: usize, entry: (Rank, u32), moved: &mut impl FnMut(u32, u32)) {
         self.entries[at] = entry;
         // Ids are u32, so positions are.
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a heap holds each u32 id once"
         )]
-        seat(entry.1, at as u32);
+        moved(entry.1, at as u32);
     }
 }
 
@@ -111,27 +111,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_as_a_sorted_map_whose_entries_know_their_seat(
+        fn behaves_as_a_sorted_map_whose_entries_know_their_position(
             steps in prop::collection::vec((0u32..40, 0u64..100, 0u8..3), 0..200),
         ) {
             let mut heap = Heap::default();
-            let mut seats = [NOWHERE; 40];
+            let mut positions = [NOWHERE; 40];
             let mut model: BTreeMap<u32, Rank> = BTreeMap::new();
             for (seq, (id, due, action)) in (0u64..).zip(steps) {
                 let rank = Rank { due, seq };
-                let at = seats[id as usize];
+                let at = positions[id as usize];
                 match (action, at) {
                     (0, NOWHERE) => {
-                        heap.push(rank, id, |id, at| seats[id as usize] = at);
+                        heap.push(rank, id, |id, at| positions[id as usize] = at);
                         model.insert(id, rank);
                     }
                     (1, at) if at != NOWHERE => {
-                        heap.remove(at, |id, at| seats[id as usize] = at);
-                        seats[id as usize] = NOWHERE;
+                        heap.remove(at, |id, at| positions[id as usize] = at);
+                        positions[id as usize] = NOWHERE;
                         model.remove(&id);
                     }
                     (2, at) if at != NOWHERE => {
-                        heap.rerank(at, rank, |id, at| seats[id as usize] = at);
+                        heap.rerank(at, rank, |id, at| positions[id as usize] = at);
                         model.insert(id, rank);
                     }
                     _ => {}
@@ -140,7 +140,7 @@ mod tests {
                 prop_assert_eq!(heap.top(), best);
                 prop_assert_eq!(heap.entries.len(), model.len());
                 for (id, rank) in &model {
-                    prop_assert_eq!(heap.rank_at(seats[*id as usize]), *rank);
+                    prop_assert_eq!(heap.rank_at(positions[*id as usize]), *rank);
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(super) struct QueuedJob {
     pub(super) priority: Priority,
     /// The lane of jobs with the same claims.
     pub(super) lane: u32,
-    /// The job before this one in its list, or the seat of this job in a heap.
+    /// The job before this one in its list, or the position of this job in a heap.
     before: u32,
     /// The job behind this one in its list.
     after: u32,
@@ -71,13 +71,13 @@ impl QueuedJob {
     }
 
     /// Returns the position in the heap in which the job is.
-    pub(super) fn seat(&self) -> u32 {
+    pub(super) fn position(&self) -> u32 {
         self.before
     }
 
     /// Notes the position in the heap in which the job is.
-    pub(super) fn set_seat(&mut self, seat: u32) {
-        self.before = seat;
+    pub(super) fn set_position(&mut self, position: u32) {
+        self.before = position;
     }
 }
 
@@ -105,8 +105,8 @@ pub(super) struct Lane {
     pub(super) place: u32,
     /// The next lane of the same place.
     pub(super) sibling: u32,
-    /// Its seat in the group's heap; nowhere while it is empty or its place is taken.
-    pub(super) seat: u32,
+    /// Its position in the group's heap; nowhere while it is empty or its place is taken.
+    pub(super) position: u32,
     /// Jobs of this lane that are waiting or running: the lane lives as long as there are any.
     pub(super) jobs: u32,
     /// How many of these jobs wait.
@@ -134,7 +134,7 @@ impl Lane {
             group,
             place,
             sibling: NOWHERE,
-            seat: NOWHERE,
+            position: NOWHERE,
             jobs: 0,
             waiting: 0,
             clock: None,
@@ -166,7 +166,7 @@ impl Lane {
             list.last = id;
         } else {
             jobs[id].standing = Standing::Late;
-            self.late.push(rank, id, |id, at| jobs[id].set_seat(at));
+            self.late.push(rank, id, |id, at| jobs[id].set_position(at));
         }
         if self.head.is_none_or(|(head, _)| rank < head) {
             self.head = Some((rank, id));
@@ -178,8 +178,9 @@ impl Lane {
         self.waiting -= 1;
         let job = &mut jobs[id];
         if job.standing == Standing::Late {
-            let seat = job.seat();
-            self.late.remove(seat, |id, at| jobs[id].set_seat(at));
+            let position = job.position();
+            self.late
+                .remove(position, |id, at| jobs[id].set_position(at));
         } else {
             let (before, after, level) = (job.before, job.after, job.priority.level());
             let list = &mut self.lists[level];

@@ -34,56 +34,56 @@ impl Alarm {
 
 impl Scheduler {
     /// Puts a lane where it belongs in its group, after its head or its place has changed.
-    pub(super) fn seat_lane(&mut self, lane: u32, may_go: bool) {
+    pub(super) fn reposition_lane(&mut self, lane: u32, may_go: bool) {
         self.note_place(lane, may_go);
-        let (group, seat) = (self.lanes[lane].group, self.lanes[lane].seat);
+        let (group, position) = (self.lanes[lane].group, self.lanes[lane].position);
         let rank = match self.lanes[lane].head() {
             Some((rank, _)) if may_go => Some(rank),
             _ => None,
         };
         let lanes = &mut self.lanes;
         let heap = &mut self.groups[group].lanes;
-        match (rank, seat) {
+        match (rank, position) {
             (None, NOWHERE) => return,
             (None, at) => {
-                heap.remove(at, |id, at| lanes[id].seat = at);
-                lanes[lane].seat = NOWHERE;
+                heap.remove(at, |id, at| lanes[id].position = at);
+                lanes[lane].position = NOWHERE;
             }
-            (Some(rank), NOWHERE) => heap.push(rank, lane, |id, at| lanes[id].seat = at),
+            (Some(rank), NOWHERE) => heap.push(rank, lane, |id, at| lanes[id].position = at),
             (Some(rank), at) if heap.rank_at(at) == rank => return,
-            (Some(rank), at) => heap.rerank(at, rank, |id, at| lanes[id].seat = at),
+            (Some(rank), at) => heap.rerank(at, rank, |id, at| lanes[id].position = at),
         }
-        self.seat_group(group);
+        self.reposition_group(group);
     }
 
     /// A group's first job changed: put the group where it belongs, at its gate and in the lines
     /// of its limits.
-    pub(super) fn seat_group(&mut self, id: u32) {
+    pub(super) fn reposition_group(&mut self, id: u32) {
         let group = &self.groups[id];
         let rank = group.lanes.top().map(|(rank, _)| rank);
-        let (gate, seat) = (group.gate, group.seat);
+        let (gate, position) = (group.gate, group.position);
         for number in 0..self.groups[id].limits.len() {
-            self.seat_in_line(id, number, rank);
+            self.reposition_in_line(id, number, rank);
         }
         let groups = &mut self.groups;
         let waiting = &mut self.gates[gate].groups;
-        match (rank, seat) {
+        match (rank, position) {
             (None, NOWHERE) => return,
             (None, at) => {
-                waiting.remove(at, |id, at| groups[id].seat = at);
-                groups[id].seat = NOWHERE;
+                waiting.remove(at, |id, at| groups[id].position = at);
+                groups[id].position = NOWHERE;
             }
-            (Some(rank), NOWHERE) => waiting.push(rank, id, |id, at| groups[id].seat = at),
+            (Some(rank), NOWHERE) => waiting.push(rank, id, |id, at| groups[id].position = at),
             (Some(rank), at) if waiting.rank_at(at) == rank => return,
-            (Some(rank), at) => waiting.rerank(at, rank, |id, at| groups[id].seat = at),
+            (Some(rank), at) => waiting.rerank(at, rank, |id, at| groups[id].position = at),
         }
         self.relist(gate);
     }
 
     /// Puts a group where it belongs in the line of one of its limits.
-    fn seat_in_line(&mut self, id: u32, number: usize, rank: Option<Rank>) {
+    fn reposition_in_line(&mut self, id: u32, number: usize, rank: Option<Rank>) {
         let limit = self.groups[id].limits[number];
-        let seat = self.groups[id].line_seats[number];
+        let position = self.groups[id].line_positions[number];
         let groups = &mut self.groups;
         let mut keep = |id: u32, at: u32| {
             let group = &mut groups[id];
@@ -93,11 +93,11 @@ impl Scheduler {
             )]
             let number = (group.limits.binary_search(&limit))
                 .expect("a group in the line of a limit names the limit");
-            group.line_seats[number] = at;
+            group.line_positions[number] = at;
         };
         let line = &mut self.limits[limit as usize].line;
         let first = line.top();
-        match (rank, seat) {
+        match (rank, position) {
             (None, NOWHERE) => return,
             (None, at) => {
                 line.remove(at, &mut keep);
@@ -146,19 +146,19 @@ impl Scheduler {
             Some((rank, _)) if !gate.shut => Some(rank),
             _ => None,
         };
-        let (seat, gates) = (gate.seat, &mut self.gates);
-        match (rank, seat) {
+        let (position, gates) = (gate.position, &mut self.gates);
+        match (rank, position) {
             (None, NOWHERE) => {}
             (None, at) => {
-                self.open.remove(at, |id, at| gates[id].seat = at);
-                gates[id].seat = NOWHERE;
+                self.open.remove(at, |id, at| gates[id].position = at);
+                gates[id].position = NOWHERE;
             }
             (Some(rank), NOWHERE) => {
-                self.open.push(rank, id, |id, at| gates[id].seat = at);
+                self.open.push(rank, id, |id, at| gates[id].position = at);
             }
             (Some(rank), at) if self.open.rank_at(at) == rank => {}
             (Some(rank), at) => {
-                self.open.rerank(at, rank, |id, at| gates[id].seat = at);
+                self.open.rerank(at, rank, |id, at| gates[id].position = at);
             }
         }
     }
@@ -185,7 +185,7 @@ impl Scheduler {
         let mut lane = self.places[id].lanes;
         while lane != NOWHERE {
             let may_go = one && kept.is_none_or(|(_, first)| first == lane);
-            self.seat_lane(lane, may_go);
+            self.reposition_lane(lane, may_go);
             lane = self.lanes[lane].sibling;
         }
 
@@ -217,7 +217,7 @@ impl Scheduler {
 
     /// Sets the timer that can let a job start, or takes it away.
     pub(super) fn set_wake(&mut self, alarm: Alarm, when: Option<u64>) {
-        let seat = match alarm {
+        let position = match alarm {
             Alarm::Place(id) => self.places[id].wake,
             Alarm::Limit(id) => self.limits[id as usize].wake,
         };
@@ -228,7 +228,7 @@ impl Scheduler {
         };
         let packed = alarm.pack();
         let rank = when.map(|due| Rank { due, seq: 0 });
-        match (rank, seat) {
+        match (rank, position) {
             (None, NOWHERE) => {}
             (None, at) => {
                 self.wakes.remove(at, &mut keep);
@@ -241,9 +241,9 @@ impl Scheduler {
 
     /// Sets the timer of a place that lets no job start, or takes it away.
     pub(super) fn set_chore(&mut self, id: u32, when: Option<u64>) {
-        let (seat, places) = (self.places[id].chore, &mut self.places);
+        let (position, places) = (self.places[id].chore, &mut self.places);
         let rank = when.map(|due| Rank { due, seq: 0 });
-        match (rank, seat) {
+        match (rank, position) {
             (None, NOWHERE) => {}
             (None, at) => {
                 self.chores.remove(at, |id, at| places[id].chore = at);
@@ -264,7 +264,7 @@ impl Scheduler {
             && self.is_due(rank)
         {
             let jobs = &mut self.jobs;
-            self.delayed.remove(0, |id, at| jobs[id].set_seat(at));
+            self.delayed.remove(0, |id, at| jobs[id].set_position(at));
             self.enter(id);
         }
         while let Some((rank, packed)) = self.wakes.top()

@@ -139,15 +139,15 @@ impl Scheduler {
 
     /// Has a group wait at another gate.
     pub(super) fn move_group(&mut self, id: u32, gate: u32) {
-        let (old, seat) = (self.groups[id].gate, self.groups[id].seat);
+        let (old, position) = (self.groups[id].gate, self.groups[id].position);
         let groups = &mut self.groups;
         let waiting = &mut self.gates[old].groups;
-        let rank = waiting.rank_at(seat);
-        waiting.remove(seat, |id, at| groups[id].seat = at);
+        let rank = waiting.rank_at(position);
+        waiting.remove(position, |id, at| groups[id].position = at);
         groups[id].gate = gate;
         self.gates[gate]
             .groups
-            .push(rank, id, |id, at| groups[id].seat = at);
+            .push(rank, id, |id, at| groups[id].position = at);
         // The old gate's first has changed; the new one is looked at in its turn, and shut if
         // nobody can pass.
         self.relist(old);

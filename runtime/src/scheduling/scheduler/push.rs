@@ -100,7 +100,7 @@ impl Scheduler {
     /// Decides who may go on after the head of a lane has changed.
     pub(super) fn refresh_lane(&mut self, lane: u32) {
         match self.lanes[lane].place {
-            NOWHERE => self.seat_lane(lane, true),
+            NOWHERE => self.reposition_lane(lane, true),
             place => self.refresh_place(place),
         }
     }
@@ -141,7 +141,7 @@ impl Scheduler {
             slots,
             alone,
             limits: limits.into(),
-            line_seats: vec![NOWHERE; limits.len()].into(),
+            line_positions: vec![NOWHERE; limits.len()].into(),
             gate,
             ..Group::default()
         })

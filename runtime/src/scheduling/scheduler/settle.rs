@@ -118,13 +118,15 @@ impl Scheduler {
             seq: job.rank.seq,
         };
         let jobs = &mut self.jobs;
-        self.delayed.push(rank, id, |id, at| jobs[id].set_seat(at));
+        self.delayed
+            .push(rank, id, |id, at| jobs[id].set_position(at));
     }
 
     /// Takes a job out of those that wait for their not-before time.
     fn leave_delayed(&mut self, id: u32) {
-        let (seat, jobs) = (self.jobs[id].seat(), &mut self.jobs);
-        self.delayed.remove(seat, |id, at| jobs[id].set_seat(at));
+        let (position, jobs) = (self.jobs[id].position(), &mut self.jobs);
+        self.delayed
+            .remove(position, |id, at| jobs[id].set_position(at));
     }
 
     /// Takes a waiting job out of its lane.
