@@ -31,13 +31,19 @@ pub struct History {
     file: File,
     header: Header,
     index: Index,
-    /// How many outcomes were recorded, those of replaced and missing records included.
-    recorded: u64,
     /// Whether jobs of items are recorded by their identities, not by their ids.
     knows_identities: bool,
     /// The byte after the last whole line. A run that is resumed writes on from here.
     end: u64,
-    /// When the run came to its end, with its summary; none if it was interrupted.
+    facts: RunFacts,
+}
+
+/// What the lines of a journal tell about the run as a whole.
+#[derive(Debug, Default)]
+struct RunFacts {
+    /// How many outcomes were recorded, those of replaced and missing records included.
+    recorded: u64,
+    /// When the run came to its end, with its summary; none if it was interrupted, or went on after that end.
     ended: Option<(SystemTime, Box<Summary>)>,
     /// How often the run was resumed.
     resumed: u32,
@@ -125,15 +131,8 @@ impl History {
             header,
             knows_identities: reader.entries.is_empty() || reader.knows_identities,
             index: Index::new(reader.entries),
-            recorded: reader.recorded,
             end: scanner.end(),
-            ended: reader.ended,
-            resumed: reader.resumed,
-            resumed_records: reader.resumed_records,
-            suspensions: reader.suspensions,
-            torn: reader.torn,
-            damage: reader.damage,
-            damaged: reader.damaged,
+            facts: reader.facts,
         })
     }
 
@@ -149,38 +148,41 @@ impl History {
 
     /// The number of outcomes that were recorded. A job that was done again has more than one.
     pub fn recorded(&self) -> u64 {
-        self.recorded
+        self.facts.recorded
     }
 
     /// When the run ended, and its summary. There is none if the run was interrupted or goes on.
     pub fn ended(&self) -> Option<(SystemTime, &Summary)> {
-        self.ended.as_ref().map(|(at, summary)| (*at, &**summary))
+        self.facts
+            .ended
+            .as_ref()
+            .map(|(at, summary)| (*at, &**summary))
     }
 
     /// How often the run was resumed.
     pub fn resumed(&self) -> u32 {
-        self.resumed
+        self.facts.resumed
     }
 
     /// How long the process of the run was stopped with all its jobs, as by Ctrl-Z, up to this time. The durations of
     /// jobs do not count that time.
     pub fn suspended(&self, until: SystemTime) -> Duration {
-        self.suspensions.until(until)
+        self.facts.suspensions.until(until)
     }
 
     /// The unfinished last line, if there is one.
     pub fn torn(&self) -> Option<TornLine> {
-        self.torn
+        self.facts.torn
     }
 
     /// The first hundred damaged lines.
     pub fn damage(&self) -> &[DamagedLine] {
-        &self.damage
+        &self.facts.damage
     }
 
     /// The number of lines that are damaged, and of places where lines are missing.
     pub fn damaged(&self) -> u64 {
-        self.damaged
+        self.facts.damaged
     }
 
     /// Finds the last outcome of the job with this id.
@@ -247,7 +249,7 @@ impl History {
 
     /// Whether compaction would remove anything: outcomes that were superseded, or more than one record of a resumption.
     pub(super) fn has_superseded(&self) -> bool {
-        self.recorded > self.index.len() as u64 || self.resumed_records > 1
+        self.facts.recorded > self.index.len() as u64 || self.facts.resumed_records > 1
     }
 
     /// The offsets of the last record of each job, in the order of the file.
@@ -332,8 +334,6 @@ pub(super) fn read_header<R: BufRead>(
 struct HistoryReader {
     /// One entry for each job record, in the order of the file.
     entries: Vec<IndexEntry>,
-    /// The number of the last record. A record after it with a greater number shows that some are missing.
-    recorded: u64,
     /// Whether a job was recorded by its identity.
     knows_identities: bool,
     /// The ids of suspect jobs, each with the number of entries before the record that said so. Only these entries of the job
@@ -341,26 +341,17 @@ struct HistoryReader {
     suspects: HashMap<String, usize>,
     /// Whether a damaged line was skipped since the last record. It may be the record that is missing.
     left_out: bool,
-    /// The end of the run, while no record comes after it.
-    ended: Option<(SystemTime, Box<Summary>)>,
-    resumed: u32,
-    resumed_records: u32,
-    suspensions: Suspensions,
-    torn: Option<TornLine>,
-    /// The first damaged lines; the number that is kept is bounded.
-    damage: Vec<DamagedLine>,
-    /// How many lines are damaged in all.
-    damaged: u64,
+    facts: RunFacts,
 }
 
 impl HistoryReader {
     fn take(&mut self, scanned: Scanned<'_>) {
         match scanned {
-            Scanned::Torn(torn) => self.torn = Some(torn),
+            Scanned::Torn(torn) => self.facts.torn = Some(torn),
             Scanned::Damaged { damage, .. } => {
                 self.left_out = true;
                 // Whatever the line was, the run went on after its recorded end.
-                self.ended = None;
+                self.facts.ended = None;
                 self.note_damage(damage);
             }
             Scanned::Record {
@@ -372,7 +363,7 @@ impl HistoryReader {
     }
 
     fn take_record(&mut self, offset: u64, line: u64, record: Record<'_>) {
-        self.ended = None;
+        self.facts.ended = None;
         let n = match record {
             Record::Header(_) => {
                 return self.note_damage(DamagedLine {
@@ -386,7 +377,7 @@ impl HistoryReader {
                 self.knows_identities |= entry.identity.is_some();
                 self.entries
                     .push(IndexEntry::new(key, entry.content, entry.status, offset));
-                self.recorded += 1;
+                self.facts.recorded += 1;
                 entry.n
             }
             Record::Suspect { n, ids } => {
@@ -396,34 +387,34 @@ impl HistoryReader {
                 n
             }
             Record::Suspended { n, at } => {
-                self.suspensions.begin(at);
+                self.facts.suspensions.begin(at);
                 n
             }
             Record::Continued { n, at } => {
-                self.suspensions.end(at);
+                self.facts.suspensions.end(at);
                 n
             }
             Record::Resumed { n, times } => {
                 // A process that was killed while it was stopped does not go on.
-                self.suspensions.since = None;
-                self.resumed = self.resumed.saturating_add(times);
-                self.resumed_records = self.resumed_records.saturating_add(1);
+                self.facts.suspensions.since = None;
+                self.facts.resumed = self.facts.resumed.saturating_add(times);
+                self.facts.resumed_records = self.facts.resumed_records.saturating_add(1);
                 n
             }
             Record::Ended { n, at, summary } => {
-                self.ended = Some((at, summary));
+                self.facts.ended = Some((at, summary));
                 n
             }
         };
-        if n > self.recorded && !self.left_out {
+        if n > self.facts.recorded && !self.left_out {
             self.note_damage(DamagedLine {
                 line,
                 offset,
-                reason: format!("{} records before it are missing", n - self.recorded),
+                reason: format!("{} records before it are missing", n - self.facts.recorded),
             });
         }
         self.left_out = false;
-        self.recorded = n.max(self.recorded);
+        self.facts.recorded = n.max(self.facts.recorded);
     }
 
     /// Makes results that may be wrong count as failures.
@@ -456,9 +447,9 @@ impl HistoryReader {
     }
 
     fn note_damage(&mut self, damage: DamagedLine) {
-        self.damaged += 1;
-        if self.damage.len() < DAMAGE_KEPT {
-            self.damage.push(damage);
+        self.facts.damaged += 1;
+        if self.facts.damage.len() < DAMAGE_KEPT {
+            self.facts.damage.push(damage);
         }
     }
 }

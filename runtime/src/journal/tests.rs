@@ -270,6 +270,12 @@ fn chain() -> [Job; 4] {
     [a, job("b").needs(["a"]), job("c").needs(["b"]), x]
 }
 
+/// Writes a journal in which these jobs have succeeded, as the whole run.
+fn write_succeeded(path: &Path, jobs: &[Job]) {
+    let mut journal = Journal::create(path, &header(), Durability::None).unwrap();
+    record(&mut journal, jobs);
+}
+
 fn record(journal: &mut Journal, jobs: &[Job]) {
     for job in jobs {
         journal.append(job, &succeeded(job)).unwrap();
@@ -284,9 +290,7 @@ fn resumed(path: &Path) -> Resume {
 fn dependents_of_a_job_that_is_done_again_are_done_again() {
     let (_folder, path) = folder();
     let [a, b, c, x] = chain();
-    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
-    record(&mut journal, &[a.clone(), b.clone(), c.clone(), x.clone()]);
-    drop(journal);
+    write_succeeded(&path, &[a.clone(), b.clone(), c.clone(), x.clone()]);
 
     let mut resume = resumed(&path);
     let kept = |verdict| matches!(verdict, ResumeDecision::Keep(_));
@@ -338,9 +342,7 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
 fn dependents_of_a_job_that_an_interrupted_run_did_again_are_done_again() {
     let (_folder, path) = folder();
     let [a, b, c, x] = chain();
-    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
-    record(&mut journal, &[a.clone(), b.clone(), c.clone(), x]);
-    drop(journal);
+    write_succeeded(&path, &[a.clone(), b.clone(), c.clone(), x]);
     let changed = Job::task("a", "resize", Payload::null());
     let (mut journal, _) = Journal::resume(&path, now(), &about(), Durability::None).unwrap();
     record(&mut journal, std::slice::from_ref(&changed));
