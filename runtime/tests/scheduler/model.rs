@@ -57,6 +57,16 @@ pub(crate) struct Model {
     pub(crate) step: u64,
 }
 
+impl Job {
+    /// Keeps for this job, which is due, what it claims: units of its limits only where there is room at its place.
+    fn keep_claims(&self, has_place: bool, kept: &mut BTreeSet<Thing>) {
+        kept.extend(self.place);
+        if has_place {
+            kept.extend(self.limits.iter().copied());
+        }
+    }
+}
+
 impl Model {
     pub(crate) fn span(&self, priority: Priority) -> u64 {
         self.step
@@ -135,10 +145,7 @@ impl Model {
                 }
             }
             if due {
-                kept.extend(job.place);
-                if place {
-                    kept.extend(job.limits.iter().copied());
-                }
+                job.keep_claims(place, &mut kept);
             }
         }
         None
@@ -169,12 +176,9 @@ impl Model {
             if !due {
                 continue;
             }
-            kept.extend(job.place);
-            if place {
-                kept.extend(job.limits.iter().copied());
-                if limits && worker {
-                    return None;
-                }
+            job.keep_claims(place, &mut kept);
+            if place && limits && worker {
+                return None;
             }
         }
         None
