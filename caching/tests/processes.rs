@@ -274,19 +274,20 @@ async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
         .iter()
         .filter(|listing| listing.size > INLINE)
         .count();
-    let count = |name: &str| walk(&folder.path().join("results-v2").join(name));
+    let count = |name: &str| count_files(&folder.path().join("results-v2").join(name));
     assert_eq!(
         (count("files"), count("incoming"), count("quarantine")),
         (large, 0, 0)
     );
 }
 
-fn walk(folder: &Path) -> usize {
+/// Counts the files in a folder and in the folders below it.
+fn count_files(folder: &Path) -> usize {
     let items = std::fs::read_dir(folder)
         .unwrap()
         .map(|item| item.unwrap().path());
     items
-        .map(|path| if path.is_dir() { walk(&path) } else { 1 })
+        .map(|path| if path.is_dir() { count_files(&path) } else { 1 })
         .sum()
 }
 

@@ -81,7 +81,7 @@ impl Arrivals {
         Self { intake, resolver }
     }
 
-    /// Lends out the owners for whose news the loop waits.
+    /// Lends out both owners, since the loop waits for what each brings: new jobs, and answers of the cache.
     pub(super) fn sources(&mut self) -> (&mut Intake, &mut Resolver) {
         (&mut self.intake, &mut self.resolver)
     }

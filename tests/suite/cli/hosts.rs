@@ -137,7 +137,7 @@ fn a_map_spreads_its_items_over_hosts_and_fills_no_more_than_their_slots() {
 }
 
 #[test]
-fn parallels_spelling_of_hosts_is_understood() {
+fn hosts_can_be_named_as_in_gnu_parallel() {
     let folder = folder().file("logins", "# hosts\n2/web1\n\n:\n");
     let args = [
         "map",
