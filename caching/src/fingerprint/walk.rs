@@ -74,6 +74,7 @@ pub(super) fn read(
 /// The digests of the names that were visited so far.
 struct Walk<'a> {
     depth: Depth<'a>,
+    /// Becomes [`InputDigest::content`].
     content: blake3::Hasher,
     stamps: blake3::Hasher,
     /// The folders that were entered, by device and inode. A link may lead to one of them again, even to one that contains

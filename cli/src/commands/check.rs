@@ -73,6 +73,7 @@ struct FileSummary {
     commands: BTreeMap<String, u64>,
     /// How many jobs have needs.
     with_needs: u64,
+    /// How many jobs the longest chain of needs has; none for a stream, whose jobs are not all known.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u64>,
     workers: Vec<WorkerSummary>,

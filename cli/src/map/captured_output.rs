@@ -30,8 +30,10 @@ struct OutputJson {
     exit_code: i32,
     stdout: Option<String>,
     stderr: Option<String>,
+    /// The bytes in hexadecimal, in place of `stdout` where they are no UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdout_hex: Option<String>,
+    /// The bytes in hexadecimal, in place of `stderr` where they are no UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr_hex: Option<String>,
     /// How many bytes were dropped after those that were kept.

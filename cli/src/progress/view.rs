@@ -21,6 +21,7 @@ pub(super) struct View {
     /// Why new jobs are held back, if they are.
     held: Option<String>,
     stopping: Option<String>,
+    /// When the run began, by the clock of work.
     begin: Instant,
 }
 

@@ -17,6 +17,7 @@ use crate::spool::Spool;
 /// Writes results as a `JUnit` XML report, which build servers read.
 pub(super) struct JunitReport<'a> {
     out: Output<'a>,
+    /// When the run started.
     started: SystemTime,
     /// The test cases so far. They are copied behind the first element, which has their number.
     cases: Spool,

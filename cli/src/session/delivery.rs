@@ -23,6 +23,7 @@ const WAITING_KIB: u32 = 32 * 1024;
 
 /// The loop's end of the delivery.
 pub(super) struct Delivery {
+    /// Brings outcomes to the thread, and at the end the figures of the run.
     outcomes: mpsc::Sender<Message>,
     /// One permit for each KiB of outcomes that may wait for the thread, so that memory stays bounded.
     room: Arc<Semaphore>,

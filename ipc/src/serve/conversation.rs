@@ -41,6 +41,7 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(1);
 pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
+    /// How many calls may run at once, as the hello said.
     concurrency: usize,
     /// Requests that have come, and for which no task is free.
     queue: RequestQueue,

@@ -21,6 +21,7 @@ pub(super) struct TaskFuture(Pin<Box<dyn Future<Output = Reply> + Send>>);
 /// The function that works on the requests of one task.
 #[derive(Clone)]
 pub(super) struct Handler {
+    /// Starts a call. The work of a task that blocks goes on a thread of its own.
     start: Arc<dyn Fn(Call) -> TaskFuture + Send + Sync>,
     /// Whether dropping the future ends the work. A thread would go on.
     pub(super) stops_when_dropped: bool,

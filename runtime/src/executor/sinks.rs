@@ -64,6 +64,7 @@ struct Backlog {
 /// The records of a backlog, and what was left out of it.
 #[derive(Default)]
 struct Records {
+    /// The records that the sink has not taken, oldest first.
     waiting: VecDeque<Arc<EventRecord>>,
     /// How many records found no room since the sink last took some.
     missed: u64,

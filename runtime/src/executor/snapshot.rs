@@ -161,6 +161,7 @@ struct Holders<'a> {
     hosts: HashMap<&'a str, Vec<JobKey>>,
     /// The job that holds the global lock; empty if nobody does.
     global: Vec<JobKey>,
+    /// The jobs that hold units of each named limit.
     limits: HashMap<&'a str, Vec<JobKey>>,
     /// The job that runs alone, if one does.
     alone: Option<JobKey>,
@@ -168,8 +169,11 @@ struct Holders<'a> {
 
 /// What the scheduler has left, looked up once for all jobs.
 struct Left<'a> {
+    /// How many units or tokens each named limit has left.
     limits: HashMap<&'a str, f64>,
+    /// How many tokens each key of a rate has left.
     rates: HashMap<&'a str, f64>,
+    /// Whether a job holds the lock of each host.
     locked: HashMap<&'a str, bool>,
 }
 

@@ -47,6 +47,7 @@ pub(super) struct TaskHandle<A> {
 
 /// What the task of a handle is to do next.
 struct Inbox<A> {
+    /// The attempt that the task takes next; none while it works or idles.
     next: Option<A>,
     /// The attempt that was killed last.
     killed: Option<Ticket>,

@@ -163,6 +163,7 @@ impl ProcessManager for LocalProcesses {
 /// Owns the processes of a manager, and handles the orders to it one by one.
 struct ProcessActor {
     keeper: Option<Keeper>,
+    /// Told of each end, so that starts that failed for a shortage are tried again.
     starts: Arc<RunningProcesses>,
     /// The number of the next process.
     next: u64,

@@ -110,6 +110,7 @@ impl Captured {
 pub struct HeadTail {
     /// The first bytes, up to `head_size`.
     head: Vec<u8>,
+    /// The most bytes that the head has.
     head_size: usize,
     /// The last bytes of what came after the head.
     tail: Tail,

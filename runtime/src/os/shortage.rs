@@ -33,6 +33,7 @@ pub(super) struct RunningProcesses {
 /// The tries of one start: how long it has failed, and how long to pause before the next try.
 #[derive(Debug)]
 pub(super) struct StartRetry<'a> {
+    /// Tells when a process has ended, so that the pause can be cut short.
     starts: &'a RunningProcesses,
     /// When the start first failed; none before.
     since: Option<Instant>,

@@ -37,7 +37,9 @@ pub struct Durations {
     count: u64,
     /// The sum of all durations, in nanoseconds.
     sum: u128,
+    /// The shortest duration, in nanoseconds.
     min: u64,
+    /// The longest duration, in nanoseconds.
     max: u64,
 }
 

@@ -103,6 +103,7 @@ impl Soak {
         Ok(report)
     }
 
+    /// The value of the variable by which the processes of this soak are found.
     fn mark(&self) -> String {
         format!("{}-{}", std::process::id(), self.plan.seed)
     }

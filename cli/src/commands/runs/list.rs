@@ -74,6 +74,7 @@ struct Listed<'a> {
     started_at: Option<String>,
     command: Option<String>,
     cwd: Option<String>,
+    /// How many outcomes are recorded; none if the journal cannot be read.
     recorded: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,

@@ -258,6 +258,7 @@ impl ProgramRun {
 /// the child: nobody else would.
 struct ReapGuard<'a> {
     program: &'a Program,
+    /// Told of the end, so that starts that failed for a shortage are tried again.
     starts: &'a RunningProcesses,
     child: Pid,
     /// The child was reaped, so its number may belong to another process.

@@ -50,6 +50,7 @@ pub(in crate::os) struct PreparedProcess {
     programs: Vec<CString>,
     args: Vec<CString>,
     env: Vec<CString>,
+    /// The folder that the child enters; none if it stays in that of this process.
     folder: Option<CString>,
     stdin: Stdin,
 }

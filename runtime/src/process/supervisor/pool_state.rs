@@ -33,6 +33,7 @@ use crate::worker::state::Transition;
 /// What the workers of a pool have declared in their hellos.
 #[derive(Clone)]
 struct Introduced {
+    /// The version that the workers say they are, if they say one.
     version: Option<String>,
     /// The tasks that the workers know, if they list them.
     tasks: Option<Vec<Introduction>>,

@@ -21,6 +21,7 @@ type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) struct Stderr {
     /// None once the pipe has ended.
     pipe: Option<Pipe>,
+    /// What was read last; it is kept so that its memory is reused.
     chunk: Vec<u8>,
     /// The last output, which goes with the failure of a job.
     tail: Tail,
