@@ -126,17 +126,6 @@ impl Source {
             .partition_point(|start| *start as usize <= offset)
             - 1
     }
-
-    /// The offset of a line (from 1) and a column in characters (from 0).
-    pub fn offset(&self, line: usize, column: usize) -> usize {
-        let Some(&start) = self.line_starts.get(line.saturating_sub(1)) else {
-            return self.text.len();
-        };
-        let rest = &self.text[start as usize..];
-        rest.char_indices()
-            .nth(column)
-            .map_or(self.text.len(), |(at, _)| start as usize + at)
-    }
 }
 
 /// A line, and a column in characters, both from 1.
@@ -169,8 +158,6 @@ mod tests {
         assert_eq!(place(1000), "4:2");
         assert_eq!(source.line(4), (3, "bä c"));
         assert_eq!(source.line(1), (0, "a"));
-        assert_eq!(source.offset(2, 2), 6);
-        assert_eq!(source.offset(9, 9), source.text().len());
         assert_eq!(Source::new("f", String::new()).place(0).to_string(), "1:1");
     }
 }

@@ -4,6 +4,7 @@
 //! Only `true` and `false` are truth values, so `no` is Norway. Numbers with leading zeros are refused, because readers
 //! differ in what they mean. Aliases are expanded within bounds.
 
+mod input;
 mod number;
 mod version_1_1;
 
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as Marks};
 
+use self::input::Text;
 use self::number::{Number, number};
 use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{DEEPEST, Extent, Part, Sink};
@@ -22,6 +24,9 @@ const MOST_EXPANDED: usize = 100_000;
 
 /// How many bytes of text all aliases together may stand for. A few lines can repeat a long text.
 const MOST_EXPANDED_BYTES: usize = 16 << 20;
+
+/// How many entries a map has room for at first. Few jobs have more.
+const USUAL: usize = 8;
 
 /// The result of a step of reading. The error ends the document.
 type Reading<T> = Result<T, Box<Diagnostic>>;
@@ -75,6 +80,8 @@ struct YamlReader<'a, 's> {
     expanded: usize,
     expanded_bytes: usize,
     document: Document,
+    /// Whether each character of the document is one byte.
+    is_ascii: bool,
     cursor: Cursor,
 }
 
@@ -89,12 +96,12 @@ enum Document {
     Found,
 }
 
-/// The last place that was looked up. Places come in order, so the next one is near, even in a document that is one
-/// endless line.
+/// The place that was looked up last. Places come almost in order, so the next one is near.
 #[derive(Default)]
 struct Cursor {
-    line: usize,
-    column: usize,
+    /// The number of characters before the place.
+    characters: usize,
+    /// The number of bytes before the place.
     offset: usize,
 }
 
@@ -125,13 +132,14 @@ impl<'a, 's> YamlReader<'a, 's> {
             expanded: 0,
             expanded_bytes: 0,
             document: Document::NotBegun,
+            is_ascii: source.text().is_ascii(),
             cursor: Cursor::default(),
         }
     }
 
     /// Reads to the end, or to the first error.
     fn read(mut self, problems: &mut Problems) -> Extent {
-        for event in Parser::new_from_str(self.source.text()) {
+        for event in Parser::new(Text::new(self.source.text())) {
             let read = match event {
                 Ok((event, marks)) => {
                     let span = self.span(marks);
@@ -150,40 +158,45 @@ impl<'a, 's> YamlReader<'a, 's> {
         }
     }
 
-    /// The span of an event. The parser counts lines and columns in characters, and spans count bytes.
+    /// The span of an event. The parser counts characters, and spans count bytes.
     fn span(&mut self, marks: Marks) -> Span {
         let start = self.offset(marks.start);
         Span::new(start, self.offset(marks.end))
     }
 
     fn offset(&mut self, mark: Marker) -> usize {
-        let (line, column) = (mark.line(), mark.col());
-        let cursor = &mut self.cursor;
-        if line != cursor.line || column < cursor.column {
-            *cursor = Cursor {
-                line,
-                column: 0,
-                offset: self.source.offset(line, 0),
-            };
+        let text = self.source.text();
+        let at = mark.index();
+        if self.is_ascii {
+            return at.min(text.len());
         }
-        let rest = &self.source.text()[cursor.offset..];
-        let step = rest
-            .char_indices()
-            .nth(column - cursor.column)
-            .map_or(rest.len(), |(at, _)| at);
-        cursor.column = column;
-        cursor.offset += step;
-        cursor.offset
+        let Cursor { characters, offset } = self.cursor;
+        let offset = if let Some(more) = at.checked_sub(characters) {
+            let mut rest = text[offset..].char_indices();
+            rest.nth(more).map_or(text.len(), |(step, _)| offset + step)
+        } else {
+            let mut before = text[..offset].char_indices();
+            before.nth_back(characters - at - 1).map_or(0, |(at, _)| at)
+        };
+        self.cursor = Cursor {
+            characters: at,
+            offset,
+        };
+        offset
     }
 
-    fn syntax(&self, error: &ScanError) -> Diagnostic {
+    fn syntax(&mut self, error: &ScanError) -> Diagnostic {
         let mark = *error.marker();
-        let start = self.source.offset(mark.line(), mark.col());
-        let rest = &self.source.text()[start..];
-        let width = rest.chars().next().map_or(0, char::len_utf8);
+        let start = self.offset(mark);
+        let text = self.source.text();
+        let width = text[start..].chars().next().map_or(0, char::len_utf8);
         let found = Diagnostic::error(Span::new(start, start + width), error.info());
-        let line = self.source.offset(mark.line(), 0);
-        let indent = self.source.text()[line..]
+        // The end of the text counts as a line of its own.
+        let line = match mark.col() {
+            0 => start,
+            _ => text[..start].rfind('\n').map_or(0, |end| end + 1),
+        };
+        let indent = text[line..]
             .split(|c: char| !c.is_whitespace() || c == '\n')
             .next()
             .unwrap_or_default();
@@ -221,7 +234,7 @@ impl<'a, 's> YamlReader<'a, 's> {
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_tag(tag.is_some(), span)?;
-                self.begin(Value::Map(Vec::new()), anchor, span)
+                self.begin(Value::Map(Vec::with_capacity(USUAL)), anchor, span)
             }
             Event::SequenceEnd if self.is_in_list && self.open.len() == 1 => {
                 self.is_in_list = false;
@@ -328,7 +341,7 @@ impl<'a, 's> YamlReader<'a, 's> {
 
     /// Refuses a list or a map as a key.
     fn refuse_as_key(&self, span: Span, value: &Value<'_>) -> Reading<()> {
-        if self.is_key() && matches!(value, Value::List(_) | Value::Map(_)) {
+        if matches!(value, Value::List(_) | Value::Map(_)) && self.is_key() {
             return Err(Diagnostic::error(span, "a key has to be text").into());
         }
         Ok(())
@@ -390,8 +403,8 @@ impl<'a, 's> YamlReader<'a, 's> {
             "true" | "True" | "TRUE" => Value::Bool(true),
             "false" | "False" | "FALSE" => Value::Bool(false),
             written => match number(written) {
-                Number::Is(number) if number == written => Value::Number(text),
-                Number::Is(number) => Value::Number(number.into()),
+                Number::Is(Cow::Borrowed(_)) => Value::Number(text),
+                Number::Is(Cow::Owned(number)) => Value::Number(number.into()),
                 Number::Not => Value::Text(text),
                 // A key is text, even if it looks like a number.
                 Number::Odd(_) if self.is_key() => Value::Text(text),

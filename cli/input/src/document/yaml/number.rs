@@ -1,9 +1,11 @@
 //! Reads numbers by the core schema of YAML 1.2.
 
+use std::borrow::Cow;
+
 /// The number that a word without quotes stands for.
-pub(super) enum Number {
-    /// A number, as JSON writes it.
-    Is(String),
+pub(super) enum Number<'a> {
+    /// A number, as JSON writes it. It is borrowed if the word is written so.
+    Is(Cow<'a, str>),
     /// The word is no number.
     Not,
     /// A number that some readers take for something else, or that JSON cannot represent. The text says why.
@@ -11,7 +13,11 @@ pub(super) enum Number {
 }
 
 /// Reads a word as a number.
-pub(super) fn number(text: &str) -> Number {
+pub(super) fn number(text: &str) -> Number<'_> {
+    // Most words are no numbers, which their first character tells.
+    if !text.starts_with(|first: char| matches!(first, '+' | '-' | '.' | '0'..='9')) {
+        return Number::Not;
+    }
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => ("-", &text[1..]),
         Some(b'+') => ("", &text[1..]),
@@ -26,7 +32,7 @@ pub(super) fn number(text: &str) -> Number {
                 .and_then(|digits: &str| u64::from_str_radix(digits, radix).ok())
         };
         if let Some(number) = other("0x", 16).or_else(|| other("0o", 8)) {
-            return Number::Is(number.to_string());
+            return Number::Is(number.to_string().into());
         }
     }
     let (mantissa, exponent) = match digits.find(['e', 'E']) {
@@ -49,6 +55,11 @@ pub(super) fn number(text: &str) -> Number {
     if whole.len() > 1 && whole.starts_with('0') {
         return Number::Odd("a number with leading zeros is read differently by different readers");
     }
+    let is_json =
+        !text.starts_with('+') && !whole.is_empty() && fraction != Some("") && !text.contains('E');
+    if is_json {
+        return Number::Is(text.into());
+    }
     let whole = if whole.is_empty() { "0" } else { whole };
     let mut json = format!("{sign}{whole}");
     if let Some(fraction) = fraction {
@@ -59,5 +70,5 @@ pub(super) fn number(text: &str) -> Number {
         json.push('e');
         json.push_str(exponent);
     }
-    Number::Is(json)
+    Number::Is(json.into())
 }

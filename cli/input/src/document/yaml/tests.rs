@@ -73,6 +73,21 @@ fn places_are_right_behind_wide_characters_and_comments() {
 }
 
 #[test]
+fn places_are_right_where_lines_end_with_a_carriage_return_alone() {
+    for text in ["a: [x]\rb: [y z]\r", "a: [ü]\rb: [y z]\r"] {
+        let place = look(text, |root| {
+            let entry = root.into_map(&mut Vec::new()).unwrap().remove(1);
+            (entry.place, entry.node.span)
+        });
+        let (key, list) = place.unwrap().unwrap();
+        assert_eq!((&text[key.range()], &text[list.range()]), ("b", "[y z]"));
+    }
+    let place = |text: &str| tree(text).unwrap_err().span;
+    let broken = "ü: [x]\nb: [y: }]\n";
+    assert_eq!(place(&broken.replace('\n', "\r")), place(broken));
+}
+
+#[test]
 fn a_list_is_taken_member_by_member_wherever_it_stands() {
     let of = |text: &str| {
         let source = Source::new("f", text.to_owned());
