@@ -22,6 +22,10 @@ use crate::value::ValueError;
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
 const MOST_KEPT: usize = 4096;
 
+/// The tasks that are served. Each job looks its task up twice, and the standard hash would take most of that time. A
+/// stream adds no more than [`MOST_KEPT`] names, so names that are made to collide slow it down by little.
+type KnownTasks = HashMap<TaskName, SharedTerms, foldhash::fast::RandomState>;
+
 /// Sets the terms of jobs, and checks whether what they name exists.
 pub(super) struct JobBuilder {
     /// The pools of workers that the file declares.
@@ -34,7 +38,7 @@ pub(super) struct JobBuilder {
     pub(super) hosts: HostTable,
     folder: Option<PathBuf>,
     slots: Option<u32>,
-    tasks: HashMap<TaskName, SharedTerms>,
+    tasks: KnownTasks,
     /// The terms of tasks without a worker of their own, if one worker serves every task.
     other_tasks: Option<SharedTerms>,
     /// The terms of commands.
@@ -107,7 +111,7 @@ impl JobBuilder {
             hosts: hosts.clone(),
             folder: folder.map(Path::to_path_buf),
             slots: options.slots,
-            tasks: HashMap::new(),
+            tasks: KnownTasks::default(),
             other_tasks: None,
             commands: shared(PartialTerms::default(), None),
             settled: HashMap::new(),
