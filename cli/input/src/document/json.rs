@@ -6,11 +6,13 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize as _, DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error};
 
-use super::node::raw::{Entries, key_span, name, offset, value};
+use super::node::raw::{Entries, ReadEntries, key_span, name, offset, value};
 use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
@@ -27,7 +29,7 @@ pub(super) fn node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a
                 start: 0,
                 problems,
             });
-            entries.and_then(|entries| {
+            entries.and_then(|ReadEntries { entries, .. }| {
                 reader.end()?;
                 refuse_duplicates(&entries, problems);
                 let end = text.trim_end_matches(BLANKS).len();
@@ -98,13 +100,13 @@ impl<'a> Visitor<'a> for Root<'a, '_, '_> {
             let (sink, problems) = &mut *receiver;
             let name = name(key, start, problems);
             let place = key_span(key, start);
-            let after = &self.text[place.end()..];
-            let after = after.trim_start_matches(BLANKS).strip_prefix(':');
-            let is_list =
-                after.is_some_and(|value| value.trim_start_matches(BLANKS).starts_with('['));
-            if name.as_deref() == Some(self.streamed) && is_list {
+            let list = behind(self.text, place.end(), b':').filter(|(_, first)| *first == b'[');
+            if let Some((list, _)) = list
+                && name.as_deref() == Some(self.streamed)
+            {
                 drop(receiver);
-                map.next_value_seed(Members(&self))?;
+                let (root, start) = (&self, list + 1);
+                map.next_value_seed(Members { root, start })?;
             } else {
                 let raw: &RawValue = map.next_value()?;
                 let node = value(raw, offset(self.text, raw));
@@ -123,8 +125,25 @@ impl<'a> Visitor<'a> for Root<'a, '_, '_> {
     }
 }
 
+/// The first byte from an offset on that is no blank, and where it stands.
+fn token(text: &str, at: usize) -> Option<(usize, u8)> {
+    let mut rest = text.as_bytes().iter().enumerate().skip(at);
+    let (at, byte) = rest.find(|(_, byte)| !BLANKS.contains(&char::from(**byte)))?;
+    Some((at, *byte))
+}
+
+/// The token behind a separator, if that is the next one.
+fn behind(text: &str, at: usize, separator: u8) -> Option<(usize, u8)> {
+    let (at, found) = token(text, at)?;
+    (found == separator).then(|| token(text, at + 1))?
+}
+
 /// Reads the list whose members are delivered one by one.
-struct Members<'q, 'r, 's, 't>(&'q Root<'r, 's, 't>);
+struct Members<'q, 'r, 's, 't> {
+    root: &'q Root<'r, 's, 't>,
+    /// The offset after the bracket that opens the list.
+    start: usize,
+}
 
 impl<'a> DeserializeSeed<'a> for Members<'_, 'a, '_, '_> {
     type Value = ();
@@ -142,12 +161,58 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(raw) = list.next_element::<&RawValue>()? {
-            let mut receiver = self.0.receiver.borrow_mut();
+        let text = self.root.text;
+        // `serde_json` does not tell where a member begins, but what stands between two of them is known.
+        let mut next = token(text, self.start);
+        loop {
+            let mut receiver = self.root.receiver.borrow_mut();
             let (sink, problems) = &mut *receiver;
-            sink(Part::Member(value(raw, offset(self.0.text, raw))), problems);
+            let known = problems.len();
+            let member = Member {
+                text,
+                map: next.filter(|(_, first)| *first == b'{').map(|(at, _)| at),
+                problems,
+            };
+            let member = match list.next_element_seed(member) {
+                Ok(Some(member)) => member,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // The error of syntax is the only one of its member.
+                    problems.truncate(known);
+                    return Err(error);
+                }
+            };
+            next = behind(text, member.span.end(), b',');
+            sink(Part::Member(member), problems);
         }
-        Ok(())
+    }
+}
+
+/// Reads a member of the list. A map is read into its entries in the same pass, because those are needed.
+struct Member<'a, 'p> {
+    text: &'a str,
+    /// The offset of the member, if it is a map.
+    map: Option<usize>,
+    problems: &'p mut Problems,
+}
+
+impl<'a> DeserializeSeed<'a> for Member<'a, '_> {
+    type Value = Node<'a>;
+
+    fn deserialize<D: serde::Deserializer<'a>>(self, reader: D) -> Result<Node<'a>, D::Error> {
+        let Some(start) = self.map else {
+            let raw = <&RawValue>::deserialize(reader)?;
+            return Ok(value(raw, offset(self.text, raw)));
+        };
+        let read = reader.deserialize_map(Entries {
+            text: self.text,
+            start: 0,
+            problems: self.problems,
+        })?;
+        refuse_duplicates(&read.entries, self.problems);
+        let last = read.end.unwrap_or(start + 1);
+        let end = token(self.text, last).map_or(last, |(brace, _)| brace + 1);
+        Ok(Node::new(Value::Map(read.entries), Span::new(start, end)))
     }
 }
 
@@ -288,6 +353,80 @@ mod tests {
             assert!(error.message.contains(said), "{text}: {}", error.message);
             assert_eq!(error.span.unwrap().start(), at, "{text}");
         }
+    }
+
+    #[test]
+    fn a_broken_member_is_refused_like_a_broken_document() {
+        for text in [
+            "{",
+            "{'a':1}",
+            "{\"a\":[1,]}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":x}",
+            "{\"a\":\n01}",
+            "{\"a\" 1}",
+            "{\"a\":1,}",
+            "{,}",
+            "{\"\\ud800\":1,\"a\":1,\"a\":2,\"b\":\"a\nb\"}",
+            "{\"a\":1}}",
+        ] {
+            let before = "{\"jobs\": [{}, ";
+            let listed = format!("{before}{text}");
+            let mut problems = Vec::new();
+            parts(&listed, "jobs", &mut |_, _| (), &mut problems);
+            let found = problems.remove(0);
+            assert_eq!(problems, [], "{text}");
+            if text == "{\"a\":1}}" {
+                assert!(
+                    found.message.contains("expected `,` or `]`, found `}`"),
+                    "{found:?}"
+                );
+                continue;
+            }
+            let mut alone = Vec::new();
+            assert!(node(text, &mut alone).is_none(), "{text}");
+            let alone = alone.pop().unwrap();
+            let start = |found: &Diagnostic| found.span.unwrap().start();
+            assert_eq!(
+                (&found.message, &found.help),
+                (&alone.message, &alone.help),
+                "{text}"
+            );
+            assert_eq!(start(&found), before.len() + start(&alone), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_and_their_values_have_their_places() {
+        let text = "{ \"jobs\" :[ {\"a\" : 1 , \"b\":[2] } ,7,\n{ }, {\"\\ud800\":\"ä\" },[{\"c\":1}]\t, {\"d\":{}}]}";
+        let mut found = Vec::new();
+        let mut sink = |part: Part<'_>, problems: &mut Problems| {
+            let Part::Member(node) = part else {
+                panic!("the list is the only entry")
+            };
+            found.push(text[node.span.range()].to_owned());
+            for entry in node.into_map(problems).into_iter().flatten() {
+                let (key, value) = (entry.place.range(), entry.node.span.range());
+                found.push(format!("{}={}", &text[key], &text[value]));
+            }
+        };
+        let mut problems = Vec::new();
+        assert_eq!(parts(text, "jobs", &mut sink, &mut problems), Extent::Whole);
+        assert_eq!(
+            found,
+            [
+                "{\"a\" : 1 , \"b\":[2] }",
+                "\"a\"=1",
+                "\"b\"=[2]",
+                "7",
+                "{ }",
+                "{\"\\ud800\":\"ä\" }",
+                "[{\"c\":1}]",
+                "{\"d\":{}}",
+                "\"d\"={}",
+            ]
+        );
+        assert_eq!(problems.len(), 1, "a key with half of a character");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
 
 /// The text of a JSON string; nothing if it contains half of a character.
 fn string(json: &str) -> Option<Cow<'_, str>> {
-    if !json.contains('\\') {
+    if memchr::memchr(b'\\', json.as_bytes()).is_none() {
         return Some(Cow::Borrowed(&json[1..json.len() - 1]));
     }
     serde_json::from_str(json).ok().map(Cow::Owned)
@@ -62,11 +62,12 @@ pub(in crate::document) fn entries<'a>(node: &Node<'a>, problems: &mut Problems)
     let Some(raw) = node.json else {
         return Vec::new();
     };
-    let entries = checked(Deserializer::from_str(raw.get()).deserialize_map(Entries {
+    let read = checked(Deserializer::from_str(raw.get()).deserialize_map(Entries {
         text: raw.get(),
         start: node.span.start(),
         problems,
     }));
+    let entries = read.entries;
     refuse_duplicates(&entries, problems);
     entries
 }
@@ -108,8 +109,16 @@ pub(in crate::document) struct Entries<'a, 'p> {
     pub(in crate::document) problems: &'p mut Problems,
 }
 
+/// The entries of a map that was read.
+pub(in crate::document) struct ReadEntries<'a> {
+    /// The entries whose keys are text.
+    pub(in crate::document) entries: Vec<Entry<'a>>,
+    /// The offset after the last value, if the map is not empty.
+    pub(in crate::document) end: Option<usize>,
+}
+
 impl<'a> Visitor<'a> for Entries<'a, '_> {
-    type Value = Vec<Entry<'a>>;
+    type Value = ReadEntries<'a>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a map")
@@ -120,7 +129,9 @@ impl<'a> Visitor<'a> for Entries<'a, '_> {
         const USUAL: usize = 8;
         let place = |part| self.start + offset(self.text, part);
         let mut entries = Vec::with_capacity(USUAL);
+        let mut end = None;
         while let Some((key, raw)) = map.next_entry::<&RawValue, &RawValue>()? {
+            end = Some(place(raw) + raw.get().len());
             if let Some(name) = name(key, place(key), self.problems) {
                 entries.push(Entry {
                     name,
@@ -129,6 +140,6 @@ impl<'a> Visitor<'a> for Entries<'a, '_> {
                 });
             }
         }
-        Ok(entries)
+        Ok(ReadEntries { entries, end })
     }
 }
