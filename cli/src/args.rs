@@ -18,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod map;
 pub(crate) mod other_programs;
 pub(crate) mod output;
+pub(crate) mod play;
 pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
@@ -67,6 +68,7 @@ pub(crate) enum Verb {
     Check(check::CheckArguments),
     Hosts(hosts_verb::HostsVerbArguments),
     Inventory(inventory::InventoryArguments),
+    Play(play::PlayArguments),
     Config(config::ConfigArguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
     Schema(schema::SchemaArguments),
@@ -82,6 +84,7 @@ impl Verb {
             Self::Map(map) => map.common.display.color,
             Self::Resume(resume) => resume.common.display.color,
             Self::Check(check) => check.color,
+            Self::Play(play) => play.color,
             Self::Runs(_)
             | Self::Cache(_)
             | Self::Worker(_)

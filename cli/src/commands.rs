@@ -9,6 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
+pub(crate) mod play;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

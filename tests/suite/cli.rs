@@ -1,6 +1,7 @@
 //! `ratchet` as it is called from a shell.
 #![cfg(target_os = "linux")]
 
+mod ansible;
 mod breakers;
 mod cache;
 mod check;
@@ -21,6 +22,7 @@ mod mistakes;
 mod outputs;
 mod pages;
 mod pipes;
+mod play;
 mod recipes;
 mod resume;
 mod run;

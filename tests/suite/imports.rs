@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 6] = [
+const CRATES: [(&str, Layers); 7] = [
     (
         "ipc",
         &[
@@ -81,6 +81,16 @@ const CRATES: [(&str, Layers); 6] = [
             &["diagnostic"],
             &["document", "error"],
             &["inventory"],
+        ],
+    ),
+    (
+        "cli/play",
+        &[
+            &["files"],
+            &["data"],
+            &["language"],
+            &["selection"],
+            &["listing"],
         ],
     ),
     (

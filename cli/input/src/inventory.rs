@@ -266,6 +266,11 @@ impl Inventory {
         (0..).map(HostIndex).zip(&self.hosts)
     }
 
+    /// Iterates over all groups, in the order in which the sources name them.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
+    }
+
     /// Returns the names of all groups that contain a host, directly or by a group in them.
     pub fn groups_of(&self, host: HostIndex) -> Vec<String> {
         let direct = self.hosts[host.0].groups.iter();

@@ -1,12 +1,11 @@
 //! Inventories as they are shown, beside what Ansible itself makes of them where it is installed.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use ratchet_tests::{Folder, Ratchet};
 use serde_json::Value;
+
+use super::ansible::{ansible, printed};
 
 const INI: &str = r#"
 # Hosts before any section are in no group.
@@ -114,36 +113,6 @@ const SOURCES: [&str; 7] = [
     "without-meta",
     "a1,b:22,",
 ];
-
-/// A program of Ansible, where it is installed.
-fn ansible(name: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("ANSIBLE_BIN").or_else(|| std::env::var_os("PATH"));
-    let folders = folders.unwrap_or_default();
-    let mut programs = std::env::split_paths(&folders).map(|folder| folder.join(name));
-    let found = programs.find(|program| program.is_file());
-    if found.is_none() {
-        let skipped = "inventories are not compared with Ansible's, which is not installed";
-        let _ = writeln!(std::io::stderr(), "\n!! SKIPPED: {skipped}\n");
-    }
-    found
-}
-
-/// What a program of Ansible prints.
-fn printed(program: &Path, folder: &Folder, args: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(args)
-        .current_dir(folder.path())
-        .env("HOME", folder.path())
-        .env("ANSIBLE_LOCALHOST_WARNING", "False")
-        .output()
-        .expect("it can be started");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).expect("it is UTF-8")
-}
 
 fn ours(folder: &Folder, args: &[&str]) -> String {
     let call = Ratchet::within(folder).args(["inventory"]).args(args);

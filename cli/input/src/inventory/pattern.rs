@@ -95,9 +95,22 @@ impl Pattern {
 
     /// The hosts that are meant, each once, or the name of a part that is nowhere.
     pub fn select(&self, inventory: &Inventory) -> Result<Vec<HostIndex>, String> {
+        let (selected, mut unknown) = self.select_known(inventory);
+        match unknown.drain(..).next() {
+            Some(name) => Err(name),
+            None => Ok(selected),
+        }
+    }
+
+    /// The hosts that are meant, each once, and the names of the parts that are nowhere, which select none.
+    pub fn select_known(&self, inventory: &Inventory) -> (Vec<HostIndex>, Vec<String>) {
         let mut selected: Vec<HostIndex> = Vec::new();
+        let mut unknown = Vec::new();
         for part in &self.parts {
-            let hosts = part.hosts(inventory)?;
+            let hosts = part.hosts(inventory).unwrap_or_else(|name| {
+                unknown.push(name);
+                Vec::new()
+            });
             match part.effect {
                 Effect::Add => selected.extend(hosts),
                 Effect::Keep | Effect::Remove => {
@@ -107,7 +120,7 @@ impl Pattern {
                 }
             }
         }
-        Ok(each_once(selected))
+        (each_once(selected), unknown)
     }
 }
 

@@ -1,0 +1,154 @@
+//! Values as they stand in playbooks, before any template in them is rendered.
+
+use ratchet_input::diagnostic::{Problems, Span};
+use ratchet_input::document::{self, Node};
+use serde_json::Number;
+
+use crate::files::{FileId, Place};
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Data {
+    pub(crate) value: Value,
+    pub(crate) place: Place,
+}
+
+/// A value of a playbook.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    /// Text, which may be a template.
+    Text(String),
+    /// Text with the tag `!unsafe`, which is no template whatever it looks like.
+    Unsafe(String),
+    /// Text that is encrypted.
+    Vault,
+    List(Vec<Data>),
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) data: Data,
+}
+
+impl Data {
+    /// Takes over a value of a document.
+    pub(crate) fn read(node: Node<'_>, file: FileId, problems: &mut Problems) -> Self {
+        let place = Place {
+            file,
+            span: node.span,
+        };
+        let value = match node.value {
+            document::Value::Null | document::Value::HalfText => Value::Null,
+            document::Value::Bool(value) => Value::Bool(value),
+            document::Value::Number(text) => match serde_json::from_str(&text) {
+                Ok(number) => Value::Number(number),
+                Err(_) => Value::Text(text.into_owned()),
+            },
+            document::Value::Text(text) => Value::Text(text.into_owned()),
+            document::Value::Variable(text) => Value::Text(text.to_owned()),
+            document::Value::List(_) | document::Value::UnreadList => {
+                let members = node.into_list().unwrap_or_default();
+                let members = members.into_iter();
+                Value::List(
+                    members
+                        .map(|node| Self::read(node, file, problems))
+                        .collect(),
+                )
+            }
+            document::Value::Map(_) | document::Value::UnreadMap => {
+                let entries = node.into_map(problems).unwrap_or_default();
+                let mut read = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    let tag = entry.node.span == entry.place;
+                    match (entry.name.as_ref(), entry.node.text()) {
+                        ("__ansible_unsafe", Some(text)) if tag => {
+                            let value = Value::Unsafe(text.to_owned());
+                            return Self { value, place };
+                        }
+                        ("__ansible_vault", Some(_)) if tag => {
+                            let value = Value::Vault;
+                            return Self { value, place };
+                        }
+                        _ => read.push(Entry {
+                            name: entry.name.into_owned(),
+                            place: Place {
+                                file,
+                                span: entry.place,
+                            },
+                            data: Self::read(entry.node, file, problems),
+                        }),
+                    }
+                }
+                Value::Map(read)
+            }
+        };
+        Self { value, place }
+    }
+
+    /// What a blank file says.
+    pub(crate) fn null(file: FileId) -> Self {
+        let span = Span::default();
+        Self {
+            value: Value::Null,
+            place: Place { file, span },
+        }
+    }
+
+    /// Makes a text at a place.
+    pub(crate) fn of_text(text: impl Into<String>, place: Place) -> Self {
+        Self {
+            value: Value::Text(text.into()),
+            place,
+        }
+    }
+
+    /// The text, if the value is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Unsafe(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A text, or a number or truth value as text.
+    pub(crate) fn word(&self) -> Option<String> {
+        match &self.value {
+            Value::Text(text) | Value::Unsafe(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(true) => Some("True".to_owned()),
+            Value::Bool(false) => Some("False".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the value is text that has to be rendered before it is used.
+    pub(crate) fn is_template(&self) -> bool {
+        matches!(&self.value, Value::Text(text) if is_template(text))
+    }
+
+    /// The kind of the value, as messages name it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing (null)",
+            Value::Bool(true) => "`true`",
+            Value::Bool(false) => "`false`",
+            Value::Number(_) => "a number",
+            Value::Text(_) | Value::Unsafe(_) => "text",
+            Value::Vault => "an encrypted value",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+}
+
+/// Whether a text has parts that are rendered.
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}

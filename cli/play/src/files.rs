@@ -1,0 +1,118 @@
+//! The files that playbooks are made of, each read once, with what is wrong in it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use ratchet_input::InputError;
+use ratchet_input::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
+use ratchet_input::document;
+use ratchet_input::value::show_size;
+
+/// The largest file that is read. Places in a text are counted in 32 bits.
+const LARGEST: u64 = 64 << 20;
+
+/// The number of a file among those that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileId(usize);
+
+/// A place in one of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: FileId,
+    pub(crate) span: Span,
+}
+
+/// All files that were read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    files: Vec<(Rc<Source>, Problems)>,
+    known: HashMap<PathBuf, FileId>,
+}
+
+impl Files {
+    /// Reads a file, or says why it cannot be read.
+    pub(crate) fn open(&mut self, path: &Path) -> Result<FileId, String> {
+        if let Some(known) = self.known.get(path) {
+            return Ok(*known);
+        }
+        let unreadable = |error| format!("`{}` cannot be read: {error}", path.display());
+        let known = fs::metadata(path).map_err(unreadable)?;
+        if known.len() > LARGEST {
+            let most = show_size(LARGEST);
+            return Err(format!("`{}` is larger than {most}", path.display()));
+        }
+        let bytes = fs::read(path).map_err(unreadable)?;
+        if bytes.starts_with(b"$ANSIBLE_VAULT") {
+            return Err(format!(
+                "`{}` is encrypted; decrypt it by `ansible-vault decrypt`",
+                path.display()
+            ));
+        }
+        let (source, problems) = match document::source(&path.display().to_string(), bytes) {
+            Ok(source) => (source, Vec::new()),
+            Err(refused) => (refused.source, refused.diagnostics),
+        };
+        let id = FileId(self.files.len());
+        self.files.push((Rc::new(source), problems));
+        self.known.insert(path.to_path_buf(), id);
+        Ok(id)
+    }
+
+    /// The text of a file, and the list that takes what is wrong with it.
+    pub(crate) fn get(&mut self, file: FileId) -> (Rc<Source>, &mut Problems) {
+        let (source, problems) = &mut self.files[file.0];
+        (Rc::clone(source), problems)
+    }
+
+    /// Whether something is wrong with a file.
+    pub(crate) fn is_refused(&self, file: FileId) -> bool {
+        !self.files[file.0].1.is_empty()
+    }
+
+    /// Takes note of something that is wrong.
+    pub(crate) fn refuse(&mut self, place: Place, message: impl Into<String>) {
+        self.add(place, |span| Diagnostic::error(span, message));
+    }
+
+    /// Takes note of something that is wrong, and of what to do about it.
+    pub(crate) fn refuse_with_help(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.add(place, |span| Diagnostic::error(span, message).help(help));
+    }
+
+    /// Takes note of what is wrong, as it is made for the span of a place.
+    pub(crate) fn add(&mut self, place: Place, of: impl FnOnce(Span) -> Diagnostic) {
+        let problems = &mut self.files[place.file.0].1;
+        let found = of(place.span);
+        // A file that is imported twice is wrong once.
+        if !problems.contains(&found) {
+            problems.push(found);
+        }
+    }
+
+    /// All that is wrong with the files, as one error; nothing if they are sound.
+    pub(crate) fn error(self) -> Result<(), InputError> {
+        let mut refused = Vec::new();
+        for (source, diagnostics) in self.files {
+            if !diagnostics.is_empty() {
+                let source = Rc::unwrap_or_clone(source);
+                refused.push(Diagnostics {
+                    source,
+                    diagnostics,
+                });
+            }
+        }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = refused.iter().map(|found| found.source.name()).collect();
+        let message = format!("the playbook cannot be used: {}", names.join(", "));
+        Err(InputError::new(message).with_diagnostics(refused))
+    }
+}

@@ -1,0 +1,92 @@
+//! Reads playbooks, and the roles and files of tasks that they import, into values that know their places.
+//!
+//! Everything is read in one pass, and all that is wrong is told at once. What stands in a template is not looked at.
+
+mod arguments;
+mod keyword;
+mod playbook;
+mod role;
+mod settings;
+mod steps;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ratchet_input::InputError;
+use ratchet_input::document;
+
+use crate::data::Data;
+use crate::files::{FileId, Files, Place};
+
+pub(crate) use keyword::Keyword;
+pub(crate) use playbook::{Play, Playbook};
+pub(crate) use steps::{Step, Task};
+
+/// What is known while playbooks are read.
+struct Reader {
+    files: Files,
+    /// The folder of the playbook whose plays are read.
+    folder: PathBuf,
+    roles_path: Vec<PathBuf>,
+    collections_path: Vec<PathBuf>,
+}
+
+/// Reads playbooks. Variables of the environment say where else roles lie.
+pub(crate) fn read(
+    paths: &[PathBuf],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Playbook>, InputError> {
+    let mut reader = Reader {
+        files: Files::default(),
+        folder: PathBuf::new(),
+        roles_path: role::roles_path(&variable),
+        collections_path: role::collections_path(&variable),
+    };
+    let mut playbooks = Vec::new();
+    for path in paths {
+        let plays = reader
+            .plays(path, &[], &mut Vec::new())
+            .map_err(InputError::new)?;
+        playbooks.push(Playbook {
+            name: path.display().to_string(),
+            plays,
+        });
+    }
+    reader.files.error()?;
+    Ok(playbooks)
+}
+
+impl Reader {
+    /// Reads a file that something at a place names; a blank one is null. Nothing means that it was refused.
+    fn document(&mut self, path: &Path, place: Place) -> Option<Data> {
+        let file = match self.files.open(path) {
+            Ok(file) => file,
+            Err(reason) => {
+                self.files.refuse(place, reason);
+                return None;
+            }
+        };
+        let data = self.parsed(file);
+        if data.is_none() && !self.files.is_refused(file) {
+            return Some(Data::null(file));
+        }
+        data
+    }
+
+    fn parsed(&mut self, file: FileId) -> Option<Data> {
+        // A file that was refused once says so once.
+        if self.files.is_refused(file) {
+            return None;
+        }
+        let (source, problems) = self.files.get(file);
+        let node = document::ansible_node(&source, problems)?;
+        Some(Data::read(node, file, problems))
+    }
+}
+
+/// A name of Ansible's own without the collection that it belongs to.
+pub(crate) fn builtin(name: &str) -> &str {
+    name.strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name)
+}

@@ -1,0 +1,324 @@
+//! Roles: where they lie, and what is in their folders.
+
+use std::path::{Path, PathBuf};
+
+use super::Reader;
+use super::arguments::Arguments;
+use super::keyword::{Keyword, Section};
+use super::settings::Settings;
+use super::steps::{Block, Scope, Step, Task};
+use crate::data::{Data, Entry, Value};
+use crate::files::Place;
+
+/// How the files of roles end.
+const ENDS: [&str; 4] = [".yml", ".yaml", ".json", ""];
+
+/// Where roles are looked for, beside the folder of the playbook.
+const FOLDERS: [&str; 2] = ["/usr/share/ansible/roles", "/etc/ansible/roles"];
+
+/// A role as it is asked for.
+struct RoleUse {
+    name: String,
+    place: Place,
+    settings: Settings,
+    /// The file of tasks, without its ending.
+    tasks_from: String,
+    handlers_from: String,
+}
+
+impl Reader {
+    /// Reads the list of roles of a play, or the dependencies of a role. Each becomes a block.
+    pub(super) fn roles(&mut self, data: Data, scope: &Scope) -> Vec<Step> {
+        let mut roles = Vec::new();
+        let members = match data.value {
+            Value::List(members) => members,
+            Value::Null => return roles,
+            _ => {
+                let message = format!("expected a list of roles, found {}", data.kind());
+                self.files.refuse(data.place, message);
+                return roles;
+            }
+        };
+        for member in members {
+            if let Some(asked) = self.role_use(member)
+                && let Some(read) = self.role(asked, scope)
+            {
+                roles.push(read);
+            }
+        }
+        roles
+    }
+
+    fn role_use(&mut self, data: Data) -> Option<RoleUse> {
+        let place = data.place;
+        let mut asked = RoleUse {
+            name: String::new(),
+            place,
+            settings: Settings::default(),
+            tasks_from: "main".to_owned(),
+            handlers_from: "main".to_owned(),
+        };
+        match data.value {
+            Value::Text(name) => asked.name = name,
+            Value::Map(entries) => {
+                for entry in entries {
+                    match entry.name.as_str() {
+                        "role" | "name" => {
+                            asked.name = entry.data.word().unwrap_or_default();
+                            asked.place = entry.data.place;
+                        }
+                        // Whatever is no keyword is a variable for the role.
+                        _ => {
+                            let _ = self.setting(entry, Section::Role, &mut asked.settings);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        if asked.name.is_empty() {
+            let message = "this names no role";
+            let help = "write `- role: NAME`, with keywords and variables below it";
+            self.files.refuse_with_help(place, message, help);
+            return None;
+        }
+        Some(asked)
+    }
+
+    /// Puts the tasks of a role in the place of `import_role`.
+    pub(super) fn imported_role(&mut self, task: Task, scope: &Scope) -> Option<Step> {
+        self.refuse_loop(&task, "import_role", "include_role");
+        let arguments = &task.arguments;
+        let text = |arguments: &Arguments, name: &str| {
+            let found = arguments.get(name);
+            found.and_then(|entry| entry.data.word())
+        };
+        let name = text(arguments, "name").or_else(|| text(arguments, "role"));
+        let Some(name) = name else {
+            self.files.refuse(task.place, "`import_role` needs `name`");
+            return None;
+        };
+        let from = |name| text(arguments, name).unwrap_or_else(|| "main".to_owned());
+        let (tasks_from, handlers_from) = (from("tasks_from"), from("handlers_from"));
+        let asked = RoleUse {
+            name,
+            place: task.place,
+            settings: task.settings,
+            tasks_from,
+            handlers_from,
+        };
+        self.role(asked, scope)
+    }
+
+    /// Reads a role with the roles that it depends on.
+    fn role(&mut self, asked: RoleUse, scope: &Scope) -> Option<Step> {
+        let RoleUse { name, place, .. } = &asked;
+        self.fixed(name, *place, "include_role")?;
+        let folder = self.find_role(name, *place, scope)?;
+        let title = folder.file_name().unwrap_or_default().to_string_lossy();
+        let title = if name.contains('/') {
+            title.into_owned()
+        } else {
+            name.clone()
+        };
+        if scope.open.contains(&folder) {
+            let message = format!("the role `{name}` needs itself");
+            self.files.refuse(*place, message);
+            return None;
+        }
+        let mut inner = scope.clone();
+        inner.open.push(folder.clone());
+        inner.role = Some((title.clone(), folder.clone()));
+
+        let mut steps = Vec::new();
+        if let Some(meta) = self.part(&folder, "meta", "main", *place) {
+            for entry in map(meta) {
+                if entry.name == "dependencies" {
+                    steps.extend(self.roles(entry.data, &inner));
+                }
+            }
+        }
+        for part in ["defaults", "vars"] {
+            self.variables(&folder, part, *place);
+        }
+        steps.extend(self.argument_check(&folder, &asked, &title));
+        for (part, from, section) in [
+            ("tasks", &asked.tasks_from, Section::Task),
+            ("handlers", &asked.handlers_from, Section::Handler),
+        ] {
+            let Some(path) = find_part(&folder, part, from) else {
+                if from != "main" {
+                    let message = format!("the role `{name}` has no `{part}/{from}.yml`");
+                    self.files.refuse(*place, message);
+                }
+                continue;
+            };
+            inner.section = section;
+            inner.folder = folder.join(part);
+            let read = self
+                .steps_of_file(&path, *place, &inner)
+                .unwrap_or_default();
+            if section == Section::Task {
+                steps.extend(read);
+            }
+        }
+        Some(Step::Block(Box::new(Block {
+            settings: asked.settings,
+            steps,
+        })))
+    }
+
+    /// The task that checks the arguments of a role, if its authors have described them.
+    fn argument_check(&mut self, folder: &Path, asked: &RoleUse, title: &str) -> Option<Step> {
+        let specs = self
+            .part(folder, "meta", "argument_specs", asked.place)
+            .or_else(|| {
+                let meta = self.part(folder, "meta", "main", asked.place)?;
+                let mut entries = map(meta).into_iter();
+                let found = entries.find(|entry| entry.name == "argument_specs");
+                found.map(|entry| entry.data)
+            })?;
+        let mut specs = map(specs);
+        if let Some(at) = specs
+            .iter()
+            .position(|entry| entry.name == "argument_specs")
+        {
+            specs = map(specs.remove(at).data);
+        }
+        let of_tasks = specs
+            .into_iter()
+            .find(|entry| entry.name == asked.tasks_from)?;
+        let place = asked.place;
+        let about = map(of_tasks.data)
+            .into_iter()
+            .find(|entry| entry.name == "short_description")
+            .and_then(|entry| entry.data.word())
+            .map(|about| format!(" - {about}"))
+            .unwrap_or_default();
+        let mut settings = Settings::default();
+        let name = format!(
+            "Validating arguments against arg spec '{}'{about}",
+            asked.tasks_from
+        );
+        settings.imply(Keyword::Name, Data::of_text(name, place));
+        settings.imply(Keyword::Tags, Data::of_text("always", place));
+        Some(Step::Task(Box::new(Task {
+            settings,
+            module: "ansible.builtin.validate_argument_spec".to_owned(),
+            arguments: Arguments {
+                free: None,
+                named: Vec::new(),
+            },
+            place,
+            role: Some(title.to_owned()),
+        })))
+    }
+
+    /// Reads the variables of a role, which may be a file or a folder of files.
+    fn variables(&mut self, folder: &Path, part: &str, place: Place) {
+        let main = folder.join(part).join("main");
+        let mut files = Vec::new();
+        if main.is_dir() {
+            if let Ok(entries) = std::fs::read_dir(&main) {
+                files.extend(entries.flatten().map(|entry| entry.path()));
+            }
+            files.sort_unstable();
+            files.retain(|path| {
+                path.extension()
+                    .is_some_and(|end| end == "yml" || end == "yaml" || end == "json")
+            });
+        } else {
+            files.extend(find_part(folder, part, "main"));
+        }
+        for path in files {
+            if let Some(data) = self.document(&path, place)
+                && !matches!(data.value, Value::Map(_) | Value::Null)
+            {
+                let message = format!("expected a map of variables, found {}", data.kind());
+                self.files.refuse(data.place, message);
+            }
+        }
+    }
+
+    fn part(&mut self, folder: &Path, part: &str, file: &str, place: Place) -> Option<Data> {
+        let path = find_part(folder, part, file)?;
+        self.document(&path, place)
+    }
+
+    fn find_role(&mut self, name: &str, place: Place, scope: &Scope) -> Option<PathBuf> {
+        let mut folders = vec![self.folder.join("roles")];
+        folders.extend(self.roles_path.iter().cloned());
+        if let Some(beside) = scope.role.as_ref().and_then(|(_, role)| role.parent()) {
+            folders.push(beside.to_path_buf());
+        }
+        folders.push(self.folder.clone());
+        let mut candidates: Vec<_> = folders.iter().map(|folder| folder.join(name)).collect();
+        if let [space, collection, role] = name.split('.').collect::<Vec<_>>()[..] {
+            let inside = Path::new("ansible_collections")
+                .join(space)
+                .join(collection)
+                .join("roles")
+                .join(role);
+            let paths = self.collections_path.iter();
+            candidates.extend(paths.map(|path| path.join(&inside)));
+        }
+        let found = candidates.into_iter().find(|path| path.is_dir());
+        if found.is_none() {
+            let looked: Vec<_> = folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect();
+            self.files.refuse_with_help(
+                place,
+                format!("there is no role `{name}`"),
+                format!("roles are looked for in {}", looked.join(", ")),
+            );
+        }
+        found
+    }
+}
+
+/// The folders of roles that are set for the user, or those that are usual.
+pub(super) fn roles_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
+    paths(&variable, "ANSIBLE_ROLES_PATH", "roles", &FOLDERS)
+}
+
+/// The folders of collections that are set for the user, or those that are usual.
+pub(super) fn collections_path(
+    variable: impl Fn(&str) -> Option<std::ffi::OsString>,
+) -> Vec<PathBuf> {
+    const FOLDERS: [&str; 1] = ["/usr/share/ansible/collections"];
+    paths(
+        &variable,
+        "ANSIBLE_COLLECTIONS_PATH",
+        "collections",
+        &FOLDERS,
+    )
+}
+
+fn paths(
+    variable: &impl Fn(&str) -> Option<std::ffi::OsString>,
+    name: &str,
+    own: &str,
+    usual: &[&str],
+) -> Vec<PathBuf> {
+    if let Some(set) = variable(name) {
+        return std::env::split_paths(&set).collect();
+    }
+    let own = variable("HOME").map(|home| Path::new(&home).join(".ansible").join(own));
+    let usual = usual.iter().map(PathBuf::from);
+    own.into_iter().chain(usual).collect()
+}
+
+fn find_part(folder: &Path, part: &str, file: &str) -> Option<PathBuf> {
+    let folder = folder.join(part);
+    let candidates = ENDS.iter().map(|end| folder.join(format!("{file}{end}")));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+fn map(data: Data) -> Vec<Entry> {
+    match data.value {
+        Value::Map(entries) => entries,
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,238 @@
+//! The values of keywords, each checked against what its keyword takes.
+
+use super::Reader;
+use super::keyword::{Keyword, Kind, Section};
+use crate::data::{Data, Entry, Value};
+
+/// The keywords of one play, block, task or role.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    values: Vec<(Keyword, Data)>,
+}
+
+impl Settings {
+    /// The value of a keyword, if it was written.
+    pub(crate) fn get(&self, keyword: Keyword) -> Option<&Data> {
+        let found = self.values.iter().find(|(known, _)| *known == keyword);
+        found.map(|(_, data)| data)
+    }
+
+    /// The text of a keyword, if it was written.
+    pub(crate) fn text(&self, keyword: Keyword) -> Option<String> {
+        self.get(keyword)?.word()
+    }
+
+    /// The tags. A text with commas has several, and a member of a list is one, whatever is in it.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let Some(data) = self.get(Keyword::Tags) else {
+            return Vec::new();
+        };
+        if let Value::List(members) = &data.value {
+            return members.iter().filter_map(Data::word).collect();
+        }
+        let written = data.word().unwrap_or_default();
+        let words = written.split(',').map(str::trim);
+        let words = words.filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    }
+
+    /// Sets a keyword that something else than its own key implies.
+    pub(super) fn imply(&mut self, keyword: Keyword, data: Data) {
+        self.values.push((keyword, data));
+    }
+}
+
+impl Reader {
+    /// Reads an entry if it is a keyword of the section. Returns it otherwise.
+    pub(super) fn setting(
+        &mut self,
+        entry: Entry,
+        section: Section,
+        settings: &mut Settings,
+    ) -> Result<(), Entry> {
+        let Some(keyword) = Keyword::find(&entry.name, section) else {
+            return Err(entry);
+        };
+        if matches!(entry.data.value, Value::Null) {
+            // A keyword without a value is as good as none.
+            return Ok(());
+        }
+        if let Some(data) = self.checked(keyword, entry.data) {
+            settings.values.push((keyword, data));
+        }
+        Ok(())
+    }
+
+    fn checked(&mut self, keyword: Keyword, data: Data) -> Option<Data> {
+        let word = keyword.word();
+        if let Some(expected) = mismatch(keyword.kind(), &data) {
+            let message = format!("`{word}` has to be {expected}, not {}", data.kind());
+            self.files.refuse(data.place, message);
+            return None;
+        }
+        let data = if keyword.kind() == Kind::Flag {
+            as_flag(data)
+        } else {
+            data
+        };
+        match keyword {
+            Keyword::Async | Keyword::Poll => self.files.refuse_with_help(
+                data.place,
+                format!("`{word}`: tasks are not left running behind a play"),
+                "leave it out: hosts go on independently of each other, and a long task holds up nobody else; for a \
+                 limit in time write `timeout`",
+            ),
+            Keyword::DelegateFacts => self.files.refuse_with_help(
+                data.place,
+                "`delegate_facts`: facts are kept for the host that the task is of",
+                "read facts of the other host by a play of its own",
+            ),
+            Keyword::Debugger => self.files.refuse_with_help(
+                data.place,
+                "`debugger`: there is no debugger",
+                "leave it out, and print what you want to know by `debug`",
+            ),
+            Keyword::Strategy => self.known_strategy(&data),
+            Keyword::Order => self.known_order(&data),
+            _ => return Some(data),
+        }
+        Some(data)
+    }
+
+    fn known_strategy(&mut self, data: &Data) {
+        const KNOWN: [&str; 3] = ["linear", "free", "host_pinned"];
+        let text = data.text().unwrap_or_default();
+        if !KNOWN.contains(&super::builtin(text)) {
+            self.files.add(data.place, |span| {
+                ratchet_input::diagnostic::Diagnostic::error(
+                    span,
+                    format!("unknown strategy `{text}`"),
+                )
+                .did_you_mean(text, KNOWN, "strategies")
+            });
+        }
+    }
+
+    fn known_order(&mut self, data: &Data) {
+        const KNOWN: [&str; 5] = [
+            "inventory",
+            "sorted",
+            "reverse_sorted",
+            "reverse_inventory",
+            "shuffle",
+        ];
+        let text = data.text().unwrap_or_default();
+        if !KNOWN.contains(&text) {
+            self.files.add(data.place, |span| {
+                ratchet_input::diagnostic::Diagnostic::error(
+                    span,
+                    format!("unknown order `{text}`"),
+                )
+                .did_you_mean(text, KNOWN, "orders")
+            });
+        }
+    }
+}
+
+/// What a value should have been, if it is not.
+fn mismatch(kind: Kind, data: &Data) -> Option<&'static str> {
+    let is_template = data.is_template();
+    let expected = match kind {
+        Kind::Flag if flag(data).is_none() && !is_template => "`true` or `false`",
+        Kind::Whole if whole(data).is_none() && !is_template => "a whole number",
+        Kind::Number if number(data).is_none() && !is_template => "a number",
+        Kind::Text if data.word().is_none() => "text",
+        Kind::Name if !data.text().is_some_and(is_name) => {
+            "a name of letters, digits and `_` that does not begin with a digit"
+        }
+        Kind::Words if !are_words(data) => "text, or a list of texts",
+        Kind::Conditions if !are_conditions(data) => "a condition, or a list of conditions",
+        Kind::Map if !matches!(data.value, Value::Map(_)) => "a map",
+        Kind::Maps if !are_maps(data) => "a map, or a list of maps",
+        _ => return None,
+    };
+    Some(expected)
+}
+
+/// A truth value, as a text may say it, too.
+fn flag(data: &Data) -> Option<bool> {
+    match &data.value {
+        Value::Bool(value) => Some(*value),
+        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "yes" | "on" | "true" | "1" | "y" | "t" => Some(true),
+            "no" | "off" | "false" | "0" | "n" | "f" => Some(false),
+            _ => None,
+        },
+        Value::Number(number) => match number.as_i64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn as_flag(data: Data) -> Data {
+    match flag(&data) {
+        Some(value) => Data {
+            value: Value::Bool(value),
+            place: data.place,
+        },
+        None => data,
+    }
+}
+
+fn whole(data: &Data) -> Option<i64> {
+    match &data.value {
+        Value::Number(number) => number.as_i64(),
+        Value::Text(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn number(data: &Data) -> Option<f64> {
+    match &data.value {
+        Value::Number(number) => number.as_f64(),
+        Value::Text(text) => text.trim().trim_end_matches('%').parse().ok(),
+        _ => None,
+    }
+}
+
+fn are_words(data: &Data) -> bool {
+    match &data.value {
+        Value::List(members) => members.iter().all(|member| member.word().is_some()),
+        _ => data.word().is_some(),
+    }
+}
+
+fn are_conditions(data: &Data) -> bool {
+    let is_one = |data: &Data| {
+        matches!(
+            data.value,
+            Value::Bool(_) | Value::Text(_) | Value::Number(_) | Value::Null
+        )
+    };
+    match &data.value {
+        Value::List(members) => members.iter().all(is_one),
+        _ => is_one(data),
+    }
+}
+
+fn are_maps(data: &Data) -> bool {
+    match &data.value {
+        Value::Map(_) => true,
+        Value::List(members) => members
+            .iter()
+            .all(|member| matches!(member.value, Value::Map(_)) || member.is_template()),
+        _ => data.is_template(),
+    }
+}
+
+/// Whether a text may be the name of a variable.
+pub(super) fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters
+        .next()
+        .is_some_and(|first| first.is_alphabetic() || first == '_')
+        && characters.all(|character| character.is_alphanumeric() || character == '_')
+}

@@ -1,0 +1,589 @@
+//! Tasks and blocks, and the files and roles that are imported among them.
+
+use std::path::{Path, PathBuf};
+
+use ratchet_input::diagnostic::Diagnostic;
+
+use super::arguments::Arguments;
+use super::keyword::{Keyword, Section};
+use super::settings::Settings;
+use super::{Reader, builtin};
+use crate::data::{Data, Entry, Value};
+use crate::files::Place;
+
+/// What stands in a list of tasks.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Task(Box<Task>),
+    Block(Box<Block>),
+}
+
+/// A task that is not known to contain others.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) settings: Settings,
+    /// The module as it is written.
+    pub(crate) module: String,
+    pub(crate) arguments: Arguments,
+    pub(crate) place: Place,
+    /// The role that the task is part of.
+    pub(crate) role: Option<String>,
+}
+
+/// Tasks that share keywords: a block, or what an import or a role stands for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Block {
+    pub(crate) settings: Settings,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Where the steps that are read stand.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// The folder of the file.
+    pub(super) folder: PathBuf,
+    /// The name and the folder of the role.
+    pub(super) role: Option<(String, PathBuf)>,
+    /// The files and roles that are being read, to notice circles.
+    pub(super) open: Vec<PathBuf>,
+    pub(super) section: Section,
+}
+
+/// The most files and roles within each other.
+const DEEPEST: usize = 64;
+
+impl Reader {
+    /// Reads a list of tasks and blocks.
+    pub(super) fn steps(&mut self, data: Data, scope: &Scope) -> Vec<Step> {
+        let members = match data.value {
+            Value::List(members) => members,
+            Value::Null => return Vec::new(),
+            _ => {
+                let message = format!("expected a list of tasks, found {}", data.kind());
+                let help = "each task begins with `- `";
+                self.files.refuse_with_help(data.place, message, help);
+                return Vec::new();
+            }
+        };
+        members
+            .into_iter()
+            .filter(|member| !matches!(member.value, Value::Null))
+            .filter_map(|member| self.step(member, scope))
+            .collect()
+    }
+
+    fn step(&mut self, data: Data, scope: &Scope) -> Option<Step> {
+        let place = data.place;
+        let Value::Map(entries) = data.value else {
+            let message = format!("expected a task, found {}", data.kind());
+            let help = "a task is a map with the name of a module, such as `- debug: {msg: hello}`";
+            self.files.refuse_with_help(place, message, help);
+            return None;
+        };
+        let head = entries.first().map_or(place, |entry| entry.place);
+        let mut names = entries.iter().map(|entry| entry.name.as_str());
+        if names.any(|name| matches!(name, "block" | "rescue" | "always")) {
+            return Some(Step::Block(Box::new(self.block(entries, head, scope))));
+        }
+        self.task(entries, head, scope)
+    }
+
+    fn block(&mut self, entries: Vec<Entry>, head: Place, scope: &Scope) -> Block {
+        let mut block = Block::default();
+        if scope.section == Section::Handler {
+            let message = "a block cannot be a handler";
+            let help = "write each of its tasks as a handler with the same `listen`";
+            self.files.refuse_with_help(head, message, help);
+        }
+        let mut has_tasks = false;
+        for entry in entries {
+            match entry.name.as_str() {
+                "block" => {
+                    has_tasks = true;
+                    block.steps = self.steps(entry.data, scope);
+                }
+                "rescue" | "always" => {
+                    self.steps(entry.data, scope);
+                }
+                _ => {
+                    if let Err(entry) = self.setting(entry, Section::Block, &mut block.settings) {
+                        self.unknown(&entry, Section::Block, &["block", "rescue", "always"]);
+                    }
+                }
+            }
+        }
+        if !has_tasks {
+            let message = "`rescue` and `always` belong to a `block`, which is missing";
+            self.files.refuse(head, message);
+        }
+        block
+    }
+
+    fn task(&mut self, entries: Vec<Entry>, head: Place, scope: &Scope) -> Option<Step> {
+        let mut settings = Settings::default();
+        let mut modules = Vec::new();
+        let mut lookup: Option<Place> = None;
+        for entry in entries {
+            match entry.name.as_str() {
+                "action" | "local_action" => {
+                    let is_local = entry.name == "local_action";
+                    let place = entry.place;
+                    modules.extend(self.action(entry));
+                    if is_local {
+                        let host = Data::of_text("localhost", place);
+                        settings.imply(Keyword::DelegateTo, host);
+                    }
+                }
+                name if name.starts_with("with_") => {
+                    if let Some(first) = lookup.replace(entry.place) {
+                        self.two_loops(entry.place, first);
+                    }
+                    self.lookup(&entry);
+                }
+                _ => {
+                    let keyword = self.setting(entry, scope.section, &mut settings);
+                    modules.extend(keyword.err());
+                }
+            }
+        }
+        if let (Some(lookup), Some(data)) = (lookup, settings.get(Keyword::Loop)) {
+            let place = data.place;
+            self.two_loops(lookup, place);
+        }
+        let module = self.the_module(modules, head, scope.section)?;
+        let name = builtin(&module.name).to_owned();
+        let more = settings.get(Keyword::Args).cloned();
+        let arguments = self.arguments(&name, module.data, more);
+        let task = Task {
+            settings,
+            module: module.name,
+            arguments,
+            place: module.place,
+            role: scope.role.as_ref().map(|(name, _)| name.clone()),
+        };
+        match name.as_str() {
+            "import_tasks" => self.imported_tasks(task, scope),
+            "import_role" => self.imported_role(task, scope),
+            "include" | "import_playbook" => {
+                let help = match name.as_str() {
+                    "include" => "write `include_tasks` or `import_tasks`",
+                    _ => "it stands beside plays, at the top of a playbook",
+                };
+                let message = format!("`{name}` is no task");
+                self.files.refuse_with_help(task.place, message, help);
+                None
+            }
+            _ => {
+                self.check_task(&task, &name);
+                Some(Step::Task(Box::new(task)))
+            }
+        }
+    }
+
+    fn two_loops(&mut self, place: Place, first: Place) {
+        self.files.add(place, |span| {
+            Diagnostic::error(span, "a task has one loop")
+                .other(first.span, "the other loop")
+                .help("put one of them around an `include_tasks`")
+        });
+    }
+
+    /// Checks the name of a loop over a lookup.
+    fn lookup(&mut self, entry: &Entry) {
+        const KNOWN: [&str; 21] = [
+            "with_cartesian",
+            "with_csvfile",
+            "with_dict",
+            "with_env",
+            "with_file",
+            "with_fileglob",
+            "with_first_found",
+            "with_flattened",
+            "with_indexed_items",
+            "with_ini",
+            "with_inventory_hostnames",
+            "with_items",
+            "with_lines",
+            "with_list",
+            "with_nested",
+            "with_pipe",
+            "with_random_choice",
+            "with_sequence",
+            "with_subelements",
+            "with_together",
+            "with_vars",
+        ];
+        let name = entry.name.as_str();
+        // The lookups of collections have names with points.
+        if KNOWN.contains(&name) || name.contains('.') {
+            return;
+        }
+        self.files.add(entry.place, |span| {
+            let message = format!("unknown loop `{name}`");
+            let error = Diagnostic::error(span, message).did_you_mean(name, KNOWN, "loops");
+            match error.help {
+                Some(_) => error,
+                None => error.help("write `loop` with a list"),
+            }
+        });
+    }
+
+    /// The module and its arguments under `action` and `local_action`.
+    fn action(&mut self, entry: Entry) -> Option<Entry> {
+        let place = entry.data.place;
+        let (name, data) = match entry.data.value {
+            Value::Text(text) => {
+                let text = text.trim();
+                let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+                let data = match rest.trim() {
+                    "" => Data {
+                        value: Value::Null,
+                        place,
+                    },
+                    rest => Data::of_text(rest, place),
+                };
+                (name.to_owned(), data)
+            }
+            Value::Map(mut entries) => {
+                let at = entries.iter().position(|entry| entry.name == "module");
+                let module = at.map(|at| entries.remove(at));
+                let text = module.and_then(|entry| entry.data.word());
+                let text = text.unwrap_or_default();
+                let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
+                if !rest.trim().is_empty() {
+                    let message = "arguments both beside the name of the module and below it";
+                    self.files.refuse(place, message);
+                }
+                let value = Value::Map(entries);
+                (name.to_owned(), Data { value, place })
+            }
+            _ => (String::new(), entry.data),
+        };
+        if name.is_empty() {
+            let message = format!("`{}` names no module", entry.name);
+            self.files.refuse(place, message);
+            return None;
+        }
+        Some(Entry {
+            name,
+            place: entry.place,
+            data,
+        })
+    }
+
+    /// The one entry of a task that is its module. All others are no keywords.
+    fn the_module(
+        &mut self,
+        mut entries: Vec<Entry>,
+        head: Place,
+        section: Section,
+    ) -> Option<Entry> {
+        if entries.is_empty() {
+            let message = format!("{} has no module", section.title());
+            let help = "add what it is to do, such as `debug: {msg: hello}`";
+            self.files.refuse_with_help(head, message, help);
+            return None;
+        }
+        if entries.len() == 1 {
+            let entry = entries.remove(0);
+            // A lone word that is nearly a keyword is one that was misspelt, if it is no module. `seport`, which is like
+            // `port`, is one: hardly anybody misspells the first letter.
+            let is_misspelt = nearest(&entry.name, section)
+                .is_some_and(|meant| meant.chars().next() == entry.name.chars().next());
+            if is_module(&entry.name) || !is_misspelt {
+                return Some(entry);
+            }
+            self.unknown(&entry, section, &[]);
+            return None;
+        }
+        let at = entries
+            .iter()
+            .position(|entry| is_module(&entry.name))
+            .or_else(|| {
+                let is_strange = |entry: &Entry| nearest(&entry.name, section).is_none();
+                entries.iter().position(is_strange)
+            })
+            .unwrap_or(0);
+        let module = entries.remove(at);
+        for entry in &entries {
+            if is_module(&entry.name) {
+                let first = module.place.span;
+                let message = format!(
+                    "a task has one module, and this is a second one: `{}`",
+                    entry.name
+                );
+                self.files.add(entry.place, |span| {
+                    Diagnostic::error(span, message)
+                        .other(first, "the first")
+                        .help("write it as a task of its own, or as an argument, further to the right")
+                });
+            } else {
+                self.unknown(entry, section, &[]);
+            }
+        }
+        Some(module)
+    }
+
+    /// Refuses a key that means nothing in a section.
+    pub(super) fn unknown(&mut self, entry: &Entry, section: Section, more: &[&'static str]) {
+        let name = entry.name.as_str();
+        let known = Keyword::of(section).chain(more.iter().copied());
+        let elsewhere = [
+            Section::Play,
+            Section::Block,
+            Section::Task,
+            Section::Handler,
+            Section::Role,
+        ]
+        .into_iter()
+        .find(|other| *other != section && Keyword::find(name, *other).is_some());
+        let message = match elsewhere {
+            Some(_) => format!("`{name}` has no effect in {}", section.title()),
+            None => format!("unknown keyword `{name}` in {}", section.title()),
+        };
+        self.files.add(entry.place, |span| {
+            let error = Diagnostic::error(span, message);
+            match elsewhere {
+                Some(other) => error.help(format!("it is a keyword of {}", other.title())),
+                None => error.did_you_mean(name, known.collect::<Vec<_>>(), "keywords"),
+            }
+        });
+    }
+
+    /// Checks what can be known of a task before anything runs.
+    fn check_task(&mut self, task: &Task, name: &str) {
+        if let Some(control) = task.settings.get(Keyword::LoopControl)
+            && let Value::Map(entries) = &control.value
+        {
+            const KNOWN: [&str; 7] = [
+                "loop_var",
+                "index_var",
+                "label",
+                "pause",
+                "extended",
+                "extended_allitems",
+                "break_when",
+            ];
+            for entry in entries {
+                if !KNOWN.contains(&entry.name.as_str()) {
+                    let (place, name) = (entry.place, entry.name.clone());
+                    self.files.add(place, |span| {
+                        Diagnostic::error(span, format!("unknown key `{name}` in `loop_control`"))
+                            .did_you_mean(&name, KNOWN, "keys")
+                    });
+                }
+            }
+        }
+        if name == "meta" {
+            const KNOWN: [&str; 9] = [
+                "clear_facts",
+                "clear_host_errors",
+                "end_batch",
+                "end_host",
+                "end_play",
+                "end_role",
+                "flush_handlers",
+                "noop",
+                "refresh_inventory",
+            ];
+            let word = task.arguments.free.as_ref().and_then(Data::text);
+            let word = word.unwrap_or_default().trim().to_owned();
+            let is_known = KNOWN.contains(&&*word) || word == "reset_connection";
+            if !is_known {
+                self.files.add(task.place, |span| {
+                    Diagnostic::error(span, format!("unknown action `{word}` of `meta`"))
+                        .did_you_mean(&word, KNOWN, "actions")
+                });
+            }
+        }
+        if name == "include_tasks" && Self::included_file(task).is_none() {
+            let message = "`include_tasks` names no file";
+            self.files.refuse(task.place, message);
+        }
+        if name == "include_role" && task.arguments.get("name").is_none() {
+            let message = "`include_role` needs `name`";
+            self.files.refuse(task.place, message);
+        }
+    }
+
+    fn included_file(task: &Task) -> Option<String> {
+        let file = task.arguments.get("file").map(|entry| &entry.data);
+        file.or(task.arguments.free.as_ref())
+            .and_then(Data::text)
+            .map(|text| text.trim().to_owned())
+    }
+
+    /// Puts the tasks of a file in the place of `import_tasks`.
+    fn imported_tasks(&mut self, task: Task, scope: &Scope) -> Option<Step> {
+        self.refuse_loop(&task, "import_tasks", "include_tasks");
+        let Some(file) = Self::included_file(&task) else {
+            self.files
+                .refuse(task.place, "`import_tasks` names no file");
+            return None;
+        };
+        let place = task.place;
+        self.fixed(&file, place, "include_tasks")?;
+        let Some(path) = self.find_tasks(&file, scope) else {
+            self.files.refuse_with_help(
+                place,
+                format!("there is no file `{file}`"),
+                format!("it is looked for in `{}`", scope.folder.display()),
+            );
+            return None;
+        };
+        let steps = self.steps_of_file(&path, place, scope)?;
+        Some(Step::Block(Box::new(Block {
+            settings: task.settings,
+            steps,
+        })))
+    }
+
+    pub(super) fn refuse_loop(&mut self, task: &Task, name: &str, instead: &str) {
+        if let Some(data) = task.settings.get(Keyword::Loop) {
+            self.files.refuse_with_help(
+                data.place,
+                format!("`{name}` is put in place before anything runs, and cannot be in a loop"),
+                format!("write `{instead}`"),
+            );
+        }
+    }
+
+    /// Refuses names that are known only when the play runs.
+    pub(super) fn fixed(&mut self, name: &str, place: Place, instead: &str) -> Option<()> {
+        if !crate::data::is_template(name) {
+            return Some(());
+        }
+        self.files.refuse_with_help(
+            place,
+            format!("`{name}` has to be known before anything runs"),
+            format!("write the name itself, or `{instead}`, which takes templates"),
+        );
+        None
+    }
+
+    /// Reads the tasks of a file that was found.
+    pub(super) fn steps_of_file(
+        &mut self,
+        path: &Path,
+        place: Place,
+        scope: &Scope,
+    ) -> Option<Vec<Step>> {
+        if scope.open.iter().any(|open| open == path) || scope.open.len() >= DEEPEST {
+            let message = format!("`{}` imports itself", path.display());
+            self.files.refuse(place, message);
+            return None;
+        }
+        let data = self.document(path, place)?;
+        let mut inner = scope.clone();
+        inner.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        inner.open.push(path.to_path_buf());
+        Some(self.steps(data, &inner))
+    }
+
+    fn find_tasks(&self, file: &str, scope: &Scope) -> Option<PathBuf> {
+        let of_section = match scope.section {
+            Section::Handler => "handlers",
+            _ => "tasks",
+        };
+        let role = scope.role.as_ref().map(|(_, folder)| folder);
+        let in_role = role.map(|role| role.join(of_section).join(file));
+        let candidates = [
+            Some(scope.folder.join(file)),
+            in_role,
+            role.map(|role| role.join(file)),
+            Some(self.folder.join(file)),
+            Some(self.folder.join(of_section).join(file)),
+        ];
+        candidates.into_iter().flatten().find(|path| path.is_file())
+    }
+}
+
+/// The modules of Ansible itself, by which a module is told from a keyword that was misspelt.
+const MODULES: [&str; 76] = [
+    "add_host",
+    "apt",
+    "apt_key",
+    "apt_repository",
+    "assemble",
+    "assert",
+    "async_status",
+    "blockinfile",
+    "command",
+    "copy",
+    "cron",
+    "deb822_repository",
+    "debconf",
+    "debug",
+    "dnf",
+    "dnf5",
+    "dpkg_selections",
+    "expect",
+    "fail",
+    "fetch",
+    "file",
+    "find",
+    "gather_facts",
+    "get_url",
+    "getent",
+    "git",
+    "group",
+    "group_by",
+    "hostname",
+    "import_playbook",
+    "import_role",
+    "import_tasks",
+    "include",
+    "include_role",
+    "include_tasks",
+    "include_vars",
+    "iptables",
+    "known_hosts",
+    "lineinfile",
+    "meta",
+    "mount_facts",
+    "package",
+    "package_facts",
+    "pause",
+    "ping",
+    "pip",
+    "raw",
+    "reboot",
+    "replace",
+    "rpm_key",
+    "script",
+    "service",
+    "service_facts",
+    "set_fact",
+    "set_stats",
+    "setup",
+    "shell",
+    "slurp",
+    "stat",
+    "subversion",
+    "systemd",
+    "systemd_service",
+    "sysvinit",
+    "tempfile",
+    "template",
+    "unarchive",
+    "uri",
+    "user",
+    "validate_argument_spec",
+    "wait_for",
+    "wait_for_connection",
+    "yum",
+    "yum_repository",
+    "sysctl",
+    "mount",
+    "firewalld",
+];
+
+/// Whether a word is surely a module: one that comes with Ansible, or one of a collection.
+fn is_module(word: &str) -> bool {
+    word.contains('.') || MODULES.contains(&word)
+}
+
+/// The keyword that a word is nearly.
+fn nearest(word: &str, section: Section) -> Option<&'static str> {
+    ratchet_input::value::closest(word, Keyword::of(section).collect::<Vec<_>>())
+}

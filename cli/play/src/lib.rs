@@ -1,0 +1,57 @@
+//! Playbooks for ratchet, in the language of Ansible.
+//!
+//! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and says what they
+//! would do on which hosts.
+
+mod data;
+mod files;
+mod language;
+mod listing;
+mod selection;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use ratchet_input::InputError;
+use ratchet_input::inventory::Inventory;
+
+pub use listing::Listed;
+pub use selection::Tags;
+
+/// What is asked of playbooks.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The files of the playbooks.
+    pub playbooks: Vec<PathBuf>,
+    /// The pattern of hosts beyond which nothing is done.
+    pub limit: Option<String>,
+    /// Which tasks are meant.
+    pub tags: Tags,
+}
+
+/// What playbooks would do.
+#[derive(Debug)]
+pub struct Listing {
+    /// The text that lists it.
+    pub text: String,
+    /// The names of hosts and groups that the playbooks mention and that are not in the inventory.
+    pub unknown: Vec<String>,
+}
+
+/// Reads playbooks, and lists what they would do.
+///
+/// `variable` looks up variables of the environment, which say where roles lie.
+pub fn list(
+    request: &Request,
+    listed: Listed,
+    inventory: &Inventory,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Listing, InputError> {
+    let limit = request.limit.as_deref();
+    let limit = limit.map(|text| selection::Limit::new(text, inventory));
+    let limit = limit.transpose()?;
+    let playbooks = language::read(&request.playbooks, variable)?;
+    let (text, unknown) =
+        listing::listing(&playbooks, inventory, limit.as_ref(), &request.tags, listed);
+    Ok(Listing { text, unknown })
+}
