@@ -62,7 +62,7 @@ use signals::SignalHandler;
 use suspend::SuspensionRecord;
 
 pub(crate) use console::Console;
-pub(crate) use hosts::{HostConnector, TypedHosts};
+pub(crate) use hosts::{HostConnector, TypedHosts, prefixed};
 pub(crate) use job_source::JobSource;
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_report, stdout};
@@ -401,10 +401,13 @@ impl RunContext {
         } = setup;
         let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
         let supervisor = ProcessSupervisor::start(Arc::new(processes));
-        let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
         let workers = needed_workers(workers, &jobs);
-        let hosts = StartedHosts::start(&hosts, &jobs, &workers)?;
-        suspensions.stop_on(hosts.iter().map(|(_, host)| &host.host));
+        let hosts = StartedHosts::start(&hosts, &jobs, &workers, &keeper)?;
+        let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
+        suspensions.stop_on(hosts.with_agents());
+        if let Some(warning) = hosts.warning().filter(|_| !self.options.quiet) {
+            self.console.say(&format!("ratchet: {warning}\n"));
+        }
         let (mut builder, pools) = add_pools(builder, &supervisor, &hosts, workers).await?;
         for place in hosts.places() {
             builder = builder.place(place);

@@ -17,6 +17,7 @@
 //! - **A stream that was cut** ends with an error, and one that has ended does not. So a broken connection is never taken
 //!   for the end of an output.
 //! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are replaced.
+//! - **A host without an agent** is a bare prefix before each command, as in `docker exec -i box`: [`PrefixedProcesses`].
 //! - **A host is lost** when its connection breaks or nothing comes for `lost_after`. What ran there counts as ended only
 //!   when it is surely dead.
 
@@ -31,6 +32,7 @@ mod info;
 mod launch;
 mod message;
 mod pipes;
+mod prefix;
 mod probe;
 mod processes;
 mod stdio;
@@ -45,5 +47,6 @@ pub use error::RemoteError;
 pub use host::{HostConfig, LaunchGate, RemoteHost};
 pub use info::AgentInfo;
 pub use launch::{AgentProgram, content_hash};
+pub use prefix::{PrefixWords, PrefixedProcesses};
 pub use probe::{HostReport, Unreachable, probe};
 pub use processes::RemoteProcesses;

@@ -3,22 +3,28 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_runtime::PlaceName;
-use ratchet_runtime::Placement;
-use ratchet_runtime::remote::{AgentInfo, HostReport, LaunchGate, Unreachable, probe};
+use ratchet_ipc::error_chain;
+use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
+use ratchet_runtime::remote::{AgentInfo, HostReport, LaunchGate, PrefixedProcesses, probe};
+use ratchet_runtime::{PlaceName, Placement};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::check::SummaryFormat;
 use crate::args::hosts_verb::{HostsAction, HostsVerbArguments, SelectionArguments};
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::exit;
-use crate::job_file::{self, HostPlan, HostTable, LOCAL, PlanOptions, Reach};
+use crate::job_file::{self, AgentPlan, HostPlan, HostTable, LOCAL, PlanOptions, Reach};
 use crate::output::Destination;
 use crate::readable::duration;
-use crate::session::{HostConnector, TypedHosts, cores};
+use crate::session::{HostConnector, TypedHosts, cores, prefixed, start_keeper};
+
+/// How long a host without an agent may take to run `true`.
+const TRY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Lists hosts, or tries to reach them.
 pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
@@ -89,6 +95,7 @@ fn select(selection: &SelectionArguments) -> Result<(HostTable, Vec<HostPlan>), 
     let local = HostPlan {
         name: PlaceName::LOCAL,
         reach: Reach::Local,
+        agent: AgentPlan::Own,
         slots: Some(typed.local_slots.unwrap_or_else(cores)),
         env: Vec::new(),
     };
@@ -117,21 +124,57 @@ fn is_here(plan: &HostPlan) -> bool {
     plan.name.as_str() == LOCAL
 }
 
+/// A host that was reached.
+enum Reached {
+    /// Its agent has told this.
+    Agent(HostReport),
+    /// It has no agent, and has run a command.
+    Behind,
+}
+
+/// Runs `true` behind the launcher of a host without an agent.
+async fn try_behind(processes: PrefixedProcesses) -> Result<Reached, String> {
+    let runner = CommandRunner::through(Arc::new(processes));
+    let limits = CommandLimits {
+        hard: Some(TRY_LIMIT),
+        ..CommandLimits::default()
+    };
+    let command = ProcessConfig::new("true");
+    let never = CancellationToken::new();
+    let ran = runner.run(&command, limits, &never).await;
+    let output = ran.map_err(|error| error_chain(&error))?;
+    if output.is_success() {
+        return Ok(Reached::Behind);
+    }
+    let said = output.stderr.to_text();
+    Err(match said.trim() {
+        "" => format!("`true` {} there", output.ended.exit),
+        said => said.to_owned(),
+    })
+}
+
 /// Tries to reach all hosts at once.
-fn check(plans: &[HostPlan]) -> Result<Vec<Result<HostReport, Unreachable>>, CliError> {
+fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime
         .map_err(|error| CliError::internal("the event loop cannot be started").because(error))?;
     let (connector, gate) = (HostConnector::new()?, LaunchGate::default());
+    let keeper = start_keeper()?;
     let tries = plans.iter().map(|plan| {
-        let (config, gate) = (connector.config(plan), gate.clone());
-        let slots = plan.slots.filter(|_| is_here(plan));
+        let (plan, gate, keeper) = (plan.clone(), gate.clone(), keeper.clone());
+        let config = connector.config(&plan);
         runtime.spawn(async move {
-            match slots {
-                Some(slots) => Ok(HostReport::of_this_host(slots)),
-                None => probe(&config, &gate).await,
+            match (plan.slots.filter(|_| is_here(&plan)), config) {
+                (Some(slots), _) => Ok(Reached::Agent(HostReport::of_this_host(slots))),
+                (None, Some(config)) => {
+                    let report = probe(&config, &gate).await;
+                    report
+                        .map(Reached::Agent)
+                        .map_err(|error| error.to_string())
+                }
+                (None, None) => try_behind(prefixed(&plan, keeper)).await,
             }
         })
     });
@@ -174,14 +217,17 @@ impl<'a> ShownHost<'a> {
     fn new(
         table: &'a HostTable,
         plan: &'a HostPlan,
-        report: Option<&'a Result<HostReport, Unreachable>>,
+        report: Option<&'a Result<Reached, String>>,
     ) -> Self {
         let shown = Self {
             host: plan.name.as_str(),
             groups: table.groups_of(&plan.name).collect(),
             launcher: plan.reach.launcher(),
             way: plan.reach.in_words(),
-            slots: plan.slots,
+            slots: match plan.agent {
+                AgentPlan::None => plan.slots.or(Some(1)),
+                _ => plan.slots,
+            },
             reached: report.map(Result::is_ok),
             round_trip_ms: None,
             ratchet: None,
@@ -190,12 +236,12 @@ impl<'a> ShownHost<'a> {
             error: None,
         };
         match report {
-            None => shown,
+            None | Some(Ok(Reached::Behind)) => shown,
             Some(Err(error)) => Self {
-                error: Some(error.to_string()),
+                error: Some(error.clone()),
                 ..shown
             },
-            Some(Ok(report)) => {
+            Some(Ok(Reached::Agent(report))) => {
                 let AgentInfo {
                     ratchet,
                     platform,
@@ -250,20 +296,19 @@ fn listed(hosts: &[ShownHost<'_>]) -> String {
 /// What became of the tries, for people.
 fn checked(hosts: &[ShownHost<'_>]) -> String {
     let lines = hosts.iter().map(|host| {
-        let round_trip = host.round_trip_ms.unwrap_or_default() / 1e3;
-        let round_trip = duration(Duration::from_secs_f64(round_trip));
+        let none = || "-".to_owned();
+        let round_trip = host
+            .round_trip_ms
+            .map(|time| duration(Duration::from_secs_f64(time / 1e3)));
         let name = host.host.to_owned();
         match &host.error {
-            Some(error) => {
-                let none = || "-".to_owned();
-                [name, none(), none(), none(), none(), error.clone()]
-            }
+            Some(error) => [name, none(), none(), none(), none(), error.clone()],
             None => [
                 name,
-                round_trip,
+                round_trip.unwrap_or_else(none),
                 host.slots_in_words(),
-                host.ratchet.unwrap_or_default().to_owned(),
-                host.platform.unwrap_or_default().to_owned(),
+                host.ratchet.map_or_else(none, str::to_owned),
+                host.platform.map_or_else(none, str::to_owned),
                 "reached".to_owned(),
             ],
         }

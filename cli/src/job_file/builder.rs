@@ -83,7 +83,7 @@ impl JobBuilder {
         };
         let default_retry = defaults.retry.span();
         check_limits(&limits, &defaults, problems);
-        let hosts = HostTable::new(header.hosts, &options.hosts, problems);
+        let hosts = HostTable::new(header.hosts, &options.hosts, folder, problems);
         check_on(&hosts, &defaults.on, problems);
         let outer = options
             .flags
@@ -134,6 +134,7 @@ impl JobBuilder {
             let own = PartialTerms::from_spec(terms, folder, problems);
             let (own, on) = of_tasks(own, retry);
             let tasks = builder.serve(&name, place, &spec, &own, &mut named, problems);
+            hosts.check_memory(&name, spec.memory.key(), &on, problems);
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
             let Some(mut pool) = pool else {

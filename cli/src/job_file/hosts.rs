@@ -1,10 +1,12 @@
 //! The hosts of a file, and the names by which jobs and workers say where they run.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use ratchet_runtime::{PlaceName, Placement};
 
 use super::spec::HostSpec;
+use super::terms::within;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Either, Field, Named, ScalarText, Spanned};
 use crate::value::ValueError;
@@ -22,10 +24,23 @@ pub(crate) struct HostPlan {
     pub(crate) name: PlaceName,
     /// How the host is reached.
     pub(crate) reach: Reach,
+    /// The agent that runs there.
+    pub(crate) agent: AgentPlan,
     /// How many slots it has, if that is said.
     pub(crate) slots: Option<u32>,
     /// Variables for what runs there.
     pub(crate) env: Vec<(String, String)>,
+}
+
+/// The agent of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AgentPlan {
+    /// This program.
+    Own,
+    /// This one, which was made for the platform of the host.
+    File(PathBuf),
+    /// None: commands run behind the launcher.
+    None,
 }
 
 /// How a host is reached.
@@ -51,6 +66,8 @@ pub(crate) enum Reach {
         /// The context of the configuration.
         context: Option<String>,
     },
+    /// By `srun`, on this node of the allocation.
+    Srun(String),
     /// By a command that runs another one there: the words before that command.
     Via(Vec<String>),
     /// Not at all: it is this machine, under another name.
@@ -102,6 +119,19 @@ impl Reach {
                 launcher.push("--".to_owned());
                 launcher
             }
+            // The step shares what the allocation has with all others. Without `--unbuffered`, srun would keep what is
+            // no whole line, and the agent speaks in bytes.
+            Self::Srun(node) => words(&[
+                "srun",
+                "--overlap",
+                "--nodes=1",
+                "--ntasks=1",
+                "--cpu-bind=none",
+                "--unbuffered",
+                "--quiet",
+                "-w",
+                node,
+            ]),
             Self::Via(prefix) => prefix.clone(),
             Self::Local => Vec::new(),
         }
@@ -115,7 +145,9 @@ impl Reach {
                 None => format!("ssh {destination}"),
             },
             Self::Local => "this machine".to_owned(),
-            Self::Docker(_) | Self::Kubectl { .. } | Self::Via(_) => self.launcher().join(" "),
+            Self::Docker(_) | Self::Kubectl { .. } | Self::Srun(_) | Self::Via(_) => {
+                self.launcher().join(" ")
+            }
         }
     }
 
@@ -183,15 +215,16 @@ impl HostTable {
     pub(super) fn new(
         section: Field<Vec<Named<HostSpec>>>,
         typed: &Self,
+        folder: Option<&Path>,
         problems: &mut Problems,
     ) -> Self {
         let mut table = Self::default();
-        table.read(section.into_value().unwrap_or_default(), problems);
+        table.read(section.into_value().unwrap_or_default(), folder, problems);
         table.merge(typed);
         table
     }
 
-    fn read(&mut self, spec: Vec<Named<HostSpec>>, problems: &mut Problems) {
+    fn read(&mut self, spec: Vec<Named<HostSpec>>, folder: Option<&Path>, problems: &mut Problems) {
         let names: Vec<String> = spec.iter().map(|host| host.name.clone()).collect();
         for host in spec {
             let place = host.place;
@@ -215,7 +248,7 @@ impl HostTable {
                     members.push(name.clone());
                 }
             }
-            if let Some(host) = plan(name, place, spec, problems) {
+            if let Some(host) = plan(name, place, spec, folder, problems) {
                 self.add(host, []);
             }
         }
@@ -260,6 +293,29 @@ impl HostTable {
     pub(crate) fn unknown<'a>(&self, words: &'a [String]) -> Option<&'a str> {
         let mut words = words.iter().map(String::as_str);
         words.find(|word| *word != OWN_HOST && !self.knows(word))
+    }
+
+    /// Refuses a limit of memory for a worker that can run where nothing measures it.
+    pub(super) fn check_memory(
+        &self,
+        worker: &str,
+        limit: Option<Span>,
+        on: &Placement,
+        problems: &mut Problems,
+    ) {
+        let mut hosts = self.hosts.iter().filter(|host| match on {
+            Placement::Here => false,
+            Placement::Host => true,
+            Placement::Among(places) => places.contains(&host.name),
+        });
+        let bare = hosts.find(|host| host.agent == AgentPlan::None);
+        if let (Some(limit), Some(HostPlan { name, .. })) = (limit, bare) {
+            let message = format!(
+                "worker `{worker}` can run on host `{name}`, which has no agent, so its memory is not measured"
+            );
+            let help = "leave `memory` out, or `agent: none`";
+            problems.push(Diagnostic::error(limit, message).help(help));
+        }
     }
 
     /// The hosts.
@@ -332,11 +388,19 @@ fn wrong_name(name: &str) -> Option<String> {
         .then(|| format!("{name:?} is no name of a host: it has no blanks and commas, and begins with neither @ nor -"))
 }
 
-fn plan(name: PlaceName, place: Span, spec: HostSpec, problems: &mut Problems) -> Option<HostPlan> {
+fn plan(
+    name: PlaceName,
+    place: Span,
+    spec: HostSpec,
+    folder: Option<&Path>,
+    problems: &mut Problems,
+) -> Option<HostPlan> {
     let ways = [
         ("ssh", spec.ssh.key()),
         ("docker", spec.docker.key()),
         ("kubectl", spec.kubectl.key()),
+        ("srun", spec.srun.key()),
+        ("local", spec.local.key()),
         ("via", spec.via.key()),
     ];
     let mut said = ways.iter().filter_map(|(name, key)| Some((*name, (*key)?)));
@@ -352,19 +416,42 @@ fn plan(name: PlaceName, place: Span, spec: HostSpec, problems: &mut Problems) -
             // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
                 let message = format!("nothing says how host `{name}` is reached");
-                let help = "add `ssh: user@name`, `docker: CONTAINER`, `kubectl: {pod: NAME}` or `via: [words, of, a, prefix]`";
+                let help = "add `ssh: user@name`, `docker: CONTAINER`, `kubectl: {pod: NAME}`, `srun: NODE`, `local: true` or `via: [words, of, a, prefix]`";
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             return None;
         }
     }
     let reach = reach(&spec, problems);
+    let agent = agent(&spec.agent, folder, problems);
     Some(HostPlan {
         name,
         reach: reach?,
+        agent: agent?,
         slots: spec.slots.into_value().map(|slots| slots.0),
         env: variables(spec.env, problems),
     })
+}
+
+fn agent(
+    field: &Field<String>,
+    folder: Option<&Path>,
+    problems: &mut Problems,
+) -> Option<AgentPlan> {
+    let path = match field.get().map(String::as_str) {
+        None => return Some(AgentPlan::Own),
+        Some("none") => return Some(AgentPlan::None),
+        Some(path) => within(folder, path),
+    };
+    let wrong = match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => return Some(AgentPlan::File(path)),
+        Ok(_) => "it is no file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("`agent`: {} cannot be copied: {wrong}", path.display());
+    let help = "name a ratchet for the platform of the host, or `none`";
+    problems.push(Diagnostic::error(field.span().unwrap_or_default(), message).help(help));
+    None
 }
 
 fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
@@ -382,6 +469,19 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
     }
     if let Some(container) = spec.docker.get() {
         return not_a_flag(container, &spec.docker, problems).map(Reach::Docker);
+    }
+    if let Some(node) = spec.srun.get() {
+        return not_a_flag(node, &spec.srun, problems).map(Reach::Srun);
+    }
+    if let Some(is_local) = spec.local.get() {
+        if !is_local {
+            let message = "`local: false` says of no host how it is reached";
+            problems.push(Diagnostic::error(
+                spec.local.span().unwrap_or_default(),
+                message,
+            ));
+        }
+        return is_local.then_some(Reach::Local);
     }
     if let Some(kubectl) = spec.kubectl.get() {
         let mut part = |field: &Field<String>| match field.get() {

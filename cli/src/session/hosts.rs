@@ -6,15 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_runtime::process::{CommandRunner, ProcessManager, ProcessSupervisor};
-use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
-use ratchet_runtime::{HostName, Job, Place, PlaceName, Placement, closest};
+use ratchet_runtime::process::{CommandRunner, Keeper, ProcessManager, ProcessSupervisor};
+use ratchet_runtime::remote::{
+    AgentProgram, HostConfig, LaunchGate, PrefixWords, PrefixedProcesses, RemoteConfig, RemoteHost,
+};
+use ratchet_runtime::{HostName, Job, Place, PlaceName, PlaceState, Placement, closest};
+use tokio::sync::watch;
 
 use super::job_source::JobSource;
 use crate::args::hosts::{OnTarget, OnWord};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
-use crate::job_file::{HostPlan, HostTable, LOCAL, OWN_HOST, Reach, WorkerPlan};
+use crate::job_file::{AgentPlan, HostPlan, HostTable, LOCAL, OWN_HOST, Reach, WorkerPlan};
 
 /// How long a host is tried that was never reached.
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +85,7 @@ impl TypedHosts {
                     hosts.table.add_typed(HostPlan {
                         name: PlaceName::new(&name),
                         reach,
+                        agent: AgentPlan::Own,
                         slots,
                         env: Vec::new(),
                     });
@@ -161,6 +165,7 @@ fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), Cli
         let plan = HostPlan {
             name: PlaceName::new(&host.name),
             reach,
+            agent: AgentPlan::Own,
             slots: None,
             env: Vec::new(),
         };
@@ -185,23 +190,42 @@ impl HostConnector {
         Ok(Self { program })
     }
 
-    /// How a host is reached, and for how long it is tried.
-    pub(crate) fn config(&self, plan: &HostPlan) -> HostConfig {
+    /// How a host is reached, and for how long it is tried. One that has no agent has no connection.
+    pub(crate) fn config(&self, plan: &HostPlan) -> Option<HostConfig> {
         let mut remote = RemoteConfig::new(plan.name.as_str());
         if let Some(slots) = plan.slots {
             remote = remote.slots(slots);
         }
-        HostConfig {
+        Some(HostConfig {
             name: plan.name.clone(),
             launcher: plan.reach.launcher(),
-            agent: AgentProgram::Copied(self.program.clone()),
+            agent: match &plan.agent {
+                AgentPlan::Own => AgentProgram::Copied(self.program.clone()),
+                AgentPlan::File(path) => AgentProgram::CopiedForHost(path.clone()),
+                AgentPlan::None => return None,
+            },
             slots: plan.slots,
             env: plan.env.clone(),
             remote,
             first_patience: FIRST_PATIENCE,
             give_up: GIVE_UP,
-        }
+        })
     }
+}
+
+/// The processes of a host that has no agent.
+pub(crate) fn prefixed(plan: &HostPlan, keeper: Keeper) -> PrefixedProcesses {
+    let words = match plan.reach {
+        Reach::Ssh { .. } => PrefixWords::ThroughShell,
+        _ => PrefixWords::Passed,
+    };
+    PrefixedProcesses::start(
+        plan.reach.launcher(),
+        words,
+        plan.env.iter().cloned(),
+        plan.slots.unwrap_or(1),
+        Some(keeper),
+    )
 }
 
 /// The hosts of a run that were started, each with what runs on it.
@@ -212,7 +236,7 @@ pub(super) struct StartedHosts {
 /// A host that is being reached, or is.
 pub(super) struct StartedHost {
     /// The way to its processes.
-    pub(super) host: Arc<RemoteHost>,
+    way: HostWay,
     /// The supervisor of the workers there.
     pub(super) supervisor: ProcessSupervisor,
     /// Runs commands there.
@@ -221,12 +245,37 @@ pub(super) struct StartedHost {
     pub(super) slots: Option<u32>,
 }
 
+/// The way to the processes of a host.
+enum HostWay {
+    /// Over a connection to its agent.
+    Agent(Arc<RemoteHost>),
+    /// Behind a prefix.
+    Prefix(Arc<PrefixedProcesses>),
+}
+
+impl HostWay {
+    fn processes(&self) -> Arc<dyn ProcessManager> {
+        match self {
+            Self::Agent(host) => Arc::<RemoteHost>::clone(host),
+            Self::Prefix(processes) => Arc::<PrefixedProcesses>::clone(processes),
+        }
+    }
+
+    fn state(&self) -> watch::Receiver<PlaceState> {
+        match self {
+            Self::Agent(host) => host.state(),
+            Self::Prefix(processes) => processes.state(),
+        }
+    }
+}
+
 impl StartedHosts {
     /// Begins to reach the hosts that the jobs and workers of a run can use. It does not wait for any of them.
     pub(super) fn start(
         table: &HostTable,
         jobs: &JobSource,
         workers: &[WorkerPlan],
+        keeper: &Keeper,
     ) -> Result<Self, CliError> {
         let connector = HostConnector::new()?;
         let used = UsedHosts::of(jobs, workers);
@@ -234,13 +283,19 @@ impl StartedHosts {
         let plans = table.hosts().iter();
         let plans = plans.filter(|host| used.contains(&host.name));
         let hosts = plans.map(|plan| {
-            let host = Arc::new(RemoteHost::start(connector.config(plan), &gate));
-            let processes: Arc<dyn ProcessManager> = Arc::<RemoteHost>::clone(&host);
+            let way = match connector.config(plan) {
+                Some(config) => HostWay::Agent(Arc::new(RemoteHost::start(config, &gate))),
+                None => HostWay::Prefix(Arc::new(prefixed(plan, keeper.clone()))),
+            };
+            let processes = way.processes();
             let started = StartedHost {
-                host,
                 supervisor: ProcessSupervisor::start(Arc::clone(&processes)),
                 commands: CommandRunner::through(processes),
-                slots: plan.slots,
+                slots: match way {
+                    HostWay::Agent(_) => plan.slots,
+                    HostWay::Prefix(_) => plan.slots.or(Some(1)),
+                },
+                way,
             };
             (plan.name.clone(), started)
         });
@@ -254,6 +309,28 @@ impl StartedHosts {
         self.hosts.iter()
     }
 
+    /// The hosts that have agents, which can stop what runs there.
+    pub(super) fn with_agents(&self) -> impl Iterator<Item = &Arc<RemoteHost>> {
+        self.hosts.values().filter_map(|host| match &host.way {
+            HostWay::Agent(host) => Some(host),
+            HostWay::Prefix(_) => None,
+        })
+    }
+
+    /// What is lost on the hosts that have no agent, if there are any.
+    pub(super) fn warning(&self) -> Option<String> {
+        let bare = self.hosts.iter();
+        let bare = bare.filter(|(_, host)| matches!(host.way, HostWay::Prefix(_)));
+        let names: Vec<&str> = bare.map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "no agent on {}: a job that is stopped may live on behind its launcher there, its memory has no limit, and nothing is measured",
+            names.join(", ")
+        ))
+    }
+
     /// Finds a host.
     pub(super) fn get(&self, name: &PlaceName) -> Option<&StartedHost> {
         self.hosts.get(name)
@@ -262,7 +339,7 @@ impl StartedHosts {
     /// The hosts as places of an executor.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let hosts = self.hosts.iter();
-        hosts.map(|(name, host)| Place::new(name.clone(), host.commands.clone(), host.host.state()))
+        hosts.map(|(name, host)| Place::new(name.clone(), host.commands.clone(), host.way.state()))
     }
 
     /// The runners of commands, by host.

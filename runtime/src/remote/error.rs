@@ -1,6 +1,7 @@
 //! The errors of connections to other hosts.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -24,9 +25,24 @@ pub enum RemoteError {
     /// The host has no agent, and none could be put there. It holds what was said there, without control characters.
     #[error("no agent could be put on the host: {0}")]
     NoAgent(String),
+    /// The program that was copied to the host does not run there. It holds the folder of the copy and what was said there,
+    /// without control characters.
+    #[error(
+        "{0} (name another program by `agent: PATH`, such as a static one, or set XDG_CACHE_HOME there to another folder)"
+    )]
+    AgentBroken(String),
+    /// The program that was to be copied to the host cannot be read.
+    #[error("the agent {} cannot be read", path.display())]
+    AgentFile {
+        /// The program.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// The host has no agent, and is of another platform, so this program cannot be copied there.
     #[error(
-        "the host is {theirs} and this machine is {ours}, so ratchet cannot be copied there: install it there, and say so by `agent`"
+        "the host is {theirs} and this machine is {ours}, so ratchet cannot copy itself there: name a ratchet for {theirs} by `agent: PATH` of the host"
     )]
     Platform {
         /// The platform of this machine.

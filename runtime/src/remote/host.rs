@@ -271,7 +271,10 @@ impl Keeping {
 fn is_final(error: &RemoteError) -> bool {
     match error {
         RemoteError::Launcher { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-        RemoteError::Version { .. } | RemoteError::Platform { .. } => true,
+        RemoteError::Version { .. }
+        | RemoteError::Platform { .. }
+        | RemoteError::AgentBroken(_)
+        | RemoteError::AgentFile { .. } => true,
         _ => false,
     }
 }

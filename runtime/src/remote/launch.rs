@@ -36,9 +36,12 @@ const COPY_LIMIT: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgentProgram {
-    /// This program is copied to the host, unless it is there. It has to serve as an agent when it is called with the word
-    /// `agent`, and to print its own hash for `agent --hash`, as [`content_hash`] makes it.
+    /// This program is copied to the host, unless it is there. It is one for the platform of this process, and a host of
+    /// another platform is refused. It has to serve as an agent when it is called with the word `agent`, and to print its own
+    /// hash for `agent --hash`, as [`content_hash`] makes it.
     Copied(PathBuf),
+    /// This program is copied as well, to a host of any platform: it was made for that of the host.
+    CopiedForHost(PathBuf),
     /// This command is run there, with the word `agent`.
     Installed(String),
 }
@@ -185,41 +188,70 @@ async fn connect(
             answer.map_err(|_| in_time(limit))??;
         }
         AgentProgram::Copied(program) => {
-            let path = program.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                Ok::<_, io::Error>((content_hash(&path)?, std::fs::metadata(&path)?.len()))
-            });
-            let read = read.await.map_err(io::Error::other)?;
-            let (hash, size) = read?;
-            stdin
-                .write_all(script(&marker, &hash, size).as_bytes())
-                .await?;
-            let said = timeout(limit, answer(&mut stdout, &marker)).await;
-            let said = said.map_err(|_| in_time(limit))??;
-            match said.split_once(' ') {
-                _ if said == "ready" => {}
-                Some(("missing", platform)) => {
-                    let ours = AgentInfo::own_platform();
-                    let theirs = platform_of(platform);
-                    if theirs != ours {
-                        return Err(RemoteError::Platform { ours, theirs });
-                    }
-                    let copied = timeout(COPY_LIMIT, async {
-                        let mut file = tokio::fs::File::open(program).await?;
-                        tokio::io::copy(&mut file, &mut stdin).await?;
-                        stdin.flush().await?;
-                        answer(&mut stdout, &marker).await
-                    });
-                    let said = copied.await.map_err(|_| in_time(COPY_LIMIT))??;
-                    if said != "ready" {
-                        return Err(RemoteError::NoAgent(said));
-                    }
-                }
-                _ => return Err(RemoteError::NoAgent(said)),
-            }
+            let platform = Some(AgentInfo::own_platform());
+            let ready = copied(&mut stdin, &mut stdout, program, platform, &marker, limit);
+            ready.await?;
+        }
+        AgentProgram::CopiedForHost(program) => {
+            copied(&mut stdin, &mut stdout, program, None, &marker, limit).await?;
         }
     }
     RemoteProcesses::connect(stdout, stdin, config).await
+}
+
+/// Has the shell run the copy of this program, which is sent there if it is missing. If a platform is named, a host of another
+/// one is refused.
+async fn copied(
+    stdin: &mut ChildStdin,
+    stdout: &mut BufReader<ChildStdout>,
+    program: &Path,
+    platform: Option<String>,
+    marker: &str,
+    limit: Duration,
+) -> Result<(), RemoteError> {
+    let unreadable = |source| RemoteError::AgentFile {
+        path: program.to_owned(),
+        source,
+    };
+    let path = program.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        Ok::<_, io::Error>((content_hash(&path)?, std::fs::metadata(&path)?.len()))
+    });
+    let read = read.await.map_err(io::Error::other)?;
+    let (hash, size) = read.map_err(unreadable)?;
+    stdin
+        .write_all(script(marker, &hash, size).as_bytes())
+        .await?;
+    let said = timeout(limit, answer(stdout, marker)).await;
+    let said = said.map_err(|_| RemoteError::NoAnswer(limit))??;
+    match said.split_once(' ') {
+        _ if said == "ready" => return Ok(()),
+        Some(("missing", theirs)) => {
+            let theirs = platform_of(theirs);
+            if let Some(ours) = platform.filter(|ours| *ours != theirs) {
+                return Err(RemoteError::Platform { ours, theirs });
+            }
+        }
+        _ => return Err(RemoteError::NoAgent(said)),
+    }
+    let mut file = tokio::fs::File::open(program).await.map_err(unreadable)?;
+    let sent = timeout(COPY_LIMIT, async {
+        tokio::io::copy(&mut file, stdin).await?;
+        stdin.flush().await
+    });
+    let sent = sent.await.map_err(|_| RemoteError::NoAnswer(COPY_LIMIT))?;
+    // A script that cannot keep the copy says why, and reads no more. So its words count before the broken pipe.
+    let said = match (timeout(limit, answer(stdout, marker)).await, sent) {
+        (Ok(Ok(said)), _) => said,
+        (_, Err(broken)) => return Err(broken.into()),
+        (Ok(Err(error)), Ok(())) => return Err(error),
+        (Err(_), Ok(())) => return Err(RemoteError::NoAnswer(limit)),
+    };
+    match said.strip_prefix("broken ") {
+        _ if said == "ready" => Ok(()),
+        Some(why) => Err(RemoteError::AgentBroken(why.to_owned())),
+        None => Err(RemoteError::NoAgent(said)),
+    }
 }
 
 /// Reads lines until one begins with the marker. Returns the rest of that line.
@@ -249,19 +281,27 @@ fn script(marker: &str, hash: &str, size: u64) -> String {
     format!(
         r#"{{
 umask 077
+set -f
 d=${{XDG_CACHE_HOME:-$HOME/.cache}}/ratchet/agents
 f=$d/{hash}
 t=$f.$$
 echo
-if ! [ -x "$f" ] || ! [ "$("$f" agent --hash 2>/dev/null)" = {hash} ]; then
+if ! [ -x "$f" ] || ! [ "$("$f" agent --hash 2>/dev/null </dev/null)" = {hash} ]; then
     echo {marker} missing "$(uname -s)" "$(uname -m)"
-    if ! mkdir -p "$d" 2>/dev/null; then echo {marker} "no folder can be made at $d"; exit 1; fi
-    if ! head -c {size} >"$t" 2>/dev/null || ! chmod 700 "$t"; then
-        rm -f "$t"; echo {marker} "nothing can be written to $d"; exit 1
-    fi
-    h=$("$t" agent --hash 2>&1)
+    m=$(mkdir -p "$d" 2>&1) || {{ echo {marker} "no folder can be made at $d:" $m; exit 1; }}
+    m=$( {{ head -c {size} >"$t" && chmod 700 "$t"; }} 2>&1 ) || {{
+        rm -f "$t"; echo {marker} "nothing can be written to $d:" $m; exit 1
+    }}
+    h=$("$t" agent --hash 2>&1 </dev/null)
+    c=$?
     if ! [ "$h" = {hash} ]; then
-        rm -f "$t"; echo {marker} "the copy in $d does not run: $h"; exit 1
+        rm -f "$t"
+        case $c in
+            0) h="it is damaged, or no agent";;
+            126) h="$h; is that file system mounted noexec, or is the program for another processor?";;
+            127) h="$h; is it linked to a libc that is not there?";;
+        esac
+        echo {marker} broken "the copy in $d does not run:" $h; exit 1
     fi
     mv -f "$t" "$f"
 fi

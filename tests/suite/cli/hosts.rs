@@ -17,12 +17,38 @@ echo "Welcome! You have no new mail."
 cd / && exec "$@"
 "#;
 
+/// A program that notes its words, passes over those up to the one that ends its own, and runs the rest on this machine.
+const EXEC: &str = r#"#!/bin/sh
+echo "${0##*/} $*" >> "$SSH_LOG"
+while [ "$1" != LAST ]; do shift; done
+shift
+cd / && exec "$@"
+"#;
+
 /// A folder with the `ssh`, and a cache of its own.
 fn folder() -> Folder {
-    let folder = Folder::new().file("bin/ssh", SSH);
-    let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(folder.at("bin/ssh"), executable).expect("it is ours");
-    folder
+    Folder::new().file("bin/ssh", SSH).program("ssh")
+}
+
+/// What tests do with their folder.
+trait Programs {
+    /// Makes a file in `bin` executable.
+    fn program(self, name: &str) -> Self;
+    /// Adds a launcher that runs a command on this machine: the one behind the first word that is `last`.
+    fn launcher(self, name: &str, last: &str) -> Self;
+}
+
+impl Programs for Folder {
+    fn program(self, name: &str) -> Self {
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.at(&format!("bin/{name}")), executable).expect("it is ours");
+        self
+    }
+
+    fn launcher(self, name: &str, last: &str) -> Self {
+        let script = EXEC.replace("LAST", last);
+        self.file(&format!("bin/{name}"), &script).program(name)
+    }
 }
 
 /// Runs ratchet with the `ssh`. Everything that it starts has a mark in its environment.
@@ -240,6 +266,8 @@ hosts:
   flag: { docker: --privileged }
   port: { ssh: "a:99999" }
   web: { ssh: a, groups: [both] }
+  agent: { ssh: a, agent: no-such-file }
+  no: { local: false }
 workers:
   w: { command: [cat], protocol: lines, on: wbe }
 jobs:
@@ -262,6 +290,8 @@ jobs:
         "this is no name",
         "a port is a number from 1 to 65535",
         "group `both` has the name of a host",
+        "no-such-file cannot be copied: No such file or directory",
+        "`local: false` says of no host how it is reached",
         "there is no host `wbe`",
         "did you mean `web`?",
         "`on`: the list is empty",
@@ -442,6 +472,189 @@ fn a_ratchet_that_is_killed_leaves_nobody_on_its_hosts() {
     running.until("the job runs", || marked(&mark).len() >= 4);
     running.signal(Signal::Kill);
     drop(running);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn containers_pods_nodes_and_this_machine_are_reached_by_their_launchers() {
+    let folder = folder()
+        .launcher("docker", "box")
+        .launcher("kubectl", "--")
+        .launcher("srun", "n1")
+        .file(
+            "jobs.yaml",
+            r#"
+hosts:
+  box: { docker: box, slots: 1 }
+  pod: { kubectl: { pod: web-0, container: main, namespace: prod, context: eu }, slots: 1 }
+  node: { srun: n1, slots: 1 }
+  again: { local: true, slots: 1, env: { AGAIN: "1" } }
+jobs:
+  - { id: box, run: [pwd], on: box }
+  - { id: pod, run: [pwd], on: pod }
+  - { id: node, run: [pwd], on: node }
+  - { id: again, run: [sh, -c, 'echo $AGAIN'], on: again }
+"#,
+        );
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    let results = results(&ended);
+    for (id, stdout) in [
+        ("box", "/\n"),
+        ("pod", "/\n"),
+        ("node", "/\n"),
+        ("again", "1\n"),
+    ] {
+        let result = result(&results, id);
+        assert_eq!(result["result"]["stdout"], stdout, "{result}");
+        assert_eq!(result["place"], id);
+    }
+    let reached = fs::read_to_string(folder.at("log")).unwrap();
+    let mut reached: Vec<&str> = reached.lines().collect();
+    reached.sort_unstable();
+    assert_eq!(
+        reached,
+        [
+            "docker exec -i box sh",
+            "kubectl --context eu --namespace prod exec -i web-0 --container main -- sh",
+            "srun --overlap --nodes=1 --ntasks=1 --cpu-bind=none --unbuffered --quiet -w n1 sh",
+        ]
+    );
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn commands_and_workers_run_behind_a_bare_launcher_where_no_agent_is_wanted() {
+    // As the real one, this ssh passes its words to a shell.
+    let ssh = SSH.replace(r#"exec "$@""#, r#"exec sh -c "$*""#);
+    let ssh = ssh.replace("echo \"Welcome! You have no new mail.\"\n", "");
+    let folder = Folder::new()
+        .file("bin/ssh", &ssh)
+        .program("ssh")
+        .launcher("docker", "box")
+        .file(
+            "jobs.yaml",
+            r#"
+hosts:
+  web1: { ssh: web1, agent: none, slots: 2, env: { REGION: "eu west's", A: host } }
+  box: { docker: box, agent: none }
+workers:
+  upper: { command: [sh, -c, 'while read -r line; do echo "$line" | tr a-z A-Z; done'], protocol: lines, on: box }
+jobs:
+  - { id: words, run: [printf, '<%s>', a b, "it's", '', '$HOME', '*'], on: web1 }
+  - { id: env, run: [sh, -c, 'echo "$REGION $A"; pwd'], env: { A: own }, cwd: /usr, on: web1 }
+  - { id: boxed, run: [sh, -c, 'echo "$1"; cat; pwd', sh, 'a  b'], on: box }
+  - { id: worker, task: upper, input: hello }
+  - { id: fails, run: [sh, -c, 'exit 3'], on: box }
+  - { id: missing, run: [no-such-program], on: web1 }
+"#,
+        );
+    let args = ["run", "jobs.yaml", "--format", "jsonl"];
+    let ended = ratchet(&folder).args(args).run().with_code(100);
+    let results = results(&ended);
+    let stdout = |id| result(&results, id)["result"]["stdout"].as_str();
+    assert_eq!(stdout("words"), Some("<a b><it's><><$HOME><*>"));
+    assert_eq!(stdout("env"), Some("eu west's own\n/usr\n"));
+    assert_eq!(stdout("boxed"), Some("a  b\n/\n"));
+    assert_eq!(result(&results, "worker")["result"], "HELLO");
+    assert_eq!(result(&results, "worker")["worker"], "upper@box/1");
+    assert_eq!(result(&results, "fails")["error"]["code"], "exit_3");
+    assert_eq!(result(&results, "missing")["error"]["code"], "exit_127");
+    let said = "no agent on box, web1: a job that is stopped may live on behind its launcher there";
+    assert_eq!(
+        ended.stderr().matches(said).count(),
+        1,
+        "{}",
+        ended.stderr()
+    );
+    let check = ["hosts", "check", "jobs.yaml", "--format", "json"];
+    let checked = ratchet(&folder).args(check).run().with_code(0);
+    let checked: Value = serde_json::from_str(&checked.stdout()).unwrap();
+    assert_eq!(checked[0]["reached"], true, "{checked}");
+    assert_eq!(checked[1]["slots"], 1, "{checked}");
+    assert!(!folder.at("cache/ratchet/agents").exists());
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn memory_cannot_be_limited_where_no_agent_is_wanted() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "hosts: { box: { docker: box, agent: none } }\nworkers:\n  w: { command: [cat], protocol: lines, memory: 1GiB, on: box }\njobs:\n  - { id: a, task: w }\n",
+    );
+    let ended = ratchet(&folder)
+        .args(["check", "jobs.yaml"])
+        .run()
+        .with_code(2);
+    let said =
+        "worker `w` can run on host `box`, which has no agent, so its memory is not measured";
+    assert!(ended.stderr().contains(said), "{}", ended.stderr());
+}
+
+/// Runs a job on a host, and returns why it failed.
+fn failure(folder: &Folder, host: &str) -> String {
+    let jobs =
+        format!("hosts: {{ web1: {host} }}\njobs:\n  - {{ id: a, run: [echo, hi], on: web1 }}\n");
+    fs::write(folder.at("jobs.yaml"), jobs).unwrap();
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "--no-record"];
+    let ended = ratchet(folder).args(args).run().with_code(100);
+    let results = results(&ended);
+    let error = &result(&results, "a")["error"];
+    assert_eq!(error["class"], "unreachable");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_host_of_another_platform_needs_an_agent_that_was_made_for_it() {
+    let uname = "#!/bin/sh\ncase $1 in -s) echo Plan9;; -m) echo vax;; esac\n";
+    let folder = folder().file("bin/uname", uname).program("uname");
+    let said = failure(&folder, "{ ssh: web1 }");
+    assert!(
+        said.contains("the host is plan9-vax and this machine is "),
+        "{said}"
+    );
+    assert!(
+        said.contains("name a ratchet for plan9-vax by `agent: PATH` of the host"),
+        "{said}"
+    );
+
+    // Another program than this one, which stands for the one that was made for vax.
+    let mut program = fs::read(Ratchet::program()).unwrap();
+    program.extend_from_slice(b"for vax");
+    fs::write(folder.at("ratchet-vax"), &program).unwrap();
+    let job = "hosts: { web1: { ssh: web1, agent: ratchet-vax } }\njobs:\n  - { id: a, run: [echo, hi], on: web1 }\n";
+    fs::write(folder.at("jobs.yaml"), job).unwrap();
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    assert_eq!(result(&results(&ended), "a")["result"]["stdout"], "hi\n");
+    let agents: Vec<_> = fs::read_dir(folder.at("cache/ratchet/agents"))
+        .unwrap()
+        .map(|agent| agent.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(agents, [program.len() as u64]);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn an_agent_that_does_not_run_on_its_host_is_refused_with_the_reason() {
+    let folder = folder()
+        .file("other", "#!/bin/sh\necho 'I am another program'\n")
+        .file("libc", "#!/no/such/loader\n");
+    for (agent, reason) in [
+        ("other", "does not run: it is damaged, or no agent"),
+        ("libc", "is it linked to a libc that is not there?"),
+    ] {
+        let said = failure(&folder, &format!("{{ ssh: web1, agent: {agent} }}"));
+        assert!(said.contains(reason), "{said}");
+        assert!(
+            said.contains("name another program by `agent: PATH`"),
+            "{said}"
+        );
+        let left = fs::read_dir(folder.at("cache/ratchet/agents")).unwrap();
+        assert_eq!(left.count(), 0, "no copy is left");
+    }
+    let reached = fs::read_to_string(folder.at("log")).unwrap();
+    assert_eq!(reached.lines().count(), 2, "it is not tried again");
     nothing_is_left(&folder);
 }
 

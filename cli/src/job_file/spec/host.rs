@@ -10,7 +10,8 @@ section! {
         "a host",
         relations = json!({
             "oneOf": [
-                {"required": ["ssh"]}, {"required": ["docker"]}, {"required": ["kubectl"]}, {"required": ["via"]},
+                {"required": ["ssh"]}, {"required": ["docker"]}, {"required": ["kubectl"]}, {"required": ["srun"]},
+                {"required": ["local"]}, {"required": ["via"]},
             ],
         })
     ) {
@@ -20,9 +21,17 @@ section! {
         docker: String,
         /// Reach a container of a pod by `kubectl exec`.
         kubectl: KubectlSpec,
+        /// Reach a node of this Slurm allocation by `srun --overlap`: its name.
+        srun: String,
+        /// The host is this machine, under another name.
+        local: bool,
         /// Reach the host by a command that runs another one there: the words before that command.
         via: Vec<Spanned<String>>,
-        /// How many slots the jobs there fill together; as many as the host has cores by default.
+        /// The ratchet that is copied to the host, if it is of another platform than this one: a file. Or `none`: nothing is
+        /// copied, and each command runs behind the launcher as a local process. Then nothing is killed beyond the
+        /// launcher, stopped with Ctrl-Z or measured, memory has no limits, and a lost connection is a failure of the command.
+        agent: String,
+        /// How many slots the jobs there fill together; as many as the host has cores by default, or one without an agent.
         slots: Count<1>,
         /// The groups of the host, which can stand for it in `on`.
         groups: Vec<Spanned<String>>,
