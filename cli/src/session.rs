@@ -21,6 +21,7 @@ mod options;
 mod output;
 mod record;
 mod signals;
+mod slurm;
 mod status_signal;
 mod suspend;
 mod system_limits;
@@ -428,6 +429,9 @@ impl RunContext {
         let handle = run.handle();
         if let Some(sampler) = sampler {
             watch_machine(self.options.admission, sampler, handle.clone())?;
+        }
+        if let Some(allocation) = self.options.hosts.allocation.take() {
+            allocation.watch_end(handle.clone(), &self.options, &self.console);
         }
         self.signals.steer(&handle, &self.options, &self.console);
         Ok(StartedRun {

@@ -13,8 +13,8 @@ use crate::value;
 #[command(next_help_heading = "Hosts")]
 pub(crate) struct HostsArguments {
     /// Run commands and workers on these hosts, each job on whichever has the most room: names of `hosts` or of an
-    /// inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has N slots. Also -S and --sshlogin, with
-    /// `:` for this machine.
+    /// inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has N slots. `slurm` is all nodes of the
+    /// Slurm allocation, and no new jobs start when it ends soon. Also -S and --sshlogin, with `:` for this machine.
     #[arg(
         short = 'S',
         long,
@@ -50,6 +50,8 @@ pub(crate) enum OnTarget {
     Local,
     /// The host that each job names.
     OwnHost,
+    /// The nodes of the Slurm allocation.
+    Slurm,
     /// A group.
     Group(String),
     /// A host, by its name or as a destination of ssh.
@@ -76,13 +78,14 @@ impl FromStr for OnWord {
             "" => return Err("a name is missing".to_owned()),
             ":" | "local" => OnTarget::Local,
             "host" => OnTarget::OwnHost,
+            "slurm" => OnTarget::Slurm,
             name => match name.strip_prefix('@') {
                 Some("") => return Err("the name of the group is missing after `@`".to_owned()),
                 Some(group) => OnTarget::Group(group.to_owned()),
                 None => OnTarget::Host(name.to_owned()),
             },
         };
-        if slots.is_some() && !matches!(target, OnTarget::Host(_) | OnTarget::Local) {
+        if slots.is_some() && matches!(target, OnTarget::OwnHost | OnTarget::Group(_)) {
             return Err("slots are those of a host, and this names none".to_owned());
         }
         Ok(Self { slots, target })
@@ -107,6 +110,13 @@ mod tests {
                 OnWord {
                     slots: None,
                     target: OnTarget::Group("web".to_owned()),
+                },
+            ),
+            (
+                "8/slurm",
+                OnWord {
+                    slots: Some(8),
+                    target: OnTarget::Slurm,
                 },
             ),
             (

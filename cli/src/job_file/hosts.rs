@@ -17,6 +17,9 @@ pub(crate) const LOCAL: &str = "local";
 /// The word in `on` for the host that a job names.
 pub(crate) const OWN_HOST: &str = "host";
 
+/// The word in `--on` for the nodes of the Slurm allocation.
+const SLURM: &str = "slurm";
+
 /// A host, as a file, an inventory or a flag declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostPlan {
@@ -380,7 +383,7 @@ impl HostTable {
 
 /// Why a host or a group cannot have this name.
 fn wrong_name(name: &str) -> Option<String> {
-    if name == LOCAL || name == OWN_HOST {
+    if [LOCAL, OWN_HOST, SLURM].contains(&name) {
         return Some(format!("`{name}` has a meaning of its own in `on`"));
     }
     let is_odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';

@@ -14,6 +14,7 @@ use ratchet_runtime::{HostName, Job, Place, PlaceName, PlaceState, Placement, cl
 use tokio::sync::watch;
 
 use super::job_source::JobSource;
+use super::slurm::Allocation;
 use crate::args::hosts::{OnTarget, OnWord};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
@@ -34,6 +35,8 @@ pub(crate) struct TypedHosts {
     pub(crate) on: Option<Vec<String>>,
     /// How many slots were typed for this machine.
     pub(crate) local_slots: Option<u32>,
+    /// The Slurm allocation, if its nodes were typed.
+    pub(crate) allocation: Option<Allocation>,
 }
 
 impl TypedHosts {
@@ -68,6 +71,21 @@ impl TypedHosts {
         let mut on = Vec::new();
         for OnWord { slots, target } in words {
             on.push(match target {
+                OnTarget::Slurm => {
+                    let allocation = Allocation::current()?;
+                    for (name, own_slots) in allocation.nodes() {
+                        hosts.table.add_typed(HostPlan {
+                            name: PlaceName::new(name),
+                            reach: Reach::Srun(name.clone()),
+                            agent: AgentPlan::Own,
+                            slots: slots.or(*own_slots),
+                            env: Vec::new(),
+                        });
+                        on.push(name.clone());
+                    }
+                    hosts.allocation = Some(allocation);
+                    continue;
+                }
                 OnTarget::Local => {
                     hosts.local_slots = slots.or(hosts.local_slots);
                     LOCAL.to_owned()
