@@ -220,7 +220,10 @@ impl Keeping {
                         config.first_patience
                     };
                     let reason = reason(&failed);
-                    if is_final(&failed.error) || away_since.elapsed() >= patience {
+                    // A host that was reached before may only be busy with its list of users.
+                    let is_refused = !was_reached && advice(&failed.last_words).is_some();
+                    let is_final = is_refused || is_final(&failed.error);
+                    if is_final || away_since.elapsed() >= patience {
                         return self.give_up(&config, reason).await;
                     }
                     if !has_warned {
@@ -279,17 +282,33 @@ fn is_final(error: &RemoteError) -> bool {
     }
 }
 
-/// Why a host was not reached, with the last words of its launcher.
+/// Why a host was not reached, with the last words of its launcher and what to do about them.
 pub(super) fn reason(failed: &LaunchError) -> String {
     let error = ratchet_ipc::error_chain(&failed.error);
-    match &failed.error {
+    let reason = match &failed.error {
         _ if failed.last_words.is_empty() => error,
         // The launcher has ended, and knows more about that.
         RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_) => {
             failed.last_words.clone()
         }
         _ => format!("{error} ({})", failed.last_words),
+    };
+    match advice(&failed.last_words) {
+        Some(advice) => format!("{reason} ({advice})"),
+        None => reason,
     }
+}
+
+/// What to do where ssh was refused in a way that only people can change. Trying again would be refused in the same way, and
+/// some servers lock out who tries too often.
+fn advice(last_words: &str) -> Option<&'static str> {
+    if last_words.contains("Host key verification failed") {
+        return Some("connect once by hand, to check the key of the host and to accept it");
+    }
+    let is_denied = last_words.contains("Permission denied (");
+    is_denied.then_some(
+        "nobody can be asked for a password here: use a key that ssh has without one, as by ssh-agent",
+    )
 }
 
 #[async_trait]
