@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::watch;
 
-use crate::ssh::SshServer;
+use crate::ssh::{SshServer, skip};
 
 /// The slots of the hosts.
 const READY: PlaceState = PlaceState::Ready { slots: 2 };
@@ -182,7 +182,7 @@ impl Network {
             format!("-n {name} link set {there} up"),
         ] {
             if let Err(why) = ip(&words) {
-                eprintln!("SKIPPED: `ip {words}`: {why}, so no cable is cut");
+                skip(&format!("`ip {words}`: {why}, so no cable is cut"));
                 return None;
             }
         }
@@ -309,7 +309,7 @@ impl<'a> Mount<'a> {
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(path);
         if !mount.output().is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: nothing can be mounted, so no copy meets a full or a closed disk");
+            skip("nothing can be mounted, so no copy meets a full or a closed disk");
             return None;
         }
         Some(Self(path))
@@ -374,9 +374,7 @@ async fn a_copy_of_the_agent_that_may_not_run_on_its_host_is_told_and_removed() 
 #[tokio::test]
 async fn a_host_where_nothing_may_be_written_says_so() {
     if !rustix::process::getuid().is_root() {
-        eprintln!(
-            "SKIPPED: only root may become another user, so no folder is closed to the agent"
-        );
+        skip("only root may become another user, so no folder is closed to the agent");
         return;
     }
     let folder = Folder::new();

@@ -12,6 +12,7 @@ use ratchet_runtime::remote::{
 use ratchet_runtime::{Class, PlaceName, PlaceState};
 use ratchet_tests::{Folder, read_text, shell, within};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 /// Makes a host that a shell script launches, which has the command for the other side in "$@".
@@ -131,6 +132,23 @@ async fn a_host_that_was_lost_is_connected_again_and_what_ran_there_has_ended() 
     let asked = host.terminate_process(next.id(), Duration::ZERO).await;
     asked.expect("it lives");
     within(next.exit().wait()).await;
+}
+
+#[tokio::test]
+async fn an_output_that_a_launcher_cuts_without_a_word_is_an_error_and_no_end() {
+    // As `kubectl exec` does at times: it has passed on a part of the bytes, and ends as if that were all.
+    let (host, _state) = start(host(r#""$@" | stdbuf -o0 head -c 300000; exit 0"#));
+    let million = ProcessConfig::new("head").args(["-c", "1000000", "/dev/zero"]);
+    let started = within(host.spawn_process(&million)).await;
+    let mut process = started.expect("it starts");
+    let (_stdin, mut stdout, _stderr) = process.take_pipes().expect("they are there");
+    let mut bytes = Vec::new();
+    let read = within(stdout.read_to_end(&mut bytes)).await;
+    let error = read.expect_err("the output has not ended");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+    assert!(bytes.len() < 300_000, "{}", bytes.len());
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(ended.ending, Ending::HostLost);
 }
 
 /// Kills the launcher of this number.

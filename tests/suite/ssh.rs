@@ -7,6 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use ratchet_tests::{Folder, eventually};
 
+/// Says loudly that something is not tested, and why.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests has to see it")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A server for ssh. It is ended when this is dropped.
 pub(crate) struct SshServer {
     folder: Folder,
@@ -21,19 +27,17 @@ impl SshServer {
     /// Starts a server with these lines in its config, on this address, behind these words of a launcher. Returns nothing,
     /// and says so, where there can be none.
     pub(crate) async fn start(options: &str, address: &str, launcher: &[&str]) -> Option<Self> {
-        let skip = |why: &str| {
-            eprintln!("SKIPPED: {why}, so no real ssh connection is tried");
-            None
-        };
         let sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter();
         let Some(sshd) = sshd
             .into_iter()
             .find(|path| fs::exists(path).unwrap_or(false))
         else {
-            return skip("there is no sshd");
+            skip("there is no sshd, so no real ssh connection is tried");
+            return None;
         };
         if !rustix::process::getuid().is_root() {
-            return skip("only root may start a server for ssh");
+            skip("only root may start a server for ssh, so no real connection is tried");
+            return None;
         }
         let folder = Folder::new();
         let at = |name: &str| folder.at(name).display().to_string();

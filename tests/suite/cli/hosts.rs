@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_tests::{Ended, Folder, Ratchet, Signal, eventually, marked};
 use serde_json::Value;
 
@@ -591,6 +593,36 @@ fn memory_cannot_be_limited_where_no_agent_is_wanted() {
     assert!(ended.stderr().contains(said), "{}", ended.stderr());
 }
 
+#[test]
+fn an_output_that_a_launcher_cuts_without_a_word_is_never_taken_for_a_whole_one() {
+    // The first connection is cut in the midst of the output, and the launcher ends as if that were all.
+    let kubectl = r#"#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+if mkdir "$SSH_LOG.first" 2>/dev/null; then "$@" | stdbuf -o0 head -c 300000; exit 0; fi
+exec "$@"
+"#;
+    let folder = folder()
+        .file("bin/kubectl", kubectl)
+        .program("kubectl")
+        .file(
+            "jobs.yaml",
+            r"
+hosts: { pod: { kubectl: { pod: web-0 }, slots: 1 } }
+jobs:
+  - { id: cut, run: [sh, -c, 'yes | head -c 1000000'], on: pod }
+  - { id: whole, run: [sh, -c, 'yes | head -c 1000000'], on: pod }
+",
+        );
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(100);
+    let results = results(&ended);
+    let cut = result(&results, "cut");
+    assert_eq!(cut["error"]["class"], "host", "{}", cut["error"]);
+    assert_eq!(result(&results, "whole")["status"], "succeeded");
+    nothing_is_left(&folder);
+}
+
 /// An `srun` that notes its node, and runs the command on this machine.
 const SRUN: &str = r#"#!/bin/sh
 while [ "$1" != -w ]; do shift; done
@@ -600,8 +632,9 @@ cd / && exec "$@"
 "#;
 
 fn seconds_from_now(seconds: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    (now.unwrap().as_secs() + seconds).to_string()
+    let now = SystemClock.now().duration_since(UNIX_EPOCH);
+    let now = now.expect("it is after 1970").as_secs();
+    (now + seconds).to_string()
 }
 
 #[test]
@@ -677,10 +710,10 @@ fn run_in_allocation(squeue: &str, end: Option<String>, text: Option<&str>) -> (
         Some(text) => drop(running.wait_for_stderr(text)),
         None => running.until("Slurm is asked", || folder.at("begun.asked").exists()),
     }
-    fs::write(folder.at("begun.go"), "").unwrap();
+    fs::write(folder.at("begun.go"), "").expect("the folder is ours");
     let ended = running.wait();
     nothing_is_left(&folder);
-    (ended, fs::read_to_string(begun).unwrap())
+    (ended, fs::read_to_string(begun).expect("it has begun"))
 }
 
 #[test]
@@ -725,13 +758,14 @@ fn an_allocation_whose_end_is_not_known_is_used_with_a_warning() {
 fn failure(folder: &Folder, host: &str) -> String {
     let jobs =
         format!("hosts: {{ web1: {host} }}\njobs:\n  - {{ id: a, run: [echo, hi], on: web1 }}\n");
-    fs::write(folder.at("jobs.yaml"), jobs).unwrap();
+    fs::write(folder.at("jobs.yaml"), jobs).expect("the folder is ours");
     let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "--no-record"];
     let ended = ratchet(folder).args(args).run().with_code(100);
     let results = results(&ended);
     let error = &result(&results, "a")["error"];
     assert_eq!(error["class"], "unreachable");
-    error["message"].as_str().unwrap().to_owned()
+    let message = error["message"].as_str();
+    message.expect("it has one").to_owned()
 }
 
 #[test]
