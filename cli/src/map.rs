@@ -11,6 +11,7 @@
 mod captured_output;
 mod collector;
 mod halt;
+mod host_table;
 mod identity;
 mod item;
 mod items;
@@ -30,6 +31,7 @@ mod shell_mistakes;
 mod template;
 
 pub(crate) use halt::{HaltDecision, HaltRule};
+pub(crate) use host_table::HostTable as OutputsByHost;
 pub(crate) use items::{ItemEnd, Items};
 pub(crate) use joblog::Joblog;
 pub(crate) use jobs::{MapJobs, MapWork, warm_pool};

@@ -45,6 +45,20 @@ impl Spool {
         in_file + self.memory.len() as u64
     }
 
+    /// Whether another spool has the same bytes.
+    pub(crate) fn has_bytes_of(&self, other: &Self) -> io::Result<bool> {
+        if self.len() != other.len() {
+            return Ok(false);
+        }
+        if self.file.is_none() && other.file.is_none() {
+            return Ok(self.memory == other.memory);
+        }
+        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        self.write_to(&mut mine)?;
+        other.write_to(&mut theirs)?;
+        Ok(mine == theirs)
+    }
+
     /// Passes all bytes to a function, in pieces.
     pub(crate) fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         if let Some((file, length)) = &self.file {
@@ -85,6 +99,16 @@ mod tests {
             spool.write_to(&mut out).unwrap();
             assert!(out == expected, "{pieces}");
             assert_eq!(spool.len(), expected.len() as u64);
+            let mut same = Spool::default();
+            same.push(&expected);
+            assert!(spool.has_bytes_of(&same).unwrap());
+            if expected.pop().is_some() {
+                let mut other = Spool::default();
+                other.push(&expected);
+                other.push(b"x");
+                assert!(!spool.has_bytes_of(&other).unwrap());
+                expected.push(b'\n');
+            }
             assert!(spool.memory.len() < MEMORY_BYTES);
             assert_eq!(spool.file.is_some(), expected.len() >= MEMORY_BYTES);
         }

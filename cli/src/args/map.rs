@@ -19,6 +19,7 @@ Placeholders:
   {#}  its number, from 1          {{}}  a literal {}
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
   {name} {name.} .. of the column of that name, with --csv --header
+  {host} with --each-host: the name of the host, as {}
 Anything else in braces stays as it is: {print $1} is for awk.
 Without a placeholder, the item becomes the last argument.
 
@@ -28,6 +29,7 @@ Examples:
   ratchet map -k --tag -- ./report {1} {2} ::: north south ::: 2024 2025
   ratchet map --csv --header -a users.csv -- ./invite --to {email} {name}
   find . -name '*.log' -print0 | ratchet map -0 --shell 'gzip -c {} > {}.gz'
+  ratchet map --each-host -i hosts.ini --on @web -- uname -r
   cat names.json | ratchet map --warm -- jq -c --unbuffered .first";
 
 /// Runs one command, or one warm filter, over many items.
@@ -85,6 +87,10 @@ pub(crate) struct MapArguments {
     /// to be written to /dev/tty to be seen at once.
     #[arg(long, conflicts_with = "warm", help_heading = "The command")]
     pub(crate) tty: bool,
+    /// Run the command once on each host of --on, or of the inventory where --on is left out. There are no items. At the
+    /// end a table shows the output of each host, and those with the same output together.
+    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "csv"], help_heading = "The command")]
+    pub(crate) each_host: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig};
-use ratchet_runtime::{BreakerConfig, CacheTerms, Placement, TaskName, Terms};
+use ratchet_runtime::{BreakerConfig, CacheTerms, PlaceName, Placement, TaskName, Terms};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
@@ -16,14 +16,14 @@ use crate::exit;
 use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput, MapReport, MapRunner,
-    MapWork, PendingOutputs, Printer, ResultsFolder, Template, refuse_shell_line, shell_operator,
-    split_words, warm_pool,
+    MapWork, OutputsByHost, PendingOutputs, Printer, ResultsFolder, Template, refuse_shell_line,
+    shell_operator, split_words, warm_pool,
 };
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
-    JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, open_output, open_report,
-    start_keeper, stdout,
+    JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, TypedHosts, open_output,
+    open_report, start_keeper, stdout,
 };
 use crate::shell_quote::shell_line;
 
@@ -42,39 +42,46 @@ pub(crate) fn run(
     unused_flags::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
     refuse_shell_line(command, arguments.shell)?;
-    overwrite::refuse_of_map(arguments, lists.is_some())?;
-    let stdin = reads_stdin(arguments, lists.is_some()).then_some("items");
+    let needs_no_stdin = lists.is_some() || arguments.each_host;
+    overwrite::refuse_of_map(arguments, needs_no_stdin)?;
+    let stdin = reads_stdin(arguments, needs_no_stdin).then_some("items");
     let terminal = TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?;
     let open_items = items(arguments, lists)?;
     if arguments.dry_run {
-        return dry_run(arguments, command, open_items()?);
+        return dry_run(arguments, command, open_items);
     }
     let is_resumed = resumed_run.is_some();
     let mut session = Session::open(&arguments.common, &arguments.record, terminal, resumed_run)?;
-    let mut items = session.read("the first item", open_items)??;
+    let hosts: Option<Arc<[PlaceName]>> = if arguments.each_host {
+        Some(each_host(&session.options().hosts)?.into())
+    } else {
+        None
+    };
+    let mut items = match &hosts {
+        Some(hosts) => Items::hosts(hosts.to_vec()),
+        None => session.read("the first item", open_items)??,
+    };
     let columns = Columns {
         count: items.column_count(),
         names: items.column_names(),
     };
     warn_of_operator(command, arguments, &session);
-    let terms = terms(session.options())?;
+    let mut terms = terms(session.options())?;
+    if let Some(hosts) = &hosts {
+        Arc::make_mut(&mut terms).on = Placement::Among(Arc::clone(hosts));
+    }
     check_placement(arguments, &session, &terms)?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
     let options = session.options();
-    let terms = match &work {
-        MapWork::Command(_) => terms,
-        // The filter runs there, and its items go to it.
-        MapWork::Warm(_) => Arc::new(Terms {
-            on: Placement::Here,
-            ..Terms::clone(&terms)
-        }),
-    };
+    if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
+        Arc::make_mut(&mut terms).on = on;
+    }
 
     let outputs: Arc<PendingOutputs> = Arc::default();
     let written = open_map_output(arguments, &session)?;
     let live = match &written {
         MapOutput::Live { live, .. } => Some(Arc::clone(live)),
-        MapOutput::Whole { .. } | MapOutput::Report(_) => None,
+        MapOutput::Whole { .. } | MapOutput::ByHost { .. } | MapOutput::Report(_) => None,
     };
     let has_results = arguments.common.output.format.is_some()
         || matches!(terms.cache, Some(CacheTerms::On { .. }));
@@ -103,13 +110,7 @@ pub(crate) fn run(
             MapWork::Warm(_) => None,
         },
         clock: || SystemClock.now(),
-        joblog: match &arguments.joblog {
-            Some(path) => {
-                let stdout = || stdout(session.console());
-                Some(Joblog::open(path.clone(), stdout, is_resumed)?)
-            }
-            None => None,
-        },
+        joblog: open_joblog(arguments, &session, is_resumed)?,
         results: match &arguments.results {
             Some(path) => Some(ResultsFolder::create(path)?),
             None => None,
@@ -117,7 +118,7 @@ pub(crate) fn run(
     };
     count_ahead(&mut items, &session)?;
     let setup = RunSetup {
-        jobs: JobSource::of_map(MapJobs::new(items, command, work, terms, outputs))
+        jobs: JobSource::of_map(MapJobs::new(items, command, work, terms, outputs).on_each(hosts))
             .with_terminal(terminal),
         source: None,
         stdin,
@@ -136,6 +137,34 @@ pub(crate) fn run(
         console.say(NO_ITEMS);
     }
     Ok(code)
+}
+
+/// The hosts that flags name.
+fn typed_hosts(arguments: &MapArguments) -> Result<TypedHosts, CliError> {
+    let typed = &arguments.common.hosts;
+    TypedHosts::of(&typed.on, &typed.sshloginfile, &typed.inventory)
+}
+
+/// The hosts on each of which the command runs once: those of `--on`, else all of the inventory.
+fn each_host(typed: &TypedHosts) -> Result<Vec<PlaceName>, CliError> {
+    typed.refuse_unknown(&typed.table)?;
+    let refuse = |reason: &str| {
+        Err(CliError::usage(format!("--each-host: {reason}"))
+            .with_help("name hosts by --on, as in --on web1,@db, or an inventory by -i"))
+    };
+    let hosts: Vec<PlaceName> = match typed.on.as_ref().map(|on| typed.table.placement(on)) {
+        None => {
+            let hosts = typed.table.hosts().iter();
+            hosts.map(|host| host.name.clone()).collect()
+        }
+        Some(Placement::Here) => vec![PlaceName::LOCAL],
+        Some(Placement::Among(hosts)) => hosts.to_vec(),
+        Some(Placement::Host) => return refuse("--on host is the host that a job names"),
+    };
+    if hosts.is_empty() {
+        return refuse("nothing says which hosts are meant");
+    }
+    Ok(hosts)
 }
 
 /// Makes the work of each item, and the kind of worker that does it if the command is a filter.
@@ -164,6 +193,16 @@ fn work(
         refuse_missing(&ProcessConfig::new(program))?;
     }
     Ok((MapWork::Command(template), Vec::new()))
+}
+
+/// Where each job runs, if that is not where --on says that all run.
+fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
+    match work {
+        // Each job names its host.
+        MapWork::Command(_) => on_each_host.then_some(Placement::Host),
+        // The filter runs there, and its items go to it.
+        MapWork::Warm(_) => Some(Placement::Here),
+    }
 }
 
 /// The terms of all jobs of a map.
@@ -201,6 +240,19 @@ fn check_placement(
     }
 }
 
+/// Opens the log of commands, if one was asked for. A resumed run goes on with it.
+fn open_joblog(
+    arguments: &MapArguments,
+    session: &Session,
+    is_resumed: bool,
+) -> Result<Option<Joblog>, CliError> {
+    let Some(path) = &arguments.joblog else {
+        return Ok(None);
+    };
+    let stdout = || stdout(session.console());
+    Joblog::open(path.clone(), stdout, is_resumed).map(Some)
+}
+
 /// Opens the output, and decides how results are written to it: as lines, whole, or in a format.
 fn open_map_output(arguments: &MapArguments, session: &Session) -> Result<MapOutput, CliError> {
     // A format that is a setting is for `run`: without --format, a map prints what its commands print.
@@ -217,6 +269,13 @@ fn open_map_output(arguments: &MapArguments, session: &Session) -> Result<MapOut
         return Ok(MapOutput::Live { live, destination });
     }
     let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
+    if arguments.each_host {
+        return Ok(MapOutput::ByHost {
+            table: OutputsByHost::default(),
+            out,
+            destination,
+        });
+    }
     let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
     let printer = Printer::new(arguments.tag, out, err);
     Ok(MapOutput::Whole {
@@ -277,6 +336,12 @@ fn items(
     arguments: &MapArguments,
     lists: Option<Lists>,
 ) -> Result<impl FnOnce() -> Result<Items, CliError> + Send + use<>, CliError> {
+    if arguments.each_host && lists.is_some() {
+        return Err(CliError::usage(
+            "--each-host runs the command once on each host, without items",
+        )
+        .with_help("leave out `:::` and what follows it, or --each-host"));
+    }
     let files = arguments.arg_file.clone();
     let (csv, null, header) = (arguments.csv, arguments.null, arguments.header);
     if lists.is_some() && (!files.is_empty() || csv || null) {
@@ -285,7 +350,7 @@ fn items(
                 .with_help("leave out `:::`, or --arg-file, --csv and --null"),
         );
     }
-    if lists.is_none() && files.is_empty() && io::stdin().is_terminal() {
+    if lists.is_none() && !arguments.each_host && files.is_empty() && io::stdin().is_terminal() {
         return Err(CliError::usage("there are no items: stdin is a terminal")
             .with_help("write items after `:::`, name a file by -a, or write lines to stdin"));
     }
@@ -310,7 +375,16 @@ fn template(
 }
 
 /// Prints the commands and runs nothing. What the run would refuse is refused here too.
-fn dry_run(arguments: &MapArguments, command: &[OsString], items: Items) -> Result<u8, CliError> {
+fn dry_run(
+    arguments: &MapArguments,
+    command: &[OsString],
+    open_items: impl FnOnce() -> Result<Items, CliError>,
+) -> Result<u8, CliError> {
+    let items = if arguments.each_host {
+        Items::hosts(each_host(&typed_hosts(arguments)?)?)
+    } else {
+        open_items()?
+    };
     let output = &arguments.common.output;
     if output.format.is_some() || output.output.is_some() {
         return Err(

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use ratchet_runtime::PlaceName;
+
 use self::read_ahead::ReadAhead;
 use self::records::Records;
 use super::item::Item;
@@ -34,6 +36,16 @@ pub(crate) enum Items {
     Csv(Box<Records>),
     /// Each combination of the lists after `:::` is an item.
     Lists(Lists),
+    /// Each host is an item: its name.
+    Hosts(HostItems),
+}
+
+/// The hosts on each of which a command is run once.
+#[derive(Debug)]
+pub(crate) struct HostItems {
+    hosts: std::vec::IntoIter<PlaceName>,
+    /// The name of the only column.
+    columns: [Vec<u8>; 1],
 }
 
 impl Items {
@@ -52,12 +64,21 @@ impl Items {
         Records::open(open(files)?, header).map(|records| Self::Csv(Box::new(records)))
     }
 
-    /// How many columns each item has.
+    /// The names of these hosts.
+    pub(crate) fn hosts(hosts: Vec<PlaceName>) -> Self {
+        Self::Hosts(HostItems {
+            hosts: hosts.into_iter(),
+            columns: [b"host".to_vec()],
+        })
+    }
+
+    /// How many columns each item has. The name of a host is none, so it is not added to a command that does not ask for it.
     pub(crate) fn column_count(&self) -> usize {
         match self {
             Self::LineItems(_) => 1,
             Self::Csv(records) => records.columns,
             Self::Lists(lists) => lists.columns(),
+            Self::Hosts(_) => 0,
         }
     }
 
@@ -65,6 +86,7 @@ impl Items {
     pub(crate) fn column_names(&self) -> &[Vec<u8>] {
         match self {
             Self::Csv(records) => &records.names,
+            Self::Hosts(hosts) => &hosts.columns,
             Self::LineItems(_) | Self::Lists(_) => &[],
         }
     }
@@ -73,6 +95,7 @@ impl Items {
     pub(crate) fn total(&self) -> Option<u64> {
         match self {
             Self::Lists(lists) => Some(lists.total()),
+            Self::Hosts(hosts) => u64::try_from(hosts.hosts.len()).ok(),
             Self::LineItems(_) | Self::Csv(_) => None,
         }
     }
@@ -102,7 +125,7 @@ impl Items {
     /// Whether reading the next item may wait. Nobody can tell for CSV, so it counts as if it did.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
-            Self::Lists(_) => false,
+            Self::Lists(_) | Self::Hosts(_) => false,
             Self::LineItems(lines) => lines.may_wait(),
             Self::Csv(_) => true,
         }
@@ -117,6 +140,7 @@ impl Iterator for Items {
             Self::LineItems(lines) => lines.next(),
             Self::Csv(records) => records.next(),
             Self::Lists(lists) => lists.next().map(Ok),
+            Self::Hosts(hosts) => hosts.hosts.next().map(|host| Ok(host.as_str().into())),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
 use ratchet_runtime::{
-    CacheTerms, Class, Failure, ItemName, Job, JobItem, Payload, Placement, TaskName, Terms,
+    CacheTerms, Class, Failure, ItemName, Job, JobItem, Payload, PlaceName, Placement, TaskName,
+    Terms,
 };
 
 use super::identity::Identities;
@@ -36,6 +37,8 @@ pub(crate) struct MapJobs {
     identities: Identities,
     /// The number of the last job that was made.
     number: u64,
+    /// The hosts of which each item names one, with `--each-host`.
+    hosts: Option<Arc<[PlaceName]>>,
 }
 
 impl MapJobs {
@@ -54,7 +57,15 @@ impl MapJobs {
             terms,
             outputs,
             number: 0,
+            hosts: None,
         }
+    }
+
+    /// Makes each job one of the host that its item names. These are all hosts.
+    #[must_use]
+    pub(crate) fn on_each(mut self, hosts: Option<Arc<[PlaceName]>>) -> Self {
+        self.hosts = hosts;
+        self
     }
 
     /// How many jobs there will be, if that is known before the items are read.
@@ -63,8 +74,11 @@ impl MapJobs {
     }
 
     /// Where the jobs run that are commands.
-    pub(crate) fn placement(&self) -> &Placement {
-        &self.terms.on
+    pub(crate) fn placement(&self) -> Placement {
+        match &self.hosts {
+            Some(hosts) => Placement::Among(Arc::clone(hosts)),
+            None => self.terms.on.clone(),
+        }
     }
 
     /// Whether a job may use the cache.
@@ -82,8 +96,9 @@ impl MapJobs {
             Ok(item) => item,
             Err(ItemError(reason)) => return bad(id, reason),
         };
+        let name = text_of(&item.joined()).into_owned();
         let of_item = JobItem {
-            name: ItemName::new(&text_of(&item.joined())),
+            name: ItemName::new(&name),
             identity: self.identities.next(&item, self.number),
         };
         let job = match &self.work {
@@ -107,7 +122,11 @@ impl MapJobs {
                 ),
             },
         };
-        job.for_item(of_item)
+        let job = job.for_item(of_item);
+        match self.hosts {
+            Some(_) => job.on_host(name.as_str()),
+            None => job,
+        }
     }
 }
 

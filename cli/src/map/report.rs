@@ -1,5 +1,6 @@
 //! Writes what comes of a map: outputs to stdout and stderr, a line each into the joblog, files into the results folder.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use ratchet_runtime::process::{Exit, Stream};
 use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
 
 use super::captured_output::RecordedOutput;
+use super::host_table::HostTable;
 use super::item::Item;
 use super::joblog::Joblog;
 use super::live::LiveOutput;
@@ -50,6 +52,12 @@ pub(crate) enum MapOutput {
         live: Arc<LiveOutput>,
         destination: Destination,
     },
+    /// What each host printed, in a table at the end, with `--each-host`.
+    ByHost {
+        table: HostTable,
+        out: Box<dyn Write + Send>,
+        destination: Destination,
+    },
     /// Results are written in a format, with `--format`.
     Report(Box<dyn Report>),
 }
@@ -82,6 +90,12 @@ impl Report for MapReport {
                     .map_err(|error| destination.error(error)),
                 None => Ok(()),
             },
+            MapOutput::ByHost {
+                table, destination, ..
+            } => {
+                let added = table.add(record, outcome);
+                added.map_err(|error| destination.error(error))
+            }
             MapOutput::Live { live, destination } => live
                 .take_error()
                 .map_or(Ok(()), |error| Err(destination.error(error))),
@@ -95,7 +109,7 @@ impl Report for MapReport {
                 printer,
                 destination,
             } => printer.flush().map_err(|error| destination.error(error)),
-            MapOutput::Live { .. } => Ok(()),
+            MapOutput::Live { .. } | MapOutput::ByHost { .. } => Ok(()),
             MapOutput::Report(report) => report.idle(),
         }
     }
@@ -103,6 +117,14 @@ impl Report for MapReport {
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
         match &mut self.written {
             MapOutput::Whole { .. } | MapOutput::Live { .. } => self.idle(),
+            MapOutput::ByHost {
+                table,
+                out,
+                destination,
+            } => {
+                let written = table.write(out).and_then(|()| out.flush());
+                written.map_err(|error| destination.error(error))
+            }
             MapOutput::Report(report) => report.finish(summary),
         }
     }
@@ -179,7 +201,8 @@ impl MapReport {
                 live.note(text.as_bytes());
                 Ok(())
             }
-            MapOutput::Report(_) => Ok(()),
+            // The message is in the table, or in the results.
+            MapOutput::ByHost { .. } | MapOutput::Report(_) => Ok(()),
         }
     }
 }

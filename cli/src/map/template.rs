@@ -229,6 +229,12 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
 
 fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     let there_are = match columns.count {
+        0 => {
+            return CliError::usage(format!(
+                "there is no {{{number}}}: --each-host has no items"
+            ))
+            .with_help("write {host} for the name of the host");
+        }
         1 => "items have one column".to_owned(),
         count => format!("items have {count} columns"),
     };

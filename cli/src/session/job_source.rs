@@ -356,7 +356,7 @@ impl JobStream for MapJobs {
     }
 
     fn placement(&self) -> Option<Placement> {
-        Some(Self::placement(self).clone())
+        Some(Self::placement(self))
     }
 
     fn may_use_cache(&self) -> bool {
