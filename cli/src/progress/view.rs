@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ratchet_runtime::event::Event;
 use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 use ratchet_runtime::worker::WorkerName;
-use ratchet_runtime::{ItemName, JobKey};
+use ratchet_runtime::{ItemName, JobKey, PlaceName};
 
 use crate::escape::plain;
 use crate::readable::{duration, job_name};
@@ -30,6 +30,8 @@ struct RunningJob {
     item: Option<ItemName>,
     since: Instant,
     worker: Option<WorkerName>,
+    /// The host on which it runs, if it is not this machine.
+    place: Option<PlaceName>,
     message: Option<String>,
     share: Option<f64>,
 }
@@ -51,12 +53,17 @@ impl View {
         self.stats.observe(event, now);
         match event {
             Event::AttemptStarted {
-                id, item, worker, ..
+                id,
+                item,
+                worker,
+                place,
+                ..
             } => {
                 let running = RunningJob {
                     item: item.clone(),
                     since: now,
                     worker: worker.clone(),
+                    place: place.clone(),
                     message: None,
                     share: None,
                 };
@@ -155,6 +162,9 @@ impl View {
                 let mut parts = vec![job_name(id, running.item.as_ref()), ran];
                 if let Some(worker) = &running.worker {
                     parts.push(plain(worker.as_str()).into_owned());
+                } else if let Some(place) = &running.place {
+                    // The name of a worker has its place.
+                    parts.push(format!("at {}", plain(place.as_str())));
                 }
                 if let Some(share) = running.share.filter(|share| share.is_finite()) {
                     parts.push(format!("{:.0}%", share * 100.0));
@@ -204,6 +214,24 @@ mod tests {
             r#"{{"v":1,"id":"{id}","status":"succeeded","result":null,"attempts":1,"cached":false,"task":"t","queued_ms":0,"duration_ms":1}}"#
         );
         serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_command_that_runs_on_a_host_is_shown_with_it() {
+        let begin = tokio::time::Instant::now().into_std();
+        let mut view = View::new(begin);
+        for (id, worker) in [("a", None), ("b", Some(WorkerName::new("w@web1", 1)))] {
+            let started = Event::AttemptStarted {
+                id: id.into(),
+                item: None,
+                attempt: 1,
+                slot: None,
+                place: Some(PlaceName::new("web1")),
+                worker,
+            };
+            view.observe(&started, begin);
+        }
+        assert_eq!(view.running(begin), ["a  0 s  at web1", "b  0 s  w@web1/1"]);
     }
 
     #[test]

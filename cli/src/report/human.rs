@@ -40,6 +40,9 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     if let Some(host) = &outcome.host {
         task = format!("{task} on {}", plain(host.as_str()));
     }
+    if let Some(place) = other_place(outcome) {
+        task = format!("{task} at {}", plain(place));
+    }
     let mut parts = vec![format!("{name} {}", name_of(outcome)), task];
     if outcome.attempts > 0 {
         parts.push(duration(outcome.duration));
@@ -72,6 +75,16 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
         }
     }
     text
+}
+
+/// The place of a job, unless it is this machine or the host that the job is about.
+fn other_place(outcome: &Outcome) -> Option<&str> {
+    let place = outcome.place.as_ref()?.as_str();
+    let is_host = outcome
+        .host
+        .as_ref()
+        .is_some_and(|host| host.as_str() == place);
+    (!is_host).then_some(place)
 }
 
 /// The output of a stream, with a line where bytes were dropped.

@@ -87,7 +87,7 @@ fn case(outcome: &Outcome) -> String {
             Outputs::of_failure(failure),
         ),
     };
-    let inside = [outputs.properties(), ending, outputs.elements()].concat();
+    let inside = [properties(outcome, &outputs), ending, outputs.elements()].concat();
     // Writing to a string does not fail.
     let _ = if inside.is_empty() {
         writeln!(text, "/>")
@@ -95,6 +95,30 @@ fn case(outcome: &Outcome) -> String {
         writeln!(text, ">{inside}</testcase>")
     };
     text
+}
+
+/// The host that a job is about, the place where it ran, and how many bytes of its output were dropped, as far as there
+/// are such.
+fn properties(outcome: &Outcome, outputs: &Outputs<'_>) -> String {
+    let host = outcome.host.as_ref().map(|host| ("host", host.as_str()));
+    let place = outcome
+        .place
+        .as_ref()
+        .map(|place| ("place", place.as_str()));
+    let mut properties = String::new();
+    for (name, value) in host.into_iter().chain(place) {
+        // Writing to a string does not fail.
+        let _ = write!(
+            properties,
+            "<property name=\"{name}\" value=\"{}\"/>",
+            Attribute(value)
+        );
+    }
+    properties.push_str(&outputs.dropped());
+    if properties.is_empty() {
+        return properties;
+    }
+    format!("<properties>{properties}</properties>")
 }
 
 /// The element that tells why a job did not succeed.
@@ -161,7 +185,7 @@ impl<'a> Outputs<'a> {
     }
 
     /// The elements that tell how many bytes were dropped, if any were.
-    fn properties(&self) -> String {
+    fn dropped(&self) -> String {
         let mut counts = String::new();
         for (stream, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if let Some((_, dropped @ 1..)) = output {
@@ -172,10 +196,7 @@ impl<'a> Outputs<'a> {
                 );
             }
         }
-        if counts.is_empty() {
-            return counts;
-        }
-        format!("<properties>{counts}</properties>")
+        counts
     }
 
     fn elements(&self) -> String {

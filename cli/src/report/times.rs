@@ -52,6 +52,10 @@ pub(crate) fn times(outcome: &Outcome) -> String {
             }
             (None, None) => {}
         }
+        // The name of a worker has its place.
+        if let (None, Some(place)) = (&attempt.worker, &attempt.place) {
+            let _ = write!(text, " at {}", plain(place.as_str()));
+        }
         text.push('\n');
     }
     text

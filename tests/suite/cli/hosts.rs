@@ -492,6 +492,41 @@ fn a_command_for_each_host_says_which_hosts_were_not_reached_and_takes_no_items(
 }
 
 #[test]
+fn a_result_tells_the_host_it_is_about_and_the_place_where_it_ran() {
+    let folder = folder().file(
+        "jobs.yaml",
+        "hosts: { web1: { ssh: web1 } }\njobs:\n  - { id: a, run: ['false'], on: web1, host: db1 }\n  - { id: b, run: ['true'] }\n",
+    );
+    let run = |format: &str| {
+        let args = ["run", "jobs.yaml", "--format", format, "-q", "-k"];
+        ratchet(&folder).args(args).run().with_code(100).stdout()
+    };
+    let human = run("human");
+    assert!(human.contains("false on db1 at web1"), "{human}");
+    assert!(!human.contains("true at"), "{human}");
+    let junit = run("junit");
+    let properties = r#"<property name="host" value="db1"/><property name="place" value="web1"/>"#;
+    assert_eq!(junit.matches("\"place\"").count(), 1, "{junit}");
+    assert!(junit.contains(properties), "{junit}");
+    let json: Value = serde_json::from_str(&run("json")).unwrap();
+    let a = &json["results"][0];
+    assert_eq!((&a["host"], &a["place"]), (&"db1".into(), &"web1".into()));
+    assert_eq!(a["attempts_detail"][0]["place"], "web1");
+    let show = |args: &[&str]| {
+        let shown = ratchet(&folder).args(["runs", "show"]).args(args);
+        shown.run().with_code(0).stdout()
+    };
+    let shown = show(&[]);
+    assert!(shown.contains("false on db1 at web1"), "{shown}");
+    let shown = show(&["--format", "jsonl"]);
+    let mut lines = shown
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.find(|line| line["id"] == "a").unwrap();
+    assert_eq!(line["place"], "web1", "the journal keeps it");
+}
+
+#[test]
 fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
     let folder = folder();
     let run = || {
