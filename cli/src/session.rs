@@ -55,7 +55,7 @@ use crate::settings::Settings;
 use crate::trust::Trust;
 use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
-use executor::{add_pools, executor, machine_sampler, needed_workers, watch_machine};
+use executor::{add_pools, executor, machine_sampler, needed_workers, watch_hosts, watch_machine};
 use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
@@ -403,9 +403,9 @@ impl RunContext {
         let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
         let supervisor = ProcessSupervisor::start(Arc::new(processes));
         let workers = needed_workers(workers, &jobs);
-        let hosts = StartedHosts::start(&hosts, &jobs, &workers, &keeper)?;
+        let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
         let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
-        suspensions.stop_on(hosts.with_agents());
+        suspensions.stop_on(hosts.with_agents().map(|(_, host)| host));
         if let Some(warning) = hosts.warning().filter(|_| !self.options.quiet) {
             self.console.say(&format!("ratchet: {warning}\n"));
         }
@@ -428,7 +428,9 @@ impl RunContext {
         let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console))?;
         let handle = run.handle();
         if let Some(sampler) = sampler {
-            watch_machine(self.options.admission, sampler, handle.clone())?;
+            let is_alone = hosts.iter().next().is_none();
+            watch_machine(self.options.admission, sampler, handle.clone(), is_alone)?;
+            watch_hosts(self.options.admission, &hosts, &handle);
         }
         if let Some(allocation) = self.options.hosts.allocation.take() {
             allocation.watch_end(handle.clone(), &self.options, &self.console);

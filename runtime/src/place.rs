@@ -1,6 +1,7 @@
 //! Places: machines besides that of the executor on which its jobs can run.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -48,6 +49,7 @@ pub struct Place {
     pub(crate) name: PlaceName,
     pub(crate) commands: CommandRunner,
     pub(crate) state: watch::Receiver<PlaceState>,
+    pub(crate) round_trip: Option<watch::Receiver<Option<Duration>>>,
 }
 
 impl Place {
@@ -61,7 +63,16 @@ impl Place {
             name,
             commands,
             state,
+            round_trip: None,
         }
+    }
+
+    /// Tells how long a message takes to the place and back. Of places with the same share of free slots, the nearest one
+    /// gets a job first, and one of which this is not known last.
+    #[must_use]
+    pub fn round_trip(mut self, round_trip: watch::Receiver<Option<Duration>>) -> Self {
+        self.round_trip = Some(round_trip);
+        self
     }
 
     /// The name of the place.

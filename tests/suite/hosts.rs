@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Ending, Environment, ProcessConfig, ProcessManager};
 use ratchet_runtime::remote::{
     Agent, AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost, RemoteProcesses,
@@ -23,6 +24,7 @@ fn host(script: &str) -> HostConfig {
         agent: AgentProgram::Installed(env!("CARGO_BIN_EXE_agent").to_owned()),
         slots: Some(3),
         env: vec![("REGION".to_owned(), "eu".to_owned())],
+        admission: AdmissionLimits::default(),
         remote: RemoteConfig {
             lost_after: Duration::from_secs(3),
             kill_margin: Duration::from_millis(100),
@@ -164,6 +166,40 @@ async fn a_process_that_is_started_early_waits_for_the_connection() {
     let (host, _state) = start(host("exec \"$@\""));
     let hello = ProcessConfig::new("echo").arg("hello");
     assert_eq!(output(&host, &hello).await, "hello\n");
+}
+
+#[tokio::test]
+async fn a_host_that_never_has_the_memory_that_has_to_be_free_is_given_up() {
+    let admission = AdmissionLimits {
+        memory_free: Some(u64::MAX / 2),
+        ..AdmissionLimits::default()
+    };
+    let config = HostConfig {
+        admission,
+        ..host("exec \"$@\"")
+    };
+    let (_host, mut state) = start(config);
+    let message = given_up(&mut state).await;
+    let begin = "host web1 cannot be reached: no job would ever start there: ";
+    assert!(message.starts_with(begin), "{message}");
+}
+
+#[tokio::test]
+async fn the_round_trip_and_health_of_a_host_are_known_while_it_is_connected() {
+    let folder = Folder::new();
+    let pid = folder.at("pid");
+    let script = format!("echo $$ > '{}'; exec \"$@\"", pid.display());
+    let (host, mut state) = start(host(&script));
+    wait_for(&mut state, &PlaceState::Ready { slots: 3 }).await;
+    let mut round_trip = host.round_trip();
+    let known = within(round_trip.wait_for(Option::is_some)).await;
+    assert!(known.expect("the host is kept").is_some());
+    let mut health = host.health();
+    let known = within(health.wait_for(|health| health.round_trip.is_some())).await;
+    drop(known.expect("the host is kept"));
+    kill(&pid, 0);
+    let lost = within(health.wait_for(|health| health.round_trip.is_none())).await;
+    drop(lost.expect("the host is kept"));
 }
 
 #[tokio::test]

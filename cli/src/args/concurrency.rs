@@ -20,7 +20,8 @@ pub(crate) struct ConcurrencyArguments {
     /// How many requests may wait in a worker's pipe, beyond those that it works on: `auto` or a number.
     #[arg(long, value_name = "auto|N", value_parser = value::prefetch)]
     pub(crate) prefetch: Option<Prefetch>,
-    /// Hold back new jobs while the running ones use more memory than this, as in 4GiB.
+    /// Hold back new jobs while the running ones use more memory than this, as in 4GiB. Each host is measured by itself, and
+    /// so it is for --memory-free and --load.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) memory_limit: Option<u64>,
     /// Hold back new jobs while the machine has less free memory than this, as in 500MB.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_ipc::error_chain;
+use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
 use ratchet_runtime::remote::{AgentInfo, HostReport, LaunchGate, PrefixedProcesses, probe};
 use ratchet_runtime::{PlaceName, Placement};
@@ -160,7 +161,10 @@ fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
         .build();
     let runtime = runtime
         .map_err(|error| CliError::internal("the event loop cannot be started").because(error))?;
-    let (connector, gate) = (HostConnector::new()?, LaunchGate::default());
+    let (connector, gate) = (
+        HostConnector::new(AdmissionLimits::default())?,
+        LaunchGate::default(),
+    );
     let keeper = start_keeper()?;
     let tries = plans.iter().map(|plan| {
         let (plan, gate, keeper) = (plan.clone(), gate.clone(), keeper.clone());

@@ -112,6 +112,7 @@ fn waited(milliseconds: &Value) -> Value {
         "paused",
         "breaker",
         "cache",
+        "connect",
         "host",
         "global",
         "rate",

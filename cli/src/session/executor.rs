@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ratchet_caching::{MemoryCache, TaskCache, TieredCache};
 use ratchet_runtime::monitor::{
-    AdmissionDecision, AdmissionGate, AdmissionLimits, Monitor, Probe, Sampler,
+    AdmissionDecision, AdmissionGate, AdmissionLimits, Monitor, Probe, Reading, Sampler,
 };
 use ratchet_runtime::process::{ProcessPool, ProcessSupervisor, Size};
 use ratchet_runtime::{
@@ -171,22 +171,64 @@ pub(super) fn machine_sampler(admission: &AdmissionLimits) -> Result<Option<Samp
     }
 }
 
-/// Holds new jobs back while the machine has too little memory or too much load.
+/// Why nothing starts before the first reading of a machine.
+const MEASURING: &str = "memory and load are being measured";
+
+/// Holds new jobs back on this machine while it has too little memory or too much load. Where it `is_alone`, there are no
+/// other hosts, and the whole run is held back.
 pub(super) fn watch_machine(
     admission: AdmissionLimits,
     sampler: Sampler,
     handle: RunHandle,
+    is_alone: bool,
 ) -> Result<(), CliError> {
     let monitor = Monitor::new(sampler, SAMPLE_INTERVAL)
         .map_err(|error| CliError::internal("the machine cannot be watched").because(error))?;
     let mut gate = AdmissionGate::new(admission);
-    handle.hold(Some("memory and load are being measured".to_owned()));
+    let hold = move |handle: &RunHandle, reason| {
+        if is_alone {
+            handle.hold(reason);
+        } else {
+            handle.hold_place(PlaceName::LOCAL, reason);
+        }
+    };
+    hold(&handle, Some(MEASURING.to_owned()));
     tokio::spawn(monitor.watch(move |reading| {
-        let running = handle.status().running as u64;
-        handle.hold(match gate.decide(reading, running) {
-            AdmissionDecision::Start => None,
-            AdmissionDecision::Hold(shortage) => Some(shortage.to_string()),
-        });
+        let reason = shortage(&mut gate, reading, &handle);
+        hold(&handle, reason);
     }));
     Ok(())
+}
+
+/// Holds new jobs back on each host while its agent tells of too little memory or too much load there.
+pub(super) fn watch_hosts(admission: AdmissionLimits, hosts: &StartedHosts, handle: &RunHandle) {
+    for (name, host) in hosts.with_agents() {
+        let (name, mut health, handle) = (name.clone(), host.health(), handle.clone());
+        let mut gate = AdmissionGate::new(admission);
+        tokio::spawn(async move {
+            loop {
+                let machine = health.borrow_and_update().machine;
+                let reason = match machine {
+                    Some(reading) => shortage(&mut gate, &reading, &handle),
+                    None => Some(MEASURING.to_owned()),
+                };
+                handle.hold_place(
+                    name.clone(),
+                    reason.map(|reason| format!("{name}: {reason}")),
+                );
+                if health.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Why no new jobs may start on a machine, if there is a reason.
+fn shortage(gate: &mut AdmissionGate, reading: &Reading, handle: &RunHandle) -> Option<String> {
+    let running = handle.status().running as u64;
+    match gate.decide(reading, running) {
+        AdmissionDecision::Start => None,
+        AdmissionDecision::Hold(shortage) => Some(shortage.to_string()),
+    }
 }

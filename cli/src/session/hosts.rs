@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandRunner, Keeper, ProcessManager, ProcessSupervisor};
 use ratchet_runtime::remote::{
     AgentProgram, HostConfig, LaunchGate, PrefixWords, PrefixedProcesses, RemoteConfig, RemoteHost,
@@ -197,15 +198,17 @@ fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), Cli
 pub(crate) struct HostConnector {
     /// This program, which is copied to hosts.
     program: PathBuf,
+    /// The limits within which jobs start on each host.
+    admission: AdmissionLimits,
 }
 
 impl HostConnector {
-    /// Finds what connections need.
-    pub(crate) fn new() -> Result<Self, CliError> {
+    /// Finds what connections need. Jobs start on each host within these limits.
+    pub(crate) fn new(admission: AdmissionLimits) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(|error| {
             CliError::internal("this program is not found, to be copied to hosts").because(error)
         })?;
-        Ok(Self { program })
+        Ok(Self { program, admission })
     }
 
     /// How a host is reached, and for how long it is tried. One that has no agent has no connection.
@@ -214,8 +217,10 @@ impl HostConnector {
         if let Some(slots) = plan.slots {
             remote = remote.slots(slots);
         }
+        remote.measures_machine = self.admission != AdmissionLimits::default();
         Some(HostConfig {
             name: plan.name.clone(),
+            admission: self.admission,
             launcher: plan.reach.launcher(),
             agent: match &plan.agent {
                 AgentPlan::Own => AgentProgram::Copied(self.program.clone()),
@@ -293,9 +298,10 @@ impl StartedHosts {
         table: &HostTable,
         jobs: &JobSource,
         workers: &[WorkerPlan],
+        admission: AdmissionLimits,
         keeper: &Keeper,
     ) -> Result<Self, CliError> {
-        let connector = HostConnector::new()?;
+        let connector = HostConnector::new(admission)?;
         let used = UsedHosts::of(jobs, workers);
         let gate = LaunchGate::default();
         let plans = table.hosts().iter();
@@ -327,10 +333,10 @@ impl StartedHosts {
         self.hosts.iter()
     }
 
-    /// The hosts that have agents, which can stop what runs there.
-    pub(super) fn with_agents(&self) -> impl Iterator<Item = &Arc<RemoteHost>> {
-        self.hosts.values().filter_map(|host| match &host.way {
-            HostWay::Agent(host) => Some(host),
+    /// The hosts that have agents, which can measure their machine and stop what runs there.
+    pub(super) fn with_agents(&self) -> impl Iterator<Item = (&PlaceName, &Arc<RemoteHost>)> {
+        self.hosts.iter().filter_map(|(name, host)| match &host.way {
+            HostWay::Agent(host) => Some((name, host)),
             HostWay::Prefix(_) => None,
         })
     }
@@ -357,7 +363,13 @@ impl StartedHosts {
     /// The hosts as places of an executor.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let hosts = self.hosts.iter();
-        hosts.map(|(name, host)| Place::new(name.clone(), host.commands.clone(), host.way.state()))
+        hosts.map(|(name, host)| {
+            let place = Place::new(name.clone(), host.commands.clone(), host.way.state());
+            match &host.way {
+                HostWay::Agent(host) => place.round_trip(host.round_trip()),
+                HostWay::Prefix(_) => place,
+            }
+        })
     }
 
     /// The runners of commands, by host.

@@ -76,6 +76,9 @@ fn describe(snapshot: &Snapshot, status: &RunStatus) -> String {
         if let Some(host) = &running.job.host {
             parts.push(format!("host {}", shortened(host.as_str())));
         }
+        if let Some(place) = &running.place {
+            parts.push(format!("at {}", shortened(place.as_str())));
+        }
         parts.push(command(&running.job));
         let _ = writeln!(text, "  running  {}", parts.join("  "));
     }

@@ -122,6 +122,11 @@ pub(crate) enum Report {
         place: PlaceId,
         slots: Result<u32, Failure>,
     },
+    /// A message takes so long to a place and back.
+    RoundTrip {
+        place: PlaceId,
+        round_trip: Option<Duration>,
+    },
     /// The supervisor asks for the demand anew: it has to know whether a worker that has ended needs a successor.
     DemandWanted { pool: PoolKey },
     /// A pool's worker has introduced itself.

@@ -91,6 +91,7 @@ impl Dispatcher {
             now,
             queue: self.seated.queue(),
             performers: self.seated.performers(),
+            places: self.seated.places(),
             kinds,
             control,
         }
@@ -455,6 +456,20 @@ impl Dispatcher {
             Ok(slots) => self.seated.set_place(place, slots),
             Err(failure) => self.seated.place_gone(place, failure),
         }
+    }
+
+    /// Notes how long a message takes to a place and back.
+    pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
+        self.seated.set_round_trip(place, round_trip);
+    }
+
+    /// Holds starts at a place back for this reason, or no longer. Refused if there is no such place.
+    pub(super) fn hold_place(
+        &mut self,
+        place: &str,
+        reason: Option<String>,
+    ) -> Result<(), Failure> {
+        self.seated.hold_place(place, reason)
     }
 
     /// Returns the jobs that wait and can never start any more, each with the reason.

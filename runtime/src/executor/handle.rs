@@ -9,6 +9,7 @@ use super::orders::RunOrder;
 use super::snapshot::Snapshot;
 use super::status::{Gauges, RunStatus};
 use crate::Error;
+use crate::ids::PlaceName;
 use crate::job::Job;
 use crate::scheduling::Limit;
 
@@ -79,6 +80,12 @@ impl RunHandle {
     /// machine. The reason is told to sinks.
     pub fn hold(&self, reason: Option<String>) {
         self.order(RunOrder::Hold(reason));
+    }
+
+    /// Starts nothing at a place as long as there is a reason not to; the others go on. A run with no other place than its
+    /// own one is held by [`hold`](Self::hold).
+    pub fn hold_place(&self, place: PlaceName, reason: Option<String>) {
+        self.order(RunOrder::HoldPlace(place, reason));
     }
 
     /// Changes the number of slots. Refused if a job that waits or runs would need more.

@@ -447,6 +447,10 @@ impl Orchestrator {
                 self.execution.dispatcher_mut().place_changed(place, slots);
                 self.end_hopeless();
             }
+            Report::RoundTrip { place, round_trip } => self
+                .execution
+                .dispatcher_mut()
+                .set_round_trip(place, round_trip),
             Report::Introduced {
                 kind,
                 version,
@@ -651,6 +655,12 @@ impl Orchestrator {
                     .set_held(reason.is_some());
                 self.control.hold(reason);
                 self.tell_admission();
+            }
+            RunOrder::HoldPlace(place, reason) => {
+                let dispatcher = self.execution.dispatcher_mut();
+                if let Err(failure) = dispatcher.hold_place(place.as_str(), reason) {
+                    tracing::warn!(reason = failure.message, "starts cannot be held back");
+                }
             }
             RunOrder::Pause(is_paused) => {
                 self.execution

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::snapshot::Snapshot;
 use crate::Error;
+use crate::ids::PlaceName;
 use crate::scheduling::Limit;
 
 /// Tells the loop of a run to do something.
@@ -14,6 +15,8 @@ pub(super) enum RunOrder {
     Stop(Phase),
     /// Hold new jobs back for this reason, or no longer.
     Hold(Option<String>),
+    /// Hold new jobs back at a place for this reason, or no longer.
+    HoldPlace(PlaceName, Option<String>),
     /// Start nothing, or go on.
     Pause(bool),
     /// Change the number of slots.

@@ -5,6 +5,7 @@
 //! at, and the scheduler is told how many starts are possible.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratchet_ipc::HostName;
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::Placement;
 use crate::outcome::{Class, Failure};
 use crate::place::PlaceState;
-use crate::scheduling::{Kind, SlotNumbers, closest};
+use crate::scheduling::{Kind, SlotNumbers, Workers, closest};
 use crate::table::Table;
 
 /// The most sets of places that the jobs of a run can name. A user writes few of them.
@@ -48,6 +49,10 @@ struct PlaceCount {
     numbers: SlotNumbers,
     /// Why nothing will ever run here any more.
     gone: Option<Box<Failure>>,
+    /// Why nothing starts here for the moment.
+    held: Option<Box<str>>,
+    /// How long a message takes there and back, if that is known.
+    round_trip: Option<Duration>,
 }
 
 /// The slots that an attempt holds.
@@ -189,13 +194,52 @@ impl Places {
         let is_kept_for_others = self
             .kept
             .is_some_and(|(kept, for_route)| kept == place && for_route != route);
-        if is_kept_for_others {
+        if is_kept_for_others || self.list[place.index()].held.is_some() {
             return 0;
         }
         self.list[place.index()].free() / slots.max(1)
     }
 
+    /// Returns why no job can start on a set of places before something happens to them: none is connected, or all that are
+    /// connected are held back.
+    pub(super) fn absence(&self, set: PlaceSetId) -> Option<Workers> {
+        let places = self.members(set).iter();
+        let mut connected = places
+            .map(|place| &self.list[place.index()])
+            .filter(|place| place.slots > 0)
+            .peekable();
+        if connected.peek().is_none() {
+            return Some(Workers::Away);
+        }
+        connected
+            .all(|place| place.held.is_some())
+            .then_some(Workers::Held)
+    }
+
+    /// Returns why nothing starts on the first place of a set that is held back.
+    pub(super) fn held(&self, set: PlaceSetId) -> Option<&str> {
+        let mut places = self.members(set).iter();
+        places.find_map(|place| self.list[place.index()].held.as_deref())
+    }
+
+    /// Whether starts at a place are held back.
+    pub(super) fn is_held(&self, place: PlaceId) -> bool {
+        self.list[place.index()].held.is_some()
+    }
+
+    /// Holds starts at a place back for this reason, or no longer.
+    pub(super) fn hold(&mut self, place: PlaceId, reason: Option<String>) {
+        self.list[place.index()].held = reason.map(Into::into);
+    }
+
+    /// Sets how long a message takes to a place and back.
+    pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
+        self.list[place.index()].round_trip = round_trip;
+    }
+
     /// Chooses a place for a start: the one with the greatest share of its slots free, of those for which `has_room` holds.
+    /// Of equal ones it is the nearest, by the round trip; the local place has none, and one whose round trip is not known
+    /// is the farthest.
     pub(super) fn choose(
         &self,
         id: RouteId,
@@ -205,12 +249,19 @@ impl Places {
         let can_start =
             |place: &&PlaceId| self.starts(**place, id, route.slots) > 0 && has_room(**place);
         let candidates = self.members(route.places).iter().filter(can_start);
+        let distance = |place: PlaceId| match self.list[place.index()].round_trip {
+            _ if place == PlaceId::LOCAL => Duration::ZERO,
+            Some(round_trip) => round_trip,
+            None => Duration::MAX,
+        };
         // Of equal ones the first, and `max_by` would give the last.
-        candidates.copied().rev().max_by(|one, other| {
-            let (one, other) = (&self.list[one.index()], &self.list[other.index()]);
+        candidates.copied().rev().max_by(|at, other_at| {
+            let (one, other) = (&self.list[at.index()], &self.list[other_at.index()]);
             // one.free / one.slots against other.free / other.slots, without a rounding.
             let share = |a: &PlaceCount, b: &PlaceCount| u64::from(a.free()) * u64::from(b.slots);
-            share(one, other).cmp(&share(other, one))
+            share(one, other)
+                .cmp(&share(other, one))
+                .then_with(|| distance(*other_at).cmp(&distance(*at)))
         })
     }
 
@@ -322,6 +373,24 @@ pub(super) async fn place_watch(
     }
 }
 
+/// Tells a run how long a message takes to a place and back, until nobody knows any more.
+pub(super) async fn round_trip_watch(
+    mut round_trip: watch::Receiver<Option<Duration>>,
+    place: PlaceId,
+    reporter: Reporter,
+) {
+    loop {
+        let round_trip_now = *round_trip.borrow_and_update();
+        reporter.tell(Report::RoundTrip {
+            place,
+            round_trip: round_trip_now,
+        });
+        if round_trip.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 impl PlaceCount {
     fn new(name: PlaceName, slots: u32) -> Self {
         Self {
@@ -331,6 +400,8 @@ impl PlaceCount {
             used: 0,
             numbers: SlotNumbers::default(),
             gone: None,
+            held: None,
+            round_trip: None,
         }
     }
 

@@ -26,7 +26,7 @@ use super::orchestrator::Orchestrator;
 use super::order::{Ordering, Outgoing};
 use super::orders::RunOrder;
 use super::performers::Performers;
-use super::places::{Places, place_watch};
+use super::places::{Places, place_watch, round_trip_watch};
 use super::pools::PoolSource;
 use super::queue::Queue;
 use super::recording::{Recording, SharedLedger};
@@ -213,6 +213,9 @@ impl Plan {
         let mut watches = JoinSet::new();
         for (place, id) in self.places.iter().zip(places.ids().skip(1)) {
             watches.spawn(place_watch(place.state.clone(), id, reporter.clone()));
+            if let Some(round_trip) = &place.round_trip {
+                watches.spawn(round_trip_watch(round_trip.clone(), id, reporter.clone()));
+            }
         }
         let seated = SeatedQueue::new(queue, performers, places, watches, reporter.clone());
         let dispatcher = Dispatcher::new(seated, breakers, now);

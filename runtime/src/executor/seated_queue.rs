@@ -1,7 +1,7 @@
 //! The queue together with the seats of those who perform its jobs, and the slots of the places where they do.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
 use tokio::task::JoinSet;
@@ -351,6 +351,9 @@ impl SeatedQueue {
 
     /// Sends one job of a route ahead to a worker at a place. Returns whether there was one, and room in a pipe for it.
     fn send_one_of(&mut self, route: RouteId, place: PlaceId, now: Instant) -> bool {
+        if self.places.is_held(place) {
+            return false;
+        }
         let kind = self.queue.routes().get(route).kind;
         let Some(pool) = self.performers.pool(PoolKey { kind, place }) else {
             return false; // What runs in this process is never sent ahead.
@@ -539,6 +542,28 @@ impl SeatedQueue {
         self.count_place(place);
     }
 
+    /// Notes how long a message takes to a place and back. It decides only where a start goes, and not whether there is one.
+    pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
+        self.places.set_round_trip(place, round_trip);
+    }
+
+    /// Holds starts at a place back for this reason, or no longer. Refused if there is no such place.
+    pub(super) fn hold_place(
+        &mut self,
+        place: &str,
+        reason: Option<String>,
+    ) -> Result<(), Failure> {
+        let place = self.places.find(place)?;
+        self.places.hold(place, reason);
+        self.count_place(place);
+        Ok(())
+    }
+
+    /// The places of the run.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// Notes that nothing will ever run at a place any more.
     pub(super) fn place_gone(&mut self, place: PlaceId, failure: Failure) {
         self.places.give_up(place, failure);
@@ -675,6 +700,12 @@ impl SeatedQueue {
             };
             free = free.saturating_add(all.min(starts));
             proven = proven.saturating_add(surely.min(starts));
+        }
+        if is_counted
+            && free == 0
+            && let Some(absence) = self.places.absence(route.places)
+        {
+            return absence;
         }
         let starts = if route.is_rated {
             self.queue.rated_starts(free, proven)

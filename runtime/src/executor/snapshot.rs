@@ -12,9 +12,11 @@ use super::control::RunControl;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::performers::Performers;
+use super::places::Places;
 use super::queue::Queue;
+use crate::ids::{PlaceId, PlaceName};
 use crate::job::{Job, Work};
-use crate::scheduling::ParallelizationHint;
+use crate::scheduling::{ParallelizationHint, Workers};
 
 /// How many jobs are named that a waiting job waits for.
 const NAMED: usize = 3;
@@ -40,6 +42,8 @@ pub struct RunningJob {
     pub job: Arc<Job>,
     /// Which attempt it is; the first is 1.
     pub attempt: u32,
+    /// The place where it runs; nothing if that is the machine of the executor itself.
+    pub place: Option<PlaceName>,
     /// How long this attempt has been running.
     pub age: Duration,
 }
@@ -68,6 +72,8 @@ pub enum WaitCause {
     Paused,
     /// A breaker that lets no attempt through.
     Breaker,
+    /// A connection to a host: none of those on which it may run can be reached now.
+    Connect,
     /// The lock of its host.
     Host {
         /// The host; empty is the host of jobs that name none.
@@ -116,6 +122,7 @@ impl fmt::Display for WaitCause {
             Self::Retry => out.write_str("waits to be tried again"),
             Self::Paused => out.write_str("waits: the run is paused"),
             Self::Breaker => out.write_str("waits for a breaker to let it through"),
+            Self::Connect => out.write_str("waits for a connection to a host"),
             Self::Host { host, held_by } => {
                 if host.is_empty() {
                     out.write_str("waits for the lock of jobs without a host")?;
@@ -185,6 +192,8 @@ pub(super) struct View<'a> {
     pub(super) queue: &'a Queue,
     /// The pools with their seats, which say who waits for a worker.
     pub(super) performers: &'a Performers,
+    /// The places, of which some may not be connected, or be held back.
+    pub(super) places: &'a Places,
     /// The names of the kinds of worker.
     pub(super) kinds: &'a Kinds,
     /// Says whether the run is paused or held back, which keeps every job waiting.
@@ -254,6 +263,7 @@ impl View<'_> {
                 .map(|(since, _, entry)| RunningJob {
                     job: Arc::clone(&entry.job),
                     attempt: entry.attempts,
+                    place: (entry.at != PlaceId::LOCAL).then(|| self.places.name(entry.at).clone()),
                     age: age(since),
                 })
                 .collect(),
@@ -312,6 +322,11 @@ impl View<'_> {
         if self.control.is_paused() {
             return WaitCause::Paused;
         }
+        let set = self.queue.routes().get(entry.route).places;
+        let absence = self.places.absence(set);
+        if absence == Some(Workers::Away) {
+            return WaitCause::Connect;
+        }
         let hint = self.kinds.hint(job).ok();
         let wants_host = matches!(
             hint,
@@ -355,7 +370,8 @@ impl View<'_> {
                 return WaitCause::Rate(key.to_owned());
             }
         }
-        if let Some(reason) = self.control.held() {
+        let held_there = self.places.held(set).filter(|_| absence.is_some());
+        if let Some(reason) = self.control.held().or(held_there) {
             return WaitCause::Held(reason.to_owned());
         }
         if let Some(alone) = &holders.alone {

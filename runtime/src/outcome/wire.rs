@@ -495,7 +495,7 @@ mod tests {
         };
         assert_eq!(read, outcome);
 
-        let later = line.replace(r#""slot":2}"#, r#""slot":2,"connect":7}"#);
+        let later = line.replace(r#""slot":2}"#, r#""slot":2,"luck":7}"#);
         assert_eq!(serde_json::from_str::<Outcome>(&later).unwrap(), outcome);
     }
 

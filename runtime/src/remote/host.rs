@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::launch::{AgentProgram, LaunchError, Launched, launch};
-use super::{RemoteConfig, RemoteError, RemoteProcesses};
+use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError, RemoteProcesses};
 use crate::ids::PlaceName;
+use crate::monitor::{AdmissionLimits, Reading};
 use crate::os::{
     ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo, ProcessManager,
     ProcessUsage,
@@ -65,6 +66,9 @@ pub struct HostConfig {
     pub slots: Option<u32>,
     /// Variables for everything that is started there. What a process declares itself counts before them.
     pub env: Vec<(String, String)>,
+    /// The limits within which jobs start there. A host that can never keep them is given up. Whoever sets them has to have
+    /// the machine measured ([`RemoteConfig::measures_machine`]), and hold jobs back by what [`RemoteHost::health`] tells.
+    pub admission: AdmissionLimits,
     /// How the connection is kept.
     pub remote: RemoteConfig,
     /// How long a host that was never reached is tried.
@@ -81,6 +85,8 @@ pub struct RemoteHost {
     name: PlaceName,
     env: Vec<(String, String)>,
     state: watch::Receiver<PlaceState>,
+    health: watch::Receiver<HostHealth>,
+    round_trip: watch::Receiver<Option<Duration>>,
     connections: Arc<Connections>,
     current: watch::Receiver<Current>,
     keeping: JoinHandle<()>,
@@ -125,8 +131,12 @@ impl RemoteHost {
     pub fn start(config: HostConfig, gate: &LaunchGate) -> Self {
         let (tell_state, state) = watch::channel(PlaceState::Away);
         let (tell_current, current) = watch::channel(Current::None);
+        let (tell_health, health) = watch::channel(HostHealth::default());
+        let (tell_round_trip, round_trip) = watch::channel(None);
         let connections = Arc::<Connections>::default();
         let host = Keeping {
+            tell_health,
+            tell_round_trip,
             tell_state,
             tell_current,
             connections: Arc::clone(&connections),
@@ -136,6 +146,8 @@ impl RemoteHost {
             name: config.name.clone(),
             env: config.env.clone(),
             state,
+            health,
+            round_trip,
             connections,
             current,
             keeping: tokio::spawn(host.keep(config)),
@@ -145,6 +157,16 @@ impl RemoteHost {
     /// How the host stands.
     pub fn state(&self) -> watch::Receiver<PlaceState> {
         self.state.clone()
+    }
+
+    /// What the heartbeat of the present connection tells. Without a connection nothing is known.
+    pub fn health(&self) -> watch::Receiver<HostHealth> {
+        self.health.clone()
+    }
+
+    /// How long a message takes to the host and back, told again when it has changed much.
+    pub fn round_trip(&self) -> watch::Receiver<Option<Duration>> {
+        self.round_trip.clone()
     }
 
     /// Stops all processes of the host, for as long as this process is stopped itself; see [`RemoteProcesses::suspend`].
@@ -191,6 +213,8 @@ impl Drop for RemoteHost {
 
 /// Keeps a host connected.
 struct Keeping {
+    tell_health: watch::Sender<HostHealth>,
+    tell_round_trip: watch::Sender<Option<Duration>>,
     tell_state: watch::Sender<PlaceState>,
     tell_current: watch::Sender<Current>,
     connections: Arc<Connections>,
@@ -208,6 +232,9 @@ impl Keeping {
             let launched = self.gate.launch(&config).await;
             match launched {
                 Ok(launched) => {
+                    if let Some(reason) = never_admits(&config, launched.processes.agent()) {
+                        return self.give_up(&config, reason).await;
+                    }
                     (was_reached, has_warned) = (true, false);
                     pause = FIRST_PAUSE;
                     self.serve(&config, launched).await;
@@ -250,11 +277,38 @@ impl Keeping {
         self.tell_current
             .send_replace(Current::Open(Arc::clone(&processes)));
         self.tell_state.send_replace(PlaceState::Ready { slots });
-        let loss = processes.closed().await;
+        let mut health = processes.health();
+        let closed = processes.closed();
+        tokio::pin!(closed);
+        let loss = loop {
+            let told = *health.borrow_and_update();
+            self.tell_health(told);
+            tokio::select! {
+                loss = &mut closed => break loss,
+                changed = health.changed() => {
+                    if changed.is_err() {
+                        break closed.await;
+                    }
+                }
+            }
+        };
+        self.tell_health(HostHealth::default());
         self.tell_state.send_replace(PlaceState::Away);
         self.tell_current.send_replace(Current::None);
         let said = launcher.last_words();
         tracing::warn!(host = %config.name, reason = %loss, said, "a host was lost");
+    }
+
+    /// Tells what the heartbeat has told.
+    fn tell_health(&self, health: HostHealth) {
+        self.tell_round_trip.send_if_modified(|told| {
+            let is_news = has_changed_much(*told, health.round_trip);
+            if is_news {
+                *told = health.round_trip;
+            }
+            is_news
+        });
+        self.tell_health.send_replace(health);
     }
 
     /// Tells that the host will not be reached any more.
@@ -267,6 +321,30 @@ impl Keeping {
             .send_replace(PlaceState::GivenUp(Box::new(failure)));
         // Whoever watches the state hears no more when its sender goes.
         pending::<()>().await;
+    }
+}
+
+/// Returns why no job could ever start on a host within its limits, if that is so.
+fn never_admits(config: &HostConfig, agent: &AgentInfo) -> Option<String> {
+    if config.admission == AdmissionLimits::default() {
+        return None;
+    }
+    if agent.memory == 0 {
+        return Some("its memory and load cannot be measured".to_owned());
+    }
+    let largest = Reading {
+        memory_total: agent.memory,
+        ..Reading::default()
+    };
+    let shortage = config.admission.never(&largest)?;
+    Some(format!("no job would ever start there: {shortage}"))
+}
+
+/// Whether a round trip is another one by more than a quarter, so that it could make a difference.
+fn has_changed_much(before: Option<Duration>, now: Option<Duration>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => before.abs_diff(now) * 4 > before,
+        (before, now) => before != now,
     }
 }
 

@@ -6,14 +6,16 @@ pub(super) const ADMISSION: usize = 0;
 pub(super) const WORKER: usize = 1;
 /// The place of the clock of free slots.
 pub(super) const SLOT: usize = 2;
+/// The place of the clock of a connected host.
+pub(super) const CONNECT: usize = 3;
 
 /// The clocks of a group, in nanoseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clocks {
     /// One for each limit of the group, in the order of the limits; empty as long as all of them show 0.
     pub(super) limits: Box<[u64]>,
-    /// The clocks of admission, workers and slots, at the places above.
-    pub(super) others: [u64; 3],
+    /// The clocks of admission, workers, slots and connections, at the places above.
+    pub(super) others: [u64; 4],
 }
 
 impl Clocks {

@@ -48,6 +48,23 @@ pub enum Workers {
     Unlimited,
     /// This many workers are free. Each start takes one; what the caller says next replaces the count.
     Free(u32),
+    /// None is free, and none can be before a host is connected. Jobs are said to wait for
+    /// [`Blocker::Connect`](crate::Blocker::Connect).
+    Away,
+    /// None is free, because all hosts that are connected are short of memory or busy. Jobs are said to wait for
+    /// [`Blocker::Admission`](crate::Blocker::Admission).
+    Held,
+}
+
+impl Workers {
+    /// Whether no job can be taken.
+    fn are_none(self) -> bool {
+        match self {
+            Self::Unlimited => false,
+            Self::Free(free) => free == 0,
+            Self::Away | Self::Held => true,
+        }
+    }
 }
 
 /// What a scheduler is made with.

@@ -21,6 +21,8 @@ pub enum Blocker {
     Breaker,
     /// The cache, which looks for an earlier result or waits for that of a job that is the same.
     Cache,
+    /// A connection to a host: none of those on which it may run can be reached yet, or again.
+    Connect,
     /// The lock of its host.
     Host,
     /// The global lock.
@@ -50,6 +52,7 @@ impl Blocker {
             Self::Paused => "paused",
             Self::Breaker => "breaker",
             Self::Cache => "cache",
+            Self::Connect => "connect",
             Self::Host => "host",
             Self::Global => "global",
             Self::Rate => "rate",
@@ -70,6 +73,7 @@ impl Blocker {
             Self::Paused,
             Self::Breaker,
             Self::Cache,
+            Self::Connect,
             Self::Host,
             Self::Global,
             Self::Rate,
@@ -194,7 +198,8 @@ mod tests {
             let blocker = Blocker::from_word(&word).unwrap();
             assert_eq!(blocker.word(), word);
         }
-        assert_eq!(Blocker::from_word("connect"), None);
+        assert_eq!(Blocker::from_word("connect"), Some(Blocker::Connect));
+        assert_eq!(Blocker::from_word("luck"), None);
     }
 
     #[test]

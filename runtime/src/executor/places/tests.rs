@@ -66,6 +66,54 @@ fn a_place_that_is_not_there_is_refused_by_name() {
 }
 
 #[test]
+fn of_places_with_the_same_share_of_free_slots_the_nearest_is_chosen() {
+    let mut places = places([0, 2, 2]);
+    let set = among(&mut places, &["web1", "web2"]);
+    let (id, light) = route(&mut Routes::new(1), &places, set, 1);
+    let choose = |places: &Places| places.choose(id, light, |_| true).unwrap().0;
+    let millis = |millis| Some(Duration::from_millis(millis));
+    assert_eq!(choose(&places), 1, "nothing is known of either");
+    places.set_round_trip(PlaceId(2), millis(80));
+    assert_eq!(choose(&places), 2, "the other one may be anywhere");
+    places.set_round_trip(PlaceId(1), millis(5));
+    assert_eq!(choose(&places), 1);
+    // Free slots count before the way.
+    places.take(ticket(0), PlaceId(1), 1);
+    assert_eq!(choose(&places), 2);
+    places.take(ticket(1), PlaceId(2), 1);
+    assert_eq!(choose(&places), 1);
+    // The local place has no way at all.
+    places.set_slots(PlaceId::LOCAL, 2);
+    places.take(ticket(2), PlaceId::LOCAL, 1);
+    let set = among(&mut places, &["web1", "local"]);
+    let (id, light) = route(&mut Routes::new(1), &places, set, 1);
+    assert_eq!(places.choose(id, light, |_| true), Some(PlaceId::LOCAL));
+}
+
+#[test]
+fn a_place_that_is_held_back_gets_no_start_and_the_cause_of_the_wait_is_known() {
+    let mut places = places([1, 0, 2]);
+    let both = among(&mut places, &["web1", "web2"]);
+    let (id, light) = route(&mut Routes::new(1), &places, both, 1);
+    assert_eq!(places.absence(both), None);
+    let reason = || Some("the load is 9".to_owned());
+    places.hold(PlaceId(2), reason());
+    assert_eq!(places.starts(PlaceId(2), id, 1), 0);
+    assert_eq!(places.choose(id, light, |_| true), None);
+    assert_eq!(places.absence(both), Some(Workers::Held));
+    assert_eq!(places.held(both), Some("the load is 9"));
+    places.set_slots(PlaceId(1), 1);
+    assert_eq!(places.absence(both), None, "the other one is there now");
+    assert_eq!(places.choose(id, light, |_| true), Some(PlaceId(1)));
+    places.hold(PlaceId(2), None);
+    places.set_slots(PlaceId(1), 0);
+    assert_eq!(places.choose(id, light, |_| true), Some(PlaceId(2)));
+    places.set_slots(PlaceId(2), 0);
+    assert_eq!(places.absence(both), Some(Workers::Away));
+    assert_eq!(places.absence(PlaceSetId::LOCAL), None);
+}
+
+#[test]
 fn a_start_goes_to_the_place_with_the_greatest_share_of_free_slots() {
     let mut places = places([2, 4, 1]);
     let set = among(&mut places, &["local", "web1", "web2"]);

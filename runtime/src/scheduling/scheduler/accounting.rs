@@ -4,7 +4,7 @@
 //! each job. Clocks are kept for what jobs have in common:
 //!
 //! - One clock runs while the run is paused, and then no other does.
-//! - A group has a clock for each thing that its jobs may lack: each of its limits, admission, a worker, a slot. One of
+//! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits, admission, a worker, a slot. One of
 //!   them runs at any moment: that of the first thing that the group lacks.
 //! - A lane with a place (a host or a rate key) has one more clock, which runs while the place lets nobody of the lane
 //!   pass. It runs instead of those clocks of the group that come after it in the order of blockers.
@@ -14,11 +14,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::clocks::{ADMISSION, Clocks, SLOT, WORKER};
+use super::super::clocks::{ADMISSION, CONNECT, Clocks, SLOT, WORKER};
 use super::super::gates::{Barred, Hold};
 use super::super::heap::NOWHERE;
 use super::super::waits::{Blocker, Waits};
-use super::Scheduler;
+use super::{Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -174,6 +174,11 @@ impl Scheduler {
 
     /// Returns what the jobs of a group lack first, once they can go on from their place.
     fn lacking(&self, id: u32, is_held: bool) -> Lacking {
+        let workers = self.kinds[usize::from(self.groups[id].kind)].workers;
+        if workers == Workers::Away {
+            // This comes before limits, which are looked at first.
+            return Lacking::Other(CONNECT);
+        }
         let barred = self.obstacle(id).map(|gate| self.gates[gate].barred);
         match barred {
             Some(Barred::Limit(limit)) => {
@@ -184,7 +189,7 @@ impl Scheduler {
                 )]
                 Lacking::Limit(at.expect("a group waits for a limit that it names"))
             }
-            _ if is_held => Lacking::Other(ADMISSION),
+            _ if is_held || workers == Workers::Held => Lacking::Other(ADMISSION),
             Some(Barred::Kind) => Lacking::Other(WORKER),
             // Nothing is lacking where jobs before it keep what it needs, or nothing is started for the moment.
             Some(Barred::Slots | Barred::Quiet) | None => Lacking::Other(SLOT),
@@ -271,7 +276,9 @@ impl Scheduler {
         let Some(stopped_at) = stopped_at else {
             return Clocks::default();
         };
-        let stop = self.groups[lane.group].clocks.since(stopped_at);
+        let mut stop = self.groups[lane.group].clocks.since(stopped_at);
+        // A connection comes before all places.
+        stop.others[CONNECT] = 0;
         match self.places[lane.place].hold {
             Hold::Host { .. } => stop,
             // Limits come before the rate of a hint.
@@ -376,6 +383,7 @@ impl Scheduler {
                     };
                     add(blocker, *time);
                 }
+                add(Blocker::Connect, more.others[CONNECT]);
                 add(Blocker::Admission, more.others[ADMISSION]);
                 add(Blocker::Worker, more.others[WORKER]);
                 add(Blocker::Slot, more.others[SLOT]);

@@ -30,9 +30,15 @@ impl Scheduler {
     pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
         let kind = self.kind(kind.0);
         self.kinds[kind].workers = workers;
-        if workers != Workers::Free(0) {
+        if !workers.are_none() {
             self.reopen(self.kinds[kind].gate);
         }
+    }
+
+    /// How many workers of a kind are free, as far as was said.
+    pub fn workers(&self, kind: Kind) -> Workers {
+        let kind = self.kinds.get(usize::from(kind.0));
+        kind.map_or(Workers::Unlimited, |kind| kind.workers)
     }
 
     /// Changes a limit. What is held stays held, what was taken stays taken.

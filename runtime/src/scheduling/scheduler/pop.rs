@@ -116,9 +116,8 @@ impl Scheduler {
             }
         }
         let kind = &self.kinds[usize::from(group.kind)];
-        match kind.workers {
-            Workers::Free(0) => return Some(kind.gate),
-            Workers::Free(_) | Workers::Unlimited => {}
+        if kind.workers.are_none() {
+            return Some(kind.gate);
         }
         if group.alone && self.running + self.ahead > 0 {
             return Some(self.quiet);

@@ -34,6 +34,7 @@ enum Step {
     Hold(bool),
     Slots(u32),
     Workers(u32),
+    Absent(Workers),
     Pass,
 }
 
@@ -65,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Hold),
         1 => (2_u32..5).prop_map(Step::Slots),
         2 => (0_u32..3).prop_map(Step::Workers),
+        1 => prop_oneof![Just(Workers::Away), Just(Workers::Held)].prop_map(Step::Absent),
         12 => Just(Step::Pass),
     ]
 }
@@ -95,6 +97,8 @@ struct Life {
     now: Instant,
     slots: u32,
     free_workers: u32,
+    /// Why there are no workers, if it is not that all of them are busy.
+    absent: Option<Workers>,
     is_paused: bool,
     is_held: bool,
 }
@@ -121,6 +125,7 @@ impl Life {
             now,
             slots: SLOTS,
             free_workers: 1,
+            absent: None,
             is_paused: false,
             is_held: false,
         }
@@ -144,6 +149,10 @@ impl Life {
         }
         if self.scheduler.is_delayed(ticket) {
             return Blocker::Breaker;
+        }
+        let is_absent = |why| known.kind == 1 && self.absent == Some(why);
+        if is_absent(Workers::Away) {
+            return Blocker::Connect;
         }
         let is_global = known.hint == ParallelizationHint::GlobalExclusive;
         let wants_host = is_global || known.hint == ParallelizationHint::HostExclusive;
@@ -170,7 +179,7 @@ impl Life {
         {
             return Blocker::Rate;
         }
-        if self.is_held {
+        if self.is_held || is_absent(Workers::Held) {
             return Blocker::Admission;
         }
         if known.kind == 1 && self.free_workers == 0 {
@@ -264,8 +273,8 @@ impl Life {
     }
 
     fn tell_workers(&mut self) {
-        self.scheduler
-            .set_workers(Kind(1), Workers::Free(self.free_workers));
+        let workers = self.absent.unwrap_or(Workers::Free(self.free_workers));
+        self.scheduler.set_workers(Kind(1), workers);
     }
 
     fn push(&mut self, hint: usize, host: usize, limited: bool, slots: u32, kind: u16) {
@@ -374,7 +383,11 @@ impl Life {
                 }
             }
             Step::Workers(free) => {
-                self.free_workers = *free;
+                (self.free_workers, self.absent) = (*free, None);
+                self.tell_workers();
+            }
+            Step::Absent(why) => {
+                self.absent = Some(*why);
                 self.tell_workers();
             }
             Step::Pass => self.pass(),
