@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Ending, ProcessConfig, ProcessHandle, ProcessManager};
 use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
 use ratchet_runtime::{PlaceName, PlaceState};
@@ -25,6 +26,7 @@ fn config(launcher: Vec<String>, agent: AgentProgram) -> HostConfig {
         launcher,
         agent,
         slots: Some(2),
+        admission: AdmissionLimits::default(),
         env: Vec::new(),
         remote: RemoteConfig {
             lost_after: Duration::from_secs(5),

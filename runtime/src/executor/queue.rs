@@ -456,6 +456,11 @@ impl Queue {
         self.scheduler.set_workers(route.scheduled(), workers);
     }
 
+    /// How many attempts of a route can begin, as the scheduler was told.
+    pub(super) fn workers(&self, route: RouteId) -> Workers {
+        self.scheduler.workers(route.scheduled())
+    }
+
     /// How many attempts that take tokens can begin, as [`UncertainStart::starts`] says.
     pub(super) fn rated_starts(&self, free: u32, proven: u32) -> u32 {
         self.uncertain.starts(free, proven)

@@ -682,7 +682,7 @@ impl SeatedQueue {
     fn starts_of(&self, id: RouteId) -> Workers {
         let route = self.queue.routes().get(id);
         let is_counted = self.places.are_several();
-        let (mut free, mut proven) = (0_u32, 0_u32);
+        let (mut free, mut proven, mut has_workers) = (0_u32, 0_u32, false);
         for place in self.places.members(route.places) {
             let key = PoolKey {
                 kind: route.kind,
@@ -698,14 +698,16 @@ impl SeatedQueue {
             } else {
                 u32::MAX
             };
+            has_workers |= all > 0;
             free = free.saturating_add(all.min(starts));
             proven = proven.saturating_add(surely.min(starts));
         }
-        if is_counted
-            && free == 0
-            && let Some(absence) = self.places.absence(route.places)
-        {
-            return absence;
+        if is_counted && free == 0 {
+            match self.places.absence(route.places) {
+                Some(absence) => return absence,
+                None if has_workers => return Workers::Full,
+                None => {}
+            }
         }
         let starts = if route.is_rated {
             self.queue.rated_starts(free, proven)

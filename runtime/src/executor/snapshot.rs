@@ -387,7 +387,8 @@ impl View<'_> {
         if hint == Some(&ParallelizationHint::Alone) && load.running > 0 {
             return WaitCause::Quiet;
         }
-        if load.slots_used.saturating_add(job.terms.slots) > load.slots {
+        let is_full = self.queue.workers(entry.route) == Workers::Full;
+        if is_full || load.slots_used.saturating_add(job.terms.slots) > load.slots {
             return WaitCause::Slot;
         }
         WaitCause::Turn

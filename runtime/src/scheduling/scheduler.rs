@@ -54,6 +54,9 @@ pub enum Workers {
     /// None is free, because all hosts that are connected are short of memory or busy. Jobs are said to wait for
     /// [`Blocker::Admission`](crate::Blocker::Admission).
     Held,
+    /// Some are free, and all slots of their hosts are filled. Jobs are said to wait for
+    /// [`Blocker::Slot`](crate::Blocker::Slot).
+    Full,
 }
 
 impl Workers {
@@ -62,7 +65,7 @@ impl Workers {
         match self {
             Self::Unlimited => false,
             Self::Free(free) => free == 0,
-            Self::Away | Self::Held => true,
+            Self::Away | Self::Held | Self::Full => true,
         }
     }
 }

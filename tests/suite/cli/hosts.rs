@@ -537,6 +537,9 @@ fn the_time_before_a_host_is_connected_is_charged_to_the_connection() {
     for line in results(&ended) {
         let waited = line["waited"]["connect"].as_f64().unwrap();
         assert!(waited > 0.0 && waited <= line["queued_ms"].as_f64().unwrap());
+        // There is no worker to wait for, and the second job waits for the slot of the first.
+        assert_eq!(line["waited"]["worker"], Value::Null, "{line}");
+        assert!(line["waited"]["slot"].as_f64().unwrap() > 0.0, "{line}");
     }
 }
 
@@ -583,8 +586,6 @@ fn memory_and_load_are_measured_on_each_host_and_hold_jobs_back_there_alone() {
         "echo",
         ":::",
         "a",
-    // A program that still runs cannot be written to.
-    nothing_is_left(&folder);
     ];
     fs::remove_file(folder.at("log")).unwrap();
     let said = fs::File::create(folder.at("said")).unwrap();
@@ -617,6 +618,8 @@ fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
         .path();
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&agents), mode(&copy)), (0o700, 0o700));
+    // A program that still runs cannot be written to.
+    nothing_is_left(&folder);
     fs::write(&copy, "#!/bin/sh\necho damaged\n").unwrap();
     run();
     assert!(

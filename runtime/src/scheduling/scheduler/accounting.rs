@@ -190,9 +190,9 @@ impl Scheduler {
                 Lacking::Limit(at.expect("a group waits for a limit that it names"))
             }
             _ if is_held || workers == Workers::Held => Lacking::Other(ADMISSION),
-            Some(Barred::Kind) => Lacking::Other(WORKER),
+            Some(Barred::Kind) if workers != Workers::Full => Lacking::Other(WORKER),
             // Nothing is lacking where jobs before it keep what it needs, or nothing is started for the moment.
-            Some(Barred::Slots | Barred::Quiet) | None => Lacking::Other(SLOT),
+            Some(Barred::Kind | Barred::Slots | Barred::Quiet) | None => Lacking::Other(SLOT),
         }
     }
 

@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Hold),
         1 => (2_u32..5).prop_map(Step::Slots),
         2 => (0_u32..3).prop_map(Step::Workers),
-        1 => prop_oneof![Just(Workers::Away), Just(Workers::Held)].prop_map(Step::Absent),
+        1 => prop_oneof![Just(Workers::Away), Just(Workers::Held), Just(Workers::Full)].prop_map(Step::Absent),
         12 => Just(Step::Pass),
     ]
 }
@@ -182,7 +182,7 @@ impl Life {
         if self.is_held || is_absent(Workers::Held) {
             return Blocker::Admission;
         }
-        if known.kind == 1 && self.free_workers == 0 {
+        if known.kind == 1 && self.free_workers == 0 && !is_absent(Workers::Full) {
             return Blocker::Worker;
         }
         Blocker::Slot
