@@ -88,6 +88,7 @@ const CRATES: [(&str, Layers); 7] = [
         &[
             &["files"],
             &["data"],
+            &["templates"],
             &["language"],
             &["selection"],
             &["listing"],

@@ -60,6 +60,13 @@ impl Files {
         Ok(id)
     }
 
+    /// Adds a text that stands in no file.
+    pub(crate) fn add_text(&mut self, name: &str, text: String) -> FileId {
+        self.files
+            .push((Rc::new(Source::new(name, text)), Vec::new()));
+        FileId(self.files.len() - 1)
+    }
+
     /// The text of a file, and the list that takes what is wrong with it.
     pub(crate) fn get(&mut self, file: FileId) -> (Rc<Source>, &mut Problems) {
         let (source, problems) = &mut self.files[file.0];

@@ -3,19 +3,22 @@
 //! Everything is read in one pass, and all that is wrong is told at once. What stands in a template is not looked at.
 
 mod arguments;
+mod extra;
 mod keyword;
 mod playbook;
 mod role;
 mod settings;
 mod steps;
+mod templated;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::document;
 
-use crate::data::Data;
+use crate::data::{Data, Entry};
 use crate::files::{FileId, Files, Place};
 
 pub(crate) use keyword::Keyword;
@@ -29,11 +32,14 @@ struct Reader {
     folder: PathBuf,
     roles_path: Vec<PathBuf>,
     collections_path: Vec<PathBuf>,
+    /// The variables of the call.
+    extra: Arc<Vec<Entry>>,
 }
 
 /// Reads playbooks. Variables of the environment say where else roles lie.
 pub(crate) fn read(
     paths: &[PathBuf],
+    extra: &[String],
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Playbook>, InputError> {
     let mut reader = Reader {
@@ -41,7 +47,15 @@ pub(crate) fn read(
         folder: PathBuf::new(),
         roles_path: role::roles_path(&variable),
         collections_path: role::collections_path(&variable),
+        extra: Arc::default(),
     };
+    let mut all = Vec::new();
+    for text in extra {
+        reader.extra_variables(text, &mut all)?;
+    }
+    // The last one counts.
+    all.reverse();
+    reader.extra = Arc::new(all);
     let mut playbooks = Vec::new();
     for path in paths {
         let plays = reader
@@ -80,7 +94,9 @@ impl Reader {
         }
         let (source, problems) = self.files.get(file);
         let node = document::ansible_node(&source, problems)?;
-        Some(Data::read(node, file, problems))
+        let data = Data::read(node, file, problems);
+        templated::check(&data, None, problems);
+        Some(data)
     }
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod language;
 mod listing;
 mod selection;
+mod templates;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub struct Request {
     pub limit: Option<String>,
     /// Which tasks are meant.
     pub tags: Tags,
+    /// Variables that count before all others: `name=value`, a map in YAML or JSON, or `@FILE`.
+    pub extra_vars: Vec<String>,
 }
 
 /// What playbooks would do.
@@ -50,7 +53,7 @@ pub fn list(
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, inventory));
     let limit = limit.transpose()?;
-    let playbooks = language::read(&request.playbooks, variable)?;
+    let playbooks = language::read(&request.playbooks, &request.extra_vars, variable)?;
     let (text, unknown) =
         listing::listing(&playbooks, inventory, limit.as_ref(), &request.tags, listed);
     Ok(Listing { text, unknown })

@@ -40,7 +40,7 @@ pub(crate) fn listing(
                 text,
                 "\n  play #{number} ({}): {}\tTAGS: [{}]",
                 plain(&play.hosts.join(",")),
-                plain(&play.name()),
+                plain(&play.name),
                 joined(&own, ","),
             );
             if listed.hosts {

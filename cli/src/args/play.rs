@@ -14,8 +14,10 @@ Examples:
 
 Playbooks are written as for Ansible. Their roles, and what they import, are read and checked, too: keywords and what they \
 take, the shape of plays, blocks and tasks, and arguments. All that is wrong is told at once, with its place. Lists have \
-the form in which ansible-playbook prints them. What is included while a play runs (include_tasks, include_role) and what \
-stands in a template is not looked at; the names of hosts, roles and imported files cannot be templates.
+the form in which ansible-playbook prints them. The form of templates and conditions is checked, and \
+the names of hosts, roles and imported files are rendered with what is known before a play runs: -e, the variables of the \
+play, its vars_files, and those of blocks, tasks and roles. What is included while a play runs (include_tasks, \
+include_role) is not looked at.
 
 Roles are looked for in `roles` beside the playbook, in ANSIBLE_ROLES_PATH (else ~/.ansible/roles, \
 /usr/share/ansible/roles and /etc/ansible/roles), and those of collections in ANSIBLE_COLLECTIONS_PATH. ansible.cfg is not \
@@ -47,6 +49,9 @@ pub(crate) struct PlayArguments {
     /// No tasks with one of these tags.
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub(crate) skip_tags: Vec<String>,
+    /// Set variables before all others: name=value, a map in YAML or JSON, or @FILE.
+    #[arg(short, long, value_name = "VARS")]
+    pub(crate) extra_vars: Vec<String>,
     /// Check the playbooks, with all that they import.
     #[arg(long, group = "view")]
     pub(crate) syntax_check: bool,

@@ -20,6 +20,7 @@ pub(crate) fn run(arguments: &PlayArguments) -> Result<(), CliError> {
             only: arguments.tags.clone(),
             skip: arguments.skip_tags.clone(),
         },
+        extra_vars: arguments.extra_vars.clone(),
     };
     let listed = Listed {
         hosts: arguments.list_hosts,

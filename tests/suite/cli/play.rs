@@ -222,6 +222,31 @@ fn refused(play: &str) -> String {
 /// Lines of a play, and the parts of what is said of them.
 const REFUSED: &[(&str, &str)] = &[
     (
+        "  tasks:\n  - debug: {msg: '{{ x'}\n",
+        "site.yml:3:18|this template cannot be read",
+    ),
+    (
+        "  tasks:\n  - debug:\n    when: a ==\n",
+        "site.yml:4:11|this template cannot be read",
+    ),
+    (
+        "  tasks:\n  - debug:\n    when: [a, b c]\n",
+        "site.yml:4:15|this template cannot be read",
+    ),
+    (
+        "  vars_files: [no.yml]\n",
+        "site.yml:2:16|there is no file `no.yml`",
+    ),
+    (
+        "  tasks:\n  - action: '{{ x }} a=b'\n",
+        "the module has to be known before anything runs|a task for each module",
+    ),
+    (
+        "  vars: {a: '{{ b }}', b: '{{ a }}'}\n  roles: ['{{ a }}']\n",
+        "site.yml:3:11|a variable stands for itself",
+    ),
+    ("  roles: [\"{{ 'x' | nosuch }}\"]\n", "nosuch is unknown"),
+    (
         "  tsks: []\n",
         "site.yml:2:3|unknown keyword `tsks` in a play|did you mean `tasks`?",
     ),
@@ -361,6 +386,132 @@ fn what_is_wrong_in_a_play_is_refused_at_its_place() {
         for part in said.split('|') {
             assert!(told.contains(part), "{play}: {part}\n{told}");
         }
+    }
+}
+
+/// A folder with a playbook whose names are templates.
+fn templated() -> Folder {
+    Folder::new()
+        .file(
+            "p.yml",
+            r#"
+- name: "on {{ target }}"
+  hosts: "{{ target }}"
+  tasks:
+    - import_tasks: "{{ which }}.yml"
+    - import_tasks: "{{ own }}.yml"
+      vars: {own: two}
+    - block:
+        - import_tasks: "{{ playbook_dir }}/{{ own }}.yml"
+      vars: {own: two}
+    - name: "task {{ which }}"
+      debug: {msg: "{{ x | default('y') }}"}
+  roles:
+    - "{{ first }}"
+    - role: "{{ from_file }}"
+      which: three
+  vars: {first: one, which: two, from_file: nobody}
+  vars_files: ["v.yml", [no.yml, v2.yml], ["{{ fact }}.yml", v3.yml]]
+- hosts: "{{ many }}"
+  tasks: []
+- import_playbook: "{{ book }}.yml"
+"#,
+        )
+        .file("v.yml", "from_file: one\nfirst: \"{{ from_file }}\"\n")
+        .file("v2.yml", "which: \"t{{ 'w' ~ 'o' }}\"\n")
+        .file("v3.yml", "which: nothing\n")
+        .file("two.yml", "- name: two\n  ping:\n")
+        .file("b.yml", "- hosts: all\n  tasks: []\n")
+        .file(
+            "roles/one/tasks/main.yml",
+            "- import_tasks: '{{ which }}.yml'\n- import_tasks: '{{ set }}.yml'\n\
+             - import_tasks: '{{ fixed }}.yml'\n",
+        )
+        .file(
+            "roles/one/defaults/main.yml",
+            "set: two\nfixed: no\nwhich: no\n",
+        )
+        .file("roles/one/vars/main.yml", "fixed: three\n")
+        .file("roles/one/tasks/two.yml", "- name: r two\n  ping:\n")
+        .file("roles/one/tasks/three.yml", "- name: r three\n  ping:\n")
+        .file("extra.yml", "book: b\n")
+}
+
+const TEMPLATED: [&str; 11] = [
+    "-i",
+    "a,b,",
+    "p.yml",
+    "--list-tasks",
+    "-e",
+    "target=no other='x y'",
+    "-e",
+    r#"{"many": ["a", "b"], "target": "a"}"#,
+    "-e",
+    "@extra.yml",
+    "--list-tags",
+];
+
+#[test]
+fn names_are_rendered_with_the_variables_that_are_known() {
+    let text = listed(&templated(), &TEMPLATED);
+    assert!(text.contains("play #1 (a): on a\t"), "{text}");
+    assert!(text.contains("play #2 (a,b): ['a', 'b']\t"), "{text}");
+    let tasks: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("      ")?.strip_suffix("\tTAGS: []"))
+        .collect();
+    assert_eq!(
+        tasks,
+        [
+            "one : r two",
+            "one : r two",
+            "one : r three",
+            "one : r three",
+            "one : r two",
+            "one : r three",
+            "two",
+            "two",
+            "two",
+            "task {{ which }}"
+        ]
+    );
+    if let Some(program) = ansible("ansible-playbook") {
+        assert_eq!(text, printed(&program, &templated(), &TEMPLATED));
+    }
+}
+
+#[test]
+fn names_that_are_known_only_later_are_refused_with_the_reason() {
+    let args = ["play", "p.yml", "--syntax-check", "-e", "first=one"];
+    let told = Ratchet::within(&templated()).args(args).run().with_code(2);
+    let told = told.stderr();
+    for said in [
+        "p.yml:3:10",
+        "`hosts` has to be known before anything runs, and `target` is undefined",
+        "and `many` is undefined",
+        "`{{ book }}.yml` has to be known before anything runs, and `book` is undefined",
+        "set it by -e",
+    ] {
+        assert!(told.contains(said), "{said}\n{told}");
+    }
+}
+
+#[test]
+fn variables_of_the_call_that_cannot_be_read_are_refused() {
+    for (variables, said) in [
+        ("name", "-e name: `name` is no `name=value`"),
+        ("a='b", "a quote is not closed"),
+        ("[1]", "expected a map of variables, found a list"),
+        ("{a: ", "-e:1:"),
+        ("@no.yml", "`no.yml` cannot be read"),
+    ] {
+        let args = ["play", "p.yml", "--syntax-check", "-e", variables];
+        let told = Ratchet::within(&templated()).args(args).run().with_code(2);
+        assert!(
+            told.stderr().contains(said),
+            "{variables}\n{}",
+            told.stderr()
+        );
     }
 }
 

@@ -137,6 +137,16 @@ impl Reader {
     }
 }
 
+/// The names and values of a text that has nothing else, or what is wrong with it.
+pub(super) fn named_words(text: &str) -> Result<Vec<(String, String)>, String> {
+    let words = split(text)?.into_iter().map(|word| &text[word]);
+    let read = words.map(|word| match name_and_value(word) {
+        Some((name, value)) => Ok((name.to_owned(), unquoted(value).to_owned())),
+        None => Err(format!("`{word}` is no `name=value`")),
+    });
+    read.collect()
+}
+
 /// The name and the value of `name=value`.
 fn name_and_value(word: &str) -> Option<(&str, &str)> {
     let at = word.match_indices('=').map(|(at, _)| at);

@@ -1,6 +1,10 @@
 //! Playbooks and plays.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minijinja::value::ValueKind;
+use ratchet_input::inventory::pattern::Pattern;
 
 use super::keyword::{Keyword, Section};
 use super::settings::Settings;
@@ -8,6 +12,7 @@ use super::steps::{Scope, Step};
 use super::{Reader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
+use crate::templates::{Variables, render, text_of};
 
 /// A file of plays, with the plays of the playbooks that it imports in their places.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Playbook {
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) settings: Settings,
+    /// The name of the play, which is that of its hosts if it has none.
+    pub(crate) name: String,
     /// The patterns that select the hosts.
     pub(crate) hosts: Vec<String>,
     /// Tags of the imports that the play came by.
@@ -32,12 +39,6 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    /// The name of the play, which is that of its hosts if it has none.
-    pub(crate) fn name(&self) -> String {
-        let name = self.settings.text(Keyword::Name);
-        name.unwrap_or_else(|| self.hosts.join(","))
-    }
-
     /// The tags of the play itself.
     pub(crate) fn tags(&self) -> Vec<String> {
         let mut tags = self.imported_tags.clone();
@@ -134,12 +135,16 @@ impl Reader {
                 .refuse(import.place, "`import_playbook` names no file");
             return;
         }
-        if crate::data::is_template(&name) {
-            let message = format!("`{name}` has to be known before anything runs");
-            let help = "write the name of the playbook itself";
-            self.files.refuse_with_help(place, message, help);
-            return;
-        }
+        let name = match render(&name, &Variables::new(Arc::clone(&self.extra))) {
+            Ok(value) => text_of(&value),
+            Err(reason) => {
+                let message =
+                    format!("`{name}` has to be known before anything runs, and {reason}");
+                let help = "set it by -e, or write the name of the playbook itself";
+                self.files.refuse_with_help(place, message, help);
+                return;
+            }
+        };
         let folder = open.last().map(|path| folder_of(path));
         let path = folder.unwrap_or_default().join(&name);
         if open.contains(&path) {
@@ -159,6 +164,7 @@ impl Reader {
         let head = entries.first().map_or(place, |entry| entry.place);
         let mut play = Play {
             settings: Settings::default(),
+            name: String::new(),
             hosts: Vec::new(),
             imported_tags: tags.to_vec(),
             pre_tasks: Vec::new(),
@@ -171,14 +177,23 @@ impl Reader {
             role: None,
             open: Vec::new(),
             section: Section::Task,
+            variables: self.variables_of_play(&entries),
         };
         let mut has_hosts = false;
+        let mut named_hosts = String::new();
         for entry in entries {
             let data = entry.data.clone();
             match entry.name.as_str() {
                 "hosts" => {
                     has_hosts = true;
-                    play.hosts = self.hosts(&entry);
+                    named_hosts = match &data.value {
+                        Value::List(members) => {
+                            let texts = members.iter().filter_map(Data::text);
+                            texts.collect::<Vec<_>>().join(",")
+                        }
+                        _ => data.text().unwrap_or_default().to_owned(),
+                    };
+                    play.hosts = self.hosts(&entry, &scope.variables);
                 }
                 "roles" => play.roles = self.roles(data, &scope),
                 "pre_tasks" => play.pre_tasks = self.steps(data, &scope),
@@ -196,6 +211,9 @@ impl Reader {
                 }
             }
         }
+        let written = play.settings.text(Keyword::Name).unwrap_or(named_hosts);
+        // What it is made of may be known only on hosts.
+        play.name = render(&written, &scope.variables).map_or(written, |name| text_of(&name));
         if !has_hosts {
             let message = "a play needs `hosts`";
             let help = "`hosts` is a pattern such as `all`, `web` or `web:!web3`";
@@ -204,7 +222,7 @@ impl Reader {
         play
     }
 
-    fn hosts(&mut self, entry: &Entry) -> Vec<String> {
+    fn hosts(&mut self, entry: &Entry, variables: &Variables) -> Vec<String> {
         let members: Vec<&Data> = match &entry.data.value {
             Value::List(members) => members.iter().collect(),
             _ => vec![&entry.data],
@@ -220,22 +238,102 @@ impl Reader {
                 self.files.refuse(member.place, message);
                 continue;
             };
-            if crate::data::is_template(text) {
-                let message = format!("`{text}` has to be known before anything runs");
-                let help = "name the hosts or a group, and choose among them by `--limit`";
-                self.files.refuse_with_help(member.place, message, help);
-                continue;
+            for text in self.patterns(text, member.place, variables) {
+                match Pattern::parse(&text) {
+                    Ok(_) => hosts.push(text),
+                    Err(reason) => self.files.refuse(member.place, reason),
+                }
             }
-            if let Err(reason) = ratchet_input::inventory::pattern::Pattern::parse(text) {
-                self.files.refuse(member.place, reason);
-                continue;
-            }
-            hosts.push(text.to_owned());
         }
         if hosts.is_empty() && matches!(entry.data.value, Value::List(_)) {
             self.files.refuse(entry.place, "`hosts` names no host");
         }
         hosts
+    }
+}
+
+impl Reader {
+    /// The patterns that a text of `hosts` stands for. A variable can be a list of them.
+    fn patterns(&mut self, text: &str, place: Place, variables: &Variables) -> Vec<String> {
+        if !crate::data::is_template(text) {
+            return vec![text.to_owned()];
+        }
+        match render(text, variables) {
+            Ok(value) if value.kind() == ValueKind::Seq => {
+                let members = value.try_iter().into_iter().flatten();
+                members.map(|member| text_of(&member)).collect()
+            }
+            Ok(value) => vec![text_of(&value)],
+            Err(reason) => {
+                self.files.refuse_with_help(
+                    place,
+                    format!("`hosts` has to be known before anything runs, and {reason}"),
+                    "set it by -e or in the play, or name the hosts and choose among them by --limit",
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// The variables that a play sets itself: those of its files count before those that are written in it.
+    fn variables_of_play(&mut self, entries: &[Entry]) -> Variables {
+        let mut variables = Variables::new(Arc::clone(&self.extra));
+        let folder = self.folder.display().to_string();
+        let find = |name: &str| entries.iter().find(|entry| entry.name == name);
+        if let Some(entry) = find("vars")
+            && let Value::Map(own) = &entry.data.value
+        {
+            variables.put_before(own.clone());
+        }
+        if let Some(entry) = entries.first() {
+            let text = if folder.is_empty() {
+                ".".to_owned()
+            } else {
+                folder
+            };
+            variables.put_behind(vec![Entry {
+                name: "playbook_dir".to_owned(),
+                place: entry.place,
+                data: Data::of_text(text, entry.place),
+            }]);
+        }
+        let Some(entry) = find("vars_files") else {
+            return variables;
+        };
+        let groups = match &entry.data.value {
+            Value::List(groups) => groups.iter().collect(),
+            _ => vec![&entry.data],
+        };
+        for group in groups {
+            let names = match &group.value {
+                Value::List(names) => names.iter().collect(),
+                _ => vec![group],
+            };
+            if let Some(path) = self.file_of_variables(&names, &variables) {
+                let more = self.variables_of_file(&path, group.place);
+                variables.put_before(more);
+            }
+        }
+        variables
+    }
+
+    /// The first file of these names that is there. A name may be made of facts, which are known only on hosts, and then
+    /// nobody knows which file is meant.
+    fn file_of_variables(&mut self, names: &[&Data], variables: &Variables) -> Option<PathBuf> {
+        let mut known = Vec::new();
+        for name in names {
+            let text = name.text().unwrap_or_default();
+            let name = text_of(&render(text, variables).ok()?);
+            let path = self.folder.join(&name);
+            if path.is_file() {
+                return Some(path);
+            }
+            known.push(name);
+        }
+        let place = names.first()?.place;
+        let message = format!("there is no file `{}`", known.join("` or `"));
+        self.files.refuse(place, message);
+        None
     }
 }
 

@@ -24,6 +24,8 @@ struct RoleUse {
     /// The file of tasks, without its ending.
     tasks_from: String,
     handlers_from: String,
+    /// The variables that are given to the role beside its keywords, and those under `vars`.
+    parameters: Vec<Entry>,
 }
 
 impl Reader {
@@ -57,6 +59,7 @@ impl Reader {
             settings: Settings::default(),
             tasks_from: "main".to_owned(),
             handlers_from: "main".to_owned(),
+            parameters: Vec::new(),
         };
         match data.value {
             Value::Text(name) => asked.name = name,
@@ -67,9 +70,14 @@ impl Reader {
                             asked.name = entry.data.word().unwrap_or_default();
                             asked.place = entry.data.place;
                         }
+                        "vars" => {
+                            asked.parameters.extend(map(entry.data.clone()));
+                            let _ = self.setting(entry, Section::Role, &mut asked.settings);
+                        }
                         // Whatever is no keyword is a variable for the role.
                         _ => {
-                            let _ = self.setting(entry, Section::Role, &mut asked.settings);
+                            let read = self.setting(entry, Section::Role, &mut asked.settings);
+                            asked.parameters.extend(read.err());
                         }
                     }
                 }
@@ -106,14 +114,15 @@ impl Reader {
             settings: task.settings,
             tasks_from,
             handlers_from,
+            parameters: Vec::new(),
         };
         self.role(asked, scope)
     }
 
     /// Reads a role with the roles that it depends on.
     fn role(&mut self, asked: RoleUse, scope: &Scope) -> Option<Step> {
-        let RoleUse { name, place, .. } = &asked;
-        self.fixed(name, *place, "include_role")?;
+        let place = &asked.place;
+        let name = &self.fixed(&asked.name, *place, "include_role", &scope.variables)?;
         let folder = self.find_role(name, *place, scope)?;
         let title = folder.file_name().unwrap_or_default().to_string_lossy();
         let title = if name.contains('/') {
@@ -138,9 +147,11 @@ impl Reader {
                 }
             }
         }
-        for part in ["defaults", "vars"] {
-            self.variables(&folder, part, *place);
-        }
+        let defaults = self.variables(&folder, "defaults", *place);
+        inner.variables.put_behind(defaults);
+        let fixed = self.variables(&folder, "vars", *place);
+        inner.variables.put_before(fixed);
+        inner.variables.put_before(asked.parameters.clone());
         steps.extend(self.argument_check(&folder, &asked, &title));
         for (part, from, section) in [
             ("tasks", &asked.tasks_from, Section::Task),
@@ -215,7 +226,7 @@ impl Reader {
     }
 
     /// Reads the variables of a role, which may be a file or a folder of files.
-    fn variables(&mut self, folder: &Path, part: &str, place: Place) {
+    fn variables(&mut self, folder: &Path, part: &str, place: Place) -> Vec<Entry> {
         let main = folder.join(part).join("main");
         let mut files = Vec::new();
         if main.is_dir() {
@@ -230,13 +241,26 @@ impl Reader {
         } else {
             files.extend(find_part(folder, part, "main"));
         }
+        let mut variables = Vec::new();
         for path in files {
-            if let Some(data) = self.document(&path, place)
-                && !matches!(data.value, Value::Map(_) | Value::Null)
-            {
+            variables.extend(self.variables_of_file(&path, place));
+        }
+        variables
+    }
+
+    /// Reads a file of variables that something at a place names.
+    pub(super) fn variables_of_file(&mut self, path: &Path, place: Place) -> Vec<Entry> {
+        match self.document(path, place) {
+            Some(Data {
+                value: Value::Map(entries),
+                ..
+            }) => entries,
+            Some(data) if !matches!(data.value, Value::Null) => {
                 let message = format!("expected a map of variables, found {}", data.kind());
                 self.files.refuse(data.place, message);
+                Vec::new()
             }
+            _ => Vec::new(),
         }
     }
 

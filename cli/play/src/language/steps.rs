@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::{Reader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
+use crate::templates::{Variables, render, text_of};
 
 /// What stands in a list of tasks.
 #[derive(Debug, Clone)]
@@ -47,6 +48,21 @@ pub(super) struct Scope {
     /// The files and roles that are being read, to notice circles.
     pub(super) open: Vec<PathBuf>,
     pub(super) section: Section,
+    /// The variables that are known before anything runs.
+    pub(super) variables: Variables,
+}
+
+impl Scope {
+    /// The scope within something that has variables of its own.
+    fn with(&self, entries: &[Entry]) -> Option<Self> {
+        let own = entries.iter().find(|entry| entry.name == "vars")?;
+        let Value::Map(variables) = &own.data.value else {
+            return None;
+        };
+        let mut inner = self.clone();
+        inner.variables.put_before(variables.clone());
+        Some(inner)
+    }
 }
 
 /// The most files and roles within each other.
@@ -81,6 +97,8 @@ impl Reader {
             return None;
         };
         let head = entries.first().map_or(place, |entry| entry.place);
+        let own = scope.with(&entries);
+        let scope = own.as_ref().unwrap_or(scope);
         let mut names = entries.iter().map(|entry| entry.name.as_str());
         if names.any(|name| matches!(name, "block" | "rescue" | "always")) {
             return Some(Step::Block(Box::new(self.block(entries, head, scope))));
@@ -234,6 +252,14 @@ impl Reader {
         let (name, data) = match entry.data.value {
             Value::Text(text) => {
                 let text = text.trim();
+                if text.starts_with("{{") {
+                    self.files.refuse_with_help(
+                        place,
+                        "the module has to be known before anything runs",
+                        "write a task for each module, with `when`",
+                    );
+                    return None;
+                }
                 let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
                 let data = match rest.trim() {
                     "" => Data {
@@ -422,7 +448,7 @@ impl Reader {
             return None;
         };
         let place = task.place;
-        self.fixed(&file, place, "include_tasks")?;
+        let file = self.fixed(&file, place, "include_tasks", &scope.variables)?;
         let Some(path) = self.find_tasks(&file, scope) else {
             self.files.refuse_with_help(
                 place,
@@ -448,17 +474,28 @@ impl Reader {
         }
     }
 
-    /// Refuses names that are known only when the play runs.
-    pub(super) fn fixed(&mut self, name: &str, place: Place, instead: &str) -> Option<()> {
+    /// A name that has to be known before anything runs. It is refused if what it is made of is known only later.
+    pub(super) fn fixed(
+        &mut self,
+        name: &str,
+        place: Place,
+        instead: &str,
+        variables: &Variables,
+    ) -> Option<String> {
         if !crate::data::is_template(name) {
-            return Some(());
+            return Some(name.to_owned());
         }
-        self.files.refuse_with_help(
-            place,
-            format!("`{name}` has to be known before anything runs"),
-            format!("write the name itself, or `{instead}`, which takes templates"),
-        );
-        None
+        match render(name, variables) {
+            Ok(value) => Some(text_of(&value)),
+            Err(reason) => {
+                self.files.refuse_with_help(
+                    place,
+                    format!("`{name}` has to be known before anything runs, and {reason}"),
+                    format!("set it by -e or in the play, or write `{instead}`, which waits for its variables"),
+                );
+                None
+            }
+        }
     }
 
     /// Reads the tasks of a file that was found.

@@ -1,0 +1,54 @@
+//! The variables of a call: `name=value`, a map in YAML or JSON, or `@file`.
+
+use std::path::Path;
+
+use ratchet_input::InputError;
+
+use super::Reader;
+use super::arguments::named_words;
+use crate::data::{Data, Entry, Value};
+
+impl Reader {
+    /// Adds the variables of one `-e`.
+    pub(super) fn extra_variables(
+        &mut self,
+        text: &str,
+        all: &mut Vec<Entry>,
+    ) -> Result<(), InputError> {
+        let refused = |reason: &str| InputError::new(format!("-e {text}: {reason}"));
+        if let Some(path) = text.strip_prefix('@') {
+            let file = self.files.open(Path::new(path)).map_err(InputError::new)?;
+            return match self.parsed(file) {
+                Some(data) => variables(data, all).map_err(|reason| refused(&reason)),
+                None => Ok(()),
+            };
+        }
+        let file = self.files.add_text("-e", text.to_owned());
+        if text.trim_start().starts_with(['{', '[']) {
+            return match self.parsed(file) {
+                Some(data) => variables(data, all).map_err(|reason| refused(&reason)),
+                None => Ok(()),
+            };
+        }
+        let words = named_words(text).map_err(|reason| refused(&reason))?;
+        let place = Data::null(file).place;
+        all.extend(words.into_iter().map(|(name, value)| Entry {
+            name,
+            place,
+            data: Data::of_text(value, place),
+        }));
+        Ok(())
+    }
+}
+
+fn variables(data: Data, all: &mut Vec<Entry>) -> Result<(), String> {
+    let kind = data.kind();
+    match data.value {
+        Value::Map(entries) => {
+            all.extend(entries);
+            Ok(())
+        }
+        Value::Null => Ok(()),
+        _ => Err(format!("expected a map of variables, found {kind}")),
+    }
+}

@@ -1,0 +1,160 @@
+//! Values as Python shows them, and maps that filters make.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object, ValueKind};
+
+use super::undefined::undefined;
+
+/// Makes a map with these entries in their order.
+pub(super) fn map_of(pairs: Vec<(Value, Value)>) -> Value {
+    Value::from_object(Pairs(pairs))
+}
+
+/// A map that a filter has made.
+#[derive(Debug)]
+struct Pairs(Vec<(Value, Value)>);
+
+impl Object for Pairs {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let found = self.0.iter().find(|(known, _)| known == key)?;
+        Some(found.1.clone())
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.get_value(&Value::from(key));
+        found.or_else(|| Some(undefined(format!("..{key}"))))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.iter().map(|(key, _)| key.clone()).collect())
+    }
+}
+
+/// A value as text, as Python prints it.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value.kind() {
+        ValueKind::None | ValueKind::Undefined => String::new(),
+        ValueKind::String => value.as_str().unwrap_or_default().to_owned(),
+        _ => {
+            let mut out = String::new();
+            write_repr(value, &mut out);
+            out
+        }
+    }
+}
+
+/// Writes a value as Python shows it within others.
+pub(super) fn write_repr(value: &Value, out: &mut String) {
+    match value.kind() {
+        ValueKind::None | ValueKind::Undefined => out.push_str("None"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
+        ValueKind::Number => write_number(value, out),
+        ValueKind::String => write_quoted(value.as_str().unwrap_or_default(), out),
+        ValueKind::Map => {
+            out.push('{');
+            for (at, key) in value.try_iter().into_iter().flatten().enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                write_repr(&key, out);
+                out.push_str(": ");
+                write_repr(&value.get_item(&key).unwrap_or_default(), out);
+            }
+            out.push('}');
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let (open, close) = if value.is_tuple() {
+                ('(', ')')
+            } else {
+                ('[', ']')
+            };
+            out.push(open);
+            let mut count = 0;
+            for member in value.try_iter().into_iter().flatten() {
+                if count > 0 {
+                    out.push_str(", ");
+                }
+                write_repr(&member, out);
+                count += 1;
+            }
+            if value.is_tuple() && count == 1 {
+                out.push(',');
+            }
+            out.push(close);
+        }
+        // Writing to a string cannot fail.
+        _ => {
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+fn write_number(value: &Value, out: &mut String) {
+    let _ = if value.is_integer() {
+        write!(out, "{value}")
+    } else {
+        write!(
+            out,
+            "{}",
+            float_text(f64::try_from(value.clone()).unwrap_or(f64::NAN))
+        )
+    };
+}
+
+/// A float as Python prints it: with a point or an exponent, and with an exponent from 1e16 on and below 1e-4.
+pub(super) fn float_text(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let size = number.abs();
+    if size != 0.0 && !(1e-4..1e16).contains(&size) {
+        let text = format!("{number:e}");
+        let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+        let power: i32 = power.parse().unwrap_or_default();
+        let sign = if power < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", power.abs());
+    }
+    let text = number.to_string();
+    if text.contains('.') {
+        text
+    } else {
+        format!("{text}.0")
+    }
+}
+
+fn write_quoted(text: &str, out: &mut String) {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    out.push(quote);
+    for character in text.chars() {
+        match character {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            character if character == quote => {
+                out.push('\\');
+                out.push(character);
+            }
+            character if character.is_control() => {
+                let code = character as u32;
+                let _ = if code < 0x100 {
+                    write!(out, "\\x{code:02x}")
+                } else {
+                    write!(out, "\\u{code:04x}")
+                };
+            }
+            character => out.push(character),
+        }
+    }
+    out.push(quote);
+}
