@@ -17,7 +17,7 @@ take, the shape of plays, blocks and tasks, and arguments. All that is wrong is 
 the form in which ansible-playbook prints them. The form of templates and conditions is checked, and \
 the names of hosts, roles and imported files are rendered with what is known before a play runs: -e, the variables of the \
 play, its vars_files, and those of blocks, tasks and roles. What is included while a play runs (include_tasks, \
-include_role) is not looked at.
+include_role), and whether modules and filters are there, is not looked at.
 
 Roles are looked for in `roles` beside the playbook, in ANSIBLE_ROLES_PATH (else ~/.ansible/roles, \
 /usr/share/ansible/roles and /etc/ansible/roles), and those of collections in ANSIBLE_COLLECTIONS_PATH. ansible.cfg is not \
