@@ -1,7 +1,8 @@
 //! The files that playbooks are made of, each read once, with what is wrong in it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -38,12 +39,14 @@ impl Files {
             return Ok(*known);
         }
         let unreadable = |error| format!("`{}` cannot be read: {error}", path.display());
-        let known = fs::metadata(path).map_err(unreadable)?;
-        if known.len() > LARGEST {
+        let file = File::open(path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        // A device may have no end, whatever size it tells.
+        let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+        if read.map_err(unreadable)? as u64 > LARGEST {
             let most = show_size(LARGEST);
             return Err(format!("`{}` is larger than {most}", path.display()));
         }
-        let bytes = fs::read(path).map_err(unreadable)?;
         if bytes.starts_with(b"$ANSIBLE_VAULT") {
             return Err(format!(
                 "`{}` is encrypted; decrypt it by `ansible-vault decrypt`",

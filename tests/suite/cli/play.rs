@@ -590,6 +590,13 @@ fn files_that_are_no_playbooks_are_refused() {
 }
 
 #[test]
+fn a_file_without_an_end_is_refused() {
+    let args = ["play", "/dev/zero", "--syntax-check"];
+    let told = Ratchet::new().args(args).run().with_code(2).stderr();
+    assert!(told.contains("`/dev/zero` is larger than"), "{told}");
+}
+
+#[test]
 fn a_limit_that_names_nobody_is_refused() {
     let folder = site();
     let args = ["play", "-i", "inv", "site.yml", "--list-hosts", "-l", "wbe"];
