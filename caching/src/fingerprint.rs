@@ -17,7 +17,7 @@ use canonical::canonical;
 pub use builder::FingerprintBuilder;
 pub use explain::{Change, Difference, explain};
 pub use files::{InputChanged, InputFiles};
-pub use hasher::FileHasher;
+pub use hasher::{FileContent, FileHasher};
 pub use programs::ProgramStamps;
 
 /// The version of the keys. It changes when the meaning of a part changes, so that a key of an older build never matches.

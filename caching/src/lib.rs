@@ -112,7 +112,7 @@ pub use disk::{DiskCache, DiskOptions};
 pub use entry::{Entry, EntryKind, Labels, Listing, Metadata};
 pub use error::CacheError;
 pub use fingerprint::{
-    Change, Component, Difference, FileHasher, Fingerprint, FingerprintBuilder,
+    Change, Component, Difference, FileContent, FileHasher, Fingerprint, FingerprintBuilder,
     FingerprintTemplate, InputChanged, InputFiles, ProgramStamps, explain,
 };
 pub use invalidation::Selector;

@@ -26,6 +26,18 @@ pub struct FileHasher {
     remembered: Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>,
 }
 
+/// The content of a file, as it was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileContent {
+    /// The BLAKE3 digest of the content.
+    pub digest: [u8; 32],
+    /// How many bytes the file had.
+    pub size: u64,
+    /// The permission bits of the file.
+    pub mode: u32,
+}
+
 impl Default for FileHasher {
     fn default() -> Self {
         Self::new(Arc::new(SystemClock))
@@ -46,6 +58,26 @@ impl FileHasher {
             clock,
             remembered: Mutex::default(),
         }
+    }
+
+    /// Reads the content of a file, unless it is remembered from a time at which the file had the same stamp.
+    ///
+    /// ```
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("model.bin");
+    /// std::fs::write(&path, "weights")?;
+    /// let content = ratchet_caching::FileHasher::default().content(&path)?;
+    /// assert_eq!(content.size, 7);
+    /// assert_eq!(content.digest, *blake3::hash(b"weights").as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn content(&self, path: &Path) -> Result<FileContent, CacheError> {
+        let (stamp, digest) = self.digest(path)?;
+        Ok(FileContent {
+            digest,
+            size: stamp.size(),
+            mode: stamp.mode() & 0o7777,
+        })
     }
 
     /// Returns the digest of the content of a file, and the stamp that the file had then.

@@ -34,6 +34,11 @@ impl Stamp {
         }
     }
 
+    /// The size of the file in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The type and the permission bits of the file.
     pub(super) fn mode(&self) -> u32 {
         self.mode
