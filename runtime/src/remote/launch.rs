@@ -280,6 +280,7 @@ async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<Str
 fn script(marker: &str, hash: &str, size: u64) -> String {
     format!(
         r#"{{
+u=$(umask)
 umask 077
 set -f
 d=${{XDG_CACHE_HOME:-$HOME/.cache}}/ratchet/agents
@@ -306,6 +307,7 @@ if ! [ -x "$f" ] || ! [ "$("$f" agent --hash 2>/dev/null </dev/null)" = {hash} ]
     mv -f "$t" "$f"
 fi
 echo {marker} ready
+umask "$u"
 exec "$f" agent
 }}
 "#
