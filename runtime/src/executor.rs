@@ -55,7 +55,7 @@ mod times;
 mod uncertain;
 
 pub use builder::ExecutorBuilder;
-pub use command::command_failure;
+pub use command::{command_failure, start_failure};
 pub use handle::{RunHandle, Submitter};
 pub use ledger::Ledger;
 pub use order::Ordering;

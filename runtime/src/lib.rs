@@ -117,7 +117,7 @@ pub use executor::{
     Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
     Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
     RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
-    WaitingJob, command_failure,
+    WaitingJob, command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};

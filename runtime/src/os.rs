@@ -42,6 +42,8 @@ mod shortage;
 mod start;
 mod terminal;
 mod usage;
+mod work_files;
+mod work_folder;
 
 use std::collections::BTreeMap;
 
@@ -62,6 +64,8 @@ pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
 pub(crate) use platform::umask;
 pub use usage::ProcessUsage;
+pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
+pub use work_folder::WorkFolder;
 
 /// Starts processes, and ends them with all that they have started.
 ///

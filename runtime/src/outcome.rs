@@ -313,11 +313,13 @@ pub enum Class {
     Host,
     /// No host on which the job may run can be reached.
     Unreachable,
+    /// Files were not brought to the host, or not brought back.
+    Transfer,
 }
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Task,
         Self::Exit,
         Self::Timeout,
@@ -333,6 +335,7 @@ impl Class {
         Self::Breaker,
         Self::Host,
         Self::Unreachable,
+        Self::Transfer,
     ];
 
     /// The name of the class in result lines and in `retry.on`.
@@ -353,6 +356,7 @@ impl Class {
             Self::Breaker => "breaker",
             Self::Host => "host",
             Self::Unreachable => "unreachable",
+            Self::Transfer => "transfer",
         }
     }
 
@@ -366,7 +370,8 @@ impl Class {
             | Self::Memory
             | Self::Protocol
             | Self::Breaker
-            | Self::Host => true,
+            | Self::Host
+            | Self::Transfer => true,
             Self::Poison
             | Self::Spawn
             | Self::TooLarge
@@ -392,7 +397,8 @@ impl Class {
             | Self::TooLarge
             | Self::Input
             | Self::Breaker
-            | Self::Unreachable => Status::Failed,
+            | Self::Unreachable
+            | Self::Transfer => Status::Failed,
         }
     }
 }

@@ -10,10 +10,11 @@ mod restart_limiter;
 mod supervisor;
 
 pub use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Ended, Ending, Environment,
-    Exit, ExitNotice, ExitWatch, HeadTail, InputCount, InputNotice, InputWatch, Keeper,
-    LocalProcesses, OutputCount, OutputSink, Pipes, ProcessConfig, ProcessError, ProcessHandle,
-    ProcessId, ProcessInfo, ProcessManager, ProcessUsage, ProcessView, StopCause, Stream, Tail,
+    Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Direction, Ended, Ending,
+    Environment, Exit, ExitNotice, ExitWatch, FileError, HeadTail, InputCount, InputNotice,
+    InputWatch, Keeper, LocalProcesses, OutputCount, OutputSink, Pipes, ProcessConfig,
+    ProcessError, ProcessHandle, ProcessId, ProcessInfo, ProcessManager, ProcessUsage, ProcessView,
+    StopCause, Stream, Tail, WorkFiles, WorkFolder, WorkPath, WorkPathError,
     raise_descriptor_limit, suspend_while,
 };
 pub use crate::suspension::working_now;

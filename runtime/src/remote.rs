@@ -14,6 +14,8 @@
 //!   them holds up nobody else.
 //! - **Messages** in both directions are lines of JSON on a stream of their own: that a process has ended, that it is to be
 //!   stopped, what it uses. The end of a process is told last, after all that it printed.
+//! - **Files** are streams of their own, too. They go into a work folder before a process starts, and come back when it has
+//!   succeeded.
 //! - **A stream that was cut** ends with an error, and one that has ended does not. So a broken connection is never taken
 //!   for the end of an output.
 //! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are replaced.
@@ -25,11 +27,13 @@ mod agent;
 mod beats;
 mod config;
 mod error;
+mod files;
 mod heard;
 mod hello;
 mod host;
 mod info;
 mod launch;
+mod loss;
 mod message;
 mod pipes;
 mod prefix;

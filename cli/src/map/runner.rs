@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ratchet_runtime::process::{CommandLimits, CommandRunner, Exit, ProcessConfig, working_now};
 use ratchet_runtime::{
     Attempt, Class, Context, Failure, Job, Payload, PlaceName, Runner, Work, command_failure,
-    error_chain,
+    start_failure,
 };
 
 use super::collector::{CollectedOutput, OutputCollector};
@@ -115,7 +115,7 @@ impl Runner for MapRunner {
                 .to_payload()
                 .map_err(|error| Failure::new(Class::Protocol, error.to_string())),
             Ok(end) => Err(command_failure(&end, timeouts)),
-            Err(error) => Err(Failure::new(Class::Spawn, error_chain(&error))),
+            Err(error) => Err(start_failure(&error)),
         }
     }
 }

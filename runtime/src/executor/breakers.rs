@@ -425,7 +425,8 @@ fn call_outcome(failure: Option<&Failure>) -> CallOutcome {
         | Class::Spawn
         | Class::Protocol
         | Class::Host
-        | Class::Unreachable => CallOutcome::Failure,
+        | Class::Unreachable
+        | Class::Transfer => CallOutcome::Failure,
     }
 }
 

@@ -10,8 +10,8 @@ use super::attempt::AttemptResult;
 use crate::context::AttemptOutput;
 use crate::job::Timeouts;
 use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandRunner, Ending, Exit, OutputSink, ProcessConfig,
-    ProcessError, StopCause, Stream,
+    Captured, CommandEnd, CommandLimits, CommandRunner, Ending, Exit, FileError, OutputSink,
+    ProcessConfig, ProcessError, StopCause, Stream,
 };
 use crate::outcome::{Class, CommandResult, Failure};
 
@@ -75,10 +75,7 @@ impl Commands {
         let taken = Arc::<CommandSink>::clone(&sink);
         match self.runner.run_into(config, limits, asked, taken).await {
             Ok(end) => judge(&end, &sink, timeouts),
-            Err(error @ ProcessError::HostLost { .. }) => {
-                Err(Failure::new(Class::Host, error_chain(&error)))
-            }
-            Err(error) => Err(Failure::new(Class::Spawn, error_chain(&error))),
+            Err(error) => Err(start_failure(&error)),
         }
     }
 }
@@ -98,6 +95,21 @@ fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptRes
             .map_err(|error| Failure::new(Class::Protocol, error.to_string()));
     }
     Err(command_failure(end, timeouts))
+}
+
+/// The failure of a command that was not started, or whose files were not brought.
+pub fn start_failure(error: &ProcessError) -> Failure {
+    let class = match error {
+        ProcessError::HostLost { .. } => Class::Host,
+        // The files are as they are, whoever tries again.
+        ProcessError::Files(FileError::Missing { .. } | FileError::NotPushable { .. }) => {
+            Class::Input
+        }
+        ProcessError::Files(FileError::TooSlow { .. }) => Class::Timeout,
+        ProcessError::Files(_) => Class::Transfer,
+        _ => Class::Spawn,
+    };
+    Failure::new(class, error_chain(error))
 }
 
 /// The failure of a command that did not end with exit code 0. `timeouts` are those that it ran under.

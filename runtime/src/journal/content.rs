@@ -101,6 +101,16 @@ impl Digest {
             Some(folder) => self.text(folder.as_os_str()),
             None => self.count(u64::MAX),
         }
+        if let Some(files) = &config.files {
+            for (direction, paths) in [("push", &files.push), ("pull", &files.pull)] {
+                self.field(direction.as_bytes());
+                self.count(paths.len() as u64);
+                for path in paths {
+                    self.text(path.folder().as_os_str());
+                    self.text(path.name().as_os_str());
+                }
+            }
+        }
     }
 
     fn text(&mut self, text: &OsStr) {

@@ -238,6 +238,10 @@ impl CommandRunner {
     ///
     /// Where the system is short of descriptors, processes or memory, or the program is just being written, this waits
     /// and tries again, and the limits count from the try that succeeds. Only a shortage that lasts is an error.
+    ///
+    /// [Files](ProcessConfig::files) are pushed before the program starts, and pulled when it has succeeded. The limits
+    /// count for both, too: an attempt takes no longer because its files are large. Files that are not brought are an
+    /// error, and so is a program that has not made a file that is to be pulled.
     pub async fn run_into(
         &self,
         config: &ProcessConfig,
@@ -250,13 +254,21 @@ impl CommandRunner {
                 .run_through(manager, config, limits, cancel, sink)
                 .await;
         }
+        if let Some(files) = &config.files {
+            files.check_pushed()?;
+        }
         let mut retry = self.starts.retry();
         loop {
             let source = match self
                 .try_run(config, limits, cancel, Arc::clone(&sink))
                 .await
             {
-                Ok(end) => return Ok(end),
+                Ok(end) => {
+                    if let Some(files) = config.files.as_ref().filter(|_| end.is_success()) {
+                        files.check_pulled()?;
+                    }
+                    return Ok(end);
+                }
                 Err(source) => source,
             };
             tokio::select! {

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::WorkFiles;
 
 /// A program with the arguments, the environment and the folder that it is started with.
 ///
@@ -32,6 +35,9 @@ pub struct ProcessConfig {
     /// Ctrl-C reaches the program alone, so where SIGINT ends it, this process gets SIGINT as well. Where Ctrl-Z stops
     /// it, this process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
     pub terminal: bool,
+    /// The files that the program gets, and those that come back. On another host it then runs in a work folder that was
+    /// made for it, and [`working_dir`](Self::working_dir) is relative to that.
+    pub files: Option<Arc<WorkFiles>>,
 }
 
 impl ProcessConfig {
@@ -43,6 +49,7 @@ impl ProcessConfig {
             env: Environment::inherited(),
             working_dir: None,
             terminal: false,
+            files: None,
         }
     }
 
@@ -71,6 +78,13 @@ impl ProcessConfig {
     #[must_use]
     pub fn working_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working_dir = Some(folder.into());
+        self
+    }
+
+    /// Sets the files that the program gets, and those that come back.
+    #[must_use]
+    pub fn files(mut self, files: impl Into<Arc<WorkFiles>>) -> Self {
+        self.files = Some(files.into());
         self
     }
 

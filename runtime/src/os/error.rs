@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::ProcessConfig;
+use super::{FileError, ProcessConfig};
 
 /// The reason for which a process could not be started or found.
 #[derive(Debug, Error)]
@@ -63,6 +63,9 @@ pub enum ProcessError {
         /// The reason for which it is lost.
         reason: String,
     },
+    /// The files of the process were not brought to it, or not back.
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// The manager has ended, and all its processes with it.
     #[error("the process manager has ended")]
     Ended,

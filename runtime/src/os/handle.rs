@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::{Ended, Ending, Exit};
+use super::{Ended, Ending, Exit, WorkFolder};
 
 /// The id of a process within one manager. Unlike the system's process ids it is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,7 @@ pub struct ProcessHandle {
     /// Asks the system how far the process is; none if the manager offers none.
     view: Option<Box<dyn ProcessView>>,
     input: Option<InputWatch>,
+    folder: Option<Box<dyn WorkFolder>>,
     exit: ExitWatch,
 }
 
@@ -114,6 +115,7 @@ impl ProcessHandle {
             pipes: Some(pipes),
             view: None,
             input: None,
+            folder: None,
             exit,
         }
     }
@@ -168,6 +170,18 @@ impl ProcessHandle {
             Some(watch) => watch.wait().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Sets the work folder of the process. It is given up with the handle.
+    #[must_use]
+    pub fn with_folder(mut self, folder: impl WorkFolder + 'static) -> Self {
+        self.folder = Some(Box::new(folder));
+        self
+    }
+
+    /// The work folder of the process, if one was made for it.
+    pub fn folder(&self) -> Option<&dyn WorkFolder> {
+        self.folder.as_deref()
     }
 
     /// The watch on the end of the process.

@@ -99,6 +99,9 @@ impl LocalProcesses {
 #[async_trait]
 impl ProcessManager for LocalProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        if let Some(files) = &config.files {
+            files.check_pushed()?;
+        }
         let mut retry = self.starts.retry();
         loop {
             let order = |answer| ProcessOrder::Spawn(config.clone(), answer);

@@ -5,6 +5,7 @@
 mod process;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use h2::server::{self, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode};
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::process::{AgentProcess, drain};
 use super::config::MOST_PROCESSES;
+use super::files::{FileRequest, FileService};
 use super::heard::{HeardReader, LastHeard};
 use super::hello::{self, DispatcherHello};
 use super::message::{
@@ -62,7 +66,9 @@ const HELLO_LIMIT: Duration = Duration::from_mins(1);
 /// # }).unwrap();
 /// ```
 #[derive(Debug, Default)]
-pub struct Agent {}
+pub struct Agent {
+    cache: Option<PathBuf>,
+}
 
 impl Agent {
     /// Makes an agent.
@@ -70,11 +76,21 @@ impl Agent {
         Self::default()
     }
 
+    /// Sets the folder in which `ratchet/files` and `ratchet/work` are. The default is the cache folder of the user:
+    /// `XDG_CACHE_HOME`, or `.cache` in the home folder.
+    #[must_use]
+    pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
     /// Serves a dispatcher on the stdin and the stdout of this process, which have to be pipes or sockets.
     ///
     /// Nothing else may read or print there.
     pub async fn serve_stdio(self) -> Result<(), RemoteError> {
         let (input, output) = stdio::open()?;
+        // A file that would be larger than a limit of the host allows is an error then, and does not end the agent.
+        let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         self.serve(input, output).await
     }
 
@@ -108,6 +124,7 @@ impl Agent {
             hello,
             heard,
             local: Arc::new(LocalProcesses::start()),
+            files: FileService::new(self.cache.clone()),
             processes: BTreeMap::new(),
             messages,
             to_send: Some(to_send),
@@ -137,6 +154,7 @@ struct Session {
     hello: DispatcherHello,
     heard: LastHeard,
     local: Arc<LocalProcesses>,
+    files: FileService,
     processes: BTreeMap<u64, Known>,
     /// The messages to the dispatcher.
     messages: mpsc::UnboundedSender<FromAgent>,
@@ -161,6 +179,8 @@ struct Known {
     close_stderr: CancellationToken,
     /// What was asked before the process ran.
     asked: Option<Duration>,
+    /// The request to remove the work folder of the process, which is done when it has ended.
+    removal: Option<(RecvStream, SendResponse<Bytes>)>,
     is_stopped: bool,
 }
 
@@ -233,6 +253,14 @@ impl Session {
         {
             // An error means that the process was not started, so its stderr is reset by being dropped.
             let _ = stderr.send(respond);
+        } else if let Some(request) = FileRequest::parse(&head.method, path) {
+            if let FileRequest::Remove(id) = request
+                && let Some(known) = self.processes.get_mut(&id)
+            {
+                known.removal = Some((body, respond));
+            } else {
+                self.tasks.spawn(self.files.answer(request, body, respond));
+            }
         } else {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
         }
@@ -256,11 +284,13 @@ impl Session {
             close_stdout: CancellationToken::new(),
             close_stderr: CancellationToken::new(),
             asked: None,
+            removal: None,
             is_stopped: false,
         };
         let process = AgentProcess {
             id,
             local: Arc::clone(&self.local),
+            folder: self.files.folder_of(id),
             body,
             respond,
             stderr: stderr_stream,
@@ -293,9 +323,13 @@ impl Session {
             }
             News::Gone { id, ended } => {
                 // Before the dispatcher is told, or its next process might find no room.
-                self.processes.remove(&id);
+                let known = self.processes.remove(&id);
                 if let Some(ended) = ended {
                     self.send(ended);
+                }
+                if let Some((body, respond)) = known.and_then(|known| known.removal) {
+                    let request = FileRequest::Remove(id);
+                    self.tasks.spawn(self.files.answer(request, body, respond));
                 }
             }
         }

@@ -270,7 +270,7 @@ fn memchr(bytes: &[u8]) -> Option<usize> {
 /// A string of the operating system: as text where it is text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum WireText {
+pub(super) enum WireText {
     Text(String),
     Bytes(Vec<u8>),
 }

@@ -14,9 +14,9 @@ use h2::client::SendRequest;
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
 
 use self::connection::Connection;
+use super::files::FileClient;
 use super::message::{Output, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
@@ -47,6 +47,7 @@ pub struct RemoteProcesses {
     connection: Connection,
     /// One permit a process, so that two streams for each are always to be had.
     places: Arc<Semaphore>,
+    files: Arc<FileClient>,
 }
 
 impl RemoteProcesses {
@@ -61,7 +62,9 @@ impl RemoteProcesses {
         let connection =
             Connection::open(input, output, Arc::clone(&config), Arc::clone(&table)).await?;
         let most = config.max_processes.min(super::config::MOST_PROCESSES);
+        let (requests, loss) = (connection.requests(), connection.loss().clone());
         Ok(Self {
+            files: Arc::new(FileClient::new(config.host.clone(), requests, loss)),
             places: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX))),
             config,
             table,
@@ -81,8 +84,8 @@ impl RemoteProcesses {
 
     /// Waits until the connection has ended, and returns the reason.
     pub async fn closed(&self) -> String {
-        self.connection.ended().await;
-        self.connection.loss()
+        self.connection.loss().ended().await;
+        self.connection.loss().reason()
     }
 
     /// Whether a process that was started over the connection may still run.
@@ -106,7 +109,7 @@ impl RemoteProcesses {
     fn lost(&self) -> ProcessError {
         ProcessError::HostLost {
             host: self.config.host.clone(),
-            reason: self.connection.loss(),
+            reason: self.connection.loss().reason(),
         }
     }
 
@@ -186,12 +189,16 @@ async fn read_start_error(mut body: RecvStream) -> Result<StartError, RemoteErro
 struct StartGuard<'a> {
     table: &'a Table,
     id: Option<ProcessId>,
+    /// Whether the agent was asked to start it. Otherwise it would never tell its end.
+    is_asked: bool,
 }
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.table.terminate(id, Duration::ZERO);
+        match self.id {
+            Some(id) if self.is_asked => self.table.terminate(id, Duration::ZERO),
+            Some(id) => self.table.not_started(id),
+            None => {}
         }
     }
 }
@@ -200,7 +207,7 @@ impl Drop for StartGuard<'_> {
 impl ProcessManager for RemoteProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let spec = Spec::encode(config)?;
-        if self.connection.has_ended() {
+        if self.connection.loss().has_ended() {
             return Err(self.lost());
         }
         let place = Arc::clone(&self.places).acquire_owned().await;
@@ -222,7 +229,16 @@ impl ProcessManager for RemoteProcesses {
         let mut guard = StartGuard {
             table: &self.table,
             id: Some(id),
+            is_asked: false,
         };
+        let folder = match &config.files {
+            None => None,
+            Some(files) => {
+                let made = self.files.make_folder(wire_id(id), Arc::clone(files));
+                Some(made.await?)
+            }
+        };
+        guard.is_asked = true;
         let started = self.start(id, spec, &view, input.clone()).await;
         let (system_id, stdin) = match started {
             Ok(Ok(started)) => started,
@@ -235,8 +251,7 @@ impl ProcessManager for RemoteProcesses {
                 // The process may run there until the agent has killed it, so the start has not failed before that. It may take a
                 // moment until the connection is known to be lost.
                 self.table.terminate(id, Duration::ZERO);
-                let lost_after = self.config.lost_after;
-                let is_lost = timeout(lost_after, self.connection.ended()).await.is_ok();
+                let is_lost = self.connection.loss().is_lost_soon().await;
                 if is_lost {
                     exit.wait().await;
                 }
@@ -270,9 +285,13 @@ impl ProcessManager for RemoteProcesses {
             Box::new(reader(Output::Stdout)),
             Box::new(reader(Output::Stderr)),
         );
-        Ok(ProcessHandle::new(id, pipes, exit)
+        let handle = ProcessHandle::new(id, pipes, exit)
             .with_view(view)
-            .with_input_watch(input))
+            .with_input_watch(input);
+        Ok(match folder {
+            Some(folder) => handle.with_folder(folder),
+            None => handle,
+        })
     }
 
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {

@@ -23,8 +23,11 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// How many bytes of all streams may be on the way: the most that HTTP/2 can count.
 pub(super) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// How many streams there may be: two for each process, one for messages, and a few that are being refused.
-pub(super) const MOST_STREAMS: u32 = 2 * MOST_PROCESSES + 8;
+/// How many files are brought at once in each direction of a connection. More would only share its width.
+pub(super) const MOST_TRANSFERS: u32 = 32;
+
+/// How many streams there may be: two for each process, one for messages, those of files, and a few that are being refused.
+pub(super) const MOST_STREAMS: u32 = 2 * MOST_PROCESSES + 2 * MOST_TRANSFERS + 8;
 
 // The windows of all streams fit into that of the connection, or one stream could hold up another.
 const _: () = assert!(STREAM_WINDOW as u64 * MOST_STREAMS as u64 <= CONNECTION_WINDOW as u64);
@@ -47,6 +50,12 @@ pub(super) const MESSAGES_PATH: &str = "/messages";
 pub(super) const PROCESS_PATH: &str = "/process/";
 /// The path of the requests for what a process prints to stderr; the number of the process follows.
 pub(super) const STDERR_PATH: &str = "/stderr/";
+/// The path of the requests for work folders; the number of their process follows.
+pub(super) const FOLDER_PATH: &str = "/folder/";
+/// The path of the requests to store a content; its digest, a slash and its size follow.
+pub(super) const CONTENT_PATH: &str = "/content/";
+/// The path of the requests for files of a work folder; the number of its process follows.
+pub(super) const PULL_PATH: &str = "/pull/";
 /// The header that tells the system's id of a process that was started.
 pub(super) const SYSTEM_ID: &str = "ratchet-system-id";
 

@@ -5,19 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::output_run::{OutputPipe, OutputRun};
 use super::threads::ThreadRun;
 use super::{CommandEnd, CommandLimits, CommandRunner, StopCause};
 use crate::os::{
-    Ended, Ending, OutputSink, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
-    ProcessManager, ProcessView,
+    Direction, Ended, Ending, FileError, OutputSink, ProcessConfig, ProcessError, ProcessHandle,
+    ProcessId, ProcessManager, ProcessView,
 };
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
@@ -25,6 +25,9 @@ use crate::suspension::{until, working_now};
 /// How long the pipes of a program that has ended are read while nothing comes. Only a descendant that left its group
 /// can still hold them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
+
+/// How long a program that has ended waits for its work folder to be removed.
+const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A thread that waits for the pipes of a program, or reads them.
 struct Reader {
@@ -119,6 +122,11 @@ impl StartedProgram<'_> {
     }
 }
 
+/// When a limit is over that counts from this time.
+fn limit_from(began: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
+    began?.checked_add(limit?)
+}
+
 /// Has a manager end a process.
 async fn terminate(manager: &Arc<dyn ProcessManager>, id: ProcessId, grace: Duration) {
     // An error means that the manager has ended. Its processes have ended with it, which the exit tells.
@@ -154,12 +162,18 @@ impl CommandRunner {
         // The thread comes first: a program whose output nobody can take is not started.
         let started = async {
             let reader = self.start_reader(config, sink).await?;
-            Ok((reader, manager.spawn_process(config).await?))
+            Ok::<_, ProcessError>((reader, manager.spawn_process(config).await?))
         };
+        // The time in which files are brought counts, so that slots are never held for longer than the limits allow.
+        let began = config.files.as_ref().map(|_| working_now());
+        let push_limit = limits.soft.into_iter().chain(limits.hard).min();
         let (mut reader, mut handle) = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(CommandEnd::never_started()),
             started = started => started?,
+            () = until(limit_from(began, push_limit)) => {
+                return Err(FileError::TooSlow { direction: Direction::Push }.into());
+            }
         };
         if let Some((_stdin, stdout, stderr)) = handle.take_pipes()
             && let Some(pipes) = reader.pipes.take()
@@ -172,7 +186,7 @@ impl CommandRunner {
             id: handle.id(),
             handle,
             has_ended: false,
-            clock: StopClock::new(working_now()),
+            clock: StopClock::new(began.unwrap_or_else(working_now)),
             limits: StopLimits {
                 soft: limits.soft,
                 hard: limits.hard,
@@ -189,7 +203,29 @@ impl CommandRunner {
             ended.ending = Ending::Killed;
             stopped.get_or_insert(StopCause::Terminal);
         }
-        Ok(CommandEnd { ended, stopped })
+        let end = CommandEnd { ended, stopped };
+        let (Some(files), Some(folder)) = (&config.files, program.handle.folder()) else {
+            return Ok(end);
+        };
+        let end = if end.is_success() && !files.pull.is_empty() {
+            let pull_limit = limits.hard.into_iter().chain(limits.soft).max();
+            tokio::select! {
+                biased;
+                pulled = folder.pull(&files.pull) => pulled.map(|()| end),
+                () = cancel.cancelled() => Ok(CommandEnd {
+                    stopped: Some(StopCause::Cancelled),
+                    ..end
+                }),
+                () = until(limit_from(began, pull_limit)) => {
+                    Err(FileError::TooSlow { direction: Direction::Pull }.into())
+                }
+            }
+        } else {
+            Ok(end)
+        };
+        // A host that is slow about it goes on by itself.
+        let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
+        end
     }
 
     /// Starts a thread that waits for the pipes of a program. A shortage of threads is waited for.

@@ -1,5 +1,6 @@
 //! One process of an agent: the task that starts it and carries its pipes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ type OutputPipe = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) struct AgentProcess {
     pub(super) id: u64,
     pub(super) local: Arc<LocalProcesses>,
+    /// The work folder that was made for the process.
+    pub(super) folder: Option<PathBuf>,
     /// Brings the program, and then its stdin.
     pub(super) body: RecvStream,
     /// Takes what the process prints to stdout, or why it was not started.
@@ -47,7 +50,7 @@ impl AgentProcess {
     pub(super) async fn run(mut self) {
         let mut unread = BytesMut::new();
         let started = match read_spec(&mut self.body, &mut unread).await {
-            Ok(config) => self.start(&config).await,
+            Ok(config) => self.start(config).await,
             Err(error) => Err(StartError::Other {
                 message: error.to_string(),
             }),
@@ -63,8 +66,14 @@ impl AgentProcess {
         }
     }
 
-    async fn start(&self, config: &ProcessConfig) -> Result<ProcessHandle, StartError> {
-        let started = self.local.spawn_process(config).await;
+    async fn start(&self, mut config: ProcessConfig) -> Result<ProcessHandle, StartError> {
+        if let Some(folder) = &self.folder {
+            config.working_dir = Some(match &config.working_dir {
+                Some(inner) => folder.join(inner),
+                None => folder.clone(),
+            });
+        }
+        let started = self.local.spawn_process(&config).await;
         let handle = started.map_err(|error| StartError::from(&error))?;
         let _ = self.news.send(News::Started {
             id: self.id,

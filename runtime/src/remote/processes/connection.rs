@@ -1,7 +1,7 @@
 //! The dispatcher's side of one connection to an agent.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::remote::beats::Beats;
 use crate::remote::heard::{HeardReader, LastHeard};
 use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
+use crate::remote::loss::LossWatch;
 use crate::remote::message::{FromAgent, Lines, ToAgent, grace_ms};
 use crate::remote::stream::{
     CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, SEND_BUFFER,
@@ -35,13 +36,11 @@ pub(super) struct Connection {
     agent: AgentInfo,
     requests: SendRequest<Bytes>,
     messages: mpsc::UnboundedSender<ToAgent>,
-    /// Why the connection has ended, once it has.
-    loss: Arc<Mutex<Option<String>>>,
     health: watch::Receiver<HostHealth>,
+    /// Tells when and why the connection has ended.
+    loss: LossWatch,
     /// Cancelled when nobody wants the connection any more.
     unwanted: CancellationToken,
-    /// Cancelled when the connection has ended.
-    ended: CancellationToken,
 }
 
 impl Connection {
@@ -94,10 +93,9 @@ impl Connection {
             agent,
             requests,
             messages: messages.clone(),
-            loss: Arc::default(),
             health,
+            loss: LossWatch::new(config.lost_after),
             unwanted: CancellationToken::new(),
-            ended: CancellationToken::new(),
         };
         let keeping = Keeping {
             number,
@@ -105,10 +103,9 @@ impl Connection {
             table,
             heard,
             messages,
-            loss: Arc::clone(&connection.loss),
             health: tell_health,
+            loss: connection.loss.clone(),
             unwanted: connection.unwanted.clone(),
-            ended: connection.ended.clone(),
         };
         tokio::spawn(keeping.run(driver, to_agent, to_send, from_agent));
         Ok(connection)
@@ -145,21 +142,9 @@ impl Connection {
         let _ = self.messages.send(message);
     }
 
-    /// Whether the connection has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.is_cancelled()
-    }
-
-    /// Waits until the connection has ended.
-    pub(super) async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
-
-    /// Why the connection has ended.
-    pub(super) fn loss(&self) -> String {
-        let loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
-        loss.clone()
-            .unwrap_or_else(|| "it is being given up".to_owned())
+    /// The watch on the end of the connection.
+    pub(super) fn loss(&self) -> &LossWatch {
+        &self.loss
     }
 }
 
@@ -190,10 +175,9 @@ struct Keeping {
     table: Arc<Table>,
     heard: LastHeard,
     messages: mpsc::UnboundedSender<ToAgent>,
-    loss: Arc<Mutex<Option<String>>>,
     health: watch::Sender<HostHealth>,
+    loss: LossWatch,
     unwanted: CancellationToken,
-    ended: CancellationToken,
 }
 
 impl Keeping {
@@ -211,7 +195,7 @@ impl Keeping {
             biased;
             () = unwanted.cancelled() => {
                 // Nobody waits for the end of the processes any more. The agent kills them when its pipe ends.
-                self.ended.cancel();
+                self.loss.end();
                 self.table.lose(self.number);
                 return;
             }
@@ -219,8 +203,8 @@ impl Keeping {
         };
         let reason = ratchet_ipc::error_chain(&error);
         tracing::warn!(host = self.config.host, reason, "a host is lost");
-        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.ended.cancel();
+        self.loss.set_reason(reason);
+        self.loss.end();
         let dead_by = working_now() + self.config.lost_after + self.config.kill_margin;
         tokio::select! {
             () = unwanted.cancelled() => {}

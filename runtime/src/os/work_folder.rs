@@ -1,0 +1,17 @@
+//! The work folder of a process on another host, as its handle has it.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::{ProcessError, WorkPath};
+
+/// The work folder of a process on another host. Dropping it lets the host remove the folder, unless it is kept.
+#[async_trait]
+pub trait WorkFolder: Send + Sync + fmt::Debug {
+    /// Brings files back. Each is whole when it appears here, and they appear only when all of them have come.
+    async fn pull(&self, files: &[WorkPath]) -> Result<(), ProcessError>;
+
+    /// Waits until the host has removed the folder, unless it is kept or the host is lost.
+    async fn remove(&self);
+}

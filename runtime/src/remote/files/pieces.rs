@@ -1,0 +1,81 @@
+//! Carries the bytes of a stream to a thread that may block, and back.
+//!
+//! Files are read and written by plain calls on a thread of its own, which hands over pieces of a bounded size and waits
+//! while there are too many. When either end goes, the other one finds out at the next piece.
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+
+use crate::remote::RemoteError;
+use crate::remote::stream::{CHUNK, capacity};
+
+/// How many pieces wait between a stream and a thread. The thread reads or writes one while the others come or go.
+const WAITING: usize = 4;
+
+/// The size of a piece that is read from a file.
+pub(super) const PIECE: usize = CHUNK;
+
+/// Takes the pieces that come on a stream.
+pub(super) type PieceReceiver = mpsc::Receiver<Bytes>;
+
+/// Gives pieces for a stream.
+pub(super) type PieceSender = mpsc::Sender<Bytes>;
+
+/// Makes the ends of a way for pieces.
+pub(super) fn channel() -> (PieceSender, PieceReceiver) {
+    mpsc::channel(WAITING)
+}
+
+/// Passes on what comes on a stream, until the stream ends or nobody takes it any more.
+pub(super) async fn take_in(mut body: RecvStream, pieces: PieceSender) -> Result<(), RemoteError> {
+    while let Some(bytes) = body.data().await {
+        let bytes = bytes?;
+        let length = bytes.len();
+        // The room is given back when the thread has taken the piece, so a slow disk slows the sender down.
+        if pieces.send(bytes).await.is_err() {
+            return Ok(());
+        }
+        // An error means that the stream has ended, which the next read tells.
+        let _ = body.flow_control().release_capacity(length);
+    }
+    Ok(())
+}
+
+/// Sends pieces on a stream until there are no more. It does not end the stream.
+pub(super) async fn give_out(
+    mut pieces: PieceReceiver,
+    stream: &mut SendStream<Bytes>,
+) -> Result<(), RemoteError> {
+    while let Some(piece) = pieces.recv().await {
+        send(stream, piece).await?;
+    }
+    Ok(())
+}
+
+/// Sends bytes on a stream as there is room.
+pub(super) async fn send(
+    stream: &mut SendStream<Bytes>,
+    mut bytes: Bytes,
+) -> Result<(), RemoteError> {
+    while !bytes.is_empty() {
+        let room = capacity(stream, bytes.len()).await?;
+        stream.send_data(bytes.split_to(room), false)?;
+    }
+    Ok(())
+}
+
+/// Reads a short stream to its end.
+pub(super) async fn read_all(mut body: RecvStream, most: usize) -> Result<Vec<u8>, RemoteError> {
+    let mut all = Vec::new();
+    while let Some(bytes) = body.data().await {
+        let bytes = bytes?;
+        if all.len() + bytes.len() > most {
+            let message = format!("a message about files has more than {most} bytes");
+            return Err(RemoteError::Malformed(message));
+        }
+        all.extend_from_slice(&bytes);
+        let _ = body.flow_control().release_capacity(bytes.len());
+    }
+    Ok(all)
+}
