@@ -19,6 +19,7 @@
 mod breaker;
 mod builder;
 mod error;
+mod files;
 mod hosts;
 mod job;
 mod open;

@@ -10,6 +10,7 @@
 
 mod captured_output;
 mod collector;
+mod files;
 mod halt;
 mod host_table;
 mod identity;
@@ -30,6 +31,7 @@ mod shell;
 mod shell_mistakes;
 mod template;
 
+pub(crate) use files::{FileTemplates, TypedFiles};
 pub(crate) use halt::{HaltDecision, HaltRule};
 pub(crate) use host_table::HostTable as OutputsByHost;
 pub(crate) use items::{ItemEnd, Items};

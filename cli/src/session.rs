@@ -133,11 +133,12 @@ impl Session {
     ) -> Result<Self, CliError> {
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
-        let hosts = TypedHosts::of(
+        let mut hosts = TypedHosts::of(
             &typed.hosts.on,
             &typed.hosts.sshloginfile,
             &typed.hosts.inventory,
         )?;
+        hosts.keep_remote = typed.hosts.keep_remote;
         let mut options = RunOptions::of(typed, record, hosts, &settings, &environment);
         if terminal == TerminalUse::Job {
             options.leave_terminal_to_jobs();
@@ -210,6 +211,7 @@ impl Session {
             pools: self.context.options.pool_defaults(),
             slots: Some(self.context.options.slots),
             hosts: self.context.options.hosts.table.clone(),
+            keep_remote: self.context.options.hosts.keep_remote,
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct HostsArguments {
     /// Read hosts and groups from an inventory of Ansible's, as `ratchet inventory` does.
     #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
+    /// Keep the work folders of jobs with files on their hosts, as ~/.cache/ratchet/kept/job-ID-N, instead of removing them.
+    #[arg(long)]
+    pub(crate) keep_remote: bool,
     /// How many jobs run at once on all machines together (default: as many as they have slots).
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub(crate) jobs_total: Option<NonZeroU32>,

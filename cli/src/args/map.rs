@@ -106,6 +106,38 @@ pub(crate) struct MapArguments {
     /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq.
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub(crate) results: Option<PathBuf>,
+    /// Bring a file or folder to the host where the job runs, into a work folder of its own; placeholders are those of the
+    /// command. The part of a path before `/./` is left out there. Also --transferfile.
+    #[arg(
+        long,
+        value_name = "PATH",
+        visible_alias = "transferfile",
+        alias = "tf",
+        conflicts_with = "warm",
+        help_heading = "Files"
+    )]
+    pub(crate) push: Vec<OsString>,
+    /// Bring a file or folder of the work folder back when the command has succeeded. Also --return.
+    #[arg(
+        long,
+        value_name = "PATH",
+        visible_alias = "return",
+        conflicts_with = "warm",
+        help_heading = "Files"
+    )]
+    pub(crate) pull: Vec<OsString>,
+    /// The same as --push {}.
+    #[arg(long, conflicts_with = "warm", help_heading = "Files")]
+    pub(crate) transfer: bool,
+    /// The same as --push {} --pull PATH --cleanup.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["warm", "keep_remote"], help_heading = "Files")]
+    pub(crate) trc: Vec<OsString>,
+    /// Bring a file or folder that all jobs need; a host gets its content once.
+    #[arg(long, value_name = "FILE", alias = "bf", help_heading = "Files")]
+    pub(crate) basefile: Vec<OsString>,
+    /// Remove the files from the host when the job has ended, which is the default.
+    #[arg(long, conflicts_with = "keep_remote", help_heading = "Files")]
+    pub(crate) cleanup: bool,
     /// When to stop: `soon,fail=3`, `now,fail=10%`, `now,success=1`; `soon` lets running jobs finish, `now` does not.
     #[arg(
         long,

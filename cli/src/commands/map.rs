@@ -15,9 +15,9 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
-    Columns, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput, MapReport, MapRunner,
-    MapWork, OutputsByHost, PendingOutputs, Printer, ResultsFolder, Template, refuse_shell_line,
-    shell_operator, split_words, warm_pool,
+    Columns, FileTemplates, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput,
+    MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs, Printer, ResultsFolder, Template,
+    TypedFiles, refuse_shell_line, shell_operator, split_words, warm_pool,
 };
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
@@ -71,6 +71,12 @@ pub(crate) fn run(
         Arc::make_mut(&mut terms).on = Placement::Among(Arc::clone(hosts));
     }
     check_placement(arguments, &session, &terms)?;
+    if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
+        return Err(
+            CliError::usage("a result that is used again makes no files")
+                .with_help("leave out --cache, or the files"),
+        );
+    }
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
     let options = session.options();
     if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
@@ -106,7 +112,7 @@ pub(crate) fn run(
         reports_errors: options.quiet,
         written,
         template: match &work {
-            MapWork::Command(template) => Some(template.clone()),
+            MapWork::Command(template, _) => Some(template.clone()),
             MapWork::Warm(_) => None,
         },
         clock: || SystemClock.now(),
@@ -180,11 +186,13 @@ fn work(
         // It is looked for there.
         Placement::Host | Placement::Among(_) => Ok(()),
     };
+    let files = FileTemplates::of(typed_files(arguments), columns)?;
     if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, options.workers)?;
         refuse_missing(&pool.process)?;
         options.pool_defaults().apply(&mut pool);
         pool.skip_lines = arguments.skip_lines;
+        pool.process.files = files.map(|files| Arc::new(files.of_filter()));
         let worker = warm_worker(pool, task.clone(), options.breaker, on.clone());
         return Ok((MapWork::Warm(task), vec![worker]));
     }
@@ -192,14 +200,14 @@ fn work(
     if let Some(program) = template.program() {
         refuse_missing(&ProcessConfig::new(program))?;
     }
-    Ok((MapWork::Command(template), Vec::new()))
+    Ok((MapWork::Command(template, files), Vec::new()))
 }
 
 /// Where each job runs, if that is not where --on says that all run.
 fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
     match work {
         // Each job names its host.
-        MapWork::Command(_) => on_each_host.then_some(Placement::Host),
+        MapWork::Command(..) => on_each_host.then_some(Placement::Host),
         // The filter runs there, and its items go to it.
         MapWork::Warm(_) => Some(Placement::Here),
     }
@@ -251,6 +259,19 @@ fn open_joblog(
     };
     let stdout = || stdout(session.console());
     Joblog::open(path.clone(), stdout, is_resumed).map(Some)
+}
+
+/// What was typed about files.
+fn typed_files(arguments: &MapArguments) -> TypedFiles<'_> {
+    TypedFiles {
+        push: &arguments.push,
+        pull: &arguments.pull,
+        transfer: arguments.transfer,
+        trc: &arguments.trc,
+        basefile: &arguments.basefile,
+        cleanup: arguments.cleanup,
+        keep_remote: arguments.common.hosts.keep_remote,
+    }
 }
 
 /// Opens the output, and decides how results are written to it: as lines, whole, or in a format.

@@ -9,6 +9,7 @@ use ratchet_runtime::{
     CacheTerms, Job, Limit, ParallelizationHint, Placement, TaskName, Terms, Work,
 };
 
+use super::files::start_elsewhere;
 use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
@@ -39,6 +40,8 @@ pub(super) struct JobBuilder {
     folder: Option<PathBuf>,
     slots: Option<u32>,
     tasks: KnownTasks,
+    /// Whether work folders on hosts stay.
+    keep_remote: bool,
     /// The terms of tasks without a worker of their own, if one worker serves every task.
     other_tasks: Option<SharedTerms>,
     /// The terms of commands.
@@ -112,6 +115,7 @@ impl JobBuilder {
             folder: folder.map(Path::to_path_buf),
             slots: options.slots,
             tasks: KnownTasks::default(),
+            keep_remote: options.keep_remote,
             other_tasks: None,
             commands: shared(PartialTerms::default(), None),
             settled: HashMap::new(),
@@ -141,15 +145,15 @@ impl JobBuilder {
                 continue;
             };
             if on != Placement::Here {
-                program::start_elsewhere(&mut pool.process, folder);
+                let keep = options.keep_remote.then_some(&*name);
+                start_elsewhere(&mut pool.process, folder, keep, place, problems);
             } else if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
                 let message = format!("worker `{name}` cannot start: {missing}");
                 problems.push(Diagnostic::error(command.unwrap_or(span), message));
             }
-            let serves = ServedTasks::Named(tasks);
             builder.workers.push(WorkerPlan {
                 pool,
-                serves,
+                serves: ServedTasks::Named(tasks),
                 breaker: own_breaker.unwrap_or(protection.breaker),
                 on,
             });
@@ -262,6 +266,12 @@ impl JobBuilder {
             }
         }
         let own = places.terms.as_ref();
+        let is_cached = matches!(job.terms.cache, Some(CacheTerms::On { .. }));
+        if is_cached && matches!(&job.work, Work::Command(process) if process.files.is_some()) {
+            let message = "a result that is used again makes no files";
+            let help = "leave out `cache`, or `push` and `pull`";
+            problems.push(Diagnostic::error(places.head, message).help(help));
+        }
         if job.terms.on != Placement::Here {
             self.send_elsewhere(job, places, problems);
         } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
@@ -298,7 +308,9 @@ impl JobBuilder {
             problems.push(Diagnostic::error(places.head, message).help(help));
         }
         if let Work::Command(process) = &mut job.work {
-            program::start_elsewhere(Arc::make_mut(process), self.folder.as_deref());
+            let process = Arc::make_mut(process);
+            let keep = self.keep_remote.then_some(job.id.as_str());
+            start_elsewhere(process, self.folder.as_deref(), keep, places.head, problems);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ratchet_runtime::{Class, Failure, Job, JobKey, Payload, TaskName, Terms, Work};
 
+use super::files::{Presence, work_files};
 use super::hosts::words_of;
 use super::program;
 use super::spec::{JobSpec, TermsSpec};
@@ -84,10 +85,22 @@ impl JobReader {
         let needs = std::mem::take(&mut spec.needs).into_value();
         let (needs, need_places) = each_once(needs.unwrap_or_default());
         let place = spec.task.span().or(spec.run.span());
-        let work = work(spec, self.folder.as_deref(), problems);
+        let id = id.unwrap_or_else(|| number.to_string().into());
+        let presence = if needs.is_empty() {
+            Presence::Now
+        } else {
+            Presence::Later
+        };
+        let (push, pull) = (&spec.push, &spec.pull);
+        let folder = self.folder.as_deref();
+        let files = work_files(push, pull, Some(id.as_str()), folder, presence, problems);
+        let mut work = work(spec, folder, problems);
+        if let Some(Work::Command(process)) = &mut work {
+            Arc::make_mut(process).files = files;
+        }
         let job = Job {
             item: None,
-            id: id.unwrap_or_else(|| number.to_string().into()),
+            id,
             work: work.unwrap_or_else(refused),
             host,
             needs,
@@ -192,6 +205,23 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
                     format!("`{key}` is for `run`; a worker that runs already cannot change it");
                 let help =
                     format!("put `{key}` into the worker's section, or what it needs into `input`");
+                problems.push(Diagnostic::error(place, message).help(help));
+            }
+            for (key, place, help) in [
+                (
+                    "push",
+                    spec.push.key(),
+                    "put `push` into the section of the worker",
+                ),
+                (
+                    "pull",
+                    spec.pull.key(),
+                    "let the worker answer with what is wanted, or use `run`",
+                ),
+            ] {
+                let Some(place) = place else { continue };
+                let message =
+                    format!("`{key}` is for `run`: the jobs of a worker share its work folder");
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             let input = if spec.input.is_present() {

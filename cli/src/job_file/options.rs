@@ -26,6 +26,8 @@ pub(crate) struct PlanOptions {
     pub(crate) slots: Option<u32>,
     /// The hosts of inventories and flags, which come before those of the file.
     pub(crate) hosts: HostTable,
+    /// Whether work folders on hosts stay when their jobs have ended.
+    pub(crate) keep_remote: bool,
 }
 
 /// The settings of pools whose workers do not set them.

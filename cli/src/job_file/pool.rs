@@ -8,6 +8,7 @@ use ratchet_runtime::process::{
     Language, PoolConfig, ProcessConfig, Recycling, RestartPolicy, Size,
 };
 
+use super::files::{Paths, Presence, work_files};
 use super::options::PlanOptions;
 use super::program;
 use super::spec::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
@@ -29,10 +30,19 @@ pub(super) fn from_spec(
 ) -> Option<PoolConfig> {
     let before = problems.len();
     let language = language(&spec, problems);
+    let files = work_files(
+        &spec.push,
+        &Paths::default(),
+        None,
+        folder,
+        Presence::Now,
+        problems,
+    );
     let process = program::process(spec.command, spec.env, spec.cwd, folder, problems);
     // Without a command there is no pool, but the rest is checked all the same.
     let is_whole = process.is_some();
-    let process = process.unwrap_or_else(|| ProcessConfig::new("none"));
+    let mut process = process.unwrap_or_else(|| ProcessConfig::new("none"));
+    process.files = files;
     let mut pool = PoolConfig::new(name, process);
     options.pools.apply(&mut pool);
     pool.language = language;

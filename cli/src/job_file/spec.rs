@@ -89,7 +89,9 @@ section! {
         "a job",
         relations = json!({
             "oneOf": [{"required": ["task"]}, {"required": ["run"]}],
-            "dependentRequired": {"env": ["run"], "cwd": ["run"], "input": ["task"]},
+            "dependentRequired": {
+                "env": ["run"], "cwd": ["run"], "push": ["run"], "pull": ["run"], "input": ["task"],
+            },
         })
     ) {
         /// The name of the job in results and in `needs`; its number by default.
@@ -108,6 +110,11 @@ section! {
         env: Vec<Named<ScalarText>>,
         /// The folder in which the program of `run` starts; that of the file by default.
         cwd: String,
+        /// Files and folders that the program of `run` gets on another host, in a work folder of its own. `{id}` is the id of
+        /// the job.
+        push: Vec<Spanned<String>>,
+        /// Files and folders of the work folder that come back when the program of `run` has succeeded.
+        pull: Vec<Spanned<String>>,
         ..terms: TermsSpec,
     }
 }

@@ -11,6 +11,7 @@ use ratchet_runtime::{
     Terms,
 };
 
+use super::files::FileTemplates;
 use super::identity::Identities;
 use super::item::Item;
 use super::items::{ItemError, Items};
@@ -21,8 +22,8 @@ use crate::escape::{plain, text_of};
 
 /// How the item of each job is processed: by a command, or by a filter.
 pub(crate) enum MapWork {
-    /// A command is started for it.
-    Command(Template),
+    /// A command is started for it, with these files.
+    Command(Template, Option<FileTemplates>),
     /// A filter that keeps running gets it as a line.
     Warm(TaskName),
 }
@@ -102,8 +103,14 @@ impl MapJobs {
             identity: self.identities.next(&item, self.number),
         };
         let job = match &self.work {
-            MapWork::Command(template) => {
-                let config = process(template.expand(&item, self.number));
+            MapWork::Command(template, files) => {
+                let mut config = process(template.expand(&item, self.number));
+                if let Some(files) = files {
+                    config.files = match files.expand(&item, self.number) {
+                        Ok(files) => Some(files),
+                        Err(reason) => return bad(id, reason),
+                    };
+                }
                 self.outputs.add(id.as_str().into(), self.number, item);
                 Job::command(id, config)
             }
@@ -200,7 +207,7 @@ mod tests {
     #[test]
     fn each_item_is_a_job_with_a_number() {
         let jobs = jobs("convert {} {#}.jpg ::: a.png b.png", |words| {
-            MapWork::Command(Template::parse(words, Columns::ONE).unwrap())
+            MapWork::Command(Template::parse(words, Columns::ONE).unwrap(), None)
         });
         let lines: Vec<String> = jobs
             .iter()

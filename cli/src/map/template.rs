@@ -16,6 +16,22 @@ pub(crate) struct Template {
     words: Vec<TemplateWord>,
 }
 
+/// A path with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathTemplate(TemplateWord);
+
+impl PathTemplate {
+    /// Parses a path.
+    pub(crate) fn parse(path: &OsStr, columns: Columns<'_>) -> Result<Self, CliError> {
+        parse_word(path.as_bytes(), columns).map(Self)
+    }
+
+    /// The path for an item.
+    pub(crate) fn expand(&self, item: &Item, number: u64) -> OsString {
+        expand_word(&self.0, item, number)
+    }
+}
+
 /// A word of the command.
 type TemplateWord = Vec<Piece>;
 

@@ -3,8 +3,8 @@
 //! Only flags are checked. A setting of the environment or of a config file applies to every run, and may well have no
 //! effect on one.
 
-use ratchet_runtime::Work;
 use ratchet_runtime::process::PoolConfig;
+use ratchet_runtime::{Job, Work};
 
 use crate::args::concurrency::ConcurrencyArguments;
 use crate::args::map::MapArguments;
@@ -23,6 +23,12 @@ pub(crate) fn refuse_of_run(
             "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
         )
         .with_help("leave --tty out, or run the commands by themselves"));
+    }
+    if arguments.common.hosts.keep_remote && !has_files(plan) {
+        return Err(CliError::usage(
+            "--keep-remote is for jobs with files on their hosts, and none of these has any",
+        )
+        .with_help("add `push` or `pull` to a job, or leave --keep-remote out"));
     }
     let ConcurrencyArguments {
         workers, prefetch, ..
@@ -96,6 +102,20 @@ fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'sta
     typed
         .into_iter()
         .find_map(|(flag, is_typed)| is_typed.then_some(flag))
+}
+
+/// Whether a job or a worker has files. The jobs of a stream are not known yet, so they could.
+fn has_files(plan: &Plan) -> bool {
+    let of_job = |job: &Job| matches!(&job.work, Work::Command(process) if process.files.is_some());
+    let has_job = match &plan.jobs {
+        Jobs::Listed { jobs, .. } => jobs.iter().any(of_job),
+        Jobs::Streamed(_) => true,
+    };
+    has_job
+        || plan
+            .workers
+            .iter()
+            .any(|worker| worker.pool.process.files.is_some())
 }
 
 /// Whether a worker could get a job. The jobs of a stream are not known yet, so its workers could.

@@ -38,6 +38,8 @@ pub(crate) struct TypedHosts {
     pub(crate) local_slots: Option<u32>,
     /// The Slurm allocation, if its nodes were typed.
     pub(crate) allocation: Option<Allocation>,
+    /// Whether work folders stay when their jobs have ended.
+    pub(crate) keep_remote: bool,
 }
 
 impl TypedHosts {

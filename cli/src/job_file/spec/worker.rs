@@ -34,6 +34,8 @@ section! {
         env: Vec<Named<ScalarText>>,
         /// The folder in which the worker starts; that of the file by default.
         cwd: String,
+        /// Files and folders that each worker gets on another host, in a work folder of its own.
+        push: Vec<Spanned<String>>,
         /// How many requests may wait in the worker's pipe, beyond those that it works on; `auto` by default.
         prefetch: Prefetch,
         /// Which worker gets the next job, if several have room; `least_loaded` by default. With `affinity`, the jobs

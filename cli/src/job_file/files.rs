@@ -1,0 +1,118 @@
+//! Turns `push` and `pull` into the files of a process.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use ratchet_runtime::process::{ProcessConfig, WorkFiles, WorkPath};
+
+use super::program;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::document::{Field, Spanned};
+
+/// What stands in a path for the id of the job.
+const ID: &str = "{id}";
+
+/// A list of paths, as it stands in a file.
+pub(super) type Paths = Field<Vec<Spanned<String>>>;
+
+/// Whether a file that is pushed has to be there when the job file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It has to.
+    Now,
+    /// A job that is needed may make it.
+    Later,
+}
+
+/// Makes the files of a process, if it has any. `id` is the id of its job, if it is one of a job.
+pub(super) fn work_files(
+    push: &Paths,
+    pull: &Paths,
+    id: Option<&str>,
+    folder: Option<&Path>,
+    presence: Presence,
+    problems: &mut Problems,
+) -> Option<Arc<WorkFiles>> {
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut read = |paths: &Paths, presence| {
+        let paths = paths.get().into_iter().flatten();
+        let read = paths.filter_map(|path| read_path(path, id, folder, presence, problems));
+        read.collect::<Vec<WorkPath>>()
+    };
+    let files = WorkFiles {
+        push: read(push, presence),
+        pull: read(pull, Presence::Later),
+        keep: None,
+    };
+    (!files.push.is_empty() || !files.pull.is_empty()).then(|| Arc::new(files))
+}
+
+fn read_path(
+    path: &Spanned<String>,
+    id: Option<&str>,
+    folder: &Path,
+    presence: Presence,
+    problems: &mut Problems,
+) -> Option<WorkPath> {
+    let text = match id {
+        Some(id) => path.value.replace(ID, id),
+        None => path.value.clone(),
+    };
+    let mut refuse = |message: String, help: &str| {
+        problems.push(Diagnostic::error(path.span, message).help(help));
+        None
+    };
+    let parsed = match WorkPath::parse(folder, OsStr::new(&text)) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return refuse(
+                format!("`{text}`: {error}"),
+                "paths are relative to the folder of the file",
+            );
+        }
+    };
+    if presence == Presence::Now
+        && let Err(error) = parsed.here().symlink_metadata()
+    {
+        let message = if error.kind() == ErrorKind::NotFound {
+            format!("`{text}` is to be pushed and is not there")
+        } else {
+            format!("`{text}` is to be pushed: {error}")
+        };
+        return refuse(
+            message,
+            "a file that another job makes is looked for later, if that job stands in `needs`",
+        );
+    }
+    Some(parsed)
+}
+
+/// Prepares a process for another host. With a name, its work folder is kept under that.
+///
+/// A process with files whose folder lies outside of its work folder is refused.
+pub(super) fn start_elsewhere(
+    process: &mut ProcessConfig,
+    folder: Option<&Path>,
+    keep: Option<&str>,
+    place: Span,
+    problems: &mut Problems,
+) {
+    program::start_elsewhere(process, folder);
+    let Some(files) = &mut process.files else {
+        return;
+    };
+    if let Some(name) = keep {
+        Arc::make_mut(files).keep = Some(name.to_owned());
+    }
+    let inside = process.working_dir.as_deref();
+    if let Some(folder) = inside.filter(|folder| folder.is_absolute()) {
+        let message = format!(
+            "`push` and `pull` are for files of the work folder, and it runs in `{}`",
+            folder.display()
+        );
+        let help = "leave `cwd` out, or write a folder of the work folder, without a slash at its beginning";
+        problems.push(Diagnostic::error(place, message).help(help));
+    }
+}

@@ -1,0 +1,132 @@
+//! The files that the jobs of a map get on other hosts, and those that come back.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+
+use ratchet_runtime::process::{WorkFiles, WorkPath, WorkPathError};
+
+use super::item::Item;
+use super::template::{Columns, PathTemplate};
+use crate::error::CliError;
+use crate::escape::{plain, text_of};
+
+/// The paths of files, which are filled in for every item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileTemplates {
+    push: Vec<PathTemplate>,
+    pull: Vec<PathTemplate>,
+    /// The files that are the same for every item.
+    base: Vec<WorkPath>,
+    keeps: bool,
+}
+
+/// What was typed about files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TypedFiles<'a> {
+    /// The files to push, for each item.
+    pub(crate) push: &'a [OsString],
+    /// The files to pull, for each item.
+    pub(crate) pull: &'a [OsString],
+    /// Whether the item itself is pushed.
+    pub(crate) transfer: bool,
+    /// The files to pull, if the item itself is pushed because of them.
+    pub(crate) trc: &'a [OsString],
+    /// The files that all items need.
+    pub(crate) basefile: &'a [OsString],
+    /// Whether the removal of the files was asked for.
+    pub(crate) cleanup: bool,
+    /// Whether the work folders stay.
+    pub(crate) keep_remote: bool,
+}
+
+impl TypedFiles<'_> {
+    /// Whether files are brought to hosts, or back.
+    pub(crate) fn has_any(&self) -> bool {
+        let lists = [self.push, self.pull, self.trc, self.basefile];
+        self.transfer || lists.iter().any(|list| !list.is_empty())
+    }
+}
+
+impl FileTemplates {
+    /// Reads what was typed. Returns nothing if no files are brought anywhere.
+    pub(crate) fn of(
+        typed: TypedFiles<'_>,
+        columns: Columns<'_>,
+    ) -> Result<Option<Self>, CliError> {
+        let whole = OsString::from("{}");
+        let is_item_pushed = typed.transfer || !typed.trc.is_empty();
+        let parse = |paths: &mut dyn Iterator<Item = &OsString>| {
+            let templates = paths.map(|path| PathTemplate::parse(path, columns));
+            templates.collect::<Result<Vec<_>, _>>()
+        };
+        let files = Self {
+            push: parse(&mut typed.push.iter().chain(is_item_pushed.then_some(&whole)))?,
+            pull: parse(&mut typed.pull.iter().chain(typed.trc))?,
+            base: base_files(typed.basefile)?,
+            keeps: typed.keep_remote,
+        };
+        if typed.has_any() {
+            return Ok(Some(files));
+        }
+        let flags = [("--keep-remote", files.keeps), ("--cleanup", typed.cleanup)];
+        match flags.into_iter().find(|(_, is_typed)| *is_typed) {
+            Some((flag, _)) => Err(CliError::usage(format!(
+                "{flag} is for jobs with files on their hosts, and no files go there"
+            ))
+            .with_help(format!(
+                "add --push {{}} or --pull PATH, or leave {flag} out"
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    /// The files of an item.
+    pub(super) fn expand(&self, item: &Item, number: u64) -> Result<Arc<WorkFiles>, String> {
+        let paths = |templates: &[PathTemplate]| {
+            let paths = templates.iter().map(|template| {
+                let path = template.expand(item, number);
+                WorkPath::parse(Path::new("."), &path).map_err(|error| refusal(&path, error))
+            });
+            paths.collect::<Result<Vec<_>, _>>()
+        };
+        let mut push = self.base.clone();
+        push.extend(paths(&self.push)?);
+        Ok(Arc::new(WorkFiles {
+            push,
+            pull: paths(&self.pull)?,
+            keep: self.keeps.then(|| number.to_string()),
+        }))
+    }
+
+    /// The files of a filter, which has them before the first item.
+    pub(crate) fn of_filter(&self) -> WorkFiles {
+        WorkFiles {
+            push: self.base.clone(),
+            pull: Vec::new(),
+            keep: self.keeps.then(|| "filter".to_owned()),
+        }
+    }
+}
+
+/// The files of `--basefile`, which have to be there.
+fn base_files(paths: &[OsString]) -> Result<Vec<WorkPath>, CliError> {
+    let files = paths.iter().map(|path| {
+        let refuse = |why: String| CliError::usage(format!("--basefile {why}"));
+        let parsed = WorkPath::parse(Path::new("."), path);
+        let parsed = parsed.map_err(|error| refuse(refusal(path, error)))?;
+        match parsed.here().symlink_metadata() {
+            Ok(_) => Ok(parsed),
+            Err(error) => Err(refuse(plain(&text_of_path(path)).to_string()).because(error)),
+        }
+    });
+    files.collect()
+}
+
+fn text_of_path(path: &OsStr) -> String {
+    text_of(path.as_encoded_bytes()).into_owned()
+}
+
+fn refusal(path: &OsStr, error: WorkPathError) -> String {
+    format!("`{}`: {error}", plain(&text_of_path(path)))
+}
